@@ -1,0 +1,175 @@
+"""Every error vecrollback raises on purpose.
+
+Each one carries what was asked, what was found and, in `hint`, what to do next. The class decides the
+exit code of the command line, so a script can tell a refusal from a failure::
+
+    VecrollbackError
+    ├── FailedError                1  the work was tried and did not hold
+    │   ├── CorruptArtifactError      bytes differ from their recorded digest, or cannot be read
+    │   ├── EmbeddingError            the model or its service gave no usable vectors
+    │   └── RecallTooLowError         the built index finds too few true neighbours
+    ├── UsageError                 2  the request or the configuration is wrong
+    │   ├── StoreNotFoundError
+    │   ├── StoreFormatError          the store was written by a newer vecrollback
+    │   ├── UnknownNameError          no such pair, snapshot, alias, tag or job
+    │   ├── BadDocumentError          a document that cannot be stored; knows its file and line
+    │   ├── BadFilterError            a `where` that is not valid over the metadata
+    │   ├── EmbedderSpecError
+    │   ├── IndexSpecError
+    │   ├── BundleError               a bundle that is damaged, unsafe or not ours
+    │   └── MissingDependencyError
+    ├── RefusedError               3  a safety rule says no
+    │   ├── AliasMovedError           the pointer is not where the caller believed
+    │   ├── CheckRefusedError         promote of a pair that does not pass its check
+    │   ├── QuarantinedError          promote of a pair that was rolled back from
+    │   ├── NoRollbackTargetError
+    │   ├── PairStateError            the pair's state does not allow this
+    │   ├── EmbedderChangedError      the loaded model no longer agrees with the pair's probes
+    │   └── FingerprintMismatchError  vectors of another embedder
+    └── StoppedError               4  stopped before the end; the same command resumes
+        ├── JobCancelledError
+        └── SpendLimitError
+"""
+
+from __future__ import annotations
+
+
+class VecrollbackError(Exception):
+    """Root of the tree. `str()` is the fact; `hint` is the cure."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class FailedError(VecrollbackError):
+    """The work was tried and did not hold."""
+
+
+class CorruptArtifactError(FailedError):
+    """Bytes differ from their recorded digest, or cannot be read."""
+
+
+class EmbeddingError(FailedError):
+    """The model or its service gave no usable vectors."""
+
+
+class RecallTooLowError(FailedError):
+    """The built index finds fewer true neighbours than the floor asks for."""
+
+
+class UsageError(VecrollbackError):
+    """The request or the configuration is wrong."""
+
+    exit_code = 2
+
+
+class StoreNotFoundError(UsageError):
+    """There is no store at this place."""
+
+
+class StoreFormatError(UsageError):
+    """The store was written by a newer vecrollback."""
+
+
+class UnknownNameError(UsageError):
+    """No such pair, snapshot, alias, tag or job."""
+
+
+class BadDocumentError(UsageError):
+    """A document that cannot be stored.
+
+    `source` and `line` say where it stands (line is 1-based; a row number for Parquet), when it came from a file.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", source: str = "", line: int = 0) -> None:
+        where = f"{source}:{line}: " if source and line else f"{source}: " if source else ""
+        super().__init__(where + message, hint=hint)
+        self.reason = message
+        self.source = source
+        self.line = line
+
+
+class BadFilterError(UsageError):
+    """A `where` that is not valid over the metadata."""
+
+
+class EmbedderSpecError(UsageError):
+    """An embedder string that names nothing that can be opened."""
+
+
+class IndexSpecError(UsageError):
+    """An index spec that no index kind understands."""
+
+
+class BundleError(UsageError):
+    """A bundle that is damaged, unsafe or not ours."""
+
+
+class MissingDependencyError(UsageError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed", hint=f"pip install 'vecrollback[{extra}]'")
+
+
+class RefusedError(VecrollbackError):
+    """A safety rule says no."""
+
+    exit_code = 3
+
+
+class AliasMovedError(RefusedError):
+    """The pointer is not where the caller believed."""
+
+    def __init__(self, alias: str, *, expected: int, found: int) -> None:
+        super().__init__(
+            f"alias {alias!r}: expected epoch {expected}, found {found}",
+            hint="somebody else moved it: look at `vecrollback history`, then decide again",
+        )
+        self.expected = expected
+        self.found = found
+
+
+class CheckRefusedError(RefusedError):
+    """Promote of a pair that does not pass its check."""
+
+
+class QuarantinedError(RefusedError):
+    """Promote of a pair that was rolled back from."""
+
+
+class NoRollbackTargetError(RefusedError):
+    """No pair is fit to roll back to; the message says why for each one."""
+
+
+class PairStateError(RefusedError):
+    """The pair's state does not allow this."""
+
+
+class EmbedderChangedError(RefusedError):
+    """The loaded model no longer agrees with the pair's probes."""
+
+
+class FingerprintMismatchError(RefusedError):
+    """Vectors of another embedder."""
+
+
+class StoppedError(VecrollbackError):
+    """Stopped before the end; the same command resumes."""
+
+    exit_code = 4
+
+
+class JobCancelledError(StoppedError):
+    """Somebody asked the job to stop."""
+
+
+class SpendLimitError(StoppedError):
+    """The next request would pass the spend limit."""

@@ -1,0 +1,72 @@
+"""What an index is to the rest of the product: immutable, searched by position, masked from outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecrollback.records import Metric
+
+FloatArray = NDArray[np.float32]
+Positions = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+class Neighbours(NamedTuple):
+    """Best first. `scores` and `positions` have shape (queries, k); unused places hold -inf and -1."""
+
+    scores: FloatArray
+    positions: Positions
+
+
+class VectorIndex(Protocol):
+    """An opened index artefact. Safe to search from many threads.
+
+    Scores: higher is nearer. "cosine" and "dot": the inner product; "l2": minus the squared distance.
+    """
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def dimension(self) -> int: ...
+
+    @property
+    def metric(self) -> Metric: ...
+
+    def search(self, queries: FloatArray, k: int, allowed: Mask | None = None) -> Neighbours:
+        """The k nearest vectors of each query among the allowed positions (None: all).
+
+        A position that is not allowed is never returned, and recall does not fall however few are allowed.
+        """
+        ...
+
+    def reconstruct(self, positions: Positions) -> FloatArray:
+        """The vectors the index holds at these positions, exact or decoded, shape (n, dimension)."""
+        ...
+
+    def close(self) -> None:
+        """Free memory and files without stopping other threads. No search may be running."""
+        ...
+
+
+class IndexKind(Protocol):
+    """One file in this package: builds and opens index artefacts of its specs."""
+
+    def accepts(self, spec: str) -> bool:
+        """Whether `spec` is spelled like one of this kind's."""
+        ...
+
+    def build(self, spec: str, vectors: FloatArray, metric: Metric, path: Path) -> None:
+        """Write the index of `vectors`, shape (n, dimension), n >= 0, to `path` (a new file or directory).
+
+        Position i of the index is row i. Raises IndexSpecError when the spec cannot be built over these vectors.
+        """
+        ...
+
+    def open(self, spec: str, path: Path, metric: Metric) -> VectorIndex:
+        """Open for reading only, memory-mapped where the format allows."""
+        ...
