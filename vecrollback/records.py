@@ -251,7 +251,8 @@ class Switched:
     """A promote, rollback or restore that happened.
 
     `switch_ms`: from the decision to the last reader's acknowledgement. `lag`: changes the target had yet to take in
-    at the switch; `caught_up` and `report` tell what was done about it.
+    at the switch; `caught_up` and `report` tell what was done about it, `trouble` what could not be done after the
+    switch, which stands all the same.
     """
 
     alias: str
@@ -263,6 +264,7 @@ class Switched:
     lag: int
     caught_up: CatchUp | None = None
     report: Report | None = None
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,50 @@
+"""The catalog: the single place that moves.
+
+Everything else in a store is written once and never changed. One transaction here moves model and index together.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from vecrollback.catalog.aliases import Aliases, MoveOrder, PointerReader, chained_hash
+from vecrollback.catalog.database import Database, now
+from vecrollback.catalog.files import Files
+from vecrollback.catalog.jobs import Jobs
+from vecrollback.catalog.ledger import CORPUS, Ledger
+from vecrollback.catalog.pairs import Pairs, vectors_table
+from vecrollback.catalog.readers import Readers
+from vecrollback.catalog.reports import Equivalences, Reports
+
+__all__ = ["CORPUS", "Catalog", "MoveOrder", "PointerReader", "chained_hash", "now", "vectors_table"]
+
+
+class Catalog:
+    """Pairs, snapshots, aliases, history, jobs, readers, reports and the tombstone ledger of one store."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        self._database = Database(path)
+        if create:
+            self._database.create()
+        self.store_id = self._database.open()
+        self.ledger = Ledger(self._database)
+        self.pairs = Pairs(self._database)
+        self.aliases = Aliases(self._database)
+        self.files = Files(self._database)
+        self.jobs = Jobs(self._database)
+        self.readers = Readers(self._database)
+        self.reports = Reports(self._database)
+        self.equivalences = Equivalences(self._database)
+
+    def lock(self, name: str, *, timeout: float = -1) -> AbstractContextManager[Any]:
+        """Hold a named lock across processes; see `Database.lock`."""
+        return self._database.lock(name, timeout=timeout)
+
+    def integrity(self) -> str:
+        """What the database finds wrong with its own pages; empty when nothing is."""
+        return self._database.integrity()
+
+    def close(self) -> None:
+        self._database.close()

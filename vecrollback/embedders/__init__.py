@@ -1,0 +1,67 @@
+"""Embedders: a model with everything that shapes its vectors, opened from one string.
+
+    sentence-transformers/all-MiniLM-L6-v2?max_length=256    a hub name
+    /models/all-MiniLM-L6-v2?query_prompt=query%3A+          a directory of sentence-transformers
+    openai:text-embedding-3-small?dimensions=512             an OpenAI-compatible service (`base_url=`)
+    hash:384?seed=1                                          no model at all: hashed words
+    package.module:callable                                  your own code
+
+Further `NAME:` kinds come from installed packages: an entry point of the group `vecrollback.embedders` whose value is
+a function that takes a `vecrollback.embedders.spec.Spec` and returns an Embedder.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+from vecrollback.embedders.base import Embedder, fingerprint_of
+from vecrollback.embedders.spec import CALLABLE, SENTENCE_TRANSFORMERS, Spec, parse
+from vecrollback.errors import EmbedderSpecError
+
+__all__ = ["Embedder", "fingerprint_of", "open_embedder"]
+
+Opener = Callable[[Spec], Embedder]
+
+_GROUP = "vecrollback.embedders"
+_PREFIXED = {"hash": "hashing:open_hashing", "openai": "openai:open_openai"}
+_UNPREFIXED = {
+    SENTENCE_TRANSFORMERS: "sentence_transformers:open_sentence_transformers",
+    CALLABLE: "callables:open_callable",
+}
+
+
+def open_embedder(spec: str) -> Embedder:
+    """Open the embedder that a string names.
+
+    Cheap: reads names and files' digests and loads no model, but a hub name that is not in the local cache is
+    downloaded. Raises EmbedderSpecError for a string that names nothing, MissingDependencyError for a kind whose
+    package is absent.
+    """
+    prefix = spec.partition("?")[0].partition(":")[0]
+    others = {} if prefix in _PREFIXED else _installed()
+    parsed = parse(spec, {*_PREFIXED, *others})
+    built_in = _PREFIXED.get(parsed.kind) or _UNPREFIXED.get(parsed.kind)
+    return _built_in(built_in)(parsed) if built_in else _third_party(others[parsed.kind])(parsed)
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=_GROUP)}
+
+
+def _built_in(place: str) -> Opener:
+    # By name and not through the entry points, so that a source tree that was never installed works too.
+    module, _, function = place.partition(":")
+    return cast(Opener, getattr(importlib.import_module(f"{__name__}.{module}"), function))
+
+
+def _third_party(point: EntryPoint) -> Opener:
+    try:
+        return cast(Opener, point.load())
+    except (ImportError, AttributeError) as error:
+        raise EmbedderSpecError(
+            f"the embedder kind {point.name!r} ({point.value}) cannot be loaded: {error}",
+            hint="repair or uninstall the package that provides it",
+        ) from error

@@ -1,0 +1,83 @@
+"""Index kinds: one file per kind, found by spec; third parties register more as entry points.
+
+An entry point of the group `vecrollback.indexes` names an `IndexKind` object.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from vecrollback.errors import IndexSpecError
+from vecrollback.indexes.base import FloatArray, IndexKind, Mask, Neighbours, Positions, VectorIndex
+from vecrollback.indexes.exact import ExactKind, exact_search
+from vecrollback.indexes.faiss_index import FaissKind
+from vecrollback.indexes.lance_index import LanceKind
+from vecrollback.indexes.recall import measure_recall
+from vecrollback.records import Metric
+
+__all__ = [
+    "FloatArray",
+    "IndexKind",
+    "Mask",
+    "Neighbours",
+    "Positions",
+    "VectorIndex",
+    "build_index",
+    "exact_search",
+    "measure_recall",
+    "open_index",
+    "resolve_spec",
+]
+
+_FLAT_UP_TO = 20_000
+_GRAPH_UP_TO = 500_000
+_BUILT_IN: tuple[IndexKind, ...] = (ExactKind(), LanceKind(), FaissKind())
+
+
+def resolve_spec(spec: str, chunks: int) -> str:
+    """The spec that will be built: `auto` becomes the one that suits this many chunks, another is checked.
+
+    Flat scans are exact and fast enough while small; a graph answers fastest but takes longest to build; an inverted
+    file builds in half the time from about half a million on.
+    """
+    if spec != "auto":
+        _kind(spec)
+        return spec
+    if chunks <= _FLAT_UP_TO:
+        return "Flat"
+    return "HNSW32,SQ8" if chunks <= _GRAPH_UP_TO else f"IVF{round(4 * math.sqrt(chunks))},SQ8"
+
+
+def build_index(spec: str, vectors: FloatArray, metric: Metric, path: Path) -> None:
+    """Write the index of `vectors` (n, d) to `path`, a file or directory by its kind; making it durable is left over.
+
+    Raises IndexSpecError when the spec cannot be built over these vectors.
+    """
+    _kind(spec).build(spec, vectors, metric, path)
+
+
+def open_index(spec: str, path: Path, metric: Metric) -> VectorIndex:
+    """Open an index artefact for reading. Raises CorruptArtifactError when it is damaged."""
+    return _kind(spec).open(path, metric)
+
+
+def _kind(spec: str) -> IndexKind:
+    for kind in _BUILT_IN:
+        if kind.accepts(spec):
+            return kind
+    for kind in _third_party():
+        if kind.accepts(spec):
+            return kind
+    raise IndexSpecError(
+        f"no index kind understands {spec!r}",
+        hint="use auto, exact, a FAISS factory string such as Flat, HNSW32,SQ8, IVF4096,SQ8 or "
+        "IVF1024,PQ96x4fs,Refine(SQ8), or lance:IVF_PQ",
+    )
+
+
+@cache
+def _third_party() -> tuple[IndexKind, ...]:
+    return tuple(point.load() for point in entry_points(group="vecrollback.indexes"))

@@ -67,6 +67,9 @@ class IndexKind(Protocol):
         """
         ...
 
-    def open(self, spec: str, path: Path, metric: Metric) -> VectorIndex:
-        """Open for reading only, memory-mapped where the format allows."""
+    def open(self, path: Path, metric: Metric) -> VectorIndex:
+        """Open for reading only, memory-mapped where the format allows; the artefact says what it is.
+
+        Raises CorruptArtifactError when it is damaged, IndexSpecError when it was built for another metric.
+        """
         ...

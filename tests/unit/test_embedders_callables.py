@@ -1,0 +1,127 @@
+"""Embedders in the user's own code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vecrollback.embedders import open_embedder
+from vecrollback.errors import EmbedderSpecError, EmbeddingError
+
+MODULE = """
+import numpy as np
+from vecrollback.embedders import open_embedder
+
+def embed(texts):
+    return np.array([[len(t) + 1.0, 2.0] for t in texts])
+
+def optional(texts=()):
+    return None
+
+def one_short(texts):
+    return np.ones((len(texts) - 1, 2))
+
+def flat(texts):
+    return [1.0] * len(texts)
+
+def nan_for_b(texts):
+    return [[float("nan") if t == "b" else 1.0, 1.0] for t in texts]
+
+def zero(texts):
+    return np.zeros((len(texts), 3))
+
+def broken(texts):
+    raise RuntimeError("no model today")
+
+class Model:
+    def __call__(self, texts):
+        return np.ones((len(texts), 3))
+
+model = Model()
+number = 3
+stranger = open_embedder("hash:16")
+
+def factory():
+    inner = open_embedder("hash:16?seed=9")
+    inner._spec = type(inner._spec)("mine:factory", "callable", "mine:factory", inner._spec.arguments)
+    return inner
+"""
+
+
+@pytest.fixture(autouse=True)
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    path = tmp_path / "mine.py"
+    path.write_text(MODULE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("mine", None)
+    yield path
+    sys.modules.pop("mine", None)
+
+
+def test_a_function_becomes_an_embedder() -> None:
+    embedder = open_embedder("mine:embed?metric=l2&query_prompt=xx")
+    assert embedder.dimension == 2
+    np.testing.assert_array_equal(embedder.embed_documents(["abc"]), [[4, 2]])
+    np.testing.assert_array_equal(embedder.embed_queries(["abc"]), [[6, 2]])
+
+
+def test_an_object_that_can_be_called_becomes_one_too() -> None:
+    assert open_embedder("mine:model").dimension == 3
+
+
+def test_a_factory_gives_its_own_embedder() -> None:
+    assert open_embedder("mine:factory").contract["seed"] == 9
+
+
+def test_an_embedder_whose_spec_would_not_open_it_again_is_refused() -> None:
+    with pytest.raises(EmbedderSpecError, match="hash:16") as caught:
+        open_embedder("mine:stranger")
+    assert "mine:stranger" in caught.value.hint
+
+
+def test_a_changed_source_file_changes_the_fingerprint(mine: Path) -> None:
+    before = open_embedder("mine:embed").fingerprint
+    mine.write_text(MODULE + "\n# edited\n")
+    assert open_embedder("mine:embed").fingerprint != before
+    assert open_embedder("mine:flat").fingerprint != open_embedder("mine:embed").fingerprint
+
+
+def test_the_contract_names_the_installed_distribution() -> None:
+    assert str(open_embedder("numpy:atleast_2d").contract["distribution"]).startswith("numpy ")
+    assert open_embedder("mine:embed").contract["distribution"] is None
+
+
+@pytest.mark.parametrize("name", ["nothing", "number", "optional"])
+def test_what_is_no_embedder_is_refused(name: str) -> None:
+    with pytest.raises(EmbedderSpecError):
+        open_embedder(f"mine:{name}")
+
+
+def test_a_module_that_cannot_be_imported_is_refused_with_a_cure() -> None:
+    with pytest.raises(EmbedderSpecError, match="no_such_module") as caught:
+        open_embedder("no_such_module:embed")
+    assert "PYTHONPATH" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("one_short", "shape"),
+        ("flat", "shape"),
+        ("nan_for_b", "text 1 of 3.*NaN.*'b'"),
+        ("zero", "text 0 of 3.*length zero"),
+        ("broken", "no model today"),
+    ],
+)
+def test_unusable_vectors_are_refused_naming_the_text(name: str, words: str) -> None:
+    with pytest.raises(EmbeddingError, match=words):
+        open_embedder(f"mine:{name}").embed_documents(["a", "b", "c"])
+
+
+def test_one_string_instead_of_a_list_is_a_programming_error() -> None:
+    with pytest.raises(TypeError):
+        open_embedder("mine:embed").embed_documents("abc")

@@ -1,0 +1,170 @@
+"""Aliases, the history of their moves, and the read that every query makes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+import sqlalchemy as sa
+
+from vecrollback.catalog.database import Database, now
+from vecrollback.catalog.schema import alias as alias_table
+from vecrollback.catalog.schema import history, pair, snapshot
+from vecrollback.errors import AliasMovedError, UnknownNameError
+from vecrollback.faults import reach
+from vecrollback.records import Move, MoveKind, PairState, Pointer
+
+GENESIS = "0" * 64
+_HASHED = [f.name for f in fields(Move) if f.name != "hash"]
+
+
+@dataclass(frozen=True, slots=True)
+class MoveOrder:
+    """A pointer move and what it requires of the present.
+
+    `states` are the pairs whose state changes with the move; `head`, for an exact restore, is the
+    (watermark, vectors version) that the target pair falls back to.
+    """
+
+    alias: str
+    expected_epoch: int
+    pair: str
+    snapshot: int
+    kind: MoveKind
+    reason: str
+    actor: str
+    states: Mapping[str, tuple[PairState, str]] = field(default_factory=dict)
+    head: tuple[int, int] | None = None
+
+
+class Aliases:
+    """Pointer moves are compare-and-set, in one transaction with everything that must move along."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> dict[str, tuple[str, int, int]]:
+        """Every alias: name -> (pair, snapshot, epoch)."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(alias_table).order_by(alias_table.c.name))
+            return {r.name: (r.pair, r.snapshot, r.epoch) for r in rows}
+
+    def get(self, name: str) -> tuple[str, int, int] | None:
+        """(pair, snapshot, epoch) of one alias, None when it was never set."""
+        return self.all().get(name)
+
+    def move(self, order: MoveOrder) -> Move:
+        """Move an alias. Raises AliasMovedError when its epoch is not the expected one."""
+        with self._database.write() as connection:
+            move = _move(connection, order)
+            reach("switch.before_commit")
+        reach("switch.after_commit")
+        return move
+
+    def history(self, alias: str | None = None, *, limit: int | None = None) -> list[Move]:
+        """Moves, newest first."""
+        query = sa.select(history).order_by(history.c.number.desc()).limit(limit)
+        if alias is not None:
+            query = query.where(history.c.alias == alias)
+        with self._database.read() as connection:
+            return [Move(**row._mapping) for row in connection.execute(query)]
+
+    def pointer_reader(self, alias: str) -> PointerReader:
+        return PointerReader(self._database, alias)
+
+
+def _move(connection: sa.Connection, order: MoveOrder) -> Move:
+    row = connection.execute(sa.select(alias_table).where(alias_table.c.name == order.alias)).one_or_none()
+    found = row.epoch if row else 0
+    if found != order.expected_epoch:
+        raise AliasMovedError(order.alias, expected=order.expected_epoch, found=found)
+    present = sa.select(snapshot.c.number).where(snapshot.c.pair == order.pair, snapshot.c.number == order.snapshot)
+    if connection.scalar(present) is None:
+        raise UnknownNameError(
+            f"snapshot {order.pair}@{order.snapshot} is not in the catalog",
+            hint="`vecrollback snapshot list` shows those that are",
+        )
+    values = {"epoch": found + 1, "pair": order.pair, "snapshot": order.snapshot}
+    if row:
+        connection.execute(alias_table.update().where(alias_table.c.name == order.alias).values(**values))
+    else:
+        connection.execute(alias_table.insert().values(name=order.alias, **values))
+    _apply_states(connection, order)
+    return _append(connection, order, source=f"{row.pair}@{row.snapshot}" if row else None, epoch=found + 1)
+
+
+def _apply_states(connection: sa.Connection, order: MoveOrder) -> None:
+    for name, (state, reason) in order.states.items():
+        connection.execute(pair.update().where(pair.c.name == name).values(state=state, state_reason=reason))
+    if order.head is not None:
+        watermark, version = order.head
+        values = {"snapshot": order.snapshot, "watermark": watermark, "vectors_version": version}
+        connection.execute(pair.update().where(pair.c.name == order.pair).values(**values))
+
+
+def _append(connection: sa.Connection, order: MoveOrder, *, source: str | None, epoch: int) -> Move:
+    last = connection.execute(sa.select(history).order_by(history.c.number.desc()).limit(1)).one_or_none()
+    entry = {
+        "number": (last.number if last else 0) + 1,
+        "alias": order.alias,
+        "epoch": epoch,
+        "kind": order.kind,
+        "source": source,
+        "target": f"{order.pair}@{order.snapshot}",
+        "reason": order.reason,
+        "actor": order.actor,
+        "at": now(),
+        "previous_hash": last.hash if last else GENESIS,
+    }
+    entry["hash"] = chained_hash(entry)
+    connection.execute(history.insert().values(**entry))
+    return Move(**entry)
+
+
+def chained_hash(entry: Mapping[str, object]) -> str:
+    """SHA-256 over an entry's fields and the hash of the entry before it."""
+    return hashlib.sha256(json.dumps([entry[name] for name in _HASHED]).encode()).hexdigest()
+
+
+_POINTER_SQL = """
+SELECT a.epoch, a.pair, a.snapshot, p.watermark, p.vectors_version, c.head, c.version
+FROM alias a JOIN pair p ON p.name = a.pair CROSS JOIN corpus c WHERE a.name = ?
+"""
+
+
+class PointerReader:
+    """Reads the pointer for every query: exact, and cheap while nothing was committed.
+
+    SQLite's `data_version` changes with every commit of any other connection, in any process; while it stands still
+    the row read before is still true. It is read first: a commit in between costs one extra read, never a stale answer.
+    """
+
+    def __init__(self, database: Database, alias: str) -> None:
+        self._alias = alias
+        self._connection = sqlite3.connect(
+            f"{database.path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False, isolation_level=None
+        )
+        self._version = self._connection.cursor()
+        self._lock = threading.Lock()
+        self._seen: int | None = None
+        self._pointer: Pointer | None = None
+
+    def read(self) -> Pointer | None:
+        """Where the alias points now; None when it was never set."""
+        with self._lock:
+            version = self._version.execute("PRAGMA data_version").fetchone()[0]
+            if version != self._seen:
+                row = self._connection.execute(_POINTER_SQL, (self._alias,)).fetchone()
+                found = Pointer(self._alias, *row) if row else None
+                # the same object while nothing that concerns a query changed: callers compare by identity
+                self._pointer = self._pointer if found == self._pointer else found
+                self._seen = version
+            return self._pointer
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()

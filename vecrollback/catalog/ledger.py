@@ -1,0 +1,48 @@
+"""The head of the log and the tombstones: what makes a write acknowledged and a delete final."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import sqlalchemy as sa
+
+from vecrollback.catalog.database import Database, now
+from vecrollback.catalog.files import record_files
+from vecrollback.catalog.schema import corpus, tombstone
+from vecrollback.records import CorpusState
+
+CORPUS = "documents"
+"""Owner of the corpus's files, and the name of its table."""
+
+
+class Ledger:
+    """One row for the head of the corpus; one row per document ever deleted, with the seq of its last delete."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def state(self) -> CorpusState:
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(corpus.c.head, corpus.c.version, corpus.c.documents)).one()
+        return CorpusState(*row)
+
+    def commit(
+        self, state: CorpusState, deleted: Iterable[tuple[str, int]] = (), files: Mapping[str, str] | None = None
+    ) -> None:
+        """Acknowledge the log up to `state.head`, the deletes (id, seq) in it and its new files, in one transaction."""
+        at = now()
+        rows = [{"id": id_, "seq": seq, "at": at} for id_, seq in deleted]
+        statement = self._database.insert(tombstone)
+        newest = {"seq": statement.excluded.seq, "at": statement.excluded.at}
+        with self._database.write() as connection:
+            if rows:
+                connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=newest), rows)
+            values = {"head": state.head, "version": state.version, "documents": state.documents}
+            connection.execute(corpus.update().values(**values))
+            record_files(self._database, connection, CORPUS, files or {})
+
+    def tombstones(self, after: int = 0) -> dict[str, int]:
+        """Ids deleted at a seq greater than `after`, and that seq. Vectors of a smaller seq are never served."""
+        query = sa.select(tombstone.c.id, tombstone.c.seq).where(tombstone.c.seq > after)
+        with self._database.read() as connection:
+            return {row.id: row.seq for row in connection.execute(query)}

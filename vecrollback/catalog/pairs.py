@@ -1,0 +1,146 @@
+"""Pairs, their snapshots, and the tags that keep snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import sqlalchemy as sa
+
+from vecrollback.catalog.database import Database, now
+from vecrollback.catalog.files import record_files
+from vecrollback.catalog.schema import alias, pair, snapshot, tag
+from vecrollback.errors import PairStateError, UnknownNameError
+from vecrollback.faults import reach
+from vecrollback.records import Pair, PairState, Snapshot
+
+
+def vectors_table(pair_name: str) -> str:
+    """Name of the table that holds a pair's vectors, and owner of its files."""
+    return f"vectors-{pair_name}"
+
+
+class Pairs:
+    """Rows of pairs and snapshots. A snapshot row is the moment from which a snapshot exists."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> list[Pair]:
+        """Every pair, oldest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(pair).order_by(pair.c.created_at, pair.c.name))
+            return [Pair(**row._mapping) for row in rows]
+
+    def find(self, name: str) -> Pair | None:
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(pair).where(pair.c.name == name)).one_or_none()
+        return Pair(**row._mapping) if row else None
+
+    def get(self, name: str) -> Pair:
+        found = self.find(name)
+        if found is None:
+            known = ", ".join(p.name for p in self.all()) or "there is none yet"
+            raise UnknownNameError(f"no pair {name!r} in this store", hint=f"pairs here: {known}")
+        return found
+
+    def add(self, new: Pair, files: Mapping[str, str]) -> None:
+        """Register a pair and the files of its vectors table. Raises PairStateError when the name is taken."""
+        with self._database.write() as connection:
+            if connection.scalar(sa.select(pair.c.name).where(pair.c.name == new.name)):
+                raise PairStateError(f"a pair {new.name!r} exists already", hint="choose another --name")
+            connection.execute(pair.insert().values(**asdict(new)))
+            record_files(self._database, connection, vectors_table(new.name), files)
+
+    def advance(
+        self, name: str, *, watermark: int, vectors_version: int, files: Mapping[str, str] | None = None
+    ) -> None:
+        """Acknowledge that the pair reflects the log up to `watermark`, in vectors that are synced."""
+        with self._database.write() as connection:
+            values = {"watermark": watermark, "vectors_version": vectors_version}
+            connection.execute(pair.update().where(pair.c.name == name).values(**values))
+            record_files(self._database, connection, vectors_table(name), files or {})
+        reach("pair.advanced")
+
+    def set_state(self, name: str, state: PairState, reason: str = "") -> None:
+        with self._database.write() as connection:
+            connection.execute(pair.update().where(pair.c.name == name).values(state=state, state_reason=reason))
+
+    def set_embedder(self, name: str, embedder: str) -> None:
+        """Record another place from which the same model is opened."""
+        with self._database.write() as connection:
+            connection.execute(pair.update().where(pair.c.name == name).values(embedder=embedder))
+
+    def set_settings(self, name: str, settings: dict[str, object]) -> None:
+        with self._database.write() as connection:
+            connection.execute(pair.update().where(pair.c.name == name).values(settings=settings))
+
+    def add_snapshot(self, new: Snapshot, *, state: PairState | None = None) -> None:
+        """Make a written snapshot exist, and be the one its pair serves from.
+
+        Aliases that served the pair's snapshot before keep pointing where they did: only a move moves them.
+        """
+        with self._database.write() as connection:
+            connection.execute(snapshot.insert().values(**asdict(new)))
+            values: dict[str, object] = {"snapshot": new.number}
+            if state is not None:
+                values |= {"state": state, "state_reason": ""}
+            connection.execute(pair.update().where(pair.c.name == new.pair).values(**values))
+        reach("snapshot.registered")
+
+    def snapshots(self, name: str | None = None) -> list[Snapshot]:
+        """Snapshots of one pair or of all, oldest first."""
+        query = sa.select(snapshot).order_by(snapshot.c.pair, snapshot.c.number)
+        if name is not None:
+            query = query.where(snapshot.c.pair == name)
+        with self._database.read() as connection:
+            return [Snapshot(**row._mapping) for row in connection.execute(query)]
+
+    def find_snapshot(self, ref: str) -> Snapshot:
+        """The snapshot `PAIR@N`, `PAIR` (the one it serves from) or a tag's. Raises UnknownNameError."""
+        name, _, number = ref.rpartition("@")
+        wanted = (name, int(number)) if name and number.isdigit() else self._resolve(ref)
+        found = next((s for s in self.snapshots(wanted[0]) if s.number == wanted[1]), None)
+        if found is None:
+            raise UnknownNameError(f"no snapshot {ref!r}", hint="`vecrollback snapshot list` shows what there is")
+        return found
+
+    def _resolve(self, ref: str) -> tuple[str, int]:
+        if tagged := self.tags().get(ref):
+            return tagged
+        found = self.get(ref)
+        return found.name, found.snapshot
+
+    def delete_snapshot(self, old: Snapshot) -> None:
+        """Forget a snapshot that no alias, tag or pair head holds. Raises PairStateError naming the holder."""
+        with self._database.write() as connection:
+            if holder := _holder(connection, old):
+                raise PairStateError(f"snapshot {old.ref} is held by {holder}", hint="move or delete that first")
+            condition = (snapshot.c.pair == old.pair, snapshot.c.number == old.number)
+            connection.execute(snapshot.delete().where(*condition))
+
+    def tags(self) -> dict[str, tuple[str, int]]:
+        """Tag -> (pair, snapshot)."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(tag).order_by(tag.c.name))
+            return {row.name: (row.pair, row.snapshot) for row in rows}
+
+    def set_tag(self, name: str, target: Snapshot) -> None:
+        values = {"pair": target.pair, "snapshot": target.number, "created_at": now()}
+        statement = self._database.insert(tag).values(name=name, **values)
+        with self._database.write() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+
+    def delete_tag(self, name: str) -> None:
+        with self._database.write() as connection:
+            if not connection.execute(tag.delete().where(tag.c.name == name)).rowcount:
+                raise UnknownNameError(f"no tag {name!r}", hint="`vecrollback snapshot list` shows the tags")
+
+
+def _holder(connection: sa.Connection, held: Snapshot) -> str | None:
+    for table, word in ((alias, "alias"), (tag, "tag")):
+        query = sa.select(table.c.name).where(table.c.pair == held.pair, table.c.snapshot == held.number)
+        if name := connection.scalar(query):
+            return f"{word} {name!r}"
+    query = sa.select(pair.c.name).where(pair.c.name == held.pair, pair.c.snapshot == held.number)
+    return f"pair {held.pair!r}, which serves from it" if connection.scalar(query) else None

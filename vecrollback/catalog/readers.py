@@ -1,0 +1,69 @@
+"""Serving processes: who follows an alias, and which move each of them has applied."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+
+import sqlalchemy as sa
+
+from vecrollback.catalog.database import Database
+from vecrollback.catalog.schema import reader
+from vecrollback.records import Reader
+
+ALIVE_SECONDS = 5.0
+"""A reader whose last heartbeat is older is taken for dead."""
+_FORGOTTEN_SECONDS = 3600.0
+
+
+class Readers:
+    """Rows of readers, each written by the process it stands for."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def announce(self, new: Reader) -> None:
+        """Write a reader's row: what it has applied, what it holds open, that it is alive."""
+        values = {
+            "alias": new.alias,
+            "host": new.host,
+            "pid": new.pid,
+            "epoch": new.epoch,
+            "warm": list(new.warm),
+            "heartbeat": time.time(),
+        }
+        statement = self._database.insert(reader).values(id=new.id, **values)
+        with self._database.write() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
+
+    def leave(self, id_: str) -> None:
+        with self._database.write() as connection:
+            connection.execute(reader.delete().where(reader.c.id == id_))
+
+    def registered(self, alias: str) -> list[Reader]:
+        """Readers that follow the alias, but for those of this host whose process is gone. They may hang."""
+        with self._database.read() as connection:
+            query = sa.select(reader).where(reader.c.alias == alias)
+            rows = [Reader(**(dict(row._mapping) | {"warm": tuple(row.warm)})) for row in connection.execute(query)]
+        here = socket.gethostname()
+        return [r for r in rows if r.host != here or _process_exists(r.pid)]
+
+    def alive(self, alias: str) -> list[Reader]:
+        """Registered readers with a fresh heartbeat."""
+        return [r for r in self.registered(alias) if r.heartbeat > time.time() - ALIVE_SECONDS]
+
+    def forget_dead(self) -> None:
+        """Drop the rows of readers that have not been heard of for an hour."""
+        with self._database.write() as connection:
+            connection.execute(reader.delete().where(reader.c.heartbeat < time.time() - _FORGOTTEN_SECONDS))
+
+
+def _process_exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

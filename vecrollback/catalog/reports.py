@@ -1,0 +1,68 @@
+"""What checks found, and which fingerprints somebody declared to be one model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import sqlalchemy as sa
+
+from vecrollback.catalog.database import Database, now
+from vecrollback.catalog.schema import equivalence, report
+from vecrollback.records import Certificate, Finding, Report, Verdict
+
+
+class Reports:
+    """Every report is kept; the newest one of a pair decides whether it may be rolled back to."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, new: Report) -> None:
+        row = {"pair": new.pair, "snapshot": new.snapshot, "verdict": new.verdict, "body": asdict(new), "at": new.at}
+        with self._database.write() as connection:
+            connection.execute(report.insert().values(**row))
+
+    def newest(self, pair: str) -> Report | None:
+        query = sa.select(report.c.body).where(report.c.pair == pair).order_by(report.c.number.desc()).limit(1)
+        with self._database.read() as connection:
+            body = connection.scalar(query)
+        return _report(body) if body else None
+
+    def verdicts(self) -> dict[str, Verdict]:
+        """Pair -> verdict of its newest report."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(report.c.pair, report.c.verdict).order_by(report.c.number))
+            return {row.pair: row.verdict for row in rows}
+
+
+def _report(body: dict[str, object]) -> Report:
+    values = dict(body)
+    certificate = values.pop("certificate")
+    findings = values.pop("findings")
+    assert isinstance(findings, list)
+    return Report(
+        **values,  # type: ignore[arg-type]
+        findings=tuple(Finding(**(f | {"ids": tuple(f["ids"])})) for f in findings),
+        certificate=Certificate(**certificate) if isinstance(certificate, dict) else None,
+    )
+
+
+class Equivalences:
+    """Declared: two fingerprints are the same model behind different servers or backends."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def declare(self, a: str, b: str, *, cosine: float, actor: str) -> None:
+        """Record that the probes of `a` and `b` agree to at least `cosine`."""
+        values = {"cosine": cosine, "actor": actor, "at": now()}
+        low, high = sorted((a, b))
+        statement = self._database.insert(equivalence).values(fingerprint=low, other=high, **values)
+        with self._database.write() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=["fingerprint", "other"], set_=values))
+
+    def of(self, fingerprint: str) -> frozenset[str]:
+        """The fingerprint and every one declared equal to it, directly."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(equivalence.c.fingerprint, equivalence.c.other)).all()
+        return frozenset({fingerprint}) | {b if a == fingerprint else a for a, b in rows if fingerprint in (a, b)}

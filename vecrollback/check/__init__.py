@@ -1,0 +1,161 @@
+"""Auditing a pair against the log: bytes, rows, index and behaviour.
+
+`quick` looks at catalog, manifest, presence of files and the pair's lag; it reads no vectors and loads no model.
+`full` reads and verifies everything, and ends with a certificate from re-embedded vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from vecrollback.artifacts import Artifacts
+from vecrollback.catalog import CORPUS, Catalog, now, vectors_table
+from vecrollback.check import behaviour, files, index
+from vecrollback.check import rows as row_checks
+from vecrollback.check.findings import LAWS, Notes
+from vecrollback.corpus import Corpus
+from vecrollback.embedders import Embedder
+from vecrollback.errors import PairStateError, VecrollbackError
+from vecrollback.records import Certificate, Pair, Report, Verdict
+from vecrollback.snapshots import Manifest, load_manifest
+from vecrollback.vectors import Vectors
+
+__all__ = ["LAWS", "Checker", "Level"]
+
+Level = Literal["quick", "full"]
+
+
+class Checker:
+    """Examines pairs; changes nothing. The sample is drawn anew for every report."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        corpus: Corpus,
+        artifacts: Artifacts,
+        vectors_of: Callable[[Pair], Vectors],
+        model_of: Callable[[Pair], Embedder],
+    ) -> None:
+        self._catalog, self._corpus, self._artifacts = catalog, corpus, artifacts
+        self._vectors_of, self._model_of = vectors_of, model_of
+
+    def run(
+        self,
+        pair: Pair,
+        level: Level = "full",
+        *,
+        bound: float = 0.01,
+        confidence: float = 0.95,
+        sample: int | None = None,
+        seed: int | None = None,
+    ) -> Report:
+        """Check one pair. `sample`: passages to re-embed, None for what `bound` at `confidence` needs.
+
+        Raises PairStateError for a pair without a snapshot.
+        """
+        if not pair.snapshot:
+            raise PairStateError(
+                f"pair {pair.name!r} is {pair.state}: there is no snapshot to check",
+                hint=f"finish it: `vecrollback reembed {pair.embedder!r} --name {pair.name}`",
+            )
+        notes, certificate = Notes(), None
+        manifest = self._manifest(notes, pair)
+        if manifest is not None:
+            self._files(notes, pair, manifest, deep=level == "full")
+            if level == "full":
+                certificate = self._deep(notes, pair, manifest, bound, confidence, sample, seed)
+        return Report(
+            pair=pair.name,
+            snapshot=pair.snapshot,
+            level=level,
+            verdict=_verdict(notes),
+            findings=tuple(notes),
+            certificate=certificate,
+            watermark=pair.watermark,
+            head=self._corpus.state().head,
+            at=now(),
+            examined=notes.examined,
+        )
+
+    def _manifest(self, notes: Notes, pair: Pair) -> Manifest | None:
+        try:
+            return load_manifest(self._artifacts, self._catalog.pairs.find_snapshot(pair.ref).manifest)
+        except VecrollbackError as error:
+            notes.add("manifest_corrupt", str(error), [pair.ref])
+            return None
+
+    def _files(self, notes: Notes, pair: Pair, manifest: Manifest, *, deep: bool) -> None:
+        files.examine_catalog(notes, self._catalog, pair, manifest)
+        files.examine_artifacts(notes, self._artifacts, manifest, deep=deep)
+        owner = vectors_table(pair.name)
+        known = self._catalog.files.of(owner)
+        files.examine_table(notes, self._vectors_of(pair).table, pair.vectors_version, known, deep=deep)
+        changed = [path for path, digest in manifest.vector_files.items() if known.get(path) != digest]
+        notes.add("catalog_differs", f"digests of {owner} in catalog and manifest disagree", changed)
+        state = self._corpus.state()
+        files.examine_table(notes, self._corpus.table, state.version, self._catalog.files.of(CORPUS), deep=deep)
+
+    def _deep(
+        self,
+        notes: Notes,
+        pair: Pair,
+        manifest: Manifest,
+        bound: float,
+        confidence: float,
+        sample: int | None,
+        seed: int | None,
+    ) -> Certificate | None:
+        try:
+            return self._examine(notes, pair, manifest, bound, confidence, sample, seed)
+        except (VecrollbackError, OSError, ValueError) as error:
+            # Damaged files make readers fail in ways of their own; what they kept us from seeing is unknown.
+            notes.add("unreadable", f"the check could not go on: {error}", [pair.ref], severity="unknown")
+            return None
+
+    def _examine(
+        self,
+        notes: Notes,
+        pair: Pair,
+        manifest: Manifest,
+        bound: float,
+        confidence: float,
+        sample: int | None,
+        seed: int | None,
+    ) -> Certificate | None:
+        # The pair first, then the log: what was written in between lies after the watermark and is not yet due.
+        pair = self._catalog.pairs.get(pair.name)
+        state = self._corpus.state()
+        tombstones = self._catalog.ledger.tombstones()
+        log = row_checks.read_log(notes, self._corpus, state, tombstones)
+        table = self._vectors_of(pair)
+        rows = row_checks.read_rows(table, pair.vectors_version, tombstones)
+        vectors = table.vectors(pair.vectors_version)
+        row_checks.examine_rows(notes, log, rows, pair)
+        same = self._catalog.equivalences.of(pair.fingerprint)
+        row_checks.examine_vectors(notes, rows, vectors, table.fingerprints(pair.vectors_version), pair, same)
+        index.examine_index(notes, self._artifacts, manifest, rows, vectors)
+        embedder = behaviour.load(notes, self._model_of, pair)
+        if embedder is None:
+            return None
+        return behaviour.examine_sample(
+            notes,
+            embedder,
+            pair,
+            self._corpus,
+            state.version,
+            log,
+            rows,
+            vectors,
+            bound=bound,
+            confidence=confidence,
+            size=sample,
+            seed=seed,
+        )
+
+
+def _verdict(notes: Notes) -> Verdict:
+    severities = {finding.severity for finding in notes}
+    if "fail" in severities:
+        return "fail"
+    return "unknown" if "unknown" in severities else "pass"

@@ -1,0 +1,96 @@
+"""Behaviour: what the pair's own embedder makes of the texts today, whatever any metadata says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vecrollback.check.findings import Notes
+from vecrollback.check.rows import Log, Rows
+from vecrollback.corpus import Corpus
+from vecrollback.embedders import Embedder
+from vecrollback.errors import EmbedderChangedError, VecrollbackError
+from vecrollback.purity import certify, sample_size
+from vecrollback.records import Certificate, Pair
+from vecrollback.vectors import FloatArray
+
+
+def load(notes: Notes, model_of: Callable[[Pair], Embedder], pair: Pair) -> Embedder | None:
+    """The pair's embedder, its probes compared; None and a finding when there is no telling."""
+    try:
+        return model_of(pair)
+    except EmbedderChangedError as error:
+        notes.add("embedder_changed", str(error), [pair.embedder])
+    except (VecrollbackError, ImportError, OSError) as error:
+        notes.add(
+            "embedder_unavailable", f"the embedder cannot be loaded: {error}", [pair.embedder], severity="unknown"
+        )
+    return None
+
+
+def examine_sample(
+    notes: Notes,
+    embedder: Embedder,
+    pair: Pair,
+    corpus: Corpus,
+    version: int,
+    log: Log,
+    rows: Rows,
+    vectors: FloatArray,
+    *,
+    bound: float,
+    confidence: float,
+    size: int | None = None,
+    seed: int | None = None,
+) -> Certificate:
+    """Re-embed a random sample of the passages and compare; certify the rest.
+
+    `size`: passages to re-embed, None for what `bound` at `confidence` needs. Only passages whose text is still the
+    one they were made from can be compared; the others are stale and told elsewhere.
+    """
+    population = _comparable(log, rows)
+    wanted = sample_size(len(population), bound=bound, confidence=confidence) if size is None else size
+    chosen = np.sort(np.random.default_rng(seed).choice(population, min(wanted, len(population)), replace=False))
+    cosines = _cosines(embedder, corpus, version, rows, vectors, chosen)
+    foreign = chosen[~(cosines >= pair.probe_floor)]
+    worst = f"; the lowest cosine is {np.nanmin(cosines):.4f}" if len(foreign) else ""
+    message = f"vectors that the pair's embedder did not make: {len(foreign)} of {len(chosen)} re-embedded{worst}"
+    notes.add("foreign_vector", message, rows.ids(foreign))
+    notes.examined["re-embedded"] = len(chosen)
+    return certify(len(population), sampled=len(chosen), foreign=len(foreign), confidence=confidence)
+
+
+def _comparable(log: Log, rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    keys = rows.keys
+    passages = rows.counted[np.asarray(keys["ordinal"])[rows.counted] >= 0]
+    if not len(passages) or not len(log.ids):
+        return np.empty(0, np.int64)
+    taken = keys.take(pa.array(passages))
+    place = pc.fill_null(pc.index_in(taken["doc_id"], value_set=log.ids), 0)
+    same = np.asarray(pc.equal(taken["content_hash"], log.hashes.take(place.combine_chunks())), dtype=bool)
+    return passages[same]
+
+
+def _cosines(
+    embedder: Embedder,
+    corpus: Corpus,
+    version: int,
+    rows: Rows,
+    vectors: FloatArray,
+    chosen: np.ndarray[tuple[int], np.dtype[np.int64]],
+) -> FloatArray:
+    if not len(chosen):
+        return np.empty(0, np.float32)
+    taken = rows.keys.take(pa.array(chosen)).to_pylist()
+    documents = corpus.get(list({row["doc_id"] for row in taken}), version=version)
+    texts = [documents[row["doc_id"]].text[row["start"] : row["end"]] for row in taken]
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    made = np.empty((len(texts), embedder.dimension), np.float32)
+    made[order] = embedder.embed_documents([texts[i] for i in order])
+    stored = vectors[chosen]
+    lengths = np.linalg.norm(made, axis=1) * np.linalg.norm(stored, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.einsum("ij,ij->i", made, stored) / lengths, dtype=np.float32)

@@ -1,0 +1,85 @@
+"""Bytes: artefacts, table files and the catalog are what they were when they were acknowledged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vecrollback import durable
+from vecrollback.artifacts import Artifacts
+from vecrollback.catalog import Catalog, chained_hash
+from vecrollback.catalog.aliases import GENESIS
+from vecrollback.check.findings import Notes
+from vecrollback.records import Pair
+from vecrollback.snapshots import Manifest
+from vecrollback.tables import DurableTable
+
+
+def examine_artifacts(notes: Notes, artifacts: Artifacts, manifest: Manifest, *, deep: bool) -> None:
+    """Every artefact of the snapshot is there; with `deep` its bytes have their digest."""
+    for name in manifest.artifacts():
+        if deep:
+            wrong = artifacts.verify(name)
+        else:
+            wrong = None if artifacts.path(name).exists() else f"{name} is missing"
+        if wrong:
+            notes.add("artifact_corrupt", f"artefact {wrong}", [name])
+    notes.examined["artifacts"] = len(manifest.artifacts())
+
+
+def examine_table(notes: Notes, table: DurableTable, version: int, digests: dict[str, str], *, deep: bool) -> None:
+    """Every file of this version of a table was acknowledged and has its digest."""
+    name = table.path.stem
+    try:
+        files = table.files(table.at(version))
+    except Exception as error:  # a torn manifest raises whatever its bytes lead the reader to
+        notes.add("file_corrupt", f"table {name}: version {version} cannot be read: {error}", [name])
+        return
+    if unknown := sorted(files - digests.keys()):
+        notes.add("not_examined", f"table {name}: files without a digest", unknown, severity="unknown")
+    for path in sorted(files & digests.keys()):
+        if wrong := _wrong(table.path / path, digests[path], deep=deep):
+            notes.add("file_corrupt", f"table {name}: {path} {wrong}", [path])
+    notes.examined[f"files of {name}"] = len(files)
+
+
+def _wrong(path: Path, digest: str, *, deep: bool) -> str:
+    if not path.exists():
+        return "is missing"
+    if deep and (found := durable.sha256_file(path)) != digest:
+        return f"has digest {found[:12]}, recorded is {digest[:12]}"
+    return ""
+
+
+def examine_catalog(notes: Notes, catalog: Catalog, pair: Pair, manifest: Manifest) -> None:
+    """The history is an unbroken chain that ends where the aliases point; pair and manifest agree."""
+    if trouble := catalog.integrity():
+        notes.add("catalog_corrupt", f"the catalog's database is damaged: {trouble}", [trouble])
+    _examine_history(notes, catalog)
+    facts = ("fingerprint", "dimension", "metric", "probes")
+    differing = [f for f in facts if getattr(pair, f) != getattr(manifest, f)]
+    notes.add("catalog_differs", f"the catalog and the manifest of {pair.ref} disagree", differing)
+    for snapshot in catalog.pairs.snapshots(pair.name):
+        if snapshot.ref == pair.ref and (snapshot.watermark, snapshot.vectors_version) != (
+            manifest.watermark,
+            manifest.vectors_version,
+        ):
+            notes.add("catalog_differs", f"the catalog and the manifest of {pair.ref} disagree", ["watermark"])
+
+
+def _examine_history(notes: Notes, catalog: Catalog) -> None:
+    moves = catalog.aliases.history()[::-1]
+    previous, last = GENESIS, {}
+    broken = []
+    for number, move in enumerate(moves, start=1):
+        fields = {name: getattr(move, name) for name in move.__slots__}
+        if move.number != number or move.previous_hash != previous or chained_hash(fields) != move.hash:
+            broken.append(str(number))
+        previous = move.hash
+        last[move.alias] = (move.target, move.epoch)
+    notes.add("history_broken", "entries of the history were changed or removed", broken)
+    now = {name: (f"{pair}@{number}", epoch) for name, (pair, number, epoch) in catalog.aliases.all().items()}
+    notes.add(
+        "alias_differs", "aliases point elsewhere than their history says", [n for n in now if last.get(n) != now[n]]
+    )
+    notes.add("alias_differs", "aliases of the history are gone", [n for n in last if n not in now])
+    notes.examined["history entries"] = len(moves)

@@ -1,0 +1,140 @@
+"""What counts as a document, and the digests that tell two of them apart."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import reprlib
+from collections.abc import Mapping
+from hashlib import blake2b
+
+from vecrollback.errors import BadDocumentError
+from vecrollback.records import Document, Json
+
+MAX_ID_BYTES = 512
+MAX_TEXT_BYTES = 64 << 20
+MAX_METADATA_BYTES = 1 << 20
+MAX_METADATA_DEPTH = 64
+"""Far above real metadata and far below the recursion limit of every JSON parser that reads it back."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_DIGEST_BYTES = 16
+_SHOWN = 60
+
+
+def make_document(id: str, text: str, metadata: Mapping[str, Json] | None = None) -> Document:
+    """Build a document that can be stored; raises BadDocumentError."""
+    return validate(Document(id, text, {} if metadata is None else metadata))
+
+
+def validate(document: Document) -> Document:
+    """Return the document, its metadata copied to plain JSON values, or raise BadDocumentError.
+
+    The id is a non-blank string without control characters, the text a string without NUL (empty is stored, and never
+    found by search), the metadata a JSON object with finite numbers. All three are valid Unicode and within the limits
+    above. Nothing is trimmed or normalised: what was given is what comes back.
+    """
+    validate_id(document.id)
+    try:
+        _check_string(document.text, "the text", MAX_TEXT_BYTES)
+        metadata = _plain_metadata(document.metadata)
+    except ValueError as error:
+        raise BadDocumentError(f"document {shown(document.id)}: {error}") from None
+    return Document(document.id, document.text, metadata)
+
+
+def validate_id(id: str) -> str:
+    """Return the id, or raise BadDocumentError."""
+    try:
+        _check_string(id, "the id", MAX_ID_BYTES)
+        if not id.strip():
+            raise ValueError("the id is blank")
+        if found := _CONTROL.search(id):
+            raise ValueError(f"the id holds the control character {found[0]!r}")
+    except ValueError as error:
+        raise BadDocumentError(f"document {shown(id)}: {error}") from None
+    return id
+
+
+def content_hash(text: str) -> bytes:
+    """Name a text by its content: 16 bytes."""
+    return blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()
+
+
+def document_digest(document: Document) -> bytes:
+    """Name the whole document, id, text and metadata: 16 bytes."""
+    digest = blake2b(digest_size=_DIGEST_BYTES)
+    for part in (document.id, document.text, canonical_json(document.metadata)):
+        data = part.encode()
+        # The length first, or moving a character from the id to the text would keep the digest.
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.digest()
+
+
+def canonical_json(metadata: Mapping[str, Json]) -> str:
+    """Write metadata the one way: sorted keys, no spaces, real characters, no NaN (ValueError)."""
+    return json.dumps(metadata, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def shown(value: object) -> str:
+    """Show a value of any size in an error message, safe to print on every terminal."""
+    if not isinstance(value, str):
+        return reprlib.repr(value)
+    return repr(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!r}..."
+
+
+def _check_string(value: object, what: str, limit: int) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f"{what} is {_type(value)}, not a string")
+    if "\0" in value:
+        raise ValueError(f"{what} holds a NUL character")
+    try:
+        # len() first: the exact size costs a copy of the text.
+        size = len(value) if len(value) > limit else len(value.encode())
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{what} holds a lone surrogate at character {error.start}, no valid Unicode") from None
+    if size > limit:
+        raise ValueError(f"{what} is larger than {limit} bytes")
+
+
+def _plain_metadata(metadata: object) -> dict[str, Json]:
+    if not isinstance(metadata, Mapping):
+        raise ValueError(f"the metadata is {_type(metadata)}, not a JSON object")
+    plain = _plain_object(metadata, "metadata", 1)
+    # An integer of thousands of digits raises ValueError here, with a message of its own.
+    if len(canonical_json(plain).encode()) > MAX_METADATA_BYTES:
+        raise ValueError(f"the metadata is larger than {MAX_METADATA_BYTES} bytes of JSON")
+    return plain
+
+
+def _plain_object(value: Mapping[object, object], path: str, depth: int) -> dict[str, Json]:
+    plain = {}
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise ValueError(f"{path} has a key that is {_type(key)}, not a string")
+        _check_string(key, f"a key of {path}", MAX_METADATA_BYTES)
+        plain[key] = _plain(item, f"{path}[{shown(key)}]", depth + 1)
+    return plain
+
+
+def _plain(value: object, path: str, depth: int) -> Json:
+    if depth > MAX_METADATA_DEPTH:
+        raise ValueError(f"the metadata is nested more than {MAX_METADATA_DEPTH} deep")
+    if isinstance(value, str):
+        _check_string(value, path, MAX_METADATA_BYTES)
+    elif isinstance(value, Mapping):
+        return _plain_object(value, path, depth)
+    elif isinstance(value, (list, tuple)):
+        return [_plain(item, path, depth + 1) for item in value]
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{path} is {value}, which JSON cannot hold")
+    elif not isinstance(value, (int, float, type(None))):
+        raise ValueError(f"{path} is {_type(value)}, which JSON cannot hold")
+    return value
+
+
+def _type(value: object) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -1,0 +1,146 @@
+"""`package.module:callable`: an embedder in the user's own code.
+
+What the name leads to is an Embedder, a function without arguments that returns one, or a plain function
+`texts -> array (n, dimension)`. The last takes the common arguments (`chunk`, `normalize`, `metric`, prompts), and its
+contract names the module, the function, the version of the installed distribution and a digest of the source file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from vecrollback.embedders.base import Embedder, FloatArray
+from vecrollback.embedders.shared import Role, Shape, SharedEmbedder, prefixed, read_shape
+from vecrollback.embedders.spec import Spec
+from vecrollback.errors import EmbedderSpecError, EmbeddingError
+from vecrollback.records import Json
+
+_MEMBERS = ("contract", "fingerprint", "dimension", "metric", "embed_documents", "embed_queries", "chunk", "spec")
+
+
+def open_callable(spec: Spec) -> Embedder:
+    """Open `package.module:callable`."""
+    found = _import(spec.target)
+    if _is_embedder(found):
+        return _own_embedder(found, spec)
+    if not callable(found):
+        raise EmbedderSpecError(
+            f"{spec.target} is a {type(found).__name__}, neither an embedder nor a function",
+            hint="name a function that takes a list of texts and returns an array of one row each",
+        )
+    if not _takes_arguments(found):
+        return _own_embedder(found(), spec)
+    shape = read_shape(spec.arguments)
+    spec.arguments.refuse_unknown("callable")
+    return CallableEmbedder(spec, shape, found)
+
+
+class CallableEmbedder(SharedEmbedder):
+    """A plain function `texts -> array` as an embedder."""
+
+    def __init__(self, spec: Spec, shape: Shape, function: Callable[[list[str]], Any]) -> None:
+        super().__init__(spec, shape)
+        self._function = function
+
+    @cached_property
+    def dimension(self) -> int:
+        return int(self._call(["dimension"]).shape[1])
+
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """Words: a function does not tell how it reads a text."""
+        return sum(len(text.split()) for text in texts)
+
+    def _identity(self) -> dict[str, Json]:
+        module, _, name = self._spec.target.partition(":")
+        return {
+            "module": module,
+            "qualname": name,
+            "distribution": _distribution(module),
+            "source": _source_digest(self._function),
+        }
+
+    def _vectors(self, texts: Sequence[str], role: Role) -> FloatArray:
+        return self._call(prefixed(texts, self._shape.prompt(role)))
+
+    def _call(self, texts: list[str]) -> FloatArray:
+        try:
+            # A copy, for the array is scaled in place later and may be the function's own cache.
+            vectors = np.array(self._function(texts), dtype=np.float32)
+        except Exception as error:
+            raise EmbeddingError(
+                f"{self._spec.target} failed on {len(texts)} texts: {type(error).__name__}: {error}",
+                hint="call it by hand on one text; it must take a list of texts and return numbers",
+            ) from error
+        if vectors.ndim != 2 or len(vectors) != len(texts):
+            raise EmbeddingError(
+                f"{self._spec.target} returned an array of shape {vectors.shape} for {len(texts)} texts",
+                hint="return one row per text: shape (number of texts, dimension)",
+            )
+        return vectors
+
+
+def _import(target: str) -> Any:
+    module_name, _, path = target.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for name in path.split("."):
+            found = getattr(found, name)
+    except (ImportError, AttributeError) as error:
+        raise EmbedderSpecError(
+            f"cannot import {target}: {error}",
+            hint="install the package, or put its directory on PYTHONPATH; kinds are written hash: or openai:",
+        ) from error
+    return found
+
+
+def _is_embedder(found: Any) -> bool:
+    return not inspect.isclass(found) and all(hasattr(found, member) for member in _MEMBERS)
+
+
+def _takes_arguments(function: Callable[..., Any]) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # some built-in functions have no signature
+        return True
+    return any(p.default is p.empty for p in parameters)
+
+
+def _own_embedder(found: Any, spec: Spec) -> Embedder:
+    """Check that the user's embedder can be opened again from the string that a pair will keep."""
+    spec.arguments.refuse_unknown("callable")
+    if not _is_embedder(found):
+        raise EmbedderSpecError(
+            f"{spec.target} gave a {type(found).__name__}, which is no embedder",
+            hint=f"an embedder has {', '.join(_MEMBERS)}",
+        )
+    if found.spec != spec.text:
+        raise EmbedderSpecError(
+            f"{spec.target} has the spec {found.spec!r}", hint=f"its `spec` must be {spec.text!r}, which opens it again"
+        )
+    return cast(Embedder, found)
+
+
+def _distribution(module: str) -> str | None:
+    """`name version` of the installed distribution that holds the module; None when it was not installed."""
+    names = packages_distributions().get(module.partition(".")[0])
+    return f"{names[0]} {version(names[0])}" if names else None
+
+
+def _source_digest(function: Callable[..., Any]) -> str | None:
+    subject = inspect.unwrap(function)
+    if not inspect.isroutine(subject) and not inspect.isclass(subject):
+        subject = type(subject)
+    try:
+        source = inspect.getsourcefile(subject)
+    except TypeError:  # built in, or compiled
+        return None
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source and Path(source).is_file() else None

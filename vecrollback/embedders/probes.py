@@ -1,0 +1,149 @@
+"""Fixed texts whose vectors are kept with a pair: whether a model is still the one that made the index.
+
+A fingerprint covers what can be read; the probes cover what the model does, also behind a service. Worst cosines of
+these texts, measured on MiniLM: the same weights in float32 at any batch size 0.9999999, in float16 0.999997; bfloat16
+against itself at another batch size 0.99988 and against float32 0.99983; quantised to int8 0.9963 and below.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecrollback.embedders.base import Embedder, FloatArray
+from vecrollback.embedders.probe_texts import PROBES, QUERIES
+from vecrollback.embedders.shared import excerpt
+from vecrollback.errors import CorruptArtifactError, EmbedderChangedError
+
+__all__ = [
+    "FLOOR",
+    "PROBES",
+    "QUERIES",
+    "ProbeComparison",
+    "compare_probes",
+    "embed_probes",
+    "floor_for",
+    "verify_probes",
+]
+
+FLOOR = 0.9999
+_COARSE_FLOOR = 0.9995
+"""For models whose own rounding depends on the batch; still above every quantised copy that was measured."""
+
+_DOCUMENTS = len(PROBES)
+_SLIGHT = 0.99
+"""Worst cosine above which the difference is one of number formats rather than of weights."""
+
+Cosines = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeComparison:
+    """How today's probe vectors compare with the recorded ones.
+
+    `worst_index` counts rows: documents first, then queries. `cause` is what usually makes this pattern; empty when
+    they agree.
+    """
+
+    worst_index: int
+    worst_cosine: float
+    worst_text: str
+    mean_cosine: float
+    agrees: bool
+    cause: str = ""
+
+
+def embed_probes(embedder: Embedder) -> FloatArray:
+    """Embed the probes: all 64 as documents, then the first 16 as queries; shape (80, dimension), float32."""
+    documents = embedder.embed_documents(PROBES)
+    queries = embedder.embed_queries(PROBES[:QUERIES])
+    return np.concatenate([documents, queries])
+
+
+def compare_probes(recorded: FloatArray, now: FloatArray, floor: float = FLOOR) -> ProbeComparison:
+    """Compare recorded probe vectors with today's, row by row, by cosine.
+
+    Raises CorruptArtifactError when `recorded` is not a set of probe vectors.
+    """
+    if recorded.ndim != 2 or len(recorded) != _DOCUMENTS + QUERIES:
+        raise CorruptArtifactError(
+            f"the recorded probes have shape {recorded.shape}, not ({_DOCUMENTS + QUERIES}, dimension)",
+            hint="run check: the snapshot's probes are damaged",
+        )
+    if recorded.shape != now.shape:
+        cause = f"another model, or another truncate_dim: {recorded.shape[1]} dimensions then, {now.shape[-1]} now"
+        return ProbeComparison(0, 0.0, PROBES[0], 0.0, False, cause)
+    cosines = _cosines(recorded, now)
+    worst = int(np.argmin(cosines))
+    agrees = bool(cosines[worst] >= floor)
+    return ProbeComparison(
+        worst_index=worst,
+        worst_cosine=float(cosines[worst]),
+        worst_text=_texts()[worst],
+        mean_cosine=float(cosines.mean()),
+        agrees=agrees,
+        cause="" if agrees else _cause(cosines, floor),
+    )
+
+
+def floor_for(embedder: Embedder) -> float:
+    """The floor that fits an embedder: lower in bfloat16, and behind a service, whose arithmetic nobody sees."""
+    contract = embedder.contract
+    coarse = contract.get("precision") == "bfloat16" or contract.get("kind") == "openai"
+    return _COARSE_FLOOR if coarse else FLOOR
+
+
+def verify_probes(embedder: Embedder, recorded: FloatArray, floor: float = FLOOR) -> ProbeComparison:
+    """Embed the probes and compare them with the recorded vectors. Raises EmbedderChangedError below `floor`."""
+    compared = compare_probes(recorded, embed_probes(embedder), floor)
+    if compared.agrees:
+        return compared
+    role = "document" if compared.worst_index < _DOCUMENTS else "query"
+    cause = compared.cause
+    if embedder.contract.get("kind") == "openai":
+        cause += "; behind a service: the provider changed the model under this name"
+    raise EmbedderChangedError(
+        f"{embedder.spec} no longer gives the recorded vectors: cosine {compared.worst_cosine:.6f} < {floor} "
+        f"for probe {compared.worst_index} as a {role} ({excerpt(compared.worst_text)}), "
+        f"mean {compared.mean_cosine:.6f}. Likely cause: {cause}",
+        hint="open the embedder that made the pair, or build a new pair with this one: `vecrollback reembed`",
+    )
+
+
+def _texts() -> tuple[str, ...]:
+    return PROBES + PROBES[:QUERIES]
+
+
+def _cosines(recorded: FloatArray, now: FloatArray) -> Cosines:
+    """Row by row; 0 where a vector has no direction, unless both have none."""
+    a, b = recorded.astype(np.float64), now.astype(np.float64)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosines = np.einsum("ij,ij->i", a, b) / lengths
+    cosines = np.where(np.isfinite(cosines), cosines, 0.0)
+    both_empty = ~a.any(axis=1) & ~b.any(axis=1)
+    return np.where(both_empty, 1.0, np.clip(cosines, -1.0, 1.0))
+
+
+def _cause(cosines: Cosines, floor: float) -> str:
+    """What usually makes such a pattern."""
+    documents, queries = cosines[:_DOCUMENTS], cosines[_DOCUMENTS:]
+    if (documents >= floor).all():
+        return "another query_prompt: only the queries differ"
+    if _only_long(documents, floor):
+        return "another max_length: only texts longer than a limit differ, so they are truncated at another place"
+    if cosines.min() >= _SLIGHT:
+        return "another precision or a quantised copy of the weights: texts of every length differ a little"
+    if (queries >= floor).all():
+        return "another document_prompt: only the documents differ"
+    if np.median(cosines) >= _SLIGHT:
+        return "a fine-tune, a quantised copy or another pooling: most texts differ a little, some much"
+    return "other weights, another pooling or other prompts: texts of every length differ strongly"
+
+
+def _only_long(documents: Cosines, floor: float) -> bool:
+    """Whether the shortest quarter of the probes agrees, which only truncation leaves alone."""
+    by_length = sorted(range(_DOCUMENTS), key=lambda i: len(PROBES[i]))
+    return bool((documents[by_length[: _DOCUMENTS // 4]] >= floor).all())

@@ -1,0 +1,135 @@
+"""Reading embedder strings: `KIND:TARGET?key=value&...`, a hub name, a directory, or `package.module:callable`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import parse_qsl
+
+from vecrollback.errors import EmbedderSpecError
+
+D = TypeVar("D")
+
+SENTENCE_TRANSFORMERS = "sentence-transformers"
+CALLABLE = "callable"
+
+_FORMS = "a directory, a hub name such as org/model, openai:MODEL, hash:DIM, or package.module:callable"
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_YES, _NO = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
+
+
+class Arguments:
+    """The `?key=value` part, read by name; what nobody asked for is refused by `refuse_unknown`.
+
+    A value is never repeated in an error about an unknown key: somebody may have put a secret there.
+    """
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = dict(values)
+        self._known: set[str] = set()
+
+    def text(self, name: str, default: D) -> str | D:
+        self._known.add(name)
+        return self._values.get(name, default)
+
+    def choice(self, name: str, options: Sequence[str], default: D) -> str | D:
+        value = self.text(name, None)
+        if value is None:
+            return default
+        if value not in options:
+            raise EmbedderSpecError(f"{name}={value!r} is not known", hint=f"{name} is one of: {', '.join(options)}")
+        return value
+
+    def flag(self, name: str, default: D) -> bool | D:
+        value = self.text(name, None)
+        if value is None:
+            return default
+        if value.lower() not in _YES | _NO:
+            raise EmbedderSpecError(f"{name}={value!r} is neither true nor false", hint=f"write {name}=true or false")
+        return value.lower() in _YES
+
+    def integer(self, name: str, default: D, *, minimum: int = 1) -> int | D:
+        value = self.text(name, None)
+        if value is None:
+            return default
+        if not re.fullmatch(r"-?\d+", value) or int(value) < minimum:
+            raise EmbedderSpecError(f"{name}={value!r} is not a whole number >= {minimum}", hint=f"correct {name}")
+        return int(value)
+
+    def number(self, name: str, default: D, *, minimum: float = 0.0) -> float | D:
+        value = self.text(name, None)
+        if value is None:
+            return default
+        if not re.fullmatch(r"-?\d+(\.\d*)?([eE]-?\d+)?", value) or float(value) < minimum:
+            raise EmbedderSpecError(f"{name}={value!r} is not a number >= {minimum:g}", hint=f"correct {name}")
+        return float(value)
+
+    def refuse_unknown(self, kind: str) -> None:
+        """Raise EmbedderSpecError for arguments that were given but never read."""
+        unknown = sorted(self._values.keys() - self._known)
+        if unknown:
+            raise EmbedderSpecError(
+                f"unknown argument {', '.join(unknown)} for a {kind} embedder",
+                hint=f"known arguments: {', '.join(sorted(self._known)) or 'none'}",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """An embedder string taken apart.
+
+    `text` opens the same embedder again; `target` stands between `KIND:` and `?`. An entry point of the group
+    `vecrollback.embedders` is a function that takes a Spec and returns an Embedder.
+    """
+
+    text: str
+    kind: str
+    target: str
+    arguments: Arguments
+
+    def at(self, directory: Path) -> Spec:
+        """Return the same spec with its target written as `directory`."""
+        _, mark, query = self.text.partition("?")
+        return replace(self, text=f"{directory}{mark}{query}", target=str(directory))
+
+
+def parse(text: str, kinds: Collection[str]) -> Spec:
+    """Take an embedder string apart, given the kinds that have a `NAME:` prefix.
+
+    An existing directory wins over every other reading. Raises EmbedderSpecError when nothing fits.
+    """
+    head, _, query = text.partition("?")
+    kind, target = _kind_of(head, kinds)
+    return Spec(text=text, kind=kind, target=target, arguments=Arguments(_pairs(query)))
+
+
+def _kind_of(head: str, kinds: Collection[str]) -> tuple[str, str]:
+    prefix, colon, rest = head.partition(":")
+    if not head.strip():
+        raise EmbedderSpecError("the embedder string is empty", hint=f"give {_FORMS}")
+    if Path(head).expanduser().is_dir():
+        return SENTENCE_TRANSFORMERS, head
+    if colon and prefix in kinds:
+        return prefix, rest
+    if colon and _DOTTED.fullmatch(prefix) and _DOTTED.fullmatch(rest):
+        return CALLABLE, head
+    if head[0] in "./~":
+        raise EmbedderSpecError(f"no such directory: {head}", hint="give the directory that holds the model's files")
+    if _HUB_NAME.fullmatch(head):
+        return SENTENCE_TRANSFORMERS, head
+    raise EmbedderSpecError(
+        f"{head!r} names no embedder", hint=f"give {_FORMS}; kinds installed here: {', '.join(sorted(kinds))}"
+    )
+
+
+def _pairs(query: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name in values:
+            raise EmbedderSpecError(f"argument {name} is given twice", hint="keep one of them")
+        values[name] = value
+    return values

@@ -1,0 +1,90 @@
+"""Long work as a handle: watch it, wait for it, cancel it, resume it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from vecrollback.catalog import Catalog
+from vecrollback.embedding import Tally
+from vecrollback.errors import JobCancelledError, StoppedError
+from vecrollback.records import JobRecord, Progress, ProgressCallback
+
+T = TypeVar("T")
+_REPORT_SECONDS = 0.5
+
+
+class Job(Generic[T]):
+    """Work that runs on a thread of its own. It stops cleanly at the next batch when cancelled, from any process."""
+
+    def __init__(self, catalog: Catalog, record: JobRecord, work: Callable[[], T]) -> None:
+        self.id = record.id
+        self._catalog = catalog
+        self._work = work
+        self._result: T | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=f"vecrollback-{record.kind}-{record.id}", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._result = self._work()
+            self._catalog.jobs.finish(self.id, "done")
+        except BaseException as error:
+            self._error = error
+            state = "cancelled" if isinstance(error, StoppedError) else "failed"
+            self._catalog.jobs.finish(self.id, state, str(error))
+
+    def status(self) -> JobRecord:
+        """The job as the catalog knows it."""
+        return self._catalog.jobs.get(self.id)
+
+    def wait(self, timeout: float | None = None) -> T:
+        """The result, once there is one. Raises what the work raised, TimeoutError after `timeout` seconds."""
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            raise TimeoutError(f"job {self.id} is still running")
+        if self._error is not None:
+            raise self._error
+        return self._result  # type: ignore[return-value]
+
+    def cancel(self) -> None:
+        """Stop at the next batch; what is done stays done. Idempotent."""
+        self._catalog.jobs.cancel(self.id)
+
+
+class Reporter:
+    """Passes progress on: to the caller at every batch, to the catalog twice a second; brings a cancel back."""
+
+    def __init__(self, catalog: Catalog, job: str, callback: ProgressCallback | None) -> None:
+        self._catalog, self._job, self._callback = catalog, job, callback
+        self._last = 0.0
+        self.phase = "embedding"
+
+    def __call__(self, tally: Tally) -> None:
+        progress = Progress(
+            job=self._job,
+            phase=self.phase,
+            documents=tally.documents,
+            total=max(tally.total, tally.documents),
+            chunks=tally.chunks,
+            tokens=tally.tokens,
+            embedded=tally.embedded,
+            elapsed=tally.elapsed,
+        )
+        if self._callback is not None:
+            self._callback(progress)
+        if time.monotonic() - self._last > _REPORT_SECONDS:
+            self._last = time.monotonic()
+            self.check(progress)
+
+    def check(self, progress: Progress) -> None:
+        """Raise JobCancelledError when somebody asked the job to stop."""
+        facts = {"phase": progress.phase, "documents": progress.documents, "total": progress.total}
+        if self._catalog.jobs.report(self._job, facts | {"chunks": progress.chunks, "tokens": progress.tokens}):
+            raise JobCancelledError(
+                f"job {self._job} was cancelled after {progress.documents} of {progress.total} changes",
+                hint="the same command again goes on where it stopped",
+            )

@@ -1,0 +1,249 @@
+"""Building a pair from the log, catching one up, rewriting what a check found, and taking snapshots.
+
+All writers of a pair's vectors hold its lock, so that one process at a time writes them; readers need no lock.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from vecrollback.artifacts import Artifacts
+from vecrollback.catalog import Catalog, MoveOrder, now, vectors_table
+from vecrollback.corpus import Corpus
+from vecrollback.embedders import Embedder
+from vecrollback.embedders.probes import embed_probes
+from vecrollback.embedding import Pending, Refresher, Tally
+from vecrollback.errors import PairStateError, UsageError
+from vecrollback.indexes import resolve_spec
+from vecrollback.jobs import Reporter
+from vecrollback.models import Models
+from vecrollback.records import CatchUp, Json, Pair, ProgressCallback, Snapshot
+from vecrollback.snapshots import RECALL_FLOOR, Manifest, SnapshotWriter, load_manifest, put_probes
+from vecrollback.vectors import Vectors, newest
+
+PROBE_FLOOR = 0.9999
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DELTA_LEAST, _DELTA_SHARE, _DEAD_SHARE = 2_000, 0.1, 0.3
+
+
+class Request(NamedTuple):
+    """What a build was asked for."""
+
+    embedder: str
+    index: str = "auto"
+    name: str | None = None
+    settings: Mapping[str, Json] | None = None
+    recall_floor: float = RECALL_FLOOR
+
+
+class Builder:
+    """Writes pairs. `vectors_of` gives the vectors table of a pair."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        corpus: Corpus,
+        artifacts: Artifacts,
+        models: Models,
+        vectors_of: Callable[[Pair], Vectors],
+    ) -> None:
+        self._catalog, self._corpus, self._artifacts = catalog, corpus, artifacts
+        self._models, self._vectors_of = models, vectors_of
+
+    def begin(self, request: Request) -> Pair:
+        """Find the pair a build is to make or to resume, or register it.
+
+        Raises PairStateError when the name belongs to a pair of another embedder or index.
+        """
+        embedder = self._models.open(request.embedder)
+        resolve_spec(request.index, 0)
+        name = request.name or self._free_name(request.embedder, embedder)
+        if not _NAME.fullmatch(name):
+            raise UsageError(
+                f"{name!r} is no name for a pair", hint="letters, digits, dot, dash, underscore; at most 64"
+            )
+        with self._catalog.lock(f"pair-{name}"):
+            return self._resumable(name, request, embedder) or self._register(name, request, embedder)
+
+    def build(self, pair: Pair, job: str, progress: ProgressCallback | None, recall_floor: float) -> Pair:
+        """Embed what the pair lacks, build its index, take the first snapshot, and catch up. Resumes."""
+        with self._catalog.lock(f"pair-{pair.name}"):
+            pair = self._catalog.pairs.get(pair.name)
+            if pair.state != "building":
+                return pair
+            report = Reporter(self._catalog, job, progress)
+            tally = self._refresh(pair, report).tally
+            report.phase = "indexing"
+            report(tally)
+            self._snapshot(pair.name, rebuild=True, state="ready", recall_floor=recall_floor)
+            report.phase = "catching up"
+            self._refresh(self._catalog.pairs.get(pair.name), report)
+            return self._catalog.pairs.get(pair.name)
+
+    def catch_up(
+        self, pair: Pair, job: str, progress: ProgressCallback | None = None, *, advance: bool = True
+    ) -> CatchUp:
+        """Bring a pair to the head of the log with its own embedder.
+
+        With `advance`, rows after the index or deleted ones past a threshold lead to a new index, and aliases that
+        serve the pair move to that snapshot.
+        """
+        with self._catalog.lock(f"pair-{pair.name}"):
+            refresher = self._refresh(self._catalog.pairs.get(pair.name), Reporter(self._catalog, job, progress))
+            if advance and self._worn(pair.name):
+                self._advance(self._snapshot(pair.name, rebuild=True))
+        tally, head = refresher.tally, self._corpus.state().head
+        return CatchUp(
+            pair=pair.name,
+            watermark=refresher.watermark,
+            lag=head - refresher.watermark,
+            documents=tally.documents,
+            embedded=tally.embedded,
+            reused=tally.reused,
+            chunks=tally.chunks,
+            seconds=tally.elapsed,
+        )
+
+    def rewrite(self, pair: Pair, ids: Sequence[str], job: str, progress: ProgressCallback | None = None) -> Tally:
+        """Embed these documents again, superseding their vectors, and take a snapshot with a new index."""
+        with self._catalog.lock(f"pair-{pair.name}"):
+            reporter = Reporter(self._catalog, job, progress)
+            refresher = self._refresh(self._catalog.pairs.get(pair.name), reporter)
+            state = self._corpus.state()
+            changes = self._corpus.changes(0, refresher.watermark, version=state.version)
+            wanted = set(ids)
+            rows = [r for r in changes.to_pylist() if r["id"] in wanted and not r["_deleted"]]
+            texts = self._corpus.texts([r["_rowid"] for r in rows], version=state.version)
+            pending = [Pending(r["id"], r["_seq"], r["_content_hash"], t) for r, t in zip(rows, texts, strict=True)]
+            tally = refresher.rewrite(pending)
+            self._advance(self._snapshot(pair.name, rebuild=True))
+            return tally
+
+    def snapshot(self, name: str, *, rebuild: bool = False) -> Snapshot:
+        """Take a snapshot of a finished pair as it stands; without `rebuild` it shares the last one's index."""
+        with self._catalog.lock(f"pair-{name}"):
+            pair = self._catalog.pairs.get(name)
+            if not pair.snapshot:
+                raise PairStateError(f"pair {name!r} is {pair.state}", hint="finish it first: `vecrollback reembed`")
+            taken = self._snapshot(name, rebuild=rebuild)
+            self._advance(taken)
+            return taken
+
+    # -- steps --------------------------------------------------------------------------------------------------------
+
+    def _resumable(self, name: str, request: Request, embedder: Embedder) -> Pair | None:
+        pair = self._catalog.pairs.find(name)
+        if pair is None:
+            return None
+        if embedder.fingerprint not in self._catalog.equivalences.of(pair.fingerprint):
+            raise PairStateError(
+                f"pair {name!r} belongs to embedder {pair.embedder!r} ({pair.fingerprint}), "
+                f"not to {request.embedder!r} ({embedder.fingerprint})",
+                hint="choose another --name: one pair, one embedder",
+            )
+        if request.index not in ("auto", pair.index_spec):
+            raise PairStateError(
+                f"pair {name!r} has index {pair.index_spec!r}, not {request.index!r}",
+                hint="choose another --name; vectors of the same embedder are taken over, not embedded again",
+            )
+        return pair
+
+    def _register(self, name: str, request: Request, embedder: Embedder) -> Pair:
+        probes = put_probes(self._artifacts, embed_probes(embedder))
+        pair = Pair(
+            name=name,
+            state="building",
+            embedder=embedder.spec,
+            fingerprint=embedder.fingerprint,
+            contract=dict(embedder.contract),
+            dimension=embedder.dimension,
+            metric=embedder.metric,
+            index_spec=request.index,
+            settings=dict(request.settings or {}),
+            snapshot=0,
+            watermark=0,
+            vectors_version=0,
+            probes=probes,
+            probe_floor=PROBE_FLOOR,
+            created_at=now(),
+        )
+        created = self._vectors_of(pair).create()
+        pair = replace(pair, vectors_version=created.version)
+        self._catalog.pairs.add(pair, created.files)
+        self._models.trust(pair, embedder)
+        return pair
+
+    def _refresh(self, pair: Pair, report: Reporter) -> Refresher:
+        embedder = self._models.of(pair)
+        same = self._catalog.equivalences.of(pair.fingerprint)
+        others = [p for p in self._catalog.pairs.all() if p.name != pair.name and p.fingerprint in same]
+        shelves = [(self._vectors_of(p), p.vectors_version) for p in others if self._vectors_of(p).table.exists()]
+        refresher = Refresher(
+            self._catalog,
+            self._corpus,
+            self._vectors_of(pair),
+            embedder,
+            pair,
+            others=shelves,
+            on_batch=report,
+        )
+        refresher.run()
+        return refresher
+
+    def _snapshot(
+        self, name: str, *, rebuild: bool, state: str | None = None, recall_floor: float | None = None
+    ) -> Snapshot:
+        pair = self._catalog.pairs.get(name)
+        taken = self._catalog.pairs.snapshots(name)
+        previous = self._manifest(pair)
+        floor = recall_floor or (previous.index.recall_floor if previous else RECALL_FLOOR)
+        snapshot = SnapshotWriter(self._artifacts, self._vectors_of(pair), pair).write(
+            taken[-1].number + 1 if taken else 1,
+            previous=previous,
+            tombstones=self._catalog.ledger.tombstones(),
+            files=self._catalog.files.of(vectors_table(name)),
+            rebuild=rebuild,
+            recall_floor=floor,
+        )
+        self._catalog.pairs.add_snapshot(snapshot, state="ready" if state == "ready" else None)
+        return snapshot
+
+    def _manifest(self, pair: Pair) -> Manifest | None:
+        if not pair.snapshot:
+            return None
+        return load_manifest(self._artifacts, self._catalog.pairs.find_snapshot(pair.ref).manifest)
+
+    def _advance(self, snapshot: Snapshot) -> None:
+        """Move the aliases that serve the pair to its new snapshot."""
+        for alias, (pair, number, epoch) in self._catalog.aliases.all().items():
+            if pair == snapshot.pair and number != snapshot.number:
+                order = MoveOrder(
+                    alias, epoch, pair, snapshot.number, "advance", f"new snapshot of {pair}", "vecrollback"
+                )
+                self._catalog.aliases.move(order)
+
+    def _worn(self, name: str) -> bool:
+        """Whether enough rows stand outside the index, or dead in it, that a new one pays."""
+        pair = self._catalog.pairs.get(name)
+        manifest = self._manifest(pair)
+        if manifest is None:
+            return False
+        vectors, index = self._vectors_of(pair), manifest.index
+        if vectors.rows(pair.vectors_version) - index.rows > max(_DELTA_LEAST, _DELTA_SHARE * index.chunks):
+            return True
+        keys = vectors.keys(pair.vectors_version)
+        alive = np.count_nonzero(newest(keys, self._catalog.ledger.tombstones()) < index.rows)
+        return index.chunks - alive > max(_DELTA_LEAST, _DEAD_SHARE * index.chunks)
+
+    def _free_name(self, spec: str, embedder: Embedder) -> str:
+        for pair in self._catalog.pairs.all():
+            if pair.fingerprint == embedder.fingerprint:
+                return pair.name
+        target = spec.partition("?")[0].rstrip("/").replace("\\", "/").rpartition("/")[2]
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", target).strip("-.")[:48] or "pair"
+        return f"{name}-{embedder.fingerprint[:6]}" if self._catalog.pairs.find(name) else name

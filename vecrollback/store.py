@@ -1,0 +1,433 @@
+"""The store: the front door. Everything a command can do is a method here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import overload
+from urllib.parse import unquote, urlsplit
+
+from vecrollback import config
+from vecrollback.artifacts import Artifacts
+from vecrollback.catalog import CORPUS, Catalog, vectors_table
+from vecrollback.check import Checker, Level
+from vecrollback.corpus import Corpus
+from vecrollback.documents import validate, validate_id
+from vecrollback.embedders.probes import compare_probes, embed_probes
+from vecrollback.errors import (
+    BadDocumentError,
+    EmbedderChangedError,
+    StoreNotFoundError,
+    UnknownNameError,
+    UsageError,
+    VecrollbackError,
+)
+from vecrollback.ingest import Ingestion
+from vecrollback.jobs import Job
+from vecrollback.models import Models
+from vecrollback.records import (
+    CatchUp,
+    Document,
+    Ingested,
+    JobRecord,
+    Json,
+    Move,
+    Pair,
+    ProgressCallback,
+    Report,
+    Result,
+    Snapshot,
+    Switched,
+)
+from vecrollback.reembed import Builder, Request
+from vecrollback.repair import Repairer
+from vecrollback.serving import Searcher
+from vecrollback.snapshots import RECALL_FLOOR
+from vecrollback.switch import LIVE, Order, Switch
+from vecrollback.vectors import FloatArray, Vectors
+
+PairLike = Pair | str
+
+
+def connect(uri: str | Path | None = None, *, create: bool = False, actor: str | None = None) -> Store:
+    """Open a store. Default: `VECROLLBACK_STORE`, then `store` in vecrollback.toml, then indices/default.
+
+    `create` lays it out when there is none. Raises StoreNotFoundError, StoreFormatError. Any number of processes may
+    have one store open.
+    """
+    settings = config.load(store=str(uri) if uri is not None else None, actor=actor)
+    root = _local_path(settings.store)
+    if not (root / "catalog.db").exists() and not create:
+        raise StoreNotFoundError(
+            f"there is no store at {root}",
+            hint=f"`vecrollback init --store {settings.store}`, or connect(..., create=True)",
+        )
+    return Store(root, actor=settings.actor, create=create)
+
+
+class Store:
+    """One vector system: a corpus, the pairs that view it, and the pointer to the one that serves.
+
+    Open it with `connect`; use it with `with`, or close it. Safe to use from many threads.
+    """
+
+    def __init__(self, root: Path, *, actor: str, create: bool = False) -> None:
+        if create:
+            (root / "tables").mkdir(parents=True, exist_ok=True)
+        self.root = root
+        self.actor = actor
+        self._catalog = Catalog(root / "catalog.db", create=create)
+        self._artifacts = Artifacts(root / "artifacts")
+        self._corpus = Corpus(root / "tables" / f"{CORPUS}.lance", self._catalog)
+        if create:
+            with self._catalog.lock("create"):
+                self._corpus.create()
+        self._models = Models(self._catalog, self._artifacts)
+        self._builder = Builder(self._catalog, self._corpus, self._artifacts, self._models, self._vectors)
+        self._checker = Checker(self._catalog, self._corpus, self._artifacts, self._vectors, self._models.of)
+        self._repairer = Repairer(self._catalog, self._corpus, self._builder)
+        self._switch = Switch(self._catalog, self._artifacts)
+        self._searcher: Searcher | None = None
+        self._lock = threading.Lock()
+
+    # -- documents ----------------------------------------------------------------------------------------------------
+
+    def upsert(self, documents: Iterable[Document]) -> int:
+        """Write new and changed documents; returns the seq of the head. Durable when it returns.
+
+        A document equal to the stored one makes no change. Raises BadDocumentError, also for an id given twice; then
+        nothing of this call was written.
+        """
+        checked = [validate(document) for document in documents]
+        seen: set[str] = set()
+        for document in checked:
+            if document.id in seen:
+                raise BadDocumentError(f"id {document.id!r} stands twice in one batch", hint="send each document once")
+            seen.add(document.id)
+        return self._corpus.upsert(checked)[0]
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Delete documents for good; returns the seq of the head. No query returns them from now on."""
+        if isinstance(ids, str):
+            raise UsageError("delete takes a list of ids, not one string", hint=f"store.delete([{ids!r}])")
+        return self._corpus.delete([validate_id(id_) for id_ in ids])[0]
+
+    def ingest(
+        self,
+        path: str | Path,
+        *,
+        id_field: str | None = None,
+        text_field: str | None = None,
+        changes: bool = False,
+        skip_bad: bool = False,
+        progress: ProgressCallback | None = None,
+    ) -> Ingested:
+        """Write the documents of a file or folder in batches; each is durable before the next is read.
+
+        Formats: see `vecrollback.sources`. A line that is no document raises BadDocumentError with its number, after
+        everything before it was written; with `skip_bad` it is counted and reported instead. Running it again changes
+        only what differs.
+        """
+        ingestion = Ingestion(self._corpus, skip_bad=skip_bad, progress=progress)
+        return ingestion.run(Path(path), id_field=id_field, text_field=text_field, changes=changes)
+
+    def get(self, ids: Sequence[str]) -> dict[str, Document]:
+        """Live documents by id."""
+        return self._corpus.get(list(ids), version=self._corpus.state().version)
+
+    def compact(self, *, purge: bool = False) -> None:
+        """Merge small files of the corpus; with `purge` no byte of a deleted text stays in the store."""
+        self._corpus.compact(purge=purge)
+        if purge:
+            for cached in self._cache.glob("documents-*.arrow"):
+                cached.unlink(missing_ok=True)
+
+    # -- pairs --------------------------------------------------------------------------------------------------------
+
+    def reembed(
+        self,
+        embedder: str,
+        *,
+        index: str = "auto",
+        name: str | None = None,
+        settings: Mapping[str, Json] | None = None,
+        recall_floor: float = RECALL_FLOOR,
+        progress: ProgressCallback | None = None,
+    ) -> Job[Pair]:
+        """Build a pair from the log, beside whatever serves. The same call resumes a job that was cut off.
+
+        `embedder`: one string, see `vecrollback.embedders`. `index`: "auto", a FAISS factory string or `lance:...`.
+        The job's result is the pair, `ready`, or as it was when it is finished already.
+        """
+        pair = self._builder.begin(Request(embedder, index, name, settings, recall_floor))
+        record = self._catalog.jobs.start("reembed", pair.name)
+        return Job(self._catalog, record, lambda: self._builder.build(pair, record.id, progress, recall_floor))
+
+    def catch_up(self, pair: PairLike, *, advance: bool = True, progress: ProgressCallback | None = None) -> CatchUp:
+        """Bring a pair to the head of the log with its own embedder, while it serves."""
+        found = self.pair(pair)
+        record = self._catalog.jobs.start("catch-up", found.name)
+        work = lambda: self._builder.catch_up(found, record.id, progress, advance=advance)  # noqa: E731
+        return Job(self._catalog, record, work).wait()
+
+    def pairs(self) -> list[Pair]:
+        """Every pair, oldest first."""
+        return self._catalog.pairs.all()
+
+    def pair(self, pair: PairLike) -> Pair:
+        """A pair as it is now. Raises UnknownNameError."""
+        return self._catalog.pairs.get(pair if isinstance(pair, str) else pair.name)
+
+    def live(self) -> Pair:
+        """The pair that serves. Raises UnknownNameError while none does."""
+        alias = self._catalog.aliases.get(LIVE)
+        if alias is None:
+            raise UnknownNameError("no pair is live yet", hint="`vecrollback promote PAIR`")
+        return self.pair(alias[0])
+
+    def lag(self, pair: PairLike) -> int:
+        """Changes between a pair's watermark and the head."""
+        return self._corpus.state().head - self.pair(pair).watermark
+
+    def equate(self, a: str, b: str) -> float:
+        """Declare two embedders, each a pair's name or an embedder string, to be one model; returns the worst cosine.
+
+        Raises EmbedderChangedError unless their probes agree.
+        """
+        (first, floor), (second, other_floor) = self._fingerprint_probes(a), self._fingerprint_probes(b)
+        compared = compare_probes(first[1], second[1], max(floor, other_floor))
+        if not compared.agrees:
+            raise EmbedderChangedError(
+                f"{a!r} and {b!r} are different models: cosine {compared.worst_cosine:.6f} on probe "
+                f"{compared.worst_index}, {compared.worst_text[:60]!r}",
+                hint="build a pair of its own for it: `vecrollback reembed`",
+            )
+        self._catalog.equivalences.declare(first[0], second[0], cosine=compared.worst_cosine, actor=self.actor)
+        for name, spec in ((a, b), (b, a)):
+            if (pair := self._catalog.pairs.find(name)) and self._catalog.pairs.find(spec) is None:
+                self._catalog.pairs.set_embedder(pair.name, spec)
+        return compared.worst_cosine
+
+    # -- serving ------------------------------------------------------------------------------------------------------
+
+    @overload
+    def search(self, query: str, k: int = 10, where: str | None = None) -> Result: ...
+    @overload
+    def search(self, query: Sequence[str], k: int = 10, where: str | None = None) -> list[Result]: ...
+    def search(self, query: str | Sequence[str], k: int = 10, where: str | None = None) -> Result | list[Result]:
+        """The k nearest documents, from the pair that is live at this moment; see `Searcher.search`."""
+        with self._lock:
+            if self._searcher is None:
+                self._searcher = self.searcher(follow=False)
+        return self._searcher.search(query, k, where)
+
+    def searcher(self, *, alias: str = LIVE, follow: bool = True) -> Searcher:
+        """A long-lived searcher for a service: follows the alias, holds live and standby open, acknowledges moves."""
+        return Searcher(
+            self._catalog,
+            self._corpus,
+            self._artifacts,
+            self._models,
+            vectors_of=self._vectors,
+            cache=self._cache,
+            alias=alias,
+            follow=follow,
+        )
+
+    # -- switching ----------------------------------------------------------------------------------------------------
+
+    def promote(
+        self,
+        pair: PairLike,
+        *,
+        reason: str = "",
+        override: bool = False,
+        progress: ProgressCallback | None = None,
+        wait: float = 10.0,
+    ) -> Switched:
+        """Let a pair serve: catch it up, check it, have every reader load it, move `live`.
+
+        Raises CheckRefusedError, QuarantinedError, PairStateError; `override` with a reason passes those gates.
+        """
+        found, order = self.pair(pair), Order(reason, self.actor, override, wait)
+        self._switch.gate(found, order)
+        self.catch_up(found, progress=progress)
+        return self._switch.promote(self.pair(found), self.check(found), order)
+
+    def rollback(
+        self,
+        to: PairLike | None = None,
+        *,
+        reason: str,
+        override: bool = False,
+        catch_up: bool = True,
+        progress: ProgressCallback | None = None,
+        wait: float = 10.0,
+    ) -> Switched:
+        """Move model and index back together; then, while the older pair serves, catch it up and check it.
+
+        Raises NoRollbackTargetError before anything moved. Once moved, trouble with the rest is told in the result.
+        """
+        name = to.name if isinstance(to, Pair) else to
+        switched = self._switch.rollback(name, Order(reason, self.actor, override, wait))
+        return self._proven(switched, progress) if catch_up else switched
+
+    def restore(
+        self,
+        ref: str,
+        *,
+        reason: str,
+        catch_up: bool = True,
+        progress: ProgressCallback | None = None,
+        wait: float = 10.0,
+    ) -> Switched:
+        """Let one exact snapshot `PAIR@N` serve; what was deleted since stays deleted."""
+        switched = self._switch.restore(ref, Order(reason, self.actor, wait_seconds=wait))
+        return self._proven(switched, progress) if catch_up else switched
+
+    def rollback_target(self, to: str | None = None) -> Snapshot:
+        """Where a rollback would go now. Raises NoRollbackTargetError, which says why nowhere."""
+        return self._switch.target(to)
+
+    def history(self, *, alias: str | None = None, limit: int | None = None) -> list[Move]:
+        """Pointer moves, newest first."""
+        return self._catalog.aliases.history(alias, limit=limit)
+
+    # -- proof --------------------------------------------------------------------------------------------------------
+
+    def check(
+        self,
+        pair: PairLike | None = None,
+        level: Level = "full",
+        *,
+        bound: float = 0.01,
+        confidence: float = 0.95,
+        sample: int | None = None,
+        seed: int | None = None,
+    ) -> Report:
+        """Audit a pair (default: the live one) against the log; the report is kept. See `Checker.run`."""
+        found = self.live() if pair is None else self.pair(pair)
+        report = self._checker.run(found, level, bound=bound, confidence=confidence, sample=sample, seed=seed)
+        if level == "full" or report.verdict != "pass":  # a quick pass must not hide what a full check found
+            self._catalog.reports.add(report)
+        return report
+
+    def repair(self, report: Report, *, progress: ProgressCallback | None = None) -> Report:
+        """Re-embed and rewrite what a check found, into a new snapshot; returns the check after it."""
+        pair = self.pair(report.pair)
+        record = self._catalog.jobs.start("repair", pair.name)
+        Job(self._catalog, record, lambda: self._repairer.run(pair, report, record.id, progress)).wait()
+        return self.check(pair)
+
+    # -- snapshots ----------------------------------------------------------------------------------------------------
+
+    def snapshot(self, pair: PairLike | None = None, *, rebuild: bool = False) -> Snapshot:
+        """Take a snapshot of a pair (default: the live one); costs what changed since the last, unless `rebuild`."""
+        return self._builder.snapshot((self.live() if pair is None else self.pair(pair)).name, rebuild=rebuild)
+
+    def snapshots(self, pair: PairLike | None = None) -> list[Snapshot]:
+        """Snapshots of one pair or of all."""
+        return self._catalog.pairs.snapshots(None if pair is None else self.pair(pair).name)
+
+    def tag(self, name: str, ref: str) -> None:
+        """Name a snapshot; a tagged one is kept."""
+        self._catalog.pairs.set_tag(name, self._catalog.pairs.find_snapshot(ref))
+
+    def tags(self) -> dict[str, str]:
+        """Tag -> snapshot."""
+        return {name: f"{pair}@{number}" for name, (pair, number) in self._catalog.pairs.tags().items()}
+
+    def untag(self, name: str) -> None:
+        self._catalog.pairs.delete_tag(name)
+
+    def delete_snapshot(self, ref: str) -> None:
+        """Forget a snapshot. Raises PairStateError while an alias, a tag or its pair holds it."""
+        self._catalog.pairs.delete_snapshot(self._catalog.pairs.find_snapshot(ref))
+
+    # -- status -------------------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Json]:
+        """Aliases, corpus, pairs with their lag, unfinished jobs: one reading of the catalog, no model, no table."""
+        state = self._corpus.state()
+        aliases = self._catalog.aliases.all().items()
+        verdicts = self._catalog.reports.verdicts()
+        return {
+            "store": str(self.root),
+            "alias": {name: {"pair": pair, "snapshot": n, "epoch": epoch} for name, (pair, n, epoch) in aliases},
+            "corpus": {"head": state.head, "documents": state.documents},
+            "pairs": [
+                {
+                    "name": p.name,
+                    "state": p.state,
+                    "reason": p.state_reason,
+                    "embedder": p.embedder,
+                    "fingerprint": p.fingerprint,
+                    "dimension": p.dimension,
+                    "index": p.index_spec,
+                    "snapshot": p.snapshot,
+                    "watermark": p.watermark,
+                    "lag": state.head - p.watermark,
+                    "checked": verdicts.get(p.name),
+                }
+                for p in self._catalog.pairs.all()
+            ],
+            "readers": [{"host": r.host, "pid": r.pid, "epoch": r.epoch} for r in self._catalog.readers.alive(LIVE)],
+            "jobs": [
+                {"id": j.id, "kind": j.kind, "pair": j.pair, "state": j.state, "progress": j.progress, "error": j.error}
+                for j in self._catalog.jobs.all(unfinished=True)
+            ],
+        }
+
+    def jobs(self, *, unfinished: bool = False) -> list[JobRecord]:
+        """Jobs, newest first."""
+        return self._catalog.jobs.all(unfinished=unfinished)
+
+    def close(self) -> None:
+        """Let go of everything. Idempotent."""
+        if self._searcher is not None:
+            self._searcher.close()
+            self._searcher = None
+        self._models.close()
+        self._catalog.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _cache(self) -> Path:
+        return self.root / "cache"
+
+    def _vectors(self, pair: Pair) -> Vectors:
+        return Vectors(self.root / "tables" / f"{vectors_table(pair.name)}.lance", pair.dimension)
+
+    def _proven(self, switched: Switched, progress: ProgressCallback | None) -> Switched:
+        """Catch up and check after a move. The move stands whatever happens here."""
+        pair = switched.target.rpartition("@")[0]
+        try:
+            caught_up = self.catch_up(pair, advance=False, progress=progress)
+            return replace(switched, caught_up=caught_up, report=self.check(pair))
+        except (VecrollbackError, OSError) as error:
+            return replace(switched, trouble=str(error))
+
+    def _fingerprint_probes(self, name: str) -> tuple[tuple[str, FloatArray], float]:
+        pair = self._catalog.pairs.find(name)
+        if pair is not None:
+            return (pair.fingerprint, self._models.probes(pair)), pair.probe_floor
+        embedder = self._models.open(name)
+        return (embedder.fingerprint, embed_probes(embedder)), 0.0
+
+
+def _local_path(uri: str) -> Path:
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    if len(parts.scheme) > 1:
+        raise UsageError(f"a store cannot be at {uri!r}", hint="a directory, or file:///a/directory")
+    return Path(uri).expanduser()
