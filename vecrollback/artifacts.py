@@ -39,7 +39,10 @@ class Artifacts:
         return name
 
     def put_bytes(self, suffix: str, data: bytes) -> str:
-        return self.put(suffix, lambda path: path.write_bytes(data) and None)
+        def write(path: Path) -> None:
+            path.write_bytes(data)
+
+        return self.put(suffix, write)
 
     def put_json(self, value: object) -> str:
         return self.put_bytes(".json", json.dumps(value, sort_keys=True, indent=1).encode())

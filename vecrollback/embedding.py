@@ -41,7 +41,7 @@ class Pending:
 
 @dataclass(slots=True)
 class Tally:
-    """What was done so far. `documents`: changes taken in; `embedded`, `reused`: texts; `chunks`, `tokens`: embedded."""
+    """What was done so far. `documents`: changes taken in; `embedded`, `reused`: texts; `chunks`, `tokens`: read."""
 
     documents: int = 0
     embedded: int = 0

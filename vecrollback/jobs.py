@@ -34,8 +34,8 @@ class Job(Generic[T]):
             self._catalog.jobs.finish(self.id, "done")
         except BaseException as error:
             self._error = error
-            state = "cancelled" if isinstance(error, StoppedError) else "failed"
-            self._catalog.jobs.finish(self.id, state, str(error))
+            stopped = isinstance(error, StoppedError)
+            self._catalog.jobs.finish(self.id, "cancelled" if stopped else "failed", str(error))
 
     def status(self) -> JobRecord:
         """The job as the catalog knows it."""

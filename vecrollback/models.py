@@ -7,7 +7,7 @@ import threading
 from vecrollback.artifacts import Artifacts
 from vecrollback.catalog import Catalog
 from vecrollback.embedders import Embedder, open_embedder
-from vecrollback.embedders.probes import verify_probes
+from vecrollback.embedders.probes import compare_probes, embed_probes, floor_for, verify_probes
 from vecrollback.errors import EmbedderChangedError
 from vecrollback.records import Pair
 from vecrollback.snapshots import load_probes
@@ -48,6 +48,33 @@ class Models:
     def probes(self, pair: Pair) -> FloatArray:
         """The probe vectors recorded with a pair."""
         return load_probes(self._artifacts, pair.probes)
+
+    def equate(self, a: str, b: str, *, actor: str) -> float:
+        """Declare two embedders, each a pair's name or a string, to be one model; returns the worst probe's cosine.
+
+        A pair named with a string is opened from that string from now on. Raises EmbedderChangedError unless the
+        probes agree to the lower floor of the two.
+        """
+        (one, probes, floor), (other, more, other_floor) = self._described(a), self._described(b)
+        compared = compare_probes(probes, more, min(floor, other_floor))
+        if not compared.agrees:
+            raise EmbedderChangedError(
+                f"{a!r} and {b!r} are different models: cosine {compared.worst_cosine:.6f} on probe "
+                f"{compared.worst_index}, {compared.worst_text[:60]!r}",
+                hint="build a pair of its own for it: `vecrollback reembed`",
+            )
+        self._catalog.equivalences.declare(one, other, cosine=compared.worst_cosine, actor=actor)
+        for name, spec in ((a, b), (b, a)):
+            if self._catalog.pairs.find(name) and not self._catalog.pairs.find(spec):
+                self._catalog.pairs.set_embedder(name, spec)
+        return compared.worst_cosine
+
+    def _described(self, name: str) -> tuple[str, FloatArray, float]:
+        """Fingerprint, probe vectors and floor of a pair or of an embedder string."""
+        if pair := self._catalog.pairs.find(name):
+            return pair.fingerprint, self.probes(pair), pair.probe_floor
+        embedder = self.open(name)
+        return embedder.fingerprint, embed_probes(embedder), floor_for(embedder)
 
     def _open_checked(self, pair: Pair) -> Embedder:
         embedder = self.open(pair.embedder)

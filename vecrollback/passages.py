@@ -58,7 +58,8 @@ class Base:
         rows = np.full(len(wanted), -1, dtype=np.int32)
         present = np.flatnonzero(code >= 0)
         rows[code[present]] = present
-        return rows[np.asarray(pc.index_in(ids, value_set=wanted))]
+        found: NDArray[np.int32] = rows[np.asarray(pc.index_in(ids, value_set=wanted))]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ def _live(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
 
 
 def hash_matrix(column: pa.ChunkedArray) -> NDArray[np.uint64]:
-    """A binary(16) column as integers of shape (rows, 2), to be compared at once; a row's `.tobytes()` gives it back."""
+    """A binary(16) column as integers of shape (rows, 2), compared at once; a row's `.tobytes()` gives it back."""
     array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if not len(array):
         return np.empty((0, 2), dtype=np.uint64)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from vecrollback.artifacts import Artifacts
 from vecrollback.catalog import Catalog, MoveOrder, now, vectors_table
 from vecrollback.corpus import Corpus
 from vecrollback.embedders import Embedder
-from vecrollback.embedders.probes import embed_probes
+from vecrollback.embedders.probes import embed_probes, floor_for
 from vecrollback.embedding import Pending, Refresher, Tally
 from vecrollback.errors import PairStateError, UsageError
 from vecrollback.indexes import resolve_spec
@@ -26,12 +25,12 @@ from vecrollback.records import CatchUp, Json, Pair, ProgressCallback, Snapshot
 from vecrollback.snapshots import RECALL_FLOOR, Manifest, SnapshotWriter, load_manifest, put_probes
 from vecrollback.vectors import Vectors, newest
 
-PROBE_FLOOR = 0.9999
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DELTA_LEAST, _DELTA_SHARE, _DEAD_SHARE = 2_000, 0.1, 0.3
 
 
-class Request(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Request:
     """What a build was asked for."""
 
     embedder: str
@@ -169,7 +168,7 @@ class Builder:
             watermark=0,
             vectors_version=0,
             probes=probes,
-            probe_floor=PROBE_FLOOR,
+            probe_floor=floor_for(embedder),
             created_at=now(),
         )
         created = self._vectors_of(pair).create()
@@ -238,7 +237,7 @@ class Builder:
             return True
         keys = vectors.keys(pair.vectors_version)
         alive = np.count_nonzero(newest(keys, self._catalog.ledger.tombstones()) < index.rows)
-        return index.chunks - alive > max(_DELTA_LEAST, _DEAD_SHARE * index.chunks)
+        return bool(index.chunks - alive > max(_DELTA_LEAST, _DEAD_SHARE * index.chunks))
 
     def _free_name(self, spec: str, embedder: Embedder) -> str:
         for pair in self._catalog.pairs.all():

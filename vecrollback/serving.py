@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.005
 _HEARTBEAT_SECONDS = 1.0
 _MAX_K = 10_000
+
+Queries = list[str] | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,8 @@ class Searcher:
     @overload
     def search(self, query: str, k: int = 10, where: str | None = None) -> Result: ...
     @overload
-    def search(self, query: Sequence[str], k: int = 10, where: str | None = None) -> list[Result]: ...
-    def search(self, query: str | Sequence[str], k: int = 10, where: str | None = None) -> Result | list[Result]:
+    def search(self, query: Queries, k: int = 10, where: str | None = None) -> list[Result]: ...
+    def search(self, query: str | Queries, k: int = 10, where: str | None = None) -> Result | list[Result]:
         """The k nearest live documents of a query, or of each of several.
 
         `where`: SQL over the metadata. Raises UnknownNameError while the alias points nowhere, BadFilterError.
@@ -108,13 +110,14 @@ class Searcher:
         pointer, held = self._now(k)
         if fingerprint not in self._catalog.equivalences.of(held.pair.fingerprint):
             raise FingerprintMismatchError(
-                f"these vectors come from embedder {fingerprint}, pair {held.pair.name!r} serves {held.pair.fingerprint}",
-                hint="embed the query with the serving pair's model, or declare the two equal: `vecrollback embedder equate`",
+                f"these vectors come from embedder {fingerprint}; pair {held.pair.name!r} is of {held.pair.fingerprint}",
+                hint="embed the query with that pair's model, or declare the two equal: `vecrollback embedder equate`",
             )
         queries = np.ascontiguousarray(np.atleast_2d(vectors), dtype=np.float32)
         if queries.shape[1] != held.pair.dimension or not np.isfinite(queries).all():
             raise UsageError(
-                f"query vectors have shape {queries.shape}; pair {held.pair.name!r} needs finite (n, {held.pair.dimension})"
+                f"query vectors have shape {queries.shape}; "
+                f"pair {held.pair.name!r} needs finite ones of (n, {held.pair.dimension})"
             )
         return self._answer(pointer, held, queries, k, where)
 
@@ -207,7 +210,7 @@ class Searcher:
                 if due or self._wanted_moved():
                     self._keep_warm()
             except Exception as error:
-                # A follower must outlive whatever is wrong with one pair; queries raise the same error to their callers.
+                # A follower outlives whatever is wrong with one pair; queries raise the same error to their callers.
                 if self._stop.is_set():
                     return
                 _log.warning("following alias %r: %s", self.alias, error)

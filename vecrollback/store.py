@@ -12,13 +12,11 @@ from urllib.parse import unquote, urlsplit
 from vecrollback import config
 from vecrollback.artifacts import Artifacts
 from vecrollback.catalog import CORPUS, Catalog, vectors_table
-from vecrollback.check import Checker, Level
+from vecrollback.check import Checker, Level, Sampling
 from vecrollback.corpus import Corpus
 from vecrollback.documents import validate, validate_id
-from vecrollback.embedders.probes import compare_probes, embed_probes
 from vecrollback.errors import (
     BadDocumentError,
-    EmbedderChangedError,
     StoreNotFoundError,
     UnknownNameError,
     UsageError,
@@ -43,10 +41,11 @@ from vecrollback.records import (
 )
 from vecrollback.reembed import Builder, Request
 from vecrollback.repair import Repairer
-from vecrollback.serving import Searcher
+from vecrollback.serving import Queries, Searcher
 from vecrollback.snapshots import RECALL_FLOOR
+from vecrollback.status import describe
 from vecrollback.switch import LIVE, Order, Switch
-from vecrollback.vectors import FloatArray, Vectors
+from vecrollback.vectors import Vectors
 
 PairLike = Pair | str
 
@@ -196,27 +195,15 @@ class Store:
 
         Raises EmbedderChangedError unless their probes agree.
         """
-        (first, floor), (second, other_floor) = self._fingerprint_probes(a), self._fingerprint_probes(b)
-        compared = compare_probes(first[1], second[1], max(floor, other_floor))
-        if not compared.agrees:
-            raise EmbedderChangedError(
-                f"{a!r} and {b!r} are different models: cosine {compared.worst_cosine:.6f} on probe "
-                f"{compared.worst_index}, {compared.worst_text[:60]!r}",
-                hint="build a pair of its own for it: `vecrollback reembed`",
-            )
-        self._catalog.equivalences.declare(first[0], second[0], cosine=compared.worst_cosine, actor=self.actor)
-        for name, spec in ((a, b), (b, a)):
-            if (pair := self._catalog.pairs.find(name)) and self._catalog.pairs.find(spec) is None:
-                self._catalog.pairs.set_embedder(pair.name, spec)
-        return compared.worst_cosine
+        return self._models.equate(a, b, actor=self.actor)
 
     # -- serving ------------------------------------------------------------------------------------------------------
 
     @overload
     def search(self, query: str, k: int = 10, where: str | None = None) -> Result: ...
     @overload
-    def search(self, query: Sequence[str], k: int = 10, where: str | None = None) -> list[Result]: ...
-    def search(self, query: str | Sequence[str], k: int = 10, where: str | None = None) -> Result | list[Result]:
+    def search(self, query: Queries, k: int = 10, where: str | None = None) -> list[Result]: ...
+    def search(self, query: str | Queries, k: int = 10, where: str | None = None) -> Result | list[Result]:
         """The k nearest documents, from the pair that is live at this moment; see `Searcher.search`."""
         with self._lock:
             if self._searcher is None:
@@ -307,9 +294,13 @@ class Store:
         sample: int | None = None,
         seed: int | None = None,
     ) -> Report:
-        """Audit a pair (default: the live one) against the log; the report is kept. See `Checker.run`."""
+        """Audit a pair (default: the live one) against the log; the report is kept.
+
+        "quick" looks at the catalog and at which files are there. "full" reads everything and re-embeds a random
+        sample: as many passages as certify at most `bound` foreign vectors at `confidence`, or `sample` of them.
+        """
         found = self.live() if pair is None else self.pair(pair)
-        report = self._checker.run(found, level, bound=bound, confidence=confidence, sample=sample, seed=seed)
+        report = self._checker.run(found, level, Sampling(bound, confidence, sample, seed))
         if level == "full" or report.verdict != "pass":  # a quick pass must not hide what a full check found
             self._catalog.reports.add(report)
         return report
@@ -350,35 +341,7 @@ class Store:
 
     def status(self) -> dict[str, Json]:
         """Aliases, corpus, pairs with their lag, unfinished jobs: one reading of the catalog, no model, no table."""
-        state = self._corpus.state()
-        aliases = self._catalog.aliases.all().items()
-        verdicts = self._catalog.reports.verdicts()
-        return {
-            "store": str(self.root),
-            "alias": {name: {"pair": pair, "snapshot": n, "epoch": epoch} for name, (pair, n, epoch) in aliases},
-            "corpus": {"head": state.head, "documents": state.documents},
-            "pairs": [
-                {
-                    "name": p.name,
-                    "state": p.state,
-                    "reason": p.state_reason,
-                    "embedder": p.embedder,
-                    "fingerprint": p.fingerprint,
-                    "dimension": p.dimension,
-                    "index": p.index_spec,
-                    "snapshot": p.snapshot,
-                    "watermark": p.watermark,
-                    "lag": state.head - p.watermark,
-                    "checked": verdicts.get(p.name),
-                }
-                for p in self._catalog.pairs.all()
-            ],
-            "readers": [{"host": r.host, "pid": r.pid, "epoch": r.epoch} for r in self._catalog.readers.alive(LIVE)],
-            "jobs": [
-                {"id": j.id, "kind": j.kind, "pair": j.pair, "state": j.state, "progress": j.progress, "error": j.error}
-                for j in self._catalog.jobs.all(unfinished=True)
-            ],
-        }
+        return {"store": str(self.root)} | describe(self._catalog)
 
     def jobs(self, *, unfinished: bool = False) -> list[JobRecord]:
         """Jobs, newest first."""
@@ -415,13 +378,6 @@ class Store:
             return replace(switched, caught_up=caught_up, report=self.check(pair))
         except (VecrollbackError, OSError) as error:
             return replace(switched, trouble=str(error))
-
-    def _fingerprint_probes(self, name: str) -> tuple[tuple[str, FloatArray], float]:
-        pair = self._catalog.pairs.find(name)
-        if pair is not None:
-            return (pair.fingerprint, self._models.probes(pair)), pair.probe_floor
-        embedder = self._models.open(name)
-        return (embedder.fingerprint, embed_probes(embedder)), 0.0
 
 
 def _local_path(uri: str) -> Path:

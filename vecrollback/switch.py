@@ -200,6 +200,7 @@ class Switch:
         target: Snapshot,
         states: Mapping[str, tuple[PairState, str]],
         order: Order,
+        *,
         head: tuple[int, int] | None = None,
     ) -> Switched:
         if not order.reason and kind != "promote":

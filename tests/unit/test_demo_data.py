@@ -12,7 +12,7 @@ import vecrollback.errors
 from vecrollback.records import Document
 from vecrollback.sources import read_documents
 
-_FOLDER = Path(vecrollback.errors.__file__).parent / "demo_data"
+_FOLDER = Path(vecrollback.errors.__file__).parent / "demo" / "data"
 
 
 def _corpus() -> dict[str, Document]:

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -108,7 +109,7 @@ def _apply_states(connection: sa.Connection, order: MoveOrder) -> None:
 
 def _append(connection: sa.Connection, order: MoveOrder, *, source: str | None, epoch: int) -> Move:
     last = connection.execute(sa.select(history).order_by(history.c.number.desc()).limit(1)).one_or_none()
-    entry = {
+    entry: dict[str, Any] = {
         "number": (last.number if last else 0) + 1,
         "alias": order.alias,
         "epoch": epoch,

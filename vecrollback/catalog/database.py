@@ -58,7 +58,7 @@ class Database:
 
     def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
         """An INSERT of the dialect, which knows `on_conflict_do_update`."""
-        return (sqlite if self.engine.dialect.name == "sqlite" else postgresql).insert(table)
+        return sqlite.insert(table) if self.engine.dialect.name == "sqlite" else postgresql.insert(table)
 
     def create(self) -> None:
         """Lay out an empty catalog. Idempotent: the first of several processes does it."""

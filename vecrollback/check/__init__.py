@@ -13,6 +13,7 @@ from vecrollback.artifacts import Artifacts
 from vecrollback.catalog import CORPUS, Catalog, now, vectors_table
 from vecrollback.check import behaviour, files, index
 from vecrollback.check import rows as row_checks
+from vecrollback.check.behaviour import Sampling
 from vecrollback.check.findings import LAWS, Notes
 from vecrollback.corpus import Corpus
 from vecrollback.embedders import Embedder
@@ -21,9 +22,10 @@ from vecrollback.records import Certificate, Pair, Report, Verdict
 from vecrollback.snapshots import Manifest, load_manifest
 from vecrollback.vectors import Vectors
 
-__all__ = ["LAWS", "Checker", "Level"]
+__all__ = ["LAWS", "Checker", "Level", "Sampling"]
 
 Level = Literal["quick", "full"]
+_DEFAULT = Sampling()
 
 
 class Checker:
@@ -40,20 +42,8 @@ class Checker:
         self._catalog, self._corpus, self._artifacts = catalog, corpus, artifacts
         self._vectors_of, self._model_of = vectors_of, model_of
 
-    def run(
-        self,
-        pair: Pair,
-        level: Level = "full",
-        *,
-        bound: float = 0.01,
-        confidence: float = 0.95,
-        sample: int | None = None,
-        seed: int | None = None,
-    ) -> Report:
-        """Check one pair. `sample`: passages to re-embed, None for what `bound` at `confidence` needs.
-
-        Raises PairStateError for a pair without a snapshot.
-        """
+    def run(self, pair: Pair, level: Level = "full", sampling: Sampling = _DEFAULT) -> Report:
+        """Check one pair. Raises PairStateError for a pair without a snapshot."""
         if not pair.snapshot:
             raise PairStateError(
                 f"pair {pair.name!r} is {pair.state}: there is no snapshot to check",
@@ -64,7 +54,7 @@ class Checker:
         if manifest is not None:
             self._files(notes, pair, manifest, deep=level == "full")
             if level == "full":
-                certificate = self._deep(notes, pair, manifest, bound, confidence, sample, seed)
+                certificate = self._deep(notes, pair, manifest, sampling)
         return Report(
             pair=pair.name,
             snapshot=pair.snapshot,
@@ -96,62 +86,29 @@ class Checker:
         state = self._corpus.state()
         files.examine_table(notes, self._corpus.table, state.version, self._catalog.files.of(CORPUS), deep=deep)
 
-    def _deep(
-        self,
-        notes: Notes,
-        pair: Pair,
-        manifest: Manifest,
-        bound: float,
-        confidence: float,
-        sample: int | None,
-        seed: int | None,
-    ) -> Certificate | None:
+    def _deep(self, notes: Notes, pair: Pair, manifest: Manifest, sampling: Sampling) -> Certificate | None:
         try:
-            return self._examine(notes, pair, manifest, bound, confidence, sample, seed)
+            return self._examine(notes, pair, manifest, sampling)
         except (VecrollbackError, OSError, ValueError) as error:
             # Damaged files make readers fail in ways of their own; what they kept us from seeing is unknown.
             notes.add("unreadable", f"the check could not go on: {error}", [pair.ref], severity="unknown")
             return None
 
-    def _examine(
-        self,
-        notes: Notes,
-        pair: Pair,
-        manifest: Manifest,
-        bound: float,
-        confidence: float,
-        sample: int | None,
-        seed: int | None,
-    ) -> Certificate | None:
+    def _examine(self, notes: Notes, pair: Pair, manifest: Manifest, sampling: Sampling) -> Certificate | None:
         # The pair first, then the log: what was written in between lies after the watermark and is not yet due.
         pair = self._catalog.pairs.get(pair.name)
         state = self._corpus.state()
         tombstones = self._catalog.ledger.tombstones()
         log = row_checks.read_log(notes, self._corpus, state, tombstones)
-        table = self._vectors_of(pair)
-        rows = row_checks.read_rows(table, pair.vectors_version, tombstones)
-        vectors = table.vectors(pair.vectors_version)
+        table, version = self._vectors_of(pair), pair.vectors_version
+        rows = row_checks.read_rows(table, version, tombstones)
+        evidence = row_checks.Evidence(pair, self._corpus, state.version, log, rows, table.vectors(version))
         row_checks.examine_rows(notes, log, rows, pair)
         same = self._catalog.equivalences.of(pair.fingerprint)
-        row_checks.examine_vectors(notes, rows, vectors, table.fingerprints(pair.vectors_version), pair, same)
-        index.examine_index(notes, self._artifacts, manifest, rows, vectors)
+        row_checks.examine_vectors(notes, evidence, table.fingerprints(version), same)
+        index.examine_index(notes, self._artifacts, manifest, evidence)
         embedder = behaviour.load(notes, self._model_of, pair)
-        if embedder is None:
-            return None
-        return behaviour.examine_sample(
-            notes,
-            embedder,
-            pair,
-            self._corpus,
-            state.version,
-            log,
-            rows,
-            vectors,
-            bound=bound,
-            confidence=confidence,
-            size=sample,
-            seed=seed,
-        )
+        return behaviour.examine_sample(notes, embedder, evidence, sampling) if embedder else None
 
 
 def _verdict(notes: Notes) -> Verdict:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from vecrollback.check.findings import Notes
-from vecrollback.check.rows import Log, Rows
-from vecrollback.corpus import Corpus
+from vecrollback.check.rows import Evidence, Log, Rows
 from vecrollback.embedders import Embedder
 from vecrollback.errors import EmbedderChangedError, VecrollbackError
 from vecrollback.purity import certify, sample_size
 from vecrollback.records import Certificate, Pair
 from vecrollback.vectors import FloatArray
+
+Numbers = NDArray[np.int64]
 
 
 def load(notes: Notes, model_of: Callable[[Pair], Embedder], pair: Pair) -> Embedder | None:
@@ -31,66 +34,55 @@ def load(notes: Notes, model_of: Callable[[Pair], Embedder], pair: Pair) -> Embe
     return None
 
 
-def examine_sample(
-    notes: Notes,
-    embedder: Embedder,
-    pair: Pair,
-    corpus: Corpus,
-    version: int,
-    log: Log,
-    rows: Rows,
-    vectors: FloatArray,
-    *,
-    bound: float,
-    confidence: float,
-    size: int | None = None,
-    seed: int | None = None,
-) -> Certificate:
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How much to re-embed: what `bound` at `confidence` needs, or `size` passages. `seed`: None draws anew."""
+
+    bound: float = 0.01
+    confidence: float = 0.95
+    size: int | None = None
+    seed: int | None = None
+
+
+def examine_sample(notes: Notes, embedder: Embedder, evidence: Evidence, sampling: Sampling) -> Certificate:
     """Re-embed a random sample of the passages and compare; certify the rest.
 
-    `size`: passages to re-embed, None for what `bound` at `confidence` needs. Only passages whose text is still the
-    one they were made from can be compared; the others are stale and told elsewhere.
+    Only passages whose text is still the one they were made from can be compared; the others are stale and told
+    elsewhere.
     """
-    population = _comparable(log, rows)
-    wanted = sample_size(len(population), bound=bound, confidence=confidence) if size is None else size
-    chosen = np.sort(np.random.default_rng(seed).choice(population, min(wanted, len(population)), replace=False))
-    cosines = _cosines(embedder, corpus, version, rows, vectors, chosen)
-    foreign = chosen[~(cosines >= pair.probe_floor)]
+    population = _comparable(evidence.log, evidence.rows)
+    needed = sample_size(len(population), bound=sampling.bound, confidence=sampling.confidence)
+    wanted = min(needed if sampling.size is None else sampling.size, len(population))
+    chosen = np.sort(np.random.default_rng(sampling.seed).choice(population, wanted, replace=False))
+    cosines = _cosines(embedder, evidence, chosen)
+    foreign = chosen[~(cosines >= evidence.pair.probe_floor)]
     worst = f"; the lowest cosine is {np.nanmin(cosines):.4f}" if len(foreign) else ""
     message = f"vectors that the pair's embedder did not make: {len(foreign)} of {len(chosen)} re-embedded{worst}"
-    notes.add("foreign_vector", message, rows.ids(foreign))
+    notes.add("foreign_vector", message, evidence.rows.ids(foreign))
     notes.examined["re-embedded"] = len(chosen)
-    return certify(len(population), sampled=len(chosen), foreign=len(foreign), confidence=confidence)
+    return certify(len(population), sampled=len(chosen), foreign=len(foreign), confidence=sampling.confidence)
 
 
-def _comparable(log: Log, rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    keys = rows.keys
-    passages = rows.counted[np.asarray(keys["ordinal"])[rows.counted] >= 0]
+def _comparable(log: Log, rows: Rows) -> Numbers:
+    passages = rows.passages()
     if not len(passages) or not len(log.ids):
         return np.empty(0, np.int64)
-    taken = keys.take(pa.array(passages))
+    taken = rows.keys.take(pa.array(passages))
     place = pc.fill_null(pc.index_in(taken["doc_id"], value_set=log.ids), 0)
     same = np.asarray(pc.equal(taken["content_hash"], log.hashes.take(place.combine_chunks())), dtype=bool)
-    return passages[same]
+    return np.asarray(passages[same], dtype=np.int64)
 
 
-def _cosines(
-    embedder: Embedder,
-    corpus: Corpus,
-    version: int,
-    rows: Rows,
-    vectors: FloatArray,
-    chosen: np.ndarray[tuple[int], np.dtype[np.int64]],
-) -> FloatArray:
+def _cosines(embedder: Embedder, evidence: Evidence, chosen: Numbers) -> FloatArray:
     if not len(chosen):
         return np.empty(0, np.float32)
-    taken = rows.keys.take(pa.array(chosen)).to_pylist()
-    documents = corpus.get(list({row["doc_id"] for row in taken}), version=version)
+    taken = evidence.rows.keys.take(pa.array(chosen)).to_pylist()
+    documents = evidence.corpus.get(list({row["doc_id"] for row in taken}), version=evidence.version)
     texts = [documents[row["doc_id"]].text[row["start"] : row["end"]] for row in taken]
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     made = np.empty((len(texts), embedder.dimension), np.float32)
     made[order] = embedder.embed_documents([texts[i] for i in order])
-    stored = vectors[chosen]
+    stored = evidence.vectors[chosen]
     lengths = np.linalg.norm(made, axis=1) * np.linalg.norm(stored, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.einsum("ij,ij->i", made, stored) / lengths, dtype=np.float32)

@@ -17,11 +17,8 @@ from vecrollback.tables import DurableTable
 def examine_artifacts(notes: Notes, artifacts: Artifacts, manifest: Manifest, *, deep: bool) -> None:
     """Every artefact of the snapshot is there; with `deep` its bytes have their digest."""
     for name in manifest.artifacts():
-        if deep:
-            wrong = artifacts.verify(name)
-        else:
-            wrong = None if artifacts.path(name).exists() else f"{name} is missing"
-        if wrong:
+        present = f"{name} is missing" if not artifacts.path(name).exists() else None
+        if wrong := artifacts.verify(name) if deep else present:
             notes.add("artifact_corrupt", f"artefact {wrong}", [name])
     notes.examined["artifacts"] = len(manifest.artifacts())
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from vecrollback.artifacts import Artifacts
 from vecrollback.check.findings import Notes
-from vecrollback.check.rows import Rows
+from vecrollback.check.rows import Evidence, Rows
 from vecrollback.indexes import VectorIndex, measure_recall, open_index
 from vecrollback.snapshots import Manifest, distances, load_ids
 from vecrollback.vectors import KEY_COLUMNS, FloatArray
@@ -17,9 +17,9 @@ _ROUNDING = 1e-5
 _RECALL_SLACK = 0.02
 
 
-def examine_index(notes: Notes, artifacts: Artifacts, manifest: Manifest, rows: Rows, vectors: FloatArray) -> None:
+def examine_index(notes: Notes, artifacts: Artifacts, manifest: Manifest, evidence: Evidence) -> None:
     """Id map against the table, every vector of the index against the table's, recall against exact search."""
-    part = manifest.index
+    part, rows = manifest.index, evidence.rows
     ids = load_ids(artifacts, manifest)
     index = open_index(part.spec, artifacts.require(part.artifact), manifest.metric)  # type: ignore[arg-type]
     try:
@@ -32,7 +32,7 @@ def examine_index(notes: Notes, artifacts: Artifacts, manifest: Manifest, rows: 
             notes.add("index_differs", "the id map names other rows than the vectors table holds", ["id map"])
             return
         _examine_coverage(notes, rows, numbers, part.rows)
-        built = vectors[numbers]
+        built = evidence.vectors[numbers]
         _examine_content(notes, index, built, manifest, ids)
         _examine_recall(notes, index, built, manifest)
     finally:
@@ -43,9 +43,8 @@ def examine_index(notes: Notes, artifacts: Artifacts, manifest: Manifest, rows: 
 def _examine_coverage(
     notes: Notes, rows: Rows, numbers: np.ndarray[tuple[int], np.dtype[np.int64]], built: int
 ) -> None:
-    counted = rows.counted[rows.counted < built]
-    counted = counted[np.asarray(rows.keys["ordinal"])[counted] >= 0]
-    absent = np.setdiff1d(counted, numbers, assume_unique=True)
+    passages = rows.passages()
+    absent = np.setdiff1d(passages[passages < built], numbers, assume_unique=True)
     notes.add("not_indexed", "vectors that the index should hold and does not", rows.ids(absent))
 
 

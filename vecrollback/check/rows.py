@@ -17,6 +17,15 @@ from vecrollback.records import CorpusState, Document, Pair
 from vecrollback.vectors import FloatArray, Vectors, newest
 
 _LENGTH_TOLERANCE = 1e-3
+_LOG_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("_seq", pa.int64(), nullable=False),
+        pa.field("_content_hash", pa.binary(16), nullable=False),
+        pa.field("_deleted", pa.bool_(), nullable=False),
+        pa.field("blank", pa.bool_()),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,30 +42,22 @@ class Log:
 def read_log(notes: Notes, corpus: Corpus, state: CorpusState, tombstones: Mapping[str, int]) -> Log:
     """Read the whole log, verifying every document against its digests and every delete against the ledger."""
     columns = ["id", "text", "metadata", "_seq", "_content_hash", "_digest", "_deleted"]
-    parts: dict[str, list[pa.Array]] = {name: [] for name in ("id", "_seq", "_content_hash", "_deleted", "blank")}
+    batches: list[pa.RecordBatch] = []
     corrupt: list[str] = []
     for batch in corpus.scan(state.version, columns=columns):
         corrupt += _corrupt(batch)
-        for name in parts:
-            column = (
-                pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(batch["text"])), 0) if name == "blank" else batch[name]
-            )
-            parts[name].append(column)
+        blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(batch["text"])), 0)
+        kept = batch.select(["id", "_seq", "_content_hash", "_deleted"])
+        batches.append(kept.append_column("blank", blank))
     notes.add("document_corrupt", "documents differ from their digest", corrupt)
-    types = {
-        "id": pa.string(),
-        "_seq": pa.int64(),
-        "_content_hash": pa.binary(16),
-        "_deleted": pa.bool_(),
-        "blank": pa.bool_(),
-    }
-    whole = {name: pa.chunked_array(arrays, types[name]).combine_chunks() for name, arrays in parts.items()}
+    whole = pa.Table.from_batches(batches, _LOG_SCHEMA).combine_chunks()
+    arrays = {name: whole[name].combine_chunks() for name in whole.column_names}
     log = Log(
-        ids=whole["id"],
-        seq=np.asarray(whole["_seq"]),
-        deleted=np.asarray(whole["_deleted"], dtype=bool),
-        hashes=whole["_content_hash"],
-        blank=np.asarray(whole["blank"], dtype=bool),
+        ids=arrays["id"],
+        seq=np.asarray(arrays["_seq"]),
+        deleted=np.asarray(arrays["_deleted"], dtype=bool),
+        hashes=arrays["_content_hash"],
+        blank=np.asarray(arrays["blank"], dtype=bool),
     )
     _examine_head(notes, log, state, tombstones)
     return log
@@ -91,11 +92,28 @@ def _examine_head(notes: Notes, log: Log, state: CorpusState, tombstones: Mappin
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the examinations of one pair look at, read once. `vectors`: row by row with `rows.keys`."""
+
+    pair: Pair
+    corpus: Corpus
+    version: int
+    log: Log
+    rows: Rows
+    vectors: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """All rows of the vectors table without their vectors, and which of them count."""
 
     keys: pa.Table
     counted: NDArray[np.int64]
+
+    def passages(self) -> NDArray[np.int64]:
+        """Rows that count and have a vector."""
+        has_vector = np.asarray(self.keys["ordinal"])[self.counted] >= 0
+        return np.asarray(self.counted[has_vector], dtype=np.int64)
 
     def ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Document ids of these rows, each once."""
@@ -152,11 +170,10 @@ def _examine_content(notes: Notes, log: Log, rows: Rows, here: NDArray[np.int64]
     notes.add("missing_vector", "documents with some passages without a vector", rows.ids(broken))
 
 
-def examine_vectors(
-    notes: Notes, rows: Rows, vectors: FloatArray, fingerprints: pa.ChunkedArray, pair: Pair, same: frozenset[str]
-) -> None:
+def examine_vectors(notes: Notes, evidence: Evidence, fingerprints: pa.ChunkedArray, same: frozenset[str]) -> None:
     """Provenance, dimension, finite values and length of every vector that counts."""
-    passages = rows.counted[np.asarray(rows.keys["ordinal"])[rows.counted] >= 0]
+    pair, rows, vectors = evidence.pair, evidence.rows, evidence.vectors
+    passages = rows.passages()
     if vectors.shape[1] != pair.dimension:
         notes.add(
             "dimension_differs", f"vectors have {vectors.shape[1]} dimensions, the pair {pair.dimension}", ["dimension"]

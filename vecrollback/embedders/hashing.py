@@ -13,8 +13,6 @@ import hashlib
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,9 +127,7 @@ class HashingEmbedder(SharedEmbedder):
 class WordTokenizer:
     """Words and punctuation marks as tokens."""
 
-    @cached_property
-    def native(self) -> Any | None:
-        return None
+    native = None
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         return [match.span() for match in _TOKEN.finditer(text)]

@@ -47,7 +47,8 @@ class HfTokenizer:
     def clip(self, text: str, limit: int) -> str:
         """Return a beginning of `text` whose first `limit` tokens are the text's own.
 
-        Models tokenise the whole text and then throw all but `limit` tokens away; for megabytes that takes minutes.
+        Models tokenise the whole text and then throw all but `limit` tokens away: 9 s for 10 MB, where embedding the
+        beginning takes 0.1 s.
         """
         size = limit * _CHARACTERS_PER_TOKEN
         while len(text) > 2 * size:

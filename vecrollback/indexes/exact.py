@@ -133,7 +133,7 @@ class ExactIndex:
 
 
 class ExactKind:
-    """The spec `exact`: a .npy file."""
+    """The spec `exact`: a .npy file, which serves any metric."""
 
     def accepts(self, spec: str) -> bool:
         return spec == "exact"

@@ -82,9 +82,9 @@ def _train(index: Any, spec: str, vectors: FloatArray) -> None:
 
     leaf = Layers(index, "dot").leaf
     lists = leaf.nlist if isinstance(leaf, faiss.IndexIVF) else 0
-    if lists:
-        # FAISS prints a warning below 39 vectors per list; recall is measured, so there is nothing to warn of.
-        leaf.cp.min_points_per_centroid = 1
+    # FAISS prints a warning below 39 vectors per centroid; recall is measured, so there is nothing to warn of.
+    for clustering in ([leaf.cp] if lists else []) + ([leaf.pq.cp] if hasattr(leaf, "pq") else []):
+        clustering.min_points_per_centroid = 1
     try:
         index.train(_sample(vectors, max(_TRAIN_ROWS, _TRAIN_ROWS_PER_LIST * lists)))
     except RuntimeError as error:

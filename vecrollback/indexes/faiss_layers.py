@@ -7,6 +7,8 @@ kind of leaf has its own class for them; FAISS raises when handed another's.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -22,7 +24,11 @@ TUNED_K = 10
 _DECODE_SHARE = 256
 """Below this share of allowed positions decoding those alone beats a pass over all codes with a selector (measured)."""
 _THREADED_QUERIES = 16
-"""Fewer queries than this are searched by one thread: waking a team costs what they do, in every serving thread."""
+"""Fewer queries than this are searched by the calling thread alone.
+
+Serving threads each wake a team of their own otherwise, and on a busy machine a team waits for its last member: a Flat
+query of 1.4 ms took 16.
+"""
 _EF_PER_NEIGHBOUR = 2
 
 
@@ -60,10 +66,7 @@ class Layers:
 
     def near(self, queries: FloatArray, reach: int) -> Neighbours:
         """The approximate search the index is for, as broad as `reach` neighbours ask for."""
-        # An exhaustive search is worth several threads from the second query on, a walk is not.
-        if 1 < len(queries) < _THREADED_QUERIES and not self.exhaustive:
-            return self._search_alone(queries, reach)
-        return self._neighbours(*self.root.search(queries, reach, params=self._params_for(reach)))
+        return self._search(self.root, queries, reach, self._params_for(reach))
 
     def scan(self, queries: FloatArray, k: int, chosen: Selection | None) -> Neighbours:
         """The k best by final score of all allowed positions, each one looked at; k at most their number."""
@@ -73,13 +76,13 @@ class Layers:
         selectable = self._selectable(codes.index)
         if chosen is not None and (not selectable or chosen.count * _DECODE_SHARE <= self.root.ntotal):
             return self._scan_decoded(queries, k, chosen.positions)
-        params = self._scan_params(codes.index, chosen)
-        return self._neighbours(*codes.index.search(queries, k, params=params))
+        return self._search(codes.index, queries, k, self._scan_params(codes.index, chosen))
 
     def decode(self, positions: Positions) -> FloatArray:
         """The vectors at these positions, shape (n, d)."""
         self._map_positions()
-        return np.asarray(self.root.reconstruct_batch(np.ascontiguousarray(positions, np.int64)), np.float32)
+        with self._one_thread():
+            return np.asarray(self.root.reconstruct_batch(np.ascontiguousarray(positions, np.int64)), np.float32)
 
     def _find_codes(self) -> Codes:
         faiss = self._faiss
@@ -111,7 +114,9 @@ class Layers:
         best = TopK(queries, k, self._metric)
         for start in range(0, len(positions), best.block_rows):
             block = np.ascontiguousarray(positions[start : start + best.block_rows], np.int64)
-            best.offer(self._codes.index.reconstruct_batch(block), block)
+            with self._one_thread():
+                vectors = self._codes.index.reconstruct_batch(block)
+            best.offer(vectors, block)
         return best.result()
 
     def _map_positions(self) -> None:
@@ -147,19 +152,22 @@ class Layers:
             params = faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=params)
         return params
 
-    def _search_alone(self, queries: FloatArray, reach: int) -> Neighbours:
-        # The number of OpenMP threads belongs to the calling thread: nobody else sees the change.
+    def _search(self, index: Any, queries: FloatArray, k: int, params: Any) -> Neighbours:
+        """Ask FAISS, and read its answer as ours: distances negated, unused places -inf, not the largest float."""
+        with self._one_thread() if len(queries) < _THREADED_QUERIES else nullcontext():
+            scores, positions = index.search(queries, k, params=params)
+        if self._metric == "l2":
+            np.negative(scores, out=scores)
+        if positions[:, -1].min(initial=0) < 0:
+            scores[positions < 0] = -np.inf
+        return Neighbours(scores, positions)
+
+    @contextmanager
+    def _one_thread(self) -> Iterator[None]:
+        """Keep OpenMP out of this call. Its thread count belongs to the calling thread: nobody else sees the change."""
         before = self._faiss.omp_get_max_threads()
         self._faiss.omp_set_num_threads(1)
         try:
-            return self._neighbours(*self.root.search(queries, reach, params=self._params_for(reach)))
+            yield
         finally:
             self._faiss.omp_set_num_threads(before)
-
-    def _neighbours(self, scores: FloatArray, positions: Positions) -> Neighbours:
-        """FAISS's answer as ours: distances negated, unused places -inf instead of the largest float."""
-        if self._metric == "l2":
-            np.negative(scores, out=scores)
-        if positions.size and positions[:, -1].min() < 0:
-            scores[positions < 0] = -np.inf
-        return Neighbours(scores, positions)

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -17,9 +17,9 @@ from urllib.parse import parse_qsl
 import numpy as np
 
 from vecrollback.errors import CorruptArtifactError, IndexSpecError
-from vecrollback.indexes.base import FloatArray, Mask, Neighbours, Positions
-from vecrollback.indexes.exact import TopK, checked_mask, checked_queries, closed, exact_search, nothing
-from vecrollback.indexes.masking import Selection, Selections, padded, widened_search
+from vecrollback.indexes.base import FloatArray
+from vecrollback.indexes.exact import exact_search
+from vecrollback.indexes.lance_search import TUNED_K, Breadth, LanceIndex
 from vecrollback.indexes.recall import recall, sample_queries
 from vecrollback.records import Metric
 
@@ -28,96 +28,12 @@ _OPTIONS = ("num_partitions", "num_sub_vectors")
 _SPEC = re.compile(r"lance:(?P<kind>[A-Z_]+)(?:\?(?P<options>.+))?")
 _LEAST_ROWS = 256
 """Lance trains each partition and codebook on 256 vectors; below that a scan is faster anyway."""
-_TUNED_K = 10
 _TARGET = 0.98
 _TUNING_QUERIES = 100
 _SEED = 1234
 _TABLE = "vectors.lance"
 _SETTINGS = "search.json"
 _REBUILD = "restore the snapshot from a bundle, or build the pair's index again from its stored vectors"
-
-
-@dataclass(frozen=True, slots=True)
-class _Breadth:
-    """How broadly to search for 10 neighbours; `partitions` 0 means there is no index and everything is scanned."""
-
-    partitions: int
-    nprobes: int = 1
-    refine: int = 0
-
-
-class LanceIndex:
-    """One opened dataset, never written to."""
-
-    def __init__(self, dataset: Any, size: int, dimension: int, metric: Metric, breadth: _Breadth) -> None:
-        self._dataset = dataset
-        self._breadth = breadth
-        self._selections = Selections()
-        self.size = size
-        self.dimension = dimension
-        self.metric: Metric = metric
-
-    def search(self, queries: FloatArray, k: int, allowed: Mask | None = None) -> Neighbours:
-        queries = checked_queries(queries, self.dimension)
-        chosen = None if allowed is None else self._selections.get(checked_mask(allowed, self.size))
-        possible = min(k, self.size if chosen is None else chosen.count)
-        if possible <= 0 or len(queries) == 0:
-            return nothing(len(queries), k)
-
-        def scan(rows: FloatArray, count: int) -> Neighbours:
-            return self._scan(rows, count, chosen)
-
-        if self._breadth.partitions == 0:
-            return padded(scan(queries, possible), k)
-        return padded(widened_search(self.near, scan, queries, possible, chosen=chosen, size=self.size), k)
-
-    def near(self, queries: FloatArray, reach: int) -> Neighbours:
-        """The `reach` nearest through the index, unmasked."""
-        found = nothing(len(queries), reach)
-        nearest = self._nearest(reach)
-        for row, query in enumerate(queries):
-            table = self._opened().to_table(columns=["position", "_distance"], nearest={**nearest, "q": query})
-            distances = table["_distance"].to_numpy()
-            # Lance's dot distance is one minus the inner product, its l2 distance is squared.
-            found.scores[row, : len(distances)] = -distances if self.metric == "l2" else 1 - distances
-            found.positions[row, : len(distances)] = table["position"].to_numpy()
-        return found
-
-    def reconstruct(self, positions: Positions) -> FloatArray:
-        table = self._opened().take(np.asarray(positions).tolist(), columns=["vector"])
-        return _vectors_of(table["vector"].combine_chunks(), self.dimension)
-
-    def close(self) -> None:
-        self._dataset = None
-
-    def _nearest(self, reach: int) -> dict[str, Any]:
-        breadth = self._breadth
-        growth = max(1.0, math.sqrt(reach / _TUNED_K))
-        nprobes = min(breadth.partitions, math.ceil(breadth.nprobes * growth))
-        nearest: dict[str, Any] = {"column": "vector", "k": reach, "nprobes": nprobes}
-        if breadth.refine:
-            nearest["refine_factor"] = max(2, math.ceil(breadth.refine / growth))
-        return nearest
-
-    def _scan(self, queries: FloatArray, k: int, chosen: Selection | None) -> Neighbours:
-        """Score every allowed vector: taken by position when few are allowed, streamed when many are."""
-        best = TopK(queries, k, self.metric)
-        if chosen is not None and chosen.count * 16 <= self.size:
-            for start in range(0, chosen.count, best.block_rows):
-                positions = chosen.positions[start : start + best.block_rows]
-                best.offer(self.reconstruct(positions), positions)
-            return best.result()
-        for batch in self._opened().to_batches(columns=["position", "vector"]):
-            vectors = _vectors_of(batch["vector"], self.dimension)
-            positions = batch["position"].to_numpy(zero_copy_only=False)
-            kept = slice(None) if chosen is None else chosen.mask[positions]
-            best.offer(vectors[kept], positions[kept])
-        return best.result()
-
-    def _opened(self) -> Any:
-        if self._dataset is None:
-            raise closed()
-        return self._dataset
 
 
 class LanceKind:
@@ -137,7 +53,7 @@ class LanceKind:
             raise IndexSpecError(f"vectors have shape {vectors.shape}, expected (n, dimension)")
         path.mkdir(parents=True, exist_ok=True)
         dataset = lance.write_dataset(_batches(vectors), str(path / _TABLE), schema=_schema(vectors.shape[1]))
-        breadth = _Breadth(partitions=0)
+        breadth = Breadth(partitions=0)
         if len(vectors) >= _LEAST_ROWS:
             breadth = _create_index(dataset, spec, vectors, metric)
         settings = {
@@ -157,9 +73,7 @@ class LanceKind:
             _check_files(path, settings["files"])
             dataset = lance.dataset(str(path / _TABLE))
             found: Metric = settings["metric"]
-            index = LanceIndex(
-                dataset, settings["size"], settings["dimension"], metric, _Breadth(**settings["breadth"])
-            )
+            index = LanceIndex(dataset, settings["size"], settings["dimension"], metric, Breadth(**settings["breadth"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CorruptArtifactError(f"{path} cannot be read as a Lance index: {error}", hint=_REBUILD) from error
         if found != metric:
@@ -192,12 +106,7 @@ def _batches(vectors: FloatArray, rows: int = 65_536) -> Any:
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
-def _vectors_of(column: Any, dimension: int) -> FloatArray:
-    values = column.flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(values, dtype=np.float32).reshape(-1, dimension)
-
-
-def _create_index(dataset: Any, spec: str, vectors: FloatArray, metric: Metric) -> _Breadth:
+def _create_index(dataset: Any, spec: str, vectors: FloatArray, metric: Metric) -> Breadth:
     match = _SPEC.fullmatch(spec)
     assert match is not None
     kind = match["kind"]
@@ -215,26 +124,25 @@ def _create_index(dataset: Any, spec: str, vectors: FloatArray, metric: Metric) 
             f"{spec!r} cannot be built over {count} vectors of dimension {dimension}: {error}",
             hint="num_sub_vectors must divide the dimension, num_partitions be at most a 256th of the vectors",
         ) from error
-    start = _Breadth(
-        options["num_partitions"], nprobes=options["num_partitions"], refine=0 if kind == "IVF_FLAT" else 1
-    )
-    return _tuned(LanceIndex(dataset, count, dimension, metric, start), vectors, start)
+    partitions = options["num_partitions"]
+    widest = Breadth(partitions, nprobes=partitions, refine=0 if kind == "IVF_FLAT" else 1)
+    return _tuned(dataset, vectors, metric, widest)
 
 
 def _sub_vectors(dimension: int) -> int:
-    """The most sub-vectors of at least eight dimensions: half a bit per float, scores come from the refine step."""
+    """The most sub-vectors of at least eight dimensions: a bit for each float, as the refine step gives the scores."""
     return max(parts for parts in range(1, max(1, dimension // 8) + 1) if dimension % parts == 0)
 
 
-def _tuned(index: LanceIndex, vectors: FloatArray, breadth: _Breadth) -> _Breadth:
+def _tuned(dataset: Any, vectors: FloatArray, metric: Metric, breadth: Breadth) -> Breadth:
     """The least refine factor, then the fewest partitions, whose recall@10 reaches the target."""
-    k = min(_TUNED_K, len(vectors))
+    k = min(TUNED_K, len(vectors))
     queries = sample_queries(vectors, _TUNING_QUERIES, _SEED)
-    truth = exact_search(vectors, queries, k, index.metric)
+    truth = exact_search(vectors, queries, k, metric)
 
-    def reaches(trial: _Breadth) -> bool:
-        index._breadth = trial
-        return recall(truth, index.near(queries, k), queries, vectors, index.metric) >= _TARGET
+    def reaches(trial: Breadth) -> bool:
+        index = LanceIndex(dataset, len(vectors), vectors.shape[1], metric, trial)
+        return recall(truth, index.near(queries, k), queries, vectors, metric) >= _TARGET
 
     if breadth.refine:
         breadth = _first([replace(breadth, refine=2**i) for i in range(1, 6)], reaches)
@@ -242,7 +150,7 @@ def _tuned(index: LanceIndex, vectors: FloatArray, breadth: _Breadth) -> _Breadt
     return _first([replace(breadth, nprobes=n) for n in (*steps, breadth.partitions)], reaches)
 
 
-def _first(trials: list[_Breadth], reaches: Callable[[_Breadth], bool]) -> _Breadth:
+def _first(trials: list[Breadth], reaches: Callable[[Breadth], bool]) -> Breadth:
     return next((trial for trial in trials if reaches(trial)), trials[-1])
 
 

@@ -10,7 +10,6 @@ more than looking at everything, everything is looked at.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property
 from threading import Lock
@@ -57,7 +56,7 @@ class Selections:
 
     def __init__(self, most: int = 4) -> None:
         self._most = most
-        self._kept: OrderedDict[int, Selection] = OrderedDict()
+        self._kept: dict[int, Selection] = {}
         self._lock = Lock()
 
     def get(self, mask: Mask) -> Selection:
@@ -69,7 +68,7 @@ class Selections:
         with self._lock:
             chosen = self._kept.setdefault(id(mask), Selection(mask))
             while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
+                del self._kept[next(iter(self._kept))]
         return chosen
 
 

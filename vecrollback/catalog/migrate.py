@@ -1,0 +1,28 @@
+"""Bringing an older store to this format, by Alembic. Imported only when there is something to migrate."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from vecrollback.catalog import schema
+from vecrollback.catalog.database import Database
+
+
+def migrate(database: Database) -> None:
+    """Apply the migrations between the store's format and this one's, in one transaction.
+
+    The caller holds the lock "migrate". A process that lost the race finds nothing left to do.
+    """
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "vecrollback.catalog:migrations")
+    with database.write() as connection:
+        found = connection.scalar(sa.select(schema.store.c.format))
+        if found == schema.FORMAT:
+            return
+        config.attributes.update(connection=connection, root=database.path.parent)
+        command.stamp(config, f"{found:04d}", purge=True)
+        command.upgrade(config, f"{schema.FORMAT:04d}")
+        connection.execute(schema.store.update().values(format=schema.FORMAT))

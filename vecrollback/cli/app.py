@@ -1,0 +1,108 @@
+"""The application: its groups, and the one place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from vecrollback.cli import demo, documents, embedders, output, pairs, proof, snapshots, switching
+from vecrollback.cli.session import JsonOption, StoreOption, common
+
+EXIT_CODES = {
+    0: "done",
+    1: "a check found something, or the work failed",
+    2: "wrong usage or configuration",
+    3: "refused by a safety rule",
+    4: "stopped before the end; the same command goes on where it stopped",
+}
+
+
+class Root(TyperGroup):
+    """The top-level command. Its `main` handles errors for the shell and for typer's test runner alike."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> NoReturn:
+        """Run a command and exit. An error goes to stderr, or to stdout as JSON, and its class gives the exit code."""
+        arguments = list(sys.argv[1:] if args is None else args) or ["--help"]
+        # Before parsing succeeds there is no other way to know in which form an error is wanted.
+        as_json = "--json" in arguments[: arguments.index("--")] if "--" in arguments else "--json" in arguments
+        _tolerate_any_text()
+        try:
+            code = super().main(arguments, prog_name or "vecrollback", complete_var, False, **extra)
+        except typer.TyperException as error:
+            code = _usage(error, as_json=as_json)
+        except Exception as error:
+            code = output.failure(error, as_json=as_json)
+        sys.exit(code or 0)
+
+
+app = typer.Typer(
+    cls=Root,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="\n\n".join(["Exit codes:", *(f"  {code}  {meaning}" for code, meaning in EXIT_CODES.items())]),
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("vecrollback"))
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Change the embedding model of a vector system, and change it back: model and index together, with proof."""
+    del version
+    common(ctx, as_json, store)
+
+
+documents.register(app)
+pairs.register(app)
+switching.register(app)
+proof.register(app)
+snapshots.register(app)
+embedders.register(app)
+demo.register(app)
+
+
+def main() -> NoReturn:
+    """Entry point of the `vecrollback` command."""
+    app()
+    raise AssertionError("unreachable: the root command exits")
+
+
+def _usage(error: typer.TyperException, *, as_json: bool) -> int:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "vecrollback"
+    kind, message = type(error).__name__, error.format_message()
+    output.print_error(kind, message, f"`{path} --help`", as_json=as_json)
+    return error.exit_code
+
+
+def _tolerate_any_text() -> None:
+    # An id or a path may hold what the terminal's encoding lacks; that must not hide the message.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")

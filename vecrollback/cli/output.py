@@ -1,0 +1,83 @@
+"""Results on stdout, everything else on stderr, and nothing that could break either."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import typer
+
+from vecrollback.errors import VecrollbackError
+from vecrollback.records import Json
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+_PIPE_WIDTH = 200
+"""Columns when stdout is no terminal: wide, so that `grep` and `awk` see one row on one line."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+
+
+def print_json(payload: Json) -> None:
+    """One JSON document; plain ASCII where the stream could not carry more."""
+    ascii_only = not (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf8")
+    try:
+        typer.echo(json.dumps(payload, indent=2, ensure_ascii=ascii_only))
+    except UnicodeEncodeError:  # a lone surrogate, from an argument that was no valid UTF-8
+        typer.echo(json.dumps(payload, indent=2))
+
+
+def print_text(parts: Iterable[RenderableType]) -> None:
+    screen = console()
+    for part in parts:
+        screen.print(part)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that takes every string literally: ids and texts may hold what looks like markup."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _PIPE_WIDTH
+    return Console(file=stream, markup=False, highlight=False, emoji=False, width=width)
+
+
+def note(message: str) -> None:
+    """Say something on stderr."""
+    typer.echo(message, err=True)
+
+
+def print_error(kind: str, message: str, hint: str, *, as_json: bool) -> None:
+    """An error: on stderr for people, on stdout as the one JSON document for programs."""
+    if as_json:
+        print_json({"error": {"type": kind, "message": message, "hint": hint}})
+        return
+    typer.secho(f"error: {message}", fg="red", err=True)
+    if hint:
+        note(f"hint: {hint}")
+
+
+def failure(error: Exception, *, as_json: bool) -> int:
+    """Report what a command raised; returns the exit code that its class asks for."""
+    if isinstance(error, VecrollbackError):
+        print_error(type(error).__name__, error.message, error.hint, as_json=as_json)
+        return error.exit_code
+    if os.environ.get("VECROLLBACK_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    message = f"{type(error).__name__}: {error}"
+    hint = "nothing acknowledged is lost; VECROLLBACK_DEBUG=1 shows where it happened"
+    print_error(type(error).__name__, message, hint, as_json=as_json)
+    return 1
+
+
+def clean(text: str, limit: int | None = None) -> str:
+    """A text on one line, safe for a terminal: no control characters, at most `limit` characters."""
+    flat = " ".join(_CONTROL.sub(" ", text).split())
+    return flat if limit is None or len(flat) <= limit else flat[: limit - 1] + "…"

@@ -1,0 +1,120 @@
+"""What every command shares: `--json`, `--store`, and the way it is registered."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vecrollback.cli import output
+from vecrollback.cli.watch import Watch
+from vecrollback.errors import JobCancelledError
+from vecrollback.records import Json
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from vecrollback.store import Store
+
+JsonOption = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON document instead of text.", rich_help_panel="Everywhere"),
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URI",
+        help="The store. Default: VECROLLBACK_STORE, then `store` in vecrollback.toml, then indices/default.",
+        rich_help_panel="Everywhere",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What was asked for besides the command itself."""
+
+    as_json: bool = False
+    uri: str | None = None
+
+    def narrowed(self, as_json: bool, uri: str | None) -> Session:
+        """The options as given further to the right, where they win."""
+        return Session(self.as_json or as_json, uri if uri is not None else self.uri)
+
+    def store(self, *, create: bool = False) -> Store:
+        """Open the store. Raises StoreNotFoundError."""
+        from vecrollback.store import connect
+
+        return connect(self.uri, create=create)
+
+    def emit(self, payload: Json, text: Callable[[], Iterable[RenderableType]]) -> None:
+        """Print a result on stdout: the payload under `--json`, else the text, which is only made then."""
+        if self.as_json:
+            output.print_json(payload)
+        else:
+            output.print_text(text())
+
+    def watch(self, *, finish: bool = False) -> Watch:
+        """Progress and Ctrl-C for long work; see `Watch`."""
+        return Watch(finish=finish)
+
+
+def common(ctx: typer.Context, as_json: JsonOption = False, store: StoreOption = None) -> None:
+    # Callback of every group, so that the shared options work before the command's name too.
+    ctx.obj = (ctx.obj or Session()).narrowed(as_json, store)
+
+
+def command(
+    app: typer.Typer,
+    name: str | None = None,
+    *,
+    returns: str,
+    examples: Sequence[str] = (),
+    panel: str | None = None,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a function whose first argument is the Session; typer gets the others, and `--json` and `--store`.
+
+    `returns`: the keys of the JSON document, for `--help` and the reference.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def call(ctx: typer.Context, /, as_json: bool, store: str | None, **values: Any) -> None:
+            try:
+                function((ctx.obj or Session()).narrowed(as_json, store), **values)
+            except KeyboardInterrupt:
+                raise JobCancelledError("stopped", hint="`vecrollback status` shows what is done") from None
+            sys.stdout.flush()  # here a closed pipe can still be dealt with quietly, at interpreter exit it cannot
+
+        signature = _with_common(function)
+        call.__signature__ = signature  # type: ignore[attr-defined]
+        call.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+        app.command(name, epilog=_epilog(examples, returns), rich_help_panel=panel)(call)
+        return function
+
+    return register
+
+
+def _with_common(function: Callable[..., None]) -> inspect.Signature:
+    signature = inspect.signature(function, eval_str=True)
+    _, *own = signature.parameters.values()
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context),
+        *(parameter.replace(kind=keyword) for parameter in own),
+        inspect.Parameter("as_json", keyword, default=False, annotation=JsonOption),
+        inspect.Parameter("store", keyword, default=None, annotation=StoreOption),
+    ]
+    return signature.replace(parameters=parameters)
+
+
+def _epilog(examples: Sequence[str], returns: str) -> str:
+    # An empty line between them: the help formatter joins the lines of a paragraph.
+    shown = ["Examples:", *(f"  vecrollback {example}" for example in examples)] if examples else []
+    return "\n\n".join([*shown, f"JSON: {returns}"])
