@@ -110,7 +110,7 @@ class Searcher:
         pointer, held = self._now(k)
         if fingerprint not in self._catalog.equivalences.of(held.pair.fingerprint):
             raise FingerprintMismatchError(
-                f"these vectors come from embedder {fingerprint}; pair {held.pair.name!r} is of {held.pair.fingerprint}",
+                f"these vectors are of embedder {fingerprint}; pair {held.pair.name!r} is of {held.pair.fingerprint}",
                 hint="embed the query with that pair's model, or declare the two equal: `vecrollback embedder equate`",
             )
         queries = np.ascontiguousarray(np.atleast_2d(vectors), dtype=np.float32)

@@ -27,6 +27,8 @@ MANIFEST_FORMAT = 1
 RECALL_FLOOR = 0.95
 _RECALL_QUERIES = 200
 _BLOCK = 65_536
+_MORE_EXACT = ("HNSW32,Flat", "Flat")
+"""What "auto" falls back to over vectors so close together that a compressed index cannot tell them apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,23 +174,34 @@ class SnapshotWriter:
         vectors = self._vectors.vectors(version)
         if len(rows) < len(vectors):
             vectors = vectors[rows]
-        spec, metric = resolve_spec(self._pair.index_spec, len(vectors)), self._pair.metric
+        ids = self._artifacts.put(".ids.arrow", lambda path: _write_ids(path, keys, rows))
+        for spec in self._specs(len(vectors)):
+            artifact, recall, error = self._try(spec, vectors)
+            if recall is None or recall >= floor:
+                return IndexPart(spec, artifact, ids, keys.num_rows, len(vectors), recall, floor, error)
+            self._artifacts.remove(artifact)
+        raise RecallTooLowError(
+            f"index {spec!r} of pair {self._pair.name!r} has recall@10 {recall:.3f}, the floor is {floor}",
+            hint="choose a more exact --index (HNSW32,Flat or Flat), or lower --recall-floor; "
+            "the vectors are kept, nothing is embedded again",
+        )
+
+    def _specs(self, chunks: int) -> list[str]:
+        """What to build, in order, until one reaches the recall floor. Only "auto" leaves a choice."""
+        spec = resolve_spec(self._pair.index_spec, chunks)
+        return [spec, *(s for s in _MORE_EXACT if s != spec)] if self._pair.index_spec == "auto" else [spec]
+
+    def _try(self, spec: str, vectors: FloatArray) -> tuple[str, float | None, float]:
+        """Build an index: its artefact, its recall@10 (None without vectors), its largest decoding error."""
+        metric = self._pair.metric
         suffix = ".lance" if spec.startswith("lance:") else ".index"
         artifact = self._artifacts.put(suffix, lambda path: build_index(spec, vectors, metric, path))
-        ids = self._artifacts.put(".ids.arrow", lambda path: _write_ids(path, keys, rows))
         index = open_index(spec, self._artifacts.path(artifact), metric)
         try:
             recall = measure_recall(index, vectors, k=10, queries=_RECALL_QUERIES) if len(vectors) else None
-            error = decode_error(index, vectors, metric)
+            return artifact, recall, decode_error(index, vectors, metric)
         finally:
             index.close()
-        if recall is not None and recall < floor:
-            raise RecallTooLowError(
-                f"index {spec!r} of pair {self._pair.name!r} has recall@10 {recall:.3f}, the floor is {floor}",
-                hint="choose a more exact --index (HNSW32,SQ8 or Flat), or lower --recall-floor; "
-                "the vectors are kept, nothing is embedded again",
-            )
-        return IndexPart(spec, artifact, ids, keys.num_rows, len(vectors), recall, floor, error)
 
     def _digests(self, version: int, known: Mapping[str, str]) -> dict[str, str]:
         table = self._vectors.table

@@ -78,13 +78,10 @@ def root(
     common(ctx, as_json, store)
 
 
-documents.register(app)
-pairs.register(app)
-switching.register(app)
-proof.register(app)
-snapshots.register(app)
-embedders.register(app)
-demo.register(app)
+for group in (documents, pairs, switching, proof, demo):
+    app.add_typer(group.app)
+app.add_typer(snapshots.app, name="snapshot")
+app.add_typer(embedders.app, name="embedder")
 
 
 def main() -> NoReturn:

@@ -26,10 +26,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 def print_json(payload: Json) -> None:
     """One JSON document; plain ASCII where the stream could not carry more."""
     ascii_only = not (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf8")
-    try:
-        typer.echo(json.dumps(payload, indent=2, ensure_ascii=ascii_only))
-    except UnicodeEncodeError:  # a lone surrogate, from an argument that was no valid UTF-8
-        typer.echo(json.dumps(payload, indent=2))
+    typer.echo(json.dumps(payload, indent=2, ensure_ascii=ascii_only))
 
 
 def print_text(parts: Iterable[RenderableType]) -> None:
