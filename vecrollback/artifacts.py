@@ -32,7 +32,9 @@ class Artifacts:
             (durable.sync_tree if made.is_dir() else durable.sync_file)(made)
             name = digest(made) + suffix
             reach("artifact.written")
-            if not self.path(name).exists():
+            if self.path(name).exists():
+                self.restore(name, made)  # a sound copy stays; a damaged one must not stand in the way of a repair
+            else:
                 made.replace(self.path(name))
                 durable.sync_directory(self.root)
         reach("artifact.renamed")
@@ -46,6 +48,23 @@ class Artifacts:
 
     def put_json(self, value: object) -> str:
         return self.put_bytes(".json", json.dumps(value, sort_keys=True, indent=1).encode())
+
+    def restore(self, name: str, made: Path) -> None:
+        """Move `made`, whose digest is `name`'s, into place unless a sound copy is there; a damaged one is replaced.
+
+        Whoever has the damaged one open keeps the bytes it had.
+        """
+        if self.verify(name) is None:
+            return
+        self.root.mkdir(parents=True, exist_ok=True)
+        (durable.sync_tree if made.is_dir() else durable.sync_file)(made)
+        with tempfile.TemporaryDirectory(prefix=".old-", dir=self.root) as attic:
+            if self.path(name).exists():  # a folder that is not empty cannot be renamed onto
+                self.path(name).rename(Path(attic) / name)
+            reach("bundle.artifact_set_aside")
+            made.replace(self.path(name))
+        durable.sync_directory(self.root)
+        reach("bundle.artifact_restored")
 
     def path(self, name: str) -> Path:
         return self.root / name

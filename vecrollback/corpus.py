@@ -8,20 +8,21 @@ a tombstone and purge text and metadata.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from vecrollback.catalog import CORPUS, Catalog, now
 from vecrollback.documents import canonical_json, content_hash, document_digest
-from vecrollback.errors import BadDocumentError, BadFilterError
+from vecrollback.errors import BadDocumentError, BadFilterError, VecrollbackError
 from vecrollback.faults import reach
 from vecrollback.records import CorpusState, Document, Json
 from vecrollback.tables import DurableTable
 
+T = TypeVar("T")
 _MAX_FILTER_KEYS = 256
 _SYSTEM = ("id", "text", "metadata", "_seq", "_content_hash", "_digest", "_deleted", "_updated_at")
 _TYPES: dict[type, pa.DataType] = {bool: pa.bool_(), int: pa.float64(), float: pa.float64(), str: pa.string()}
@@ -63,15 +64,29 @@ class Corpus:
         """The acknowledged head of the log."""
         return self._ledger.state()
 
-    def upsert(self, documents: Sequence[Document]) -> tuple[int, int]:
+    def at_head(self, read: Callable[[CorpusState], T]) -> T:
+        """What `read` makes of the acknowledged head; once more when a purge took that version away meanwhile."""
+        while True:
+            state = self.state()
+            try:
+                return read(state)
+            except (VecrollbackError, OSError, ValueError):
+                if self.state().version == state.version:
+                    raise
+
+    def upsert(self, documents: Sequence[Document], *, unknown_only: bool = False) -> tuple[int, int]:
         """Write new and changed documents; returns (seq of the head, how many changed). Durable when it returns.
 
-        Ids must be unique in one call. A document equal to the stored one makes no change.
+        Ids must be unique in one call. A document equal to the stored one makes no change. `unknown_only`: write
+        those alone whose ids the log never held, not even deleted.
         """
         with self._catalog.lock("corpus"):
             state, dataset = self._recover()
             stored = _stored(dataset, [d.id for d in documents])
-            changed = [d for d in documents if stored.get(d.id) != (document_digest(d), False)]
+            if unknown_only:
+                changed = [d for d in documents if d.id not in stored]
+            else:
+                changed = [d for d in documents if stored.get(d.id) != (document_digest(d), False)]
             if not changed:
                 return state.head, 0
             dataset = self._with_filter_columns(dataset, changed)
@@ -178,7 +193,9 @@ class Corpus:
 
     def _compact(self, state: CorpusState, dataset: Any, *, purge: bool = False) -> None:
         commit = self.table.compact(onto=dataset, purge=purge)
+        reach("corpus.compacted")
         self._ledger.commit(replace(state, version=commit.version), files=commit.files)
+        reach("corpus.compaction_acknowledged")
         self.table.forget_old_versions(onto=commit.dataset, purge=purge)
         self._catalog.files.keep_only(CORPUS, self.table.files(commit.dataset))
 
@@ -246,7 +263,7 @@ def _rows(changes: Sequence[tuple[Document, bool]], *, first_seq: int, schema: p
 
 def _stored(dataset: Any, ids: Sequence[str]) -> dict[str, tuple[bytes, bool]]:
     """Id -> (digest, deleted) of those ids the table knows."""
-    if not dataset.count_rows():
+    if not ids or not dataset.count_rows():
         return {}
     found = dataset.to_table(columns=["id", "_digest", "_deleted"], filter=_any_of(ids))
     triples = zip(*(found[name].to_pylist() for name in ("id", "_digest", "_deleted")), strict=True)

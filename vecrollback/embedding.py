@@ -19,7 +19,7 @@ from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.corpus import Corpus
 from vecrollback.embedders import Embedder
 from vecrollback.faults import reach
-from vecrollback.records import Pair
+from vecrollback.records import CorpusState, Pair
 from vecrollback.vectors import FloatArray, Vectors, schema
 
 _WINDOW_CHANGES = 16_384
@@ -92,7 +92,7 @@ class Refresher:
         state = self._corpus.state()
         self.tally.total = max(0, state.head - self._watermark)
         while self._watermark < state.head:
-            reached, window = self._window(state.head, state.version)
+            reached, window = self._corpus.at_head(self._window)
             for batch in self._batches(window):
                 self._append(batch)
             self._watermark = reached
@@ -117,15 +117,16 @@ class Refresher:
             )
         return found.version
 
-    def _window(self, head: int, version: int) -> tuple[int, list[Pending]]:
+    def _window(self, state: CorpusState) -> tuple[int, list[Pending]]:
         """The next changes without vectors, shortest first, and the seq up to which they reach."""
+        head, version = state.head, state.version
         changes = self._corpus.changes(self._watermark, head, version=version)
         done = self._done()
         pending: list[Pending] = []
-        characters = 0
+        read = characters = 0
         for first in range(0, changes.num_rows, _READ_CHANGES):
             part = changes.slice(first, _READ_CHANGES)
-            self.tally.documents += part.num_rows
+            read += part.num_rows
             fresh = self._pending(part, version, done)
             pending += fresh
             characters += sum(len(p.text) for p in fresh)
@@ -134,7 +135,7 @@ class Refresher:
                 break
         else:
             reached = head
-        self.tally.documents -= len(pending)  # counted again when their vectors are durable
+        self.tally.documents += read - len(pending)  # those count when their vectors are durable
         return reached, sorted(pending, key=lambda p: len(p.text))
 
     def _pending(self, changes: pa.Table, version: int, done: set[tuple[str, int]]) -> list[Pending]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vecrollback import durable
 from vecrollback.corpus import Corpus
-from vecrollback.records import Json
+from vecrollback.records import CorpusState, Json
 
 _COLUMNS = ["id", "text", "metadata", "_seq", "_content_hash", "_deleted"]
 _REBUILD_SHARE = 0.2
@@ -91,12 +91,16 @@ def open_passages(corpus: Corpus, folder: Path) -> Passages:
         passages = advanced(Passages(base, base.head, {}), corpus)
         if not passages.worn:
             return passages
-    return Passages(base := _write_base(corpus, folder), base.head, {})
+    base = corpus.at_head(lambda state: _write_base(corpus, folder, state))
+    return Passages(base, base.head, {})
 
 
 def advanced(passages: Passages, corpus: Corpus) -> Passages:
     """The passages at the acknowledged head."""
-    state = corpus.state()
+    return corpus.at_head(lambda state: _advanced(passages, corpus, state))
+
+
+def _advanced(passages: Passages, corpus: Corpus, state: CorpusState) -> Passages:
     if state.head == passages.head:
         return passages
     fresh: dict[str, Changed] = {}
@@ -116,8 +120,7 @@ def _newest_base(folder: Path) -> Base | None:
     return None
 
 
-def _write_base(corpus: Corpus, folder: Path) -> Base:
-    state = corpus.state()
+def _write_base(corpus: Corpus, folder: Path, state: CorpusState) -> Base:
     schema = pa.schema(
         [("id", pa.string()), ("text", pa.large_string()), ("metadata", pa.string()), ("_content_hash", pa.binary(16))]
     )

@@ -238,6 +238,18 @@ class Ingested:
 
 
 @dataclass(frozen=True, slots=True)
+class Exported:
+    """A bundle that was written. `documents`: those whose text is in it; `chunks`: the snapshot's vectors."""
+
+    path: str
+    bytes: int
+    sha256: str
+    snapshot: str
+    documents: int
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True)
 class Acknowledgements:
     """Readers that follow the alias, and those that answered from the new epoch in time."""
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vecrollback.artifacts import Artifacts
-from vecrollback.catalog import Catalog, MoveOrder, now, vectors_table
+from vecrollback.catalog import NAME_RULE, Catalog, now, valid_pair_name, vectors_table
 from vecrollback.corpus import Corpus
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.probes import embed_probes, floor_for
 from vecrollback.embedding import Pending, Refresher, Tally
-from vecrollback.errors import PairStateError, UsageError
+from vecrollback.errors import CorruptArtifactError, PairStateError, UsageError
 from vecrollback.indexes import resolve_spec
 from vecrollback.jobs import Reporter
 from vecrollback.models import Models
@@ -25,7 +25,6 @@ from vecrollback.records import CatchUp, Json, Pair, ProgressCallback, Snapshot
 from vecrollback.snapshots import RECALL_FLOOR, Manifest, SnapshotWriter, load_manifest, put_probes
 from vecrollback.vectors import Vectors, newest
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DELTA_LEAST, _DELTA_SHARE, _DEAD_SHARE = 2_000, 0.1, 0.3
 
 
@@ -62,10 +61,8 @@ class Builder:
         embedder = self._models.open(request.embedder)
         resolve_spec(request.index, 0)
         name = request.name or self._free_name(request.embedder, embedder)
-        if not _NAME.fullmatch(name):
-            raise UsageError(
-                f"{name!r} is no name for a pair", hint="letters, digits, dot, dash, underscore; at most 64"
-            )
+        if not valid_pair_name(name):
+            raise UsageError(f"{name!r} is no name for a pair", hint=NAME_RULE)
         with self._catalog.lock(f"pair-{name}"):
             return self._resumable(name, request, embedder) or self._register(name, request, embedder)
 
@@ -95,7 +92,7 @@ class Builder:
         with self._catalog.lock(f"pair-{pair.name}"):
             refresher = self._refresh(self._catalog.pairs.get(pair.name), Reporter(self._catalog, job, progress))
             if advance and self._worn(pair.name):
-                self._advance(self._snapshot(pair.name, rebuild=True))
+                self._snapshot(pair.name, rebuild=True)
         tally, head = refresher.tally, self._corpus.state().head
         return CatchUp(
             pair=pair.name,
@@ -120,7 +117,7 @@ class Builder:
             texts = self._corpus.texts([r["_rowid"] for r in rows], version=state.version)
             pending = [Pending(r["id"], r["_seq"], r["_content_hash"], t) for r, t in zip(rows, texts, strict=True)]
             tally = refresher.rewrite(pending)
-            self._advance(self._snapshot(pair.name, rebuild=True))
+            self._snapshot(pair.name, rebuild=True)
             return tally
 
     def snapshot(self, name: str, *, rebuild: bool = False) -> Snapshot:
@@ -129,9 +126,13 @@ class Builder:
             pair = self._catalog.pairs.get(name)
             if not pair.snapshot:
                 raise PairStateError(f"pair {name!r} is {pair.state}", hint="finish it first: `vecrollback reembed`")
-            taken = self._snapshot(name, rebuild=rebuild)
-            self._advance(taken)
-            return taken
+            return self._snapshot(name, rebuild=rebuild)
+
+    def renew_probes(self, pair: Pair) -> None:
+        """Write lost or damaged probe vectors again. Their name is their digest: only the very same bytes count."""
+        embedder = self._models.open(pair.embedder)
+        if embedder.fingerprint == pair.fingerprint:
+            put_probes(self._artifacts, embed_probes(embedder))
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
@@ -199,7 +200,7 @@ class Builder:
     ) -> Snapshot:
         pair = self._catalog.pairs.get(name)
         taken = self._catalog.pairs.snapshots(name)
-        previous = self._manifest(pair)
+        previous = self._previous(pair, rebuild=rebuild)
         floor = recall_floor or (previous.index.recall_floor if previous else RECALL_FLOOR)
         snapshot = SnapshotWriter(self._artifacts, self._vectors_of(pair), pair).write(
             taken[-1].number + 1 if taken else 1,
@@ -212,19 +213,19 @@ class Builder:
         self._catalog.pairs.add_snapshot(snapshot, state="ready" if state == "ready" else None)
         return snapshot
 
+    def _previous(self, pair: Pair, *, rebuild: bool) -> Manifest | None:
+        """The manifest to go on from. A rebuild does without a damaged one: that is how it is mended."""
+        try:
+            return self._manifest(pair)
+        except CorruptArtifactError:
+            if rebuild:
+                return None
+            raise
+
     def _manifest(self, pair: Pair) -> Manifest | None:
         if not pair.snapshot:
             return None
         return load_manifest(self._artifacts, self._catalog.pairs.find_snapshot(pair.ref).manifest)
-
-    def _advance(self, snapshot: Snapshot) -> None:
-        """Move the aliases that serve the pair to its new snapshot."""
-        for alias, (pair, number, epoch) in self._catalog.aliases.all().items():
-            if pair == snapshot.pair and number != snapshot.number:
-                order = MoveOrder(
-                    alias, epoch, pair, snapshot.number, "advance", f"new snapshot of {pair}", "vecrollback"
-                )
-                self._catalog.aliases.move(order)
 
     def _worn(self, name: str) -> bool:
         """Whether enough rows stand outside the index, or dead in it, that a new one pays."""

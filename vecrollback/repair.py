@@ -31,6 +31,8 @@ class Repairer:
             self._corpus.delete(lost, again=True)
         if hidden := report.ids(*_HIDDEN):
             self._corpus.delete(hidden, again=True)
+        if pair.probes in report.ids("artifact_corrupt"):
+            self._builder.renew_probes(pair)
         rewritten = report.ids(*_REWRITTEN)
         kinds = {finding.kind for finding in report.findings}
         if rewritten:

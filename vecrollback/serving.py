@@ -77,6 +77,7 @@ class Searcher:
         self._passages: Passages | None = None
         self._current: tuple[Pointer, _Held] | None = None
         self._warm: dict[str, _Held] = {}
+        self._cold: set[str] = set()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         if follow:
@@ -130,7 +131,7 @@ class Searcher:
         ]
 
     def _matching(self, where: str) -> pa.Array:
-        return self._corpus.matching(where, version=self._corpus.state().version)
+        return self._corpus.at_head(lambda state: self._corpus.matching(where, version=state.version))
 
     def _now(self, k: int) -> tuple[Pointer, _Held]:
         """The pointer as it is now, and what serves it. Law 1: everything a query does comes from this one value."""
@@ -236,8 +237,11 @@ class Searcher:
                     self._warm.setdefault(ref, held)
                 with self._lock:
                     self._advance(ref, pair.vectors_version, pair.watermark)
+                self._cold.discard(ref)
             except VecrollbackError as error:
-                _log.warning("pair %s cannot be held warm: %s", ref, error)
+                if ref not in self._cold:
+                    _log.warning("pair %s cannot be held warm: %s", ref, error)
+                self._cold.add(ref)
         with self._lock:
             serving = self._current[0] if self._current else None
             kept = set(wanted) | ({f"{serving.pair}@{serving.snapshot}"} if serving else set())
@@ -252,7 +256,8 @@ class Searcher:
     def _wanted(self) -> dict[str, Pair]:
         pairs = {pair.name: pair for pair in self._catalog.pairs.all()}
         wanted = {pair.ref: pair for pair in pairs.values() if pair.state == "standby"}
-        if candidate := self._catalog.aliases.get("candidate"):
+        candidate = self._catalog.aliases.get("candidate")
+        if candidate and pairs[candidate[0]].state != "quarantined":  # its model may be what is broken
             wanted[f"{candidate[0]}@{candidate[1]}"] = pairs[candidate[0]]
         return wanted
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from vecrollback import config
 from vecrollback.artifacts import Artifacts
+from vecrollback.bundles import Bundles
 from vecrollback.catalog import CORPUS, Catalog, vectors_table
 from vecrollback.check import Checker, Level, Sampling
 from vecrollback.corpus import Corpus
@@ -28,6 +29,7 @@ from vecrollback.models import Models
 from vecrollback.records import (
     CatchUp,
     Document,
+    Exported,
     Ingested,
     JobRecord,
     Json,
@@ -87,6 +89,7 @@ class Store:
         self._builder = Builder(self._catalog, self._corpus, self._artifacts, self._models, self._vectors)
         self._checker = Checker(self._catalog, self._corpus, self._artifacts, self._vectors, self._models.of)
         self._repairer = Repairer(self._catalog, self._corpus, self._builder)
+        self._bundles = Bundles(self._catalog, self._corpus, self._artifacts, self._vectors)
         self._switch = Switch(self._catalog, self._artifacts)
         self._searcher: Searcher | None = None
         self._lock = threading.Lock()
@@ -134,7 +137,7 @@ class Store:
 
     def get(self, ids: Sequence[str]) -> dict[str, Document]:
         """Live documents by id."""
-        return self._corpus.get(list(ids), version=self._corpus.state().version)
+        return self._corpus.at_head(lambda state: self._corpus.get(list(ids), version=state.version))
 
     def compact(self, *, purge: bool = False) -> None:
         """Merge small files of the corpus; with `purge` no byte of a deleted text stays in the store."""
@@ -321,6 +324,17 @@ class Store:
     def snapshots(self, pair: PairLike | None = None) -> list[Snapshot]:
         """Snapshots of one pair or of all."""
         return self._catalog.pairs.snapshots(None if pair is None else self.pair(pair).name)
+
+    def export_snapshot(self, ref: str, path: str | Path, *, progress: ProgressCallback | None = None) -> Exported:
+        """Write a snapshot, its vectors and their texts to one file: a backup that any store can import."""
+        return self._bundles.export(ref, Path(path), progress)
+
+    def import_snapshot(self, path: str | Path, *, name: str | None = None) -> Snapshot:
+        """Bring in a bundle, as its own pair or, from another store, as a new one; see `Bundles.import_`.
+
+        No deleted document returns by it. Raises BundleError; then nothing was changed.
+        """
+        return self._bundles.import_(Path(path), name)
 
     def tag(self, name: str, ref: str) -> None:
         """Name a snapshot; a tagged one is kept."""

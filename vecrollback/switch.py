@@ -71,6 +71,8 @@ class Switch:
                 f"the check of pair {pair.name!r} says {report.verdict}: {found}",
                 hint=f"`vecrollback check {pair.name}` has it all, `vecrollback repair {pair.name}` mends it",
             )
+        if pair.state == "quarantined":
+            self._catalog.pairs.set_state(pair.name, "ready", f"out of quarantine: {order.reason}")
         snapshot, _ = self._verified(pair.ref)
         live = self._catalog.aliases.get(LIVE)
         if live and live[:2] == (pair.name, pair.snapshot):

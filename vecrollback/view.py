@@ -198,7 +198,8 @@ def advanced(
     watermark: int,
 ) -> PairView:
     """The view after more was written. `tombstones`: those since the view's; costs what changed, not the corpus."""
-    if passages.base is not view.passages.base:
+    if passages.base is not view.passages.base or vectors_version < view.vectors_version:
+        # Back to older vectors, by an exact restore: what the newer ones hid must show again.
         all_of_them = {**view.tombstones, **tombstones}
         where = {"vectors_version": vectors_version, "watermark": watermark}
         return open_view(view.snapshot, vectors, passages, all_of_them, **where)

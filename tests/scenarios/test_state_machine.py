@@ -6,16 +6,23 @@ import copy
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 import vecrollback
 from tests.scenarios.oracle import EVERYTHING, ONE, QUERIES, TOLERANCE, TWO, assert_passes, score
@@ -52,6 +59,7 @@ class View:
     watermark: int = 0
     state: str = "ready"
     snapshot: int = 1
+    checked: bool = False
 
 
 @dataclass
@@ -88,7 +96,6 @@ class StoreMachine(RuleBasedStateMachine):
         self.snapshots: dict[str, View] = {}
         self.live: str | None = None
         self.served: list[str] = []
-        self.moves = 0
         self.store = vecrollback.connect(self.root, create=True)
         self.reader = vecrollback.connect(self.root)
 
@@ -157,7 +164,6 @@ class StoreMachine(RuleBasedStateMachine):
         assert taken.ref == f"{name}@{number}"
         self.views[name].snapshot = number
         self.snapshots[taken.ref] = copy.deepcopy(self.views[name])
-        self.moves += self._aliases_on(name)
 
     # -- switching ----------------------------------------------------------------------------------------------------
 
@@ -174,6 +180,7 @@ class StoreMachine(RuleBasedStateMachine):
         if self.live == name:
             with pytest.raises(PairStateError, match="live already"):
                 self.store.promote(name)
+            view.checked = True
             return
         switched = self.store.promote(name, override=override, reason="a test")
         assert switched.target == f"{name}@{view.snapshot}"
@@ -181,6 +188,7 @@ class StoreMachine(RuleBasedStateMachine):
             other.state = "ready" if other.state == "standby" else other.state
         if self.live:
             self.views[self.live].state = "standby"
+        view.checked = True
         self._serve(name)
 
     @precondition(lambda self: self.live)
@@ -188,7 +196,7 @@ class StoreMachine(RuleBasedStateMachine):
     def rollback(self, data: st.DataObject, catch_up: bool, named: bool) -> None:
         before = [n for n in dict.fromkeys(reversed(self.served)) if n != self.live]
         to = data.draw(st.sampled_from(before)) if named and before else None
-        fit = [n for n in ([to] if to else before) if self.views[n].state != "quarantined"]
+        fit = [n for n in ([to] if to else before) if self._fit(n)]
         if not fit:
             with pytest.raises(NoRollbackTargetError):
                 self.store.rollback(to, reason="a test", catch_up=catch_up)
@@ -209,7 +217,8 @@ class StoreMachine(RuleBasedStateMachine):
         assert switched.target == ref
         if self.live and self.live != name:
             self.views[self.live].state = "standby"
-        self.views[name] = copy.deepcopy(self.snapshots[ref])
+        checked = self.views[name].checked
+        self.views[name] = replace(copy.deepcopy(self.snapshots[ref]), checked=checked)
         self._serve(name)
         self._after_move(switched, name, catch_up)
 
@@ -285,6 +294,7 @@ class StoreMachine(RuleBasedStateMachine):
         with vecrollback.connect(self.root) as fresh:
             for name in self.views:
                 assert_passes(fresh.check(name))
+                self.views[name].checked = True
             if self.live:
                 for query in QUERIES:
                     self._compare(fresh, query)
@@ -341,10 +351,11 @@ class StoreMachine(RuleBasedStateMachine):
         assert not switched.trouble
         if catch_up:
             self._caught_up(name)
+            self.views[name].checked = True
             assert_passes(switched.report)
 
-    def _aliases_on(self, name: str) -> int:
-        return int(self.live == name)
+    def _fit(self, name: str) -> bool:
+        return self.views[name].checked and self.views[name].state != "quarantined"
 
 
 def _documents(changes: dict[str, tuple[str, str]]) -> list[Document]:
@@ -354,11 +365,8 @@ def _documents(changes: dict[str, tuple[str, str]]) -> list[Document]:
 @contextmanager
 def _dying(place: str) -> Iterator[None]:
     """Let the process "end" where it would call `place`; what it wrote before stays."""
-    with mock.patch(place, side_effect=Killed):
-        try:
-            yield
-        except Killed:
-            pass
+    with mock.patch(place, side_effect=Killed), suppress(Killed):
+        yield
 
 
 _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
@@ -366,7 +374,12 @@ _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_t
 
 def test_store_equals_a_dict_through_any_history() -> None:
     profile = settings(
-        max_examples=40, stateful_step_count=25, deadline=None, derandomize=True, suppress_health_check=_QUIET
+        max_examples=80,
+        stateful_step_count=25,
+        deadline=None,
+        derandomize=True,
+        phases=[Phase.generate],  # shrinking takes minutes; the slow run does it
+        suppress_health_check=_QUIET,
     )
     run_state_machine_as_test(StoreMachine, settings=profile)  # type: ignore[no-untyped-call]
 
@@ -374,5 +387,5 @@ def test_store_equals_a_dict_through_any_history() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_store_equals_a_dict_through_many_histories() -> None:
-    profile = settings(max_examples=1500, stateful_step_count=60, deadline=None, suppress_health_check=_QUIET)
+    profile = settings(max_examples=800, stateful_step_count=60, deadline=None, suppress_health_check=_QUIET)
     run_state_machine_as_test(StoreMachine, settings=profile)  # type: ignore[no-untyped-call]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import BinaryIO, NamedTuple, NoReturn
 
 from vecrollback.errors import BundleError
@@ -65,24 +65,22 @@ def read_entries(stream: BinaryIO) -> list[Entry]:
     """Every member of a file that a `Writer` wrote, in order. Raises BundleError for whatever differs from that."""
     total = stream.seek(0, os.SEEK_END)
     stream.seek(0)
-    entries: list[Entry] = []
+    entries: dict[str, Entry] = {}
     for entry in _walk(stream, total):
-        if any(entry.name == other.name for other in entries[-1:]) or len(entries) >= _MAX_MEMBERS:
-            break
-        entries.append(entry)
-    names = [entry.name for entry in entries]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        _refuse(f"member {twice!r} stands in it twice")
-    return entries
+        if entry.name in entries:
+            _refuse(f"member {entry.name!r} stands in it twice")
+        if len(entries) == _MAX_MEMBERS:
+            _refuse(f"it has more than {_MAX_MEMBERS} members")
+        entries[entry.name] = entry
+    return list(entries.values())
 
 
 def _walk(stream: BinaryIO, total: int) -> Iterator[Entry]:
     while True:
         header = stream.read(_RECORD)
         if header == _END[:_RECORD]:
-            if stream.read() != _END[_RECORD:]:
-                _refuse("bytes follow its end")
+            if stream.read(_RECORD + 1) != _END[_RECORD:]:
+                _refuse("it does not end where it should")
             return
         info = _parse(header, at=stream.tell() - len(header))
         offset = stream.tell()
@@ -131,10 +129,3 @@ def _header(name: str, size: int) -> bytes:
 
 def _refuse(what: str) -> NoReturn:
     raise BundleError(f"this is no intact bundle: {what}", hint=COPY_AGAIN)
-
-
-def size_of(path: Path) -> int:
-    """Size of a bundle that is to be read. Raises BundleError when there is no such file."""
-    if not path.is_file():
-        raise BundleError(f"there is no file {path}", hint="`vecrollback snapshot export PAIR@N FILE` makes a bundle")
-    return path.stat().st_size

@@ -14,11 +14,21 @@ from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.files import Files
 from vecrollback.catalog.jobs import Jobs
 from vecrollback.catalog.ledger import CORPUS, Ledger
-from vecrollback.catalog.pairs import Pairs, vectors_table
+from vecrollback.catalog.pairs import NAME_RULE, Pairs, valid_pair_name, vectors_table
 from vecrollback.catalog.readers import Readers
 from vecrollback.catalog.reports import Equivalences, Reports
 
-__all__ = ["CORPUS", "Catalog", "MoveOrder", "PointerReader", "chained_hash", "now", "vectors_table"]
+__all__ = [
+    "CORPUS",
+    "NAME_RULE",
+    "Catalog",
+    "MoveOrder",
+    "PointerReader",
+    "chained_hash",
+    "now",
+    "valid_pair_name",
+    "vectors_table",
+]
 
 
 class Catalog:

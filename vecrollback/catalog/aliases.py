@@ -61,7 +61,7 @@ class Aliases:
     def move(self, order: MoveOrder) -> Move:
         """Move an alias. Raises AliasMovedError when its epoch is not the expected one."""
         with self._database.write() as connection:
-            move = _move(connection, order)
+            move = apply_move(connection, order)
             reach("switch.before_commit")
         reach("switch.after_commit")
         return move
@@ -78,7 +78,8 @@ class Aliases:
         return PointerReader(self._database, alias)
 
 
-def _move(connection: sa.Connection, order: MoveOrder) -> Move:
+def apply_move(connection: sa.Connection, order: MoveOrder) -> Move:
+    """Move an alias inside a transaction. Raises AliasMovedError, UnknownNameError."""
     row = connection.execute(sa.select(alias_table).where(alias_table.c.name == order.alias)).one_or_none()
     found = row.epoch if row else 0
     if found != order.expected_epoch:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 
 import sqlalchemy as sa
 
+from vecrollback.catalog.aliases import MoveOrder, apply_move
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.files import record_files
 from vecrollback.catalog.schema import alias, pair, snapshot, tag
@@ -14,10 +16,18 @@ from vecrollback.errors import PairStateError, UnknownNameError
 from vecrollback.faults import reach
 from vecrollback.records import Pair, PairState, Snapshot
 
+NAME_RULE = "letters, digits, dot, dash, underscore; at most 64"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
 
 def vectors_table(pair_name: str) -> str:
     """Name of the table that holds a pair's vectors, and owner of its files."""
     return f"vectors-{pair_name}"
+
+
+def valid_pair_name(name: str) -> bool:
+    """Whether a pair may be called so: it becomes part of a path and of `PAIR@N`."""
+    return _NAME.fullmatch(name) is not None
 
 
 class Pairs:
@@ -76,9 +86,9 @@ class Pairs:
             connection.execute(pair.update().where(pair.c.name == name).values(settings=settings))
 
     def add_snapshot(self, new: Snapshot, *, state: PairState | None = None) -> None:
-        """Make a written snapshot exist, and be the one its pair serves from.
+        """Make a written snapshot exist and be the one its pair serves from; the aliases on that pair move along.
 
-        Aliases that served the pair's snapshot before keep pointing where they did: only a move moves them.
+        In one transaction: a process that died in between would leave an alias on files that no check looks at.
         """
         with self._database.write() as connection:
             connection.execute(snapshot.insert().values(**asdict(new)))
@@ -86,7 +96,25 @@ class Pairs:
             if state is not None:
                 values |= {"state": state, "state_reason": ""}
             connection.execute(pair.update().where(pair.c.name == new.pair).values(**values))
+            for row in connection.execute(sa.select(alias).where(alias.c.pair == new.pair)).all():
+                why = f"new snapshot of {new.pair}"
+                apply_move(
+                    connection, MoveOrder(row.name, row.epoch, new.pair, new.number, "advance", why, "vecrollback")
+                )
         reach("snapshot.registered")
+
+    def adopt(self, taken: Snapshot, new: Pair | None = None, files: Mapping[str, str] | None = None) -> None:
+        """Make a snapshot that came from elsewhere exist, in one transaction with its pair when that is new.
+
+        A pair that is here already goes on serving from the snapshot it has.
+        """
+        with self._database.write() as connection:
+            if new is not None:
+                connection.execute(pair.insert().values(**asdict(new)))
+                record_files(self._database, connection, vectors_table(new.name), files or {})
+            connection.execute(snapshot.insert().values(**asdict(taken)))
+            reach("bundle.registering")
+        reach("bundle.registered")
 
     def snapshots(self, name: str | None = None) -> list[Snapshot]:
         """Snapshots of one pair or of all, oldest first."""

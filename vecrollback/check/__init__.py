@@ -89,7 +89,7 @@ class Checker:
     def _deep(self, notes: Notes, pair: Pair, manifest: Manifest, sampling: Sampling) -> Certificate | None:
         try:
             return self._examine(notes, pair, manifest, sampling)
-        except (VecrollbackError, OSError, ValueError) as error:
+        except Exception as error:
             # Damaged files make readers fail in ways of their own; what they kept us from seeing is unknown.
             notes.add("unreadable", f"the check could not go on: {error}", [pair.ref], severity="unknown")
             return None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vecrollback.check.findings import Notes
 from vecrollback.check.rows import Evidence, Log, Rows
 from vecrollback.embedders import Embedder
+from vecrollback.embedders.probes import floor_for
 from vecrollback.errors import EmbedderChangedError, VecrollbackError
 from vecrollback.purity import certify, sample_size
 from vecrollback.records import Certificate, Pair
@@ -24,7 +25,9 @@ Numbers = NDArray[np.int64]
 def load(notes: Notes, model_of: Callable[[Pair], Embedder], pair: Pair) -> Embedder | None:
     """The pair's embedder, its probes compared; None and a finding when there is no telling."""
     try:
-        return model_of(pair)
+        embedder = model_of(pair)
+        _examine_floor(notes, embedder, pair)
+        return embedder
     except EmbedderChangedError as error:
         notes.add("embedder_changed", str(error), [pair.embedder])
     except (VecrollbackError, ImportError, OSError) as error:
@@ -32,6 +35,15 @@ def load(notes: Notes, model_of: Callable[[Pair], Embedder], pair: Pair) -> Embe
             "embedder_unavailable", f"the embedder cannot be loaded: {error}", [pair.embedder], severity="unknown"
         )
     return None
+
+
+def _examine_floor(notes: Notes, embedder: Embedder, pair: Pair) -> None:
+    """A lower floor would let another model pass for this one. Of a declared equal the floor may be another."""
+    floor = floor_for(embedder)
+    if embedder.fingerprint == pair.fingerprint and pair.probe_floor != floor:
+        notes.add(
+            "catalog_differs", f"the probe floor is {pair.probe_floor}, of this embedder {floor}", ["probe_floor"]
+        )
 
 
 @dataclass(frozen=True, slots=True)

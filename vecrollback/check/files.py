@@ -13,6 +13,8 @@ from vecrollback.records import Pair
 from vecrollback.snapshots import Manifest
 from vecrollback.tables import DurableTable
 
+_FACTS = ("fingerprint", "contract", "dimension", "metric", "probes")
+
 
 def examine_artifacts(notes: Notes, artifacts: Artifacts, manifest: Manifest, *, deep: bool) -> None:
     """Every artefact of the snapshot is there; with `deep` its bytes have their digest."""
@@ -52,15 +54,12 @@ def examine_catalog(notes: Notes, catalog: Catalog, pair: Pair, manifest: Manife
     if trouble := catalog.integrity():
         notes.add("catalog_corrupt", f"the catalog's database is damaged: {trouble}", [trouble])
     _examine_history(notes, catalog)
-    facts = ("fingerprint", "dimension", "metric", "probes")
-    differing = [f for f in facts if getattr(pair, f) != getattr(manifest, f)]
+    differing = [f for f in _FACTS if getattr(pair, f) != getattr(manifest, f)]
+    differing += [f"pair {f}" for f in ("watermark", "vectors_version") if getattr(pair, f) < getattr(manifest, f)]
+    snapshot = catalog.pairs.find_snapshot(pair.ref)
+    differing += [f for f in ("watermark", "vectors_version") if getattr(snapshot, f) != getattr(manifest, f)]
+    differing += [f for f in ("recall", "chunks") if getattr(snapshot, f) != getattr(manifest.index, f)]
     notes.add("catalog_differs", f"the catalog and the manifest of {pair.ref} disagree", differing)
-    for snapshot in catalog.pairs.snapshots(pair.name):
-        if snapshot.ref == pair.ref and (snapshot.watermark, snapshot.vectors_version) != (
-            manifest.watermark,
-            manifest.vectors_version,
-        ):
-            notes.add("catalog_differs", f"the catalog and the manifest of {pair.ref} disagree", ["watermark"])
 
 
 def _examine_history(notes: Notes, catalog: Catalog) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
@@ -12,6 +13,7 @@ from typer.core import TyperGroup
 
 from vecrollback.cli import demo, documents, embedders, output, pairs, proof, snapshots, switching
 from vecrollback.cli.session import JsonOption, StoreOption, common
+from vecrollback.cli.watch import job_threads
 
 EXIT_CODES = {
     0: "done",
@@ -28,9 +30,9 @@ class Root(TyperGroup):
     def main(
         self,
         args: Sequence[str] | None = None,
-        prog_name: str | None = None,
+        prog_name: str | None = None,  # noqa: ARG002
         complete_var: str | None = None,
-        standalone_mode: bool = True,
+        standalone_mode: bool = True,  # noqa: ARG002
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> NoReturn:
@@ -40,7 +42,8 @@ class Root(TyperGroup):
         as_json = "--json" in arguments[: arguments.index("--")] if "--" in arguments else "--json" in arguments
         _tolerate_any_text()
         try:
-            code = super().main(arguments, prog_name or "vecrollback", complete_var, False, **extra)
+            # Never standalone: click would print errors its own way and end the process.
+            code = super().main(arguments, "vecrollback", complete_var, False, windows_expand_args, **extra)
         except typer.TyperException as error:
             code = _usage(error, as_json=as_json)
         except Exception as error:
@@ -52,7 +55,7 @@ app = typer.Typer(
     cls=Root,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="\n\n".join(["Exit codes:", *(f"  {code}  {meaning}" for code, meaning in EXIT_CODES.items())]),
+    epilog="\n".join(["Exit codes:", *(f"{code}  {meaning}" for code, meaning in EXIT_CODES.items())]),
 )
 
 
@@ -84,10 +87,18 @@ app.add_typer(snapshots.app, name="snapshot")
 app.add_typer(embedders.app, name="embedder")
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Entry point of the `vecrollback` command."""
-    app()
-    raise AssertionError("unreachable: the root command exits")
+    try:
+        app()
+    except SystemExit as end:
+        if job_threads():
+            # Somebody would not wait for the batch. Taking the interpreter down below a thread that is inside a model
+            # can crash it, which would hide the exit code; what was acknowledged is durable.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code if isinstance(end.code, int) else 1)
+        raise
 
 
 def _usage(error: typer.TyperException, *, as_json: bool) -> int:

@@ -21,11 +21,11 @@ _PANEL = "Documents"
 def init(session: Session) -> None:
     """Create an empty store; one that exists is left as it is."""
     try:
-        store, created = session.store(), False
+        with session.store() as store:
+            place, created = str(store.root), False
     except StoreNotFoundError:
-        store, created = session.store(create=True), True
-    with store:
-        place = str(store.root)
+        with session.store(create=True) as store:
+            place, created = str(store.root), True
     said = f"created a store at {place}; next: `vecrollback ingest FILE`" if created else f"there is a store at {place}"
     session.emit({"store": place, "created": created}, lambda: [said])
 
@@ -39,8 +39,12 @@ def init(session: Session) -> None:
 def ingest(
     session: Session,
     path: Annotated[Path, typer.Argument(help="A .jsonl, .csv or .parquet file (also .gz, .zst), or a folder.")],
-    id_field: Annotated[str | None, typer.Option(help="Field of the id. Default: id, then _id.")] = None,
-    text_field: Annotated[str | None, typer.Option(help="Field of the text. Default: text, after title.")] = None,
+    id_field: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="Field of the id. Default: id, then _id.")
+    ] = None,
+    text_field: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="Field of the text. Default: text, after title.")
+    ] = None,
     changes: Annotated[bool, typer.Option("--changes", help="Each row says in `op`: upsert or delete.")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Count bad rows and go on.")] = False,
 ) -> None:
@@ -56,7 +60,7 @@ def ingest(
 
 
 @command(app, panel=_PANEL, returns="{seq, ids, unknown}", examples=["delete doc-17 doc-18"])
-def delete(session: Session, ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Document ids.")]) -> None:
+def delete(session: Session, ids: Annotated[list[str], typer.Argument(metavar="ID", help="Document ids.")]) -> None:
     """Delete documents for good: from now on no query returns them, whichever pair serves."""
     with session.store() as store:
         known = store.get(ids)
@@ -76,7 +80,7 @@ def delete(session: Session, ids: Annotated[list[str], typer.Argument(metavar="I
 def search(
     session: Session,
     query: Annotated[str, typer.Argument(help="The words to search for.")],
-    k: Annotated[int, typer.Option("-k", "--k", help="How many documents.")] = 10,
+    k: Annotated[int, typer.Option("-k", "--k", metavar="K", min=1, help="How many documents.")] = 10,
     where: Annotated[str | None, typer.Option(metavar="SQL", help="Filter over the metadata.")] = None,
 ) -> None:
     """Search the pair that is live, and say which one answered."""

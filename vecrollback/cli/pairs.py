@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from vecrollback.cli import payloads, text
-from vecrollback.cli.output import note
 from vecrollback.cli.session import Session, command
 from vecrollback.records import Json
-
-if TYPE_CHECKING:
-    from vecrollback.records import Pair, Switched
-    from vecrollback.store import Store
 
 app = typer.Typer()
 _PANEL = "Pairs"
@@ -46,29 +43,98 @@ def _settings(value: str) -> dict[str, Json]:
 )
 def reembed(
     session: Session,
-    embedder: Annotated[str, typer.Argument(help="A hub name or directory, openai:MODEL?..., hash:DIM?seed=N, mod:fn.")],
+    embedder: Annotated[
+        str, typer.Argument(help="A hub name or directory, openai:MODEL?..., hash:DIM?seed=N, mod:fn.")
+    ],
     name: Annotated[str | None, typer.Option(help="Name of the pair. Default: from the embedder.")] = None,
     index: Annotated[str, typer.Option(metavar="SPEC", help="auto, a FAISS factory string, or lance:...")] = "auto",
     settings: Annotated[
         dict[str, Json] | None,
         typer.Option(metavar="JSON", parser=_settings, help="Free JSON that travels with the pair."),
     ] = None,
-    recall_floor: Annotated[float, typer.Option(min=0, max=1, help="Least recall@10 of the index.")] = 0.95,
+    recall_floor: Annotated[
+        float, typer.Option(min=0, max=1, metavar="SHARE", help="Least recall@10 of the index.")
+    ] = 0.95,
     promote: Annotated[bool, typer.Option("--promote", help="Let the pair serve once it is ready.")] = False,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why it is promoted, for the history.")] = "",
 ) -> None:
     """Build a pair from the log beside whatever serves; the same command resumes one that was cut off."""
-    with session.store() as store:
+    moved = None
+    with session.store() as store, session.watch() as watch:
         finished = {pair.name for pair in store.pairs() if pair.state != "building"}
-        with session.watch() as watch:
-            job = store.reembed(
-                embedder, index=index, name=name, settings=settings, recall_floor=recall_floor, progress=watch
-            )
-            pair = job.wait()
-            promoted = _promoted(store, pair, reason, watch) if promote else None
+        pair = store.reembed(
+            embedder, index=index, name=name, settings=settings, recall_floor=recall_floor, progress=watch
+        ).wait()
+        if promote and pair.state != "live":
+            moved = store.promote(pair, reason=reason, progress=watch)
         row = payloads.pair(store, pair.name)
     already = pair.name in finished
-    done = f"pair {pair.name} {'was finished already' if already else 'is ready'}: nothing to do" if already else ""
-    said = done or f"pair {pair.name} is ready: snapshot {pair.ref}, dimension {pair.dimension}"
-    payload = {**row, "already": already, "promoted": payloads.switched(promoted) if promoted else None}
-    session.emit(payload, lambda: [said, *(text.switched(promoted) if promoted else [])])
+    payload = {**row, "already": already, "promoted": payloads.switched(moved) if moved else None}
+    said = f"pair {pair.name} was finished before; nothing to build" if already else f"pair {pair.name} is ready"
+    session.emit(payload, lambda: [said, *(text.switched(moved) if moved else [])])
+
+
+@command(app, panel=_PANEL, returns=f"{{pairs: [{_PAIR}]}}")
+def pairs(session: Session) -> None:
+    """List every pair: its state, its embedder, how far behind it is, and what its last check said."""
+    with session.store() as store:
+        rows = store.status()["pairs"]
+    session.emit({"pairs": rows}, lambda: [text.pairs(rows)] if rows else ["no pair yet: `vecrollback reembed MODEL`"])
+
+
+@command(
+    app,
+    "catch-up",
+    panel=_PANEL,
+    returns="{pairs: [{pair, watermark, lag, documents, embedded, reused, chunks, seconds}]}",
+    examples=["catch-up", "catch-up v1"],
+)
+def catch_up(
+    session: Session,
+    pair: Annotated[str | None, typer.Argument(help="Default: the pairs in live and standby.")] = None,
+) -> None:
+    """Bring pairs to the head of the log, each with its own embedder, while they serve."""
+    from vecrollback.worker import kept_up
+
+    with session.store() as store, session.watch() as watch:
+        done = [store.catch_up(name, progress=watch) for name in ([pair] if pair else kept_up(store))]
+    said = [text.caught_up(one) for one in done] or ["no pair is live or in standby"]
+    session.emit({"pairs": [asdict(one) for one in done]}, lambda: said)
+
+
+@command(
+    app,
+    panel=_PANEL,
+    returns="{rounds, caught_up, documents, embedded, failures}, when it ends",
+    examples=["worker", "worker --once", "worker --interval 60"],
+)
+def worker(
+    session: Session,
+    once: Annotated[bool, typer.Option("--once", help="One round, then end; exit code 1 when it failed.")] = False,
+    interval: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Pause between two rounds.")] = 5.0,
+) -> None:
+    """Keep live and standby pairs at the head of the log until SIGTERM or Ctrl-C, which let a batch end."""
+    from vecrollback.worker import Worker
+
+    with _log_on_stderr(), session.store() as store, session.watch(finish=True) as watch:
+        work = Worker(store, progress=watch, stopping=lambda: watch.stopping)
+        done = work.run_once() if once else work.run(interval)
+    said = f"rounds: {done.rounds:,}, changes taken in: {done.documents:,}, failures: {done.failures:,}"
+    session.emit(asdict(done), lambda: [said])
+    if once and done.failures:
+        raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _log_on_stderr() -> Iterator[None]:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log = logging.getLogger("vecrollback")
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from vecrollback.errors import NoRollbackTargetError
-from vecrollback.records import Json, Report, Result, Snapshot, Switched
+from vecrollback.records import Json, Move, Report, Result, Snapshot, Switched
 
 if TYPE_CHECKING:
     from vecrollback.store import Store
@@ -56,9 +56,11 @@ def report(found: Report) -> Payload:
     return asdict(found)
 
 
+def moves(made: Sequence[Move]) -> Payload:
+    # "from" is no name for a field in Python.
+    renamed = {"source": "from", "target": "to"}
+    return {"moves": [{renamed.get(key, key): value for key, value in asdict(move).items()} for move in made]}
+
+
 def snapshot(taken: Snapshot, tags: Mapping[str, str]) -> Payload:
-    return {"ref": taken.ref, **asdict(taken), "tags": tags_of(taken.ref, tags)}
-
-
-def tags_of(ref: str, tags: Mapping[str, str]) -> Sequence[str]:
-    return [name for name, target in tags.items() if target == ref]
+    return {"ref": taken.ref, **asdict(taken), "tags": [name for name, ref in tags.items() if ref == taken.ref]}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ import typer
 
 from vecrollback.cli import output
 from vecrollback.cli.watch import Watch
-from vecrollback.errors import JobCancelledError
+from vecrollback.errors import JobCancelledError, UsageError
 from vecrollback.records import Json
 
 if TYPE_CHECKING:
@@ -47,11 +48,20 @@ class Session:
         """The options as given further to the right, where they win."""
         return Session(self.as_json or as_json, uri if uri is not None else self.uri)
 
-    def store(self, *, create: bool = False) -> Store:
-        """Open the store. Raises StoreNotFoundError."""
+    @contextlib.contextmanager
+    def store(self, *, create: bool = False) -> Iterator[Store]:
+        """Open the store for one command. Raises StoreNotFoundError."""
         from vecrollback.store import connect
 
-        return connect(self.uri, create=create)
+        store = connect(self.uri, create=create)
+        try:
+            yield store
+        except KeyboardInterrupt:
+            raise  # closing would wait for whatever is not to be waited for any longer; every write survives this
+        except BaseException:
+            store.close()
+            raise
+        store.close()
 
     def emit(self, payload: Json, text: Callable[[], Iterable[RenderableType]]) -> None:
         """Print a result on stdout: the payload under `--json`, else the text, which is only made then."""
@@ -85,7 +95,8 @@ def command(
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
-        def call(ctx: typer.Context, /, as_json: bool, store: str | None, **values: Any) -> None:
+        def call(ctx: typer.Context, as_json: bool, store: str | None, **values: Any) -> None:
+            _refuse_broken_text(values)
             try:
                 function((ctx.obj or Session()).narrowed(as_json, store), **values)
             except KeyboardInterrupt:
@@ -99,6 +110,14 @@ def command(
         return function
 
     return register
+
+
+def _refuse_broken_text(values: dict[str, Any]) -> None:
+    # Bytes that are no UTF-8 arrive as lone surrogates. Paths may hold them; names, ids and texts may not.
+    for name, value in values.items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+                raise UsageError(f"{name} {text!a} is not valid UTF-8")
 
 
 def _with_common(function: Callable[..., None]) -> inspect.Signature:
@@ -115,6 +134,5 @@ def _with_common(function: Callable[..., None]) -> inspect.Signature:
 
 
 def _epilog(examples: Sequence[str], returns: str) -> str:
-    # An empty line between them: the help formatter joins the lines of a paragraph.
-    shown = ["Examples:", *(f"  vecrollback {example}" for example in examples)] if examples else []
+    shown = ["\n".join(["Examples:", *(f"  vecrollback {example}" for example in examples)])] if examples else []
     return "\n\n".join([*shown, f"JSON: {returns}"])

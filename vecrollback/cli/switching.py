@@ -59,9 +59,7 @@ def rollback(
         _plan(session, to)
         return
     with session.store() as store, session.watch(finish=True) as watch:
-        done = store.rollback(
-            to, reason=reason, override=override, catch_up=not no_catch_up, progress=watch, wait=wait
-        )
+        done = store.rollback(to, reason=reason, override=override, catch_up=not no_catch_up, progress=watch, wait=wait)
     show_switch(session, done)
 
 
@@ -98,5 +96,7 @@ def _plan(session: Session, to: str | None) -> None:
         "checked": pair["checked"],
         "dry_run": True,
     }
-    said = f"a rollback would go to {target.ref}: {pair['lag']:,} changes behind, last check {pair['checked'] or 'none'}"
+    said = (
+        f"a rollback would go to {target.ref}: {pair['lag']:,} changes behind, last check {pair['checked'] or 'none'}"
+    )
     session.emit(plan, lambda: [said, "nothing was changed"])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from vecrollback.cli.output import clean
-from vecrollback.records import CatchUp, Finding, Json, Move, Report, Result, Snapshot, Switched
+from vecrollback.records import CatchUp, Finding, Json, Move, Report, Result, Switched
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -46,7 +47,10 @@ def status(state: Json) -> Iterator[RenderableType]:
         yield "unfinished jobs (the same command goes on where it stopped)"
         yield table(
             ("job", "kind", "pair", "state", "done", "error"),
-            ((j["id"], j["kind"], j["pair"], j["state"], _done(j["progress"]), j["error"] or None) for j in state["jobs"]),
+            (
+                (j["id"], j["kind"], j["pair"], j["state"], _done(j["progress"]), j["error"] or None)
+                for j in state["jobs"]
+            ),
         )
 
 
@@ -119,20 +123,15 @@ def switched(done: Switched) -> Iterator[RenderableType]:
         yield caught_up(done.caught_up)
     if done.report is not None:
         yield from report(done.report)
-    if done.caught_up is None and done.report is None:
-        yield from _not_proven(done)
-
-
-def _not_proven(done: Switched) -> Iterator[str]:
-    pair = done.target.rpartition("@")[0]
-    if done.lag:
+    if done.caught_up is None and done.lag:
+        pair = done.target.rpartition("@")[0]
         yield f"{pair} is {done.lag:,} changes behind: `vecrollback catch-up {pair}`"
 
 
 def stands(done: Switched) -> str:
     """The sentence for a move that happened while something after it did not go well."""
     pair = done.target.rpartition("@")[0]
-    trouble = done.trouble or f"the check after it says {done.report.verdict}" if done.report else done.trouble
+    trouble = done.trouble or (f"the check says {done.report.verdict}" if done.report else "")
     return (
         f"the switch itself stands: {done.target} is live. After it: {trouble}\n"
         f"hint: `vecrollback catch-up {pair}`, then `vecrollback check {pair}`"
@@ -161,9 +160,18 @@ def report(found: Report) -> Iterator[RenderableType]:
         yield table(("severity", "kind", "count", "law broken", "found", "ids"), rows, right=("count",))
     if (proof := found.certificate) is not None:
         yield (
-            f"at most {proof.bound:.2%} of {proof.population:,} vectors are foreign, at {proof.confidence:.0%} confidence "
-            f"({proof.sampled:,} re-embedded, {proof.foreign:,} differed)"
+            f"at most {proof.bound:.2%} of {proof.population:,} vectors are foreign, at {proof.confidence:.0%} "
+            f"confidence ({proof.sampled:,} re-embedded, {proof.foreign:,} differed)"
         )
+
+
+def repaired(before: Report, after: Report | None) -> Iterator[RenderableType]:
+    yield from report(before)
+    if after is None:
+        yield "nothing was changed" if before.findings else "nothing to repair"
+    else:
+        yield "repaired; and now:"
+        yield from report(after)
 
 
 def _ids(finding: Finding) -> str:
@@ -174,9 +182,9 @@ def _ids(finding: Finding) -> str:
 # -- snapshots --------------------------------------------------------------------------------------------------------
 
 
-def snapshots(taken: Sequence[Snapshot], tags: dict[str, list[str]]) -> Table:
+def snapshots(taken: Json) -> Table:
     rows = (
-        (s.ref, s.created_at[:19], s.watermark, s.chunks, _recall(s.recall), ", ".join(tags.get(s.ref, [])))
+        (s["ref"], s["created_at"][:19], s["watermark"], s["chunks"], _recall(s["recall"]), ", ".join(s["tags"]))
         for s in taken
     )
     columns = ("snapshot", "taken (UTC)", "watermark", "chunks", "recall@10", "tags")
@@ -188,5 +196,11 @@ def _recall(value: float | None) -> str | None:
 
 
 def facts(values: Json) -> Table:
-    """Names and values, one a line."""
-    return table(("", ""), ((name, value) for name, value in values.items()))
+    """Names and values, one a line; what is nested is shown as JSON."""
+    shown = table(("", ""), ((name, _plain(value)) for name, value in values.items()))
+    shown.show_header = False
+    return shown
+
+
+def _plain(value: Json) -> object:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_POLL_SECONDS = 0.02
 
 
 class Watch:
@@ -29,28 +31,35 @@ class Watch:
     """
 
     def __init__(self, *, finish: bool = False) -> None:
-        self.stopping = False
         self._finish = finish
-        self._worker: threading.Thread | None = None
+        self._signals = 0
+        self._before: set[threading.Thread] = set()
         self._previous: dict[int, Any] = {}
         self._bar: Bar | None = None
         self._task: TaskID | None = None
 
+    @property
+    def stopping(self) -> bool:
+        """Whether a signal came."""
+        return self._signals > 0
+
     def __call__(self, progress: Progress) -> None:
-        self._worker = threading.current_thread()
         self._show(progress)
         if self.stopping:
             raise _stopped()
 
     def __enter__(self) -> Watch:
+        self._before = job_threads()
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
+    ) -> None:
         try:
             if kind is KeyboardInterrupt:
-                self._await_worker()
+                self._await_jobs()
                 raise _stopped() from None
         finally:
             if self._bar is not None:
@@ -59,16 +68,20 @@ class Watch:
                 signal.signal(number, handler)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        if self.stopping:
-            raise KeyboardInterrupt
-        self.stopping = True
-        note("stopping at the end of this batch; once more to stop at once")
-        if not self._finish:
-            raise KeyboardInterrupt
+        self._signals += 1
+        if self._signals == 1:
+            note("stopping at the end of this batch; once more to stop at once")
+            if self._finish:
+                return
+        raise KeyboardInterrupt
 
-    def _await_worker(self) -> None:
-        if self._worker is not None and self._worker is not threading.current_thread():
-            self._worker.join()
+    def _await_jobs(self) -> None:
+        # A job runs on a thread of its own, which the interrupted wait for it did not end. It cannot be joined now:
+        # up to Python 3.12 an interrupted join() takes the thread for finished, and a second one returns at once.
+        while job_threads() - self._before:
+            if self._signals > 1:
+                raise KeyboardInterrupt
+            time.sleep(_POLL_SECONDS)
 
     def _show(self, progress: Progress) -> None:
         if not sys.stderr.isatty():
@@ -86,6 +99,11 @@ class Watch:
             total=progress.total,
             speed=speed,
         )
+
+
+def job_threads() -> set[threading.Thread]:
+    """Threads of this process on which the library works."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("vecrollback-")}
 
 
 def _new_bar() -> Bar:

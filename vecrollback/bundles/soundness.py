@@ -1,0 +1,21 @@
+"""Whether a vectors table is still what was acknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vecrollback import durable
+from vecrollback.errors import CorruptArtifactError
+from vecrollback.tables import DurableTable
+
+
+def require_sound_table(table: DurableTable, version: int, digests: Mapping[str, str]) -> None:
+    """Read every file of a version. Raises CorruptArtifactError naming the first that is missing or changed."""
+    for name in sorted(table.files(table.at(version))):
+        path = table.path / name
+        if not path.exists() or durable.sha256_file(path) != digests.get(name):
+            raise CorruptArtifactError(
+                f"{name} of table {table.path.name} is {'changed' if path.exists() else 'missing'}",
+                hint="import a bundle of the pair under another name (`vecrollback snapshot import FILE --name NEW`): "
+                "its vectors are taken over, nothing is embedded again",
+            )

@@ -1,0 +1,28 @@
+"""The command that shows the whole story on sample data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vecrollback.cli.session import Session, command
+
+app = typer.Typer()
+
+
+@command(
+    app,
+    panel="First steps",
+    returns="{documents, changes, quality, from, to, switch_ms, lag, re_embedded, check, deleted_returned, reader, held}",
+    examples=["demo", "demo --keep /tmp/demo"],
+)
+def demo(
+    session: Session,
+    keep: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the demo's store there.")] = None,
+) -> None:
+    """Run the whole story on sample data: two models, a promote, a rollback, the proof."""
+    from vecrollback.demo import run_demo
+
+    raise typer.Exit(run_demo(keep=keep, as_json=session.as_json))
