@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,58 +22,72 @@ class Passages:
 
 
 class Archive:
-    """Looks texts up by content hash in the vectors tables of one fingerprint."""
+    """Looks texts up by content hash in the vectors tables of one fingerprint, the pair's own first.
 
-    def __init__(self, tables: Sequence[tuple[Vectors, int]]) -> None:
-        self._tables = [_Shelf(vectors, version) for vectors, version in tables]
+    `others` is asked for further tables, once, when a text is not in the pair's own.
+    """
+
+    def __init__(
+        self, own: Vectors, version: int, others: Callable[[], Sequence[tuple[Vectors, int]]] = lambda: ()
+    ) -> None:
+        self._own = _Shelf(own, version)
+        self._name_others = others
+        self._others: list[_Shelf] | None = None
 
     def find(self, hashes: Sequence[bytes]) -> dict[bytes, Passages]:
         """What exists, by content hash."""
-        found: dict[bytes, Passages] = {}
-        for shelf in self._tables:
-            missing = [h for h in dict.fromkeys(hashes) if h not in found]
-            found |= shelf.find(missing)
+        found = self._own.find(hashes)
+        missing = [h for h in dict.fromkeys(hashes) if h not in found]
+        if missing and self._others is None:
+            self._others = [_Shelf(vectors, version) for vectors, version in self._name_others()]
+        for shelf in self._others or ():
+            found |= shelf.find([h for h in missing if h not in found])
         return found
 
-    def extend(self, vectors: Vectors, version: int) -> None:
-        """Take in what was appended to one of the tables since."""
-        for shelf in self._tables:
-            if shelf.vectors is vectors:
-                shelf.extend(version)
+    def extend(self, version: int) -> None:
+        """Take in what was appended to the pair's own table since."""
+        self._own.version = version
 
 
 class _Shelf:
-    """One table: hashes of all texts in it, and where the rows of each begin. A text's rows stand together."""
+    """One table: hashes of all texts in it, and where the rows of each are. A text's rows stand together.
+
+    Newest first: a row that a repair wrote comes before the damaged one that it superseded.
+    """
 
     def __init__(self, vectors: Vectors, version: int) -> None:
         self.vectors = vectors
-        self._version = 0
+        self.version = version
+        self._read = 0
         self._rows = 0
         self._hashes = pa.chunked_array([], pa.binary(16))
-        self._starts: list[NDArray[np.int64]] = []
-        self.extend(version)
+        self._starts = np.empty(0, np.int64)
+        self._ends = np.empty(0, np.int64)
 
-    def extend(self, version: int) -> None:
-        if version == self._version:
+    def _load(self) -> None:
+        if self._read == self.version:
             return
-        keys = self.vectors.keys(version, after=self._rows)
+        keys = self.vectors.keys(self.version, after=self._rows)
         starts = np.flatnonzero(np.asarray(keys["ordinal"]) <= 0)
-        hashes = keys["content_hash"].take(pa.array(starts))
-        self._hashes = pa.chunked_array([*self._hashes.chunks, *hashes.chunks], pa.binary(16))
-        self._starts.append(starts + self._rows)
+        ends = np.append(starts, keys.num_rows)[1:]
+        hashes = keys["content_hash"].take(pa.array(starts[::-1]))
+        self._hashes = pa.chunked_array([*hashes.chunks, *self._hashes.chunks], pa.binary(16))
+        self._starts = np.concatenate([starts[::-1] + self._rows, self._starts])
+        self._ends = np.concatenate([ends[::-1] + self._rows, self._ends])
         self._rows += keys.num_rows
-        self._version = version
+        self._read = self.version
 
     def find(self, hashes: Sequence[bytes]) -> dict[bytes, Passages]:
-        if not hashes or not self._rows:
+        if not hashes:
             return {}
+        self._load()
         places = pc.index_in(pa.array(hashes, pa.binary(16)), value_set=self._hashes).to_pylist()
-        starts = np.append(np.concatenate(self._starts), self._rows)
-        wanted = [(h, int(starts[p]), int(starts[p + 1])) for h, p in zip(hashes, places, strict=True) if p is not None]
+        pairs = [(h, p) for h, p in zip(hashes, places, strict=True) if p is not None]
+        wanted = [(h, int(self._starts[p]), int(self._ends[p])) for h, p in pairs]
         if not wanted:
             return {}
         rows = np.concatenate([np.arange(first, end) for _, first, end in wanted])
-        taken = self.vectors.read(self._version, rows)
+        taken = self.vectors.read(self._read, rows)
         found, at = {}, 0
         for content_hash, first, end in wanted:
             part = slice(at, at := at + end - first)

@@ -8,6 +8,7 @@ import socket
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from vecrollback.errors import UsageError
 
@@ -30,6 +31,16 @@ def load(*, store: str | None = None, actor: str | None = None, directory: Path 
         store=store or os.environ.get("VECROLLBACK_STORE") or filed.get("store") or DEFAULT_STORE,
         actor=actor or os.environ.get("VECROLLBACK_ACTOR") or filed.get("actor") or _somebody(),
     )
+
+
+def local_path(uri: str) -> Path:
+    """The directory a store's URI names. Raises UsageError for one that is elsewhere."""
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    if len(parts.scheme) > 1:
+        raise UsageError(f"a store cannot be at {uri!r}", hint="a directory, or file:///a/directory")
+    return Path(uri).expanduser()
 
 
 def _file(path: Path) -> dict[str, str]:

@@ -59,8 +59,8 @@ class Tally:
 class Refresher:
     """Brings one pair's vectors to the head of the log. The caller holds the pair's lock for its whole life.
 
-    `archive`: finished vectors of the same fingerprint to take from; `on_batch` is called after every durable batch
-    and may raise to stop there.
+    `others`: names further tables of the same embedder to take finished vectors from; `on_batch` is called after
+    every durable batch and may raise to stop there.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Refresher:
         embedder: Embedder,
         pair: Pair,
         *,
-        others: Sequence[tuple[Vectors, int]] = (),
+        others: Callable[[], Sequence[tuple[Vectors, int]]] = lambda: (),
         on_batch: Callable[[Tally], None] = lambda _: None,
     ) -> None:
         self._catalog, self._corpus, self._vectors = catalog, corpus, vectors
@@ -79,7 +79,7 @@ class Refresher:
         self._owner = vectors_table(pair.name)
         self._version = self._adopt()
         self._watermark = pair.watermark
-        self._archive = Archive([(vectors, self._version), *others])
+        self._archive = Archive(vectors, self._version, others)
         self._flush = float(_FLUSH_LEAST)
         self.tally = Tally()
 
@@ -154,7 +154,7 @@ class Refresher:
 
     def _batches(self, window: Sequence[Pending], *, reuse: bool = True) -> Iterator[list[tuple[Pending, Passages]]]:
         """Batches of changes with their vectors: first those whose vectors exist, then those to embed."""
-        self._archive.extend(self._vectors, self._version)
+        self._archive.extend(self._version)
         found = self._archive.find([p.content_hash for p in window]) if reuse else {}
         known = [(p, found[p.content_hash]) for p in window if p.content_hash in found]
         for first in range(0, len(known), _FLUSH_MOST):

@@ -25,6 +25,7 @@ class Job(Generic[T]):
         self._work = work
         self._result: T | None = None
         self._error: BaseException | None = None
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"vecrollback-{record.kind}-{record.id}", daemon=True)
         self._thread.start()
 
@@ -36,15 +37,25 @@ class Job(Generic[T]):
             self._error = error
             stopped = isinstance(error, StoppedError)
             self._catalog.jobs.finish(self.id, "cancelled" if stopped else "failed", str(error))
+        finally:
+            self._ended.set()
 
     def status(self) -> JobRecord:
         """The job as the catalog knows it."""
         return self._catalog.jobs.get(self.id)
 
     def wait(self, timeout: float | None = None) -> T:
-        """The result, once there is one. Raises what the work raised, TimeoutError after `timeout` seconds."""
-        self._thread.join(timeout)
-        if self._thread.is_alive():
+        """The result, once there is one. Raises what the work raised, TimeoutError after `timeout` seconds.
+
+        Ctrl-C cancels the job and lets its batch end before it is passed on; a second one does not wait.
+        """
+        try:
+            ended = self._ended.wait(timeout)  # not Thread.join: interrupted, it takes the thread for finished (< 3.13)
+        except KeyboardInterrupt:
+            self.cancel()
+            self._ended.wait()
+            raise
+        if not ended:
             raise TimeoutError(f"job {self.id} is still running")
         if self._error is not None:
             raise self._error

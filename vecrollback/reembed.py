@@ -180,20 +180,25 @@ class Builder:
 
     def _refresh(self, pair: Pair, report: Reporter) -> Refresher:
         embedder = self._models.of(pair)
-        same = self._catalog.equivalences.of(pair.fingerprint)
-        others = [p for p in self._catalog.pairs.all() if p.name != pair.name and p.fingerprint in same]
-        shelves = [(self._vectors_of(p), p.vectors_version) for p in others if self._vectors_of(p).table.exists()]
         refresher = Refresher(
             self._catalog,
             self._corpus,
             self._vectors_of(pair),
             embedder,
             pair,
-            others=shelves,
+            others=lambda: self._others(pair),
             on_batch=report,
         )
         refresher.run()
         return refresher
+
+    def _others(self, pair: Pair) -> list[tuple[Vectors, int]]:
+        """Tables of other pairs of the same embedder. Only sound ones: damage must not spread from pair to pair."""
+        same = self._catalog.equivalences.of(pair.fingerprint)
+        others = [p for p in self._catalog.pairs.all() if p.name != pair.name and p.fingerprint in same]
+        digests = {p.name: self._catalog.files.of(vectors_table(p.name)) for p in others}
+        tables = [(self._vectors_of(p), p) for p in others]
+        return [(v, p.vectors_version) for v, p in tables if v.table.sound(p.vectors_version, digests[p.name])]
 
     def _snapshot(
         self, name: str, *, rebuild: bool, state: str | None = None, recall_floor: float | None = None

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import overload
-from urllib.parse import unquote, urlsplit
 
 from vecrollback import config
 from vecrollback.artifacts import Artifacts
@@ -44,7 +43,7 @@ from vecrollback.records import (
 from vecrollback.reembed import Builder, Request
 from vecrollback.repair import Repairer
 from vecrollback.serving import Queries, Searcher
-from vecrollback.snapshots import RECALL_FLOOR
+from vecrollback.snapshots import RECALL_FLOOR, Manifest, load_manifest
 from vecrollback.status import describe
 from vecrollback.switch import LIVE, Order, Switch
 from vecrollback.vectors import Vectors
@@ -59,7 +58,7 @@ def connect(uri: str | Path | None = None, *, create: bool = False, actor: str |
     have one store open.
     """
     settings = config.load(store=str(uri) if uri is not None else None, actor=actor)
-    root = _local_path(settings.store)
+    root = config.local_path(settings.store)
     if not (root / "catalog.db").exists() and not create:
         raise StoreNotFoundError(
             f"there is no store at {root}",
@@ -244,7 +243,8 @@ class Store:
         found, order = self.pair(pair), Order(reason, self.actor, override, wait)
         self._switch.gate(found, order)
         self.catch_up(found, progress=progress)
-        return self._switch.promote(self.pair(found), self.check(found), order)
+        report = self.check(found)
+        return replace(self._switch.promote(self.pair(found), report, order), report=report)
 
     def rollback(
         self,
@@ -277,9 +277,9 @@ class Store:
         switched = self._switch.restore(ref, Order(reason, self.actor, wait_seconds=wait))
         return self._proven(switched, progress) if catch_up else switched
 
-    def rollback_target(self, to: str | None = None) -> Snapshot:
+    def rollback_target(self, to: str | None = None, *, override: bool = False) -> Snapshot:
         """Where a rollback would go now. Raises NoRollbackTargetError, which says why nowhere."""
-        return self._switch.target(to)
+        return self._switch.target(to, override=override)
 
     def history(self, *, alias: str | None = None, limit: int | None = None) -> list[Move]:
         """Pointer moves, newest first."""
@@ -324,6 +324,11 @@ class Store:
     def snapshots(self, pair: PairLike | None = None) -> list[Snapshot]:
         """Snapshots of one pair or of all."""
         return self._catalog.pairs.snapshots(None if pair is None else self.pair(pair).name)
+
+    def manifest(self, ref: str) -> tuple[Snapshot, Manifest]:
+        """The snapshot `PAIR@N`, `PAIR` or a tag, and its manifest, verified."""
+        snapshot = self._catalog.pairs.find_snapshot(ref)
+        return snapshot, load_manifest(self._artifacts, snapshot.manifest)
 
     def export_snapshot(self, ref: str, path: str | Path, *, progress: ProgressCallback | None = None) -> Exported:
         """Write a snapshot, its vectors and their texts to one file: a backup that any store can import."""
@@ -392,12 +397,3 @@ class Store:
             return replace(switched, caught_up=caught_up, report=self.check(pair))
         except (VecrollbackError, OSError) as error:
             return replace(switched, trouble=str(error))
-
-
-def _local_path(uri: str) -> Path:
-    parts = urlsplit(uri)
-    if parts.scheme == "file":
-        return Path(unquote(parts.path))
-    if len(parts.scheme) > 1:
-        raise UsageError(f"a store cannot be at {uri!r}", hint="a directory, or file:///a/directory")
-    return Path(uri).expanduser()

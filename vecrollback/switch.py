@@ -91,7 +91,7 @@ class Switch:
         candidate = self._catalog.aliases.get(CANDIDATE)
         if candidate is None or candidate[:2] != (snapshot.pair, snapshot.number):
             epoch = candidate[2] if candidate else 0
-            reason = f"to be promoted: {order.reason}"
+            reason = ": ".join(filter(None, ("to be promoted", order.reason)))
             where = (CANDIDATE, epoch, snapshot.pair, snapshot.number)
             self._catalog.aliases.move(MoveOrder(*where, kind="set", reason=reason, actor=order.actor))
         deadline = time.monotonic() + order.warm_seconds

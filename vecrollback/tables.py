@@ -140,6 +140,14 @@ class DurableTable:
         names = self.files(dataset) - set(known)
         return Commit(dataset, {name: durable.sha256_file(self.path / name) for name in names})
 
+    def sound(self, version: int, digests: Mapping[str, str]) -> bool:
+        """Whether every file of this version has its recorded digest; reads them."""
+        try:
+            files = self.described(self.at(version)).files
+        except (CorruptArtifactError, OSError, ValueError):
+            return False
+        return all(digests.get(name) == digest for name, digest in files.items())
+
     def files(self, dataset: Any) -> set[str]:
         """Paths, relative to the table, of every file that a version consists of, its manifest included."""
         names = {self._relative(self._manifest(dataset.version))}

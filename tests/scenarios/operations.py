@@ -152,13 +152,16 @@ def build_for_ever(store: Any) -> None:
         acknowledge(live=store.promote(f"p{seed}").target)
 
 
-def start(*arguments: str, module: str = "tests.scenarios.operations", **environment: str) -> subprocess.Popen[str]:
+def start(
+    *arguments: str, module: str = "tests.scenarios.operations", stdin: bool = False, **environment: str
+) -> subprocess.Popen[str]:
     """A process of this source tree."""
     command = [sys.executable, "-m", module, *arguments]
     return subprocess.Popen(
         command,
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
+        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

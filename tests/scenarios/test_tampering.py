@@ -190,12 +190,13 @@ def test_damaged_artefact_is_mended(root: Path, kind: str, missing: bool) -> Non
     assert_mended(root, checked(root))
 
 
+@pytest.mark.parametrize("place", [0.2, 0.5, 0.9])
 @pytest.mark.parametrize("kind", ["vectors data", "vectors manifest"])
-def test_damaged_vectors_are_never_taken_for_mended(root: Path, kind: str) -> None:
+def test_damaged_vectors_are_never_taken_for_mended(root: Path, kind: str, place: float) -> None:
     """Their table stays damaged; what the store says after a repair is still the truth, and a new pair is the cure."""
     with vecrollback.connect(root) as fresh:
         path = FILES[kind][0](fresh)[0]
-    flip(path, path.stat().st_size // 2)
+    flip(path, int(path.stat().st_size * place))
     with vecrollback.connect(root) as fresh:
         report = fresh.check("one")
         assert report.verdict == "fail"

@@ -81,10 +81,6 @@ class Pairs:
         with self._database.write() as connection:
             connection.execute(pair.update().where(pair.c.name == name).values(embedder=embedder))
 
-    def set_settings(self, name: str, settings: dict[str, object]) -> None:
-        with self._database.write() as connection:
-            connection.execute(pair.update().where(pair.c.name == name).values(settings=settings))
-
     def add_snapshot(self, new: Snapshot, *, state: PairState | None = None) -> None:
         """Make a written snapshot exist and be the one its pair serves from; the aliases on that pair move along.
 

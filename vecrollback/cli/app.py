@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
@@ -13,7 +12,6 @@ from typer.core import TyperGroup
 
 from vecrollback.cli import demo, documents, embedders, output, pairs, proof, snapshots, switching
 from vecrollback.cli.session import JsonOption, StoreOption, common
-from vecrollback.cli.watch import job_threads
 
 EXIT_CODES = {
     0: "done",
@@ -89,16 +87,7 @@ app.add_typer(embedders.app, name="embedder")
 
 def main() -> None:
     """Entry point of the `vecrollback` command."""
-    try:
-        app()
-    except SystemExit as end:
-        if job_threads():
-            # Somebody would not wait for the batch. Taking the interpreter down below a thread that is inside a model
-            # can crash it, which would hide the exit code; what was acknowledged is durable.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(end.code if isinstance(end.code, int) else 1)
-        raise
+    app()
 
 
 def _usage(error: typer.TyperException, *, as_json: bool) -> int:

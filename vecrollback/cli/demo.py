@@ -15,7 +15,8 @@ app = typer.Typer()
 @command(
     app,
     panel="First steps",
-    returns="{documents, changes, quality, from, to, switch_ms, lag, re_embedded, check, deleted_returned, reader, held}",
+    returns="{documents, changes, quality, from, to, switch_ms, lag, re_embedded, check, "
+    "deleted_returned, reader, held}",
     examples=["demo", "demo --keep /tmp/demo"],
 )
 def demo(

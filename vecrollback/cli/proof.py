@@ -100,7 +100,7 @@ def check(
 @command(
     app,
     panel=_PANEL,
-    returns="{before: report, after: report|null}, each as `check` prints it; null when nothing was repaired",
+    returns="{before: report, after: report|null}, each as check prints it; null when nothing was repaired",
     examples=["repair v1 --dry-run", "repair v1"],
 )
 def repair(

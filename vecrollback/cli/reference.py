@@ -81,7 +81,7 @@ def _options(parameters: list[Any]) -> Iterator[str]:
         return
     yield from ("| | | default |", "|---|---|---|")
     for parameter in parameters:
-        yield f"| `{_names(parameter)}` | {_cell(parameter.help or '')} | {_default(parameter)} |"
+        yield f"| `{_cell(_names(parameter))}` | {_cell(parameter.help or '')} | {_default(parameter)} |"
     yield ""
 
 

@@ -72,7 +72,7 @@ class Session:
 
     def watch(self, *, finish: bool = False) -> Watch:
         """Progress and Ctrl-C for long work; see `Watch`."""
-        return Watch(finish=finish)
+        return Watch(finish=finish, as_json=self.as_json)
 
 
 def common(ctx: typer.Context, as_json: JsonOption = False, store: StoreOption = None) -> None:

@@ -44,10 +44,9 @@ def list_(
 @command(app, returns=_SNAPSHOT.removesuffix("}") + ", contents}, where contents is the manifest")
 def show(session: Session, ref: Ref) -> None:
     """Show everything a snapshot records: embedder contract, index, digests, settings."""
-    from vecrollback.cli.manifests import manifest_of
-
     with session.store() as store:
-        taken, contents = manifest_of(store, ref)
+        taken, manifest = store.manifest(ref)
+        contents = asdict(manifest)
         payload = {**payloads.snapshot(taken, store.tags()), "contents": contents}
     session.emit(payload, lambda: [text.facts(contents)])
 

@@ -18,6 +18,8 @@ _RETURNS = (
 )
 
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the history.")]
+# Not required of the parser: a --dry-run needs none, and the store refuses a move without one.
+NeededReason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, needed; it is kept in the history.")]
 Override = Annotated[bool, typer.Option("--override", help="Pass the safety rules; needs a --reason.")]
 NoCatchUp = Annotated[
     bool, typer.Option("--no-catch-up", help="Only switch; leave catch-up and check to a worker or to later.")
@@ -48,7 +50,7 @@ def promote(
 def rollback(
     session: Session,
     to: Annotated[str | None, typer.Option("--to", metavar="PAIR", help="Default: the last one fit to serve.")] = None,
-    reason: Reason = "",
+    reason: NeededReason = "",
     override: Override = False,
     no_catch_up: NoCatchUp = False,
     wait: Wait = 10.0,
@@ -56,7 +58,7 @@ def rollback(
 ) -> None:
     """Go back to the pair that served before, model and index together; then catch it up and check it."""
     if dry_run:
-        _plan(session, to)
+        _plan(session, to, override)
         return
     with session.store() as store, session.watch(finish=True) as watch:
         done = store.rollback(to, reason=reason, override=override, catch_up=not no_catch_up, progress=watch, wait=wait)
@@ -67,7 +69,7 @@ def rollback(
 def restore(
     session: Session,
     ref: Annotated[str, typer.Argument(metavar="PAIR@N", help="The exact snapshot.")],
-    reason: Reason = "",
+    reason: NeededReason = "",
     no_catch_up: NoCatchUp = False,
     wait: Wait = 10.0,
 ) -> None:
@@ -85,9 +87,9 @@ def show_switch(session: Session, done: Switched) -> None:
         raise typer.Exit(1)
 
 
-def _plan(session: Session, to: str | None) -> None:
+def _plan(session: Session, to: str | None, override: bool) -> None:
     with session.store() as store:
-        target = store.rollback_target(to)
+        target = store.rollback_target(to, override=override)
         pair = payloads.pair(store, target.pair)
     plan = {
         "target": target.ref,

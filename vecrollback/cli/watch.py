@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
-import time
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from vecrollback.cli.output import console, note
+from vecrollback.cli.output import console, failure, note
 from vecrollback.errors import JobCancelledError
 from vecrollback.records import Progress
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_POLL_SECONDS = 0.02
 
 
 class Watch:
@@ -30,10 +29,10 @@ class Watch:
     second signal ends it at once.
     """
 
-    def __init__(self, *, finish: bool = False) -> None:
+    def __init__(self, *, finish: bool = False, as_json: bool = False) -> None:
         self._finish = finish
+        self._as_json = as_json
         self._signals = 0
-        self._before: set[threading.Thread] = set()
         self._previous: dict[int, Any] = {}
         self._bar: Bar | None = None
         self._task: TaskID | None = None
@@ -49,7 +48,6 @@ class Watch:
             raise _stopped()
 
     def __enter__(self) -> Watch:
-        self._before = job_threads()
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
         return self
@@ -59,7 +57,6 @@ class Watch:
     ) -> None:
         try:
             if kind is KeyboardInterrupt:
-                self._await_jobs()
                 raise _stopped() from None
         finally:
             if self._bar is not None:
@@ -69,19 +66,20 @@ class Watch:
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._signals += 1
-        if self._signals == 1:
-            note("stopping at the end of this batch; once more to stop at once")
-            if self._finish:
-                return
-        raise KeyboardInterrupt
+        if self._signals > 1:
+            self._end()
+        note("stopping at the end of this batch; once more to stop at once")
+        if not self._finish:
+            raise KeyboardInterrupt
 
-    def _await_jobs(self) -> None:
-        # A job runs on a thread of its own, which the interrupted wait for it did not end. It cannot be joined now:
-        # up to Python 3.12 an interrupted join() takes the thread for finished, and a second one returns at once.
-        while job_threads() - self._before:
-            if self._signals > 1:
-                raise KeyboardInterrupt
-            time.sleep(_POLL_SECONDS)
+    def _end(self) -> NoReturn:
+        # Not by an exception: it could be raised inside this handler's first run and be lost there. Nor by sys.exit:
+        # taking the interpreter down below a thread that is inside a model can crash it. What was acknowledged is
+        # durable.
+        code = failure(_stopped(), as_json=self._as_json)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
     def _show(self, progress: Progress) -> None:
         if not sys.stderr.isatty():
@@ -99,11 +97,6 @@ class Watch:
             total=progress.total,
             speed=speed,
         )
-
-
-def job_threads() -> set[threading.Thread]:
-    """Threads of this process on which the library works."""
-    return {thread for thread in threading.enumerate() if thread.name.startswith("vecrollback-")}
 
 
 def _new_bar() -> Bar:

