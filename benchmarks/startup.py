@@ -21,7 +21,7 @@ _PAIRS = ("v1", "v2")
 
 def main() -> None:
     options = common.options(__doc__)
-    rounds = 2 if options.small else 15
+    rounds = 1 if options.small else 15
     with common.workspace(None) as root:
         _build(root / "store")
         ours = [sys.executable, "-m", "vecrollback", "--store", str(root / "store")]

@@ -6,6 +6,7 @@ exit code of the command line, so a script can tell a refusal from a failure::
     VecrollbackError
     ├── FailedError                1  the work was tried and did not hold
     │   ├── CorruptArtifactError      bytes differ from their recorded digest, or cannot be read
+    │   ├── CatalogUnavailableError   the catalog cannot be read or written now
     │   ├── EmbeddingError            the model or its service gave no usable vectors
     │   └── RecallTooLowError         the built index finds too few true neighbours
     ├── UsageError                 2  the request or the configuration is wrong
@@ -54,6 +55,10 @@ class FailedError(VecrollbackError):
 
 class CorruptArtifactError(FailedError):
     """Bytes differ from their recorded digest, or cannot be read."""
+
+
+class CatalogUnavailableError(FailedError):
+    """The catalog cannot be read or written now; nothing was changed."""
 
 
 class EmbeddingError(FailedError):

@@ -150,7 +150,10 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The answer to one query and which pair, snapshot and epoch gave it. Never two of them."""
+    """The answer to one query and which pair, snapshot and epoch gave it. Never two of them.
+
+    `current` is False when the catalog could not be asked: the answer then comes from what the reader last knew.
+    """
 
     pair: str
     snapshot: int
@@ -158,6 +161,7 @@ class Result:
     watermark: int
     settings: Mapping[str, Json]
     hits: list[Hit]
+    current: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,11 @@ class Manifest:
     probes: str
     created_at: str
 
+    @property
+    def chunks(self) -> int:
+        """Passages it holds: those of the index and the rows after it, superseded ones included."""
+        return self.index.chunks + self.rows - self.index.rows
+
     def artifacts(self) -> tuple[str, ...]:
         """Names of the artefacts the snapshot cannot do without."""
         return (self.index.artifact, self.index.ids, self.probes)
@@ -163,7 +168,7 @@ class SnapshotWriter:
             watermark=pair.watermark,
             vectors_version=version,
             recall=index.recall,
-            chunks=index.chunks + manifest.rows - index.rows,
+            chunks=manifest.chunks,
             created_at=manifest.created_at,
         )
 

@@ -22,6 +22,7 @@ from vecrollback.errors import (
     UsageError,
     VecrollbackError,
 )
+from vecrollback.holding import Holder
 from vecrollback.ingest import Ingestion
 from vecrollback.jobs import Job
 from vecrollback.models import Models
@@ -214,16 +215,10 @@ class Store:
 
     def searcher(self, *, alias: str = LIVE, follow: bool = True) -> Searcher:
         """A long-lived searcher for a service: follows the alias, holds live and standby open, acknowledges moves."""
-        return Searcher(
-            self._catalog,
-            self._corpus,
-            self._artifacts,
-            self._models,
-            vectors_of=self._vectors,
-            cache=self._cache,
-            alias=alias,
-            follow=follow,
+        holder = Holder(
+            self._catalog, self._corpus, self._artifacts, self._models, vectors_of=self._vectors, cache=self._cache
         )
+        return Searcher(self._catalog, self._corpus, holder, alias=alias, follow=follow)
 
     # -- switching ----------------------------------------------------------------------------------------------------
 

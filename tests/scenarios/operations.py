@@ -153,16 +153,16 @@ def build_for_ever(store: Any) -> None:
 
 
 def start(
-    *arguments: str, module: str = "tests.scenarios.operations", stdin: bool = False, **environment: str
+    *arguments: str, module: str = "tests.scenarios.operations", output: Path | None = None, **environment: str
 ) -> subprocess.Popen[str]:
-    """A process of this source tree."""
+    """A process of this source tree. What it says goes to a pipe, or to a file when it says much."""
     command = [sys.executable, "-m", module, *arguments]
     return subprocess.Popen(
         command,
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
-        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+        stdout=output.open("w") if output else subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -56,29 +56,33 @@ class Trace:
         return [at for at in self.writes(path) if at > moment]
 
     def files_made(self, *folders: str) -> set[str]:
-        """Final names of files that were written or named in these folders. Lance's transaction files are for
-        conflicts between writers only and are not part of a version; temporary names are gone.
+        """Final names of files that were written or named in these folders, as far as a version of them needs them.
+
+        Lance's transaction files settle conflicts between writers, its hint makes finding the newest version faster.
         """
-        renamed = {call.path for call in self.calls if "rename" in call.name}
-        names = {call.path for call in self.calls if "write" in call.name}
-        names |= {call.other for call in self.calls if "rename" in call.name or "link" in call.name}
+        names = {call.path for call in self.calls if "write" in call.name} | {call.other for call in self._naming()}
         return {
             name
-            for name in names - renamed
-            if name.startswith(folders) and "/_transactions/" not in name and "/." not in name.removeprefix("artifacts")
+            for name in names - {call.path for call in self._naming()}
+            if name.startswith(folders) and "/_transactions/" not in name and not name.endswith("version_hint.json")
         }
 
-    def last_change(self, path: str) -> int:
-        """When the last write to a file, or the last renaming to its name, ended."""
-        return max([*self.writes(path), self.named(path)])
+    def synced_whole(self, path: str) -> list[int]:
+        """When syncs began of a file, under any name it had, after the last write to it."""
+        names = [path]
+        for call in reversed(self._naming()):
+            if call.other in names:
+                names.append(call.path)
+        written = max((at for name in names for at in self.writes(name)), default=0)
+        return sorted(at for name in names for at in self.synced(name) if at > written)
 
     def named(self, path: str) -> int:
         """When the file got its name; 0 when that was before."""
-        named = [
-            call.ended for call in self.calls if ("rename" in call.name or "link" in call.name) and call.other == path
-        ]
-        opened = [call.ended for call in self.calls if call.name == "create" and call.path == path]
-        return max([0, *named, *opened])
+        made = [call.ended for call in self.calls if call.name == "create" and call.path == path]
+        return max([0, *made, *(call.ended for call in self._naming() if call.other == path)])
+
+    def _naming(self) -> list[Call]:
+        return [call for call in self.calls if call.name.startswith(("rename", "link"))]
 
 
 def traced(code: str, root: Path) -> Trace:

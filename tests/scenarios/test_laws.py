@@ -41,11 +41,13 @@ from vecrollback.embedders.probe_texts import PROBES
 from vecrollback.errors import (
     CheckRefusedError,
     EmbedderChangedError,
+    EmbeddingError,
     FingerprintMismatchError,
     NoRollbackTargetError,
     QuarantinedError,
 )
 from vecrollback.snapshots import load_manifest
+from vecrollback.switch import Order
 
 TEXTS = {f"d{n}": words(n) for n in range(30)}
 SPECS = {"one": ONE, "two": TWO}
@@ -75,17 +77,21 @@ def store(root: Path) -> Iterator[Store]:
         yield opened
 
 
-def traffic(root: Path, role: str, argument: str = "") -> subprocess.Popen[str]:
-    return start(str(root), role, argument, module="tests.scenarios.traffic", stdin=True)
+Traffic = tuple[subprocess.Popen[str], Path]
 
 
-def stop(*processes: subprocess.Popen[str]) -> list[list[dict[str, Any]]]:
+def traffic(root: Path, role: str, argument: str = "") -> Traffic:
+    output = root.parent / f"{role}-{argument}"
+    return start(str(root), role, argument, module="tests.scenarios.traffic", output=output), output
+
+
+def stop(*busy: Traffic) -> list[list[dict[str, Any]]]:
     """Ask them to end; what each said. A process that failed fails the test."""
     said = []
-    for process in processes:
-        output, errors = process.communicate("\n", timeout=60)
+    for process, output in busy:
+        errors = process.communicate("\n", timeout=60)[1]
         assert process.returncode == 0, errors
-        said.append([json.loads(line) for line in output.splitlines()])
+        said.append([json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()])
     return said
 
 
@@ -219,8 +225,7 @@ def test_acknowledged_means_every_byte_was_synced_before(trace: Trace, step: str
     if step in ("upsert", "delete", "catch_up", "snapshot", "reembed", "compact"):
         assert touched
     for path in touched:
-        made = calls.last_change(path)
-        after = [at for at in calls.synced(path) if at > made]
+        after = calls.synced_whole(path)
         assert after, f"{path} was not synced after it was written"
         assert after[0] < commits[-1], f"{path} was synced after the transaction that names it"
         folder = [at for at in calls.synced(str(Path(path).parent)) if at > calls.named(path)]
@@ -229,13 +234,11 @@ def test_acknowledged_means_every_byte_was_synced_before(trace: Trace, step: str
 
 
 @pytest.mark.parametrize("step", ["upsert", "delete"])
-def test_acknowledged_means_the_log_is_synced_before_the_only_transaction_that_names_it(
-    trace: Trace, step: str
-) -> None:
+def test_acknowledged_means_the_log_is_synced_before_the_transaction_that_names_it(trace: Trace, step: str) -> None:
     calls = trace.between(f"BEGIN {step}", f"ACK {step}")
     first = min(calls.writes("catalog.db-wal"))
     for path in calls.files_made("tables/documents.lance/"):
-        assert [at for at in calls.synced(path) if calls.last_change(path) < at < first], path
+        assert [at for at in calls.synced_whole(path) if at < first], path
 
 
 # -- 5. No change is skipped ------------------------------------------------------------------------------------------
@@ -327,7 +330,6 @@ def test_nothing_is_embedded_twice_for_duplicates_other_indexes_and_texts_that_c
         for name in ("counted", "again"):
             store.catch_up(name)
         store.snapshot("counted", rebuild=True)
-        store.promote("counted")
         store.restore("counted@1", reason="a test", catch_up=False)
         store.catch_up("counted")
         assert_passes(store.check("again", sample=0))
@@ -422,8 +424,6 @@ def test_rollback_stands_when_the_proof_after_it_fails(root: Path, store: Store)
 
 def test_rollback_reaches_readers_that_are_serving(root: Path, store: Store) -> None:
     reader = traffic(root, "query", "follow")
-    assert reader.stdout
-    reader.stdout.readline()
     ends = time.monotonic() + 10
     while not store.status()["readers"] and time.monotonic() < ends:
         time.sleep(0.01)
@@ -509,7 +509,7 @@ def test_no_vector_without_a_fingerprint_a_model_that_behaves_otherwise_is_refus
     monkeypatch.setenv(counting.BROKEN, str(tmp_path / "never"))
     store.reembed(FRAGILE, name="hidden", index="Flat").wait()
     other = embedder(ONE)
-    monkeypatch.setattr(counting, "fragile", lambda texts: other.embed_documents(texts))
+    monkeypatch.setattr(counting, "fragile", other.embed_documents)
     monkeypatch.setattr("vecrollback.embedders.callables._source_digest", lambda _: digest)
     digest = store.pair("hidden").contract["source"]
     with vecrollback.connect(store.root) as later:
@@ -534,8 +534,11 @@ def test_unknown_is_not_ok(root: Path, store: Store, monkeypatch: pytest.MonkeyP
         assert report.verdict == "unknown"
         assert {finding.kind for finding in report.findings} == {"embedder_unavailable"}
         assert report.certificate is None
-        with pytest.raises(CheckRefusedError, match="unknown"):
+        with pytest.raises(EmbeddingError, match="weights are gone"):
             later.promote("dark")
+        with pytest.raises(CheckRefusedError, match="unknown"):
+            later._switch.promote(later.pair("dark"), report, Order("a test", "somebody"))
+        assert later.live().name == "one"
         with pytest.raises(NoRollbackTargetError, match="unknown"):
             later.rollback("dark", reason="a test")
         assert later.rollback(reason="a test").target == "two@1"

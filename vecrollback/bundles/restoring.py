@@ -57,5 +57,5 @@ def _described(bundle: Unpacked) -> Snapshot:
         vectors_version=manifest.vectors_version,
         created_at=manifest.created_at,
         recall=manifest.index.recall,
-        chunks=manifest.index.chunks + manifest.rows - manifest.index.rows,
+        chunks=manifest.chunks,
     )

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.schema import alias as alias_table
 from vecrollback.catalog.schema import history, pair, snapshot
-from vecrollback.errors import AliasMovedError, UnknownNameError
+from vecrollback.errors import AliasMovedError, CatalogUnavailableError, UnknownNameError
 from vecrollback.faults import reach
 from vecrollback.records import Move, MoveKind, PairState, Pointer
 
@@ -156,7 +156,13 @@ class PointerReader:
         self._pointer: Pointer | None = None
 
     def read(self) -> Pointer | None:
-        """Where the alias points now; None when it was never set."""
+        """Where the alias points now; None when it was never set. Raises CatalogUnavailableError."""
+        try:
+            return self._read()
+        except sqlite3.Error as error:
+            raise CatalogUnavailableError(f"the pointer {self._alias!r} cannot be read: {error}") from error
+
+    def _read(self) -> Pointer | None:
         with self._lock:
             version = self._version.execute("PRAGMA data_version").fetchone()[0]
             if version != self._seen:

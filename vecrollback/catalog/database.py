@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from vecrollback.catalog import schema
-from vecrollback.errors import StoreFormatError, StoreNotFoundError
+from vecrollback.errors import CatalogUnavailableError, StoreFormatError, StoreNotFoundError
 
 _BUSY_MS = 30_000
 
@@ -37,13 +37,17 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """One durable transaction: committed and synced on a clean exit, rolled back on an error."""
-        with self.engine.begin() as connection:
+        with _reported(self.path), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """One consistent view of the catalog; never waits for writers."""
-        with self.engine.connect().execution_options(vecrollback_read=True) as connection, connection.begin():
+        with (
+            _reported(self.path),
+            self.engine.connect().execution_options(vecrollback_read=True) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     def lock(self, name: str, *, timeout: float = -1) -> AbstractContextManager[Any]:
@@ -99,6 +103,17 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+        raise CatalogUnavailableError(
+            f"the catalog {path} cannot be used: {error.orig}",
+            hint="is the disk full, the file writable, another process holding it? Nothing was changed",
+        ) from error
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

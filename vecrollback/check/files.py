@@ -58,7 +58,8 @@ def examine_catalog(notes: Notes, catalog: Catalog, pair: Pair, manifest: Manife
     differing += [f"pair {f}" for f in ("watermark", "vectors_version") if getattr(pair, f) < getattr(manifest, f)]
     snapshot = catalog.pairs.find_snapshot(pair.ref)
     differing += [f for f in ("watermark", "vectors_version") if getattr(snapshot, f) != getattr(manifest, f)]
-    differing += [f for f in ("recall", "chunks") if getattr(snapshot, f) != getattr(manifest.index, f)]
+    differing += ["chunks"] * (snapshot.chunks != manifest.chunks)
+    differing += ["recall"] * (snapshot.recall != manifest.index.recall)
     notes.add("catalog_differs", f"the catalog and the manifest of {pair.ref} disagree", differing)
 
 

@@ -1,0 +1,146 @@
+"""Pairs held open for search: loaded model, open index, and a view that is brought to the head before it is used."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vecrollback.artifacts import Artifacts
+from vecrollback.catalog import Catalog
+from vecrollback.corpus import Corpus
+from vecrollback.embedders import Embedder
+from vecrollback.errors import VecrollbackError
+from vecrollback.models import Models
+from vecrollback.passages import Passages, open_passages
+from vecrollback.passages import advanced as advanced_passages
+from vecrollback.records import Pair
+from vecrollback.vectors import Vectors
+from vecrollback.view import OpenSnapshot, PairView, open_view
+from vecrollback.view import advanced as advanced_view
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A pair that can answer at once. Immutable: a query that has one keeps it to its end."""
+
+    pair: Pair
+    embedder: Embedder
+    view: PairView
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A snapshot, `PAIR@N`, and how far its pair's vectors go."""
+
+    ref: str
+    vectors_version: int
+    watermark: int
+
+
+class Holder:
+    """Opens pairs, advances them, and lets go of them. Passages and tombstones are shared by all it holds."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        corpus: Corpus,
+        artifacts: Artifacts,
+        models: Models,
+        *,
+        vectors_of: Callable[[Pair], Vectors],
+        cache: Path,
+    ) -> None:
+        self._catalog, self._corpus, self._artifacts, self._models = catalog, corpus, artifacts, models
+        self._vectors_of, self._cache = vectors_of, cache
+        self._lock = threading.RLock()
+        self._passages: Passages | None = None
+        self._held: dict[str, Held] = {}
+        self._cold: set[str] = set()
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        """Snapshots that are open, sorted."""
+        return tuple(sorted(self._held))
+
+    def at(self, position: Position) -> Held:
+        """The pair at this position and at the corpus's head; opened first when it is not."""
+        with self._lock:
+            passages = self._refreshed()
+            held = self._held.get(position.ref) or self._open(position, passages)
+            return self._advance(held, position, passages)
+
+    def warm(self, positions: Iterable[Position]) -> None:
+        """Open these beside whatever serves, without holding up a query; what cannot be opened is logged once."""
+        self._renew()
+        for position in positions:
+            try:
+                if position.ref not in self._held:
+                    with self._lock:
+                        passages = self._refreshed()
+                    held = self._open(position, passages)
+                    held.embedder.embed_queries(["warm"])
+                    self._held.setdefault(position.ref, held)
+                self.at(position)
+                self._cold.discard(position.ref)
+            except (VecrollbackError, OSError) as error:
+                if position.ref not in self._cold:
+                    _log.warning("pair %s cannot be held warm: %s", position.ref, error)
+                self._cold.add(position.ref)
+
+    def keep_only(self, refs: Iterable[str]) -> None:
+        """Let go of all others. Their files are closed when the last query that uses them has ended."""
+        with self._lock:
+            for ref in set(self._held) - set(refs):
+                del self._held[ref]
+
+    def _refreshed(self) -> Passages:
+        """Texts and changes at the head. Deletes count from the first query after their acknowledgement."""
+        if self._passages is None:
+            self._passages = open_passages(self._corpus, self._cache)
+        else:
+            self._passages = advanced_passages(self._passages, self._corpus)
+        return self._passages
+
+    def _renew(self) -> None:
+        """Write a new file of texts when too much changed since the last one."""
+        if self._passages is not None and self._passages.worn:
+            fresh = open_passages(self._corpus, self._cache)
+            with self._lock:
+                self._passages = advanced_passages(fresh, self._corpus)
+
+    def _open(self, position: Position, passages: Passages) -> Held:
+        snapshot = self._catalog.pairs.find_snapshot(position.ref)
+        pair = self._catalog.pairs.get(snapshot.pair)
+        embedder = self._models.of(pair)
+        opened = OpenSnapshot(self._artifacts, snapshot)
+        view = open_view(
+            opened,
+            self._vectors_of(pair),
+            passages,
+            self._catalog.ledger.tombstones(),  # read after the passages: it may know more deletes, never fewer
+            vectors_version=position.vectors_version,
+            watermark=position.watermark,
+        )
+        return Held(pair, embedder, view)
+
+    def _advance(self, held: Held, position: Position, passages: Passages) -> Held:
+        view = held.view
+        wanted = (position.vectors_version, position.watermark, passages)
+        if (view.vectors_version, view.watermark, view.passages) != wanted:
+            fresh: Mapping[str, int] = self._catalog.ledger.tombstones(view.passages.head)
+            view = advanced_view(
+                view,
+                self._vectors_of(held.pair),
+                passages,
+                fresh,
+                vectors_version=position.vectors_version,
+                watermark=position.watermark,
+            )
+            held = replace(held, view=view)
+        self._held[position.ref] = held
+        return held
