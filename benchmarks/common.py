@@ -124,13 +124,13 @@ def percentile(values: Sequence[float], share: int) -> float:
     return float(quantiles(values, n=100, method="inclusive")[share - 1]) if len(values) > 1 else float(values[0])
 
 
-def conclude(question: str, measured: Mapping[str, Any], *, small: bool) -> None:
+def conclude(question: str, measured: Mapping[str, Any], *, small: bool, corpus: str = "") -> None:
     """Print the JSON line: what was measured, and what one has to know to judge it."""
     facts = {
         "threads": os.environ["OMP_NUM_THREADS"],
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 2),
-        "corpus": source(),
+        "corpus": corpus or source(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in _PACKAGES},
         "date": time.strftime("%Y-%m-%d"),

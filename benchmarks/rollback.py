@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import common
 
@@ -33,42 +33,48 @@ Answers: TypeAlias = "Queue[tuple[int, int, float]]"
 """(reader, epoch, when its first answer of that epoch was there, on the monotonic clock that all processes share)."""
 
 
+class Flip(NamedTuple):
+    """Milliseconds: switch and acknowledgements, the whole call, and until every reader answered from the older pair."""
+
+    switch_ms: float
+    call_ms: float
+    first_answer_ms: float
+
+
 def main() -> None:
     options = common.options(__doc__)
-    sizes, flips = ((300, 2_000), 2) if options.small else ((10_000, 100_000, 1_000_000), 21)
-    measured: dict[str, Any] = {"index": _INDEX, "flips": flips, "readers": _READERS}
+    sizes, passes, flips = ((300, 2_000), 1, 2) if options.small else ((10_000, 100_000, 1_000_000), 3, 7)
+    taken: dict[int, list[Flip]] = {size: [] for size in sizes}
     with common.workspace(options.keep) as root:
         for size in sizes:
-            measured[str(size)] = _measure(root / f"rollback-{size}", size, flips)
+            _build(root / f"rollback-{size}", size)
+        for number in range(passes):  # all sizes in turn, so that a busy minute of the machine meets each
+            for size in common.turned(sizes, number):
+                taken[size] += _measure(root / f"rollback-{size}", flips)
+    measured: dict[str, Any] = {"index": _INDEX, "readers": _READERS, "flips": passes * flips}
+    measured |= {str(size): _told(size, flips) for size, flips in taken.items()}
     first, last = (measured[str(size)] for size in (sizes[0], sizes[-1]))
     for kind in ("switch_ms", "first_answer_ms"):
         measured[f"{kind}_growth"] = round(last[kind] / first[kind], 3)
         print(f"{kind}, {sizes[-1]:,} to {sizes[0]:,} vectors: {measured[f'{kind}_growth']:.2f}")
-    common.conclude("rollback", measured, small=options.small)
+    common.conclude("rollback", measured, small=options.small, corpus="synthetic: six random words each")
 
 
-def _measure(root: Path, size: int, flips: int) -> dict[str, Any]:
-    started = time.perf_counter()
-    with _built(root, size) as store:
-        print(f"{size:,} vectors: two pairs in {time.perf_counter() - started:.0f} s", flush=True)
-        with _readers(root) as answers:
-            taken = [_flip(store, answers) for _ in range(flips)]
-    switch, call, seen = zip(*taken, strict=True)
-    numbers = {
-        "switch_ms": common.middle(switch),
-        "switch_ms_p90": common.percentile(switch, 90),
-        "call_ms": common.middle(call),
-        "first_answer_ms": common.middle(seen),
-        "first_answer_ms_p90": common.percentile(seen, 90),
-    }
-    print("  " + ", ".join(f"{name} {value:.1f}" for name, value in numbers.items()), flush=True)
-    return {name: round(value, 2) for name, value in numbers.items()}
+def _measure(root: Path, flips: int) -> list[Flip]:
+    with connect(root) as store, _readers(root) as answers:
+        return [_flip(store, answers) for _ in range(flips)]
 
 
-def _flip(store: Store, answers: Answers) -> tuple[float, float, float]:
-    """Forward, then the rollback that is measured. Milliseconds: of the switch, of the whole call, and from its start
-    to when every reader had its first answer from the older pair.
-    """
+def _told(size: int, taken: list[Flip]) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for name, values in zip(Flip._fields, zip(*taken, strict=True), strict=True):
+        numbers |= {name: round(common.middle(values), 2), f"{name}_p90": round(common.percentile(values, 90), 2)}
+    print(f"{size:,} vectors: " + ", ".join(f"{name} {value:.1f}" for name, value in numbers.items()), flush=True)
+    return numbers
+
+
+def _flip(store: Store, answers: Answers) -> Flip:
+    """Forward, then the rollback that is measured."""
     forward = store.restore("new@1", reason="benchmark: forward", catch_up=False)
     _await(answers, forward.epoch)
     time.sleep(random.uniform(*_SETTLE))  # readers beat once a second: meet them anywhere in it
@@ -78,7 +84,7 @@ def _flip(store: Store, answers: Answers) -> tuple[float, float, float]:
     assert (switched.readers.expected, switched.readers.acknowledged) == (_READERS, _READERS)
     assert switched.target == "old@1"
     seen = _await(answers, switched.epoch)
-    return switched.switch_ms, 1000 * (ended - started), 1000 * (seen - started)
+    return Flip(switched.switch_ms, 1000 * (ended - started), 1000 * (seen - started))
 
 
 def _await(answers: Answers, epoch: int) -> float:
@@ -121,17 +127,18 @@ def _read(root: Path, number: int, answers: Answers, stop: Event) -> None:
             time.sleep(_QUERY_PAUSE)
 
 
-def _built(root: Path, size: int) -> Store:
-    store = connect(root, create=True)
-    if not store.status()["alias"]:
-        words = random.Random(0)
+def _build(root: Path, size: int) -> None:
+    with connect(root, create=True) as store:
+        if store.status()["alias"]:
+            return
+        words, started = random.Random(0), time.perf_counter()
         for first in range(0, size, _BATCH):
             store.upsert(Document(str(n), _text(words)) for n in range(first, min(size, first + _BATCH)))
         for name, embedder in (("old", _OLD), ("new", _NEW)):
             store.reembed(embedder, name=name, index=_INDEX, recall_floor=0.5).wait()
             store.promote(name, reason="benchmark")
         store.rollback(reason="benchmark", catch_up=False)
-    return store
+        print(f"{size:,} vectors: written and two pairs built in {time.perf_counter() - started:.0f} s", flush=True)
 
 
 def _text(words: random.Random) -> str:

@@ -7,6 +7,8 @@ exit code of the command line, so a script can tell a refusal from a failure::
     ├── FailedError                1  the work was tried and did not hold
     │   ├── CorruptArtifactError      bytes differ from their recorded digest, or cannot be read
     │   ├── CatalogUnavailableError   the catalog cannot be read or written now
+    │   ├── OverloadedError           the server has no room for another request now
+    │   ├── UnreachableError          no answer came from the server
     │   ├── EmbeddingError            the model or its service gave no usable vectors
     │   └── RecallTooLowError         the built index finds too few true neighbours
     ├── UsageError                 2  the request or the configuration is wrong
@@ -20,6 +22,7 @@ exit code of the command line, so a script can tell a refusal from a failure::
     │   ├── BundleError               a bundle that is damaged, unsafe or not ours
     │   └── MissingDependencyError
     ├── RefusedError               3  a safety rule says no
+    │   ├── AccessDeniedError         no token, an unknown one, or one whose role does not reach that far
     │   ├── AliasMovedError           the pointer is not where the caller believed
     │   ├── CheckRefusedError         promote of a pair that does not pass its check
     │   ├── QuarantinedError          promote of a pair that was rolled back from
@@ -59,6 +62,18 @@ class CorruptArtifactError(FailedError):
 
 class CatalogUnavailableError(FailedError):
     """The catalog cannot be read or written now; nothing was changed."""
+
+
+class OverloadedError(FailedError):
+    """The server has no room for another request now; `retry_after` is in seconds."""
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: int = 1) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class UnreachableError(FailedError):
+    """No answer came from the server, or none that it could have given."""
 
 
 class EmbeddingError(FailedError):
@@ -128,6 +143,10 @@ class RefusedError(VecrollbackError):
     """A safety rule says no."""
 
     exit_code = 3
+
+
+class AccessDeniedError(RefusedError):
+    """No token, an unknown one, or one whose role does not reach that far."""
 
 
 class AliasMovedError(RefusedError):

@@ -13,6 +13,7 @@ PairState = Literal["building", "ready", "live", "standby", "retired", "quaranti
 Metric = Literal["cosine", "dot", "l2"]
 Verdict = Literal["pass", "fail", "unknown"]
 JobState = Literal["running", "done", "failed", "cancelled"]
+Role = Literal["reader", "writer", "operator", "admin"]
 MoveKind = Literal["promote", "rollback", "restore", "advance", "set"]
 
 
@@ -131,6 +132,28 @@ class Reader:
     epoch: int
     warm: tuple[str, ...]
     heartbeat: float
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Somebody who may use the HTTP API, as far as their role goes. The secret itself is kept nowhere."""
+
+    name: str
+    role: Role
+    created_at: str
+    created_by: str
+    revoked_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """Something that was changed over HTTP, or about tokens: who, when, what (`documents.delete`), of what."""
+
+    number: int
+    at: str
+    actor: str
+    action: str
+    subject: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 import vecrollback
 from tests.scenarios.operations import EVERY_ROW, OPERATIONS, ROOT, damage, prepare, start
-from tests.scenarios.oracle import EVERYTHING, QUERIES, assert_passes, assert_serves
+from tests.scenarios.oracle import EVERYTHING, QUERIES, THREE, assert_passes, assert_serves
 from vecrollback import Store
 
 _BATCH = {"table.data_synced": 1, "table.committed": 1, "vectors.appended": 1}
@@ -145,6 +146,17 @@ def assert_history_unbroken(store: Store) -> None:
     alias = store.status()["alias"]["live"]
     assert moves[0].target == f"{alias['pair']}@{alias['snapshot']}"
     assert [move.epoch for move in moves] == list(range(alias["epoch"], 0, -1))
+
+
+def test_pair_that_was_never_registered_stands_in_nobodys_way(template: Path, tmp_path: Path) -> None:
+    """A process died when its pair had a table and no name; the name is free, for a model of another dimension too."""
+    root = copied(template, tmp_path, "reembed")
+    with vecrollback.connect(root) as store, mock.patch.object(store._catalog.pairs, "add", side_effect=SystemExit):
+        with pytest.raises(SystemExit):
+            store.reembed(THREE, name="three")
+    with vecrollback.connect(root) as store:
+        store.reembed("hash:64?seed=3", name="three", index="Flat").wait()
+        assert_passes(store.check("three"))
 
 
 def test_every_fault_point_is_killed_at(template: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from vecrollback.catalog.ledger import CORPUS, Ledger
 from vecrollback.catalog.pairs import NAME_RULE, Pairs, valid_pair_name, vectors_table
 from vecrollback.catalog.readers import Readers
 from vecrollback.catalog.reports import Equivalences, Reports
+from vecrollback.catalog.tokens import Audits, Tokens
 
 __all__ = [
     "CORPUS",
@@ -32,7 +33,7 @@ __all__ = [
 
 
 class Catalog:
-    """Pairs, snapshots, aliases, history, jobs, readers, reports and the tombstone ledger of one store."""
+    """Pairs, snapshots, aliases, history, jobs, readers, reports, tokens and the tombstone ledger of one store."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self._database = Database(path)
@@ -47,6 +48,8 @@ class Catalog:
         self.readers = Readers(self._database)
         self.reports = Reports(self._database)
         self.equivalences = Equivalences(self._database)
+        self.tokens = Tokens(self._database)
+        self.audits = Audits(self._database)
 
     def lock(self, name: str, *, timeout: float = -1) -> AbstractContextManager[Any]:
         """Hold a named lock across processes; see `Database.lock`."""

@@ -97,8 +97,11 @@ class Database:
         """What the database finds wrong with its own pages; empty when nothing is."""
         if self.engine.dialect.name != "sqlite":
             return ""  # PostgreSQL checks its pages when it reads them
-        with self.read() as connection:
-            rows = connection.exec_driver_sql("PRAGMA integrity_check(5)").scalars().all()
+        try:
+            with self.read() as connection:
+                rows = connection.exec_driver_sql("PRAGMA integrity_check(5)").scalars().all()
+        except sa.exc.DatabaseError as error:  # some damage it cannot even read past
+            return str(error.orig)
         return "" if list(rows) == ["ok"] else "; ".join(map(str, rows))
 
     def close(self) -> None:

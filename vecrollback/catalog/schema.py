@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-FORMAT = 2
+FORMAT = 3
 """Format of the whole store: catalog schema, Lance tables and artefacts. Equals the newest migration's number."""
 
 metadata = sa.MetaData()
@@ -155,4 +155,25 @@ report = sa.Table(
     sa.Column("verdict", sa.String, nullable=False),
     sa.Column("body", sa.JSON, nullable=False),
     sa.Column("at", sa.String, nullable=False),
+)
+
+token = sa.Table(
+    "token",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("role", sa.String, nullable=False),
+    sa.Column("sha256", sa.String, nullable=False, unique=True),
+    sa.Column("created_at", sa.String, nullable=False),
+    sa.Column("created_by", sa.String, nullable=False),
+    sa.Column("revoked_at", sa.String),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("at", sa.String, nullable=False),
+    sa.Column("actor", sa.String, nullable=False),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("subject", sa.String, nullable=False),
 )

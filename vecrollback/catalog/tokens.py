@@ -1,0 +1,70 @@
+"""Tokens of the HTTP API, by their digests, and what was changed with them."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from vecrollback.catalog.database import Database, now
+from vecrollback.catalog.schema import audit, token
+from vecrollback.errors import UnknownNameError, UsageError
+from vecrollback.records import Audited, Token
+
+_SHOWN = [column for column in token.c if column is not token.c.sha256]
+
+
+class Tokens:
+    """Rows of tokens. A revoked one keeps its row, so that a name in the history stays one person's."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, new: Token, sha256: str) -> None:
+        """Raises UsageError for a name that is taken, also by a revoked token."""
+        row = {"name": new.name, "role": new.role, "created_at": new.created_at, "created_by": new.created_by}
+        with self._database.write() as connection:
+            if connection.scalar(sa.select(token.c.name).where(token.c.name == new.name)) is not None:
+                raise UsageError(
+                    f"there is or was a token named {new.name!r}",
+                    hint="take another name: the history tells people apart by it",
+                )
+            connection.execute(token.insert().values(**row, sha256=sha256))
+
+    def all(self) -> list[Token]:
+        """Every token, oldest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(*_SHOWN).order_by(token.c.created_at))
+            return [Token(**row._mapping) for row in rows]
+
+    def digests(self) -> list[tuple[str, Token]]:
+        """SHA-256 and token, of those that were not revoked."""
+        query = sa.select(token.c.sha256, *_SHOWN).where(token.c.revoked_at.is_(None))
+        with self._database.read() as connection:
+            return [(row.sha256, Token(*row[1:])) for row in connection.execute(query)]
+
+    def revoke(self, name: str) -> Token:
+        """Raises UnknownNameError. Idempotent: the first time stands."""
+        with self._database.write() as connection:
+            active = sa.and_(token.c.name == name, token.c.revoked_at.is_(None))
+            connection.execute(token.update().where(active).values(revoked_at=now()))
+            row = connection.execute(sa.select(*_SHOWN).where(token.c.name == name)).one_or_none()
+        if row is None:
+            raise UnknownNameError(f"no token {name!r}", hint="`vecrollback token list` shows those that are")
+        return Token(**row._mapping)
+
+
+class Audits:
+    """What somebody changed that is no pointer move: those are in the history."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, actor: str, action: str, subject: str) -> None:
+        row = {"at": now(), "actor": actor, "action": action, "subject": subject}
+        with self._database.write() as connection:
+            connection.execute(audit.insert().values(**row))
+
+    def all(self, limit: int | None = None) -> list[Audited]:
+        """Entries, newest first."""
+        query = sa.select(audit).order_by(audit.c.number.desc()).limit(limit)
+        with self._database.read() as connection:
+            return [Audited(**row._mapping) for row in connection.execute(query)]
