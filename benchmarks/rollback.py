@@ -34,7 +34,7 @@ Answers: TypeAlias = "Queue[tuple[int, int, float]]"
 
 
 class Flip(NamedTuple):
-    """Milliseconds: switch and acknowledgements, the whole call, and until every reader answered from the older pair."""
+    """Milliseconds: switch with acknowledgements; whole call; until every reader answered from the older pair."""
 
     switch_ms: float
     call_ms: float

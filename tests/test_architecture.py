@@ -34,8 +34,10 @@ def test_no_module_outgrows_its_name(module: Path) -> None:
 
 def test_the_public_names_are_these() -> None:
     assert sorted(vecrollback.__all__) == [
+        "AsyncClient",
         "CatchUp",
         "Certificate",
+        "Client",
         "Document",
         "Finding",
         "Hit",

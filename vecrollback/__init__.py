@@ -24,12 +24,15 @@ from vecrollback.records import (
 )
 
 if TYPE_CHECKING:
+    from vecrollback.client import AsyncClient, Client
     from vecrollback.serving import Searcher
     from vecrollback.store import Store, connect
 
 __all__ = [
+    "AsyncClient",
     "CatchUp",
     "Certificate",
+    "Client",
     "Document",
     "Finding",
     "Hit",
@@ -46,7 +49,13 @@ __all__ = [
     "connect",
 ]
 
-_LAZY = {"connect": "vecrollback.store", "Store": "vecrollback.store", "Searcher": "vecrollback.serving"}
+_LAZY = {
+    "AsyncClient": "vecrollback.client",
+    "Client": "vecrollback.client",
+    "Searcher": "vecrollback.serving",
+    "Store": "vecrollback.store",
+    "connect": "vecrollback.store",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ import getpass
 import os
 import socket
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -18,18 +18,30 @@ DEFAULT_STORE = "indices/default"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`store`: where the store is. `actor`: who moves pointers, for the history."""
+    """`store`: where the store is. `actor`: who moves pointers, for the history.
+
+    `catalog`: URL of the database that holds the catalog; None for the one in the store's own directory. It may hold a
+    password, so it is left out of the representation.
+    """
 
     store: str
     actor: str
+    catalog: str | None = field(default=None, repr=False)
 
 
-def load(*, store: str | None = None, actor: str | None = None, directory: Path | None = None) -> Settings:
+def load(
+    *,
+    store: str | None = None,
+    actor: str | None = None,
+    catalog: str | None = None,
+    directory: Path | None = None,
+) -> Settings:
     """The settings in force. Raises UsageError for a file that cannot be read or has unknown keys."""
     filed = _file((directory or Path.cwd()) / FILE)
     return Settings(
         store=store or os.environ.get("VECROLLBACK_STORE") or filed.get("store") or DEFAULT_STORE,
         actor=actor or os.environ.get("VECROLLBACK_ACTOR") or filed.get("actor") or _somebody(),
+        catalog=catalog or os.environ.get("VECROLLBACK_CATALOG") or filed.get("catalog") or None,
     )
 
 

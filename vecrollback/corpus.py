@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from vecrollback.catalog import CORPUS, Catalog, now
 from vecrollback.documents import canonical_json, content_hash, document_digest
-from vecrollback.errors import BadDocumentError, BadFilterError, VecrollbackError
+from vecrollback.errors import BadDocumentError, BadFilterError, CorruptArtifactError, VecrollbackError
 from vecrollback.faults import reach
 from vecrollback.records import CorpusState, Document, Json
 from vecrollback.tables import DurableTable
@@ -57,8 +57,9 @@ class Corpus:
 
     def create(self) -> None:
         commit = self.table.create(_SCHEMA, stable_row_ids=True)
-        if self._ledger.state().version == 0:
-            self._ledger.commit(CorpusState(0, commit.version, 0), files=commit.files)
+        state = self._ledger.state()
+        if state.version == 0:
+            self._ledger.commit(CorpusState(0, commit.version, 0), files=commit.files, expected=state)
 
     def state(self) -> CorpusState:
         """The acknowledged head of the log."""
@@ -93,7 +94,7 @@ class Corpus:
             rows = _rows([(d, False) for d in changed], first_seq=state.head + 1, schema=dataset.schema)
             added = sum(1 for d in changed if stored.get(d.id, (b"", True))[1])
             head = CorpusState(state.head + len(changed), 0, state.documents + added)
-            self._commit(dataset, rows, head, [])
+            self._commit(dataset, rows, head, [], expected=state)
         return head.head, len(changed)
 
     def delete(self, ids: Sequence[str], *, again: bool = False) -> tuple[int, int]:
@@ -114,7 +115,7 @@ class Corpus:
             head = CorpusState(
                 state.head + len(gone), 0, state.documents - sum(1 for i in gone if not stored.get(i, (b"", True))[1])
             )
-            self._commit(dataset, rows, head, [(i, first + n) for n, i in enumerate(gone)])
+            self._commit(dataset, rows, head, [(i, first + n) for n, i in enumerate(gone)], expected=state)
         return head.head, len(gone)
 
     def changes(self, after: int, upto: int, *, version: int) -> pa.Table:
@@ -150,11 +151,15 @@ class Corpus:
 
     def matching(self, where: str, *, version: int) -> pa.Array:
         """Ids of live documents whose metadata satisfies `where`. Raises BadFilterError."""
-        dataset = self.table.at(version)
         try:
-            found = dataset.to_table(columns=["id", "_deleted"], filter=where)
-        except (ValueError, OSError) as error:
-            keys = [name for name in dataset.schema.names if name not in _SYSTEM]
+            found = self.table.at(version).to_table(columns=["id", "_deleted"], filter=where)
+        except (ValueError, OSError, CorruptArtifactError) as error:
+            newer = self.state().version
+            if newer != version:  # a purge may have taken this version's files away
+                return self.matching(where, version=newer)
+            if isinstance(error, CorruptArtifactError):
+                raise
+            keys = [name for name in self.table.at(version).schema.names if name not in _SYSTEM]
             raise BadFilterError(
                 f"where={where!r} is not a valid filter: {str(error).splitlines()[0][:200]}",
                 hint=f"SQL over the metadata keys {', '.join(keys) or '(no document has metadata)'}; e.g. year > 2020",
@@ -168,25 +173,41 @@ class Corpus:
             self._compact(state, dataset, purge=purge)
 
     def _recover(self) -> tuple[CorpusState, Any]:
-        """The acknowledged state and its dataset; adopts what a dead writer finished but did not acknowledge."""
+        """The acknowledged state and its dataset; adopts what a dead writer finished but did not acknowledge.
+
+        What a writer left that had lost its lock is dropped instead: it went on from the same head as another one, so
+        its changes have seqs that are taken, and pairs past those would never see them.
+        """
         state = self._ledger.state()
         dataset = self.table.recover(state.version)
         if dataset.version == state.version:
             return state, dataset
-        rows = dataset.to_table(columns=["id", "_seq", "_deleted"], filter=f"_seq > {state.head}").to_pylist()
+        fresh = f"_row_last_updated_at_version > {state.version}"
+        rows = dataset.to_table(columns=["id", "_seq", "_deleted"], filter=fresh).to_pylist()
+        seqs = {row["_seq"] for row in rows}
+        if len(seqs) < len(rows) or any(seq <= state.head for seq in seqs):
+            rows, dataset = [], self.table.back_to(state.version)
         deleted = [(row["id"], row["_seq"]) for row in rows if row["_deleted"]]
         head = max((row["_seq"] for row in rows), default=state.head)
         live = dataset.count_rows(filter="_deleted = false")
         adopted = CorpusState(head, dataset.version, live)
         found = self.table.described(dataset, known=self._catalog.files.of(CORPUS))
-        self._ledger.commit(adopted, deleted, found.files)
+        self._ledger.commit(adopted, deleted, found.files, expected=state)
         return adopted, dataset
 
-    def _commit(self, dataset: Any, rows: pa.Table, state: CorpusState, deleted: list[tuple[str, int]]) -> None:
+    def _commit(
+        self,
+        dataset: Any,
+        rows: pa.Table,
+        state: CorpusState,
+        deleted: list[tuple[str, int]],
+        *,
+        expected: CorpusState,
+    ) -> None:
         commit = self.table.merge("id", rows, onto=dataset)
         reach("corpus.merged")
         state = replace(state, version=commit.version)
-        self._ledger.commit(state, deleted, commit.files)
+        self._ledger.commit(state, deleted, commit.files, expected=expected)
         reach("corpus.acknowledged")
         if self.table.worn(commit.dataset):
             self._compact(state, commit.dataset)
@@ -194,7 +215,7 @@ class Corpus:
     def _compact(self, state: CorpusState, dataset: Any, *, purge: bool = False) -> None:
         commit = self.table.compact(onto=dataset, purge=purge)
         reach("corpus.compacted")
-        self._ledger.commit(replace(state, version=commit.version), files=commit.files)
+        self._ledger.commit(replace(state, version=commit.version), files=commit.files, expected=state)
         reach("corpus.compaction_acknowledged")
         self.table.forget_old_versions(onto=commit.dataset, purge=purge)
         self._catalog.files.keep_only(CORPUS, self.table.files(commit.dataset))

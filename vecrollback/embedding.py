@@ -77,7 +77,7 @@ class Refresher:
         self._catalog, self._corpus, self._vectors = catalog, corpus, vectors
         self._embedder, self._pair, self._on_batch = embedder, pair, on_batch
         self._owner = vectors_table(pair.name)
-        self._version = self._adopt()
+        self._version = self._acknowledged = self._adopt()
         self._watermark = pair.watermark
         self._archive = Archive(vectors, self._version, others)
         self._flush = float(_FLUSH_LEAST)
@@ -113,7 +113,11 @@ class Refresher:
         found = self._vectors.recover(self._pair.vectors_version, self._catalog.files.of(self._owner))
         if found.version != self._pair.vectors_version:
             self._catalog.pairs.advance(
-                self._pair.name, watermark=self._pair.watermark, vectors_version=found.version, files=found.files
+                self._pair.name,
+                watermark=self._pair.watermark,
+                vectors_version=found.version,
+                expected=self._pair.vectors_version,
+                files=found.files,
             )
         return found.version
 
@@ -214,8 +218,13 @@ class Refresher:
     def _acknowledge(self, files: object) -> None:
         assert isinstance(files, dict)
         self._catalog.pairs.advance(
-            self._pair.name, watermark=self._watermark, vectors_version=self._version, files=files
+            self._pair.name,
+            watermark=self._watermark,
+            vectors_version=self._version,
+            expected=self._acknowledged,
+            files=files,
         )
+        self._acknowledged = self._version
 
 
 NDArrayInt = np.ndarray[tuple[int, int], np.dtype[np.int32]]

@@ -7,6 +7,7 @@ exit code of the command line, so a script can tell a refusal from a failure::
     ├── FailedError                1  the work was tried and did not hold
     │   ├── CorruptArtifactError      bytes differ from their recorded digest, or cannot be read
     │   ├── CatalogUnavailableError   the catalog cannot be read or written now
+    │   │   └── CommitUnknownError    it went away while it committed; nobody can tell yet whether it did
     │   ├── OverloadedError           the server has no room for another request now
     │   ├── UnreachableError          no answer came from the server
     │   ├── EmbeddingError            the model or its service gave no usable vectors
@@ -22,8 +23,12 @@ exit code of the command line, so a script can tell a refusal from a failure::
     │   ├── BundleError               a bundle that is damaged, unsafe or not ours
     │   └── MissingDependencyError
     ├── RefusedError               3  a safety rule says no
-    │   ├── AccessDeniedError         no token, an unknown one, or one whose role does not reach that far
+    │   ├── UnknownCallerError        no token, or one that opens nothing
+    │   ├── AccessDeniedError         the token's role does not reach that far
     │   ├── AliasMovedError           the pointer is not where the caller believed
+    │   ├── HeadMovedError            another process wrote to the same table meanwhile
+    │   ├── LockHeldError             another process does the same work
+    │   ├── CatalogMismatchError      the catalog belongs to another store
     │   ├── CheckRefusedError         promote of a pair that does not pass its check
     │   ├── QuarantinedError          promote of a pair that was rolled back from
     │   ├── NoRollbackTargetError
@@ -74,6 +79,10 @@ class OverloadedError(FailedError):
 
 class UnreachableError(FailedError):
     """No answer came from the server, or none that it could have given."""
+
+
+class CommitUnknownError(CatalogUnavailableError):
+    """The catalog went away while it committed, and whether it did cannot be found out now."""
 
 
 class EmbeddingError(FailedError):
@@ -145,8 +154,12 @@ class RefusedError(VecrollbackError):
     exit_code = 3
 
 
+class UnknownCallerError(RefusedError):
+    """No token, or one that opens nothing."""
+
+
 class AccessDeniedError(RefusedError):
-    """No token, an unknown one, or one whose role does not reach that far."""
+    """The token's role does not reach that far."""
 
 
 class AliasMovedError(RefusedError):
@@ -159,6 +172,35 @@ class AliasMovedError(RefusedError):
         )
         self.expected = expected
         self.found = found
+
+
+class HeadMovedError(RefusedError):
+    """Another process wrote to the same table meanwhile, which its lock should have kept out; nothing was changed.
+
+    A process that was cut off from the catalog loses its locks without noticing. This is what stops it.
+    """
+
+    def __init__(self, table: str, *, expected: object, found: object) -> None:
+        super().__init__(
+            f"table {table!r}: expected to go on from {expected}, found {found}",
+            hint="another process wrote meanwhile, and nothing of this was acknowledged: run the same command again",
+        )
+        self.expected = expected
+        self.found = found
+
+
+class LockHeldError(RefusedError):
+    """Another process, or thread, does the same work."""
+
+    def __init__(self, name: str, seconds: float) -> None:
+        super().__init__(
+            f"the lock {name!r} was held by somebody else for {seconds:g} s",
+            hint="`vecrollback status` shows the jobs that run; wait for them, or cancel one",
+        )
+
+
+class CatalogMismatchError(RefusedError):
+    """The catalog belongs to another store than the directory."""
 
 
 class CheckRefusedError(RefusedError):

@@ -99,3 +99,25 @@ class Reporter:
                 f"job {self._job} was cancelled after {progress.documents} of {progress.total} changes",
                 hint="the same command again goes on where it stopped",
             )
+
+
+class Work:
+    """Any long work as a job that the catalog knows, so that it can be watched and cancelled from everywhere."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def start(self, kind: str, pair: str, work: Callable[[ProgressCallback], T]) -> Job[T]:
+        """Run `work` on a thread; the callback it gets reports its progress, and ends it when it was cancelled."""
+        record = self._catalog.jobs.start(kind, pair)
+        reporter = Reporter(self._catalog, record.id, None)
+        return Job(self._catalog, record, lambda: work(reporter.check))
+
+    def get(self, id_: str) -> JobRecord:
+        """Raises UnknownNameError."""
+        return self._catalog.jobs.get(id_)
+
+    def cancel(self, id_: str) -> JobRecord:
+        """Ask a job to stop at its next batch. Idempotent. Raises UnknownNameError."""
+        self._catalog.jobs.cancel(id_)
+        return self._catalog.jobs.get(id_)

@@ -350,3 +350,29 @@ class Report:
     def ids(self, *kinds: str) -> list[str]:
         """Document ids of the findings of these kinds, each once, in order."""
         return list(dict.fromkeys(i for f in self.findings if f.kind in kinds for i in f.ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A document's rank in each of two answers; None where it is not among the first k."""
+
+    id: str
+    a: int | None
+    b: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One query on two pairs, and where each document stands in both answers, the best ranks first."""
+
+    query: str
+    a: Result
+    b: Result
+    places: tuple[Placed, ...]
+
+    @property
+    def overlap(self) -> float:
+        """Share of the longer answer that both have."""
+        longer = max(len(self.a.hits), len(self.b.hits))
+        both = sum(place.a is not None and place.b is not None for place in self.places)
+        return both / longer if longer else 1.0

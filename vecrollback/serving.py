@@ -29,7 +29,6 @@ from vecrollback.vectors import FloatArray
 from vecrollback.view import Filter
 
 _log = logging.getLogger(__name__)
-_POLL_SECONDS = 0.005
 _HEARTBEAT_SECONDS = 1.0
 _MAX_K = 10_000
 
@@ -63,6 +62,7 @@ class Searcher:
         self._lock = threading.RLock()
         self._serving: _Serving | None = None
         self._stop = threading.Event()
+        self._stirred = threading.Event()
         loops = (self._follow, self._keep_warm) if follow else ()
         self._threads = [threading.Thread(target=loop, name=f"vecrollback-{alias}", daemon=True) for loop in loops]
         for thread in self._threads:
@@ -72,6 +72,11 @@ class Searcher:
     def current(self) -> bool:
         """Whether the catalog could be read the last time it was asked."""
         return self._serving is None or self._serving.current
+
+    @property
+    def pointer(self) -> Pointer | None:
+        """What answers come from at this moment; None before the first reading."""
+        return self._serving.pointer if self._serving else None
 
     @overload
     def search(self, query: str, k: int = 10, where: str | None = None) -> Result: ...
@@ -170,7 +175,7 @@ class Searcher:
         """Apply moves while no query comes, acknowledge them, and give signs of life."""
         announced: tuple[int, tuple[str, ...]] | None = None
         beat = 0.0
-        while not self._stop.wait(_POLL_SECONDS):
+        while not self._stop.is_set():
             try:
                 pointer = self._pointers.read()
                 serving = self._serving
@@ -180,6 +185,12 @@ class Searcher:
                 if state != announced or time.monotonic() - beat > _HEARTBEAT_SECONDS:
                     self._announce(*state)
                     announced, beat = state, time.monotonic()
+                if self._pointers.wait(_HEARTBEAT_SECONDS):
+                    self._stirred.set()
+            except CatalogUnavailableError:
+                with contextlib.suppress(CatalogUnavailableError):
+                    self._last_known()  # readiness tells, also while no query comes
+                self._stop.wait(_HEARTBEAT_SECONDS)
             except Exception as error:
                 # A follower outlives whatever is wrong; queries raise the same error to their callers.
                 _log.warning("following alias %r: %s", self.alias, error)
@@ -193,12 +204,15 @@ class Searcher:
         """Hold open what the alias may move to next. On a thread of its own: loading a model takes seconds."""
         candidate: Pointer | None = None
         due = 0.0
-        while not self._stop.wait(_POLL_SECONDS):
+        while not self._stop.is_set():
             try:
                 found = self._candidates.read()
                 if found is not candidate or time.monotonic() > due:
                     candidate, due = found, time.monotonic() + _HEARTBEAT_SECONDS
                     self._warm()
+                    self._pointers.wake()  # what is held open is to be announced
+                self._stirred.wait(_HEARTBEAT_SECONDS)
+                self._stirred.clear()
             except Exception as error:
                 _log.warning("keeping pairs warm for %r: %s", self.alias, error)
                 self._stop.wait(_HEARTBEAT_SECONDS)
@@ -218,6 +232,8 @@ class Searcher:
     def close(self) -> None:
         """Leave the catalog and let go of the files. Queries in flight end first where they are."""
         self._stop.set()
+        self._pointers.wake()
+        self._stirred.set()
         for thread in self._threads:
             thread.join()
         if self._threads:

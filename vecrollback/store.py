@@ -9,22 +9,18 @@ from pathlib import Path
 from typing import overload
 
 from vecrollback import config
+from vecrollback.access import Access
 from vecrollback.artifacts import Artifacts
 from vecrollback.bundles import Bundles
 from vecrollback.catalog import CORPUS, Catalog, vectors_table
 from vecrollback.check import Checker, Level, Sampling
 from vecrollback.corpus import Corpus
 from vecrollback.documents import validate, validate_id
-from vecrollback.errors import (
-    BadDocumentError,
-    StoreNotFoundError,
-    UnknownNameError,
-    UsageError,
-    VecrollbackError,
-)
+from vecrollback.errors import BadDocumentError, UnknownNameError, UsageError, VecrollbackError
 from vecrollback.holding import Holder
 from vecrollback.ingest import Ingestion
-from vecrollback.jobs import Job
+from vecrollback.inspection import Inspection
+from vecrollback.jobs import Job, Work
 from vecrollback.models import Models
 from vecrollback.records import (
     CatchUp,
@@ -52,20 +48,18 @@ from vecrollback.vectors import Vectors
 PairLike = Pair | str
 
 
-def connect(uri: str | Path | None = None, *, create: bool = False, actor: str | None = None) -> Store:
+def connect(
+    uri: str | Path | None = None, *, catalog: str | None = None, create: bool = False, actor: str | None = None
+) -> Store:
     """Open a store. Default: `VECROLLBACK_STORE`, then `store` in vecrollback.toml, then indices/default.
 
-    `create` lays it out when there is none. Raises StoreNotFoundError, StoreFormatError. Any number of processes may
-    have one store open.
+    `catalog`: URL of a PostgreSQL database; without one (argument, `VECROLLBACK_CATALOG`, file) it is SQLite in the
+    directory. `create` lays the store out when there is none. Raises StoreNotFoundError, StoreFormatError,
+    CatalogMismatchError. Any number of processes may have one store open.
     """
-    settings = config.load(store=str(uri) if uri is not None else None, actor=actor)
+    settings = config.load(store=str(uri) if uri is not None else None, catalog=catalog, actor=actor)
     root = config.local_path(settings.store)
-    if not (root / "catalog.db").exists() and not create:
-        raise StoreNotFoundError(
-            f"there is no store at {root}",
-            hint=f"`vecrollback init --store {settings.store}`, or connect(..., create=True)",
-        )
-    return Store(root, actor=settings.actor, create=create)
+    return Store(root, catalog=settings.catalog, actor=settings.actor, create=create)
 
 
 class Store:
@@ -74,12 +68,13 @@ class Store:
     Open it with `connect`; use it with `with`, or close it. Safe to use from many threads.
     """
 
-    def __init__(self, root: Path, *, actor: str, create: bool = False) -> None:
+    def __init__(self, root: Path, *, catalog: str | None = None, actor: str, create: bool = False) -> None:
         if create:
             (root / "tables").mkdir(parents=True, exist_ok=True)
         self.root = root
         self.actor = actor
-        self._catalog = Catalog(root / "catalog.db", create=create)
+        self._cache = root / "cache"
+        self._catalog = Catalog(root, catalog, create=create)
         self._artifacts = Artifacts(root / "artifacts")
         self._corpus = Corpus(root / "tables" / f"{CORPUS}.lance", self._catalog)
         if create:
@@ -91,6 +86,9 @@ class Store:
         self._repairer = Repairer(self._catalog, self._corpus, self._builder)
         self._bundles = Bundles(self._catalog, self._corpus, self._artifacts, self._vectors)
         self._switch = Switch(self._catalog, self._artifacts)
+        self.access = Access(self._catalog)
+        self.work = Work(self._catalog)
+        self.inspection = Inspection(self._catalog, self._vectors, self._holder)
         self._searcher: Searcher | None = None
         self._lock = threading.Lock()
 
@@ -170,9 +168,8 @@ class Store:
     def catch_up(self, pair: PairLike, *, advance: bool = True, progress: ProgressCallback | None = None) -> CatchUp:
         """Bring a pair to the head of the log with its own embedder, while it serves."""
         found = self.pair(pair)
-        record = self._catalog.jobs.start("catch-up", found.name)
-        work = lambda: self._builder.catch_up(found, record.id, progress, advance=advance)  # noqa: E731
-        return Job(self._catalog, record, work).wait()
+        job = self._catalog.jobs.start("catch-up", found.name)
+        return Job(self._catalog, job, lambda: self._builder.catch_up(found, job.id, progress, advance=advance)).wait()
 
     def pairs(self) -> list[Pair]:
         """Every pair, oldest first."""
@@ -215,10 +212,7 @@ class Store:
 
     def searcher(self, *, alias: str = LIVE, follow: bool = True) -> Searcher:
         """A long-lived searcher for a service: follows the alias, holds live and standby open, acknowledges moves."""
-        holder = Holder(
-            self._catalog, self._corpus, self._artifacts, self._models, vectors_of=self._vectors, cache=self._cache
-        )
-        return Searcher(self._catalog, self._corpus, holder, alias=alias, follow=follow)
+        return Searcher(self._catalog, self._corpus, self._holder(), alias=alias, follow=follow)
 
     # -- switching ----------------------------------------------------------------------------------------------------
 
@@ -230,12 +224,13 @@ class Store:
         override: bool = False,
         progress: ProgressCallback | None = None,
         wait: float = 10.0,
+        actor: str | None = None,
     ) -> Switched:
         """Let a pair serve: catch it up, check it, have every reader load it, move `live`.
 
         Raises CheckRefusedError, QuarantinedError, PairStateError; `override` with a reason passes those gates.
         """
-        found, order = self.pair(pair), Order(reason, self.actor, override, wait)
+        found, order = self.pair(pair), Order(reason, actor or self.actor, override, wait)
         self._switch.gate(found, order)
         self.catch_up(found, progress=progress)
         report = self.check(found)
@@ -250,13 +245,17 @@ class Store:
         catch_up: bool = True,
         progress: ProgressCallback | None = None,
         wait: float = 10.0,
+        expected_epoch: int | None = None,
+        actor: str | None = None,
     ) -> Switched:
         """Move model and index back together; then, while the older pair serves, catch it up and check it.
 
-        Raises NoRollbackTargetError before anything moved. Once moved, trouble with the rest is told in the result.
+        `expected_epoch`: of `live` when the decision was made. Raises AliasMovedError when it is another one by now,
+        NoRollbackTargetError; nothing moved then. Once moved, trouble with the rest is told in the result.
         """
         name = to.name if isinstance(to, Pair) else to
-        switched = self._switch.rollback(name, Order(reason, self.actor, override, wait))
+        order = Order(reason, actor or self.actor, override, wait, expected_epoch=expected_epoch)
+        switched = self._switch.rollback(name, order)
         return self._proven(switched, progress) if catch_up else switched
 
     def restore(
@@ -267,9 +266,10 @@ class Store:
         catch_up: bool = True,
         progress: ProgressCallback | None = None,
         wait: float = 10.0,
+        actor: str | None = None,
     ) -> Switched:
         """Let one exact snapshot `PAIR@N` serve; what was deleted since stays deleted."""
-        switched = self._switch.restore(ref, Order(reason, self.actor, wait_seconds=wait))
+        switched = self._switch.restore(ref, Order(reason, actor or self.actor, wait_seconds=wait))
         return self._proven(switched, progress) if catch_up else switched
 
     def rollback_target(self, to: str | None = None, *, override: bool = False) -> Snapshot:
@@ -302,6 +302,10 @@ class Store:
         if level == "full" or report.verdict != "pass":  # a quick pass must not hide what a full check found
             self._catalog.reports.add(report)
         return report
+
+    def report(self, pair: PairLike) -> Report | None:
+        """What the newest kept check of a pair said; None when it was never checked."""
+        return self._catalog.reports.newest(self.pair(pair).name)
 
     def repair(self, report: Report, *, progress: ProgressCallback | None = None) -> Report:
         """Re-embed and rewrite what a check found, into a new snapshot; returns the check after it."""
@@ -355,7 +359,7 @@ class Store:
 
     def status(self) -> dict[str, Json]:
         """Aliases, corpus, pairs with their lag, unfinished jobs: one reading of the catalog, no model, no table."""
-        return {"store": str(self.root)} | describe(self._catalog)
+        return {"store": str(self.root), "catalog": self._catalog.place} | describe(self._catalog)
 
     def jobs(self, *, unfinished: bool = False) -> list[JobRecord]:
         """Jobs, newest first."""
@@ -366,6 +370,7 @@ class Store:
         if self._searcher is not None:
             self._searcher.close()
             self._searcher = None
+        self.inspection.close()
         self._models.close()
         self._catalog.close()
 
@@ -377,9 +382,9 @@ class Store:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    @property
-    def _cache(self) -> Path:
-        return self.root / "cache"
+    def _holder(self) -> Holder:
+        shared = self._catalog, self._corpus, self._artifacts, self._models
+        return Holder(*shared, vectors_of=self._vectors, cache=self._cache)
 
     def _vectors(self, pair: Pair) -> Vectors:
         return Vectors(self.root / "tables" / f"{vectors_table(pair.name)}.lance", pair.dimension)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from vecrollback.artifacts import Artifacts
 from vecrollback.catalog import Catalog, MoveOrder
 from vecrollback.errors import (
+    AliasMovedError,
     CheckRefusedError,
     CorruptArtifactError,
     NoRollbackTargetError,
@@ -32,13 +33,17 @@ _POLL_SECONDS = 0.002
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Why a pointer is moved, by whom, and how long to wait for the readers."""
+    """Why a pointer is moved, by whom, and how long to wait for the readers.
+
+    `expected_epoch`: of `live` when somebody decided this; None decides on what is found.
+    """
 
     reason: str
     actor: str
     override: bool = False
     wait_seconds: float = 10.0
     warm_seconds: float = 60.0
+    expected_epoch: int | None = None
 
 
 class Switch:
@@ -112,9 +117,11 @@ class Switch:
         """Move `live` back to a pair it served before; the pair it leaves is quarantined.
 
         Without `to`: the pair that served last, passed its last check, is not quarantined and has its files.
-        Raises NoRollbackTargetError, which says for each pair why not.
+        Raises AliasMovedError, and NoRollbackTargetError, which says for each pair why not.
         """
         live = self._live()
+        if order.expected_epoch not in (None, live[2]):
+            raise AliasMovedError(LIVE, expected=order.expected_epoch or 0, found=live[2])
         target = self.target(to, override=order.override)
         states: dict[str, tuple[PairState, str]] = {
             live[0]: ("quarantined", order.reason),

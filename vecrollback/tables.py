@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from vecrollback import durable
-from vecrollback.errors import CorruptArtifactError
+from vecrollback.errors import CorruptArtifactError, HeadMovedError, VecrollbackError
 from vecrollback.faults import reach
 
 
@@ -35,6 +36,23 @@ class Commit:
 
 _COMPACT_EVERY = 64
 _KEEP_VERSIONS = dt.timedelta(minutes=10)
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Raise CorruptArtifactError for whatever a reader of damaged bytes raises: Lance panics over some of them."""
+    try:
+        yield
+    except VecrollbackError:
+        raise
+    except BaseException as error:
+        # a panic of Rust code reaches Python as a BaseException of a class that cannot be imported
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise CorruptArtifactError(
+            f"{what} cannot be read: {error}",
+            hint="restore the table's directory from a backup, or `vecrollback snapshot import` a bundle",
+        ) from error
 
 
 class DurableTable:
@@ -63,13 +81,8 @@ class DurableTable:
         opened = self._opened
         if opened is not None and opened.version == version:
             return opened
-        try:
+        with readable(f"version {version} of table {self.path}"):
             opened = lance.dataset(str(self.path), version=version)
-        except (ValueError, OSError) as error:
-            raise CorruptArtifactError(
-                f"version {version} of table {self.path} cannot be read: {error}",
-                hint="restore the table's directory from a backup, or `vecrollback snapshot import` a bundle",
-            ) from error
         self._opened = opened
         return opened
 
@@ -82,9 +95,10 @@ class DurableTable:
 
         for version in sorted(self._versions_above(known), reverse=True):
             try:
-                newest = lance.dataset(str(self.path), version=version)
-                newest.count_rows()
-            except (ValueError, OSError):
+                with readable(f"version {version} of table {self.path}"):
+                    newest = lance.dataset(str(self.path), version=version)
+                    newest.count_rows()
+            except CorruptArtifactError:
                 self._manifest(version).unlink(missing_ok=True)
                 continue
             durable.sync_tree(self.path)
@@ -99,10 +113,11 @@ class DurableTable:
         names = self._sync_data(fragments)
         reach("table.data_synced")
         operation = lance.LanceOperation.Append(fragments)
-        return self._committed(lance.LanceDataset.commit(onto, operation, read_version=onto.version), names)
+        committed = lance.LanceDataset.commit(onto, operation, read_version=onto.version)
+        return self._committed(committed, names, after=onto.version)
 
     def merge(self, key: str, rows: pa.Table, *, onto: Any) -> Commit:
-        """Insert rows or replace those with the same key; durable when this returns."""
+        """Insert rows or replace those with the same key; durable when this returns. Raises HeadMovedError."""
         import lance
 
         started = time.time()
@@ -111,13 +126,26 @@ class DurableTable:
         names = self._sync_data([*transaction.operation.new_fragments, *transaction.operation.updated_fragments])
         names |= self._sync_deletions(since=started)
         reach("table.data_synced")
-        return self._committed(lance.LanceDataset.commit(onto, transaction), names)
+        try:
+            committed = lance.LanceDataset.commit(onto, transaction)
+        except lance.commit.CommitConflictError as error:
+            raise HeadMovedError(self.path.stem, expected=f"version {onto.version}", found="a newer one") from error
+        return self._committed(committed, names, after=onto.version)
 
     def add_columns(self, fields: list[pa.Field], *, onto: Any) -> Commit:
         """Add columns that are null in every row there is; writes no data."""
+        before = onto.version
         onto.add_columns(pa.schema(fields))
         onto.checkout_latest()
-        return self._committed(onto, set())
+        return self._committed(onto, set(), after=before)
+
+    def back_to(self, version: int) -> Any:
+        """The dataset at a new version with the rows of this one; drops what came after, none of it acknowledged."""
+        import lance
+
+        lance.dataset(str(self.path), version=version).restore()
+        durable.sync_tree(self.path)
+        return lance.dataset(str(self.path))
 
     def worn(self, dataset: Any) -> bool:
         """Whether enough small fragments have gathered that a compaction pays."""
@@ -142,23 +170,34 @@ class DurableTable:
 
     def sound(self, version: int, digests: Mapping[str, str]) -> bool:
         """Whether every file of this version has its recorded digest; reads them."""
+        manifest = self.manifest(version)
         try:
+            # Before it is opened: over some damage Lance ends the process.
+            if digests.get(manifest) != durable.sha256_file(self.path / manifest):
+                return False
             files = self.described(self.at(version)).files
-        except (CorruptArtifactError, OSError, ValueError):
+        except (CorruptArtifactError, OSError):
             return False
         return all(digests.get(name) == digest for name, digest in files.items())
 
+    def manifest(self, version: int) -> str:
+        """Path of a version's manifest, relative to the table."""
+        return self._relative(self._manifest(version))
+
     def files(self, dataset: Any) -> set[str]:
         """Paths, relative to the table, of every file that a version consists of, its manifest included."""
-        names = {self._relative(self._manifest(dataset.version))}
+        names = {self.manifest(dataset.version)}
         for fragment in dataset.get_fragments():
             names |= {f"data/{file.path}" for file in fragment.metadata.files}
             if deletion := fragment.deletion_file():
                 names.add(deletion)
         return names
 
-    def _committed(self, dataset: Any, names: set[str]) -> Commit:
+    def _committed(self, dataset: Any, names: set[str], *, after: int) -> Commit:
         reach("table.committed")
+        if dataset.version != after + 1:
+            # Lance put the commit on top of another process's, which this one knows nothing of
+            raise HeadMovedError(self.path.stem, expected=f"version {after}", found=f"version {dataset.version - 1}")
         manifest = self._manifest(dataset.version)
         durable.sync_file(manifest)
         durable.sync_directory(manifest.parent)

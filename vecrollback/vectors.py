@@ -6,6 +6,7 @@ number of writers may append, and a batch written twice changes nothing.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,11 @@ class Vectors:
         self.table = DurableTable(path)
 
     def create(self) -> Commit:
+        """Lay out an empty table, in place of what a process left that died before it registered its pair.
+
+        The caller holds the pair's lock and knows that no pair has its name.
+        """
+        shutil.rmtree(self.table.path, ignore_errors=True)
         return self.table.create(schema(self.dimension))
 
     def append(self, rows: pa.Table, *, known: int) -> Commit:

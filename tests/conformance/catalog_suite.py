@@ -23,13 +23,22 @@ import sqlalchemy as sa
 
 from vecrollback.catalog import CORPUS, Catalog, MoveOrder, chained_hash, vectors_table
 from vecrollback.catalog import schema as tables
-from vecrollback.errors import AliasMovedError, PairStateError, StoreFormatError, UnknownNameError, VecrollbackError
+from vecrollback.errors import (
+    AliasMovedError,
+    HeadMovedError,
+    LockHeldError,
+    PairStateError,
+    StoreFormatError,
+    UnknownNameError,
+    VecrollbackError,
+)
 from vecrollback.records import Certificate, CorpusState, Finding, Pair, Reader, Report, Snapshot
 
 Opener = Callable[[str, bool], Catalog]
 
 _SPAWN = multiprocessing.get_context("spawn")
 PROCESSES, MOVES = 8, 104
+EMPTY = CorpusState(0, 0, 0)
 
 
 def a_pair(name: str = "one") -> Pair:
@@ -110,7 +119,8 @@ def _obey(opener: Opener, target: str, orders: Connection) -> None:
             orders.send("held")
         elif order[0] == "delete":
             state = catalog.ledger.state()
-            catalog.ledger.commit(CorpusState(state.head + 1, state.version, 0), [(order[1], state.head + 1)])
+            later = CorpusState(state.head + 1, state.version, 0)
+            catalog.ledger.commit(later, [(order[1], later.head)], expected=state)
             orders.send("deleted")
     catalog.close()
 
@@ -235,7 +245,7 @@ class CatalogConformance:
         served.readers.forget_dead()
         served.pairs.set_tag("kept", a_snapshot())
         assert reader.read() is first
-        served.pairs.advance("one", watermark=3, vectors_version=2)
+        served.pairs.advance("one", watermark=3, vectors_version=2, expected=1)
         second = reader.read()
         assert second
         assert (second.watermark, second.vectors_version) == (3, 2)
@@ -247,7 +257,7 @@ class CatalogConformance:
         with self.other(target) as (orders, process):
             orders.send(("lock", "pair-one"))
             assert orders.recv() == "held"
-            with pytest.raises(Exception, match=r"(?i)lock|timeout"), catalog.lock("pair-one", timeout=0.1):
+            with pytest.raises(LockHeldError, match="pair-one"), catalog.lock("pair-one", timeout=0.1):
                 pass
             with catalog.lock("pair-two", timeout=1):
                 pass
@@ -278,7 +288,7 @@ class CatalogConformance:
 
     def test_advance_moves_watermark_and_files_together(self, catalog: Catalog) -> None:
         catalog.pairs.add(a_pair(), {"a": "1"})
-        catalog.pairs.advance("one", watermark=7, vectors_version=3, files={"a": "2", "b": "3"})
+        catalog.pairs.advance("one", watermark=7, vectors_version=3, expected=1, files={"a": "2", "b": "3"})
         pair = catalog.pairs.get("one")
         assert (pair.watermark, pair.vectors_version) == (7, 3)
         assert catalog.files.of(vectors_table("one")) == {"a": "2", "b": "3"}
@@ -330,20 +340,33 @@ class CatalogConformance:
 
     def test_ledger_takes_head_tombstones_and_files_in_one(self, catalog: Catalog) -> None:
         assert catalog.ledger.state() == CorpusState(0, 0, 0)
-        catalog.ledger.commit(CorpusState(5, 2, 3), [("a", 4), ("ü", 5)], {"data/x": "1"})
+        catalog.ledger.commit(CorpusState(5, 2, 3), [("a", 4), ("ü", 5)], {"data/x": "1"}, expected=EMPTY)
         assert catalog.ledger.state() == CorpusState(5, 2, 3)
         assert catalog.ledger.tombstones() == {"a": 4, "ü": 5}
         assert catalog.ledger.tombstones(after=4) == {"ü": 5}
         assert catalog.files.of(CORPUS) == {"data/x": "1"}
-        catalog.ledger.commit(CorpusState(6, 3, 3), [("a", 6)])
+        catalog.ledger.commit(CorpusState(6, 3, 3), [("a", 6)], expected=CorpusState(5, 2, 3))
         assert catalog.ledger.tombstones() == {"a": 6, "ü": 5}
 
     def test_ledger_that_fails_changes_nothing(self, catalog: Catalog) -> None:
-        catalog.ledger.commit(CorpusState(5, 2, 3), [("a", 4)])
+        held = CorpusState(5, 2, 3)
+        catalog.ledger.commit(held, [("a", 4)], expected=EMPTY)
         with pytest.raises(sa.exc.SQLAlchemyError):
-            catalog.ledger.commit(CorpusState(6, 3, 3), [("b", 6)], {"data/x": None})  # type: ignore[dict-item]
-        assert catalog.ledger.state() == CorpusState(5, 2, 3)
+            catalog.ledger.commit(CorpusState(6, 3, 3), [("b", 6)], {"data/x": None}, expected=held)  # type: ignore[dict-item]
+        assert catalog.ledger.state() == held
         assert catalog.ledger.tombstones() == {"a": 4}
+
+    def test_writer_that_was_overtaken_changes_nothing(self, catalog: Catalog) -> None:
+        catalog.ledger.commit(CorpusState(5, 2, 3), expected=EMPTY)
+        with pytest.raises(HeadMovedError) as caught:
+            catalog.ledger.commit(CorpusState(1, 2, 1), [("a", 1)], {"data/x": "1"}, expected=EMPTY)
+        assert (caught.value.expected, caught.value.found) == (EMPTY, CorpusState(5, 2, 3))
+        assert (catalog.ledger.tombstones(), catalog.files.of(CORPUS)) == ({}, {})
+        catalog.pairs.add(a_pair(), {})
+        catalog.pairs.advance("one", watermark=5, vectors_version=2, expected=1)
+        with pytest.raises(HeadMovedError, match="vectors-one"):
+            catalog.pairs.advance("one", watermark=9, vectors_version=3, expected=1, files={"b": "3"})
+        assert (catalog.pairs.get("one").watermark, catalog.files.of(vectors_table("one"))) == (5, {})
 
     # -- jobs ---------------------------------------------------------------------------------------------------------
 

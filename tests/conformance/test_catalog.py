@@ -1,4 +1,4 @@
-"""The embedded catalog keeps every promise of the suite."""
+"""Every catalog keeps every promise of the suite; and what only one of them can do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.catalog_suite import CatalogConformance
+from tests.servers.postgres import PostgresServer
 from vecrollback.catalog import Catalog
 from vecrollback.errors import StoreNotFoundError
 
@@ -15,12 +16,17 @@ def open_sqlite(target: str, create: bool) -> Catalog:
     return Catalog(Path(target), create=create)
 
 
+def open_postgres(target: str, create: bool) -> Catalog:
+    root, _, url = target.partition("|")
+    return Catalog(Path(root), url, create=create)
+
+
 class TestSqlite(CatalogConformance):
     opener = staticmethod(open_sqlite)
 
     @pytest.fixture
     def target(self, tmp_path: Path) -> str:
-        return str(tmp_path / "catalog.db")
+        return str(tmp_path)
 
     def test_damaged_page_is_found(self, target: str, catalog: Catalog) -> None:
         catalog.jobs.start("reembed", "one")
@@ -28,14 +34,23 @@ class TestSqlite(CatalogConformance):
             connection.exec_driver_sql("COMMIT")
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         catalog.close()
-        data = bytearray(Path(target).read_bytes())
+        file = Path(target) / "catalog.db"
+        data = bytearray(file.read_bytes())
         root = 4096 * 3
         data[root : root + 8] = b"\xff" * 8
-        Path(target).write_bytes(data)
+        file.write_bytes(data)
         again = open_sqlite(target, False)
         assert again.integrity() != ""
         again.close()
 
     def test_database_of_something_else_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(StoreNotFoundError):
-            open_sqlite(str(tmp_path / "other.db"), False)
+            open_sqlite(str(tmp_path / "other"), False)
+
+
+class TestPostgres(CatalogConformance):
+    opener = staticmethod(open_postgres)
+
+    @pytest.fixture
+    def target(self, tmp_path: Path, postgres: PostgresServer) -> str:
+        return f"{tmp_path}|{postgres.url()}"

@@ -123,7 +123,11 @@ def damage(root: Path) -> None:
         wrong = wrong.set_column(wrong.schema.get_field_index("batch"), wrong.schema.field("batch"), later)
         commit = vectors.append(wrong, known=pair.vectors_version)
         store._catalog.pairs.advance(
-            "two", watermark=pair.watermark, vectors_version=commit.version, files=commit.files
+            "two",
+            watermark=pair.watermark,
+            vectors_version=commit.version,
+            expected=pair.vectors_version,
+            files=commit.files,
         )
 
 

@@ -151,8 +151,9 @@ def assert_history_unbroken(store: Store) -> None:
 def test_pair_that_was_never_registered_stands_in_nobodys_way(template: Path, tmp_path: Path) -> None:
     """A process died when its pair had a table and no name; the name is free, for a model of another dimension too."""
     root = copied(template, tmp_path, "reembed")
-    with vecrollback.connect(root) as store, mock.patch.object(store._catalog.pairs, "add", side_effect=SystemExit):
-        with pytest.raises(SystemExit):
+    with vecrollback.connect(root) as store:
+        dying = mock.patch.object(store._catalog.pairs, "add", side_effect=SystemExit)
+        with dying, pytest.raises(SystemExit):
             store.reembed(THREE, name="three")
     with vecrollback.connect(root) as store:
         store.reembed("hash:64?seed=3", name="three", index="Flat").wait()

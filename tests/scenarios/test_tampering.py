@@ -152,7 +152,8 @@ def assert_flips_found(root: Path, kind: str, places: Callable[[int], Sequence[i
 
 @pytest.mark.parametrize("kind", FILES)
 def test_flipped_byte_is_found_and_the_file_named(root: Path, kind: str) -> None:
-    assert_flips_found(root, kind, lambda size: sorted({0, size // 3, size // 2, size - 5, size - 1}))
+    """The last bytes of most formats say where the others are: readers fail there in the oddest ways."""
+    assert_flips_found(root, kind, lambda size: sorted({0, size // 3, size // 2, *range(size - 20, size)}))
 
 
 @pytest.mark.slow
@@ -363,7 +364,13 @@ def plant(
     for name, value in values.items():
         table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), value)
     commit = vectors.append(table, known=pair.vectors_version)
-    store._catalog.pairs.advance("one", watermark=pair.watermark, vectors_version=commit.version, files=commit.files)
+    store._catalog.pairs.advance(
+        "one",
+        watermark=pair.watermark,
+        vectors_version=commit.version,
+        expected=pair.vectors_version,
+        files=commit.files,
+    )
     if rebuild:
         store.snapshot("one", rebuild=True)
 

@@ -58,6 +58,14 @@ def write(store: Store, name: str) -> None:
             say(seq=store.upsert([Document(id_, f"note {number} of {id_}") for id_ in dict.fromkeys(ids)]))
 
 
+def purge(store: Store, _: str) -> None:
+    """Rewrite the corpus without the deleted texts, again and again."""
+    while not stopped.is_set():
+        store.compact(purge=True)
+        say(purged=time.monotonic())
+        time.sleep(0.02)
+
+
 def refresh(store: Store, name: str) -> None:
     """Catch a pair up, again and again."""
     while not stopped.is_set():
@@ -69,7 +77,7 @@ def main() -> None:
     root, role, argument = sys.argv[1:4]
     threading.Thread(target=lambda: (sys.stdin.readline(), stopped.set()), daemon=True).start()
     with vecrollback.connect(root) as store:
-        {"flip": flip, "query": query, "write": write, "refresh": refresh}[role](store, argument)
+        {"flip": flip, "query": query, "write": write, "refresh": refresh, "purge": purge}[role](store, argument)
 
 
 if __name__ == "__main__":

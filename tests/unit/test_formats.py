@@ -12,9 +12,10 @@ from vecrollback.errors import StoreFormatError, StoreNotFoundError
 
 
 def _older(root: Path) -> None:
-    """Take the store back to format 1, which had no digests of table files."""
+    """Take the store back to format 1, which had no digests of table files and nobody who came over HTTP."""
     with sqlite3.connect(root / "catalog.db") as connection:
-        connection.execute("DROP TABLE file")
+        for later in ("file", "token", "audit"):
+            connection.execute(f"DROP TABLE {later}")
         connection.execute("UPDATE store SET format = 1")
 
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
-from vecrollback.catalog.aliases import Aliases, MoveOrder, PointerReader, chained_hash
+from vecrollback.catalog.aliases import Aliases, MoveOrder, chained_hash
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.files import Files
 from vecrollback.catalog.jobs import Jobs
 from vecrollback.catalog.ledger import CORPUS, Ledger
 from vecrollback.catalog.pairs import NAME_RULE, Pairs, valid_pair_name, vectors_table
+from vecrollback.catalog.pointer import PointerReader
 from vecrollback.catalog.readers import Readers
 from vecrollback.catalog.reports import Equivalences, Reports
 from vecrollback.catalog.tokens import Audits, Tokens
@@ -33,13 +33,19 @@ __all__ = [
 
 
 class Catalog:
-    """Pairs, snapshots, aliases, history, jobs, readers, reports, tokens and the tombstone ledger of one store."""
+    """Pairs, snapshots, aliases, history, jobs, readers, reports, tokens and the tombstone ledger of one store.
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
-        self._database = Database(path)
-        if create:
-            self._database.create()
-        self.store_id = self._database.open()
+    In the store's directory `root`, or in the PostgreSQL database at `url`; `place` says where, without a password.
+    """
+
+    def __init__(self, root: Path, url: str | None = None, *, create: bool = False) -> None:
+        self._database = Database(root, url)
+        self.place = self._database.place
+        try:
+            self.store_id = self._database.create() if create else self._database.open()
+        except BaseException:
+            self._database.close()
+            raise
         self.ledger = Ledger(self._database)
         self.pairs = Pairs(self._database)
         self.aliases = Aliases(self._database)
@@ -51,7 +57,7 @@ class Catalog:
         self.tokens = Tokens(self._database)
         self.audits = Audits(self._database)
 
-    def lock(self, name: str, *, timeout: float = -1) -> AbstractContextManager[Any]:
+    def lock(self, name: str, *, timeout: float = -1) -> AbstractContextManager[None]:
         """Hold a named lock across processes; see `Database.lock`."""
         return self._database.lock(name, timeout=timeout)
 

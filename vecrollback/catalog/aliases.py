@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -13,11 +11,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from vecrollback.catalog.database import Database, now
+from vecrollback.catalog.pointer import PointerReader
 from vecrollback.catalog.schema import alias as alias_table
 from vecrollback.catalog.schema import history, pair, snapshot
-from vecrollback.errors import AliasMovedError, CatalogUnavailableError, UnknownNameError
+from vecrollback.errors import AliasMovedError, UnknownNameError
 from vecrollback.faults import reach
-from vecrollback.records import Move, MoveKind, PairState, Pointer
+from vecrollback.records import Move, MoveKind, PairState
 
 GENESIS = "0" * 64
 _HASHED = [f.name for f in fields(Move) if f.name != "hash"]
@@ -60,7 +59,7 @@ class Aliases:
 
     def move(self, order: MoveOrder) -> Move:
         """Move an alias. Raises AliasMovedError when its epoch is not the expected one."""
-        with self._database.write() as connection:
+        with self._database.write(wakes=True) as connection:
             move = apply_move(connection, order)
             reach("switch.before_commit")
         reach("switch.after_commit")
@@ -75,7 +74,7 @@ class Aliases:
             return [Move(**row._mapping) for row in connection.execute(query)]
 
     def pointer_reader(self, alias: str) -> PointerReader:
-        return PointerReader(self._database, alias)
+        return self._database.pointer_reader(alias)
 
 
 def apply_move(connection: sa.Connection, order: MoveOrder) -> Move:
@@ -130,49 +129,3 @@ def _append(connection: sa.Connection, order: MoveOrder, *, source: str | None, 
 def chained_hash(entry: Mapping[str, object]) -> str:
     """SHA-256 over an entry's fields and the hash of the entry before it."""
     return hashlib.sha256(json.dumps([entry[name] for name in _HASHED]).encode()).hexdigest()
-
-
-_POINTER_SQL = """
-SELECT a.epoch, a.pair, a.snapshot, p.watermark, p.vectors_version, c.head, c.version
-FROM alias a JOIN pair p ON p.name = a.pair CROSS JOIN corpus c WHERE a.name = ?
-"""
-
-
-class PointerReader:
-    """Reads the pointer for every query: exact, and cheap while nothing was committed.
-
-    SQLite's `data_version` changes with every commit of any other connection, in any process; while it stands still
-    the row read before is still true. It is read first: a commit in between costs one extra read, never a stale answer.
-    """
-
-    def __init__(self, database: Database, alias: str) -> None:
-        self._alias = alias
-        self._connection = sqlite3.connect(
-            f"{database.path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False, isolation_level=None
-        )
-        self._version = self._connection.cursor()
-        self._lock = threading.Lock()
-        self._seen: int | None = None
-        self._pointer: Pointer | None = None
-
-    def read(self) -> Pointer | None:
-        """Where the alias points now; None when it was never set. Raises CatalogUnavailableError."""
-        try:
-            return self._read()
-        except sqlite3.Error as error:
-            raise CatalogUnavailableError(f"the pointer {self._alias!r} cannot be read: {error}") from error
-
-    def _read(self) -> Pointer | None:
-        with self._lock:
-            version = self._version.execute("PRAGMA data_version").fetchone()[0]
-            if version != self._seen:
-                row = self._connection.execute(_POINTER_SQL, (self._alias,)).fetchone()
-                found = Pointer(self._alias, *row) if row else None
-                # the same object while nothing that concerns a query changed: callers compare by identity
-                self._pointer = self._pointer if found == self._pointer else found
-                self._seen = version
-            return self._pointer
-
-    def close(self) -> None:
-        with self._lock:
-            self._connection.close()

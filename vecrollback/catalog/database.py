@@ -1,133 +1,149 @@
-"""One SQLAlchemy engine with the durability and the locks that the laws ask for."""
+"""Transactions and locks of a catalog, with the durability that the laws ask for, on whatever database it is."""
 
 from __future__ import annotations
 
 import datetime as dt
-import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from vecrollback.catalog import schema
+from vecrollback.catalog import identity, schema
+from vecrollback.catalog.backend import open_backend
+from vecrollback.catalog.pointer import PointerReader
 from vecrollback.errors import CatalogUnavailableError, StoreFormatError, StoreNotFoundError
-
-_BUSY_MS = 30_000
 
 
 class Database:
     """The connection to a catalog: transactions that are on disk when they return, and named locks.
 
-    A write transaction takes the write lock at its start (`BEGIN IMMEDIATE`), so what it reads cannot change under it.
+    `root` is the store's directory; `url` names a PostgreSQL database, None the SQLite file in the directory.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._locks = path.parent / "locks"
-        self.engine = sa.create_engine(
-            sa.URL.create("sqlite+pysqlite", database=str(path)),
-            connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False},
-        )
-        sa.event.listen(self.engine, "connect", _prepare_sqlite)
-        sa.event.listen(self.engine, "begin", _begin_sqlite)
+    def __init__(self, root: Path, url: str | None = None) -> None:
+        self.root = root
+        self._backend = open_backend(root, url)
+        self.place = self._backend.place
+        self.engine = self._backend.engine
 
     @contextmanager
-    def write(self) -> Iterator[sa.Connection]:
-        """One durable transaction: committed and synced on a clean exit, rolled back on an error."""
-        with _reported(self.path), self.engine.begin() as connection:
+    def write(self, *, wakes: bool = False) -> Iterator[sa.Connection]:
+        """One durable transaction, the only one that writes: committed and synced on a clean exit, else rolled back.
+
+        `wakes`: it changes what a pointer reader reads. Raises CatalogUnavailableError; then nothing was changed,
+        unless it is CommitUnknownError.
+        """
+        with self._reported(), self.engine.connect() as connection:
+            connection.begin()
+            ticket = self._backend.begin(connection)
             yield connection
+            if wakes:
+                self._backend.wake_readers(connection)
+            try:
+                connection.commit()
+            except (sa.exc.OperationalError, sa.exc.InterfaceError):
+                # a server that went away may have committed before it did: only it can tell
+                if not self._backend.landed(ticket):
+                    raise
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """One consistent view of the catalog; never waits for writers."""
-        with (
-            _reported(self.path),
-            self.engine.connect().execution_options(vecrollback_read=True) as connection,
-            connection.begin(),
-        ):
+        with self._reported(), self._backend.reading().connect() as connection, connection.begin():
             yield connection
 
-    def lock(self, name: str, *, timeout: float = -1) -> AbstractContextManager[Any]:
+    def lock(self, name: str, *, timeout: float = -1) -> AbstractContextManager[None]:
         """Hold the named lock across processes; a process that dies lets go of it.
 
-        Raises filelock.Timeout after `timeout` seconds (-1: wait for ever).
+        Raises LockHeldError after `timeout` seconds (-1: wait for ever); CatalogUnavailableError at the end when the
+        lock was lost meanwhile.
         """
-        from filelock import FileLock
-
-        self._locks.mkdir(exist_ok=True)
-        return FileLock(self._locks / f"{name}.lock", timeout=timeout)
+        return self._backend.lock(name, timeout=timeout)
 
     def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
         """An INSERT of the dialect, which knows `on_conflict_do_update`."""
-        return sqlite.insert(table) if self.engine.dialect.name == "sqlite" else postgresql.insert(table)
+        return self._backend.insert(table)
 
-    def create(self) -> None:
-        """Lay out an empty catalog. Idempotent: the first of several processes does it."""
+    def clock(self) -> sa.ColumnElement[float]:
+        """Seconds since 1970, for times that processes compare: by the server's clock where hosts share one."""
+        return self._backend.clock()
+
+    def pointer_reader(self, alias: str) -> PointerReader:
+        return self._backend.pointer_reader(alias)
+
+    def create(self) -> str:
+        """Lay out an empty catalog and `open` it. Idempotent: the first of several processes does it."""
+        embedded = self._backend.embedded
+        identity.require_kind(self.root, embedded=embedded)
+        if identity.recorded(self.root) is None and (self.root / identity.EMBEDDED).exists():
+            return self.open()  # from before directories had an identity
+        self._refuse_taken()
+        mine = identity.claim(self.root, identity.EMBEDDED if embedded else self.place)
         with self.write() as connection:
+            self._backend.lay_out(connection)
             schema.metadata.create_all(connection)
-            if connection.scalar(sa.select(sa.func.count()).select_from(schema.store)):
-                return
-            row = {"id": uuid.uuid4().hex, "format": schema.FORMAT, "created_at": now()}
-            connection.execute(schema.store.insert().values(**row))
-            connection.execute(schema.corpus.insert().values(one=1, head=0, version=0, documents=0))
+            if connection.scalar(sa.select(schema.store.c.id)) is None:
+                row = {"id": mine.id, "format": schema.FORMAT, "created_at": now()}
+                connection.execute(schema.store.insert().values(**row))
+                connection.execute(schema.corpus.insert().values(one=1, head=0, version=0, documents=0))
+        return self.open()
 
     def open(self) -> str:
-        """Check the format, migrate an older one, and return the store's id."""
+        """Check whose catalog it is and its format, migrate an older one, and return the store's id.
+
+        Raises StoreNotFoundError, CatalogMismatchError, StoreFormatError.
+        """
+        identity.require_kind(self.root, embedded=self._backend.embedded)
+        identity.require_store(self.root, embedded=self._backend.embedded)
         with self.read() as connection:
             if not sa.inspect(connection).has_table("store"):
-                raise StoreNotFoundError(f"{self.path} is not a vecrollback catalog", hint="run `vecrollback init`")
-            found = connection.scalar(sa.select(schema.store.c.format))
-        if found is None or found > schema.FORMAT:
+                raise StoreNotFoundError(f"{self.place} is not a vecrollback catalog", hint="run `vecrollback init`")
+            row = connection.execute(sa.select(schema.store.c.id, schema.store.c.format)).one_or_none()
+        if row is None or row.format > schema.FORMAT:
             raise StoreFormatError(
-                f"the store at {self.path.parent} has format {found}; this vecrollback knows up to {schema.FORMAT}",
+                f"the store at {self.root} has format {row and row.format}; "
+                f"this vecrollback knows up to {schema.FORMAT}",
                 hint="pip install --upgrade vecrollback",
             )
-        if found < schema.FORMAT:
+        if (mine := identity.recorded(self.root)) is not None:
+            identity.require_same(self.root, self.place, directory=mine.id, catalog=row.id)
+        if row.format < schema.FORMAT:
             from vecrollback.catalog.migrate import migrate
 
             with self.lock("migrate"):
                 migrate(self)
-        with self.read() as connection:
-            return str(connection.scalar(sa.select(schema.store.c.id)))
+        return str(row.id)
 
     def integrity(self) -> str:
         """What the database finds wrong with its own pages; empty when nothing is."""
-        if self.engine.dialect.name != "sqlite":
-            return ""  # PostgreSQL checks its pages when it reads them
         try:
             with self.read() as connection:
-                rows = connection.exec_driver_sql("PRAGMA integrity_check(5)").scalars().all()
-        except sa.exc.DatabaseError as error:  # some damage it cannot even read past
+                return self._backend.integrity(connection)
+        except sa.exc.DatabaseError as error:  # so damaged that the check itself cannot be made
             return str(error.orig)
-        return "" if list(rows) == ["ok"] else "; ".join(map(str, rows))
 
     def close(self) -> None:
-        self.engine.dispose()
+        self._backend.close()
 
+    def _refuse_taken(self) -> None:
+        """Raise CatalogMismatchError before a new directory is claimed for the catalog of another store."""
+        if not self._backend.embedded and identity.recorded(self.root) is None:
+            with self.read() as connection:
+                if sa.inspect(connection).has_table("store"):
+                    found = connection.scalar(sa.select(schema.store.c.id))
+                    identity.require_same(self.root, self.place, directory="new", catalog=str(found))
 
-@contextmanager
-def _reported(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
-        raise CatalogUnavailableError(
-            f"the catalog {path} cannot be used: {error.orig}",
-            hint="is the disk full, the file writable, another process holding it? Nothing was changed",
-        ) from error
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # the driver would otherwise begin transactions behind SQLAlchemy's back
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_MS}"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    reading = connection.get_execution_options().get("vecrollback_read")
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.ProgrammingError) as error:
+            # `orig` alone: the whole message holds the statement and its values
+            raise CatalogUnavailableError(
+                f"the catalog {self.place} cannot be used: {str(error.orig).strip()}", hint=self._backend.advice
+            ) from error
 
 
 def now() -> str:

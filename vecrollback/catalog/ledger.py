@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.files import record_files
 from vecrollback.catalog.schema import corpus, tombstone
+from vecrollback.errors import HeadMovedError
 from vecrollback.records import CorpusState
 
 CORPUS = "documents"
@@ -23,18 +24,28 @@ class Ledger:
 
     def state(self) -> CorpusState:
         with self._database.read() as connection:
-            row = connection.execute(sa.select(corpus.c.head, corpus.c.version, corpus.c.documents)).one()
-        return CorpusState(*row)
+            return _state(connection)
 
     def commit(
-        self, state: CorpusState, deleted: Iterable[tuple[str, int]] = (), files: Mapping[str, str] | None = None
+        self,
+        state: CorpusState,
+        deleted: Iterable[tuple[str, int]] = (),
+        files: Mapping[str, str] | None = None,
+        *,
+        expected: CorpusState,
     ) -> None:
-        """Acknowledge the log up to `state.head`, the deletes (id, seq) in it and its new files, in one transaction."""
+        """Acknowledge the log up to `state.head`, the deletes (id, seq) in it and its new files, in one transaction.
+
+        Raises HeadMovedError when the log is not as `expected`: the writer's lock was lost, and another one wrote.
+        """
         at = now()
         rows = [{"id": id_, "seq": seq, "at": at} for id_, seq in deleted]
         statement = self._database.insert(tombstone)
         newest = {"seq": statement.excluded.seq, "at": statement.excluded.at}
-        with self._database.write() as connection:
+        with self._database.write(wakes=True) as connection:
+            found = _state(connection)
+            if found != expected:
+                raise HeadMovedError(CORPUS, expected=expected, found=found)
             if rows:
                 connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=newest), rows)
             values = {"head": state.head, "version": state.version, "documents": state.documents}
@@ -46,3 +57,7 @@ class Ledger:
         query = sa.select(tombstone.c.id, tombstone.c.seq).where(tombstone.c.seq > after)
         with self._database.read() as connection:
             return {row.id: row.seq for row in connection.execute(query)}
+
+
+def _state(connection: sa.Connection) -> CorpusState:
+    return CorpusState(*connection.execute(sa.select(corpus.c.head, corpus.c.version, corpus.c.documents)).one())

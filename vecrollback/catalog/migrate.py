@@ -22,7 +22,7 @@ def migrate(database: Database) -> None:
         found = connection.scalar(sa.select(schema.store.c.format))
         if found == schema.FORMAT:
             return
-        config.attributes.update(connection=connection, root=database.path.parent)
+        config.attributes.update(connection=connection, root=database.root)
         command.stamp(config, f"{found:04d}", purge=True)
         command.upgrade(config, f"{schema.FORMAT:04d}")
         connection.execute(schema.store.update().values(format=schema.FORMAT))

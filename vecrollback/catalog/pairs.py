@@ -12,7 +12,7 @@ from vecrollback.catalog.aliases import MoveOrder, apply_move
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.files import record_files
 from vecrollback.catalog.schema import alias, pair, snapshot, tag
-from vecrollback.errors import PairStateError, UnknownNameError
+from vecrollback.errors import HeadMovedError, PairStateError, UnknownNameError
 from vecrollback.faults import reach
 from vecrollback.records import Pair, PairState, Snapshot
 
@@ -63,10 +63,17 @@ class Pairs:
             record_files(self._database, connection, vectors_table(new.name), files)
 
     def advance(
-        self, name: str, *, watermark: int, vectors_version: int, files: Mapping[str, str] | None = None
+        self, name: str, *, watermark: int, vectors_version: int, expected: int, files: Mapping[str, str] | None = None
     ) -> None:
-        """Acknowledge that the pair reflects the log up to `watermark`, in vectors that are synced."""
-        with self._database.write() as connection:
+        """Acknowledge that the pair reflects the log up to `watermark`, in vectors that are synced.
+
+        Raises HeadMovedError when the vectors are not at version `expected`: the writer's lock was lost and another
+        one wrote, or a restore moved the pair back.
+        """
+        with self._database.write(wakes=True) as connection:
+            found = connection.scalar(sa.select(pair.c.vectors_version).where(pair.c.name == name))
+            if found != expected:
+                raise HeadMovedError(vectors_table(name), expected=expected, found=found)
             values = {"watermark": watermark, "vectors_version": vectors_version}
             connection.execute(pair.update().where(pair.c.name == name).values(**values))
             record_files(self._database, connection, vectors_table(name), files or {})
@@ -86,7 +93,7 @@ class Pairs:
 
         In one transaction: a process that died in between would leave an alias on files that no check looks at.
         """
-        with self._database.write() as connection:
+        with self._database.write(wakes=True) as connection:
             connection.execute(snapshot.insert().values(**asdict(new)))
             values: dict[str, object] = {"snapshot": new.number}
             if state is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 
 import sqlalchemy as sa
 
@@ -31,7 +30,7 @@ class Readers:
             "pid": new.pid,
             "epoch": new.epoch,
             "warm": list(new.warm),
-            "heartbeat": time.time(),
+            "heartbeat": self._database.clock(),
         }
         statement = self._database.insert(reader).values(id=new.id, **values)
         with self._database.write() as connection:
@@ -43,20 +42,24 @@ class Readers:
 
     def registered(self, alias: str) -> list[Reader]:
         """Readers that follow the alias, but for those of this host whose process is gone. They may hang."""
+        return self._those(reader.c.alias == alias)
+
+    def alive(self, alias: str) -> list[Reader]:
+        """Registered readers with a fresh heartbeat."""
+        return self._those(reader.c.alias == alias, reader.c.heartbeat > self._database.clock() - ALIVE_SECONDS)
+
+    def _those(self, *conditions: sa.ColumnElement[bool]) -> list[Reader]:
         with self._database.read() as connection:
-            query = sa.select(reader).where(reader.c.alias == alias)
+            query = sa.select(reader).where(*conditions)
             rows = [Reader(**(dict(row._mapping) | {"warm": tuple(row.warm)})) for row in connection.execute(query)]
         here = socket.gethostname()
         return [r for r in rows if r.host != here or _process_exists(r.pid)]
 
-    def alive(self, alias: str) -> list[Reader]:
-        """Registered readers with a fresh heartbeat."""
-        return [r for r in self.registered(alias) if r.heartbeat > time.time() - ALIVE_SECONDS]
-
     def forget_dead(self) -> None:
         """Drop the rows of readers that have not been heard of for an hour."""
         with self._database.write() as connection:
-            connection.execute(reader.delete().where(reader.c.heartbeat < time.time() - _FORGOTTEN_SECONDS))
+            old = reader.c.heartbeat < self._database.clock() - _FORGOTTEN_SECONDS
+            connection.execute(reader.delete().where(old))
 
 
 def _process_exists(pid: int) -> bool:

@@ -28,6 +28,14 @@ class Reports:
             body = connection.scalar(query)
         return _report(body) if body else None
 
+    def all(self, pair: str | None = None, *, limit: int) -> list[Report]:
+        """Reports of one pair or of all, newest first."""
+        query = sa.select(report.c.body).order_by(report.c.number.desc()).limit(limit)
+        if pair is not None:
+            query = query.where(report.c.pair == pair)
+        with self._database.read() as connection:
+            return [_report(body) for body in connection.scalars(query)]
+
     def verdicts(self) -> dict[str, Verdict]:
         """Pair -> verdict of its newest report."""
         with self._database.read() as connection:

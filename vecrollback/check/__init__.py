@@ -20,6 +20,7 @@ from vecrollback.embedders import Embedder
 from vecrollback.errors import PairStateError, VecrollbackError
 from vecrollback.records import Certificate, Pair, Report, Verdict
 from vecrollback.snapshots import Manifest, load_manifest
+from vecrollback.tables import readable
 from vecrollback.vectors import Vectors
 
 __all__ = ["LAWS", "Checker", "Level", "Sampling"]
@@ -87,10 +88,14 @@ class Checker:
         files.examine_table(notes, self._corpus.table, state.version, self._catalog.files.of(CORPUS), deep=deep)
 
     def _deep(self, notes: Notes, pair: Pair, manifest: Manifest, sampling: Sampling) -> Certificate | None:
+        if notes.has("file_corrupt"):
+            message = "rows and vectors were not examined: reading damaged files may end the process"
+            notes.add("unreadable", message, [pair.ref], severity="unknown")
+            return None
         try:
-            return self._examine(notes, pair, manifest, sampling)
-        except Exception as error:
-            # Damaged files make readers fail in ways of their own; what they kept us from seeing is unknown.
+            with readable(f"a file of pair {pair.name!r} or of the log"):
+                return self._examine(notes, pair, manifest, sampling)
+        except (VecrollbackError, OSError) as error:
             notes.add("unreadable", f"the check could not go on: {error}", [pair.ref], severity="unknown")
             return None
 
@@ -106,7 +111,8 @@ class Checker:
         row_checks.examine_rows(notes, log, rows, pair)
         same = self._catalog.equivalences.of(pair.fingerprint)
         row_checks.examine_vectors(notes, evidence, table.fingerprints(version), same)
-        index.examine_index(notes, self._artifacts, manifest, evidence)
+        if not notes.has("artifact_corrupt"):
+            index.examine_index(notes, self._artifacts, manifest, evidence)
         embedder = behaviour.load(notes, self._model_of, pair)
         return behaviour.examine_sample(notes, embedder, evidence, sampling) if embedder else None
 

@@ -9,9 +9,10 @@ from vecrollback.artifacts import Artifacts
 from vecrollback.catalog import Catalog, chained_hash
 from vecrollback.catalog.aliases import GENESIS
 from vecrollback.check.findings import Notes
+from vecrollback.errors import CorruptArtifactError
 from vecrollback.records import Pair
 from vecrollback.snapshots import Manifest
-from vecrollback.tables import DurableTable
+from vecrollback.tables import DurableTable, readable
 
 _FACTS = ("fingerprint", "contract", "dimension", "metric", "probes")
 
@@ -27,11 +28,16 @@ def examine_artifacts(notes: Notes, artifacts: Artifacts, manifest: Manifest, *,
 
 def examine_table(notes: Notes, table: DurableTable, version: int, digests: dict[str, str], *, deep: bool) -> None:
     """Every file of this version of a table was acknowledged and has its digest."""
-    name = table.path.stem
+    name, manifest = table.path.stem, table.manifest(version)
+    # The manifest first and always: what is damaged must not be opened, over some of it Lance ends the process.
+    if manifest in digests and (wrong := _wrong(table.path / manifest, digests[manifest], deep=True)):
+        notes.add("file_corrupt", f"table {name}: {manifest} {wrong}", [manifest])
+        return
     try:
-        files = table.files(table.at(version))
-    except Exception as error:  # a torn manifest raises whatever its bytes lead the reader to
-        notes.add("file_corrupt", f"table {name}: version {version} cannot be read: {error}", [name])
+        with readable(f"version {version} of table {name}"):
+            files = table.files(table.at(version))
+    except CorruptArtifactError as error:
+        notes.add("file_corrupt", str(error), [name])
         return
     if unknown := sorted(files - digests.keys()):
         notes.add("not_examined", f"table {name}: files without a digest", unknown, severity="unknown")

@@ -63,5 +63,8 @@ class Notes:
         if number:
             self.findings.append(Finding(LAWS[kind], kind, number, named[:_SHOWN], message, severity))
 
+    def has(self, kind: str) -> bool:
+        return any(finding.kind == kind for finding in self.findings)
+
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)

@@ -10,8 +10,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from vecrollback.cli import demo, documents, embedders, output, pairs, proof, snapshots, switching
-from vecrollback.cli.session import JsonOption, StoreOption, common
+from vecrollback.cli import demo, documents, embedders, output, pairs, proof, serve, snapshots, switching
+from vecrollback.cli.session import CatalogOption, JsonOption, StoreOption, common
 
 EXIT_CODES = {
     0: "done",
@@ -70,19 +70,21 @@ def root(
     ctx: typer.Context,
     as_json: JsonOption = False,
     store: StoreOption = None,
+    catalog: CatalogOption = None,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """Change the embedding model of a vector system, and change it back: model and index together, with proof."""
     del version
-    common(ctx, as_json, store)
+    common(ctx, as_json, store, catalog)
 
 
-for group in (documents, pairs, switching, proof, demo):
+for group in (documents, pairs, switching, proof, serve, demo):
     app.add_typer(group.app)
 app.add_typer(snapshots.app, name="snapshot")
 app.add_typer(embedders.app, name="embedder")
+app.add_typer(serve.tokens, name="token")
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli import payloads, text
+from vecrollback import payloads
+from vecrollback.cli import text
 from vecrollback.cli.output import note
 from vecrollback.cli.session import Session, command
 from vecrollback.errors import StoreNotFoundError
@@ -74,7 +75,7 @@ def delete(session: Session, ids: Annotated[list[str], typer.Argument(metavar="I
 @command(
     app,
     panel=_PANEL,
-    returns="{pair, snapshot, epoch, watermark, settings, hits: [{id, score, text, metadata, chunk, stale}]}",
+    returns="{pair, snapshot, epoch, watermark, settings, hits: [{id, score, text, metadata, chunk, stale}], current}",
     examples=["search 'how do I roll back' -k 5", 'search invoices --where "year >= 2024"'],
 )
 def search(

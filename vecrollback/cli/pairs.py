@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli import payloads, text
+from vecrollback import payloads
+from vecrollback.cli import text
 from vecrollback.cli.session import Session, command
 from vecrollback.records import Json
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli import payloads, text
+from vecrollback import payloads
+from vecrollback.cli import text
 from vecrollback.cli.session import Session, command
 from vecrollback.records import Report
 
@@ -42,9 +43,9 @@ def _sample(value: str) -> int:
 @command(
     app,
     panel=_PANEL,
-    returns="{store, alias: {live: {pair, snapshot, epoch}}, corpus: {head, documents}, pairs: [{name, state, reason, "
-    "embedder, fingerprint, dimension, index, snapshot, watermark, lag, checked}], readers: [{host, pid, epoch}], "
-    "jobs: [{id, kind, pair, state, progress, error}], rollback: {target, reason}}",
+    returns="{store, catalog, alias: {live: {pair, snapshot, epoch}}, corpus: {head, documents}, "
+    "pairs: [{name, state, reason, embedder, fingerprint, dimension, index, snapshot, watermark, lag, checked}], "
+    "readers: [{host, pid, epoch}], jobs: [{id, kind, pair, state, progress, error}], rollback: {target, reason}}",
 )
 def status(session: Session) -> None:
     """Show what is live, how far behind it is, where a rollback would go right now, and what is unfinished."""

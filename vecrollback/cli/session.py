@@ -1,4 +1,4 @@
-"""What every command shares: `--json`, `--store`, and the way it is registered."""
+"""What every command shares: `--json`, `--store`, `--catalog`, and the way it is registered."""
 
 from __future__ import annotations
 
@@ -35,6 +35,16 @@ StoreOption = Annotated[
         rich_help_panel="Everywhere",
     ),
 ]
+CatalogOption = Annotated[
+    str | None,
+    typer.Option(
+        "--catalog",
+        metavar="URL",
+        help="PostgreSQL database of the catalog. Default: VECROLLBACK_CATALOG, then `catalog` in vecrollback.toml, "
+        "then SQLite in the store. Leave the password to PGPASSWORD or ~/.pgpass.",
+        rich_help_panel="Everywhere",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +53,22 @@ class Session:
 
     as_json: bool = False
     uri: str | None = None
+    catalog: str | None = None
 
-    def narrowed(self, as_json: bool, uri: str | None) -> Session:
+    def narrowed(self, as_json: bool, uri: str | None, catalog: str | None) -> Session:
         """The options as given further to the right, where they win."""
-        return Session(self.as_json or as_json, uri if uri is not None else self.uri)
+        return Session(
+            self.as_json or as_json,
+            uri if uri is not None else self.uri,
+            catalog if catalog is not None else self.catalog,
+        )
 
     @contextlib.contextmanager
     def store(self, *, create: bool = False) -> Iterator[Store]:
         """Open the store for one command. Raises StoreNotFoundError."""
         from vecrollback.store import connect
 
-        store = connect(self.uri, create=create)
+        store = connect(self.uri, catalog=self.catalog, create=create)
         try:
             yield store
         except KeyboardInterrupt:
@@ -75,9 +90,11 @@ class Session:
         return Watch(finish=finish, as_json=self.as_json)
 
 
-def common(ctx: typer.Context, as_json: JsonOption = False, store: StoreOption = None) -> None:
+def common(
+    ctx: typer.Context, as_json: JsonOption = False, store: StoreOption = None, catalog: CatalogOption = None
+) -> None:
     # Callback of every group, so that the shared options work before the command's name too.
-    ctx.obj = (ctx.obj or Session()).narrowed(as_json, store)
+    ctx.obj = (ctx.obj or Session()).narrowed(as_json, store, catalog)
 
 
 def command(
@@ -88,17 +105,17 @@ def command(
     examples: Sequence[str] = (),
     panel: str | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a function whose first argument is the Session; typer gets the others, and `--json` and `--store`.
+    """Register a function whose first argument is the Session; typer gets the others and the shared options.
 
     `returns`: the keys of the JSON document, for `--help` and the reference.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
-        def call(ctx: typer.Context, as_json: bool, store: str | None, **values: Any) -> None:
+        def call(ctx: typer.Context, as_json: bool, store: str | None, catalog: str | None, **values: Any) -> None:
             _refuse_broken_text(values)
             try:
-                function((ctx.obj or Session()).narrowed(as_json, store), **values)
+                function((ctx.obj or Session()).narrowed(as_json, store, catalog), **values)
             except KeyboardInterrupt:
                 raise JobCancelledError("stopped", hint="`vecrollback status` shows what is done") from None
             sys.stdout.flush()  # here a closed pipe can still be dealt with quietly, at interpreter exit it cannot
@@ -129,6 +146,7 @@ def _with_common(function: Callable[..., None]) -> inspect.Signature:
         *(parameter.replace(kind=keyword) for parameter in own),
         inspect.Parameter("as_json", keyword, default=False, annotation=JsonOption),
         inspect.Parameter("store", keyword, default=None, annotation=StoreOption),
+        inspect.Parameter("catalog", keyword, default=None, annotation=CatalogOption),
     ]
     return signature.replace(parameters=parameters)
 

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli import payloads, text
+from vecrollback import payloads
+from vecrollback.cli import text
 from vecrollback.cli.session import Session, command, common
 
 app = typer.Typer(callback=common, help="Take, list, name, carry and delete snapshots.")

@@ -1,4 +1,4 @@
-"""What `--json` prints: records as JSON documents. Keys are added over time, never renamed."""
+"""What `--json` prints and the HTTP API answers: records as JSON documents. Keys are added over time, never renamed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from vecrollback.errors import NoRollbackTargetError
-from vecrollback.records import Json, Move, Report, Result, Snapshot, Switched
+from vecrollback.mapping import MapPoint, VectorMap
+from vecrollback.records import Compared, Json, Move, Report, Result, Snapshot, Switched
 
 if TYPE_CHECKING:
     from vecrollback.store import Store
@@ -33,6 +34,12 @@ def pair(store: Store, name: str) -> Payload:
     return next(row for row in store.status()["pairs"] if row["name"] == name)
 
 
+def pairs(store: Store) -> Payload:
+    """Every pair, as `status` has it and with everything else that its record holds."""
+    rows = {row["name"]: row for row in store.status()["pairs"]}
+    return {"pairs": [{**asdict(one), **rows[one.name]} for one in store.pairs() if one.name in rows]}
+
+
 def switched(done: Switched) -> Payload:
     return {
         "alias": done.alias,
@@ -49,7 +56,49 @@ def switched(done: Switched) -> Payload:
 
 
 def result(found: Result) -> Payload:
-    return asdict(found)
+    # By hand: `asdict` copies every value of every hit's metadata, which a server does thousands of times a second.
+    return {
+        "pair": found.pair,
+        "snapshot": found.snapshot,
+        "epoch": found.epoch,
+        "watermark": found.watermark,
+        "settings": found.settings,
+        "hits": [
+            {
+                "id": hit.id,
+                "score": hit.score,
+                "text": hit.text,
+                "metadata": hit.metadata,
+                "chunk": hit.chunk,
+                "stale": hit.stale,
+            }
+            for hit in found.hits
+        ],
+        "current": found.current,
+    }
+
+
+def compared(found: Compared) -> Payload:
+    return {
+        "query": found.query,
+        "a": result(found.a),
+        "b": result(found.b),
+        "overlap": found.overlap,
+        "places": [asdict(place) for place in found.places],
+    }
+
+
+def vector_map(found: VectorMap) -> Payload:
+    # Thousands of points: as rows under one heading, not each with its own.
+    return {
+        "pair": found.pair,
+        "snapshot": found.snapshot,
+        "population": found.population,
+        "explained": list(found.explained),
+        "fingerprint": found.fingerprint,
+        "columns": list(MapPoint._fields),
+        "points": [list(point) for point in found.points],
+    }
 
 
 def report(found: Report) -> Payload:

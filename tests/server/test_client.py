@@ -1,0 +1,126 @@
+"""The clients do what a store does, and raise what it raises."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from pathlib import Path
+
+import pytest
+
+from tests.server.support import QUERIES, make_token, serving, wait_for
+from vecrollback import AsyncClient, Client, Document, connect
+from vecrollback.errors import (
+    AccessDeniedError,
+    BadDocumentError,
+    BadFilterError,
+    NoRollbackTargetError,
+    QuarantinedError,
+    UnknownCallerError,
+    UnknownNameError,
+    UnreachableError,
+    UsageError,
+)
+from vecrollback.store import Store
+
+_LONG_ONLY_LOCAL = {"progress", "actor", "seed"}
+
+
+def test_a_client_answers_what_the_store_answers(own_store: Path) -> None:
+    with serving(own_store) as server, Client(server.url) as client, connect(own_store) as store:
+        assert client.search(QUERIES[0], 3) == store.search(QUERIES[0], 3)
+        assert client.search(QUERIES[0], 50, "year > 2050") == store.search(QUERIES[0], 50, "year > 2050")
+        several = client.search(list(QUERIES), k=2)
+        assert [[hit.id for hit in one.hits] for one in several] == [
+            [hit.id for hit in one.hits] for one in store.search(list(QUERIES), k=2)
+        ]
+        assert client.pairs() == store.pairs()
+        assert client.history() == store.history()
+        assert client.status()["corpus"] == store.status()["corpus"]
+        assert client.report("v1") == store.report("v1")
+
+
+def test_a_client_writes_and_operates(own_store: Path) -> None:
+    with serving(own_store) as server, Client(server.url) as client:
+        assert client.upsert([Document("x", "sloes", {"year": 1999})]) == 61
+        assert client.delete(["x"]) == 62
+        done = client.rollback(reason="worse")
+        assert (done.source, done.target, done.readers.expected, done.trouble) == ("v2@1", "v1@1", 1, "")
+        assert done.caught_up is not None
+        assert done.report is not None
+        assert done.report.verdict == "pass"
+        assert client.check("v1", sample=5).certificate is not None
+        assert client.promote("v2", reason="no fault", override=True).target == "v2@1"
+        assert client.restore("v1@1", reason="this one", catch_up=False).epoch == 5
+        assert {job.state for job in client.jobs()} == {"done"}
+        assert client.cancel(client.jobs()[0].id).state == "done"
+
+
+def test_errors_come_back_as_what_they_were(own_store: Path) -> None:
+    with serving(own_store) as server, Client(server.url) as client:
+        with pytest.raises(BadFilterError):
+            client.search("a", where="nonsense >")
+        with pytest.raises(UsageError):
+            client.search(" ")
+        with pytest.raises(BadDocumentError) as bad:
+            client.upsert([Document(" ", "blank")])
+        assert bad.value.reason
+        with pytest.raises(BadDocumentError):
+            client.upsert([Document("a", "\ud800")])
+        with pytest.raises(UsageError):
+            client.delete("d1")
+        with pytest.raises(UnknownNameError) as unknown:
+            client.promote("v9")
+        assert unknown.value.hint
+        client.rollback(reason="worse", catch_up=False)
+        with pytest.raises(NoRollbackTargetError):
+            client.rollback(reason="more")
+        with pytest.raises(QuarantinedError):
+            client.promote("v2")
+        reader = make_token(own_store, "reader")
+        wait_for("the door to close", lambda: _refused(client), 3)
+        with Client(server.url, reader) as limited, pytest.raises(AccessDeniedError):
+            limited.delete(["d1"])
+        url = server.url
+    with Client(url) as gone, pytest.raises(UnreachableError):
+        gone.status()
+
+
+def _refused(client: Client) -> bool:
+    try:
+        client.status()
+    except UnknownCallerError:
+        return True
+    return False
+
+
+def test_the_async_client_does_the_same(own_store: Path) -> None:
+    async def run(url: str) -> None:
+        async with AsyncClient(url) as client:
+            results = await asyncio.gather(*(client.search(query, 2) for query in QUERIES * 4))
+            assert {one.pair for one in results} == {"v2"}
+            assert [len(one.hits) for one in await client.search(["a", "b"], 2)] == [2, 2]
+            assert await client.upsert([Document("x", "sloes")]) == 61
+            assert await client.delete(["x"]) == 62
+            assert (await client.rollback(reason="worse")).target == "v1@1"
+            assert [pair.name for pair in await client.pairs()] == ["v1", "v2"]
+            with pytest.raises(QuarantinedError):
+                await client.promote("v2")
+
+    with serving(own_store) as server:
+        asyncio.run(run(server.url))
+
+
+def _public(kind: type) -> dict[str, inspect.Signature]:
+    functions = inspect.getmembers(kind, inspect.isfunction)
+    return {name: inspect.signature(function) for name, function in functions if not name.startswith("_")}
+
+
+def test_both_clients_and_the_store_take_the_same_arguments() -> None:
+    one, other, store = _public(Client), _public(AsyncClient), _public(Store)
+    assert set(one) - {"close"} == set(other) - {"aclose"}
+    for name in set(one) - {"close"}:
+        assert one[name] == other[name]
+    for name in set(one) - {"close", "cancel"}:
+        taken = [p for p in store[name].parameters if p not in _LONG_ONLY_LOCAL]
+        assert list(one[name].parameters) == taken, name

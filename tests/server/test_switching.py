@@ -1,0 +1,222 @@
+"""The switch under load: in every worker, for every query that begins after it was acknowledged."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.cli.support import shell
+from tests.server.support import QUERIES, V1, Server, build, fresh, serving, wait_for
+from vecrollback import connect
+
+
+@dataclass
+class Traffic:
+    """Clients that ask without a pause; what each was answered, and when it began to ask."""
+
+    url: str
+    answers: list[tuple[float, str, dict[str, Any]]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def client(self, number: int) -> None:
+        with httpx.Client(base_url=self.url, timeout=60) as http:
+            while not self.stop.is_set():
+                query = QUERIES[(number + len(self.answers)) % len(QUERIES)]
+                begun = time.monotonic()
+                try:
+                    response = http.post("/v1/search", json={"query": query, "k": 5})
+                except httpx.TransportError as error:
+                    self.failures.append(repr(error))
+                    continue
+                if response.status_code != 200:
+                    self.failures.append(response.text)
+                    continue
+                self.answers.append((begun, query, response.json()))
+
+
+@contextmanager
+def traffic(url: str, clients: int = 4) -> Iterator[Traffic]:
+    asked = Traffic(url)
+    threads = [threading.Thread(target=asked.client, args=(n,)) for n in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield asked
+    finally:
+        asked.stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def own_answers(store: Path) -> dict[tuple[str, str], list[tuple[str, float]]]:
+    """What each pair alone answers to each query."""
+    expected = {}
+    with connect(store) as opened:
+        for pair in ("v1", "v2", "v1"):
+            if opened.live().name != pair:
+                opened.promote(pair, reason="to see")
+            for query in QUERIES:
+                expected[pair, query] = shape(opened.search(query, 5).hits, lambda hit: (hit.id, hit.score))
+    return expected
+
+
+def shape(hits: list[Any], pick: Any) -> list[tuple[str, float]]:
+    return [(id_, round(score, 4)) for id_, score in map(pick, hits)]
+
+
+def flip(store: Path, server: Server, flips: int, *, by_cli: int) -> list[tuple[float, int]]:
+    """Let v1 and v2 take turns, over HTTP and by the command line; returns when each move was acknowledged."""
+    acknowledged = []
+    for number in range(flips):
+        pair = "v2" if number % 2 == 0 else "v1"
+        if number % (flips // by_cli) == 0:
+            done = shell("promote", pair, "--reason", "flip", "--store", store)
+            assert done.returncode == 0, done.stderr
+            epoch = fresh(server.url, "GET", "/v1/status").json()["alias"]["live"]["epoch"]
+        else:
+            body = {"pair": pair, "reason": "flip"}
+            response = fresh(server.url, "POST", "/v1/promote", json=body)
+            assert response.status_code == 200, response.text
+            assert response.json()["readers"] == {"expected": 2, "acknowledged": 2, "missing": []}
+            epoch = response.json()["epoch"]
+        acknowledged.append((time.monotonic(), epoch))
+    return acknowledged
+
+
+def verify(asked: Traffic, acknowledged: list[tuple[float, int]], store: Path, expected: dict[Any, Any]) -> None:
+    with connect(store) as opened:
+        pair_at = {move.epoch: move.target.rpartition("@")[0] for move in opened.history(alias="live")}
+    times = [at for at, _ in acknowledged]
+    assert not asked.failures
+    for begun, query, answer in asked.answers:
+        assert answer["pair"] == pair_at[answer["epoch"]]
+        before = bisect_right(times, begun)
+        if before:
+            assert answer["epoch"] >= acknowledged[before - 1][1]
+        hits = shape(answer["hits"], lambda hit: (hit["id"], hit["score"]))
+        assert [score for _, score in hits] == pytest.approx(
+            [score for _, score in expected[answer["pair"], query]], abs=2e-4
+        )
+
+
+def flips(store: Path, count: int, by_cli: int) -> Traffic:
+    expected = own_answers(store)
+    with serving(store, "--workers", "2") as server:
+        wait_for("both workers", lambda: len(server.readers()) == 2)
+        with traffic(server.url) as asked:
+            acknowledged = flip(store, server, count, by_cli=by_cli)
+    verify(asked, acknowledged, store, expected)
+    return asked
+
+
+def test_thirty_flips_under_load_lose_nothing_and_answer_nothing_wrong(own_store: Path) -> None:
+    asked = flips(own_store, 32, by_cli=4)
+    assert len({answer["epoch"] for _, _, answer in asked.answers}) > 20
+
+
+@pytest.mark.slow
+def test_two_hundred_flips_under_load_lose_nothing_and_answer_nothing_wrong(own_store: Path) -> None:
+    flips(own_store, 200, by_cli=20)
+
+
+def test_a_worker_that_is_killed_is_replaced_and_the_others_answer(own_store: Path) -> None:
+    with serving(own_store, "--workers", "2") as server:
+        wait_for("both workers", lambda: len(server.readers()) == 2)
+        killed = server.readers()[0]
+        os.kill(killed, signal.SIGKILL)
+        for _ in range(20):
+            assert fresh(server.url, "POST", "/v1/search", json={"query": "apples"}).status_code == 200
+        wait_for("the new worker", lambda: len(set(server.readers()) - {killed}) == 2)
+        done = fresh(server.url, "POST", "/v1/rollback", json={"reason": "x"}).json()
+        assert done["readers"] == {"expected": 2, "acknowledged": 2, "missing": []}
+
+
+def test_a_worker_that_hangs_over_a_switch_is_named_and_answers_right_when_it_goes_on(own_store: Path) -> None:
+    with serving(own_store, "--workers", "2") as server:
+        wait_for("both workers", lambda: len(server.readers()) == 2)
+        clients = [httpx.Client(base_url=server.url, timeout=60) for _ in range(12)]
+        with ThreadPoolExecutor(len(clients)) as pool:
+            ask = lambda http: http.post("/v1/search", json={"query": "apples"}).json()  # noqa: E731
+            assert {one["epoch"] for one in pool.map(ask, clients)} == {2}  # each connection now belongs to a worker
+            hung = server.readers()[0]
+            os.kill(hung, signal.SIGSTOP)
+            try:
+                body = {"reason": "worse", "reader_seconds": 0.5, "catch_up": False}
+                done = fresh(server.url, "POST", "/v1/rollback", json=body).json()
+                waiting = [pool.submit(ask, http) for http in clients]
+                time.sleep(0.5)
+            finally:
+                os.kill(hung, signal.SIGCONT)
+            assert done["readers"]["acknowledged"] == 1
+            assert [name.rpartition(":")[2] for name in done["readers"]["missing"]] == [str(hung)]
+            assert {(one.result()["pair"], one.result()["epoch"]) for one in waiting} == {("v1", 3)}
+        for http in clients:
+            http.close()
+
+
+_SLOW_MODEL = """
+import time
+import numpy as np
+
+def embed(texts):
+    if texts == ["slowly"]:
+        time.sleep(1.5)
+    return np.array([[len(t) + 1, sum(map(ord, t)) % 997 + 1, t.count("1") + 1, 1] * 2 for t in texts], np.float32)
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_server_that_is_told_to_end_answers_what_it_was_asked(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "slow_model.py").write_text(_SLOW_MODEL)
+    path = f"{tmp_path}:{os.environ.get('PYTHONPATH', Path.cwd())}"
+    store = build(tmp_path / "store", V1)
+    shell("reembed", "slow_model:embed", "--name", "slow", "--promote", "--store", store, env={"PYTHONPATH": path})
+    with serving(store, "--workers", workers, env={"PYTHONPATH": path}) as server, ThreadPoolExecutor(2) as pool:
+        wait_for("the workers", lambda: len(server.readers()) == int(workers))
+        query = pool.submit(fresh, server.url, "POST", "/v1/search", json={"query": "slowly"})
+        stream = pool.submit(fresh, server.url, "GET", f"/v1/jobs/{_hanging_job(store)}/events")
+        time.sleep(0.5)
+        started = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert query.result().status_code == 200
+        assert query.result().json()["pair"] == "slow"
+        assert stream.result().status_code == 200
+        assert server.process.wait(30) == 0
+        assert time.monotonic() - started < 10
+    with connect(store) as opened:
+        assert not opened.status()["readers"]
+
+
+def _hanging_job(store: Path) -> str:
+    """A job whose process is gone: nobody will ever end it."""
+    with connect(store) as opened:
+        return opened._catalog.jobs.start("check", "v1").id
+
+
+def test_workers_end_when_their_supervisor_was_killed(own_store: Path) -> None:
+    with serving(own_store, "--workers", "2") as server:
+        wait_for("both workers", lambda: len(server.readers()) == 2)
+        workers = server.readers()
+        server.process.kill()
+        wait_for("the workers to go", lambda: not any(_exists(pid) for pid in workers))
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -1,0 +1,111 @@
+"""What several workers, a lost catalog and a tracing backend see."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.server.support import V1, V2, build, fresh, serving, wait_for
+from tests.servers import postgres
+
+
+def test_every_worker_counts_into_the_same_metrics(own_store: Path) -> None:
+    with serving(own_store, "--workers", "2") as server:
+        wait_for("both workers", lambda: len(server.readers()) == 2)
+        for _ in range(20):
+            fresh(server.url, "POST", "/v1/search", json={"query": "apples"})
+        pages = {fresh(server.url, "GET", "/metrics").text for _ in range(8)}
+        for page in pages:
+            assert 'vecrollback_queries_total{pair="v2"} 20.0' in page.splitlines()
+            assert "vecrollback_readers 2.0" in page.splitlines()
+
+
+def test_a_worker_that_loses_the_catalog_goes_on_and_says_so(tmp_path: Path) -> None:
+    if not postgres.available():
+        pytest.skip("needs a PostgreSQL server: pip install 'vecrollback[dev]'")
+    with postgres.running() as database:
+        url = database.url()
+        store = build(tmp_path / "store", V1, V2, catalog=url)
+        with serving(store, "--catalog", url) as server:
+            assert server.post("/v1/search", {"query": "apples"}).json()["current"]
+            database.kill()
+            wait_for("the loss", lambda: server.get("/readyz").json()["current"] is False)
+            ready = server.get("/readyz")
+            assert ready.status_code == 200
+            assert "catalog" in ready.json()["reason"]
+            found = server.post("/v1/search", {"query": "apples"})
+            assert (found.status_code, found.json()["current"], found.json()["pair"]) == (200, False, "v2")
+            refused = server.post("/v1/rollback", {"reason": "x"})
+            assert refused.status_code == 503
+            assert refused.json()["error"]["type"] == "CatalogUnavailableError"
+            assert str(tmp_path) not in refused.text
+            assert database.folder.name not in refused.text
+            assert int(refused.headers["Retry-After"]) > 0
+            database.start()
+            wait_for("the catalog", lambda: server.get("/readyz").json()["current"])
+            assert server.post("/v1/rollback", {"reason": "x"}).json()["readers"]["missing"] == []
+            assert server.post("/v1/search", {"query": "apples"}).json()["pair"] == "v1"
+            assert "vecrollback_outdated_answers_total 1.0" in server.get("/metrics").text.splitlines()
+
+
+class _Collector(BaseHTTPRequestHandler):
+    """Takes in what an exporter sends."""
+
+    taken: list[bytes] = []  # noqa: RUF012
+
+    def do_POST(self) -> None:
+        self.taken.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+def test_spans_go_where_the_standard_variables_say(own_store: Path) -> None:
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    _Collector.taken.clear()
+    with HTTPServer(("127.0.0.1", 0), _Collector) as collector:
+        thread = threading.Thread(target=collector.serve_forever)
+        thread.start()
+        env = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}",
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+        }
+        parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        with serving(own_store, "--otel", env=env) as server:
+            server.post("/v1/search", {"query": "apples"}, headers={"traceparent": parent})
+            wait_for("the spans", lambda: _spans(ExportTraceServiceRequest, "POST /v1/search"))
+        collector.shutdown()
+        thread.join()
+    [span] = _spans(ExportTraceServiceRequest, "POST /v1/search")
+    facts = {fact.key: fact.value.string_value or fact.value.int_value for fact in span.attributes}
+    assert facts["http.route"] == "/v1/search"
+    assert facts["http.request.method"] == "POST"
+    assert facts["http.response.status_code"] == 200
+    assert (facts["vecrollback.pair"], facts["vecrollback.epoch"], facts["vecrollback.queries"]) == ("v2", 2, 1)
+    assert span.trace_id.hex() == "0af7651916cd43dd8448eb211c80319c"
+
+
+def _spans(kind: type, name: str) -> list[object]:
+    requests = [kind.FromString(body) for body in _Collector.taken]
+    spans = [s for r in requests for rs in r.resource_spans for ss in rs.scope_spans for s in ss.spans]
+    return [span for span in spans if span.name == name]
+
+
+def test_logs_are_one_json_object_a_line(own_store: Path) -> None:
+    with serving(own_store) as server:
+        request = server.post("/v1/search", {"query": "private words"}).headers["X-Request-Id"]
+        httpx.get(f"{server.url}/v1/history?limit=0")
+        lines = server.logged()
+    [line] = [entry for entry in lines if entry.get("request_id") == request]
+    assert (line["method"], line["path"], line["status"], line["actor"]) == ("POST", "/v1/search", 200, "keeper")
+    assert any(entry.get("error") == "UsageError" and entry["status"] == 422 for entry in lines)
+    assert "private words" not in json.dumps(lines)

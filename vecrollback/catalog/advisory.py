@@ -1,0 +1,94 @@
+"""Named locks in PostgreSQL: session advisory locks, which a process that dies, or loses its connection, lets go of."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+
+from vecrollback.errors import CatalogUnavailableError, LockHeldError
+
+_POLL_SECONDS = 0.02
+_KEPT_OPEN = 2
+
+
+class AdvisoryLocks:
+    """Each held lock has a connection of its own; threads of one process queue for it before they open one.
+
+    Waiting is by polling, as with lock files: a statement that waits inside the server would hold back its vacuum for
+    as long as a re-embedding takes.
+    """
+
+    def __init__(self, url: sa.URL, arguments: Mapping[str, str], key: Callable[[str], int], place: str) -> None:
+        self._key, self._place = key, place
+        self._engine = sa.create_engine(
+            url,
+            connect_args=dict(arguments),
+            isolation_level="AUTOCOMMIT",
+            pool_pre_ping=True,
+            pool_size=_KEPT_OPEN,
+            max_overflow=-1,  # a job must get its lock while others of this process wait for theirs
+        )
+        self._threads: dict[str, threading.Lock] = {}
+
+    @contextmanager
+    def hold(self, name: str, timeout: float) -> Iterator[None]:
+        """Hold a lock. Raises LockHeldError, and CatalogUnavailableError at the end when it was lost meanwhile."""
+        deadline = time.monotonic() + timeout if timeout >= 0 else None
+        queue = self._threads.setdefault(name, threading.Lock())
+        if not queue.acquire(timeout=timeout):
+            raise LockHeldError(name, timeout)
+        try:
+            with self._connected() as connection:
+                while not self._asked(connection, "pg_try_advisory_lock", name):
+                    if deadline is not None and time.monotonic() > deadline:
+                        raise LockHeldError(name, timeout)
+                    time.sleep(_POLL_SECONDS)
+                yield
+                self._release(connection, name)
+        finally:
+            queue.release()
+
+    @contextmanager
+    def _connected(self) -> Iterator[sa.Connection]:
+        """A connection; after any error it is closed rather than kept, which lets go of what it holds."""
+        try:
+            connection = self._engine.connect()
+        except sa.exc.DBAPIError as error:
+            raise self._unavailable(error) from error
+        with connection:
+            try:
+                yield connection
+            except BaseException:
+                connection.invalidate()
+                raise
+
+    def _asked(self, connection: sa.Connection, function: str, name: str) -> bool:
+        try:
+            return bool(connection.scalar(sa.select(getattr(sa.func, function)(self._key(name)))))
+        except sa.exc.DBAPIError as error:
+            raise self._unavailable(error) from error
+
+    def _release(self, connection: sa.Connection, name: str) -> None:
+        """Let go, and notice a lock that was lost. Its commits were refused if another writer came in between."""
+        try:
+            held = self._asked(connection, "pg_advisory_unlock", name)
+        except CatalogUnavailableError:
+            held = False
+        if not held:
+            raise CatalogUnavailableError(
+                f"the lock {name!r} in {self._place} was lost while this process held it: the connection broke",
+                hint="what was acknowledged stands; run the same command again for the rest",
+            )
+
+    def _unavailable(self, error: sa.exc.DBAPIError) -> CatalogUnavailableError:
+        return CatalogUnavailableError(
+            f"the catalog {self._place} cannot be used: {str(error.orig).strip()}",
+            hint="is the server up, and reachable from here? Nothing was changed",
+        )
+
+    def close(self) -> None:
+        self._engine.dispose()

@@ -1,0 +1,103 @@
+"""Each method as a value: what is sent, and how the answer is read. Both clients send the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+from vecrollback.client import reading
+from vecrollback.errors import UsageError
+from vecrollback.records import Document, JobRecord, Json, Move, Pair, Report, Result, Switched
+
+T = TypeVar("T")
+PairLike = Pair | str
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One request. `long`: it may take as long as the work behind it."""
+
+    method: str
+    path: str
+    read: Callable[[Json], T]
+    body: Json = None
+    query: dict[str, str | int] = field(default_factory=dict)
+    long: bool = False
+
+
+def search(query: str, k: int, where: str | None) -> Call[Result]:
+    return Call("POST", "/v1/search", reading.result, {"query": query, "k": k, "where": where})
+
+
+def search_many(queries: Sequence[str], k: int, where: str | None) -> Call[list[Result]]:
+    body = {"queries": list(queries), "k": k, "where": where}
+    return Call("POST", "/v1/search", lambda found: [reading.result(one) for one in found["results"]], body)
+
+
+def upsert(documents: Iterable[Document]) -> Call[int]:
+    body = {"documents": [asdict(document) for document in documents]}
+    return Call("POST", "/v1/documents", lambda written: int(written["seq"]), body)
+
+
+def delete(ids: Iterable[str]) -> Call[int]:
+    if isinstance(ids, str):
+        raise UsageError("delete takes a list of ids, not one string", hint=f"client.delete([{ids!r}])")
+    return Call("DELETE", "/v1/documents", lambda written: int(written["seq"]), {"ids": list(ids)})
+
+
+def status() -> Call[dict[str, Json]]:
+    return Call("GET", "/v1/status", dict)
+
+
+def pairs() -> Call[list[Pair]]:
+    return Call("GET", "/v1/pairs", lambda found: [reading.pair(one) for one in found["pairs"]])
+
+
+def history(alias: str | None, limit: int | None) -> Call[list[Move]]:
+    query = {name: value for name, value in (("alias", alias), ("limit", limit)) if value is not None}
+    return Call("GET", "/v1/history", lambda found: [reading.move(one) for one in found["moves"]], query=query)
+
+
+def promote(pair: PairLike, reason: str, override: bool, wait: float) -> Call[Switched]:
+    body = {"pair": _name(pair), "reason": reason, "override": override, "reader_seconds": wait}
+    return Call("POST", "/v1/promote", reading.switched, body, long=True)
+
+
+def rollback(
+    to: PairLike | None, reason: str, override: bool, catch_up: bool, wait: float, expected_epoch: int | None
+) -> Call[Switched]:
+    target = None if to is None else _name(to)
+    body: dict[str, Any] = {"to": target, "reason": reason, "override": override, "reader_seconds": wait}
+    body["expected_epoch"] = expected_epoch
+    return Call("POST", "/v1/rollback", reading.switched, body | {"catch_up": catch_up, "wait": catch_up}, long=True)
+
+
+def restore(ref: str, reason: str, catch_up: bool, wait: float) -> Call[Switched]:
+    body = {"ref": ref, "reason": reason, "reader_seconds": wait, "catch_up": catch_up, "wait": catch_up}
+    return Call("POST", "/v1/restore", reading.switched, body, long=True)
+
+
+def check(
+    pair: PairLike | None, level: Literal["full", "quick"], bound: float, confidence: float, sample: int | None
+) -> Call[Report]:
+    name = None if pair is None else _name(pair)
+    body = {"pair": name, "level": level, "bound": bound, "confidence": confidence, "sample": sample}
+    return Call("POST", "/v1/check", reading.report, body, long=True)
+
+
+def report(pair: PairLike) -> Call[Report]:
+    return Call("GET", "/v1/check", reading.report, query={"pair": _name(pair)})
+
+
+def jobs(unfinished: bool) -> Call[list[JobRecord]]:
+    query = {"unfinished": str(unfinished).lower()}
+    return Call("GET", "/v1/jobs", lambda found: [JobRecord(**one) for one in found["jobs"]], query={**query})
+
+
+def cancel(job: str) -> Call[JobRecord]:
+    return Call("POST", f"/v1/jobs/{job}/cancel", lambda found: JobRecord(**found))
+
+
+def _name(pair: PairLike) -> str:
+    return pair if isinstance(pair, str) else pair.name

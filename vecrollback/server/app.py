@@ -1,0 +1,78 @@
+"""The application: routes, what stands before them, and what a worker opens and closes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from types import FrameType
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from vecrollback.server import failures
+from vecrollback.server.guard import Guard
+from vecrollback.server.routes import documents, health, inspecting, jobs, page, searching, switching, tokens
+from vecrollback.server.service import Service
+from vecrollback.server.settings import Settings
+
+_ROUTES = (searching, documents, switching, inspecting, jobs, tokens, health, page)
+
+
+def create_app(
+    store_uri: str | None = None, settings: Settings | None = None, *, catalog: str | None = None
+) -> FastAPI:
+    """The HTTP API of one store, for any ASGI server. Without settings every request needs a token."""
+    allowed = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service = app.state.service = await run_in_threadpool(Service.open, store_uri, catalog, allowed)
+        _hear_the_end(service)
+        following = asyncio.create_task(service.follow_lag())
+        yield
+        following.cancel()
+        await run_in_threadpool(service.close)
+
+    app = FastAPI(
+        title="vecrollback",
+        version=version("vecrollback"),
+        summary="Searches a vector system, writes its documents, and moves it between embedding models and back.",
+        lifespan=lifespan,
+        docs_url=None,  # its page loads scripts from elsewhere
+        redoc_url=None,
+        # Newer versions make spans of their own, and record bodies that do not validate; see `tracing` for ours.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
+    )
+    for module in _ROUTES:
+        app.include_router(module.router)
+    failures.install(app)
+    if allowed.tracing:
+        from vecrollback.server.tracing import Spans
+
+        app.add_middleware(Spans)
+    app.add_middleware(Guard, settings=allowed)
+    return app
+
+
+def _hear_the_end(service: Service) -> None:
+    """Note SIGTERM and SIGINT: uvicorn tells the application only when all streams have ended, which wait for this."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        _before(number, service)
+
+
+def _before(number: signal.Signals, service: Service) -> None:
+    previous = signal.getsignal(number)
+
+    def hear(got: int, frame: FrameType | None) -> None:
+        service.closing = True
+        if callable(previous):
+            previous(got, frame)
+
+    if callable(previous):
+        signal.signal(number, hear)

@@ -1,0 +1,131 @@
+"""Concurrent queries as one call of the searcher, so that one encode serves them all.
+
+An idle server adds no wait: the first query goes at once. Those that arrive while it runs form the next batch. So
+batches grow exactly as long as the model is what everybody waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+from vecrollback.errors import OverloadedError, UsageError
+from vecrollback.records import Result
+
+Search = Callable[[list[str], int, str | None], list[Result]]
+
+
+class Group(NamedTuple):
+    """Queries that one call can answer: they differ in their words only."""
+
+    k: int
+    where: str | None
+
+
+@dataclass(slots=True)
+class _Asked:
+    """One caller's queries and where the answers go."""
+
+    queries: list[str]
+    answer: asyncio.Future[list[Result]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Coalescer:
+    """Gathers queries by group; each group runs one batch at a time, as many groups at once as there are threads.
+
+    Lives on one event loop, all but `_search`. What one caller asks together is answered by one call, so by one pair.
+    """
+
+    def __init__(
+        self, search: Search, *, threads: int, max_batch: int, max_waiting: int, seen: Callable[[int], None]
+    ) -> None:
+        self._search, self._seen = search, seen
+        self._threads, self._max_batch, self._max_waiting = threads, max_batch, max_waiting
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="vecrollback-search")
+        self._waiting: dict[Group, deque[_Asked]] = {}
+        self._running: set[Group] = set()
+        self._count = 0
+        self._seconds_each = 0.0
+
+    async def ask(self, queries: list[str], k: int, where: str | None) -> list[Result]:
+        """A result for each query. Raises OverloadedError at once when too many wait already."""
+        if self._count and self._count + len(queries) > self._max_waiting:
+            raise OverloadedError(
+                f"{self._count} queries wait for an answer already",
+                hint="ask again after the seconds of Retry-After, or start more workers",
+                retry_after=max(1, math.ceil(self._count * self._seconds_each)),
+            )
+        asked, group = _Asked(queries), Group(k, where)
+        self._count += len(queries)
+        asked.answer.add_done_callback(lambda _: self._leave(len(queries)))
+        self._waiting.setdefault(group, deque()).append(asked)
+        self._start_what_can()
+        return await asked.answer
+
+    def _leave(self, queries: int) -> None:
+        self._count -= queries
+
+    def _start_what_can(self) -> None:
+        for group in [group for group in self._waiting if group not in self._running]:
+            if len(self._running) >= self._threads:
+                return
+            if batch := self._take(group):
+                self._start(group, batch)
+
+    def _take(self, group: Group) -> list[_Asked]:
+        """The oldest of a group, up to a full batch; what is left goes to the end of the line, behind other groups."""
+        waiting, batch, size = self._waiting.pop(group), list[_Asked](), 0
+        while waiting and (not batch or size + len(waiting[0].queries) <= self._max_batch):
+            asked = waiting.popleft()
+            if not asked.answer.cancelled():  # else its caller has left
+                batch.append(asked)
+                size += len(asked.queries)
+        if waiting:
+            self._waiting[group] = waiting
+        return batch
+
+    def _start(self, group: Group, batch: list[_Asked]) -> None:
+        self._running.add(group)
+        self._seen(sum(len(asked.queries) for asked in batch))
+        future = asyncio.get_running_loop().run_in_executor(self._pool, self._answer, group, batch)
+        future.add_done_callback(partial(self._end, group, batch, time.perf_counter()))
+
+    def _answer(self, group: Group, batch: list[_Asked]) -> list[list[Result] | Exception]:
+        """On a thread: the answers in the order of the batch."""
+        try:
+            results = iter(self._search([query for asked in batch for query in asked.queries], *group))
+            return [[next(results) for _ in asked.queries] for asked in batch]
+        except UsageError as error:
+            # One caller's words may be at fault: alone, the others get their answers.
+            return [error] if len(batch) == 1 else [self._answer(group, [asked])[0] for asked in batch]
+        except Exception as error:
+            return [error] * len(batch)
+
+    def _end(
+        self,
+        group: Group,
+        batch: list[_Asked],
+        started: float,
+        future: asyncio.Future[list[list[Result] | Exception]],
+    ) -> None:
+        size = sum(len(asked.queries) for asked in batch)
+        self._running.discard(group)
+        self._seconds_each = 0.8 * self._seconds_each + 0.2 * (time.perf_counter() - started) / max(1, size)
+        for asked, answer in zip(batch, future.result(), strict=True):
+            if asked.answer.done():
+                continue
+            if isinstance(answer, Exception):
+                asked.answer.set_exception(answer)
+            else:
+                asked.answer.set_result(answer)
+        self._start_what_can()
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True)

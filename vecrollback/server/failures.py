@@ -1,0 +1,124 @@
+"""Errors as JSON: the fact, the cure, and a status that tells whose turn it is. Never how the server looks inside."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from vecrollback.errors import (
+    AccessDeniedError,
+    BadDocumentError,
+    BadFilterError,
+    CatalogUnavailableError,
+    EmbedderSpecError,
+    EmbeddingError,
+    FailedError,
+    IndexSpecError,
+    MissingDependencyError,
+    OverloadedError,
+    RefusedError,
+    StoppedError,
+    StoreFormatError,
+    StoreNotFoundError,
+    UnknownCallerError,
+    UnknownNameError,
+    UsageError,
+    VecrollbackError,
+)
+from vecrollback.records import Json
+
+_log = logging.getLogger(__name__)
+
+_STATUS: Mapping[type[VecrollbackError], int] = {
+    UnknownCallerError: 401,
+    AccessDeniedError: 403,
+    OverloadedError: 429,
+    CatalogUnavailableError: 503,
+    EmbeddingError: 503,
+    FailedError: 500,
+    # Of these the caller is not to blame: the server's own store or models are not as they should be.
+    StoreNotFoundError: 503,
+    StoreFormatError: 500,
+    EmbedderSpecError: 500,
+    IndexSpecError: 500,
+    MissingDependencyError: 500,
+    UnknownNameError: 404,
+    BadDocumentError: 422,
+    BadFilterError: 422,
+    UsageError: 400,
+    RefusedError: 409,
+    StoppedError: 503,
+    VecrollbackError: 500,
+}
+_HIDDEN = "the server could not do this; its log says why"
+_RETRY_SECONDS = {429: 1, 503: 5}
+
+
+def status_of(error: VecrollbackError) -> int:
+    """The HTTP status of an error: that of its nearest ancestor in the table."""
+    return next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
+
+
+def answer(status: int, kind: str, message: str, hint: str = "", **facts: Json) -> JSONResponse:
+    """An error as every route answers it."""
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if status in _RETRY_SECONDS:
+        headers["Retry-After"] = str(facts.get("retry_after", _RETRY_SECONDS[status]))
+    error = {"type": kind, "message": message, "hint": hint} | ({"facts": facts} if facts else {})
+    return JSONResponse({"error": error}, status, headers)
+
+
+def install(app: FastAPI) -> None:
+    """Let no other form of error leave the application."""
+    app.add_exception_handler(VecrollbackError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _ours(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, VecrollbackError)
+    status = status_of(error)
+    kind = type(error).__name__
+    request.state.error = kind
+    if status >= 500:
+        _log.error("%s: %s", kind, error.message, extra={"request_id": request.state.id})
+        return answer(status, kind, _HIDDEN, f"request {request.state.id}")
+    return answer(status, kind, error.message, error.hint, **_facts(error))
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    # Where and why, never what was sent: it may be large, or no valid text.
+    assert isinstance(error, RequestValidationError)
+    wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5]]
+    request.state.error = "UsageError"
+    return answer(422, "UsageError", _printable("; ".join(wrong)), "GET /openapi.json describes every request")
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    request.state.error = "UsageError"
+    response = answer(error.status_code, "UsageError", str(error.detail), "GET /openapi.json describes every request")
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    # Starlette raises it again once this is sent, and the server logs it with its traceback.
+    request.state.error = type(error).__name__
+    return answer(500, "FailedError", _HIDDEN, f"request {request.state.id}")
+
+
+def _facts(error: VecrollbackError) -> dict[str, Json]:
+    """What an error carries besides its words: an epoch that was expected, a line."""
+    plain = {name: value for name, value in vars(error).items() if isinstance(value, str | int | float)}
+    return {name: value for name, value in plain.items() if name != "hint"}
+
+
+def _printable(text: str) -> str:
+    return text[:1000].encode(errors="backslashreplace").decode()

@@ -1,0 +1,118 @@
+"""Numbers for Prometheus: of queries from every worker, of pairs from the catalog at the moment of asking."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from vecrollback.records import Json, Result, Switched
+from vecrollback.store import Store
+
+_LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_SCORES = tuple(round(-0.2 + 0.1 * n, 1) for n in range(13))
+_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """Counts what one process sees. With several, each writes to a file that all can read and sum.
+
+    Labels are pairs and classes of errors: few, and none of them comes from a request.
+    """
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._seconds = self._histogram("query_seconds", "From a query's arrival to its answer", _LATENCY, "pair")
+        self._queries = self._counter("queries", "Queries answered", "pair")
+        self._stale = self._counter("stale_answers", "Answers with a hit whose document has changed", "pair")
+        self._outdated = self._counter("outdated_answers", "Answers given while the catalog could not be read")
+        self._scores = self._histogram("best_score", "Score of the first hit", _SCORES, "pair")
+        self._errors = self._counter("query_errors", "Queries that got an error", "type")
+        self._batch = self._histogram("batch_queries", "Queries answered by one call", _BATCHES)
+        self._switch = self._histogram(
+            "switch_seconds", "From the decision to the last reader's first right answer", _LATENCY, "kind"
+        )
+
+    def answered(self, results: Sequence[Result], seconds: float) -> None:
+        """Note the answers of one request."""
+        if not results:
+            return
+        pair = results[0].pair
+        self._seconds.labels(pair).observe(seconds)
+        self._queries.labels(pair).inc(len(results))
+        for result in results:
+            if result.hits:
+                self._scores.labels(pair).observe(result.hits[0].score)
+            if any(hit.stale for hit in result.hits):
+                self._stale.labels(pair).inc()
+            if not result.current:
+                self._outdated.inc()
+
+    def failed(self, error: Exception) -> None:
+        self._errors.labels(type(error).__name__).inc()
+
+    def batched(self, queries: int) -> None:
+        self._batch.observe(queries)
+
+    def switched(self, kind: str, done: Switched) -> None:
+        self._switch.labels(kind).observe(done.switch_ms / 1000)
+
+    def page(self, store: Store) -> bytes:
+        """Everything, in Prometheus' text format. Reads the catalog and, with several workers, their files."""
+        several = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+        counted = CollectorRegistry() if several else self._registry
+        if several:
+            MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+        known = CollectorRegistry()
+        known.register(_Known(store))
+        return bytes(generate_latest(counted)) + bytes(generate_latest(known))
+
+    def _counter(self, name: str, help_: str, *labels: str) -> Counter:
+        return Counter(name, help_, labels, namespace="vecrollback", registry=self._registry)
+
+    def _histogram(self, name: str, help_: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(name, help_, labels, namespace="vecrollback", registry=self._registry, buckets=buckets)
+
+
+class _Known:
+    """What the catalog knows, as gauges. One worker's reading is as true as another's."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        status = self._store.status()
+        yield _gauge("epoch", "Moves of an alias", ["alias"], {(n,): a["epoch"] for n, a in status["alias"].items()})
+        yield _gauge("documents", "Live documents", [], {(): status["corpus"]["documents"]})
+        yield _gauge("head", "Last change of the corpus", [], {(): status["corpus"]["head"]})
+        yield _gauge("readers", "Processes that serve", [], {(): len(status["readers"])})
+        yield from self._of_pairs(status["pairs"])
+
+    def _of_pairs(self, pairs: list[dict[str, Json]]) -> Iterator[Metric]:
+        yield _gauge("pair_lag", "Changes a pair has not taken in", ["pair"], {(p["name"],): p["lag"] for p in pairs})
+        states = {(p["name"], p["state"]): 1 for p in pairs}
+        yield _gauge("pair_state", "1 for the state a pair is in", ["pair", "state"], states)
+        bounds: dict[tuple[str], float] = {}
+        passed: dict[tuple[str], float] = {}
+        for name in (p["name"] for p in pairs):
+            if report := self._store.report(name):
+                passed[(name,)] = int(report.verdict == "pass")
+                if report.certificate:
+                    bounds[(name,)] = report.certificate.bound
+        yield _gauge("pair_foreign_bound", "Most foreign vectors the last check leaves room for", ["pair"], bounds)
+        yield _gauge("pair_check_passed", "Whether the last check passed", ["pair"], passed)
+
+
+def _gauge(name: str, help_: str, labels: list[str], values: Mapping[Any, float]) -> Metric:
+    family = GaugeMetricFamily(f"vecrollback_{name}", help_, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family

@@ -1,0 +1,54 @@
+"""Writing documents."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from vecrollback.errors import UsageError
+from vecrollback.server.callers import Writing
+from vecrollback.server.routes.shared import Held, answers, as_json
+from vecrollback.server.schemas import DeleteRequest, UpsertRequest, Written
+from vecrollback.server.settings import Settings
+
+router = APIRouter(prefix="/v1/documents", tags=["documents"])
+
+_SHOWN_IDS = 20
+
+
+@router.post("", responses=answers(409, model=Written, example={"seq": 1043, "documents": 1}))
+async def upsert(body: UpsertRequest, caller: Writing, held: Held) -> Response:
+    """Write new and changed documents. They are durable when this answers; a worker embeds them."""
+    _within([one.id for one in body.documents], held.settings)
+    documents = [one.document() for one in body.documents]
+
+    def write() -> int:
+        held.audited(caller.name, "documents.upsert", _named([one.id for one in documents]))
+        return held.store.upsert(documents)
+
+    return as_json({"seq": await held.writes.run(write), "documents": len(documents)})
+
+
+@router.delete("", responses=answers(409, model=Written, example={"seq": 1044, "documents": 1}))
+async def delete(body: DeleteRequest, caller: Writing, held: Held) -> Response:
+    """Delete documents for good: once this answers no query returns them, whichever pair serves."""
+    _within(body.ids, held.settings)
+
+    def write() -> int:
+        held.audited(caller.name, "documents.delete", _named(body.ids))
+        return held.store.delete(body.ids)
+
+    return as_json({"seq": await held.writes.run(write), "documents": len(body.ids)})
+
+
+def _within(ids: list[str], allowed: Settings) -> None:
+    if len(ids) > allowed.max_documents:
+        raise UsageError(
+            f"{len(ids)} documents in one request; this server allows {allowed.max_documents}",
+            hint="send several requests; each is durable when it answers",
+        )
+
+
+def _named(ids: list[str]) -> str:
+    """Which documents, for the audit; of many the first ones and the count."""
+    more = f" and {len(ids) - _SHOWN_IDS} more" if len(ids) > _SHOWN_IDS else ""
+    return ", ".join(ids[:_SHOWN_IDS]) + more

@@ -1,0 +1,92 @@
+"""Long work: what runs, how far it is, and stopping it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+from fastapi.responses import StreamingResponse
+
+from vecrollback.records import JobRecord, Json
+from vecrollback.server.callers import Operating
+from vecrollback.server.routes.shared import Held, answers, as_json
+from vecrollback.server.service import Service
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_LOOK_SECONDS = 0.25
+_ALIVE_SECONDS = 15.0
+"""How often a stream says something when nothing happens: proxies close silent connections."""
+
+EXAMPLE = {
+    "id": "5f0c2a9be871",
+    "kind": "rollback",
+    "pair": "v1",
+    "state": "running",
+    "cancel": False,
+    "progress": {"phase": "embedding", "documents": 12, "total": 40},
+    "error": "",
+    "started_at": "2026-01-31T12:00:00.000000+00:00",
+    "updated_at": "2026-01-31T12:00:01.000000+00:00",
+}
+
+JobId = Annotated[str, Path(min_length=1, max_length=64)]
+
+
+def shown(job: JobRecord) -> dict[str, Json]:
+    return asdict(job)
+
+
+@router.get("", responses=answers(example={"jobs": [EXAMPLE]}))
+async def jobs(_: Operating, held: Held, unfinished: bool = Query(False)) -> Response:
+    """Jobs, newest first."""
+    found = await held.reads.run(held.store.jobs, unfinished=unfinished)
+    return as_json({"jobs": [shown(job) for job in found]})
+
+
+@router.get("/{job}", responses=answers(example=EXAMPLE))
+async def one(job: JobId, _: Operating, held: Held) -> Response:
+    """One job."""
+    return as_json(shown(await held.reads.run(held.store.work.get, job)))
+
+
+@router.post("/{job}/cancel", responses=answers(example=EXAMPLE))
+async def cancel(job: JobId, caller: Operating, held: Held) -> Response:
+    """Ask a job to stop at its next batch; what is done stays done. A job that has ended stays as it is."""
+    await held.reads.run(held.store.work.get, job)
+    await held.writes.run(held.audited, caller.name, "job.cancel", job)
+    return as_json(shown(await held.writes.run(held.store.work.cancel, job)))
+
+
+@router.get(
+    "/{job}/events",
+    response_class=StreamingResponse,
+    responses=answers() | {200: {"description": "Server-sent events", "content": {"text/event-stream": {}}}},
+)
+async def events(job: JobId, _: Operating, held: Held) -> Response:
+    """Server-sent events: `progress` with the job at each change, then `end` with the job as it ended."""
+    await held.reads.run(held.store.work.get, job)  # a name that is unknown is told by the status
+    return StreamingResponse(_stream(job, held), media_type="text/event-stream")
+
+
+async def _stream(job: str, held: Service) -> AsyncIterator[str]:
+    with held.streaming():
+        last: JobRecord | None = None
+        spoke = time.monotonic()
+        while not held.closing:
+            found = await held.reads.run(held.store.work.get, job)
+            if found != last:
+                last, spoke = found, time.monotonic()
+                yield f"event: progress\ndata: {json.dumps(shown(found))}\n\n"
+            if found.state != "running":
+                yield f"event: end\ndata: {json.dumps(shown(found))}\n\n"
+                return
+            if time.monotonic() - spoke > _ALIVE_SECONDS:
+                spoke = time.monotonic()
+                yield ": alive\n\n"
+            await asyncio.sleep(_LOOK_SECONDS)

@@ -1,0 +1,43 @@
+"""The dashboard's files. They hold nothing of the store and need no token; their data comes from /v1."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+from starlette.exceptions import HTTPException
+
+from vecrollback.server.dashboard import assets
+
+router = APIRouter(include_in_schema=False)
+
+_HEADERS = {
+    # Only its own files: no inline script or style, nothing of another origin, no form that leaves.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+    ),
+    "Cache-Control": "no-cache",
+}
+
+Known = Annotated[str | None, Header(alias="If-None-Match")]
+
+
+@router.get("/")
+async def page(known: Known = None) -> Response:
+    return _sent("index.html", known)
+
+
+@router.get("/assets/{name}")
+async def asset(name: str, known: Known = None) -> Response:
+    return _sent(name, known)
+
+
+def _sent(name: str, known: str | None) -> Response:
+    found = assets().get(name)
+    if found is None:
+        raise HTTPException(404, "no such file")
+    headers = _HEADERS | {"ETag": found.tag}
+    if known == found.tag:
+        return Response(status_code=304, headers=headers)
+    return Response(found.content, headers=headers | {"Content-Type": found.media_type})

@@ -1,0 +1,140 @@
+"""Moving what is live, and proving it. All of it runs on threads: a promote may take as long as its catch-up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Query, Response
+
+from vecrollback import payloads
+from vecrollback.errors import UnknownNameError
+from vecrollback.jobs import Job
+from vecrollback.records import ProgressCallback, Report, Switched
+from vecrollback.server.callers import Operating, Reading
+from vecrollback.server.routes.jobs import EXAMPLE as JOB
+from vecrollback.server.routes.jobs import shown
+from vecrollback.server.routes.shared import Held, answers, as_json
+from vecrollback.server.schemas import CheckRequest, PromoteRequest, RestoreRequest, RollbackRequest, SwitchedAnswer
+from vecrollback.server.service import Service
+
+router = APIRouter(prefix="/v1", tags=["operating"])
+
+_SWITCHED = {
+    "alias": "live",
+    "from": "v2@1",
+    "to": "v1@1",
+    "epoch": 3,
+    "switch_ms": 4.2,
+    "readers": {"expected": 4, "acknowledged": 4, "missing": []},
+    "lag": 12,
+    "caught_up": None,
+    "check": None,
+    "trouble": "",
+    "job": "5f0c2a9be871",
+}
+_REPORT = {"pair": "v1", "snapshot": 1, "level": "full", "verdict": "pass", "findings": [], "certificate": None}
+_AS_JOB: dict[int | str, Any] = {
+    202: {"description": "It goes on as a job", "content": {"application/json": {"example": {"job": JOB}}}}
+}
+
+
+@router.post("/promote", responses=answers(409, model=SwitchedAnswer, example=_SWITCHED) | _AS_JOB)
+async def promote(body: PromoteRequest, caller: Operating, held: Held) -> Response:
+    """Let a pair serve: catch it up, check it, have every reader load it, then move `live`."""
+
+    def move(progress: ProgressCallback) -> Switched:
+        done = held.store.promote(
+            body.pair,
+            reason=body.reason,
+            override=body.override,
+            progress=progress,
+            wait=body.reader_seconds,
+            actor=caller.name,
+        )
+        held.metrics.switched("promote", done)
+        return done
+
+    if not body.wait:
+        return _accepted(await held.operations.run(_begin, held, "promote", body.pair, move))
+    return as_json(payloads.switched(await held.operations.run(move, held.progress())) | {"job": None})
+
+
+@router.post("/rollback", responses=answers(409, model=SwitchedAnswer, example=_SWITCHED))
+async def rollback(body: RollbackRequest, caller: Operating, held: Held) -> Response:
+    """Go back: model and index in one move. Answers once every reader follows; catch-up and check go on as a job."""
+
+    def move() -> Switched:
+        return held.store.rollback(
+            body.to,
+            reason=body.reason,
+            override=body.override,
+            catch_up=body.catch_up and body.wait,
+            progress=held.progress(),
+            wait=body.reader_seconds,
+            expected_epoch=body.expected_epoch,
+            actor=caller.name,
+        )
+
+    done = await held.operations.run(move)
+    return await _moved(held, "rollback", done, follow=body.catch_up and not body.wait)
+
+
+@router.post("/restore", responses=answers(409, model=SwitchedAnswer, example=_SWITCHED))
+async def restore(body: RestoreRequest, caller: Operating, held: Held) -> Response:
+    """Let one exact snapshot serve; what was deleted since it was taken stays deleted."""
+
+    def move() -> Switched:
+        return held.store.restore(
+            body.ref,
+            reason=body.reason,
+            catch_up=body.catch_up and body.wait,
+            progress=held.progress(),
+            wait=body.reader_seconds,
+            actor=caller.name,
+        )
+
+    done = await held.operations.run(move)
+    return await _moved(held, "restore", done, follow=body.catch_up and not body.wait)
+
+
+@router.post("/check", responses=answers(409, example=_REPORT) | _AS_JOB)
+async def check(body: CheckRequest, _: Operating, held: Held) -> Response:
+    """Audit a pair against the log. Whatever it finds, the answer is 200: see `verdict`."""
+
+    def audit(_progress: ProgressCallback) -> Report:
+        return held.store.check(body.pair, body.level, bound=body.bound, confidence=body.confidence, sample=body.sample)
+
+    if not body.wait:
+        return _accepted(await held.operations.run(_begin, held, "check", body.pair, audit))
+    return as_json(payloads.report(await held.operations.run(audit, held.progress())))
+
+
+@router.get("/check", responses=answers(example=_REPORT))
+async def last_check(_: Reading, held: Held, pair: str = Query(min_length=1, max_length=200)) -> Response:
+    """The report of a pair's newest check that was kept."""
+    found = await held.reads.run(held.store.report, pair)
+    if found is None:
+        raise UnknownNameError(f"pair {pair!r} was never checked", hint="POST /v1/check")
+    return as_json(payloads.report(found))
+
+
+async def _moved(held: Service, kind: str, done: Switched, *, follow: bool) -> Response:
+    """Answer a move; with `follow` the target is caught up and checked as a job from here on."""
+    held.metrics.switched(kind, done)
+    pair = done.target.rpartition("@")[0]
+
+    def prove(progress: ProgressCallback) -> Report:
+        held.store.catch_up(pair, advance=False, progress=progress)
+        return held.store.check(pair)
+
+    job = (await held.operations.run(held.start, kind, pair, prove)).id if follow else None
+    return as_json(payloads.switched(done) | {"job": job})
+
+
+def _begin(held: Service, kind: str, pair: str | None, work: Any) -> Job[Any]:
+    name = held.store.live().name if pair is None else held.store.pair(pair).name
+    return held.start(kind, name, work)
+
+
+def _accepted(job: Job[Any]) -> Response:
+    return as_json({"job": shown(job.status())}, 202)

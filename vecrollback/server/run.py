@@ -1,0 +1,150 @@
+"""Running the server: one process, or several under uvicorn's supervisor, on one socket."""
+
+from __future__ import annotations
+
+import ipaddress
+import multiprocessing
+import os
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from vecrollback.errors import MissingDependencyError, UsageError
+from vecrollback.server.settings import Settings
+from vecrollback.store import connect
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_HUNG_SECONDS = 30
+"""A worker that says nothing for this long is replaced. Freeing a large index may hold it up for seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen. Port 0: any free one."""
+
+    host: str
+    port: int
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def require() -> None:
+    """Raises MissingDependencyError unless the packages of the extra `server` are there."""
+    for package in ("fastapi", "uvicorn", "prometheus_client"):
+        if find_spec(package) is None:
+            raise MissingDependencyError(package, "server")
+
+
+def serve(
+    store_uri: str | None,
+    catalog: str | None,
+    address: Address,
+    settings: Settings,
+    *,
+    workers: int,
+    ready: Callable[[str], None],
+) -> None:
+    """Serve until SIGTERM or SIGINT, which let requests in flight end. `ready` gets the URL once the port is bound.
+
+    Raises UsageError for an address that others can reach while there is no token, or that is taken.
+    """
+    with connect(store_uri, catalog=catalog) as store:
+        uri = str(store.root.resolve())
+        if not address.loopback and not store.access.keys().digests:
+            raise UsageError(
+                f"{address.host} can be reached from other machines, and there is no token",
+                hint="make one first: `vecrollback token create --role admin`; or bind to 127.0.0.1",
+            )
+    with _bound(address) as listening, tempfile.TemporaryDirectory(prefix="vecrollback-metrics-") as folder:
+        ready(f"http://{_shown(address.host)}:{listening.getsockname()[1]}")
+        if workers > 1:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        try:
+            _run(partial(worker_app, uri, catalog, settings), settings, listening, workers)
+        finally:
+            os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+
+
+def _run(app: Callable[[], FastAPI], settings: Settings, listening: socket.socket, workers: int) -> None:
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    config = uvicorn.Config(
+        app,
+        factory=True,
+        workers=workers,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_graceful_shutdown=settings.drain_seconds,
+        timeout_worker_healthcheck=_HUNG_SECONDS,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # What uvicorn restores and raises again once all is shut down: an end in order is no death by a signal.
+        signal.signal(number, lambda _number, _frame: None)
+    if workers > 1:
+        Multiprocess(config, sockets=[listening]).run()
+    else:
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def worker_app(uri: str, catalog: str | None, settings: Settings) -> FastAPI:
+    """The application as each worker process makes its own."""
+    from vecrollback.server import logs
+    from vecrollback.server.app import create_app
+
+    logs.to_stderr()
+    _end_with_parent()
+    if settings.tracing:
+        from vecrollback.server import tracing
+
+        tracing.export()
+    return create_app(uri, settings, catalog=catalog)
+
+
+def _end_with_parent() -> None:
+    """Let a worker go when its supervisor was killed: nobody else would tell it to."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="vecrollback-parent", daemon=True).start()
+
+
+def _bound(address: Address) -> socket.socket:
+    try:
+        family, _, _, _, target = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(target)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {address.host}:{address.port}: {error.strerror or error}",
+            hint="is something else there? --port 0 takes a free one",
+        ) from error
+    listening.set_inheritable(True)
+    return listening
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,190 @@
+"""Bodies of requests and answers, with the examples that the OpenAPI document shows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from vecrollback.records import Acknowledgements, CatchUp, Document, Json, Report, Role
+
+PairName = Annotated[str, Field(min_length=1, max_length=200)]
+Reason = Annotated[str, Field(max_length=2_000, description="Why; it is kept in the history.")]
+ReaderSeconds = Annotated[float, Field(ge=0, le=300, description="How long to wait for the readers.")]
+
+
+def _body(*examples: Json) -> ConfigDict:
+    # Strict, or `true` would pass for a number and an unknown key, misspelt perhaps, for an intention.
+    return ConfigDict(strict=True, extra="forbid", json_schema_extra={"examples": list(examples)})
+
+
+class SearchRequest(BaseModel):
+    """One query or several; several are answered from one pair."""
+
+    model_config = _body(
+        {"query": "how is espresso brewed", "k": 3},
+        {"queries": ["first question", "second question"], "k": 5, "where": "year >= 2024"},
+    )
+
+    query: str | None = None
+    queries: list[str] | None = None
+    k: int = Field(10, ge=1, description="How many documents.")
+    where: str | None = Field(None, max_length=10_000, description="SQL over the metadata.")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> SearchRequest:
+        if (self.query is None) == (self.queries is None):
+            raise ValueError("give either `query` or `queries`")
+        return self
+
+
+class DocumentBody(BaseModel):
+    """A document to be stored."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    id: str
+    text: str
+    metadata: dict[str, Any] = {}
+
+    def document(self) -> Document:
+        return Document(self.id, self.text, self.metadata)
+
+
+class UpsertRequest(BaseModel):
+    """New and changed documents. All of them are written, or none."""
+
+    model_config = _body({"documents": [{"id": "tea", "text": "Green tea is steeped.", "metadata": {"kind": "drink"}}]})
+
+    documents: list[DocumentBody]
+
+
+class DeleteRequest(BaseModel):
+    """Documents to be deleted for good."""
+
+    model_config = _body({"ids": ["tea"]})
+
+    ids: list[str]
+
+
+class Written(BaseModel):
+    """The head of the log once this was durable, and how many documents the request named."""
+
+    seq: int
+    documents: int
+
+
+class PromoteRequest(BaseModel):
+    """Let a pair serve: catch it up, check it, have every reader load it, move `live`."""
+
+    model_config = _body({"pair": "v2", "reason": "better answers"})
+
+    pair: PairName
+    reason: Reason = ""
+    override: bool = False
+    reader_seconds: ReaderSeconds = 10.0
+    wait: bool = Field(True, description="False: answer 202 with a job at once.")
+
+
+class RollbackRequest(BaseModel):
+    """Go back to the pair that served before, or to the one named."""
+
+    model_config = _body({"reason": "answers got worse"}, {"to": "v1", "reason": "answers got worse", "wait": True})
+
+    to: PairName | None = None
+    reason: Reason
+    override: bool = False
+    expected_epoch: int | None = Field(None, ge=0, description="Refuse unless `live` is at this epoch.")
+    reader_seconds: ReaderSeconds = 10.0
+    catch_up: bool = Field(True, description="False: only switch; a worker or somebody else catches up and checks.")
+    wait: bool = Field(False, description="Answer when catch-up and check are done, not when the switch is.")
+
+
+class RestoreRequest(BaseModel):
+    """Let one exact snapshot serve."""
+
+    model_config = _body({"ref": "v1@3", "reason": "the index of v1@4 is damaged"})
+
+    ref: Annotated[str, Field(min_length=1, max_length=200)]
+    reason: Reason
+    reader_seconds: ReaderSeconds = 10.0
+    catch_up: bool = True
+    wait: bool = False
+
+
+class CheckRequest(BaseModel):
+    """Audit a pair, or the live one, against the log."""
+
+    model_config = _body({"pair": "v1"}, {"level": "quick"}, {"bound": 0.001, "confidence": 0.99})
+
+    pair: PairName | None = None
+    level: Literal["full", "quick"] = "full"
+    bound: float = Field(0.01, gt=0, lt=1)
+    confidence: float = Field(0.95, gt=0, lt=1)
+    sample: int | None = Field(None, ge=1, description="Passages to re-embed. Default: what the bound needs.")
+    wait: bool = Field(True, description="False: answer 202 with a job at once; GET /v1/check has the report later.")
+
+
+class CompareRequest(BaseModel):
+    """One query on two pairs, whether they serve or not."""
+
+    model_config = _body({"query": "how is espresso brewed", "a": "v1", "b": "v2", "k": 5})
+
+    query: str
+    a: PairName
+    b: PairName
+    k: int = Field(10, ge=1, description="How many documents of each.")
+
+
+class TokenRequest(BaseModel):
+    """A new token."""
+
+    model_config = _body({"role": "reader", "name": "shop-frontend"})
+
+    role: Role
+    name: str | None = None
+
+
+class SwitchedAnswer(BaseModel):
+    """A move that happened. `job`: the catch-up and check that go on after it."""
+
+    alias: str
+    source: str | None = Field(alias="from")
+    target: str = Field(alias="to")
+    epoch: int
+    switch_ms: float
+    readers: Acknowledgements
+    lag: int
+    caught_up: CatchUp | None
+    check: Report | None
+    trouble: str
+    job: str | None
+
+
+class ErrorFacts(BaseModel):
+    """What went wrong, by class, fact and cure. `facts`: its numbers, where it has some."""
+
+    type: str
+    message: str
+    hint: str
+    facts: dict[str, Any] = {}
+
+
+class ErrorAnswer(BaseModel):
+    """Every error looks like this."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "error": {
+                        "type": "UnknownNameError",
+                        "message": "no pair 'v9'",
+                        "hint": "`vecrollback pairs` lists them",
+                    }
+                }
+            ]
+        }
+    )
+
+    error: ErrorFacts

@@ -1,0 +1,143 @@
+"""The last hour second by second: answers, errors, latency, best scores and lag, by the epoch that answered.
+
+Numbers only, in a ring of fixed size. With several workers each writes a ring of its own into a shared folder, and
+whoever is asked adds them up. What an epoch points to is in the history, so no name needs to be stored.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecrollback.records import Result
+
+Counts = NDArray[np.int64]
+
+_ROWS = 3_600
+_LATENCY_FIRST, _LATENCY_STEP, _LATENCIES = 0.0002, 1.3, 44  # seconds: 0.2 ms to 16 s, each bucket 30 % wider
+_SCORE_FIRST, _SCORE_STEP, _SCORES = -0.2, 0.05, 25
+_AT, _EPOCH, _ANSWERS, _ERRORS, _LAG, _LATENCY = range(6)
+_SCORE = _LATENCY + _LATENCIES
+_WIDTH = _SCORE + _SCORES
+_BYTES = _ROWS * _WIDTH * 4
+
+
+@dataclass(slots=True)
+class Span:
+    """Some seconds of one epoch, of all workers together."""
+
+    at: int
+    epoch: int
+    answers: int = 0
+    errors: int = 0
+    lag: int = 0
+    latency: Counts = field(default_factory=lambda: np.zeros(_LATENCIES, np.int64))
+    scores: Counts = field(default_factory=lambda: np.zeros(_SCORES, np.int64))
+
+    def add(self, row: Counts) -> None:
+        """Take in one second of one worker."""
+        self.answers += int(row[_ANSWERS])
+        self.errors += int(row[_ERRORS])
+        self.lag = max(self.lag, int(row[_LAG]))
+        self.latency = self.latency + row[_LATENCY:_SCORE]
+        self.scores = self.scores + row[_SCORE:]
+
+    def quantile(self, share: float) -> float | None:
+        """Seconds within which this share of the requests was answered, to a bucket's width; None without any."""
+        total = int(self.latency.sum())
+        if not total:
+            return None
+        bucket = int(np.searchsorted(self.latency.cumsum(), share * total))
+        return float(_LATENCY_FIRST * _LATENCY_STEP ** (bucket + 0.5))
+
+
+def score_edges() -> list[float]:
+    """Lower ends of the buckets of scores; the first and the last also hold what lies beyond."""
+    return [round(_SCORE_FIRST + _SCORE_STEP * n, 4) for n in range(_SCORES)]
+
+
+class Series:
+    """One worker's ring. Written from its event loop only; read by anybody, who may see a second half counted."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._memory = mmap.mmap(-1, _BYTES) if folder is None else _mapped(folder / f"series-{os.getpid()}.ring")
+        self._ring = memoryview(self._memory).cast("I")
+        self._row, self._epoch = 0, 0
+
+    def answered(self, results: Sequence[Result], seconds: float) -> None:
+        """Note the answers of one request."""
+        if not results:
+            return
+        at = self._at(results[0].epoch)
+        self._ring[at + _ANSWERS] += len(results)
+        self._ring[at + _LATENCY + _bucket_of(seconds)] += 1
+        for result in results:
+            if result.hits:
+                place = int((result.hits[0].score - _SCORE_FIRST) / _SCORE_STEP)
+                self._ring[at + _SCORE + max(0, min(_SCORES - 1, place))] += 1
+
+    def failed(self) -> None:
+        """Note a request that got an error, under the epoch that answered last."""
+        self._ring[self._at(self._epoch) + _ERRORS] += 1
+
+    def behind(self, epoch: int, lag: int) -> None:
+        """Note how far the live pair is behind the log."""
+        self._ring[self._at(epoch) + _LAG] = min(max(0, lag), 2**32 - 1)
+
+    def spans(self, seconds: int, step: int) -> list[Span]:
+        """The last `seconds` of all workers in steps, oldest first; of each step one span for every epoch in it."""
+        since = int(time.time()) - seconds
+        made: dict[tuple[int, int], Span] = {}
+        for rows in self._rings():
+            for row in rows[rows[:, _AT] >= since].astype(np.int64):
+                start, epoch = int(row[_AT] - row[_AT] % step), int(row[_EPOCH])
+                made.setdefault((start, epoch), Span(start, epoch)).add(row)
+        return [made[key] for key in sorted(made)]
+
+    def _at(self, epoch: int) -> int:
+        """Where this second's row of this epoch begins. Around a move two epochs share a second."""
+        now = int(time.time())
+        for back in (0, 1):
+            at = (self._row - back) % _ROWS * _WIDTH
+            if self._ring[at] == now and self._ring[at + _EPOCH] == epoch:
+                return at
+        self._row, self._epoch = (self._row + 1) % _ROWS, max(self._epoch, epoch)
+        at = self._row * _WIDTH
+        self._ring[at] = 0  # no reader counts it until it is whole
+        self._ring[at + 1 : at + _WIDTH] = _EMPTY
+        self._ring[at + _EPOCH] = epoch
+        self._ring[at] = now
+        return at
+
+    def _rings(self) -> Iterator[NDArray[np.uint32]]:
+        if self._folder is None:
+            yield np.frombuffer(self._memory, np.uint32).reshape(_ROWS, _WIDTH)
+            return
+        for path in self._folder.glob("series-*.ring"):
+            content = path.read_bytes()
+            if len(content) == _BYTES:  # else its worker is about to lay it out
+                yield np.frombuffer(content, np.uint32).reshape(_ROWS, _WIDTH)
+
+
+_EMPTY = memoryview(bytes(4 * (_WIDTH - 1))).cast("I")
+
+
+def _bucket_of(seconds: float) -> int:
+    if seconds <= _LATENCY_FIRST:
+        return 0
+    return min(_LATENCIES - 1, int(math.log(seconds / _LATENCY_FIRST, _LATENCY_STEP)))
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    with path.open("w+b") as file:
+        file.truncate(_BYTES)
+        return mmap.mmap(file.fileno(), _BYTES)

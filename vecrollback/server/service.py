@@ -1,0 +1,143 @@
+"""What one worker process holds for all its requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vecrollback.errors import OverloadedError, StoppedError, UnknownNameError, VecrollbackError
+from vecrollback.jobs import Job
+from vecrollback.records import Progress, ProgressCallback, Result
+from vecrollback.server.callers import Callers
+from vecrollback.server.coalesce import Coalescer
+from vecrollback.server.lanes import Lane
+from vecrollback.server.metrics import Metrics
+from vecrollback.server.series import Series
+from vecrollback.server.settings import Settings
+from vecrollback.store import Store, connect
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Service:
+    """A store, its searcher, and the threads that use them; opened when a worker starts, closed when it ends."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self.store, self.settings = store, settings
+        self.searcher = store.searcher()
+        self.metrics = Metrics()
+        shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        self.series = Series(Path(shared) if shared else None)
+        self.closing = False
+        self.reads = Lane("reading", threads=4, waiting=256)
+        self.writes = Lane("writing", threads=2, waiting=64)
+        self.operations = Lane("operations", threads=4, waiting=4)
+        self.inspections = Lane("inspections", threads=1, waiting=4)
+        self.callers = Callers(store.access, self.reads, anonymous=store.actor if settings.anonymous else None)
+        self.coalescer = Coalescer(
+            self.searcher.search,
+            threads=settings.threads,
+            max_batch=settings.max_batch,
+            max_waiting=settings.max_waiting,
+            seen=self.metrics.batched,
+        )
+        self._warmed = False
+        self._jobs: list[Job[Any]] = []
+        self.streams = 0
+
+    @classmethod
+    def open(cls, uri: str | None, catalog: str | None, settings: Settings) -> Service:
+        """Connect, and answer a first query, so that no caller waits for a model to load."""
+        service = cls(connect(uri, catalog=catalog), settings)
+        if reason := service.unready():
+            _log.warning("not ready yet: %s", reason)
+        return service
+
+    async def search(self, queries: list[str], k: int, where: str | None) -> list[Result]:
+        """One result for each query, all from one pair."""
+        started = time.perf_counter()
+        try:
+            results = await self.coalescer.ask(queries, k, where)
+        except VecrollbackError as error:
+            self.metrics.failed(error)
+            self.series.failed()
+            raise
+        seconds = time.perf_counter() - started
+        self.metrics.answered(results, seconds)
+        self.series.answered(results, seconds)
+        if self.settings.tracing:
+            from vecrollback.server.tracing import note_answer
+
+            note_answer(results)
+        return results
+
+    async def follow_lag(self) -> None:
+        """Note every second how far the live pair is behind, as the searcher's last reading of the pointer has it."""
+        while True:
+            if (pointer := self.searcher.pointer) is not None:
+                self.series.behind(pointer.epoch, pointer.head - pointer.watermark)
+            await asyncio.sleep(1)
+
+    def unready(self) -> str:
+        """Why queries cannot be answered; empty when they can."""
+        if self.closing:
+            return "shutting down"
+        if not self._warmed:
+            try:
+                self.searcher.search("ready?", k=1)
+            except (VecrollbackError, OSError) as error:
+                return "no pair is live yet" if isinstance(error, UnknownNameError) else type(error).__name__
+            self._warmed = True
+        return ""
+
+    def progress(self, also: ProgressCallback | None = None) -> ProgressCallback:
+        """A callback for long work that ends it when the server does; what is done stays done."""
+
+        def report(progress: Progress) -> None:
+            if self.closing:
+                raise StoppedError("the server is shutting down", hint="ask again: it goes on where it stopped")
+            if also is not None:
+                also(progress)
+
+        return report
+
+    def start(self, kind: str, pair: str, work: Callable[[ProgressCallback], T]) -> Job[T]:
+        """Do long work beside the requests, as a job."""
+        job = self.store.work.start(kind, pair, lambda callback: work(self.progress(callback)))
+        self._jobs = [*(j for j in self._jobs if j.status().state == "running"), job]
+        return job
+
+    def audited(self, actor: str, action: str, subject: str) -> None:
+        """Note a change that is no pointer move, in the catalog and in the log, before it is made."""
+        _log.info("audit", extra={"actor": actor, "action": action, "subject": subject})
+        self.store.access.record(actor, action, subject)
+
+    @contextlib.contextmanager
+    def streaming(self) -> Iterator[None]:
+        """Room for one stream of events. Raises OverloadedError."""
+        if self.streams >= self.settings.max_streams:
+            raise OverloadedError(f"{self.streams} streams are open already", hint="close some", retry_after=5)
+        self.streams += 1
+        try:
+            yield
+        finally:
+            self.streams -= 1
+
+    def close(self) -> None:
+        """Let jobs stop at their next batch, then let go of everything."""
+        self.closing = True
+        deadline = time.monotonic() + self.settings.drain_seconds
+        for job in self._jobs:
+            with contextlib.suppress(Exception):
+                job.wait(max(0.0, deadline - time.monotonic()))
+        for lane in (self.reads, self.writes, self.operations, self.inspections, self.coalescer):
+            lane.close()
+        self.searcher.close()
+        self.store.close()

@@ -1,0 +1,32 @@
+"""What a server allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Limits of one server process, and whom it answers.
+
+    `anonymous`: everybody may do everything as long as no token was ever made; only for servers that nobody else can
+    reach. `hosts`: the names it goes by in the Host header, empty for any.
+    """
+
+    anonymous: bool = False
+    hosts: tuple[str, ...] = ()
+    max_body: int = 8 << 20
+    max_k: int = 1_000
+    max_query: int = 8_192
+    max_batch: int = 128
+    max_documents: int = 1_000
+    max_waiting: int = 512
+    max_streams: int = 32
+    threads: int = 4
+    drain_seconds: int = 30
+    tracing: bool = False
+
+    @classmethod
+    def loopback(cls) -> Settings:
+        """For a server on this machine only; the names keep pages on the web from reaching it through DNS."""
+        return cls(anonymous=True, hosts=("localhost", "127.0.0.1", "[::1]"))
