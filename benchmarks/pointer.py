@@ -84,14 +84,12 @@ class Side:
         acknowledged = time.monotonic()
         assert (moved.readers.expected, moved.readers.acknowledged) == (_READERS, _READERS), moved.readers
         self.moves.append((acknowledged, moved.epoch))
-        answered = acknowledged
-        heard: set[int] = set()
+        heard: dict[int, float] = {}
         while len(heard) < _READERS:
             reader, at, epoch = self.readers.firsts.get(timeout=60)
             if epoch == moved.epoch:
-                heard.add(reader)
-                answered = max(answered, at)
-        self.flips.append(Flip(1000 * (acknowledged - started), 1000 * (answered - started)))
+                heard[reader] = at
+        self.flips.append(Flip(1000 * (acknowledged - started), 1000 * (max(heard.values()) - started)))
 
     def wrong(self) -> tuple[int, int]:
         """How many answers came from a pair that was left before they began, and how many were looked at."""

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 
 from vecrollback.errors import BadDocumentError
@@ -42,6 +42,17 @@ def validate(document: Document) -> Document:
     except ValueError as error:
         raise BadDocumentError(f"document {shown(document.id)}: {error}") from None
     return Document(document.id, document.text, metadata)
+
+
+def validate_batch(documents: Iterable[Document]) -> list[Document]:
+    """Return documents that can be stored in one call, or raise BadDocumentError, also for an id given twice."""
+    checked: dict[str, Document] = {}
+    for document in documents:
+        sound = validate(document)
+        if sound.id in checked:
+            raise BadDocumentError(f"id {shown(sound.id)} stands twice in one batch", hint="send each document once")
+        checked[sound.id] = sound
+    return list(checked.values())
 
 
 def validate_id(id: str) -> str:

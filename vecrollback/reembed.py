@@ -76,9 +76,11 @@ class Builder:
             tally = self._refresh(pair, report).tally
             report.phase = "indexing"
             report(tally)
-            self._snapshot(pair.name, rebuild=True, state="ready", recall_floor=recall_floor)
+            if not pair.snapshot:
+                self._snapshot(pair.name, rebuild=True, recall_floor=recall_floor)
             report.phase = "catching up"
             self._refresh(self._catalog.pairs.get(pair.name), report)
+            self._catalog.pairs.set_state(pair.name, "ready")
             return self._catalog.pairs.get(pair.name)
 
     def catch_up(
@@ -200,9 +202,7 @@ class Builder:
         tables = [(self._vectors_of(p), p) for p in others]
         return [(v, p.vectors_version) for v, p in tables if v.table.sound(p.vectors_version, digests[p.name])]
 
-    def _snapshot(
-        self, name: str, *, rebuild: bool, state: str | None = None, recall_floor: float | None = None
-    ) -> Snapshot:
+    def _snapshot(self, name: str, *, rebuild: bool, recall_floor: float | None = None) -> Snapshot:
         pair = self._catalog.pairs.get(name)
         taken = self._catalog.pairs.snapshots(name)
         previous = self._previous(pair, rebuild=rebuild)
@@ -215,7 +215,7 @@ class Builder:
             rebuild=rebuild,
             recall_floor=floor,
         )
-        self._catalog.pairs.add_snapshot(snapshot, state="ready" if state == "ready" else None)
+        self._catalog.pairs.add_snapshot(snapshot)
         return snapshot
 
     def _previous(self, pair: Pair, *, rebuild: bool) -> Manifest | None:

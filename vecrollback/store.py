@@ -15,8 +15,8 @@ from vecrollback.bundles import Bundles
 from vecrollback.catalog import CORPUS, Catalog, vectors_table
 from vecrollback.check import Checker, Level, Sampling
 from vecrollback.corpus import Corpus
-from vecrollback.documents import validate, validate_id
-from vecrollback.errors import BadDocumentError, UnknownNameError, UsageError, VecrollbackError
+from vecrollback.documents import validate_batch, validate_id
+from vecrollback.errors import UnknownNameError, UsageError, VecrollbackError
 from vecrollback.holding import Holder
 from vecrollback.ingest import Ingestion
 from vecrollback.inspection import Inspection
@@ -69,12 +69,12 @@ class Store:
     """
 
     def __init__(self, root: Path, *, catalog: str | None = None, actor: str, create: bool = False) -> None:
-        if create:
-            (root / "tables").mkdir(parents=True, exist_ok=True)
         self.root = root
         self.actor = actor
         self._cache = root / "cache"
         self._catalog = Catalog(root, catalog, create=create)
+        if create:
+            (root / "tables").mkdir(parents=True, exist_ok=True)
         self._artifacts = Artifacts(root / "artifacts")
         self._corpus = Corpus(root / "tables" / f"{CORPUS}.lance", self._catalog)
         if create:
@@ -100,13 +100,7 @@ class Store:
         A document equal to the stored one makes no change. Raises BadDocumentError, also for an id given twice; then
         nothing of this call was written.
         """
-        checked = [validate(document) for document in documents]
-        seen: set[str] = set()
-        for document in checked:
-            if document.id in seen:
-                raise BadDocumentError(f"id {document.id!r} stands twice in one batch", hint="send each document once")
-            seen.add(document.id)
-        return self._corpus.upsert(checked)[0]
+        return self._corpus.upsert(validate_batch(documents))[0]
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete documents for good; returns the seq of the head. No query returns them from now on."""
@@ -232,8 +226,11 @@ class Store:
         """
         found, order = self.pair(pair), Order(reason, actor or self.actor, override, wait)
         self._switch.gate(found, order)
-        self.catch_up(found, progress=progress)
+        if self.lag(found):
+            self.catch_up(found, progress=progress)
         report = self.check(found)
+        if override:
+            self._models.of(self.pair(found))  # no reason is good enough for a pair whose queries would all fail
         return replace(self._switch.promote(self.pair(found), report, order), report=report)
 
     def rollback(

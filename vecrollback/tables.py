@@ -87,7 +87,7 @@ class DurableTable:
         return opened
 
     def recover(self, known: int) -> Any:
-        """The newest readable version, at least `known`; removes torn ones above it.
+        """The newest readable version, at least `known`; sets torn ones above it aside.
 
         A power loss may leave the name of a manifest without its bytes. Nothing names such a version.
         """
@@ -99,7 +99,8 @@ class DurableTable:
                     newest = lance.dataset(str(self.path), version=version)
                     newest.count_rows()
             except CorruptArtifactError:
-                self._manifest(version).unlink(missing_ok=True)
+                torn = self._manifest(version)
+                torn.rename(torn.with_suffix(".torn"))  # kept: what kept it from being read may have been passing
                 continue
             durable.sync_tree(self.path)
             return newest

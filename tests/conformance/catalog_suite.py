@@ -297,7 +297,7 @@ class CatalogConformance:
 
     def test_new_snapshot_is_served_from_and_aliases_follow_with_a_move(self, served: Catalog) -> None:
         served.aliases.move(a_move(snapshot=2))
-        served.pairs.add_snapshot(a_snapshot(number=3), state="ready")
+        served.pairs.add_snapshot(a_snapshot(number=3))
         assert served.pairs.get("one").ref == "one@3"
         assert served.aliases.get("live") == ("one", 3, 2)
         assert served.aliases.history()[0].kind == "advance"

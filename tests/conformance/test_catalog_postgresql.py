@@ -74,12 +74,13 @@ def test_directory_that_is_no_store_is_refused_without_asking_the_server(tmp_pat
         Catalog(tmp_path, "postgresql://nobody@127.0.0.1:1/nothing")
 
 
-def test_catalog_of_the_first_format_migrates(url: str, tmp_path: Path, catalog: Catalog) -> None:
+@pytest.mark.parametrize("create", [False, True])
+def test_catalog_of_the_first_format_migrates(create: bool, url: str, tmp_path: Path, catalog: Catalog) -> None:
     with catalog._database.write() as connection:
         for later in (schema.file, schema.token, schema.audit):
             later.drop(connection)
         connection.execute(schema.store.update().values(format=1))
-    again = Catalog(tmp_path, url)
+    again = Catalog(tmp_path, url, create=create)
     with again._database.read() as connection:
         found = sa.inspect(connection)
         assert set(schema.metadata.tables) <= set(found.get_table_names())
@@ -123,6 +124,10 @@ def test_driver_that_is_not_installed_is_named_with_the_cure(tmp_path: Path, mon
 
 def test_session_that_would_acknowledge_early_is_made_durable(url: str, tmp_path: Path) -> None:
     catalog = Catalog(tmp_path, f"{url}&options=-csynchronous_commit%3Doff", create=True)
+    with catalog._database.write() as connection:
+        assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
+    with catalog._database.note() as connection:
+        assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "off"
     with catalog._database.write() as connection:
         assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
     catalog.close()

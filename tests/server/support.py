@@ -53,7 +53,9 @@ class Server:
 
 def fresh(url: str, method: str, path: str, **options: Any) -> httpx.Response:
     """One request over a connection of its own."""
-    with httpx.Client(base_url=url, timeout=60, verify=False) as http:  # loading certificates takes longer than the request
+    with httpx.Client(
+        base_url=url, timeout=60, verify=False
+    ) as http:  # loading certificates takes longer than the request
         return http.request(method, path, **options)
 
 

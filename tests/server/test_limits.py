@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from tests.cli.support import refusal
 from tests.server.support import Server, serving
+from vecrollback.server.run import Address, bound
 
 
 def test_every_answer_carries_the_security_headers(server: Server) -> None:
@@ -55,6 +57,11 @@ def test_limits_of_the_command_line_hold(own_store: Path) -> None:
 def test_a_port_that_is_taken_is_refused_with_the_cure(server: Server, store: Path) -> None:
     port = server.url.rpartition(":")[2]
     assert "--port 0" in refusal("serve", "--port", port, "--store", store, code=2)["hint"]
+
+
+def test_answers_are_sent_without_delay() -> None:
+    with bound(Address("127.0.0.1", 0)) as listening:
+        assert listening.proto == socket.IPPROTO_TCP  # what asyncio asks before it sets TCP_NODELAY
 
 
 def test_a_store_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -101,9 +101,10 @@ def _spans(kind: type, name: str) -> list[object]:
 
 
 def test_logs_are_one_json_object_a_line(own_store: Path) -> None:
-    with serving(own_store) as server:
+    with serving(own_store, "--log-reads") as server:
         request = server.post("/v1/search", {"query": "private words"}).headers["X-Request-Id"]
         httpx.get(f"{server.url}/v1/history?limit=0")
+        wait_for("the lines", lambda: any(entry.get("status") == 422 for entry in server.logged()))
         lines = server.logged()
     [line] = [entry for entry in lines if entry.get("request_id") == request]
     assert (line["method"], line["path"], line["status"], line["actor"]) == ("POST", "/v1/search", 200, "keeper")

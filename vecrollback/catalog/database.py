@@ -49,6 +49,12 @@ class Database:
                     raise
 
     @contextmanager
+    def note(self) -> Iterator[sa.Connection]:
+        """One transaction for signs of life: not synced, because after a power loss nobody lives who gave them."""
+        with self._reported(), self._backend.fleeting().begin() as connection:
+            yield connection
+
+    @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """One consistent view of the catalog; never waits for writers."""
         with self._reported(), self._backend.reading().connect() as connection, connection.begin():
@@ -82,9 +88,9 @@ class Database:
         self._refuse_taken()
         mine = identity.claim(self.root, identity.EMBEDDED if embedded else self.place)
         with self.write() as connection:
-            self._backend.lay_out(connection)
-            schema.metadata.create_all(connection)
-            if connection.scalar(sa.select(schema.store.c.id)) is None:
+            if not sa.inspect(connection).has_table("store"):  # one of an older format is for `open` to migrate
+                self._backend.lay_out(connection)
+                schema.metadata.create_all(connection)
                 row = {"id": mine.id, "format": schema.FORMAT, "created_at": now()}
                 connection.execute(schema.store.insert().values(**row))
                 connection.execute(schema.corpus.insert().values(one=1, head=0, version=0, documents=0))

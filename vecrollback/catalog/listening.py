@@ -25,8 +25,8 @@ _STATEMENT = b"pointer"
 class PostgresPointerReader:
     """Exact: the server is asked for every query. A wait has a connection of its own, so that it delays no query.
 
-    While the server is away one query at a time tries to reach it, a few times a second; all others hear at once that
-    it is, instead of queueing for a timeout.
+    While the server is away a thread tries to reach it, and queries hear at once that it is: none of them waits for a
+    network that answers nobody, but the one that found out.
     """
 
     def __init__(self, arguments: Mapping[str, Any], alias: str, *, channel: str, place: str) -> None:
@@ -34,7 +34,7 @@ class PostgresPointerReader:
         self._lock = threading.Lock()
         self._connection: psycopg.Connection | None = None
         self._away: str | None = None
-        self._retry_at = 0.0
+        self._closed = threading.Event()
         self._pointer: Pointer | None = None
         self._listener: psycopg.Connection | None = None
         self._bell, self._ringer = socket.socketpair()
@@ -43,39 +43,31 @@ class PostgresPointerReader:
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def read(self) -> Pointer | None:
-        if self._away is not None and time.monotonic() < self._retry_at:
-            raise self._unavailable(self._away)
-        if not self._lock.acquire(blocking=self._away is None):
-            raise self._unavailable(self._away or "it is being connected to")
-        try:
-            return self._read()
-        except psycopg.Error as error:
-            self._away, self._retry_at = _told(error), time.monotonic() + _RETRY_SECONDS
-            raise self._unavailable(self._away) from error
-        finally:
-            self._lock.release()
-
-    def _read(self) -> Pointer | None:
-        row = self._row()
-        self._away = None
-        found = Pointer(self._alias, *row) if row else None
-        self._pointer = self._pointer if found == self._pointer else found
-        return self._pointer
+        self._refuse_while_away()
+        with self._lock:
+            self._refuse_while_away()  # it may have gone while this thread queued
+            try:
+                row = self._row()
+            except psycopg.Error as error:
+                self._drop()
+                self._away = _told(error)
+                threading.Thread(target=self._return, name="vecrollback-catalog", daemon=True).start()
+                raise self._unavailable(self._away) from error
+            found = Pointer(self._alias, *row) if row else None
+            self._pointer = self._pointer if found == self._pointer else found
+            return self._pointer
 
     def _row(self) -> tuple[Any, ...] | None:
-        """The row; over a new connection when the one that was open is broken: the server may be back already."""
+        """The row; over a new connection when the one that was open broke: a server that restarted is back already."""
         if self._connection is not None:
             try:
                 return self._fetched(self._connection)
-            except psycopg.Error:
-                self._forget()
-        self._connection = self._connected()
-        try:
-            self._connection.pgconn.prepare(_STATEMENT, POINTER_SQL.format("$1::text").encode())
-            return self._fetched(self._connection)
-        except psycopg.Error:
-            self._forget()
-            raise
+            except psycopg.Error as error:
+                self._drop()
+                if isinstance(error, _NoAnswerError):
+                    raise
+        self._connection = self._prepared()
+        return self._fetched(self._connection)
 
     def _fetched(self, connection: psycopg.Connection) -> tuple[Any, ...] | None:
         # below psycopg's cursors, which would wait for a server that hangs for ever
@@ -90,13 +82,42 @@ class PostgresPointerReader:
         epoch, pair, *numbers = values
         return int(epoch), pair, *map(int, numbers)
 
+    def _prepared(self) -> psycopg.Connection:
+        connection = self._connected()
+        try:
+            result = connection.pgconn.prepare(_STATEMENT, POINTER_SQL.format("$1::text").encode())
+            if result.status != pq.ExecStatus.COMMAND_OK:
+                raise psycopg.OperationalError(result.error_message.decode(errors="replace").strip())
+        except psycopg.Error:
+            connection.close()
+            raise
+        return connection
+
     def _connected(self) -> psycopg.Connection:
         return psycopg.connect(**self._arguments, autocommit=True)
 
-    def _forget(self) -> None:
+    def _return(self) -> None:
+        """Connect as soon as the server lets us."""
+        while not self._closed.wait(_RETRY_SECONDS):
+            try:
+                connection = self._prepared()
+            except psycopg.Error as error:
+                self._away = _told(error)
+                continue
+            with self._lock:
+                self._connection, self._away = connection, None
+                if self._closed.is_set():
+                    self._drop()
+            return
+
+    def _drop(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _refuse_while_away(self) -> None:
+        if self._away is not None:
+            raise self._unavailable(self._away)
 
     def _unavailable(self, why: str) -> CatalogUnavailableError:
         return CatalogUnavailableError(
@@ -145,8 +166,9 @@ class PostgresPointerReader:
             self._ringer.send(b"!")
 
     def close(self) -> None:
+        self._closed.set()
         with self._lock:
-            self._forget()
+            self._drop()
             if self._listener is not None:
                 self._listener.close()
                 self._listener = None
@@ -154,14 +176,18 @@ class PostgresPointerReader:
             self._ringer.close()
 
 
+class _NoAnswerError(psycopg.OperationalError):
+    """The server hangs, or the network swallows everything: connecting again would only take longer."""
+
+
 def _answer(server: pq.abc.PGconn) -> pq.abc.PGresult:
-    """The one result of a statement that was sent. Raises OperationalError when none comes in time."""
+    """The one result of a statement that was sent. Raises OperationalError, _NoAnswerError when none comes in time."""
     poll = select.poll()
     poll.register(server.socket, select.POLLIN)
     deadline = time.monotonic() + _ANSWER_SECONDS
     while server.flush() or server.is_busy():
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            raise psycopg.OperationalError(f"no answer within {_ANSWER_SECONDS:g} s")
+            raise _NoAnswerError(f"no answer within {_ANSWER_SECONDS:g} s")
         server.consume_input()
     result = server.get_result()
     if result is None:

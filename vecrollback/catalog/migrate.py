@@ -22,6 +22,9 @@ def migrate(database: Database) -> None:
         found = connection.scalar(sa.select(schema.store.c.format))
         if found == schema.FORMAT:
             return
+        if connection.dialect.name == "postgresql":
+            # a migration may read every file of the store between two statements
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout TO 0")
         config.attributes.update(connection=connection, root=database.root)
         command.stamp(config, f"{found:04d}", purge=True)
         command.upgrade(config, f"{schema.FORMAT:04d}")

@@ -88,17 +88,14 @@ class Pairs:
         with self._database.write() as connection:
             connection.execute(pair.update().where(pair.c.name == name).values(embedder=embedder))
 
-    def add_snapshot(self, new: Snapshot, *, state: PairState | None = None) -> None:
+    def add_snapshot(self, new: Snapshot) -> None:
         """Make a written snapshot exist and be the one its pair serves from; the aliases on that pair move along.
 
         In one transaction: a process that died in between would leave an alias on files that no check looks at.
         """
         with self._database.write(wakes=True) as connection:
             connection.execute(snapshot.insert().values(**asdict(new)))
-            values: dict[str, object] = {"snapshot": new.number}
-            if state is not None:
-                values |= {"state": state, "state_reason": ""}
-            connection.execute(pair.update().where(pair.c.name == new.pair).values(**values))
+            connection.execute(pair.update().where(pair.c.name == new.pair).values(snapshot=new.number))
             for row in connection.execute(sa.select(alias).where(alias.c.pair == new.pair)).all():
                 why = f"new snapshot of {new.pair}"
                 apply_move(

@@ -63,10 +63,15 @@ class PostgresBackend:
         self.engine = sa.create_engine(bare, connect_args=self._arguments, pool_pre_ping=True)
         sa.event.listen(self.engine, "connect", _require_durable)
         self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._fleeting = self.engine.execution_options(vecrollback_fleeting=True)
+        sa.event.listen(self._fleeting, "begin", _begin_fleeting)
         self._locks = AdvisoryLocks(bare, self._arguments, self._key, self.place)
 
     def reading(self) -> sa.Engine:
         return self._reading
+
+    def fleeting(self) -> sa.Engine:
+        return self._fleeting
 
     def lay_out(self, connection: sa.Connection) -> None:
         # asked first: CREATE SCHEMA IF NOT EXISTS wants the right to create even where there is nothing to create
@@ -160,6 +165,11 @@ def _shown(url: sa.URL, schema: str) -> str:
     """The URL for messages. Only what tells where it is: libpq takes passwords as parameters too."""
     kept = {name: value for name, value in url.query.items() if name in ("host", "port")}
     return url.set(query={**kept, "schema": schema}).render_as_string(hide_password=True)
+
+
+def _begin_fleeting(connection: sa.Connection) -> None:
+    if connection.get_execution_options().get("vecrollback_fleeting"):
+        connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
 
 
 def _require_durable(connection: psycopg.Connection, _record: object) -> None:

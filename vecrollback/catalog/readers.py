@@ -33,11 +33,11 @@ class Readers:
             "heartbeat": self._database.clock(),
         }
         statement = self._database.insert(reader).values(id=new.id, **values)
-        with self._database.write() as connection:
+        with self._database.note() as connection:
             connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
 
     def leave(self, id_: str) -> None:
-        with self._database.write() as connection:
+        with self._database.note() as connection:
             connection.execute(reader.delete().where(reader.c.id == id_))
 
     def registered(self, alias: str) -> list[Reader]:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +33,27 @@ class SqliteBackend:
         self.path = root / EMBEDDED
         self.place = str(self.path)
         self._locks = root / "locks"
-        self.engine = sa.create_engine(
+        self.engine = self._engine("FULL")
+        self._fleeting = self._engine("NORMAL")  # a commit of the other engine syncs what was written before it
+        self._reading = self.engine.execution_options(vecrollback_read=True)
+
+    def _engine(self, synchronous: str) -> sa.Engine:
+        engine = sa.create_engine(
             sa.URL.create("sqlite+pysqlite", database=str(self.path)),
             connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False},
         )
-        self._reading = self.engine.execution_options(vecrollback_read=True)
-        sa.event.listen(self.engine, "connect", _prepare)
-        sa.event.listen(self.engine, "begin", _begin)
+        sa.event.listen(engine, "connect", partial(_prepare, synchronous=synchronous))
+        sa.event.listen(engine, "begin", _begin)
+        return engine
 
     def lay_out(self, connection: sa.Connection) -> None:
         """Nothing to prepare: the file is the catalog's own."""
 
     def reading(self) -> sa.Engine:
         return self._reading
+
+    def fleeting(self) -> sa.Engine:
+        return self._fleeting
 
     def begin(self, connection: sa.Connection) -> str:  # noqa: ARG002
         return ""
@@ -85,11 +94,12 @@ class SqliteBackend:
 
     def close(self) -> None:
         self.engine.dispose()
+        self._fleeting.dispose()
 
 
-def _prepare(connection: Any, _record: Any) -> None:
+def _prepare(connection: Any, _record: Any, *, synchronous: str) -> None:
     connection.isolation_level = None  # the driver would otherwise begin transactions behind SQLAlchemy's back
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_MS}"):
+    for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON", f"busy_timeout={_BUSY_MS}"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 

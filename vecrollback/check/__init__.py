@@ -27,6 +27,7 @@ __all__ = ["LAWS", "Checker", "Level", "Sampling"]
 
 Level = Literal["quick", "full"]
 _DEFAULT = Sampling()
+_ATTEMPTS = 3
 
 
 class Checker:
@@ -50,12 +51,12 @@ class Checker:
                 f"pair {pair.name!r} is {pair.state}: there is no snapshot to check",
                 hint=f"finish it: `vecrollback reembed {pair.embedder!r} --name {pair.name}`",
             )
-        notes, certificate = Notes(), None
-        manifest = self._manifest(notes, pair)
-        if manifest is not None:
-            self._files(notes, pair, manifest, deep=level == "full")
-            if level == "full":
-                certificate = self._deep(notes, pair, manifest, sampling)
+        for _ in range(_ATTEMPTS):
+            version = self._corpus.state().version
+            notes, certificate = self._attempt(pair, level, sampling)
+            damaged = notes.has("file_corrupt") or notes.has("unreadable")
+            if not damaged or self._corpus.state().version == version:
+                break  # else a purge may have taken the files away that were just being read
         return Report(
             pair=pair.name,
             snapshot=pair.snapshot,
@@ -68,6 +69,15 @@ class Checker:
             at=now(),
             examined=notes.examined,
         )
+
+    def _attempt(self, pair: Pair, level: Level, sampling: Sampling) -> tuple[Notes, Certificate | None]:
+        notes = Notes()
+        manifest = self._manifest(notes, pair)
+        if manifest is not None:
+            self._files(notes, pair, manifest, deep=level == "full")
+            if level == "full":
+                return notes, self._deep(notes, pair, manifest, sampling)
+        return notes, None
 
     def _manifest(self, notes: Notes, pair: Pair) -> Manifest | None:
         try:

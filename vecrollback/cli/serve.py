@@ -36,6 +36,7 @@ def serve(
         int, typer.Option(min=1, metavar="N", help="Most queries that wait, in each process; more get 429.")
     ] = 512,
     drain: Annotated[int, typer.Option(min=1, metavar="SECONDS", help="How long requests may take to end.")] = 30,
+    log_reads: Annotated[bool, typer.Option("--log-reads", help="Log queries that went well, too.")] = False,
     otel: Annotated[bool, typer.Option("--otel", help="Send OpenTelemetry spans; set up by OTEL_* variables.")] = False,
 ) -> None:
     """Answer over HTTP until SIGTERM or Ctrl-C, which let requests in flight end. Logs go to stderr as JSON."""
@@ -55,6 +56,7 @@ def serve(
         max_waiting=max_waiting,
         drain_seconds=drain,
         tracing=otel,
+        log_reads=log_reads,
     )
 
     def ready(url: str) -> None:

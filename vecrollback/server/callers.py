@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
 
 from vecrollback.access import Access, Keys, reaches
 from vecrollback.errors import AccessDeniedError, CatalogUnavailableError, UnknownCallerError
@@ -70,29 +69,31 @@ class Callers:
         return self._keys
 
 
-_bearer = HTTPBearer(auto_error=False, description="A token made by `vecrollback token create`.")
+class Needs(HTTPBearer):
+    """A dependency that lets callers of a role in, and those of higher ones.
 
+    It is the security scheme too, not a dependency on one: FastAPI takes its time for each of them.
+    """
 
-def needs(role: Role) -> Callable[..., Awaitable[Caller]]:
-    """A dependency that lets callers of this role in, and those of higher ones."""
+    def __init__(self, role: Role) -> None:
+        described = "A token made by `vecrollback token create`."
+        super().__init__(auto_error=False, scheme_name="Token", description=described)
+        self._role: Role = role
 
-    async def check(
-        request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None
-    ) -> Caller:
+    async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
         callers: Callers = request.app.state.service.callers
-        caller = await callers.identify(credentials.credentials if credentials else None)
+        given = await super().__call__(request)
+        caller = await callers.identify(given.credentials if given else None)
         request.state.actor = caller.name
-        if not reaches(caller.role, role):
+        if not reaches(caller.role, self._role):
             raise AccessDeniedError(
-                f"token {caller.name!r} has the role {caller.role}; this needs {role}",
-                hint=f"`vecrollback token create --role {role}`",
+                f"token {caller.name!r} has the role {caller.role}; this needs {self._role}",
+                hint=f"`vecrollback token create --role {self._role}`",
             )
         return caller
 
-    return check
 
-
-Reading = Annotated[Caller, Depends(needs("reader"))]
-Writing = Annotated[Caller, Depends(needs("writer"))]
-Operating = Annotated[Caller, Depends(needs("operator"))]
-Administering = Annotated[Caller, Depends(needs("admin"))]
+Reading = Annotated[Caller, Depends(Needs("reader"))]
+Writing = Annotated[Caller, Depends(Needs("writer"))]
+Operating = Annotated[Caller, Depends(Needs("operator"))]
+Administering = Annotated[Caller, Depends(Needs("admin"))]

@@ -69,7 +69,7 @@ def serve(
                 f"{address.host} can be reached from other machines, and there is no token",
                 hint="make one first: `vecrollback token create --role admin`; or bind to 127.0.0.1",
             )
-    with _bound(address) as listening, tempfile.TemporaryDirectory(prefix="vecrollback-metrics-") as folder:
+    with bound(address) as listening, tempfile.TemporaryDirectory(prefix="vecrollback-metrics-") as folder:
         ready(f"http://{_shown(address.host)}:{listening.getsockname()[1]}")
         if workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
@@ -131,10 +131,12 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, name="vecrollback-parent", daemon=True).start()
 
 
-def _bound(address: Address) -> socket.socket:
+def bound(address: Address) -> socket.socket:
+    """A socket that is bound to the address, not listening yet. Raises UsageError."""
     try:
-        family, _, _, _, target = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family)
+        family, kind, protocol, _, target = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        # With the protocol named: asyncio sets TCP_NODELAY on no other socket, and every answer would wait 40 ms.
+        listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(target)
     except OSError as error:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vecrollback.errors import OverloadedError, StoppedError, UnknownNameError, VecrollbackError
+from vecrollback.errors import OverloadedError, StoppedError, UnknownNameError, UsageError, VecrollbackError
 from vecrollback.jobs import Job
 from vecrollback.records import Progress, ProgressCallback, Result
 from vecrollback.server.callers import Callers
@@ -67,7 +67,8 @@ class Service:
             results = await self.coalescer.ask(queries, k, where)
         except VecrollbackError as error:
             self.metrics.failed(error)
-            self.series.failed()
+            if not isinstance(error, UsageError):  # a wrong question says nothing about the pair
+                self.series.failed()
             raise
         seconds = time.perf_counter() - started
         self.metrics.answered(results, seconds)

@@ -25,6 +25,7 @@ class Settings:
     threads: int = 4
     drain_seconds: int = 30
     tracing: bool = False
+    log_reads: bool = False
 
     @classmethod
     def loopback(cls) -> Settings:

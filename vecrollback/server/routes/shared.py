@@ -17,13 +17,13 @@ async def _held(request: Request) -> Service:  # async, or FastAPI sends it to a
     return service
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 Held = Annotated[Service, Depends(_held)]
 
 
 def as_json(payload: Json, status: int = 200) -> Response:
     """An answer that is already plain values: no model is built of it only to be taken apart again."""
-    body = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
-    return Response(body, status, media_type="application/json")
+    return Response(_encode(payload).encode(errors="backslashreplace"), status, media_type="application/json")
 
 
 def answers(*refusals: int, example: Json = None, model: Any = None, status: int = 200) -> dict[int | str, Any]:

@@ -1,0 +1,121 @@
+"""A headless Chromium, and what tests ask of a page in it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("selenium", reason="needs a browser driver: pip install 'vecrollback[dev]'")
+
+from selenium import webdriver
+from selenium.common.exceptions import JavascriptException, StaleElementReferenceException
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+_FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1400,1000",
+)
+_FOUND = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
+
+
+class Page:
+    """One tab, driven as a person would: keys, clicks, and reading what is there."""
+
+    def __init__(self, driver: webdriver.Chrome) -> None:
+        self.driver = driver
+
+    def open(self, url: str) -> None:
+        self.complaints()
+        self.requests()
+        self.driver.get(url)
+
+    def run(self, script: str, *values: Any) -> Any:
+        """The value of a JavaScript function body."""
+        return self.driver.execute_script(script, *values)
+
+    def at(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def text(self, selector: str = "body") -> str:
+        return str(self.run("return document.querySelector(arguments[0]).innerText", selector))
+
+    def await_text(self, selector: str, wanted: str, seconds: float = 20.0) -> str:
+        """Wait until the node's text holds the wanted words."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found = ""
+            with contextlib.suppress(JavascriptException, StaleElementReferenceException):
+                found = self.text(selector)
+            if wanted in found:
+                return found
+            assert time.monotonic() < deadline, f"{selector} never said {wanted!r}, but {found!r}"
+            time.sleep(0.05)
+
+    def press(self, *keys: str) -> None:
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def tab_to(self, id_: str, limit: int = 60) -> None:
+        """Go there by the Tab key alone."""
+        for _ in range(limit):
+            if self.run("return document.activeElement.id") == id_:
+                return
+            self.press(Keys.TAB)
+        raise AssertionError(f"{id_} is not reached by {limit} times Tab")
+
+    def prefer(self, scheme: str) -> None:
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+    @contextlib.contextmanager
+    def width(self, pixels: int) -> Iterator[None]:
+        size = {"width": pixels, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        yield
+        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+    def complaints(self) -> list[str]:
+        """What the console said since the last time it was asked."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+    def requests(self) -> list[str]:
+        """Addresses that were asked for since the last time this was."""
+        entries = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        sent = [entry["params"] for entry in entries if entry["method"] == "Network.requestWillBeSent"]
+        return [params["request"]["url"] for params in sent]
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Page]:
+    """A browser with an empty profile. Skips the test where there is none."""
+    binary, driver = _FOUND["chromium"], _FOUND["chromedriver"]
+    if binary is None or driver is None:
+        pytest.skip("needs Chromium and ChromeDriver: apt-get install chromium chromium-driver")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        options = webdriver.ChromeOptions()
+        options.binary_location = binary
+        for flag in (*_FLAGS, f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        started = webdriver.Chrome(options=options, service=Service(driver))
+        try:
+            yield Page(started)
+        finally:
+            started.quit()

@@ -1,0 +1,67 @@
+// The top of the page: what is live, whether it is well, and where a rollback would go.
+
+import { $, facts, h, show, text } from "./dom.js";
+import { ago, behind, count, ms, verdict } from "./format.js";
+import { health, lately } from "./health.js";
+import { colour, lastReport, live, liveMoves, pairRow, reaches, state } from "./state.js";
+
+const SIGNS = { good: "✓", warn: "!", bad: "✕" };
+
+export function drawLive() {
+  const well = health();
+  const pointer = live();
+  $("live").dataset.level = well.level;
+  show($("verdict"), [well.level, well.word], () =>
+    [h("span", { class: "sign", "aria-hidden": "true" }, SIGNS[well.level]), well.word]);
+  text($("live-title"), pointer ? `${pointer.pair}@${pointer.snapshot} is live` : "Nothing is live");
+  show($("reasons"), well.reasons, () => well.reasons.map((reason) => h("li", null, reason)));
+  drawFacts(pointer);
+  drawBack(pointer);
+}
+
+function drawFacts(pointer) {
+  if (!pointer) return show($("live-facts"), null, () => []);
+  const pair = pairRow(pointer.pair);
+  const move = liveMoves()[0];
+  const report = lastReport(pointer.pair);
+  const { answers, perSecond, p99 } = lately();
+  const rate = perSecond >= 10 ? count(Math.round(perSecond)) : perSecond.toFixed(1);
+  const seen = [pointer, pair, move?.number, report?.at, rate, p99];
+  return show($("live-facts"), seen, () => facts(
+    ["Model", h("span", { class: "model" }, h("span", { class: `dot ${colour(pair.name)}`, "aria-hidden": "true" }), brief(pair.embedder)), "broad"],
+    ["Live since", move && [ago(move.at), ` · ${move.kind} by ${move.actor}`]],
+    ["Epoch", count(pointer.epoch)],
+    ["Lag", behind(pair.lag)],
+    ["Last check", report ? [verdict(report.verdict), " · ", ago(report.at)] : verdict(null)],
+    ["Last minute", answers ? `${rate} queries/s · p99 up to ${ms(p99)}` : "no queries"],
+  ));
+}
+
+function drawBack(pointer) {
+  const { target, reason } = state.status.rollback;
+  const pair = target && pairRow(target.slice(0, target.lastIndexOf("@")));
+  const report = pair && lastReport(pair.name);
+  const allowed = reaches("operator");
+  text($("rollback"), target ? `Roll back to ${target} …` : "Roll back …");
+  $("rollback").disabled = !target || !allowed;
+  const standby = pair?.state === "standby";
+  show($("back-facts"), [target, reason, pair, report?.at, allowed, pointer], () => [
+    target ? h("dl", { class: "facts two" }, facts(
+      [standby ? "Standby" : "Back to", h("span", { class: "model" }, h("span", { class: `dot ${colour(pair.name)}`, "aria-hidden": "true" }), h("strong", null, target))],
+      ["Model", brief(pair.embedder), "last"],
+      ["Lag", pair.lag ? behind(pair.lag) : behind(0)],
+      ["Last check", report ? [verdict(report.verdict), " · ", ago(report.at)] : verdict(pair.checked)],
+    )) : h("p", null, sentence(reason)),
+    allowed ? null : h("p", { class: "note" }, "Your token may look, not switch: that takes an operator’s."),
+  ]);
+}
+
+const sentence = (words) => (words ? words[0].toUpperCase() + words.slice(1) : "");
+
+/** An embedder's string without the directories that lead to it; the whole of it on hover. */
+export function brief(embedder) {
+  const path = embedder.split("?")[0];
+  const parts = path.split("/").filter(Boolean);
+  const short = path.startsWith("/") && parts.length > 2 ? `…/${parts.slice(-2).join("/")}` : path;
+  return h("span", { title: embedder, class: "name" }, short + embedder.slice(path.length));
+}

@@ -1,0 +1,72 @@
+// Who serves, and what long work goes on.
+
+import { ApiError, events, post } from "./api.js";
+import { $, h, show, table } from "./dom.js";
+import { ago, count } from "./format.js";
+import { changed, live, look, reaches, state } from "./state.js";
+
+export function drawReaders() {
+  const readers = [...state.status.readers].sort((a, b) => `${a.host}:${a.pid}`.localeCompare(`${b.host}:${b.pid}`));
+  const epoch = live()?.epoch ?? 0;
+  show($("readers"), [readers, epoch], () => readers.length
+    ? table("Readers: processes that answer queries", [["Reader"], ["Epoch", "number"], ["Follows"]],
+      readers.map((reader) => [`${reader.host}:${reader.pid}`, count(reader.epoch), follows(reader.epoch, epoch)]))
+    : h("p", { class: "empty" }, "No process answers queries."));
+}
+
+const follows = (has, is) => has >= is
+  ? h("span", { class: "mark good" }, h("span", { "aria-hidden": "true" }, "✓"), " yes")
+  : h("span", { class: "mark bad" }, h("span", { "aria-hidden": "true" }, "✕"), ` ${count(is - has)} behind`);
+
+const watched = new Map();
+
+/** Follow a running job by its own events, which come sooner than the next look at everything. */
+function follow(id) {
+  if (watched.has(id) || !reaches("operator") || watched.size >= 4) return;
+  const stop = new AbortController();
+  watched.set(id, { stop, job: null });
+  (async () => {
+    try {
+      for await (const [, job] of events(`/v1/jobs/${encodeURIComponent(id)}/events`, stop.signal)) {
+        watched.get(id).job = job;
+        changed();
+      }
+    } catch (error) {
+      if (!(error instanceof ApiError) && error.name !== "AbortError" && !(error instanceof TypeError)) throw error;
+    } finally {
+      watched.delete(id);
+      look();
+    }
+  })();
+}
+
+export function jobNow(id) {
+  return watched.get(id)?.job ?? state.status.jobs.find((job) => job.id === id) ?? null;
+}
+
+export function drawJobs() {
+  const listed = state.status.jobs;
+  for (const job of listed) if (job.state === "running") follow(job.id);
+  const jobs = listed.map((job) => ({ ...job, ...(watched.get(job.id)?.job ?? {}) })).slice(0, 12);
+  show($("jobs"), jobs, () => jobs.length ? h("ul", { class: "jobs" }, jobs.map(entry)) : h("p", { class: "empty" }, "Nothing is unfinished."));
+}
+
+function entry(job) {
+  const { documents = 0, total = 0, phase = "" } = job.progress;
+  const running = job.state === "running";
+  return h("li", null,
+    h("p", null, h("strong", null, `${job.kind} of ${job.pair}`), " ",
+      h("span", { class: `mark ${{ failed: "bad", cancelled: "warn" }[job.state] ?? ""}` }, job.cancel && running ? "stopping" : job.state),
+      job.started_at ? [" · ", ago(job.started_at)] : null),
+    running ? h("p", { class: "progress" },
+      h("progress", total ? { max: total, value: documents, "aria-label": `Progress of ${job.kind} of ${job.pair}` } : { "aria-label": `${job.kind} of ${job.pair} runs` }),
+      h("span", null, total ? `${count(documents)} of ${count(total)} changes` : "", phase ? ` · ${phase}` : "")) : null,
+    job.error ? h("p", { class: "note" }, job.error) : null,
+    running && reaches("operator") && !job.cancel
+      ? h("button", { type: "button", class: "small", "data-key": job.id, "aria-label": `Stop ${job.kind} of ${job.pair}`, onclick: () => stop(job.id) }, "Stop") : null);
+}
+
+async function stop(id) {
+  await post(`/v1/jobs/${encodeURIComponent(id)}/cancel`).catch(() => {});  // the next look tells how it stands
+  look();
+}
