@@ -174,8 +174,10 @@ def _product(store: Path) -> Iterator[int]:
         try:
             assert process.stdout is not None
             said = ""
-            while not said.endswith("}\n"):
-                said += process.stdout.readline()
+            for line in process.stdout:
+                said += line
+                if line == "}\n":
+                    break
             port = int(json.loads(said)["url"].rpartition(":")[2])
             _await(port)
             yield port

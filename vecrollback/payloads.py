@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from vecrollback.errors import NoRollbackTargetError
-from vecrollback.mapping import MapPoint, VectorMap
 from vecrollback.records import Compared, Json, Move, Report, Result, Snapshot, Switched
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # `mapping` loads NumPy, which `--help` must not wait for
+    from vecrollback.mapping import VectorMap
     from vecrollback.store import Store
 
 Payload = dict[str, Json]
@@ -90,6 +90,8 @@ def compared(found: Compared) -> Payload:
 
 def vector_map(found: VectorMap) -> Payload:
     # Thousands of points: as rows under one heading, not each with its own.
+    from vecrollback.mapping import MapPoint
+
     return {
         "pair": found.pair,
         "snapshot": found.snapshot,

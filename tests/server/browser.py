@@ -43,6 +43,7 @@ class Page:
         self.driver = driver
 
     def open(self, url: str) -> None:
+        self.driver.get("about:blank")  # or what was open goes on asking its server, which may be gone
         self.complaints()
         self.requests()
         self.driver.get(url)

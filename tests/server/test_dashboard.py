@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def live(server: Server) -> dict[str, Any]:
 
 def test_the_page_loads_without_a_complaint_and_asks_nobody_else(shown: Server, page: Page) -> None:
     page.open(shown.url)
-    page.await_text("#chart-latency", "p99")
+    page.await_text("#chart-latency", "median")
     assert page.complaints() == []
     asked = page.requests()
     assert f"{shown.url}/assets/app.js" in asked
@@ -78,7 +78,7 @@ def test_numbers_of_all_workers_are_added_up(shown: Server, page: Page) -> None:
     spans = fresh(shown.url, "GET", "/v1/series").json()["spans"]
     assert sum(span["answers"] for span in spans) >= len(QUERIES)
     assert {span["epoch"] for span in spans if span["answers"]} == {live(shown)["epoch"]}
-    assert max(span["lag"] for span in spans) == 1
+    assert {span["lag"] for span in spans} <= {1, None}
     assert "queries answered, no errors" in page.await_text("#chart-queries", "answered")
     assert "median about" in page.text("#chart-scores")
     assert "Now 1 change behind" in page.text("#chart-lag")
@@ -126,6 +126,7 @@ def test_a_running_job_shows_its_progress_until_it_ends(shown: Server, store: Pa
         ended.set()
         job.wait(30)
     page.await_text("#jobs", "Nothing is unfinished")
+    assert any(url.endswith("/events") for url in page.requests())
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -297,7 +298,7 @@ def test_a_mix_is_told_in_words_and_drawn(own_store: Path, page: Page) -> None:
         page.at("[data-key='check-v2']").click()
         page.await_text("#reports", "✓ passed v2@1 · full")
         server.post("/v1/check", {"pair": "v1", "sample": 1000})
-        found = page.await_text("#reports", "vectors recorded as made by another embedder")
+        found = page.await_text("#reports", "Vectors recorded as made by another embedder")
         for words in ("✕ failed", "2 findings", "no vector without a fingerprint", "d9", "confidence, at most"):
             assert words in found
         drawn = page.await_text("#map", "suspects")
@@ -330,12 +331,23 @@ def plant(root: Path, name: str, spec: str, ids: list[str], *, fingerprint: str 
         store._catalog.pairs.advance(name, watermark=pair.watermark, **versions)
 
 
-def test_a_server_that_is_gone_is_told_and_what_was_read_stays(template: Path, tmp_path: Path, page: Page) -> None:
-    with serving(Path(shutil.copytree(template, tmp_path / "store"))) as server:
+def test_a_server_that_is_gone_is_told_and_not_stormed(own_store: Path, page: Page) -> None:
+    ended = threading.Event()
+    with connect(own_store) as store, serving(own_store) as server:
+        job = store.work.start("re-embed", "v1", lambda report: ended.wait(30))
         page.open(server.url)
         page.await_text("#live-title", "v2@1 is live")
+        page.await_text("#jobs", "running")
+        server.process.terminate()
+        server.process.wait(40)
+        ended.set()
+        job.wait(30)
     assert "What follows is of" in page.await_text("#lost", "The server does not answer")
+    assert "Not known" in page.text("#verdict")
     assert page.text("#live-title") == "v2@1 is live"
+    page.requests()
+    time.sleep(2)
+    assert len(page.requests()) <= 4
 
 
 def test_the_files_are_served_strictly(server: Server) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.cli.support import refusal
 from tests.server.support import Server, serving
+from vecrollback.server.guard import Guard
 from vecrollback.server.run import Address, bound
+from vecrollback.server.settings import Settings
 
 
 def test_every_answer_carries_the_security_headers(server: Server) -> None:
@@ -57,6 +61,24 @@ def test_limits_of_the_command_line_hold(own_store: Path) -> None:
 def test_a_port_that_is_taken_is_refused_with_the_cure(server: Server, store: Path) -> None:
     port = server.url.rpartition(":")[2]
     assert "--port 0" in refusal("serve", "--port", port, "--store", store, code=2)["hint"]
+
+
+def test_what_nobody_expected_is_told_without_internals(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("/secret/place")
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(Guard(broken, Settings()))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            return await http.get("/")
+
+    response = asyncio.run(ask())
+    assert response.status_code == 500
+    assert response.json()["error"]["type"] == "FailedError"
+    assert "secret" not in response.text
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["X-Request-Id"] in response.text
+    assert "/secret/place" in caplog.text
 
 
 def test_answers_are_sent_without_delay() -> None:

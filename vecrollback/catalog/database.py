@@ -118,8 +118,8 @@ class Database:
         if row.format < schema.FORMAT:
             from vecrollback.catalog.migrate import migrate
 
-            with self.lock("migrate"):
-                migrate(self)
+            with self.lock("migrate"), self.write() as connection:
+                migrate(connection, self.root)
         return str(row.id)
 
     def integrity(self) -> str:

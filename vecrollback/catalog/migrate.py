@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import sqlalchemy as sa
 
 from vecrollback.catalog import schema
-from vecrollback.catalog.database import Database
 
 
-def migrate(database: Database) -> None:
-    """Apply the migrations between the store's format and this one's, in one transaction.
+def migrate(connection: sa.Connection, root: Path) -> None:
+    """Apply the migrations between the format of the store at `root` and this one's, in the caller's transaction.
 
     The caller holds the lock "migrate". A process that lost the race finds nothing left to do.
     """
@@ -18,14 +19,13 @@ def migrate(database: Database) -> None:
 
     config = Config()
     config.set_main_option("script_location", "vecrollback.catalog:migrations")
-    with database.write() as connection:
-        found = connection.scalar(sa.select(schema.store.c.format))
-        if found == schema.FORMAT:
-            return
-        if connection.dialect.name == "postgresql":
-            # a migration may read every file of the store between two statements
-            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout TO 0")
-        config.attributes.update(connection=connection, root=database.root)
-        command.stamp(config, f"{found:04d}", purge=True)
-        command.upgrade(config, f"{schema.FORMAT:04d}")
-        connection.execute(schema.store.update().values(format=schema.FORMAT))
+    found = connection.scalar(sa.select(schema.store.c.format))
+    if found == schema.FORMAT:
+        return
+    if connection.dialect.name == "postgresql":
+        # a migration may read every file of the store between two statements
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout TO 0")
+    config.attributes.update(connection=connection, root=root)
+    command.stamp(config, f"{found:04d}", purge=True)
+    command.upgrade(config, f"{schema.FORMAT:04d}")
+    connection.execute(schema.store.update().values(format=schema.FORMAT))

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
 from vecrollback.errors import OverloadedError, UsageError
@@ -40,7 +39,7 @@ class _Asked:
 class Coalescer:
     """Gathers queries by group; each group runs one batch at a time, as many groups at once as there are threads.
 
-    Lives on one event loop, all but `_search`. What one caller asks together is answered by one call, so by one pair.
+    Lives on one event loop, all but `_run`. What one caller asks together is answered by one call, so by one pair.
     """
 
     def __init__(
@@ -94,11 +93,16 @@ class Coalescer:
     def _start(self, group: Group, batch: list[_Asked]) -> None:
         self._running.add(group)
         self._seen(sum(len(asked.queries) for asked in batch))
-        future = asyncio.get_running_loop().run_in_executor(self._pool, self._answer, group, batch)
-        future.add_done_callback(partial(self._end, group, batch, time.perf_counter()))
+        self._pool.submit(self._run, asyncio.get_running_loop(), group, batch)
+
+    def _run(self, loop: asyncio.AbstractEventLoop, group: Group, batch: list[_Asked]) -> None:
+        """On a thread. Comes back by itself: `run_in_executor` takes one more turn of the loop to do so."""
+        started = time.perf_counter()
+        answers = self._answer(group, batch)
+        loop.call_soon_threadsafe(self._end, group, batch, answers, time.perf_counter() - started)
 
     def _answer(self, group: Group, batch: list[_Asked]) -> list[list[Result] | Exception]:
-        """On a thread: the answers in the order of the batch."""
+        """The answers in the order of the batch."""
         try:
             results = iter(self._search([query for asked in batch for query in asked.queries], *group))
             return [[next(results) for _ in asked.queries] for asked in batch]
@@ -108,17 +112,11 @@ class Coalescer:
         except Exception as error:
             return [error] * len(batch)
 
-    def _end(
-        self,
-        group: Group,
-        batch: list[_Asked],
-        started: float,
-        future: asyncio.Future[list[list[Result] | Exception]],
-    ) -> None:
+    def _end(self, group: Group, batch: list[_Asked], answers: list[list[Result] | Exception], seconds: float) -> None:
         size = sum(len(asked.queries) for asked in batch)
         self._running.discard(group)
-        self._seconds_each = 0.8 * self._seconds_each + 0.2 * (time.perf_counter() - started) / max(1, size)
-        for asked, answer in zip(batch, future.result(), strict=True):
+        self._seconds_each = 0.8 * self._seconds_each + 0.2 * seconds / max(1, size)
+        for asked, answer in zip(batch, answers, strict=True):
             if asked.answer.done():
                 continue
             if isinstance(answer, Exception):

@@ -73,12 +73,16 @@ def answer(status: int, kind: str, message: str, hint: str = "", **facts: Json) 
     return JSONResponse({"error": error}, status, headers)
 
 
+def unexpected(request_id: str) -> JSONResponse:
+    """What is told of an error that nobody meant: its place in the log."""
+    return answer(500, "FailedError", _HIDDEN, f"request {request_id}")
+
+
 def install(app: FastAPI) -> None:
     """Let no other form of error leave the application."""
     app.add_exception_handler(VecrollbackError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -106,12 +110,6 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     response = answer(error.status_code, "UsageError", str(error.detail), "GET /openapi.json describes every request")
     response.headers.update(error.headers or {})
     return response
-
-
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    # Starlette raises it again once this is sent, and the server logs it with its traceback.
-    request.state.error = type(error).__name__
-    return answer(500, "FailedError", _HIDDEN, f"request {request.state.id}")
 
 
 def _facts(error: VecrollbackError) -> dict[str, Json]:

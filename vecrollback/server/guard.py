@@ -11,12 +11,13 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vecrollback.server.failures import answer
+from vecrollback.server.failures import answer, unexpected
 from vecrollback.server.settings import Settings
 
 _log = logging.getLogger("vecrollback.access_log")
 _READS = ("/v1/search",)
 """Reads that are sent like writes."""
+_DIGITS = 15
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -39,7 +40,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 500
+        started, status = time.perf_counter(), 0
         state = scope.setdefault("state", {})
         state["id"] = secrets.token_hex(8)
 
@@ -59,6 +60,11 @@ class Guard:
                 await answer(refused[0], "RefusedError", refused[1])(scope, receive, marked)
             else:
                 await self._app(scope, self._bounded(receive), marked)
+        except Exception as error:
+            state["error"] = type(error).__name__
+            _log.exception("request failed", extra={"request_id": state["id"]})
+            if not status:  # else part of the answer is sent, and the connection has to break
+                await unexpected(state["id"])(scope, receive, marked)
         finally:
             if self._worth_a_line(scope, status):
                 _note(scope, status, time.perf_counter() - started)
@@ -71,7 +77,7 @@ class Guard:
     def _refusal(self, method: str, headers: Headers) -> tuple[int, str] | None:
         """Status and reason, for what no route shall see."""
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self._settings.max_body:
+        if not length.isdecimal() or len(length) > _DIGITS or int(length) > self._settings.max_body:
             return 413, f"the body is larger than {self._settings.max_body} bytes"
         host = headers.get("host", "")
         if self._settings.hosts and _without_port(host) not in self._settings.hosts:

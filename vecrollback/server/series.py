@@ -38,7 +38,7 @@ class Span:
     epoch: int
     answers: int = 0
     errors: int = 0
-    lag: int = 0
+    lag: int | None = None
     latency: Counts = field(default_factory=lambda: np.zeros(_LATENCIES, np.int64))
     scores: Counts = field(default_factory=lambda: np.zeros(_SCORES, np.int64))
 
@@ -46,7 +46,8 @@ class Span:
         """Take in one second of one worker."""
         self.answers += int(row[_ANSWERS])
         self.errors += int(row[_ERRORS])
-        self.lag = max(self.lag, int(row[_LAG]))
+        if row[_LAG]:
+            self.lag = max(self.lag or 0, int(row[_LAG]) - 1)
         self.latency = self.latency + row[_LATENCY:_SCORE]
         self.scores = self.scores + row[_SCORE:]
 
@@ -91,7 +92,8 @@ class Series:
 
     def behind(self, epoch: int, lag: int) -> None:
         """Note how far the live pair is behind the log."""
-        self._ring[self._at(epoch) + _LAG] = min(max(0, lag), 2**32 - 1)
+        # One more than it is: 0 stands for a second in which nobody looked.
+        self._ring[self._at(epoch) + _LAG] = min(max(0, lag) + 1, 2**32 - 1)
 
     def spans(self, seconds: int, step: int) -> list[Span]:
         """The last `seconds` of all workers in steps, oldest first; of each step one span for every epoch in it."""

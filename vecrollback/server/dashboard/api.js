@@ -16,15 +16,14 @@ export class ApiError extends Error {
   }
 }
 
-async function ask(method, path, { body, signal } = {}) {
+async function ask(method, path, body) {
   const headers = {};
   if (token.get()) headers.Authorization = `Bearer ${token.get()}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let response;
   try {
-    response = await fetch(path, { method, headers, signal, body: body && JSON.stringify(body), credentials: "omit" });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
+    response = await fetch(path, { method, headers, body: body && JSON.stringify(body), credentials: "omit" });
+  } catch {
     throw new ApiError(0, { type: "UnreachableError", message: "The server does not answer." });
   }
   if (response.ok) return response;
@@ -32,12 +31,12 @@ async function ask(method, path, { body, signal } = {}) {
   throw new ApiError(response.status, told.error ?? { message: `The server answered ${response.status}.` });
 }
 
-export const get = async (path, options) => (await ask("GET", path, options)).json();
-export const post = async (path, body, options) => (await ask("POST", path, { body, ...options })).json();
+export const get = async (path) => (await ask("GET", path)).json();
+export const post = async (path, body) => (await ask("POST", path, body)).json();
 
 /** Server-sent events as [name, data]. By fetch, because an EventSource can send no token. */
-export async function* events(path, signal) {
-  const response = await ask("GET", path, { signal });
+export async function* events(path) {
+  const response = await ask("GET", path);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {

@@ -31,7 +31,8 @@ function drawFreshness() {
   }
   fresh.classList.toggle("old", state.failed !== null);
   const since = state.readAt ? ` What follows is of ${clockTime(new Date(state.readAt))}.` : "";
-  text($("lost"), state.failed ? `${state.failed.message}${since}` : "");
+  const aside = "A rollback works without this page: vecrollback rollback --reason '…'";
+  text($("lost"), state.failed ? `${state.failed.message}${since} ${aside}` : "");
 }
 
 /** Ask for a token until one opens the door. */

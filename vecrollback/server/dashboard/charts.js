@@ -147,7 +147,7 @@ function put(node, title, said, entries, [drawn, readout], numbers) {
   const open = node.querySelector("details")?.open ?? false;
   const focused = document.activeElement?.closest?.("summary") && node.contains(document.activeElement);
   if (node.matches(":hover") && !open) readout.textContent = node.querySelector(".readout")?.textContent ?? "";
-  const legend = h("ul", { class: "legend" }, entries.map((entry) => h("li", null, h("span", { class: `key ${entry.colour} ${entry.thin ? "thin" : ""}`, "aria-hidden": "true" }), entry.name)));
+  const legend = h("ul", { class: "legend" }, entries.filter((entry) => !entry.thin).map((entry) => h("li", null, h("span", { class: `key ${entry.colour}`, "aria-hidden": "true" }), entry.name)));
   const details = h("details", { open }, h("summary", null, "Numbers"), open ? numbers : []);
   details.addEventListener("toggle", () => details.open && details.childElementCount === 1 && details.append(numbers));
   node.replaceChildren(h("figcaption", null, h("h3", null, title), h("p", { class: "said" }, said)), legend, drawn, readout, details);

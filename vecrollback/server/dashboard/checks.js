@@ -2,7 +2,7 @@
 
 import { ApiError, post } from "./api.js";
 import { $, h, show, table } from "./dom.js";
-import { ago, at, count, percent, plural, verdict } from "./format.js";
+import { ago, at, count, percent, plural, sentence, verdict } from "./format.js";
 import { brief } from "./live.js";
 import { colour, lastReport, look, reaches, state } from "./state.js";
 
@@ -75,7 +75,7 @@ const SEVERITY = { fail: ["bad", "✕"], unknown: ["warn", "?"], warn: ["warn", 
 function finding(found) {
   const [level, sign] = SEVERITY[found.severity];
   const more = found.count > SHOWN_IDS ? ` and ${count(found.count - SHOWN_IDS)} more` : "";
-  return [found.message,
+  return [sentence(found.message),
     h("span", { class: `mark ${level}` }, h("span", { "aria-hidden": "true" }, sign), ` ${found.severity}`),
     count(found.count), found.law, [h("span", { class: "ids" }, found.ids.slice(0, SHOWN_IDS).join(", ")), more]];
 }

@@ -13,17 +13,18 @@ export const plural = (number, one, many = `${one}s`) => `${count(number)} ${num
 /** Milliseconds with as many digits as matter. */
 export function ms(value) {
   if (value === null || value === undefined) return "–";
-  if (value === 0) return "0 ms";
-  if (value >= 1000) return `${(value / 1000).toFixed(value < 10000 ? 1 : 0)} s`;
-  return `${value.toFixed(value < 10 ? 1 : 0)} ms`;
+  const digits = (number) => String(Number(number.toFixed(number < 10 ? 1 : 0)));
+  return value >= 1000 ? `${digits(value / 1000)}\u00a0s` : `${digits(value)}\u00a0ms`;
 }
 
 export function percent(share) {
   const value = share * 100;
-  return `${value.toFixed(value === 0 || value >= 10 ? 0 : value >= 1 ? 1 : 2)} %`;
+  return `${value.toFixed(value === 0 || value >= 10 ? 0 : value >= 1 ? 1 : 2)}\u00a0%`;
 }
 
 export const behind = (lag) => (lag ? `${plural(lag, "change")} behind` : "up to date");
+
+export const sentence = (words) => (words ? words[0].toUpperCase() + words.slice(1) : "");
 
 /** A stretch of time in the unit a person would choose. */
 export function duration(seconds) {
@@ -61,6 +62,10 @@ export function tick() {
     if (node.textContent !== words) node.textContent = words;
   }
 }
+
+/** A verdict with the age of its report. */
+export const checked = (report, known = null) => report
+  ? [verdict(report.verdict), h("div", { class: "note" }, ago(report.at))] : verdict(known);
 
 /** A verdict as a word with its sign, so that colour is never all that tells it. */
 export function verdict(value) {

@@ -1,6 +1,6 @@
 // Whether what is live is well, in a word and with its reasons. The worst one speaks.
 
-import { behind, count, percent, plural } from "./format.js";
+import { behind, clockTime, count, percent, plural } from "./format.js";
 import { lastReport, live, pairRow, state } from "./state.js";
 
 const ORDER = ["good", "note", "warn", "bad"];
@@ -38,12 +38,14 @@ function* reasons() {
 
 /** {level, word, reasons}. */
 export function health() {
+  // What was well a minute ago may not be now, and green would say it is.
+  if (state.failed) return { level: "warn", word: "Not known", reasons: [`No news since ${clockTime(new Date(state.readAt))}; it may be well all the same`] };
   if (!live()) return { level: "bad", word: "Nothing is live", reasons: ["No pair answers queries. Promote one: vecrollback promote PAIR"] };
   const found = [...reasons()].sort((a, b) => ORDER.indexOf(b[0]) - ORDER.indexOf(a[0]));
   const level = found[0]?.[0] ?? "good";
   const word = { good: "Well", note: "Well", warn: "Look at it", bad: "Not well" }[level];
   const said = found.map(([, words]) => words);
   const readers = state.status.readers.length;
-  if (!said.length) said.push(`Its last check passed, ${readers === 1 ? "its reader follows" : `all ${count(readers)} readers follow`}, no errors in the last minute`);
+  if (!said.length) said.push(`Its last check passed, ${readers === 1 ? "its reader follows" : `${count(readers)} of ${count(readers)} readers follow`}, no errors in the last minute`);
   return { level: level === "note" ? "good" : level, word, reasons: said };
 }

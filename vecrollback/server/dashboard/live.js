@@ -1,7 +1,7 @@
 // The top of the page: what is live, whether it is well, and where a rollback would go.
 
 import { $, facts, h, show, text } from "./dom.js";
-import { ago, behind, count, ms, verdict } from "./format.js";
+import { ago, behind, checked, count, ms, sentence } from "./format.js";
 import { health, lately } from "./health.js";
 import { colour, lastReport, live, liveMoves, pairRow, reaches, state } from "./state.js";
 
@@ -14,6 +14,8 @@ export function drawLive() {
   show($("verdict"), [well.level, well.word], () =>
     [h("span", { class: "sign", "aria-hidden": "true" }, SIGNS[well.level]), well.word]);
   text($("live-title"), pointer ? `${pointer.pair}@${pointer.snapshot} is live` : "Nothing is live");
+  const pair = pointer && pairRow(pointer.pair);
+  show($("live-model"), [pair?.name, pair?.embedder], () => (pair ? model(pair) : []));
   show($("reasons"), well.reasons, () => well.reasons.map((reason) => h("li", null, reason)));
   drawFacts(pointer);
   drawBack(pointer);
@@ -26,16 +28,21 @@ function drawFacts(pointer) {
   const report = lastReport(pointer.pair);
   const { answers, perSecond, p99 } = lately();
   const rate = perSecond >= 10 ? count(Math.round(perSecond)) : perSecond.toFixed(1);
-  const seen = [pointer, pair, move?.number, report?.at, rate, p99];
+  const readers = state.status.readers;
+  const following = readers.filter((reader) => reader.epoch >= pointer.epoch).length;
+  const seen = [pointer, pair, move?.number, report?.at, rate, p99, readers.length, following];
   return show($("live-facts"), seen, () => facts(
-    ["Model", h("span", { class: "model" }, h("span", { class: `dot ${colour(pair.name)}`, "aria-hidden": "true" }), brief(pair.embedder)), "broad"],
-    ["Live since", move && [ago(move.at), ` · ${move.kind} by ${move.actor}`]],
-    ["Epoch", count(pointer.epoch)],
+    ["Last check", checked(report)],
     ["Lag", behind(pair.lag)],
-    ["Last check", report ? [verdict(report.verdict), " · ", ago(report.at)] : verdict(null)],
-    ["Last minute", answers ? `${rate} queries/s · p99 up to ${ms(p99)}` : "no queries"],
+    ["Last minute", answers ? [`${rate} queries/s`, h("div", { class: "note" }, `p99 up to ${ms(p99)}`)] : "no queries"],
+    ["Live since", move && [ago(move.at), h("div", { class: "note" }, `${move.kind} by ${move.actor}`)]],
+    ["Readers", readers.length ? `${following} of ${readers.length} follow` : "none"],
+    ["Epoch", count(pointer.epoch)],
   ));
 }
+
+/** The dot in a pair's colour, and its model. */
+const model = (pair) => [h("span", { class: `dot ${colour(pair.name)}`, "aria-hidden": "true" }), brief(pair.embedder)];
 
 function drawBack(pointer) {
   const { target, reason } = state.status.rollback;
@@ -46,17 +53,12 @@ function drawBack(pointer) {
   $("rollback").disabled = !target || !allowed;
   const standby = pair?.state === "standby";
   show($("back-facts"), [target, reason, pair, report?.at, allowed, pointer], () => [
-    target ? h("dl", { class: "facts two" }, facts(
-      [standby ? "Standby" : "Back to", h("span", { class: "model" }, h("span", { class: `dot ${colour(pair.name)}`, "aria-hidden": "true" }), h("strong", null, target))],
-      ["Model", brief(pair.embedder), "last"],
-      ["Lag", pair.lag ? behind(pair.lag) : behind(0)],
-      ["Last check", report ? [verdict(report.verdict), " · ", ago(report.at)] : verdict(pair.checked)],
-    )) : h("p", null, sentence(reason)),
+    target ? h("p", { class: "target" }, `${standby ? "Standby" : "Back to"}: `, h("strong", null, target)) : h("p", null, sentence(reason)),
+    target ? h("p", { class: "model" }, model(pair)) : null,
+    target ? h("dl", { class: "facts two" }, facts(["Last check", checked(report, pair.checked)], ["Lag", behind(pair.lag)])) : null,
     allowed ? null : h("p", { class: "note" }, "Your token may look, not switch: that takes an operator’s."),
   ]);
 }
-
-const sentence = (words) => (words ? words[0].toUpperCase() + words.slice(1) : "");
 
 /** An embedder's string without the directories that lead to it; the whole of it on hover. */
 export function brief(embedder) {

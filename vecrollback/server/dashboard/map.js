@@ -47,7 +47,7 @@ function groups(map) {
   const points = map.points.map((row) => Object.fromEntries(map.columns.map((name, i) => [name, row[i]])));
   const recorded = (point) => point.fingerprint === map.fingerprint;
   return [
-    ["own", "recorded and not contradicted", points.filter((point) => recorded(point) && !point.named)],
+    ["own", "recorded as its own and not contradicted", points.filter((point) => recorded(point) && !point.named)],
     ["named", "re-embedded and found foreign, though recorded as its own", points.filter((point) => recorded(point) && point.named)],
     ["other", "recorded as made by another model", points.filter((point) => !recorded(point))],
   ].filter(([, , members]) => members.length);

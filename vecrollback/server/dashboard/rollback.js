@@ -2,7 +2,7 @@
 
 import { ApiError, post } from "./api.js";
 import { $, facts, h, show, text } from "./dom.js";
-import { ago, behind, count, ms, plural, verdict } from "./format.js";
+import { behind, checked, count, ms, plural } from "./format.js";
 import { forget, lastReport, live, look, pairRow, state } from "./state.js";
 import { jobNow } from "./work.js";
 
@@ -41,17 +41,18 @@ function planned({ from, to, epoch }) {
   const [target, current] = [pairRow(nameOf(to)), pairRow(nameOf(from))];
   const report = lastReport(target.name);
   const readers = state.status.readers.length;
+  const warm = target.state === "standby" ? "at once: they hold it open, and no query is dropped." : "as soon as each has loaded it.";
   return [
     h("p", null, h("strong", null, "What will happen")),
     h("ol", { class: "plan" },
-      h("li", null, h("strong", null, "live"), ` moves from ${from} to `, h("strong", null, to), `, model and index together. ${plural(readers, "reader")} ${readers === 1 ? "follows" : "follow"} at once; nothing is loaded and no query is dropped.`),
+      h("li", null, h("strong", null, "live"), ` moves from ${from} to `, h("strong", null, to), `, model and index together. ${readers ? `${plural(readers, "reader")} ${readers === 1 ? "follows" : "follow"} ${warm}` : "No reader runs that would follow."}`),
       h("li", null, `${current.name} is quarantined: promoting it again takes an override.`),
       h("li", null, target.lag
         ? `${target.name} is ${behind(target.lag)}. It serves at once; documents changed since then answer with their old vector, marked stale, until a job has caught up. Deleted ones are gone from the first query.`
         : `${target.name} is up to date.`),
       h("li", null, `A job then checks ${target.name} and keeps the report.`)),
     h("dl", { class: "facts" }, facts(
-      ["Target’s last check", report ? [verdict(report.verdict), " · ", ago(report.at)] : verdict(target.checked)],
+      ["Target’s last check", checked(report, target.checked)],
       ["Target’s lag", behind(target.lag)],
       ["Epoch", `${count(epoch)} becomes ${count(epoch + 1)}`])),
   ];
@@ -113,7 +114,7 @@ export function drawOutcome() {
   const proven = report && report.at > movedAt(done) ? report : null;
   const { expected, acknowledged, missing } = done.readers;
   node.hidden = false;
-  node.dataset.level = missing.length || done.trouble ? "warn" : "good";
+  node.dataset.level = proven && proven.verdict !== "pass" ? "bad" : missing.length || done.trouble ? "warn" : "good";
   text($("outcome-title"), `Rolled back: ${done.to} is live`);
   show($("outcome-body"), [done, job, proven?.at, proven?.verdict], () => [
     h("dl", { class: "facts" }, facts(
@@ -121,9 +122,9 @@ export function drawOutcome() {
       ["Readers", `${acknowledged} of ${expected} acknowledged`],
       ["Not heard from", missing.join(", ")],
       ["Catch-up", catchUp(done, job, proven)],
-      ["Check", proven ? [verdict(proven.verdict), " · ", ago(proven.at)] : "after the catch-up"],
+      ["Check", proven ? checked(proven) : "after the catch-up"],
       ["Left", done.from && `${done.from}, quarantined`],
-      ["Reason", reason])),
+      ["Reason", reason, "broad"])),
     missing.length ? h("p", null, "A reader that was not heard from may hang. If it wakes, its next query reads the pointer first.") : null,
     done.trouble ? h("p", { class: "problem" }, done.trouble) : null,
   ]);

@@ -3,14 +3,25 @@
 import { emptyChart, shareChart, timeChart } from "./charts.js";
 import { $ } from "./dom.js";
 import { behind, count, ms, percent, plural } from "./format.js";
+import { jobNow } from "./work.js";
 import { colour, live, liveMoves, pairOfEpoch, pairRow, state } from "./state.js";
 
 const KEPT_SHAPES = 3;
 const LEAST_SECONDS = 60;
 let last = "";
+const left = [];
+
+/** What the live pair's catch-up has yet to embed. Its lag falls in steps, as whole batches become durable. */
+function noteDraining() {
+  const running = state.status.jobs.find((job) => job.kind === "catch-up" && job.state === "running" && job.pair === live()?.pair);
+  const { documents, total } = (running && jobNow(running.id)?.progress) ?? {};
+  if (total) left.push([Date.now() / 1000, total - documents]);
+  while (left.length && left[0][0] < Date.now() / 1000 - 3600) left.shift();
+}
 
 export function drawTraffic() {
   if (!state.series) return;
+  noteDraining();
   // The charts are drawn again when there is something new, or another width to fill.
   const key = JSON.stringify([state.series.spans.at(-1), state.series.spans.length, state.seconds, live(), $("chart-latency").clientWidth, state.moves[0]?.number]);
   if (key === last) return;
@@ -41,24 +52,30 @@ const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.l
 
 function latency(spans, time) {
   const answered = spans.filter((span) => span.p99_ms !== null);
-  if (!answered.length) return emptyChart($("chart-latency"), "Latency", "No queries in this time.");
+  if (!answered.length) return emptyChart($("chart-latency"), "Latency: p99, and p50 as the thin line", "No queries in this time.");
   const groups = byPair(answered);
   const lines = groups.flatMap(([pair, own]) => [
-    { name: `${pair} p99`, colour: colour(pair), points: own.map((span) => [span.at, span.p99_ms]) },
+    { name: pair, colour: colour(pair), points: own.map((span) => [span.at, span.p99_ms]) },
     { name: `${pair} p50`, colour: colour(pair), thin: true, points: own.map((span) => [span.at, span.p50_ms]) }]);
   const said = groups.map(([pair, own]) => `${pair}: median ${ms(median(own.map((span) => span.p50_ms)))}, p99 ${ms(median(own.map((span) => span.p99_ms)))}`).join("; ");
-  return timeChart($("chart-latency"), { title: "Latency", said: `${said}.`, lines, format: ms, logarithmic: true, ...time });
+  return timeChart($("chart-latency"), { title: "Latency: p99, and p50 as the thin line", said: `${said}.`, lines, format: ms, logarithmic: true, ...time });
 }
 
 function queries(spans, time) {
   const errors = spans.reduce((sum, span) => sum + span.errors, 0);
   const answers = spans.reduce((sum, span) => sum + span.answers, 0);
   if (!answers && !errors) return emptyChart($("chart-queries"), "Queries and errors", "No queries in this time.");
-  const rate = (key) => (span) => [span.at, span[key] / time.step];
-  const lines = byPair(spans).map(([pair, own]) => ({ name: `${pair} queries`, colour: colour(pair), points: own.map(rate("answers")) }));
-  const broken = new Map();
-  for (const span of spans) broken.set(span.at, (broken.get(span.at) ?? 0) + span.errors / time.step);
-  lines.push({ name: "errors", colour: "error", points: [...broken] });
+  // All epochs of a step together: what two pairs answered in the second of a switch is one rate. The last step is
+  // not over yet.
+  const whole = spans.filter((span) => span.at + time.step <= time.to);
+  const rates = (key) => {
+    const sums = new Map();
+    for (const span of whole) sums.set(span.at, (sums.get(span.at) ?? 0) + span[key] / time.step);
+    return sums;
+  };
+  const rate = rates("answers");
+  const lines = byPair(whole).map(([pair, own]) => ({ name: pair, colour: colour(pair), points: own.map((span) => [span.at, rate.get(span.at)]) }));
+  lines.push({ name: "errors", colour: "error", points: [...rates("errors")] });
   const said = `${plural(answers, "query", "queries")} answered, ${errors ? `${plural(errors, "error")} (${percent(errors / (errors + answers))})` : "no errors"}.`;
   return timeChart($("chart-queries"), { title: "Queries and errors", said, lines, format: (value) => `${count(Number(value.toFixed(1)))}/s`, floor: 2, ...time });
 }
@@ -85,10 +102,13 @@ function scores(spans) {
 }
 
 function lag(spans, time) {
-  if (!spans.length) return emptyChart($("chart-lag"), "Lag of the live pair", "Nothing was live in this time.");
-  const lines = byPair(spans).map(([pair, own]) => ({ name: pair, colour: colour(pair), points: own.map((span) => [span.at, span.lag]) }));
+  const seen = spans.filter((span) => span.lag !== null);
+  if (!seen.length) return emptyChart($("chart-lag"), "Lag of the live pair", "Nothing was live in this time.");
+  const lines = byPair(seen).map(([pair, own]) => ({ name: pair, colour: colour(pair), points: own.map((span) => [span.at, span.lag]) }));
+  const draining = left.filter(([at]) => at >= time.from);
+  if (draining.length) lines.push({ name: "still to embed", colour: "cx", thin: true, points: draining });
   const now = pairRow(live()?.pair)?.lag ?? 0;
-  const most = Math.max(...spans.map((span) => span.lag));
-  const said = `Now ${behind(now)}${most > now ? `; at most ${plural(most, "change")} in this time` : ""}.`;
+  const most = Math.max(...seen.map((span) => span.lag));
+  const said = `Now ${behind(now)}${most > now ? `; at most ${plural(most, "change")} in this time` : ""}.${draining.length ? " Thin line: still to embed." : ""}`;
   return timeChart($("chart-lag"), { title: "Lag of the live pair", said, lines, format: count, floor: 4, whole: true, ...time });
 }

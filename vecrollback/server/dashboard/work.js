@@ -18,25 +18,26 @@ const follows = (has, is) => has >= is
   ? h("span", { class: "mark good" }, h("span", { "aria-hidden": "true" }, "✓"), " yes")
   : h("span", { class: "mark bad" }, h("span", { "aria-hidden": "true" }, "✕"), ` ${count(is - has)} behind`);
 
+const AGAIN_MS = 5000;
 const watched = new Map();
 
 /** Follow a running job by its own events, which come sooner than the next look at everything. */
 function follow(id) {
   if (watched.has(id) || !reaches("operator") || watched.size >= 4) return;
-  const stop = new AbortController();
-  watched.set(id, { stop, job: null });
+  watched.set(id, { job: null });
   (async () => {
     try {
-      for await (const [, job] of events(`/v1/jobs/${encodeURIComponent(id)}/events`, stop.signal)) {
+      for await (const [, job] of events(`/v1/jobs/${encodeURIComponent(id)}/events`)) {
         watched.get(id).job = job;
         changed();
       }
     } catch (error) {
-      if (!(error instanceof ApiError) && error.name !== "AbortError" && !(error instanceof TypeError)) throw error;
+      if (!(error instanceof ApiError) && !(error instanceof TypeError)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));  // the looks go on meanwhile
     } finally {
       watched.delete(id);
-      look();
     }
+    look();
   })();
 }
 
