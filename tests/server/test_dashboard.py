@@ -136,6 +136,10 @@ def test_texts_are_readable_in_light_and_dark(shown: Server, page: Page, scheme:
     light = sum(int(part) for part in ground.removeprefix("rgb(").rstrip(")").split(",")) > 380
     assert light is (scheme == "light")
     assert page.run(CONTRAST) == []
+    page.at("#rollback").click()
+    assert page.run(CONTRAST) == []
+    assert page.run(CONTROLS_WITHOUT_NAME) == []
+    page.press(Keys.ESCAPE)
     page.prefer("light")
 
 

@@ -41,7 +41,7 @@ function planned({ from, to, epoch }) {
   const [target, current] = [pairRow(nameOf(to)), pairRow(nameOf(from))];
   const report = lastReport(target.name);
   const readers = state.status.readers.length;
-  const warm = target.state === "standby" ? "at once: they hold it open, and no query is dropped." : "as soon as each has loaded it.";
+  const warm = target.state === "standby" ? "at once: it is held open already, and no query is dropped." : "as soon as it is loaded there.";
   return [
     h("p", null, h("strong", null, "What will happen")),
     h("ol", { class: "plan" },
