@@ -218,16 +218,21 @@ class Searcher:
                 self._stop.wait(_HEARTBEAT_SECONDS)
 
     def _warm(self) -> None:
+        self._holder.warm(self._next())
+        with self._lock:
+            # Read again: what was demoted while the others loaded is what a rollback would go to now.
+            pointer = self._serving.pointer if self._serving else None
+            serving = {f"{pointer.pair}@{pointer.snapshot}"} if pointer else set()
+            self._holder.keep_only(serving | {position.ref for position in self._next()})
+
+    def _next(self) -> list[Position]:
+        """What the alias may move to: the standby and the candidate."""
         pairs = {pair.name: pair for pair in self._catalog.pairs.all()}
         wanted = {pair.ref: pair for pair in pairs.values() if pair.state == "standby"}
         candidate = self._catalog.aliases.get("candidate")
         if candidate and pairs[candidate[0]].state != "quarantined":  # its model may be what is broken
             wanted[f"{candidate[0]}@{candidate[1]}"] = pairs[candidate[0]]
-        self._holder.warm(Position(ref, pair.vectors_version, pair.watermark) for ref, pair in wanted.items())
-        with self._lock:
-            pointer = self._serving.pointer if self._serving else None
-            serving = {f"{pointer.pair}@{pointer.snapshot}"} if pointer else set()
-            self._holder.keep_only(set(wanted) | serving)
+        return [Position(ref, pair.vectors_version, pair.watermark) for ref, pair in wanted.items()]
 
     def close(self) -> None:
         """Leave the catalog and let go of the files. Queries in flight end first where they are."""

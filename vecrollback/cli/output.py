@@ -52,11 +52,22 @@ def note(message: str) -> None:
 def print_error(kind: str, message: str, hint: str, *, as_json: bool) -> None:
     """An error: on stderr for people, on stdout as the one JSON document for programs."""
     if as_json:
-        print_json({"error": {"type": kind, "message": message, "hint": hint}})
+        print_json(_error(kind, message, hint))
         return
     typer.secho(f"error: {message}", fg="red", err=True)
     if hint:
         note(f"hint: {hint}")
+
+
+def write_error(error: VecrollbackError, *, as_json: bool) -> None:
+    """The same, past every buffer: a signal may have come in the middle of a print, and those cannot be nested."""
+    kind, message, hint = type(error).__name__, error.message, error.hint
+    text = json.dumps(_error(kind, message, hint)) if as_json else f"error: {message}\nhint: {hint}"
+    os.write(1 if as_json else 2, f"{text}\n".encode())
+
+
+def _error(kind: str, message: str, hint: str) -> Json:
+    return {"error": {"type": kind, "message": message, "hint": hint}}
 
 
 def failure(error: Exception, *, as_json: bool) -> int:

@@ -9,7 +9,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from vecrollback.cli.output import console, failure, note
+from vecrollback.cli.output import console, note, write_error
 from vecrollback.errors import JobCancelledError
 from vecrollback.records import Progress
 
@@ -76,10 +76,9 @@ class Watch:
         # Not by an exception: it could be raised inside this handler's first run and be lost there. Nor by sys.exit:
         # taking the interpreter down below a thread that is inside a model can crash it. What was acknowledged is
         # durable.
-        code = failure(_stopped(), as_json=self._as_json)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        error = _stopped()
+        write_error(error, as_json=self._as_json)
+        os._exit(error.exit_code)
 
     def _show(self, progress: Progress) -> None:
         if not sys.stderr.isatty():
