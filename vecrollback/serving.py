@@ -12,13 +12,11 @@ import uuid
 from typing import NamedTuple, overload
 
 import numpy as np
-import pyarrow as pa
 
 from vecrollback.catalog import Catalog
 from vecrollback.corpus import Corpus
 from vecrollback.errors import (
     CatalogUnavailableError,
-    CorruptArtifactError,
     FingerprintMismatchError,
     UnknownNameError,
     UsageError,
@@ -119,18 +117,12 @@ class Searcher:
 
     def _answer(self, serving: _Serving, queries: FloatArray, k: int, where: str | None) -> list[Result]:
         pointer, view = serving.pointer, serving.held.view
-        only = Filter(where, lambda: self._matching(where, pointer)) if where else None
+        only = Filter(where, lambda: self._corpus.matching(where, version=pointer.corpus_version)) if where else None
         settings = view.snapshot.manifest.settings
         return [
             Result(pointer.pair, pointer.snapshot, pointer.epoch, view.watermark, settings, hits, serving.current)
             for hits in view.search(queries, k, only)
         ]
-
-    def _matching(self, where: str, pointer: Pointer) -> pa.Array:
-        try:
-            return self._corpus.matching(where, version=pointer.corpus_version)
-        except CorruptArtifactError:  # a purge took that version away
-            return self._corpus.at_head(lambda state: self._corpus.matching(where, version=state.version))
 
     def _now(self, k: int) -> _Serving:
         """The pointer as it is now, and what serves it."""
