@@ -10,6 +10,7 @@ import pytest
 
 import vecrollback
 from vecrollback import Document
+from vecrollback.errors import CatalogUnavailableError
 
 _SIZE = 16 << 20
 
@@ -50,6 +51,9 @@ def test_a_full_disk_loses_nothing_and_serves_on(small_disk: Path) -> None:
         for refused in (lambda: store.upsert(more), lambda: store.reembed("hash:32?seed=3", name="v3").wait()):
             with pytest.raises((vecrollback.VecrollbackError, OSError)):
                 refused()
+        with pytest.raises(CatalogUnavailableError, match="full"):  # a commit needs a few kB: refused, never half done
+            store.rollback(reason="on a full disk", catch_up=False)
+        assert store.live().name == "v2"
         assert store.search("subject 7", k=5) == before
         assert store.status()["corpus"] == head
 

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -63,18 +62,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
             store.reembed(SPECS[name], name=name, index="Flat").wait()
             store.promote(name)
     return root
-
-
-@pytest.fixture
-def root(template: Path, tmp_path: Path) -> Path:
-    shutil.copytree(template, tmp_path / "store")
-    return tmp_path / "store"
-
-
-@pytest.fixture
-def store(root: Path) -> Iterator[Store]:
-    with vecrollback.connect(root) as opened:
-        yield opened
 
 
 Traffic = tuple[subprocess.Popen[str], Path]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -44,18 +43,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
             store.snapshot(pair, rebuild=True)
             assert_passes(store.check(pair))
     return root
-
-
-@pytest.fixture
-def root(template: Path, tmp_path: Path) -> Path:
-    shutil.copytree(template, tmp_path / "store")
-    return tmp_path / "store"
-
-
-@pytest.fixture
-def store(root: Path) -> Iterator[Store]:
-    with vecrollback.connect(root) as opened:
-        yield opened
 
 
 def checked(root: Path, pair: str = "one", **options: Any) -> Report:
