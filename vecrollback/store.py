@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import overload
 
 from vecrollback import config
-from vecrollback.access import Access
-from vecrollback.artifacts import Artifacts
-from vecrollback.bundles import Bundles
-from vecrollback.catalog import CORPUS, Catalog, vectors_table
-from vecrollback.check import Checker, Level, Sampling
-from vecrollback.corpus import Corpus
+from vecrollback.assembly import Assembly
+from vecrollback.check import Level, Sampling
 from vecrollback.documents import validate_batch, validate_id
 from vecrollback.errors import UnknownNameError, UsageError, VecrollbackError
-from vecrollback.holding import Holder
 from vecrollback.ingest import Ingestion
-from vecrollback.inspection import Inspection
-from vecrollback.jobs import Job, Work
-from vecrollback.models import Models
+from vecrollback.jobs import Job
 from vecrollback.records import (
     CatchUp,
     Document,
@@ -37,13 +29,11 @@ from vecrollback.records import (
     Snapshot,
     Switched,
 )
-from vecrollback.reembed import Builder, Request
-from vecrollback.repair import Repairer
+from vecrollback.reembed import Request
 from vecrollback.serving import Queries, Searcher
 from vecrollback.snapshots import RECALL_FLOOR, Manifest, load_manifest
 from vecrollback.status import describe
-from vecrollback.switch import LIVE, Order, Switch
-from vecrollback.vectors import Vectors
+from vecrollback.switch import LIVE, Order
 
 PairLike = Pair | str
 
@@ -62,35 +52,11 @@ def connect(
     return Store(root, catalog=settings.catalog, actor=settings.actor, create=create)
 
 
-class Store:
+class Store(Assembly):
     """One vector system: a corpus, the pairs that view it, and the pointer to the one that serves.
 
     Open it with `connect`; use it with `with`, or close it. Safe to use from many threads.
     """
-
-    def __init__(self, root: Path, *, catalog: str | None = None, actor: str, create: bool = False) -> None:
-        self.root = root
-        self.actor = actor
-        self._cache = root / "cache"
-        self._catalog = Catalog(root, catalog, create=create)
-        if create:
-            (root / "tables").mkdir(parents=True, exist_ok=True)
-        self._artifacts = Artifacts(root / "artifacts")
-        self._corpus = Corpus(root / "tables" / f"{CORPUS}.lance", self._catalog)
-        if create:
-            with self._catalog.lock("create"):
-                self._corpus.create()
-        self._models = Models(self._catalog, self._artifacts)
-        self._builder = Builder(self._catalog, self._corpus, self._artifacts, self._models, self._vectors)
-        self._checker = Checker(self._catalog, self._corpus, self._artifacts, self._vectors, self._models.of)
-        self._repairer = Repairer(self._catalog, self._corpus, self._builder)
-        self._bundles = Bundles(self._catalog, self._corpus, self._artifacts, self._vectors)
-        self._switch = Switch(self._catalog, self._artifacts)
-        self.access = Access(self._catalog)
-        self.work = Work(self._catalog)
-        self.inspection = Inspection(self._catalog, self._vectors, self._holder)
-        self._searcher: Searcher | None = None
-        self._lock = threading.Lock()
 
     # -- documents ----------------------------------------------------------------------------------------------------
 
@@ -362,29 +328,7 @@ class Store:
         """Jobs, newest first."""
         return self._catalog.jobs.all(unfinished=unfinished)
 
-    def close(self) -> None:
-        """Let go of everything. Idempotent."""
-        if self._searcher is not None:
-            self._searcher.close()
-            self._searcher = None
-        self.inspection.close()
-        self._models.close()
-        self._catalog.close()
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     # -- inside -------------------------------------------------------------------------------------------------------
-
-    def _holder(self) -> Holder:
-        shared = self._catalog, self._corpus, self._artifacts, self._models
-        return Holder(*shared, vectors_of=self._vectors, cache=self._cache)
-
-    def _vectors(self, pair: Pair) -> Vectors:
-        return Vectors(self.root / "tables" / f"{vectors_table(pair.name)}.lance", pair.dimension)
 
     def _proven(self, switched: Switched, progress: ProgressCallback | None) -> Switched:
         """Catch up and check after a move. The move stands whatever happens here."""

@@ -1,0 +1,54 @@
+"""What users put in, and where the log of it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from vecrollback.records.json import Json
+
+
+class Span(NamedTuple):
+    """A passage of a text: characters `start` to `end`."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What users put in. `metadata` is a JSON object; its scalar values can be filtered on."""
+
+    id: str
+    text: str
+    metadata: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusState:
+    """The head of the log: its last acknowledged seq, the Lance version that holds it, live documents."""
+
+    head: int
+    version: int
+    documents: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A line of an ingested file that is no document."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What `ingest` did with a file. Everything up to `seq` is durable."""
+
+    seq: int
+    read: int
+    changed: int
+    unchanged: int
+    deleted: int
+    rejected: tuple[Rejected, ...]

@@ -1,0 +1,117 @@
+"""Pairs, their snapshots, and the pointer that moves between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from vecrollback.records.json import Json
+
+PairState = Literal["building", "ready", "live", "standby", "retired", "quarantined"]
+Metric = Literal["cosine", "dot", "l2"]
+MoveKind = Literal["promote", "rollback", "restore", "advance", "set"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One embedder and its own index.
+
+    `snapshot` is the number of the snapshot that is served (0: none yet); `watermark` and `vectors_version` say how
+    far the pair reflects the log, snapshot and later rows together.
+    """
+
+    name: str
+    state: PairState
+    embedder: str
+    fingerprint: str
+    contract: Mapping[str, Json]
+    dimension: int
+    metric: Metric
+    index_spec: str
+    settings: Mapping[str, Json]
+    snapshot: int
+    watermark: int
+    vectors_version: int
+    probes: str
+    probe_floor: float
+    created_at: str
+    state_reason: str = ""
+
+    @property
+    def ref(self) -> str:
+        return f"{self.name}@{self.snapshot}"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An immutable version of a pair, as the catalog knows it; the manifest holds the rest."""
+
+    pair: str
+    number: int
+    manifest: str
+    watermark: int
+    vectors_version: int
+    created_at: str
+    recall: float | None
+    chunks: int
+
+    @property
+    def ref(self) -> str:
+        return f"{self.pair}@{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What one query needs to know, read in one statement: where `alias` points and how far everything is."""
+
+    alias: str
+    epoch: int
+    pair: str
+    snapshot: int
+    watermark: int
+    vectors_version: int
+    head: int
+    corpus_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One entry of the history: a pointer moved. `hash` covers the entry and `previous_hash`."""
+
+    number: int
+    alias: str
+    epoch: int
+    kind: MoveKind
+    source: str | None
+    target: str
+    reason: str
+    actor: str
+    at: str
+    previous_hash: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A serving process: what it follows, the last epoch it applied, which pairs it holds open."""
+
+    id: str
+    alias: str
+    host: str
+    pid: int
+    epoch: int
+    warm: tuple[str, ...]
+    heartbeat: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A bundle that was written. `documents`: those whose text is in it; `chunks`: the snapshot's vectors."""
+
+    path: str
+    bytes: int
+    sha256: str
+    snapshot: str
+    documents: int
+    chunks: int
