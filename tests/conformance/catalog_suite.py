@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -347,6 +349,23 @@ class CatalogConformance:
         assert catalog.files.of(CORPUS) == {"data/x": "1"}
         catalog.ledger.commit(CorpusState(6, 3, 3), [("a", 6)], expected=CorpusState(5, 2, 3))
         assert catalog.ledger.tombstones() == {"a": 6, "ü": 5}
+
+    def test_head_and_tombstones_are_of_one_moment(self, catalog: Catalog) -> None:
+        assert catalog.ledger.standing() == (EMPTY, {})
+        ended = threading.Event()
+
+        def delete() -> None:
+            states = [CorpusState(n, n, 0) for n in range(151)]
+            for before, after in itertools.pairwise(states):
+                catalog.ledger.commit(after, [(f"d{after.head}", after.head)], expected=before)
+            ended.set()
+
+        with ThreadPoolExecutor(1) as writer:
+            done = writer.submit(delete)
+            while not ended.is_set() and not done.done():
+                state, tombstones = catalog.ledger.standing()
+                assert len(tombstones) == state.head == max(tombstones.values(), default=0)
+            done.result()
 
     def test_ledger_that_fails_changes_nothing(self, catalog: Catalog) -> None:
         held = CorpusState(5, 2, 3)

@@ -58,6 +58,13 @@ class Ledger:
         with self._database.read() as connection:
             return {row.id: row.seq for row in connection.execute(query)}
 
+    def standing(self) -> tuple[CorpusState, dict[str, int]]:
+        """State and tombstones of one moment; of two moments, a delete in between would look like a lost vector."""
+        query = sa.select(corpus.c.head, corpus.c.version, corpus.c.documents, tombstone.c.id, tombstone.c.seq)
+        with self._database.read() as connection:
+            rows = connection.execute(query.outerjoin_from(corpus, tombstone, sa.true())).all()
+        return CorpusState(*rows[0][:3]), {row.id: row.seq for row in rows if row.id is not None}
+
 
 def _state(connection: sa.Connection) -> CorpusState:
     return CorpusState(*connection.execute(sa.select(corpus.c.head, corpus.c.version, corpus.c.documents)).one())

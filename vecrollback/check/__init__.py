@@ -112,8 +112,7 @@ class Checker:
     def _examine(self, notes: Notes, pair: Pair, manifest: Manifest, sampling: Sampling) -> Certificate | None:
         # The pair first, then the log: what was written in between lies after the watermark and is not yet due.
         pair = self._catalog.pairs.get(pair.name)
-        state = self._corpus.state()
-        tombstones = self._catalog.ledger.tombstones()
+        state, tombstones = self._catalog.ledger.standing()
         log = row_checks.read_log(notes, self._corpus, state, tombstones)
         table, version = self._vectors_of(pair), pair.vectors_version
         rows = row_checks.read_rows(table, version, tombstones)
