@@ -35,11 +35,12 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A snapshot, `PAIR@N`, and how far its pair's vectors go."""
+    """A snapshot, `PAIR@N`, and how far its pair's vectors go. `head`: of the log, where whoever asks has just read it."""
 
     ref: str
     vectors_version: int
     watermark: int
+    head: int | None = None
 
 
 class Holder:
@@ -70,7 +71,7 @@ class Holder:
     def at(self, position: Position) -> Held:
         """The pair at this position and at the corpus's head; opened first when it is not."""
         with self._lock:
-            passages = self._refreshed()
+            passages = self._refreshed(position.head)
             held = self._held.get(position.ref) or self._open(position, passages)
             return self._advance(held, position, passages)
 
@@ -98,8 +99,10 @@ class Holder:
             for ref in set(self._held) - set(refs):
                 del self._held[ref]
 
-    def _refreshed(self) -> Passages:
+    def _refreshed(self, head: int | None = None) -> Passages:
         """Texts and changes at the head. Deletes count from the first query after their acknowledgement."""
+        if self._passages is not None and head is not None and self._passages.head >= head:
+            return self._passages
         if self._passages is None:
             self._passages = open_passages(self._corpus, self._cache)
         else:
