@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -55,7 +57,9 @@ class Artifacts:
         Whoever has the damaged one open keeps the bytes it had.
         """
         if self.verify(name) is None:
-            return
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(self.path(name))  # it is needed now: nothing may take it for old
+                return
         self.root.mkdir(parents=True, exist_ok=True)
         (durable.sync_tree if made.is_dir() else durable.sync_file)(made)
         with tempfile.TemporaryDirectory(prefix=".old-", dir=self.root) as attic:
@@ -99,15 +103,23 @@ class Artifacts:
 
     def size(self, name: str) -> int:
         """Bytes an artefact takes."""
-        path = self.path(name)
-        return sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) if path.is_dir() else path.stat().st_size
+        return size(self.path(name))
 
     def remove(self, name: str) -> None:
-        path = self.path(name)
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        remove(self.path(name))
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, or of all files in a directory."""
+    return sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) if path.is_dir() else path.stat().st_size
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a directory; one that is gone is fine."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def digest(path: Path) -> str:

@@ -92,6 +92,13 @@ def load_manifest(artifacts: Artifacts, name: str) -> Manifest:
     return Manifest(**(body | {"index": IndexPart(**body["index"])}))
 
 
+def require_files(artifacts: Artifacts, snapshot: Snapshot, vectors: Vectors) -> None:
+    """Raises CorruptArtifactError unless all that a snapshot consists of is in place."""
+    vectors.table.require()
+    for name in load_manifest(artifacts, snapshot.manifest).artifacts():
+        artifacts.require(name)
+
+
 def load_ids(artifacts: Artifacts, manifest: Manifest) -> pa.Table:
     """The id map, memory-mapped: row i tells whose passage position i of the index is. Columns:
     KEY_COLUMNS, and `row`, its number in the vectors table.

@@ -65,6 +65,11 @@ class DurableTable:
     def exists(self) -> bool:
         return (self.path / "_versions").is_dir()
 
+    def require(self) -> None:
+        """Raises CorruptArtifactError unless the table is there."""
+        if not self.exists():
+            raise CorruptArtifactError(f"the table {self.path} is gone", hint="the same command again writes it anew")
+
     def create(self, schema: pa.Schema, *, stable_row_ids: bool = False) -> Commit:
         """Lay out an empty table, version 1. Idempotent."""
         import lance

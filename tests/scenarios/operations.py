@@ -81,9 +81,15 @@ def compact(store: Any) -> None:
     store.compact(purge=True)
 
 
+def prune(store: Any) -> None:
+    from vecrollback.records import Keep
+
+    acknowledge(pruned=store.retention.apply(store.retention.plan(Keep(1, cool_down=0))).pairs)
+
+
 OPERATIONS: dict[str, Callable[[Any], None]] = {
     function.__name__: function
-    for function in (upsert, delete, reembed, promote, rollback, restore, catch_up, repair, snapshot, compact)
+    for function in (upsert, delete, reembed, promote, rollback, restore, catch_up, repair, snapshot, compact, prune)
 }
 
 
@@ -100,6 +106,15 @@ def prepare(root: Path) -> None:
         store.upsert([Document(f"d{n}", words(n, 1)) for n in range(10, 15)])
         store.upsert([Document("new", words(100))])
         store.delete(["d20", "d21"])
+
+
+def burden(root: Path) -> None:
+    """Give a prune something to do: a snapshot of `two` that has had its day, and a retired pair."""
+    import vecrollback
+
+    with vecrollback.connect(root) as store:
+        store.snapshot("two", rebuild=True)
+        store.retention.retire(store.reembed("hash:32?seed=9", name="three", index="Flat").wait())
 
 
 def damage(root: Path) -> None:

@@ -16,9 +16,10 @@ from unittest import mock
 import pytest
 
 import vecrollback
-from tests.scenarios.operations import EVERY_ROW, OPERATIONS, ROOT, damage, prepare, start
+from tests.scenarios.operations import EVERY_ROW, OPERATIONS, ROOT, burden, damage, prepare, start
 from tests.scenarios.oracle import EVERYTHING, QUERIES, THREE, assert_passes, assert_serves
 from vecrollback import Store
+from vecrollback.records import Keep
 
 _BATCH = {"table.data_synced": 1, "table.committed": 1, "vectors.appended": 1}
 _SNAPSHOT = {"artifact.written": 3, "artifact.renamed": 3, "snapshot.registered": 1}
@@ -35,6 +36,12 @@ POINTS: dict[str, dict[str, int]] = {
     "catch_up": _BATCH | {"pair.advanced": 2},
     "repair": _BATCH | {"pair.advanced": 1} | _SNAPSHOT,
     "snapshot": _SNAPSHOT,
+    "prune": {
+        "prune.snapshot_forgotten": 1,
+        "prune.pair_forgotten": 1,
+        "prune.set_aside": 1,
+        "prune.file_removed": 7,
+    },
     "compact": {"corpus.compacted": 1, "corpus.compaction_acknowledged": 1},
 }
 """Operation -> fault point -> how often it is passed. `test_every_fault_point_is_killed_at` keeps it true."""
@@ -73,8 +80,8 @@ def finished(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def copied(template: Path, folder: Path, operation: str) -> Path:
     root = folder / "store"
     shutil.copytree(template, root)
-    if operation == "repair":
-        damage(root)
+    if prepared := {"repair": damage, "prune": burden}.get(operation):
+        prepared(root)
     return root
 
 
@@ -117,6 +124,7 @@ def test_killed_operation_loses_nothing_and_is_finished(
         OPERATIONS[operation](store)
     assert outcome(root) == finished(operation)
     with vecrollback.connect(root) as store:
+        assert operation != "prune" or not store.retention.plan(Keep(1, cool_down=0)).files
         for alias in store.status()["alias"].values():
             assert alias["snapshot"] == store.pair(alias["pair"]).snapshot, "what serves is not what a check looks at"
 

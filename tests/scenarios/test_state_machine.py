@@ -28,6 +28,7 @@ import vecrollback
 from tests.scenarios.oracle import EVERYTHING, ONE, QUERIES, TOLERANCE, TWO, assert_passes, score
 from vecrollback import Document, Store
 from vecrollback.errors import NoRollbackTargetError, PairStateError, QuarantinedError
+from vecrollback.records import Keep
 
 IDS = [f"d{n}" for n in range(7)]
 TEXTS = [
@@ -159,7 +160,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.data(), rebuild=st.booleans())
     def snapshot(self, data: st.DataObject, rebuild: bool) -> None:
         name = data.draw(st.sampled_from(sorted(self.views)))
-        number = 1 + sum(ref.startswith(f"{name}@") for ref in self.snapshots)
+        number = 1 + max(int(ref.rpartition("@")[2]) for ref in self.snapshots if ref.startswith(f"{name}@"))
         taken = self.store.snapshot(name, rebuild=rebuild)
         assert taken.ref == f"{name}@{number}"
         self.views[name].snapshot = number
@@ -221,6 +222,16 @@ class StoreMachine(RuleBasedStateMachine):
         self.views[name] = replace(copy.deepcopy(self.snapshots[ref]), checked=checked)
         self._serve(name)
         self._after_move(switched, name, catch_up)
+
+    @precondition(lambda self: self.snapshots)
+    @rule(keep=st.integers(1, 2))
+    def prune(self, keep: int) -> None:
+        plan = self.store.retention.plan(Keep(keep, cool_down=0))
+        assert not set(plan.snapshots) & {f"{name}@{view.snapshot}" for name, view in self.views.items()}
+        done = self.store.retention.apply(plan)
+        assert (done.spared, done.snapshots, plan.unknown) == ({}, plan.snapshots, "")
+        for ref in done.snapshots:
+            del self.snapshots[ref]
 
     # -- crashes ------------------------------------------------------------------------------------------------------
 

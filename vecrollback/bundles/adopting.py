@@ -28,7 +28,7 @@ from vecrollback.corpus import Corpus
 from vecrollback.errors import BadDocumentError, BundleError
 from vecrollback.faults import reach
 from vecrollback.records import Document, Pair, Snapshot
-from vecrollback.snapshots import SnapshotWriter
+from vecrollback.snapshots import SnapshotWriter, require_files
 from vecrollback.vectors import Vectors
 
 _APPEND_BYTES = 64 << 20
@@ -77,7 +77,8 @@ class Adopter:
         snapshot = self._write_snapshot(vectors, files)
         reach("bundle.index_built")
         self._publish(vectors)
-        self._catalog.pairs.adopt(snapshot, self._pair, files)
+        own = self._vectors_of(self._pair)
+        self._catalog.pairs.adopt(snapshot, self._pair, files, lambda: require_files(self._artifacts, snapshot, own))
         return snapshot
 
     # -- documents ----------------------------------------------------------------------------------------------------

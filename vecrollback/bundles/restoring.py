@@ -8,7 +8,7 @@ from vecrollback.bundles.unpacking import Unpacked
 from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.errors import BundleError, CorruptArtifactError
 from vecrollback.records import Pair, Snapshot
-from vecrollback.snapshots import Manifest
+from vecrollback.snapshots import Manifest, require_files
 from vecrollback.vectors import Vectors
 
 
@@ -32,7 +32,7 @@ def put_back(catalog: Catalog, artifacts: Artifacts, vectors: Vectors, pair: Pai
     if found is not None:
         return found
     snapshot = _described(bundle)
-    catalog.pairs.adopt(snapshot)
+    catalog.pairs.adopt(snapshot, present=lambda: require_files(artifacts, snapshot, vectors))
     return snapshot
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from vecrollback.catalog.aliases import MoveOrder, apply_move
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.files import record_files
-from vecrollback.catalog.schema import alias, pair, snapshot, tag
+from vecrollback.catalog.schema import alias, file, history, pair, report, snapshot, tag
 from vecrollback.errors import HeadMovedError, PairStateError, UnknownNameError
 from vecrollback.faults import reach
 from vecrollback.records import Pair, PairState, Snapshot
@@ -54,11 +54,20 @@ class Pairs:
             raise UnknownNameError(f"no pair {name!r} in this store", hint=f"pairs here: {known}")
         return found
 
-    def add(self, new: Pair, files: Mapping[str, str]) -> None:
-        """Register a pair and the files of its vectors table. Raises PairStateError when the name is taken."""
+    def add(self, new: Pair, files: Mapping[str, str], present: Callable[[], object] = list) -> None:
+        """Register a pair and the files of its vectors table. Raises PairStateError when the name is taken.
+
+        `present`, here and below, raises unless the files to be named are in place; nothing is pruned while it looks.
+        """
         with self._database.write() as connection:
             if connection.scalar(sa.select(pair.c.name).where(pair.c.name == new.name)):
                 raise PairStateError(f"a pair {new.name!r} exists already", hint="choose another --name")
+            if connection.scalar(sa.select(history.c.number).where(history.c.target.startswith(f"{new.name}@"))):
+                raise PairStateError(
+                    f"a pair {new.name!r} served before and was pruned: the history is about that one",
+                    hint="choose another --name",
+                )
+            present()
             connection.execute(pair.insert().values(**asdict(new)))
             record_files(self._database, connection, vectors_table(new.name), files)
 
@@ -88,12 +97,13 @@ class Pairs:
         with self._database.write() as connection:
             connection.execute(pair.update().where(pair.c.name == name).values(embedder=embedder))
 
-    def add_snapshot(self, new: Snapshot) -> None:
+    def add_snapshot(self, new: Snapshot, present: Callable[[], object] = list) -> None:
         """Make a written snapshot exist and be the one its pair serves from; the aliases on that pair move along.
 
         In one transaction: a process that died in between would leave an alias on files that no check looks at.
         """
         with self._database.write(wakes=True) as connection:
+            present()
             connection.execute(snapshot.insert().values(**asdict(new)))
             connection.execute(pair.update().where(pair.c.name == new.pair).values(snapshot=new.number))
             for row in connection.execute(sa.select(alias).where(alias.c.pair == new.pair)).all():
@@ -103,12 +113,19 @@ class Pairs:
                 )
         reach("snapshot.registered")
 
-    def adopt(self, taken: Snapshot, new: Pair | None = None, files: Mapping[str, str] | None = None) -> None:
+    def adopt(
+        self,
+        taken: Snapshot,
+        new: Pair | None = None,
+        files: Mapping[str, str] | None = None,
+        present: Callable[[], object] = list,
+    ) -> None:
         """Make a snapshot that came from elsewhere exist, in one transaction with its pair when that is new.
 
         A pair that is here already goes on serving from the snapshot it has.
         """
         with self._database.write() as connection:
+            present()
             if new is not None:
                 connection.execute(pair.insert().values(**asdict(new)))
                 record_files(self._database, connection, vectors_table(new.name), files or {})
@@ -147,6 +164,30 @@ class Pairs:
             condition = (snapshot.c.pair == old.pair, snapshot.c.number == old.number)
             connection.execute(snapshot.delete().where(*condition))
 
+    def retire(self, name: str, reason: str) -> None:
+        """Take a pair out of use. Raises PairStateError while an alias points to it, or it is the way back."""
+        with self._database.write() as connection:
+            found = connection.execute(sa.select(pair.c.state).where(pair.c.name == name)).one()
+            if found.state in ("live", "standby"):
+                raise PairStateError(
+                    f"pair {name!r} is {found.state}", hint="promote another one first; a rollback needs the standby"
+                )
+            _refuse_held(connection, name, sa.select(alias.c.name).where(alias.c.pair == name), "alias")
+            connection.execute(pair.update().where(pair.c.name == name).values(state="retired", state_reason=reason))
+
+    def forget(self, name: str) -> None:
+        """Drop a retired pair, its snapshots and its reports. Raises PairStateError while something holds one."""
+        with self._database.write() as connection:
+            state = connection.scalar(sa.select(pair.c.state).where(pair.c.name == name))
+            if state != "retired":
+                raise PairStateError(f"pair {name!r} is {state or 'gone'}, not retired")
+            for table, word in ((alias, "alias"), (tag, "tag")):
+                _refuse_held(connection, name, sa.select(table.c.name).where(table.c.pair == name), word)
+            for table in (snapshot, report):
+                connection.execute(table.delete().where(table.c.pair == name))
+            connection.execute(file.delete().where(file.c.owner == vectors_table(name)))
+            connection.execute(pair.delete().where(pair.c.name == name))
+
     def tags(self) -> dict[str, tuple[str, int]]:
         """Tag -> (pair, snapshot)."""
         with self._database.read() as connection:
@@ -165,10 +206,18 @@ class Pairs:
                 raise UnknownNameError(f"no tag {name!r}", hint="`vecrollback snapshot list` shows the tags")
 
 
+def _refuse_held(connection: sa.Connection, name: str, holders: sa.Select[tuple[str]], word: str) -> None:
+    if found := connection.scalar(holders):
+        raise PairStateError(f"pair {name!r} is held by {word} {found!r}", hint=f"move or delete that {word} first")
+
+
 def _holder(connection: sa.Connection, held: Snapshot) -> str | None:
     for table, word in ((alias, "alias"), (tag, "tag")):
         query = sa.select(table.c.name).where(table.c.pair == held.pair, table.c.snapshot == held.number)
         if name := connection.scalar(query):
             return f"{word} {name!r}"
     query = sa.select(pair.c.name).where(pair.c.name == held.pair, pair.c.snapshot == held.number)
-    return f"pair {held.pair!r}, which serves from it" if connection.scalar(query) else None
+    if connection.scalar(query):
+        return f"pair {held.pair!r}, which serves from it"
+    newest = connection.scalar(sa.select(sa.func.max(snapshot.c.number)).where(snapshot.c.pair == held.pair))
+    return "the next one, which would be given its number" if newest == held.number else None
