@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import vecrollback
+from tests.server.support import V1, V2, build, serving
 from vecrollback import Document
 from vecrollback.errors import CatalogUnavailableError
 
@@ -51,9 +52,6 @@ def test_a_full_disk_loses_nothing_and_serves_on(small_disk: Path) -> None:
         for refused in (lambda: store.upsert(more), lambda: store.reembed("hash:32?seed=3", name="v3").wait()):
             with pytest.raises((vecrollback.VecrollbackError, OSError)):
                 refused()
-        with pytest.raises(CatalogUnavailableError, match="full"):  # a commit needs a few kB: refused, never half done
-            store.rollback(reason="on a full disk", catch_up=False)
-        assert store.live().name == "v2"
         assert store.search("subject 7", k=5) == before
         assert store.status()["corpus"] == head
 
@@ -64,3 +62,42 @@ def test_a_full_disk_loses_nothing_and_serves_on(small_disk: Path) -> None:
     with vecrollback.connect(small_disk / "store") as again:
         assert again.check("v1").verdict == "pass"
         assert again.reembed("hash:32?seed=3", name="v3").wait().state == "ready"
+
+
+def test_a_rollback_works_on_a_full_disk(small_disk: Path) -> None:
+    with vecrollback.connect(small_disk / "store", create=True) as store:
+        store.upsert(Document(str(i), f"text about subject {i}") for i in range(300))
+        for seed in (1, 2):
+            store.promote(store.reembed(f"hash:32?seed={seed}", name=f"v{seed}").wait(), reason="built")
+        with store.searcher() as searcher:
+            assert searcher.search("subject 7", k=5).pair == "v2"
+            _fill(small_disk)
+            with pytest.raises((vecrollback.VecrollbackError, OSError)):
+                store.upsert([Document("new", "a text " * 2000)])
+            done = store.rollback(reason="on a full disk", wait=20)
+            assert (done.readers.acknowledged, done.readers.missing) == (1, ())
+            assert searcher.search("subject 7", k=5).pair == "v1"
+        assert store.history(limit=1)[0].reason == "on a full disk"
+    with vecrollback.connect(small_disk / "store") as again:
+        assert again.live().name == "v1"
+        with pytest.raises(CatalogUnavailableError, match="full"):  # the room was for one: refused, never half done
+            for _ in range(200):
+                again.restore("v2@1", reason="there", catch_up=False)
+                again.restore("v1@1", reason="and back", catch_up=False)
+        (small_disk / "filler").unlink()
+        assert again.check("v1").verdict == "pass"
+
+
+def test_a_full_disk_over_http_refuses_writes_and_still_rolls_back(small_disk: Path) -> None:
+    store = build(small_disk / "store", V1, V2)
+    with serving(store) as server:
+        filler = _fill(small_disk)
+        refused = server.post("/v1/documents", {"documents": [{"id": "new", "text": "a text " * 5000}]})
+        assert (refused.status_code, refused.json()["error"]["type"]) == (503, "CatalogUnavailableError")
+        assert server.post("/v1/search", {"query": "apples"}).json()["pair"] == "v2"
+        assert server.get("/readyz").status_code == 200
+        done = server.post("/v1/rollback", {"reason": "worse"})
+        assert (done.status_code, done.json().get("to")) == (200, "v1@1"), done.text
+        assert server.post("/v1/search", {"query": "apples"}).json()["pair"] == "v1"
+        filler.unlink()
+        assert server.post("/v1/documents", {"documents": [{"id": "new", "text": "a text " * 5000}]}).status_code == 200

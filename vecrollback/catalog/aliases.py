@@ -11,14 +11,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from vecrollback.catalog.database import Database, now
+from vecrollback.catalog.gatekeeping import record_gates
 from vecrollback.catalog.pointer import PointerReader
+from vecrollback.catalog.rollouts import end_rollout
 from vecrollback.catalog.schema import alias as alias_table
 from vecrollback.catalog.schema import history, pair, snapshot
-from vecrollback.errors import AliasMovedError, UnknownNameError
+from vecrollback.errors import AliasMovedError, CatalogUnavailableError, UnknownNameError, UsageError
 from vecrollback.faults import reach
-from vecrollback.records import Move, MoveKind, PairState
+from vecrollback.records import Gated, Move, MoveKind, PairState
 
 GENESIS = "0" * 64
+SCRATCH = "drill-"
+"""How names of aliases begin that are forgotten after use; only their moves stay."""
 _HASHED = [f.name for f in fields(Move) if f.name != "hash"]
 
 
@@ -27,7 +31,7 @@ class MoveOrder:
     """A pointer move and what it requires of the present.
 
     `states` are the pairs whose state changes with the move; `head`, for an exact restore, is the
-    (watermark, vectors version) that the target pair falls back to.
+    (watermark, vectors version) that the target pair falls back to; `gated` is what a promote had to pass.
     """
 
     alias: str
@@ -39,6 +43,7 @@ class MoveOrder:
     actor: str
     states: Mapping[str, tuple[PairState, str]] = field(default_factory=dict)
     head: tuple[int, int] | None = None
+    gated: Gated | None = None
 
 
 class Aliases:
@@ -59,11 +64,30 @@ class Aliases:
 
     def move(self, order: MoveOrder) -> Move:
         """Move an alias. Raises AliasMovedError when its epoch is not the expected one."""
+        reserve = self._database.reserve
+        try:
+            move = self._moved(order)
+        except CatalogUnavailableError:
+            if reserve is None or not reserve.give():
+                raise
+            move = self._moved(order)
+        if reserve is not None:
+            reserve.keep()
+        return move
+
+    def _moved(self, order: MoveOrder) -> Move:
         with self._database.write(wakes=True) as connection:
             move = apply_move(connection, order)
             reach("switch.before_commit")
         reach("switch.after_commit")
         return move
+
+    def drop(self, name: str) -> None:
+        """Forget a scratch alias; its moves stay in the history. Raises UsageError for any other."""
+        if not name.startswith(SCRATCH):
+            raise UsageError(f"alias {name!r} is not for rehearsals", hint=f"theirs begin with {SCRATCH!r}")
+        with self._database.write() as connection:
+            connection.execute(alias_table.delete().where(alias_table.c.name == name))
 
     def history(self, alias: str | None = None, *, limit: int | None = None) -> list[Move]:
         """Moves, newest first."""
@@ -95,7 +119,21 @@ def apply_move(connection: sa.Connection, order: MoveOrder) -> Move:
     else:
         connection.execute(alias_table.insert().values(name=order.alias, **values))
     _apply_states(connection, order)
-    return _append(connection, order, source=f"{row.pair}@{row.snapshot}" if row else None, epoch=found + 1)
+    move = _append(connection, order, source=f"{row.pair}@{row.snapshot}" if row else None, epoch=found + 1)
+    if order.gated is not None:
+        record_gates(connection, order.gated, actor=order.actor, move=move.number)
+    if order.kind != "advance":
+        _end_trial(connection, order)
+    return move
+
+
+def _end_trial(connection: sa.Connection, order: MoveOrder) -> None:
+    """A trial ends with the pair it is measured against, and when `candidate` becomes another one than the tried."""
+    why = {"alias": order.alias, "reason": f"{order.kind} of {order.pair}", "actor": order.actor}
+    if order.alias == "candidate":
+        end_rollout(connection, **why | {"alias": "live"}, unless=order.pair)
+    else:
+        end_rollout(connection, **why)
 
 
 def _apply_states(connection: sa.Connection, order: MoveOrder) -> None:

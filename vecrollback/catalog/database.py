@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from vecrollback.catalog import identity, schema
 from vecrollback.catalog.backend import open_backend
 from vecrollback.catalog.pointer import PointerReader
+from vecrollback.catalog.reserve import Reserve
 from vecrollback.errors import CatalogUnavailableError, StoreFormatError, StoreNotFoundError
 
 
@@ -27,6 +28,7 @@ class Database:
         self._backend = open_backend(root, url)
         self.place = self._backend.place
         self.engine = self._backend.engine
+        self.reserve = Reserve(root) if self._backend.embedded else None
 
     @contextmanager
     def write(self, *, wakes: bool = False) -> Iterator[sa.Connection]:
@@ -120,7 +122,23 @@ class Database:
 
             with self.lock("migrate"), self.write() as connection:
                 migrate(connection, self.root)
+        if self.reserve is not None:
+            self.reserve.keep()
         return str(row.id)
+
+    def copy_to(self, other: Database) -> None:
+        """Replace the rows of another catalog, which is new, by this one's; it stays a store of its own.
+
+        Not those of running processes, nor messages that wait: they would be sent twice.
+        """
+        with self.read() as mine, other.write() as theirs:
+            for table in schema.metadata.sorted_tables:
+                if table in (schema.store, schema.reader, schema.served, schema.notice):
+                    continue
+                theirs.execute(table.delete())
+                rows = [dict(row._mapping) for row in mine.execute(sa.select(table))]
+                if rows:
+                    theirs.execute(table.insert(), rows)
 
     def integrity(self) -> str:
         """What the database finds wrong with its own pages; empty when nothing is."""
