@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 import uuid
+from dataclasses import replace
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -20,9 +21,12 @@ from vecrollback.errors import (
     FingerprintMismatchError,
     UnknownNameError,
     UsageError,
+    VecrollbackError,
 )
 from vecrollback.holding import Held, Holder, Position
-from vecrollback.records import Pointer, Reader, Result
+from vecrollback.records import Hit, Pointer, Reader, Result
+from vecrollback.rollout import Shadow, Task, drawn
+from vecrollback.tally import Tally
 from vecrollback.vectors import FloatArray
 from vecrollback.view import Filter
 
@@ -39,6 +43,7 @@ class _Serving(NamedTuple):
     pointer: Pointer
     held: Held
     current: bool = True
+    canary: _Serving | None = None  # what a share of the callers is answered from, where it is open
 
 
 class Searcher:
@@ -57,6 +62,8 @@ class Searcher:
         self._pointers = catalog.aliases.pointer_reader(alias)
         self._candidates = catalog.aliases.pointer_reader("candidate")
         self._id = uuid.uuid4().hex
+        self._tally, self._uncounted = Tally(), False
+        self._shadow = Shadow(catalog)
         self._lock = threading.RLock()
         self._serving: _Serving | None = None
         self._stop = threading.Event()
@@ -76,21 +83,43 @@ class Searcher:
         """What answers come from at this moment; None before the first reading."""
         return self._serving.pointer if self._serving else None
 
+    def draws(self, key: str) -> bool:
+        """Whether a canary answers the caller with this key at this moment."""
+        try:
+            pointer = self._pointers.read()
+        except CatalogUnavailableError:
+            pointer = self.pointer
+        return pointer is not None and pointer.canary is not None and drawn(pointer.canary, key)
+
     @overload
-    def search(self, query: str, k: int = 10, where: str | None = None) -> Result: ...
+    def search(
+        self, query: str, k: int = 10, where: str | None = None, *, key: str | None = None, canary: bool = False
+    ) -> Result: ...
     @overload
-    def search(self, query: Queries, k: int = 10, where: str | None = None) -> list[Result]: ...
-    def search(self, query: str | Queries, k: int = 10, where: str | None = None) -> Result | list[Result]:
+    def search(
+        self, query: Queries, k: int = 10, where: str | None = None, *, key: str | None = None, canary: bool = False
+    ) -> list[Result]: ...
+    def search(
+        self,
+        query: str | Queries,
+        k: int = 10,
+        where: str | None = None,
+        *,
+        key: str | None = None,
+        canary: bool = False,
+    ) -> Result | list[Result]:
         """The k nearest live documents of a query, or of each of several.
 
-        `where`: SQL over the metadata. Raises UnknownNameError while the alias points nowhere, BadFilterError.
+        `where`: SQL over the metadata. `key`: who asks; while a canary runs it answers a stable share of the keys.
+        `canary`: `draws` said so already of everybody who asks here. Raises UnknownNameError while the alias points
+        nowhere, BadFilterError.
         """
         single = isinstance(query, str)
         texts = [query] if isinstance(query, str) else list(query)
         if any(not isinstance(text, str) or not text.strip() for text in texts):
             raise UsageError("a query is blank or not a string", hint="pass the words to search for")
         serving = self._now(k)
-        results = self._answer(serving, serving.held.embedder.embed_queries(texts), k, where) if texts else []
+        results = self._answered(serving, texts, k, where, key, canary) if texts else []
         return results[0] if single else results
 
     def search_vectors(
@@ -115,14 +144,48 @@ class Searcher:
             )
         return self._answer(serving, queries, k, where)
 
-    def _answer(self, serving: _Serving, queries: FloatArray, k: int, where: str | None) -> list[Result]:
+    def _answered(
+        self, serving: _Serving, texts: list[str], k: int, where: str | None, key: str | None, canary: bool
+    ) -> list[Result]:
+        """The answers: of the canary to callers it has drawn, else of the pair that serves, and then maybe of both."""
+        tried, trial = serving.canary, serving.pointer.canary
+        if tried is None or trial is None:
+            return self._answer(serving, serving.held.embedder.embed_queries(texts), k, where)
+        started = time.perf_counter()
+        if canary or (key is not None and drawn(trial, key)):
+            try:
+                results = self._answer(tried, tried.held.embedder.embed_queries(texts), k, where, canary=True)
+                self._shadow.answered(trial, (time.perf_counter() - started) / len(texts))
+                return results
+            except UsageError:
+                raise
+            except Exception as error:  # whatever is wrong with it: the caller gets an answer, and the trial a failure
+                self._shadow.failed(trial, error)
+        results = self._answer(serving, serving.held.embedder.embed_queries(texts), k, where)
+
+        def again() -> list[list[Hit]]:
+            found = self._answer(tried, tried.held.embedder.embed_queries(texts), k, where, canary=True)
+            return [result.hits for result in found]
+
+        seconds = time.perf_counter() - started
+        self._shadow.offer(Task(trial, texts, [result.hits for result in results], seconds, again))
+        return results
+
+    def _answer(
+        self, serving: _Serving, queries: FloatArray, k: int, where: str | None, *, canary: bool = False
+    ) -> list[Result]:
         pointer, view = serving.pointer, serving.held.view
         only = Filter(where, lambda: self._corpus.matching(where, version=pointer.corpus_version)) if where else None
         settings = view.snapshot.manifest.settings
-        return [
-            Result(pointer.pair, pointer.snapshot, pointer.epoch, view.watermark, settings, hits, serving.current)
+        results = [
+            Result(
+                pointer.pair, pointer.snapshot, pointer.epoch, view.watermark, settings, hits, serving.current, canary
+            )
             for hits in view.search(queries, k, only)
         ]
+        if not canary:
+            self._tally.add(pointer.epoch, len(results))
+        return results
 
     def _now(self, k: int) -> _Serving:
         """The pointer as it is now, and what serves it."""
@@ -133,7 +196,9 @@ class Searcher:
             serving = self._serving
             if serving is not None and serving.pointer is pointer and serving.current:
                 return serving
-            return self._apply()
+            serving = self._apply()
+            self._pointers.wake()  # to acknowledge it
+            return serving
         except CatalogUnavailableError:
             return self._last_known()
 
@@ -148,9 +213,21 @@ class Searcher:
                 )
             if self._serving is None or self._serving.pointer is not pointer or not self._serving.current:
                 ref = f"{pointer.pair}@{pointer.snapshot}"
-                held = self._holder.at(Position(ref, pointer.vectors_version, pointer.watermark))
-                self._serving = _Serving(pointer, held)
+                held = self._holder.at(Position(ref, pointer.vectors_version, pointer.watermark, pointer.head))
+                self._serving = _Serving(pointer, held, canary=self._tried(pointer))
             return self._serving
+
+    def _tried(self, pointer: Pointer) -> _Serving | None:
+        """What the canary answers from; None without one, and until it is open: no query waits for it."""
+        trial = pointer.canary
+        if trial is None or (self._threads and trial.ref not in self._holder.refs):
+            return None
+        try:
+            held = self._holder.at(Position(trial.ref, trial.vectors_version, trial.watermark, pointer.head))
+        except (VecrollbackError, OSError) as error:
+            self._shadow.failed(trial, error)
+            return None
+        return _Serving(replace(pointer, pair=trial.pair, snapshot=trial.snapshot), held)
 
     def _last_known(self) -> _Serving:
         with self._lock:
@@ -174,9 +251,13 @@ class Searcher:
                 if pointer is not None and (serving is None or serving.pointer is not pointer or not serving.current):
                     serving = self._apply()
                 state = (serving.pointer.epoch if serving else 0, self._holder.refs)
-                if state != announced or time.monotonic() - beat > _HEARTBEAT_SECONDS:
+                due = time.monotonic() - beat > _HEARTBEAT_SECONDS
+                if state != announced or due:
                     self._announce(*state)
-                    announced, beat = state, time.monotonic()
+                    announced = state
+                if due:  # not at a move: whoever moved the alias waits for the announcement alone
+                    beat = time.monotonic()
+                    self._note_answers()
                 if self._pointers.wait(_HEARTBEAT_SECONDS):
                     self._stirred.set()
             except CatalogUnavailableError:
@@ -191,6 +272,19 @@ class Searcher:
     def _announce(self, epoch: int, warm: tuple[str, ...]) -> None:
         row = Reader(self._id, self.alias, socket.gethostname(), os.getpid(), epoch, warm, time.time())
         self._catalog.readers.announce(row)
+
+    def _note_answers(self) -> None:
+        """Write how many queries were answered in which epoch. Never in the way of a sign of life."""
+        counts = self._tally.fresh()
+        try:
+            if counts:
+                self._catalog.served.note(self._id, self.alias, counts)
+            self._tally.noted(counts)
+            self._uncounted = False
+        except Exception as error:
+            if not self._uncounted:
+                _log.warning("answers of %r are not counted: %s", self.alias, error)
+            self._uncounted = True
 
     def _keep_warm(self) -> None:
         """Hold open what the alias may move to next. On a thread of its own: loading a model takes seconds."""
@@ -210,20 +304,26 @@ class Searcher:
                 self._stop.wait(_HEARTBEAT_SECONDS)
 
     def _warm(self) -> None:
-        self._holder.warm(self._next())
+        self._holder.warm(self._near())
+        # Read again: what was demoted while the others loaded is what a rollback would go to now. And read before the
+        # lock, for which the first query after a move waits.
+        near = {position.ref for position in self._near()}
         with self._lock:
-            # Read again: what was demoted while the others loaded is what a rollback would go to now.
             pointer = self._serving.pointer if self._serving else None
-            serving = {f"{pointer.pair}@{pointer.snapshot}"} if pointer else set()
-            self._holder.keep_only(serving | {position.ref for position in self._next()})
+            self._holder.keep_only(near | ({f"{pointer.pair}@{pointer.snapshot}"} if pointer else set()))
+            if self._serving and self._serving.pointer.canary and not self._serving.canary:
+                self._serving = self._serving._replace(canary=self._tried(self._serving.pointer))
 
-    def _next(self) -> list[Position]:
-        """What the alias may move to: the standby and the candidate."""
+    def _near(self) -> list[Position]:
+        """Where the alias points, maybe since just now, and what it may move to: the standby and the candidate."""
         pairs = {pair.name: pair for pair in self._catalog.pairs.all()}
         wanted = {pair.ref: pair for pair in pairs.values() if pair.state == "standby"}
-        candidate = self._catalog.aliases.get("candidate")
-        if candidate and pairs[candidate[0]].state != "quarantined":  # its model may be what is broken
-            wanted[f"{candidate[0]}@{candidate[1]}"] = pairs[candidate[0]]
+        # read after the states: of a move in between, this knows the pair that was a standby
+        aliases = self._catalog.aliases.all()
+        for alias in (self.alias, "candidate"):
+            name, number, _ = aliases.get(alias, ("", 0, 0))
+            if name and pairs[name].state != "quarantined":  # its model may be what is broken
+                wanted[f"{name}@{number}"] = pairs[name]
         return [Position(ref, pair.vectors_version, pair.watermark) for ref, pair in wanted.items()]
 
     def close(self) -> None:
@@ -233,7 +333,9 @@ class Searcher:
         self._stirred.set()
         for thread in self._threads:
             thread.join()
+        self._shadow.close()
         if self._threads:
+            self._note_answers()
             with contextlib.suppress(CatalogUnavailableError):
                 self._catalog.readers.leave(self._id)
         with self._lock:

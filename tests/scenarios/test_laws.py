@@ -85,6 +85,20 @@ def stop(*busy: Traffic) -> list[list[dict[str, Any]]]:
 # -- 1. One pointer ---------------------------------------------------------------------------------------------------
 
 
+def test_a_pair_that_became_live_stays_open_in_a_reader_that_has_yet_to_notice(root: Path) -> None:
+    with vecrollback.connect(root) as store, vecrollback.connect(root) as other:
+        target = store.rollback_target().ref
+        with store.searcher(follow=False) as searcher:
+            searcher.search(QUERIES[0])
+            searcher._warm()
+            held = searcher._holder._held[target]
+            other.rollback(reason="worse", catch_up=False)
+            searcher._warm()  # as once a second, and before any query or the follower
+            assert searcher._holder._held[target].embedder is held.embedder
+            assert searcher.search(QUERIES[0]).pair == target.rpartition("@")[0]
+            assert searcher._holder._held[target].view.snapshot is held.view.snapshot
+
+
 def test_one_pointer_no_answer_mixes_two_pairs_and_none_fails_while_live_flips(root: Path) -> None:
     wanted = {(name, query): exact(spec, TEXTS, query) for name, spec in SPECS.items() for query in QUERIES}
     followers = [traffic(root, "query", "follow"), traffic(root, "query", "store")]

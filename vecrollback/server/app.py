@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import threading
 from collections.abc import AsyncIterator
@@ -15,11 +16,21 @@ from starlette.concurrency import run_in_threadpool
 
 from vecrollback.server import failures
 from vecrollback.server.guard import Guard
-from vecrollback.server.routes import documents, health, inspecting, jobs, page, searching, switching, tokens
+from vecrollback.server.routes import (
+    documents,
+    health,
+    inspecting,
+    jobs,
+    operations,
+    page,
+    searching,
+    switching,
+    tokens,
+)
 from vecrollback.server.service import Service
 from vecrollback.server.settings import Settings
 
-_ROUTES = (searching, documents, switching, inspecting, jobs, tokens, health, page)
+_ROUTES = (searching, documents, switching, inspecting, jobs, operations, tokens, health, page)
 
 
 def create_app(
@@ -32,6 +43,8 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service = app.state.service = await run_in_threadpool(Service.open, store_uri, catalog, allowed)
         _hear_the_end(service)
+        gc.collect()
+        gc.freeze()  # models and libraries are a million objects that stay: no query shall wait while they are counted
         following = asyncio.create_task(service.follow_lag())
         yield
         following.cancel()

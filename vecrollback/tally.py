@@ -1,0 +1,50 @@
+"""Counting answers by epoch, at the cost of a lock: how many queries a pair answered that turned out bad."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import NamedTuple
+
+_KEPT = 8
+"""Epochs that may still get an answer from a query that began long ago."""
+
+
+class Count(NamedTuple):
+    """Answers of one epoch so far; `first` and `last` in seconds since 1970."""
+
+    epoch: int
+    answers: int
+    first: float
+    last: float
+
+
+class Tally:
+    """The counts of one searcher. Safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[int, Count] = {}
+        self._noted: dict[int, int] = {}
+
+    def add(self, epoch: int, answers: int) -> None:
+        """Count answers to queries."""
+        at = time.time()
+        with self._lock:
+            before = self._counts.get(epoch)
+            first, had = (before.first, before.answers) if before else (at, 0)
+            self._counts[epoch] = Count(epoch, had + answers, first, at)
+
+    def fresh(self) -> list[Count]:
+        """Counts that `noted` has not heard of."""
+        with self._lock:
+            return [one for one in self._counts.values() if self._noted.get(one.epoch) != one.answers]
+
+    def noted(self, counts: list[Count]) -> None:
+        """Remember that these were written; of the epochs before the newest nothing more is kept."""
+        with self._lock:
+            self._noted.update((one.epoch, one.answers) for one in counts)
+            newest = max(self._counts, default=0)
+            for epoch, count in list(self._counts.items()):
+                if epoch < newest - _KEPT and self._noted.get(epoch) == count.answers:
+                    del self._counts[epoch], self._noted[epoch]
