@@ -1,0 +1,35 @@
+"""Purity: which vectors the own embedder did not make, and what may be said about those nobody looked at."""
+
+from __future__ import annotations
+
+from vecrollback.purity.audit import audit
+from vecrollback.purity.budget import parse_budget
+from vecrollback.purity.certificate import certify, sample_size
+from vecrollback.purity.contracts import Recorded, recorded_model, recorded_models
+from vecrollback.purity.examining import Embed
+from vecrollback.purity.harm import Harm, harm
+from vecrollback.purity.outcome import Asked, Audited, AuditProgress, NotExamined, Share
+from vecrollback.purity.population import Arrays, FloatArray, Numbers, Population, Times
+
+__all__ = [
+    "Arrays",
+    "Asked",
+    "AuditProgress",
+    "Audited",
+    "Embed",
+    "FloatArray",
+    "Harm",
+    "NotExamined",
+    "Numbers",
+    "Population",
+    "Recorded",
+    "Share",
+    "Times",
+    "audit",
+    "certify",
+    "harm",
+    "parse_budget",
+    "recorded_model",
+    "recorded_models",
+    "sample_size",
+]
