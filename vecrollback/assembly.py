@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from vecrollback.access import Access
 from vecrollback.artifacts import Artifacts
+from vecrollback.aside import Aside
+from vecrollback.auditing import Auditor
 from vecrollback.bundles import Bundles
+from vecrollback.canary import Rollouts
 from vecrollback.catalog import CORPUS, Catalog, vectors_table
 from vecrollback.check import Checker
 from vecrollback.corpus import Corpus
+from vecrollback.gates import Gates
+from vecrollback.gates.way_back import WayBack
 from vecrollback.holding import Holder
 from vecrollback.inspection import Inspection
 from vecrollback.jobs import Work
 from vecrollback.models import Models
-from vecrollback.records import Pair
+from vecrollback.operations.authority import Authority
+from vecrollback.operations.incidents import Incidents
+from vecrollback.operations.notify import Notices
+from vecrollback.operations.postcheck import post_check
+from vecrollback.operations.rehearsal import Rehearsal
+from vecrollback.planning import Planner
+from vecrollback.policy import load_policy
+from vecrollback.quality import Golden, Quality
+from vecrollback.records import JobRecord, Pair, Reader
 from vecrollback.reembed import Builder
 from vecrollback.repair import Repairer
+from vecrollback.retention import Retention
 from vecrollback.serving import Searcher
 from vecrollback.switch import Switch
 from vecrollback.vectors import Vectors
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        Path(target).hardlink_to(source)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
 
 
 class Assembly:
@@ -30,6 +54,7 @@ class Assembly:
     def __init__(self, root: Path, *, catalog: str | None = None, actor: str, create: bool = False) -> None:
         self.root = root
         self.actor = actor
+        self._catalog_url = catalog
         self._cache = root / "cache"
         self._catalog = Catalog(root, catalog, create=create)
         if create:
@@ -41,15 +66,61 @@ class Assembly:
                 self._corpus.create()
         self._models = Models(self._catalog, self._artifacts)
         self._builder = Builder(self._catalog, self._corpus, self._artifacts, self._models, self._vectors)
+        self.plan = Planner(root, self._catalog, self._corpus, self._models, self._vectors)
         self._checker = Checker(self._catalog, self._corpus, self._artifacts, self._vectors, self._models.of)
+        self._auditor = Auditor(self._catalog, self._corpus, self._models, self._vectors, self._checker)
         self._repairer = Repairer(self._catalog, self._corpus, self._builder)
         self._bundles = Bundles(self._catalog, self._corpus, self._artifacts, self._vectors)
         self._switch = Switch(self._catalog, self._artifacts)
+        self.retention = Retention(root, self._catalog, self._artifacts)
         self.access = Access(self._catalog)
         self.work = Work(self._catalog)
-        self.inspection = Inspection(self._catalog, self._vectors, self._holder)
+        self.inspection = Inspection(self._catalog, self._vectors, Aside(self._catalog, self._holder))
+        self._asides: list[Aside] = []
+        self.measurements = self._catalog.watching
+        self.notices = Notices(self._catalog, lambda: load_policy(root))
+        self.authority = Authority(self._catalog, self.access.record)
+        self.rehearsal = Rehearsal(self._catalog, self._switch)
+        asking = partial(post_check, self._catalog, self._models, self.open_aside())
+        self.incidents = Incidents(self._catalog, self.notices, asking)
+        self.golden = Golden(self._catalog, actor)
+        self.quality = Quality(self._catalog, self._corpus, self.open_aside())
+        way_back = WayBack(self._catalog, self._artifacts, self._models, self._switch, self._vectors)
+        self.gates = Gates(root, self._catalog, self.quality, way_back)
+        self.rollouts = Rollouts(root, self._catalog, self._switch, actor)
         self._searcher: Searcher | None = None
         self._lock = threading.Lock()
+
+    def lock(self, name: str, *, timeout: float = -1) -> AbstractContextManager[None]:
+        """Hold a named lock of the store across processes. Raises LockHeldError after `timeout` seconds."""
+        return self._catalog.lock(name, timeout=timeout)
+
+    def readers(self, alias: str) -> list[Reader]:
+        """Processes that follow an alias and give signs of life."""
+        return self._catalog.readers.alive(alias)
+
+    def copy_to(self, root: Path) -> None:
+        """Lay out a store of its own in a new directory with everything that is here, files linked where they can be.
+
+        For trying things: linked files are shared, so they may be removed there, never written to.
+        """
+        self._catalog.copy_to(root)
+        for part in ("artifacts", "tables"):
+            shutil.copytree(self.root / part, root / part, copy_function=_link, dirs_exist_ok=True)
+
+    def environment(self) -> dict[str, str]:
+        """Environment in which a process of its own opens this store by `connect()`. It may hold a password."""
+        here = {"VECROLLBACK_STORE": str(self.root.resolve()), "VECROLLBACK_ACTOR": self.actor}
+        return here | ({"VECROLLBACK_CATALOG": self._catalog_url} if self._catalog_url else {})
+
+    def jobs(self, *, unfinished: bool = False) -> list[JobRecord]:
+        """Jobs, newest first."""
+        return self._catalog.jobs.all(unfinished=unfinished)
+
+    def open_aside(self) -> Aside:
+        """Room for pairs held open apart from what serves; closed with the store."""
+        self._asides.append(Aside(self._catalog, self._holder))
+        return self._asides[-1]
 
     def close(self) -> None:
         """Let go of everything. Idempotent."""
@@ -57,6 +128,9 @@ class Assembly:
             self._searcher.close()
             self._searcher = None
         self.inspection.close()
+        for aside in self._asides:
+            aside.close()
+        self.notices.close()
         self._models.close()
         self._catalog.close()
 

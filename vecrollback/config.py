@@ -6,14 +6,18 @@ import getpass
 import os
 import socket
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from vecrollback.errors import UsageError
+from vecrollback.records import Json
 
 FILE = "vecrollback.toml"
 DEFAULT_STORE = "indices/default"
+SECTIONS = ("gates", "policy", "rollout")
+"""Tables of the file, each read by the module that obeys it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,37 @@ class Settings:
     store: str
     actor: str
     catalog: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One table of a `vecrollback.toml`: `[name]`, and where it stands, for messages."""
+
+    name: str
+    values: Mapping[str, Json]
+    path: Path
+    text: str = field(repr=False)
+
+    def where(self, value: str = "") -> str:
+        """File and line of a value as it is written there; the file alone when it is spelt otherwise."""
+        lines = enumerate(self.text.splitlines(), start=1)
+        number = next((n for n, line in lines if value and value in line and not line.lstrip().startswith("#")), None)
+        return f"{self.path}:{number}" if number else str(self.path)
+
+
+def section(name: str, *, store: Path, directory: Path | None = None) -> Section | None:
+    """A table of the file in the working directory, else of the one in the store's own; None where neither has it.
+
+    Read anew by every call: a server that runs for weeks obeys what stands there today. Raises UsageError.
+    """
+    for path in ((directory or Path.cwd()) / FILE, store / FILE):
+        values, text = _parsed(path)
+        if (found := values.get(name)) is None:
+            continue
+        if not isinstance(found, dict):
+            raise UsageError(f"{path}: {name!r} must be a table", hint=f"write [{name}] on a line of its own")
+        return Section(name, found, path, text)
+    return None
 
 
 def load(
@@ -55,17 +90,24 @@ def local_path(uri: str) -> Path:
     return Path(uri).expanduser()
 
 
-def _file(path: Path) -> dict[str, str]:
+def _parsed(path: Path) -> tuple[dict[str, Json], str]:
+    """The file's values and its text; nothing when there is no file."""
     if not path.is_file():
-        return {}
+        return {}, ""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text), text
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from error
+
+
+def _file(path: Path) -> dict[str, str]:
+    values = {key: value for key, value in _parsed(path)[0].items() if key not in SECTIONS}
     known = [f.name for f in fields(Settings)]
     for key, value in values.items():
         if key not in known:
-            raise UsageError(f"{path}: unknown key {key!r}", hint=f"known keys: {', '.join(known)}")
+            tables = ", ".join(f"[{name}]" for name in SECTIONS)
+            raise UsageError(f"{path}: unknown key {key!r}", hint=f"known keys: {', '.join(known)}; tables: {tables}")
         if not isinstance(value, str):
             raise UsageError(f"{path}: {key!r} must be a string")
     return values

@@ -11,6 +11,7 @@ exit code of the command line, so a script can tell a refusal from a failure::
     │   ├── OverloadedError           the server has no room for another request now
     │   ├── UnreachableError          no answer came from the server
     │   ├── EmbeddingError            the model or its service gave no usable vectors
+    │   ├── EngineLostError           the workers of a job, or their scheduler, are gone
     │   └── RecallTooLowError         the built index finds too few true neighbours
     ├── UsageError                 2  the request or the configuration is wrong
     │   ├── StoreNotFoundError
@@ -30,7 +31,9 @@ exit code of the command line, so a script can tell a refusal from a failure::
     │   ├── LockHeldError             another process does the same work
     │   ├── CatalogMismatchError      the catalog belongs to another store
     │   ├── CheckRefusedError         promote of a pair that does not pass its check
+    │   ├── GateRefusedError          promote of a pair that does not pass its gates, or with no way back
     │   ├── QuarantinedError          promote of a pair that was rolled back from
+    │   ├── ApprovalNeededError       others have to agree first
     │   ├── NoRollbackTargetError
     │   ├── PairStateError            the pair's state does not allow this
     │   ├── EmbedderChangedError      the loaded model no longer agrees with the pair's probes
@@ -87,6 +90,10 @@ class CommitUnknownError(CatalogUnavailableError):
 
 class EmbeddingError(FailedError):
     """The model or its service gave no usable vectors."""
+
+
+class EngineLostError(FailedError):
+    """The workers of a job, or their scheduler, are gone; the same command goes on where it stopped."""
 
 
 class RecallTooLowError(FailedError):
@@ -207,8 +214,16 @@ class CheckRefusedError(RefusedError):
     """Promote of a pair that does not pass its check."""
 
 
+class GateRefusedError(RefusedError):
+    """Promote of a pair that does not pass its gates, or from which there would be no way back."""
+
+
 class QuarantinedError(RefusedError):
     """Promote of a pair that was rolled back from."""
+
+
+class ApprovalNeededError(RefusedError):
+    """The policy wants others to agree first; the message names the request they can agree to."""
 
 
 class NoRollbackTargetError(RefusedError):

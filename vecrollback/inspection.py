@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
+from vecrollback.aside import Aside
 from vecrollback.catalog import Catalog
-from vecrollback.errors import PairStateError, UsageError
-from vecrollback.holding import Held, Holder, Position
+from vecrollback.errors import UsageError
+from vecrollback.holding import Held
 from vecrollback.mapping import VectorMap, project
 from vecrollback.records import Compared, Pair, Placed, Report, Result
 from vecrollback.vectors import Vectors
 
-_IDLE_SECONDS = 300.0
 _FOREIGN = ("foreign_vector", "foreign_fingerprint")
 
 
 class Inspection:
-    """Reads pairs for people. Holds what a comparison needs open apart from what serves, and lets go of it soon."""
+    """Reads pairs for people."""
 
-    def __init__(self, catalog: Catalog, vectors_of: Callable[[Pair], Vectors], holder: Callable[[], Holder]) -> None:
-        self._catalog, self._vectors_of, self._make_holder = catalog, vectors_of, holder
-        self._holder: Holder | None = None
-        self._lock = threading.Lock()
-        self._timer: threading.Timer | None = None
+    def __init__(self, catalog: Catalog, vectors_of: Callable[[Pair], Vectors], aside: Aside) -> None:
+        self._catalog, self._vectors_of, self._aside = catalog, vectors_of, aside
 
     def reports(self, pair: str | None = None, *, limit: int = 20) -> list[Report]:
         """Kept check reports of one pair or of all, newest first."""
@@ -33,16 +28,15 @@ class Inspection:
 
     def search(self, pair: str, query: str, k: int = 10) -> Result:
         """What this pair answers, whether it serves or not. The epoch is 0: no pointer led there."""
-        with self._open() as holder:
-            return _answer(self._held(holder, pair), query, k)
+        with self._aside.pairs(pair) as [held]:
+            return _answer(held, query, k)
 
     def compare(self, query: str, a: str, b: str, k: int = 10) -> Compared:
         """One query on two pairs; each document's rank in both, the best ranks first."""
         if a == b:
             raise UsageError(f"both are pair {a!r}", hint="name two pairs")
-        with self._open() as holder:
-            left, right = (_answer(self._held(holder, name), query, k) for name in (a, b))
-            holder.keep_only({f"{one.pair}@{one.snapshot}" for one in (left, right)})
+        with self._aside.pairs(a, b) as held:
+            left, right = (_answer(one, query, k) for one in held)
         ranks = [{hit.id: rank for rank, hit in enumerate(one.hits, 1)} for one in (left, right)]
         union = dict.fromkeys([*ranks[0], *ranks[1]])
         places = sorted(
@@ -59,35 +53,9 @@ class Inspection:
         own = self._catalog.equivalences.of(found.fingerprint)
         return project(found, self._vectors_of(found), self._catalog.ledger.tombstones(), own, named, sample)
 
-    def _held(self, holder: Holder, name: str) -> Held:
-        pair = self._catalog.pairs.get(name)
-        if not pair.snapshot:
-            raise PairStateError(f"pair {name!r} is {pair.state} and cannot answer", hint="wait until it is built")
-        return holder.at(Position(pair.ref, pair.vectors_version, pair.watermark))
-
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[Holder]:
-        # One at a time: two models and two indexes beside those that serve are enough.
-        with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-            if self._holder is None:
-                self._holder = self._make_holder()
-            try:
-                yield self._holder
-            finally:
-                self._timer = threading.Timer(_IDLE_SECONDS, self.close)
-                self._timer.daemon = True
-                self._timer.start()
-
     def close(self) -> None:
         """Let go of what is held open. Idempotent; the next comparison opens it again."""
-        with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-            if self._holder is not None:
-                self._holder.keep_only(())
-            self._holder = self._timer = None
+        self._aside.close()
 
 
 def _answer(held: Held, query: str, k: int) -> Result:

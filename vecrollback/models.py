@@ -33,12 +33,21 @@ class Models:
     def of(self, pair: Pair) -> Embedder:
         """The embedder that made the pair's vectors. Raises EmbedderChangedError when it is another one by now."""
         with self._lock:
-            embedder = self._loaded.get((pair.embedder, pair.fingerprint)) or self._open_checked(pair)
+            embedder = self._loadable(pair)
             key = (pair.embedder, pair.fingerprint, pair.probes)
             if pair.probes and key not in self._verified:
                 verify_probes(embedder, load_probes(self._artifacts, pair.probes), pair.probe_floor)
                 self._verified.add(key)
             return embedder
+
+    def prove(self, pair: Pair) -> float:
+        """Embed the pair's probes now, whatever was seen before; returns the worst cosine. Raises as `of` does."""
+        recorded = load_probes(self._artifacts, pair.probes)
+        return verify_probes(self._loadable(pair), recorded, pair.probe_floor).worst_cosine
+
+    def _loadable(self, pair: Pair) -> Embedder:
+        with self._lock:
+            return self._loaded.get((pair.embedder, pair.fingerprint)) or self._open_checked(pair)
 
     def trust(self, pair: Pair, embedder: Embedder) -> None:
         """Note that the pair's probes were recorded from this very embedder a moment ago."""

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, Unpack, overload
 
 from vecrollback import config
 from vecrollback.assembly import Assembly
+from vecrollback.auditing import Asking, certified
+from vecrollback.catalog import now
 from vecrollback.check import Level, Sampling
 from vecrollback.documents import validate_batch, validate_id
 from vecrollback.errors import UnknownNameError, UsageError, VecrollbackError
 from vecrollback.ingest import Ingestion
 from vecrollback.jobs import Job
+from vecrollback.policy import Policy, load_policy
 from vecrollback.records import (
     CatchUp,
     Document,
+    Effort,
     Exported,
     Ingested,
-    JobRecord,
     Json,
     Move,
     Pair,
@@ -34,6 +38,10 @@ from vecrollback.serving import Queries, Searcher
 from vecrollback.snapshots import RECALL_FLOOR, Manifest, load_manifest
 from vecrollback.status import describe
 from vecrollback.switch import LIVE, Order
+from vecrollback.workplace import PLAIN
+
+if TYPE_CHECKING:
+    from vecrollback.adopt import Adopted, Options
 
 PairLike = Pair | str
 
@@ -114,22 +122,38 @@ class Store(Assembly):
         name: str | None = None,
         settings: Mapping[str, Json] | None = None,
         recall_floor: float = RECALL_FLOOR,
+        effort: Effort = PLAIN,
         progress: ProgressCallback | None = None,
     ) -> Job[Pair]:
         """Build a pair from the log, beside whatever serves. The same call resumes a job that was cut off.
 
         `embedder`: one string, see `vecrollback.embedders`. `index`: "auto", a FAISS factory string or `lance:...`.
-        The job's result is the pair, `ready`, or as it was when it is finished already.
+        `effort`: where it works and how hard. The job's result is the pair, `ready`, or as it was when it is finished.
         """
         pair = self._builder.begin(Request(embedder, index, name, settings, recall_floor))
         record = self._catalog.jobs.start("reembed", pair.name)
-        return Job(self._catalog, record, lambda: self._builder.build(pair, record.id, progress, recall_floor))
+        return Job(self._catalog, record, lambda: self._builder.build(pair, record.id, progress, recall_floor, effort))
 
-    def catch_up(self, pair: PairLike, *, advance: bool = True, progress: ProgressCallback | None = None) -> CatchUp:
+    def catch_up(
+        self, pair: PairLike, *, advance: bool = True, effort: Effort = PLAIN, progress: ProgressCallback | None = None
+    ) -> CatchUp:
         """Bring a pair to the head of the log with its own embedder, while it serves."""
         found = self.pair(pair)
         job = self._catalog.jobs.start("catch-up", found.name)
-        return Job(self._catalog, job, lambda: self._builder.catch_up(found, job.id, progress, advance=advance)).wait()
+        work = partial(self._builder.catch_up, found, job.id, progress, advance=advance, effort=effort)
+        return Job(self._catalog, job, work).wait()
+
+    def adopt(self, source: str, *, model: str, **options: Unpack[Options]) -> Adopted:
+        """Bring an index that is kept elsewhere in as a pair; only what an audit does not prove pure is embedded.
+
+        `source`: see `vecrollback.doctor.readers`. Raises FingerprintMismatchError, CheckRefusedError; then nothing
+        was written. Ends with a check.
+        """
+        from vecrollback.adopt import Adopter
+
+        parts = self._catalog, self._corpus, self._artifacts, self._models, self._builder, self._vectors
+        adopted = Adopter(*parts).run(source, model, options)
+        return replace(adopted, report=self.check(adopted.pair))
 
     def pairs(self) -> list[Pair]:
         """Every pair, oldest first."""
@@ -160,15 +184,19 @@ class Store(Assembly):
     # -- serving ------------------------------------------------------------------------------------------------------
 
     @overload
-    def search(self, query: str, k: int = 10, where: str | None = None) -> Result: ...
+    def search(self, query: str, k: int = 10, where: str | None = None, *, key: str | None = None) -> Result: ...
     @overload
-    def search(self, query: Queries, k: int = 10, where: str | None = None) -> list[Result]: ...
-    def search(self, query: str | Queries, k: int = 10, where: str | None = None) -> Result | list[Result]:
+    def search(
+        self, query: Queries, k: int = 10, where: str | None = None, *, key: str | None = None
+    ) -> list[Result]: ...
+    def search(
+        self, query: str | Queries, k: int = 10, where: str | None = None, *, key: str | None = None
+    ) -> Result | list[Result]:
         """The k nearest documents, from the pair that is live at this moment; see `Searcher.search`."""
         with self._lock:
             if self._searcher is None:
                 self._searcher = self.searcher(follow=False)
-        return self._searcher.search(query, k, where)
+        return self._searcher.search(query, k, where, key=key)
 
     def searcher(self, *, alias: str = LIVE, follow: bool = True) -> Searcher:
         """A long-lived searcher for a service: follows the alias, holds live and standby open, acknowledges moves."""
@@ -186,18 +214,23 @@ class Store(Assembly):
         wait: float = 10.0,
         actor: str | None = None,
     ) -> Switched:
-        """Let a pair serve: catch it up, check it, have every reader load it, move `live`.
+        """Let a pair serve: catch it up, check it, look at its gates and the way back, have every reader load it, move.
 
-        Raises CheckRefusedError, QuarantinedError, PairStateError; `override` with a reason passes those gates.
+        Raises CheckRefusedError, GateRefusedError, QuarantinedError, PairStateError; `override` with a reason passes
+        those, but never a model that cannot be loaded: every query would fail.
         """
         found, order = self.pair(pair), Order(reason, actor or self.actor, override, wait)
         self._switch.gate(found, order)
+        needed = self.gates.sampling()
         if self.lag(found):
             self.catch_up(found, progress=progress)
-        report = self.check(found)
+        report = self.check(found, bound=needed.bound, confidence=needed.confidence)
+        found = self.pair(found)
         if override:
-            self._models.of(self.pair(found))  # no reason is good enough for a pair whose queries would all fail
-        return replace(self._switch.promote(self.pair(found), report, order), report=report)
+            self._models.of(found)  # no reason is good enough for a pair whose queries would all fail
+        self._switch.gate(found, order, report)
+        order = self.gates.passed(found, order)
+        return self._warned(replace(self._switch.promote(found, report, order), report=report))
 
     def rollback(
         self,
@@ -210,16 +243,19 @@ class Store(Assembly):
         wait: float = 10.0,
         expected_epoch: int | None = None,
         actor: str | None = None,
+        trigger: Mapping[str, Json] | None = None,
     ) -> Switched:
         """Move model and index back together; then, while the older pair serves, catch it up and check it.
 
-        `expected_epoch`: of `live` when the decision was made. Raises AliasMovedError when it is another one by now,
-        NoRollbackTargetError; nothing moved then. Once moved, trouble with the rest is told in the result.
+        `expected_epoch`: of `live` when the decision was made; `trigger`: what was measured, for the incident. Raises
+        AliasMovedError when the epoch is another one by now, NoRollbackTargetError; nothing moved then. Once moved,
+        trouble with the rest is told in the result.
         """
         name = to.name if isinstance(to, Pair) else to
         order = Order(reason, actor or self.actor, override, wait, expected_epoch=expected_epoch)
-        switched = self._switch.rollback(name, order)
-        return self._proven(switched, progress) if catch_up else switched
+        decided = now()
+        switched = self.incidents.open(self._switch.rollback(name, order), decided=decided, trigger=trigger)
+        return self._proven(switched, progress) if catch_up else self._warned(switched)
 
     def restore(
         self,
@@ -230,10 +266,21 @@ class Store(Assembly):
         progress: ProgressCallback | None = None,
         wait: float = 10.0,
         actor: str | None = None,
+        expected_epoch: int | None = None,
+        approval: int | None = None,
     ) -> Switched:
-        """Let one exact snapshot `PAIR@N` serve; what was deleted since stays deleted."""
-        switched = self._switch.restore(ref, Order(reason, actor or self.actor, wait_seconds=wait))
-        return self._proven(switched, progress) if catch_up else switched
+        """Let one exact snapshot `PAIR@N` serve; what was deleted since stays deleted.
+
+        Raises ApprovalNeededError when the policy wants others to agree, unless `approval` is a request for this very
+        snapshot to which they have agreed.
+        """
+        order = Order(reason, actor or self.actor, wait_seconds=wait, expected_epoch=expected_epoch)
+        decided = now()
+        policy = load_policy(self.root) or Policy()
+        if needed := policy.authority.restore_approvals:
+            self.authority.require(ref, order.reason, actor=order.actor, needed=needed, approval=approval)
+        switched = self.incidents.open(self._switch.restore(ref, order), decided=decided)
+        return self._proven(switched, progress) if catch_up else self._warned(switched)
 
     def rollback_target(self, to: str | None = None, *, override: bool = False) -> Snapshot:
         """Where a rollback would go now. Raises NoRollbackTargetError, which says why nowhere."""
@@ -266,6 +313,15 @@ class Store(Assembly):
             self._catalog.reports.add(report)
         return report
 
+    def audit(
+        self, pair: PairLike | None = None, *, progress: ProgressCallback | None = None, **asking: Unpack[Asking]
+    ) -> Report:
+        """Check a pair (default: the live one), and search it for vectors that its embedder did not make.
+
+        Takes `suspects`, `budget`, `bound`, `confidence` and `seed`, see `vecrollback.auditing.Asking`.
+        """
+        return self._auditor.run(self.live() if pair is None else self.pair(pair), asking, progress)
+
     def report(self, pair: PairLike) -> Report | None:
         """What the newest kept check of a pair said; None when it was never checked."""
         return self._catalog.reports.newest(self.pair(pair).name)
@@ -275,7 +331,9 @@ class Store(Assembly):
         pair = self.pair(report.pair)
         record = self._catalog.jobs.start("repair", pair.name)
         Job(self._catalog, record, lambda: self._repairer.run(pair, report, record.id, progress)).wait()
-        return self.check(pair)
+        after = certified(self._checker.run(self.pair(pair), "full"), report)
+        self._catalog.reports.add(after)
+        return after
 
     # -- snapshots ----------------------------------------------------------------------------------------------------
 
@@ -324,17 +382,17 @@ class Store(Assembly):
         """Aliases, corpus, pairs with their lag, unfinished jobs: one reading of the catalog, no model, no table."""
         return {"store": str(self.root), "catalog": self._catalog.place} | describe(self._catalog)
 
-    def jobs(self, *, unfinished: bool = False) -> list[JobRecord]:
-        """Jobs, newest first."""
-        return self._catalog.jobs.all(unfinished=unfinished)
-
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _warned(self, switched: Switched) -> Switched:
+        return replace(switched, warning=self.authority.warning())
 
     def _proven(self, switched: Switched, progress: ProgressCallback | None) -> Switched:
         """Catch up and check after a move. The move stands whatever happens here."""
         pair = switched.target.rpartition("@")[0]
         try:
             caught_up = self.catch_up(pair, advance=False, progress=progress)
-            return replace(switched, caught_up=caught_up, report=self.check(pair))
+            switched = replace(switched, caught_up=caught_up, report=self.check(pair))
         except (VecrollbackError, OSError) as error:
-            return replace(switched, trouble=str(error))
+            switched = replace(switched, trouble="; ".join(filter(None, (switched.trouble, str(error)))))
+        return self._warned(self.incidents.settle(switched))

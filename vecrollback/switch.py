@@ -23,7 +23,7 @@ from vecrollback.errors import (
     UnknownNameError,
     UsageError,
 )
-from vecrollback.records import Acknowledgements, Move, MoveKind, Pair, PairState, Report, Snapshot, Switched
+from vecrollback.records import Acknowledgements, Gated, Move, MoveKind, Pair, PairState, Report, Snapshot, Switched
 from vecrollback.snapshots import Manifest, load_manifest
 
 LIVE = "live"
@@ -35,7 +35,8 @@ _POLL_SECONDS = 0.002
 class Order:
     """Why a pointer is moved, by whom, and how long to wait for the readers.
 
-    `expected_epoch`: of `live` when somebody decided this; None decides on what is found.
+    `expected_epoch`: of `live` when somebody decided this; None decides on what is found. `gated`: what a promote
+    had to pass, to be kept with the move.
     """
 
     reason: str
@@ -44,6 +45,7 @@ class Order:
     wait_seconds: float = 10.0
     warm_seconds: float = 60.0
     expected_epoch: int | None = None
+    gated: Gated | None = None
 
 
 class Switch:
@@ -54,8 +56,8 @@ class Switch:
 
     # -- forward ------------------------------------------------------------------------------------------------------
 
-    def gate(self, pair: Pair, order: Order) -> None:
-        """Refuse a promote that the pair's state forbids."""
+    def gate(self, pair: Pair, order: Order, report: Report | None = None) -> None:
+        """Refuse a promote that the pair's state forbids, or its check."""
         if pair.state in ("building", "retired") or not pair.snapshot:
             raise PairStateError(
                 f"pair {pair.name!r} is {pair.state} and cannot serve",
@@ -66,20 +68,22 @@ class Switch:
                 f"pair {pair.name!r} was rolled back from: {pair.state_reason}",
                 hint="build a better one; or promote it again with --override and a --reason",
             )
-
-    def promote(self, pair: Pair, report: Report, order: Order) -> Switched:
-        """Move `live` forward to a pair that passed `report`. Readers load it before the move, not at it."""
-        self.gate(pair, order)
-        if report.verdict != "pass" and not (order.override and order.reason):
+        if report is not None and report.verdict != "pass" and not (order.override and order.reason):
             found = "; ".join(f.message for f in report.findings[:3]) or "nothing was certain"
             raise CheckRefusedError(
                 f"the check of pair {pair.name!r} says {report.verdict}: {found}",
                 hint=f"`vecrollback check {pair.name}` has it all, `vecrollback repair {pair.name}` mends it",
             )
+
+    def promote(self, pair: Pair, report: Report, order: Order) -> Switched:
+        """Move `live` forward to a pair that passed `report`. Readers load it before the move, not at it."""
+        self.gate(pair, order, report)
         if pair.state == "quarantined":
             self._catalog.pairs.set_state(pair.name, "ready", f"out of quarantine: {order.reason}")
         snapshot, _ = self._verified(pair.ref)
         live = self._catalog.aliases.get(LIVE)
+        if order.gated and order.gated.live != (live[0] if live else ""):  # it was measured against another one
+            raise AliasMovedError(LIVE, expected=order.gated.epoch, found=live[2] if live else 0)
         if live and live[:2] == (pair.name, pair.snapshot):
             raise PairStateError(f"pair {pair.ref} is live already", hint="nothing to do")
         self._warm(snapshot, order)
@@ -120,8 +124,7 @@ class Switch:
         Raises AliasMovedError, and NoRollbackTargetError, which says for each pair why not.
         """
         live = self._live()
-        if order.expected_epoch not in (None, live[2]):
-            raise AliasMovedError(LIVE, expected=order.expected_epoch or 0, found=live[2])
+        _require_epoch(order, live[2])
         target = self.target(to, override=order.override)
         states: dict[str, tuple[PairState, str]] = {
             live[0]: ("quarantined", order.reason),
@@ -142,7 +145,7 @@ class Switch:
             served = [pair.name]
         reasons = {}
         for name in served:
-            reasons[name] = self._unfit(name, override=override and to is not None)
+            reasons[name] = self.unfit(name, override=override and to is not None)
             if not reasons[name]:
                 return self._catalog.pairs.find_snapshot(self._catalog.pairs.get(name).ref)
         why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
@@ -159,6 +162,7 @@ class Switch:
         """
         snapshot, manifest = self._verified(ref)
         live = self._catalog.aliases.get(LIVE)
+        _require_epoch(order, live[2] if live else 0)
         states: dict[str, tuple[PairState, str]] = {snapshot.pair: ("live", "")}
         if live and live[0] != snapshot.pair:
             states[live[0]] = ("standby", f"live until {snapshot.ref} was restored")
@@ -170,11 +174,11 @@ class Switch:
         names = [move.target.rpartition("@")[0] for move in self._catalog.aliases.history(LIVE)]
         return [name for name in dict.fromkeys(names) if name != live]
 
-    def _unfit(self, name: str, *, override: bool) -> str:
+    def unfit(self, name: str, *, override: bool = False) -> str:
         """Why a pair cannot be rolled back to; empty when it can."""
-        pair = self._catalog.pairs.get(name)
-        if pair.state in ("building", "retired"):
-            return f"it is {pair.state}"
+        pair = self._catalog.pairs.find(name)
+        if pair is None or pair.state in ("building", "retired"):
+            return f"it is {pair.state}" if pair else "it was pruned"
         if pair.state == "quarantined" and not override:
             return f"it is quarantined ({pair.state_reason})"
         verdict = self._catalog.reports.verdicts().get(name)
@@ -185,6 +189,18 @@ class Switch:
         except (CorruptArtifactError, UnknownNameError) as error:
             return str(error)
         return ""
+
+    # -- rehearsing ---------------------------------------------------------------------------------------------------
+
+    def stage(self, alias: str, order: Order) -> Snapshot:
+        """Point a scratch alias where `live` points, for a rehearsal."""
+        pair, number, _ = self._live()
+        self._catalog.aliases.move(MoveOrder(alias, 0, pair, number, "set", order.reason, order.actor))
+        return self._catalog.pairs.find_snapshot(f"{pair}@{number}")
+
+    def rehearse(self, alias: str, target: Snapshot, order: Order) -> Switched:
+        """Move a scratch alias as a rollback moves `live`, to its readers' acknowledgement; no pair's state changes."""
+        return self._move("rollback", self._catalog.aliases.get(alias), target, {}, order, alias=alias)
 
     # -- both ---------------------------------------------------------------------------------------------------------
 
@@ -211,33 +227,44 @@ class Switch:
         order: Order,
         *,
         head: tuple[int, int] | None = None,
+        alias: str = LIVE,
     ) -> Switched:
         if not order.reason and kind != "promote":
             raise UsageError(f"a {kind} needs a reason", hint="--reason 'what was wrong'; it is kept in the history")
-        expected = {reader.id for reader in self._catalog.readers.alive(LIVE)}
+        expected = {reader.id for reader in self._catalog.readers.alive(alias)}
         started = time.perf_counter()
         epoch = live[2] if live else 0
         move = self._catalog.aliases.move(
-            MoveOrder(LIVE, epoch, target.pair, target.number, kind, order.reason, order.actor, states, head)
+            MoveOrder(
+                alias, epoch, target.pair, target.number, kind, order.reason, order.actor, states, head, order.gated
+            )
         )
         readers = self._await_readers(move, expected, order.wait_seconds)
         pair = self._catalog.pairs.get(target.pair)
         return Switched(
-            alias=LIVE,
+            alias=alias,
             source=move.source,
             target=move.target,
             epoch=move.epoch,
             switch_ms=(time.perf_counter() - started) * 1000,
             readers=readers,
             lag=self._catalog.ledger.state().head - pair.watermark,
+            gates=order.gated.outcomes if order.gated else (),
         )
 
     def _await_readers(self, move: Move, expected: set[str], seconds: float) -> Acknowledgements:
         """Wait until every expected reader has applied the move or left; one that hangs is named as missing."""
         deadline = time.monotonic() + seconds
         while True:
-            late = [r for r in self._catalog.readers.registered(LIVE) if r.id in expected and r.epoch < move.epoch]
+            registered = self._catalog.readers.registered(move.alias)
+            late = [r for r in registered if r.id in expected and r.epoch < move.epoch]
             if not late or time.monotonic() > deadline:
                 names = tuple(f"{r.host}:{r.pid}" for r in late)
                 return Acknowledgements(len(expected), len(expected) - len(late), names)
             time.sleep(_POLL_SECONDS)
+
+
+def _require_epoch(order: Order, found: int) -> None:
+    """Raise AliasMovedError when the order was decided on another epoch than this."""
+    if order.expected_epoch not in (None, found):
+        raise AliasMovedError(LIVE, expected=order.expected_epoch or 0, found=found)

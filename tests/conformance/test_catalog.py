@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.catalog_suite import CatalogConformance
+from tests.conformance.quality_suite import QualityConformance
 from tests.servers.postgres import PostgresServer
 from vecrollback.catalog import Catalog
 from vecrollback.errors import StoreNotFoundError
@@ -21,7 +22,7 @@ def open_postgres(target: str, create: bool) -> Catalog:
     return Catalog(Path(root), url, create=create)
 
 
-class TestSqlite(CatalogConformance):
+class TestSqlite(CatalogConformance, QualityConformance):
     opener = staticmethod(open_sqlite)
 
     @pytest.fixture
@@ -48,7 +49,7 @@ class TestSqlite(CatalogConformance):
             open_sqlite(str(tmp_path / "other"), False)
 
 
-class TestPostgres(CatalogConformance):
+class TestPostgres(CatalogConformance, QualityConformance):
     opener = staticmethod(open_postgres)
 
     @pytest.fixture

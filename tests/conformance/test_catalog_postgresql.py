@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from tests import first_format
 from tests.conformance.catalog_suite import EMPTY, a_move, a_pair, a_snapshot
 from tests.servers.cutting import CuttingProxy
 from tests.servers.postgres import PostgresServer, running
@@ -77,8 +78,10 @@ def test_directory_that_is_no_store_is_refused_without_asking_the_server(tmp_pat
 @pytest.mark.parametrize("create", [False, True])
 def test_catalog_of_the_first_format_migrates(create: bool, url: str, tmp_path: Path, catalog: Catalog) -> None:
     with catalog._database.write() as connection:
-        for later in (schema.file, schema.token, schema.audit):
-            later.drop(connection)
+        for later in first_format.LATER:
+            schema.metadata.tables[later].drop(connection)
+        for table, column in first_format.LATER_COLUMNS:
+            connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))
         connection.execute(schema.store.update().values(format=1))
     again = Catalog(tmp_path, url, create=create)
     with again._database.read() as connection:

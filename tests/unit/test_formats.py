@@ -6,16 +6,19 @@ from pathlib import Path
 import pytest
 
 import vecrollback
+from tests import first_format
 from vecrollback import Document
 from vecrollback.catalog import schema
 from vecrollback.errors import StoreFormatError, StoreNotFoundError
 
 
 def _older(root: Path) -> None:
-    """Take the store back to format 1, which had no digests of table files and nobody who came over HTTP."""
+    """Take the store back to format 1."""
     with sqlite3.connect(root / "catalog.db") as connection:
-        for later in ("file", "token", "audit"):
+        for later in first_format.LATER:
             connection.execute(f"DROP TABLE {later}")
+        for table, column in first_format.LATER_COLUMNS:
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.execute("UPDATE store SET format = 1")
 
 

@@ -5,19 +5,29 @@ Everything else in a store is written once and never changed. One transaction he
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from vecrollback.catalog.aliases import Aliases, MoveOrder, chained_hash
+from vecrollback.catalog.authority import Approvals, Freezes
 from vecrollback.catalog.database import Database, now
+from vecrollback.catalog.drills import Drills
+from vecrollback.catalog.embedding import Embedding
 from vecrollback.catalog.files import Files
+from vecrollback.catalog.gatekeeping import Gatekeeping
+from vecrollback.catalog.golden import GoldenQueries
+from vecrollback.catalog.incidents import Incidents, Served
 from vecrollback.catalog.jobs import Jobs
 from vecrollback.catalog.ledger import CORPUS, Ledger
+from vecrollback.catalog.notices import Notices
 from vecrollback.catalog.pairs import NAME_RULE, Pairs, valid_pair_name, vectors_table
 from vecrollback.catalog.pointer import PointerReader
 from vecrollback.catalog.readers import Readers
 from vecrollback.catalog.reports import Equivalences, Reports
+from vecrollback.catalog.rollouts import Rollouts
 from vecrollback.catalog.tokens import Audits, Tokens
+from vecrollback.catalog.watching import Watching
 
 __all__ = [
     "CORPUS",
@@ -51,15 +61,40 @@ class Catalog:
         self.aliases = Aliases(self._database)
         self.files = Files(self._database)
         self.jobs = Jobs(self._database)
+        self.embedding = Embedding(self._database)
         self.readers = Readers(self._database)
         self.reports = Reports(self._database)
         self.equivalences = Equivalences(self._database)
         self.tokens = Tokens(self._database)
         self.audits = Audits(self._database)
+        self.golden = GoldenQueries(self._database)
+        self.gatekeeping = Gatekeeping(self._database)
+        self.rollouts = Rollouts(self._database)
+        self.incidents = Incidents(self._database)
+        self.served = Served(self._database)
+        self.freezes = Freezes(self._database)
+        self.approvals = Approvals(self._database)
+        self.notices = Notices(self._database)
+        self.drills = Drills(self._database)
+        self.watching = Watching(self._database)
 
     def lock(self, name: str, *, timeout: float = -1) -> AbstractContextManager[None]:
         """Hold a named lock across processes; see `Database.lock`."""
         return self._database.lock(name, timeout=timeout)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else changes the catalog until the block ends."""
+        with self._database.write():
+            yield
+
+    def copy_to(self, root: Path) -> None:
+        """Write all that the catalog knows, at one moment, into a new catalog in another directory."""
+        made = Catalog(root, create=True)
+        try:
+            self._database.copy_to(made._database)
+        finally:
+            made.close()
 
     def integrity(self) -> str:
         """What the database finds wrong with its own pages; empty when nothing is."""

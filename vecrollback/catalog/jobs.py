@@ -1,26 +1,38 @@
-"""Jobs: long work that can be watched, cancelled and resumed from another process."""
+"""Jobs: long work that can be watched, paused, cancelled and resumed from another process."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 import sqlalchemy as sa
 
 from vecrollback.catalog.database import Database, now
-from vecrollback.catalog.schema import job
+from vecrollback.catalog.processes import Process, this_process
+from vecrollback.catalog.schema import job, runner
 from vecrollback.errors import UnknownNameError
 from vecrollback.records import JobRecord, JobState, Json
 
+SILENT_SECONDS = 60.0
+"""A job of another host that was silent for longer is taken for lost; it gives a sign of life every few seconds."""
+
+_COLUMNS = [*job.c, *(column for column in runner.c if column.name != "job")]
+
 
 class Jobs:
-    """Rows of jobs. Whether one is really running is told by its pair's lock, not by its row."""
+    """Rows of jobs, and which process runs each.
+
+    A job whose process died is told as `lost`: nobody was left to write down how it ended. It is resumed like any
+    other that is not done.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def start(self, kind: str, pair: str) -> JobRecord:
-        """The unfinished job of this kind for the pair, to be resumed, or a new one."""
+        """The unfinished job of this kind for the pair, to be resumed, or a new one; this process runs it."""
         with self._database.write() as connection:
             query = sa.select(job.c.id).where(job.c.kind == kind, job.c.pair == pair, job.c.state != "done")
             found = connection.scalar(query.order_by(job.c.started_at.desc()))
@@ -31,22 +43,21 @@ class Jobs:
             else:
                 values = _fresh() | {"progress": job.c.progress}
                 connection.execute(job.update().where(job.c.id == found).values(**values))
+            mine = asdict(this_process())
+            values = {"host": mine["host"], "pid": mine["pid"], "process": mine["begun"], "paused": False}
+            values |= {"heartbeat": self._database.clock()}
+            statement = self._database.insert(runner).values(job=found, **values)
+            connection.execute(statement.on_conflict_do_update(index_elements=["job"], set_=values))
         return self.get(found)
 
     def get(self, id_: str) -> JobRecord:
-        with self._database.read() as connection:
-            row = connection.execute(sa.select(job).where(job.c.id == id_)).one_or_none()
-        if row is None:
-            raise UnknownNameError(f"no job {id_!r}", hint="`vecrollback status` lists the jobs")
-        return JobRecord(**row._mapping)
+        if not (found := self._those(job.c.id == id_)):
+            raise UnknownNameError(f"no job {id_!r}", hint="`vecrollback jobs list` names them")
+        return found[0]
 
     def all(self, *, unfinished: bool = False) -> list[JobRecord]:
         """Jobs, newest first."""
-        query = sa.select(job).order_by(job.c.started_at.desc())
-        if unfinished:
-            query = query.where(job.c.state != "done")
-        with self._database.read() as connection:
-            return [JobRecord(**row._mapping) for row in connection.execute(query)]
+        return self._those(job.c.state != "done") if unfinished else self._those()
 
     def report(self, id_: str, progress: Mapping[str, Json]) -> bool:
         """Note the progress; True when somebody asked the job to stop."""
@@ -54,6 +65,18 @@ class Jobs:
             values = {"progress": dict(progress), "updated_at": now()}
             connection.execute(job.update().where(job.c.id == id_).values(**values))
             return bool(connection.scalar(sa.select(job.c.cancel).where(job.c.id == id_)))
+
+    def asked(self, id_: str) -> tuple[bool, bool]:
+        """Whether somebody asked the job to stop, and whether to wait."""
+        query = sa.select(job.c.cancel, runner.c.paused).outerjoin(runner, runner.c.job == job.c.id)
+        with self._database.read() as connection:
+            row = connection.execute(query.where(job.c.id == id_)).one_or_none()
+        return (bool(row.cancel), bool(row.paused)) if row else (False, False)
+
+    def beat(self, id_: str) -> None:
+        """Give a sign of life."""
+        with self._database.note() as connection:
+            connection.execute(runner.update().where(runner.c.job == id_).values(heartbeat=self._database.clock()))
 
     def finish(self, id_: str, state: JobState, error: str = "") -> None:
         with self._database.write() as connection:
@@ -64,6 +87,32 @@ class Jobs:
         """Ask a job to stop at its next batch. Idempotent; a finished job stays as it is."""
         with self._database.write() as connection:
             connection.execute(job.update().where(job.c.id == id_).values(cancel=True))
+
+    def pause(self, id_: str, paused: bool) -> None:
+        """Ask a job to wait before its next batch, or to go on. Idempotent."""
+        with self._database.write() as connection:
+            connection.execute(runner.update().where(runner.c.job == id_).values(paused=paused))
+
+    def _those(self, *conditions: sa.ColumnElement[bool]) -> list[JobRecord]:
+        joined = job.outerjoin(runner, runner.c.job == job.c.id)
+        silent = (runner.c.heartbeat < self._database.clock() - SILENT_SECONDS).label("silent")
+        query = sa.select(*_COLUMNS, silent).select_from(joined).where(*conditions)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(job.c.started_at.desc())).mappings().all()
+        return [_record(dict(row)) for row in rows]
+
+
+def _record(row: dict[str, Any]) -> JobRecord:
+    process, silent = row.pop("process"), row.pop("silent")
+    row.pop("heartbeat")
+    ran = Process(row["host"] or "", row["pid"] or 0, process or "")
+    gone = not ran.alive if ran.here else bool(silent)
+    if row["state"] == "running" and (gone or not ran.host):
+        row["state"], row["error"] = "lost", _LOST.format(f"{ran.pid} of {ran.host}" if ran.host else "that ran it")
+    return JobRecord(**(row | {"host": ran.host, "pid": ran.pid, "paused": bool(row["paused"])}))
+
+
+_LOST = "the process {} is gone; the same command goes on where it stopped"
 
 
 def _fresh() -> dict[str, object]:

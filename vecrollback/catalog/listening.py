@@ -13,13 +13,13 @@ from typing import Any
 import psycopg
 from psycopg import pq
 
-from vecrollback.catalog.pointer import POINTER_SQL
+from vecrollback.catalog.pointer import POINTER_SQL, TRIAL_SQL, pointer_of, tries
 from vecrollback.errors import CatalogUnavailableError
 from vecrollback.records import Pointer
 
 _ANSWER_SECONDS = 3.0
 _RETRY_SECONDS = 0.25
-_STATEMENT = b"pointer"
+_STATEMENT, _TRIAL_STATEMENT = b"pointer", b"trial"
 
 
 class PostgresPointerReader:
@@ -53,7 +53,7 @@ class PostgresPointerReader:
                 self._away = _told(error)
                 threading.Thread(target=self._return, name="vecrollback-catalog", daemon=True).start()
                 raise self._unavailable(self._away) from error
-            found = Pointer(self._alias, *row) if row else None
+            found = pointer_of(self._alias, row) if row else None
             self._pointer = self._pointer if found == self._pointer else found
             return self._pointer
 
@@ -70,24 +70,28 @@ class PostgresPointerReader:
         return self._fetched(self._connection)
 
     def _fetched(self, connection: psycopg.Connection) -> tuple[Any, ...] | None:
+        row = self._executed(connection, _STATEMENT)
+        return self._executed(connection, _TRIAL_STATEMENT) if row and tries(row) else row
+
+    def _executed(self, connection: psycopg.Connection, statement: bytes) -> tuple[Any, ...] | None:
         # below psycopg's cursors, which would wait for a server that hangs for ever
         server = connection.pgconn
-        server.send_query_prepared(_STATEMENT, [self._alias.encode()])
+        server.send_query_prepared(statement, [self._alias.encode()])
         result = _answer(server)
         if result.status != pq.ExecStatus.TUPLES_OK:
             raise psycopg.OperationalError(result.error_message.decode(errors="replace").strip())
         if not result.ntuples:
             return None
-        values = [(result.get_value(0, column) or b"").decode() for column in range(result.nfields)]
-        epoch, pair, *numbers = values
-        return int(epoch), pair, *map(int, numbers)
+        values = (result.get_value(0, column) for column in range(result.nfields))
+        return tuple(None if value is None else value.decode() for value in values)
 
     def _prepared(self) -> psycopg.Connection:
         connection = self._connected()
         try:
-            result = connection.pgconn.prepare(_STATEMENT, POINTER_SQL.format("$1::text").encode())
-            if result.status != pq.ExecStatus.COMMAND_OK:
-                raise psycopg.OperationalError(result.error_message.decode(errors="replace").strip())
+            for name, sql in ((_STATEMENT, POINTER_SQL), (_TRIAL_STATEMENT, TRIAL_SQL)):
+                result = connection.pgconn.prepare(name, sql.format("$1::text").encode())
+                if result.status != pq.ExecStatus.COMMAND_OK:
+                    raise psycopg.OperationalError(result.error_message.decode(errors="replace").strip())
         except psycopg.Error:
             connection.close()
             raise

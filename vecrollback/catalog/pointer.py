@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-from vecrollback.records import Pointer
+from vecrollback.records import Canary, Pointer
 
 POINTER_SQL = """
-SELECT a.epoch, a.pair, a.snapshot, p.watermark, p.vectors_version, c.head, c.version
+SELECT a.epoch, a.pair, a.snapshot, p.watermark, p.vectors_version, c.head, c.version, a.trial
 FROM alias a JOIN pair p ON p.name = a.pair CROSS JOIN corpus c WHERE a.name = {}
 """
-"""What `Pointer` holds after the alias's name; the hole is for the parameter, as the driver spells it."""
+"""What `Pointer` holds after the alias's name, and which trial runs. The hole is for the parameter."""
+
+TRIAL_SQL = """
+SELECT a.epoch, a.pair, a.snapshot, p.watermark, p.vectors_version, c.head, c.version,
+r.number, r.step, r.share, r.shadow, r.salt, q.name, q.snapshot, q.watermark, q.vectors_version
+FROM alias a JOIN pair p ON p.name = a.pair CROSS JOIN corpus c
+LEFT JOIN rollout r ON r.number = a.trial LEFT JOIN pair q ON q.name = r.pair
+WHERE a.name = {}
+"""
+"""The same and what `Canary` holds, at one moment. Asked only while a pair is tried: it costs half as much again."""
+
+_TRIAL = 7
+
+
+def tries(row: Sequence[Any]) -> bool:
+    """Whether a row of `POINTER_SQL` says that a pair is tried."""
+    return row[_TRIAL] is not None
+
+
+def pointer_of(alias: str, row: Sequence[Any]) -> Pointer:
+    """A row of `POINTER_SQL` or `TRIAL_SQL` as a value. Some drivers give strings for numbers."""
+    epoch, pair, snapshot, watermark, version, head, corpus, *tried = row
+    own = (alias, int(epoch), pair, int(snapshot), int(watermark), int(version), int(head), int(corpus))
+    if tried[0] is None:
+        return Pointer(*own)
+    number, step, share, shadow, salt, name, *position = tried
+    canary = Canary(int(number), int(step), float(share), float(shadow), salt, name, *map(int, position))
+    return Pointer(*own, canary)
 
 
 class PointerReader(Protocol):

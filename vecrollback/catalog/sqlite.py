@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from vecrollback.catalog.identity import EMBEDDED
-from vecrollback.catalog.pointer import POINTER_SQL
+from vecrollback.catalog.pointer import POINTER_SQL, TRIAL_SQL, pointer_of, tries
 from vecrollback.errors import CatalogUnavailableError, LockHeldError
 from vecrollback.records import Pointer
 
@@ -117,7 +117,7 @@ class SqlitePointerReader:
 
     def __init__(self, path: Path, alias: str) -> None:
         self._alias = alias
-        self._sql = POINTER_SQL.format("?")
+        self._sql, self._trial_sql = POINTER_SQL.format("?"), TRIAL_SQL.format("?")
         self._connection = sqlite3.connect(
             f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False, isolation_level=None
         )
@@ -139,7 +139,9 @@ class SqlitePointerReader:
             version = self._data_version()
             if version != self._seen:
                 row = self._connection.execute(self._sql, (self._alias,)).fetchone()
-                found = Pointer(self._alias, *row) if row else None
+                if row and tries(row):
+                    row = self._connection.execute(self._trial_sql, (self._alias,)).fetchone()
+                found = pointer_of(self._alias, row) if row else None
                 self._pointer = self._pointer if found == self._pointer else found
                 self._seen = version
             return self._pointer

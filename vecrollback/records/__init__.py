@@ -2,45 +2,93 @@
 
 from vecrollback.records.answers import Compared, Hit, Placed, Result
 from vecrollback.records.documents import CorpusState, Document, Ingested, Rejected, Span
+from vecrollback.records.incidents import Blast, Incident, IncidentState, PostCheck, Timeline
 from vecrollback.records.json import Json
+from vecrollback.records.operations import Approval, ApprovalState, Drill, Freeze, Notice, NoticeState, Phase
 from vecrollback.records.pairs import Exported, Metric, Move, MoveKind, Pair, PairState, Pointer, Reader, Snapshot
 from vecrollback.records.people import Audited, Role, Token
 from vecrollback.records.proof import Certificate, Finding, Report, Verdict
+from vecrollback.records.quality import AnsweredQuery, Comparison, Difference, Gated, GateOutcome, GoldenQuery, Latency
+from vecrollback.records.retention import Keep, Prunable, Pruned, PrunePlan
+from vecrollback.records.rollouts import Canary, Judgement, Observation, Rollout, RolloutStatus, Standing
 from vecrollback.records.switches import Acknowledgements, Switched
-from vecrollback.records.work import CatchUp, JobRecord, JobState, Progress, ProgressCallback
+from vecrollback.records.work import (
+    CatchUp,
+    Effort,
+    JobRecord,
+    JobState,
+    Made,
+    Plan,
+    Progress,
+    ProgressCallback,
+    Unembedded,
+)
 
 __all__ = [
     "Acknowledgements",
+    "AnsweredQuery",
+    "Approval",
+    "ApprovalState",
     "Audited",
+    "Blast",
+    "Canary",
     "CatchUp",
     "Certificate",
     "Compared",
+    "Comparison",
     "CorpusState",
+    "Difference",
     "Document",
+    "Drill",
+    "Effort",
     "Exported",
     "Finding",
+    "Freeze",
+    "GateOutcome",
+    "Gated",
+    "GoldenQuery",
     "Hit",
+    "Incident",
+    "IncidentState",
     "Ingested",
     "JobRecord",
     "JobState",
     "Json",
+    "Judgement",
+    "Keep",
+    "Latency",
+    "Made",
     "Metric",
     "Move",
     "MoveKind",
+    "Notice",
+    "NoticeState",
+    "Observation",
     "Pair",
     "PairState",
+    "Phase",
     "Placed",
+    "Plan",
     "Pointer",
+    "PostCheck",
     "Progress",
     "ProgressCallback",
+    "Prunable",
+    "PrunePlan",
+    "Pruned",
     "Reader",
     "Rejected",
     "Report",
     "Result",
     "Role",
+    "Rollout",
+    "RolloutStatus",
     "Snapshot",
     "Span",
+    "Standing",
     "Switched",
+    "Timeline",
     "Token",
+    "Unembedded",
     "Verdict",
 ]

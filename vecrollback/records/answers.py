@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from vecrollback.records.json import Json
@@ -28,6 +28,7 @@ class Result:
     """The answer to one query and which pair, snapshot and epoch gave it. Never two of them.
 
     `current` is False when the catalog could not be asked: the answer then comes from what the reader last knew.
+    `canary`: the pair is one that is tried, not the one that serves; `epoch` is of the pointer all the same.
     """
 
     pair: str
@@ -37,6 +38,7 @@ class Result:
     settings: Mapping[str, Json]
     hits: list[Hit]
     current: bool = True
+    canary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,10 @@ class Compared:
     @property
     def overlap(self) -> float:
         """Share of the longer answer that both have."""
-        longer = max(len(self.a.hits), len(self.b.hits))
-        both = sum(place.a is not None and place.b is not None for place in self.places)
-        return both / longer if longer else 1.0
+        return overlap([hit.id for hit in self.a.hits], [hit.id for hit in self.b.hits])
+
+
+def overlap(a: Collection[str], b: Collection[str]) -> float:
+    """Share of the longer list of ids that is in both; 1.0 of two empty ones."""
+    longer = max(len(a), len(b))
+    return len(set(a) & set(b)) / longer if longer else 1.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vecrollback.records.json import Json
+from vecrollback.records.rollouts import Canary
 
 PairState = Literal["building", "ready", "live", "standby", "retired", "quarantined"]
 Metric = Literal["cosine", "dot", "l2"]
@@ -63,7 +64,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """What one query needs to know, read in one statement: where `alias` points and how far everything is."""
+    """What one query needs to know, read in one statement: where `alias` points and how far everything is.
+
+    `canary`: the pair that is tried beside it at this moment, if one is.
+    """
 
     alias: str
     epoch: int
@@ -73,6 +77,7 @@ class Pointer:
     vectors_version: int
     head: int
     corpus_version: int
+    canary: Canary | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ class Finding:
 class Certificate:
     """At `confidence`, at most `bound` of the vectors were not made by the pair's embedder.
 
-    `sampled` were re-embedded, `foreign` of them differed, out of `population`.
+    `sampled` were drawn at random and re-embedded, `foreign` of them differed, out of `population`. `sensitivity`: the
+    chance that re-embedding shows a foreign vector to be one, by which the bound is divided.
     """
 
     sampled: int
@@ -35,6 +36,7 @@ class Certificate:
     population: int
     bound: float
     confidence: float
+    sensitivity: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

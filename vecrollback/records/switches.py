@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vecrollback.records.proof import Report
+from vecrollback.records.quality import GateOutcome
 from vecrollback.records.work import CatchUp
 
 
@@ -23,7 +24,8 @@ class Switched:
 
     `switch_ms`: from the decision to the last reader's acknowledgement. `lag`: changes the target had yet to take in
     at the switch; `caught_up` and `report` tell what was done about it, `trouble` what could not be done after the
-    switch, which stands all the same.
+    switch, which stands all the same. `gates`: what a promote had to pass, the way back first.
+    `warning`: what whoever moved it should know.
     """
 
     alias: str
@@ -36,3 +38,5 @@ class Switched:
     caught_up: CatchUp | None = None
     report: Report | None = None
     trouble: str = ""
+    warning: str = ""
+    gates: tuple[GateOutcome, ...] = ()

@@ -1,0 +1,47 @@
+"""Golden queries: those whose right answers are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
+import sqlalchemy as sa
+
+from vecrollback.catalog.database import Database
+from vecrollback.catalog.schema import golden
+from vecrollback.errors import UnknownNameError
+from vecrollback.records import GoldenQuery
+
+
+class GoldenQueries:
+    """Rows of golden queries. One that is written again under its id takes the old one's place."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, queries: Iterable[GoldenQuery]) -> int:
+        """Write all of them, or none; returns how many."""
+        rows = [asdict(query) | {"expected": dict(query.expected), "tags": list(query.tags)} for query in queries]
+        with self._database.write() as connection:
+            for row in rows:
+                statement = self._database.insert(golden).values(**row)
+                kept = {name: row[name] for name in ("text", "expected", "tags")}
+                connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=kept))
+        return len(rows)
+
+    def all(self, tag: str | None = None) -> list[GoldenQuery]:
+        """Queries with this tag, or every one; oldest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(golden).order_by(golden.c.created_at, golden.c.id))
+            found = [GoldenQuery(**(dict(row._mapping) | {"tags": tuple(row.tags)})) for row in rows]
+        return [query for query in found if tag is None or tag in query.tags]
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Forget these. Raises UnknownNameError for one that is not there; then none was removed."""
+        with self._database.write() as connection:
+            known = set(connection.scalars(sa.select(golden.c.id).where(golden.c.id.in_(ids))))
+            if unknown := [id_ for id_ in ids if id_ not in known]:
+                raise UnknownNameError(
+                    f"no golden query {unknown[0]!r}", hint="`vecrollback golden list` shows those that are"
+                )
+            connection.execute(golden.delete().where(golden.c.id.in_(ids)))

@@ -1,0 +1,123 @@
+"""Trials of pairs on real traffic. The row of the one that runs is part of what every query's pointer read returns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from vecrollback.catalog.database import Database, now
+from vecrollback.catalog.schema import alias as alias_table
+from vecrollback.catalog.schema import observation, rollout, rollout_sample
+from vecrollback.errors import PairStateError
+from vecrollback.records import Json, Observation, Rollout
+
+
+class Rollouts:
+    """At most one runs for an alias. Every change of it wakes the readers, as a move does."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def start(self, new: Rollout) -> Rollout:
+        """Begin a trial; its number and times are set here. Raises PairStateError while another one runs."""
+        with self._database.write(wakes=True) as connection:
+            if (running := _running(connection, new.alias)) is not None:
+                raise PairStateError(
+                    f"rollout {running.number} of {running.pair!r} runs already",
+                    hint="`vecrollback canary stop` ends it, `vecrollback canary advance` goes on with it",
+                )
+            row = asdict(new) | {"since": time.time(), "started_at": now(), "policy": dict(new.policy)}
+            row.pop("number")
+            found = connection.execute(rollout.insert().values(**row).returning(rollout)).one()
+            connection.execute(alias_table.update().where(alias_table.c.name == new.alias).values(trial=found.number))
+        return Rollout(**found._mapping)
+
+    def step(self, number: int, *, expected: int, step: int, share: float) -> Rollout:
+        """Go from step `expected` to another one. Raises PairStateError when it ended, or is at another step."""
+        with self._database.write(wakes=True) as connection:
+            condition = sa.and_(rollout.c.number == number, rollout.c.step == expected, rollout.c.ended_at.is_(None))
+            changed = rollout.update().where(condition).values(step=step, share=share, since=time.time())
+            found = connection.execute(changed.returning(rollout)).one_or_none()
+        if found is None:
+            raise PairStateError(
+                f"rollout {number} is not at step {expected} any more", hint="look at `vecrollback canary status`"
+            )
+        return Rollout(**found._mapping)
+
+    def end(self, alias: str, *, reason: str, actor: str) -> Rollout | None:
+        """End the trial that runs: every query is answered by the alias's own pair again. None when none ran."""
+        with self._database.write(wakes=True) as connection:
+            running = _running(connection, alias)
+            if running is not None:
+                end_rollout(connection, alias, reason=reason, actor=actor)
+        return running
+
+    def running(self, alias: str) -> Rollout | None:
+        with self._database.read() as connection:
+            return _running(connection, alias)
+
+    def all(self, *, limit: int | None = None) -> list[Rollout]:
+        """Trials, newest first."""
+        query = sa.select(rollout).order_by(rollout.c.number.desc()).limit(limit)
+        with self._database.read() as connection:
+            return [Rollout(**row._mapping) for row in connection.execute(query)]
+
+    # -- what was seen ------------------------------------------------------------------------------------------------
+
+    def observe(self, number: int, step: int, seen: Mapping[str, Observation]) -> None:
+        """Add to what was seen at a step."""
+        with self._database.write() as connection:
+            known = _observed(connection, number, step)
+            for measure, more in seen.items():
+                row = asdict(known.get(measure, Observation()) + more)
+                statement = self._database.insert(observation).values(rollout=number, step=step, measure=measure, **row)
+                keys = ["rollout", "step", "measure"]
+                connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=row))
+
+    def observed(self, number: int, step: int) -> dict[str, Observation]:
+        """Measure -> what was seen of it at a step."""
+        with self._database.read() as connection:
+            return _observed(connection, number, step)
+
+    def sample(self, number: int, bodies: Sequence[Mapping[str, Json]], *, keep: int) -> None:
+        """Keep queries as they were answered, the newest `keep` of a trial."""
+        rows = [{"rollout": number, "body": dict(body), "at": now()} for body in bodies]
+        mine = rollout_sample.c.rollout == number
+        with self._database.write() as connection:
+            connection.execute(rollout_sample.insert(), rows)
+            kept = sa.select(rollout_sample.c.number).where(mine).order_by(rollout_sample.c.number.desc()).limit(keep)
+            connection.execute(rollout_sample.delete().where(mine, rollout_sample.c.number.not_in(kept)))
+
+    def samples(self, number: int) -> list[dict[str, Any]]:
+        """Kept queries, newest first."""
+        query = sa.select(rollout_sample).where(rollout_sample.c.rollout == number)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(rollout_sample.c.number.desc()))
+            return [{"at": row.at, **row.body} for row in rows]
+
+
+def end_rollout(connection: sa.Connection, alias: str, *, reason: str, actor: str, unless: str = "") -> None:
+    """End what runs for an alias, inside a transaction; but not a trial of the pair `unless`."""
+    running = sa.and_(rollout.c.alias == alias, rollout.c.ended_at.is_(None), rollout.c.pair != unless)
+    values = {"ended_at": now(), "ended_by": actor, "end_reason": reason}
+    if connection.execute(rollout.update().where(running).values(**values)).rowcount:
+        connection.execute(alias_table.update().where(alias_table.c.name == alias).values(trial=None))
+
+
+def _running(connection: sa.Connection, alias: str) -> Rollout | None:
+    query = sa.select(rollout).where(rollout.c.alias == alias, rollout.c.ended_at.is_(None))
+    row = connection.execute(query).one_or_none()
+    return Rollout(**row._mapping) if row else None
+
+
+def _observed(connection: sa.Connection, number: int, step: int) -> dict[str, Observation]:
+    query = sa.select(observation).where(observation.c.rollout == number, observation.c.step == step)
+    found = {}
+    for row in connection.execute(query):
+        values = {name: value for name, value in row._mapping.items() if name not in ("rollout", "step", "measure")}
+        found[row.measure] = Observation(**values)
+    return found

@@ -1,0 +1,57 @@
+"""The catalog's tables. Change them together with a migration in `migrations/`."""
+
+from vecrollback.catalog.schema.base import FORMAT, metadata
+from vecrollback.catalog.schema.embedding import making, runner, unembedded
+from vecrollback.catalog.schema.log import corpus, file, store, tombstone
+from vecrollback.catalog.schema.operations import (
+    approval,
+    baseline,
+    drill,
+    freeze,
+    incident,
+    judgement,
+    measurement,
+    notice,
+    served,
+)
+from vecrollback.catalog.schema.pairs import alias, history, pair, snapshot, tag
+from vecrollback.catalog.schema.people import audit, token
+from vecrollback.catalog.schema.quality import gate_outcome, golden, observation, rollout, rollout_sample
+from vecrollback.catalog.schema.work import equivalence, job, reader, report
+
+__all__ = [
+    "FORMAT",
+    "alias",
+    "approval",
+    "audit",
+    "baseline",
+    "corpus",
+    "drill",
+    "equivalence",
+    "file",
+    "freeze",
+    "gate_outcome",
+    "golden",
+    "history",
+    "incident",
+    "job",
+    "judgement",
+    "making",
+    "measurement",
+    "metadata",
+    "notice",
+    "observation",
+    "pair",
+    "reader",
+    "report",
+    "rollout",
+    "rollout_sample",
+    "runner",
+    "served",
+    "snapshot",
+    "store",
+    "tag",
+    "token",
+    "tombstone",
+    "unembedded",
+]

@@ -1,0 +1,103 @@
+"""What surrounds the switch: incidents, authority, what a policy knows, notices, drills."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from vecrollback.catalog.schema.base import NUMBER, metadata
+
+incident = sa.Table(
+    "incident",
+    metadata,
+    sa.Column("number", NUMBER, primary_key=True),
+    sa.Column("alias", sa.String, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),
+    sa.Column("at", sa.String, nullable=False),
+    sa.UniqueConstraint("alias", "epoch"),
+)
+
+served = sa.Table(
+    "served",
+    metadata,
+    sa.Column("reader", sa.String, primary_key=True),
+    sa.Column("epoch", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("alias", sa.String, nullable=False),
+    sa.Column("answers", sa.BigInteger, nullable=False),
+    sa.Column("first_at", sa.Float, nullable=False),
+    sa.Column("last_at", sa.Float, nullable=False),
+)
+
+freeze = sa.Table(
+    "freeze",
+    metadata,
+    sa.Column("alias", sa.String, primary_key=True),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("actor", sa.String, nullable=False),
+    sa.Column("at", sa.String, nullable=False),
+    sa.Column("until", sa.String),
+)
+
+approval = sa.Table(
+    "approval",
+    metadata,
+    sa.Column("number", NUMBER, primary_key=True),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),
+    sa.Column("at", sa.String, nullable=False),
+)
+
+baseline = sa.Table(
+    "baseline",
+    metadata,
+    sa.Column("alias", sa.String, primary_key=True),
+    sa.Column("epoch", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("pair", sa.String, nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),
+    sa.Column("at", sa.String, nullable=False),
+)
+
+measurement = sa.Table(
+    "measurement",
+    metadata,
+    sa.Column("number", NUMBER, primary_key=True),
+    sa.Column("name", sa.String, nullable=False, index=True),
+    sa.Column("value", sa.Float, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+)
+
+judgement = sa.Table(
+    "judgement",
+    metadata,
+    sa.Column("alias", sa.String, primary_key=True),
+    sa.Column("metric", sa.String, primary_key=True),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+)
+
+notice = sa.Table(
+    "notice",
+    metadata,
+    sa.Column("number", NUMBER, primary_key=True),
+    sa.Column("channel", sa.String, nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),
+    sa.Column("state", sa.String, nullable=False, index=True),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("due", sa.Float, nullable=False),
+    sa.Column("error", sa.String, nullable=False),
+    sa.Column("at", sa.String, nullable=False),
+)
+
+drill = sa.Table(
+    "drill",
+    metadata,
+    sa.Column("number", NUMBER, primary_key=True),
+    sa.Column("chaos", sa.String, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("verdict", sa.String, nullable=False),
+    sa.Column("body", sa.JSON, nullable=False),
+    sa.Column("at", sa.String, nullable=False),
+)

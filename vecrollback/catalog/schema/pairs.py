@@ -1,0 +1,76 @@
+"""Pairs, their snapshots, and the pointers that move between them."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from vecrollback.catalog.schema.base import NUMBER, metadata
+
+pair = sa.Table(
+    "pair",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("state_reason", sa.String, nullable=False),
+    sa.Column("embedder", sa.String, nullable=False),
+    sa.Column("fingerprint", sa.String, nullable=False),
+    sa.Column("contract", sa.JSON, nullable=False),
+    sa.Column("dimension", sa.Integer, nullable=False),
+    sa.Column("metric", sa.String, nullable=False),
+    sa.Column("index_spec", sa.String, nullable=False),
+    sa.Column("settings", sa.JSON, nullable=False),
+    sa.Column("snapshot", sa.Integer, nullable=False),
+    sa.Column("watermark", sa.BigInteger, nullable=False),
+    sa.Column("vectors_version", sa.BigInteger, nullable=False),
+    sa.Column("probes", sa.String, nullable=False),
+    sa.Column("probe_floor", sa.Float, nullable=False),
+    sa.Column("created_at", sa.String, nullable=False),
+)
+
+snapshot = sa.Table(
+    "snapshot",
+    metadata,
+    sa.Column("pair", sa.String, sa.ForeignKey("pair.name"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("manifest", sa.String, nullable=False),
+    sa.Column("watermark", sa.BigInteger, nullable=False),
+    sa.Column("vectors_version", sa.BigInteger, nullable=False),
+    sa.Column("recall", sa.Float),
+    sa.Column("chunks", sa.BigInteger, nullable=False),
+    sa.Column("created_at", sa.String, nullable=False),
+)
+
+tag = sa.Table(
+    "tag",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("pair", sa.String, nullable=False),
+    sa.Column("snapshot", sa.Integer, nullable=False),
+    sa.Column("created_at", sa.String, nullable=False),
+)
+
+alias = sa.Table(
+    "alias",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("pair", sa.String, sa.ForeignKey("pair.name"), nullable=False),
+    sa.Column("snapshot", sa.Integer, nullable=False),
+    sa.Column("trial", sa.BigInteger),
+)
+
+history = sa.Table(
+    "history",
+    metadata,
+    sa.Column("number", NUMBER, primary_key=True),
+    sa.Column("alias", sa.String, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("source", sa.String),
+    sa.Column("target", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("actor", sa.String, nullable=False),
+    sa.Column("at", sa.String, nullable=False),
+    sa.Column("previous_hash", sa.String, nullable=False),
+    sa.Column("hash", sa.String, nullable=False),
+)

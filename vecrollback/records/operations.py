@@ -1,0 +1,90 @@
+"""Who may decide what, what is sent to people, what was rehearsed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vecrollback.records.json import Json
+from vecrollback.records.proof import Verdict
+
+ApprovalState = Literal["waiting", "done", "rejected", "expired"]
+NoticeState = Literal["waiting", "sent", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """While it holds, automation moves nothing. `until` None: until somebody lifts it."""
+
+    alias: str
+    reason: str
+    actor: str
+    at: str
+    until: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A move that waits for people. `epoch`: of the alias when it was asked for; it expires when that has moved on.
+
+    `target`: a pair for a rollback (None: the last fit one), `PAIR@N` for a restore. `decisions`: who said what, when.
+    """
+
+    number: int
+    kind: Literal["rollback", "restore"]
+    state: ApprovalState
+    target: str | None
+    epoch: int
+    reason: str
+    asked_by: str
+    at: str
+    needed: int
+    decisions: tuple[Mapping[str, str], ...] = ()
+    trigger: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def approved_by(self) -> tuple[str, ...]:
+        return tuple(one["actor"] for one in self.decisions if one["decision"] == "approve")
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A message to people, until it was delivered. `body`: event, title, text and facts."""
+
+    number: int
+    channel: str
+    body: Mapping[str, Json]
+    state: NoticeState
+    attempts: int
+    due: float
+    error: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One step of a drill. `limit`: the objective in seconds, None for a step that has none."""
+
+    name: str
+    seconds: float
+    ok: bool
+    said: str = ""
+    limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """A rehearsed rollback. `chaos`: what was broken on purpose, empty for none. `epoch`: of `live` at the time."""
+
+    number: int
+    chaos: str
+    epoch: int
+    source: str
+    target: str
+    verdict: Verdict
+    phases: tuple[Phase, ...]
+    said: str
+    actor: str
+    at: str
+    seconds: float
