@@ -1,0 +1,96 @@
+"""Commands on trials: start, advance, stop, status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vecrollback import payloads
+from vecrollback.cli import text
+from vecrollback.cli.session import Session, command, common
+from vecrollback.cli.switching import NeededReason, Override, Reason
+from vecrollback.records import Observation, RolloutStatus
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+app = typer.Typer(
+    callback=common, help="Try a pair on real traffic: beside it, then for a growing share of the callers."
+)
+_RETURNS = (
+    "{rollout: {number, alias, pair, baseline, step, share, shadow, policy, since, started_at, started_by, ended_at, "
+    "ended_by, end_reason}, standing: better|worse|undecided, judgements: [{measure, standing, low, high, count, "
+    "sentence}], observed: {MEASURE: {count, total, squares, lowest, highest, bins}}, baked, bake_seconds, next_share}"
+)
+
+
+@command(app, returns=_RETURNS, examples=["canary start v2 --reason 'the new model'"])
+def start(
+    session: Session,
+    pair: Annotated[str, typer.Argument(help="The pair to be tried.")],
+    reason: Reason = "",
+    override: Override = False,
+) -> None:
+    """Let a candidate answer beside the live pair, or for the first share of the callers; `[rollout]` says which."""
+    with session.store() as store:
+        found = store.rollouts.start(pair, reason=reason, override=override)
+    session.emit(payloads.rollout_status(found), lambda: told(found))
+
+
+@command(app, returns=_RETURNS, examples=["canary advance"])
+def advance(session: Session, override: Override = False) -> None:
+    """Give the candidate the next share; refused before its time is over and while the test has not said better."""
+    with session.store() as store:
+        found = store.rollouts.advance(override=override)
+    session.emit(payloads.rollout_status(found), lambda: told(found))
+
+
+@command(app, returns="the `rollout` of `canary status`", examples=["canary stop --reason 'answers are off'"])
+def stop(session: Session, reason: NeededReason = "") -> None:
+    """End the trial: with the next query of every reader everybody is answered by the live pair again."""
+    with session.store() as store:
+        ended = store.rollouts.stop(reason=reason)
+    session.emit(payloads.rollout(ended), lambda: [f"{ended.pair} is not tried any more; {ended.baseline} answers all"])
+
+
+@command(app, returns=_RETURNS, examples=["canary status"])
+def status(session: Session) -> None:
+    """Show the trial that runs: its share, what was seen, and what the test says of it."""
+    with session.store() as store:
+        found = store.rollouts.status()
+    session.emit(payloads.rollout_status(found), lambda: told(found))
+
+
+def told(found: RolloutStatus) -> Iterator[RenderableType]:
+    """Where the trial stands, the test, and the numbers."""
+    trial = found.rollout
+    yield (
+        f"{trial.pair} is tried against {trial.baseline}: step {trial.step}, {trial.share:g}% of the callers, "
+        f"{trial.shadow:g}% of the queries in shadow"
+    )
+    yield f"{found.standing}, after {found.baked:.0f} s of {found.bake_seconds:.0f} s at this step"
+    rows = ((one.measure, one.standing, one.sentence) for one in found.judgements)
+    yield text.table(("test", "", "found"), rows)
+    if found.observed:
+        yield _observed(found)
+    following = f"promote {trial.pair}" if found.next_share is None else "canary advance"
+    share = "" if found.next_share is None else f" ({found.next_share:g}%)"
+    yield f"next: `vecrollback {following}`{share}; back: `vecrollback canary stop --reason TEXT`"
+
+
+def _observed(found: RolloutStatus) -> Table:
+    rows = (
+        (name, seen.count, f"{seen.mean:.3f}", f"{seen.lowest:.3f}", f"{seen.highest:.3f}", _tail(name, seen))
+        for name, seen in sorted(found.observed.items())
+    )
+    return text.table(("seen", "queries", "mean", "lowest", "highest", "p99"), rows, right=("queries", "mean"))
+
+
+def _tail(name: str, seen: Observation) -> str | None:
+    from vecrollback.rollout.seeing import quantile_ms  # which loads the catalog: `--help` must not wait for that
+
+    value = quantile_ms(seen, 0.99) if name.endswith("_ms") else None
+    return None if value is None else f"about {value:.3g}"
