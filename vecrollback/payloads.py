@@ -7,7 +7,19 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from vecrollback.errors import NoRollbackTargetError
-from vecrollback.records import Compared, Json, Move, Report, Result, Snapshot, Switched
+from vecrollback.records import (
+    Compared,
+    Comparison,
+    Gated,
+    Json,
+    Move,
+    Report,
+    Result,
+    Rollout,
+    RolloutStatus,
+    Snapshot,
+    Switched,
+)
 
 if TYPE_CHECKING:  # `mapping` loads NumPy, which `--help` must not wait for
     from vecrollback.mapping import VectorMap
@@ -52,6 +64,8 @@ def switched(done: Switched) -> Payload:
         "caught_up": asdict(done.caught_up) if done.caught_up else None,
         "check": asdict(done.report) if done.report else None,
         "trouble": done.trouble,
+        "warning": done.warning,
+        "gates": [asdict(one) for one in done.gates],
     }
 
 
@@ -75,6 +89,7 @@ def result(found: Result) -> Payload:
             for hit in found.hits
         ],
         "current": found.current,
+        "canary": found.canary,
     }
 
 
@@ -86,6 +101,27 @@ def compared(found: Compared) -> Payload:
         "overlap": found.overlap,
         "places": [asdict(place) for place in found.places],
     }
+
+
+def comparison(found: Comparison) -> Payload:
+    body = asdict(found)
+    for row, one in zip(body["differences"], found.differences, strict=True):
+        row["significant"] = one.significant
+    return body
+
+
+def gated(found: Gated) -> Payload:
+    outcomes = [asdict(one) for one in found.outcomes]
+    return {"pair": found.pair, "snapshot": found.snapshot, "passed": found.passed, "outcomes": outcomes}
+
+
+def rollout(found: Rollout) -> Payload:
+    return {name: value for name, value in asdict(found).items() if name != "salt"}  # who knows it can choose a share
+
+
+def rollout_status(found: RolloutStatus) -> Payload:
+    shown = asdict(found) | {"rollout": rollout(found.rollout)}
+    return shown | {"standing": found.standing}
 
 
 def vector_map(found: VectorMap) -> Payload:

@@ -20,6 +20,7 @@ from vecrollback import Document, Report, Store
 from vecrollback.catalog import chained_hash
 from vecrollback.check import LAWS
 from vecrollback.documents import content_hash
+from vecrollback.errors import GateRefusedError
 from vecrollback.indexes import build_index
 from vecrollback.snapshots import load_manifest
 
@@ -196,7 +197,9 @@ def test_damaged_vectors_are_never_taken_for_mended(root: Path, kind: str, place
     with vecrollback.connect(root) as fresh:
         fresh.reembed(ONE, name="anew", index="Flat").wait()
         assert_passes(fresh.check("anew", sample=EVERY_ROW))
-        fresh.promote("anew")
+        with pytest.raises(GateRefusedError, match="way back"):
+            fresh.promote("anew")
+        fresh.promote("anew", reason="the live pair is damaged", override=True)
         assert_serves(fresh, {id_: document.text for id_, document in fresh.get(LEFT).items()})
 
 

@@ -10,7 +10,27 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from vecrollback.cli import demo, documents, embedders, output, pairs, proof, serve, snapshots, switching
+from vecrollback.cli import (
+    authority,
+    canary,
+    comparing,
+    demo,
+    doctor,
+    documents,
+    embedders,
+    golden,
+    guarding,
+    incidents,
+    output,
+    pairs,
+    proof,
+    rehearsing,
+    retention,
+    serve,
+    snapshots,
+    switching,
+    working,
+)
 from vecrollback.cli.session import CatalogOption, JsonOption, StoreOption, common
 
 EXIT_CODES = {
@@ -80,10 +100,30 @@ def root(
     common(ctx, as_json, store, catalog)
 
 
-for group in (documents, pairs, switching, proof, serve, demo):
+for group in (
+    documents,
+    pairs,
+    working,
+    switching,
+    authority,
+    comparing,
+    proof,
+    retention,
+    incidents,
+    guarding,
+    rehearsing,
+    serve,
+    doctor,
+    demo,
+):
     app.add_typer(group.app)
 app.add_typer(snapshots.app, name="snapshot")
 app.add_typer(embedders.app, name="embedder")
+app.add_typer(golden.app, name="golden")
+app.add_typer(canary.app, name="canary")
+app.add_typer(incidents.incidents, name="incident")
+app.add_typer(guarding.policies, name="policy")
+app.add_typer(working.jobs, name="jobs")
 app.add_typer(serve.tokens, name="token")
 
 

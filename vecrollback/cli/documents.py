@@ -75,7 +75,8 @@ def delete(session: Session, ids: Annotated[list[str], typer.Argument(metavar="I
 @command(
     app,
     panel=_PANEL,
-    returns="{pair, snapshot, epoch, watermark, settings, hits: [{id, score, text, metadata, chunk, stale}], current}",
+    returns="{pair, snapshot, epoch, watermark, settings, hits: [{id, score, text, metadata, chunk, stale}], current, "
+    "canary}",
     examples=["search 'how do I roll back' -k 5", 'search invoices --where "year >= 2024"'],
 )
 def search(

@@ -13,9 +13,10 @@ from typing import Annotated
 import typer
 
 from vecrollback import payloads
-from vecrollback.cli import text
+from vecrollback.cli import text, working, worktext
+from vecrollback.cli.effort import AccelerateOption, EngineOption, IdleOption, LoadOption, WindowOption
 from vecrollback.cli.session import Session, command
-from vecrollback.records import Json
+from vecrollback.records import Effort, Json
 
 app = typer.Typer()
 _PANEL = "Pairs"
@@ -35,7 +36,7 @@ def _settings(value: str) -> dict[str, Json]:
 @command(
     app,
     panel=_PANEL,
-    returns=_PAIR.removesuffix("}") + ", already, promoted}",
+    returns=_PAIR.removesuffix("}") + ", already, given_up, promoted}; with --dry-run what `plan` returns",
     examples=[
         "reembed sentence-transformers/all-MiniLM-L6-v2 --name v1 --promote",
         "reembed 'openai:text-embedding-3-small?api_key_env=OPENAI_API_KEY' --name v2",
@@ -58,21 +59,40 @@ def reembed(
     ] = 0.95,
     promote: Annotated[bool, typer.Option("--promote", help="Let the pair serve once it is ready.")] = False,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why it is promoted, for the history.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what it would take, as `plan` does.")] = False,
+    engine: EngineOption = "inline",
+    accelerate: AccelerateOption = "off",
+    idle: IdleOption = False,
+    max_load: LoadOption = None,
+    window: WindowOption = None,
 ) -> None:
     """Build a pair from the log beside whatever serves; the same command resumes one that was cut off."""
+    if dry_run:
+        working.plan(session, embedder, name, index)
+        return
     moved = None
     with session.store() as store, session.watch() as watch:
         finished = {pair.name for pair in store.pairs() if pair.state != "building"}
-        pair = store.reembed(
-            embedder, index=index, name=name, settings=settings, recall_floor=recall_floor, progress=watch
-        ).wait()
+        effort = Effort(engine, accelerate, idle=idle, max_load=max_load, window=window)
+        job = store.reembed(
+            embedder,
+            index=index,
+            name=name,
+            settings=settings,
+            recall_floor=recall_floor,
+            effort=effort,
+            progress=watch,
+        )
+        pair = job.wait()
         if promote and pair.state != "live":
             moved = store.promote(pair, reason=reason, progress=watch)
-        row = payloads.pair(store, pair.name)
+        row, without = payloads.pair(store, pair.name), len(store.work.unembedded(job.id))
     already = pair.name in finished
-    payload = {**row, "already": already, "promoted": payloads.switched(moved) if moved else None}
+    payload = {**row, "already": already, "given_up": without}
+    payload["promoted"] = payloads.switched(moved) if moved else None
     said = f"pair {pair.name} was finished before; nothing to build" if already else f"pair {pair.name} is ready"
-    session.emit(payload, lambda: [said, *(text.switched(moved) if moved else [])])
+    more = [*worktext.given_up(without, job.id), *(text.switched(moved) if moved else [])]
+    session.emit(payload, lambda: [said, *more])
 
 
 @command(app, panel=_PANEL, returns=f"{{pairs: [{_PAIR}]}}")
@@ -93,12 +113,19 @@ def pairs(session: Session) -> None:
 def catch_up(
     session: Session,
     pair: Annotated[str | None, typer.Argument(help="Default: the pairs in live and standby.")] = None,
+    engine: EngineOption = "inline",
+    accelerate: AccelerateOption = "off",
+    idle: IdleOption = False,
+    max_load: LoadOption = None,
+    window: WindowOption = None,
 ) -> None:
     """Bring pairs to the head of the log, each with its own embedder, while they serve."""
     from vecrollback.worker import kept_up
 
     with session.store() as store, session.watch() as watch:
-        done = [store.catch_up(name, progress=watch) for name in ([pair] if pair else kept_up(store))]
+        effort = Effort(engine, accelerate, idle=idle, max_load=max_load, window=window)
+        names = [pair] if pair else kept_up(store)
+        done = [store.catch_up(name, effort=effort, progress=watch) for name in names]
     said = [text.caught_up(one) for one in done] or ["no pair is live or in standby"]
     session.emit({"pairs": [asdict(one) for one in done]}, lambda: said)
 
@@ -113,12 +140,18 @@ def worker(
     session: Session,
     once: Annotated[bool, typer.Option("--once", help="One round, then end; exit code 1 when it failed.")] = False,
     interval: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Pause between two rounds.")] = 5.0,
+    engine: EngineOption = "inline",
+    accelerate: AccelerateOption = "off",
+    idle: IdleOption = False,
+    max_load: LoadOption = None,
+    window: WindowOption = None,
 ) -> None:
     """Keep live and standby pairs at the head of the log until SIGTERM or Ctrl-C, which let a batch end."""
     from vecrollback.worker import Worker
 
     with _log_on_stderr(), session.store() as store, session.watch(finish=True) as watch:
-        work = Worker(store, progress=watch, stopping=lambda: watch.stopping)
+        effort = Effort(engine, accelerate, idle=idle, max_load=max_load, window=window)
+        work = Worker(store, effort=effort, progress=watch, stopping=lambda: watch.stopping)
         done = work.run_once() if once else work.run(interval)
     said = f"rounds: {done.rounds:,}, changes taken in: {done.documents:,}, failures: {done.failures:,}"
     session.emit(asdict(done), lambda: [said])

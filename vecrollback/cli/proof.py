@@ -1,4 +1,4 @@
-"""Commands that tell how things stand and prove it: status, history, check, repair."""
+"""Commands that tell how things stand and prove it: status, history, check, purity, repair."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ app = typer.Typer()
 _PANEL = "Status and proof"
 _REPORT = (
     "{pair, snapshot, level, verdict: pass|fail|unknown, findings: [{law, kind, count, ids, message, severity}], "
-    "certificate: {sampled, foreign, population, bound, confidence}|null, watermark, head, at, examined}"
+    "certificate: {sampled, foreign, population, bound, confidence, sensitivity}|null, watermark, head, at, examined}"
 )
 
 PairArgument = Annotated[str | None, typer.Argument(metavar="[PAIR]", help="Default: the live pair.")]
 
 
-def _share(value: str) -> float:
+def share(value: str) -> float:
+    """Read a share of everything: 1% or 0.01."""
     try:
-        share = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
+        number = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
     except ValueError:
         raise typer.BadParameter(f"{value!r} is neither like 1% nor like 0.01") from None
-    if not 0 < share < 1:
+    if not 0 < number < 1:
         raise typer.BadParameter(f"{value} is not between 0% and 100%")
-    return share
+    return number
 
 
 def _sample(value: str) -> int:
@@ -82,9 +83,9 @@ def check(
     pair: PairArgument = None,
     quick: Annotated[bool, typer.Option("--quick", help="Catalog and files only: no vectors, no model.")] = False,
     bound: Annotated[
-        float, typer.Option(parser=_share, metavar="SHARE", help="Largest share of foreign vectors to rule out.")
+        float, typer.Option(parser=share, metavar="SHARE", help="Largest share of foreign vectors to rule out.")
     ] = "1%",  # type: ignore[assignment]
-    confidence: Annotated[float, typer.Option(parser=_share, metavar="SHARE", help="With what certainty.")] = "95%",  # type: ignore[assignment]
+    confidence: Annotated[float, typer.Option(parser=share, metavar="SHARE", help="With what certainty.")] = "95%",  # type: ignore[assignment]
     sample: Annotated[
         int | None,
         typer.Option(parser=_sample, metavar="N|all", help="Passages to re-embed. Default: what --bound needs."),
@@ -101,17 +102,51 @@ def check(
 @command(
     app,
     panel=_PANEL,
+    returns=_REPORT,
+    examples=["purity", "purity v1 --budget 2%", "purity v1 --suspect v2 --bound 0.1% --confidence 99%"],
+)
+def purity(
+    session: Session,
+    pair: PairArgument = None,
+    suspect: Annotated[
+        list[str] | None,
+        typer.Option(metavar="EMBEDDER", help="Pair or embedder that may have written. Default: the store's pairs."),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="SHARE|N", help="Embed at most so many: 2% of the passages, or 500 texts."),
+    ] = None,
+    bound: Annotated[
+        float, typer.Option(parser=share, metavar="SHARE", help="Largest share of foreign vectors left to rule out.")
+    ] = "0.1%",  # type: ignore[assignment]
+    confidence: Annotated[float, typer.Option(parser=share, metavar="SHARE", help="With what certainty.")] = "99%",  # type: ignore[assignment]
+) -> None:
+    """Search a pair for vectors its embedder did not make, and certify the rest; exit code 1 unless it passes."""
+    with session.store() as store, session.watch() as watch:
+        found = store.audit(
+            pair, suspects=suspect or None, budget=budget, bound=bound, confidence=confidence, progress=watch
+        )
+    session.emit(payloads.report(found), lambda: text.report(found))
+    _exit_by(found)
+
+
+@command(
+    app,
+    panel=_PANEL,
     returns="{before: report, after: report|null}, each as check prints it; null when nothing was repaired",
-    examples=["repair v1 --dry-run", "repair v1"],
+    examples=["repair v1 --dry-run", "repair v1", "repair v1 --found"],
 )
 def repair(
     session: Session,
     pair: PairArgument = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be repaired; change nothing.")] = False,
+    found: Annotated[
+        bool, typer.Option("--found", help="Repair what the newest kept report found, such as an audit.")
+    ] = False,
 ) -> None:
     """Check a pair, re-embed and rewrite only what was found, and check it again."""
     with session.store() as store, session.watch() as watch:
-        before = store.check(pair)
+        before = (store.report(pair or store.live()) if found else None) or store.check(pair)
         after = None if dry_run or before.verdict == "pass" else store.repair(before, progress=watch)
     payload = {"before": payloads.report(before), "after": payloads.report(after) if after else None}
     session.emit(payload, lambda: text.repaired(before, after))

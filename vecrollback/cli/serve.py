@@ -37,6 +37,9 @@ def serve(
     ] = 512,
     drain: Annotated[int, typer.Option(min=1, metavar="SECONDS", help="How long requests may take to end.")] = 30,
     log_reads: Annotated[bool, typer.Option("--log-reads", help="Log queries that went well, too.")] = False,
+    policy: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Watch by this policy. Default: [policy] in vecrollback.toml.")
+    ] = None,
     otel: Annotated[bool, typer.Option("--otel", help="Send OpenTelemetry spans; set up by OTEL_* variables.")] = False,
 ) -> None:
     """Answer over HTTP until SIGTERM or Ctrl-C, which let requests in flight end. Logs go to stderr as JSON."""
@@ -57,6 +60,7 @@ def serve(
         drain_seconds=drain,
         tracing=otel,
         log_reads=log_reads,
+        policy=policy,
     )
 
     def ready(url: str) -> None:

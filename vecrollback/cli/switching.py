@@ -15,7 +15,8 @@ from vecrollback.records import Switched
 app = typer.Typer()
 _PANEL = "Moving what is live"
 _RETURNS = (
-    "{alias, from, to, epoch, switch_ms, readers: {expected, acknowledged, missing}, lag, caught_up, check, trouble}"
+    "{alias, from, to, epoch, switch_ms, readers: {expected, acknowledged, missing}, lag, caught_up, check, trouble, "
+    "warning, gates}"
 )
 
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the history.")]
@@ -83,6 +84,13 @@ def restore(
 def show_switch(session: Session, done: Switched) -> None:
     """Render a move. Exit code 1 when it stands but what came after it did not go well."""
     session.emit(payloads.switched(done), lambda: text.switched(done))
+    finish(done)
+
+
+def finish(done: Switched) -> None:
+    """Say what whoever moved it should know; exit code 1 when what came after the move did not go well."""
+    if done.warning:
+        note(f"warning: {done.warning}")
     if done.trouble or (done.report is not None and done.report.verdict != "pass"):
         note(text.stands(done))
         raise typer.Exit(1)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from vecrollback.cli.output import clean
-from vecrollback.records import CatchUp, Finding, Json, Move, Report, Result, Switched
+from vecrollback.records import CatchUp, Finding, GateOutcome, Json, Move, Report, Result, Switched
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -123,9 +123,16 @@ def switched(done: Switched) -> Iterator[RenderableType]:
         yield caught_up(done.caught_up)
     if done.report is not None:
         yield from report(done.report)
+    if done.gates:
+        yield gates(done.gates)
     if done.caught_up is None and done.lag:
         pair = done.target.rpartition("@")[0]
         yield f"{pair} is {done.lag:,} changes behind: `vecrollback catch-up {pair}`"
+
+
+def gates(found: Iterable[GateOutcome]) -> Table:
+    """A line for each gate."""
+    return table(("gate", "", "found"), ((one.gate, one.outcome, one.sentence) for one in found))
 
 
 def stands(done: Switched) -> str:
@@ -159,9 +166,11 @@ def report(found: Report) -> Iterator[RenderableType]:
         rows = ((f.severity, f.kind, f.count, f.law, f.message, _ids(f)) for f in found.findings)
         yield table(("severity", "kind", "count", "law broken", "found", "ids"), rows, right=("count",))
     if (proof := found.certificate) is not None:
+        which = "vectors that were not re-embedded" if found.level == "audit" else "vectors"
+        sensitivity = f"; sensitivity {proof.sensitivity:.3f}" if proof.sensitivity < 1 else ""
         yield (
-            f"at most {proof.bound:.2%} of {proof.population:,} vectors are foreign, at {proof.confidence:.0%} "
-            f"confidence ({proof.sampled:,} re-embedded, {proof.foreign:,} differed)"
+            f"at most {proof.bound:.2%} of {proof.population:,} {which} are foreign, at {proof.confidence:.0%} "
+            f"confidence ({proof.sampled:,} drawn at random, {proof.foreign:,} differed{sensitivity})"
         )
 
 

@@ -26,12 +26,12 @@ class Call(Generic[T]):
     long: bool = False
 
 
-def search(query: str, k: int, where: str | None) -> Call[Result]:
-    return Call("POST", "/v1/search", reading.result, {"query": query, "k": k, "where": where})
+def search(query: str, k: int, where: str | None, key: str | None) -> Call[Result]:
+    return Call("POST", "/v1/search", reading.result, {"query": query, "k": k, "where": where, **_keyed(key)})
 
 
-def search_many(queries: Sequence[str], k: int, where: str | None) -> Call[list[Result]]:
-    body = {"queries": list(queries), "k": k, "where": where}
+def search_many(queries: Sequence[str], k: int, where: str | None, key: str | None) -> Call[list[Result]]:
+    body = {"queries": list(queries), "k": k, "where": where, **_keyed(key)}
     return Call("POST", "/v1/search", lambda found: [reading.result(one) for one in found["results"]], body)
 
 
@@ -97,6 +97,11 @@ def jobs(unfinished: bool) -> Call[list[JobRecord]]:
 
 def cancel(job: str) -> Call[JobRecord]:
     return Call("POST", f"/v1/jobs/{job}/cancel", lambda found: JobRecord(**found))
+
+
+def _keyed(key: str | None) -> dict[str, str]:
+    # Left out without one: a server of an older version refuses a field that it does not know.
+    return {} if key is None else {"key": key}
 
 
 def _name(pair: PairLike) -> str:

@@ -39,14 +39,21 @@ class Client:
         self._http = httpx.Client(base_url=url, headers=_headers(token), timeout=timeout, transport=transport)
 
     @overload
-    def search(self, query: str, k: int = 10, where: str | None = None) -> Result: ...
+    def search(self, query: str, k: int = 10, where: str | None = None, *, key: str | None = None) -> Result: ...
     @overload
-    def search(self, query: Queries, k: int = 10, where: str | None = None) -> list[Result]: ...
-    def search(self, query: str | Queries, k: int = 10, where: str | None = None) -> Result | list[Result]:
-        """The k nearest documents of a query, or of each of several, from the pair that is live at this moment."""
+    def search(
+        self, query: Queries, k: int = 10, where: str | None = None, *, key: str | None = None
+    ) -> list[Result]: ...
+    def search(
+        self, query: str | Queries, k: int = 10, where: str | None = None, *, key: str | None = None
+    ) -> Result | list[Result]:
+        """The k nearest documents of a query, or of each of several, from the pair that is live at this moment.
+
+        `key`: who asks; a canary answers a stable share of them.
+        """
         if isinstance(query, str):
-            return self._send(calls.search(query, k, where))
-        return self._send(calls.search_many(query, k, where))
+            return self._send(calls.search(query, k, where, key))
+        return self._send(calls.search_many(query, k, where, key))
 
     def upsert(self, documents: Iterable[Document]) -> int:
         """Write new and changed documents; returns the seq of the head. Durable when it returns."""
@@ -144,14 +151,18 @@ class AsyncClient:
         self._http = httpx.AsyncClient(base_url=url, headers=_headers(token), timeout=timeout, transport=transport)
 
     @overload
-    async def search(self, query: str, k: int = 10, where: str | None = None) -> Result: ...
+    async def search(self, query: str, k: int = 10, where: str | None = None, *, key: str | None = None) -> Result: ...
     @overload
-    async def search(self, query: Queries, k: int = 10, where: str | None = None) -> list[Result]: ...
-    async def search(self, query: str | Queries, k: int = 10, where: str | None = None) -> Result | list[Result]:
+    async def search(
+        self, query: Queries, k: int = 10, where: str | None = None, *, key: str | None = None
+    ) -> list[Result]: ...
+    async def search(
+        self, query: str | Queries, k: int = 10, where: str | None = None, *, key: str | None = None
+    ) -> Result | list[Result]:
         """See `Client.search`."""
         if isinstance(query, str):
-            return await self._send(calls.search(query, k, where))
-        return await self._send(calls.search_many(query, k, where))
+            return await self._send(calls.search(query, k, where, key))
+        return await self._send(calls.search_many(query, k, where, key))
 
     async def upsert(self, documents: Iterable[Document]) -> int:
         """See `Client.upsert`."""

@@ -13,6 +13,7 @@ from vecrollback.records import (
     CatchUp,
     Certificate,
     Finding,
+    GateOutcome,
     Hit,
     Json,
     Move,
@@ -53,6 +54,7 @@ def switched(found: Mapping[str, Json]) -> Switched:
         readers=_record(Acknowledgements, readers, missing=tuple(readers["missing"])),
         caught_up=_record(CatchUp, found["caught_up"]) if found["caught_up"] else None,
         report=report(found["check"]) if found["check"] else None,
+        gates=tuple(_record(GateOutcome, one) for one in found.get("gates", [])),
     )
 
 

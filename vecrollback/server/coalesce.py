@@ -18,7 +18,8 @@ from typing import NamedTuple
 from vecrollback.errors import OverloadedError, UsageError
 from vecrollback.records import Result
 
-Search = Callable[[list[str], int, str | None], list[Result]]
+Search = Callable[[list[str], int, str | None, bool], list[Result]]
+"""Queries, k, filter, and whether a canary is to answer."""
 
 
 class Group(NamedTuple):
@@ -26,6 +27,7 @@ class Group(NamedTuple):
 
     k: int
     where: str | None
+    canary: bool = False
 
 
 @dataclass(slots=True)
@@ -53,7 +55,7 @@ class Coalescer:
         self._count = 0
         self._seconds_each = 0.0
 
-    async def ask(self, queries: list[str], k: int, where: str | None) -> list[Result]:
+    async def ask(self, queries: list[str], k: int, where: str | None, canary: bool = False) -> list[Result]:
         """A result for each query. Raises OverloadedError at once when too many wait already."""
         if self._count and self._count + len(queries) > self._max_waiting:
             raise OverloadedError(
@@ -61,7 +63,7 @@ class Coalescer:
                 hint="ask again after the seconds of Retry-After, or start more workers",
                 retry_after=max(1, math.ceil(self._count * self._seconds_each)),
             )
-        asked, group = _Asked(queries), Group(k, where)
+        asked, group = _Asked(queries), Group(k, where, canary)
         self._count += len(queries)
         asked.answer.add_done_callback(lambda _: self._leave(len(queries)))
         self._waiting.setdefault(group, deque()).append(asked)

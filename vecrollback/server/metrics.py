@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,9 +12,20 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from vecrollback.errors import VecrollbackError
 from vecrollback.records import Json, Result, Switched
 from vecrollback.store import Store
 
+_log = logging.getLogger(__name__)
+_PERFORMANCE = {
+    "rollbacks": "Rollbacks",
+    "success_rate": "Share of rollbacks that every reader followed and whose check passed",
+    "mttd_seconds": "Mean time from the promote of a bad pair to its detection",
+    "mttr_seconds": "Mean time from detection to the last reader's acknowledgement",
+    "answers_by_bad_pairs": "Queries answered by pairs that were rolled back from",
+    "drill_rate": "Share of drills that passed",
+    "drilled_rate": "Share of promotes whose way back was rehearsed",
+}
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _SCORES = tuple(round(-0.2 + 0.1 * n, 1) for n in range(13))
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -95,6 +107,23 @@ class _Known:
         yield _gauge("head", "Last change of the corpus", [], {(): status["corpus"]["head"]})
         yield _gauge("readers", "Processes that serve", [], {(): len(status["readers"])})
         yield from self._of_pairs(status["pairs"])
+        try:
+            yield from self._of_operations()
+        except VecrollbackError as error:  # the rest of the page is worth having without them
+            _log.warning("numbers of incidents and policy are missing: %s", error)
+
+    def _of_operations(self) -> Iterator[Metric]:
+        known = self._store.incidents.performance(days=30.0, settle=False)
+        yield _gauge("incidents_open", "Incidents that nobody closed", [], {(): len(known.open_incidents)})
+        for name, said in _PERFORMANCE.items():
+            value = getattr(known, name)
+            yield _gauge(name, f"{said}, in 30 days", [], {} if value is None else {(): value})
+        standing = self._store.measurements.standing("live")
+        phases = {(one["metric"], one["phase"]): 1 for one in standing}
+        yield _gauge("policy_phase", "1 for what the last measurement was", ["metric", "phase"], phases)
+        values = {(one["metric"],): one["value"] for one in standing if one["value"] is not None}
+        yield _gauge("policy_value", "The last measurement", ["metric"], values)
+        yield _gauge("frozen", "Whether automation is held back", [], {(): int(bool(self._store.authority.frozen()))})
 
     def _of_pairs(self, pairs: list[dict[str, Json]]) -> Iterator[Metric]:
         yield _gauge("pair_lag", "Changes a pair has not taken in", ["pair"], {(p["name"],): p["lag"] for p in pairs})

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from vecrollback.errors import MissingDependencyError, UsageError
+from vecrollback.policy import load_policy
 from vecrollback.server.settings import Settings
 from vecrollback.store import connect
 
@@ -64,6 +65,7 @@ def serve(
     """
     with connect(store_uri, catalog=catalog) as store:
         uri = str(store.root.resolve())
+        load_policy(store.root, settings.policy)  # what it cannot mean is refused here, not by every worker
         if not address.loopback and not store.access.keys().digests:
             raise UsageError(
                 f"{address.host} can be reached from other machines, and there is no token",

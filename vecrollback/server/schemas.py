@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from vecrollback.records import Acknowledgements, CatchUp, Document, Json, Report, Role
+from vecrollback.records import Acknowledgements, CatchUp, Document, GateOutcome, Json, Report, Role
 
 PairName = Annotated[str, Field(min_length=1, max_length=200)]
 Reason = Annotated[str, Field(max_length=2_000, description="Why; it is kept in the history.")]
@@ -30,6 +30,12 @@ class SearchRequest(BaseModel):
     queries: list[str] | None = None
     k: int = Field(10, ge=1, description="How many documents.")
     where: str | None = Field(None, max_length=10_000, description="SQL over the metadata.")
+    key: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="Who asks, or X-Vecrollback-Key: a canary serves a share of them.",
+    )
 
     @model_validator(mode="after")
     def _one_of_two(self) -> SearchRequest:
@@ -145,6 +151,42 @@ class TokenRequest(BaseModel):
     name: str | None = None
 
 
+class DecisionRequest(BaseModel):
+    """What somebody says to a move that waits."""
+
+    model_config = _body({"decision": "approve"}, {"decision": "reject", "reason": "the numbers were wrong"})
+
+    decision: Literal["approve", "reject"]
+    reason: Reason = ""
+
+
+class FreezeRequest(BaseModel):
+    """Hold automation back."""
+
+    model_config = _body({"reason": "release day"}, {"reason": "release day", "until": "2126-02-01T08:00:00Z"})
+
+    reason: Reason
+    until: Annotated[AwareDatetime | None, Field(strict=False, description="Default: until it is lifted.")] = None
+
+
+class PushedValue(BaseModel):
+    """One value. `at`: seconds since 1970, by default now."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    value: FiniteFloat
+    at: Annotated[float, Field(ge=0, le=1e11)] | None = None
+
+
+class PushRequest(BaseModel):
+    """Values of metrics that only the caller can measure: clicks, complaints, sales."""
+
+    model_config = _body({"values": [{"name": "click_rate", "value": 0.31}]})
+
+    values: Annotated[list[PushedValue], Field(max_length=1_000)]
+
+
 class SwitchedAnswer(BaseModel):
     """A move that happened. `job`: the catch-up and check that go on after it."""
 
@@ -158,6 +200,8 @@ class SwitchedAnswer(BaseModel):
     caught_up: CatchUp | None
     check: Report | None
     trouble: str
+    gates: list[GateOutcome]
+    warning: str
     job: str | None
 
 

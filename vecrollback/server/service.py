@@ -20,6 +20,7 @@ from vecrollback.server.lanes import Lane
 from vecrollback.server.metrics import Metrics
 from vecrollback.server.series import Series
 from vecrollback.server.settings import Settings
+from vecrollback.server.watching import Watch
 from vecrollback.store import Store, connect
 
 _log = logging.getLogger(__name__)
@@ -42,11 +43,19 @@ class Service:
         self.inspections = Lane("inspections", threads=1, waiting=4)
         self.callers = Callers(store.access, self.reads, anonymous=store.actor if settings.anonymous else None)
         self.coalescer = Coalescer(
-            self.searcher.search,
+            lambda texts, k, where, canary: self.searcher.search(texts, k, where, canary=canary),
             threads=settings.threads,
             max_batch=settings.max_batch,
             max_waiting=settings.max_waiting,
             seen=self.metrics.batched,
+        )
+        self.watch = Watch(
+            store,
+            self.series,
+            self.searcher.search,
+            file=settings.policy,
+            stopping=lambda: self.closing,
+            progress=self.progress(),
         )
         self._warmed = False
         self._jobs: list[Job[Any]] = []
@@ -60,11 +69,11 @@ class Service:
             _log.warning("not ready yet: %s", reason)
         return service
 
-    async def search(self, queries: list[str], k: int, where: str | None) -> list[Result]:
-        """One result for each query, all from one pair."""
+    async def search(self, queries: list[str], k: int, where: str | None, key: str | None = None) -> list[Result]:
+        """One result for each query, all from one pair; `key`: whose they are, for a canary's draw."""
         started = time.perf_counter()
         try:
-            results = await self.coalescer.ask(queries, k, where)
+            results = await self.coalescer.ask(queries, k, where, key is not None and self.searcher.draws(key))
         except VecrollbackError as error:
             self.metrics.failed(error)
             if not isinstance(error, UsageError):  # a wrong question says nothing about the pair
@@ -72,7 +81,9 @@ class Service:
             raise
         seconds = time.perf_counter() - started
         self.metrics.answered(results, seconds)
-        self.series.answered(results, seconds)
+        if not results[0].canary:  # what a candidate does says nothing about the pair that serves
+            self.series.answered(results, seconds)
+            self.watch.samples.add(queries, results)
         if self.settings.tracing:
             from vecrollback.server.tracing import note_answer
 
@@ -138,6 +149,7 @@ class Service:
         for job in self._jobs:
             with contextlib.suppress(Exception):
                 job.wait(max(0.0, deadline - time.monotonic()))
+        self.watch.close(max(1.0, deadline - time.monotonic()))
         for lane in (self.reads, self.writes, self.operations, self.inspections, self.coalescer):
             lane.close()
         self.searcher.close()

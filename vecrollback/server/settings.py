@@ -10,7 +10,8 @@ class Settings:
     """Limits of one server process, and whom it answers.
 
     `anonymous`: everybody may do everything as long as no token was ever made; only for servers that nobody else can
-    reach. `hosts`: the names it goes by in the Host header, empty for any.
+    reach. `hosts`: the names it goes by in the Host header, empty for any. `policy`: a file to watch by
+    instead of the store's own `[policy]`.
     """
 
     anonymous: bool = False
@@ -26,6 +27,7 @@ class Settings:
     drain_seconds: int = 30
     tracing: bool = False
     log_reads: bool = False
+    policy: str | None = None
 
     @classmethod
     def loopback(cls) -> Settings:

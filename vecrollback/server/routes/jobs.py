@@ -33,6 +33,9 @@ EXAMPLE = {
     "error": "",
     "started_at": "2026-01-31T12:00:00.000000+00:00",
     "updated_at": "2026-01-31T12:00:01.000000+00:00",
+    "host": "search-1",
+    "pid": 4711,
+    "paused": False,
 }
 
 JobId = Annotated[str, Path(min_length=1, max_length=64)]
@@ -61,6 +64,24 @@ async def cancel(job: JobId, caller: Operating, held: Held) -> Response:
     await held.reads.run(held.store.work.get, job)
     await held.writes.run(held.audited, caller.name, "job.cancel", job)
     return as_json(shown(await held.writes.run(held.store.work.cancel, job)))
+
+
+@router.post("/{job}/pause", responses=answers(example=EXAMPLE | {"paused": True}))
+async def pause(job: JobId, caller: Operating, held: Held) -> Response:
+    """Let a job wait before its next batch, wherever it runs."""
+    return await _paused(job, caller.name, held, paused=True)
+
+
+@router.post("/{job}/resume", responses=answers(example=EXAMPLE))
+async def resume(job: JobId, caller: Operating, held: Held) -> Response:
+    """Let a paused job go on."""
+    return await _paused(job, caller.name, held, paused=False)
+
+
+async def _paused(job: str, actor: str, held: Service, *, paused: bool) -> Response:
+    await held.reads.run(held.store.work.get, job)
+    await held.writes.run(held.audited, actor, "job.pause" if paused else "job.resume", job)
+    return as_json(shown(await held.writes.run(held.store.work.pause, job, paused)))
 
 
 @router.get(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Query, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response
 
 from vecrollback import payloads
 from vecrollback.errors import UnknownNameError, UsageError
@@ -22,6 +24,7 @@ _RESULT = {
     "settings": {"threshold": 0.4},
     "hits": [{"id": "tea", "score": 0.83, "text": "Green tea is steeped.", "metadata": {}, "chunk": 0, "stale": False}],
     "current": True,
+    "canary": False,
 }
 _MOVE = {
     "number": 3,
@@ -39,15 +42,21 @@ _MOVE = {
 
 
 @router.post("/search", responses=answers(409, example=_RESULT))
-async def search(body: SearchRequest, _: Reading, held: Held) -> Response:
+async def search(
+    body: SearchRequest,
+    _: Reading,
+    held: Held,
+    header: Annotated[str | None, Header(alias="X-Vecrollback-Key", min_length=1, max_length=200)] = None,
+) -> Response:
     """The nearest documents, from the pair that is live at this moment; `{"results": [...]}` for several queries."""
     queries = [body.query] if body.query is not None else body.queries or []
     _within(body, queries, held.settings)
     try:
-        found = [payloads.result(one) for one in (await held.search(queries, body.k, body.where) if queries else [])]
+        results = await held.search(queries, body.k, body.where, body.key or header) if queries else []
     except UnknownNameError as error:
         # Nothing serves yet: the request is right, and will be answered later.
         return failures.answer(503, "UnknownNameError", error.message, error.hint)
+    found = [payloads.result(one) for one in results]
     return as_json(found[0] if body.query is not None else {"results": found})
 
 

@@ -30,6 +30,8 @@ _SWITCHED = {
     "caught_up": None,
     "check": None,
     "trouble": "",
+    "gates": [],
+    "warning": "",
     "job": "5f0c2a9be871",
 }
 _REPORT = {"pair": "v1", "snapshot": 1, "level": "full", "verdict": "pass", "findings": [], "certificate": None}
@@ -125,7 +127,9 @@ async def _moved(held: Service, kind: str, done: Switched, *, follow: bool) -> R
 
     def prove(progress: ProgressCallback) -> Report:
         held.store.catch_up(pair, advance=False, progress=progress)
-        return held.store.check(pair)
+        report = held.store.check(pair)
+        held.store.incidents.settle(done)
+        return report
 
     job = (await held.operations.run(held.start, kind, pair, prove)).id if follow else None
     return as_json(payloads.switched(done) | {"job": job})

@@ -1,0 +1,47 @@
+"""What answers instant queries as Prometheus does, with a value that a test sets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+
+@dataclass
+class Prometheus:
+    """`value` None: an empty vector."""
+
+    url: str
+    value: float | None = None
+    asked: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def prometheus() -> Iterator[Prometheus]:
+    """Serve until the block ends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            assert parts.path == "/api/v1/query"
+            running.asked.append(parse_qs(parts.query)["query"][0])
+            found = [] if running.value is None else [{"metric": {}, "value": [1769860800.0, str(running.value)]}]
+            body = json.dumps({"status": "success", "data": {"resultType": "vector", "result": found}}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        running = Prometheus(f"http://127.0.0.1:{server.server_address[1]}")
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield running
+        server.shutdown()

@@ -1,0 +1,110 @@
+"""What is known of the queries that are answered: how many failed, how long they took, and some of them in full."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from vecrollback.errors import UsageError, VecrollbackError
+from vecrollback.records import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One answered query. `at` in seconds since 1970; `best`: score of the first hit, None when there was none."""
+
+    at: float
+    epoch: int
+    query: str
+    best: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Queries of some seconds. `p99`: seconds; None without an answer."""
+
+    answers: int
+    errors: int
+    p99: float | None
+
+
+class Traffic(Protocol):
+    """Where a guard looks. `since`: only epochs from this one on."""
+
+    def refresh(self) -> None:
+        """Come up to date, before each round."""
+
+    def volume(self, seconds: float, since: int) -> Volume: ...
+
+    def samples(self, seconds: float) -> list[Sample]:
+        """Sampled queries of the last seconds, of all epochs, oldest first."""
+
+
+class Samples:
+    """Some of the last queries, in memory and nowhere else: at most so many a second, the newest kept."""
+
+    def __init__(self, kept: int = 2_000, a_second: int = 20) -> None:
+        self._rows: deque[Sample] = deque(maxlen=kept)
+        self._a_second, self._second, self._taken = a_second, 0, 0
+
+    def add(self, queries: Sequence[str], results: Sequence[Result]) -> None:
+        """Take some of these. Called from one thread."""
+        at = time.time()
+        if int(at) != self._second:
+            self._second, self._taken = int(at), 0
+        for query, result in zip(queries, results, strict=True):
+            if self._taken >= self._a_second:
+                return
+            if result.canary:  # of another pair than the one that is watched
+                continue
+            self._taken += 1
+            self._rows.append(Sample(at, result.epoch, query, result.hits[0].score if result.hits else None))
+
+    def last(self, seconds: float) -> list[Sample]:
+        """Those of the last seconds, oldest first."""
+        since = time.time() - seconds
+        return [one for one in self._rows.copy() if one.at >= since]
+
+
+class Asking:
+    """Traffic of its own: asks the same queries in turn, for a store that no server of ours answers for.
+
+    `search` asks `live`. Each `refresh` sends `batch` queries, one at a time.
+    """
+
+    def __init__(self, queries: Sequence[str], search: Callable[[str], Result], batch: int = 30) -> None:
+        if not queries:
+            raise UsageError("there is no query to ask", hint="--queries FILE, or `vecrollback golden add`")
+        self._queries, self._search, self._batch = queries, search, min(batch, len(queries))
+        self._next = 0
+        self._samples = Samples(a_second=1_000)
+        self._timed: deque[tuple[float, int, float | None]] = deque(maxlen=10_000)
+        self._epoch = 0
+
+    def refresh(self) -> None:
+        """Ask the next queries; an error counts as one."""
+        for _ in range(self._batch):
+            query = self._queries[self._next % len(self._queries)]
+            self._next += 1
+            started = time.perf_counter()
+            try:
+                result = self._search(query)
+            except (VecrollbackError, OSError):
+                self._timed.append((time.time(), self._epoch, None))
+                continue
+            self._epoch = result.epoch
+            self._timed.append((time.time(), result.epoch, time.perf_counter() - started))
+            self._samples.add([query], [result])
+
+    def volume(self, seconds: float, since: int) -> Volume:
+        start = time.time() - seconds
+        rows = [took for at, epoch, took in self._timed.copy() if at >= start and epoch >= since]
+        times = sorted(took for took in rows if took is not None)
+        p99 = times[min(len(times) - 1, int(0.99 * len(times)))] if times else None
+        return Volume(len(times), len(rows) - len(times), p99)
+
+    def samples(self, seconds: float) -> list[Sample]:
+        return self._samples.last(seconds)

@@ -1,0 +1,154 @@
+"""Who may move what: freezes for automation, approvals for moves that one person alone shall not make.
+
+Files and database of a store can be written by whoever runs commands on it, so this keeps honest operators from
+mistakes and leaves a record. Against others there are tokens (`vecrollback token`) and the rights on the files.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from vecrollback.catalog import Catalog, now
+from vecrollback.errors import AliasMovedError, ApprovalNeededError, UsageError
+from vecrollback.records import Approval, Freeze, Json, Switched
+
+_LIVE = "live"
+Record = Callable[[str, str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What came of a decision: the approval as it is now, and the move when that was the last word needed."""
+
+    approval: Approval
+    switched: Switched | None = None
+
+
+class Authority:
+    """Freezes and approvals of one store. `record` keeps account of a decision, before it counts."""
+
+    def __init__(self, catalog: Catalog, record: Record) -> None:
+        self._catalog, self._record = catalog, record
+
+    # -- freezes ------------------------------------------------------------------------------------------------------
+
+    def freeze(self, reason: str, *, actor: str, until: dt.datetime | None = None) -> Freeze:
+        """Let automation move nothing until then, or until somebody lifts it. People still can."""
+        if not reason.strip():
+            raise UsageError("a freeze needs a reason", hint="--reason 'release day'")
+        if until is not None and until.astimezone(dt.UTC) <= dt.datetime.now(dt.UTC):
+            raise UsageError(f"{until.isoformat()} is over already", hint="name a time to come, or none")
+        end = None if until is None else until.astimezone(dt.UTC).isoformat(timespec="microseconds")
+        new = Freeze(_LIVE, reason, actor, now(), end)
+        self._record(actor, "freeze", f"{_LIVE} ({reason})")
+        self._catalog.freezes.put(new)
+        return new
+
+    def unfreeze(self, *, actor: str) -> bool:
+        """Let automation act again; whether it was frozen."""
+        self._record(actor, "unfreeze", _LIVE)
+        return self._catalog.freezes.lift(_LIVE)
+
+    def frozen(self) -> Freeze | None:
+        """The freeze that holds now."""
+        return self._catalog.freezes.of(_LIVE)
+
+    def warning(self) -> str:
+        """What a person who moves `live` should know; empty when nothing. Raises nothing."""
+        try:
+            held = self.frozen()
+        except Exception as error:  # a broken table of freezes is no reason to keep anybody from a rollback
+            return f"whether the store is frozen is not known ({error})"
+        return f"{_LIVE!r} is frozen by {held.actor}: {held.reason}" if held else ""
+
+    # -- approvals ----------------------------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        kind: str,
+        target: str | None,
+        *,
+        reason: str,
+        actor: str,
+        needed: int = 1,
+        trigger: Mapping[str, Json] | None = None,
+    ) -> Approval:
+        """Ask for a move. The request that waits for the same one already is returned instead."""
+        live = self._catalog.aliases.get(_LIVE)
+        new = Approval(
+            number=0,
+            kind=kind,  # type: ignore[arg-type]
+            state="waiting",
+            target=target,
+            epoch=live[2] if live else 0,
+            reason=reason,
+            asked_by=actor,
+            at=now(),
+            needed=needed,
+            trigger=dict(trigger or {}),
+        )
+        self._record(actor, f"{kind}.ask", target or "the last fit pair")
+        return self._catalog.approvals.ask(new)
+
+    def require(self, ref: str, reason: str, *, actor: str, needed: int, approval: int | None) -> None:
+        """Raise ApprovalNeededError unless `needed` people have agreed, in request `approval`, to serving `ref`."""
+        wanted = self._catalog.pairs.find_snapshot(ref).ref
+        if approval is not None:
+            given = self._catalog.approvals.get(approval)
+            if (given.kind, given.target, given.state) == ("restore", wanted, "waiting"):
+                needed -= len(set(given.approved_by))
+        if needed <= 0:
+            return
+        asked = self.ask("restore", wanted, reason=reason, actor=actor, needed=needed)
+        raise ApprovalNeededError(
+            f"serving {wanted} waits for {asked.needed} different people: request {asked.number}, approved by "
+            f"{', '.join(asked.approved_by) or 'nobody yet'}",
+            hint=f"each of them: `vecrollback approve {asked.number}`",
+        )
+
+    def reject(self, number: int, *, actor: str, reason: str) -> Approval:
+        """Refuse a move that waits."""
+        self._record(actor, "approval.reject", f"{number}")
+        return self._catalog.approvals.change(number, lambda one: _with(one, "reject", actor, reason))
+
+    def approve(self, number: int, *, actor: str, reason: str, move: Callable[[Approval], Switched]) -> Decided:
+        """Note that somebody agrees; the last one who was needed has the move made.
+
+        The move is refused, and the request expires, when `live` has moved since it was asked for.
+        """
+        self._record(actor, "approval.approve", f"{number}")
+        approval = self._catalog.approvals.change(number, lambda one: _with(one, "approve", actor, reason))
+        if len(approval.approved_by) < approval.needed:
+            return Decided(approval)
+        try:
+            switched = move(approval)
+        except AliasMovedError:
+            self._catalog.approvals.change(number, lambda one: replace(one, state="expired"))
+            raise
+        return Decided(self._catalog.approvals.change(number, lambda one: replace(one, state="done")), switched)
+
+    def approvals(self, *, state: str | None = None) -> list[Approval]:
+        """Approvals, newest first. Those that wait for a move from where `live` is no more have expired."""
+        live = self._catalog.aliases.get(_LIVE)
+        for one in self._catalog.approvals.all(state="waiting"):
+            if live is not None and one.epoch != live[2]:
+                self._catalog.approvals.change(one.number, lambda old: replace(old, state="expired"))
+        return self._catalog.approvals.all(state=state)
+
+
+def _with(one: Approval, decision: str, actor: str, reason: str) -> Approval:
+    if one.state != "waiting":
+        raise UsageError(f"request {one.number} is {one.state}", hint="`vecrollback approvals` lists them")
+    said = {"actor": actor, "decision": decision, "reason": reason, "at": now()}
+    if decision == "reject":
+        return replace(one, state="rejected", decisions=(*one.decisions, said))
+    if actor in one.approved_by:
+        if len(one.approved_by) >= one.needed:
+            return one  # the process that was to make the move died: this makes it
+        raise UsageError(
+            f"{actor} has approved request {one.number} already; it needs {one.needed} different people",
+            hint="somebody else: `vecrollback approve` under another VECROLLBACK_ACTOR or token",
+        )
+    return replace(one, decisions=(*one.decisions, said))

@@ -1,0 +1,116 @@
+"""An incident as Markdown: what is known filled in, what only people know left to fill in."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+
+from vecrollback.records import Finding, Incident, Json
+
+_STEPS = {
+    "began": "the pair that was left became live",
+    "detected": "first sign",
+    "decided": "rollback ordered",
+    "switched": "`live` moved",
+    "acknowledged": "last reader followed",
+    "caught_up": "changes since taken in",
+    "verified": "check ended",
+}
+_BLANK = "_to fill in_"
+
+
+def markdown(one: Incident) -> str:
+    """The incident as a report to complete."""
+    return "\n".join(
+        [*_head(one), *_timeline(one), *_trigger(one), *_blast(one), *_proof(one), *_failed(one), *_rest(one)]
+    )
+
+
+def _head(one: Incident) -> Iterator[str]:
+    yield f"# Incident {one.number}: {one.source} to {one.target}"
+    yield ""
+    yield f"| | |\n|---|---|\n| state | {one.state} |\n| move | {one.kind} of `{one.alias}`, epoch {one.epoch} |"
+    yield f"| reason | {_cell(one.reason)} |\n| by | {_cell(one.actor)} |"
+    yield f"| cause | {_cell(one.notes.get('cause', _BLANK))} |\n| who was affected | {_BLANK} |\n"
+
+
+def _timeline(one: Incident) -> Iterator[str]:
+    yield "## Timeline\n\n| UTC | after the switch | what |\n|---|---|---|"
+    for name, said in _STEPS.items():
+        at: str | None = getattr(one.timeline, name)
+        yield f"| {at[:23] if at else _BLANK} | {_after(one.timeline.switched, at)} | {said} |"
+    yield ""
+
+
+def _after(switched: str | None, at: str | None) -> str:
+    if switched is None or at is None:
+        return ""
+    seconds = (dt.datetime.fromisoformat(at) - dt.datetime.fromisoformat(switched)).total_seconds()
+    return f"{seconds:+,.3f} s" if abs(seconds) < 60 else f"{seconds / 60:+,.1f} min"
+
+
+def _trigger(one: Incident) -> Iterator[str]:
+    yield "## What triggered it\n"
+    if not one.trigger:
+        yield f"A person decided. What was seen first, and by whom: {_BLANK}\n"
+        return
+    yield "| metric | measured | condition |\n|---|---|---|"
+    measured: list[dict[str, Json]] = one.trigger.get("metrics", [])
+    for metric in measured:
+        yield f"| {_cell(metric['metric'])} | {metric['value']} | {_cell(metric['condition'])} |"
+    yield ""
+
+
+def _blast(one: Incident) -> Iterator[str]:
+    blast = one.blast
+    yield "## Blast radius\n"
+    yield (
+        f"Epochs {blast.first_epoch} to {blast.last_epoch} were answered by pair `{blast.pair}`: {blast.answers:,} "
+        f"queries, counted by {blast.readers} long-lived readers."
+    )
+    if blast.since and blast.until:
+        yield f"First answer {blast.since[:23]}, last {blast.until[:23]} (UTC)."
+    yield f"Results that were stored, sent or cached outside: {_BLANK}\n"
+
+
+def _proof(one: Incident) -> Iterator[str]:
+    yield "## Is it right again?\n"
+    yield f"Check of {one.target}: {one.verdict or 'not ended yet'}."
+    yield from _findings(one.findings)
+    if one.readers is not None:
+        missing = f", not heard from: {', '.join(one.readers.missing)}" if one.readers.missing else ""
+        yield f"Readers: {one.readers.acknowledged} of {one.readers.expected} follow{missing}."
+    if (asked := one.post_check) is not None:
+        yield (
+            f"Probe queries: {asked.same} of {asked.queries} answered as when the snapshot was taken "
+            f"(mean overlap {asked.overlap:.1%})."
+        )
+        if asked.latency_ms is not None and asked.latency_before_ms is not None:
+            yield f"Latency p99: {asked.latency_ms:.1f} ms; before, {asked.latency_before_ms:.1f} ms."
+    yield ""
+
+
+def _failed(one: Incident) -> Iterator[str]:
+    yield "## The pair that was left\n"
+    yield f"Kept as it was by the tag `{one.archived}`." if one.archived else "Not kept by a tag."
+    if one.failed_findings:
+        yield "Its last check before the switch:"
+        yield from _findings(one.failed_findings)
+    yield ""
+
+
+def _findings(findings: Sequence[Finding]) -> Iterator[str]:
+    yield from (f"- {one.severity}: {_cell(one.message)} ({one.kind}, {one.count})" for one in findings)
+
+
+def _rest(one: Incident) -> Iterator[str]:
+    if one.trouble:
+        yield f"## Trouble\n\n{one.trouble}\n"
+    for heading in ("Why it was not seen before the promote", "What went well", "What did not", "What will be changed"):
+        yield f"## {heading}\n\n{_BLANK}\n"
+    yield "Queries that failed become golden queries:"
+    yield f"\n    vecrollback incident add-golden {one.number} --query 'the words' --expect DOCUMENT-ID"
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value).replace("|", "\\|").split())

@@ -1,0 +1,14 @@
+"""When a machine may decide: triggers with their conditions, read from TOML and judged on what was measured.
+
+The vocabulary is that of Argo Rollouts, Flagger and SageMaker: a metric is measured every `interval`; of its last
+`count` measurements more than `failure_limit` failures make it fail; each is a success, a failure or inconclusive, and
+missing data is inconclusive. After a move by a person comes the `bake` time.
+
+Here is no store and no clock: the same code judges what a server measures, a recording, and a simulation.
+"""
+
+from vecrollback.policy.evaluation import Decision, Evaluator, Situation
+from vecrollback.policy.model import Condition, Policy, Rule
+from vecrollback.policy.reading import load_policy, read_policy
+
+__all__ = ["Condition", "Decision", "Evaluator", "Policy", "Rule", "Situation", "load_policy", "read_policy"]

@@ -1,0 +1,177 @@
+"""A policy as values."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Speed = Literal["immediate", "rapid", "business", "delayed"]
+Action = Literal["rollback", "approve", "alert"]
+
+RELATIONS: Mapping[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+ACTIONS: Mapping[Speed, tuple[Action, ...]] = {
+    "immediate": ("rollback", "approve", "alert"),
+    "rapid": ("rollback", "approve", "alert"),
+    "business": ("approve", "alert"),
+    "delayed": ("alert",),
+}
+"""What a metric may lead to, the default first. Numbers of the business and slow ones never move `live` alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`> 0.05`."""
+
+    relation: str
+    threshold: float
+
+    def holds(self, value: float) -> bool:
+        return RELATIONS[self.relation](value, self.threshold)
+
+    def __str__(self) -> str:
+        return f"{self.relation} {self.threshold:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a metric's values come from, and what it is judged by when the policy does not say.
+
+    `minimum`: how many answers, queries or values one measurement needs. `said`: what the value is.
+    """
+
+    speed: Speed
+    said: str
+    failure: str | None
+    minimum: int = 1
+    statistics: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+
+SOURCES: Mapping[str, Source] = {
+    "error_rate": Source("immediate", "share of queries that got an error", "> 0.05", 20),
+    "latency": Source("immediate", "99th percentile over the latency objective", "> 5", 20),
+    "health": Source("immediate", "1 when a query is answered, 0 when it is not", "< 1"),
+    "standout": Source(
+        "rapid",
+        "how much less the best hit stands out from a random document than with the standby (Kolmogorov-Smirnov)",
+        "> 0.25",
+        60,
+    ),
+    "overlap": Source("rapid", "share of the first ten documents that the standby finds too", "< 0.3", 30),
+    "scores": Source("rapid", "distance of best scores to the baseline's", None, 60, ("ks", "psi")),
+    "queries": Source("rapid", "distance of query vectors to the baseline's", None, 60, ("ks", "psi")),
+    "prometheus": Source("business", "what the PromQL query gives", None, needs=("query", "address")),
+    "pushed": Source("business", "mean of the values pushed under a name", None, needs=("key",)),
+    "golden": Source("delayed", "nDCG@10 of the golden queries over that at the promote", "< 0.98", 5),
+    "purity": Source("delayed", "share of foreign vectors that the last check could not rule out", "> 0.01"),
+    "lag": Source("delayed", "changes the live pair has not taken in", "> 10000"),
+    "cost": Source("delayed", "tokens embedded within the window", None),
+}
+STATISTIC_LIMITS: Mapping[str, str] = {"ks": "> 0.25", "psi": "> 0.25"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One metric and when it fails.
+
+    `failure` decides; with `success` what is neither is inconclusive. `interval`: between two measurements, `window`:
+    how far back one looks, both in seconds. `alpha`: a difference of samples this likely by chance is no failure.
+    """
+
+    name: str
+    source: str
+    failure: Condition
+    success: Condition | None
+    action: Action
+    interval: float
+    window: float
+    minimum: int
+    count: int
+    failure_limit: int
+    statistic: str = ""
+    query: str = ""
+    address: str = ""
+    key: str = ""
+    alpha: float = 0.001
+
+    @property
+    def speed(self) -> Speed:
+        return SOURCES[self.source].speed
+
+    @property
+    def condition(self) -> str:
+        return str(self.failure)
+
+
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """Seconds. `latency`: of a query at the 99th percentile; `switch`: of a rollback to the last reader; `whole`: to
+    the end of its check.
+    """
+
+    latency: float | None = None
+    switch: float = 60.0
+    whole: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """`restore_approvals`: how many different people must agree to serving older data; 0: nobody has to."""
+
+    restore_approvals: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """`every`: seconds after which a drill is overdue. `after_promote`: one of the way back follows each promote."""
+
+    every: float = 30 * 86400.0
+    after_promote: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """Where notices go. Secrets are named by environment variable. `events`: empty for all of them."""
+
+    name: str
+    kind: Literal["webhook", "email", "command"]
+    events: tuple[str, ...] = ()
+    url: str = ""
+    url_env: str = ""
+    command: tuple[str, ...] = ()
+    host: str = ""
+    port: int = 25
+    starttls: bool = False
+    user: str = ""
+    password_env: str = ""
+    sender: str = ""
+    to: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything a policy says. Times in seconds.
+
+    `window`: only so long after a promote may a metric roll it back. `bake`: only immediate metrics may before it is
+    over. `automatic` False: nothing moves, it is only told.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    interval: float = 10.0
+    bake: float = 60.0
+    window: float = 24 * 3600.0
+    automatic: bool = True
+    samples: int = 200
+    objectives: Objectives = Objectives()
+    authority: Authority = Authority()
+    drills: Rehearsal = Rehearsal()
+    channels: tuple[Channel, ...] = ()
+    contacts: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
