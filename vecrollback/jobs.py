@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -9,11 +10,12 @@ from typing import Generic, TypeVar
 
 from vecrollback.catalog import Catalog
 from vecrollback.embedding import Tally
-from vecrollback.errors import JobCancelledError, StoppedError
-from vecrollback.records import JobRecord, Progress, ProgressCallback
+from vecrollback.errors import CatalogUnavailableError, JobCancelledError, StoppedError
+from vecrollback.records import JobRecord, Made, Progress, ProgressCallback, Unembedded
 
 T = TypeVar("T")
 _REPORT_SECONDS = 0.5
+_BEAT_SECONDS = 10.0
 
 
 class Job(Generic[T]):
@@ -26,8 +28,9 @@ class Job(Generic[T]):
         self._result: T | None = None
         self._error: BaseException | None = None
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"vecrollback-{record.kind}-{record.id}", daemon=True)
-        self._thread.start()
+        name = f"vecrollback-{record.kind}-{record.id}"
+        for target in (self._run, self._beat):
+            threading.Thread(target=target, name=name, daemon=True).start()
 
     def _run(self) -> None:
         try:
@@ -39,6 +42,12 @@ class Job(Generic[T]):
             self._catalog.jobs.finish(self.id, "cancelled" if stopped else "failed", str(error))
         finally:
             self._ended.set()
+
+    def _beat(self) -> None:
+        """Show other hosts that the process lives, also while one batch takes long."""
+        while not self._ended.wait(_BEAT_SECONDS):
+            with contextlib.suppress(CatalogUnavailableError):
+                self._catalog.jobs.beat(self.id)
 
     def status(self) -> JobRecord:
         """The job as the catalog knows it."""
@@ -65,6 +74,14 @@ class Job(Generic[T]):
         """Stop at the next batch; what is done stays done. Idempotent."""
         self._catalog.jobs.cancel(self.id)
 
+    def pause(self) -> None:
+        """Wait before the next batch, until `resume`. Idempotent."""
+        self._catalog.jobs.pause(self.id, True)
+
+    def resume(self) -> None:
+        """Go on after a pause. Idempotent."""
+        self._catalog.jobs.pause(self.id, False)
+
 
 class Reporter:
     """Passes progress on: to the caller at every batch, to the catalog twice a second; brings a cancel back."""
@@ -72,33 +89,56 @@ class Reporter:
     def __init__(self, catalog: Catalog, job: str, callback: ProgressCallback | None) -> None:
         self._catalog, self._job, self._callback = catalog, job, callback
         self._last = 0.0
+        self._tally = Tally()
         self.phase = "embedding"
 
     def __call__(self, tally: Tally) -> None:
-        progress = Progress(
-            job=self._job,
-            phase=self.phase,
-            documents=tally.documents,
-            total=max(tally.total, tally.documents),
-            chunks=tally.chunks,
-            tokens=tally.tokens,
-            embedded=tally.embedded,
-            elapsed=tally.elapsed,
-        )
+        self._tally = tally
+        progress = self._progress(self.phase)
         if self._callback is not None:
             self._callback(progress)
         if time.monotonic() - self._last > _REPORT_SECONDS:
             self._last = time.monotonic()
             self.check(progress)
 
+    def look(self, obstacle: str) -> bool:
+        """Whether somebody paused the job; tells what it waits for, if for anything. Raises as a batch's end does."""
+        if obstacle:
+            progress = self._progress(obstacle)
+            if self._callback is not None:
+                self._callback(progress)
+            self.check(progress)
+        cancel, paused = self._catalog.jobs.asked(self._job)
+        if cancel:
+            raise self._cancelled(self._progress(self.phase))
+        return paused
+
     def check(self, progress: Progress) -> None:
         """Raise JobCancelledError when somebody asked the job to stop."""
         facts = {"phase": progress.phase, "documents": progress.documents, "total": progress.total}
-        if self._catalog.jobs.report(self._job, facts | {"chunks": progress.chunks, "tokens": progress.tokens}):
-            raise JobCancelledError(
-                f"job {self._job} was cancelled after {progress.documents} of {progress.total} changes",
-                hint="the same command again goes on where it stopped",
-            )
+        facts |= {"chunks": progress.chunks, "tokens": progress.tokens, "given_up": progress.given_up}
+        if self._catalog.jobs.report(self._job, facts):
+            raise self._cancelled(progress)
+
+    def _progress(self, phase: str) -> Progress:
+        tally = self._tally
+        return Progress(
+            job=self._job,
+            phase=phase,
+            documents=tally.documents,
+            total=max(tally.total, tally.documents),
+            chunks=tally.chunks,
+            tokens=tally.tokens,
+            embedded=tally.embedded,
+            elapsed=tally.elapsed,
+            given_up=tally.given_up,
+        )
+
+    def _cancelled(self, progress: Progress) -> JobCancelledError:
+        return JobCancelledError(
+            f"job {self._job} was cancelled after {progress.documents} of {progress.total} changes",
+            hint="the same command again goes on where it stopped",
+        )
 
 
 class Work:
@@ -121,3 +161,17 @@ class Work:
         """Ask a job to stop at its next batch. Idempotent. Raises UnknownNameError."""
         self._catalog.jobs.cancel(id_)
         return self._catalog.jobs.get(id_)
+
+    def pause(self, id_: str, paused: bool = True) -> JobRecord:
+        """Ask a job to wait before its next batch, or to go on. Idempotent. Raises UnknownNameError."""
+        self._catalog.jobs.get(id_)
+        self._catalog.jobs.pause(id_, paused)
+        return self._catalog.jobs.get(id_)
+
+    def made(self, pair: str) -> list[Made]:
+        """Which backends embedded batches of a pair, beside its own embedder, and what was measured of each."""
+        return self._catalog.embedding.made(pair)
+
+    def unembedded(self, id_: str) -> list[Unembedded]:
+        """Documents that a job could not embed and that still have no vector."""
+        return self._catalog.embedding.without(job=id_)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -19,11 +21,11 @@ from vecrollback.embedders.probes import embed_probes, floor_for
 from vecrollback.embedding import Pending, Refresher, Tally
 from vecrollback.errors import CorruptArtifactError, PairStateError, UsageError
 from vecrollback.indexes import resolve_spec
-from vecrollback.jobs import Reporter
 from vecrollback.models import Models
-from vecrollback.records import CatchUp, Json, Pair, ProgressCallback, Snapshot
-from vecrollback.snapshots import RECALL_FLOOR, Manifest, SnapshotWriter, load_manifest, put_probes
+from vecrollback.records import CatchUp, Effort, Json, Pair, ProgressCallback, Snapshot
+from vecrollback.snapshots import RECALL_FLOOR, Manifest, SnapshotWriter, load_manifest, put_probes, require_files
 from vecrollback.vectors import Vectors, newest
+from vecrollback.workplace import PLAIN, Workplace, workplace
 
 _DELTA_LEAST, _DELTA_SHARE, _DEAD_SHARE = 2_000, 0.1, 0.3
 
@@ -60,39 +62,47 @@ class Builder:
         """
         embedder = self._models.open(request.embedder)
         resolve_spec(request.index, 0)
-        name = request.name or self._free_name(request.embedder, embedder)
+        name = request.name or pair_name(self._catalog, request.embedder, embedder)
         if not valid_pair_name(name):
             raise UsageError(f"{name!r} is no name for a pair", hint=NAME_RULE)
         with self._catalog.lock(f"pair-{name}"):
             return self._resumable(name, request, embedder) or self._register(name, request, embedder)
 
-    def build(self, pair: Pair, job: str, progress: ProgressCallback | None, recall_floor: float) -> Pair:
+    def build(
+        self, pair: Pair, job: str, progress: ProgressCallback | None, recall_floor: float, effort: Effort = PLAIN
+    ) -> Pair:
         """Embed what the pair lacks, build its index, take the first snapshot, and catch up. Resumes."""
         with self._catalog.lock(f"pair-{pair.name}"):
             pair = self._catalog.pairs.get(pair.name)
             if pair.state != "building":
                 return pair
-            report = Reporter(self._catalog, job, progress)
-            tally = self._refresh(pair, report).tally
-            report.phase = "indexing"
-            report(tally)
-            if not pair.snapshot:
-                self._snapshot(pair.name, rebuild=True, recall_floor=recall_floor)
-            report.phase = "catching up"
-            self._refresh(self._catalog.pairs.get(pair.name), report)
+            with self._working(pair, job, progress, effort) as work:
+                tally = self._refresh(pair, work).tally
+                work.report.phase = "indexing"
+                work.report(tally)
+                if not pair.snapshot:
+                    self._snapshot(pair.name, rebuild=True, recall_floor=recall_floor)
+                work.report.phase = "catching up"
+                self._refresh(self._catalog.pairs.get(pair.name), work)
             self._catalog.pairs.set_state(pair.name, "ready")
             return self._catalog.pairs.get(pair.name)
 
     def catch_up(
-        self, pair: Pair, job: str, progress: ProgressCallback | None = None, *, advance: bool = True
+        self,
+        pair: Pair,
+        job: str,
+        progress: ProgressCallback | None = None,
+        *,
+        advance: bool = True,
+        effort: Effort = PLAIN,
     ) -> CatchUp:
         """Bring a pair to the head of the log with its own embedder.
 
         With `advance`, rows after the index or deleted ones past a threshold lead to a new index, and aliases that
         serve the pair move to that snapshot.
         """
-        with self._catalog.lock(f"pair-{pair.name}"):
-            refresher = self._refresh(self._catalog.pairs.get(pair.name), Reporter(self._catalog, job, progress))
+        with self._catalog.lock(f"pair-{pair.name}"), self._working(pair, job, progress, effort) as work:
+            refresher = self._refresh(self._catalog.pairs.get(pair.name), work)
             if advance and self._worn(pair.name):
                 self._snapshot(pair.name, rebuild=True)
         tally, head = refresher.tally, self._corpus.state().head
@@ -109,9 +119,8 @@ class Builder:
 
     def rewrite(self, pair: Pair, ids: Sequence[str], job: str, progress: ProgressCallback | None = None) -> Tally:
         """Embed these documents again, superseding their vectors, and take a snapshot with a new index."""
-        with self._catalog.lock(f"pair-{pair.name}"):
-            reporter = Reporter(self._catalog, job, progress)
-            refresher = self._refresh(self._catalog.pairs.get(pair.name), reporter)
+        with self._catalog.lock(f"pair-{pair.name}"), self._working(pair, job, progress, PLAIN) as work:
+            refresher = self._refresh(self._catalog.pairs.get(pair.name), work)
             state = self._corpus.state()
             changes = self._corpus.changes(0, refresher.watermark, version=state.version)
             wanted = set(ids)
@@ -176,21 +185,21 @@ class Builder:
         )
         created = self._vectors_of(pair).create()
         pair = replace(pair, vectors_version=created.version)
-        self._catalog.pairs.add(pair, created.files)
+        self._catalog.pairs.add(pair, created.files, partial(self._require, pair))
         self._models.trust(pair, embedder)
         return pair
 
-    def _refresh(self, pair: Pair, report: Reporter) -> Refresher:
-        embedder = self._models.of(pair)
-        refresher = Refresher(
-            self._catalog,
-            self._corpus,
-            self._vectors_of(pair),
-            embedder,
-            pair,
-            others=lambda: self._others(pair),
-            on_batch=report,
-        )
+    def _require(self, pair: Pair) -> None:
+        self._artifacts.require(pair.probes)
+        self._vectors_of(pair).table.require()
+
+    def _working(
+        self, pair: Pair, job: str, progress: ProgressCallback | None, effort: Effort
+    ) -> AbstractContextManager[Workplace]:
+        return workplace(self._catalog, self._corpus, self._models, pair, job, progress, effort)
+
+    def _refresh(self, pair: Pair, work: Workplace) -> Refresher:
+        refresher = work.refresher(pair, self._vectors_of(pair), self._others)
         refresher.run()
         return refresher
 
@@ -215,7 +224,9 @@ class Builder:
             rebuild=rebuild,
             recall_floor=floor,
         )
-        self._catalog.pairs.add_snapshot(snapshot)
+        self._catalog.pairs.add_snapshot(
+            snapshot, lambda: require_files(self._artifacts, snapshot, self._vectors_of(pair))
+        )
         return snapshot
 
     def _previous(self, pair: Pair, *, rebuild: bool) -> Manifest | None:
@@ -245,10 +256,12 @@ class Builder:
         alive = np.count_nonzero(newest(keys, self._catalog.ledger.tombstones()) < index.rows)
         return bool(index.chunks - alive > max(_DELTA_LEAST, _DEAD_SHARE * index.chunks))
 
-    def _free_name(self, spec: str, embedder: Embedder) -> str:
-        for pair in self._catalog.pairs.all():
-            if pair.fingerprint == embedder.fingerprint:
-                return pair.name
-        target = spec.partition("?")[0].rstrip("/").replace("\\", "/").rpartition("/")[2]
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", target).strip("-.")[:48] or "pair"
-        return f"{name}-{embedder.fingerprint[:6]}" if self._catalog.pairs.find(name) else name
+
+def pair_name(catalog: Catalog, spec: str, embedder: Embedder) -> str:
+    """The name of a build that was given none: of the pair that this embedder has, else from its string."""
+    for pair in catalog.pairs.all():
+        if pair.fingerprint == embedder.fingerprint:
+            return pair.name
+    target = spec.partition("?")[0].rstrip("/").replace("\\", "/").rpartition("/")[2]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", target).strip("-.")[:48] or "pair"
+    return f"{name}-{embedder.fingerprint[:6]}" if catalog.pairs.find(name) else name
