@@ -14,6 +14,7 @@ _REWRITTEN = (
     "missing_vector",
     "duplicate_vector",
     "invalid_vector",
+    "not_embedded",
 )
 _HIDDEN = ("orphaned_vector", "resurrected_vector")
 _REBUILT = ("artifact_corrupt", "index_differs", "not_indexed", "recall_low", "manifest_corrupt")

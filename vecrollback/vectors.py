@@ -7,7 +7,7 @@ number of writers may append, and a batch written twice changes nothing.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +86,13 @@ class Vectors:
     def vectors(self, version: int, *, after: int = 0) -> FloatArray:
         """Vectors in the order of `keys`, shape (rows, dimension)."""
         return matrix(self._scan(version, ["vector"], after)["vector"], self.dimension)
+
+    def blocks(self, version: int) -> Iterator[tuple[int, FloatArray]]:
+        """First row and vectors of each block, in the order of `keys`; never all of them in memory."""
+        first = 0
+        for batch in self.table.at(version).scanner(columns=["vector"], scan_in_order=True).to_batches():
+            yield first, matrix(pa.chunked_array([batch["vector"]]), self.dimension)
+            first += batch.num_rows
 
     def fingerprints(self, version: int) -> pa.ChunkedArray:
         """Provenance of every row, in the order of `keys`."""

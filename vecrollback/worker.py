@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from vecrollback.drills import overdue, run_drill
 from vecrollback.errors import StoppedError, VecrollbackError
-from vecrollback.records import ProgressCallback
+from vecrollback.policy import load_policy
+from vecrollback.records import Effort, ProgressCallback
 from vecrollback.store import Store
+from vecrollback.workplace import PLAIN
 
 _log = logging.getLogger(__name__)
 _KEPT_UP = ("live", "standby")
@@ -45,12 +48,14 @@ class Worker:
         self,
         store: Store,
         *,
+        effort: Effort = PLAIN,
         progress: ProgressCallback | None = None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._store, self._progress, self._stopping = store, progress, stopping
+        self._store, self._effort, self._progress, self._stopping = store, effort, progress, stopping
         self._tidied = self._head()
         self._done = Worked()
+        self._overdue = ""
 
     def run(self, interval: float) -> Worked:
         """Work until `stopping`, with `interval` seconds between two rounds."""
@@ -68,6 +73,7 @@ class Worker:
             for name in kept_up(self._store):
                 self._attempt(name)
             self._tidy()
+            self._look_after()
         except (VecrollbackError, OSError) as error:
             self._failed("round", error)
         return self._done
@@ -76,7 +82,7 @@ class Worker:
         if self._stopping() or not self._store.lag(pair):
             return
         try:
-            done = self._store.catch_up(pair, progress=self._progress)
+            done = self._store.catch_up(pair, effort=self._effort, progress=self._progress)
         except StoppedError as error:
             _log.info("catch-up of %s: %s", pair, error)
         except (VecrollbackError, OSError) as error:
@@ -104,6 +110,26 @@ class Worker:
             self._store.compact()
             self._tidied = head
             _log.info("merged the corpus's files at head %d", head)
+
+    def _look_after(self) -> None:
+        """Complete open incidents, and tell people what is due."""
+        if not self._stopping():
+            self._store.incidents.settle_all(ask=True)
+            self._rehearse()
+            self._store.notices.send_soon()
+
+    def _rehearse(self) -> None:
+        """Run the drill that the policy wants after a promote; tell once that another one is overdue."""
+        policy = load_policy(self._store.root)
+        due = overdue(self._store, policy) if policy else ""
+        if policy is None or due in ("", self._overdue):
+            return
+        if policy.drills.after_promote and due.endswith("was promoted"):
+            drill = run_drill(self._store, policy=policy, actor="worker")
+            _log.info("drill %d after a promote: %s", drill.number, drill.verdict)
+            return
+        self._overdue = due
+        self._store.notices.tell("drill", f"a drill is overdue: {due}")
 
     def _failed(self, what: str, error: Exception) -> None:
         self._done = replace(self._done, failures=self._done.failures + 1)

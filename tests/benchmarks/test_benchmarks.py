@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 _FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-_SCRIPTS = sorted(path.stem for path in _FOLDER.glob("*.py") if path.stem != "common")
-_NEEDS_MODEL = {"reembed"}
+_SCRIPTS = sorted(path.stem for path in _FOLDER.glob("*.py") if path.stem not in ("common", "purity_models"))
+_NEEDS_MODEL = {"purity", "reembed"}
 _LONG = {"over_http"}
 
 

@@ -61,7 +61,7 @@ def fresh(url: str, method: str, path: str, **options: Any) -> httpx.Response:
 
 @contextlib.contextmanager
 def serving(
-    store: Path, *arguments: str, token: str | None = None, env: dict[str, str] | None = None
+    store: Path, *arguments: str, token: str | None = None, env: dict[str, str] | None = None, patience: float = 40
 ) -> Iterator[Server]:
     """Serve a store until the block ends; then the server must end in order."""
     with tempfile.TemporaryFile("w+") as log:
@@ -76,7 +76,7 @@ def serving(
         try:
             url = _url(process, log)
             with httpx.Client(base_url=url, timeout=60, headers=headers) as http:
-                _await_ready(url, process, log)
+                _await_ready(url, process, log, patience)
                 yield Server(url, process, log, http)
         finally:
             if process.poll() is None:
@@ -107,8 +107,8 @@ def _url(process: subprocess.Popen[str], log: IO[str]) -> str:
     raise AssertionError(f"the server did not start: {said}{log.read()}")
 
 
-def _await_ready(url: str, process: subprocess.Popen[str], log: IO[str]) -> None:
-    deadline = time.monotonic() + 40
+def _await_ready(url: str, process: subprocess.Popen[str], log: IO[str], patience: float) -> None:
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         assert process.poll() is None, (log.seek(0), log.read())
         with contextlib.suppress(httpx.TransportError):

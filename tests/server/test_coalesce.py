@@ -28,7 +28,7 @@ class Slow:
         self.seconds, self.calls = seconds, list[tuple[list[str], int, str | None]]()
         self._lock = threading.Lock()
 
-    def __call__(self, queries: list[str], k: int, where: str | None) -> list[Result]:
+    def __call__(self, queries: list[str], k: int, where: str | None, canary: bool = False) -> list[Result]:
         with self._lock:
             self.calls.append((queries, k, where))
         time.sleep(self.seconds)
@@ -72,7 +72,7 @@ def test_every_caller_gets_the_answers_to_its_own_queries() -> None:
 
 def test_a_slow_group_does_not_hold_up_another() -> None:
     class Uneven(Slow):
-        def __call__(self, queries: list[str], k: int, where: str | None) -> list[Result]:
+        def __call__(self, queries: list[str], k: int, where: str | None, canary: bool = False) -> list[Result]:
             self.seconds = 0.5 if where else 0.0
             return super().__call__(queries, k, where)
 

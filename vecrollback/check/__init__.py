@@ -11,14 +11,14 @@ from typing import Literal
 
 from vecrollback.artifacts import Artifacts
 from vecrollback.catalog import CORPUS, Catalog, now, vectors_table
-from vecrollback.check import behaviour, files, index
+from vecrollback.check import backends, behaviour, files, index
 from vecrollback.check import rows as row_checks
 from vecrollback.check.behaviour import Sampling
-from vecrollback.check.findings import LAWS, Notes
+from vecrollback.check.findings import LAWS, Notes, verdict_of
 from vecrollback.corpus import Corpus
 from vecrollback.embedders import Embedder
 from vecrollback.errors import PairStateError, VecrollbackError
-from vecrollback.records import Certificate, Pair, Report, Verdict
+from vecrollback.records import Certificate, Pair, Report
 from vecrollback.snapshots import Manifest, load_manifest
 from vecrollback.tables import readable
 from vecrollback.vectors import Vectors
@@ -61,7 +61,7 @@ class Checker:
             pair=pair.name,
             snapshot=pair.snapshot,
             level=level,
-            verdict=_verdict(notes),
+            verdict=verdict_of(notes),
             findings=tuple(notes),
             certificate=certificate,
             watermark=pair.watermark,
@@ -117,17 +117,15 @@ class Checker:
         table, version = self._vectors_of(pair), pair.vectors_version
         rows = row_checks.read_rows(table, version, tombstones)
         evidence = row_checks.Evidence(pair, self._corpus, state.version, log, rows, table.vectors(version))
-        row_checks.examine_rows(notes, log, rows, pair)
+        given_up = {one.document: one.seq for one in self._catalog.embedding.without(pair=pair.name)}
+        row_checks.examine_rows(notes, log, rows, pair, given_up)
         same = self._catalog.equivalences.of(pair.fingerprint)
         row_checks.examine_vectors(notes, evidence, table.fingerprints(version), same)
         if not notes.has("artifact_corrupt"):
             index.examine_index(notes, self._artifacts, manifest, evidence)
         embedder = behaviour.load(notes, self._model_of, pair)
-        return behaviour.examine_sample(notes, embedder, evidence, sampling) if embedder else None
-
-
-def _verdict(notes: Notes) -> Verdict:
-    severities = {finding.severity for finding in notes}
-    if "fail" in severities:
-        return "fail"
-    return "unknown" if "unknown" in severities else "pass"
+        if embedder is None:
+            return None
+        if (made := self._catalog.embedding.made(pair.name)) and sampling.size != 0:
+            backends.examine_backends(notes, embedder, evidence, made, sampling.seed)
+        return behaviour.examine_sample(notes, embedder, evidence, sampling)

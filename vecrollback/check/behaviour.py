@@ -62,20 +62,21 @@ def examine_sample(notes: Notes, embedder: Embedder, evidence: Evidence, samplin
     Only passages whose text is still the one they were made from can be compared; the others are stale and told
     elsewhere.
     """
-    population = _comparable(evidence.log, evidence.rows)
+    population = comparable(evidence.log, evidence.rows)
     needed = sample_size(len(population), bound=sampling.bound, confidence=sampling.confidence)
     wanted = min(needed if sampling.size is None else sampling.size, len(population))
     chosen = np.sort(np.random.default_rng(sampling.seed).choice(population, wanted, replace=False))
-    cosines = _cosines(embedder, evidence, chosen)
-    foreign = chosen[~(cosines >= evidence.pair.probe_floor)]
-    worst = f"; the lowest cosine is {np.nanmin(cosines):.4f}" if len(foreign) else ""
+    near = cosines(embedder, evidence, chosen)
+    foreign = chosen[~(near >= evidence.pair.probe_floor)]
+    worst = f"; the lowest cosine is {np.nanmin(near):.4f}" if len(foreign) else ""
     message = f"vectors that the pair's embedder did not make: {len(foreign)} of {len(chosen)} re-embedded{worst}"
     notes.add("foreign_vector", message, evidence.rows.ids(foreign))
     notes.examined["re-embedded"] = len(chosen)
     return certify(len(population), sampled=len(chosen), foreign=len(foreign), confidence=sampling.confidence)
 
 
-def _comparable(log: Log, rows: Rows) -> Numbers:
+def comparable(log: Log, rows: Rows) -> Numbers:
+    """Rows of the passages whose text is still the one they were made from, in order."""
     passages = rows.passages()
     if not len(passages) or not len(log.ids):
         return np.empty(0, np.int64)
@@ -85,7 +86,8 @@ def _comparable(log: Log, rows: Rows) -> Numbers:
     return np.asarray(passages[same], dtype=np.int64)
 
 
-def _cosines(embedder: Embedder, evidence: Evidence, chosen: Numbers) -> FloatArray:
+def cosines(embedder: Embedder, evidence: Evidence, chosen: Numbers) -> FloatArray:
+    """Of each of these rows' vectors to what the embedder makes of its passage now."""
     if not len(chosen):
         return np.empty(0, np.float32)
     taken = evidence.rows.keys.take(pa.array(chosen)).to_pylist()

@@ -7,7 +7,7 @@ from pathlib import Path
 from vecrollback import durable
 from vecrollback.artifacts import Artifacts
 from vecrollback.catalog import Catalog, chained_hash
-from vecrollback.catalog.aliases import GENESIS
+from vecrollback.catalog.aliases import GENESIS, SCRATCH
 from vecrollback.check.findings import Notes
 from vecrollback.errors import CorruptArtifactError
 from vecrollback.records import Pair
@@ -84,5 +84,6 @@ def _examine_history(notes: Notes, catalog: Catalog) -> None:
     notes.add(
         "alias_differs", "aliases point elsewhere than their history says", [n for n in now if last.get(n) != now[n]]
     )
-    notes.add("alias_differs", "aliases of the history are gone", [n for n in last if n not in now])
+    gone = [name for name in last if name not in now and not name.startswith(SCRATCH)]
+    notes.add("alias_differs", "aliases of the history are gone", gone)
     notes.examined["history entries"] = len(moves)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vecrollback.records import Finding
+from vecrollback.records import Finding, Verdict
 
 _SHOWN = 10_000
 
@@ -37,6 +37,7 @@ LAWS = {
     "embedder_unavailable": "unknown is not ok",
     "unreadable": "unknown is not ok",
     "not_examined": "unknown is not ok",
+    "not_embedded": "unknown is not ok",
 }
 """Kind of finding -> the law it breaks."""
 
@@ -68,3 +69,11 @@ class Notes:
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)
+
+
+def verdict_of(notes: Notes) -> Verdict:
+    """The gravest finding decides; a warning does not."""
+    severities = {finding.severity for finding in notes}
+    if "fail" in severities:
+        return "fail"
+    return "unknown" if "unknown" in severities else "pass"

@@ -125,8 +125,11 @@ def read_rows(vectors: Vectors, version: int, tombstones: Mapping[str, int]) -> 
     return Rows(keys, newest(keys, dict(tombstones)))
 
 
-def examine_rows(notes: Notes, log: Log, rows: Rows, pair: Pair) -> None:
-    """No missing, stale, orphaned, duplicate or resurrected vector, against the log up to the watermark."""
+def examine_rows(notes: Notes, log: Log, rows: Rows, pair: Pair, given_up: Mapping[str, int]) -> None:
+    """No missing, stale, orphaned, duplicate or resurrected vector, against the log up to the watermark.
+
+    `given_up`: documents, at which seq, that a job could not embed.
+    """
     keys, counted = rows.keys, rows.counted
     place = np.asarray(pc.fill_null(pc.index_in(keys["doc_id"], value_set=log.ids), -1)) if len(log.ids) else None
     place = np.full(keys.num_rows, -1) if place is None else place
@@ -138,16 +141,30 @@ def examine_rows(notes: Notes, log: Log, rows: Rows, pair: Pair) -> None:
     dead = log.deleted[document]
     notes.add("resurrected_vector", "vectors of deleted documents would be served", rows.ids(here[dead]))
     here, document = here[~dead], document[~dead]
-    due = log.seq[document] <= pair.watermark
+    hopeless = _given_up(log, given_up)
+    message = "documents that the pair's model could not embed: `vecrollback jobs show` has the reasons"
+    notes.add("not_embedded", message, _ids(log, hopeless & ~log.deleted), severity="unknown")
+    due = (log.seq[document] <= pair.watermark) & ~hopeless[document]
     behind = due & (seq[here] != log.seq[document])
     notes.add("stale_vector", "vectors made before a change that the watermark covers", rows.ids(here[behind]))
     _examine_content(notes, log, rows, here[due & ~behind], document[due & ~behind])
-    wanted = ~log.deleted & (log.seq <= pair.watermark)
+    wanted = ~log.deleted & (log.seq <= pair.watermark) & ~hopeless
     wanted[document] = False
-    notes.add(
-        "missing_vector", "documents without a vector", log.ids.take(pa.array(np.flatnonzero(wanted))).to_pylist()
-    )
+    notes.add("missing_vector", "documents without a vector", _ids(log, wanted))
     notes.examined["vectors"] = len(counted)
+
+
+def _given_up(log: Log, recorded: Mapping[str, int]) -> NDArray[np.bool_]:
+    """Which documents are in the very state that was given up."""
+    if not recorded:
+        return np.zeros(len(log.seq), dtype=bool)
+    place = np.asarray(pc.fill_null(pc.index_in(log.ids, value_set=pa.array(list(recorded), pa.string())), -1))
+    seqs = np.fromiter(recorded.values(), np.int64, len(recorded))
+    return np.asarray((place >= 0) & (seqs[place] == log.seq), dtype=bool)
+
+
+def _ids(log: Log, chosen: NDArray[np.bool_]) -> list[str]:
+    return list(log.ids.take(pa.array(np.flatnonzero(chosen))).to_pylist())
 
 
 def _examine_content(notes: Notes, log: Log, rows: Rows, here: NDArray[np.int64], document: NDArray[np.int64]) -> None:

@@ -88,6 +88,11 @@ class OpenAIEmbedder(SharedEmbedder):
         return self._dimension
 
     @property
+    def price(self) -> float | None:
+        """Dollars per million tokens; None when it was not given."""
+        return self._service.budget.price
+
+    @property
     def spent(self) -> float:
         """Dollars spent by this object so far; 0 without a price."""
         return self._service.budget.spent

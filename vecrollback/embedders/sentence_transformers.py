@@ -9,20 +9,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vecrollback.embedders.backends import Backend, accelerate, check_name
 from vecrollback.embedders.base import FloatArray
 from vecrollback.embedders.chunking import Chunker
 from vecrollback.embedders.hf_tokenizer import HfTokenizer
 from vecrollback.embedders.model_files import POOLING_MODES, ModelFacts, digest_files, locate, read_facts
 from vecrollback.embedders.shared import RecentTokens, Role, Shape, SharedEmbedder, read_shape
 from vecrollback.embedders.spec import Arguments, Spec
-from vecrollback.errors import EmbedderSpecError, EmbeddingError
+from vecrollback.errors import EmbedderSpecError, EmbeddingError, UsageError
 from vecrollback.records import Json
 
 _PRECISIONS = ("float32", "bfloat16", "float16")
@@ -71,6 +72,22 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         self._model: Any = None
         self._read: list[Any] = []
         self._recent = RecentTokens()
+        self._backend: Backend | None = None
+        self._converted: dict[str, Any] = {}
+
+    def accelerated(self, backend: Backend) -> SentenceTransformersEmbedder:
+        """The same model in another runtime, on this machine's processor. Whether it is: ask the probes.
+
+        Raises UsageError for a name of no backend, and for a model that is not in float32 on the processor.
+        """
+        check_name(backend.name)
+        if self._options.precision != "float32" or self._options.device not in (None, "cpu"):
+            raise UsageError("only models in float32 on the processor have other backends", hint="--accelerate off")
+        options = replace(self._options, device="cpu", batch_size=backend.batch_size)
+        other = SentenceTransformersEmbedder(self._spec, self._shape, self._root, self._facts, options)
+        other._backend, other._converted = backend, self._converted
+        other.__dict__["contract"] = self.contract  # what it is does not depend on where it runs
+        return other
 
     @cached_property
     def dimension(self) -> int:
@@ -94,6 +111,8 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         """Let go of the weights. The next call that needs them loads them again."""
         with self._lock:
             self._model = None
+            if self._backend is None:  # else it is shared with the one that this was made from
+                self._converted.clear()
 
     def _identity(self) -> dict[str, Json]:
         options = self._options
@@ -154,6 +173,8 @@ class SentenceTransformersEmbedder(SharedEmbedder):
     def _loaded(self) -> Any:
         if self._model is None:
             model = _load(self._root, self._options, self._facts)
+            if self._backend is not None:
+                accelerate(model, self._backend, self._converted)
             model[0].register_forward_pre_hook(self._note_tokens)
             self._model = model
         return self._model

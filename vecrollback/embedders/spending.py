@@ -22,6 +22,11 @@ class Budget:
         self._lock = threading.Lock()
 
     @property
+    def price(self) -> float | None:
+        """Dollars per million tokens; None when nobody said."""
+        return self._price * 1e6 or None
+
+    @property
     def spent(self) -> float:
         with self._lock:
             return self._spent

@@ -19,8 +19,8 @@ _FOLDS, _TESTED = 5, 8
 def two_sample(batch: FloatArray, others: FloatArray, random: np.random.Generator) -> float:
     """Probability that guesses as good as these come from equal distributions: exact, binomial, one-sided.
 
-    Both (n, dimension) and whitened; equally many rows of both are used, so that chance is a half. Guessed is the nearer
-    mean, of the rows in the other folds. 1.0 for fewer than 32 rows.
+    Both (n, dimension) and whitened; equally many rows of both are used, so that chance is a half. The guess is the
+    nearer mean of the rows in the other folds. 1.0 for fewer than 32 rows.
     """
     from scipy.stats import binom
 

@@ -26,7 +26,7 @@ _SLIGHT = 0.99
 
 _NOISE_TEXTS = 16
 _KEPT_VECTORS = 65_536
-_KEPT_PAIRS = 4_096
+_KEPT_PAIRS = 16_384
 _SCAN = 8_192
 
 
@@ -77,9 +77,13 @@ class Examiner:
         return ~(self.cosine[rows] >= self.floor)
 
     def pairs(self) -> tuple[FloatArray, FloatArray]:
-        """Own vectors and stored ones, at unit length, of the foreign rows, up to 4,096 of them."""
+        """Own vectors and stored ones, at unit length, of the foreign rows, up to 16,384 of them."""
         rows = np.array(self.foreign[: len(self._pairs)], dtype=np.int64)
         return units(np.array(self._pairs, dtype=np.float32)), units(self.population.vectors(rows))
+
+    def own_of_foreign(self) -> dict[int, FloatArray]:
+        """Own vectors, at unit length, of those foreign rows that `pairs` has."""
+        return dict(zip(self.foreign, map(units, self._pairs), strict=False))
 
     def not_examined(self) -> tuple[NotExamined, ...]:
         told = []

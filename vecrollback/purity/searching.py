@@ -21,6 +21,9 @@ _SECOND_LOOK = 2_048
 _LONG_POOL, _LONG = 1_000, 32
 _BATCHES, _BATCH_ROWS, _BATCH_TRY = 32, 2, 8
 _BATCH_RATE = 0.25
+_SPOILS = 0.01
+"""Share of the index from which on foreign vectors, found or not, count in what it takes for usual."""
+
 _ENRICHED = 2.0
 """A walk goes on while it finds foreign rows at so many times the rate of rows at random."""
 
@@ -39,21 +42,25 @@ class Search:
         self._population, self._survey, self._random, self._told = examiner.population, survey, random, told
         self._whitening: Whitening | None = None
         self._batches = self._population.batches()
-        self._trained = 0
+        self._trained = self._whitened = 0
         self._explored = False
 
     def follow(self, suspects: list[Suspect]) -> None:
-        """Look where the vectors of each distinct suspect would lie: one pass over the index for all of them."""
-        directions = [between(one.own, one.vectors, self.whitening) for one in suspects if one.distinct]
-        if directions:
-            scores = score(self._population, np.stack(directions), self._survey.lengths)
-            explained = np.zeros(self._population.count, dtype=bool)
-            for column in scores.T:
-                before = len(self.examiner.foreign)
-                self._walk(column, "screen")
-                explained |= column >= column[self.examiner.foreign[before:]].min(initial=np.inf)
-            if explained[self.examiner.foreign].all():
-                self._trained = len(self.examiner.foreign)  # nothing to learn that the suspects did not show
+        """Look where the vectors of each distinct suspect would lie; again, as long as many are found there."""
+        distinct, gained = [one for one in suspects if one.distinct], 1
+        explained = np.zeros(self._population.count, dtype=bool)
+        while distinct and gained:
+            before = self.examiner.found
+            until = max(_STEP, self.examiner.found, int(_SPOILS * self._population.count))
+            directions = [between(one.own, one.vectors, self.whitening) for one in distinct]
+            for column in score(self._population, np.stack(directions), self._survey.lengths).T:
+                known = len(self.examiner.foreign)
+                self._walk(column, "screen", until)
+                explained |= column >= column[self.examiner.foreign[known:]].min(initial=np.inf)
+            gained = (self.examiner.found - before) // (until // 4)
+        few = len(self.examiner.foreign) < _SPOILS * self._population.count
+        if few and explained[self.examiner.foreign].all():
+            self._trained = len(self.examiner.foreign)  # nothing to learn that the suspects did not show
 
     def look(self) -> None:
         """Learn from everything found so far and look again, until nothing more turns up."""
@@ -103,8 +110,16 @@ class Search:
 
     @property
     def whitening(self) -> Whitening:
-        if self._whitening is None:
-            self._whitening = whiten(self._survey.directions())
+        """Of the index, with own vectors in place of those found foreign, as soon as they are many."""
+        found = len(self.examiner.foreign)
+        if self._whitening is None or found - self._whitened > _SPOILS * self._population.count:
+            self._whitened = found
+            rows, sample = self._sample()
+            own = self.examiner.own_of_foreign()
+            for place, row in enumerate(rows.tolist()):
+                if row in own:
+                    sample[place] = own[row]
+            self._whitening = whiten(sample)
         return self._whitening
 
     def _examine_batch(self, batch: int, most: int) -> Numbers:
