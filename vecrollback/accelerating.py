@@ -59,9 +59,17 @@ class Choice:
 
 
 def choose(
-    embedder: Embedder, setting: str, *, recorded: FloatArray, texts: Sequence[str], threads: Sequence[int | None]
+    embedder: Embedder,
+    setting: str,
+    *,
+    recorded: FloatArray,
+    texts: Sequence[str],
+    threads: Sequence[int | None],
+    keep: bool = False,
 ) -> Choice:
     """Try the backend that `setting` names, or all of them with "auto", against the recorded probes and on `texts`.
+
+    `keep`: leave the chosen one loaded, for this process will use it.
 
     Raises UsageError for a name of no backend or a model that has none, EmbedderChangedError when the one that was
     named gives other vectors; "auto" then goes on without.
@@ -91,6 +99,8 @@ def choose(
         )
     chosen = best.backend if best and (setting != "auto" or best.texts_per_second > _WORTH * own_rate) else None
     _log.info("embedding with %s", chosen or "the pair's own embedder")
+    if chosen and keep:
+        embedder.accelerated(chosen).embed_documents(passages[:1])
     seconds, processor = time.monotonic() - started, time.process_time() - processor
     return Choice(chosen, own_rate, tuple(trials), seconds, processor)
 

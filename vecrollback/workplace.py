@@ -102,6 +102,7 @@ def _chosen(corpus: Corpus, models: Models, pair: Pair, effort: Effort, report: 
         recorded=models.probes(pair),
         texts=_some(corpus, embedder, pair, lacking.num_rows),
         threads=(1,) if several else _thread_counts(),
+        keep=not several,
     )
     report.phase = "embedding"
     return choice

@@ -222,7 +222,7 @@ def test_check_proves_a_pair(store: Path) -> None:
     assert set(report) == keys_promised("check")
     assert (report["pair"], report["verdict"], report["findings"]) == ("v1", "pass", [])
     certificate = report["certificate"]
-    assert set(certificate) == {"sampled", "foreign", "population", "bound", "confidence"}
+    assert set(certificate) == {"sampled", "foreign", "population", "bound", "confidence", "sensitivity"}
     assert certificate["bound"] <= 0.05
     assert certificate["confidence"] == 0.99
     assert "check of v2@1 (full): pass" in text("check")

@@ -11,6 +11,7 @@ from typing import Any
 from vecrollback.embedders import open_embedder
 
 LOG, DOWN, CURED, SECONDS = "MODELS_LOG", "MODELS_DOWN", "MODELS_CURED", "MODELS_SECONDS"
+HOLD = "MODELS_HOLD"
 PLAIN = "hash:32?seed=1"
 _MODEL = open_embedder(PLAIN)
 
@@ -35,8 +36,10 @@ def deadly(texts: list[str]) -> Any:
 
 
 def slow(texts: list[str]) -> Any:
-    """Embed; takes MODELS_SECONDS for each document."""
+    """Embed; takes MODELS_SECONDS for each document, and as long as there is a file MODELS_HOLD."""
     documents = [text for text in texts if text.startswith("note ")]
+    while documents and Path(os.environ.get(HOLD) or "/nowhere").exists():
+        time.sleep(0.02)
     time.sleep(float(os.environ.get(SECONDS, "0")) * len(documents))
     return logged(texts)
 

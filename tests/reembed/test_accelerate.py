@@ -101,6 +101,7 @@ def test_a_backend_that_was_named_is_proven_and_measured(own: Embedder, recorded
     assert best.backend == choice.backend
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:torch.quantize:UserWarning")
 def test_a_quantised_copy_is_refused_by_the_probes(
     own: Embedder, recorded: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,7 +160,7 @@ def test_an_absent_package_is_named_with_its_cure_and_auto_goes_on(
     assert {one.refused for one in choice.trials if one.backend.name == "openvino"} == {"openvino is not installed"}
 
 
-@pytest.mark.parametrize("engine", ["inline", "local:1"])
+@pytest.mark.parametrize("engine", ["inline", pytest.param("local:1", marks=pytest.mark.slow)])
 def test_an_accelerated_pair_is_the_pair_and_says_what_made_it(store: Store, tiny: Path, engine: str) -> None:
     pytest.importorskip("onnxruntime")
     plain = store.reembed(str(tiny), name="plain", index="Flat").wait()

@@ -41,14 +41,19 @@ def until(condition: Callable[[], object], seconds: float = 20) -> None:
 # -- pause and resume -------------------------------------------------------------------------------------------------
 
 
-def test_a_job_is_paused_and_resumed_from_another_process(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(models.SECONDS, "0.002")
+def test_a_job_is_paused_and_resumed_from_another_process(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = tmp_path / "hold"
+    hold.touch()
+    monkeypatch.setenv(models.HOLD, str(hold))
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     with start("reembed", SLOW, "--name", "one") as process:
-        until(lambda: store.jobs() and store.jobs()[0].progress.get("documents"))
+        until(store.jobs, 60)  # its first unit is begun, or will be
         job = store.jobs()[0].id
         assert cli_json("jobs", "pause", job)["paused"]
-        until(lambda: store.work.get(job).progress["phase"] == "paused")
+        hold.unlink()
+        until(lambda: store.work.get(job).progress.get("phase") == "paused", 60)
         done = store.pair("one").vectors_version
         time.sleep(1.0)
         assert store.pair("one").vectors_version == done

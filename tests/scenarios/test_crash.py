@@ -22,6 +22,9 @@ from vecrollback import Store
 from vecrollback.records import Keep
 
 _BATCH = {"table.data_synced": 1, "table.committed": 1, "vectors.appended": 1}
+_TWO_BATCHES = dict.fromkeys(_BATCH, 2)
+"""New documents first, then those that changed."""
+
 _SNAPSHOT = {"artifact.written": 3, "artifact.renamed": 3, "snapshot.registered": 1}
 _MOVE = {"switch.before_commit": 1, "switch.after_commit": 1}
 _WRITES = {"table.data_synced": 2, "table.committed": 2, "corpus.merged": 2, "corpus.acknowledged": 2}
@@ -30,10 +33,10 @@ POINTS: dict[str, dict[str, int]] = {
     "upsert": _WRITES | {"table.committed": 3},
     "delete": _WRITES,
     "reembed": _BATCH | {"pair.advanced": 2, "artifact.written": 4, "artifact.renamed": 4, "snapshot.registered": 1},
-    "promote": _BATCH | {"pair.advanced": 2, "switch.before_commit": 2, "switch.after_commit": 2},
-    "rollback": _BATCH | {"pair.advanced": 2} | _MOVE,
-    "restore": _BATCH | {"pair.advanced": 2} | _MOVE,
-    "catch_up": _BATCH | {"pair.advanced": 2},
+    "promote": _TWO_BATCHES | {"pair.advanced": 3, "switch.before_commit": 2, "switch.after_commit": 2},
+    "rollback": _TWO_BATCHES | {"pair.advanced": 3} | _MOVE,
+    "restore": _TWO_BATCHES | {"pair.advanced": 3} | _MOVE,
+    "catch_up": _TWO_BATCHES | {"pair.advanced": 3},
     "repair": _BATCH | {"pair.advanced": 1} | _SNAPSHOT,
     "snapshot": _SNAPSHOT,
     "prune": {
@@ -177,9 +180,10 @@ def test_every_fault_point_is_killed_at(template: Path, tmp_path: Path) -> None:
         assert output, errors
         passed[operation] = json.loads(output.splitlines()[-1])["points"]
     assert passed == POINTS
-    bundles = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*bundle*.py"))
+    tests = [path for kind in ("*bundle*.py", "*adopt*.py") for path in (ROOT / "tests").rglob(kind)]
+    others = "".join(path.read_text(encoding="utf-8") for path in tests)
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "vecrollback").rglob("*.py"))
-    elsewhere = set(re.findall(r"bundle\.[a-z_]+", bundles))
+    elsewhere = set(re.findall(r"(?:bundle|adopt)\.[a-z_]+", others))
     named = set(re.findall(r'reach\("([^"]+)"\)', code))
     assert named - elsewhere == {point for points in passed.values() for point in points}
 

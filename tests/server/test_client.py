@@ -23,7 +23,7 @@ from vecrollback.errors import (
 )
 from vecrollback.store import Store
 
-_LONG_ONLY_LOCAL = {"progress", "actor", "seed"}
+_LONG_ONLY_LOCAL = {"progress", "actor", "seed", "trigger", "approval"}
 
 
 def test_a_client_answers_what_the_store_answers(own_store: Path) -> None:

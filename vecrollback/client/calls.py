@@ -73,9 +73,9 @@ def rollback(
     return Call("POST", "/v1/rollback", reading.switched, body | {"catch_up": catch_up, "wait": catch_up}, long=True)
 
 
-def restore(ref: str, reason: str, catch_up: bool, wait: float) -> Call[Switched]:
-    body = {"ref": ref, "reason": reason, "reader_seconds": wait, "catch_up": catch_up, "wait": catch_up}
-    return Call("POST", "/v1/restore", reading.switched, body, long=True)
+def restore(ref: str, reason: str, catch_up: bool, wait: float, expected_epoch: int | None) -> Call[Switched]:
+    body = {"ref": ref, "reason": reason, "reader_seconds": wait, "expected_epoch": expected_epoch}
+    return Call("POST", "/v1/restore", reading.switched, body | {"catch_up": catch_up, "wait": catch_up}, long=True)
 
 
 def check(

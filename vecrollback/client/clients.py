@@ -92,9 +92,17 @@ class Client:
         """Move model and index back together; then, while the older pair serves, catch it up and check it."""
         return self._send(calls.rollback(to, reason, override, catch_up, wait, expected_epoch))
 
-    def restore(self, ref: str, *, reason: str, catch_up: bool = True, wait: float = 10.0) -> Switched:
+    def restore(
+        self,
+        ref: str,
+        *,
+        reason: str,
+        catch_up: bool = True,
+        wait: float = 10.0,
+        expected_epoch: int | None = None,
+    ) -> Switched:
         """Let one exact snapshot `PAIR@N` serve."""
-        return self._send(calls.restore(ref, reason, catch_up, wait))
+        return self._send(calls.restore(ref, reason, catch_up, wait, expected_epoch))
 
     def check(
         self,
@@ -203,9 +211,17 @@ class AsyncClient:
         """See `Client.rollback`."""
         return await self._send(calls.rollback(to, reason, override, catch_up, wait, expected_epoch))
 
-    async def restore(self, ref: str, *, reason: str, catch_up: bool = True, wait: float = 10.0) -> Switched:
+    async def restore(
+        self,
+        ref: str,
+        *,
+        reason: str,
+        catch_up: bool = True,
+        wait: float = 10.0,
+        expected_epoch: int | None = None,
+    ) -> Switched:
         """See `Client.restore`."""
-        return await self._send(calls.restore(ref, reason, catch_up, wait))
+        return await self._send(calls.restore(ref, reason, catch_up, wait, expected_epoch))
 
     async def check(
         self,

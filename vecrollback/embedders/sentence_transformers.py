@@ -74,12 +74,16 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         self._recent = RecentTokens()
         self._backend: Backend | None = None
         self._converted: dict[str, Any] = {}
+        self._others: dict[Backend, SentenceTransformersEmbedder] = {}
 
     def accelerated(self, backend: Backend) -> SentenceTransformersEmbedder:
         """The same model in another runtime, on this machine's processor. Whether it is: ask the probes.
 
-        Raises UsageError for a name of no backend, and for a model that is not in float32 on the processor.
+        One object for each backend, which the closing of this one closes too. Raises UsageError for a name of no
+        backend, and for a model that is not in float32 on the processor.
         """
+        if backend in self._others:
+            return self._others[backend]
         check_name(backend.name)
         if self._options.precision != "float32" or self._options.device not in (None, "cpu"):
             raise UsageError("only models in float32 on the processor have other backends", hint="--accelerate off")
@@ -87,6 +91,7 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         other = SentenceTransformersEmbedder(self._spec, self._shape, self._root, self._facts, options)
         other._backend, other._converted = backend, self._converted
         other.__dict__["contract"] = self.contract  # what it is does not depend on where it runs
+        self._others[backend] = other
         return other
 
     @cached_property
@@ -113,6 +118,8 @@ class SentenceTransformersEmbedder(SharedEmbedder):
             self._model = None
             if self._backend is None:  # else it is shared with the one that this was made from
                 self._converted.clear()
+        for other in self._others.values():
+            other.close()
 
     def _identity(self) -> dict[str, Json]:
         options = self._options

@@ -132,7 +132,6 @@ def _compared(embedder: Embedder, backend: Backend) -> Embedder:
             f"backend {backend.name!r} does not give the pair's vectors on this machine: cosine {worst:.6f}",
             hint="--accelerate off",
         )
-    embedder.close()  # its weights only; what was converted from them may go as well
     return made
 
 

@@ -115,6 +115,7 @@ class RestoreRequest(BaseModel):
     reason: Reason
     reader_seconds: ReaderSeconds = 10.0
     catch_up: bool = True
+    expected_epoch: int | None = Field(None, ge=0, description="Refuse unless `live` is at this epoch.")
     wait: bool = False
 
 

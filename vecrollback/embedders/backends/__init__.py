@@ -32,7 +32,7 @@ def check_name(name: str) -> None:
     """Raise UsageError for a name of no backend."""
     if "int8" in name or "quant" in name:
         raise UsageError(
-            f"{name!r} is another model: its vectors are at cosines of 0.93 to 0.999 from those of the full one",
+            f"{name!r} is another model: its vectors differ from the full one's by more than any rounding does",
             hint="give the quantised model as an embedder and build a pair of its own",
         )
     if name not in NAMES:

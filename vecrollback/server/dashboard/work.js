@@ -57,7 +57,7 @@ function entry(job) {
   const running = job.state === "running";
   return h("li", null,
     h("p", null, h("strong", null, `${job.kind} of ${job.pair}`), " ",
-      h("span", { class: `mark ${{ failed: "bad", cancelled: "warn" }[job.state] ?? ""}` }, job.cancel && running ? "stopping" : job.state),
+      h("span", { class: `mark ${{ failed: "bad", cancelled: "warn", lost: "warn" }[job.state] ?? ""}` }, job.cancel && running ? "stopping" : job.state),
       job.started_at ? [" · ", ago(job.started_at)] : null),
     running ? h("p", { class: "progress" },
       h("progress", total ? { max: total, value: documents, "aria-label": `Progress of ${job.kind} of ${job.pair}` } : { "aria-label": `${job.kind} of ${job.pair} runs` }),

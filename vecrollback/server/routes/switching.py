@@ -92,6 +92,7 @@ async def restore(body: RestoreRequest, caller: Operating, held: Held) -> Respon
             catch_up=body.catch_up and body.wait,
             progress=held.progress(),
             wait=body.reader_seconds,
+            expected_epoch=body.expected_epoch,
             actor=caller.name,
         )
 
