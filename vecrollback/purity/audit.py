@@ -113,8 +113,7 @@ class _Audit:
         examiner = self._examiner
         self._forget_missing()
         while examiner.left:
-            most = self._draws.most(examiner.found, examiner.left)
-            if self._share(most) <= self._asked.bound:
+            if self._share(self._most()) <= self._asked.bound:
                 return "certified"
             if self._least() > self._asked.bound * examiner.left:
                 return "refuted"
@@ -179,6 +178,9 @@ class _Audit:
         left = self._examiner.left
         return min(1.0, count / left / self._sensitivity) if left and count else 0.0
 
+    def _most(self) -> int:
+        return min(one.most(self._examiner.found, self._examiner.left) for one in (self._reference, self._draws))
+
     def _least(self) -> int:
         return max(one.least(self._examiner.found, self._examiner.left) for one in (self._reference, self._draws))
 
@@ -186,7 +188,7 @@ class _Audit:
         if self._progress is None:
             return
         examiner = self._examiner
-        bound = self._share(self._draws.most(examiner.found, examiner.left))
+        bound = self._share(self._most())
         self._progress(
             AuditProgress(stage, examiner.embedded, self._asked.budget, len(examiner.foreign), bound, examiner.left)
         )
@@ -194,12 +196,11 @@ class _Audit:
     def _outcome(self, stopped: Stopped, culprit: dict[str, float]) -> Audited:
         examiner = self._examiner
         rows = np.array(sorted(examiner.foreign), dtype=np.int64)
-        most = self._draws.most(examiner.found, examiner.left)
         certificate = Certificate(
-            sampled=self._draws.drawn,
-            foreign=self._draws.foreign,
+            sampled=self._draws.drawn + self._reference.drawn,
+            foreign=self._draws.foreign + self._reference.foreign,
             population=examiner.left,
-            bound=self._share(most),
+            bound=self._share(self._most()),
             confidence=self._asked.confidence,
             sensitivity=self._sensitivity,
         )

@@ -82,7 +82,8 @@ class Search:
         """Another maximum length shows only there."""
         pool = self._pick(_LONG_POOL)
         rows, texts = self.examiner.with_text(pool)
-        longest = np.argsort([-len(text) for text in texts], kind="stable")[:_LONG]
+        most = min(_LONG, self.examiner.affordable(4 * _LONG) // 4)
+        longest = np.argsort([-len(text) for text in texts], kind="stable")[:most]
         self.examiner.examine(rows[longest], "long")
         self._told("long")
 
