@@ -85,11 +85,6 @@ class Refresher:
     def watermark(self) -> int:
         return self._watermark
 
-    @property
-    def version(self) -> int:
-        """The newest version of the vectors table."""
-        return self._version
-
     def run(self) -> Tally:
         """Take in changes until the watermark is at the head that stood when the last window began."""
         state = self._corpus.state()
