@@ -35,7 +35,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A snapshot, `PAIR@N`, and how far its pair's vectors go. `head`: of the log, where whoever asks has just read it."""
+    """A snapshot, `PAIR@N`, and how far its pair's vectors go; `head`: of the log, as its reader has just found it."""
 
     ref: str
     vectors_version: int
