@@ -24,6 +24,13 @@ _ROUTES: list[tuple[str, str, Any, str]] = [
     ("GET", "/v1/reports", None, "reader"),
     ("GET", "/v1/series", None, "reader"),
     ("GET", "/metrics", None, "reader"),
+    ("GET", "/v1/incidents", None, "reader"),
+    ("GET", "/v1/incidents/99", None, "reader"),
+    ("GET", "/v1/report", None, "reader"),
+    ("GET", "/v1/policy", None, "reader"),
+    ("GET", "/v1/approvals", None, "reader"),
+    ("GET", "/v1/freeze", None, "reader"),
+    ("POST", "/v1/metrics", {"values": []}, "writer"),
     ("POST", "/v1/documents", {"documents": []}, "writer"),
     ("DELETE", "/v1/documents", {"ids": []}, "writer"),
     ("POST", "/v1/promote", {"pair": "nobody"}, "operator"),
@@ -36,6 +43,11 @@ _ROUTES: list[tuple[str, str, Any, str]] = [
     ("GET", "/v1/jobs/nobody", None, "operator"),
     ("GET", "/v1/jobs/nobody/events", None, "operator"),
     ("POST", "/v1/jobs/nobody/cancel", None, "operator"),
+    ("POST", "/v1/jobs/nobody/pause", None, "operator"),
+    ("POST", "/v1/jobs/nobody/resume", None, "operator"),
+    ("POST", "/v1/approvals/99", {"decision": "approve"}, "operator"),
+    ("POST", "/v1/freeze", {"reason": "x", "until": "2126-01-01T00:00:00Z"}, "operator"),
+    ("DELETE", "/v1/freeze", None, "operator"),
     ("GET", "/v1/tokens", None, "admin"),
     ("POST", "/v1/tokens", {"role": "reader"}, "admin"),
     ("DELETE", "/v1/tokens/nobody", None, "admin"),
@@ -79,6 +91,7 @@ def test_every_route_is_in_the_table(guarded: Server) -> None:
     }
     listed = {(method, path.partition("?")[0].replace("/jobs/nobody", "/jobs/{job}")) for method, path, *_ in _ROUTES}
     listed = {(method, path.replace("/tokens/nobody", "/tokens/{name}")) for method, path in listed}
+    listed = {(method, path.replace("/99", "/{number}")) for method, path in listed}
     assert documented == listed | {("GET", "/healthz"), ("GET", "/readyz")}
 
 
