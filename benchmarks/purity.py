@@ -54,6 +54,7 @@ _SHARES = (0.001, 0.002, 0.01, 0.05, 0.2)
 _PLANS = (
     Plan("scifact", ("sre", "l3", "lora-sci"), _SHARES, 10),
     Plan("scifact", ("lora-strong", "lora-debsci", "len128", "prompt", "int8"), (0.01, 0.2), 3, spreads=("random",)),
+    Plan("scifact", ("lora-debsci", "len128", "prompt", "int8"), (0.05, 0.2), 3, spreads=("batch",)),
     Plan("debian", ("sre", "l3", "lora-sci"), _SHARES, 10, pool=14_000, spreads=("random",)),
     Plan("debian", ("sre", "l3", "lora-sci"), (0.01, 0.05), 3, pool=14_000, spreads=("batch", "topic")),
 )
