@@ -17,7 +17,7 @@ import pytest
 _FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 _SCRIPTS = sorted(path.stem for path in _FOLDER.glob("*.py") if path.stem not in ("common", "purity_models"))
 _NEEDS_MODEL = {"purity", "reembed"}
-_LONG = {"over_http"}
+_LONG = {"detection", "over_http", "purity"}
 
 
 def _numbers(value: Any) -> Iterator[float]:
