@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,17 +33,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def root(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copytree(template, tmp_path / "store")
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `vecrollback.toml` is read from; and who acts."""
     monkeypatch.chdir(tmp_path)
-    return tmp_path / "store"
-
-
-@pytest.fixture
-def store(root: Path) -> Iterator[Store]:
-    with vecrollback.connect(root, actor="tester") as opened:
-        yield opened
+    monkeypatch.setenv("VECROLLBACK_ACTOR", "tester")
 
 
 def policy(**values: object) -> None:

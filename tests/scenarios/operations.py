@@ -19,6 +19,7 @@ from tests.scenarios.oracle import ONE, THREE, TWO
 
 ROOT = Path(__file__).parents[2]
 EVERY_ROW = 10**9
+V1, V2 = "hash:64?seed=1", "hash:64?seed=2"
 
 
 def words(number: int, version: int = 0) -> str:
@@ -106,6 +107,19 @@ def prepare(root: Path) -> None:
         store.upsert([Document(f"d{n}", words(n, 1)) for n in range(10, 15)])
         store.upsert([Document("new", words(100))])
         store.delete(["d20", "d21"])
+
+
+def prepare_releases(root: Path, documents: int) -> None:
+    """Pair v1 has served, v2 is live, and documents changed since."""
+    import vecrollback
+    from vecrollback import Document
+
+    with vecrollback.connect(root, create=True, actor="builder") as store:
+        store.upsert([Document(f"d{n}", words(n)) for n in range(documents)])
+        for name, spec, reason in (("v1", V1, "first"), ("v2", V2, "said to be better")):
+            store.promote(store.reembed(spec, name=name).wait(), reason=reason)
+        store.upsert([Document("d1", words(70)), Document("new", words(71))])
+        store.delete(["d2"])
 
 
 def burden(root: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 import vecrollback
 from tests.cli.support import cli, cli_json
-from tests.scenarios.operations import words
-from vecrollback import Document, Store
+from tests.scenarios.operations import prepare_releases
+from vecrollback import Store
 from vecrollback.drills import CHAOS, overdue, run_drill
 from vecrollback.errors import UsageError
 from vecrollback.policy import Policy
@@ -21,19 +21,11 @@ from vecrollback.records import Drill
 from vecrollback.runbook import write_runbook
 from vecrollback.worker import Worker
 
-V1, V2 = "hash:64?seed=1", "hash:64?seed=2"
-
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """v1 has served, v2 is live, documents changed since."""
     root = tmp_path_factory.mktemp("template") / "store"
-    with vecrollback.connect(root, create=True, actor="builder") as store:
-        store.upsert([Document(f"d{n}", words(n)) for n in range(60)])
-        store.promote(store.reembed(V1, name="v1").wait(), reason="first")
-        store.promote(store.reembed(V2, name="v2").wait(), reason="said to be better")
-        store.upsert([Document("d1", words(70)), Document("new", words(71))])
-        store.delete(["d2"])
+    prepare_releases(root, 60)
     return root
 
 

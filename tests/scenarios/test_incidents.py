@@ -10,26 +10,18 @@ from pathlib import Path
 import pytest
 
 import vecrollback
-from tests.scenarios.operations import words
+from tests.scenarios.operations import V1, V2, prepare_releases, words
 from tests.servers.postgres import PostgresServer
 from vecrollback import Document, Store
 from vecrollback.errors import PairStateError, UsageError
 from vecrollback.operations.export import markdown
 from vecrollback.switch import Order
 
-V1, V2 = "hash:64?seed=1", "hash:64?seed=2"
-
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pair v1 has served, v2 is live, and documents changed since."""
     root = tmp_path_factory.mktemp("template") / "store"
-    with vecrollback.connect(root, create=True, actor="builder") as store:
-        store.upsert([Document(f"d{n}", words(n)) for n in range(40)])
-        store.promote(store.reembed(V1, name="v1").wait(), reason="first")
-        store.promote(store.reembed(V2, name="v2").wait(), reason="said to be better")
-        store.upsert([Document("d1", words(70)), Document("new", words(71))])
-        store.delete(["d2"])
+    prepare_releases(root, 40)
     return root
 
 

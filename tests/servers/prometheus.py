@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from tests.servers.listening import Quiet, listening
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Prometheus:
 def prometheus() -> Iterator[Prometheus]:
     """Serve until the block ends."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             assert parts.path == "/api/v1/query"
@@ -37,11 +37,6 @@ def prometheus() -> Iterator[Prometheus]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        running = Prometheus(f"http://127.0.0.1:{server.server_address[1]}")
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with listening(Handler) as url:
+        running = Prometheus(url)
         yield running
-        server.shutdown()

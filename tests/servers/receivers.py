@@ -8,8 +8,9 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.servers.listening import Quiet, listening
 
 
 @dataclass
@@ -23,7 +24,7 @@ class Webhook:
 
 @contextlib.contextmanager
 def webhook() -> Iterator[Webhook]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if running.failing:
@@ -35,14 +36,9 @@ def webhook() -> Iterator[Webhook]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        running = Webhook(f"http://127.0.0.1:{server.server_address[1]}/hook")
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with listening(Handler) as url:
+        running = Webhook(f"{url}/hook")
         yield running
-        server.shutdown()
 
 
 @dataclass

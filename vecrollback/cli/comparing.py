@@ -81,18 +81,7 @@ def compared(found: Comparison) -> Iterator[RenderableType]:
     if found.differences:
         yield text.table(
             ("measure", found.a, found.b, "difference", "95% interval", "p", ""),
-            (
-                (
-                    d.measure,
-                    f"{d.a:.4f}",
-                    f"{d.b:.4f}",
-                    f"{d.difference:+.4f}",
-                    f"{d.low:+.4f} to {d.high:+.4f}",
-                    f"{d.p:.4f}",
-                    _said(d.difference, d.significant),
-                )
-                for d in found.differences
-            ),
+            ((*d.cells, _said(d.difference, d.significant)) for d in found.differences),
             right=("difference", "p"),
         )
         yield "documents that nobody judged count as wrong: " + ", ".join(

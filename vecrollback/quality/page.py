@@ -49,18 +49,7 @@ def _quality(found: Comparison) -> Iterator[str]:
     yield "<h2>Quality</h2>"
     yield _table(
         ("measure", found.a, found.b, "difference", "95% interval", "p", "verdict"),
-        (
-            (
-                d.measure,
-                f"{d.a:.4f}",
-                f"{d.b:.4f}",
-                f"{d.difference:+.4f}",
-                f"{d.low:+.4f} to {d.high:+.4f}",
-                f"{d.p:.4f}",
-                _verdict(d),
-            )
-            for d in found.differences
-        ),
+        ((*d.cells, _verdict(d)) for d in found.differences),
     )
     yield "<p class=note>Difference: paired over the queries; permutation test, bootstrap interval.</p>"
     above = f"Means: {found.a} above, {found.b} below; the line is where {found.b} may lie, by the interval"

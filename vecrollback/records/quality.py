@@ -47,6 +47,12 @@ class Difference:
     p: float
 
     @property
+    def cells(self) -> tuple[str, ...]:
+        """What a table says of it: measure, a, b, difference, interval, p."""
+        numbers = f"{self.a:.4f}", f"{self.b:.4f}", f"{self.difference:+.4f}"
+        return (self.measure, *numbers, f"{self.low:+.4f} to {self.high:+.4f}", f"{self.p:.4f}")
+
+    @property
     def significant(self) -> bool:
         """Whether chance alone would show a difference this large less than once in twenty."""
         return self.p < 0.05
