@@ -5,24 +5,22 @@ Every other pair of the store is a suspect, those that were rolled back from fir
 
 from __future__ import annotations
 
+import datetime as dt
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypedDict
 
-import numpy as np
-import pyarrow as pa
-
 from vecrollback.catalog import Catalog
 from vecrollback.check import Checker, Sampling
-from vecrollback.check.behaviour import comparable
 from vecrollback.check.findings import Notes, verdict_of
-from vecrollback.check.rows import Log, Rows, read_log, read_rows
+from vecrollback.check.rows import read_log, read_rows
 from vecrollback.corpus import Corpus
 from vecrollback.embedders import Embedder
 from vecrollback.errors import VecrollbackError
 from vecrollback.models import Models
-from vecrollback.purity import Asked, Audited, AuditProgress, Embed, FloatArray, Numbers, Times, audit, parse_budget
+from vecrollback.population import PairPopulation
+from vecrollback.purity import Asked, Audited, AuditProgress, Embed, audit, judged, parse_budget
 from vecrollback.records import Pair, Progress, ProgressCallback, Report
 from vecrollback.vectors import Vectors
 
@@ -30,8 +28,8 @@ _OTHER_PAIRS = 3
 """Suspects that nobody named: each costs 200 embeddings."""
 
 _BLIND = ("file_corrupt", "unreadable", "embedder_changed", "embedder_unavailable", "dimension_differs")
-_DOCUMENTS = 512
 _BOUND, _CONFIDENCE = 0.001, 0.99
+_SHOWN_BATCHES = 5
 
 
 class Asking(TypedDict, total=False):
@@ -72,8 +70,15 @@ class Auditor:
         suspects = self._suspects(pair, asking.get("suspects"))
         population = self._population(pair)
         asked = _asked(pair, asking, population.count)
-        own = self._models.of(pair).embed_documents
-        outcome = audit(population, own, suspects=suspects, asked=asked, progress=_watched(population, progress))
+        own = self._models.of(pair)
+        outcome = audit(
+            population,
+            own.embed_documents,
+            suspects=suspects,
+            asked=asked,
+            judged=judged(self._catalog.golden.all(), own.embed_queries),
+            progress=_watched(population, progress),
+        )
         audited = _reported(report, outcome, asked, suspects)
         if audited.verdict != "unknown" or outcome.stopped != "budget":
             self._catalog.reports.add(audited)  # else it would hide what a check with a larger sample certified
@@ -107,54 +112,6 @@ class Auditor:
     def _named(self, name: str) -> Embedder:
         pair = self._catalog.pairs.find(name)
         return self._models.of(pair) if pair else self._models.open(name)
-
-
-class PairPopulation:
-    """The passages of a pair whose text is still the one they were made from. Others are stale, which a check tells."""
-
-    def __init__(self, vectors: Vectors, version: int, rows: Rows, log: Log, corpus: Corpus, at: int) -> None:
-        self._vectors, self._version, self._corpus, self._at = vectors, version, corpus, at
-        self._rows = comparable(log, rows)
-        self._keys: pa.Table = rows.keys.take(pa.array(self._rows))
-
-    @property
-    def count(self) -> int:
-        return len(self._rows)
-
-    @property
-    def dimension(self) -> int:
-        return self._vectors.dimension
-
-    def blocks(self) -> Iterator[tuple[int, FloatArray]]:
-        done = 0
-        for first, block in self._vectors.blocks(self._version):
-            end = int(np.searchsorted(self._rows, first + len(block)))
-            here = self._rows[done:end] - first
-            if len(here):
-                yield done, block if len(here) == len(block) else block[here]
-            done = end
-
-    def vectors(self, rows: Numbers) -> FloatArray:
-        return self._vectors.read(self._version, self._rows[rows]).vectors
-
-    def texts(self, rows: Numbers) -> list[str | None]:
-        keys = self._keys.select(["doc_id", "start", "end"]).take(pa.array(rows)).to_pylist()
-        ids = list(dict.fromkeys(key["doc_id"] for key in keys))
-        texts: dict[str, str] = {}
-        for first in range(0, len(ids), _DOCUMENTS):
-            found = self._corpus.get(ids[first : first + _DOCUMENTS], version=self._at)
-            texts |= {id_: document.text for id_, document in found.items()}
-        return [texts[k["doc_id"]][k["start"] : k["end"]] if k["doc_id"] in texts else None for k in keys]
-
-    def ids(self, rows: Numbers) -> list[str]:
-        named: list[str] = self._keys["doc_id"].take(pa.array(rows)).to_pylist()
-        return named
-
-    def batches(self) -> Numbers | None:
-        return np.asarray(self._keys["batch"], dtype=np.int64)
-
-    def times(self) -> Times | None:
-        return None
 
 
 def certified(after: Report, before: Report) -> Report:
@@ -233,5 +190,16 @@ def _foreign(outcome: Audited) -> str:
     if made := [f"{name} made {share:.0%}" for name, share in outcome.culprit.items() if share]:
         message += f"; {', '.join(made)} of those tried"
     if outcome.harm is not None:
-        message += f"; {outcome.harm.overlap:.1%} of the {outcome.harm.k} results near them stay after a repair"
+        message += f"; {outcome.harm}"
+    if batches := [share for share in outcome.batches if share.foreign]:
+        most = sorted(batches, key=lambda share: -share.foreign)[:_SHOWN_BATCHES]
+        named = ", ".join(f"{share.foreign} in batch {share.batch}" for share in most)
+        message += f"; {named}" + (f" and {len(batches) - len(most)} more batches" if len(batches) > len(most) else "")
+    if times := [share for share in outcome.times if share.foreign]:
+        first, last = (_day(moment) for moment in (times[0].start, times[-1].end))
+        message += f"; their documents changed from {first} to {last}"
     return message
+
+
+def _day(moment: float | None) -> str:
+    return "" if moment is None else dt.datetime.fromtimestamp(moment, dt.UTC).isoformat(timespec="minutes")

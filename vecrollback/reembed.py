@@ -6,12 +6,14 @@ All writers of a pair's vectors hold its lock, so that one process at a time wri
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from vecrollback.artifacts import Artifacts
 from vecrollback.catalog import NAME_RULE, Catalog, now, valid_pair_name, vectors_table
@@ -117,19 +119,37 @@ class Builder:
             seconds=tally.elapsed,
         )
 
-    def rewrite(self, pair: Pair, ids: Sequence[str], job: str, progress: ProgressCallback | None = None) -> Tally:
-        """Embed these documents again, superseding their vectors, and take a snapshot with a new index."""
+    def rewrite(
+        self,
+        pair: Pair,
+        ids: Sequence[str],
+        job: str,
+        progress: ProgressCallback | None = None,
+        *,
+        masked: Collection[str] = (),
+    ) -> Tally:
+        """Embed these documents again, superseding their vectors, and take a snapshot with a new index.
+
+        Those that are `masked` are in no answer until their new vectors are written.
+        """
         with self._catalog.lock(f"pair-{pair.name}"), self._working(pair, job, progress, PLAIN) as work:
             refresher = self._refresh(self._catalog.pairs.get(pair.name), work)
-            state = self._corpus.state()
-            changes = self._corpus.changes(0, refresher.watermark, version=state.version)
-            wanted = set(ids)
-            rows = [r for r in changes.to_pylist() if r["id"] in wanted and not r["_deleted"]]
-            texts = self._corpus.texts([r["_rowid"] for r in rows], version=state.version)
-            pending = [Pending(r["id"], r["_seq"], r["_content_hash"], t) for r, t in zip(rows, texts, strict=True)]
+            pending = self._documents(ids, refresher.watermark)
+            hidden = set(masked)
+            if wrong := [one for one in pending if one.id in hidden]:
+                refresher.mask(wrong)
             tally = refresher.rewrite(pending)
             self._snapshot(pair.name, rebuild=True)
             return tally
+
+    def _documents(self, ids: Sequence[str], watermark: int) -> list[Pending]:
+        """The newest change of each of these documents up to the watermark, where it is no delete."""
+        state = self._corpus.state()
+        changes = self._corpus.changes(0, watermark, version=state.version)
+        wanted = changes.filter(pc.is_in(changes["id"], value_set=pa.array(ids, pa.string())))
+        rows = [row for row in wanted.to_pylist() if not row["_deleted"]]
+        texts = self._corpus.texts([row["_rowid"] for row in rows], version=state.version)
+        return [Pending(r["id"], r["_seq"], r["_content_hash"], t) for r, t in zip(rows, texts, strict=True)]
 
     def snapshot(self, name: str, *, rebuild: bool = False) -> Snapshot:
         """Take a snapshot of a finished pair as it stands; without `rebuild` it shares the last one's index."""

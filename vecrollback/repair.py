@@ -16,6 +16,9 @@ _REWRITTEN = (
     "invalid_vector",
     "not_embedded",
 )
+_FOREIGN = ("foreign_vector", "foreign_fingerprint", "invalid_vector")
+"""Of those, the ones whose place among the others means nothing: a caller may rather have no answer from them."""
+
 _HIDDEN = ("orphaned_vector", "resurrected_vector")
 _REBUILT = ("artifact_corrupt", "index_differs", "not_indexed", "recall_low", "manifest_corrupt")
 
@@ -26,8 +29,13 @@ class Repairer:
     def __init__(self, catalog: Catalog, corpus: Corpus, builder: Builder) -> None:
         self._catalog, self._corpus, self._builder = catalog, corpus, builder
 
-    def run(self, pair: Pair, report: Report, job: str, progress: ProgressCallback | None) -> None:
-        """Mend what can be mended. What a new check finds after it needs the documents or the pair anew."""
+    def run(
+        self, pair: Pair, report: Report, job: str, progress: ProgressCallback | None = None, *, mask: bool = False
+    ) -> None:
+        """Mend what can be mended. What a new check finds after it needs the documents or the pair anew.
+
+        `mask`: documents with foreign or invalid vectors are in no answer until they have new ones.
+        """
         if lost := report.ids("tombstone_missing"):
             self._corpus.delete(lost, again=True)
         if hidden := report.ids(*_HIDDEN):
@@ -37,6 +45,6 @@ class Repairer:
         rewritten = report.ids(*_REWRITTEN)
         kinds = {finding.kind for finding in report.findings}
         if rewritten:
-            self._builder.rewrite(pair, rewritten, job, progress)
+            self._builder.rewrite(pair, rewritten, job, progress, masked=report.ids(*_FOREIGN) if mask else ())
         elif kinds & {*_REBUILT, *_HIDDEN}:
             self._builder.snapshot(pair.name, rebuild=True)

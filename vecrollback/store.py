@@ -254,11 +254,15 @@ class Store(Contents):
         """What the newest kept check of a pair said; None when it was never checked."""
         return self._catalog.reports.newest(self.pair(pair).name)
 
-    def repair(self, report: Report, *, progress: ProgressCallback | None = None) -> Report:
-        """Re-embed and rewrite what a check found, into a new snapshot; returns the check after it."""
+    def repair(self, report: Report, *, mask: bool = False, progress: ProgressCallback | None = None) -> Report:
+        """Re-embed and rewrite what a check found, into a new snapshot; returns the check after it.
+
+        While it runs every document is answered from the vectors it had; with `mask`, those whose vectors are foreign
+        or invalid are in no answer until the new ones are written.
+        """
         pair = self.pair(report.pair)
         record = self._catalog.jobs.start("repair", pair.name)
-        Job(self._catalog, record, lambda: self._repairer.run(pair, report, record.id, progress)).wait()
+        Job(self._catalog, record, lambda: self._repairer.run(pair, report, record.id, progress, mask=mask)).wait()
         after = certified(self._checker.run(self.pair(pair), "full"), report)
         self._catalog.reports.add(after)
         return after

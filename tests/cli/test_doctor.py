@@ -74,6 +74,33 @@ def test_the_words_name_rows_batches_and_the_bound(here: Path) -> None:
 
 
 @pytest.mark.usefixtures("here")
+def test_golden_queries_tell_what_foreign_vectors_cost() -> None:
+    texts = texts_of(600)
+    golden = [{"query": texts[row], "expected": [f"d{row}"]} for row in (3, 30, 300, 400)]
+    Path("golden.jsonl").write_text("".join(json.dumps(one) + "\n" for one in golden))
+    asked = ("doctor", "vectors.npy", "--texts", "rows.jsonl", "--model", OWN, "--golden", "golden.jsonl")
+    harm = cli_json(*asked)["audit"]["harm"]
+    assert harm["ndcg"][1] == 1.0
+    assert harm["ndcg"][0] <= 0.5
+    assert "of the golden queries is" in text(*asked)
+    assert "golden.jsonl" in refusal(*asked, "--qrels", "golden.jsonl", code=2)["message"]
+
+
+@pytest.mark.usefixtures("here")
+def test_relative_that_changes_no_answer_is_told_without_an_alarm() -> None:
+    texts = texts_of(600)
+    vectors = np.load("pure.npy")
+    near = [3, 30, 300]
+    vectors[near] = made_by(f"{OWN}&noise=0.02", [texts[row] for row in near])
+    np.save("near.npy", vectors)
+    found = cli_json("doctor", "near.npy", "--texts", "rows.jsonl", "--model", OWN, "--fail-on", "unknown")
+    assert [(one["kind"], one["severity"], one["count"]) for one in found["findings"]] == [
+        ("foreign_vector", "warn", 3)
+    ]
+    assert found["verdict"] == "pass"
+
+
+@pytest.mark.usefixtures("here")
 def test_bad_input_is_refused_with_fact_and_cure() -> None:
     Path("short.jsonl").write_text('{"id": "a", "text": "b"}\n')
     error = refusal("doctor", "vectors.npy", "--texts", "short.jsonl", code=2)

@@ -74,6 +74,12 @@ def repair(store: Any) -> None:
         acknowledge(verdict=store.repair(report).verdict)
 
 
+def repair_masked(store: Any) -> None:
+    report = store.check("two", sample=EVERY_ROW)
+    if report.verdict != "pass":
+        acknowledge(verdict=store.repair(report, mask=True).verdict)
+
+
 def snapshot(store: Any) -> None:
     acknowledge(snapshot=store.snapshot("two", rebuild=True).ref)
 
@@ -90,7 +96,20 @@ def prune(store: Any) -> None:
 
 OPERATIONS: dict[str, Callable[[Any], None]] = {
     function.__name__: function
-    for function in (upsert, delete, reembed, promote, rollback, restore, catch_up, repair, snapshot, compact, prune)
+    for function in (
+        upsert,
+        delete,
+        reembed,
+        promote,
+        rollback,
+        restore,
+        catch_up,
+        repair,
+        repair_masked,
+        snapshot,
+        compact,
+        prune,
+    )
 }
 
 

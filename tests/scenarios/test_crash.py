@@ -38,6 +38,7 @@ POINTS: dict[str, dict[str, int]] = {
     "restore": _TWO_BATCHES | {"pair.advanced": 3} | _MOVE,
     "catch_up": _TWO_BATCHES | {"pair.advanced": 3},
     "repair": _BATCH | {"pair.advanced": 1} | _SNAPSHOT,
+    "repair_masked": _TWO_BATCHES | {"pair.advanced": 2} | _SNAPSHOT,
     "snapshot": _SNAPSHOT,
     "prune": {
         "prune.snapshot_forgotten": 1,
@@ -83,7 +84,7 @@ def finished(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def copied(template: Path, folder: Path, operation: str) -> Path:
     root = folder / "store"
     shutil.copytree(template, root)
-    if prepared := {"repair": damage, "prune": burden}.get(operation):
+    if prepared := {"repair": damage, "repair_masked": damage, "prune": burden}.get(operation):
         prepared(root)
     return root
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,35 @@ def test_repair_rewrites_what_the_audit_found_and_keeps_its_certificate(store: S
     assert store.audit("one", seed=2).verdict == "pass"
 
 
+@pytest.mark.parametrize("mask", [True, False])
+def test_foreign_vectors_are_masked_or_kept_while_they_are_repaired(store: Store, *, mask: bool) -> None:
+    infiltrate(store)
+    before = store.audit("one", seed=1)
+    seen: list[set[str]] = []
+
+    def look(_: Progress) -> None:
+        seen.append({hit.id for hit in store.search(words(0), k=900).hits})
+
+    after = store.repair(before, mask=mask, progress=look)
+    everybody = {f"d{n}" for n in range(900)}
+    masked = everybody - set(FOREIGN)
+    assert all(found in (masked, everybody) for found in seen)
+    assert (masked in seen) is mask
+    assert {hit.id for hit in store.search(words(0), k=900).hits} == everybody
+    assert after.verdict == "pass"
+
+
+def test_masked_document_that_changes_meanwhile_is_answered_as_it_is_now(store: Store) -> None:
+    infiltrate(store)
+    before = store.audit("one", seed=1)
+    changed = FOREIGN[0]
+    store.upsert([Document(changed, words(5_000))])
+    store.delete([FOREIGN[1]])
+    assert store.repair(before, mask=True).verdict == "pass"
+    assert store.search(words(5_000), k=1).hits[0].id == changed
+    assert FOREIGN[1] not in {hit.id for hit in store.search(words(0), k=900).hits}
+
+
 def test_unknown_writer_is_found_without_any_suspect(store: Store) -> None:
     infiltrate(store, "hash:64?seed=9")
     report = store.audit("one", suspects=(), seed=1)
@@ -87,6 +118,17 @@ def test_relative_that_changes_no_answer_is_told_with_its_harm_and_is_no_alarm(s
     [finding] = report.findings
     assert (finding.kind, finding.severity, report.verdict) == ("foreign_vector", "warn", "pass")
     assert "results near them stay" in finding.message
+
+
+def test_audit_tells_what_foreign_vectors_cost_on_golden_queries_and_when_they_came(store: Store) -> None:
+    infiltrate(store)
+    for n in range(40, 50):
+        store.golden.add(words(n), [f"d{n}"])
+    report = store.audit("one", seed=1)
+    message = next(one.message for one in report.findings if one.kind == "foreign_vector")
+    assert re.search(r"nDCG@10 of the golden queries is 0\.\d+, then 1\.000", message), message
+    assert re.search(r"30 in batch \d+", message), message
+    assert f"changed from {dt.datetime.now(dt.UTC):%Y-}" in message
 
 
 def test_recorded_fingerprints_are_still_believed_when_they_confess(store: Store) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.unit.purity_worlds import units, world
-from vecrollback.purity import Arrays, harm, recorded_model, recorded_models
+from vecrollback.purity import Arrays, Harm, Judged, Ndcg, golden_harm, harm, recorded_model, recorded_models
 from vecrollback.purity.batches import hints, two_sample
 from vecrollback.purity.screens import score, survey
 from vecrollback.records import Json
@@ -52,10 +52,32 @@ def test_harm_counts_the_results_that_change() -> None:
     vectors = world(2, count=300).own
     stored = vectors.copy()
     stored[:10] *= -1
-    found = harm(stored, np.arange(10), vectors[:10], vectors[:10], grades=[{n: 1.0} for n in range(10)])
+    found = harm(stored, np.arange(10), vectors[:10], vectors[:10])
     assert 0.5 < found.overlap <= 0.9
-    assert (found.ndcg, found.ndcg_repaired) == (0.0, 1.0)
     assert not found.harmless
+    judged = Judged(vectors[:10], [{str(n): 1.0} for n in range(10)])
+    own = {n: vectors[n] for n in range(10)}
+    assert golden_harm(Arrays(stored, [""] * 300), own, judged) == (0.0, 1.0)
+
+
+def test_golden_harm_counts_a_document_once_and_in_every_block_of_the_index() -> None:
+    """Two passages of each document, far apart; only the second one answers."""
+    vectors = world(3, count=10_000).own
+    ids = [str(n % 5_000) for n in range(10_000)]
+    judged = Judged(vectors[9_000:9_010], [{str(4_000 + n): 2.0, "gone": 1.0} for n in range(10)])
+    stored = vectors.copy()
+    stored[9_000:9_005] *= -1
+    own = {n: vectors[n] for n in range(9_000, 9_005)}
+    found = golden_harm(Arrays(stored, [""] * 10_000, ids=ids), own, judged)
+    best = 2.0 / (2.0 + 1 / np.log2(3))
+    assert found.repaired == pytest.approx(best)
+    assert found.now == pytest.approx(best / 2, abs=0.05)
+
+
+def test_harm_that_only_the_golden_queries_see_is_not_harmless() -> None:
+    assert Harm(10, 5, 100, 1.0, 1.0).harmless
+    assert Harm(10, 5, 100, 1.0, 1.0, Ndcg(0.8, 0.8005)).harmless
+    assert not Harm(10, 5, 100, 1.0, 1.0, Ndcg(0.8, 0.82)).harmless
 
 
 def test_harm_of_nothing_is_nothing() -> None:

@@ -65,7 +65,8 @@ SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Dra
     panel=_PANEL,
     returns="{source, vectors, dimension, verdict: pass|fail|unknown, findings: [{kind, count, ids, batches, message, "
     "severity}], certificate: {sampled, foreign, population, bound, confidence, sensitivity}|null, model, facts, "
-    "audit: {stopped, examined, embedded, suspected, floor, storage, culprit, not_examined, batches, times}|null}",
+    "audit: {stopped, examined, embedded, suspected, floor, storage, culprit, harm, not_examined, batches, "
+    "times}|null}",
     examples=[
         "doctor vectors.npy --texts rows.jsonl --model sentence-transformers/all-MiniLM-L6-v2 --budget 2%",
         "doctor lancedb:./db#docs --model ./my-model --suspect ./my-old-model --html report.html",
@@ -90,6 +91,10 @@ def doctor(
     id_field: IdOption = None,
     text_field: TextOption = None,
     vector_field: VectorOption = None,
+    golden: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Queries with their right answers, to tell what it costs.")
+    ] = None,
+    qrels: Annotated[Path | None, typer.Option(metavar="FILE", help="The answers, where FILE holds none.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report with pictures, one file.")] = None,
     fail_on: Annotated[
         Literal["foreign", "unknown"] | None,
@@ -98,6 +103,7 @@ def doctor(
 ) -> None:
     """Examine an index that is kept elsewhere, which is only read: what is wrong with it, and which model made it."""
     from vecrollback.doctor import Fields, examine, write_html
+    from vecrollback.quality.judged import read_queries
 
     with session.watch() as watch:
         found = examine(
@@ -111,6 +117,7 @@ def doctor(
             seed=seed,
             fields=Fields(id_field, text_field, vector_field),
             points=1_500 if html else 0,
+            golden=read_queries(golden, qrels) if golden else (),
             progress=watch,
         )
     if html is not None:

@@ -134,7 +134,7 @@ def purity(
     app,
     panel=_PANEL,
     returns="{before: report, after: report|null}, each as check prints it; null when nothing was repaired",
-    examples=["repair v1 --dry-run", "repair v1", "repair v1 --found"],
+    examples=["repair v1 --dry-run", "repair v1", "repair v1 --found --mask"],
 )
 def repair(
     session: Session,
@@ -143,11 +143,14 @@ def repair(
     found: Annotated[
         bool, typer.Option("--found", help="Repair what the newest kept report found, such as an audit.")
     ] = False,
+    mask: Annotated[
+        bool, typer.Option("--mask/--keep", help="Meanwhile answer without foreign vectors, or still with them.")
+    ] = False,
 ) -> None:
     """Check a pair, re-embed and rewrite only what was found, and check it again."""
     with session.store() as store, session.watch() as watch:
         before = (store.report(pair or store.live()) if found else None) or store.check(pair)
-        after = None if dry_run or before.verdict == "pass" else store.repair(before, progress=watch)
+        after = None if dry_run or before.verdict == "pass" else store.repair(before, mask=mask, progress=watch)
     payload = {"before": payloads.report(before), "after": payloads.report(after) if after else None}
     session.emit(payload, lambda: text.repaired(before, after))
     _exit_by(after or before)

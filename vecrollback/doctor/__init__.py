@@ -19,7 +19,7 @@ from vecrollback.doctor.outcome import Examination, SourceFinding
 from vecrollback.doctor.page import write_html
 from vecrollback.doctor.readers import FORMS, Fields
 from vecrollback.doctor.source import Source
-from vecrollback.records import ProgressCallback
+from vecrollback.records import GoldenQuery, ProgressCallback
 
 __all__ = [
     "FORMS",
@@ -46,6 +46,7 @@ def examine(
     seed: int | None = None,
     fields: Fields | None = None,
     points: int = 0,
+    golden: Sequence[GoldenQuery] = (),
     progress: ProgressCallback | None = None,
 ) -> Examination:
     """Examine the vectors at `place`, with `texts` beside it where it holds none; see `Request` for the rest.
@@ -53,6 +54,6 @@ def examine(
     Raises UsageError that names the fact and the cure, MissingDependencyError.
     """
     spend = None if budget is None else str(budget)
-    request = Request(model, tuple(suspects), spend, bound, confidence, seed, points)
+    request = Request(model, tuple(suspects), spend, bound, confidence, seed, points, golden)
     with Source(place, texts=Path(texts) if texts is not None else None, fields=fields) as source:
         return examine_source(source, request, progress)

@@ -16,8 +16,8 @@ from vecrollback.embedders import Embedder, open_embedder
 from vecrollback.embedders.probes import PROBES, floor_for
 from vecrollback.errors import EmbeddingError, UsageError
 from vecrollback.mapping import pca
-from vecrollback.purity import Asked, Audited, AuditProgress, Embed, audit, parse_budget
-from vecrollback.records import Progress, ProgressCallback, Verdict
+from vecrollback.purity import Asked, Audited, AuditProgress, Embed, audit, judged, parse_budget
+from vecrollback.records import GoldenQuery, Progress, ProgressCallback, Verdict
 
 BOUND, CONFIDENCE = 0.01, 0.99
 _WORTH = 0.05
@@ -34,7 +34,7 @@ class Request:
     `model`: the embedder that should have made the vectors; None to look without one. `suspects`: others that may have.
     `bound`, `confidence`: at most this share of the vectors that are not re-embedded may be foreign; None: 1%, or with
     a budget what that gives, up to 5%. `budget`: texts to embed at most, `500` or `2%` of the rows. `points`: how many
-    vectors to place in the plane for pictures.
+    vectors to place in the plane for pictures. `golden`: queries with known answers, to tell what foreign vectors cost.
     """
 
     model: str | None = None
@@ -44,6 +44,7 @@ class Request:
     confidence: float = CONFIDENCE
     seed: int | None = None
     points: int = 0
+    golden: Sequence[GoldenQuery] = ()
 
 
 def examine_source(
@@ -85,13 +86,17 @@ def examine_source(
 def _verdict(found: Sequence[SourceFinding], audited: Audited | None, request: Request) -> Verdict:
     """Unknown is not OK. Who gives a budget and no bound asks for what that shows, if it is worth the word `pass`."""
     severities = {finding.severity for finding in found}
-    if "fail" in severities or (audited and audited.verdict == "fail"):
+    if "fail" in severities:  # foreign vectors among them, unless they change no answer
         return "fail"
-    if audited is None or "unknown" in severities:
+    if audited is None or "unknown" in severities or audited.stopped == "lossy" or audited.not_examined:
         return "unknown"
     spent = audited.stopped == "budget" and request.budget is not None and request.bound is None
-    shown = spent and not audited.suspected and not audited.not_examined and audited.certificate.bound <= _WORTH
-    return "pass" if shown else audited.verdict
+    worth = _WORTH if spent and not audited.suspected else _bound(request)
+    return "pass" if audited.certificate.bound <= worth else "unknown"
+
+
+def _bound(request: Request) -> float:
+    return BOUND if request.bound is None else request.bound
 
 
 def _audited(
@@ -103,7 +108,7 @@ def _audited(
     shown: _Shown,
 ) -> Audited:
     asked = Asked(
-        bound=BOUND if request.bound is None else request.bound,
+        bound=_bound(request),
         confidence=request.confidence,
         budget=parse_budget(request.budget, source.count) if request.budget else None,
         floor=_floor(source, survey, embedder),
@@ -112,7 +117,14 @@ def _audited(
     if survey.blank.any():
         source.blanks_count = _embeds_blanks(embedder)
     tried: dict[str, Embed] = {name: suspect.embed_documents for name, suspect in suspects.items()}
-    return audit(source, embedder.embed_documents, suspects=tried, asked=asked, progress=shown.auditing)
+    return audit(
+        source,
+        embedder.embed_documents,
+        suspects=tried,
+        asked=asked,
+        judged=judged(request.golden, embedder.embed_queries),
+        progress=shown.auditing,
+    )
 
 
 def _fitting(name: str, source: Source, opened: Callable[[str], Embedder]) -> Embedder:

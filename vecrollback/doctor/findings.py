@@ -30,7 +30,14 @@ def foreign(survey: Survey, audited: Audited) -> Iterator[SourceFinding]:
         worst = f"cosine {min(audited.cosines):.4f} to {max(audited.cosines):.4f}" if audited.cosines else ""
         named = f"; made by {', '.join(f'{name} ({share:.0%})' for name, share in audited.culprit.items())}"
         message = f"the model does not make these vectors of their texts: {worst}{named if audited.culprit else ''}"
-        yield SourceFinding("foreign_vector", len(rows), audited.ids, survey.batch_counts(rows), message)
+        message += f"; {audited.harm}" if audited.harm else ""
+        counts = survey.batch_counts(rows)
+        yield SourceFinding("foreign_vector", len(rows), audited.ids, counts, message, _loudness(audited))
+
+
+def _loudness(audited: Audited) -> Severity:
+    """A relative so near that answers stay as they are is told, without the alarm that a real mixture raises."""
+    return "warn" if audited.harm is not None and audited.harm.harmless else "fail"
 
 
 def facts(source: Source, survey: Survey) -> dict[str, Json]:

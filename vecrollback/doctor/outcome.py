@@ -82,6 +82,7 @@ class Examination:
             "floor": audited.floor,
             "storage": audited.storage,
             "culprit": dict(audited.culprit),
+            "harm": asdict(audited.harm) if audited.harm else None,
             "not_examined": {one.reason: len(one.rows) for one in audited.not_examined},
             "batches": batches,
             "times": [asdict(share) for share in audited.times],

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecrollback.archive import Archive
+from vecrollback.archive import Archive, Passages
 from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.corpus import Corpus
 from vecrollback.embedders import Embedder
@@ -33,6 +34,7 @@ _WINDOW_CHANGES = 16_384
 _WINDOW_CHARACTERS = 64 << 20
 _READ_CHANGES = 1_024
 _KNOWN_BATCH = 8_192
+_NO_HASH = bytes(16)
 
 
 class Open:
@@ -105,6 +107,17 @@ class Refresher:
         self.tally.total = len(changes)
         self._take_in(sorted(changes, key=lambda c: len(c.text)), reuse=False)
         return self.tally
+
+    def mask(self, changes: Sequence[Pending]) -> None:
+        """Take these documents out of every answer until they have new vectors; durable when it returns.
+
+        Each gets a row without a passage and without a content hash: it supersedes what is wrong, no search finds it,
+        no text is ever matched to it, and a check calls the document stale, so a repair that dies here is seen.
+        """
+        nothing = Passages(np.empty((0, 2), np.int32), np.empty((0, self._embedder.dimension), np.float32))
+        self._append([(replace(change, content_hash=_NO_HASH), nothing) for change in changes])
+        self.tally.documents -= len(changes)
+        self._on_batch(self.tally)
 
     def _adopt(self) -> int:
         """Acknowledge what a writer finished before it died."""

@@ -7,7 +7,7 @@ from vecrollback.purity.budget import parse_budget
 from vecrollback.purity.certificate import certify, sample_size
 from vecrollback.purity.contracts import Recorded, recorded_model, recorded_models
 from vecrollback.purity.examining import Embed
-from vecrollback.purity.harm import Harm, harm
+from vecrollback.purity.harm import Harm, Judged, Ndcg, golden_harm, harm, judged
 from vecrollback.purity.outcome import Asked, Audited, AuditProgress, NotExamined, Share
 from vecrollback.purity.population import Arrays, FloatArray, Numbers, Population, Times
 
@@ -19,6 +19,8 @@ __all__ = [
     "Embed",
     "FloatArray",
     "Harm",
+    "Judged",
+    "Ndcg",
     "NotExamined",
     "Numbers",
     "Population",
@@ -27,7 +29,9 @@ __all__ = [
     "Times",
     "audit",
     "certify",
+    "golden_harm",
     "harm",
+    "judged",
     "parse_budget",
     "recorded_model",
     "recorded_models",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from vecrollback.purity.comparing import recognise
 from vecrollback.purity.drawing import Draws
 from vecrollback.purity.examining import NOT_FINITE, ZERO, Embed, Examiner, units
-from vecrollback.purity.harm import Harm, harm
+from vecrollback.purity.harm import Harm, Judged, golden_harm, harm
 from vecrollback.purity.outcome import Asked, Audited, AuditProgress, ProgressCallback, Share, Stage, Stopped
 from vecrollback.purity.population import Numbers, Population
 from vecrollback.purity.screens import survey
@@ -33,6 +34,7 @@ def audit(
     *,
     suspects: Mapping[str, Embed] | None = None,
     asked: Asked | None = None,
+    judged: Judged | None = None,
     progress: ProgressCallback | None = None,
 ) -> Audited:
     """Find the vectors that `own` did not make of their texts, and bound the share of those not looked at.
@@ -42,11 +44,13 @@ def audit(
     examined are foreign, whatever the screens did, whenever it stopped: see `drawing`. With suspects the bound is
     divided by `certificate.sensitivity`, see `suspects.sensitivity`.
 
+    With `judged` queries the harm of what is found is also told as their nDCG, from one more pass over all vectors.
+
     It stops once the bound asked for is reached; once it is refuted, that is, more than that is foreign among the rows
     that no screen points at, or most of the index is; or when the budget is spent. Raises UsageError when `own` makes
     vectors of another dimension; whatever `own` raises passes through.
     """
-    return _Audit(population, own, dict(suspects or {}), asked or Asked(), progress).run()
+    return _Audit(population, own, dict(suspects or {}), asked or Asked(), judged, progress).run()
 
 
 class _Audit:
@@ -56,9 +60,11 @@ class _Audit:
         own: Embed,
         suspects: dict[str, Embed],
         asked: Asked,
+        judged: Judged | None,
         progress: ProgressCallback | None,
     ) -> None:
         self._population, self._suspects, self._asked, self._progress = population, suspects, asked, progress
+        self._judged = judged
         self._random = np.random.default_rng(asked.seed)
         self._survey = survey(population, self._random)
         self._storage = recognise(self._survey.sample[self._survey.usable[self._survey.sample_rows]])
@@ -240,7 +246,10 @@ class _Audit:
         made, foreign = (side[:_HARM_QUERIES] for side in self._examiner.pairs())
         own = np.flatnonzero(self._examiner.cosine >= self._examiner.floor)[:_HARM_ROWS]
         stored = np.concatenate([foreign, units(self._population.vectors(own))])
-        return harm(stored, np.arange(len(made)), made, made)
+        found = harm(stored, np.arange(len(made)), made, made)
+        if self._judged is None:
+            return found
+        return replace(found, ndcg=golden_harm(self._population, self._examiner.own_of_foreign(), self._judged))
 
     def _by_batch(self) -> tuple[Share, ...]:
         batches = self._population.batches()
