@@ -26,7 +26,7 @@ from vecrollback.errors import (
 from vecrollback.holding import Held, Holder, Position
 from vecrollback.records import Hit, Pointer, Reader, Result
 from vecrollback.rollout import Shadow, Task, drawn
-from vecrollback.tally import Tally
+from vecrollback.tally import StaleTally, Tally
 from vecrollback.vectors import FloatArray
 from vecrollback.view import Filter
 
@@ -62,7 +62,7 @@ class Searcher:
         self._pointers = catalog.aliases.pointer_reader(alias)
         self._candidates = catalog.aliases.pointer_reader("candidate")
         self._id = uuid.uuid4().hex
-        self._tally, self._uncounted = Tally(), False
+        self._tally, self._stale, self._uncounted = Tally(), StaleTally(), False
         self._shadow = Shadow(catalog)
         self._lock = threading.RLock()
         self._serving: _Serving | None = None
@@ -185,6 +185,8 @@ class Searcher:
         ]
         if not canary:
             self._tally.add(pointer.epoch, len(results))
+        if self._threads and (stale := [hit.id for result in results for hit in result.hits if hit.stale]):
+            self._stale.add(pointer.pair, stale)
         return results
 
     def _now(self, k: int) -> _Serving:
@@ -274,9 +276,14 @@ class Searcher:
         self._catalog.readers.announce(row)
 
     def _note_answers(self) -> None:
-        """Write how many queries were answered in which epoch. Never in the way of a sign of life."""
-        counts = self._tally.fresh()
+        """Write how many queries were answered in which epoch, and how often from outdated vectors.
+
+        Never in the way of a sign of life. Stale reads that cannot be written are dropped: they only order work.
+        """
+        counts, stale = self._tally.fresh(), self._stale.take()
         try:
+            for pair, reads in stale.items():
+                self._catalog.stale_reads.note(pair, reads)
             if counts:
                 self._catalog.served.note(self._id, self.alias, counts)
             self._tally.noted(counts)

@@ -1,13 +1,18 @@
-"""Counting answers by epoch, at the cost of a lock: how many queries a pair answered that turned out bad."""
+"""Counting, at the cost of a lock: answers by epoch, and the documents that were answered from outdated vectors."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 _KEPT = 8
 """Epochs that may still get an answer from a query that began long ago."""
+
+_STALE_KEPT = 1_000
+"""Documents of a pair that are told at once; those that were read most."""
 
 
 class Count(NamedTuple):
@@ -48,3 +53,22 @@ class Tally:
             for epoch, count in list(self._counts.items()):
                 if epoch < newest - _KEPT and self._noted.get(epoch) == count.answers:
                     del self._counts[epoch], self._noted[epoch]
+
+
+class StaleTally:
+    """Documents that answers held with outdated vectors, by pair. Safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reads: dict[str, Counter[str]] = {}
+
+    def add(self, pair: str, documents: Iterable[str]) -> None:
+        """Count one answer that held these."""
+        with self._lock:
+            self._reads.setdefault(pair, Counter()).update(documents)
+
+    def take(self) -> dict[str, Mapping[str, int]]:
+        """What was counted since the last time, by pair."""
+        with self._lock:
+            reads, self._reads = self._reads, {}
+        return {pair: dict(counts.most_common(_STALE_KEPT)) for pair, counts in reads.items()}

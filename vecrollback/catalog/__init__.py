@@ -17,7 +17,7 @@ from vecrollback.catalog.embedding import Embedding
 from vecrollback.catalog.files import Files
 from vecrollback.catalog.gatekeeping import Gatekeeping
 from vecrollback.catalog.golden import GoldenQueries
-from vecrollback.catalog.incidents import Incidents, Served
+from vecrollback.catalog.incidents import Incidents
 from vecrollback.catalog.jobs import Jobs
 from vecrollback.catalog.ledger import CORPUS, Ledger
 from vecrollback.catalog.notices import Notices
@@ -26,6 +26,7 @@ from vecrollback.catalog.pointer import PointerReader
 from vecrollback.catalog.readers import Readers
 from vecrollback.catalog.reports import Equivalences, Reports
 from vecrollback.catalog.rollouts import Rollouts
+from vecrollback.catalog.served import Served, StaleReads
 from vecrollback.catalog.tokens import Audits, Tokens
 from vecrollback.catalog.watching import Watching
 
@@ -72,6 +73,7 @@ class Catalog:
         self.rollouts = Rollouts(self._database)
         self.incidents = Incidents(self._database)
         self.served = Served(self._database)
+        self.stale_reads = StaleReads(self._database)
         self.freezes = Freezes(self._database)
         self.approvals = Approvals(self._database)
         self.notices = Notices(self._database)

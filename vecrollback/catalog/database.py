@@ -133,7 +133,7 @@ class Database:
         """
         with self.read() as mine, other.write() as theirs:
             for table in schema.metadata.sorted_tables:
-                if table in (schema.store, schema.reader, schema.served, schema.notice):
+                if table in (schema.store, schema.reader, schema.served, schema.stale_read, schema.notice):
                     continue
                 theirs.execute(table.delete())
                 rows = [dict(row._mapping) for row in mine.execute(sa.select(table))]

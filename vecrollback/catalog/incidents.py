@@ -1,31 +1,22 @@
-"""Incidents, and the answers that readers counted by epoch."""
+"""Incidents."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
 from vecrollback.catalog.database import Database
-from vecrollback.catalog.schema import incident, served
+from vecrollback.catalog.schema import incident
+from vecrollback.catalog.served import hurry
 from vecrollback.errors import UnknownNameError
 from vecrollback.records import Acknowledgements, Blast, Finding, Incident, PostCheck, Timeline
 
 _PATIENCE_MS = 2_000
-_BRIEF_MS = 200
 _COLUMNS = ("number", "state", "alias", "epoch")
-
-
-class Counted(NamedTuple):
-    """Answers of some epochs: how many, by how many readers, between which times (seconds since 1970)."""
-
-    answers: int
-    readers: int
-    since: float | None
-    until: float | None
 
 
 class Incidents:
@@ -76,47 +67,8 @@ class Incidents:
     @contextmanager
     def _write(self) -> Iterator[sa.Connection]:
         with self._database.write() as connection:
-            _hurry(connection, _PATIENCE_MS)
+            hurry(connection, _PATIENCE_MS)
             yield connection
-
-
-class Served:
-    """How many queries each reader answered in each epoch. Written by the readers, about once a second."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def note(self, reader: str, alias: str, counts: Iterable[tuple[int, int, float, float]]) -> None:
-        """Write what a reader has answered so far: (epoch, answers, first, last) in seconds since 1970."""
-        with self._database.note() as connection:
-            _hurry(connection, _BRIEF_MS)
-            for epoch, answers, first, last in counts:
-                values = {"alias": alias, "answers": answers, "first_at": first, "last_at": last}
-                statement = self._database.insert(served).values(reader=reader, epoch=epoch, **values)
-                connection.execute(statement.on_conflict_do_update(index_elements=["reader", "epoch"], set_=values))
-
-    def between(self, alias: str, first: int, last: int) -> Counted:
-        """What all readers of an alias answered in the epochs `first` to `last`."""
-        query = sa.select(
-            sa.func.coalesce(sa.func.sum(served.c.answers), 0),
-            sa.func.count(served.c.reader.distinct()),
-            sa.func.min(served.c.first_at),
-            sa.func.max(served.c.last_at),
-        ).where(served.c.alias == alias, served.c.epoch.between(first, last), served.c.answers > 0)
-        with self._database.read() as connection:
-            answers, readers, since, until = connection.execute(query).one()
-        return Counted(int(answers), int(readers), since, until)
-
-    def forget(self, before: float) -> None:
-        """Drop counts whose last answer is older than `before`, in seconds since 1970."""
-        with self._database.write() as connection:
-            connection.execute(served.delete().where(served.c.last_at < before))
-
-
-def _hurry(connection: sa.Connection, milliseconds: int) -> None:
-    # SQLite has one lock for everything, which the move itself has just had.
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout TO {milliseconds}")
 
 
 def _body(one: Incident) -> dict[str, Any]:

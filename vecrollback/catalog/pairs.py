@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from vecrollback.catalog.aliases import MoveOrder, apply_move
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.files import record_files
-from vecrollback.catalog.schema import alias, file, history, making, pair, report, snapshot, tag, unembedded
+from vecrollback.catalog.schema import alias, file, history, making, pair, report, snapshot, stale_read, tag, unembedded
 from vecrollback.errors import HeadMovedError, PairStateError, UnknownNameError
 from vecrollback.faults import reach
 from vecrollback.records import Pair, PairState, Snapshot
@@ -183,7 +183,7 @@ class Pairs:
                 raise PairStateError(f"pair {name!r} is {state or 'gone'}, not retired")
             for table, word in ((alias, "alias"), (tag, "tag")):
                 _refuse_held(connection, name, sa.select(table.c.name).where(table.c.pair == name), word)
-            for table in (snapshot, report, unembedded, making):
+            for table in (snapshot, report, unembedded, making, stale_read):
                 connection.execute(table.delete().where(table.c.pair == name))
             connection.execute(file.delete().where(file.c.owner == vectors_table(name)))
             connection.execute(pair.delete().where(pair.c.name == name))

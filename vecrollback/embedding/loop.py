@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -35,6 +36,7 @@ _WINDOW_CHARACTERS = 64 << 20
 _READ_CHANGES = 1_024
 _KNOWN_BATCH = 8_192
 _NO_HASH = bytes(16)
+_MOST_READ, _MOST_READ_ROUNDS = 512, 8
 
 
 class Open:
@@ -93,6 +95,7 @@ class Refresher:
         self.tally.total = max(0, state.head - self._watermark)
         if self._pair.snapshot:
             self._take_in_new()
+            self._take_in_most_read()
         while self._watermark < state.head:
             reached, window = self._corpus.at_head(self._window)
             self._take_in(window)
@@ -100,6 +103,8 @@ class Refresher:
             self._acknowledge({})
             state = self._corpus.state()
             self.tally.total = self.tally.documents + state.head - self._watermark
+        if self._catalog.stale_reads.most(self._pair.name, 1):  # told too late: nothing is outdated now
+            self._catalog.stale_reads.forget(self._pair.name)
         return self.tally
 
     def rewrite(self, changes: Sequence[Pending]) -> Tally:
@@ -162,6 +167,22 @@ class Refresher:
         while pending := self._corpus.at_head(self._never_seen):
             self._early |= {(one.id, one.seq) for one in pending}
             self._take_in(sorted(pending, key=lambda p: len(p.text)))
+
+    def _take_in_most_read(self) -> None:
+        """Then those whose outdated vectors answered the most queries, as far as readers have told."""
+        for _ in range(_MOST_READ_ROUNDS):  # not until there are none: writers and readers go on meanwhile
+            read = self._catalog.stale_reads.most(self._pair.name, _MOST_READ)
+            if not read:
+                return
+            pending = self._corpus.at_head(partial(self._changed, read))
+            self._early |= {(one.id, one.seq) for one in pending}
+            self._take_in(sorted(pending, key=lambda p: len(p.text)))
+            self._catalog.stale_reads.forget(self._pair.name, read)
+
+    def _changed(self, ids: Sequence[str], state: CorpusState) -> list[Pending]:
+        changes = self._corpus.changes(self._watermark, state.head, version=state.version)
+        named = changes.filter(pc.is_in(changes["id"], value_set=pa.array(ids, pa.string())))
+        return self._pending(named, state.version, self._done())
 
     def _never_seen(self, state: CorpusState) -> list[Pending]:
         changes = self._corpus.changes(self._watermark, state.head, version=state.version)

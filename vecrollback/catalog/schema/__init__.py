@@ -13,6 +13,7 @@ from vecrollback.catalog.schema.operations import (
     measurement,
     notice,
     served,
+    stale_read,
 )
 from vecrollback.catalog.schema.pairs import alias, history, pair, snapshot, tag
 from vecrollback.catalog.schema.people import audit, token
@@ -49,6 +50,7 @@ __all__ = [
     "runner",
     "served",
     "snapshot",
+    "stale_read",
     "store",
     "tag",
     "token",

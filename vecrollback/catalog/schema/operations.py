@@ -29,6 +29,14 @@ served = sa.Table(
     sa.Column("last_at", sa.Float, nullable=False),
 )
 
+stale_read = sa.Table(
+    "stale_read",
+    metadata,
+    sa.Column("pair", sa.String, primary_key=True),
+    sa.Column("document", sa.String, primary_key=True),
+    sa.Column("reads", sa.BigInteger, nullable=False),
+)
+
 freeze = sa.Table(
     "freeze",
     metadata,
