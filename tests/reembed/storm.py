@@ -17,7 +17,7 @@ import vecrollback
 from tests.reembed import models
 from vecrollback import Document, Store
 
-_DRIVER = """
+DRIVER = """
 import sys, vecrollback
 from vecrollback.records import Effort
 with vecrollback.connect(sys.argv[1]) as store:
@@ -31,7 +31,7 @@ class Driver:
     """The process that runs the job; begun again whenever it ended before the job did."""
 
     def __init__(self, root: Path, engine: str) -> None:
-        self._command = [sys.executable, "-c", _DRIVER, str(root), "tests.reembed.models:slow", engine]
+        self._command = [sys.executable, "-c", DRIVER, str(root), "tests.reembed.models:slow", engine]
         self._process = self._begin()
 
     def _begin(self) -> subprocess.Popen[str]:
