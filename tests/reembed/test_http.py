@@ -5,8 +5,12 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.server.support import V1, build, serving
 from vecrollback import connect
+from vecrollback.client import Client
+from vecrollback.errors import UnknownNameError
 
 
 def test_a_job_is_paused_and_resumed_over_http_and_the_audit_says_by_whom(tmp_path: Path) -> None:
@@ -20,6 +24,12 @@ def test_a_job_is_paused_and_resumed_over_http_and_the_audit_says_by_whom(tmp_pa
                 assert (answer.status_code, answer.json()["paused"]) == (200, paused)
                 assert store.work.get(job.id).paused is paused
             assert server.post("/v1/jobs/nobody/pause", {}).status_code == 404
+            with Client(server.url) as client:
+                assert client.pause(job.id).paused
+                assert store.work.get(job.id).paused
+                assert not client.resume(job.id).paused
+                with pytest.raises(UnknownNameError):
+                    client.pause("nobody")
             done = [(entry.action, entry.subject) for entry in store.access.audit()]
             assert ("job.pause", job.id) in done
             assert ("job.resume", job.id) in done

@@ -95,8 +95,8 @@ def jobs(unfinished: bool) -> Call[list[JobRecord]]:
     return Call("GET", "/v1/jobs", lambda found: [JobRecord(**one) for one in found["jobs"]], query={**query})
 
 
-def cancel(job: str) -> Call[JobRecord]:
-    return Call("POST", f"/v1/jobs/{job}/cancel", lambda found: JobRecord(**found))
+def control(job: str, action: Literal["cancel", "pause", "resume"]) -> Call[JobRecord]:
+    return Call("POST", f"/v1/jobs/{job}/{action}", lambda found: JobRecord(**found))
 
 
 def _keyed(key: str | None) -> dict[str, str]:

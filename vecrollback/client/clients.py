@@ -126,7 +126,15 @@ class Client:
 
     def cancel(self, job: str) -> JobRecord:
         """Ask a job to stop at its next batch."""
-        return self._send(calls.cancel(job))
+        return self._send(calls.control(job, "cancel"))
+
+    def pause(self, job: str) -> JobRecord:
+        """Ask a job to wait before its next batch, until `resume`."""
+        return self._send(calls.control(job, "pause"))
+
+    def resume(self, job: str) -> JobRecord:
+        """Let a paused job go on."""
+        return self._send(calls.control(job, "resume"))
 
     def close(self) -> None:
         self._http.close()
@@ -245,7 +253,15 @@ class AsyncClient:
 
     async def cancel(self, job: str) -> JobRecord:
         """See `Client.cancel`."""
-        return await self._send(calls.cancel(job))
+        return await self._send(calls.control(job, "cancel"))
+
+    async def pause(self, job: str) -> JobRecord:
+        """Ask a job to wait before its next batch, until `resume`."""
+        return await self._send(calls.control(job, "pause"))
+
+    async def resume(self, job: str) -> JobRecord:
+        """Let a paused job go on."""
+        return await self._send(calls.control(job, "resume"))
 
     async def aclose(self) -> None:
         await self._http.aclose()
