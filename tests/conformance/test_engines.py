@@ -78,13 +78,22 @@ class TestDask(EngineSuite):
         return opened(self.address, recipe)
 
 
+class TestRay(EngineSuite):
+    @pytest.fixture(autouse=True)
+    def installed(self) -> None:
+        pytest.importorskip("ray", reason="pip install 'vecrollback[ray]'")
+
+    def engine(self, recipe: Recipe) -> Engine:
+        return opened("ray:2", recipe)
+
+
 def test_a_service_is_asked_from_this_process_where_one_limit_holds() -> None:
     spec = "openai:m?base_url=http://127.0.0.1:9&dimensions=8&price=1&spend_limit=1"
     recipe = Recipe(spec, _fingerprint(spec))
     engine = opened("local:8", recipe)
     assert isinstance(engine, Threads)
     assert engine.width == 8
-    for elsewhere in ("dask://127.0.0.1:1", "dask:2"):
+    for elsewhere in ("dask://127.0.0.1:1", "dask:2", "ray:2"):
         with pytest.raises(UsageError, match="no limit would hold"):
             opened(elsewhere, recipe)
 

@@ -34,6 +34,13 @@ def test_a_few_kills_over_a_cluster_leave_it_exact(
 
 
 @pytest.mark.slow
+def test_a_few_kills_over_ray_leave_it_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="pip install 'vecrollback[ray]'")
+    monkeypatch.setenv(storm.SECONDS, "0.005")
+    assert storm.blow(tmp_path / "store", "ray:2", documents=4_000, kills=6, seed=7) >= 5
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("engine", ["inline", "local:2"])
 def test_two_hundred_kills_leave_it_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:

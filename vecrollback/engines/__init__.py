@@ -2,7 +2,8 @@
 
 `inline`: in this process, beside the reading and writing of tables. `local:N`: N processes on this machine; a text that
 crashes the model costs a worker, not the job. `dask://HOST:PORT`: the workers of a Dask cluster (extra `dask`).
-`dask:N`: a Dask cluster of N workers on this machine, for the length of the job.
+`dask:N`: a Dask cluster of N workers on this machine, for the length of the job. `ray://HOST:PORT`, `ray:N`: the same
+with Ray (extra `ray`).
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from vecrollback.errors import UsageError
 
 __all__ = ["Embedded", "Engine", "Failed", "Outcome", "Recipe", "Threads", "Unit", "check_setting", "open_engine"]
 
-_SETTING = re.compile(r"inline|local(?::([1-9]\d{0,3}))?|(dask)(?::([1-9]\d{0,3}))?|(?:dask|tcp|tls)://\S+")
+_SETTING = re.compile(r"inline|local(?::([1-9]\d{0,3}))?|(?:dask|ray)(?::([1-9]\d{0,3}))?|(?:dask|ray|tcp|tls)://\S+")
 _SERVICES = ("openai",)
 
 
 def check_setting(setting: str) -> None:
     """Raise UsageError for a setting that names no engine."""
     if not _SETTING.fullmatch(setting):
-        raise UsageError(f"no engine {setting!r}", hint="inline, local:4, dask, or dask://scheduler:8786")
+        raise UsageError(
+            f"no engine {setting!r}", hint="inline, local:4, dask:4, dask://scheduler:8786, ray:4, or ray://head:10001"
+        )
 
 
 def open_engine(setting: str, recipe: Recipe, embedder: Embedder) -> Engine:
@@ -32,13 +35,17 @@ def open_engine(setting: str, recipe: Recipe, embedder: Embedder) -> Engine:
     name, _, count = setting.partition(":")
     remote = "://" in setting
     if embedder.contract.get("kind") in _SERVICES:
-        return _threads(setting, embedder, 1 if remote else int(count or 1), remote=remote or name == "dask")
+        return _threads(setting, embedder, 1 if remote else int(count or 1), remote=remote or name in ("dask", "ray"))
     if name == "inline" and not recipe.idle:
         return Threads(in_backend(embedder, recipe.backend) if recipe.backend else embedder)
     if name in ("inline", "local"):
         from vecrollback.engines.local import Local
 
         return Local(recipe, int(count or 1))
+    if name == "ray":
+        from vecrollback.engines.ray import open_ray
+
+        return open_ray(setting, recipe)
     from vecrollback.engines.dask import open_dask
 
     return open_dask(setting, recipe)

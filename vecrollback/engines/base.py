@@ -143,6 +143,20 @@ def run_unit(embedder: Embedder, unit: Unit) -> Outcome:
         return told(unit.number, error)
 
 
+def work(recipe: Recipe, unit: Unit) -> Outcome:
+    """One unit, in a process that may get units of several jobs; the embedder is kept for the next."""
+    try:
+        if recipe not in _opened:
+            _opened.clear()
+            _opened[recipe] = open_recipe(recipe)
+    except Exception as error:
+        return told(unit.number, error)
+    return run_unit(_opened[recipe], unit)
+
+
+_opened: dict[Recipe, Embedder] = {}
+
+
 def told(number: int, error: BaseException) -> Failed:
     """An error in a form that travels."""
     if isinstance(error, VecrollbackError):

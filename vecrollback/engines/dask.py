@@ -6,15 +6,12 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from vecrollback.embedders import Embedder
-from vecrollback.engines.base import Failed, Outcome, Recipe, Unit, open_recipe, run_unit, told
+from vecrollback.engines.base import Failed, Outcome, Recipe, Unit, told, work
 from vecrollback.errors import EngineLostError, MissingDependencyError, UsageError
 
 _CONNECT_SECONDS = 30
 _LOOK_SECONDS = 1.0
 _LOST_SECONDS = 60.0
-
-_opened: dict[Recipe, Embedder] = {}
 
 
 def open_dask(setting: str, recipe: Recipe) -> Cluster:
@@ -65,7 +62,7 @@ class Cluster:
 
     def submit(self, unit: Unit) -> None:
         future = self._opened().submit(
-            _work, self._recipe, unit, pure=False, key=f"vecrollback-{id(self)}-{unit.number}"
+            work, self._recipe, unit, pure=False, key=f"vecrollback-{id(self)}-{unit.number}"
         )
         self._futures[unit.number] = future
         future.add_done_callback(lambda _: self._ended.put(unit.number))
@@ -123,14 +120,3 @@ class Cluster:
         return EngineLostError(
             f"no Dask scheduler at {self._place}", hint="start one; the same command goes on where it stopped"
         )
-
-
-def _work(recipe: Recipe, unit: Unit) -> Outcome:
-    """One unit, in a worker; its embedder is kept for the next."""
-    try:
-        if recipe not in _opened:
-            _opened.clear()
-            _opened[recipe] = open_recipe(recipe)
-    except Exception as error:
-        return told(unit.number, error)
-    return run_unit(_opened[recipe], unit)
