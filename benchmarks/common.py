@@ -46,9 +46,17 @@ class Row:
         return f"{self.title}\n{self.text}" if self.title else self.text
 
 
-def options(question: str) -> argparse.Namespace:
-    """The command line: `--small` for a run of seconds, `--keep FOLDER` to keep what was built and use it again."""
+def options(question: str, sides: Sequence[str] = ()) -> argparse.Namespace:
+    """The command line: `--small` for a run of seconds, `--keep FOLDER` to keep what was built and use it again.
+
+    `sides`: those that `--only SIDE ...` chooses from.
+    """
     parser = argparse.ArgumentParser(description=question)
+    if sides:
+        parser.add_argument(
+            "--only", nargs="+", choices=sides, default=list(sides), metavar="SIDE", help="of all sides"
+        )
+        parser.add_argument("--documents", type=int, metavar="N", help="so many, once")
     parser.add_argument("--small", action="store_true", help="a few hundred documents: does it run, not how fast")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="build the stores here, or use those that are")
     return parser.parse_args()

@@ -90,11 +90,20 @@ class Reporter:
         self._catalog, self._job, self._callback = catalog, job, callback
         self._last = 0.0
         self._tally = Tally()
+        self._embedding: Progress | None = None
         self.phase = "embedding"
+
+    def enter(self, phase: str, tally: Tally) -> None:
+        """Begin another phase. How the one before ended is in the catalog, whenever it was last told."""
+        self.check(self._progress(self.phase))
+        self.phase = phase
+        self(tally)
 
     def __call__(self, tally: Tally) -> None:
         self._tally = tally
         progress = self._progress(self.phase)
+        if progress.tokens > (self._embedding.tokens if self._embedding else 0):
+            self._embedding = progress  # the pace is that of embedding: what comes after it takes time and no token
         if self._callback is not None:
             self._callback(progress)
         if time.monotonic() - self._last > _REPORT_SECONDS:
@@ -117,6 +126,9 @@ class Reporter:
         """Raise JobCancelledError when somebody asked the job to stop."""
         facts = {"phase": progress.phase, "documents": progress.documents, "total": progress.total}
         facts |= {"chunks": progress.chunks, "tokens": progress.tokens, "given_up": progress.given_up}
+        if self._embedding is not None:
+            facts["tokens_per_second"] = round(self._embedding.tokens_per_second, 1)
+            facts["share_of_ceiling"] = _rounded(self._embedding.share_of_ceiling)
         if self._catalog.jobs.report(self._job, facts):
             raise self._cancelled(progress)
 
@@ -132,6 +144,7 @@ class Reporter:
             embedded=tally.embedded,
             elapsed=tally.elapsed,
             given_up=tally.given_up,
+            share_of_ceiling=tally.share,
         )
 
     def _cancelled(self, progress: Progress) -> JobCancelledError:
@@ -139,6 +152,10 @@ class Reporter:
             f"job {self._job} was cancelled after {progress.documents} of {progress.total} changes",
             hint="the same command again goes on where it stopped",
         )
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)
 
 
 class Work:

@@ -44,6 +44,11 @@ def slow(texts: list[str]) -> Any:
     return logged(texts)
 
 
+def seeing(texts: list[str]) -> Any:
+    """Vectors (1, number of the first accelerator that the process may use), scaled to unit length by the product."""
+    return [[1.0, float(os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0])] for _ in texts]
+
+
 def logged(texts: list[str]) -> Any:
     if path := os.environ.get(LOG):
         with Path(path).open("ab", buffering=0) as log:

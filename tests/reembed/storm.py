@@ -95,8 +95,10 @@ class Cluster:
 
 
 def children(pid: int) -> list[int]:
+    """Of all its threads: the one that runs the job starts the workers."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
     with suppress(OSError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [int(child) for one in lists for child in one.read_text().split()]
     return []
 
 

@@ -31,7 +31,7 @@ AccelerateOption = Annotated[
     str,
     typer.Option(
         metavar="BACKEND",
-        help="off, auto, or one of torch, torch-bf16, onnx, openvino, openvino-bf16: taken where the probes prove it.",
+        help="off, auto, torch, torch-onednn, torch-bf16, onnx, openvino, openvino-bf16: if the probes agree.",
         rich_help_panel=_PANEL,
     ),
 ]

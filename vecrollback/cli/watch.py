@@ -9,6 +9,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from vecrollback.cli import worktext
 from vecrollback.cli.output import console, note, write_error
 from vecrollback.errors import JobCancelledError
 from vecrollback.records import Progress
@@ -88,7 +89,7 @@ class Watch:
             self._bar.start()
             self._task = self._bar.add_task(progress.phase, speed="")
         assert self._task is not None
-        speed = f"{progress.chunks_per_second:,.0f} chunks/s  {progress.tokens:,} tokens" if progress.chunks else ""
+        speed = worktext.pace(progress.tokens_per_second, progress.share_of_ceiling) if progress.chunks else ""
         self._bar.update(
             self._task,
             description=progress.phase,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vecrollback.cli.text import table
-from vecrollback.records import JobRecord, Made, Plan, Unembedded
+from vecrollback.records import JobRecord, Json, Made, Plan, Unembedded
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -67,8 +67,9 @@ def _job_row(one: JobRecord) -> tuple[object, ...]:
 def job(found: JobRecord, without: Sequence[Unembedded], made: Sequence[Made]) -> Iterator[RenderableType]:
     """A job, what it could not embed, and which backends did the rest."""
     yield from jobs([found])
+    yield from embedded(found.progress)
     for one in made:
-        yield f"batches {one.first} to {one.last} by {one.backend}, {one.body['batch_size']} texts at a time"
+        yield f"batches {one.first} to {one.last} by {one.backend}, {one.body['batch_tokens']:,} tokens at a time"
     if without:
         yield ""
         yield "documents it could not embed (a new text, or `vecrollback repair`, tries again)"
@@ -79,6 +80,24 @@ def given_up(count: int, job: str) -> Iterator[str]:
     """The line after a job that left documents out."""
     if count:
         yield f"{count:,} documents could not be embedded: `vecrollback jobs show {job}`"
+
+
+def pace(tokens_per_second: float, share: float | None) -> str:
+    """How fast texts are embedded, and how much faster they could be at most."""
+    told = "" if share is None else f", {share:.0%} of what the arithmetic allows"
+    return f"{tokens_per_second:,.0f} tokens/s{told}"
+
+
+def embedded(progress: Mapping[str, Json]) -> Iterator[str]:
+    """The line about what a finished job embedded, from its record."""
+    if progress.get("tokens_per_second"):
+        paced = pace(float(str(progress["tokens_per_second"])), _share(progress))
+        yield f"{progress['chunks']:,} chunks, {progress['tokens']:,} tokens at {paced}"
+
+
+def _share(progress: Mapping[str, Json]) -> float | None:
+    share = progress.get("share_of_ceiling")
+    return share if isinstance(share, float) else None
 
 
 def duration(seconds: float) -> str:

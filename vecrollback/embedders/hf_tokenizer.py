@@ -35,14 +35,13 @@ class HfTokenizer:
         """Character offsets of each token, special tokens left out."""
         return list(self._spans(text))
 
-    def count(self, texts: Sequence[str], prompt: str, limit: int | None) -> int:
-        """Tokens of prompt and text, special tokens included, each text counted up to `limit`."""
-        total = 0
+    def lengths(self, texts: Sequence[str], prompt: str, limit: int | None) -> list[int]:
+        """Tokens of prompt and text for each text, special tokens included, at most `limit`."""
+        found: list[int] = []
         for start in range(0, len(texts), _BATCH):
-            batch = [prompt + text for text in texts[start : start + _BATCH]]
-            lengths = map(len, self.native.encode_batch(batch))
-            total += sum(lengths if limit is None else (min(length, limit) for length in lengths))
-        return total
+            encoded = self.native.encode_batch([prompt + text for text in texts[start : start + _BATCH]])
+            found += (len(one) if limit is None else min(len(one), limit) for one in encoded)
+        return found
 
     def clip(self, text: str, limit: int) -> str:
         """Return a beginning of `text` whose first `limit` tokens are the text's own.

@@ -6,6 +6,7 @@ chunking and counting tokens use the tokenizer alone.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ import numpy as np
 
 from vecrollback.embedders.backends import Backend, accelerate, check_name
 from vecrollback.embedders.base import FloatArray
+from vecrollback.embedders.batching import batches, encode
+from vecrollback.embedders.ceiling import Work, matmul_rate, work_of
 from vecrollback.embedders.chunking import Chunker
 from vecrollback.embedders.hf_tokenizer import HfTokenizer
 from vecrollback.embedders.model_files import POOLING_MODES, ModelFacts, digest_files, locate, read_facts
@@ -27,8 +30,15 @@ from vecrollback.errors import EmbedderSpecError, EmbeddingError, UsageError
 from vecrollback.records import Json
 
 _PRECISIONS = ("float32", "bfloat16", "float16")
-_CPU_BATCH, _DEVICE_BATCH = 16, 128
-"""Small batches pad less; an accelerator needs large ones to be busy."""
+_CPU_TOKENS, _DEVICE_TOKENS = 1_024, 65_536
+"""Tokens of a batch, padding included. What fits into a processor's cache is fast there; an accelerator needs large
+batches to be busy."""
+
+_WORTH_TIMING = 8_192
+"""Tokens from which half a second for measuring the machine is little beside embedding them."""
+
+_OTHER_BATCH = 128
+"""Texts at a time for models that are no transformer: looking vectors up needs no budget."""
 
 _HUGE = 50_000
 """Characters from which tokenising all of a text costs as much as embedding its beginning."""
@@ -70,8 +80,8 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         self._options = options
         self._lock = threading.RLock()
         self._model: Any = None
-        self._read: list[Any] = []
-        self._recent = RecentTokens()
+        self._work: Work | None = None
+        self._recent, self._squares = RecentTokens(), RecentTokens()
         self._backend: Backend | None = None
         self._converted: dict[str, Any] = {}
         self._others: dict[Backend, SentenceTransformersEmbedder] = {}
@@ -85,14 +95,19 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         if backend in self._others:
             return self._others[backend]
         check_name(backend.name)
-        if self._options.precision != "float32" or self._options.device not in (None, "cpu"):
+        if self._options.precision != "float32" or self._options.device not in (None, "cpu") or self._on_device():
             raise UsageError("only models in float32 on the processor have other backends", hint="--accelerate off")
-        options = replace(self._options, device="cpu", batch_size=backend.batch_size)
+        options = replace(self._options, device="cpu", batch_size=None)
         other = SentenceTransformersEmbedder(self._spec, self._shape, self._root, self._facts, options)
         other._backend, other._converted = backend, self._converted
         other.__dict__["contract"] = self.contract  # what it is does not depend on where it runs
         self._others[backend] = other
         return other
+
+    @property
+    def device(self) -> str | None:
+        """The device that the string names, if it names one."""
+        return self._options.device
 
     @cached_property
     def dimension(self) -> int:
@@ -110,7 +125,21 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         known = self._recent.recall(texts)
         if known is not None:
             return known
-        return self._hf_tokenizer.count(texts, self._shape.document_prompt, self._options.max_length)
+        return sum(self._hf_tokenizer.lengths(texts, self._shape.document_prompt, self._options.max_length))
+
+    def ideal_seconds(self, texts: Sequence[str]) -> float | None:
+        """Seconds that the model's arithmetic over passages embedded a moment ago takes at this machine's best rate.
+
+        None where that cannot be told. The first call over many passages measures the rate, in half a second.
+        """
+        tokens, squares = self._recent.recall(texts), self._squares.recall(texts)
+        if tokens is None or squares is None:
+            return None
+        with self._lock:
+            model = self._loaded()
+            self._work = work = self._work or work_of(model[0].auto_model)
+        rate = self._rate(model, measure=tokens >= _WORTH_TIMING) if work.weights else None
+        return work.operations(tokens, squares) / rate if rate else None
 
     def close(self) -> None:
         """Let go of the weights. The next call that needs them loads them again."""
@@ -142,7 +171,7 @@ class SentenceTransformersEmbedder(SharedEmbedder):
     def _make_chunker(self) -> Chunker:
         rule, limit = self._shape.chunk, self._options.max_length
         if rule.method != "none" and limit is not None:
-            room = limit - self._hf_tokenizer.count([""], self._shape.document_prompt, None)
+            room = limit - self._hf_tokenizer.lengths([""], self._shape.document_prompt, None)[0]
             if rule.size > room:
                 raise EmbedderSpecError(
                     f"chunk={rule}: the model reads {limit} tokens, of which {room} are left for a passage; "
@@ -154,22 +183,50 @@ class SentenceTransformersEmbedder(SharedEmbedder):
     def _vectors(self, texts: Sequence[str], role: Role) -> FloatArray:
         with self._lock:
             model = self._loaded()
-            encode = model.encode_query if role == "query" else model.encode_document
-            self._read.clear()
             try:
-                found = encode(
-                    self._clipped(texts),
-                    prompt=self._shape.prompt(role),
-                    batch_size=self._options.batch_size or _batch_size(model.device.type),
-                    show_progress_bar=False,
-                    convert_to_tensor=True,
-                )
+                found = self._encoded(model, texts, role)
             except (RuntimeError, ValueError, TypeError, IndexError) as error:
                 raise _failed(error, self.spec, len(texts)) from error
-            if role == "document" and self._read:
-                self._recent.remember(texts, int(sum(self._read)))
         # Unit length is a matter of the last bits: it is made in float32 whatever the weights are.
         return np.ascontiguousarray(found.float().cpu().numpy())
+
+    def _encoded(self, model: Any, texts: Sequence[str], role: Role) -> Any:
+        prompt, options = self._shape.prompt(role), self._options
+        clipped = self._clipped(texts)
+        alone = role == "query" and len(texts) == 1
+        if alone or not hasattr(model[0], "auto_model"):
+            ask = model.encode_query if role == "query" else model.encode_document
+            size = options.batch_size or _OTHER_BATCH
+            return ask(clipped, prompt=prompt, batch_size=size, show_progress_bar=False, convert_to_tensor=True)
+        lengths = self._hf_tokenizer.lengths(clipped, prompt, options.max_length)
+        groups = batches(lengths, self._batch_tokens(model.device.type), options.batch_size)
+        made = encode(model, clipped, groups, prompt=prompt, task=role)
+        if role == "document":
+            self._recent.remember(texts, sum(lengths))
+            self._squares.remember(texts, sum(length * length for length in lengths))
+        return made
+
+    def _batch_tokens(self, device: str) -> int:
+        if self._backend is not None:
+            return self._backend.batch_tokens
+        if self._options.batch_size is not None:
+            return sys.maxsize
+        return _CPU_TOKENS if device == "cpu" else _DEVICE_TOKENS
+
+    def _rate(self, model: Any, *, measure: bool) -> float | None:
+        import torch
+
+        backend = self._backend
+        coarse = backend is not None and backend.name.endswith("-bf16")
+        dtype = torch.bfloat16 if coarse else next(model.parameters()).dtype
+        elsewhere = backend is not None and not backend.name.startswith("torch")
+        return matmul_rate(
+            str(model.device), dtype, backend.threads if backend and elsewhere else None, measure=measure
+        )
+
+    def _on_device(self) -> bool:
+        with self._lock:
+            return bool(self._loaded().device.type != "cpu")
 
     def _clipped(self, texts: Sequence[str]) -> list[str]:
         limit = self._options.max_length
@@ -182,15 +239,8 @@ class SentenceTransformersEmbedder(SharedEmbedder):
             model = _load(self._root, self._options, self._facts)
             if self._backend is not None:
                 accelerate(model, self._backend, self._converted)
-            model[0].register_forward_pre_hook(self._note_tokens)
             self._model = model
         return self._model
-
-    def _note_tokens(self, _: Any, inputs: tuple[Any, ...]) -> None:
-        """Keep the number of tokens of one batch, as a tensor where it is: asking for it would wait for the device."""
-        features = inputs[0] if inputs else {}
-        if "attention_mask" in features:
-            self._read.append(features["attention_mask"].sum())
 
 
 def _refuse_backend(arguments: Arguments) -> None:
@@ -260,10 +310,6 @@ def _set_pooling(model: Any, mode: str) -> None:
             model[position] = Pooling(width, pooling_mode=mode, include_prompt=module.include_prompt)
             return
     raise EmbedderSpecError(f"pooling={mode}: the model has no pooling to replace", hint="leave pooling= out")
-
-
-def _batch_size(device: str) -> int:
-    return _CPU_BATCH if device == "cpu" else _DEVICE_BATCH
 
 
 @contextmanager

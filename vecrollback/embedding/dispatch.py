@@ -20,6 +20,10 @@ _KNOWN_GOOD = (PROBES[0],)
 _PATIENCE, _LONE_PATIENCE = 2, 3
 """Deaths of workers after which it is the unit's fault: of several texts, of one. A worker may be killed by chance."""
 
+_WORTH_OVERLAPPING = 0.02
+"""Time that a unit takes to be written, as a share of the time it took to be embedded, from which a worker that is
+alone does not wait for it. Below that a crash is to cost the unit in work and nothing more."""
+
 _TOLERATED, _TOLERATED_SHARE = 20, 0.1
 """Texts that may fail, at least and as a share of those tried. More of them say that the model is broken."""
 
@@ -50,6 +54,7 @@ class Dispatch:
         self._ended: deque[Task] = deque()
         self._suspects: list[tuple[Task, Failed]] = []
         self._stop: Failed | None = None
+        self._writing = 0.0
         self._number = self._texts = self._given_up = 0
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Task]:
@@ -64,10 +69,10 @@ class Dispatch:
                 yield from self.rest()
                 self._judge()
                 continue
-            if self._engine.width == 1:  # alone, nothing is begun before what is finished is durable: law 6, exactly
-                yield from self._out()
+            if self._engine.width == 1 and self._writing < _WORTH_OVERLAPPING:
+                yield from self.ended()
             more = self._fill(source)
-            yield from self._out()
+            yield from self.ended()  # while the workers embed
             if self._running:
                 self._take()
             elif more:
@@ -77,14 +82,18 @@ class Dispatch:
 
     def rest(self) -> Iterator[Task]:
         """Wait for what is running, and begin nothing more."""
-        yield from self._out()
+        yield from self.ended()
         while self._running:
             self._take()
-            yield from self._out()
+            yield from self.ended()
 
-    def _out(self) -> Iterator[Task]:
+    def ended(self) -> Iterator[Task]:
+        """What has ended by now; who asks for the next one has written the one before."""
         while self._ended:
-            yield self._ended.popleft()
+            task = self._ended.popleft()
+            began = time.monotonic()
+            yield task
+            self._writing = (time.monotonic() - began) / max(task.seconds, 1e-9)
 
     def _fill(self, source: Iterator[Task]) -> bool:
         """Keep the workers busy while the gate is open; whether there is more to do."""
@@ -116,7 +125,7 @@ class Dispatch:
             return
         ends = np.cumsum([0, *outcome.counts]).tolist()
         task.made = [Passages(outcome.spans[a:b], outcome.vectors[a:b]) for a, b in itertools.pairwise(ends)]
-        task.tokens = outcome.tokens
+        task.tokens, task.ideal = outcome.tokens, outcome.ideal_seconds or 0.0
         self._texts += len(task.groups)
         self._ended.append(task)
 

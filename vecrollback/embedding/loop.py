@@ -2,7 +2,7 @@
 
 Changes are taken in windows by seq, at most 16,384 of them or 64 million characters. Inside a window texts are sorted
 by length, so that a batch pads little; each batch is appended and synced as soon as an engine has embedded it. The
-watermark moves when a window is whole, so a crash repeats at most what was being embedded at that moment.
+watermark moves when a window is whole, so a crash repeats at most what was being embedded or written at that moment.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from vecrollback.embedding.rows import table
 from vecrollback.embedding.sizing import Sizing
 from vecrollback.embedding.work import Batch, Pending, Tally, Task, Twins
 from vecrollback.engines import Engine, Threads
-from vecrollback.errors import StoppedError
+from vecrollback.errors import EngineLostError, StoppedError
 from vecrollback.faults import reach
 from vecrollback.records import CorpusState, Pair, Unembedded
 from vecrollback.vectors import Vectors
@@ -90,20 +90,28 @@ class Refresher:
         return self._watermark
 
     def run(self) -> Tally:
-        """Take in changes until the watermark is at the head that stood when the last window began."""
+        """Take in changes until the watermark is at the head that stood when the last window began.
+
+        Where writers are as quick as this is, it follows them no further than it gains on them.
+        """
         state = self._corpus.state()
         self.tally.total = max(0, state.head - self._watermark)
         if self._pair.snapshot:
             self._take_in_new()
             self._take_in_most_read()
         while self._watermark < state.head:
+            started = self._watermark
             reached, window = self._corpus.at_head(self._window)
             self._take_in(window)
             self._watermark = reached
             self._acknowledge({})
+            before, behind = state.head, state.head - started
             state = self._corpus.state()
             self.tally.total = self.tally.documents + state.head - self._watermark
-        if self._catalog.stale_reads.most(self._pair.name, 1):  # told too late: nothing is outdated now
+            if reached >= before and state.head - reached >= behind:
+                break
+        caught_up = self._watermark >= state.head
+        if caught_up and self._catalog.stale_reads.most(self._pair.name, 1):  # told too late: nothing is outdated now
             self._catalog.stale_reads.forget(self._pair.name)
         return self.tally
 
@@ -164,7 +172,8 @@ class Refresher:
 
         Deleted ones need nothing: they are masked from the first query on.
         """
-        while pending := self._corpus.at_head(self._never_seen):
+        until = self._corpus.state().head  # those that are written meanwhile come in their turn, or this never ended
+        while pending := self._corpus.at_head(partial(self._never_seen, until)):
             self._early |= {(one.id, one.seq) for one in pending}
             self._take_in(sorted(pending, key=lambda p: len(p.text)))
 
@@ -184,8 +193,8 @@ class Refresher:
         named = changes.filter(pc.is_in(changes["id"], value_set=pa.array(ids, pa.string())))
         return self._pending(named, state.version, self._done())
 
-    def _never_seen(self, state: CorpusState) -> list[Pending]:
-        changes = self._corpus.changes(self._watermark, state.head, version=state.version)
+    def _never_seen(self, until: int, state: CorpusState) -> list[Pending]:
+        changes = self._corpus.changes(self._watermark, until, version=state.version)
         known = self._vectors.keys(self._version)["doc_id"]
         fresh = changes.filter(pc.invert(pc.is_in(changes["id"], value_set=known)))
         done = self._done()
@@ -237,21 +246,24 @@ class Refresher:
         own = closing(Threads(self._embedder)) if self._engine is None else nullcontext(self._engine)
         with own as engine:
             dispatch = Dispatch(engine, self._gate)
+            self.tally.workers = engine.workers if groups else self.tally.workers
             try:
                 for task in dispatch.run(self._tasks(groups)):
                     self._finish(task)
                     self._on_batch(self.tally)
-            except StoppedError:
-                for task in dispatch.rest():  # begun and maybe paid for: it is kept
+            except (StoppedError, EngineLostError) as error:
+                # what was begun is maybe paid for: all of it that can still be had is kept
+                for task in dispatch.rest() if isinstance(error, StoppedError) else dispatch.ended():
                     self._finish(task)
                 raise
 
     def _tasks(self, groups: list[Twins]) -> Iterator[Task]:
-        first = 0
+        lengths = [len(group[0].text) for group in groups]
+        first, left = 0, sum(lengths)
         while first < len(groups):
-            count = self._sizing.first(len(group[0].text) for group in islice(groups, first, None))
+            count = self._sizing.first(islice(lengths, first, None), left / self.tally.workers)
             yield Task(groups[first : first + count])
-            first += count
+            first, left = first + count, left - sum(lengths[first : first + count])
 
     def _finish(self, task: Task) -> None:
         if task.reason:
@@ -261,6 +273,7 @@ class Refresher:
         self._sizing.learn(task)
         self.tally.chunks += sum(len(passages.spans) for passages in task.made)
         self.tally.tokens += task.tokens
+        self.tally.ideal += task.ideal
         self.tally.embedded += len(task.groups)
         self._on_made(self._version + 1)
         self._append(task.batch)

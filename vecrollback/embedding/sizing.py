@@ -19,12 +19,17 @@ class Sizing:
         self._texts = float(_FIRST_TEXTS)
         self._characters = float(_FIRST_CHARACTERS)
 
-    def first(self, lengths: Iterable[int]) -> int:
-        """How many texts of these lengths make the next unit; at least one."""
+    def first(self, lengths: Iterable[int], share: float) -> int:
+        """How many texts of these lengths make the next unit; at least one.
+
+        `share`: characters that are left for each worker. Towards the end units get smaller, so that none of the
+        workers is still busy for long when the others have nothing to do.
+        """
+        most = min(self._characters, max(share, _LEAST_CHARACTERS))
         count = characters = 0
         for length in lengths:
             characters += length
-            if count and (count >= self._texts or characters > self._characters):
+            if count and (count >= self._texts or characters > most):
                 break
             count += 1
         return count

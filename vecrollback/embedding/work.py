@@ -23,7 +23,8 @@ class Pending:
 class Tally:
     """What was done so far. `documents`: changes taken in; `embedded`, `reused`: texts; `chunks`, `tokens`: read.
 
-    `given_up`: changes whose text the model cannot embed.
+    `given_up`: changes whose text the model cannot embed. `ideal`: seconds that the model's arithmetic takes at the
+    machine's best rate, in all; `workers`: those that share it.
     """
 
     documents: int = 0
@@ -33,11 +34,18 @@ class Tally:
     tokens: int = 0
     total: int = 0
     given_up: int = 0
+    ideal: float = 0.0
+    workers: int = 1
     started: float = field(default_factory=time.monotonic)
 
     @property
     def elapsed(self) -> float:
         return time.monotonic() - self.started
+
+    @property
+    def share(self) -> float | None:
+        """Of what the workers' processors could do, the part that reached the model; None where nobody can tell."""
+        return self.ideal / (self.elapsed * self.workers) if self.ideal and self.elapsed else None
 
 
 Batch = list[tuple[Pending, Passages]]
@@ -57,6 +65,7 @@ class Task:
     groups: Sequence[Twins]
     made: list[Passages] = field(default_factory=list)
     tokens: int = 0
+    ideal: float = 0.0
     reason: str = ""
     deaths: int = 0
     seconds: float = 0.0

@@ -1,9 +1,9 @@
 """Engines: where the texts of a job are embedded.
 
 `inline`: in this process, beside the reading and writing of tables. `local:N`: N processes on this machine; a text that
-crashes the model costs a worker, not the job. `dask://HOST:PORT`: the workers of a Dask cluster (extra `dask`).
-`dask:N`: a Dask cluster of N workers on this machine, for the length of the job. `ray://HOST:PORT`, `ray:N`: the same
-with Ray (extra `ray`).
+crashes the model costs a worker, not the job; where there are several GPUs each process has one. `dask://HOST:PORT`:
+the workers of a Dask cluster (extra `dask`). `dask:N`: a Dask cluster of N workers on this machine, for the length of
+the job. `ray://HOST:PORT`, `ray:N`: the same with Ray (extra `ray`).
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ def open_engine(setting: str, recipe: Recipe, embedder: Embedder) -> Engine:
     if name == "inline" and not recipe.idle:
         return Threads(in_backend(embedder, recipe.backend) if recipe.backend else embedder)
     if name in ("inline", "local"):
+        from vecrollback.engines.devices import devices_for
         from vecrollback.engines.local import Local
 
-        return Local(recipe, int(count or 1))
+        return Local(recipe, int(count or 1), devices_for(embedder))
     if name == "ray":
         from vecrollback.engines.ray import open_ray
 

@@ -45,13 +45,17 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A finished unit: for each text its number of passages, then spans (n, 2) and vectors (n, dimension) of all."""
+    """A finished unit: for each text its number of passages, then spans (n, 2) and vectors (n, dimension) of all.
+
+    `ideal_seconds`: what the model's arithmetic takes at the best rate of the worker's machine; None: not told.
+    """
 
     number: int
     counts: tuple[int, ...]
     spans: NDArray[np.int32]
     vectors: FloatArray
     tokens: int
+    ideal_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,11 @@ class Engine(Protocol):
     @property
     def width(self) -> int:
         """How many units keep all workers busy; no more may be submitted at a time."""
+        ...
+
+    @property
+    def workers(self) -> int:
+        """How many units are embedded at the same time."""
         ...
 
     def submit(self, unit: Unit) -> None:
@@ -168,13 +177,25 @@ def _embedded(embedder: Embedder, unit: Unit) -> Embedded:
     parts = [np.array(embedder.chunk(text), dtype=np.int32).reshape(-1, 2) for text in unit.texts]
     passages = [t[a:b] for t, spans in zip(unit.texts, parts, strict=True) for a, b in spans.tolist()]
     order = sorted(range(len(passages)), key=lambda i: len(passages[i]))
+    ordered = [passages[i] for i in order]
     vectors = np.empty((len(passages), embedder.dimension), dtype=np.float32)
     if passages:
-        vectors[order] = embedder.embed_documents([passages[i] for i in order])
+        vectors[order] = embedder.embed_documents(ordered)
     return Embedded(
         number=unit.number,
         counts=tuple(map(len, parts)),
         spans=np.concatenate(parts) if parts else np.empty((0, 2), np.int32),
         vectors=vectors,
-        tokens=embedder.count_tokens([passages[i] for i in order]) if passages else 0,
+        tokens=embedder.count_tokens(ordered) if passages else 0,
+        ideal_seconds=_ideal(embedder, ordered),
     )
+
+
+def _ideal(embedder: Embedder, passages: list[str]) -> float | None:
+    """What the embedder says of passages that it has just embedded; most kinds say nothing."""
+    say = getattr(embedder, "ideal_seconds", None)
+    try:
+        seconds = say(passages) if say else None
+        return None if seconds is None else float(seconds)
+    except Exception:  # a number for people is not worth a unit
+        return None

@@ -58,7 +58,11 @@ class Cluster:
     @property
     def width(self) -> int:
         """Two units for each thread of the workers: one is on its way while the other is worked on."""
-        return max(2, 2 * int(sum(self._opened().nthreads().values())))
+        return 2 * self.workers
+
+    @property
+    def workers(self) -> int:
+        return max(1, int(sum(self._opened().nthreads().values())))
 
     def submit(self, unit: Unit) -> None:
         future = self._opened().submit(

@@ -26,6 +26,10 @@ class Threads:
     def width(self) -> int:
         return self._count
 
+    @property
+    def workers(self) -> int:
+        return self._count
+
     def submit(self, unit: Unit) -> None:
         if len(self._threads) < self._count:
             # daemons: a process that ends does not wait for a model

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -24,20 +25,29 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARAL
 class _Worker:
     process: subprocess.Popen[bytes]
     connection: Connection
+    place: int
     unit: Unit | None = None
 
 
 class Local:
-    """Processes that are started when first needed, and again when one dies."""
+    """Processes that are started when first needed, and again when one dies.
 
-    def __init__(self, recipe: Recipe, count: int) -> None:
+    Where there are several accelerators, each process gets one of `devices`, in turn.
+    """
+
+    def __init__(self, recipe: Recipe, count: int, devices: Sequence[str] = ()) -> None:
         self._recipe = recipe
         self._count = count
+        self._devices = devices
         self._workers: list[_Worker] = []
         self._dead: deque[Failed] = deque()
 
     @property
     def width(self) -> int:
+        return self._count
+
+    @property
+    def workers(self) -> int:
         return self._count
 
     @property
@@ -80,7 +90,8 @@ class Local:
     def _start(self) -> _Worker:
         ours, theirs = Pipe()
         paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-        environment = os.environ | {"PYTHONPATH": paths} | (_ONE_THREAD if self._count > 1 else {})
+        place = min(set(range(self._count)) - {one.place for one in self._workers})
+        environment = os.environ | {"PYTHONPATH": paths} | self._settings(place)
         descriptor = theirs.fileno()
         command = [sys.executable, "-m", "vecrollback.engines.process", str(descriptor)]
         try:
@@ -89,11 +100,17 @@ class Local:
             raise EngineLostError(f"no worker could be started: {error}", hint="is there memory left?") from error
         finally:
             theirs.close()
-        worker = _Worker(process, ours)
+        worker = _Worker(process, ours, place)
         with contextlib.suppress(OSError):  # a worker that is dead already is found out when it gets a unit
             ours.send(self._recipe)
         self._workers.append(worker)
         return worker
+
+    def _settings(self, place: int) -> dict[str, str]:
+        """Environment of the worker at this place."""
+        if self._devices:
+            return {"CUDA_VISIBLE_DEVICES": self._devices[place % len(self._devices)]}
+        return _ONE_THREAD if self._count > 1 else {}
 
     def _buried(self, worker: _Worker) -> Failed:
         self._workers.remove(worker)

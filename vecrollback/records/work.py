@@ -14,7 +14,11 @@ JobState = Literal["running", "done", "failed", "cancelled", "lost"]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a job stands. `total` may grow while writers keep writing; `given_up` cannot be embedded."""
+    """Where a job stands. `total` may grow while writers keep writing; `given_up` cannot be embedded.
+
+    `share_of_ceiling`: how much of what the workers' processors or accelerators can multiply reached the model; None
+    where nobody can tell, as behind a service.
+    """
 
     job: str
     phase: str
@@ -25,6 +29,11 @@ class Progress:
     embedded: int
     elapsed: float
     given_up: int = 0
+    share_of_ceiling: float | None = None
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.tokens / self.elapsed if self.elapsed > 0 else 0.0
 
     @property
     def chunks_per_second(self) -> float:

@@ -14,17 +14,17 @@ from typing import Any
 
 from vecrollback.errors import UsageError
 
-NAMES = ("torch", "torch-bf16", "onnx", "openvino", "openvino-bf16")
+NAMES = ("torch", "torch-onednn", "torch-bf16", "onnx", "openvino", "openvino-bf16")
 
 Forward = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A runtime, texts per batch, and threads; None leaves the threads as the process has them."""
+    """A runtime, tokens per batch, and threads; None leaves the threads as the process has them."""
 
     name: str
-    batch_size: int
+    batch_tokens: int
     threads: int | None = None
 
 
@@ -52,6 +52,10 @@ def accelerate(model: Any, backend: Backend, converted: dict[str, Any]) -> None:
             import torch
 
             model.to(torch.bfloat16)
+        elif precision == "onednn":
+            from vecrollback.embedders.backends.onednn import repack
+
+            repack(model[0].auto_model)
         return
     transformer = model[0].auto_model
     runner: Any = import_module(f"{__name__}.{runtime}")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from vecrollback.embedders.backends.traced import quietly, traceable
 from vecrollback.errors import MissingDependencyError
+
+_TELEMETRY = "openvino_telemetry"
+"""The converter does without it. With it, it forks some thirty processes for each model, to tell its makers of it: in a
+process with threads a fork may hang, and nobody here has agreed."""
 
 
 def convert(transformer: Any) -> Any:
@@ -39,7 +45,22 @@ def session(converted: Any, backend: Any, precision: str) -> Callable[[Any, Any]
 
 def _imported() -> Any:
     try:
-        import openvino
+        with _without(_TELEMETRY):
+            import openvino
+            import openvino.tools.ovc
     except ImportError as error:
         raise MissingDependencyError("openvino", "openvino") from error
     return openvino
+
+
+@contextmanager
+def _without(package: str) -> Iterator[None]:
+    """Let a package that was not imported yet seem absent."""
+    hidden = package not in sys.modules
+    if hidden:
+        sys.modules[package] = None  # type: ignore[assignment]  # what makes an import raise ImportError
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules[package]
