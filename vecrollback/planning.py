@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vecrollback.catalog import Catalog
 from vecrollback.corpus import Corpus
 from vecrollback.embedders import Embedder
-from vecrollback.indexes import resolve_spec
+from vecrollback.indexes import Sharding, resolve_spec
 from vecrollback.models import Models
 from vecrollback.records import CorpusState, Pair, Plan
 from vecrollback.reembed import pair_name
@@ -228,7 +228,7 @@ def _first_of_each(hashes: pa.ChunkedArray) -> pa.Array:
 
 def _index_bytes(spec: str, dimension: int) -> int:
     """Bytes an index of this spec holds for a vector, by its usual parts; a whole float32 vector where unsure."""
-    parts: Sequence[str] = re.split(r"[,(:]", spec)
+    parts: Sequence[str] = re.split(r"[,(:]", Sharding.of(spec).spec)
     links = next((int(found[1]) for part in parts if (found := re.match(r"HNSW(\d+)", part))), 0)
     if any("SQ8" in part or part == "IVF_SQ" for part in parts):
         stored = dimension

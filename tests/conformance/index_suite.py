@@ -68,6 +68,14 @@ class IndexConformance:
     decoded_cosine: ClassVar[float] = 0.95
     floor: ClassVar[float] = 0.95
 
+    @classmethod
+    def build(cls, vectors: FloatArray, metric: Metric, path: Path) -> None:
+        build_index(cls.spec, vectors, metric, path)
+
+    @classmethod
+    def open(cls, path: Path, metric: Metric) -> VectorIndex:
+        return open_index(cls.spec, path, metric)
+
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if "metric" in metafunc.fixturenames:
             metafunc.parametrize("metric", self.metrics, scope="class")
@@ -76,13 +84,13 @@ class IndexConformance:
     @classmethod
     def path(cls, metric: Metric, tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = tmp_path_factory.mktemp("index") / "artefact"
-        build_index(cls.spec, corpus(metric), metric, path)
+        cls.build(corpus(metric), metric, path)
         return path
 
     @pytest.fixture(scope="class")
     @classmethod
     def index(cls, metric: Metric, path: Path) -> VectorIndex:
-        return open_index(cls.spec, path, metric)
+        return cls.open(path, metric)
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -184,7 +192,7 @@ class IndexConformance:
         self, index: VectorIndex, path: Path, metric: Metric
     ) -> None:
         before, answer = digest(path), index.search(queries(metric), K, random_mask(0.5))
-        again = open_index(self.spec, path, metric)
+        again = self.open(path, metric)
         again.reconstruct(np.arange(3))
         np.testing.assert_array_equal(again.search(queries(metric), K, random_mask(0.5)).positions, answer.positions)
         again.close()
@@ -204,11 +212,11 @@ class IndexConformance:
         whole = victim.read_bytes()
         victim.write_bytes(whole[: int(share * len(whole)) if share >= 0 else -1])
         with pytest.raises(CorruptArtifactError, match="artefact"):
-            open_index(self.spec, copy, metric)
+            self.open(copy, metric)
 
     def test_missing_artefact_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(CorruptArtifactError, match="nowhere"):
-            open_index(self.spec, tmp_path / "nowhere", self.metrics[0])
+            self.open(tmp_path / "nowhere", self.metrics[0])
 
     def test_queries_and_masks_of_another_shape_are_refused(self, index: VectorIndex) -> None:
         with pytest.raises(UsageError, match=str(DIMENSION)):
@@ -218,8 +226,8 @@ class IndexConformance:
 
     def test_empty_index_answers_nothing(self, tmp_path: Path) -> None:
         metric = self.metrics[0]
-        build_index(self.spec, np.empty((0, DIMENSION), np.float32), metric, tmp_path / "empty")
-        index = open_index(self.spec, tmp_path / "empty", metric)
+        self.build(np.empty((0, DIMENSION), np.float32), metric, tmp_path / "empty")
+        index = self.open(tmp_path / "empty", metric)
         assert (index.size, index.dimension) == (0, DIMENSION)
         for allowed in (None, np.ones(0, np.bool_)):
             assert (index.search(queries(metric), 3, allowed).positions == -1).all()
@@ -231,8 +239,8 @@ class IndexConformance:
         metric = self.metrics[-1]
         vectors = corpus(metric).copy()
         vectors[100:104] = vectors[2000]
-        build_index(self.spec, vectors, metric, tmp_path / "duplicates")
-        index = open_index(self.spec, tmp_path / "duplicates", metric)
+        self.build(vectors, metric, tmp_path / "duplicates")
+        index = self.open(tmp_path / "duplicates", metric)
         allowed = np.ones(COUNT, np.bool_)
         allowed[101] = False
         found = index.search(vectors[2000:2001], 4, sealed(allowed))

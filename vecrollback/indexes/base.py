@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,10 @@ class VectorIndex(Protocol):
 
 
 class IndexKind(Protocol):
-    """One file in this package: builds and opens index artefacts of its specs."""
+    """One file in this package: builds and opens index artefacts of its specs.
+
+    A kind that learns from a sample before it holds vectors may let several indexes share that: see `SharingKind`.
+    """
 
     def accepts(self, spec: str) -> bool:
         """Whether `spec` is spelled like one of this kind's."""
@@ -72,4 +75,17 @@ class IndexKind(Protocol):
 
         Raises CorruptArtifactError when it is damaged, IndexSpecError when it was built for another metric.
         """
+        ...
+
+
+@runtime_checkable
+class SharingKind(Protocol):
+    """What an IndexKind has besides when indexes of parts of a corpus can share what is learnt from all of it."""
+
+    def train(self, spec: str, vectors: FloatArray, metric: Metric, path: Path) -> bool:
+        """Write what `spec` learns from `vectors`, (n, d), to `path`. False, and no file, where there is nothing to."""
+        ...
+
+    def build_trained(self, trained: Path, spec: str, vectors: FloatArray, metric: Metric, path: Path) -> None:
+        """`build`, with what `train` wrote instead of learning again."""
         ...

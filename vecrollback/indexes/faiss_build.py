@@ -39,17 +39,20 @@ def faiss_metric(metric: Metric) -> int:
     return int(faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT)
 
 
-def build_faiss(spec: str, vectors: FloatArray, metric: Metric, path: Path) -> None:
-    """Write the index of `vectors` (n, d), float32, to the file `path`, tuned to recall@10 of 0.98 where it can."""
+def build_faiss(spec: str, vectors: FloatArray, metric: Metric, path: Path, trained: Path | None = None) -> None:
+    """Write the index of `vectors` (n, d), float32, to the file `path`, tuned to recall@10 of 0.98 where it can.
+
+    `trained`: a file of `train_faiss`.
+    """
     import faiss
 
-    if vectors.ndim != 2 or vectors.shape[1] == 0:
-        raise IndexSpecError(f"vectors have shape {vectors.shape}, expected (n, dimension)")
-    index = _made(spec, vectors.shape[1], metric)
+    index = _made(spec, vectors, metric)
     if len(vectors) == 0:
         # Most kinds cannot be trained on nothing; an empty flat index answers the same.
         index = faiss.IndexFlat(vectors.shape[1], faiss_metric(metric))
     else:
+        if trained is not None:
+            index = faiss.read_index(str(trained))
         _train(index, spec, vectors)
         index.add(np.ascontiguousarray(vectors, dtype=np.float32))
         tune(Layers(index, metric), vectors)
@@ -62,9 +65,24 @@ def build_faiss(spec: str, vectors: FloatArray, metric: Metric, path: Path) -> N
         stream.write(TRAILER.pack(MAGIC, length))
 
 
-def _made(spec: str, dimension: int, metric: Metric) -> Any:
+def train_faiss(spec: str, vectors: FloatArray, metric: Metric, path: Path) -> bool:
+    """Write an index that has learnt from a sample of `vectors` and holds none; False when it learns nothing."""
     import faiss
 
+    index = _made(spec, vectors, metric)
+    if index.is_trained or len(vectors) == 0:
+        return False
+    _train(index, spec, vectors)
+    faiss.write_index(index, str(path))
+    return True
+
+
+def _made(spec: str, vectors: FloatArray, metric: Metric) -> Any:
+    import faiss
+
+    if vectors.ndim != 2 or vectors.shape[1] == 0:
+        raise IndexSpecError(f"vectors have shape {vectors.shape}, expected (n, dimension)")
+    dimension = vectors.shape[1]
     try:
         return faiss.index_factory(dimension, spec, faiss_metric(metric))
     except RuntimeError as error:

@@ -9,7 +9,7 @@ from typing import Any
 from vecrollback.errors import CorruptArtifactError, IndexSpecError
 from vecrollback.indexes.base import FloatArray, Mask, Neighbours, Positions
 from vecrollback.indexes.exact import checked_mask, checked_queries, closed, nothing
-from vecrollback.indexes.faiss_build import MAGIC, TRAILER, build_faiss, faiss_metric
+from vecrollback.indexes.faiss_build import MAGIC, TRAILER, build_faiss, faiss_metric, train_faiss
 from vecrollback.indexes.faiss_layers import Layers
 from vecrollback.indexes.masking import Selections, padded, widened_search
 from vecrollback.records import Metric
@@ -77,6 +77,12 @@ class FaissKind:
 
     def build(self, spec: str, vectors: FloatArray, metric: Metric, path: Path) -> None:
         build_faiss(spec, vectors, metric, path)
+
+    def train(self, spec: str, vectors: FloatArray, metric: Metric, path: Path) -> bool:
+        return train_faiss(spec, vectors, metric, path)
+
+    def build_trained(self, trained: Path, spec: str, vectors: FloatArray, metric: Metric, path: Path) -> None:
+        build_faiss(spec, vectors, metric, path, trained)
 
     def open(self, path: Path, metric: Metric) -> FaissIndex:
         import faiss

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable
 from functools import cached_property
 from threading import Lock
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,8 @@ _NEIGHBOUR_COST = 128
 _SKIP_COST = 1 / 8
 """Passing over a masked vector, against reading it (measured)."""
 _GROWTH = 4
+
+T = TypeVar("T")
 
 
 class Selection:
@@ -48,28 +51,38 @@ class Selection:
         return np.packbits(self.mask, bitorder="little")
 
 
-class Selections:
-    """Remembers the last few masks by identity: queries between two deletes share one mask.
+class Remembered(Generic[T]):
+    """What was made of the last few masks, by identity: queries between two deletes share one mask.
 
-    Only masks with `flags.writeable` off are remembered; another may change under the same identity.
+    Only masks with `flags.writeable` off are remembered; another may change under the same identity. What `make` makes
+    must hold its mask.
     """
 
-    def __init__(self, most: int = 4) -> None:
+    def __init__(self, make: Callable[[Mask], T], most: int = 4) -> None:
+        self._make = make
         self._most = most
-        self._kept: dict[int, Selection] = {}
+        self._kept: dict[int, T] = {}
         self._lock = Lock()
 
-    def get(self, mask: Mask) -> Selection:
+    def get(self, mask: Mask) -> T:
         if mask.flags.writeable:
-            return Selection(mask)
-        # The selection holds its mask, so this identity cannot pass to another array while it is remembered.
+            return self._make(mask)
+        # What was made holds its mask, so this identity cannot pass to another array while it is remembered.
         if (known := self._kept.get(id(mask))) is not None:
             return known
         with self._lock:
-            chosen = self._kept.setdefault(id(mask), Selection(mask))
+            if (made := self._kept.get(id(mask))) is None:
+                made = self._kept[id(mask)] = self._make(mask)
             while len(self._kept) > self._most:
                 del self._kept[next(iter(self._kept))]
-        return chosen
+        return made
+
+
+class Selections(Remembered[Selection]):
+    """The selections of the last few masks."""
+
+    def __init__(self, most: int = 4) -> None:
+        super().__init__(Selection, most)
 
 
 def widened_search(
