@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import vecrollback
-from tests.cli.support import cli_json
+from tests.cli.support import cli_json, text
 from vecrollback import Document, Store
 from vecrollback.catalog import processes
 
@@ -92,3 +92,11 @@ def test_a_job_from_before_processes_were_recorded_is_lost(store: Store) -> None
     with store._catalog._database.write() as connection:
         connection.exec_driver_sql("DELETE FROM runner")
     assert store.work.get(job.id).state == "lost"
+
+
+def test_a_job_that_an_older_version_accelerated_is_shown(store: Store) -> None:
+    store.reembed("hash:32", name="one").wait()
+    [job] = store.jobs()
+    number = store._catalog.embedding.begin("one", job.id, "onnx", {"batch_size": 16}, after=1)
+    store._catalog.embedding.reached(number, 3)
+    assert "batches 2 to 3 by onnx" in text("jobs", "show", job.id)
