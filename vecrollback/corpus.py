@@ -19,6 +19,7 @@ from vecrollback.catalog import CORPUS, Catalog, now
 from vecrollback.documents import canonical_json, content_hash, document_digest
 from vecrollback.errors import BadDocumentError, BadFilterError, CorruptArtifactError, VecrollbackError
 from vecrollback.faults import reach
+from vecrollback.media import Medium
 from vecrollback.records import CorpusState, Document, Json
 from vecrollback.tables import DurableTable
 
@@ -50,10 +51,10 @@ class Corpus:
     `metadata` are kept and returned but cannot be filtered on; nor can lists and objects.
     """
 
-    def __init__(self, path: Path, catalog: Catalog) -> None:
+    def __init__(self, place: Path | Medium, catalog: Catalog) -> None:
         self._catalog = catalog
         self._ledger = catalog.ledger
-        self.table = DurableTable(path)
+        self.table = DurableTable(place)
 
     def create(self) -> None:
         commit = self.table.create(_SCHEMA, stable_row_ids=True)
@@ -70,7 +71,8 @@ class Corpus:
         while True:
             state = self.state()
             try:
-                return read(state)
+                with self.table.reported():
+                    return read(state)
             except (VecrollbackError, OSError, ValueError):
                 if self.state().version == state.version:
                     raise
@@ -81,7 +83,7 @@ class Corpus:
         Ids must be unique in one call. A document equal to the stored one makes no change. `unknown_only`: write
         those alone whose ids the log never held, not even deleted.
         """
-        with self._catalog.lock("corpus"):
+        with self._catalog.lock("corpus"), self.table.reported():
             state, dataset = self._recover()
             stored = _stored(dataset, [d.id for d in documents])
             if unknown_only:
@@ -104,7 +106,7 @@ class Corpus:
         that are deleted already a new, higher tombstone.
         """
         unique = list(dict.fromkeys(ids))
-        with self._catalog.lock("corpus"):
+        with self._catalog.lock("corpus"), self.table.reported():
             state, dataset = self._recover()
             stored = _stored(dataset, unique)
             gone = [i for i in unique if again or not stored.get(i, (b"", False))[1]]
@@ -168,7 +170,7 @@ class Corpus:
 
     def compact(self, *, purge: bool = False) -> None:
         """Merge fragments and drop old versions; with `purge` no byte of a deleted text stays in the table."""
-        with self._catalog.lock("corpus"):
+        with self._catalog.lock("corpus"), self.table.reported():
             state, dataset = self._recover()
             self._compact(state, dataset, purge=purge)
 

@@ -8,10 +8,12 @@ exit code of the command line, so a script can tell a refusal from a failure::
     │   ├── CorruptArtifactError      bytes differ from their recorded digest, or cannot be read
     │   ├── CatalogUnavailableError   the catalog cannot be read or written now
     │   │   └── CommitUnknownError    it went away while it committed; nobody can tell yet whether it did
+    │   ├── StorageUnavailableError   the object storage that holds the files cannot be reached now
     │   ├── OverloadedError           the server has no room for another request now
     │   ├── UnreachableError          no answer came from the server
     │   ├── EmbeddingError            the model or its service gave no usable vectors
     │   ├── EngineLostError           the workers of a job, or their scheduler, are gone
+    │   ├── ShardLostError            a part of an index gives no answer, so there is none
     │   └── RecallTooLowError         the built index finds too few true neighbours
     ├── UsageError                 2  the request or the configuration is wrong
     │   ├── StoreNotFoundError
@@ -72,6 +74,10 @@ class CatalogUnavailableError(FailedError):
     """The catalog cannot be read or written now; nothing was changed."""
 
 
+class StorageUnavailableError(FailedError):
+    """The object storage that holds the files cannot be reached, or refuses; nothing is known about them."""
+
+
 class OverloadedError(FailedError):
     """The server has no room for another request now; `retry_after` is in seconds."""
 
@@ -94,6 +100,10 @@ class EmbeddingError(FailedError):
 
 class EngineLostError(FailedError):
     """The workers of a job, or their scheduler, are gone; the same command goes on where it stopped."""
+
+
+class ShardLostError(FailedError):
+    """A part of an index gives no answer, and an answer without it would be another one."""
 
 
 class RecallTooLowError(FailedError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,25 +13,30 @@ from vecrollback.artifacts import Artifacts
 from vecrollback.catalog import Catalog
 from vecrollback.corpus import Corpus
 from vecrollback.embedders import Embedder
-from vecrollback.errors import VecrollbackError
+from vecrollback.errors import StorageUnavailableError, VecrollbackError
 from vecrollback.models import Models
 from vecrollback.passages import Passages, open_passages
 from vecrollback.passages import advanced as advanced_passages
 from vecrollback.records import Pair
 from vecrollback.vectors import Vectors
-from vecrollback.view import OpenSnapshot, PairView, open_view
+from vecrollback.view import OpenSnapshot, PairView, open_view, without
 from vecrollback.view import advanced as advanced_view
 
 _log = logging.getLogger(__name__)
+_AWAY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A pair that can answer at once. Immutable: a query that has one keeps it to its end."""
+    """A pair that can answer at once. Immutable: a query that has one keeps it to its end.
+
+    `current`: it knows all changes up to where it was asked for; else, of the later ones, only what they deleted.
+    """
 
     pair: Pair
     embedder: Embedder
     view: PairView
+    current: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,8 @@ class Holder:
         self._passages: Passages | None = None
         self._held: dict[str, Held] = {}
         self._cold: set[str] = set()
+        self._away_until = 0.0
+        self._behind: dict[str, tuple[Held, int, Held]] = {}
 
     @property
     def refs(self) -> tuple[str, ...]:
@@ -69,14 +77,26 @@ class Holder:
         return tuple(sorted(self._held))
 
     def at(self, position: Position) -> Held:
-        """The pair at this position and at the corpus's head; opened first when it is not."""
+        """The pair at this position and at the corpus's head; opened first when it is not.
+
+        While the storage is away: what is held of it, without what was deleted since.
+        """
         with self._lock:
-            passages = self._refreshed(position.head)
-            held = self._held.get(position.ref) or self._open(position, passages)
-            return self._advance(held, position, passages)
+            held, head = self._held.get(position.ref), self._head(position)
+            if held is not None and self._lacks(held, position, head) and self._away():
+                return self._without_storage(held, head)
+            try:
+                passages = self._refreshed(head)
+                return self._advance(held or self._open(position, passages), position, passages)
+            except (VecrollbackError, OSError):
+                if held is None or self._reachable():
+                    raise
+                return self._without_storage(held, head)
 
     def warm(self, positions: Iterable[Position]) -> None:
         """Open these beside whatever serves, without holding up a query; what cannot be opened is logged once."""
+        if self._away():
+            return
         self._renew()
         for position in positions:
             try:
@@ -98,6 +118,46 @@ class Holder:
         with self._lock:
             for ref in set(self._held) - set(refs):
                 del self._held[ref]
+                self._behind.pop(ref, None)
+
+    # -- while the storage is away ------------------------------------------------------------------------------------
+
+    def _head(self, position: Position) -> int:
+        return self._corpus.state().head if position.head is None else position.head
+
+    def _lacks(self, held: Held, position: Position, head: int) -> bool:
+        """Whether files have to be read before it answers for this position."""
+        standing = held.view.vectors_version, held.view.watermark
+        passages = self._passages
+        return standing != (position.vectors_version, position.watermark) or passages is None or passages.head < head
+
+    def _away(self) -> bool:
+        """Whether the storage was away a moment ago; looked at again after a while, soon answered either way."""
+        if not self._away_until:
+            return False
+        return time.monotonic() < self._away_until or not self._reachable()
+
+    def _reachable(self) -> bool:
+        try:
+            self._corpus.table.medium.require_reachable()
+        except StorageUnavailableError as error:
+            if not self._away_until:
+                _log.warning("answering from what is held open: %s", error)
+            self._away_until = time.monotonic() + _AWAY_SECONDS
+            return False
+        self._away_until = 0.0
+        self._behind.clear()
+        return True
+
+    def _without_storage(self, held: Held, head: int) -> Held:
+        known = self._behind.get(held.view.snapshot.ref)
+        if known is None or known[0] is not held or known[1] != head:
+            fresh = self._catalog.ledger.tombstones(held.view.passages.head)
+            known = held, head, replace(held, view=without(held.view, fresh), current=False)
+            self._behind[held.view.snapshot.ref] = known
+        return known[2]
+
+    # -- inside -------------------------------------------------------------------------------------------------------
 
     def _refreshed(self, head: int | None = None) -> Passages:
         """Texts and changes at the head. Deletes count from the first query after their acknowledgement."""

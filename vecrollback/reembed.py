@@ -25,6 +25,7 @@ from vecrollback.errors import CorruptArtifactError, PairStateError, UsageError
 from vecrollback.indexes import resolve_spec
 from vecrollback.models import Models
 from vecrollback.records import CatchUp, Effort, Json, Pair, ProgressCallback, Snapshot
+from vecrollback.shards import ShardsDone
 from vecrollback.snapshots import RECALL_FLOOR, Manifest, SnapshotWriter, load_manifest, put_probes, require_files
 from vecrollback.vectors import Vectors, newest
 from vecrollback.workplace import PLAIN, Workplace, workplace
@@ -80,10 +81,14 @@ class Builder:
                 return pair
             with self._working(pair, job, progress, effort) as work:
                 tally = self._refresh(pair, work).tally
-                work.report.phase = "indexing"
-                work.report(tally)
+                work.report.enter("indexing", tally)
                 if not pair.snapshot:
-                    self._snapshot(pair.name, rebuild=True, recall_floor=recall_floor)
+                    self._snapshot(
+                        pair.name,
+                        rebuild=True,
+                        recall_floor=recall_floor,
+                        told=lambda done, shards: work.report.enter(f"indexing: shard {done} of {shards}", tally),
+                    )
                 work.report.phase = "catching up"
                 self._refresh(self._catalog.pairs.get(pair.name), work)
             self._catalog.pairs.set_state(pair.name, "ready")
@@ -210,7 +215,7 @@ class Builder:
         return pair
 
     def _require(self, pair: Pair) -> None:
-        self._artifacts.require(pair.probes)
+        self._artifacts.expect(pair.probes)
         self._vectors_of(pair).table.require()
 
     def _working(
@@ -231,12 +236,14 @@ class Builder:
         tables = [(self._vectors_of(p), p) for p in others]
         return [(v, p.vectors_version) for v, p in tables if v.table.sound(p.vectors_version, digests[p.name])]
 
-    def _snapshot(self, name: str, *, rebuild: bool, recall_floor: float | None = None) -> Snapshot:
+    def _snapshot(
+        self, name: str, *, rebuild: bool, recall_floor: float | None = None, told: ShardsDone | None = None
+    ) -> Snapshot:
         pair = self._catalog.pairs.get(name)
         taken = self._catalog.pairs.snapshots(name)
         previous = self._previous(pair, rebuild=rebuild)
         floor = recall_floor or (previous.index.recall_floor if previous else RECALL_FLOOR)
-        snapshot = SnapshotWriter(self._artifacts, self._vectors_of(pair), pair).write(
+        snapshot = SnapshotWriter(self._artifacts, self._vectors_of(pair), pair, told).write(
             taken[-1].number + 1 if taken else 1,
             previous=previous,
             tombstones=self._catalog.ledger.tombstones(),

@@ -25,10 +25,10 @@ def write_runbook(store: Store) -> str:
 class _Writer:
     def __init__(self, store: Store, policy: Policy, status: Json) -> None:
         self._store, self._policy, self._status = store, policy, status
-        self._where = f" --store {shlex.quote(str(store.root.resolve()))}"
+        self._where = f" --store {shlex.quote(store.uri)}"
 
     def lines(self) -> Iterator[str]:
-        yield f"# Runbook: {self._store.root.resolve().name}\n"
+        yield f"# Runbook: {self._store.uri.partition('?')[0].rpartition('/')[2]}\n"
         yield f"Written {now()[:16]} UTC by `vecrollback runbook`; write it again after a promote.\n"
         yield from self._names()
         yield from self._back()
@@ -41,7 +41,7 @@ class _Writer:
     def _names(self) -> Iterator[str]:
         live = self._status["alias"].get(_LIVE)
         yield "## What there is\n\n| | |\n|---|---|"
-        yield f"| store | `{self._store.root.resolve()}` |\n| catalog | `{self._status['catalog']}` |"
+        yield f"| store | `{self._store.uri}` |\n| catalog | `{self._status['catalog']}` |"
         yield f"| live | {_ref(live)} |\n| a rollback goes to | {self._target()} |"
         for pair in self._status["pairs"]:
             checked = pair["checked"] or "none"

@@ -50,9 +50,9 @@ class Searcher:
     """Answers queries from the pair an alias points to. Safe to use from many threads; close it or use `with`.
 
     A query reads the pointer once and stays with what it found. The pairs that could come next (standby, candidate)
-    are held open as well, so a move costs no load. While the catalog cannot be read, answers come from what was last
-    known and say so. `follow=False` leaves out the background threads, the registration as a reader and the warm
-    pairs: for one-off queries.
+    are held open as well, so a move costs no load. While the catalog, or the storage of the files, cannot be read,
+    answers come from what was last known and say so. `follow=False` leaves out the background threads, the registration
+    as a reader and the warm pairs: for one-off queries.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Searcher:
 
     @property
     def current(self) -> bool:
-        """Whether the catalog could be read the last time it was asked."""
+        """Whether catalog and files could be read the last time they were asked."""
         return self._serving is None or self._serving.current
 
     @property
@@ -216,7 +216,7 @@ class Searcher:
             if self._serving is None or self._serving.pointer is not pointer or not self._serving.current:
                 ref = f"{pointer.pair}@{pointer.snapshot}"
                 held = self._holder.at(Position(ref, pointer.vectors_version, pointer.watermark, pointer.head))
-                self._serving = _Serving(pointer, held, canary=self._tried(pointer))
+                self._serving = _Serving(pointer, held, held.current, canary=self._tried(pointer))
             return self._serving
 
     def _tried(self, pointer: Pointer) -> _Serving | None:

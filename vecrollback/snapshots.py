@@ -7,8 +7,10 @@ without a new index costs the rows since the last one; searching it is the index
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vecrollback.artifacts import Artifacts
+from vecrollback import scratch
+from vecrollback.artifacts import Artifacts, remove
 from vecrollback.catalog import now
-from vecrollback.errors import CorruptArtifactError, RecallTooLowError
-from vecrollback.indexes import VectorIndex, build_index, measure_recall, open_index, resolve_spec
-from vecrollback.records import Json, Pair, Snapshot
+from vecrollback.errors import CorruptArtifactError, RecallTooLowError, UsageError
+from vecrollback.indexes import Sharding, VectorIndex, build_index, measure_recall, open_index, resolve_spec
+from vecrollback.records import Json, Metric, Pair, Snapshot
+from vecrollback.shards import Arrangement, ShardBuilder, ShardsDone, arranged, lay_out, open_shards
 from vecrollback.vectors import KEY_COLUMNS, FloatArray, Vectors, newest
 
-MANIFEST_FORMAT = 1
+MANIFEST_FORMAT = 2
+_WHOLE_FORMAT = 1
+"""Of a manifest whose index is not sharded: programs that know no shards read it as ever."""
 RECALL_FLOOR = 0.95
 _RECALL_QUERIES = 200
 _BLOCK = 65_536
@@ -32,12 +38,20 @@ _MORE_EXACT = ("HNSW32,Flat", "Flat")
 
 
 @dataclass(frozen=True, slots=True)
+class ShardPart:
+    """One shard of an index: its artefact, and how many passages are in it, in the order of the id map."""
+
+    artifact: str
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True)
 class IndexPart:
     """The index of a snapshot: its spec, artefact and id map, and the rows of the vectors table it was built over.
 
     `rows`: the table's row count then; later rows are searched exactly. `recall`: at 10, against exact search, measured
     when it was built. `decode_error`: largest 1 - cosine (for "l2": relative distance) between a vector and what the
-    index holds of it, over all of them.
+    index holds of it, over all of them. `shards`: of an index in several parts; `artifact` is empty then.
     """
 
     spec: str
@@ -48,6 +62,17 @@ class IndexPart:
     recall: float | None
     recall_floor: float
     decode_error: float
+    shards: tuple[ShardPart, ...] = ()
+
+    @property
+    def artifacts(self) -> tuple[str, ...]:
+        """Names of the artefacts it is made of, each once: equal shards are stored once."""
+        return tuple(dict.fromkeys(shard.artifact for shard in self.shards)) or (self.artifact,)
+
+    @classmethod
+    def decoded(cls, body: Mapping[str, Json]) -> IndexPart:
+        """From a manifest's JSON. Raises TypeError for what is none."""
+        return cls(**{**body, "shards": tuple(ShardPart(**shard) for shard in body.get("shards", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +103,14 @@ class Manifest:
 
     def artifacts(self) -> tuple[str, ...]:
         """Names of the artefacts the snapshot cannot do without."""
-        return (self.index.artifact, self.index.ids, self.probes)
+        return (*self.index.artifacts, self.index.ids, self.probes)
+
+    def encoded(self) -> dict[str, Json]:
+        """As JSON: what a snapshot without shards says is what it always said, byte for byte."""
+        body = asdict(self)
+        if not self.index.shards:
+            del body["index"]["shards"]
+        return body
 
 
 def load_manifest(artifacts: Artifacts, name: str) -> Manifest:
@@ -89,14 +121,36 @@ def load_manifest(artifacts: Artifacts, name: str) -> Manifest:
             f"manifest {name} has format {body['format']}; this vecrollback knows up to {MANIFEST_FORMAT}",
             hint="pip install --upgrade vecrollback",
         )
-    return Manifest(**(body | {"index": IndexPart(**body["index"])}))
+    return Manifest(**(body | {"index": IndexPart.decoded(body["index"])}))
+
+
+def open_indexed(artifacts: Artifacts, manifest: Manifest, *, serving: bool = False) -> VectorIndex:
+    """Open the index of a snapshot. `serving`: for queries, so its shards may be put where the environment says.
+
+    Raises CorruptArtifactError.
+    """
+    return _opened(artifacts, manifest.index, manifest.metric, serving=serving)  # type: ignore[arg-type]
+
+
+def _opened(artifacts: Artifacts, part: IndexPart, metric: Metric, *, serving: bool = False) -> VectorIndex:
+    if not part.shards:
+        return open_index(part.spec, artifacts.require(part.artifact), metric)
+    paths = [artifacts.require(shard.artifact) for shard in part.shards]
+    index = open_shards(Sharding.of(part.spec).spec, paths, metric, serving=serving)
+    if index.sizes != (named := tuple(shard.chunks for shard in part.shards)):
+        index.close()
+        raise CorruptArtifactError(
+            f"shards hold {list(index.sizes)} passages, their manifest says {list(named)}",
+            hint="`vecrollback snapshot import` a bundle of the pair, or `vecrollback repair` it",
+        )
+    return index
 
 
 def require_files(artifacts: Artifacts, snapshot: Snapshot, vectors: Vectors) -> None:
     """Raises CorruptArtifactError unless all that a snapshot consists of is in place."""
     vectors.table.require()
-    for name in load_manifest(artifacts, snapshot.manifest).artifacts():
-        artifacts.require(name)
+    for name in (snapshot.manifest, *load_manifest(artifacts, snapshot.manifest).artifacts()):
+        artifacts.expect(name)
 
 
 def load_ids(artifacts: Artifacts, manifest: Manifest) -> pa.Table:
@@ -123,13 +177,18 @@ def put_probes(artifacts: Artifacts, vectors: FloatArray) -> str:
     return artifacts.put(".npy", write)
 
 
+_Make = Callable[[str], tuple[str, tuple[ShardPart, ...]]]
+"""Makes an index of a spec: the artefact, or the shards."""
+
+
 class SnapshotWriter:
     """Writes snapshots of one pair. The caller holds the pair's lock and registers what comes back."""
 
-    def __init__(self, artifacts: Artifacts, vectors: Vectors, pair: Pair) -> None:
+    def __init__(self, artifacts: Artifacts, vectors: Vectors, pair: Pair, told: ShardsDone | None = None) -> None:
         self._artifacts = artifacts
         self._vectors = vectors
         self._pair = pair
+        self._told = told
 
     def write(
         self,
@@ -150,7 +209,7 @@ class SnapshotWriter:
         pair, version = self._pair, self._pair.vectors_version
         index = previous.index if previous and not rebuild else self._build(version, tombstones, recall_floor)
         manifest = Manifest(
-            format=MANIFEST_FORMAT,
+            format=MANIFEST_FORMAT if index.shards else _WHOLE_FORMAT,
             pair=pair.name,
             number=number,
             embedder=pair.embedder,
@@ -167,7 +226,7 @@ class SnapshotWriter:
             probes=pair.probes,
             created_at=now(),
         )
-        name = self._artifacts.put_json(asdict(manifest))
+        name = self._artifacts.put_json(manifest.encoded())
         return Snapshot(
             pair=pair.name,
             number=number,
@@ -183,35 +242,71 @@ class SnapshotWriter:
         keys = self._vectors.keys(version)
         rows = newest(keys, tombstones)
         rows = rows[np.asarray(keys["ordinal"])[rows] >= 0]
-        vectors = self._vectors.vectors(version)
-        if len(rows) < len(vectors):
-            vectors = vectors[rows]
-        ids = self._artifacts.put(".ids.arrow", lambda path: _write_ids(path, keys, rows))
-        for spec in self._specs(len(vectors)):
-            artifact, recall, error = self._try(spec, vectors)
-            if recall is None or recall >= floor:
-                return IndexPart(spec, artifact, ids, keys.num_rows, len(vectors), recall, floor, error)
-            self._artifacts.remove(artifact)
+        arrangement = arranged(keys["doc_id"], rows, Sharding.of(self._pair.index_spec).count)
+        ids = self._artifacts.put(".ids.arrow", lambda path: _write_ids(path, keys, arrangement.rows))
+        part = partial(IndexPart, ids=ids, rows=keys.num_rows, chunks=len(rows), recall_floor=floor)
+        sharded = len(arrangement.slices) > 1
+        source = self._in_shards(version, arrangement, keys.num_rows) if sharded else self._whole(version, rows)
+        with source as (vectors, make):
+            for spec in self._specs(len(rows)):
+                artifact, shards = make(spec)
+                built = part(spec=spec, artifact=artifact, shards=shards, recall=None, decode_error=0.0)
+                built = self._measured(built, vectors)
+                if built.recall is None or built.recall >= floor:
+                    return built
+        # The index that was built is left to prune: equal bytes are stored once, so another pair may live on them.
         raise RecallTooLowError(
-            f"index {spec!r} of pair {self._pair.name!r} has recall@10 {recall:.3f}, the floor is {floor}",
+            f"index {spec!r} of pair {self._pair.name!r} has recall@10 {built.recall:.3f}, the floor is {floor}",
             hint="choose a more exact --index (HNSW32,Flat or Flat), or lower --recall-floor; "
             "the vectors are kept, nothing is embedded again",
         )
 
     def _specs(self, chunks: int) -> list[str]:
         """What to build, in order, until one reaches the recall floor. Only "auto" leaves a choice."""
-        spec = resolve_spec(self._pair.index_spec, chunks)
-        return [spec, *(s for s in _MORE_EXACT if s != spec)] if self._pair.index_spec == "auto" else [spec]
+        spec, sharding = resolve_spec(self._pair.index_spec, chunks), Sharding.of(self._pair.index_spec)
+        if sharding.spec != "auto":
+            return [spec]
+        return [spec, *(other for s in _MORE_EXACT if (other := sharding.around(s)) != spec)]
 
-    def _try(self, spec: str, vectors: FloatArray) -> tuple[str, float | None, float]:
-        """Build an index: its artefact, its recall@10 (None without vectors), its largest decoding error."""
-        metric = self._pair.metric
-        suffix = ".lance" if spec.startswith("lance:") else ".index"
-        artifact = self._artifacts.put(suffix, lambda path: build_index(spec, vectors, metric, path))
-        index = open_index(spec, self._artifacts.path(artifact), metric)
+    @contextmanager
+    def _whole(self, version: int, rows: NDArray[np.int64]) -> Iterator[tuple[FloatArray, _Make]]:
+        """The vectors, and how one index of them is made."""
+        vectors, metric = scratch.take(self._vectors.vectors(version), rows), self._pair.metric
+
+        def make(spec: str) -> tuple[str, tuple[ShardPart, ...]]:
+            return self._artifacts.put(_suffix(spec), lambda path: build_index(spec, vectors, metric, path)), ()
+
+        yield vectors, make
+
+    @contextmanager
+    def _in_shards(self, version: int, arrangement: Arrangement, total: int) -> Iterator[tuple[FloatArray, _Make]]:
+        """The vectors in a file, and how an index of them is made in shards. A killed build is gone on with."""
+        folder = self._artifacts.unfinished(f".building-{self._pair.name}")
+        laid = lay_out(folder, self._vectors.blocks(version), arrangement, total=total, dimension=self._pair.dimension)
+        builder = ShardBuilder(
+            laid, put=self._artifacts.put, sound=lambda name: self._artifacts.verify(name) is None, told=self._told
+        )
+
+        def make(spec: str) -> tuple[str, tuple[ShardPart, ...]]:
+            inner = Sharding.of(spec).spec
+            names = builder.build(inner, self._pair.metric, _suffix(inner))
+            return "", tuple(
+                ShardPart(name, one.stop - one.start) for name, one in zip(names, laid.slices, strict=True)
+            )
+
+        try:
+            yield laid.vectors, make
+        except UsageError:
+            remove(folder)
+            raise
+        remove(folder)
+
+    def _measured(self, part: IndexPart, vectors: FloatArray) -> IndexPart:
+        """With its recall@10 (None without vectors) and its largest decoding error."""
+        index = _opened(self._artifacts, part, self._pair.metric)
         try:
             recall = measure_recall(index, vectors, k=10, queries=_RECALL_QUERIES) if len(vectors) else None
-            return artifact, recall, decode_error(index, vectors, metric)
+            return replace(part, recall=recall, decode_error=decode_error(index, vectors, self._pair.metric))
         finally:
             index.close()
 
@@ -237,6 +332,10 @@ def distances(held: FloatArray, true: FloatArray, metric: str) -> FloatArray:
         return np.asarray(np.linalg.norm(held - true, axis=1) / np.maximum(lengths, 1e-12), dtype=np.float32)
     products = np.linalg.norm(held, axis=1) * np.linalg.norm(true, axis=1)
     return np.asarray(1.0 - np.einsum("ij,ij->i", held, true) / np.maximum(products, 1e-12), dtype=np.float32)
+
+
+def _suffix(spec: str) -> str:
+    return ".lance" if spec.startswith("lance:") else ".index"
 
 
 def _write_ids(path: Path, keys: pa.Table, rows: NDArray[np.int64]) -> None:

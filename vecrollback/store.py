@@ -44,13 +44,12 @@ def connect(
 ) -> Store:
     """Open a store. Default: `VECROLLBACK_STORE`, then `store` in vecrollback.toml, then indices/default.
 
-    `catalog`: URL of a PostgreSQL database; without one (argument, `VECROLLBACK_CATALOG`, file) it is SQLite in the
-    directory. `create` lays the store out when there is none. Raises StoreNotFoundError, StoreFormatError,
-    CatalogMismatchError. Any number of processes may have one store open.
+    `uri`: a directory, or `s3://bucket/prefix`. `catalog`: URL of a PostgreSQL database; without one (argument,
+    `VECROLLBACK_CATALOG`, file), or with "", it is SQLite in the directory. `create` lays the store out when there is
+    none. Raises StoreNotFoundError, StoreFormatError, CatalogMismatchError. Any number of processes may have one open.
     """
     settings = config.load(store=str(uri) if uri is not None else None, catalog=catalog, actor=actor)
-    root = config.local_path(settings.store)
-    return Store(root, catalog=settings.catalog, actor=settings.actor, create=create)
+    return Store(settings, create=create)
 
 
 class Store(Contents):
@@ -74,8 +73,9 @@ class Store(Contents):
     ) -> Job[Pair]:
         """Build a pair from the log, beside whatever serves. The same call resumes a job that was cut off.
 
-        `embedder`: one string, see `vecrollback.embedders`. `index`: "auto", a FAISS factory string or `lance:...`.
-        `effort`: where it works and how hard. The job's result is the pair, `ready`, or as it was when it is finished.
+        `embedder`: one string, see `vecrollback.embedders`. `index`: "auto", a FAISS factory string, `lance:...`, or
+        `shards:N(...)` with one of these. `effort`: where it works and how hard. The job's result is the pair, `ready`,
+        or as it was when it is finished.
         """
         pair = self._builder.begin(Request(embedder, index, name, settings, recall_floor))
         record = self._catalog.jobs.start("reembed", pair.name)
@@ -271,7 +271,7 @@ class Store(Contents):
 
     def status(self) -> dict[str, Json]:
         """Aliases, corpus, pairs with their lag, unfinished jobs: one reading of the catalog, no model, no table."""
-        return {"store": str(self.root), "catalog": self._catalog.place} | describe(self._catalog)
+        return {"store": self._medium.uri, "catalog": self._catalog.place} | describe(self._catalog)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from vecrollback.errors import (
     NoRollbackTargetError,
     PairStateError,
     QuarantinedError,
+    StorageUnavailableError,
     UnknownNameError,
     UsageError,
 )
@@ -188,6 +189,8 @@ class Switch:
             self._verified(pair.ref)
         except (CorruptArtifactError, UnknownNameError) as error:
             return str(error)
+        except StorageUnavailableError:
+            return ""  # nothing says that its files are gone, and readers hold it open: law 7
         return ""
 
     # -- rehearsing ---------------------------------------------------------------------------------------------------
@@ -215,7 +218,7 @@ class Switch:
         snapshot = self._catalog.pairs.find_snapshot(ref)
         manifest = load_manifest(self._artifacts, snapshot.manifest)
         for name in manifest.artifacts():
-            self._artifacts.require(name)
+            self._artifacts.expect(name)
         return snapshot, manifest
 
     def _move(

@@ -1,15 +1,15 @@
-"""Lance tables whose commits are on disk before anybody hears of them.
+"""Lance tables whose commits are durable before anybody hears of them.
 
-Lance writes without syncing (measured with strace: no fsync at all). So every write here goes in three steps: data
-files, synced; then the commit that makes a version of them; then the version's manifest, synced. The caller names
-the version in the catalog last. A version newer than the catalog's belongs to a writer that died: `recover` decides.
+Lance writes to a disk without syncing (measured with strace: no fsync at all). So every write here goes in three steps:
+data files, synced; then the commit that makes a version of them; then the version's manifest, synced. On object storage
+the steps are the same and there is nothing to sync. The caller names the version in the catalog last. A version newer
+than the catalog's belongs to a writer that died: `recover` decides.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from vecrollback import durable
 from vecrollback.errors import CorruptArtifactError, HeadMovedError, VecrollbackError
 from vecrollback.faults import reach
+from vecrollback.media import Medium, medium_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,58 +56,66 @@ def readable(what: str) -> Iterator[None]:
 
 
 class DurableTable:
-    """One Lance dataset on a local disk. Versions are immutable; one writer at a time holds the caller's lock."""
+    """One Lance dataset. Versions are immutable; one writer at a time holds the caller's lock."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, place: Path | Medium) -> None:
+        self.medium = medium_at(place)
+        self.name = self.medium.uri.rstrip("/").rpartition("/")[2].removesuffix(".lance")
         self._opened: Any = None
 
     def exists(self) -> bool:
-        return (self.path / "_versions").is_dir()
+        return self.medium.exists("_versions")
 
     def require(self) -> None:
         """Raises CorruptArtifactError unless the table is there."""
         if not self.exists():
-            raise CorruptArtifactError(f"the table {self.path} is gone", hint="the same command again writes it anew")
+            raise CorruptArtifactError(
+                f"the table {self.medium.uri} is gone", hint="the same command again writes it anew"
+            )
 
     def create(self, schema: pa.Schema, *, stable_row_ids: bool = False) -> Commit:
         """Lay out an empty table, version 1. Idempotent."""
         import lance
 
         if not self.exists():
-            lance.write_dataset(schema.empty_table(), str(self.path), enable_stable_row_ids=stable_row_ids)
-            durable.sync_tree(self.path)
-        return self.described(lance.dataset(str(self.path), version=1))
+            options: Any = {"enable_stable_row_ids": stable_row_ids, "storage_options": self.medium.options}
+            lance.write_dataset(schema.empty_table(), self.medium.uri, **options)
+            self.medium.settle_all()
+        return self.described(self._version(1))
+
+    def discard(self) -> None:
+        """Remove the table and all its versions."""
+        self._opened = None
+        self.medium.remove("")
 
     def at(self, version: int) -> Any:
         """The dataset at exactly this version. Raises CorruptArtifactError when it cannot be read."""
-        import lance
-
         opened = self._opened
         if opened is not None and opened.version == version:
             return opened
-        with readable(f"version {version} of table {self.path}"):
-            opened = lance.dataset(str(self.path), version=version)
+        with self._readable(version):
+            opened = self._version(version)
         self._opened = opened
         return opened
 
     def recover(self, known: int) -> Any:
         """The newest readable version, at least `known`; sets torn ones above it aside.
 
-        A power loss may leave the name of a manifest without its bytes. Nothing names such a version.
+        A power loss may leave the name of a manifest without its bytes; a purge may have taken the files of a writer
+        that was cut off and committed late. Nothing names such a version.
         """
-        import lance
-
         for version in sorted(self._versions_above(known), reverse=True):
             try:
-                with readable(f"version {version} of table {self.path}"):
-                    newest = lance.dataset(str(self.path), version=version)
+                with self._readable(version):
+                    newest = self._version(version)
                     newest.count_rows()
+                    self._require_files(newest, known)
             except CorruptArtifactError:
-                torn = self._manifest(version)
-                torn.rename(torn.with_suffix(".torn"))  # kept: what kept it from being read may have been passing
+                torn = self.manifest(version)
+                # kept: what kept it from being read may have been passing
+                self.medium.move(torn, torn.removesuffix(".manifest") + ".torn")
                 continue
-            durable.sync_tree(self.path)
+            self.medium.settle_all()
             return newest
         return self.at(known)
 
@@ -115,8 +123,10 @@ class DurableTable:
         """Add rows; the new version is durable when this returns."""
         import lance
 
-        fragments = lance.fragment.write_fragments(rows, onto, schema=onto.schema, mode="append")
-        names = self._sync_data(fragments)
+        fragments = lance.fragment.write_fragments(
+            rows, onto, schema=onto.schema, mode="append", storage_options=self.medium.options
+        )
+        names = self._settled(fragments)
         reach("table.data_synced")
         operation = lance.LanceOperation.Append(fragments)
         committed = lance.LanceDataset.commit(onto, operation, read_version=onto.version)
@@ -126,16 +136,17 @@ class DurableTable:
         """Insert rows or replace those with the same key; durable when this returns. Raises HeadMovedError."""
         import lance
 
-        started = time.time()
         merge = onto.merge_insert(key).when_matched_update_all().when_not_matched_insert_all()
         transaction, _ = merge.execute_uncommitted(rows)
-        names = self._sync_data([*transaction.operation.new_fragments, *transaction.operation.updated_fragments])
-        names |= self._sync_deletions(since=started)
+        operation = transaction.operation
+        # A fragment that lost rows keeps its data files. Their digests stay as they are: read again, damage would pass.
+        changed = [*operation.new_fragments, *operation.updated_fragments]
+        names = self._settled(changed, known=self.files(onto))
         reach("table.data_synced")
         try:
             committed = lance.LanceDataset.commit(onto, transaction)
         except lance.commit.CommitConflictError as error:
-            raise HeadMovedError(self.path.stem, expected=f"version {onto.version}", found="a newer one") from error
+            raise HeadMovedError(self.name, expected=f"version {onto.version}", found="a newer one") from error
         return self._committed(committed, names, after=onto.version)
 
     def add_columns(self, fields: list[pa.Field], *, onto: Any) -> Commit:
@@ -149,9 +160,18 @@ class DurableTable:
         """The dataset at a new version with the rows of this one; drops what came after, none of it acknowledged."""
         import lance
 
-        lance.dataset(str(self.path), version=version).restore()
-        durable.sync_tree(self.path)
-        return lance.dataset(str(self.path))
+        self._version(version).restore()
+        self.medium.settle_all()
+        return lance.dataset(self.medium.uri, storage_options=self.medium.options)
+
+    @contextmanager
+    def reported(self) -> Iterator[None]:
+        """Raise StorageUnavailableError for what a reader or writer raises because its files cannot be reached."""
+        try:
+            yield
+        except (OSError, ValueError):  # Lance says it in either way
+            self.medium.require_reachable()
+            raise
 
     def worn(self, dataset: Any) -> bool:
         """Whether enough small fragments have gathered that a compaction pays."""
@@ -161,7 +181,7 @@ class DurableTable:
         """Merge small fragments and drop replaced rows; `purge`: also where few were replaced."""
         onto.optimize.compact_files(materialize_deletions_threshold=0.0 if purge else 0.1)
         onto.checkout_latest()
-        durable.sync_tree(self.path)
+        self.medium.settle_all()
         return self.described(onto)
 
     def forget_old_versions(self, *, onto: Any, purge: bool = False) -> None:
@@ -172,14 +192,14 @@ class DurableTable:
     def described(self, dataset: Any, known: Iterable[str] = ()) -> Commit:
         """A version with the digests of all its files but the known ones; reads them."""
         names = self.files(dataset) - set(known)
-        return Commit(dataset, {name: durable.sha256_file(self.path / name) for name in names})
+        return Commit(dataset, {name: self.medium.digest(name) for name in names})
 
     def sound(self, version: int, digests: Mapping[str, str]) -> bool:
         """Whether every file of this version has its recorded digest; reads them."""
         manifest = self.manifest(version)
         try:
             # Before it is opened: over some damage Lance ends the process.
-            if digests.get(manifest) != durable.sha256_file(self.path / manifest):
+            if digests.get(manifest) != self.medium.digest(manifest):
                 return False
             files = self.described(self.at(version)).files
         except (CorruptArtifactError, OSError):
@@ -188,7 +208,7 @@ class DurableTable:
 
     def manifest(self, version: int) -> str:
         """Path of a version's manifest, relative to the table."""
-        return self._relative(self._manifest(version))
+        return f"_versions/{2**64 - 1 - version:020d}.manifest"
 
     def files(self, dataset: Any) -> set[str]:
         """Paths, relative to the table, of every file that a version consists of, its manifest included."""
@@ -203,38 +223,44 @@ class DurableTable:
         reach("table.committed")
         if dataset.version != after + 1:
             # Lance put the commit on top of another process's, which this one knows nothing of
-            raise HeadMovedError(self.path.stem, expected=f"version {after}", found=f"version {dataset.version - 1}")
-        manifest = self._manifest(dataset.version)
-        durable.sync_file(manifest)
-        durable.sync_directory(manifest.parent)
+            raise HeadMovedError(self.name, expected=f"version {after}", found=f"version {dataset.version - 1}")
+        manifest = self.manifest(dataset.version)
+        self.medium.settle([manifest])
         self._opened = dataset
-        names = names | {self._relative(manifest)}
-        return Commit(dataset, {name: durable.sha256_file(self.path / name) for name in names})
+        return Commit(dataset, {name: self.medium.digest(name) for name in names | {manifest}})
 
-    def _sync_data(self, fragments: list[Any]) -> set[str]:
+    def _settled(self, fragments: list[Any], *, known: Set[str] = frozenset()) -> set[str]:
+        """The files that these fragments consist of but for the known ones, made durable."""
         fresh = {f"data/{file.path}" for fragment in fragments for file in fragment.files}
-        durable.sync_files(self.path / name for name in fresh)
-        durable.sync_directory(self.path / "data")
-        durable.sync_directory(self.path)
+        deleted = [(fragment.id, fragment.deletion_file) for fragment in fragments if fragment.deletion_file]
+        fresh |= {file.path(fragment) for fragment, file in deleted}
+        fresh -= known
+        self.medium.settle(fresh, new_folders=True)
         return fresh
 
-    def _sync_deletions(self, *, since: float) -> set[str]:
-        folder = self.path / "_deletions"
-        if not folder.is_dir():
-            return set()
-        # a second of slack: file times are coarser than the clock
-        fresh = [file for file in folder.iterdir() if file.stat().st_mtime >= since - 1]
-        durable.sync_files(fresh)
-        durable.sync_directory(folder)
-        return {self._relative(file) for file in fresh}
+    def _version(self, version: int) -> Any:
+        import lance
 
-    def _relative(self, path: Path) -> str:
-        return path.relative_to(self.path).as_posix()
+        return lance.dataset(self.medium.uri, version=version, storage_options=self.medium.options)
 
-    def _manifest(self, version: int) -> Path:
-        return self.path / "_versions" / f"{2**64 - 1 - version:020d}.manifest"
+    def _require_files(self, newest: Any, known: int) -> None:
+        """Raises CorruptArtifactError unless the files that came after version `known` are there."""
+        for name in sorted(self.files(newest) - self.files(self.at(known))):
+            if not self.medium.exists(name):
+                raise CorruptArtifactError(f"{name} of table {self.name} is missing")
+
+    @contextmanager
+    def _readable(self, version: int) -> Iterator[None]:
+        """As `readable`; what cannot be reached is not damaged. Raises StorageUnavailableError for it."""
+        try:
+            with readable(f"version {version} of table {self.medium.uri}"):
+                yield
+        except CorruptArtifactError:
+            self.medium.require_reachable()
+            raise
 
     def _versions_above(self, known: int) -> list[int]:
-        names = [file.stem for file in (self.path / "_versions").glob("*.manifest")]
-        versions = [2**64 - 1 - int(name) for name in names if name.isdigit()]
+        names = self.medium.names("_versions")
+        stems = [name.removesuffix(".manifest") for name in names if name.endswith(".manifest")]
+        versions = [2**64 - 1 - int(stem) for stem in stems if stem.isdigit()]
         return [version for version in versions if version > known]

@@ -6,16 +6,19 @@ number of writers may append, and a batch written twice changes nothing.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from vecrollback import scratch
+from vecrollback.errors import CorruptArtifactError
+from vecrollback.media import Medium
 from vecrollback.tables import Commit, DurableTable
 
 FloatArray = NDArray[np.float32]
@@ -56,36 +59,63 @@ class Rows:
 class Vectors:
     """The vectors of one pair. Writers hold the pair's lock; readers open a version that the catalog names."""
 
-    def __init__(self, path: Path, dimension: int) -> None:
+    def __init__(self, place: Path | Medium, dimension: int) -> None:
         self.dimension = dimension
-        self.table = DurableTable(path)
+        self.table = DurableTable(place)
 
     def create(self) -> Commit:
         """Lay out an empty table, in place of what a process left that died before it registered its pair.
 
         The caller holds the pair's lock and knows that no pair has its name.
         """
-        shutil.rmtree(self.table.path, ignore_errors=True)
+        self.table.discard()
         return self.table.create(schema(self.dimension))
 
     def append(self, rows: pa.Table, *, known: int) -> Commit:
         """Append rows after version `known`, which is the newest: call `recover` once before the first append."""
-        return self.table.append(rows, onto=self.table.at(known))
+        with self.table.reported():
+            return self.table.append(rows, onto=self.table.at(known))
 
     def recover(self, known: int, files: Mapping[str, str]) -> Commit:
         """The newest durable version; what a dead writer finished is kept, its batches need no second embedding.
 
+        What a writer left that had lost its lock is dropped: another one may have embedded the same changes.
         `files`: those whose digests the catalog has; the commit brings the others.
         """
-        return self.table.described(self.table.recover(known), known=files)
+        with self.table.reported():
+            found = self.table.recover(known)
+            if found.version != known and not self._in_turn(known, found):
+                found = self.table.back_to(known)
+            return self.table.described(found, known=files)
+
+    def _in_turn(self, known: int, newest: Any) -> bool:
+        """Whether each version after `known` holds the batch made for it: none was put on top of another's."""
+        numbers = np.asarray(newest.to_table(columns=["batch"])["batch"])
+        first = self.rows(known)
+        for version in range(known + 1, newest.version + 1):
+            try:
+                end = self.rows(version)
+            except CorruptArtifactError:  # it was set aside
+                return False
+            if np.any(numbers[first:end] != version):
+                return False
+            first = end
+        return True
 
     def keys(self, version: int, *, after: int = 0) -> pa.Table:
         """Rows without their vectors, in the order they were written; `after`: skip that many first rows."""
-        return self._scan(version, KEY_COLUMNS, after)
+        with self.table.reported():
+            return self._scan(version, KEY_COLUMNS, after)
 
     def vectors(self, version: int, *, after: int = 0) -> FloatArray:
-        """Vectors in the order of `keys`, shape (rows, dimension)."""
-        return matrix(self._scan(version, ["vector"], after)["vector"], self.dimension)
+        """Vectors in the order of `keys`, shape (rows, dimension); past a gigabyte in a map, see `scratch`."""
+        with self.table.reported():
+            if after:
+                return matrix(self._scan(version, ["vector"], after)["vector"], self.dimension)
+            found = scratch.room(self.rows(version), self.dimension)
+            for first, block in self.blocks(version):
+                found[first : first + len(block)] = block
+            return found
 
     def blocks(self, version: int) -> Iterator[tuple[int, FloatArray]]:
         """First row and vectors of each block, in the order of `keys`; never all of them in memory."""
@@ -100,7 +130,8 @@ class Vectors:
 
     def read(self, version: int, rows: NDArray[np.int64]) -> Rows:
         """Rows by number, in the order asked for."""
-        taken = self.table.at(version).take(rows.tolist(), columns=["ordinal", "start", "end", "vector"])
+        with self.table.reported():
+            taken = self.table.at(version).take(rows.tolist(), columns=["ordinal", "start", "end", "vector"])
         spans = np.stack([np.asarray(taken["start"]), np.asarray(taken["end"])], axis=1)
         return Rows(np.asarray(taken["ordinal"]), spans, matrix(taken["vector"], self.dimension))
 

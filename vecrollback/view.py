@@ -19,10 +19,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vecrollback.artifacts import Artifacts
-from vecrollback.indexes import VectorIndex, exact_search, open_index
+from vecrollback.indexes import VectorIndex, exact_search
 from vecrollback.passages import Base, Passages, hash_matrix
 from vecrollback.records import Hit, Snapshot
-from vecrollback.snapshots import Manifest, load_ids, load_manifest
+from vecrollback.snapshots import Manifest, load_ids, load_manifest, open_indexed
 from vecrollback.vectors import FloatArray, Vectors, newest
 
 Mask = NDArray[np.bool_]
@@ -38,15 +38,14 @@ class OpenSnapshot:
     def __init__(self, artifacts: Artifacts, snapshot: Snapshot) -> None:
         self.ref = snapshot.ref
         self.manifest: Manifest = load_manifest(artifacts, snapshot.manifest)
-        part = self.manifest.index
+        self._kept = artifacts.keep(self.manifest.artifacts())
         table = load_ids(artifacts, self.manifest)
         self.ids: pa.Array = _array(table["doc_id"])
         self.seq = np.asarray(table["seq"])
         self.ordinals = np.asarray(table["ordinal"])
         self.spans = np.stack([np.asarray(table["start"]), np.asarray(table["end"])], axis=1)
         self.hashes = hash_matrix(table["content_hash"])
-        path = artifacts.require(part.artifact)
-        self.index: VectorIndex = open_index(part.spec, path, self.manifest.metric)  # type: ignore[arg-type]
+        self.index: VectorIndex = open_indexed(artifacts, self.manifest, serving=True)
         self.one_passage_each = not np.any(self.ordinals)
         weakref.finalize(self, _reaper.put, self.index).atexit = False
 
@@ -224,6 +223,26 @@ def advanced(
         alive=alive,
         _filters={},
     )
+
+
+def without(view: PairView, tombstones: Mapping[str, int]) -> PairView:
+    """The view minus what was deleted since; all that can be done while the files of later changes cannot be read."""
+    if not tombstones:
+        return view
+    alive = np.ones(len(view.snapshot.ids), dtype=bool) if view.alive is None else view.alive.copy()
+    alive = _mask_deleted(view.snapshot, alive, tombstones)
+    delta = view.delta
+    left = np.flatnonzero(~_is_in(pa.array(delta.ids, pa.string()), pa.array(list(tombstones), pa.string())))
+    delta = Delta(
+        ids=[delta.ids[place] for place in left],
+        rows=delta.rows[left],
+        ordinals=delta.ordinals[left],
+        spans=delta.spans[left],
+        hashes=[delta.hashes[place] for place in left],
+        vectors=delta.vectors[left],
+        supersedes=delta.supersedes,
+    )
+    return replace(view, delta=delta, alive=_frozen(alive), _filters={})
 
 
 def _read_delta(

@@ -59,7 +59,7 @@ class Worker:
 
     def run(self, interval: float) -> Worked:
         """Work until `stopping`, with `interval` seconds between two rounds."""
-        _log.info("worker of %s started", self._store.root)
+        _log.info("worker of %s started", self._store.uri)
         while not self._stopping():
             self.run_once()
             self._rest(interval)

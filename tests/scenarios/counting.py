@@ -28,5 +28,11 @@ def fragile(texts: list[str]) -> Any:
 
 def embedded(log: Path) -> list[str]:
     """Every text of a document that was embedded, in order; probes and queries are not documents."""
+    return [text for unit in units(log) for text in unit]
+
+
+def units(log: Path) -> list[list[str]]:
+    """The same, call by call."""
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    return [text for line in lines for text in json.loads(line) if text.startswith("note ")]
+    calls = ([text for text in json.loads(line) if text.startswith("note ")] for line in lines)
+    return [call for call in calls if call]

@@ -49,6 +49,10 @@ def reembed(store: Any) -> None:
     acknowledge(pair=store.reembed(THREE, name="three", index="Flat").wait().name)
 
 
+def reembed_sharded(store: Any) -> None:
+    acknowledge(pair=store.reembed(THREE, name="three", index="shards:3(Flat)").wait().name)
+
+
 def promote(store: Any) -> None:
     if store.live().name != "one":
         acknowledge(epoch=store.promote("one", reason="a test").epoch, live="one")
@@ -100,6 +104,7 @@ OPERATIONS: dict[str, Callable[[Any], None]] = {
         upsert,
         delete,
         reembed,
+        reembed_sharded,
         promote,
         rollback,
         restore,

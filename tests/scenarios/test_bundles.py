@@ -24,7 +24,7 @@ from vecrollback.records import Hit, Progress
 
 SPEC = "hash:64?seed=1"
 QUERIES = ("boats in the harbour", "bread and lake 5", "note 17")
-INDEXES = ("Flat", "HNSW32,Flat", "lance:IVF_FLAT")
+INDEXES = ("Flat", "HNSW32,Flat", "lance:IVF_FLAT", "shards:3(Flat)", "shards:2(lance:IVF_FLAT)")
 """Lossless ones: scores can be compared to the last digit."""
 ALL = 1_000
 

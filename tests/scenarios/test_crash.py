@@ -33,6 +33,8 @@ POINTS: dict[str, dict[str, int]] = {
     "upsert": _WRITES | {"table.committed": 3},
     "delete": _WRITES,
     "reembed": _BATCH | {"pair.advanced": 2, "artifact.written": 4, "artifact.renamed": 4, "snapshot.registered": 1},
+    "reembed_sharded": _BATCH
+    | {"pair.advanced": 2, "artifact.written": 6, "artifact.renamed": 6, "shard.kept": 3, "snapshot.registered": 1},
     "promote": _TWO_BATCHES | {"pair.advanced": 3, "switch.before_commit": 2, "switch.after_commit": 2},
     "rollback": _TWO_BATCHES | {"pair.advanced": 3} | _MOVE,
     "restore": _TWO_BATCHES | {"pair.advanced": 3} | _MOVE,
@@ -55,6 +57,7 @@ CASES = [
     for operation, points in POINTS.items()
     for point, count in points.items()
     for number in range(1, count + 1)
+    if operation != "reembed_sharded" or point == "shard.kept"  # the others are those of a re-embedding
 ]
 
 

@@ -5,7 +5,8 @@ It happens where a lock lives on a server: the server restarts, the lock is free
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import vecrollback
 from tests.scenarios.operations import EVERY_ROW
 from tests.scenarios.oracle import ONE, assert_passes, assert_serves
 from vecrollback import Document, Store
+from vecrollback.embedding import Refresher
 from vecrollback.errors import HeadMovedError
 
 TEXTS = {f"d{n}": f"note {n} on boats, the lake and bread" for n in range(12)}
@@ -96,6 +98,46 @@ def test_writer_with_the_lock_does_not_build_on_what_another_left(
     # alone in the table, it is like the last write of a process that died, which is taken in
     adopted = {"late": "written too late"} if "late" in store.get(["late"]) else {}
     _assert_sound(store, TEXTS | fresh | adopted)
+
+
+@pytest.mark.parametrize("ids", [lambda n: f"w{n % 5}", lambda n: f"new{n}"], ids=["the same", "ever new ones"])
+def test_catch_up_ends_although_somebody_writes_all_the_time(
+    ids: Callable[[int], str], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One write for each step of the catch-up: it can never be at the head."""
+    written = itertools.count()
+    acknowledge = Refresher._acknowledge
+
+    def write_first(refresher: Refresher, files: Any) -> None:
+        number = next(written)
+        _write(store, {ids(number): f"written meanwhile, {number}"})
+        acknowledge(refresher, files)
+
+    _write(store, {"new": "bread of yesterday"})
+    with monkeypatch.context() as patched:
+        patched.setattr(Refresher, "_acknowledge", write_first)
+        done = store.catch_up("one")
+    assert 0 < done.lag <= next(written)
+    assert store.catch_up("one").lag == 0
+    assert_passes(store.check("one", sample=EVERY_ROW))
+
+
+def test_catch_up_that_was_overtaken_before_its_commit_leaves_nothing_that_counts(
+    store: Store, unlocked: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows are in the table, after those of the other: the next writer must not take them for a dead one's."""
+    _write(store, {"new": "bread of yesterday"})
+    waiting = ["table.data_synced"]
+
+    def reach(point: str) -> None:
+        if point in waiting:
+            waiting.clear()
+            store.catch_up("one")
+
+    monkeypatch.setattr("vecrollback.tables.reach", reach)
+    with pytest.raises(HeadMovedError, match="vectors-one"):
+        unlocked.catch_up("one")
+    _assert_sound(store, TEXTS | {"new": "bread of yesterday"})
 
 
 def test_catch_up_that_was_overtaken_stops_and_the_next_one_is_exact(

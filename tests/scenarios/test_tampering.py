@@ -85,7 +85,7 @@ def _manifest(store: Store) -> list[Path]:
 
 
 def _table(table: Any, version: int, folder: str) -> list[Path]:
-    return [table.path / name for name in sorted(table.files(table.at(version))) if name.startswith(folder)]
+    return [Path(table.medium.uri) / name for name in sorted(table.files(table.at(version))) if name.startswith(folder)]
 
 
 def _vectors(store: Store, folder: str) -> list[Path]:

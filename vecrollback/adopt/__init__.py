@@ -8,9 +8,7 @@ because the model splits its text into other passages, is embedded. A run that w
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +108,7 @@ class _Adoption:
         doubted = np.zeros(self.source.count, np.bool_)
         not_examined = [row for one in audited.not_examined for row in one.rows]
         doubted[[*audited.rows, *not_examined]] = True
-        with self.parts.catalog.lock("adopt"), _workspace(self.parts.artifacts) as folder:
+        with self.parts.catalog.lock("adopt"), self.parts.artifacts.workspace(".adopt") as folder:
             counts, shelf = self._take_in(doubted, folder)
             tally = self._fill(shelf)
         self._finish(counts)
@@ -227,15 +225,3 @@ def _check_fidelity(source: Source, embedder: Embedder, audited: Audited) -> Non
             f"the vectors in {source.place} have other lengths than {embedder.spec} gives them, by {stretched:.0%}",
             hint="they were scaled: open the model with metric=cosine",
         )
-
-
-@contextmanager
-def _workspace(artifacts: Artifacts) -> Iterator[Path]:
-    """A folder on the disk of the store, for what no catalog row names. One adoption at a time has it."""
-    folder = artifacts.root / ".adopt"
-    shutil.rmtree(folder, ignore_errors=True)  # of an adoption that died
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -14,9 +14,7 @@ pair catches up or serves.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from vecrollback.artifacts import Artifacts
@@ -63,7 +61,7 @@ class Bundles:
         """
         if name is not None and not valid_pair_name(name):
             raise UsageError(f"{name!r} is no name for a pair", hint=NAME_RULE)
-        with self._catalog.lock("import"), self._workspace() as workspace:
+        with self._catalog.lock("import"), self._artifacts.workspace(".import") as workspace:
             bundle = unpack(path, workspace / "bundle")
             name = name or bundle.manifest.pair
             with self._catalog.lock(f"pair-{name}"):
@@ -101,17 +99,6 @@ class Bundles:
                 hint="choose another --name: no vector is made again",
             )
         return found
-
-    @contextmanager
-    def _workspace(self) -> Iterator[Path]:
-        """A folder on the disk of the store, for what no catalog row names yet. One import at a time has it."""
-        folder = self._artifacts.root / ".import"
-        shutil.rmtree(folder, ignore_errors=True)  # of an import that died
-        folder.mkdir(parents=True)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _same_pair(pair: Pair, bundle: Unpacked) -> bool:

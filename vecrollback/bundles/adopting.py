@@ -16,8 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vecrollback import durable
-from vecrollback.artifacts import Artifacts
+from vecrollback.artifacts import Artifacts, LocalArtifacts
 from vecrollback.bundles import contents as toc
 from vecrollback.bundles.documents import read_documents, stand_ins
 from vecrollback.bundles.log import Log
@@ -32,6 +31,7 @@ from vecrollback.snapshots import SnapshotWriter, require_files
 from vecrollback.vectors import Vectors
 
 _APPEND_BYTES = 64 << 20
+_TABLE = "vectors.lance"
 
 
 class Adopter:
@@ -49,7 +49,7 @@ class Adopter:
     ) -> None:
         self._catalog, self._corpus, self._artifacts, self._vectors_of = catalog, corpus, artifacts, vectors_of
         self._bundle, self._workspace = bundle, workspace
-        self._built = Artifacts(workspace / "artifacts")
+        self._built = LocalArtifacts(workspace / "artifacts")
         manifest = bundle.manifest
         self._pair = Pair(
             **dict(bundle.contents.pair) | {"name": name, "settings": dict(manifest.settings)},
@@ -76,7 +76,7 @@ class Adopter:
         self._pair = replace(self._pair, watermark=log.covered_by(places[kept]))
         snapshot = self._write_snapshot(vectors, files)
         reach("bundle.index_built")
-        self._publish(vectors)
+        self._publish()
         own = self._vectors_of(self._pair)
         self._catalog.pairs.adopt(snapshot, self._pair, files, lambda: require_files(self._artifacts, snapshot, own))
         return snapshot
@@ -107,7 +107,7 @@ class Adopter:
     def _write_vectors(
         self, rows: ReceivedRows, chosen: NDArray[np.int64], seq: NDArray[np.int64]
     ) -> tuple[Vectors, dict[str, str]]:
-        vectors = Vectors(self._workspace / "vectors.lance", self._pair.dimension)
+        vectors = Vectors(self._workspace / _TABLE, self._pair.dimension)
         commit = vectors.create()
         files, first = dict(commit.files), commit.version
         step = max(1, _APPEND_BYTES // (4 * self._pair.dimension))
@@ -133,14 +133,11 @@ class Adopter:
 
     # -- into the store -----------------------------------------------------------------------------------------------
 
-    def _publish(self, vectors: Vectors) -> None:
+    def _publish(self) -> None:
         for made in sorted(self._built.root.iterdir()):
             self._artifacts.restore(made.name, made)
         self._artifacts.restore(self._bundle.manifest.probes, self._bundle.folder / toc.PROBES)
-        place = self._vectors_of(self._pair).table.path
-        if place.exists():
-            # No catalog row names it: it is what an import or a build left that died before its last step.
-            place.rename(self._workspace / "left-over.lance")
-        vectors.table.path.rename(place)
-        durable.sync_tree(place)
+        # What is there no catalog row names: an import or a build left it that died before its last step.
+        place = self._vectors_of(self._pair).table.medium
+        place.receive(self._workspace / _TABLE, self._workspace / "left-over.lance")
         reach("bundle.table_moved")

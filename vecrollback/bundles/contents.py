@@ -17,14 +17,14 @@ from vecrollback.bundles.container import COPY_AGAIN
 from vecrollback.catalog import valid_pair_name
 from vecrollback.documents import shown
 from vecrollback.errors import BundleError, IndexSpecError
-from vecrollback.indexes import resolve_spec
+from vecrollback.indexes import Sharding, resolve_spec
 from vecrollback.records import Json, Pair
 from vecrollback.snapshots import MANIFEST_FORMAT, IndexPart, Manifest
 
 FORMAT = 1
 KIND = "vecrollback bundle"
 CONTENTS, SEAL = "bundle.json", "bundle.sha256"
-MANIFEST, PROBES, IDS, INDEX = "manifest.json", "probes.npy", "ids.arrow", "index"
+MANIFEST, PROBES, IDS, INDEX, SHARD = "manifest.json", "probes.npy", "ids.arrow", "index", "shard-"
 ROWS, VECTORS, DOCUMENTS = "rows.jsonl", "vectors.f32", "documents.jsonl"
 MAX_CONTENTS_BYTES = 64 << 20
 
@@ -140,6 +140,13 @@ def decode(data: bytes, seal: bytes) -> Contents:
     return contents
 
 
+def index_members(index: IndexPart) -> dict[str, str]:
+    """The members of a bundle that an index's artefacts are, by artefact; one that is a folder has members below it."""
+    if not index.shards:
+        return {index.artifact: INDEX}
+    return {artifact: f"{SHARD}{number}" for number, artifact in enumerate(index.artifacts)}
+
+
 def decode_manifest(data: bytes, contents: Contents) -> Manifest:
     """Read a manifest and hold it against the table of contents. Raises BundleError."""
     body = _parsed(data, MANIFEST)
@@ -151,8 +158,8 @@ def decode_manifest(data: bytes, contents: Contents) -> Manifest:
     _expect(body, _MANIFEST | {"index": dict}, MANIFEST)
     _expect(body["index"], _INDEX, f"the index of {MANIFEST}")
     try:
-        manifest = Manifest(**(body | {"index": IndexPart(**body["index"])}))
-    except TypeError as error:
+        manifest = Manifest(**(body | {"index": IndexPart.decoded(body["index"])}))
+    except (TypeError, AttributeError) as error:
         refuse(f"{MANIFEST}: {error}")
     pair = contents.pair
     same = ("fingerprint", "dimension", "metric", "probes")
@@ -164,6 +171,7 @@ def decode_manifest(data: bytes, contents: Contents) -> Manifest:
     counted = (*counts, manifest.number - 1, manifest.vectors_version - 1)
     if min(counted) < 0 or max(counted) > _MAX_NUMBER or type(index.recall) not in (int, float, type(None)):
         refuse(f"{MANIFEST} holds impossible numbers")
+    _check_index(index, contents)
     if contents.members[VECTORS].size != 4 * manifest.rows * manifest.dimension:
         refuse(f"{VECTORS} cannot be {manifest.rows} vectors of {manifest.dimension} dimensions")
     return manifest
@@ -228,8 +236,24 @@ def _check_names(contents: Contents) -> None:
     names = contents.members.keys()
     if missing := [name for name in _REQUIRED if name not in names]:
         refuse(f"{CONTENTS} lists no {', '.join(missing)}")
-    index = [name for name in names if name == INDEX or name.startswith(f"{INDEX}/")]
+    index = [name for name in names if name.partition("/")[0] == INDEX or name.startswith(SHARD)]
     if not index or (INDEX in index and len(index) > 1):
         refuse(f"{CONTENTS} lists no index")
     if unknown := sorted(names - {*_REQUIRED, *index}):
         refuse(f"{CONTENTS} lists {', '.join(unknown[:3])}, which no bundle holds")
+
+
+def _check_index(index: IndexPart, contents: Contents) -> None:
+    """The index is whole, or in as many shards as its spec says; its members are those that are listed."""
+    if any(type(shard.artifact) is not str or type(shard.chunks) is not int for shard in index.shards):
+        refuse(f"{MANIFEST} names no shards")
+    try:
+        wanted = Sharding.of(index.spec).count
+    except IndexSpecError as error:
+        refuse(f"{MANIFEST}: {error}")
+    sizes = [shard.chunks for shard in index.shards]
+    if (len(sizes) or 1) != wanted or (sizes and (min(sizes) < 0 or sum(sizes) != index.chunks)):
+        refuse(f"{MANIFEST} has {len(sizes)} shards of {sum(sizes)} passages for {index.spec!r} of {index.chunks}")
+    listed = {name.partition("/")[0] for name in contents.members} - set(_REQUIRED)
+    if listed != set(index_members(index).values()):
+        refuse(f"{MANIFEST} and {CONTENTS} speak of different parts of the index")

@@ -109,12 +109,13 @@ class Exporter:
         yield toc.MANIFEST, self._artifacts.require(self._snapshot.manifest)
         yield toc.PROBES, self._artifacts.require(self._manifest.probes)
         yield toc.IDS, self._artifacts.require(index.ids)
-        path = self._artifacts.require(index.artifact)
-        if path.is_dir():
-            for file in sorted(p for p in path.rglob("*") if p.is_file()):
-                yield f"{toc.INDEX}/{file.relative_to(path).as_posix()}", file
-        else:
-            yield toc.INDEX, path
+        for artifact, member in toc.index_members(index).items():
+            path = self._artifacts.require(artifact)
+            if path.is_dir():
+                for file in sorted(p for p in path.rglob("*") if p.is_file()):
+                    yield f"{member}/{file.relative_to(path).as_posix()}", file
+            else:
+                yield member, path
 
     def _keys(self) -> Iterator[bytes]:
         fingerprint, first = self._manifest.fingerprint, 0

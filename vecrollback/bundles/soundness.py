@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vecrollback import durable
 from vecrollback.errors import CorruptArtifactError
 from vecrollback.tables import DurableTable
 
@@ -12,10 +11,13 @@ from vecrollback.tables import DurableTable
 def require_sound_table(table: DurableTable, version: int, digests: Mapping[str, str]) -> None:
     """Read every file of a version. Raises CorruptArtifactError naming the first that is missing or changed."""
     for name in sorted(table.files(table.at(version))):
-        path = table.path / name
-        if not path.exists() or durable.sha256_file(path) != digests.get(name):
+        try:
+            found: str | None = table.medium.digest(name)
+        except FileNotFoundError:
+            found = None
+        if found is None or found != digests.get(name):
             raise CorruptArtifactError(
-                f"{name} of table {table.path.name} is {'changed' if path.exists() else 'missing'}",
+                f"{name} of table {table.name} is {'changed' if found else 'missing'}",
                 hint="import a bundle of the pair under another name (`vecrollback snapshot import FILE --name NEW`): "
                 "its vectors are taken over, nothing is embedded again",
             )

@@ -36,8 +36,7 @@ class Unpacked:
             self.contents.manifest: toc.MANIFEST,
             self.manifest.probes: toc.PROBES,
             index.ids: toc.IDS,
-            index.artifact: toc.INDEX,
-        }
+        } | toc.index_members(index)
         return {name: self.folder / file for name, file in files.items()}
 
 
@@ -115,7 +114,7 @@ def _created(path: Path) -> BinaryIO:
 def _check_artifacts(unpacked: Unpacked) -> None:
     """An artefact's name is its digest and a plain suffix; it becomes a path in the store."""
     artifacts = unpacked.artifacts()
-    if len(artifacts) != 4:
+    if len(artifacts) != 3 + len(unpacked.manifest.index.artifacts):
         toc.refuse("one artefact cannot be two things")
     for name, path in artifacts.items():
         found = digest(path)

@@ -29,6 +29,7 @@ from vecrollback.catalog.rollouts import Rollouts
 from vecrollback.catalog.served import Served, StaleReads
 from vecrollback.catalog.tokens import Audits, Tokens
 from vecrollback.catalog.watching import Watching
+from vecrollback.media import Medium
 
 __all__ = [
     "CORPUS",
@@ -46,11 +47,12 @@ __all__ = [
 class Catalog:
     """Pairs, snapshots, aliases, history, jobs, readers, reports, tokens and the tombstone ledger of one store.
 
-    In the store's directory `root`, or in the PostgreSQL database at `url`; `place` says where, without a password.
+    `where`: the store's directory or medium; without `url`, a PostgreSQL database, the catalog is in that directory.
+    `place` says where it is, without a password.
     """
 
-    def __init__(self, root: Path, url: str | None = None, *, create: bool = False) -> None:
-        self._database = Database(root, url)
+    def __init__(self, where: Path | Medium, url: str | None = None, *, create: bool = False) -> None:
+        self._database = Database(where, url)
         self.place = self._database.place
         try:
             self.store_id = self._database.create() if create else self._database.open()

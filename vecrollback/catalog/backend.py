@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from vecrollback.catalog.pointer import PointerReader
-from vecrollback.errors import MissingDependencyError
+from vecrollback.errors import MissingDependencyError, UsageError
 
 
 class Backend(Protocol):
@@ -60,9 +60,14 @@ class Backend(Protocol):
     def close(self) -> None: ...
 
 
-def open_backend(root: Path, url: str | None) -> Backend:
-    """The database at `url`, or the one in the store's directory. Raises UsageError, MissingDependencyError."""
+def open_backend(root: Path | None, url: str | None) -> Backend:
+    """The database at `url`, or the one in the store's directory `root`. Raises UsageError, MissingDependencyError."""
     if url is None:
+        if root is None:
+            raise UsageError(
+                "a store on object storage needs its catalog in PostgreSQL, and none is named",
+                hint="--catalog postgresql+psycopg://USER@HOST/DATABASE?schema=NAME, or VECROLLBACK_CATALOG",
+            )
         from vecrollback.catalog.sqlite import SqliteBackend
 
         return SqliteBackend(root)

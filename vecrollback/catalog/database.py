@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -14,21 +15,30 @@ from vecrollback.catalog import identity, schema
 from vecrollback.catalog.backend import open_backend
 from vecrollback.catalog.pointer import PointerReader
 from vecrollback.catalog.reserve import Reserve
-from vecrollback.errors import CatalogUnavailableError, StoreFormatError, StoreNotFoundError
+from vecrollback.errors import (
+    CatalogUnavailableError,
+    StorageUnavailableError,
+    StoreFormatError,
+    StoreNotFoundError,
+)
+from vecrollback.media import LocalMedium, Medium, medium_at
+
+_log = logging.getLogger(__name__)
 
 
 class Database:
     """The connection to a catalog: transactions that are on disk when they return, and named locks.
 
-    `root` is the store's directory; `url` names a PostgreSQL database, None the SQLite file in the directory.
+    `where` the store's files are; `url` names a PostgreSQL database, None the SQLite file in the store's directory.
     """
 
-    def __init__(self, root: Path, url: str | None = None) -> None:
-        self.root = root
+    def __init__(self, where: Path | Medium, url: str | None = None) -> None:
+        self.medium = medium_at(where)
+        root = self.medium.root if isinstance(self.medium, LocalMedium) else None
         self._backend = open_backend(root, url)
         self.place = self._backend.place
         self.engine = self._backend.engine
-        self.reserve = Reserve(root) if self._backend.embedded else None
+        self.reserve = Reserve(root) if root and self._backend.embedded else None
 
     @contextmanager
     def write(self, *, wakes: bool = False) -> Iterator[sa.Connection]:
@@ -83,12 +93,13 @@ class Database:
 
     def create(self) -> str:
         """Lay out an empty catalog and `open` it. Idempotent: the first of several processes does it."""
-        embedded = self._backend.embedded
-        identity.require_kind(self.root, embedded=embedded)
-        if identity.recorded(self.root) is None and (self.root / identity.EMBEDDED).exists():
+        embedded, found = self._backend.embedded, identity.recorded(self.medium)
+        identity.require_kind(self.medium, found, embedded=embedded)
+        if found is None and embedded and self.medium.exists(identity.EMBEDDED):
             return self.open()  # from before directories had an identity
-        self._refuse_taken()
-        mine = identity.claim(self.root, identity.EMBEDDED if embedded else self.place)
+        if found is None:
+            self._refuse_taken()
+        mine = found or identity.claim(self.medium, identity.EMBEDDED if embedded else self.place)
         with self.write() as connection:
             if not sa.inspect(connection).has_table("store"):  # one of an older format is for `open` to migrate
                 self._backend.lay_out(connection)
@@ -103,25 +114,26 @@ class Database:
 
         Raises StoreNotFoundError, CatalogMismatchError, StoreFormatError.
         """
-        identity.require_kind(self.root, embedded=self._backend.embedded)
-        identity.require_store(self.root, embedded=self._backend.embedded)
+        mine, embedded = self._identity(), self._backend.embedded
+        identity.require_kind(self.medium, mine, embedded=embedded)
+        identity.require_store(self.medium, mine, embedded=embedded)
         with self.read() as connection:
             if not sa.inspect(connection).has_table("store"):
                 raise StoreNotFoundError(f"{self.place} is not a vecrollback catalog", hint="run `vecrollback init`")
             row = connection.execute(sa.select(schema.store.c.id, schema.store.c.format)).one_or_none()
         if row is None or row.format > schema.FORMAT:
             raise StoreFormatError(
-                f"the store at {self.root} has format {row and row.format}; "
+                f"the store at {self.medium.uri} has format {row and row.format}; "
                 f"this vecrollback knows up to {schema.FORMAT}",
                 hint="pip install --upgrade vecrollback",
             )
-        if (mine := identity.recorded(self.root)) is not None:
-            identity.require_same(self.root, self.place, directory=mine.id, catalog=row.id)
+        if mine is not None:
+            identity.require_same(self.medium, self.place, directory=mine.id, catalog=row.id)
         if row.format < schema.FORMAT:
             from vecrollback.catalog.migrate import migrate
 
             with self.lock("migrate"), self.write() as connection:
-                migrate(connection, self.root)
+                migrate(connection, self.medium)
         if self.reserve is not None:
             self.reserve.keep()
         return str(row.id)
@@ -152,12 +164,20 @@ class Database:
         self._backend.close()
 
     def _refuse_taken(self) -> None:
-        """Raise CatalogMismatchError before a new directory is claimed for the catalog of another store."""
-        if not self._backend.embedded and identity.recorded(self.root) is None:
+        """Raise CatalogMismatchError before a new place is claimed for the catalog of another store."""
+        if not self._backend.embedded:
             with self.read() as connection:
                 if sa.inspect(connection).has_table("store"):
                     found = connection.scalar(sa.select(schema.store.c.id))
-                    identity.require_same(self.root, self.place, directory="new", catalog=str(found))
+                    identity.require_same(self.medium, self.place, directory="new", catalog=str(found))
+
+    def _identity(self) -> identity.Identity | None:
+        """What the store's place says of itself. A rollback must not wait for a storage that is away (law 7)."""
+        try:
+            return identity.recorded(self.medium)
+        except StorageUnavailableError as error:
+            _log.warning("whether this is the catalog of %s cannot be looked up: %s", self.medium.uri, error)
+            return identity.UNKNOWN
 
     @contextmanager
     def _reported(self) -> Iterator[None]:

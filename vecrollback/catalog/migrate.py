@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import sqlalchemy as sa
 
 from vecrollback.catalog import schema
+from vecrollback.media import Medium
 
 
-def migrate(connection: sa.Connection, root: Path) -> None:
-    """Apply the migrations between the format of the store at `root` and this one's, in the caller's transaction.
+def migrate(connection: sa.Connection, medium: Medium) -> None:
+    """Apply the migrations between the format of the store on `medium` and this one's, in the caller's transaction.
 
     The caller holds the lock "migrate". A process that lost the race finds nothing left to do.
     """
@@ -25,7 +24,7 @@ def migrate(connection: sa.Connection, root: Path) -> None:
     if connection.dialect.name == "postgresql":
         # a migration may read every file of the store between two statements
         connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout TO 0")
-    config.attributes.update(connection=connection, root=root)
+    config.attributes.update(connection=connection, medium=medium)
     command.stamp(config, f"{found:04d}", purge=True)
     command.upgrade(config, f"{schema.FORMAT:04d}")
     connection.execute(schema.store.update().values(format=schema.FORMAT))

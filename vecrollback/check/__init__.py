@@ -17,7 +17,7 @@ from vecrollback.check.behaviour import Sampling
 from vecrollback.check.findings import LAWS, Notes, verdict_of
 from vecrollback.corpus import Corpus
 from vecrollback.embedders import Embedder
-from vecrollback.errors import PairStateError, VecrollbackError
+from vecrollback.errors import CorruptArtifactError, PairStateError, StorageUnavailableError, VecrollbackError
 from vecrollback.records import Certificate, Pair, Report
 from vecrollback.snapshots import Manifest, load_manifest
 from vecrollback.tables import readable
@@ -81,7 +81,12 @@ class Checker:
 
     def _manifest(self, notes: Notes, pair: Pair) -> Manifest | None:
         try:
-            return load_manifest(self._artifacts, self._catalog.pairs.find_snapshot(pair.ref).manifest)
+            name = self._catalog.pairs.find_snapshot(pair.ref).manifest
+            if wrong := self._artifacts.verify(name):  # what is read here may be a copy of what is stored
+                raise CorruptArtifactError(f"manifest {wrong}")
+            return load_manifest(self._artifacts, name)
+        except StorageUnavailableError:
+            raise
         except VecrollbackError as error:
             notes.add("manifest_corrupt", str(error), [pair.ref])
             return None

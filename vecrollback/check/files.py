@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from vecrollback import durable
 from vecrollback.artifacts import Artifacts
 from vecrollback.catalog import Catalog, chained_hash
 from vecrollback.catalog.aliases import GENESIS, SCRATCH
@@ -12,7 +9,7 @@ from vecrollback.check.findings import Notes
 from vecrollback.errors import CorruptArtifactError
 from vecrollback.records import Pair
 from vecrollback.snapshots import Manifest
-from vecrollback.tables import DurableTable, readable
+from vecrollback.tables import DurableTable
 
 _FACTS = ("fingerprint", "contract", "dimension", "metric", "probes")
 
@@ -20,7 +17,7 @@ _FACTS = ("fingerprint", "contract", "dimension", "metric", "probes")
 def examine_artifacts(notes: Notes, artifacts: Artifacts, manifest: Manifest, *, deep: bool) -> None:
     """Every artefact of the snapshot is there; with `deep` its bytes have their digest."""
     for name in manifest.artifacts():
-        present = f"{name} is missing" if not artifacts.path(name).exists() else None
+        present = f"{name} is missing" if not artifacts.exists(name) else None
         if wrong := artifacts.verify(name) if deep else present:
             notes.add("artifact_corrupt", f"artefact {wrong}", [name])
     notes.examined["artifacts"] = len(manifest.artifacts())
@@ -28,31 +25,33 @@ def examine_artifacts(notes: Notes, artifacts: Artifacts, manifest: Manifest, *,
 
 def examine_table(notes: Notes, table: DurableTable, version: int, digests: dict[str, str], *, deep: bool) -> None:
     """Every file of this version of a table was acknowledged and has its digest."""
-    name, manifest = table.path.stem, table.manifest(version)
+    name, manifest = table.name, table.manifest(version)
     # The manifest first and always: what is damaged must not be opened, over some of it Lance ends the process.
-    if manifest in digests and (wrong := _wrong(table.path / manifest, digests[manifest], deep=True)):
+    if manifest in digests and (wrong := _wrong(table, manifest, digests[manifest])):
         notes.add("file_corrupt", f"table {name}: {manifest} {wrong}", [manifest])
         return
     try:
-        with readable(f"version {version} of table {name}"):
-            files = table.files(table.at(version))
+        files = table.files(table.at(version))
     except CorruptArtifactError as error:
         notes.add("file_corrupt", str(error), [name])
         return
     if unknown := sorted(files - digests.keys()):
         notes.add("not_examined", f"table {name}: files without a digest", unknown, severity="unknown")
+    # one look for all of them: on object storage each one takes a request
+    there = files if deep else {entry.name for entry in table.medium.entries()}
     for path in sorted(files & digests.keys()):
-        if wrong := _wrong(table.path / path, digests[path], deep=deep):
+        wrong = "" if path in there else "is missing"
+        if wrong := wrong or (_wrong(table, path, digests[path]) if deep else ""):
             notes.add("file_corrupt", f"table {name}: {path} {wrong}", [path])
     notes.examined[f"files of {name}"] = len(files)
 
 
-def _wrong(path: Path, digest: str, *, deep: bool) -> str:
-    if not path.exists():
+def _wrong(table: DurableTable, path: str, digest: str) -> str:
+    try:
+        found = table.medium.digest(path)
+    except FileNotFoundError:
         return "is missing"
-    if deep and (found := durable.sha256_file(path)) != digest:
-        return f"has digest {found[:12]}, recorded is {digest[:12]}"
-    return ""
+    return f"has digest {found[:12]}, recorded is {digest[:12]}" if found != digest else ""
 
 
 def examine_catalog(notes: Notes, catalog: Catalog, pair: Pair, manifest: Manifest) -> None:

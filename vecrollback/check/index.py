@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from vecrollback import scratch
 from vecrollback.artifacts import Artifacts
 from vecrollback.check.findings import Notes
 from vecrollback.check.rows import Evidence, Rows
-from vecrollback.indexes import VectorIndex, measure_recall, open_index
-from vecrollback.snapshots import Manifest, distances, load_ids
+from vecrollback.indexes import VectorIndex, measure_recall
+from vecrollback.snapshots import Manifest, distances, load_ids, open_indexed
 from vecrollback.vectors import KEY_COLUMNS, FloatArray
 
 _BLOCK = 65_536
@@ -20,8 +21,9 @@ _RECALL_SLACK = 0.02
 def examine_index(notes: Notes, artifacts: Artifacts, manifest: Manifest, evidence: Evidence) -> None:
     """Id map against the table, every vector of the index against the table's, recall against exact search."""
     part, rows = manifest.index, evidence.rows
+    kept = artifacts.keep(manifest.artifacts())
     ids = load_ids(artifacts, manifest)
-    index = open_index(part.spec, artifacts.require(part.artifact), manifest.metric)  # type: ignore[arg-type]
+    index = open_indexed(artifacts, manifest)
     try:
         if index.size != ids.num_rows or index.size != part.chunks:
             sizes = f"index {index.size}, id map {ids.num_rows}, manifest {part.chunks}"
@@ -32,11 +34,12 @@ def examine_index(notes: Notes, artifacts: Artifacts, manifest: Manifest, eviden
             notes.add("index_differs", "the id map names other rows than the vectors table holds", ["id map"])
             return
         _examine_coverage(notes, rows, numbers, part.rows)
-        built = evidence.vectors[numbers]
+        built = scratch.take(evidence.vectors, numbers)
         _examine_content(notes, index, built, manifest, ids)
         _examine_recall(notes, index, built, manifest)
     finally:
         index.close()
+        del kept
     notes.examined["index"] = part.spec
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from vecrollback import scratch
 from vecrollback.check.findings import Notes
 from vecrollback.corpus import Corpus, parse_metadata
 from vecrollback.documents import content_hash, document_digest
@@ -199,7 +200,7 @@ def examine_vectors(notes: Notes, evidence: Evidence, fingerprints: pa.ChunkedAr
     own = np.asarray(pc.is_in(fingerprints, value_set=pa.array(sorted(same), pa.string())), dtype=bool)
     foreign = passages[~own[passages]]
     notes.add("foreign_fingerprint", "vectors recorded as made by another embedder", rows.ids(foreign))
-    lengths = np.linalg.norm(vectors, axis=1)[passages]
+    lengths = scratch.lengths(vectors)[passages]
     finite = np.isfinite(lengths)
     notes.add("invalid_vector", "vectors with NaN or infinite values", rows.ids(passages[~finite]))
     notes.add("invalid_vector", "zero vectors", rows.ids(passages[finite & (lengths == 0)]))

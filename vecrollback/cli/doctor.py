@@ -139,7 +139,9 @@ def adopt(
     source: SourceArgument,
     model: Annotated[str, typer.Option(metavar="EMBEDDER", help="The model that made the vectors.")],
     name: Annotated[str | None, typer.Option(help="Name of the pair. Default: from the embedder.")] = None,
-    index: Annotated[str, typer.Option(metavar="SPEC", help="auto, a FAISS factory string, or lance:...")] = "auto",
+    index: Annotated[
+        str, typer.Option(metavar="SPEC", help="auto, a FAISS factory string, lance:..., or shards:N(SPEC)")
+    ] = "auto",
     texts: TextsOption = None,
     suspect: SuspectOption = None,
     budget: BudgetOption = None,

@@ -23,10 +23,10 @@ def init(session: Session) -> None:
     """Create an empty store; one that exists is left as it is."""
     try:
         with session.store() as store:
-            place, created = str(store.root), False
+            place, created = store.status()["store"], False
     except StoreNotFoundError:
         with session.store(create=True) as store:
-            place, created = str(store.root), True
+            place, created = store.status()["store"], True
     said = f"created a store at {place}; next: `vecrollback ingest FILE`" if created else f"there is a store at {place}"
     session.emit({"store": place, "created": created}, lambda: [said])
 

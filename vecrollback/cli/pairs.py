@@ -20,6 +20,7 @@ from vecrollback.records import Effort, Json
 
 app = typer.Typer()
 _PANEL = "Pairs"
+_EMBEDDED = ("tokens", "tokens_per_second", "share_of_ceiling")
 _PAIR = "{name, state, embedder, fingerprint, dimension, index, snapshot, watermark, lag, checked, reason}"
 
 
@@ -36,7 +37,8 @@ def _settings(value: str) -> dict[str, Json]:
 @command(
     app,
     panel=_PANEL,
-    returns=_PAIR.removesuffix("}") + ", already, given_up, promoted}; with --dry-run what `plan` returns",
+    returns=f"{_PAIR.removesuffix('}')}, already, given_up, {', '.join(_EMBEDDED)}, promoted}}; "
+    "with --dry-run what `plan` returns",
     examples=[
         "reembed sentence-transformers/all-MiniLM-L6-v2 --name v1 --promote",
         "reembed 'openai:text-embedding-3-small?api_key_env=OPENAI_API_KEY' --name v2",
@@ -49,7 +51,9 @@ def reembed(
         str, typer.Argument(help="A hub name or directory, openai:MODEL?..., hash:DIM?seed=N, mod:fn.")
     ],
     name: Annotated[str | None, typer.Option(help="Name of the pair. Default: from the embedder.")] = None,
-    index: Annotated[str, typer.Option(metavar="SPEC", help="auto, a FAISS factory string, or lance:...")] = "auto",
+    index: Annotated[
+        str, typer.Option(metavar="SPEC", help="auto, a FAISS factory string, lance:..., or shards:N(SPEC)")
+    ] = "auto",
     settings: Annotated[
         dict[str, Json] | None,
         typer.Option(metavar="JSON", parser=_settings, help="Free JSON that travels with the pair."),
@@ -86,12 +90,13 @@ def reembed(
         pair = job.wait()
         if promote and pair.state != "live":
             moved = store.promote(pair, reason=reason, progress=watch)
-        row, without = payloads.pair(store, pair.name), len(store.work.unembedded(job.id))
+        row, without, work = payloads.pair(store, pair.name), len(store.work.unembedded(job.id)), job.status().progress
     already = pair.name in finished
     payload = {**row, "already": already, "given_up": without}
+    payload |= {name: work.get(name) for name in _EMBEDDED}
     payload["promoted"] = payloads.switched(moved) if moved else None
     said = f"pair {pair.name} was finished before; nothing to build" if already else f"pair {pair.name} is ready"
-    more = [*worktext.given_up(without, job.id), *(text.switched(moved) if moved else [])]
+    more = [*worktext.embedded(work), *worktext.given_up(without, job.id), *(text.switched(moved) if moved else [])]
     session.emit(payload, lambda: [said, *more])
 
 

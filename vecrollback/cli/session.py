@@ -31,7 +31,8 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         metavar="URI",
-        help="The store. Default: VECROLLBACK_STORE, then `store` in vecrollback.toml, then indices/default.",
+        help="The store: a directory, or s3://BUCKET/PREFIX. Default: VECROLLBACK_STORE, then `store` in "
+        "vecrollback.toml, then indices/default.",
         rich_help_panel="Everywhere",
     ),
 ]

@@ -32,7 +32,9 @@ def plan(
     session: Session,
     embedder: Annotated[str, typer.Argument(help="A hub name or directory, openai:MODEL?..., hash:DIM, mod:fn.")],
     name: Annotated[str | None, typer.Option(help="Name of the pair. Default: from the embedder.")] = None,
-    index: Annotated[str, typer.Option(metavar="SPEC", help="auto, a FAISS factory string, or lance:...")] = "auto",
+    index: Annotated[
+        str, typer.Option(metavar="SPEC", help="auto, a FAISS factory string, lance:..., or shards:N(SPEC)")
+    ] = "auto",
     price: PriceOption = None,
     measure: Annotated[
         bool | None,

@@ -70,7 +70,8 @@ def job(found: JobRecord, without: Sequence[Unembedded], made: Sequence[Made]) -
     yield from embedded(found.progress)
     for one in made:
         tokens = one.body.get("batch_tokens")  # stores that older versions wrote do not say it
-        yield f"batches {one.first} to {one.last} by {one.backend}" + (f", {tokens:,} tokens at a time" if tokens else "")
+        size = f", {tokens:,} tokens at a time" if tokens else ""
+        yield f"batches {one.first} to {one.last} by {one.backend}{size}"
     if without:
         yield ""
         yield "documents it could not embed (a new text, or `vecrollback repair`, tries again)"

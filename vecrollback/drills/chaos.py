@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from vecrollback.artifacts import Artifacts
+from vecrollback.artifacts import LocalArtifacts
 from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.drills.phases import Stopwatch
 from vecrollback.drills.readers import Reader, await_answer, await_asking, await_warm, reading
@@ -88,7 +88,7 @@ def model_unloadable(scene: Scene) -> str:
     catalog = Catalog(scene.store.root)
     catalog.pairs.set_embedder(_pair(scene.source), str(scene.store.root / "no-such-model"))
     catalog.close()
-    with connect(scene.store.root) as fresh, reading(fresh, _LIVE, _READERS) as readers:
+    with connect(scene.store.root, catalog="") as fresh, reading(fresh, _LIVE, _READERS) as readers:
         scene.store = fresh
         fresh.notices.use(Policy())
         with scene.watch.phase("readers without a model") as timed:
@@ -178,7 +178,7 @@ CHAOS: Mapping[str, Callable[[Scene], str]] = {
 
 def _remove_files(scene: Scene) -> int:
     """What only the failed pair needs; the copy's links go, the store's own files stay."""
-    root, artifacts = scene.store.root, Artifacts(scene.store.root / "artifacts")
+    root, artifacts = scene.store.root, LocalArtifacts(scene.store.root / "artifacts")
     needed: dict[bool, set[str]] = {True: set(), False: set()}
     for one in scene.store.snapshots():
         names = {one.manifest, *load_manifest(artifacts, one.manifest).artifacts()}

@@ -63,7 +63,10 @@ def _bundle(store: Store, watch: Stopwatch, target: Snapshot) -> None:
         with watch.phase("bundle") as timed:
             written = store.export_snapshot(target.ref, path)
             timed.say(f"{written.bytes:,} bytes, {written.documents:,} documents")
-        with watch.phase("restore elsewhere") as timed, connect(Path(folder) / "store", create=True) as other:
+        with (
+            watch.phase("restore elsewhere") as timed,
+            connect(Path(folder) / "store", catalog="", create=True) as other,
+        ):
             other.import_snapshot(path)
             report = other.check(target.pair)
             timed.say(f"the check there says {report.verdict}", ok=report.verdict == "pass")

@@ -83,7 +83,7 @@ def _with_chaos(store: Store, chaos: str, watch: Stopwatch, policy: Policy) -> t
     try:
         with watch.phase("copy"):
             store.copy_to(folder)
-        with connect(folder, actor=store.actor) as copy:
+        with connect(folder, catalog="", actor=store.actor) as copy:
             copy.notices.use(Policy())  # nobody shall be told that a copy was rolled back
             live, target = copy.live(), copy.rollback_target()
             scene = Scene(copy, live.ref, target.ref, watch, policy.objectives)
@@ -95,7 +95,7 @@ def _with_chaos(store: Store, chaos: str, watch: Stopwatch, policy: Policy) -> t
 def _beside(store: Store) -> Path:
     """A place on the store's own file system, where files can be linked."""
     place = store.root / "cache"
-    place.mkdir(exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True)
     return place
 
 

@@ -64,7 +64,7 @@ def serve(
     Raises UsageError for an address that others can reach while there is no token, or that is taken.
     """
     with connect(store_uri, catalog=catalog) as store:
-        uri = str(store.root.resolve())
+        uri = store.uri
         load_policy(store.root, settings.policy)  # what it cannot mean is refused here, not by every worker
         if not address.loopback and not store.access.keys().digests:
             raise UsageError(

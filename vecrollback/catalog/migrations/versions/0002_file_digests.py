@@ -17,12 +17,12 @@ def upgrade() -> None:
         sa.Column("path", sa.String, primary_key=True),
         sa.Column("sha256", sa.String, nullable=False),
     )
-    connection, root = op.get_bind(), context.config.attributes["root"]
+    connection, medium = op.get_bind(), context.config.attributes["medium"]
     versions = {"documents": connection.scalar(sa.text("SELECT version FROM corpus"))}
     for name, version in connection.execute(sa.text("SELECT name, vectors_version FROM pair")):
         versions[f"vectors-{name}"] = version
     for owner, version in versions.items():
-        table = DurableTable(root / "tables" / f"{owner}.lance")
+        table = DurableTable(medium.inside(f"tables/{owner}.lance"))
         if version and table.exists():
             files = table.described(table.at(version)).files
             rows = [{"owner": owner, "path": path, "sha256": digest} for path, digest in files.items()]

@@ -7,31 +7,30 @@ in that same transaction: a writer that found equal bytes in place, and lost the
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from vecrollback.artifacts import Artifacts, remove, size
+from vecrollback.artifacts import Artifacts
 from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.errors import CorruptArtifactError, LockHeldError, PairStateError, UnknownNameError
 from vecrollback.faults import reach
+from vecrollback.media import Medium, ObjectMedium
 from vecrollback.records import Keep, Pair, Prunable, Pruned, PrunePlan, Snapshot
+from vecrollback.retention.shelves import ASIDE, UNFINISHED_SECONDS, LocalShelf, ObjectShelf, Quiet, Shelf
 from vecrollback.snapshots import load_manifest
 
 _DEFAULT = Keep()
-_ASIDE = ".pruned-"
 _TABLE = ".lance"
-_UNFINISHED_SECONDS = 24 * 3600.0
-"""How long a file that a writer has not finished may take it."""
 
 
 class Retention:
     """Decides what may go, and lets it go."""
 
-    def __init__(self, root: Path, catalog: Catalog, artifacts: Artifacts) -> None:
-        self._root, self._catalog, self._artifacts = root, catalog, artifacts
+    def __init__(self, medium: Medium, catalog: Catalog, artifacts: Artifacts) -> None:
+        self._catalog, self._artifacts = catalog, artifacts
+        self._shelf: Shelf = ObjectShelf(medium) if isinstance(medium, ObjectMedium) else LocalShelf(Path(medium.uri))
 
     def retire(self, pair: Pair, reason: str = "") -> None:
         """Take a pair out of use: it cannot serve again, and a later prune takes it. Raises PairStateError."""
@@ -91,26 +90,23 @@ class Retention:
     def _unnamed(self, staying: list[Snapshot], gone: set[str], keep: Keep) -> Iterator[Prunable]:
         """Files that no staying snapshot or pair names, untouched for the cool-down. Raises CorruptArtifactError."""
         named = self._named(staying, gone)
-        for path in self._candidates():
-            unfinished = path.name.startswith(".") and not path.name.startswith(_ASIDE)
-            least = max(keep.cool_down, _UNFINISHED_SECONDS) if unfinished else keep.cool_down
-            with contextlib.suppress(FileNotFoundError):  # writers come and go
-                if path not in named and _age(path) > least:
-                    yield Prunable(path.relative_to(self._root).as_posix(), size(path))
+        for found in self._shelf.candidates():
+            least = max(keep.cool_down, UNFINISHED_SECONDS) if found.unfinished else keep.cool_down
+            if self._ours(found.path) and found.path not in named and found.age > least:
+                yield Prunable(found.path, found.bytes)
 
-    def _named(self, staying: list[Snapshot], gone: set[str]) -> set[Path]:
+    def _ours(self, path: str) -> bool:
+        """Whether it is an artefact, or the vectors of some pair: the log is never for a prune."""
+        prefix = vectors_table("")
+        return path.startswith("artifacts/") or path.rpartition("/")[2].removeprefix(ASIDE).startswith(prefix)
+
+    def _named(self, staying: list[Snapshot], gone: set[str]) -> set[str]:
         named: set[str] = set()
         for snapshot in staying:
             named |= {snapshot.manifest, *load_manifest(self._artifacts, snapshot.manifest).artifacts()}
         pairs = [pair for pair in self._catalog.pairs.all() if pair.name not in gone]
-        tables = {self._root / "tables" / f"{vectors_table(pair.name)}{_TABLE}" for pair in pairs}
-        return {self._artifacts.path(name) for name in named | {pair.probes for pair in pairs}} | tables
-
-    def _candidates(self) -> Iterator[Path]:
-        """Every artefact, what unfinished writes and prunes left beside them, and every table of vectors."""
-        if self._artifacts.root.is_dir():
-            yield from sorted(self._artifacts.root.iterdir())
-        yield from sorted((self._root / "tables").glob(f"*{vectors_table('*')}{_TABLE}"))
+        tables = {f"tables/{vectors_table(pair.name)}{_TABLE}" for pair in pairs}
+        return {f"artifacts/{name}" for name in named | {pair.probes for pair in pairs}} | tables
 
     # -- apply --------------------------------------------------------------------------------------------------------
 
@@ -122,13 +118,8 @@ class Retention:
             snapshots = tuple(
                 ref for ref in plan.snapshots if ref.rpartition("@")[0] in pairs or self._forgotten(ref, spared)
             )
-            with self._catalog.alone():  # see above
-                named = self._named(self._catalog.pairs.snapshots(), set())
-                files = tuple(file for file in plan.files if self._set_aside(file, named, plan.keep, spared))
-            reach("prune.set_aside")
-            for file in files:
-                remove(self._aside(file))
-                reach("prune.file_removed")
+            quiet = Quiet(self._catalog.alone, self._table_lock)
+            files = self._shelf.take(plan.files, self._named_now, quiet, plan.keep.cool_down, spared)
         return Pruned(pairs, snapshots, files, spared)
 
     def _forgotten(self, ref: str, spared: dict[str, str]) -> bool:
@@ -152,23 +143,8 @@ class Retention:
         reach("prune.pair_forgotten")
         return True
 
-    def _set_aside(self, file: Prunable, named: set[Path], keep: Keep, spared: dict[str, str]) -> bool:
-        path = self._root / file.path
-        if path in named or not path.exists():
-            spared[file.path] = "something names it again" if path in named else "it is gone already"
-            return False
-        path.rename(self._aside(file))
-        if _age(self._aside(file)) < keep.cool_down:
-            self._aside(file).rename(path)
-            spared[file.path] = "a writer has just found it in place"
-            return False
-        return True
+    def _named_now(self) -> set[str]:
+        return self._named(self._catalog.pairs.snapshots(), set())
 
-    def _aside(self, file: Prunable) -> Path:
-        path: Path = self._root / file.path
-        return path.with_name(_ASIDE + path.name.removeprefix(_ASIDE))
-
-
-def _age(path: Path) -> float:
-    """Seconds since it was written, or found in place by a writer."""
-    return time.time() - path.stat().st_mtime
+    def _table_lock(self, table: str) -> AbstractContextManager[None]:
+        return self._catalog.lock(f"pair-{table.removeprefix(vectors_table(''))}", timeout=0)

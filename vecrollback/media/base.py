@@ -1,0 +1,84 @@
+"""What the store asks of the place where its files lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file. `name`: its path from where it was listed; `modified`: seconds since 1970, by the medium's clock."""
+
+    name: str
+    bytes: int
+    modified: float
+
+
+class Medium(Protocol):
+    """A tree of files, by POSIX path.
+
+    What a method of it wrote is durable when it returns. `uri` is how Lance and people name it; `options` is what Lance
+    needs besides, secrets included: neither shown nor kept. Raises FileNotFoundError, and StorageUnavailableError when
+    nothing can be said about a file now.
+    """
+
+    @property
+    def uri(self) -> str: ...
+
+    @property
+    def options(self) -> dict[str, str] | None: ...
+
+    def inside(self, path: str) -> Medium:
+        """The tree below a path."""
+        ...
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file, or anything below it."""
+        ...
+
+    def read(self, name: str) -> bytes: ...
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file that is not there yet; False when it is. Of several processes one succeeds."""
+        ...
+
+    def digest(self, name: str) -> str:
+        """Hex SHA-256 of the bytes that lie there now."""
+        ...
+
+    def entries(self, folder: str = "") -> Iterator[Entry]:
+        """Every file below a folder; nothing where there is none."""
+        ...
+
+    def names(self, folder: str) -> list[str]:
+        """Names of what is right inside a folder."""
+        ...
+
+    def move(self, name: str, to: str) -> None:
+        """Give a file another name."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove a file, or everything below it; what is gone is fine."""
+        ...
+
+    def copy_to(self, folder: Path) -> None:
+        """Lay out all files in a local folder, linked where they can be: to be read or removed, never written to."""
+        ...
+
+    def receive(self, folder: Path, attic: Path) -> None:
+        """Take the place of this tree by a local folder's files; what was here goes, or into `attic`."""
+        ...
+
+    def settle(self, names: Iterable[str], *, new_folders: bool = False) -> None:
+        """Make files durable that somebody else wrote here. `new_folders`: the folders they are in may be new, too."""
+        ...
+
+    def settle_all(self) -> None: ...
+
+    def require_reachable(self) -> None:
+        """Raise StorageUnavailableError when nothing can be read here now."""
+        ...
