@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -52,6 +53,7 @@ class Cluster:
     def __init__(self, recipe: Recipe, connect: Callable[[], Any], place: str) -> None:
         self._recipe, self._connect, self._place = recipe, connect, place
         self._client: Any = None
+        self._count, self._counted_at = 1, float("-inf")
         self._futures: dict[int, Any] = {}
         self._ended: SimpleQueue[int] = SimpleQueue()
 
@@ -62,12 +64,20 @@ class Cluster:
 
     @property
     def workers(self) -> int:
-        return max(1, int(sum(self._opened().nthreads().values())))
+        if time.monotonic() - self._counted_at > _LOOK_SECONDS:  # asking costs as much as a unit does
+            try:
+                self._count = max(1, int(sum(self._opened().nthreads().values())))
+            except (OSError, TimeoutError) as error:
+                raise self._gone() from error
+            self._counted_at = time.monotonic()
+        return self._count
 
     def submit(self, unit: Unit) -> None:
-        future = self._opened().submit(
-            work, self._recipe, unit, pure=False, key=f"vecrollback-{id(self)}-{unit.number}"
-        )
+        key = f"vecrollback-{id(self)}-{unit.number}"
+        try:
+            future = self._opened().submit(work, self._recipe, unit, pure=False, key=key)
+        except (OSError, TimeoutError) as error:
+            raise self._gone() from error
         self._futures[unit.number] = future
         future.add_done_callback(lambda _: self._ended.put(unit.number))
 

@@ -56,7 +56,10 @@ class Tasks:
         import ray
 
         self._open()
-        return max(1, int(ray.cluster_resources().get("CPU", 1)))
+        try:
+            return max(1, int(ray.cluster_resources().get("CPU", 1)))
+        except Exception as error:
+            raise self._gone(error) from error
 
     @property
     def width(self) -> int:
