@@ -76,7 +76,7 @@ class Auditor:
             own.embed_documents,
             suspects=suspects,
             asked=asked,
-            judged=judged(self._catalog.golden.all(), own.embed_queries),
+            judged=lambda: judged(self._catalog.golden.all(), own.embed_queries),
             progress=_watched(population, progress),
         )
         audited = _reported(report, outcome, asked, suspects)

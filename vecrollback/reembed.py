@@ -12,15 +12,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from vecrollback.artifacts import Artifacts
 from vecrollback.catalog import NAME_RULE, Catalog, now, valid_pair_name, vectors_table
 from vecrollback.corpus import Corpus
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.probes import embed_probes, floor_for
-from vecrollback.embedding import Pending, Refresher, Tally
+from vecrollback.embedding import Refresher, Tally
 from vecrollback.errors import CorruptArtifactError, PairStateError, UsageError
 from vecrollback.indexes import resolve_spec
 from vecrollback.models import Models
@@ -139,22 +137,9 @@ class Builder:
         """
         with self._catalog.lock(f"pair-{pair.name}"), self._working(pair, job, progress, PLAIN) as work:
             refresher = self._refresh(self._catalog.pairs.get(pair.name), work)
-            pending = self._documents(ids, refresher.watermark)
-            hidden = set(masked)
-            if wrong := [one for one in pending if one.id in hidden]:
-                refresher.mask(wrong)
-            tally = refresher.rewrite(pending)
+            tally = refresher.rewrite(ids, masked=masked)
             self._snapshot(pair.name, rebuild=True)
             return tally
-
-    def _documents(self, ids: Sequence[str], watermark: int) -> list[Pending]:
-        """The newest change of each of these documents up to the watermark, where it is no delete."""
-        state = self._corpus.state()
-        changes = self._corpus.changes(0, watermark, version=state.version)
-        wanted = changes.filter(pc.is_in(changes["id"], value_set=pa.array(ids, pa.string())))
-        rows = [row for row in wanted.to_pylist() if not row["_deleted"]]
-        texts = self._corpus.texts([row["_rowid"] for row in rows], version=state.version)
-        return [Pending(r["id"], r["_seq"], r["_content_hash"], t) for r, t in zip(rows, texts, strict=True)]
 
     def snapshot(self, name: str, *, rebuild: bool = False) -> Snapshot:
         """Take a snapshot of a finished pair as it stands; without `rebuild` it shares the last one's index."""

@@ -22,6 +22,7 @@ from typing import Any
 
 from tests.scenarios.operations import acknowledge, start
 from tests.scenarios.oracle import QUERIES
+from tests.scenarios.traffic import change
 from vecrollback import Store
 
 stopped = threading.Event()
@@ -67,16 +68,10 @@ def serve(store: Store) -> None:
 
 def write(store: Store, name: str) -> None:
     """Upsert and delete own documents."""
-    from vecrollback import Document
-
     for number in itertools.count():
         if stopped.wait(0.05):
             return
-        ids = [f"{name}-{number % 23}", f"{name}-{number % 7}"]
-        if number % 5 == 4:
-            acknowledge(seq=store.delete(ids[:1]))
-        else:
-            acknowledge(seq=store.upsert([Document(id_, f"note {number} of {id_}") for id_ in dict.fromkeys(ids)]))
+        acknowledge(seq=change(store, name, number))
 
 
 def build(store: Store, name: str, spec: str) -> None:

@@ -47,15 +47,18 @@ def query(store: Store, kind: str) -> None:
 
 
 def write(store: Store, name: str) -> None:
-    """Upsert and delete own documents, one or two at a time."""
     for number in itertools.count():
         if stopped.is_set():
             return
-        ids = [f"{name}-{number % 23}", f"{name}-{number % 7}"]
-        if number % 5 == 4:
-            say(seq=store.delete(ids[:1]))
-        else:
-            say(seq=store.upsert([Document(id_, f"note {number} of {id_}") for id_ in dict.fromkeys(ids)]))
+        say(seq=change(store, name, number))
+
+
+def change(store: Store, name: str, number: int) -> int:
+    """Upsert or delete own documents, one or two at a time; the seq."""
+    ids = [f"{name}-{number % 23}", f"{name}-{number % 7}"]
+    if number % 5 == 4:
+        return store.delete(ids[:1])
+    return store.upsert([Document(id_, f"note {number} of {id_}") for id_ in dict.fromkeys(ids)])
 
 
 def purge(store: Store, _: str) -> None:

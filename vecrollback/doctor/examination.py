@@ -122,7 +122,7 @@ def _audited(
         embedder.embed_documents,
         suspects=tried,
         asked=asked,
-        judged=judged(request.golden, embedder.embed_queries),
+        judged=lambda: judged(request.golden, embedder.embed_queries),
         progress=shown.auditing,
     )
 

@@ -7,7 +7,7 @@ watermark moves when a window is whole, so a crash repeats at most what was bein
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -115,13 +115,20 @@ class Refresher:
             self._catalog.stale_reads.forget(self._pair.name)
         return self.tally
 
-    def rewrite(self, changes: Sequence[Pending]) -> Tally:
-        """Embed these again whatever exists, superseding their rows; for repair."""
-        self.tally.total = len(changes)
-        self._take_in(sorted(changes, key=lambda c: len(c.text)), reuse=False)
+    def rewrite(self, ids: Sequence[str], *, masked: Collection[str] = ()) -> Tally:
+        """Embed these documents again as the watermark has them, whatever exists, superseding their rows; for repair.
+
+        Those that are `masked` are in no answer until their new vectors are written.
+        """
+        pending = self._corpus.at_head(partial(self._named, ids, 0, self._watermark, done=set()))
+        self.tally.total = len(pending)
+        hidden = set(masked)
+        if wrong := [one for one in pending if one.id in hidden]:
+            self._mask(wrong)
+        self._take_in(sorted(pending, key=lambda c: len(c.text)), reuse=False)
         return self.tally
 
-    def mask(self, changes: Sequence[Pending]) -> None:
+    def _mask(self, changes: Sequence[Pending]) -> None:
         """Take these documents out of every answer until they have new vectors; durable when it returns.
 
         Each gets a row without a passage and without a content hash: it supersedes what is wrong, no search finds it,
@@ -183,15 +190,18 @@ class Refresher:
             read = self._catalog.stale_reads.most(self._pair.name, _MOST_READ)
             if not read:
                 return
-            pending = self._corpus.at_head(partial(self._changed, read))
+            head, done = self._corpus.state().head, self._done()
+            pending = self._corpus.at_head(partial(self._named, read, self._watermark, head, done=done))
             self._early |= {(one.id, one.seq) for one in pending}
             self._take_in(sorted(pending, key=lambda p: len(p.text)))
             self._catalog.stale_reads.forget(self._pair.name, read)
 
-    def _changed(self, ids: Sequence[str], state: CorpusState) -> list[Pending]:
-        changes = self._corpus.changes(self._watermark, state.head, version=state.version)
+    def _named(
+        self, ids: Sequence[str], after: int, upto: int, state: CorpusState, *, done: set[tuple[str, int]]
+    ) -> list[Pending]:
+        changes = self._corpus.changes(after, upto, version=state.version)
         named = changes.filter(pc.is_in(changes["id"], value_set=pa.array(ids, pa.string())))
-        return self._pending(named, state.version, self._done())
+        return self._pending(named, state.version, done)
 
     def _never_seen(self, until: int, state: CorpusState) -> list[Pending]:
         changes = self._corpus.changes(self._watermark, until, version=state.version)

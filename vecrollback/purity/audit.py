@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -34,7 +34,7 @@ def audit(
     *,
     suspects: Mapping[str, Embed] | None = None,
     asked: Asked | None = None,
-    judged: Judged | None = None,
+    judged: Callable[[], Judged | None] = lambda: None,
     progress: ProgressCallback | None = None,
 ) -> Audited:
     """Find the vectors that `own` did not make of their texts, and bound the share of those not looked at.
@@ -44,7 +44,8 @@ def audit(
     examined are foreign, whatever the screens did, whenever it stopped: see `drawing`. With suspects the bound is
     divided by `certificate.sensitivity`, see `suspects.sensitivity`.
 
-    With `judged` queries the harm of what is found is also told as their nDCG, from one more pass over all vectors.
+    `judged` is asked only when something is found: then the harm is also told as the nDCG of its queries, from one more
+    pass over all vectors.
 
     It stops once the bound asked for is reached; once it is refuted, that is, more than that is foreign among the rows
     that no screen points at, or most of the index is; or when the budget is spent. Raises UsageError when `own` makes
@@ -60,7 +61,7 @@ class _Audit:
         own: Embed,
         suspects: dict[str, Embed],
         asked: Asked,
-        judged: Judged | None,
+        judged: Callable[[], Judged | None],
         progress: ProgressCallback | None,
     ) -> None:
         self._population, self._suspects, self._asked, self._progress = population, suspects, asked, progress
@@ -247,9 +248,10 @@ class _Audit:
         own = np.flatnonzero(self._examiner.cosine >= self._examiner.floor)[:_HARM_ROWS]
         stored = np.concatenate([foreign, units(self._population.vectors(own))])
         found = harm(stored, np.arange(len(made)), made, made)
-        if self._judged is None:
+        judged = self._judged()
+        if judged is None:
             return found
-        return replace(found, ndcg=golden_harm(self._population, self._examiner.own_of_foreign(), self._judged))
+        return replace(found, ndcg=golden_harm(self._population, self._examiner.own_of_foreign(), judged))
 
     def _by_batch(self) -> tuple[Share, ...]:
         batches = self._population.batches()
