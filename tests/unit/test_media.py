@@ -68,7 +68,7 @@ def test_a_bad_address_is_refused_and_no_secret_repeated(uri: str, said: str) ->
 
 
 def test_a_store_on_object_storage_needs_a_catalog_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("obstore")
+    pytest.importorskip("obstore", reason="pip install 'vecrollback[s3]'")
     monkeypatch.delenv("VECROLLBACK_CATALOG", raising=False)
     with pytest.raises(UsageError, match="needs its catalog in PostgreSQL") as refused:
         vecrollback.connect("s3://bucket/a?endpoint=http://127.0.0.1:1", create=True)
