@@ -22,7 +22,7 @@ from typing import Any
 import common
 
 from vecrollback import Document, Store, connect
-from vecrollback.serving import Searcher
+from vecrollback.serving.searcher import Searcher
 
 _EVERY = 0.05
 _SIDES: dict[str, list[str]] = {"plain": [], "idle": ["--idle"], "max_load": ["--max-load", "0.1"]}

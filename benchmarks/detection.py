@@ -22,10 +22,11 @@ import common
 import numpy as np
 
 from vecrollback import Document, Store, connect
-from vecrollback.guarding.asked import Asked, Fact
-from vecrollback.guarding.collect import Collector
-from vecrollback.guarding.traffic import Sample, Volume
-from vecrollback.policy import Evaluator, Policy, Situation, read_policy
+from vecrollback.automation.guard.evaluation import Evaluator, Situation
+from vecrollback.automation.guard.metrics import Collector
+from vecrollback.automation.guard.pair_answers import Asked, Fact
+from vecrollback.automation.guard.traffic import Sample, Volume
+from vecrollback.switching.policy import Policy, read_policy
 
 _SECONDS = 10.0
 _SHARES = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0)

@@ -26,8 +26,8 @@ import common
 
 from vecrollback import Document, connect
 from vecrollback.embedders import open_embedder
-from vecrollback.engines import Embedded, Recipe, Unit, open_engine
-from vecrollback.engines.base import run_unit
+from vecrollback.reembedding.engines import Embedded, Recipe, Unit, open_engine
+from vecrollback.reembedding.engines.base import run_unit
 
 _MODEL = "hash:384?seed=1"
 _JOB = """

@@ -27,7 +27,7 @@ import numpy as np
 from vecrollback import Document, Store, connect
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from tests.servers import objects, postgres
+from tests.support import postgres, s3_server
 
 _DIMENSION = 384
 _SPECS = {"one": "hash:128?seed=1", "two": "hash:128?seed=2"}
@@ -40,7 +40,7 @@ Taken = dict[str, list[float]]
 @contextmanager
 def stores(folder: Path, rows: list[common.Row]) -> Iterator[dict[str, Store]]:
     """The same documents and pairs on the disk and on object storage, `two` live, each with its own schema."""
-    with postgres.running() as database, objects.running() as server:
+    with postgres.running() as database, s3_server.running() as server:
         os.environ.update(server.environment, VECROLLBACK_CACHE=str(folder / "cache"))
         places = {"local": str(folder / "store"), "object": server.uri()}
         opened = {name: connect(uri, catalog=database.url(), create=True) for name, uri in places.items()}
@@ -77,9 +77,9 @@ def artifacts(found: dict[str, Store], size: int, rounds: int) -> dict[str, floa
 
 def commits(found: dict[str, Store], rounds: int) -> dict[str, float]:
     """Milliseconds to append 1,000 vectors to a table, and to upsert 100 documents, each durable."""
-    from vecrollback.embedding.rows import table
-    from vecrollback.embedding.work import Passages, Pending
-    from vecrollback.vectors import Vectors
+    from vecrollback.pairs.vectors import Vectors
+    from vecrollback.reembedding.rows import table
+    from vecrollback.reembedding.tasks import Passages, Pending
 
     chance, tables = np.random.default_rng(0), {}
     for name, store in found.items():
@@ -181,7 +181,7 @@ def _ms(values: list[float]) -> float:
 def main() -> None:
     chosen = common.options(__doc__ or "")
     small = chosen.small
-    if not (objects.available() and postgres.available()):
+    if not (s3_server.available() and postgres.available()):
         print("needs the servers of the dev extra: pip install 'vecrollback[dev]'")
         common.conclude("object_store", {"unmeasured": [0.0, 0.0, 0.0, 0.0]}, small=small)
         return

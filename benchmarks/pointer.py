@@ -30,7 +30,7 @@ import common
 from vecrollback import Document, Store, connect
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from tests.servers import postgres
+from tests.support import postgres
 
 _HASHES = ("hash:32?seed=1", "hash:32?seed=2")
 _READERS = 4

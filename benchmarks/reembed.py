@@ -28,13 +28,13 @@ import common
 import numpy as np
 
 from vecrollback import Document, Pair, Store, connect
-from vecrollback.accelerating import choose
 from vecrollback.embedders import open_embedder
-from vecrollback.embedders.ceiling import matmul_rate, work_of
+from vecrollback.embedders.peak_throughput import matmul_rate, work_of
 from vecrollback.embedders.probes import embed_probes
-from vecrollback.engines import Recipe, Unit, open_engine
-from vecrollback.jobs import Job
+from vecrollback.embedders.runtimes.selection import choose
 from vecrollback.records import Effort
+from vecrollback.reembedding.engines import Recipe, Unit, open_engine
+from vecrollback.reembedding.jobs import Job
 
 _PRODUCT = ("product", "accelerated", "workers_2")
 _LOOPS = ("one_call_32", "one_call_16", "naive", "pool_2")

@@ -93,10 +93,10 @@ def _build(way: str, spec: str, root: str, made: str) -> None:
     import numpy as np
 
     from vecrollback.indexes import build_index
-    from vecrollback.shards import Laid, ShardBuilder, building
+    from vecrollback.indexes.sharded import Laid, ShardBuilder, build
 
     if way.endswith("each trained"):
-        building.train_index = lambda *_: False
+        build.train_index = lambda *_: False
     vectors, target = np.load(Path(root) / "vectors.npy", mmap_mode="r"), Path(made)
     target.mkdir(exist_ok=True)
     peaks: dict[str, int] = {}
@@ -106,7 +106,7 @@ def _build(way: str, spec: str, root: str, made: str) -> None:
     if way == "one":
         build_index(spec, vectors, "cosine", target / "index")
     else:
-        building._ALONE_ROWS = 0
+        build._ALONE_ROWS = 0
         bounds = [round(len(vectors) * part / _SHARDS) for part in range(_SHARDS + 1)]
         slices = tuple(slice(bounds[i], bounds[i + 1]) for i in range(_SHARDS))
         work = target / "work"
@@ -156,7 +156,7 @@ def _searches(root: Path, spec: str, rounds: int) -> dict[str, Any]:
     import numpy as np
 
     from vecrollback.indexes import measure_recall
-    from vecrollback.indexes.recall import sample_queries
+    from vecrollback.indexes.accuracy import sample_queries
 
     vectors = np.load(root / "vectors.npy", mmap_mode="r")
     queries = [query[None] for query in sample_queries(vectors, rounds, 7)]
@@ -181,13 +181,13 @@ def _searches(root: Path, spec: str, rounds: int) -> dict[str, Any]:
 @contextmanager
 def _opened(root: Path, spec: str) -> Iterator[dict[str, Any]]:
     from vecrollback.indexes import open_index
-    from vecrollback.shards import open_shards, threads
+    from vecrollback.indexes.sharded import open_shards, thread_pool
 
     one, parts = root / _name("one", spec), root / _name("shards", spec)
     order = json.loads((parts / "order.json").read_text())
     paths = [parts / f"index-{number}" for number in order]
 
-    class InTurn(threads.ThreadShards):
+    class InTurn(thread_pool.ThreadShards):
         def search(self, chosen: Any, queries: Any, k: int, _: Any) -> Any:
             return [self._indexes[shard].search(queries, k) for shard in chosen]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import vecrollback
-from tests.servers import objects as object_storage
-from tests.servers import postgres as postgres_server
+from tests.support import postgres as postgres_server
+from tests.support import s3_server as object_storage
 from vecrollback import Store
 
 

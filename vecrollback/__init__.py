@@ -25,8 +25,8 @@ from vecrollback.records import (
 
 if TYPE_CHECKING:
     from vecrollback.client import AsyncClient, Client
-    from vecrollback.serving import Searcher
-    from vecrollback.store import Store, connect
+    from vecrollback.serving.searcher import Searcher
+    from vecrollback.store.store import Store, connect
 
 __all__ = [
     "AsyncClient",
@@ -52,9 +52,9 @@ __all__ = [
 _LAZY = {
     "AsyncClient": "vecrollback.client",
     "Client": "vecrollback.client",
-    "Searcher": "vecrollback.serving",
-    "Store": "vecrollback.store",
-    "connect": "vecrollback.store",
+    "Searcher": "vecrollback.serving.searcher",
+    "Store": "vecrollback.store.store",
+    "connect": "vecrollback.store.store",
 }
 
 

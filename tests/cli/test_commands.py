@@ -308,7 +308,7 @@ def test_demo_gives_its_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         calls.append((keep, as_json))
         return 1
 
-    monkeypatch.setitem(sys.modules, "vecrollback.demo", SimpleNamespace(run_demo=run_demo))
+    monkeypatch.setitem(sys.modules, "vecrollback.cli.demo_story", SimpleNamespace(run_demo=run_demo))
     assert cli("demo", "--keep", tmp_path, "--json").exit_code == 1
     assert calls == [(tmp_path, True)]
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.support import cli, cli_json, refusal, text
 from tests.cli.test_startup import HEAVY, imported
-from tests.unit.test_doctor import OTHER, OWN, made_by, plain, texts_of
+from tests.quality.test_doctor import OTHER, OWN, made_by, plain, texts_of
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from vecrollback import Document, Store, connect
+from vecrollback.automation.worker import Worker, kept_up
 from vecrollback.errors import EmbeddingError, JobCancelledError
 from vecrollback.records import Progress
-from vecrollback.worker import Worker, kept_up
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_progress_that_stops_ends_the_catch_up(opened: Store, caplog: pytest.L
 
 
 def test_many_changes_lead_to_merged_files(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vecrollback.worker._TIDY_CHANGES", 5)
+    monkeypatch.setattr("vecrollback.automation.worker._TIDY_CHANGES", 5)
     compacted: list[bool] = []
     monkeypatch.setattr(opened, "compact", lambda: compacted.append(True))
     worker = Worker(opened)

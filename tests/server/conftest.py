@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.support import V1, V2, Server, build, serving
+from tests.support.http_server import V1, V2, Server, build, serving
 
 
 @pytest.fixture(scope="session")

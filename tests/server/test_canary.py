@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.support import Server, serving, wait_for
+from tests.support.http_server import Server, serving, wait_for
 from vecrollback import Client, connect
 
 

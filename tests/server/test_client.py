@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.support import QUERIES, make_token, serving, wait_for
+from tests.support.http_server import QUERIES, make_token, serving, wait_for
 from vecrollback import AsyncClient, Client, Document, connect
 from vecrollback.errors import (
     AccessDeniedError,
@@ -21,7 +21,7 @@ from vecrollback.errors import (
     UnreachableError,
     UsageError,
 )
-from vecrollback.store import Store
+from vecrollback.store.store import Store
 
 _LONG_ONLY_LOCAL = {"progress", "actor", "seed", "trigger", "approval"}
 

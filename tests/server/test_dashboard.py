@@ -17,9 +17,9 @@ pytest.importorskip("selenium", reason="needs a browser driver: pip install 'vec
 
 from selenium.webdriver.common.keys import Keys
 
-from tests.server.accessibility import CONTRAST, CONTROLS_WITHOUT_NAME, HEADINGS, STRUCTURE
-from tests.server.browser import Page, chromium
-from tests.server.support import QUERIES, V2, Server, fresh, make_token, serving, wait_for
+from tests.support.accessibility import CONTRAST, CONTROLS_WITHOUT_NAME, HEADINGS, STRUCTURE
+from tests.support.browser import Page, chromium
+from tests.support.http_server import QUERIES, V2, Server, fresh, make_token, serving, wait_for
 from vecrollback import Document, connect
 from vecrollback.embedders import open_embedder
 from vecrollback.records import Progress

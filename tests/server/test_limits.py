@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from tests.cli.support import refusal
-from tests.server.support import Server, serving
-from vecrollback.server.guard import Guard
+from tests.support.http_server import Server, serving
+from vecrollback.server.middleware import Guard
 from vecrollback.server.run import Address, bound
 from vecrollback.server.settings import Settings
 

@@ -10,7 +10,7 @@ from typing import Any
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
-from tests.server.support import Server, make_token, serving
+from tests.support.http_server import Server, make_token, serving
 
 
 def test_no_request_that_the_document_describes_makes_a_server_error(own_store: Path) -> None:

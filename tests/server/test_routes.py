@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cli.support import cli_json
-from tests.server.support import QUERIES, V1, Server, build, serving, wait_for
+from tests.support.http_server import QUERIES, V1, Server, build, serving, wait_for
 
 
 def error(response: Any, status: int) -> dict[str, Any]:

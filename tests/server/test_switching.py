@@ -18,8 +18,8 @@ import httpx
 import pytest
 
 from tests.cli.support import shell
-from tests.server.support import QUERIES, V1, V2, Server, build, fresh, serving, wait_for
-from tests.servers import postgres
+from tests.support import postgres
+from tests.support.http_server import QUERIES, V1, V2, Server, build, fresh, serving, wait_for
 from vecrollback import connect
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.server.support import V1, V2, build, fresh, serving, wait_for
-from tests.servers import postgres
+from tests.support import postgres
+from tests.support.http_server import V1, V2, build, fresh, serving, wait_for
 
 
 def test_every_worker_counts_into_the_same_metrics(own_store: Path) -> None:

@@ -9,27 +9,27 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from vecrollback.catalog.access import Audits, Tokens
 from vecrollback.catalog.aliases import Aliases, MoveOrder, chained_hash
+from vecrollback.catalog.answer_counts import Served, StaleReads
 from vecrollback.catalog.authority import Approvals, Freezes
+from vecrollback.catalog.canaries import Rollouts
+from vecrollback.catalog.corpus_log import CORPUS, Ledger
 from vecrollback.catalog.database import Database, now
+from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.catalog.drills import Drills
 from vecrollback.catalog.embedding import Embedding
+from vecrollback.catalog.evaluation import GoldenQueries
 from vecrollback.catalog.files import Files
 from vecrollback.catalog.gatekeeping import Gatekeeping
-from vecrollback.catalog.golden import GoldenQueries
-from vecrollback.catalog.incidents import Incidents
 from vecrollback.catalog.jobs import Jobs
-from vecrollback.catalog.ledger import CORPUS, Ledger
 from vecrollback.catalog.notices import Notices
+from vecrollback.catalog.operations import Incidents
 from vecrollback.catalog.pairs import NAME_RULE, Pairs, valid_pair_name, vectors_table
-from vecrollback.catalog.pointer import PointerReader
+from vecrollback.catalog.policy_state import Watching
 from vecrollback.catalog.readers import Readers
 from vecrollback.catalog.reports import Equivalences, Reports
-from vecrollback.catalog.rollouts import Rollouts
-from vecrollback.catalog.served import Served, StaleReads
-from vecrollback.catalog.tokens import Audits, Tokens
-from vecrollback.catalog.watching import Watching
-from vecrollback.media import Medium
+from vecrollback.storage import Medium
 
 __all__ = [
     "CORPUS",

@@ -10,15 +10,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from vecrollback.catalog.canaries import end_rollout
 from vecrollback.catalog.database import Database, now
+from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.catalog.gatekeeping import record_gates
-from vecrollback.catalog.pointer import PointerReader
-from vecrollback.catalog.rollouts import end_rollout
 from vecrollback.catalog.schema import alias as alias_table
 from vecrollback.catalog.schema import history, pair, snapshot
 from vecrollback.errors import AliasMovedError, CatalogUnavailableError, UnknownNameError, UsageError
-from vecrollback.faults import reach
 from vecrollback.records import Gated, Move, MoveKind, PairState
+from vecrollback.storage.crash_points import reach
 
 GENESIS = "0" * 64
 SCRATCH = "drill-"

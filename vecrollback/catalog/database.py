@@ -11,17 +11,13 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from vecrollback.catalog import identity, schema
-from vecrollback.catalog.backend import open_backend
-from vecrollback.catalog.pointer import PointerReader
-from vecrollback.catalog.reserve import Reserve
-from vecrollback.errors import (
-    CatalogUnavailableError,
-    StorageUnavailableError,
-    StoreFormatError,
-    StoreNotFoundError,
-)
-from vecrollback.media import LocalMedium, Medium, medium_at
+from vecrollback.catalog import schema
+from vecrollback.catalog.databases import store_identity
+from vecrollback.catalog.databases.base import open_backend
+from vecrollback.catalog.databases.disk_reserve import Reserve
+from vecrollback.catalog.databases.pointer import PointerReader
+from vecrollback.errors import CatalogUnavailableError, StorageUnavailableError, StoreFormatError, StoreNotFoundError
+from vecrollback.storage import LocalMedium, Medium, medium_at
 
 _log = logging.getLogger(__name__)
 
@@ -93,13 +89,13 @@ class Database:
 
     def create(self) -> str:
         """Lay out an empty catalog and `open` it. Idempotent: the first of several processes does it."""
-        embedded, found = self._backend.embedded, identity.recorded(self.medium)
-        identity.require_kind(self.medium, found, embedded=embedded)
-        if found is None and embedded and self.medium.exists(identity.EMBEDDED):
+        embedded, found = self._backend.embedded, store_identity.recorded(self.medium)
+        store_identity.require_kind(self.medium, found, embedded=embedded)
+        if found is None and embedded and self.medium.exists(store_identity.EMBEDDED):
             return self.open()  # from before directories had an identity
         if found is None:
             self._refuse_taken()
-        mine = found or identity.claim(self.medium, identity.EMBEDDED if embedded else self.place)
+        mine = found or store_identity.claim(self.medium, store_identity.EMBEDDED if embedded else self.place)
         with self.write() as connection:
             if not sa.inspect(connection).has_table("store"):  # one of an older format is for `open` to migrate
                 self._backend.lay_out(connection)
@@ -115,8 +111,8 @@ class Database:
         Raises StoreNotFoundError, CatalogMismatchError, StoreFormatError.
         """
         mine, embedded = self._identity(), self._backend.embedded
-        identity.require_kind(self.medium, mine, embedded=embedded)
-        identity.require_store(self.medium, mine, embedded=embedded)
+        store_identity.require_kind(self.medium, mine, embedded=embedded)
+        store_identity.require_store(self.medium, mine, embedded=embedded)
         with self.read() as connection:
             if not sa.inspect(connection).has_table("store"):
                 raise StoreNotFoundError(f"{self.place} is not a vecrollback catalog", hint="run `vecrollback init`")
@@ -128,7 +124,7 @@ class Database:
                 hint="pip install --upgrade vecrollback",
             )
         if mine is not None:
-            identity.require_same(self.medium, self.place, directory=mine.id, catalog=row.id)
+            store_identity.require_same(self.medium, self.place, directory=mine.id, catalog=row.id)
         if row.format < schema.FORMAT:
             from vecrollback.catalog.migrate import migrate
 
@@ -169,15 +165,15 @@ class Database:
             with self.read() as connection:
                 if sa.inspect(connection).has_table("store"):
                     found = connection.scalar(sa.select(schema.store.c.id))
-                    identity.require_same(self.medium, self.place, directory="new", catalog=str(found))
+                    store_identity.require_same(self.medium, self.place, directory="new", catalog=str(found))
 
-    def _identity(self) -> identity.Identity | None:
+    def _identity(self) -> store_identity.Identity | None:
         """What the store's place says of itself. A rollback must not wait for a storage that is away (law 7)."""
         try:
-            return identity.recorded(self.medium)
+            return store_identity.recorded(self.medium)
         except StorageUnavailableError as error:
             _log.warning("whether this is the catalog of %s cannot be looked up: %s", self.medium.uri, error)
-            return identity.UNKNOWN
+            return store_identity.UNKNOWN
 
     @contextmanager
     def _reported(self) -> Iterator[None]:

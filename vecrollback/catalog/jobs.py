@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from vecrollback.catalog.database import Database, now
-from vecrollback.catalog.processes import Process, this_process
+from vecrollback.catalog.databases.process_identity import Process, this_process
 from vecrollback.catalog.schema import job, runner
 from vecrollback.errors import UnknownNameError
 from vecrollback.records import JobRecord, JobState, Json

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from vecrollback.catalog import schema
-from vecrollback.media import Medium
+from vecrollback.storage import Medium
 
 
 def migrate(connection: sa.Connection, medium: Medium) -> None:

@@ -11,25 +11,25 @@ import typer
 from typer.core import TyperGroup
 
 from vecrollback.cli import (
-    authority,
+    approvals,
     canary,
-    comparing,
+    check,
+    compare,
     demo,
     doctor,
     documents,
-    embedders,
+    drill,
+    embedder,
     golden,
-    guarding,
-    incidents,
+    incident,
+    jobs,
     output,
-    pairs,
-    proof,
-    rehearsing,
-    retention,
+    policy,
+    promote,
+    prune,
+    reembed,
     serve,
-    snapshots,
-    switching,
-    working,
+    snapshot,
 )
 from vecrollback.cli.session import CatalogOption, JsonOption, StoreOption, common
 
@@ -102,28 +102,28 @@ def root(
 
 for group in (
     documents,
-    pairs,
-    working,
-    switching,
-    authority,
-    comparing,
-    proof,
-    retention,
-    incidents,
-    guarding,
-    rehearsing,
+    reembed,
+    jobs,
+    promote,
+    approvals,
+    compare,
+    check,
+    prune,
+    incident,
+    policy,
+    drill,
     serve,
     doctor,
     demo,
 ):
     app.add_typer(group.app)
-app.add_typer(snapshots.app, name="snapshot")
-app.add_typer(embedders.app, name="embedder")
+app.add_typer(snapshot.app, name="snapshot")
+app.add_typer(embedder.app, name="embedder")
 app.add_typer(golden.app, name="golden")
 app.add_typer(canary.app, name="canary")
-app.add_typer(incidents.incidents, name="incident")
-app.add_typer(guarding.policies, name="policy")
-app.add_typer(working.jobs, name="jobs")
+app.add_typer(incident.incidents, name="incident")
+app.add_typer(policy.policies, name="policy")
+app.add_typer(jobs.jobs, name="jobs")
 app.add_typer(serve.tokens, name="token")
 
 

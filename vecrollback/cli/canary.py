@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vecrollback import payloads
-from vecrollback.cli import text
+from vecrollback.cli import render
+from vecrollback.cli.promote import NeededReason, Override, Reason
 from vecrollback.cli.session import Session, command, common
-from vecrollback.cli.switching import NeededReason, Override, Reason
 from vecrollback.records import Observation, RolloutStatus
+from vecrollback.store import payloads
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -73,7 +73,7 @@ def told(found: RolloutStatus) -> Iterator[RenderableType]:
     )
     yield f"{found.standing}, after {found.baked:.0f} s of {found.bake_seconds:.0f} s at this step"
     rows = ((one.measure, one.standing, one.sentence) for one in found.judgements)
-    yield text.table(("test", "", "found"), rows)
+    yield render.table(("test", "", "found"), rows)
     if found.observed:
         yield _observed(found)
     following = f"promote {trial.pair}" if found.next_share is None else "canary advance"
@@ -86,11 +86,11 @@ def _observed(found: RolloutStatus) -> Table:
         (name, seen.count, f"{seen.mean:.3f}", f"{seen.lowest:.3f}", f"{seen.highest:.3f}", _tail(name, seen))
         for name, seen in sorted(found.observed.items())
     )
-    return text.table(("seen", "queries", "mean", "lowest", "highest", "p99"), rows, right=("queries", "mean"))
+    return render.table(("seen", "queries", "mean", "lowest", "highest", "p99"), rows, right=("queries", "mean"))
 
 
 def _tail(name: str, seen: Observation) -> str | None:
-    from vecrollback.rollout.seeing import quantile_ms  # which loads the catalog: `--help` must not wait for that
+    from vecrollback.serving.seeing import quantile_ms  # which loads the catalog: `--help` must not wait for that
 
     value = quantile_ms(seen, 0.99) if name.endswith("_ms") else None
     return None if value is None else f"about {value:.3g}"

@@ -24,6 +24,6 @@ def demo(
     keep: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the demo's store there.")] = None,
 ) -> None:
     """Run the whole story on sample data: two models, a promote, a rollback, the proof."""
-    from vecrollback.demo import run_demo
+    from vecrollback.cli.demo_story import run_demo
 
     raise typer.Exit(run_demo(keep=keep, as_json=session.as_json))

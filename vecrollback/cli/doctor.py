@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vecrollback.cli import text
-from vecrollback.cli.proof import share
+from vecrollback.cli import render
+from vecrollback.cli.check import share
 from vecrollback.cli.session import Session, command
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from vecrollback.adopt import Adopted
-    from vecrollback.doctor import Examination
+    from vecrollback.quality.doctor import Examination
+    from vecrollback.reembedding.adopt import Adopted
 
 app = typer.Typer()
 _PANEL = "Indexes elsewhere"
@@ -102,8 +102,8 @@ def doctor(
     ] = None,
 ) -> None:
     """Examine an index that is kept elsewhere, which is only read: what is wrong with it, and which model made it."""
-    from vecrollback.doctor import Fields, examine, write_html
-    from vecrollback.quality.judged import read_queries
+    from vecrollback.quality.doctor import Fields, examine, write_html
+    from vecrollback.quality.evaluation.judgements import read_queries
 
     with session.watch() as watch:
         found = examine(
@@ -154,7 +154,7 @@ def adopt(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out rows that are no documents.")] = False,
 ) -> None:
     """Bring an index that is kept elsewhere in as a pair; embeds only what an audit does not show to be the model's."""
-    from vecrollback.doctor import Fields
+    from vecrollback.quality.doctor import Fields
 
     with session.store() as store, session.watch() as watch:
         done = store.adopt(
@@ -186,7 +186,7 @@ def _adopted(done: Adopted) -> Iterator[RenderableType]:
         yield f"{done.left_out:,} rows left out: they are no documents"
     yield from _proof(done.examination)
     if done.report is not None:
-        yield from text.report(done.report)
+        yield from render.report(done.report)
 
 
 def _shown(found: Examination) -> Iterator[RenderableType]:
@@ -200,7 +200,7 @@ def _shown(found: Examination) -> Iterator[RenderableType]:
         yield "models recorded: " + ", ".join(f"{name} {count:,}" for name, count in facts["models"].items())
     if found.findings:
         yield ""
-        yield text.table(
+        yield render.table(
             ("severity", "kind", "count", "found", "ids", "batches"),
             (
                 (f.severity, f.kind, f.count, f.message, _ids(f.ids, f.count), ", ".join(map(str, f.batches)) or None)

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from vecrollback import payloads
-from vecrollback.cli import text
+from vecrollback.cli import render
 from vecrollback.cli.output import note
 from vecrollback.cli.session import Session, command
 from vecrollback.errors import StoreNotFoundError
+from vecrollback.store import payloads
 
 app = typer.Typer()
 _PANEL = "Documents"
@@ -88,7 +88,7 @@ def search(
     """Search the pair that is live, and say which one answered."""
     with session.store() as store:
         found = store.search(query, k, where)
-    session.emit(payloads.result(found), lambda: text.result(found))
+    session.emit(payloads.result(found), lambda: render.result(found))
 
 
 @command(app, panel=_PANEL, returns="{purged}", examples=["compact --purge"])

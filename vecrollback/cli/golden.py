@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vecrollback.cli import text
+from vecrollback.cli import render
 from vecrollback.cli.output import clean
 from vecrollback.cli.session import Session, command, common
 from vecrollback.records import GoldenQuery
@@ -108,7 +108,7 @@ def _table(found: tuple[GoldenQuery, ...]) -> Table:
         )
         for query in found
     )
-    return text.table(("id", "query", "right documents", "tags", "kept (UTC)", "by"), rows)
+    return render.table(("id", "query", "right documents", "tags", "kept (UTC)", "by"), rows)
 
 
 def _right(query: GoldenQuery) -> str:

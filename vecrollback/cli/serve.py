@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli import text
+from vecrollback.cli import render
 from vecrollback.cli.session import Session, command, common
 
 app = typer.Typer()
@@ -96,7 +96,7 @@ def list_(session: Session) -> None:
         found = store.access.tokens()
     rows = [(t.name, t.role, t.created_at[:19], t.created_by, t.revoked_at and t.revoked_at[:19]) for t in found]
     columns = ("token", "role", "made (UTC)", "by", "revoked (UTC)")
-    said = text.table(columns, rows) if rows else "no token yet: `vecrollback token create --role admin`"
+    said = render.table(columns, rows) if rows else "no token yet: `vecrollback token create --role admin`"
     session.emit({"tokens": [asdict(token) for token in found]}, lambda: [said])
 
 
@@ -117,5 +117,5 @@ def audit(
     with session.store() as store:
         found = store.access.audit(limit)
     rows = [(entry.number, entry.at[:19], entry.actor, entry.action, entry.subject) for entry in found]
-    said = text.table(("#", "at (UTC)", "by", "did", "what"), rows, right=("#",)) if rows else "nothing yet"
+    said = render.table(("#", "at (UTC)", "by", "did", "what"), rows, right=("#",)) if rows else "nothing yet"
     session.emit({"entries": [asdict(entry) for entry in found]}, lambda: [said])

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vecrollback.cli import output
-from vecrollback.cli.watch import Watch
+from vecrollback.cli.progress import Watch
 from vecrollback.errors import JobCancelledError, UsageError
 from vecrollback.records import Json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from vecrollback.store import Store
+    from vecrollback.store.store import Store
 
 JsonOption = Annotated[
     bool,
@@ -67,7 +67,7 @@ class Session:
     @contextlib.contextmanager
     def store(self, *, create: bool = False) -> Iterator[Store]:
         """Open the store for one command. Raises StoreNotFoundError."""
-        from vecrollback.store import connect
+        from vecrollback.store.store import connect
 
         store = connect(self.uri, catalog=self.catalog, create=create)
         try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
-from vecrollback.client import reading
+from vecrollback.client import responses
 from vecrollback.errors import UsageError
 from vecrollback.records import Document, JobRecord, Json, Move, Pair, Report, Result, Switched
 
@@ -27,12 +27,12 @@ class Call(Generic[T]):
 
 
 def search(query: str, k: int, where: str | None, key: str | None) -> Call[Result]:
-    return Call("POST", "/v1/search", reading.result, {"query": query, "k": k, "where": where, **_keyed(key)})
+    return Call("POST", "/v1/search", responses.result, {"query": query, "k": k, "where": where, **_keyed(key)})
 
 
 def search_many(queries: Sequence[str], k: int, where: str | None, key: str | None) -> Call[list[Result]]:
     body = {"queries": list(queries), "k": k, "where": where, **_keyed(key)}
-    return Call("POST", "/v1/search", lambda found: [reading.result(one) for one in found["results"]], body)
+    return Call("POST", "/v1/search", lambda found: [responses.result(one) for one in found["results"]], body)
 
 
 def upsert(documents: Iterable[Document]) -> Call[int]:
@@ -51,17 +51,17 @@ def status() -> Call[dict[str, Json]]:
 
 
 def pairs() -> Call[list[Pair]]:
-    return Call("GET", "/v1/pairs", lambda found: [reading.pair(one) for one in found["pairs"]])
+    return Call("GET", "/v1/pairs", lambda found: [responses.pair(one) for one in found["pairs"]])
 
 
 def history(alias: str | None, limit: int | None) -> Call[list[Move]]:
     query = {name: value for name, value in (("alias", alias), ("limit", limit)) if value is not None}
-    return Call("GET", "/v1/history", lambda found: [reading.move(one) for one in found["moves"]], query=query)
+    return Call("GET", "/v1/history", lambda found: [responses.move(one) for one in found["moves"]], query=query)
 
 
 def promote(pair: PairLike, reason: str, override: bool, wait: float) -> Call[Switched]:
     body = {"pair": _name(pair), "reason": reason, "override": override, "reader_seconds": wait}
-    return Call("POST", "/v1/promote", reading.switched, body, long=True)
+    return Call("POST", "/v1/promote", responses.switched, body, long=True)
 
 
 def rollback(
@@ -70,12 +70,12 @@ def rollback(
     target = None if to is None else _name(to)
     body: dict[str, Any] = {"to": target, "reason": reason, "override": override, "reader_seconds": wait}
     body["expected_epoch"] = expected_epoch
-    return Call("POST", "/v1/rollback", reading.switched, body | {"catch_up": catch_up, "wait": catch_up}, long=True)
+    return Call("POST", "/v1/rollback", responses.switched, body | {"catch_up": catch_up, "wait": catch_up}, long=True)
 
 
 def restore(ref: str, reason: str, catch_up: bool, wait: float, expected_epoch: int | None) -> Call[Switched]:
     body = {"ref": ref, "reason": reason, "reader_seconds": wait, "expected_epoch": expected_epoch}
-    return Call("POST", "/v1/restore", reading.switched, body | {"catch_up": catch_up, "wait": catch_up}, long=True)
+    return Call("POST", "/v1/restore", responses.switched, body | {"catch_up": catch_up, "wait": catch_up}, long=True)
 
 
 def check(
@@ -83,11 +83,11 @@ def check(
 ) -> Call[Report]:
     name = None if pair is None else _name(pair)
     body = {"pair": name, "level": level, "bound": bound, "confidence": confidence, "sample": sample}
-    return Call("POST", "/v1/check", reading.report, body, long=True)
+    return Call("POST", "/v1/check", responses.report, body, long=True)
 
 
 def report(pair: PairLike) -> Call[Report]:
-    return Call("GET", "/v1/check", reading.report, query={"pair": _name(pair)})
+    return Call("GET", "/v1/check", responses.report, query={"pair": _name(pair)})
 
 
 def jobs(unfinished: bool) -> Call[list[JobRecord]]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, overload
 
 import httpx
 
-from vecrollback.client import calls, reading
+from vecrollback.client import calls, responses
 from vecrollback.client.calls import Call, PairLike
 from vecrollback.errors import UnreachableError
 from vecrollback.records import Document, JobRecord, Json, Move, Pair, Report, Result, Switched
@@ -297,9 +297,9 @@ def _read(call: Call[T], response: httpx.Response) -> T:
     try:
         body = response.json()
     except ValueError:
-        raise reading.error(response.status_code, None) from None
+        raise responses.error(response.status_code, None) from None
     if response.is_error:
-        raise reading.error(response.status_code, body)
+        raise responses.error(response.status_code, body)
     return call.read(body)
 
 

@@ -7,12 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from vecrollback.arrays import FloatArray
 from vecrollback.records import Json, Metric, Span
-
-FloatArray = NDArray[np.float32]
 
 
 class Embedder(Protocol):

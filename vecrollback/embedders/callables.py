@@ -18,8 +18,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from vecrollback.embedders.base import Embedder, FloatArray
-from vecrollback.embedders.shared import Role, Shape, SharedEmbedder, prefixed, read_shape
+from vecrollback.arrays import FloatArray
+from vecrollback.embedders.base import Embedder
+from vecrollback.embedders.common import Role, Shape, SharedEmbedder, prefixed, read_shape
 from vecrollback.embedders.spec import Spec
 from vecrollback.errors import EmbedderSpecError, EmbeddingError
 from vecrollback.records import Json

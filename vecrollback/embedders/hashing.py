@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vecrollback.embedders.base import FloatArray
-from vecrollback.embedders.shared import Role, Shape, SharedEmbedder, prefixed, read_shape
+from vecrollback.arrays import FloatArray
+from vecrollback.embedders.common import Role, Shape, SharedEmbedder, prefixed, read_shape
 from vecrollback.embedders.spec import Spec
 from vecrollback.errors import EmbedderSpecError
 from vecrollback.records import Json

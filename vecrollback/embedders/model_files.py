@@ -10,9 +10,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from vecrollback.durable import sha256_file
 from vecrollback.embedders.spec import Spec
 from vecrollback.errors import EmbedderSpecError, EmbeddingError
+from vecrollback.storage.fsync import sha256_file
 
 POOLING_MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from vecrollback.embedders.base import FloatArray
-from vecrollback.embedders.openai_service import Limits, Service, tokens_used
-from vecrollback.embedders.shared import RecentTokens, Role, Shape, SharedEmbedder, excerpt, prefixed, read_shape
+from vecrollback.arrays import FloatArray
+from vecrollback.embedders.common import RecentTokens, Role, Shape, SharedEmbedder, excerpt, prefixed, read_shape
+from vecrollback.embedders.openai_http import Limits, Service, tokens_used
 from vecrollback.embedders.spec import Arguments, Spec
-from vecrollback.embedders.spending import Budget
+from vecrollback.embedders.spend_limit import Budget
 from vecrollback.errors import EmbedderSpecError, EmbeddingError
 from vecrollback.records import Json
 

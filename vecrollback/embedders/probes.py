@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vecrollback.embedders.base import Embedder, FloatArray
+from vecrollback.arrays import FloatArray
+from vecrollback.embedders.base import Embedder
+from vecrollback.embedders.common import excerpt
 from vecrollback.embedders.probe_texts import PROBES, QUERIES
-from vecrollback.embedders.shared import excerpt
 from vecrollback.errors import CorruptArtifactError, EmbedderChangedError
 
 __all__ = [

@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from vecrollback.embedders.backends import Backend, accelerate, check_name
-from vecrollback.embedders.base import FloatArray
+from vecrollback.arrays import FloatArray
 from vecrollback.embedders.batching import batches, encode
-from vecrollback.embedders.ceiling import Work, matmul_rate, work_of
 from vecrollback.embedders.chunking import Chunker
+from vecrollback.embedders.common import RecentTokens, Role, Shape, SharedEmbedder, read_shape
 from vecrollback.embedders.hf_tokenizer import HfTokenizer
 from vecrollback.embedders.model_files import POOLING_MODES, ModelFacts, digest_files, locate, read_facts
-from vecrollback.embedders.shared import RecentTokens, Role, Shape, SharedEmbedder, read_shape
+from vecrollback.embedders.peak_throughput import Work, matmul_rate, work_of
+from vecrollback.embedders.runtimes import Backend, accelerate, check_name
 from vecrollback.embedders.spec import Arguments, Spec
 from vecrollback.errors import EmbedderSpecError, EmbeddingError, UsageError
 from vecrollback.records import Json

@@ -10,21 +10,19 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from vecrollback.arrays import FloatArray
 from vecrollback.errors import IndexSpecError
-from vecrollback.indexes.base import FloatArray, IndexKind, Mask, Neighbours, Positions, SharingKind, VectorIndex
+from vecrollback.indexes.accuracy import measure_recall
+from vecrollback.indexes.base import IndexKind, Neighbours, SharingKind, VectorIndex
 from vecrollback.indexes.exact import ExactKind, exact_search
 from vecrollback.indexes.faiss_index import FaissKind
 from vecrollback.indexes.lance_index import LanceKind
-from vecrollback.indexes.recall import measure_recall
-from vecrollback.indexes.sharding import Sharding
+from vecrollback.indexes.shard_spec import Sharding
 from vecrollback.records import Metric
 
 __all__ = [
-    "FloatArray",
     "IndexKind",
-    "Mask",
     "Neighbours",
-    "Positions",
     "Sharding",
     "SharingKind",
     "VectorIndex",

@@ -5,14 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-
+from vecrollback.arrays import FloatArray, Mask, Positions
 from vecrollback.records import Metric
-
-FloatArray = NDArray[np.float32]
-Positions = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 
 class Neighbours(NamedTuple):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vecrollback.arrays import FloatArray, Mask, Positions
 from vecrollback.errors import CorruptArtifactError, IndexSpecError, UsageError
-from vecrollback.indexes.base import FloatArray, Mask, Neighbours, Positions
+from vecrollback.indexes.base import Neighbours
 from vecrollback.records import Metric
 
 _BLOCK_SCORES = 4 << 20

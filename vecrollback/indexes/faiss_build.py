@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from vecrollback.arrays import FloatArray
 from vecrollback.errors import FailedError, IndexSpecError
-from vecrollback.indexes.base import FloatArray, Neighbours
+from vecrollback.indexes.accuracy import sample_queries
+from vecrollback.indexes.base import Neighbours
 from vecrollback.indexes.faiss_layers import TUNED_K, Layers
-from vecrollback.indexes.recall import sample_queries
 from vecrollback.records import Metric
 
 TRAILER = struct.Struct("<8sQ")

@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from vecrollback.arrays import FloatArray, Mask, Positions
 from vecrollback.errors import CorruptArtifactError, IndexSpecError
-from vecrollback.indexes.base import FloatArray, Mask, Neighbours, Positions
+from vecrollback.indexes.base import Neighbours
 from vecrollback.indexes.exact import checked_mask, checked_queries, closed, nothing
 from vecrollback.indexes.faiss_build import MAGIC, TRAILER, build_faiss, faiss_metric, train_faiss
 from vecrollback.indexes.faiss_layers import Layers
-from vecrollback.indexes.masking import Selections, padded, widened_search
+from vecrollback.indexes.filtered_search import Selections, padded, widened_search
 from vecrollback.records import Metric
 
 _PLAIN = r"(?:Flat|SQ(?:4|6|8|fp16|bf16))"

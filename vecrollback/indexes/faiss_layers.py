@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vecrollback.indexes.base import FloatArray, Neighbours, Positions
+from vecrollback.arrays import FloatArray, Positions
+from vecrollback.indexes.base import Neighbours
 from vecrollback.indexes.exact import TopK
-from vecrollback.indexes.masking import Selection
+from vecrollback.indexes.filtered_search import Selection
 from vecrollback.records import Metric
 
 TUNED_K = 10

@@ -16,11 +16,11 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 
+from vecrollback.arrays import FloatArray
 from vecrollback.errors import CorruptArtifactError, IndexSpecError
-from vecrollback.indexes.base import FloatArray
+from vecrollback.indexes.accuracy import recall, sample_queries
 from vecrollback.indexes.exact import exact_search
 from vecrollback.indexes.lance_search import TUNED_K, Breadth, LanceIndex
-from vecrollback.indexes.recall import recall, sample_queries
 from vecrollback.records import Metric
 
 _KINDS = ("IVF_FLAT", "IVF_SQ", "IVF_PQ", "IVF_RQ", "IVF_HNSW_SQ")

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from vecrollback.indexes.base import FloatArray, Mask, Neighbours, Positions
+from vecrollback.arrays import FloatArray, Mask, Positions
+from vecrollback.indexes.base import Neighbours
 from vecrollback.indexes.exact import TopK, checked_mask, checked_queries, closed, nothing
-from vecrollback.indexes.masking import Selection, Selections, padded, widened_search
+from vecrollback.indexes.filtered_search import Selection, Selections, padded, widened_search
 from vecrollback.records import Metric
 
 TUNED_K = 10

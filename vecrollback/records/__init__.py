@@ -1,18 +1,19 @@
 """Frozen values that travel between the modules. No open tables, no models, no connections."""
 
-from vecrollback.records.answers import Compared, Hit, Placed, Result
+from vecrollback.records.access import Audited, Role, Token
+from vecrollback.records.canary import Canary, Judgement, Observation, Rollout, RolloutStatus, Standing
 from vecrollback.records.documents import CorpusState, Document, Ingested, Rejected, Span
+from vecrollback.records.evaluation import (
+    AnsweredQuery,
+    Comparison,
+    Difference,
+    Gated,
+    GateOutcome,
+    GoldenQuery,
+    Latency,
+)
 from vecrollback.records.incidents import Blast, Incident, IncidentState, PostCheck, Timeline
-from vecrollback.records.json import Json
-from vecrollback.records.operations import Approval, ApprovalState, Drill, Freeze, Notice, NoticeState, Phase
-from vecrollback.records.pairs import Exported, Metric, Move, MoveKind, Pair, PairState, Pointer, Reader, Snapshot
-from vecrollback.records.people import Audited, Role, Token
-from vecrollback.records.proof import Certificate, Finding, Report, Verdict
-from vecrollback.records.quality import AnsweredQuery, Comparison, Difference, Gated, GateOutcome, GoldenQuery, Latency
-from vecrollback.records.retention import Keep, Prunable, Pruned, PrunePlan
-from vecrollback.records.rollouts import Canary, Judgement, Observation, Rollout, RolloutStatus, Standing
-from vecrollback.records.switches import Acknowledgements, Switched
-from vecrollback.records.work import (
+from vecrollback.records.jobs import (
     CatchUp,
     Effort,
     JobRecord,
@@ -23,6 +24,13 @@ from vecrollback.records.work import (
     ProgressCallback,
     Unembedded,
 )
+from vecrollback.records.moves import Acknowledgements, Switched
+from vecrollback.records.operations import Approval, ApprovalState, Drill, Freeze, Notice, NoticeState, Phase
+from vecrollback.records.pairs import Exported, Metric, Move, MoveKind, Pair, PairState, Pointer, Reader, Snapshot
+from vecrollback.records.reports import Certificate, Finding, Report, Verdict
+from vecrollback.records.results import Compared, Hit, Placed, Result
+from vecrollback.records.retention import Keep, Prunable, Pruned, PrunePlan
+from vecrollback.records.types import Json
 
 __all__ = [
     "Acknowledgements",

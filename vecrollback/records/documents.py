@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from vecrollback.records.json import Json
+from vecrollback.records.types import Json
 
 
 class Span(NamedTuple):

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vecrollback.records.json import Json
-from vecrollback.records.proof import Verdict
+from vecrollback.records.reports import Verdict
+from vecrollback.records.types import Json
 
 ApprovalState = Literal["waiting", "done", "rejected", "expired"]
 NoticeState = Literal["waiting", "sent", "failed"]

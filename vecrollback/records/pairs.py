@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from vecrollback.records.json import Json
-from vecrollback.records.rollouts import Canary
+from vecrollback.records.canary import Canary
+from vecrollback.records.types import Json
 
 PairState = Literal["building", "ready", "live", "standby", "retired", "quarantined"]
 Metric = Literal["cosine", "dot", "l2"]

@@ -14,23 +14,13 @@ from types import FrameType
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from vecrollback.server import failures
-from vecrollback.server.guard import Guard
-from vecrollback.server.routes import (
-    documents,
-    health,
-    inspecting,
-    jobs,
-    operations,
-    page,
-    searching,
-    switching,
-    tokens,
-)
+from vecrollback.server import errors
+from vecrollback.server.middleware import Guard
+from vecrollback.server.routes import dashboard, documents, health, incidents, inspect, jobs, search, switching, tokens
 from vecrollback.server.service import Service
 from vecrollback.server.settings import Settings
 
-_ROUTES = (searching, documents, switching, inspecting, jobs, operations, tokens, health, page)
+_ROUTES = (search, documents, switching, inspect, jobs, incidents, tokens, health, dashboard)
 
 
 def create_app(
@@ -62,7 +52,7 @@ def create_app(
     )
     for module in _ROUTES:
         app.include_router(module.router)
-    failures.install(app)
+    errors.install(app)
     if allowed.tracing:
         from vecrollback.server.tracing import Spans
 

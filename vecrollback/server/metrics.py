@@ -14,7 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from vecrollback.errors import VecrollbackError
 from vecrollback.records import Json, Result, Switched
-from vecrollback.store import Store
+from vecrollback.store.store import Store
 
 _log = logging.getLogger(__name__)
 _PERFORMANCE = {

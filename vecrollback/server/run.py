@@ -16,9 +16,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from vecrollback.errors import MissingDependencyError, UsageError
-from vecrollback.policy import load_policy
 from vecrollback.server.settings import Settings
-from vecrollback.store import connect
+from vecrollback.store.store import connect
+from vecrollback.switching.policy import load_policy
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

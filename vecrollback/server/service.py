@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vecrollback.errors import OverloadedError, StoppedError, UnknownNameError, UsageError, VecrollbackError
-from vecrollback.jobs import Job
 from vecrollback.records import Progress, ProgressCallback, Result
-from vecrollback.server.callers import Callers
-from vecrollback.server.coalesce import Coalescer
-from vecrollback.server.lanes import Lane
+from vecrollback.reembedding.jobs import Job
+from vecrollback.server.auth import Callers
+from vecrollback.server.batching import Coalescer
 from vecrollback.server.metrics import Metrics
-from vecrollback.server.series import Series
+from vecrollback.server.policy_watch import Watch
 from vecrollback.server.settings import Settings
-from vecrollback.server.watching import Watch
-from vecrollback.store import Store, connect
+from vecrollback.server.thread_pools import Lane
+from vecrollback.server.traffic_series import Series
+from vecrollback.store.store import Store, connect
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from vecrollback.errors import UsageError
-from vecrollback.server.callers import Writing
-from vecrollback.server.routes.shared import Held, answers, as_json
+from vecrollback.server.auth import Writing
+from vecrollback.server.routes.responses import Held, answers, as_json
 from vecrollback.server.schemas import DeleteRequest, UpsertRequest, Written
 from vecrollback.server.settings import Settings
 

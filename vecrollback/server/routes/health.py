@@ -6,8 +6,8 @@ from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from vecrollback.server.callers import Reading
-from vecrollback.server.routes.shared import Held, answers, as_json
+from vecrollback.server.auth import Reading
+from vecrollback.server.routes.responses import Held, answers, as_json
 
 router = APIRouter(tags=["health"])
 

@@ -13,8 +13,8 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
 from vecrollback.records import JobRecord, Json
-from vecrollback.server.callers import Operating
-from vecrollback.server.routes.shared import Held, answers, as_json
+from vecrollback.server.auth import Operating
+from vecrollback.server.routes.responses import Held, answers, as_json
 from vecrollback.server.service import Service
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])

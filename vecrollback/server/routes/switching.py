@@ -6,16 +6,16 @@ from typing import Any
 
 from fastapi import APIRouter, Query, Response
 
-from vecrollback import payloads
 from vecrollback.errors import UnknownNameError
-from vecrollback.jobs import Job
 from vecrollback.records import ProgressCallback, Report, Switched
-from vecrollback.server.callers import Operating, Reading
+from vecrollback.reembedding.jobs import Job
+from vecrollback.server.auth import Operating, Reading
 from vecrollback.server.routes.jobs import EXAMPLE as JOB
 from vecrollback.server.routes.jobs import shown
-from vecrollback.server.routes.shared import Held, answers, as_json
+from vecrollback.server.routes.responses import Held, answers, as_json
 from vecrollback.server.schemas import CheckRequest, PromoteRequest, RestoreRequest, RollbackRequest, SwitchedAnswer
 from vecrollback.server.service import Service
+from vecrollback.store import payloads
 
 router = APIRouter(prefix="/v1", tags=["operating"])
 

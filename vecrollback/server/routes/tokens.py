@@ -7,8 +7,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from vecrollback.server.callers import Administering
-from vecrollback.server.routes.shared import Held, answers, as_json
+from vecrollback.server.auth import Administering
+from vecrollback.server.routes.responses import Held, answers, as_json
 from vecrollback.server.schemas import TokenRequest
 
 router = APIRouter(prefix="/v1", tags=["administration"])

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import context, op
 
-from vecrollback.tables import DurableTable
+from vecrollback.storage.lance_table import DurableTable
 
 revision = "0002"
 down_revision = "0001"

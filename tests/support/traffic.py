@@ -1,0 +1,87 @@
+"""Processes that keep a store busy: `python -m tests.support.traffic STORE ROLE [ARGUMENT]`, until a line comes in.
+
+Times are of the system's monotonic clock, which all processes share.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import threading
+import time
+from typing import Any
+
+import vecrollback
+from tests.support.oracle import EVERYTHING, QUERIES
+from vecrollback import Document, Store
+
+stopped = threading.Event()
+
+
+def say(**facts: Any) -> None:
+    print(json.dumps(facts), flush=True)
+
+
+def flip(store: Store, _: str) -> None:
+    """Let `one` and `two` take turns."""
+    for name in itertools.cycle(("two", "one")):
+        if stopped.is_set():
+            return
+        moved = store.promote(name, reason="flip")
+        say(epoch=moved.epoch, pair=name, at=time.monotonic())
+
+
+def query(store: Store, kind: str) -> None:
+    """Ask, with a searcher that follows the alias or through the store."""
+    asked = store.searcher() if kind == "follow" else store
+    for text in itertools.cycle(QUERIES):
+        if stopped.is_set():
+            break
+        begun = time.monotonic()
+        result = asked.search(text, k=EVERYTHING)
+        scores = {hit.id: round(hit.score, 6) for hit in result.hits}
+        say(begun=begun, epoch=result.epoch, pair=result.pair, query=text, scores=scores)
+    if asked is not store:
+        asked.close()
+
+
+def write(store: Store, name: str) -> None:
+    for number in itertools.count():
+        if stopped.is_set():
+            return
+        say(seq=change(store, name, number))
+
+
+def change(store: Store, name: str, number: int) -> int:
+    """Upsert or delete own documents, one or two at a time; the seq."""
+    ids = [f"{name}-{number % 23}", f"{name}-{number % 7}"]
+    if number % 5 == 4:
+        return store.delete(ids[:1])
+    return store.upsert([Document(id_, f"note {number} of {id_}") for id_ in dict.fromkeys(ids)])
+
+
+def purge(store: Store, _: str) -> None:
+    """Rewrite the corpus without the deleted texts, again and again."""
+    while not stopped.is_set():
+        store.compact(purge=True)
+        say(purged=time.monotonic())
+        time.sleep(0.02)
+
+
+def refresh(store: Store, name: str) -> None:
+    """Catch a pair up, again and again."""
+    while not stopped.is_set():
+        done = store.catch_up(name)
+        say(watermark=done.watermark, documents=done.documents)
+
+
+def main() -> None:
+    root, role, argument = sys.argv[1:4]
+    threading.Thread(target=lambda: (sys.stdin.readline(), stopped.set()), daemon=True).start()
+    with vecrollback.connect(root) as store:
+        {"flip": flip, "query": query, "write": write, "refresh": refresh, "purge": purge}[role](store, argument)
+
+
+if __name__ == "__main__":
+    main()

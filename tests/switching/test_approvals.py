@@ -1,0 +1,152 @@
+"""Who may move what: automation is held by a freeze, some moves wait for people, and all of it is on record."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import vecrollback
+from tests.support.operations import words
+from vecrollback import Document, Store
+from vecrollback.errors import AliasMovedError, ApprovalNeededError, UnknownNameError, UsageError
+from vecrollback.records import Approval
+from vecrollback.store.deciding import approve, reject
+
+V1, V2 = "hash:64?seed=1", "hash:64?seed=2"
+TWO_PEOPLE = "[policy.authority]\nrestore_approvals = 2\n"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("template") / "store"
+    with vecrollback.connect(root, create=True, actor="builder") as store:
+        store.upsert([Document(f"d{n}", words(n)) for n in range(20)])
+        store.promote(store.reembed(V1, name="v1").wait(), reason="first")
+        store.promote(store.reembed(V2, name="v2").wait(), reason="said to be better")
+    return root
+
+
+def asked(store: Store) -> int:
+    with pytest.raises(ApprovalNeededError, match=r"serving v1@1 waits for 2 different people: request (\d+)"):
+        store.restore("v1@1", reason="bad data", actor="anna")
+    return store.authority.approvals()[0].number
+
+
+def recorded(store: Store) -> list[str]:
+    return [f"{one.actor} {one.action} {one.subject}" for one in reversed(store.access.audit())]
+
+
+def test_serving_older_data_needs_two_different_people_when_the_policy_says_so(root: Path, store: Store) -> None:
+    (root / "vecrollback.toml").write_text(TWO_PEOPLE)
+    number = asked(store)
+    assert asked(store) == number  # the same request, not another one
+    assert approve(store, number, actor="anna").switched is None
+    with pytest.raises(UsageError, match="anna has approved request 1 already"):
+        approve(store, number, actor="anna")
+    assert store.live().name == "v2"
+    decided = approve(store, number, actor="ben")
+    assert decided.switched is not None
+    assert decided.switched.target == "v1@1"
+    assert decided.approval.state == "done"
+    move = store.history(limit=1)[0]
+    assert (move.kind, move.actor) == ("restore", "ben")
+    assert move.reason == "bad data (request 1, approved by anna, ben)"
+    assert recorded(store)[-3:] == ["anna approval.approve 1", "anna approval.approve 1", "ben approval.approve 1"]
+
+
+def test_without_a_policy_one_operator_restores(store: Store) -> None:
+    assert store.restore("v1@1", reason="bad data").target == "v1@1"
+
+
+def test_any_operator_rolls_back_to_the_standby_whatever_waits(root: Path, store: Store) -> None:
+    (root / "vecrollback.toml").write_text(TWO_PEOPLE)
+    number = asked(store)
+    store.rollback(reason="worse answers")
+    assert [one.state for one in store.authority.approvals()] == ["expired"]
+    with pytest.raises(UsageError, match="request 1 is expired"):
+        approve(store, number, actor="anna")
+
+
+def test_a_request_expires_when_live_moves_before_the_last_approval(root: Path, store: Store) -> None:
+    (root / "vecrollback.toml").write_text(TWO_PEOPLE)
+    number = asked(store)
+    approve(store, number, actor="anna")
+    store.rollback(reason="worse answers")
+    with pytest.raises(AliasMovedError):
+        approve(store, number, actor="ben")
+    assert store.authority.approvals()[0].state == "expired"
+    assert len(store.history(alias="live")) == 3
+
+
+def test_one_approval_serves_one_snapshot_only(root: Path, store: Store) -> None:
+    (root / "vecrollback.toml").write_text(TWO_PEOPLE)
+    number = asked(store)
+    store._catalog.approvals.change(number, _agreed)
+    store.snapshot("v1", rebuild=True)
+    with pytest.raises(ApprovalNeededError, match="serving v1@2"):
+        store.restore("v1@2", reason="bad data", approval=number)
+    with pytest.raises(UnknownNameError):
+        store.restore("v1@1", reason="bad data", approval=99)
+    assert store.live().name == "v2"
+
+
+def test_a_refused_move_is_not_made_and_stays_on_record(root: Path, store: Store) -> None:
+    (root / "vecrollback.toml").write_text(TWO_PEOPLE)
+    number = asked(store)
+    refused = reject(store, number, reason="the data is right", actor="ben")
+    assert (refused.state, refused.decisions[-1]["reason"]) == ("rejected", "the data is right")
+    with pytest.raises(UsageError, match="is rejected"):
+        approve(store, number, actor="anna")
+    assert recorded(store)[-2:] == ["ben approval.reject 1", "anna approval.approve 1"]
+
+
+def test_a_freeze_holds_until_its_time_or_until_it_is_lifted(store: Store) -> None:
+    assert store.authority.frozen() is None
+    with pytest.raises(UsageError):
+        store.authority.freeze(" ", actor="anna")
+    with pytest.raises(UsageError, match="over already"):
+        store.authority.freeze("release day", actor="anna", until=dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
+    soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=0.2)
+    store.authority.freeze("release day", actor="anna", until=soon)
+    held = store.authority.frozen()
+    assert held is None or held.actor == "anna"
+    while dt.datetime.now(dt.UTC) < soon:
+        pass
+    assert store.authority.frozen() is None
+    store.authority.freeze("release day", actor="anna")
+    assert store.authority.unfreeze(actor="ben")
+    assert not store.authority.unfreeze(actor="ben")
+    assert store.authority.frozen() is None
+    assert "anna freeze live (release day)" in recorded(store)
+
+
+def test_a_person_moves_a_frozen_store_and_is_warned(store: Store) -> None:
+    store.authority.freeze("release day", actor="anna")
+    done = store.rollback(reason="worse answers")
+    assert (done.target, done.trouble) == ("v1@1", "")
+    assert done.warning == "'live' is frozen by anna: release day"
+
+
+@pytest.mark.parametrize("broken", ["freeze", "approval", "audit"])
+def test_a_rollback_needs_no_authority_table(root: Path, broken: str) -> None:
+    with sqlite3.connect(root / "catalog.db") as connection:
+        connection.execute(f"DROP TABLE {broken}")
+    with vecrollback.connect(root) as store:
+        done = store.rollback(reason="worse answers")
+        assert done.report is not None
+        assert done.report.verdict == "pass"
+        assert store.live().name == "v1"
+
+
+def test_a_policy_that_cannot_be_read_keeps_nobody_from_a_rollback(root: Path, store: Store) -> None:
+    (root / "vecrollback.toml").write_text("[policy]\nnonsense = 1\n")
+    assert store.rollback(reason="worse answers").target == "v1@1"
+
+
+def _agreed(one: Approval) -> Approval:
+    said = [{"actor": name, "decision": "approve", "reason": "", "at": ""} for name in ("anna", "ben")]
+    return replace(one, decisions=tuple(said))

@@ -1,0 +1,269 @@
+"""What a drill breaks on purpose, each in a copy of the store, and what has to come of it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from vecrollback.automation.drills.readers import Reader, await_answer, await_asking, await_warm, reading
+from vecrollback.automation.drills.stopwatch import Stopwatch
+from vecrollback.catalog import Catalog, vectors_table
+from vecrollback.errors import CatalogUnavailableError, FailedError
+from vecrollback.pairs.snapshots import load_manifest
+from vecrollback.pairs.vectors import Vectors, schema
+from vecrollback.records import Switched
+from vecrollback.storage.artifacts import LocalArtifacts
+from vecrollback.store.store import Store, connect
+from vecrollback.switching.policy import Policy
+from vecrollback.switching.policy.model import Objectives
+
+_READERS = 2
+_LIVE = "live"
+_HUNG_SECONDS = 1.0
+_SLOW_SECONDS, _HELD_SECONDS, _FREE_SECONDS = 3.0, 0.4, 0.05
+_FOREIGN_SHARE = 0.2
+
+
+@dataclass
+class Scene:
+    """A copy of the store that is being broken: what is live in it, where a rollback goes."""
+
+    store: Store
+    source: str
+    target: str
+    watch: Stopwatch
+    objectives: Objectives
+
+    def roll_back(self, *, wait: float = 10.0) -> Switched:
+        """The real thing, up to its readers; and the objective it has to meet."""
+        with self.watch.phase("switch", self.objectives.switch) as timed:
+            done = self.store.rollback(reason="a drill", catch_up=False, wait=wait)
+            timed.say(f"to {done.target} in {done.switch_ms:.1f} ms, {done.readers.acknowledged} readers follow")
+        if done.target != self.target:
+            raise FailedError(f"it went to {done.target}, not to {self.target}")
+        return done
+
+    def answered(self, readers: list[Reader], since: float) -> None:
+        with self.watch.phase("first right answer", self.objectives.switch) as timed:
+            timed.seconds = await_answer(readers, _pair(self.target), since) - since
+            timed.say("of the slowest reader")
+
+    def check(self, expected: str) -> None:
+        """Catch up and check; the check has to say this."""
+        with self.watch.phase("check") as timed:
+            self.store.catch_up(_pair(self.target), advance=False)
+            report = self.store.check(_pair(self.target))
+            timed.say(f"the check says {report.verdict}", ok=report.verdict == expected)
+
+
+def files_gone(scene: Scene) -> str:
+    """Every file of the failed pair vanishes while it serves."""
+    with reading(scene.store, _LIVE, _READERS) as readers:
+        await_warm(scene.store, _LIVE, readers, scene.source, scene.target)
+        with scene.watch.phase("files gone") as timed:
+            timed.say(f"{_remove_files(scene)} files and folders of {scene.source} removed")
+        ordered = time.time()
+        scene.roll_back()
+        scene.answered(readers, ordered)
+    scene.check("pass")
+    return "the rollback needed nothing of the failed pair"
+
+
+def model_unloadable(scene: Scene) -> str:
+    """The failed pair's model is not there, so readers that start can answer nothing."""
+    catalog = Catalog(scene.store.root)
+    catalog.pairs.set_embedder(_pair(scene.source), str(scene.store.root / "no-such-model"))
+    catalog.close()
+    with connect(scene.store.root, catalog="") as fresh, reading(fresh, _LIVE, _READERS) as readers:
+        scene.store = fresh
+        fresh.notices.use(Policy())
+        with scene.watch.phase("readers without a model") as timed:
+            await_asking(readers)
+            timed.say(f"{sum(bool(reader.answered(_pair(scene.source))) for reader in readers)} of them answer")
+        ordered = time.time()
+        scene.roll_back(wait=60.0)
+        scene.answered(readers, ordered)
+        scene.check("pass")
+    return "readers that could not answer do after the rollback"
+
+
+def catalog_slow(scene: Scene) -> str:
+    """Another process holds the catalog's write lock most of the time."""
+    with reading(scene.store, _LIVE, _READERS) as readers:
+        await_warm(scene.store, _LIVE, readers, scene.source, scene.target)
+        ordered = time.time()
+        with _hogging(scene.store.root / "catalog.db"):
+            scene.roll_back()
+        scene.answered(readers, ordered)
+    scene.check("pass")
+    return "the rollback waited its turn and met its objective"
+
+
+def reader_hung(scene: Scene) -> str:
+    """A reader stands still over the switch; it must be named, and right once it goes on."""
+    with reading(scene.store, _LIVE, _READERS) as readers:
+        await_warm(scene.store, _LIVE, readers, scene.source, scene.target)
+        hung, *others = readers
+        os.kill(hung.pid, signal.SIGSTOP)
+        try:
+            ordered = time.time()
+            done = scene.roll_back(wait=_HUNG_SECONDS)
+            scene.answered(others, ordered)
+        finally:
+            os.kill(hung.pid, signal.SIGCONT)
+        with scene.watch.phase("the hung reader") as timed:
+            named = [name for name in done.readers.missing if name.endswith(f":{hung.pid}")]
+            later = await_answer([hung], _pair(scene.target), ordered)
+            alone = len(named) == 1 == len(done.readers.missing)
+            timed.say(f"named as missing; right {later - ordered:.2f} s after the order", ok=alone)
+    scene.check("pass")
+    return "the reader that hung was named, and the switch did not wait for it"
+
+
+def foreign_vectors(scene: Scene) -> str:
+    """Vectors of another model lie in the pair to go back to, under its own fingerprint: the check has to find them."""
+    with scene.watch.phase("foreign vectors") as timed:
+        timed.say(f"{_poison(scene)} documents of {scene.target} have vectors of another model")
+    with reading(scene.store, _LIVE, _READERS) as readers:
+        await_warm(scene.store, _LIVE, readers, scene.source, scene.target)
+        ordered = time.time()
+        scene.roll_back()
+        scene.answered(readers, ordered)
+    scene.check("fail")
+    return "the rollback stood, and the check after it found the foreign vectors"
+
+
+def disk_full(scene: Scene) -> str:
+    """Nothing can be written: the rollback has to be refused whole, and to succeed once there is room."""
+    before = scene.store.live().name
+    with scene.watch.phase("refused whole") as timed:
+        code = [sys.executable, "-m", "vecrollback.automation.drills.chaos"]
+        environment = {**os.environ, **scene.store.environment()}
+        done = subprocess.run(code, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        said = done.stdout.strip() or done.stderr.strip()[-200:]
+        whole = scene.store.live().name == before and scene.store.pair(before).state == "live"
+        timed.say(said, ok=done.returncode == 0 and whole)
+    with reading(scene.store, _LIVE, _READERS) as readers:
+        await_warm(scene.store, _LIVE, readers, scene.source, scene.target)
+        ordered = time.time()
+        scene.roll_back()
+        scene.answered(readers, ordered)
+    scene.check("pass")
+    return "refused whole while nothing could be written, done once there was room"
+
+
+CHAOS: Mapping[str, Callable[[Scene], str]] = {
+    "files-gone": files_gone,
+    "model-unloadable": model_unloadable,
+    "catalog-slow": catalog_slow,
+    "reader-hung": reader_hung,
+    "foreign-vectors": foreign_vectors,
+    "disk-full": disk_full,
+}
+
+
+def _remove_files(scene: Scene) -> int:
+    """What only the failed pair needs; the copy's links go, the store's own files stay."""
+    root, artifacts = scene.store.root, LocalArtifacts(scene.store.root / "artifacts")
+    needed: dict[bool, set[str]] = {True: set(), False: set()}
+    for one in scene.store.snapshots():
+        names = {one.manifest, *load_manifest(artifacts, one.manifest).artifacts()}
+        needed[one.pair == _pair(scene.source)] |= names
+    gone = needed[True] - needed[False]
+    for name in gone:
+        path = artifacts.path(name)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(root / "tables" / f"{vectors_table(_pair(scene.source))}.lance")
+    return len(gone) + 1
+
+
+def _poison(scene: Scene) -> int:
+    """Write vectors that the pair's model did not make, as its own: a batch with a lying fingerprint."""
+    pair = scene.store.pair(_pair(scene.target))
+    catalog = Catalog(scene.store.root)
+    vectors = Vectors(scene.store.root / "tables" / f"{vectors_table(pair.name)}.lance", pair.dimension)
+    keys = vectors.keys(pair.vectors_version)
+    chance = np.random.default_rng(0)
+    ids = sorted(set(keys["doc_id"].to_pylist()))
+    chosen = set(chance.choice(ids, max(1, int(_FOREIGN_SHARE * len(ids))), replace=False).tolist())
+    rows = keys.filter(pa.compute.is_in(keys["doc_id"], pa.array(sorted(chosen))))
+    rows = rows.filter(pa.compute.greater_equal(rows["ordinal"], 0))
+    made = chance.standard_normal((rows.num_rows, pair.dimension)).astype(np.float32)
+    made /= np.linalg.norm(made, axis=1, keepdims=True)
+    table = rows.set_column(rows.schema.get_field_index("batch"), "batch", pa.array(np.asarray(rows["batch"]) + 1))
+    table = table.append_column("fingerprint", pa.array([pair.fingerprint] * rows.num_rows))
+    table = table.append_column("vector", pa.FixedSizeListArray.from_arrays(pa.array(made.ravel()), pair.dimension))
+    done = vectors.append(table.cast(schema(pair.dimension)), known=pair.vectors_version)
+    catalog.pairs.advance(
+        pair.name,
+        watermark=pair.watermark,
+        vectors_version=done.version,
+        expected=pair.vectors_version,
+        files=done.files,
+    )
+    catalog.close()
+    return len(chosen)
+
+
+@contextmanager
+def _hogging(path: Path) -> Iterator[None]:
+    """Hold SQLite's write lock again and again."""
+    stop, holding = threading.Event(), threading.Event()
+
+    def hog() -> None:
+        connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+        until = time.monotonic() + _SLOW_SECONDS
+        while not stop.is_set() and time.monotonic() < until:
+            connection.execute("BEGIN IMMEDIATE")
+            holding.set()
+            time.sleep(_HELD_SECONDS)
+            connection.execute("ROLLBACK")
+            time.sleep(_FREE_SECONDS)
+        connection.close()
+
+    thread = threading.Thread(target=hog, daemon=True)
+    thread.start()
+    holding.wait()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _pair(ref: str) -> str:
+    return ref.rpartition("@")[0]
+
+
+def _on_a_full_disk() -> int:
+    """In a process of its own: roll back while no file can grow; 0 when that was refused whole."""
+    with connect() as store:
+        store.notices.use(Policy())
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        try:
+            store.rollback(reason="a drill on a full disk", catch_up=False)
+        except CatalogUnavailableError as error:
+            sys.stdout.write(f"refused: {error}")
+            sys.stdout.flush()
+            return 0
+        return 1
+
+
+if __name__ == "__main__":
+    code = _on_a_full_disk()
+    os._exit(code)  # nothing could be flushed or closed in order

@@ -1,0 +1,72 @@
+"""The plain drill: everything a rollback does, on a scratch alias of the store itself."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+from vecrollback.automation.drills.readers import await_answer, await_warm, reading
+from vecrollback.automation.drills.stopwatch import Stopwatch
+from vecrollback.catalog.aliases import SCRATCH
+from vecrollback.records import Snapshot
+from vecrollback.store.store import Store, connect
+from vecrollback.switching.policy.model import Objectives
+from vecrollback.switching.switch import Order
+
+_READERS = 2
+
+
+def rehearse(store: Store, watch: Stopwatch, objectives: Objectives, actor: str) -> tuple[str, str]:
+    """Run every step; returns what was live and where the rollback went. Raises what a step raises."""
+    alias = f"{SCRATCH}{uuid.uuid4().hex[:8]}"
+    order = Order("a drill", actor)
+    try:
+        with watch.phase("decide"):
+            target = store.rollback_target()
+        source = store.rehearsal.stage(alias, order)
+        with reading(store, alias, _READERS) as readers:
+            with watch.phase("readers ready") as timed:
+                await_warm(store, alias, readers, source.ref, target.ref)
+                timed.say(f"{len(readers)} processes")
+            with watch.phase("switch", objectives.switch) as timed:
+                ordered = time.time()
+                done = store.rehearsal.rehearse(alias, target, order)
+                missing = done.readers.missing
+                timed.say(f"last of {done.readers.expected} readers after {done.switch_ms:.1f} ms", ok=not missing)
+            with watch.phase("first right answer", objectives.switch) as timed:
+                timed.seconds = await_answer(readers, target.pair, ordered) - ordered
+                timed.say("of the slower reader")
+    finally:
+        store.rehearsal.drop(alias)
+    _prove(store, watch, target.pair)
+    parts = ("decide", "switch", "first right answer", "catch-up", "check")
+    watch.total("whole", objectives.whole, "all of a rollback", *parts)
+    _bundle(store, watch, target)
+    return source.ref, target.ref
+
+
+def _prove(store: Store, watch: Stopwatch, pair: str) -> None:
+    with watch.phase("catch-up") as timed:
+        done = store.catch_up(pair, advance=False)
+        timed.say(f"{done.documents} changes, {done.embedded} texts embedded")
+    with watch.phase("check") as timed:
+        report = store.check(pair)
+        timed.say(f"the check says {report.verdict}", ok=report.verdict == "pass")
+
+
+def _bundle(store: Store, watch: Stopwatch, target: Snapshot) -> None:
+    """Restore the target from a bundle into a store that has nothing, and check it there."""
+    with tempfile.TemporaryDirectory(prefix="vecrollback-drill-") as folder:
+        path = Path(folder) / "target.bundle"
+        with watch.phase("bundle") as timed:
+            written = store.export_snapshot(target.ref, path)
+            timed.say(f"{written.bytes:,} bytes, {written.documents:,} documents")
+        with (
+            watch.phase("restore elsewhere") as timed,
+            connect(Path(folder) / "store", catalog="", create=True) as other,
+        ):
+            other.import_snapshot(path)
+            report = other.check(target.pair)
+            timed.say(f"the check there says {report.verdict}", ok=report.verdict == "pass")

@@ -1,0 +1,103 @@
+"""Running a drill, recording it, telling people when it failed or is overdue."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+import tempfile
+from pathlib import Path
+
+from vecrollback.automation.drills.chaos import CHAOS, Scene
+from vecrollback.automation.drills.rehearsal import rehearse
+from vecrollback.automation.drills.stopwatch import Stopwatch
+from vecrollback.catalog import now
+from vecrollback.errors import RefusedError, UsageError
+from vecrollback.records import Drill
+from vecrollback.store.store import Store, connect
+from vecrollback.switching.policy import Policy, load_policy
+
+_LIVE = "live"
+
+
+def run_drill(store: Store, chaos: str = "", *, policy: Policy | None = None, actor: str | None = None) -> Drill:
+    """Rehearse the whole rollback, or one in which `chaos` is broken on purpose, and record how it went.
+
+    The verdict is `pass` when every step did what it had to within its objective, `unknown` when there is nothing to
+    rehearse yet. Raises UsageError for a kind of chaos that there is not.
+    """
+    if chaos and chaos not in CHAOS:
+        raise UsageError(f"there is no chaos {chaos!r}", hint=f"one of {', '.join(CHAOS)}")
+    policy = policy or load_policy(store.root) or Policy()
+    who, watch, at = actor or store.actor, Stopwatch(), now()
+    live = store.status()["alias"].get(_LIVE)
+    source = f"{live['pair']}@{live['snapshot']}" if live else ""
+    target, said, verdict = "", "", "unknown"
+    try:
+        if chaos:
+            source, target, said = _with_chaos(store, chaos, watch, policy)
+        else:
+            source, target = rehearse(store, watch, policy.objectives, who)
+        verdict = "pass" if all(phase.ok for phase in watch.phases) else "fail"
+    except Exception as error:
+        # Whatever went wrong is what the drill was for; without anything live there was nothing to rehearse.
+        said = f"{type(error).__name__}: {error}"
+        verdict = "fail" if live and not (isinstance(error, RefusedError) and not watch.phases) else "unknown"
+    drill = Drill(
+        number=0,
+        chaos=chaos,
+        epoch=live["epoch"] if live else 0,
+        source=source,
+        target=target,
+        verdict=verdict,  # type: ignore[arg-type]
+        phases=tuple(watch.phases),
+        said=said,
+        actor=who,
+        at=at,
+        seconds=watch.seconds,
+    )
+    kept = store.rehearsal.keep(drill)
+    if kept.verdict != "pass":
+        store.notices.tell("drill", f"drill {kept.number} says {kept.verdict}: {_worst(kept)}", {"drill": kept.number})
+        store.notices.send_soon()
+    return kept
+
+
+def overdue(store: Store, policy: Policy) -> str:
+    """Why a drill is to be run now; empty when none is."""
+    live = store.status()["alias"].get(_LIVE)
+    moves = [move for move in store.history(alias=_LIVE) if move.kind != "advance"]
+    if live is None or not moves or moves[0].source is None:
+        return ""  # nothing ever served before: there is no way back to rehearse
+    plain = [one for one in store.rehearsal.drills(limit=200) if not one.chaos]
+    last = moves[0]
+    if policy.drills.after_promote and last.kind == "promote" and not any(one.epoch >= last.epoch for one in plain):
+        return f"{last.target} was promoted"
+    since = (dt.datetime.now(dt.UTC) - dt.timedelta(seconds=policy.drills.every)).isoformat()
+    if not any(one.at > since for one in plain):
+        return f"the last one was {plain[0].at[:10] if plain else 'never'}"
+    return ""
+
+
+def _with_chaos(store: Store, chaos: str, watch: Stopwatch, policy: Policy) -> tuple[str, str, str]:
+    folder = Path(tempfile.mkdtemp(prefix="drill-", dir=_beside(store)))
+    try:
+        with watch.phase("copy"):
+            store.copy_to(folder)
+        with connect(folder, catalog="", actor=store.actor) as copy:
+            copy.notices.use(Policy())  # nobody shall be told that a copy was rolled back
+            live, target = copy.live(), copy.rollback_target()
+            scene = Scene(copy, live.ref, target.ref, watch, policy.objectives)
+            return live.ref, target.ref, CHAOS[chaos](scene)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _beside(store: Store) -> Path:
+    """A place on the store's own file system, where files can be linked."""
+    place = store.root / "cache"
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def _worst(drill: Drill) -> str:
+    return drill.said or "; ".join(f"{one.name}: {one.said or 'too slow'}" for one in drill.phases if not one.ok)

@@ -1,0 +1,228 @@
+"""From measurements to a decision. A pure state machine: what it is told is all it knows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from vecrollback.switching.policy.model import Policy, Rule
+
+Phase = Literal["success", "failure", "inconclusive"]
+Kind = Literal["none", "alert", "approve", "rollback"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was measured. `value` None: nothing could be. `sample`: answers, queries or values it rests on.
+
+    `p`: for a difference of two samples, how likely chance alone shows one as large.
+    """
+
+    value: float | None
+    sample: int = 1
+    p: float | None = None
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """How `live` came to be where it is. Times in seconds since 1970.
+
+    `kind`: of the last move but for new snapshots of the same pair. `overridden`: a person promoted a pair that had
+    been rolled back from. `frozen`: why automation may move nothing, empty when it may.
+    """
+
+    epoch: int
+    pair: str
+    moved_at: float
+    kind: str
+    overridden: bool = False
+    frozen: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One measurement of one metric, judged."""
+
+    metric: str
+    at: float
+    phase: Phase
+    value: float | None
+    sample: int
+    condition: str
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be done. `metrics`: those that failed, with their measurements, the oldest of them first."""
+
+    kind: Kind
+    reason: str = ""
+    metrics: tuple[Measured, ...] = ()
+    epoch: int = 0
+
+    @property
+    def detected(self) -> float | None:
+        """When the first of the failed measurements was made."""
+        return min((one.at for one in self.metrics), default=None)
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What is remembered of one metric: its last measurements, and whether it was reported and not well since."""
+
+    epoch: int
+    recent: list[Measured] = field(default_factory=list)
+    firing: bool = False
+
+
+class Evaluator:
+    """Judges readings by a policy. Its memory can be kept and put back, so that another process goes on."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._rules = {rule.name: rule for rule in policy.rules}
+        self._memory: dict[str, _Memory] = {}
+        self._ordered_in: dict[Kind, int] = {}
+
+    def due(self, at: float) -> list[Rule]:
+        """Metrics whose interval is over."""
+        return [rule for rule in self._rules.values() if at - self._last(rule.name) >= rule.interval * 0.999]
+
+    def step(self, at: float, situation: Situation, readings: Mapping[str, Reading]) -> Decision:
+        """Take in what was measured at a time, and decide."""
+        for name, reading in readings.items():
+            if rule := self._rules.get(name):
+                self._remember(rule, judge(rule, at, reading), situation)
+        return self._decide(at, situation)
+
+    def retry(self) -> None:
+        """Take back that a rollback was ordered: it could not be made."""
+        self._ordered_in.pop("rollback", None)
+
+    def phases(self) -> dict[str, Phase]:
+        """How each metric stands by its last measurements."""
+        return {name: self._phase(rule) for name, rule in self._rules.items()}
+
+    # -- memory -------------------------------------------------------------------------------------------------------
+
+    def kept(self) -> dict[str, dict[str, Any]]:
+        """The memory as plain values, by metric."""
+        return {
+            name: {
+                "epoch": memory.epoch,
+                "firing": memory.firing,
+                "ordered": dict(self._ordered_in),
+                "recent": [
+                    [one.at, one.phase, one.value, one.sample, one.condition, one.said] for one in memory.recent
+                ],
+            }
+            for name, memory in self._memory.items()
+        }
+
+    def resume(self, kept: Mapping[str, Mapping[str, Any]]) -> None:
+        """Go on from what `kept` gave, here or in another process."""
+        for name, body in kept.items():
+            recent = [Measured(name, *row) for row in body["recent"]]
+            self._memory[name] = _Memory(body["epoch"], recent, body["firing"])
+            self._ordered_in |= body["ordered"]
+
+    def _last(self, name: str) -> float:
+        memory = self._memory.get(name)
+        return memory.recent[-1].at if memory and memory.recent else float("-inf")
+
+    def _remember(self, rule: Rule, measured: Measured, situation: Situation) -> None:
+        memory = self._memory.get(rule.name)
+        if memory is None or memory.epoch != situation.epoch:
+            # another pair, or the same one again by somebody's decision: what was seen before says nothing of it
+            memory = self._memory[rule.name] = _Memory(situation.epoch)
+        memory.recent = [*memory.recent, measured][-rule.count :]
+        if len(memory.recent) == rule.count and all(one.phase == "success" for one in memory.recent):
+            memory.firing = False
+
+    # -- deciding -----------------------------------------------------------------------------------------------------
+
+    def _phase(self, rule: Rule) -> Phase:
+        memory = self._memory.get(rule.name)
+        recent = memory.recent if memory else []
+        failures = sum(one.phase == "failure" for one in recent)
+        if failures > rule.failure_limit:
+            return "failure"
+        successes = sum(one.phase == "success" for one in recent)
+        return (
+            "success" if len(recent) == rule.count and successes >= rule.count - rule.failure_limit else "inconclusive"
+        )
+
+    def _decide(self, at: float, situation: Situation) -> Decision:
+        failed = [
+            rule
+            for rule in self._rules.values()
+            if self._phase(rule) == "failure" and self._memory[rule.name].epoch == situation.epoch
+        ]
+        if not failed:
+            return Decision("none")
+        movers = [rule for rule in failed if rule.action == "rollback" and not self._held_back(rule, at, situation)]
+        if movers and self._ordered_in.get("rollback") != situation.epoch:
+            return self._ordered("rollback", movers, situation)
+        fresh = [rule for rule in failed if not self._memory[rule.name].firing]
+        askers = [rule for rule in fresh if self._may_ask(rule, situation)]
+        if askers and self._ordered_in.get("approve") != situation.epoch:
+            return self._ordered("approve", askers, situation)
+        return (
+            self._ordered("alert", fresh, situation, self._why_not(fresh, at, situation)) if fresh else Decision("none")
+        )
+
+    def _may_ask(self, rule: Rule, situation: Situation) -> bool:
+        return rule.action == "approve" and situation.kind == "promote"
+
+    def _held_back(self, rule: Rule, at: float, situation: Situation) -> str:
+        """Why a metric may not move `live` now; empty when it may."""
+        since = at - situation.moved_at
+        reasons = {
+            "the policy is not automatic": not self._policy.automatic,
+            f"the store is frozen: {situation.frozen}": bool(situation.frozen),
+            # After any way back only a person goes forward again: that is what keeps it from flip-flopping.
+            f"the last move was a {situation.kind}": situation.kind != "promote",
+            "a person promoted this pair although it had been rolled back from": situation.overridden,
+            "the promote is longer ago than the policy's window": since > self._policy.window,
+            "the bake time is not over": rule.speed != "immediate" and since < self._policy.bake,
+        }
+        return next((reason for reason, holds in reasons.items() if holds), "")
+
+    def _why_not(self, rules: Sequence[Rule], at: float, situation: Situation) -> str:
+        reasons = [self._held_back(rule, at, situation) for rule in rules if rule.action != "alert"]
+        return "; ".join(dict.fromkeys(filter(None, reasons)))
+
+    def _ordered(self, kind: Kind, rules: Sequence[Rule], situation: Situation, why_not: str = "") -> Decision:
+        measured: list[Measured] = []
+        for rule in rules:
+            memory = self._memory[rule.name]
+            memory.firing = True
+            measured += [one for one in memory.recent if one.phase == "failure"]
+        if kind in ("rollback", "approve"):
+            self._ordered_in[kind] = situation.epoch
+        said = "; ".join(_said(rule, self._memory[rule.name].recent) for rule in rules)
+        reason = f"{said} (nothing moves: {why_not})" if why_not else said
+        return Decision(kind, reason, tuple(sorted(measured, key=lambda one: one.at)), situation.epoch)
+
+
+def judge(rule: Rule, at: float, reading: Reading) -> Measured:
+    """One measurement. Nothing measured, or on too little, is inconclusive, never a success."""
+    phase: Phase = "inconclusive"
+    if reading.value is not None and not math.isnan(reading.value) and reading.sample >= rule.minimum:
+        if rule.failure.holds(reading.value):
+            # as large as the policy minds, but no larger than chance makes it: neither
+            phase = "failure" if reading.p is None or reading.p < rule.alpha else "inconclusive"
+        elif rule.success is None or rule.success.holds(reading.value):
+            phase = "success"
+    return Measured(rule.name, at, phase, reading.value, reading.sample, rule.condition, reading.said)
+
+
+def _said(rule: Rule, recent: Sequence[Measured]) -> str:
+    failures = [one for one in recent if one.phase == "failure"]
+    worst = failures[-1]
+    value = "nothing" if worst.value is None else f"{worst.value:.4g}"
+    return f"{rule.name} {value} {rule.condition} in {len(failures)} of {len(recent)} measurements"

@@ -1,0 +1,199 @@
+"""The watch itself: one of all processes measures, decides and acts; the others stand ready to take over."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vecrollback.automation.guard.evaluation import Decision, Evaluator, Situation
+from vecrollback.automation.guard.metrics import Collector
+from vecrollback.automation.guard.pair_answers import Asked
+from vecrollback.automation.guard.situation import situation
+from vecrollback.automation.guard.traffic import Traffic
+from vecrollback.errors import AliasMovedError, LockHeldError, VecrollbackError
+from vecrollback.records import Json, ProgressCallback, Result
+from vecrollback.store.store import Store
+from vecrollback.switching.policy import Policy
+
+_log = logging.getLogger(__name__)
+_LIVE = "live"
+_LOCK = "guard"
+_NAP_SECONDS = 0.2
+ACTOR = "policy"
+
+
+class Guard:
+    """Watches `live` of a store by a policy. `stopping` is asked between two rounds, of which there are at most
+    `rounds`; `search` asks what is live; `told` hears every decision.
+
+    `recorded` gets every reading, as `vecrollback policy replay` reads it. A rollback is ordered on the epoch that was
+    judged: when a person has moved `live` meanwhile, it is not made.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        traffic: Traffic,
+        *,
+        search: Callable[[str], Result] | None = None,
+        stopping: Callable[[], bool] = lambda: False,
+        progress: ProgressCallback | None = None,
+        rounds: int | None = None,
+        recorded: Callable[[Mapping[str, Json]], None] | None = None,
+        told: Callable[[Decision], None] = lambda _: None,
+    ) -> None:
+        self._store, self._policy, self._traffic = store, policy, traffic
+        self._asked_to_stop, self._progress, self._recorded, self._told = stopping, progress, recorded, told
+        self._most, self.rounds = rounds, 0
+        self._evaluator = Evaluator(policy)
+        store.notices.use(policy)
+        self._collector = Collector(store, policy, traffic, Asked(store.open_aside), search or store.search)
+        self._failed_at: int | None = None
+
+    def run(self) -> None:
+        """Watch until `stopping`. While another process does, wait for its end."""
+        while not self._stopping():
+            try:
+                with self._store.lock(_LOCK, timeout=0.0):
+                    self._lead()
+            except LockHeldError:
+                pass
+            except Exception as error:
+                # A watch outlives whatever is wrong with one round, or nobody would be told of the next one.
+                _log.error("watching failed: %s", error)
+            self._rest(self._policy.interval)
+
+    def _lead(self) -> None:
+        self._evaluator = Evaluator(self._policy)
+        self._evaluator.resume(self._store.measurements.memory(_LIVE))
+        _log.info("watching %s by %s", _LIVE, self._policy.origin or "the built-in policy")
+        while not self._stopping():
+            self.tick()
+            self._rest(self._policy.interval)
+
+    def _stopping(self) -> bool:
+        return self._asked_to_stop() or (self._most is not None and self.rounds >= self._most)
+
+    def tick(self) -> Decision:
+        """One round: measure what is due, decide, act."""
+        self.rounds += 1
+        now = situation(self._store)
+        if now is None:
+            return Decision("none")
+        self._traffic.refresh()
+        baseline = self._baseline(now)
+        at = time.time()
+        due = self._evaluator.due(at)
+        readings = {rule.name: self._collector.read(rule, now, baseline) for rule in due}
+        if self._recorded is not None:
+            for name, one in readings.items():
+                self._recorded({"at": at, "metric": name, "value": one.value, "sample": one.sample, "p": one.p})
+        decision = self._evaluator.step(at, now, readings)
+        self._act(decision, now)
+        if readings:  # after the act: a process that dies in between leaves it to be decided again, not undone
+            self._store.measurements.remember(_LIVE, self._evaluator.kept())
+        self._note_latency(now)
+        self._store.notices.send_soon()
+        return decision
+
+    def phases(self) -> dict[str, Any]:
+        """How each metric stands."""
+        return dict(self._evaluator.phases())
+
+    def _baseline(self, now: Situation) -> dict[str, Any] | None:
+        kept = self._store.measurements.baseline(_LIVE, now.epoch)
+        if kept is None and (made := self._collector.baseline(now)) is not None:
+            self._store.measurements.keep_baseline(_LIVE, now.epoch, now.pair, made)
+            kept = made
+        return kept
+
+    # -- acting -------------------------------------------------------------------------------------------------------
+
+    def _act(self, decision: Decision, now: Situation) -> None:
+        if decision.kind == "none":
+            return
+        _log.warning("%s: %s", decision.kind, decision.reason)
+        self._told(decision)
+        if decision.kind == "alert":
+            self._store.notices.tell("alert", f"{now.pair}: {decision.reason}", _facts(decision))
+        elif decision.kind == "approve":
+            asked = self._store.authority.ask(
+                "rollback", None, reason=decision.reason, actor=ACTOR, trigger=self._trigger(decision)
+            )
+            said = f"rollback from {now.pair} waits: {decision.reason}. `vecrollback approve {asked.number}`"
+            self._store.notices.tell("approval", said, _facts(decision))
+        else:
+            self._roll_back(decision, now)
+
+    def _roll_back(self, decision: Decision, now: Situation) -> None:
+        live = self._store.status()["alias"][_LIVE]
+        if live["pair"] != now.pair:
+            return  # somebody was faster
+        try:
+            self._store.rollback(
+                reason=decision.reason,
+                expected_epoch=live["epoch"],
+                actor=ACTOR,
+                trigger=self._trigger(decision),
+                progress=self._progress,
+            )
+        except AliasMovedError as error:
+            _log.info("somebody moved %s meanwhile: %s", _LIVE, error)
+        except VecrollbackError as error:
+            self._evaluator.retry()
+            if self._failed_at != now.epoch:
+                self._store.notices.tell(
+                    "alert", f"rollback from {now.pair} is not possible: {error}", _facts(decision)
+                )
+            self._failed_at = now.epoch
+            _log.error("rollback from %s is not possible: %s", now.pair, error)
+
+    def _trigger(self, decision: Decision) -> dict[str, Json]:
+        detected = decision.detected
+        at = None if detected is None else dt.datetime.fromtimestamp(detected, dt.UTC)
+        return {
+            "policy": self._policy.origin,
+            "detected": at.isoformat(timespec="microseconds") if at else None,
+            "metrics": _facts(decision)["metrics"],
+        }
+
+    def _note_latency(self, now: Situation) -> None:
+        """Say of the last incident whether queries take as long again as they did before."""
+        if now.kind != "rollback":
+            return
+        known = self._store.measurements.baseline_of(_LIVE, now.pair)
+        volume = self._traffic.volume(_LATENCY_SECONDS, now.epoch)
+        if known is None or known.get("latency") is None or volume.p99 is None or volume.answers < _ANSWERS:
+            return
+        for one in self._store.incidents.all(state="open", limit=1):
+            if one.epoch == now.epoch and one.post_check and one.post_check.latency_ms is None:
+                self._store.incidents.latency(one.number, volume.p99 * 1000, before_ms=known["latency"] * 1000)
+
+    def _rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stopping() and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _NAP_SECONDS))
+
+
+_LATENCY_SECONDS = 600.0
+_ANSWERS = 20
+
+
+def _facts(decision: Decision) -> dict[str, Json]:
+    return {
+        "reason": decision.reason,
+        "metrics": [
+            {
+                "metric": one.metric,
+                "value": one.value,
+                "condition": one.condition,
+                "sample": one.sample,
+                "at": one.at,
+            }
+            for one in decision.metrics
+        ],
+    }

@@ -1,0 +1,70 @@
+"""A watch of its own process, for stores that no server of ours answers for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from vecrollback.automation.guard.evaluation import Decision
+from vecrollback.automation.guard.guard import Guard
+from vecrollback.automation.guard.traffic import Asking
+from vecrollback.errors import StoppedError, UsageError
+from vecrollback.records import Json, Progress
+from vecrollback.store.store import Store
+from vecrollback.switching.policy import load_policy
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What a watch came to. `metrics`: how each stood at the end."""
+
+    rounds: int
+    decisions: tuple[Mapping[str, str], ...]
+    metrics: Mapping[str, str]
+
+
+def watch_store(
+    store: Store,
+    policy: str | None,
+    queries: Sequence[str],
+    *,
+    rounds: int | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+    recorded: Callable[[Mapping[str, Json]], None] | None = None,
+    told: Callable[[Decision], None] = lambda _: None,
+) -> Watched:
+    """Watch `live`, asking it these queries, until `stopping` or for so many rounds. Waits while another watch leads.
+
+    Raises UsageError without a policy or queries.
+    """
+    found = load_policy(store.root, policy)
+    if found is None:
+        raise UsageError("there is no policy", hint="--policy FILE, or [policy] in vecrollback.toml")
+
+    def progress(_: Progress) -> None:
+        if stopping():
+            raise StoppedError(
+                "the watch was stopped", hint="what is left: `vecrollback catch-up`, `vecrollback check`"
+            )
+
+    decisions: list[Decision] = []
+
+    def heard(decision: Decision) -> None:
+        decisions.append(decision)
+        told(decision)
+
+    with store.searcher() as searcher:
+        traffic = Asking(queries, searcher.search)
+        guard = Guard(
+            store,
+            found,
+            traffic,
+            search=lambda query: searcher.search(query, k=1),
+            stopping=stopping,
+            rounds=rounds,
+            progress=progress,
+            recorded=recorded,
+            told=heard,
+        )
+        guard.run()
+    return Watched(guard.rounds, tuple({"kind": d.kind, "reason": d.reason} for d in decisions), guard.phases())

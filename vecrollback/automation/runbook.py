@@ -1,0 +1,125 @@
+"""The runbook of one store: what to type when it is bad, with this store's own names and numbers."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from vecrollback.catalog import now
+from vecrollback.errors import NoRollbackTargetError
+from vecrollback.records import Json
+from vecrollback.store.store import Store
+from vecrollback.switching.policy import Policy, load_policy
+
+_LIVE = "live"
+
+
+def write_runbook(store: Store) -> str:
+    """The runbook as Markdown. Commands stand in blocks marked `sh`, and can be typed as they are."""
+    policy = load_policy(store.root) or Policy()
+    status = store.status()
+    writer = _Writer(store, policy, status)
+    return "\n".join(writer.lines()).rstrip()
+
+
+class _Writer:
+    def __init__(self, store: Store, policy: Policy, status: Json) -> None:
+        self._store, self._policy, self._status = store, policy, status
+        self._where = f" --store {shlex.quote(store.uri)}"
+
+    def lines(self) -> Iterator[str]:
+        yield f"# Runbook: {self._store.uri.partition('?')[0].rpartition('/')[2]}\n"
+        yield f"Written {now()[:16]} UTC by `vecrollback runbook`; write it again after a promote.\n"
+        yield from self._names()
+        yield from self._back()
+        yield from self._afterwards()
+        yield from self._otherwise()
+        yield from self._automation()
+        yield from self._rehearsed()
+        yield from self._people()
+
+    def _names(self) -> Iterator[str]:
+        live = self._status["alias"].get(_LIVE)
+        yield "## What there is\n\n| | |\n|---|---|"
+        yield f"| store | `{self._store.uri}` |\n| catalog | `{self._status['catalog']}` |"
+        yield f"| live | {_ref(live)} |\n| a rollback goes to | {self._target()} |"
+        for pair in self._status["pairs"]:
+            checked = pair["checked"] or "none"
+            yield f"| pair `{pair['name']}` | {pair['state']}, `{pair['embedder']}`, last check {checked} |"
+        yield f"| readers now | {', '.join(_readers(self._status)) or 'none'} |\n"
+
+    def _target(self) -> str:
+        try:
+            return f"`{self._store.rollback_target().ref}`"
+        except NoRollbackTargetError as error:
+            return f"nowhere: {' '.join(error.message.split())}"
+
+    def _back(self) -> Iterator[str]:
+        yield "## Answers are bad: go back\n\nLook where it would go; nothing moves:\n"
+        yield from self._typed("rollback --dry-run")
+        yield "Then go. Model and index move together, in every reader, before the command's next line:\n"
+        yield from self._typed("rollback --reason 'what is wrong'")
+        whole, switch = self._policy.objectives.whole, self._policy.objectives.switch
+        yield f"Objective: every reader within {switch:g} s, caught up and checked within {whole:g} s.\n"
+
+    def _afterwards(self) -> Iterator[str]:
+        yield "## Afterwards\n\nIs it right again? What was touched?\n"
+        yield from self._typed("status", "check --quick", "incident list")
+        yield "Complete the incident: `vecrollback incident export`, `incident add-golden`, `incident close`.\n"
+
+    def _otherwise(self) -> Iterator[str]:
+        yield "## If that is not enough\n\n| what is wrong | what to do |\n|---|---|"
+        yield "| the command refuses (exit code 3) | it says for each pair why; mend one: `vecrollback repair PAIR` |"
+        yield "| a reader is not heard from | restart it; it follows from its first query on |"
+        yield "| the disk is full | delete the store's `cache/`, type the command again |"
+        yield "| the older pair's index is damaged | `vecrollback restore PAIR@N`, or import a bundle |"
+        need = self._policy.authority.restore_approvals
+        if need:
+            yield f"| older data has to be served | `vecrollback restore PAIR@N`; {need} different people approve it |"
+        yield "\nSnapshots there are:\n"
+        yield from self._typed("snapshot list", "history --limit 10")
+
+    def _automation(self) -> Iterator[str]:
+        yield "## What moves by itself\n"
+        rules = [f"`{rule.name}` {rule.failure}" for rule in self._policy.rules if rule.action == "rollback"]
+        if rules and self._policy.automatic:
+            hours = self._policy.window / 3600
+            yield f"Within {hours:g} h after a promote the policy rolls back when {', '.join(rules)}.\n"
+        else:
+            yield "Nothing: no policy rolls back.\n"
+        yield "Hold it back, and let it go again:\n"
+        yield from self._typed("freeze --reason 'why'", "unfreeze")
+
+    def _rehearsed(self) -> Iterator[str]:
+        drills = [one for one in self._store.rehearsal.drills(limit=200) if not one.chaos]
+        yield "## Rehearsed\n"
+        if drills:
+            last = drills[0]
+            yield f"Drill {last.number}, {last.at[:16]} UTC: {last.verdict}, {last.source} to {last.target}.\n"
+            yield "| step | seconds | objective |\n|---|---|---|"
+            for phase in last.phases:
+                yield f"| {phase.name} | {phase.seconds:.3f} | {f'{phase.limit:g}' if phase.limit else ''} |"
+            yield ""
+        else:
+            yield "Never. Do it now; it changes nothing that serves:\n"
+        yield from self._typed("drill")
+
+    def _people(self) -> Iterator[str]:
+        yield "## Whom to call\n\n| | |\n|---|---|"
+        for name, how in self._policy.contacts.items():
+            yield f"| {name} | {how} |"
+        if not self._policy.contacts:
+            yield "| _nobody is named_ | `[policy.contacts]` in `vecrollback.toml` |"
+
+    def _typed(self, *commands: str) -> Iterator[str]:
+        yield "```sh"
+        yield from (f"vecrollback {command}{self._where}" for command in commands)
+        yield "```\n"
+
+
+def _ref(alias: Json) -> str:
+    return f"`{alias['pair']}@{alias['snapshot']}`, epoch {alias['epoch']}" if alias else "nothing yet"
+
+
+def _readers(status: Json) -> list[str]:
+    return [f"{one['host']}:{one['pid']}" for one in status["readers"]]

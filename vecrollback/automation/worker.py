@@ -1,0 +1,145 @@
+"""The background worker: keeps what serves, and what would serve after a rollback, at the head of the log."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from vecrollback.automation.drills import overdue, run_drill
+from vecrollback.errors import StoppedError, VecrollbackError
+from vecrollback.records import Effort, ProgressCallback
+from vecrollback.reembedding.job_context import PLAIN
+from vecrollback.store.store import Store
+from vecrollback.switching.policy import load_policy
+
+_log = logging.getLogger(__name__)
+_KEPT_UP = ("live", "standby")
+_TIDY_CHANGES = 10_000
+_NAP_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """What a worker did. `caught_up`: catch-ups that took something in; `documents`: changes in them."""
+
+    rounds: int = 0
+    caught_up: int = 0
+    documents: int = 0
+    embedded: int = 0
+    failures: int = 0
+
+
+def kept_up(store: Store) -> list[str]:
+    """Names of the pairs that are to be at the head: the live one first."""
+    found = [pair for pair in store.pairs() if pair.state in _KEPT_UP]
+    return [pair.name for pair in sorted(found, key=lambda pair: _KEPT_UP.index(pair.state))]
+
+
+class Worker:
+    """Catches up pairs that lag, and merges the corpus's files after many changes.
+
+    `stopping` is asked between two rounds; a `progress` that raises StoppedError ends a catch-up after its batch. A
+    failure (a model's service that is down, say) is logged and tried again in the next round.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        effort: Effort = PLAIN,
+        progress: ProgressCallback | None = None,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._store, self._effort, self._progress, self._stopping = store, effort, progress, stopping
+        self._tidied = self._head()
+        self._done = Worked()
+        self._overdue = ""
+
+    def run(self, interval: float) -> Worked:
+        """Work until `stopping`, with `interval` seconds between two rounds."""
+        _log.info("worker of %s started", self._store.uri)
+        while not self._stopping():
+            self.run_once()
+            self._rest(interval)
+        _log.info("worker stopped after %d rounds", self._done.rounds)
+        return self._done
+
+    def run_once(self) -> Worked:
+        """One round over the pairs."""
+        self._done = replace(self._done, rounds=self._done.rounds + 1)
+        try:
+            for name in kept_up(self._store):
+                self._attempt(name)
+            self._tidy()
+            self._look_after()
+        except (VecrollbackError, OSError) as error:
+            self._failed("round", error)
+        return self._done
+
+    def _attempt(self, pair: str) -> None:
+        if self._stopping() or not self._store.lag(pair):
+            return
+        try:
+            done = self._store.catch_up(pair, effort=self._effort, progress=self._progress)
+        except StoppedError as error:
+            _log.info("catch-up of %s: %s", pair, error)
+        except (VecrollbackError, OSError) as error:
+            self._failed(f"catch-up of {pair}", error)
+        else:
+            self._done = replace(
+                self._done,
+                caught_up=self._done.caught_up + 1,
+                documents=self._done.documents + done.documents,
+                embedded=self._done.embedded + done.embedded,
+            )
+            _log.info(
+                "catch-up of %s: %d changes, %d texts embedded, %d reused, %.1f s, %d left",
+                pair,
+                done.documents,
+                done.embedded,
+                done.reused,
+                done.seconds,
+                done.lag,
+            )
+
+    def _tidy(self) -> None:
+        head = self._head()
+        if head - self._tidied >= _TIDY_CHANGES and not self._stopping():
+            self._store.compact()
+            self._tidied = head
+            _log.info("merged the corpus's files at head %d", head)
+
+    def _look_after(self) -> None:
+        """Complete open incidents, and tell people what is due."""
+        if not self._stopping():
+            self._store.incidents.settle_all(ask=True)
+            self._rehearse()
+            self._store.notices.send_soon()
+
+    def _rehearse(self) -> None:
+        """Run the drill that the policy wants after a promote; tell once that another one is overdue."""
+        policy = load_policy(self._store.root)
+        due = overdue(self._store, policy) if policy else ""
+        if policy is None or due in ("", self._overdue):
+            return
+        if policy.drills.after_promote and due.endswith("was promoted"):
+            drill = run_drill(self._store, policy=policy, actor="worker")
+            _log.info("drill %d after a promote: %s", drill.number, drill.verdict)
+            return
+        self._overdue = due
+        self._store.notices.tell("drill", f"a drill is overdue: {due}")
+
+    def _failed(self, what: str, error: Exception) -> None:
+        self._done = replace(self._done, failures=self._done.failures + 1)
+        _log.error("%s failed: %s", what, error)
+
+    def _rest(self, seconds: float) -> None:
+        # Not an Event: setting one from a signal handler can deadlock with the wait it interrupts.
+        until = time.monotonic() + seconds
+        while not self._stopping() and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _NAP_SECONDS))
+
+    def _head(self) -> int:
+        return int(self._store.status()["corpus"]["head"])

@@ -1,0 +1,78 @@
+"""What a database must do for a catalog. Everything else is the same SQL for all of them."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from vecrollback.catalog.databases.pointer import PointerReader
+from vecrollback.errors import MissingDependencyError, UsageError
+
+
+class Backend(Protocol):
+    """One kind of database, opened.
+
+    `place` names it in messages and never holds a password; `advice` is the hint of an error of the database;
+    `embedded`: it is a file in the store's directory.
+    """
+
+    place: str
+    advice: str
+    embedded: bool
+    engine: sa.Engine
+
+    def lay_out(self, connection: sa.Connection) -> None:
+        """Prepare the place for the tables."""
+
+    def reading(self) -> sa.Engine:
+        """The engine for transactions that read one consistent state and never wait for writers."""
+
+    def fleeting(self) -> sa.Engine:
+        """The engine for transactions that a power loss may take, and that nothing has to be in one order with."""
+
+    def begin(self, connection: sa.Connection) -> str:
+        """Let this transaction alone write from here on; returns a ticket by which `landed` knows it."""
+
+    def landed(self, ticket: str) -> bool:
+        """Whether a transaction whose commit raised did commit. Raises CommitUnknownError."""
+
+    def wake_readers(self, connection: sa.Connection) -> None:
+        """Wake waiting pointer readers when this transaction commits."""
+
+    def lock(self, name: str, *, timeout: float) -> AbstractContextManager[None]:
+        """Hold a named lock across processes. Raises LockHeldError."""
+
+    def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+        """An INSERT that knows `on_conflict_do_update`."""
+
+    def clock(self) -> sa.ColumnElement[float]:
+        """Seconds since 1970 by a clock that all processes share."""
+
+    def integrity(self, connection: sa.Connection) -> str:
+        """What is wrong with the database's own pages."""
+
+    def pointer_reader(self, alias: str) -> PointerReader: ...
+
+    def close(self) -> None: ...
+
+
+def open_backend(root: Path | None, url: str | None) -> Backend:
+    """The database at `url`, or the one in the store's directory `root`. Raises UsageError, MissingDependencyError."""
+    if url is None:
+        if root is None:
+            raise UsageError(
+                "a store on object storage needs its catalog in PostgreSQL, and none is named",
+                hint="--catalog postgresql+psycopg://USER@HOST/DATABASE?schema=NAME, or VECROLLBACK_CATALOG",
+            )
+        from vecrollback.catalog.databases.sqlite import SqliteBackend
+
+        return SqliteBackend(root)
+    try:
+        from vecrollback.catalog.databases.postgresql import PostgresBackend
+    except ImportError as error:
+        raise MissingDependencyError("psycopg", "postgresql") from error
+    return PostgresBackend(url)

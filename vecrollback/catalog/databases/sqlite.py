@@ -1,0 +1,175 @@
+"""The catalog in SQLite, in the store's own directory: for one host, with nothing to run."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+from vecrollback.catalog.databases.pointer import POINTER_SQL, TRIAL_SQL, pointer_of, tries
+from vecrollback.catalog.databases.store_identity import EMBEDDED
+from vecrollback.errors import CatalogUnavailableError, LockHeldError
+from vecrollback.records import Pointer
+
+_BUSY_MS = 30_000
+_POLL_SECONDS = 0.005
+
+
+class SqliteBackend:
+    """A write transaction takes the write lock at its start (`BEGIN IMMEDIATE`), so what it reads cannot change."""
+
+    embedded = True
+    advice = "is the disk full, the file writable, another process holding it? Nothing was changed"
+
+    def __init__(self, root: Path) -> None:
+        self.path = root / EMBEDDED
+        self.place = str(self.path)
+        self._locks = root / "locks"
+        self.engine = self._engine("FULL")
+        self._fleeting = self._engine("NORMAL")  # a commit of the other engine syncs what was written before it
+        self._reading = self.engine.execution_options(vecrollback_read=True)
+
+    def _engine(self, synchronous: str) -> sa.Engine:
+        engine = sa.create_engine(
+            sa.URL.create("sqlite+pysqlite", database=str(self.path)),
+            connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False},
+        )
+        sa.event.listen(engine, "connect", partial(_prepare, synchronous=synchronous))
+        sa.event.listen(engine, "begin", _begin)
+        return engine
+
+    def lay_out(self, connection: sa.Connection) -> None:
+        """Nothing to prepare: the file is the catalog's own."""
+
+    def reading(self) -> sa.Engine:
+        return self._reading
+
+    def fleeting(self) -> sa.Engine:
+        return self._fleeting
+
+    def begin(self, connection: sa.Connection) -> str:  # noqa: ARG002
+        return ""
+
+    def landed(self, ticket: str) -> bool:  # noqa: ARG002
+        return False  # the commit is in this process: when it raises, it did not happen
+
+    def wake_readers(self, connection: sa.Connection) -> None:
+        """Nothing to send: `data_version` tells every connection of every process."""
+
+    @contextmanager
+    def lock(self, name: str, *, timeout: float) -> Iterator[None]:
+        from filelock import FileLock, Timeout
+
+        self._locks.mkdir(exist_ok=True)
+        held = FileLock(self._locks / f"{name}.lock", timeout=timeout)
+        try:
+            held.acquire()
+        except Timeout:
+            raise LockHeldError(name, timeout) from None
+        try:
+            yield
+        finally:
+            held.release()
+
+    def insert(self, table: sa.Table) -> sqlite.Insert:
+        return sqlite.insert(table)
+
+    def clock(self) -> sa.ColumnElement[float]:
+        return sa.literal(time.time(), sa.Float)
+
+    def integrity(self, connection: sa.Connection) -> str:
+        rows = connection.exec_driver_sql("PRAGMA integrity_check(5)").scalars().all()
+        return "" if list(rows) == ["ok"] else "; ".join(map(str, rows))
+
+    def pointer_reader(self, alias: str) -> SqlitePointerReader:
+        return SqlitePointerReader(self.path, alias)
+
+    def close(self) -> None:
+        self.engine.dispose()
+        self._fleeting.dispose()
+
+
+def _prepare(connection: Any, _record: Any, *, synchronous: str) -> None:
+    connection.isolation_level = None  # the driver would otherwise begin transactions behind SQLAlchemy's back
+    for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON", f"busy_timeout={_BUSY_MS}"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    reading = connection.get_execution_options().get("vecrollback_read")
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+class SqlitePointerReader:
+    """Exact, and cheap while nothing was committed.
+
+    SQLite's `data_version` changes with every commit of any other connection, in any process; while it stands still
+    the row read before is still true. It is read first: a commit in between costs one extra read, never a stale answer.
+    """
+
+    def __init__(self, path: Path, alias: str) -> None:
+        self._alias = alias
+        self._sql, self._trial_sql = POINTER_SQL.format("?"), TRIAL_SQL.format("?")
+        self._connection = sqlite3.connect(
+            f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False, isolation_level=None
+        )
+        self._version = self._connection.cursor()
+        self._lock = threading.Lock()
+        self._woken = threading.Event()
+        self._seen: int | None = None
+        self._noticed: int | None = None
+        self._pointer: Pointer | None = None
+
+    def read(self) -> Pointer | None:
+        try:
+            return self._read()
+        except sqlite3.Error as error:
+            raise CatalogUnavailableError(f"the pointer {self._alias!r} cannot be read: {error}") from error
+
+    def _read(self) -> Pointer | None:
+        with self._lock:
+            version = self._data_version()
+            if version != self._seen:
+                row = self._connection.execute(self._sql, (self._alias,)).fetchone()
+                if row and tries(row):
+                    row = self._connection.execute(self._trial_sql, (self._alias,)).fetchone()
+                found = pointer_of(self._alias, row) if row else None
+                self._pointer = self._pointer if found == self._pointer else found
+                self._seen = version
+            return self._pointer
+
+    def wait(self, seconds: float) -> bool:
+        """Poll `data_version`: watching the file is unreliable: notices come up to 100 ms late."""
+        deadline = time.monotonic() + seconds
+        while not self._woken.wait(_POLL_SECONDS) and time.monotonic() < deadline:
+            if self._changed():
+                return True
+        self._woken.clear()
+        return False
+
+    def _changed(self) -> bool:
+        try:
+            with self._lock:
+                version = self._data_version()
+        except sqlite3.Error:
+            return True
+        changed, self._noticed = version != self._noticed, version
+        return changed
+
+    def _data_version(self) -> int:
+        return int(self._version.execute("PRAGMA data_version").fetchone()[0])
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()

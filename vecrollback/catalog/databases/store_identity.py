@@ -1,0 +1,89 @@
+"""Which catalog a directory belongs to: `store.json` holds the store's id, and the catalog holds the same one.
+
+Tables and artefacts make sense only with the catalog that names their versions. With two catalogs in reach, a wrong
+URL would serve one store's pointer over another store's files.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import asdict, dataclass
+
+from vecrollback.errors import CatalogMismatchError, StoreFormatError, StoreNotFoundError
+from vecrollback.storage import Medium
+
+FILE = "store.json"
+EMBEDDED = "catalog.db"
+"""The catalog in the directory itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """`catalog`: "catalog.db", or where else it was when the store was made, without a password."""
+
+    id: str
+    catalog: str
+
+
+UNKNOWN = Identity("", "")
+"""Of a place that cannot be asked now: what moves the pointer must go on without it."""
+
+
+def recorded(medium: Medium) -> Identity | None:
+    """What the place of a store says of itself; None for one that says nothing. Raises StoreFormatError."""
+    try:
+        return Identity(**json.loads(medium.read(FILE)))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise StoreFormatError(
+            f"{FILE} in {medium.uri} cannot be read: {error}",
+            hint='write it again as {"id": ..., "catalog": ...}; the id is in the table `store` of the catalog',
+        ) from error
+
+
+def claim(medium: Medium, catalog: str) -> Identity:
+    """The place's identity, a new one when it has none. Of several processes one decides."""
+    found = recorded(medium)
+    if found is not None:
+        return found
+    medium.create(FILE, json.dumps(asdict(Identity(uuid.uuid4().hex, catalog))).encode())
+    claimed = recorded(medium)
+    assert claimed is not None
+    return claimed
+
+
+def require_store(medium: Medium, found: Identity | None, *, embedded: bool) -> None:
+    """Raise StoreNotFoundError for a place that is no store; `found`: what it says of itself."""
+    if medium.exists(EMBEDDED) if embedded else found is not None:
+        return
+    raise StoreNotFoundError(
+        f"there is no store at {medium.uri}",
+        hint=f"`vecrollback init --store {medium.uri}`, or connect(..., create=True)",
+    )
+
+
+def require_kind(medium: Medium, found: Identity | None, *, embedded: bool) -> None:
+    """Raise CatalogMismatchError when the store has its catalog in another kind of place than the one asked for."""
+    where = found.catalog if found is not None else EMBEDDED if medium.exists(EMBEDDED) else None
+    if embedded and where not in (EMBEDDED, None):
+        raise CatalogMismatchError(
+            f"the store at {medium.uri} has its catalog in {where}",
+            hint="name it: --catalog URL, or VECROLLBACK_CATALOG, or `catalog` in vecrollback.toml",
+        )
+    if not embedded and where == EMBEDDED:
+        raise CatalogMismatchError(
+            f"the store at {medium.uri} has its catalog in the directory itself, in {EMBEDDED}",
+            hint="leave the catalog's URL out; a store for several hosts is made new, `vecrollback init --catalog URL`",
+        )
+
+
+def require_same(medium: Medium, place: str, *, directory: str, catalog: str) -> None:
+    """Raise CatalogMismatchError unless both ids are of one store."""
+    if directory not in (catalog, UNKNOWN.id):
+        raise CatalogMismatchError(
+            f"the directory {medium.uri} is store {directory[:12]}, but the catalog {place} belongs to store "
+            f"{catalog[:12]}",
+            hint="give the store's own directory and catalog; for a new store in the same database: ?schema=NAME",
+        )

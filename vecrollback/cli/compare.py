@@ -1,0 +1,120 @@
+"""Commands that measure answers: compare, gates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vecrollback.cli import render
+from vecrollback.cli.output import clean, note
+from vecrollback.cli.session import Session, command
+from vecrollback.records import AnsweredQuery, Comparison, Gated
+from vecrollback.store import payloads
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+app = typer.Typer()
+_PANEL = "Quality"
+_WIDTH = 60
+
+
+@command(
+    app,
+    panel=_PANEL,
+    returns="{a, b, k, queries, judged, absent, unjudged: [a, b], overlap, rbo, latency: [{p50, p99}, {p50, p99}], "
+    "differences: [{measure, queries, a, b, difference, low, high, p, significant}], "
+    "answered: [{id, text, a: {MEASURE: value}, b, overlap, rbo}]}",
+    examples=["compare v1 v2", "compare v1 v2 --queries queries.jsonl --qrels qrels.tsv --html report.html"],
+)
+def compare(
+    session: Session,
+    a: Annotated[str, typer.Argument(help="A pair.")],
+    b: Annotated[str, typer.Argument(help="The other one.")],
+    queries: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="JSONL as `golden import` takes it. Default: the golden queries."),
+    ] = None,
+    qrels: Annotated[Path | None, typer.Option(metavar="FILE", help="Judgements of --queries.")] = None,
+    k: Annotated[int, typer.Option("-k", "--k", metavar="K", min=1, help="How deep to look.")] = 10,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report there too, one page.")] = None,
+) -> None:
+    """Ask two pairs the same queries, in turns: quality, likeness, latency, and whether the difference is chance."""
+    if qrels is not None and queries is None:
+        raise typer.BadParameter("--qrels needs --queries")
+    with session.store() as store, session.watch() as watch:
+        from vecrollback.quality.evaluation import page, read_queries
+
+        asked = None if queries is None else read_queries(queries, qrels)
+        found = store.quality.compare(a, b, asked, k=k, progress=watch)
+        if html is not None:
+            html.write_text(page(found), encoding="utf-8")
+            note(f"written to {html}")
+    session.emit(payloads.comparison(found), lambda: compared(found))
+
+
+@command(
+    app,
+    panel=_PANEL,
+    returns="{pair, snapshot, passed, outcomes: [{gate, outcome: pass|fail|unknown, sentence, measured, needed}]}",
+    examples=["gates v2", "gates"],
+)
+def gates(
+    session: Session,
+    pair: Annotated[str | None, typer.Argument(metavar="[PAIR]", help="Default: the candidate.")] = None,
+) -> None:
+    """Look whether a pair would pass its gates by its newest check, and whether there is a way back; change nothing."""
+    with session.store() as store:
+        found = store.gates.look(pair)
+    session.emit(payloads.gated(found), lambda: gated(found))
+    if not found.passed:
+        raise typer.Exit(1)
+
+
+def compared(found: Comparison) -> Iterator[RenderableType]:
+    """Measures, then likeness and latency, then the queries that got worse most."""
+    yield f"{found.a} against {found.b}: {found.queries:,} queries, {found.judged:,} with right answers, k = {found.k}"
+    if found.differences:
+        yield render.table(
+            ("measure", found.a, found.b, "difference", "95% interval", "p", ""),
+            ((*d.cells, _said(d.difference, d.significant)) for d in found.differences),
+            right=("difference", "p"),
+        )
+        yield "documents that nobody judged count as wrong: " + ", ".join(
+            f"{share:.0%} of the answers of {ref}"
+            for ref, share in zip((found.a, found.b), found.unjudged, strict=True)
+        )
+    if found.absent:
+        yield f"{found.absent:,} of the right documents are not in the corpus: no pair can find them"
+    yield f"overlap@{found.k} {found.overlap:.3f}, rank-biased overlap {found.rbo:.3f}"
+    for ref, latency in zip((found.a, found.b), found.latency, strict=True):
+        yield f"{ref}: p50 {latency.p50:.2f} ms, p99 {latency.p99:.2f} ms a query"
+    if worst := found.worst():
+        yield ""
+        yield _worst(found, worst)
+
+
+def gated(found: Gated) -> Iterator[RenderableType]:
+    yield render.gates(found.outcomes)
+    yield f"{found.pair}@{found.snapshot} {'passes' if found.passed else 'does not pass'}"
+
+
+def _worst(found: Comparison, worst: list[AnsweredQuery]) -> Table:
+    name = found.differences[0].measure if found.differences else ""
+    rows = ((q.id, *_values(q, name), f"{q.overlap:.2f}", clean(q.text, _WIDTH)) for q in worst)
+    measured = (f"{name} {found.a}", f"{name} {found.b}") if name else ()
+    return render.table(("worst", *measured, "overlap", "query"), rows, right=(*measured, "overlap"))
+
+
+def _values(query: AnsweredQuery, name: str) -> tuple[str, ...]:
+    return (f"{query.a[name]:.3f}", f"{query.b[name]:.3f}") if name else ()
+
+
+def _said(difference: float, significant: bool) -> str:
+    if not significant:
+        return "may be chance"
+    return "better" if difference > 0 else "worse"

@@ -1,0 +1,93 @@
+"""Commands for the day before: drill, runbook."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vecrollback.cli import render
+from vecrollback.cli.session import Session, command
+from vecrollback.errors import UsageError
+from vecrollback.records import Drill
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+app = typer.Typer()
+_PANEL = "Status and proof"
+_DRILL = (
+    "{number, chaos, epoch, source, target, verdict: pass|fail|unknown, phases: [{name, seconds, ok, said, limit}], "
+    "said, actor, at, seconds}"
+)
+
+
+@command(
+    app,
+    panel=_PANEL,
+    returns=f"{_DRILL}; with --list {{drills: [...]}}",
+    examples=["drill", "drill --chaos reader-hung", "drill --list"],
+)
+def drill(
+    session: Session,
+    chaos: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="Break this in a copy: files-gone, model-unloadable, catalog-slow, reader-hung, foreign-vectors, "
+            "disk-full.",
+        ),
+    ] = "",
+    listed: Annotated[bool, typer.Option("--list", help="Show those that were run.")] = False,
+) -> None:
+    """Rehearse the whole rollback with real readers and files, beside what serves; exit code 1 unless it passes."""
+    if listed:
+        _list(session)
+        return
+    from vecrollback.automation.drills import run_drill
+
+    with session.store() as store:
+        done = run_drill(store, chaos)
+    head = f"drill {done.number}{f' with {chaos}' if chaos else ''}: {done.verdict}. {done.said}".rstrip()
+    session.emit(asdict(done), lambda: [head, _phases(done)])
+    if done.verdict != "pass":
+        raise typer.Exit(1)
+
+
+@command(app, panel=_PANEL, returns="{path}; without FILE {markdown}", examples=["runbook", "runbook RUNBOOK.md"])
+def runbook(
+    session: Session,
+    path: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Default: stdout.")] = None,
+) -> None:
+    """Write the runbook of this very store: its names, the commands to type, objectives, last drill, contacts."""
+    from vecrollback.automation.runbook import write_runbook
+
+    with session.store() as store:
+        written = write_runbook(store)
+    if path is None:
+        session.emit({"markdown": written}, lambda: [written])
+        return
+    try:
+        path.write_text(written + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", hint="choose another place") from error
+    session.emit({"path": str(path)}, lambda: [f"wrote {path}"])
+
+
+def _phases(done: Drill) -> Table:
+    rows = [
+        (one.name, f"{one.seconds:.3f}", one.limit and f"{one.limit:g}", "ok" if one.ok else "NOT OK", one.said)
+        for one in done.phases
+    ]
+    return render.table(("step", "seconds", "objective", "", "what"), rows, right=("seconds", "objective"))
+
+
+def _list(session: Session) -> None:
+    with session.store() as store:
+        found = store.rehearsal.drills()
+    rows = [(d.number, d.at[:19], d.chaos, d.verdict, d.source, d.target, f"{d.seconds:.1f}", d.said) for d in found]
+    columns = ("drill", "at (UTC)", "chaos", "verdict", "from", "to", "seconds", "said")
+    said = render.table(columns, rows, right=("drill", "seconds")) if rows else "no drill yet: `vecrollback drill`"
+    session.emit({"drills": [asdict(one) for one in found]}, lambda: [said])

@@ -1,0 +1,50 @@
+"""Commands on embedders: show, equate."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vecrollback.cli import render
+from vecrollback.cli.session import Session, command, common
+
+app = typer.Typer(callback=common, help="Look at embedders, and declare two of them to be one model.")
+
+
+@command(
+    app,
+    returns="{spec, fingerprint, dimension, metric, contract}",
+    examples=["embedder show sentence-transformers/all-MiniLM-L6-v2", "embedder show 'hash:64?seed=1'"],
+)
+def show(session: Session, spec: Annotated[str, typer.Argument(help="The embedder, as `reembed` takes it.")]) -> None:
+    """Show what an embedder is: its fingerprint, and everything that can change one of its vectors."""
+    from vecrollback.embedders import open_embedder
+
+    embedder = open_embedder(spec)
+    facts = {
+        "spec": embedder.spec,
+        "fingerprint": embedder.fingerprint,
+        "dimension": embedder.dimension,
+        "metric": embedder.metric,
+    }
+    contract = dict(embedder.contract)
+    embedder.close()
+    session.emit({**facts, "contract": contract}, lambda: [render.facts(facts), "", "contract", render.facts(contract)])
+
+
+@command(
+    app,
+    returns="{a, b, cosine}",
+    examples=["embedder equate v1 'openai:all-minilm?base_url=http://gpu:8000/v1'"],
+)
+def equate(
+    session: Session,
+    a: Annotated[str, typer.Argument(help="A pair's name or an embedder.")],
+    b: Annotated[str, typer.Argument(help="The other one.")],
+) -> None:
+    """Declare two embedders to be one model behind two servers or backends; refused unless their probes agree."""
+    with session.store() as store:
+        cosine = store.equate(a, b)
+    said = f"{a} and {b} are one model: the worst probe has cosine {cosine:.6f}"
+    session.emit({"a": a, "b": b, "cosine": cosine}, lambda: [said])

@@ -1,0 +1,133 @@
+"""What is left after a rollback: incidents, and how well it went."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vecrollback.cli import render
+from vecrollback.cli.session import Session, command, common
+from vecrollback.errors import UsageError
+from vecrollback.records import Incident
+
+app = typer.Typer()
+incidents = typer.Typer(callback=common, help="What happened at each rollback, what it touched, what proved it.")
+_PANEL = "Status and proof"
+_INCIDENT = (
+    "{number, state, alias, epoch, kind, source, target, reason, actor, timeline: {began, detected, decided, switched, "
+    "acknowledged, caught_up, verified}, blast: {pair, first_epoch, last_epoch, answers, readers, since, until}, "
+    "readers, switch_ms, lag, verdict, findings, failed_findings, post_check, trigger, archived, trouble, notes}"
+)
+Number = Annotated[int, typer.Argument(metavar="ID", min=1, help="The incident's number.")]
+
+
+@command(incidents, "list", returns=f"{{incidents: [{_INCIDENT}]}}", examples=["incident list", "incident list --open"])
+def list_(
+    session: Session,
+    only_open: Annotated[bool, typer.Option("--open", help="Only those that nobody closed.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="The newest N.")] = None,
+) -> None:
+    """List incidents, newest first."""
+    with session.store() as store:
+        found = store.incidents.all(state="open" if only_open else None, limit=limit)
+    rows = [
+        (
+            one.number,
+            one.state,
+            (one.timeline.switched or "")[:19],
+            one.source,
+            one.target,
+            one.blast.answers,
+            one.verdict,
+            one.reason,
+        )
+        for one in found
+    ]
+    columns = ("incident", "state", "at (UTC)", "from", "to", "answers", "check", "reason")
+    said = render.table(columns, rows, right=("incident", "answers")) if rows else "no incident yet"
+    session.emit({"incidents": [asdict(one) for one in found]}, lambda: [said])
+
+
+@command(incidents, returns=_INCIDENT, examples=["incident show 1"])
+def show(session: Session, number: Number) -> None:
+    """Show one incident: timeline, trigger, blast radius, proof."""
+    with session.store() as store:
+        found = store.incidents.get(number)
+    session.emit(asdict(found), lambda: [_markdown(found)])
+
+
+@command(incidents, returns="{path, incident}", examples=["incident export 1 incident-1.md"])
+def export(
+    session: Session,
+    number: Number,
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Must not exist yet.")],
+) -> None:
+    """Write an incident as Markdown, with blanks for what only people know."""
+    with session.store() as store:
+        found = store.incidents.get(number)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(_markdown(found) + "\n")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", hint="choose another name") from error
+    session.emit({"path": str(path), "incident": number}, lambda: [f"wrote {path}"])
+
+
+@command(incidents, returns=_INCIDENT, examples=["incident close 1 --cause 'prompts were missing'"])
+def close(
+    session: Session,
+    number: Number,
+    cause: Annotated[str, typer.Option("--cause", metavar="TEXT", help="What it was, needed.")] = "",
+    detected: Annotated[
+        str | None, typer.Option(metavar="TIME", help="When the first sign was seen, ISO 8601; for the report.")
+    ] = None,
+) -> None:
+    """Close an incident with its cause. The failed snapshot stays until `vecrollback snapshot untag`."""
+    with session.store() as store:
+        closed = store.incidents.close(number, cause=cause, actor=store.actor, detected=detected)
+    session.emit(asdict(closed), lambda: [f"incident {number} is closed: {cause}"])
+
+
+@command(
+    incidents,
+    "add-golden",
+    returns="{id, text, expected, tags, created_at, created_by}",
+    examples=["incident add-golden 1 --query 'how is espresso brewed' --expect coffee"],
+)
+def add_golden(
+    session: Session,
+    number: Number,
+    query: Annotated[str, typer.Option("--query", metavar="TEXT", help="A query that was answered badly.")],
+    expect: Annotated[list[str], typer.Option("--expect", metavar="ID", help="A document that answers it; repeat.")],
+) -> None:
+    """Make a query that failed a golden one, so that the next promote is measured by it."""
+    with session.store() as store:
+        store.incidents.get(number)
+        kept = store.golden.add(query, expect, tags=[f"incident-{number}"])
+    session.emit(asdict(kept), lambda: [f"golden query {kept.id}, tagged incident-{number}"])
+
+
+@command(
+    app,
+    panel=_PANEL,
+    returns="{since, rollbacks, succeeded, success_rate, mttd_seconds, mttr_seconds, answers_by_bad_pairs, drills, "
+    "drills_passed, drill_rate, promotes, drilled_rate, last_drill, open_incidents}; null where nothing is known",
+    examples=["report", "report --days 365 --json"],
+)
+def report(
+    session: Session,
+    days: Annotated[float, typer.Option(min=0, metavar="N", help="How far back.")] = 30,
+) -> None:
+    """Tell how it goes: time to detect, time to recover, how often rollbacks succeeded and were rehearsed."""
+    with session.store() as store:
+        found = asdict(store.incidents.performance(days=days))
+    session.emit(found, lambda: [render.facts(found)])
+
+
+def _markdown(found: Incident) -> str:
+    from vecrollback.switching.incidents.markdown import markdown
+
+    return markdown(found)

@@ -1,0 +1,108 @@
+"""Commands on snapshots: create, list, show, export, import, tag, untag, delete."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vecrollback.cli import render
+from vecrollback.cli.session import Session, command, common
+from vecrollback.store import payloads
+
+app = typer.Typer(callback=common, help="Take, list, name, carry and delete snapshots.")
+
+_SNAPSHOT = "{ref, pair, number, manifest, watermark, vectors_version, created_at, recall, chunks, tags}"
+Ref = Annotated[str, typer.Argument(metavar="PAIR@N", help="A snapshot, or a tag.")]
+
+
+@command(app, returns=_SNAPSHOT, examples=["snapshot create", "snapshot create v1 --rebuild"])
+def create(
+    session: Session,
+    pair: Annotated[str | None, typer.Argument(help="Default: the live pair.")] = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build a new index too.")] = False,
+) -> None:
+    """Take a snapshot of a pair as it stands; it costs what changed since the last."""
+    with session.store() as store:
+        taken, tags = store.snapshot(pair, rebuild=rebuild), store.tags()
+    session.emit(payloads.snapshot(taken, tags), lambda: [f"took {taken.ref} at watermark {taken.watermark:,}"])
+
+
+@command(app, "list", returns=f"{{snapshots: [{_SNAPSHOT}]}}")
+def list_(
+    session: Session,
+    pair: Annotated[str | None, typer.Argument(help="Default: all pairs.")] = None,
+) -> None:
+    """List the snapshots of one pair or of all, oldest first."""
+    with session.store() as store:
+        taken, tags = store.snapshots(pair), store.tags()
+    payload = {"snapshots": [payloads.snapshot(one, tags) for one in taken]}
+    session.emit(payload, lambda: [render.snapshots(payload["snapshots"])] if taken else ["no snapshot yet"])
+
+
+@command(app, returns=_SNAPSHOT.removesuffix("}") + ", contents}, where contents is the manifest")
+def show(session: Session, ref: Ref) -> None:
+    """Show everything a snapshot records: embedder contract, index, digests, settings."""
+    with session.store() as store:
+        taken, manifest = store.manifest(ref)
+        contents = asdict(manifest)
+        payload = {**payloads.snapshot(taken, store.tags()), "contents": contents}
+    session.emit(payload, lambda: [render.facts(contents)])
+
+
+@command(
+    app, returns="{path, bytes, sha256, snapshot, documents, chunks}", examples=["snapshot export v1@3 v1-3.bundle"]
+)
+def export(
+    session: Session,
+    ref: Ref,
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Where the bundle is written.")],
+) -> None:
+    """Write a snapshot and all that it needs into one file."""
+    with session.store() as store, session.watch() as watch:
+        done = store.export_snapshot(ref, path, progress=watch)
+    said = f"wrote {done.snapshot} to {done.path}: {done.documents:,} documents, {done.bytes:,} bytes"
+    session.emit(asdict(done), lambda: [said])
+
+
+@command(app, "import", returns=_SNAPSHOT, examples=["snapshot import v1-3.bundle --name v1-restored"])
+def import_(
+    session: Session,
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A bundle that `snapshot export` wrote.")],
+    name: Annotated[str | None, typer.Option(help="Name of the pair here. Default: as in the bundle.")] = None,
+) -> None:
+    """Take in a snapshot from a file; documents deleted here since stay deleted."""
+    with session.store() as store:
+        taken, tags = store.import_snapshot(path, name=name), store.tags()
+    session.emit(payloads.snapshot(taken, tags), lambda: [f"took in {taken.ref} from {path}"])
+
+
+@command(app, returns="{tag, ref}", examples=["snapshot tag v1@3 before-migration"])
+def tag(
+    session: Session,
+    ref: Ref,
+    name: Annotated[str, typer.Argument(help="The name it gets.")],
+) -> None:
+    """Name a snapshot; a tagged one is kept."""
+    with session.store() as store:
+        store.tag(name, ref)
+        target = store.tags()[name]
+    session.emit({"tag": name, "ref": target}, lambda: [f"{name} -> {target}"])
+
+
+@command(app, returns="{tag}", examples=["snapshot untag before-migration"])
+def untag(session: Session, name: Annotated[str, typer.Argument(help="The tag.")]) -> None:
+    """Take a tag away; its snapshot stays until it is deleted."""
+    with session.store() as store:
+        store.untag(name)
+    session.emit({"tag": name}, lambda: [f"removed the tag {name}"])
+
+
+@command(app, returns="{deleted}", examples=["snapshot delete v1@2"])
+def delete(session: Session, ref: Ref) -> None:
+    """Forget a snapshot; refused while an alias, a tag or its pair needs it."""
+    with session.store() as store:
+        store.delete_snapshot(ref)
+    session.emit({"deleted": ref}, lambda: [f"deleted {ref}"])

@@ -1,0 +1,127 @@
+"""`chroma:PATH#collection` and `chroma:http://host:port#collection`: a collection of Chroma."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pyarrow as pa
+
+from vecrollback.arrays import Numbers
+from vecrollback.connectors.base import Part, Record, stacked
+from vecrollback.connectors.copied import copied
+from vecrollback.errors import MissingDependencyError, UsageError
+from vecrollback.records import Json, Metric
+
+_PAGE = 1_000
+_METRICS: dict[str, Metric] = {"cosine": "cosine", "l2": "l2", "ip": "dot"}
+
+
+class ChromaReader:
+    """Keeps the ids in memory: Chroma finds a row by nothing else.
+
+    A local database is opened in a copy, because opening one writes to it.
+    """
+
+    stored = "float32"
+    fields: tuple[str, ...] = ("id", "document", "metadata", "uri")
+
+    def __init__(self, where: str, collection: str) -> None:
+        self.place = f"chroma:{where}#{collection}"
+        self._copy, client = _client(where, self.place)
+        try:
+            self._collection = _collection(client, collection, self.place)
+        except BaseException:
+            self.close()
+            raise
+        self._ids = self._all_ids()
+        self.count = len(self._ids)
+        first = self._collection.get(limit=1, include=["embeddings"])["embeddings"]
+        self.dimension = len(first[0]) if len(first) else 0
+        configured = self._collection.configuration_json
+        space = (configured.get("hnsw") or configured.get("spann") or {}).get("space")
+        self.metric: Metric | None = _METRICS.get(str(space))
+        self.facts: dict[str, Json] = {
+            "collection_metadata": dict(self._collection.metadata or {}),
+            "embedding_function": configured.get("embedding_function"),
+        }
+
+    def scan(self, names: Collection[str] | None, *, vectors: bool = True) -> Iterator[Part]:
+        for first in range(0, self.count, _PAGE):
+            yield self._get(self._ids.slice(first, _PAGE).to_pylist(), names, vectors)
+
+    def take(self, rows: Numbers, names: Collection[str] | None, *, vectors: bool = True) -> Part:
+        parts = [
+            self._get(self._ids.take(pa.array(rows[first : first + _PAGE])).to_pylist(), names, vectors)
+            for first in range(0, max(1, len(rows)), _PAGE)
+        ]
+        return Part(
+            np.concatenate([part.vectors for part in parts]),
+            np.concatenate([part.sizes for part in parts]),
+            [record for part in parts for record in part.records],
+        )
+
+    def close(self) -> None:
+        self._collection = None
+        if self._copy is not None:
+            self._copy.cleanup()
+
+    def _all_ids(self) -> pa.Array:
+        ids: list[str] = []
+        while page := self._collection.get(limit=_PAGE, offset=len(ids), include=[])["ids"]:
+            ids += page
+        return pa.array(ids, pa.string())
+
+    def _get(self, ids: list[str], names: Collection[str] | None, vectors: bool) -> Part:
+        wanted = [part for name, part in _PARTS.items() if names is None or name in names]
+        wanted += ["embeddings"] if vectors else []
+        found: dict[str, Any] = {"ids": []}
+        if ids:
+            found = self._collection.get(ids=list(dict.fromkeys(ids)), include=wanted)
+        place = {id_: at for at, id_ in enumerate(found["ids"])}
+        at = [place.get(id_, -1) for id_ in ids]
+        embeddings = found["embeddings"] if vectors and ids else [[]] * len(place)
+        rows, sizes = stacked([embeddings[n] if n >= 0 else None for n in at], self.dimension if vectors else 0)
+        records = [_record(found, id_, n) for id_, n in zip(ids, at, strict=True)]
+        return Part(rows, sizes, records if names != () else [])
+
+
+_PARTS = {"document": "documents", "metadata": "metadatas", "uri": "uris"}
+
+
+def _record(found: dict[str, Any], id_: str, at: int) -> Record:
+    """One row; what was deleted since it was counted has an id alone."""
+    values = {name: found[part][at] for name, part in _PARTS.items() if found.get(part) is not None and at >= 0}
+    return {"id": id_, **{name: value for name, value in values.items() if value is not None}}
+
+
+def _client(where: str, place: str) -> tuple[Any, Any]:
+    """A folder to clean up, if any, and the opened database."""
+    try:
+        import chromadb
+        from chromadb.config import Settings
+    except ImportError as error:
+        raise MissingDependencyError("chromadb", "chroma") from error
+    settings = Settings(anonymized_telemetry=False)
+    if where.startswith(("http://", "https://")):
+        parts = urlsplit(where)
+        try:
+            return None, chromadb.HttpClient(
+                parts.hostname or "localhost", parts.port or 8000, ssl=parts.scheme == "https", settings=settings
+            )
+        except Exception as error:  # whatever its HTTP library raises
+            raise UsageError(f"{place}: no Chroma answers there: {error}", hint="is the address right?") from error
+    if not (Path(where) / "chroma.sqlite3").is_file():
+        raise UsageError(f"{place}: {where} holds no chroma.sqlite3", hint="give the folder of a PersistentClient")
+    copy = copied(Path(where), place)
+    return copy, chromadb.PersistentClient(copy.name, settings=settings)
+
+
+def _collection(client: Any, name: str, place: str) -> Any:
+    there = [one if isinstance(one, str) else one.name for one in client.list_collections()]
+    if name not in there:
+        raise UsageError(f"{place}: there is no such collection", hint=f"collections: {', '.join(there) or 'none'}")
+    return client.get_collection(name, embedding_function=None)

@@ -1,0 +1,51 @@
+"""`lancedb:PATH#table`: a LanceDB table, read through pylance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+
+from vecrollback.arrays import Numbers
+from vecrollback.errors import UsageError
+from vecrollback.records import Metric
+
+
+class LanceColumns:
+    """One version of a table, whatever is written to it meanwhile."""
+
+    def __init__(self, folder: Path, table: str) -> None:
+        import lance
+
+        self.place = f"lancedb:{folder}#{table}"
+        if not (folder / f"{table}.lance").is_dir():
+            there = ", ".join(sorted(path.stem for path in folder.glob("*.lance"))) or "none"
+            raise UsageError(f"{self.place}: there is no such table", hint=f"tables in {folder}: {there}")
+        try:
+            self._dataset: Any = lance.dataset(str(folder / f"{table}.lance"))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{self.place}: it cannot be read: {error}", hint="open it with LanceDB first") from error
+        self.schema, self.count = self._dataset.schema, int(self._dataset.count_rows())
+
+    def metric(self, vector: str) -> Metric | None:
+        """The metric of the column's index; None without one."""
+        for index in self._dataset.describe_indices():
+            if vector not in index.field_names:
+                continue
+            found = (getattr(index, "details", None) or {}).get("metric_type", "").lower()
+            if found in ("l2", "cosine", "dot"):
+                return cast(Metric, found)
+        return None
+
+    def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        # Read ahead as far as Lance does by itself, the memory of a pass grows with the table.
+        ahead = {"batch_readahead": 2, "fragment_readahead": 1}
+        yield from self._dataset.scanner(columns=list(names), scan_in_order=True, **ahead).to_batches()
+
+    def take(self, rows: Numbers, names: Sequence[str]) -> pa.Table:
+        return self._dataset.take(rows.tolist(), columns=list(names))
+
+    def close(self) -> None:
+        self._dataset = None

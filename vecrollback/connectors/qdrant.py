@@ -1,0 +1,135 @@
+"""`qdrant:http://host:6333#collection` and `qdrant:PATH#collection`: a collection of Qdrant, served or local."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vecrollback.arrays import Numbers
+from vecrollback.connectors.base import Part, Record, guess_vector, named, stacked
+from vecrollback.connectors.copied import copied
+from vecrollback.errors import MissingDependencyError, UsageError
+from vecrollback.records import Json, Metric
+
+_PAGE = 512
+_SHOWN = 100
+_METRICS: dict[str, Metric] = {"Cosine": "cosine", "Dot": "dot", "Euclid": "l2"}
+
+
+class QdrantReader:
+    """Keeps the ids of the points in memory: Qdrant finds one by nothing else.
+
+    A local database is opened in a copy, because the one process that opens it locks all others out. Points of the
+    local mode are pickled: open only databases of people you trust.
+    """
+
+    def __init__(self, where: str, collection: str, vector: str | None) -> None:
+        self.place = f"qdrant:{where}#{collection}"
+        self._copy, self._client = _client(where, self.place)
+        self._name = collection
+        try:
+            self._using, shape = self._shape(vector)
+        except BaseException:
+            self.close()
+            raise
+        self.dimension = int(shape.size)
+        self.metric: Metric | None = _METRICS.get(str(shape.distance.value))
+        self.stored = str(shape.datatype.value) if shape.datatype else "float32"
+        self.facts: dict[str, Json] = {"vector_field": self._using} if self._using else {}
+        self._ids: list[int | str] = [point.id for page in self._pages(False, False) for point in page]
+        self.count = len(self._ids)
+        shown, _ = self._client.scroll(collection, limit=_SHOWN, with_payload=True)
+        self.fields = tuple(dict.fromkeys(name for point in shown for name in _record(point)))
+
+    def scan(self, names: Collection[str] | None, *, vectors: bool = True) -> Iterator[Part]:
+        for page in self._pages(names != (), vectors):
+            yield self._part(page, names, vectors)
+
+    def take(self, rows: Numbers, names: Collection[str] | None, *, vectors: bool = True) -> Part:
+        ids = [self._ids[row] for row in rows.tolist()]
+        found: dict[int | str, Any] = {}
+        for first in range(0, len(ids), _PAGE):
+            options = {"with_payload": names != (), "with_vectors": self._asked(vectors)}
+            page = self._client.retrieve(self._name, ids=list(dict.fromkeys(ids[first : first + _PAGE])), **options)
+            found |= {point.id: point for point in page}
+        return self._part([found.get(id_, _Gone(id_)) for id_ in ids], names, vectors)
+
+    def close(self) -> None:
+        self._client.close()
+        if self._copy is not None:
+            self._copy.cleanup()
+
+    def _shape(self, wanted: str | None) -> tuple[str, Any]:
+        """Name of the vectors to read, empty where there is one kind only, and their parameters."""
+        if not self._client.collection_exists(self._name):
+            there = named([one.name for one in self._client.get_collections().collections])
+            raise UsageError(f"{self.place}: there is no such collection", hint=f"collections: {there}")
+        shapes = self._client.get_collection(self._name).config.params.vectors or {}
+        shapes = shapes if isinstance(shapes, dict) else {"": shapes}
+        dense = [name for name, shape in shapes.items() if shape.multivector_config is None]
+        using = guess_vector(dense, list(shapes), None if dense == [""] else wanted, self.place)
+        return using, shapes[using]
+
+    def _pages(self, payload: bool, vectors: bool) -> Iterator[list[Any]]:
+        offset = None
+        while True:
+            options = {"with_payload": payload, "with_vectors": self._asked(vectors)}
+            page, offset = self._client.scroll(self._name, limit=_PAGE, offset=offset, **options)
+            if page:
+                yield page
+            if offset is None:
+                return
+
+    def _asked(self, vectors: bool) -> bool | list[str]:
+        return [self._using] if vectors and self._using else vectors
+
+    def _part(self, points: list[Any], names: Collection[str] | None, vectors: bool) -> Part:
+        found = [point.vector.get(self._using) if isinstance(point.vector, dict) else point.vector for point in points]
+        rows, sizes = (
+            stacked(found, self.dimension) if vectors else (np.empty((len(found), 0), np.float32), _none(found))
+        )
+        return Part(rows, sizes, [_record(point) for point in points] if names != () else [])
+
+
+class _Gone:
+    """A point that was deleted since it was counted."""
+
+    vector = payload = None
+
+    def __init__(self, id_: int | str) -> None:
+        self.id = id_
+
+
+def _none(rows: list[Any]) -> Numbers:
+    return np.zeros(len(rows), np.int64)
+
+
+def _record(point: Any) -> Record:
+    """The payload; the point's own id is the `id`, and a payload's field of that name is `payload.id`."""
+    payload = dict(point.payload or {})
+    return {"id": str(point.id), **({"payload.id": payload.pop("id")} if "id" in payload else {}), **payload}
+
+
+def _client(where: str, place: str) -> tuple[Any, Any]:
+    """A folder to clean up, if any, and the client."""
+    try:
+        from qdrant_client import QdrantClient
+    except ImportError as error:
+        raise MissingDependencyError("qdrant-client", "qdrant") from error
+    if not where.startswith(("http://", "https://")):
+        if not (Path(where) / "meta.json").is_file():
+            raise UsageError(f"{place}: {where} holds no meta.json", hint="give the folder of QdrantClient(path=...)")
+        copy = copied(Path(where), place)
+        return copy, QdrantClient(path=copy.name)
+    client = QdrantClient(url=where, api_key=os.environ.get("QDRANT_API_KEY"))
+    try:
+        client.get_collections()
+    except Exception as error:  # whatever its HTTP library raises
+        raise UsageError(
+            f"{place}: no Qdrant answers there: {error}", hint="is the address right? QDRANT_API_KEY holds the key"
+        ) from error
+    return None, client

@@ -1,0 +1,306 @@
+"""The corpus: documents and the log of their changes, one Lance table keyed by document id.
+
+A row is a document's newest change: its `_seq`, and whether it was a delete. The log is read by seq; a change that
+was overwritten before anybody read it is never missed, because the newer one stands for it. Deletes keep the row as
+a tombstone and purge text and metadata.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from vecrollback.catalog import CORPUS, Catalog, now
+from vecrollback.corpus.documents import canonical_json, content_hash, document_digest
+from vecrollback.errors import BadDocumentError, BadFilterError, CorruptArtifactError, VecrollbackError
+from vecrollback.records import CorpusState, Document, Json
+from vecrollback.storage import Medium
+from vecrollback.storage.crash_points import reach
+from vecrollback.storage.lance_table import DurableTable
+
+T = TypeVar("T")
+_MAX_FILTER_KEYS = 256
+_SYSTEM = ("id", "text", "metadata", "_seq", "_content_hash", "_digest", "_deleted", "_updated_at")
+_TYPES: dict[type, pa.DataType] = {bool: pa.bool_(), int: pa.float64(), float: pa.float64(), str: pa.string()}
+
+_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False, metadata={"lance-schema:unenforced-primary-key": "true"}),
+        pa.field("text", pa.large_string(), nullable=False),
+        pa.field("metadata", pa.string(), nullable=False),
+        pa.field("_seq", pa.int64(), nullable=False),
+        pa.field("_content_hash", pa.binary(16), nullable=False),
+        pa.field("_digest", pa.binary(16), nullable=False),
+        pa.field("_deleted", pa.bool_(), nullable=False),
+        pa.field("_updated_at", pa.string(), nullable=False),
+    ]
+)
+_BLANK = Document("", "")
+
+
+class Corpus:
+    """Documents of one store. Reads are at the version the catalog acknowledged; writers take turns by a lock.
+
+    Scalar metadata values are also columns, so that a `where` filter is plain SQL over their names: strings, booleans
+    and numbers (as doubles). Keys that are no plain identifier, start with an underscore or are spelled `id`, `text`,
+    `metadata` are kept and returned but cannot be filtered on; nor can lists and objects.
+    """
+
+    def __init__(self, place: Path | Medium, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._ledger = catalog.ledger
+        self.table = DurableTable(place)
+
+    def create(self) -> None:
+        commit = self.table.create(_SCHEMA, stable_row_ids=True)
+        state = self._ledger.state()
+        if state.version == 0:
+            self._ledger.commit(CorpusState(0, commit.version, 0), files=commit.files, expected=state)
+
+    def state(self) -> CorpusState:
+        """The acknowledged head of the log."""
+        return self._ledger.state()
+
+    def at_head(self, read: Callable[[CorpusState], T]) -> T:
+        """What `read` makes of the acknowledged head; once more when a purge took that version away meanwhile."""
+        while True:
+            state = self.state()
+            try:
+                with self.table.reported():
+                    return read(state)
+            except (VecrollbackError, OSError, ValueError):
+                if self.state().version == state.version:
+                    raise
+
+    def upsert(self, documents: Sequence[Document], *, unknown_only: bool = False) -> tuple[int, int]:
+        """Write new and changed documents; returns (seq of the head, how many changed). Durable when it returns.
+
+        Ids must be unique in one call. A document equal to the stored one makes no change. `unknown_only`: write
+        those alone whose ids the log never held, not even deleted.
+        """
+        with self._catalog.lock("corpus"), self.table.reported():
+            state, dataset = self._recover()
+            stored = _stored(dataset, [d.id for d in documents])
+            if unknown_only:
+                changed = [d for d in documents if d.id not in stored]
+            else:
+                changed = [d for d in documents if stored.get(d.id) != (document_digest(d), False)]
+            if not changed:
+                return state.head, 0
+            dataset = self._with_filter_columns(dataset, changed)
+            rows = _rows([(d, False) for d in changed], first_seq=state.head + 1, schema=dataset.schema)
+            added = sum(1 for d in changed if stored.get(d.id, (b"", True))[1])
+            head = CorpusState(state.head + len(changed), 0, state.documents + added)
+            self._commit(dataset, rows, head, [], expected=state)
+        return head.head, len(changed)
+
+    def delete(self, ids: Sequence[str], *, again: bool = False) -> tuple[int, int]:
+        """Delete documents; returns (seq of the head, how many changed). Durable when it returns.
+
+        An id the store never held gets a tombstone too: a bundle imported later may know it. `again`: give documents
+        that are deleted already a new, higher tombstone.
+        """
+        unique = list(dict.fromkeys(ids))
+        with self._catalog.lock("corpus"), self.table.reported():
+            state, dataset = self._recover()
+            stored = _stored(dataset, unique)
+            gone = [i for i in unique if again or not stored.get(i, (b"", False))[1]]
+            if not gone:
+                return state.head, 0
+            first = state.head + 1
+            rows = _rows([(Document(i, ""), True) for i in gone], first_seq=first, schema=dataset.schema)
+            head = CorpusState(
+                state.head + len(gone), 0, state.documents - sum(1 for i in gone if not stored.get(i, (b"", True))[1])
+            )
+            self._commit(dataset, rows, head, [(i, first + n) for n, i in enumerate(gone)], expected=state)
+        return head.head, len(gone)
+
+    def changes(self, after: int, upto: int, *, version: int) -> pa.Table:
+        """The newest change of each document with after < seq <= upto: id, seq, hash, deleted, row id; by seq."""
+        scanner = self.table.at(version).scanner(
+            columns=["id", "_seq", "_content_hash", "_deleted"],
+            filter=f"_seq > {int(after)} AND _seq <= {int(upto)}",
+            with_row_id=True,
+        )
+        return scanner.to_table().sort_by("_seq")
+
+    def texts(self, row_ids: Sequence[int], *, version: int) -> list[str]:
+        """Texts of rows that `changes` named, in that order."""
+        if not row_ids:
+            return []
+        found = self.table.at(version)._take_rows(list(row_ids), columns=["text"])
+        return [str(text) for text in found["text"].to_pylist()]
+
+    def scan(self, version: int, *, columns: Sequence[str], after: int = 0) -> Any:
+        """Record batches of every row, tombstones included; `after`: only rows of a greater seq."""
+        condition = f"_seq > {int(after)}" if after else None
+        return self.table.at(version).scanner(columns=list(columns), filter=condition).to_batches()
+
+    def get(self, ids: Sequence[str], *, version: int) -> dict[str, Document]:
+        """Live documents by id."""
+        found: dict[str, Document] = {}
+        if ids:
+            columns = {"columns": ["id", "text", "metadata", "_deleted"], "filter": _any_of(ids)}
+            for row in self.table.at(version).to_table(**columns).to_pylist():
+                if not row["_deleted"]:
+                    found[row["id"]] = Document(row["id"], row["text"], parse_metadata(row["metadata"]))
+        return found
+
+    def matching(self, where: str, *, version: int) -> pa.Array:
+        """Ids of live documents whose metadata satisfies `where`. Raises BadFilterError."""
+        try:
+            found = self.table.at(version).to_table(columns=["id", "_deleted"], filter=where)
+        except (ValueError, OSError, CorruptArtifactError) as error:
+            newer = self.state().version
+            if newer != version:  # a purge may have taken this version's files away
+                return self.matching(where, version=newer)
+            if isinstance(error, CorruptArtifactError):
+                raise
+            keys = [name for name in self.table.at(version).schema.names if name not in _SYSTEM]
+            raise BadFilterError(
+                f"where={where!r} is not a valid filter: {str(error).splitlines()[0][:200]}",
+                hint=f"SQL over the metadata keys {', '.join(keys) or '(no document has metadata)'}; e.g. year > 2020",
+            ) from error
+        return found.filter(pa.compute.invert(found["_deleted"]))["id"].combine_chunks()
+
+    def compact(self, *, purge: bool = False) -> None:
+        """Merge fragments and drop old versions; with `purge` no byte of a deleted text stays in the table."""
+        with self._catalog.lock("corpus"), self.table.reported():
+            state, dataset = self._recover()
+            self._compact(state, dataset, purge=purge)
+
+    def _recover(self) -> tuple[CorpusState, Any]:
+        """The acknowledged state and its dataset; adopts what a dead writer finished but did not acknowledge.
+
+        What a writer left that had lost its lock is dropped instead: it went on from the same head as another one, so
+        its changes have seqs that are taken, and pairs past those would never see them.
+        """
+        state = self._ledger.state()
+        dataset = self.table.recover(state.version)
+        if dataset.version == state.version:
+            return state, dataset
+        fresh = f"_row_last_updated_at_version > {state.version}"
+        rows = dataset.to_table(columns=["id", "_seq", "_deleted"], filter=fresh).to_pylist()
+        seqs = {row["_seq"] for row in rows}
+        if len(seqs) < len(rows) or any(seq <= state.head for seq in seqs):
+            rows, dataset = [], self.table.back_to(state.version)
+        deleted = [(row["id"], row["_seq"]) for row in rows if row["_deleted"]]
+        head = max((row["_seq"] for row in rows), default=state.head)
+        live = dataset.count_rows(filter="_deleted = false")
+        adopted = CorpusState(head, dataset.version, live)
+        found = self.table.described(dataset, known=self._catalog.files.of(CORPUS))
+        self._ledger.commit(adopted, deleted, found.files, expected=state)
+        return adopted, dataset
+
+    def _commit(
+        self,
+        dataset: Any,
+        rows: pa.Table,
+        state: CorpusState,
+        deleted: list[tuple[str, int]],
+        *,
+        expected: CorpusState,
+    ) -> None:
+        commit = self.table.merge("id", rows, onto=dataset)
+        reach("corpus.merged")
+        state = replace(state, version=commit.version)
+        self._ledger.commit(state, deleted, commit.files, expected=expected)
+        reach("corpus.acknowledged")
+        if self.table.worn(commit.dataset):
+            self._compact(state, commit.dataset)
+
+    def _compact(self, state: CorpusState, dataset: Any, *, purge: bool = False) -> None:
+        commit = self.table.compact(onto=dataset, purge=purge)
+        reach("corpus.compacted")
+        self._ledger.commit(replace(state, version=commit.version), files=commit.files, expected=state)
+        reach("corpus.compaction_acknowledged")
+        self.table.forget_old_versions(onto=commit.dataset, purge=purge)
+        self._catalog.files.keep_only(CORPUS, self.table.files(commit.dataset))
+
+    def check_types(self, documents: Sequence[Document]) -> None:
+        """Raise BadDocumentError when metadata values are of another type than in the documents stored."""
+        _new_columns(self.table.at(self.state().version).schema, documents)
+
+    def _with_filter_columns(self, dataset: Any, documents: Sequence[Document]) -> Any:
+        fresh = _new_columns(dataset.schema, documents)
+        if fresh:
+            dataset = self.table.add_columns([pa.field(k, t) for k, t in fresh.items()], onto=dataset).dataset
+        return dataset
+
+
+def _new_columns(schema: pa.Schema, documents: Sequence[Document]) -> dict[str, pa.DataType]:
+    """Filterable keys of these documents that the table has no column for. Raises BadDocumentError."""
+    known = {field.name: field.type for field in schema}
+    fresh: dict[str, pa.DataType] = {}
+    for document in documents:
+        for key, value in _filterable(document.metadata).items():
+            wanted = _TYPES[type(value)]
+            if known.setdefault(key, wanted) != wanted:
+                raise _type_conflict(document.id, key, value, known[key])
+            if key not in schema.names:
+                fresh[key] = wanted
+    if len(known) - len(_SYSTEM) > _MAX_FILTER_KEYS:
+        raise BadDocumentError(
+            f"more than {_MAX_FILTER_KEYS} different metadata keys with plain values",
+            hint="put keys that vary from document to document inside one nested object",
+        )
+    return fresh
+
+
+def parse_metadata(text: str) -> dict[str, Json]:
+    return dict(json.loads(text)) if text != "{}" else {}
+
+
+def _filterable(metadata: Mapping[str, Json]) -> dict[str, Json]:
+    return {
+        key: value
+        for key, value in metadata.items()
+        if type(value) in _TYPES and key.isidentifier() and not key.startswith("_") and key not in _SYSTEM
+    }
+
+
+def _rows(changes: Sequence[tuple[Document, bool]], *, first_seq: int, schema: pa.Schema) -> pa.Table:
+    documents = [document for document, _ in changes]
+    at = now()
+    columns: dict[str, list[Any]] = {
+        "id": [d.id for d in documents],
+        "text": [d.text for d in documents],
+        "metadata": [canonical_json(d.metadata) for d in documents],
+        "_seq": list(range(first_seq, first_seq + len(changes))),
+        "_content_hash": [content_hash(d.text) for d in documents],
+        "_digest": [document_digest(d) for d in documents],
+        "_deleted": [deleted for _, deleted in changes],
+        "_updated_at": [at] * len(changes),
+    }
+    plain = [_filterable(d.metadata) for d in documents]
+    for field in schema:
+        if field.name not in columns:
+            columns[field.name] = [values.get(field.name) for values in plain]
+    return pa.table({field.name: pa.array(columns[field.name], field.type) for field in schema}, schema=schema)
+
+
+def _stored(dataset: Any, ids: Sequence[str]) -> dict[str, tuple[bytes, bool]]:
+    """Id -> (digest, deleted) of those ids the table knows."""
+    if not ids or not dataset.count_rows():
+        return {}
+    found = dataset.to_table(columns=["id", "_digest", "_deleted"], filter=_any_of(ids))
+    triples = zip(*(found[name].to_pylist() for name in ("id", "_digest", "_deleted")), strict=True)
+    return {id_: (digest, deleted) for id_, digest, deleted in triples}
+
+
+def _any_of(ids: Sequence[str]) -> str:
+    quoted = ", ".join("'" + i.replace("'", "''") + "'" for i in ids)
+    return f"id IN ({quoted})"
+
+
+def _type_conflict(id_: str, key: str, value: Json, known: pa.DataType) -> BadDocumentError:
+    kind = {"double": "numbers", "string": "strings", "bool": "true or false"}.get(str(known), str(known))
+    return BadDocumentError(
+        f"document {id_!r}: metadata {key!r} is {value!r}, but other documents hold {kind} there",
+        hint=f"write {key!r} the same way in every document, or put it inside a nested object",
+    )

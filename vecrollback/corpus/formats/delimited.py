@@ -1,0 +1,63 @@
+"""CSV: a header, then one document a record; values stay strings."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from vecrollback.corpus.documents import MAX_TEXT_BYTES
+from vecrollback.corpus.formats.lines import read_lines
+from vecrollback.corpus.formats.rows import Fields, Raw, check_columns
+from vecrollback.errors import BadDocumentError
+from vecrollback.records import Json
+
+
+def read_csv(source: Path, fields: Fields) -> Iterator[Raw]:
+    """Yield each record under the column names; empty cells and nameless columns are left out of the metadata."""
+    # The limit is one for the process and too low for a document; raised, it cuts short what one stray quote swallows.
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_TEXT_BYTES))
+    # Bytes that are not UTF-8 pass as lone surrogates, so that only their own record is lost.
+    decoded = (line.decode(errors="surrogateescape") for line in read_lines(source))
+    reader = csv.reader(decoded, strict=True)
+    columns = _header(reader, fields, source)
+    kept = {fields.id_name(columns), fields.text_name}
+    while True:
+        start = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield start, f"not CSV: {error}"
+            continue
+        if cells:
+            yield start, _record(columns, cells, kept)
+
+
+def _header(reader: Iterator[list[str]], fields: Fields, source: Path) -> list[str]:
+    try:
+        columns = next(reader, [])
+    except csv.Error as error:
+        raise BadDocumentError(f"the header is not CSV: {error}", source=str(source), line=1) from error
+    named = [name for name in columns if name]
+    if not all(map(_is_unicode, named)):
+        raise BadDocumentError("the header is not UTF-8", hint="convert the file to UTF-8", source=str(source), line=1)
+    check_columns(named, fields, source)
+    return columns
+
+
+def _record(columns: list[str], cells: list[str], kept: set[str]) -> dict[str, Json] | str:
+    if len(cells) != len(columns):
+        return f"not CSV: {len(cells)} cells under {len(columns)} columns"
+    if not all(map(_is_unicode, cells)):
+        return "not UTF-8"
+    return {name: cell for name, cell in zip(columns, cells, strict=True) if name and (cell or name in kept)}
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,110 @@
+"""From named fields to a row: a document, a delete, or the reason why neither."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from vecrollback.corpus.documents import make_document, shown, validate_id
+from vecrollback.errors import BadDocumentError
+from vecrollback.records import Document, Json
+
+Raw = tuple[int, dict[str, Json] | str]
+"""What a format reader yields: the line, and its named fields or the reason why there are none."""
+
+_SHOWN = 12
+_OPS = ("add", "update", "upsert", "delete")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a source: exactly one of `document`, `delete` (an id) and `error` (a reason) is set.
+
+    `line` is 1-based: the physical line where the row starts, the row number in Parquet, the file's place in a folder.
+    """
+
+    line: int
+    document: Document | None = None
+    delete: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Where id and text stand; None: the usual names. `changes`: each row has an `op`."""
+
+    id: str | None = None
+    text: str | None = None
+    changes: bool = False
+
+    def id_name(self, names: Collection[str]) -> str:
+        """Choose the field that holds the id."""
+        return self.id or ("_id" if "_id" in names and "id" not in names else "id")
+
+    @property
+    def text_name(self) -> str:
+        return self.text or "text"
+
+
+def to_row(raw: Raw, fields: Fields) -> Row:
+    """Turn what a format reader found on one line into a row."""
+    line, found = raw
+    if isinstance(found, str):
+        return Row(line, error=found)
+    try:
+        if fields.changes and _op(found) == "delete":
+            return Row(line, delete=validate_id(_id(found, fields)))
+        return Row(line, document=_document(found, fields))
+    except BadDocumentError as error:
+        return Row(line, error=error.reason)
+
+
+def check_columns(columns: Collection[str], fields: Fields, source: Path) -> None:
+    """Refuse a table that cannot hold documents, before its first row."""
+    needed = [fields.id_name(columns), "op" if fields.changes else fields.text_name]
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        found = ", ".join(map(shown, list(columns)[:_SHOWN])) or "none"
+        raise BadDocumentError(
+            f"no column {' and '.join(map(repr, missing))}; found: {found}",
+            hint="a table needs a header with the columns id and text, or name yours (id_field, text_field)",
+            source=str(source),
+        )
+    if twice := [name for name, times in Counter(columns).items() if times > 1]:
+        raise BadDocumentError(f"two columns are called {shown(twice[0])}", hint="rename one", source=str(source))
+
+
+def _op(found: dict[str, Json]) -> str:
+    op = found.get("op")
+    if op not in _OPS:
+        raise BadDocumentError(f"the op is {shown(op)}, not one of {', '.join(_OPS)}")
+    return str(op)
+
+
+def _id(found: dict[str, Json], fields: Fields) -> str:
+    name = fields.id_name(found)
+    if name not in found:
+        raise BadDocumentError(f"no field {name!r} to take the id from")
+    value = found[name]
+    # JSON and Parquet keys are often integers. A float is refused: 1e3 and 1000.0 would be two ids for one number.
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _document(found: dict[str, Json], fields: Fields) -> Document:
+    id = _id(found, fields)
+    if fields.text_name not in found:
+        raise BadDocumentError(f"document {shown(id)}: no field {fields.text_name!r} to take the text from")
+    text, title = found[fields.text_name], found.get("title")
+    if fields.text is None and isinstance(text, str) and isinstance(title, str) and title:
+        text = f"{title}\n{text}"
+    return make_document(id, text, _metadata(found, fields))
+
+
+def _metadata(found: dict[str, Json], fields: Fields) -> dict[str, Json]:
+    used = {fields.id_name(found), fields.text_name} | ({"op"} if fields.changes else set())
+    metadata = {name: value for name, value in found.items() if name not in used}
+    if isinstance(metadata.get("metadata"), dict):
+        metadata |= metadata.pop("metadata")
+    return metadata

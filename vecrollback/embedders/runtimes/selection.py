@@ -1,0 +1,183 @@
+"""Finding the fastest backend that is provably the pair's own model, on this machine and on texts of this corpus."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from vecrollback.arrays import FloatArray
+from vecrollback.embedders import Embedder
+from vecrollback.embedders.probes import FLOOR, compare_probes, embed_probes
+from vecrollback.embedders.runtimes import NAMES, Backend, check_name
+from vecrollback.errors import EmbedderChangedError, UsageError
+from vecrollback.records import Json
+
+_log = logging.getLogger(__name__)
+
+_TOKENS, _LEAST_TOKENS, _MOST_TOKENS = 1_024, 256, 65_536
+"""Tokens of a batch that every backend is tried with. The fastest is then tried with half and twice as many, and so on
+for as long as that is faster: caches and cores differ from machine to machine."""
+
+_SAMPLE_SECONDS, _FIRST_TEXTS = 1.5, 24
+"""How long the pair's own embedder may take over the texts that everything is timed on; its pace is read from the
+first of them."""
+
+_NEAREST = 1 - (1 - FLOOR) / 2
+"""Worst cosine that a backend may have to the pair's own vectors: half of what the check allows, for the texts that
+are not tried are many more than those that are."""
+
+_WORTH = 1.05
+"""A backend that is faster by less than this is not worth being another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One backend tried: texts per second, its worst cosine to the pair's own vectors, and why it was refused if so."""
+
+    backend: Backend
+    texts_per_second: float
+    worst_cosine: float
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What will embed the bulk; None: the pair's own embedder as it is."""
+
+    backend: Backend | None
+    own_per_second: float
+    trials: tuple[Trial, ...]
+    seconds: float = 0.0
+    processor_seconds: float = 0.0
+
+    def facts(self) -> dict[str, Json]:
+        """For the provenance of a pair; the seconds are those that choosing took."""
+        return {
+            "own_texts_per_second": self.own_per_second,
+            "trials": [asdict(one) for one in self.trials],
+            "seconds": self.seconds,
+            "processor_seconds": self.processor_seconds,
+        }
+
+
+def choose(
+    embedder: Embedder,
+    setting: str,
+    *,
+    recorded: FloatArray,
+    texts: Sequence[str],
+    threads: Sequence[int | None],
+    keep: bool = False,
+) -> Choice:
+    """Try the backend that `setting` names, or all of them with "auto", against the recorded probes and on `texts`.
+
+    `keep`: leave the chosen one loaded, for this process will use it.
+
+    Raises UsageError for a name of no backend or a model that has none, EmbedderChangedError when the one that was
+    named gives other vectors; "auto" then goes on without.
+    """
+    if setting != "auto":
+        check_name(setting)
+    if not hasattr(embedder, "accelerated"):
+        if setting == "auto":
+            return Choice(None, 0.0, ())
+        raise UsageError(f"{embedder.spec!r} runs in one way only", hint="--accelerate off")
+    started, processor = time.monotonic(), time.process_time()
+    trying = _Trying(embedder, recorded, texts)
+    trials: list[Trial] = []
+    for name in NAMES if setting == "auto" else (setting,):
+        try:
+            trials += trying.proven(name, threads)
+        except UsageError as error:  # a package that is absent, a model on another device
+            if setting != "auto":
+                raise
+            trials.append(Trial(Backend(name, 0), 0.0, 0.0, error.message))
+    if best := _fastest(trials):
+        trials += trying.tuned(best)
+    best = _fastest(trials)
+    if setting != "auto" and best is None:
+        raise EmbedderChangedError(
+            f"backend {setting!r} does not give the pair's vectors: {trials[0].refused}", hint="--accelerate off"
+        )
+    chosen = best.backend if best and (setting != "auto" or best.texts_per_second > _WORTH * trying.rate) else None
+    _log.info("embedding with %s", chosen or "the pair's own embedder")
+    if chosen and keep:
+        trying.load(chosen)
+    seconds, processor = time.monotonic() - started, time.process_time() - processor
+    return Choice(chosen, trying.rate, tuple(trials), seconds, processor)
+
+
+def _fastest(trials: Sequence[Trial]) -> Trial | None:
+    return max((one for one in trials if not one.refused), key=lambda one: one.texts_per_second, default=None)
+
+
+class _Trying:
+    """The pair's own embedder over a sample, and what others make of the same."""
+
+    def __init__(self, embedder: Any, recorded: FloatArray, texts: Sequence[str]) -> None:
+        self._embedder, self._recorded = embedder, recorded
+        passages = list(dict.fromkeys(text for text in texts if text.strip()))
+        embedder.embed_documents(passages[:1])  # loads the model
+        _, pace = _timed(embedder, passages[:_FIRST_TEXTS])
+        count = max(_FIRST_TEXTS, int(pace * _SAMPLE_SECONDS))
+        self._passages = sorted(passages[:count], key=len)
+        self._own, self.rate = _timed(embedder, self._passages)
+
+    def proven(self, name: str, threads: Sequence[int | None]) -> Iterator[Trial]:
+        """The backend with each number of threads, if the recorded probes say that it is the model."""
+        first = Backend(name, _TOKENS, threads[0])
+        try:
+            worst = compare_probes(self._recorded, embed_probes(self._embedder.accelerated(first)), _NEAREST)
+        except UsageError:
+            raise
+        except Exception as error:  # a converter may raise anything over a model that it does not know
+            yield Trial(first, 0.0, 0.0, f"{type(error).__name__}: {str(error).splitlines()[0][:200]}")
+            return
+        if not worst.agrees:
+            self._embedder.accelerated(first).close()
+            yield Trial(first, 0.0, worst.worst_cosine, f"cosine {worst.worst_cosine:.6f} on probe {worst.worst_index}")
+            return
+        for count in threads:
+            yield self.timed(replace(first, threads=count), worst.worst_cosine)
+
+    def tuned(self, start: Trial) -> Iterator[Trial]:
+        """The same backend with other batches, towards whatever is faster."""
+        best = start
+        for factor in (0.5, 2.0):
+            while _LEAST_TOKENS <= (tokens := int(best.backend.batch_tokens * factor)) <= _MOST_TOKENS:
+                tried = self.timed(replace(best.backend, batch_tokens=tokens), best.worst_cosine)
+                yield tried
+                if tried.refused or tried.texts_per_second <= best.texts_per_second:
+                    break
+                best = tried
+            if best is not start:
+                return
+
+    def timed(self, backend: Backend, worst: float) -> Trial:
+        """One way to run it; `worst`: its lowest cosine so far."""
+        made = self._embedder.accelerated(backend)
+        made.embed_documents(self._passages[:1])
+        vectors, rate = _timed(made, self._passages)
+        made.close()
+        near = float(min(np.einsum("ij,ij->i", vectors, self._own) / _lengths(vectors, self._own), default=1.0))
+        refused = "" if near >= _NEAREST else f"cosine {near:.6f} on a text of the corpus"
+        return Trial(backend, rate, min(near, worst), refused)
+
+    def load(self, backend: Backend) -> None:
+        """Have it ready for this process."""
+        self._embedder.accelerated(backend).embed_documents(self._passages[:1])
+
+
+def _timed(embedder: Embedder, passages: Sequence[str]) -> tuple[FloatArray, float]:
+    started = time.perf_counter()
+    vectors = embedder.embed_documents(passages)
+    return vectors, len(passages) / max(time.perf_counter() - started, 1e-9)
+
+
+def _lengths(a: FloatArray, b: FloatArray) -> FloatArray:
+    return np.asarray(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), dtype=np.float32)

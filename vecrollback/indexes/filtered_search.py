@@ -1,0 +1,141 @@
+"""Searching an approximate index among allowed positions only, without losing recall.
+
+Handing a mask to a graph or an inverted file walks the same neighbourhood as before and drops what is masked: when the
+masked vectors are the query's own neighbourhood (a topic was deleted), the k found are not the k nearest. So the
+index is asked for more neighbours than needed, unmasked, and the mask is applied to the answer. If k allowed ones are
+among the nearest `reach`, they are the k nearest allowed; if not, `reach` grows, and past the point where that costs
+more than looking at everything, everything is looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cached_property
+from threading import Lock
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecrollback.arrays import FloatArray, Mask, Positions
+from vecrollback.indexes.base import Neighbours
+from vecrollback.indexes.exact import nothing
+
+_MOST_REACH = 1024
+"""FAISS's HNSW counts its whole candidate list at each step, so cost is quadratic in the reach from about here."""
+_NEIGHBOUR_COST = 128
+"""Finding one neighbour at random places costs as much as reading this many vectors in order (100 to 280 measured)."""
+_SKIP_COST = 1 / 8
+"""Passing over a masked vector, against reading it (measured)."""
+_GROWTH = 4
+
+T = TypeVar("T")
+
+
+class Selection:
+    """The allowed positions of an index in every form a search asks for, each made once."""
+
+    def __init__(self, mask: Mask) -> None:
+        self.mask = mask
+
+    @cached_property
+    def count(self) -> int:
+        return int(np.count_nonzero(self.mask))
+
+    @cached_property
+    def positions(self) -> Positions:
+        return np.flatnonzero(self.mask)
+
+    @cached_property
+    def bits(self) -> NDArray[np.uint8]:
+        return np.packbits(self.mask, bitorder="little")
+
+
+class Remembered(Generic[T]):
+    """What was made of the last few masks, by identity: queries between two deletes share one mask.
+
+    Only masks with `flags.writeable` off are remembered; another may change under the same identity. What `make` makes
+    must hold its mask.
+    """
+
+    def __init__(self, make: Callable[[Mask], T], most: int = 4) -> None:
+        self._make = make
+        self._most = most
+        self._kept: dict[int, T] = {}
+        self._lock = Lock()
+
+    def get(self, mask: Mask) -> T:
+        if mask.flags.writeable:
+            return self._make(mask)
+        # What was made holds its mask, so this identity cannot pass to another array while it is remembered.
+        if (known := self._kept.get(id(mask))) is not None:
+            return known
+        with self._lock:
+            if (made := self._kept.get(id(mask))) is None:
+                made = self._kept[id(mask)] = self._make(mask)
+            while len(self._kept) > self._most:
+                del self._kept[next(iter(self._kept))]
+        return made
+
+
+class Selections(Remembered[Selection]):
+    """The selections of the last few masks."""
+
+    def __init__(self, most: int = 4) -> None:
+        super().__init__(Selection, most)
+
+
+def widened_search(
+    near: Callable[[FloatArray, int], Neighbours],
+    scan: Callable[[FloatArray, int], Neighbours],
+    queries: FloatArray,
+    k: int,
+    *,
+    chosen: Selection | None,
+    size: int,
+) -> Neighbours:
+    """The k nearest allowed of each query; k at most the number allowed.
+
+    `near(queries, reach)` searches approximately and unmasked, `scan(queries, k)` everything allowed.
+    """
+    count = size if chosen is None else chosen.count
+    most = min(_MOST_REACH, (count + size * _SKIP_COST) / _NEIGHBOUR_COST)
+
+    def search(rows: FloatArray, reach: int) -> Neighbours:
+        if reach > most:
+            return scan(rows, k)
+        found = _allowed_only(near(rows, reach), k, chosen)
+        if len(short := np.flatnonzero(found.positions[:, -1] < 0)):
+            found.scores[short], found.positions[short] = search(rows[short], reach * _GROWTH)
+        return found
+
+    return search(queries, _first_reach(k, count / size))
+
+
+def _first_reach(k: int, share: float) -> int:
+    """The reach that holds k allowed ones five times in six if the mask ignores the query: mean plus deviation."""
+    return math.ceil((k + math.sqrt(k * (1 - share))) / share)
+
+
+def _allowed_only(found: Neighbours, k: int, chosen: Selection | None) -> Neighbours:
+    if chosen is None:
+        return found
+    scores, positions = found
+    # -1 indexes the last position, so unused places are excluded apart.
+    refused = ~chosen.mask[positions] | (positions < 0)
+    if not refused[:, :k].any():
+        return Neighbours(scores[:, :k], positions[:, :k])
+    order = np.argsort(refused, axis=1, kind="stable")[:, :k]
+    refused = np.take_along_axis(refused, order, 1)
+    scores, positions = np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)
+    scores[refused], positions[refused] = -np.inf, -1
+    return Neighbours(scores, positions)
+
+
+def padded(found: Neighbours, k: int) -> Neighbours:
+    """The same answer with unused places up to k."""
+    if (missing := k - found.scores.shape[1]) <= 0:
+        return found
+    blank = nothing(len(found.scores), missing)
+    return Neighbours(np.hstack([found.scores, blank.scores]), np.hstack([found.positions, blank.positions]))

@@ -1,0 +1,134 @@
+"""A bounded number of builder processes, and what becomes of one that is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from vecrollback.errors import FailedError, IndexSpecError, UsageError
+from vecrollback.indexes.sharded.build_process import Order
+from vecrollback.indexes.sharded.thread_pool import cores
+
+WIDTH = "VECROLLBACK_BUILDERS"
+_TRIES = 2
+_TICK_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """`ends`: becomes readable when the process ends, however it ends; `said`: what it wrote to standard output."""
+
+    key: str
+    process: subprocess.Popen[bytes]
+    ends: Connection
+    said: Path
+
+
+class Crew:
+    """Runs builders, as many at once as there are cores, or as `VECROLLBACK_BUILDERS` says.
+
+    Each holds its own shard's index in memory, and no more of the vectors than the system keeps mapped.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: list[_Builder] = []
+
+    def run(self, orders: Mapping[str, Order]) -> Iterator[str]:
+        """The keys of the orders as they are done. Raises IndexSpecError, FailedError for one that cannot be."""
+        width = min(len(orders), _width())
+        waiting, tries = deque(orders), dict.fromkeys(orders, 0)
+        try:
+            while waiting or self._running:
+                while waiting and len(self._running) < width:
+                    key = waiting.popleft()
+                    tries[key] += 1
+                    self._running.append(self._start(key, orders[key], width))
+                for builder in self._ended():
+                    if not builder.process.returncode:
+                        yield builder.key
+                        continue
+                    self._raise(builder, last=tries[builder.key] == _TRIES)
+                    # Killed, most likely for memory: again, with fewer beside it.
+                    width = max(1, width // 2)
+                    waiting.append(builder.key)
+        finally:
+            self._stop()
+
+    def _start(self, key: str, order: Order, width: int) -> _Builder:
+        file, said = self._folder / f"order-{key}.json", self._folder / f"said-{key}"
+        file.write_text(order.encoded(), encoding="utf-8")
+        paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+        environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(_threads(width))}
+        command = [sys.executable, "-m", "vecrollback.indexes.sharded", "build", str(file)]
+        ours, theirs = Pipe(duplex=False)
+        try:
+            with theirs, said.open("wb") as output:
+                process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=output, pass_fds=[theirs.fileno()], env=environment
+                )
+        except OSError as error:
+            ours.close()
+            raise FailedError(f"no builder could be started: {error}", hint="is there memory left?") from error
+        return _Builder(key, process, ours, said)
+
+    def _ended(self) -> Iterator[_Builder]:
+        """Builders that have ended since the last call; waits for one, but not for ever."""
+        os.utime(self._folder)  # so that nobody takes a long build for one that died
+        ends = {one.ends: one for one in self._running}
+        for end in wait(list(ends), _TICK_SECONDS):
+            builder = ends[end]  # type: ignore[index]
+            self._running.remove(builder)
+            builder.process.wait()
+            _closed(builder)
+            yield builder
+
+    def _raise(self, builder: _Builder, *, last: bool) -> None:
+        """Raise what a builder that failed said; one that was killed said nothing, and is let pass unless `last`."""
+        code, lines = builder.process.returncode, builder.said.read_text(encoding="utf-8").splitlines()
+        with suppress(ValueError):
+            told = json.loads(lines[-1] if lines else "")
+            kind = IndexSpecError if told["kind"] == "IndexSpecError" else FailedError
+            raise kind(told["message"], hint=told["hint"])
+        if last or code > 0:
+            raise FailedError(
+                f"the builder of a shard ended with {'signal' if code < 0 else 'code'} {abs(code)}",
+                hint=f"is memory short? {WIDTH}=1 builds one shard at a time; shards that are done are kept",
+            )
+
+    def _stop(self) -> None:
+        for builder in self._running:
+            builder.process.kill()
+            builder.process.wait()
+            _closed(builder)
+        self._running.clear()
+
+
+def _closed(builder: _Builder) -> None:
+    builder.ends.close()
+    assert builder.process.stdin is not None
+    with suppress(OSError):
+        builder.process.stdin.close()
+
+
+def _width() -> int:
+    said = os.environ.get(WIDTH, "")
+    if said and not (said.isdigit() and int(said)):
+        raise UsageError(f"{WIDTH} is {said!r}", hint="a number of processes, 1 or more")
+    return int(said) if said else cores()
+
+
+def _threads(width: int) -> int:
+    """Threads of one builder: the cores shared out, and never more than this process was told to use."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    share = max(1, cores() // width)
+    return min(share, int(told)) if told.isdigit() and int(told) else share

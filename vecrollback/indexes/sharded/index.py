@@ -1,0 +1,103 @@
+"""Several indexes searched as one: the same questions to all of them, their answers merged by score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+from typing import Protocol
+
+import numpy as np
+
+from vecrollback.arrays import FloatArray, Mask, Positions
+from vecrollback.indexes import Neighbours
+from vecrollback.indexes.exact import checked_mask, checked_queries, nothing
+from vecrollback.indexes.filtered_search import Remembered
+from vecrollback.records import Metric
+
+MOST_MASKS = 16
+"""As many as a view remembers filters."""
+_numbers = count(1)
+
+
+class ShardMasks:
+    """One mask, cut up. `parts`: of each shard, None where all of it is allowed; `empty`: where nothing is.
+
+    `number` is this mask's alone in this process: who was sent it once can be told it by number.
+    """
+
+    def __init__(self, mask: Mask, slices: Sequence[slice]) -> None:
+        self.mask = mask
+        self.number = next(_numbers)
+        self.parts: list[Mask | None] = []
+        self.empty: list[bool] = []
+        for part in (mask[one] for one in slices):
+            self.parts.append(None if part.all() else part)
+            self.empty.append(not part.any())
+        for cut in self.parts:
+            if cut is not None:
+                cut.flags.writeable = False
+
+
+class Shards(Protocol):
+    """Where the shards are: in this process, or in others. Safe to ask from many threads."""
+
+    def search(
+        self, chosen: Sequence[int], queries: FloatArray, k: int, masks: ShardMasks | None
+    ) -> Sequence[Neighbours]:
+        """The k nearest in each of the chosen shards, with positions of that shard. All of them, or an error."""
+        ...
+
+    def reconstruct(self, shard: int, positions: Positions) -> FloatArray:
+        """The vectors that a shard holds at positions of its own."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class ShardedIndex:
+    """A VectorIndex whose position i of shard s is i after all positions of the shards before. `sizes`: of each."""
+
+    def __init__(self, shards: Shards, sizes: Sequence[int], dimension: int, metric: Metric) -> None:
+        self._shards = shards
+        self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        ends = self._starts.tolist()
+        slices = [slice(ends[i], ends[i + 1]) for i in range(len(sizes))]
+        self.sizes = tuple(sizes)
+        self._masks = Remembered(lambda mask: ShardMasks(mask, slices), MOST_MASKS)
+        self.size = int(self._starts[-1])
+        self.dimension = dimension
+        self.metric: Metric = metric
+
+    def search(self, queries: FloatArray, k: int, allowed: Mask | None = None) -> Neighbours:
+        """As every index's; of equal scores the lowest position comes first."""
+        queries = checked_queries(queries, self.dimension)
+        masks = None if allowed is None else self._masks.get(checked_mask(allowed, self.size))
+        chosen = [i for i, size in enumerate(self.sizes) if size and not (masks and masks.empty[i])]
+        if not chosen or k <= 0 or not len(queries):
+            return nothing(len(queries), k)
+        found = self._shards.search(chosen, queries, k, masks)
+        return merged([self._placed(shard, answer) for shard, answer in zip(chosen, found, strict=True)], k)
+
+    def reconstruct(self, positions: Positions) -> FloatArray:
+        positions = np.asarray(positions, dtype=np.int64)
+        held = np.empty((len(positions), self.dimension), dtype=np.float32)
+        owners = np.searchsorted(self._starts, positions, side="right") - 1
+        for shard in np.unique(owners):
+            here = np.flatnonzero(owners == shard)
+            held[here] = self._shards.reconstruct(int(shard), positions[here] - self._starts[shard])
+        return held
+
+    def close(self) -> None:
+        self._shards.close()
+
+    def _placed(self, shard: int, answer: Neighbours) -> Neighbours:
+        positions = answer.positions
+        return Neighbours(answer.scores, np.where(positions >= 0, positions + self._starts[shard], -1))
+
+
+def merged(answers: Sequence[Neighbours], k: int) -> Neighbours:
+    """The k best of several answers to the same queries, by score and then by position."""
+    scores = np.hstack([answer.scores for answer in answers])
+    positions = np.hstack([answer.positions for answer in answers])
+    order = np.lexsort((positions, -scores), axis=1)[:, :k]
+    return Neighbours(np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1))

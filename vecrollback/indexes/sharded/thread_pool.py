@@ -1,0 +1,97 @@
+"""Shards opened in this process: memory-mapped, searched one after another, or by several threads where that pays."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from vecrollback.arrays import FloatArray, Positions
+from vecrollback.indexes import Neighbours, VectorIndex
+from vecrollback.indexes.sharded.index import ShardMasks
+
+_BATCH = 16
+"""From this many queries on FAISS and BLAS use every core inside one shard; shards then come one after another."""
+_WORTH_SECONDS = 0.0005
+"""Shards that answer sooner are not handed to another thread.
+
+A helper may have to wait until the interpreter switches to it, 5 ms by default: handing over graphs of 0.1 ms took 5.1
+ms at the 99th percentile, one after another 0.6; scans of 0.85 ms gained a sixth (benchmarks/README.md).
+"""
+_MEMORY = 0.1
+
+
+class ThreadShards:
+    """Opened indexes, each searched by the calling thread or by a helper."""
+
+    def __init__(self, indexes: Sequence[VectorIndex]) -> None:
+        self._indexes = list(indexes)
+        self._seconds = 0.0
+
+    def search(
+        self, chosen: Sequence[int], queries: FloatArray, k: int, masks: ShardMasks | None
+    ) -> Sequence[Neighbours]:
+        def ask(shard: int) -> Neighbours:
+            return self._indexes[shard].search(queries, k, masks.parts[shard] if masks else None)
+
+        if len(chosen) == 1 or len(queries) >= _BATCH:
+            return [ask(shard) for shard in chosen]
+        if self._seconds > _WORTH_SECONDS:
+            return _helpers.spread(lambda shard: self._timed(ask, [shard])[0], chosen)
+        return self._timed(ask, chosen)
+
+    def reconstruct(self, shard: int, positions: Positions) -> FloatArray:
+        return self._indexes[shard].reconstruct(positions)
+
+    def close(self) -> None:
+        for index in self._indexes:
+            index.close()
+
+    def _timed(self, ask: Callable[[int], Neighbours], shards: Sequence[int]) -> list[Neighbours]:
+        """Ask these shards, and remember how long one takes lately. Threads may overwrite each other's memory of it."""
+        started = time.perf_counter()
+        found = [ask(shard) for shard in shards]
+        self._seconds += _MEMORY * ((time.perf_counter() - started) / len(shards) - self._seconds)
+        return found
+
+
+class _Helpers:
+    """Threads shared by all sharded indexes of this process, one for each core but the caller's."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._pid = 0
+
+    def spread(self, ask: Callable[[int], Neighbours], shards: Sequence[int]) -> list[Neighbours]:
+        """Ask all shards. What no helper has begun when the caller comes to it, the caller does itself.
+
+        So a busy machine costs nothing but the order: no query waits in line behind another one's shards.
+        """
+        if (pool := self._opened()) is None:
+            return [ask(shard) for shard in shards]
+        handed = [pool.submit(ask, shard) for shard in shards[1:]]
+        found = [ask(shards[0])]
+        return found + [self._done(ask, *one) for one in zip(handed, shards[1:], strict=True)]
+
+    def _done(self, ask: Callable[[int], Neighbours], handed: Future[Neighbours], shard: int) -> Neighbours:
+        return ask(shard) if handed.cancel() else handed.result()
+
+    def _opened(self) -> ThreadPoolExecutor | None:
+        if self._pid != os.getpid():  # also after a fork, which copies no threads
+            with self._lock:
+                if self._pid != os.getpid():
+                    helpers = cores() - 1
+                    self._pool = ThreadPoolExecutor(helpers, "vecrollback-shard") if helpers else None
+                    self._pid = os.getpid()
+        return self._pool
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_helpers = _Helpers()

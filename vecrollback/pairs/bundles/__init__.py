@@ -1,0 +1,107 @@
+"""A snapshot as one file: a backup that holds all it takes, and the way from one store to another.
+
+A bundle is a plain tar (see `container`) of, in this order::
+
+    manifest.json probes.npy ids.arrow index    the snapshot's artefacts, byte for byte; `index/...` when it is a folder
+    rows.jsonl vectors.f32                      every row of the vectors table that the snapshot counts
+    documents.jsonl                             the texts those rows were made from, as far as they are still live
+    bundle.json bundle.sha256                   whose snapshot this is, size and SHA-256 of every member; its own digest
+
+All of it is verified before anything in a store changes. A bundle is not signed: its digests tell damage, not who made
+it. Importing loads no model, but the pair names one: look at the embedder of a bundle from an unknown hand before the
+pair catches up or serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from vecrollback.catalog import NAME_RULE, Catalog, valid_pair_name
+from vecrollback.corpus.corpus import Corpus
+from vecrollback.errors import BundleError, CorruptArtifactError, UsageError
+from vecrollback.pairs.bundles.exporting import Exporter
+from vecrollback.pairs.bundles.importing import Adopter
+from vecrollback.pairs.bundles.restoring import put_back
+from vecrollback.pairs.bundles.unpacking import Unpacked, unpack
+from vecrollback.pairs.snapshots import load_manifest
+from vecrollback.pairs.vectors import Vectors
+from vecrollback.records import Exported, Pair, ProgressCallback, Snapshot
+from vecrollback.storage.artifacts import Artifacts
+
+__all__ = ["Bundles"]
+
+
+class Bundles:
+    """Exports and imports the snapshots of one store. `vectors_of` gives the vectors table of a pair."""
+
+    def __init__(
+        self, catalog: Catalog, corpus: Corpus, artifacts: Artifacts, vectors_of: Callable[[Pair], Vectors]
+    ) -> None:
+        self._catalog, self._corpus, self._artifacts, self._vectors_of = catalog, corpus, artifacts, vectors_of
+
+    def export(self, ref: str, path: Path, progress: ProgressCallback | None = None) -> Exported:
+        """Write snapshot `ref` to one file, which exists whole or not at all.
+
+        Raises UnknownNameError, CorruptArtifactError when something that would go into it is damaged.
+        """
+        snapshot = self._catalog.pairs.find_snapshot(ref)
+        vectors = self._vectors_of(self._catalog.pairs.get(snapshot.pair))
+        return Exporter(self._catalog, self._corpus, self._artifacts, vectors, snapshot, progress).run(path)
+
+    def import_(self, path: Path, name: str | None = None) -> Snapshot:
+        """Bring a bundle into this store; `name`: what to call its pair, by default what it was called.
+
+        Into the pair it was exported from: what is missing or damaged of its files is restored, exactly. Else a new
+        pair is made, `ready`, that needs no vector made again for a text that both stores have. The same import again
+        goes on where one that died stopped, and changes nothing after one that ended.
+
+        Raises BundleError for a bundle that is damaged, unsafe or not ours, and for a name that is taken; then nothing
+        was changed.
+        """
+        if name is not None and not valid_pair_name(name):
+            raise UsageError(f"{name!r} is no name for a pair", hint=NAME_RULE)
+        with self._catalog.lock("import"), self._artifacts.workspace(".import") as workspace:
+            bundle = unpack(path, workspace / "bundle")
+            name = name or bundle.manifest.pair
+            with self._catalog.lock(f"pair-{name}"):
+                return self._import(bundle, name, workspace)
+
+    def _import(self, bundle: Unpacked, name: str, workspace: Path) -> Snapshot:
+        pair = self._catalog.pairs.find(name)
+        if pair is None:
+            parts = (self._catalog, self._corpus, self._artifacts, self._vectors_of)
+            return Adopter(*parts, bundle, name, workspace).run()
+        if not _same_pair(pair, bundle):
+            raise BundleError(
+                f"the name {name!r} is taken: the pair here is of embedder {pair.embedder!r} ({pair.fingerprint}) and "
+                f"from {pair.created_at}; the bundle's is of {bundle.manifest.embedder!r} "
+                f"({bundle.manifest.fingerprint}) and from {bundle.contents.pair['created_at']}",
+                hint="choose another --name",
+            )
+        if bundle.contents.store == self._catalog.store_id and name == bundle.manifest.pair:
+            return put_back(self._catalog, self._artifacts, self._vectors_of(pair), pair, bundle)
+        return self._imported_before(pair, bundle)
+
+    def _imported_before(self, pair: Pair, bundle: Unpacked) -> Snapshot:
+        number = bundle.manifest.number
+        found = next((s for s in self._catalog.pairs.snapshots(pair.name) if s.number == number), None)
+        if found is None:
+            raise BundleError(
+                f"pair {pair.name!r} was imported before, from another snapshot than {bundle.manifest.pair}@{number}",
+                hint="choose another --name to have both",
+            )
+        names = (found.manifest, *load_manifest(self._artifacts, found.manifest).artifacts())
+        if damaged := [wrong for name in names if (wrong := self._artifacts.verify(name))]:
+            raise CorruptArtifactError(
+                f"{found.ref} was imported before, but artefact {damaged[0]}; its index was built here, so a bundle of "
+                "another store does not hold the same bytes",
+                hint="choose another --name: no vector is made again",
+            )
+        return found
+
+
+def _same_pair(pair: Pair, bundle: Unpacked) -> bool:
+    """Whether a pair is the bundle's: one embedder, and made at the same microsecond, which an import keeps."""
+    made = bundle.contents.pair
+    return (pair.fingerprint, pair.created_at) == (made["fingerprint"], made["created_at"])

@@ -1,0 +1,259 @@
+"""The table of contents of a bundle, `bundle.json`: whose snapshot it is, and every member's size and SHA-256.
+
+It is the last member but one, so that a bundle is written in one pass; the last, `bundle.sha256`, is its own digest in
+the form that `sha256sum -c` reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NoReturn
+
+from vecrollback.catalog import valid_pair_name
+from vecrollback.corpus.documents import shown
+from vecrollback.errors import BundleError, IndexSpecError
+from vecrollback.indexes import Sharding, resolve_spec
+from vecrollback.pairs.bundles.tar import COPY_AGAIN
+from vecrollback.pairs.snapshots import MANIFEST_FORMAT, IndexPart, Manifest
+from vecrollback.records import Json, Pair
+
+FORMAT = 1
+KIND = "vecrollback bundle"
+CONTENTS, SEAL = "bundle.json", "bundle.sha256"
+MANIFEST, PROBES, IDS, INDEX, SHARD = "manifest.json", "probes.npy", "ids.arrow", "index", "shard-"
+ROWS, VECTORS, DOCUMENTS = "rows.jsonl", "vectors.f32", "documents.jsonl"
+MAX_CONTENTS_BYTES = 64 << 20
+
+_REQUIRED = (MANIFEST, PROBES, IDS, ROWS, VECTORS, DOCUMENTS)
+_PAIR = {
+    "name": str,
+    "embedder": str,
+    "fingerprint": str,
+    "contract": dict,
+    "dimension": int,
+    "metric": str,
+    "index_spec": str,
+    "settings": dict,
+    "probes": str,
+    "probe_floor": float,
+    "created_at": str,
+}
+_MANIFEST = {
+    "pair": str,
+    "number": int,
+    "embedder": str,
+    "fingerprint": str,
+    "contract": dict,
+    "settings": dict,
+    "dimension": int,
+    "metric": str,
+    "watermark": int,
+    "vectors_version": int,
+    "rows": int,
+    "vector_files": dict,
+    "probes": str,
+    "created_at": str,
+}
+_INDEX = {
+    "spec": str,
+    "artifact": str,
+    "ids": str,
+    "rows": int,
+    "chunks": int,
+    "recall_floor": float,
+    "decode_error": float,
+}
+_METRICS = ("cosine", "dot", "l2")
+_MAX_DIMENSION = 1 << 16
+_MAX_NUMBER = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What a member must be."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """`store`: id of the store that exported it. `pair`: its record, as far as it is true in every store.
+
+    `manifest`: name of the manifest's artefact, which is the digest of `manifest.json`.
+    """
+
+    store: str
+    version: str
+    pair: Mapping[str, Json]
+    snapshot: int
+    manifest: str
+    members: Mapping[str, Member]
+    format: int = FORMAT
+    kind: str = KIND
+
+
+def describe(pair: Pair) -> dict[str, Json]:
+    """The part of a pair's record that travels."""
+    return {name: getattr(pair, name) for name in _PAIR}
+
+
+def product_version() -> str:
+    """The version of vecrollback that runs, "unknown" in a checkout that was never installed."""
+    try:
+        return version("vecrollback")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def encode(contents: Contents) -> tuple[bytes, bytes]:
+    """The bytes of `bundle.json` and of its seal."""
+    data = json.dumps(asdict(contents), sort_keys=True, indent=1, ensure_ascii=False).encode()
+    return data, _seal(data)
+
+
+def decode(data: bytes, seal: bytes) -> Contents:
+    """Read and verify a table of contents. Raises BundleError."""
+    if seal != _seal(data):
+        raise BundleError(f"{CONTENTS} of the bundle was changed: its digest differs from {SEAL}", hint=COPY_AGAIN)
+    body = _parsed(data, CONTENTS)
+    if body.get("kind") != KIND or type(body.get("format")) is not int:
+        raise BundleError(
+            f"{CONTENTS} describes no bundle of vecrollback", hint="`vecrollback snapshot export` makes them"
+        )
+    if body["format"] != FORMAT:
+        raise BundleError(
+            f"the bundle has format {body['format']}; this vecrollback reads format {FORMAT}",
+            hint="pip install --upgrade vecrollback",
+        )
+    facts = {"store": str, "version": str, "pair": dict, "snapshot": int, "manifest": str, "members": dict}
+    _expect(body, facts, CONTENTS)
+    _expect(body["pair"], _PAIR, "its pair")
+    members = {name: _member(name, member) for name, member in body["members"].items()}
+    contents = Contents(**{name: body[name] for name in facts} | {"members": members})
+    _check_pair(contents)
+    _check_names(contents)
+    return contents
+
+
+def index_members(index: IndexPart) -> dict[str, str]:
+    """The members of a bundle that an index's artefacts are, by artefact; one that is a folder has members below it."""
+    if not index.shards:
+        return {index.artifact: INDEX}
+    return {artifact: f"{SHARD}{number}" for number, artifact in enumerate(index.artifacts)}
+
+
+def decode_manifest(data: bytes, contents: Contents) -> Manifest:
+    """Read a manifest and hold it against the table of contents. Raises BundleError."""
+    body = _parsed(data, MANIFEST)
+    if type(body.get("format")) is not int or body["format"] > MANIFEST_FORMAT:
+        raise BundleError(
+            f"the snapshot in the bundle has format {body.get('format')!r}; this vecrollback reads {MANIFEST_FORMAT}",
+            hint="pip install --upgrade vecrollback",
+        )
+    _expect(body, _MANIFEST | {"index": dict}, MANIFEST)
+    _expect(body["index"], _INDEX, f"the index of {MANIFEST}")
+    try:
+        manifest = Manifest(**(body | {"index": IndexPart.decoded(body["index"])}))
+    except (TypeError, AttributeError) as error:
+        refuse(f"{MANIFEST}: {error}")
+    pair = contents.pair
+    same = ("fingerprint", "dimension", "metric", "probes")
+    differing = [name for name in same if getattr(manifest, name) != pair[name]]
+    if differing or (manifest.pair, manifest.number) != (pair["name"], contents.snapshot):
+        refuse(f"{MANIFEST} and {CONTENTS} speak of different snapshots {differing}")
+    index = manifest.index
+    counts = (manifest.rows, manifest.watermark, index.rows, index.chunks)
+    counted = (*counts, manifest.number - 1, manifest.vectors_version - 1)
+    if min(counted) < 0 or max(counted) > _MAX_NUMBER or type(index.recall) not in (int, float, type(None)):
+        refuse(f"{MANIFEST} holds impossible numbers")
+    _check_index(index, contents)
+    if contents.members[VECTORS].size != 4 * manifest.rows * manifest.dimension:
+        refuse(f"{VECTORS} cannot be {manifest.rows} vectors of {manifest.dimension} dimensions")
+    return manifest
+
+
+def refuse(what: str) -> NoReturn:
+    """Raise BundleError for content that no export writes."""
+    raise BundleError(f"the bundle contradicts itself: {what}", hint="it was not made by `vecrollback snapshot export`")
+
+
+def _seal(data: bytes) -> bytes:
+    return f"{hashlib.sha256(data).hexdigest()}  {CONTENTS}\n".encode()
+
+
+def _parsed(data: bytes, name: str) -> dict[str, Any]:
+    try:
+        body = json.loads(data, parse_constant=_no_number)
+        json.dumps(body, ensure_ascii=False).encode()  # a lone surrogate would fail only in the catalog
+    except (ValueError, RecursionError) as error:
+        refuse(f"{name} is no JSON: {error}")
+    if not isinstance(body, dict):
+        refuse(f"{name} is no JSON object")
+    return body
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def _expect(body: Mapping[str, Json], facts: Mapping[str, type], where: str) -> None:
+    for name, kind in facts.items():
+        value = body.get(name)
+        sound = type(value) in (int, float) if kind is float else type(value) is kind
+        if not sound:
+            refuse(f"{where} should say {name!r} as {kind.__name__}, but says {shown(value)}")
+
+
+def _member(name: str, member: Json) -> Member:
+    if not isinstance(member, dict):
+        refuse(f"{CONTENTS} says nothing of member {name!r}")
+    _expect(member, {"size": int, "sha256": str}, f"member {name!r}")
+    return Member(member["size"], member["sha256"])
+
+
+def _check_pair(contents: Contents) -> None:
+    pair = contents.pair
+    if not valid_pair_name(pair["name"]):
+        refuse(f"{shown(pair['name'])} is no name for a pair")
+    if pair["metric"] not in _METRICS or not 1 <= pair["dimension"] <= _MAX_DIMENSION:
+        refuse(f"a pair of {pair['dimension']} dimensions and metric {shown(pair['metric'])}")
+    if not 0 <= pair["probe_floor"] <= 1:
+        refuse(f"a probe floor of {pair['probe_floor']}")
+    try:
+        resolve_spec(pair["index_spec"], 0)
+    except IndexSpecError as error:
+        raise BundleError(
+            f"the bundle needs an index that this installation cannot build: {error}", hint=error.hint
+        ) from None
+
+
+def _check_names(contents: Contents) -> None:
+    names = contents.members.keys()
+    if missing := [name for name in _REQUIRED if name not in names]:
+        refuse(f"{CONTENTS} lists no {', '.join(missing)}")
+    index = [name for name in names if name.partition("/")[0] == INDEX or name.startswith(SHARD)]
+    if not index or (INDEX in index and len(index) > 1):
+        refuse(f"{CONTENTS} lists no index")
+    if unknown := sorted(names - {*_REQUIRED, *index}):
+        refuse(f"{CONTENTS} lists {', '.join(unknown[:3])}, which no bundle holds")
+
+
+def _check_index(index: IndexPart, contents: Contents) -> None:
+    """The index is whole, or in as many shards as its spec says; its members are those that are listed."""
+    if any(type(shard.artifact) is not str or type(shard.chunks) is not int for shard in index.shards):
+        refuse(f"{MANIFEST} names no shards")
+    try:
+        wanted = Sharding.of(index.spec).count
+    except IndexSpecError as error:
+        refuse(f"{MANIFEST}: {error}")
+    sizes = [shard.chunks for shard in index.shards]
+    if (len(sizes) or 1) != wanted or (sizes and (min(sizes) < 0 or sum(sizes) != index.chunks)):
+        refuse(f"{MANIFEST} has {len(sizes)} shards of {sum(sizes)} passages for {index.spec!r} of {index.chunks}")
+    listed = {name.partition("/")[0] for name in contents.members} - set(_REQUIRED)
+    if listed != set(index_members(index).values()):
+        refuse(f"{MANIFEST} and {CONTENTS} speak of different parts of the index")

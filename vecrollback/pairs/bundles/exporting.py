@@ -1,0 +1,183 @@
+"""Writing a snapshot, the rows it counts and the texts behind them as one file."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vecrollback.catalog import Catalog, vectors_table
+from vecrollback.corpus.corpus import Corpus
+from vecrollback.errors import CorruptArtifactError, UsageError
+from vecrollback.pairs.bundles import contents as toc
+from vecrollback.pairs.bundles import documents, rows
+from vecrollback.pairs.bundles.log import Log
+from vecrollback.pairs.bundles.soundness import require_sound_table
+from vecrollback.pairs.bundles.tar import Writer
+from vecrollback.pairs.snapshots import Manifest, load_manifest
+from vecrollback.pairs.vectors import Vectors, newest
+from vecrollback.records import Exported, Pair, Progress, ProgressCallback, Snapshot
+from vecrollback.storage import fsync
+from vecrollback.storage.artifacts import Artifacts
+from vecrollback.storage.crash_points import reach
+
+_BLOCK = 1 << 20
+
+
+class Exporter:
+    """Exports one snapshot. Everything it reads is immutable, so writers and searches go on meanwhile."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        corpus: Corpus,
+        artifacts: Artifacts,
+        vectors: Vectors,
+        snapshot: Snapshot,
+        progress: ProgressCallback | None,
+    ) -> None:
+        self._catalog, self._corpus, self._artifacts, self._vectors = catalog, corpus, artifacts, vectors
+        self._snapshot, self._progress = snapshot, progress
+        self._pair: Pair = catalog.pairs.get(snapshot.pair)
+        self._manifest: Manifest = load_manifest(artifacts, snapshot.manifest)
+        # A pair that was restored stands at an older version than its later snapshots; rows are only ever added.
+        self._version = max(self._pair.vectors_version, self._manifest.vectors_version)
+        self._counted = np.empty(0, np.int64)
+        self._documents = self._rows = 0
+        self._total = self._manifest.rows
+        self._started = time.monotonic()
+
+    def run(self, path: Path) -> Exported:
+        """Write the bundle to `path`, replacing a file there at once or not at all.
+
+        Raises CorruptArtifactError when something that would go into it is damaged.
+        """
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder", hint=f"name a file in it: {path / self._snapshot.ref}.bundle")
+        self._require_sound()
+        keys = self._vectors.keys(self._version).slice(0, self._manifest.rows)
+        self._counted = newest(keys, {})
+        log = Log.read(self._corpus, self._catalog.ledger.tombstones())
+        told = log.told_by(keys.take(pa.array(self._counted)))
+        self._total = self._manifest.rows + len(told)
+        with fsync.written(path) as temporary:
+            with temporary.open("wb") as stream:
+                self._write(stream, log, told)
+            size, sha256 = temporary.stat().st_size, fsync.sha256_file(temporary)
+            reach("bundle.exported")
+        return Exported(str(path), size, sha256, self._snapshot.ref, self._documents, self._snapshot.chunks)
+
+    def _write(self, stream: BinaryIO, log: Log, told: NDArray[np.int64]) -> None:
+        tar, members = Writer(stream), dict[str, toc.Member]()
+
+        def add(name: str, parts: Iterable[bytes]) -> None:
+            offset, sha256 = tar.begin(), hashlib.sha256()
+            for part in parts:
+                sha256.update(part)
+                stream.write(part)
+            members[name] = toc.Member(tar.end(name, offset), sha256.hexdigest())
+
+        for name, file in self._files():
+            add(name, _chunks(file))
+        add(toc.ROWS, self._keys())
+        add(toc.VECTORS, self._matrix())
+        add(toc.DOCUMENTS, self._texts(log, told))
+        reach("bundle.members_written")
+        listed = toc.Contents(
+            store=self._catalog.store_id,
+            version=toc.product_version(),
+            pair=toc.describe(self._pair),
+            snapshot=self._snapshot.number,
+            manifest=self._snapshot.manifest,
+            members=dict(members),
+        )
+        data, seal = toc.encode(listed)
+        add(toc.CONTENTS, [data])
+        add(toc.SEAL, [seal])
+        tar.close()
+
+    def _files(self) -> Iterator[tuple[str, Path]]:
+        """Artefacts by member name; one that is a folder file by file."""
+        index = self._manifest.index
+        yield toc.MANIFEST, self._artifacts.require(self._snapshot.manifest)
+        yield toc.PROBES, self._artifacts.require(self._manifest.probes)
+        yield toc.IDS, self._artifacts.require(index.ids)
+        for artifact, member in toc.index_members(index).items():
+            path = self._artifacts.require(artifact)
+            if path.is_dir():
+                for file in sorted(p for p in path.rglob("*") if p.is_file()):
+                    yield f"{member}/{file.relative_to(path).as_posix()}", file
+            else:
+                yield member, path
+
+    def _keys(self) -> Iterator[bytes]:
+        fingerprint, first = self._manifest.fingerprint, 0
+        for batch in rows.blocks(self._vectors, self._version, rows.COLUMNS, self._manifest.rows):
+            foreign = np.asarray(pc.not_equal(batch["fingerprint"], fingerprint))
+            if foreign[self._counted_in(first, batch.num_rows)].any():
+                raise self._unfit("vectors recorded as made by another embedder")
+            yield rows.encode_keys(batch)
+            first += batch.num_rows
+
+    def _matrix(self) -> Iterator[bytes]:
+        dimension = self._manifest.dimension
+        for batch in rows.blocks(self._vectors, self._version, ["vector"], self._manifest.rows):
+            data = rows.encode_vectors(batch, dimension)
+            finite = np.isfinite(np.frombuffer(data, "<f4").reshape(-1, dimension)).all(axis=1)
+            if not finite[self._counted_in(self._rows, batch.num_rows)].all():
+                raise self._unfit("vectors with NaN or infinite values")
+            yield data
+            self._rows += batch.num_rows
+            self._report()
+
+    def _texts(self, log: Log, told: NDArray[np.int64]) -> Iterator[bytes]:
+        for batch in self._corpus.scan(log.version, columns=documents.COLUMNS):
+            chosen = batch.filter(pa.array(_among(told, np.asarray(batch["_seq"]))))
+            yield from documents.encode(chosen)
+            self._documents += chosen.num_rows
+            self._report()
+
+    def _counted_in(self, first: int, length: int) -> NDArray[np.int64]:
+        """Which of `length` rows from `first` count, from 0."""
+        begin, end = np.searchsorted(self._counted, [first, first + length])
+        return self._counted[begin:end] - first
+
+    def _require_sound(self) -> None:
+        """A bundle of damaged bytes would be no backup."""
+        for name in (self._snapshot.manifest, *self._manifest.artifacts()):
+            if wrong := self._artifacts.verify(name):
+                raise CorruptArtifactError(
+                    f"artefact {wrong}", hint=f"`vecrollback check {self._pair.name}` tells all that is wrong"
+                )
+        files = self._catalog.files.of(vectors_table(self._pair.name))
+        require_sound_table(self._vectors.table, self._version, files)
+
+    def _unfit(self, what: str) -> CorruptArtifactError:
+        return CorruptArtifactError(
+            f"snapshot {self._snapshot.ref} holds {what}",
+            hint=f"`vecrollback repair {self._pair.name}`, then export its new snapshot",
+        )
+
+    def _report(self) -> None:
+        if self._progress is not None:
+            done, elapsed = self._rows + self._documents, time.monotonic() - self._started
+            self._progress(Progress("", "exporting", done, self._total, self._rows, 0, 0, elapsed))
+
+
+def _among(ascending: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.bool_]:
+    places = np.searchsorted(ascending, values)
+    found = np.append(ascending, -1)[places] == values
+    return np.asarray(found, dtype=bool)
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            yield block

@@ -1,0 +1,143 @@
+"""Making a pair of a bundle that comes from another store, or whose pair is gone from this one.
+
+The log of this store decides. A text that is the same here keeps its vectors, under this store's seq; one that differs
+is left to the next catch-up; one that was deleted here stays deleted; one this store never had is written to its log
+first. The index is always built again over what was kept: positions need no holes, and no index file of unknown origin
+is ever parsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vecrollback.catalog import Catalog
+from vecrollback.corpus.corpus import Corpus
+from vecrollback.errors import BadDocumentError, BundleError
+from vecrollback.pairs.bundles import contents as toc
+from vecrollback.pairs.bundles.documents import read_documents, stand_ins
+from vecrollback.pairs.bundles.log import Log
+from vecrollback.pairs.bundles.rows import ReceivedRows
+from vecrollback.pairs.bundles.unpacking import Unpacked
+from vecrollback.pairs.snapshots import SnapshotWriter, require_files
+from vecrollback.pairs.vectors import Vectors
+from vecrollback.records import Document, Pair, Snapshot
+from vecrollback.storage.artifacts import Artifacts, LocalArtifacts
+from vecrollback.storage.crash_points import reach
+
+_APPEND_BYTES = 64 << 20
+_TABLE = "vectors.lance"
+
+
+class Adopter:
+    """Makes one pair. The caller holds the pair's lock, and has found its name free."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        corpus: Corpus,
+        artifacts: Artifacts,
+        vectors_of: Callable[[Pair], Vectors],
+        bundle: Unpacked,
+        name: str,
+        workspace: Path,
+    ) -> None:
+        self._catalog, self._corpus, self._artifacts, self._vectors_of = catalog, corpus, artifacts, vectors_of
+        self._bundle, self._workspace = bundle, workspace
+        self._built = LocalArtifacts(workspace / "artifacts")
+        manifest = bundle.manifest
+        self._pair = Pair(
+            **dict(bundle.contents.pair) | {"name": name, "settings": dict(manifest.settings)},
+            state="ready",
+            snapshot=manifest.number,
+            watermark=0,
+            vectors_version=0,
+            state_reason=f"imported from {manifest.pair}@{manifest.number} of store {bundle.contents.store[:12]}",
+        )
+
+    def run(self) -> Snapshot:
+        """Read everything once to be sure of it, then write documents, vectors, index and, last, the catalog.
+
+        Raises BundleError before anything was written.
+        """
+        rows = ReceivedRows(self._bundle.folder, self._bundle.manifest)
+        self._check_documents()
+        self._write_documents()
+        log = Log.read(self._corpus, self._catalog.ledger.tombstones())
+        places = log.places(rows.keys.take(pa.array(rows.counted)))
+        kept = places >= 0
+        vectors, files = self._write_vectors(rows, rows.counted[kept], log.seq[places[kept]])
+        reach("bundle.rows_written")
+        self._pair = replace(self._pair, watermark=log.covered_by(places[kept]))
+        snapshot = self._write_snapshot(vectors, files)
+        reach("bundle.index_built")
+        self._publish()
+        own = self._vectors_of(self._pair)
+        self._catalog.pairs.adopt(snapshot, self._pair, files, lambda: require_files(self._artifacts, snapshot, own))
+        return snapshot
+
+    # -- documents ----------------------------------------------------------------------------------------------------
+
+    def _check_documents(self) -> None:
+        """Every document is valid, and those that this store lacks fit to the metadata it has."""
+        log = Log.read(self._corpus, {})
+        known = set(log.ids.to_pylist())
+        wanted: dict[tuple[str, type], Document] = {}
+        for batch in read_documents(self._bundle.folder / toc.DOCUMENTS):
+            wanted |= stand_ins([document for document in batch if document.id not in known])
+            try:
+                self._corpus.check_types(list(wanted.values()))
+            except BadDocumentError as error:
+                raise BundleError(f"the bundle does not fit into this store: {error}", hint=error.hint) from error
+
+    def _write_documents(self) -> None:
+        """Give the log the documents it never heard of. Acknowledged batch by batch, so a second import goes on."""
+        deleted = self._catalog.ledger.tombstones()
+        for batch in read_documents(self._bundle.folder / toc.DOCUMENTS):
+            self._corpus.upsert([document for document in batch if document.id not in deleted], unknown_only=True)
+            reach("bundle.documents_written")
+
+    # -- vectors and index, in the workspace --------------------------------------------------------------------------
+
+    def _write_vectors(
+        self, rows: ReceivedRows, chosen: NDArray[np.int64], seq: NDArray[np.int64]
+    ) -> tuple[Vectors, dict[str, str]]:
+        vectors = Vectors(self._workspace / _TABLE, self._pair.dimension)
+        commit = vectors.create()
+        files, first = dict(commit.files), commit.version
+        step = max(1, _APPEND_BYTES // (4 * self._pair.dimension))
+        for begin in range(0, len(chosen), step):
+            part = slice(begin, begin + step)
+            # One number for all: of rows with different ones, only those of the highest would count.
+            table = rows.table(chosen[part], seq=seq[part], batch=first, fingerprint=self._pair.fingerprint)
+            commit = vectors.append(table, known=commit.version)
+            files |= commit.files
+        self._pair = replace(self._pair, vectors_version=commit.version)
+        return vectors, files
+
+    def _write_snapshot(self, vectors: Vectors, files: dict[str, str]) -> Snapshot:
+        manifest = self._bundle.manifest
+        return SnapshotWriter(self._built, vectors, self._pair).write(
+            manifest.number,
+            previous=None,
+            tombstones=self._catalog.ledger.tombstones(),
+            files=files,
+            rebuild=True,
+            recall_floor=manifest.index.recall_floor,
+        )
+
+    # -- into the store -----------------------------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        for made in sorted(self._built.root.iterdir()):
+            self._artifacts.restore(made.name, made)
+        self._artifacts.restore(self._bundle.manifest.probes, self._bundle.folder / toc.PROBES)
+        # What is there no catalog row names: an import or a build left it that died before its last step.
+        place = self._vectors_of(self._pair).table.medium
+        place.receive(self._workspace / _TABLE, self._workspace / "left-over.lance")
+        reach("bundle.table_moved")

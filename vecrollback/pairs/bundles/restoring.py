@@ -1,0 +1,61 @@
+"""Putting a snapshot back into the store and the pair it was exported from."""
+
+from __future__ import annotations
+
+from vecrollback.catalog import Catalog, vectors_table
+from vecrollback.errors import BundleError, CorruptArtifactError
+from vecrollback.pairs.bundles.soundness import require_sound_table
+from vecrollback.pairs.bundles.unpacking import Unpacked
+from vecrollback.pairs.snapshots import Manifest, require_files
+from vecrollback.pairs.vectors import Vectors
+from vecrollback.records import Pair, Snapshot
+from vecrollback.storage.artifacts import Artifacts
+
+
+def put_back(catalog: Catalog, artifacts: Artifacts, vectors: Vectors, pair: Pair, bundle: Unpacked) -> Snapshot:
+    """Restore the artefacts of the snapshot, byte for byte, and its row in the catalog where that is gone.
+
+    The pair's vectors are in its table, which must be sound; where the pair stands and what serves does not change.
+    The caller holds the pair's lock. Raises CorruptArtifactError for the table, BundleError when the number belongs to
+    another snapshot by now; then nothing was changed.
+    """
+    manifest = bundle.manifest
+    found = next((s for s in catalog.pairs.snapshots(pair.name) if s.number == manifest.number), None)
+    if found is not None and found.manifest != bundle.contents.manifest:
+        raise BundleError(
+            f"{found.ref} is another snapshot in this store than in the bundle",
+            hint="import it under another name: `vecrollback snapshot import FILE --name NEW`",
+        )
+    _require_rows(catalog, vectors, pair, manifest)
+    for name, made in bundle.artifacts().items():
+        artifacts.restore(name, made)
+    if found is not None:
+        return found
+    snapshot = _described(bundle)
+    catalog.pairs.adopt(snapshot, present=lambda: require_files(artifacts, snapshot, vectors))
+    return snapshot
+
+
+def _require_rows(catalog: Catalog, vectors: Vectors, pair: Pair, manifest: Manifest) -> None:
+    files = catalog.files.of(vectors_table(pair.name))
+    version = max(pair.vectors_version, manifest.vectors_version)
+    require_sound_table(vectors.table, version, files)
+    if vectors.rows(version) < manifest.rows or any(files.get(f) != d for f, d in manifest.vector_files.items()):
+        raise CorruptArtifactError(
+            f"the vectors table of pair {pair.name!r} is not the one that snapshot {manifest.number} was taken of",
+            hint="import the bundle under another name: `vecrollback snapshot import FILE --name NEW`",
+        )
+
+
+def _described(bundle: Unpacked) -> Snapshot:
+    manifest = bundle.manifest
+    return Snapshot(
+        pair=manifest.pair,
+        number=manifest.number,
+        manifest=bundle.contents.manifest,
+        watermark=manifest.watermark,
+        vectors_version=manifest.vectors_version,
+        created_at=manifest.created_at,
+        recall=manifest.index.recall,
+        chunks=manifest.chunks,
+    )

@@ -1,0 +1,132 @@
+"""From one file of unknown origin to a folder whose every byte was verified. The store is not touched."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from vecrollback.errors import BundleError
+from vecrollback.pairs.bundles import contents as toc
+from vecrollback.pairs.bundles.tar import COPY_AGAIN, Entry, read_entries
+from vecrollback.pairs.snapshots import Manifest
+from vecrollback.storage.artifacts import digest
+from vecrollback.storage.crash_points import reach
+
+_BLOCK = 1 << 20
+_SUFFIX = re.compile(r"(\.[a-z0-9]+)+")
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """A bundle whose members are as its table of contents says, in `folder`."""
+
+    folder: Path
+    contents: toc.Contents
+    manifest: Manifest
+
+    def artifacts(self) -> dict[str, Path]:
+        """The artefacts of the snapshot by name, its manifest included, and where they were unpacked."""
+        index = self.manifest.index
+        files = {
+            self.contents.manifest: toc.MANIFEST,
+            self.manifest.probes: toc.PROBES,
+            index.ids: toc.IDS,
+        } | toc.index_members(index)
+        return {name: self.folder / file for name, file in files.items()}
+
+
+def unpack(path: Path, folder: Path) -> Unpacked:
+    """Verify the bundle at `path` and write its members into `folder`, which is made.
+
+    Raises BundleError for any byte, name, kind or size that is not what the export wrote.
+    """
+    if not path.is_file():
+        raise BundleError(f"there is no file {path}", hint="`vecrollback snapshot export PAIR@N FILE` makes a bundle")
+    with path.open("rb") as stream:
+        entries = read_entries(stream)
+        contents = _read_contents(stream, entries)
+        folder.mkdir()
+        for entry in entries[:-2]:
+            _unpack_member(stream, entry, contents.members[entry.name], folder / entry.name)
+    if contents.members[toc.MANIFEST].size > toc.MAX_CONTENTS_BYTES:
+        toc.refuse(f"{toc.MANIFEST} is too large")
+    manifest = toc.decode_manifest((folder / toc.MANIFEST).read_bytes(), contents)
+    unpacked = Unpacked(folder, contents, manifest)
+    _check_artifacts(unpacked)
+    _check_probes(folder / toc.PROBES, manifest.dimension)
+    reach("bundle.unpacked")
+    return unpacked
+
+
+def _read_contents(stream: BinaryIO, entries: list[Entry]) -> toc.Contents:
+    if [entry.name for entry in entries[-2:]] != [toc.CONTENTS, toc.SEAL]:
+        raise BundleError(
+            f"this is no bundle of vecrollback: it does not end with {toc.CONTENTS} and {toc.SEAL}",
+            hint="`vecrollback snapshot export PAIR@N FILE` makes one",
+        )
+    last = entries[-2:]
+    if last[0].size > toc.MAX_CONTENTS_BYTES or last[1].size > _BLOCK:
+        toc.refuse(f"{toc.CONTENTS} is too large")
+    data, seal = (_read(stream, entry) for entry in last)
+    contents = toc.decode(data, seal)
+    found = {entry.name: entry.size for entry in entries[:-2]}
+    listed = {name: member.size for name, member in contents.members.items()}
+    if missing := sorted(listed.keys() - found.keys()):
+        toc.refuse(f"member {missing[0]!r} is missing")
+    if unexpected := sorted(found.keys() - listed.keys()):
+        toc.refuse(f"member {unexpected[0]!r} is not listed in {toc.CONTENTS}")
+    if differing := [name for name in found if found[name] != listed[name]]:
+        name = differing[0]
+        toc.refuse(f"member {name!r} has {found[name]} bytes, {toc.CONTENTS} says {listed[name]}")
+    return contents
+
+
+def _read(stream: BinaryIO, entry: Entry) -> bytes:
+    stream.seek(entry.offset)
+    return stream.read(entry.size)
+
+
+def _unpack_member(stream: BinaryIO, entry: Entry, member: toc.Member, path: Path) -> None:
+    sha256, left = hashlib.sha256(), entry.size
+    stream.seek(entry.offset)
+    with _created(path) as sink:
+        while left and (block := stream.read(min(_BLOCK, left))):
+            sha256.update(block)
+            sink.write(block)
+            left -= len(block)
+    if left or sha256.hexdigest() != member.sha256:
+        raise BundleError(f"member {entry.name!r} of the bundle was changed: its digest differs", hint=COPY_AGAIN)
+
+
+def _created(path: Path) -> BinaryIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        toc.refuse(f"member {path.name!r} would be written over another one")
+
+
+def _check_artifacts(unpacked: Unpacked) -> None:
+    """An artefact's name is its digest and a plain suffix; it becomes a path in the store."""
+    artifacts = unpacked.artifacts()
+    if len(artifacts) != 3 + len(unpacked.manifest.index.artifacts):
+        toc.refuse("one artefact cannot be two things")
+    for name, path in artifacts.items():
+        found = digest(path)
+        if not name.startswith(found) or not _SUFFIX.fullmatch(name[len(found) :]):
+            toc.refuse(f"{path.name} is not the artefact {name[:100]!r}")
+
+
+def _check_probes(path: Path, dimension: int) -> None:
+    try:
+        # mapped, so that a shape larger than the file is refused before memory is taken for it
+        probes = np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, TypeError, OSError, OverflowError) as error:
+        toc.refuse(f"{toc.PROBES}: {str(error)[:200]}")
+    if probes.dtype != np.float32 or probes.ndim != 2 or probes.shape[1] != dimension or not np.isfinite(probes).all():
+        toc.refuse(f"{toc.PROBES} does not hold vectors of {dimension} dimensions")

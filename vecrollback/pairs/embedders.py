@@ -1,0 +1,105 @@
+"""Embedders of pairs, loaded once per process and proven by their probes before they serve or write."""
+
+from __future__ import annotations
+
+import threading
+
+from vecrollback.arrays import FloatArray
+from vecrollback.catalog import Catalog
+from vecrollback.embedders import Embedder, open_embedder
+from vecrollback.embedders.probes import compare_probes, embed_probes, floor_for, verify_probes
+from vecrollback.errors import EmbedderChangedError
+from vecrollback.pairs.snapshots import load_probes
+from vecrollback.records import Pair
+from vecrollback.storage.artifacts import Artifacts
+
+
+class Models:
+    """Hands out a pair's embedder. The first time it compares the model's behaviour with the pair's probes."""
+
+    def __init__(self, catalog: Catalog, artifacts: Artifacts) -> None:
+        self._catalog = catalog
+        self._artifacts = artifacts
+        self._loaded: dict[tuple[str, str], Embedder] = {}
+        self._verified: set[tuple[str, str, str]] = set()
+        self._lock = threading.RLock()
+
+    def open(self, spec: str) -> Embedder:
+        """An embedder by its string, not yet compared with anything."""
+        embedder = open_embedder(spec)
+        with self._lock:
+            return self._loaded.setdefault((spec, embedder.fingerprint), embedder)
+
+    def of(self, pair: Pair) -> Embedder:
+        """The embedder that made the pair's vectors. Raises EmbedderChangedError when it is another one by now."""
+        with self._lock:
+            embedder = self._loadable(pair)
+            key = (pair.embedder, pair.fingerprint, pair.probes)
+            if pair.probes and key not in self._verified:
+                verify_probes(embedder, load_probes(self._artifacts, pair.probes), pair.probe_floor)
+                self._verified.add(key)
+            return embedder
+
+    def prove(self, pair: Pair) -> float:
+        """Embed the pair's probes now, whatever was seen before; returns the worst cosine. Raises as `of` does."""
+        recorded = load_probes(self._artifacts, pair.probes)
+        return verify_probes(self._loadable(pair), recorded, pair.probe_floor).worst_cosine
+
+    def _loadable(self, pair: Pair) -> Embedder:
+        with self._lock:
+            return self._loaded.get((pair.embedder, pair.fingerprint)) or self._open_checked(pair)
+
+    def trust(self, pair: Pair, embedder: Embedder) -> None:
+        """Note that the pair's probes were recorded from this very embedder a moment ago."""
+        self._loaded[(pair.embedder, pair.fingerprint)] = embedder
+        self._verified.add((pair.embedder, pair.fingerprint, pair.probes))
+
+    def probes(self, pair: Pair) -> FloatArray:
+        """The probe vectors recorded with a pair."""
+        return load_probes(self._artifacts, pair.probes)
+
+    def equate(self, a: str, b: str, *, actor: str) -> float:
+        """Declare two embedders, each a pair's name or a string, to be one model; returns the worst probe's cosine.
+
+        A pair named with a string is opened from that string from now on. Raises EmbedderChangedError unless the
+        probes agree to the lower floor of the two.
+        """
+        (one, probes, floor), (other, more, other_floor) = self._described(a), self._described(b)
+        compared = compare_probes(probes, more, min(floor, other_floor))
+        if not compared.agrees:
+            raise EmbedderChangedError(
+                f"{a!r} and {b!r} are different models: cosine {compared.worst_cosine:.6f} on probe "
+                f"{compared.worst_index}, {compared.worst_text[:60]!r}",
+                hint="build a pair of its own for it: `vecrollback reembed`",
+            )
+        self._catalog.equivalences.declare(one, other, cosine=compared.worst_cosine, actor=actor)
+        for name, spec in ((a, b), (b, a)):
+            if self._catalog.pairs.find(name) and not self._catalog.pairs.find(spec):
+                self._catalog.pairs.set_embedder(name, spec)
+        return compared.worst_cosine
+
+    def _described(self, name: str) -> tuple[str, FloatArray, float]:
+        """Fingerprint, probe vectors and floor of a pair or of an embedder string."""
+        if pair := self._catalog.pairs.find(name):
+            return pair.fingerprint, self.probes(pair), pair.probe_floor
+        embedder = self.open(name)
+        return embedder.fingerprint, embed_probes(embedder), floor_for(embedder)
+
+    def _open_checked(self, pair: Pair) -> Embedder:
+        embedder = self.open(pair.embedder)
+        if embedder.fingerprint not in self._catalog.equivalences.of(pair.fingerprint):
+            raise EmbedderChangedError(
+                f"pair {pair.name!r} was made by embedder {pair.fingerprint}, but {pair.embedder!r} now is "
+                f"{embedder.fingerprint}: its files or arguments changed",
+                hint=f"put the old model back, or, if it is the same model elsewhere, run "
+                f"`vecrollback embedder equate {pair.name} {pair.embedder!r}`",
+            )
+        self._loaded[(pair.embedder, pair.fingerprint)] = embedder
+        return embedder
+
+    def close(self) -> None:
+        with self._lock:
+            for embedder in set(self._loaded.values()):
+                embedder.close()
+            self._loaded.clear()
+            self._verified.clear()

@@ -1,0 +1,150 @@
+"""Prune: plan, then delete, what no alias, tag, reader or cool-down keeps.
+
+The catalog forgets first, files go after: a prune that dies in between leaves files that nothing names, for the next
+one. A file is set aside while nobody else can change the catalog, and whoever names files in the catalog looks for them
+in that same transaction: a writer that found equal bytes in place, and lost them, fails there and writes them anew.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from vecrollback.catalog import Catalog, vectors_table
+from vecrollback.errors import CorruptArtifactError, LockHeldError, PairStateError, UnknownNameError
+from vecrollback.pairs.removable_files import ASIDE, UNFINISHED_SECONDS, LocalShelf, ObjectShelf, Quiet, Shelf
+from vecrollback.pairs.snapshots import load_manifest
+from vecrollback.records import Keep, Pair, Prunable, Pruned, PrunePlan, Snapshot
+from vecrollback.storage import Medium, ObjectMedium
+from vecrollback.storage.artifacts import Artifacts
+from vecrollback.storage.crash_points import reach
+
+_DEFAULT = Keep()
+_TABLE = ".lance"
+
+
+class Retention:
+    """Decides what may go, and lets it go."""
+
+    def __init__(self, medium: Medium, catalog: Catalog, artifacts: Artifacts) -> None:
+        self._catalog, self._artifacts = catalog, artifacts
+        self._shelf: Shelf = ObjectShelf(medium) if isinstance(medium, ObjectMedium) else LocalShelf(Path(medium.uri))
+
+    def retire(self, pair: Pair, reason: str = "") -> None:
+        """Take a pair out of use: it cannot serve again, and a later prune takes it. Raises PairStateError."""
+        self._catalog.pairs.retire(pair.name, reason)
+
+    # -- plan ---------------------------------------------------------------------------------------------------------
+
+    def plan(self, keep: Keep = _DEFAULT) -> PrunePlan:
+        """What would go now. Changes nothing."""
+        snapshots = self._catalog.pairs.snapshots()
+        kept = self._kept(snapshots, keep)
+        names = {pair.name for pair in self._catalog.pairs.all() if pair.state == "retired"}
+        pairs = names - {s.pair for s in snapshots if s.ref in kept}
+        going = [s for s in snapshots if s.ref not in kept]
+        unknown = ""
+        try:
+            files = tuple(self._unnamed([s for s in snapshots if s.ref in kept], pairs, keep))
+        except CorruptArtifactError as error:
+            files, unknown = (), f"no file goes: what a snapshot consists of cannot be read. {error}"
+        return PrunePlan(keep, tuple(sorted(pairs)), tuple(s.ref for s in going), files, kept, unknown)
+
+    def _kept(self, snapshots: list[Snapshot], keep: Keep) -> dict[str, str]:
+        """Snapshots that stay, each with the first reason found."""
+        kept = self._held()
+        retired = {pair.name for pair in self._catalog.pairs.all() if pair.state == "retired"}
+        since = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=keep.cool_down)
+        newest: dict[str, int] = {}
+        for snapshot in reversed(snapshots):
+            newest[snapshot.pair] = newest.get(snapshot.pair, 0) + 1
+            if dt.datetime.fromisoformat(snapshot.created_at) > since:
+                kept.setdefault(snapshot.ref, "made within the cool-down")
+            elif snapshot.pair not in retired and newest[snapshot.pair] <= max(1, keep.snapshots):
+                kept.setdefault(snapshot.ref, f"one of the newest {keep.snapshots} of {snapshot.pair}")
+        for move in self._catalog.aliases.history():
+            if dt.datetime.fromisoformat(move.at) <= since:
+                break
+            for ref in (move.source, move.target):
+                kept.setdefault(ref or "", f"alias {move.alias!r} moved from or to it within the cool-down")
+        known = {snapshot.ref for snapshot in snapshots}
+        return {ref: why for ref, why in kept.items() if ref in known}
+
+    def _held(self) -> dict[str, str]:
+        """Snapshots in use right now. The one that a pair would serve from is, unless the pair is retired."""
+        aliases = self._catalog.aliases.all()
+        held = {f"{pair}@{number}": f"alias {name!r}" for name, (pair, number, _) in aliases.items()}
+        for name, (pair, number) in self._catalog.pairs.tags().items():
+            held.setdefault(f"{pair}@{number}", f"tag {name!r}")
+        for alias in aliases:
+            for reader in self._catalog.readers.registered(alias):
+                for ref in reader.warm:
+                    held.setdefault(ref, f"reader {reader.host}:{reader.pid} holds it open")
+        for found in self._catalog.pairs.all():
+            if found.state != "retired":
+                held.setdefault(found.ref, f"what {found.name} serves from")
+        return held
+
+    def _unnamed(self, staying: list[Snapshot], gone: set[str], keep: Keep) -> Iterator[Prunable]:
+        """Files that no staying snapshot or pair names, untouched for the cool-down. Raises CorruptArtifactError."""
+        named = self._named(staying, gone)
+        for found in self._shelf.candidates():
+            least = max(keep.cool_down, UNFINISHED_SECONDS) if found.unfinished else keep.cool_down
+            if self._ours(found.path) and found.path not in named and found.age > least:
+                yield Prunable(found.path, found.bytes)
+
+    def _ours(self, path: str) -> bool:
+        """Whether it is an artefact, or the vectors of some pair: the log is never for a prune."""
+        prefix = vectors_table("")
+        return path.startswith("artifacts/") or path.rpartition("/")[2].removeprefix(ASIDE).startswith(prefix)
+
+    def _named(self, staying: list[Snapshot], gone: set[str]) -> set[str]:
+        named: set[str] = set()
+        for snapshot in staying:
+            named |= {snapshot.manifest, *load_manifest(self._artifacts, snapshot.manifest).artifacts()}
+        pairs = [pair for pair in self._catalog.pairs.all() if pair.name not in gone]
+        tables = {f"tables/{vectors_table(pair.name)}{_TABLE}" for pair in pairs}
+        return {f"artifacts/{name}" for name in named | {pair.probes for pair in pairs}} | tables
+
+    # -- apply --------------------------------------------------------------------------------------------------------
+
+    def apply(self, plan: PrunePlan) -> Pruned:
+        """Delete what the plan names and what still nothing uses. Raises LockHeldError while another prune runs."""
+        spared: dict[str, str] = {}
+        with self._catalog.lock("prune", timeout=0):
+            pairs = tuple(name for name in plan.pairs if self._pair_forgotten(name, spared))
+            snapshots = tuple(
+                ref for ref in plan.snapshots if ref.rpartition("@")[0] in pairs or self._forgotten(ref, spared)
+            )
+            quiet = Quiet(self._catalog.alone, self._table_lock)
+            files = self._shelf.take(plan.files, self._named_now, quiet, plan.keep.cool_down, spared)
+        return Pruned(pairs, snapshots, files, spared)
+
+    def _forgotten(self, ref: str, spared: dict[str, str]) -> bool:
+        try:
+            if why := self._held().get(ref):
+                raise PairStateError(f"it is held by: {why}")
+            self._catalog.pairs.delete_snapshot(self._catalog.pairs.find_snapshot(ref))
+        except (PairStateError, UnknownNameError) as error:
+            spared[ref] = error.message
+            return False
+        reach("prune.snapshot_forgotten")
+        return True
+
+    def _pair_forgotten(self, name: str, spared: dict[str, str]) -> bool:
+        try:
+            with self._catalog.lock(f"pair-{name}", timeout=0):
+                self._catalog.pairs.forget(name)
+        except (PairStateError, UnknownNameError, LockHeldError) as error:
+            spared[name] = error.message
+            return False
+        reach("prune.pair_forgotten")
+        return True
+
+    def _named_now(self) -> set[str]:
+        return self._named(self._catalog.pairs.snapshots(), set())
+
+    def _table_lock(self, table: str) -> AbstractContextManager[None]:
+        return self._catalog.lock(f"pair-{table.removeprefix(vectors_table(''))}", timeout=0)

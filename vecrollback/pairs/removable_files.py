@@ -1,0 +1,179 @@
+"""The files that a prune may take: how old they are, and how they are taken while nobody may begin to use them.
+
+Paths are relative to the store: `artifacts/NAME`, `tables/NAME.lance`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from vecrollback.errors import LockHeldError
+from vecrollback.records import Prunable
+from vecrollback.storage import ObjectMedium
+from vecrollback.storage.artifacts import remove, size
+from vecrollback.storage.crash_points import reach
+
+ASIDE = ".pruned-"
+UNFINISHED_SECONDS = 24 * 3600.0
+"""How long a file that a writer has not finished may take it."""
+
+_AT_ONCE = 200
+"""Objects removed while the catalog stands still: one request, which nobody has to wait long for."""
+
+Named = Callable[[], set[str]]
+"""Paths that something in the catalog names, at this moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A file or folder. `age`: seconds since it was written, or found in place by a writer."""
+
+    path: str
+    bytes: int
+    age: float
+
+    @property
+    def unfinished(self) -> bool:
+        name = self.path.rpartition("/")[2]
+        return name.startswith(".") and not name.startswith(ASIDE)
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """`alone`: nobody else changes the catalog. `table_lock`: nobody writes this table; raises LockHeldError."""
+
+    alone: Callable[[], AbstractContextManager[None]]
+    table_lock: Callable[[str], AbstractContextManager[None]]
+
+
+class Shelf(Protocol):
+    def candidates(self) -> Iterator[Candidate]:
+        """Every artefact, what unfinished writes and prunes left beside them, and every table."""
+        ...
+
+    def take(
+        self, files: Iterable[Prunable], named: Named, quiet: Quiet, cool_down: float, spared: dict[str, str]
+    ) -> tuple[Prunable, ...]:
+        """Delete those that nothing names; returns them, and writes into `spared` why another one stays."""
+        ...
+
+
+class LocalShelf:
+    """On a local disk files are set aside while nobody can change the catalog, and deleted after that."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def candidates(self) -> Iterator[Candidate]:
+        for path in [*_children(self._root / "artifacts"), *(self._root / "tables").glob("*.lance")]:
+            with contextlib.suppress(FileNotFoundError):  # writers come and go
+                yield Candidate(path.relative_to(self._root).as_posix(), size(path), _age(path))
+
+    def take(
+        self, files: Iterable[Prunable], named: Named, quiet: Quiet, cool_down: float, spared: dict[str, str]
+    ) -> tuple[Prunable, ...]:
+        with quiet.alone():
+            kept = named()
+            gone = tuple(file for file in files if self._set_aside(file, kept, cool_down, spared))
+        reach("prune.set_aside")
+        for file in gone:
+            remove(self._aside(file))
+            reach("prune.file_removed")
+        return gone
+
+    def _set_aside(self, file: Prunable, named: set[str], cool_down: float, spared: dict[str, str]) -> bool:
+        path = self._root / file.path
+        if file.path in named or not path.exists():
+            spared[file.path] = "something names it again" if file.path in named else "it is gone already"
+            return False
+        path.rename(self._aside(file))
+        if _age(self._aside(file)) < cool_down:
+            self._aside(file).rename(path)
+            spared[file.path] = "a writer has just found it in place"
+            return False
+        return True
+
+    def _aside(self, file: Prunable) -> Path:
+        path: Path = self._root / file.path
+        return path.with_name(ASIDE + path.name.removeprefix(ASIDE))
+
+
+class ObjectShelf:
+    """On object storage nothing can be renamed.
+
+    Artefacts are deleted while nobody can change the catalog, a table while nobody else holds its pair's lock. A writer
+    that finds bytes in place which have been there for a while puts them again, so that they are young.
+    """
+
+    def __init__(self, medium: ObjectMedium) -> None:
+        self._medium = medium
+
+    def candidates(self) -> Iterator[Candidate]:
+        now = time.time()
+        for entry in self._medium.entries("artifacts"):
+            yield Candidate(f"artifacts/{entry.name.removesuffix('.tar')}", entry.bytes, now - entry.modified)
+        tables: dict[str, tuple[int, float]] = {}
+        for entry in self._medium.entries("tables"):
+            name = entry.name.partition("/")[0]
+            total, newest = tables.get(name, (0, 0.0))
+            tables[name] = total + entry.bytes, max(newest, entry.modified)
+        for name, (total, newest) in tables.items():
+            yield Candidate(f"tables/{name}", total, now - newest)
+
+    def take(
+        self, files: Iterable[Prunable], named: Named, quiet: Quiet, cool_down: float, spared: dict[str, str]
+    ) -> tuple[Prunable, ...]:
+        ages = {one.path: one.age for one in self.candidates()}
+        due = []
+        for file in files:
+            age = ages.get(file.path)
+            if age is None or age < cool_down:
+                spared[file.path] = "it is gone already" if age is None else "a writer has just found it in place"
+            else:
+                due.append(file)
+        artifacts = [file for file in due if file.path.startswith("artifacts/")]
+        gone = self._artifacts(artifacts, named, quiet, spared)
+        return gone + tuple(file for file in due if file not in artifacts and self._table(file, named, quiet, spared))
+
+    def _artifacts(
+        self, files: list[Prunable], named: Named, quiet: Quiet, spared: dict[str, str]
+    ) -> tuple[Prunable, ...]:
+        gone: list[Prunable] = []
+        for first in range(0, len(files), _AT_ONCE):
+            part = files[first : first + _AT_ONCE]
+            with quiet.alone():
+                kept = named()
+                going = [file for file in part if file.path not in kept]
+                keys = [key for file in going for key in (file.path, f"{file.path}.tar")]
+                self._medium.remove_all(keys, hasty=True)
+            reach("prune.set_aside")
+            spared |= {file.path: "something names it again" for file in part if file not in going}
+            gone += going
+        return tuple(gone)
+
+    def _table(self, file: Prunable, named: Named, quiet: Quiet, spared: dict[str, str]) -> bool:
+        try:
+            with quiet.table_lock(file.path.removeprefix("tables/").removesuffix(".lance")):
+                if file.path in named():
+                    spared[file.path] = "something names it again"
+                    return False
+                self._medium.remove(file.path)
+        except LockHeldError as error:
+            spared[file.path] = error.message
+            return False
+        reach("prune.file_removed")
+        return True
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _age(path: Path) -> float:
+    return time.time() - path.stat().st_mtime

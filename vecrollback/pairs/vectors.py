@@ -1,0 +1,183 @@
+"""Vectors with their provenance: one append-only Lance table per pair.
+
+Rows are never changed. For a document the rows of its highest (seq, batch) count, the others are history. So any
+number of writers may append, and a batch written twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vecrollback.arrays import FloatArray
+from vecrollback.errors import CorruptArtifactError
+from vecrollback.storage import Medium, memmap
+from vecrollback.storage.lance_table import Commit, DurableTable
+
+KEY_COLUMNS = ["doc_id", "seq", "batch", "ordinal", "start", "end", "content_hash"]
+
+
+def schema(dimension: int) -> pa.Schema:
+    """Columns of the table. `start`, `end`: characters of the passage; `content_hash`: of the document's text.
+
+    The rows of one document change are written together, by `ordinal` from 0. A text without passages has one row of
+    ordinal -1 and a zero vector: it says that the change was seen.
+    """
+    return pa.schema(
+        [
+            pa.field("doc_id", pa.string(), nullable=False),
+            pa.field("seq", pa.int64(), nullable=False),
+            pa.field("batch", pa.int64(), nullable=False),
+            pa.field("ordinal", pa.int32(), nullable=False),
+            pa.field("start", pa.int32(), nullable=False),
+            pa.field("end", pa.int32(), nullable=False),
+            pa.field("content_hash", pa.binary(16), nullable=False),
+            pa.field("fingerprint", pa.string(), nullable=False),
+            pa.field("vector", pa.list_(pa.float32(), dimension), nullable=False),
+        ]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows of a table: ordinals (n,), spans (n, 2), vectors (n, dimension)."""
+
+    ordinals: NDArray[np.int32]
+    spans: NDArray[np.int32]
+    vectors: FloatArray
+
+
+class Vectors:
+    """The vectors of one pair. Writers hold the pair's lock; readers open a version that the catalog names."""
+
+    def __init__(self, place: Path | Medium, dimension: int) -> None:
+        self.dimension = dimension
+        self.table = DurableTable(place)
+
+    def create(self) -> Commit:
+        """Lay out an empty table, in place of what a process left that died before it registered its pair.
+
+        The caller holds the pair's lock and knows that no pair has its name.
+        """
+        self.table.discard()
+        return self.table.create(schema(self.dimension))
+
+    def append(self, rows: pa.Table, *, known: int) -> Commit:
+        """Append rows after version `known`, which is the newest: call `recover` once before the first append."""
+        with self.table.reported():
+            return self.table.append(rows, onto=self.table.at(known))
+
+    def recover(self, known: int, files: Mapping[str, str]) -> Commit:
+        """The newest durable version; what a dead writer finished is kept, its batches need no second embedding.
+
+        What a writer left that had lost its lock is dropped: another one may have embedded the same changes.
+        `files`: those whose digests the catalog has; the commit brings the others.
+        """
+        with self.table.reported():
+            found = self.table.recover(known)
+            if found.version != known and not self._in_turn(known, found):
+                found = self.table.back_to(known)
+            return self.table.described(found, known=files)
+
+    def _in_turn(self, known: int, newest: Any) -> bool:
+        """Whether each version after `known` holds the batch made for it: none was put on top of another's."""
+        numbers = np.asarray(newest.to_table(columns=["batch"])["batch"])
+        first = self.rows(known)
+        for version in range(known + 1, newest.version + 1):
+            try:
+                end = self.rows(version)
+            except CorruptArtifactError:  # it was set aside
+                return False
+            if np.any(numbers[first:end] != version):
+                return False
+            first = end
+        return True
+
+    def keys(self, version: int, *, after: int = 0) -> pa.Table:
+        """Rows without their vectors, in the order they were written; `after`: skip that many first rows."""
+        with self.table.reported():
+            return self._scan(version, KEY_COLUMNS, after)
+
+    def vectors(self, version: int, *, after: int = 0) -> FloatArray:
+        """Vectors in the order of `keys`, shape (rows, dimension); past a gigabyte in a map, see `scratch`."""
+        with self.table.reported():
+            if after:
+                return matrix(self._scan(version, ["vector"], after)["vector"], self.dimension)
+            found = memmap.room(self.rows(version), self.dimension)
+            for first, block in self.blocks(version):
+                found[first : first + len(block)] = block
+            return found
+
+    def blocks(self, version: int) -> Iterator[tuple[int, FloatArray]]:
+        """First row and vectors of each block, in the order of `keys`; never all of them in memory."""
+        first = 0
+        for batch in self.table.at(version).scanner(columns=["vector"], scan_in_order=True).to_batches():
+            yield first, matrix(pa.chunked_array([batch["vector"]]), self.dimension)
+            first += batch.num_rows
+
+    def fingerprints(self, version: int) -> pa.ChunkedArray:
+        """Provenance of every row, in the order of `keys`."""
+        return self._scan(version, ["fingerprint"], 0)["fingerprint"]
+
+    def read(self, version: int, rows: NDArray[np.int64]) -> Rows:
+        """Rows by number, in the order asked for."""
+        with self.table.reported():
+            taken = self.table.at(version).take(rows.tolist(), columns=["ordinal", "start", "end", "vector"])
+        spans = np.stack([np.asarray(taken["start"]), np.asarray(taken["end"])], axis=1)
+        return Rows(np.asarray(taken["ordinal"]), spans, matrix(taken["vector"], self.dimension))
+
+    def rows(self, version: int) -> int:
+        return int(self.table.at(version).count_rows())
+
+    def _scan(self, version: int, columns: list[str], after: int) -> pa.Table:
+        # By row number, not by version: a compaction changes fragments and drops versions, never the order of rows.
+        dataset = self.table.at(version)
+        if not after:
+            return dataset.to_table(columns=columns)
+        wanted, first = [], 0
+        for fragment in dataset.get_fragments():
+            end = first + fragment.physical_rows
+            if end > after:
+                wanted.append(fragment)
+            first = end
+        if not wanted:
+            return pa.schema([dataset.schema.field(name) for name in columns]).empty_table()
+        scanned = dataset.scanner(columns=columns, fragments=wanted, scan_in_order=True).to_table()
+        return scanned.slice(max(0, scanned.num_rows - (first - after)))
+
+
+def matrix(column: pa.ChunkedArray | None, dimension: int) -> FloatArray:
+    """A fixed-size-list column as one float32 matrix, shape (rows, dimension)."""
+    if column is None or not len(column):
+        return np.empty((0, dimension), dtype=np.float32)
+    flat = pc.list_flatten(column).combine_chunks() if column.num_chunks > 1 else pc.list_flatten(column.chunk(0))
+    return np.asarray(flat, dtype=np.float32).reshape(-1, dimension)
+
+
+def newest(keys: pa.Table, tombstones: dict[str, int]) -> NDArray[np.int64]:
+    """Row numbers that count: of each document those of its highest (seq, batch), if not deleted since.
+
+    A row's document is deleted when the ledger holds a tombstone with a higher seq.
+    """
+    if not keys.num_rows:
+        return np.empty(0, dtype=np.int64)
+    encoded = keys["doc_id"].combine_chunks().dictionary_encode()
+    documents = np.asarray(encoded.indices, dtype=np.int64)
+    seq, batch = np.asarray(keys["seq"]), np.asarray(keys["batch"])
+    order = np.lexsort((batch, seq, documents))
+    ends = np.append(np.flatnonzero(np.diff(documents[order])), len(order) - 1)
+    last = order[ends]  # one row per document code, in code order
+    keep = (seq == seq[last][documents]) & (batch == batch[last][documents])
+    if tombstones:
+        index = pc.index_in(encoded.dictionary, value_set=pa.array(list(tombstones), pa.string()))
+        codes = np.asarray(pc.fill_null(index, -1))
+        deleted_at = np.where(codes >= 0, np.fromiter(tombstones.values(), np.int64, len(tombstones))[codes], -1)
+        keep &= seq > deleted_at[documents]
+    return np.flatnonzero(keep)

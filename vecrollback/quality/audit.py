@@ -1,0 +1,205 @@
+"""The active audit of a pair: a full check whose sample is replaced by a search for foreign vectors.
+
+Every other pair of the store is a suspect, those that were rolled back from first.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypedDict
+
+from vecrollback.catalog import Catalog
+from vecrollback.corpus.corpus import Corpus
+from vecrollback.embedders import Embedder
+from vecrollback.errors import VecrollbackError
+from vecrollback.pairs.embedders import Models
+from vecrollback.pairs.vectors import Vectors
+from vecrollback.quality.check import Checker, Sampling
+from vecrollback.quality.check.findings import Notes, verdict_of
+from vecrollback.quality.check.rows import read_log, read_rows
+from vecrollback.quality.pair_population import PairPopulation
+from vecrollback.quality.purity import Asked, Audited, AuditProgress, Embed, audit, judged, parse_budget
+from vecrollback.records import Pair, Progress, ProgressCallback, Report
+
+_OTHER_PAIRS = 3
+"""Suspects that nobody named: each costs 200 embeddings."""
+
+_BLIND = ("file_corrupt", "unreadable", "embedder_changed", "embedder_unavailable", "dimension_differs")
+_BOUND, _CONFIDENCE = 0.001, 0.99
+_SHOWN_BATCHES = 5
+
+
+class Asking(TypedDict, total=False):
+    """What is asked of an audit.
+
+    `suspects`: pairs or embedder strings; None for other pairs of the store, () for none. `budget`: texts to embed at
+    most, a number or a share of the passages like `2%`; None for as many as the bound needs. `bound`, `confidence`: of
+    the passages that were not re-embedded at most this share is foreign; 0.1% at 99%. `seed`: None draws anew.
+    """
+
+    suspects: Sequence[str] | None
+    budget: str | int | None
+    bound: float
+    confidence: float
+    seed: int | None
+
+
+class Auditor:
+    """Audits pairs; changes nothing."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        corpus: Corpus,
+        models: Models,
+        vectors_of: Callable[[Pair], Vectors],
+        checker: Checker,
+    ) -> None:
+        self._catalog, self._corpus, self._models = catalog, corpus, models
+        self._vectors_of, self._checker = vectors_of, checker
+
+    def run(self, pair: Pair, asking: Asking, progress: ProgressCallback | None = None) -> Report:
+        """Check and audit one pair; the report is kept, unless all it says is that the budget was too small."""
+        report = replace(self._checker.run(pair, "full", Sampling(size=0)), level="audit", certificate=None)
+        if any(finding.kind in _BLIND for finding in report.findings):
+            self._catalog.reports.add(report)  # there is no telling what a vector should be
+            return report
+        suspects = self._suspects(pair, asking.get("suspects"))
+        population = self._population(pair)
+        asked = _asked(pair, asking, population.count)
+        own = self._models.of(pair)
+        outcome = audit(
+            population,
+            own.embed_documents,
+            suspects=suspects,
+            asked=asked,
+            judged=lambda: judged(self._catalog.golden.all(), own.embed_queries),
+            progress=_watched(population, progress),
+        )
+        audited = _reported(report, outcome, asked, suspects)
+        if audited.verdict != "unknown" or outcome.stopped != "budget":
+            self._catalog.reports.add(audited)  # else it would hide what a check with a larger sample certified
+        return audited
+
+    def _population(self, pair: Pair) -> PairPopulation:
+        pair, state = self._catalog.pairs.get(pair.name), self._corpus.state()
+        tombstones = self._catalog.ledger.tombstones()
+        log = read_log(Notes(), self._corpus, state, tombstones)
+        vectors = self._vectors_of(pair)
+        rows = read_rows(vectors, pair.vectors_version, tombstones)
+        return PairPopulation(vectors, pair.vectors_version, rows, log, self._corpus, state.version)
+
+    def _suspects(self, pair: Pair, named: Sequence[str] | None) -> dict[str, Embed]:
+        if named is not None:
+            return {name: self._named(name).embed_documents for name in named}
+        found: dict[str, Embed] = {}
+        own = self._catalog.equivalences.of(pair.fingerprint)
+        seen = set(own)
+        others = sorted(self._catalog.pairs.all(), key=lambda one: one.state != "quarantined")
+        for other in others:
+            if other.fingerprint in seen or other.dimension != pair.dimension or len(found) == _OTHER_PAIRS:
+                continue
+            seen.add(other.fingerprint)
+            try:
+                found[other.name] = self._models.of(other).embed_documents
+            except (VecrollbackError, ImportError, OSError):
+                continue  # a model that is gone cannot be asked; the audit goes on without it
+        return found
+
+    def _named(self, name: str) -> Embedder:
+        pair = self._catalog.pairs.find(name)
+        return self._models.of(pair) if pair else self._models.open(name)
+
+
+def certified(after: Report, before: Report) -> Report:
+    """The check after a repair, with the certificate of the audit before it.
+
+    It still holds: the vectors nobody looked at are the same, and those that were found are now the pair's own.
+    """
+    proof = before.certificate
+    if before.level != "audit" or proof is None or after.certificate is None or proof.bound > after.certificate.bound:
+        return after
+    return replace(after, certificate=proof)
+
+
+def _asked(pair: Pair, asking: Asking, passages: int) -> Asked:
+    budget = asking.get("budget")
+    return Asked(
+        bound=asking.get("bound", _BOUND),
+        confidence=asking.get("confidence", _CONFIDENCE),
+        budget=parse_budget(budget, passages) if isinstance(budget, str) else budget,
+        floor=pair.probe_floor,
+        seed=asking.get("seed"),
+    )
+
+
+def _watched(population: PairPopulation, progress: ProgressCallback | None) -> Callable[[AuditProgress], None] | None:
+    """Progress as every other work of the store tells it."""
+    if progress is None:
+        return None
+    started, tell = time.monotonic(), progress
+
+    def told(now: AuditProgress) -> None:
+        total = now.budget or max(now.embedded, population.count)
+        elapsed = time.monotonic() - started
+        tell(Progress("", f"audit: {now.stage}", now.embedded, total, now.embedded, 0, now.embedded, elapsed))
+
+    return told
+
+
+def _reported(report: Report, outcome: Audited, asked: Asked, suspects: dict[str, Embed]) -> Report:
+    notes = Notes(list(report.findings), dict(report.examined))
+    if outcome.rows:
+        harmless = outcome.harm is not None and outcome.harm.harmless
+        notes.add("foreign_vector", _foreign(outcome), outcome.ids, severity="warn" if harmless else "fail")
+    for part in outcome.not_examined:
+        notes.add("not_examined", f"vectors left out: {part.reason}", part.ids, severity="unknown")
+    certificate = outcome.certificate
+    if certificate.bound > asked.bound:
+        message = (
+            f"at most {certificate.bound:.2%} of the {certificate.population:,} vectors that were not re-embedded are "
+            f"foreign, at {certificate.confidence:.0%} confidence; asked was {asked.bound:.2%} ({outcome.stopped})"
+        )
+        if outcome.at_least:
+            message += f"; at least {outcome.at_least:.2%} are"
+        notes.add("not_examined", message, [f"{report.pair}@{report.snapshot}"], severity="unknown")
+    notes.examined |= {
+        "re-embedded": sum(n for stage, n in outcome.embedded.items() if stage != "suspect"),
+        "embedded by suspects": outcome.embedded.get("suspect", 0),
+        "suspects": ", ".join(suspects) or "none",
+        "floor": round(outcome.floor, 6),
+        "stopped": outcome.stopped,
+    }
+    return replace(
+        report,
+        verdict=verdict_of(notes),
+        findings=tuple(notes),
+        certificate=certificate,
+        examined=notes.examined,
+    )
+
+
+def _foreign(outcome: Audited) -> str:
+    message = (
+        f"vectors that the pair's embedder did not make: {len(outcome.rows)} of {outcome.examined} re-embedded; the "
+        f"lowest cosine is {min(outcome.cosines):.4f}"
+    )
+    if made := [f"{name} made {share:.0%}" for name, share in outcome.culprit.items() if share]:
+        message += f"; {', '.join(made)} of those tried"
+    if outcome.harm is not None:
+        message += f"; {outcome.harm}"
+    if batches := [share for share in outcome.batches if share.foreign]:
+        most = sorted(batches, key=lambda share: -share.foreign)[:_SHOWN_BATCHES]
+        named = ", ".join(f"{share.foreign} in batch {share.batch}" for share in most)
+        message += f"; {named}" + (f" and {len(batches) - len(most)} more batches" if len(batches) > len(most) else "")
+    if times := [share for share in outcome.times if share.foreign]:
+        first, last = (_day(moment) for moment in (times[0].start, times[-1].end))
+        message += f"; their documents changed from {first} to {last}"
+    return message
+
+
+def _day(moment: float | None) -> str:
+    return "" if moment is None else dt.datetime.fromtimestamp(moment, dt.UTC).isoformat(timespec="minutes")

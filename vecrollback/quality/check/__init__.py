@@ -1,0 +1,136 @@
+"""Auditing a pair against the log: bytes, rows, index and behaviour.
+
+`quick` looks at catalog, manifest, presence of files and the pair's lag; it reads no vectors and loads no model.
+`full` reads and verifies everything, and ends with a certificate from re-embedded vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from vecrollback.catalog import CORPUS, Catalog, now, vectors_table
+from vecrollback.corpus.corpus import Corpus
+from vecrollback.embedders import Embedder
+from vecrollback.errors import CorruptArtifactError, PairStateError, StorageUnavailableError, VecrollbackError
+from vecrollback.pairs.snapshots import Manifest, load_manifest
+from vecrollback.pairs.vectors import Vectors
+from vecrollback.quality.check import backends, files, index, sample
+from vecrollback.quality.check import rows as row_checks
+from vecrollback.quality.check.findings import LAWS, Notes, verdict_of
+from vecrollback.quality.check.sample import Sampling
+from vecrollback.records import Certificate, Pair, Report
+from vecrollback.storage.artifacts import Artifacts
+from vecrollback.storage.lance_table import readable
+
+__all__ = ["LAWS", "Checker", "Level", "Sampling"]
+
+Level = Literal["quick", "full"]
+_DEFAULT = Sampling()
+_ATTEMPTS = 3
+
+
+class Checker:
+    """Examines pairs; changes nothing. The sample is drawn anew for every report."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        corpus: Corpus,
+        artifacts: Artifacts,
+        vectors_of: Callable[[Pair], Vectors],
+        model_of: Callable[[Pair], Embedder],
+    ) -> None:
+        self._catalog, self._corpus, self._artifacts = catalog, corpus, artifacts
+        self._vectors_of, self._model_of = vectors_of, model_of
+
+    def run(self, pair: Pair, level: Level = "full", sampling: Sampling = _DEFAULT) -> Report:
+        """Check one pair. Raises PairStateError for a pair without a snapshot."""
+        if not pair.snapshot:
+            raise PairStateError(
+                f"pair {pair.name!r} is {pair.state}: there is no snapshot to check",
+                hint=f"finish it: `vecrollback reembed {pair.embedder!r} --name {pair.name}`",
+            )
+        for _ in range(_ATTEMPTS):
+            version = self._corpus.state().version
+            notes, certificate = self._attempt(pair, level, sampling)
+            damaged = notes.has("file_corrupt") or notes.has("unreadable")
+            if not damaged or self._corpus.state().version == version:
+                break  # else a purge may have taken the files away that were just being read
+        return Report(
+            pair=pair.name,
+            snapshot=pair.snapshot,
+            level=level,
+            verdict=verdict_of(notes),
+            findings=tuple(notes),
+            certificate=certificate,
+            watermark=pair.watermark,
+            head=self._corpus.state().head,
+            at=now(),
+            examined=notes.examined,
+        )
+
+    def _attempt(self, pair: Pair, level: Level, sampling: Sampling) -> tuple[Notes, Certificate | None]:
+        notes = Notes()
+        manifest = self._manifest(notes, pair)
+        if manifest is not None:
+            self._files(notes, pair, manifest, deep=level == "full")
+            if level == "full":
+                return notes, self._deep(notes, pair, manifest, sampling)
+        return notes, None
+
+    def _manifest(self, notes: Notes, pair: Pair) -> Manifest | None:
+        try:
+            name = self._catalog.pairs.find_snapshot(pair.ref).manifest
+            if wrong := self._artifacts.verify(name):  # what is read here may be a copy of what is stored
+                raise CorruptArtifactError(f"manifest {wrong}")
+            return load_manifest(self._artifacts, name)
+        except StorageUnavailableError:
+            raise
+        except VecrollbackError as error:
+            notes.add("manifest_corrupt", str(error), [pair.ref])
+            return None
+
+    def _files(self, notes: Notes, pair: Pair, manifest: Manifest, *, deep: bool) -> None:
+        files.examine_catalog(notes, self._catalog, pair, manifest)
+        files.examine_artifacts(notes, self._artifacts, manifest, deep=deep)
+        owner = vectors_table(pair.name)
+        known = self._catalog.files.of(owner)
+        files.examine_table(notes, self._vectors_of(pair).table, pair.vectors_version, known, deep=deep)
+        changed = [path for path, digest in manifest.vector_files.items() if known.get(path) != digest]
+        notes.add("catalog_differs", f"digests of {owner} in catalog and manifest disagree", changed)
+        state = self._corpus.state()
+        files.examine_table(notes, self._corpus.table, state.version, self._catalog.files.of(CORPUS), deep=deep)
+
+    def _deep(self, notes: Notes, pair: Pair, manifest: Manifest, sampling: Sampling) -> Certificate | None:
+        if notes.has("file_corrupt"):
+            message = "rows and vectors were not examined: reading damaged files may end the process"
+            notes.add("unreadable", message, [pair.ref], severity="unknown")
+            return None
+        try:
+            with readable(f"a file of pair {pair.name!r} or of the log"):
+                return self._examine(notes, pair, manifest, sampling)
+        except (VecrollbackError, OSError) as error:
+            notes.add("unreadable", f"the check could not go on: {error}", [pair.ref], severity="unknown")
+            return None
+
+    def _examine(self, notes: Notes, pair: Pair, manifest: Manifest, sampling: Sampling) -> Certificate | None:
+        # The pair first, then the log: what was written in between lies after the watermark and is not yet due.
+        pair = self._catalog.pairs.get(pair.name)
+        state, tombstones = self._catalog.ledger.standing()
+        log = row_checks.read_log(notes, self._corpus, state, tombstones)
+        table, version = self._vectors_of(pair), pair.vectors_version
+        rows = row_checks.read_rows(table, version, tombstones)
+        evidence = row_checks.Evidence(pair, self._corpus, state.version, log, rows, table.vectors(version))
+        given_up = {one.document: one.seq for one in self._catalog.embedding.without(pair=pair.name)}
+        row_checks.examine_rows(notes, log, rows, pair, given_up)
+        same = self._catalog.equivalences.of(pair.fingerprint)
+        row_checks.examine_vectors(notes, evidence, table.fingerprints(version), same)
+        if not notes.has("artifact_corrupt"):
+            index.examine_index(notes, self._artifacts, manifest, evidence)
+        embedder = sample.load(notes, self._model_of, pair)
+        if embedder is None:
+            return None
+        if (made := self._catalog.embedding.made(pair.name)) and sampling.size != 0:
+            backends.examine_backends(notes, embedder, evidence, made, sampling.seed)
+        return sample.examine_sample(notes, embedder, evidence, sampling)

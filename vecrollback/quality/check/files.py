@@ -1,0 +1,88 @@
+"""Bytes: artefacts, table files and the catalog are what they were when they were acknowledged."""
+
+from __future__ import annotations
+
+from vecrollback.catalog import Catalog, chained_hash
+from vecrollback.catalog.aliases import GENESIS, SCRATCH
+from vecrollback.errors import CorruptArtifactError
+from vecrollback.pairs.snapshots import Manifest
+from vecrollback.quality.check.findings import Notes
+from vecrollback.records import Pair
+from vecrollback.storage.artifacts import Artifacts
+from vecrollback.storage.lance_table import DurableTable
+
+_FACTS = ("fingerprint", "contract", "dimension", "metric", "probes")
+
+
+def examine_artifacts(notes: Notes, artifacts: Artifacts, manifest: Manifest, *, deep: bool) -> None:
+    """Every artefact of the snapshot is there; with `deep` its bytes have their digest."""
+    for name in manifest.artifacts():
+        present = f"{name} is missing" if not artifacts.exists(name) else None
+        if wrong := artifacts.verify(name) if deep else present:
+            notes.add("artifact_corrupt", f"artefact {wrong}", [name])
+    notes.examined["artifacts"] = len(manifest.artifacts())
+
+
+def examine_table(notes: Notes, table: DurableTable, version: int, digests: dict[str, str], *, deep: bool) -> None:
+    """Every file of this version of a table was acknowledged and has its digest."""
+    name, manifest = table.name, table.manifest(version)
+    # The manifest first and always: what is damaged must not be opened, over some of it Lance ends the process.
+    if manifest in digests and (wrong := _wrong(table, manifest, digests[manifest])):
+        notes.add("file_corrupt", f"table {name}: {manifest} {wrong}", [manifest])
+        return
+    try:
+        files = table.files(table.at(version))
+    except CorruptArtifactError as error:
+        notes.add("file_corrupt", str(error), [name])
+        return
+    if unknown := sorted(files - digests.keys()):
+        notes.add("not_examined", f"table {name}: files without a digest", unknown, severity="unknown")
+    # one look for all of them: on object storage each one takes a request
+    there = files if deep else {entry.name for entry in table.medium.entries()}
+    for path in sorted(files & digests.keys()):
+        wrong = "" if path in there else "is missing"
+        if wrong := wrong or (_wrong(table, path, digests[path]) if deep else ""):
+            notes.add("file_corrupt", f"table {name}: {path} {wrong}", [path])
+    notes.examined[f"files of {name}"] = len(files)
+
+
+def _wrong(table: DurableTable, path: str, digest: str) -> str:
+    try:
+        found = table.medium.digest(path)
+    except FileNotFoundError:
+        return "is missing"
+    return f"has digest {found[:12]}, recorded is {digest[:12]}" if found != digest else ""
+
+
+def examine_catalog(notes: Notes, catalog: Catalog, pair: Pair, manifest: Manifest) -> None:
+    """The history is an unbroken chain that ends where the aliases point; pair and manifest agree."""
+    if trouble := catalog.integrity():
+        notes.add("catalog_corrupt", f"the catalog's database is damaged: {trouble}", [trouble])
+    _examine_history(notes, catalog)
+    differing = [f for f in _FACTS if getattr(pair, f) != getattr(manifest, f)]
+    differing += [f"pair {f}" for f in ("watermark", "vectors_version") if getattr(pair, f) < getattr(manifest, f)]
+    snapshot = catalog.pairs.find_snapshot(pair.ref)
+    differing += [f for f in ("watermark", "vectors_version") if getattr(snapshot, f) != getattr(manifest, f)]
+    differing += ["chunks"] * (snapshot.chunks != manifest.chunks)
+    differing += ["recall"] * (snapshot.recall != manifest.index.recall)
+    notes.add("catalog_differs", f"the catalog and the manifest of {pair.ref} disagree", differing)
+
+
+def _examine_history(notes: Notes, catalog: Catalog) -> None:
+    moves = catalog.aliases.history()[::-1]
+    previous, last = GENESIS, {}
+    broken = []
+    for number, move in enumerate(moves, start=1):
+        fields = {name: getattr(move, name) for name in move.__slots__}
+        if move.number != number or move.previous_hash != previous or chained_hash(fields) != move.hash:
+            broken.append(str(number))
+        previous = move.hash
+        last[move.alias] = (move.target, move.epoch)
+    notes.add("history_broken", "entries of the history were changed or removed", broken)
+    now = {name: (f"{pair}@{number}", epoch) for name, (pair, number, epoch) in catalog.aliases.all().items()}
+    notes.add(
+        "alias_differs", "aliases point elsewhere than their history says", [n for n in now if last.get(n) != now[n]]
+    )
+    gone = [name for name in last if name not in now and not name.startswith(SCRATCH)]
+    notes.add("alias_differs", "aliases of the history are gone", gone)
+    notes.examined["history entries"] = len(moves)

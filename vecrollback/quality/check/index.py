@@ -1,0 +1,73 @@
+"""The index holds the vectors it was built over, and finds them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from vecrollback.arrays import FloatArray
+from vecrollback.indexes import VectorIndex, measure_recall
+from vecrollback.pairs.snapshots import Manifest, distances, load_ids, open_indexed
+from vecrollback.pairs.vectors import KEY_COLUMNS
+from vecrollback.quality.check.findings import Notes
+from vecrollback.quality.check.rows import Evidence, Rows
+from vecrollback.storage import memmap
+from vecrollback.storage.artifacts import Artifacts
+
+_BLOCK = 65_536
+_ROUNDING = 1e-5
+_RECALL_SLACK = 0.02
+
+
+def examine_index(notes: Notes, artifacts: Artifacts, manifest: Manifest, evidence: Evidence) -> None:
+    """Id map against the table, every vector of the index against the table's, recall against exact search."""
+    part, rows = manifest.index, evidence.rows
+    kept = artifacts.keep(manifest.artifacts())
+    ids = load_ids(artifacts, manifest)
+    index = open_indexed(artifacts, manifest)
+    try:
+        if index.size != ids.num_rows or index.size != part.chunks:
+            sizes = f"index {index.size}, id map {ids.num_rows}, manifest {part.chunks}"
+            notes.add("index_differs", f"sizes differ: {sizes}", ["size"])
+            return
+        numbers = np.asarray(ids["row"])
+        if not ids.select(KEY_COLUMNS).equals(rows.keys.select(KEY_COLUMNS).take(pa.array(numbers)).combine_chunks()):
+            notes.add("index_differs", "the id map names other rows than the vectors table holds", ["id map"])
+            return
+        _examine_coverage(notes, rows, numbers, part.rows)
+        built = memmap.take(evidence.vectors, numbers)
+        _examine_content(notes, index, built, manifest, ids)
+        _examine_recall(notes, index, built, manifest)
+    finally:
+        index.close()
+        del kept
+    notes.examined["index"] = part.spec
+
+
+def _examine_coverage(
+    notes: Notes, rows: Rows, numbers: np.ndarray[tuple[int], np.dtype[np.int64]], built: int
+) -> None:
+    passages = rows.passages()
+    absent = np.setdiff1d(passages[passages < built], numbers, assume_unique=True)
+    notes.add("not_indexed", "vectors that the index should hold and does not", rows.ids(absent))
+
+
+def _examine_content(notes: Notes, index: VectorIndex, built: FloatArray, manifest: Manifest, ids: pa.Table) -> None:
+    tolerance = manifest.index.decode_error + _ROUNDING
+    wrong: list[str] = []
+    for first in range(0, len(built), _BLOCK):
+        part = built[first : first + _BLOCK]
+        held = index.reconstruct(np.arange(first, first + len(part), dtype=np.int64))
+        off = ~(distances(held, part, manifest.metric) <= tolerance)  # NaN is off, too
+        wrong += ids["doc_id"].take(pa.array(first + np.flatnonzero(off))).to_pylist()
+    notes.add("index_differs", "the index holds other vectors than the table", wrong)
+
+
+def _examine_recall(notes: Notes, index: VectorIndex, built: FloatArray, manifest: Manifest) -> None:
+    if not len(built):
+        return
+    recall = measure_recall(index, built, k=10, queries=200)
+    notes.examined["recall@10"] = round(recall, 4)
+    if recall < manifest.index.recall_floor - _RECALL_SLACK:
+        floor = manifest.index.recall_floor
+        notes.add("recall_low", f"recall@10 is {recall:.3f}, the floor is {floor}", [manifest.index.spec])

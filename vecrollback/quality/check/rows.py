@@ -1,0 +1,210 @@
+"""Rows: the vectors of a pair against the log, up to the pair's watermark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vecrollback.arrays import FloatArray
+from vecrollback.corpus.corpus import Corpus, parse_metadata
+from vecrollback.corpus.documents import content_hash, document_digest
+from vecrollback.pairs.vectors import Vectors, newest
+from vecrollback.quality.check.findings import Notes
+from vecrollback.records import CorpusState, Document, Pair
+from vecrollback.storage import memmap
+
+_LENGTH_TOLERANCE = 1e-3
+_LOG_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("_seq", pa.int64(), nullable=False),
+        pa.field("_content_hash", pa.binary(16), nullable=False),
+        pa.field("_deleted", pa.bool_(), nullable=False),
+        pa.field("blank", pa.bool_()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The corpus at one version, by document: sorted by nothing, one row each."""
+
+    ids: pa.Array
+    seq: NDArray[np.int64]
+    deleted: NDArray[np.bool_]
+    hashes: pa.Array
+    blank: NDArray[np.bool_]
+
+
+def read_log(notes: Notes, corpus: Corpus, state: CorpusState, tombstones: Mapping[str, int]) -> Log:
+    """Read the whole log, verifying every document against its digests and every delete against the ledger."""
+    columns = ["id", "text", "metadata", "_seq", "_content_hash", "_digest", "_deleted"]
+    batches: list[pa.RecordBatch] = []
+    corrupt: list[str] = []
+    for batch in corpus.scan(state.version, columns=columns):
+        corrupt += _corrupt(batch)
+        blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(batch["text"])), 0)
+        kept = batch.select(["id", "_seq", "_content_hash", "_deleted"])
+        batches.append(kept.append_column("blank", blank))
+    notes.add("document_corrupt", "documents differ from their digest", corrupt)
+    whole = pa.Table.from_batches(batches, _LOG_SCHEMA).combine_chunks()
+    arrays = {name: whole[name].combine_chunks() for name in whole.column_names}
+    log = Log(
+        ids=arrays["id"],
+        seq=np.asarray(arrays["_seq"]),
+        deleted=np.asarray(arrays["_deleted"], dtype=bool),
+        hashes=arrays["_content_hash"],
+        blank=np.asarray(arrays["blank"], dtype=bool),
+    )
+    _examine_head(notes, log, state, tombstones)
+    return log
+
+
+def _corrupt(batch: pa.RecordBatch) -> list[str]:
+    wrong = []
+    for row in batch.to_pylist():
+        try:
+            document = Document(row["id"], row["text"], parse_metadata(row["metadata"]))
+            sound = row["_digest"] == document_digest(document) and row["_content_hash"] == content_hash(row["text"])
+        except ValueError:
+            sound = False
+        if not sound:
+            wrong.append(row["id"])
+    return wrong
+
+
+def _examine_head(notes: Notes, log: Log, state: CorpusState, tombstones: Mapping[str, int]) -> None:
+    head = int(log.seq.max(initial=0))
+    if head != state.head:
+        notes.add("head_differs", f"the log ends at {head}, the catalog says {state.head}", ["head"])
+    live = int(np.count_nonzero(~log.deleted))
+    if live != state.documents:
+        notes.add("head_differs", f"the log holds {live} documents, the catalog says {state.documents}", ["documents"])
+    gone = [log.ids[i].as_py() for i in np.flatnonzero(log.deleted)]
+    seqs = log.seq[log.deleted].tolist()
+    lost = [id_ for id_, seq in zip(gone, seqs, strict=True) if tombstones.get(id_, -1) < seq]
+    notes.add("tombstone_missing", "deleted documents without their tombstone in the ledger", lost)
+    notes.examined["documents"] = live
+    notes.examined["tombstones"] = len(gone)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the examinations of one pair look at, read once. `vectors`: row by row with `rows.keys`."""
+
+    pair: Pair
+    corpus: Corpus
+    version: int
+    log: Log
+    rows: Rows
+    vectors: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """All rows of the vectors table without their vectors, and which of them count."""
+
+    keys: pa.Table
+    counted: NDArray[np.int64]
+
+    def passages(self) -> NDArray[np.int64]:
+        """Rows that count and have a vector."""
+        has_vector = np.asarray(self.keys["ordinal"])[self.counted] >= 0
+        return np.asarray(self.counted[has_vector], dtype=np.int64)
+
+    def ids(self, rows: NDArray[np.int64]) -> list[str]:
+        """Document ids of these rows, each once."""
+        return list(dict.fromkeys(self.keys["doc_id"].take(pa.array(rows)).to_pylist()))
+
+
+def read_rows(vectors: Vectors, version: int, tombstones: Mapping[str, int]) -> Rows:
+    keys = vectors.keys(version)
+    return Rows(keys, newest(keys, dict(tombstones)))
+
+
+def examine_rows(notes: Notes, log: Log, rows: Rows, pair: Pair, given_up: Mapping[str, int]) -> None:
+    """No missing, stale, orphaned, duplicate or resurrected vector, against the log up to the watermark.
+
+    `given_up`: documents, at which seq, that a job could not embed.
+    """
+    keys, counted = rows.keys, rows.counted
+    place = np.asarray(pc.fill_null(pc.index_in(keys["doc_id"], value_set=log.ids), -1)) if len(log.ids) else None
+    place = np.full(keys.num_rows, -1) if place is None else place
+    seq = np.asarray(keys["seq"])
+    known = place[counted] >= 0
+    notes.add("orphaned_vector", "vectors of documents the log never held", rows.ids(counted[~known]))
+    here = counted[known]
+    document = place[here]
+    dead = log.deleted[document]
+    notes.add("resurrected_vector", "vectors of deleted documents would be served", rows.ids(here[dead]))
+    here, document = here[~dead], document[~dead]
+    hopeless = _given_up(log, given_up)
+    message = "documents that the pair's model could not embed: `vecrollback jobs show` has the reasons"
+    notes.add("not_embedded", message, _ids(log, hopeless & ~log.deleted), severity="unknown")
+    due = (log.seq[document] <= pair.watermark) & ~hopeless[document]
+    behind = due & (seq[here] != log.seq[document])
+    notes.add("stale_vector", "vectors made before a change that the watermark covers", rows.ids(here[behind]))
+    _examine_content(notes, log, rows, here[due & ~behind], document[due & ~behind])
+    wanted = ~log.deleted & (log.seq <= pair.watermark) & ~hopeless
+    wanted[document] = False
+    notes.add("missing_vector", "documents without a vector", _ids(log, wanted))
+    notes.examined["vectors"] = len(counted)
+
+
+def _given_up(log: Log, recorded: Mapping[str, int]) -> NDArray[np.bool_]:
+    """Which documents are in the very state that was given up."""
+    if not recorded:
+        return np.zeros(len(log.seq), dtype=bool)
+    place = np.asarray(pc.fill_null(pc.index_in(log.ids, value_set=pa.array(list(recorded), pa.string())), -1))
+    seqs = np.fromiter(recorded.values(), np.int64, len(recorded))
+    return np.asarray((place >= 0) & (seqs[place] == log.seq), dtype=bool)
+
+
+def _ids(log: Log, chosen: NDArray[np.bool_]) -> list[str]:
+    return list(log.ids.take(pa.array(np.flatnonzero(chosen))).to_pylist())
+
+
+def _examine_content(notes: Notes, log: Log, rows: Rows, here: NDArray[np.int64], document: NDArray[np.int64]) -> None:
+    keys = rows.keys
+    recorded = keys["content_hash"].take(pa.array(here))
+    other = np.asarray(pc.not_equal(recorded, log.hashes.take(pa.array(document))), dtype=bool)
+    notes.add("stale_vector", "vectors of another text than the document's", rows.ids(here[other]))
+    ordinal = np.asarray(keys["ordinal"])[here]
+    empty = (ordinal < 0) & ~log.blank[document]
+    notes.add("missing_vector", "documents with text but without a vector", rows.ids(here[empty]))
+    by_document = np.lexsort((ordinal, document))
+    same = np.diff(document[by_document]) == 0
+    steps = np.diff(ordinal[by_document])
+    notes.add(
+        "duplicate_vector", "passages with more than one vector", rows.ids(here[by_document][1:][same & (steps == 0)])
+    )
+    first = np.append(True, ~same) if len(here) else np.empty(0, bool)
+    gaps = np.append(False, same & (steps > 1)) if len(here) else first
+    broken = here[by_document][(first & (ordinal[by_document] > 0)) | gaps]
+    notes.add("missing_vector", "documents with some passages without a vector", rows.ids(broken))
+
+
+def examine_vectors(notes: Notes, evidence: Evidence, fingerprints: pa.ChunkedArray, same: frozenset[str]) -> None:
+    """Provenance, dimension, finite values and length of every vector that counts."""
+    pair, rows, vectors = evidence.pair, evidence.rows, evidence.vectors
+    passages = rows.passages()
+    if vectors.shape[1] != pair.dimension:
+        notes.add(
+            "dimension_differs", f"vectors have {vectors.shape[1]} dimensions, the pair {pair.dimension}", ["dimension"]
+        )
+        return
+    own = np.asarray(pc.is_in(fingerprints, value_set=pa.array(sorted(same), pa.string())), dtype=bool)
+    foreign = passages[~own[passages]]
+    notes.add("foreign_fingerprint", "vectors recorded as made by another embedder", rows.ids(foreign))
+    lengths = memmap.lengths(vectors)[passages]
+    finite = np.isfinite(lengths)
+    notes.add("invalid_vector", "vectors with NaN or infinite values", rows.ids(passages[~finite]))
+    notes.add("invalid_vector", "zero vectors", rows.ids(passages[finite & (lengths == 0)]))
+    if pair.metric == "cosine":
+        off = finite & (lengths > 0) & (np.abs(lengths - 1) > _LENGTH_TOLERANCE)
+        notes.add("invalid_vector", "vectors that are not of unit length", rows.ids(passages[off]))

@@ -1,0 +1,99 @@
+"""Behaviour: what the pair's own embedder makes of the texts today, whatever any metadata says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vecrollback.arrays import FloatArray, Numbers
+from vecrollback.embedders import Embedder
+from vecrollback.embedders.probes import floor_for
+from vecrollback.errors import EmbedderChangedError, VecrollbackError
+from vecrollback.quality.check.findings import Notes
+from vecrollback.quality.check.rows import Evidence, Log, Rows
+from vecrollback.quality.purity import certify, sample_size
+from vecrollback.records import Certificate, Pair
+
+
+def load(notes: Notes, model_of: Callable[[Pair], Embedder], pair: Pair) -> Embedder | None:
+    """The pair's embedder, its probes compared; None and a finding when there is no telling."""
+    try:
+        embedder = model_of(pair)
+        _examine_floor(notes, embedder, pair)
+        return embedder
+    except EmbedderChangedError as error:
+        notes.add("embedder_changed", str(error), [pair.embedder])
+    except (VecrollbackError, ImportError, OSError) as error:
+        notes.add(
+            "embedder_unavailable", f"the embedder cannot be loaded: {error}", [pair.embedder], severity="unknown"
+        )
+    return None
+
+
+def _examine_floor(notes: Notes, embedder: Embedder, pair: Pair) -> None:
+    """A lower floor would let another model pass for this one. Of a declared equal the floor may be another."""
+    floor = floor_for(embedder)
+    if embedder.fingerprint == pair.fingerprint and pair.probe_floor != floor:
+        notes.add(
+            "catalog_differs", f"the probe floor is {pair.probe_floor}, of this embedder {floor}", ["probe_floor"]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How much to re-embed: what `bound` at `confidence` needs, or `size` passages. `seed`: None draws anew."""
+
+    bound: float = 0.01
+    confidence: float = 0.95
+    size: int | None = None
+    seed: int | None = None
+
+
+def examine_sample(notes: Notes, embedder: Embedder, evidence: Evidence, sampling: Sampling) -> Certificate:
+    """Re-embed a random sample of the passages and compare; certify the rest.
+
+    Only passages whose text is still the one they were made from can be compared; the others are stale and told
+    elsewhere.
+    """
+    population = comparable(evidence.log, evidence.rows)
+    needed = sample_size(len(population), bound=sampling.bound, confidence=sampling.confidence)
+    wanted = min(needed if sampling.size is None else sampling.size, len(population))
+    chosen = np.sort(np.random.default_rng(sampling.seed).choice(population, wanted, replace=False))
+    near = cosines(embedder, evidence, chosen)
+    foreign = chosen[~(near >= evidence.pair.probe_floor)]
+    worst = f"; the lowest cosine is {np.nanmin(near):.4f}" if len(foreign) else ""
+    message = f"vectors that the pair's embedder did not make: {len(foreign)} of {len(chosen)} re-embedded{worst}"
+    notes.add("foreign_vector", message, evidence.rows.ids(foreign))
+    notes.examined["re-embedded"] = len(chosen)
+    return certify(len(population), sampled=len(chosen), foreign=len(foreign), confidence=sampling.confidence)
+
+
+def comparable(log: Log, rows: Rows) -> Numbers:
+    """Rows of the passages whose text is still the one they were made from, in order."""
+    passages = rows.passages()
+    if not len(passages) or not len(log.ids):
+        return np.empty(0, np.int64)
+    taken = rows.keys.take(pa.array(passages))
+    place = pc.fill_null(pc.index_in(taken["doc_id"], value_set=log.ids), 0)
+    same = np.asarray(pc.equal(taken["content_hash"], log.hashes.take(place.combine_chunks())), dtype=bool)
+    return np.asarray(passages[same], dtype=np.int64)
+
+
+def cosines(embedder: Embedder, evidence: Evidence, chosen: Numbers) -> FloatArray:
+    """Of each of these rows' vectors to what the embedder makes of its passage now."""
+    if not len(chosen):
+        return np.empty(0, np.float32)
+    taken = evidence.rows.keys.take(pa.array(chosen)).to_pylist()
+    documents = evidence.corpus.get(list({row["doc_id"] for row in taken}), version=evidence.version)
+    texts = [documents[row["doc_id"]].text[row["start"] : row["end"]] for row in taken]
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    made = np.empty((len(texts), embedder.dimension), np.float32)
+    made[order] = embedder.embed_documents([texts[i] for i in order])
+    stored = evidence.vectors[chosen]
+    lengths = np.linalg.norm(made, axis=1) * np.linalg.norm(stored, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.einsum("ij,ij->i", made, stored) / lengths, dtype=np.float32)

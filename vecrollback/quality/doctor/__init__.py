@@ -1,0 +1,59 @@
+"""The doctor: what is wrong with vectors that already exist somewhere, whoever keeps them.
+
+    from vecrollback.quality.doctor import examine
+
+    examination = examine("vectors.npy", texts="rows.jsonl", model="sentence-transformers/all-MiniLM-L6-v2")
+    print(examination.verdict, examination.certificate)
+
+The source is only read. Without a model one pass counts what can be counted; with one, an active audit finds the
+vectors that it did not make and bounds the share of those nobody looked at. `vecrollback.connectors` lists sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vecrollback.connectors import FORMS, Fields
+from vecrollback.quality.doctor.examination import CONFIDENCE, Request, examine_source
+from vecrollback.quality.doctor.outcome import Examination, SourceFinding
+from vecrollback.quality.doctor.page import write_html
+from vecrollback.quality.doctor.source import Source
+from vecrollback.records import GoldenQuery, ProgressCallback
+
+__all__ = [
+    "FORMS",
+    "Examination",
+    "Fields",
+    "Request",
+    "Source",
+    "SourceFinding",
+    "examine",
+    "examine_source",
+    "write_html",
+]
+
+
+def examine(
+    place: str,
+    *,
+    texts: str | Path | None = None,
+    model: str | None = None,
+    suspects: Sequence[str] = (),
+    budget: str | int | None = None,
+    bound: float | None = None,
+    confidence: float = CONFIDENCE,
+    seed: int | None = None,
+    fields: Fields | None = None,
+    points: int = 0,
+    golden: Sequence[GoldenQuery] = (),
+    progress: ProgressCallback | None = None,
+) -> Examination:
+    """Examine the vectors at `place`, with `texts` beside it where it holds none; see `Request` for the rest.
+
+    Raises UsageError that names the fact and the cure, MissingDependencyError.
+    """
+    spend = None if budget is None else str(budget)
+    request = Request(model, tuple(suspects), spend, bound, confidence, seed, points, golden)
+    with Source(place, texts=Path(texts) if texts is not None else None, fields=fields) as source:
+        return examine_source(source, request, progress)

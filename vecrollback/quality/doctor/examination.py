@@ -1,0 +1,206 @@
+"""An examination from the first byte to the verdict: one pass without a model, then the audit with one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vecrollback.embedders import Embedder, open_embedder
+from vecrollback.embedders.probes import PROBES, floor_for
+from vecrollback.errors import EmbeddingError, UsageError
+from vecrollback.quality.doctor import findings
+from vecrollback.quality.doctor.outcome import Examination, Point, SourceFinding
+from vecrollback.quality.doctor.source import Source
+from vecrollback.quality.doctor.survey import Survey, thinned
+from vecrollback.quality.purity import Asked, Audited, AuditProgress, Embed, audit, judged, parse_budget
+from vecrollback.records import GoldenQuery, Progress, ProgressCallback, Verdict
+from vecrollback.serving.vector_map import pca
+
+BOUND, CONFIDENCE = 0.01, 0.99
+_WORTH = 0.05
+"""The weakest bound that a budget may end with and pass."""
+_LENGTHS = 20_000
+_CODE_MARGIN = 3.0
+"""Of the worst rounding among the probes: the worst of all vectors is somewhat worse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an examination is asked for.
+
+    `model`: the embedder that should have made the vectors; None to look without one. `suspects`: others that may have.
+    `bound`, `confidence`: at most this share of the vectors that are not re-embedded may be foreign; None: 1%, or with
+    a budget what that gives, up to 5%. `budget`: texts to embed at most, `500` or `2%` of the rows. `points`: how many
+    vectors to place in the plane for pictures. `golden`: queries with known answers, to tell what foreign vectors cost.
+    """
+
+    model: str | None = None
+    suspects: Sequence[str] = ()
+    budget: str | None = None
+    bound: float | None = None
+    confidence: float = CONFIDENCE
+    seed: int | None = None
+    points: int = 0
+    golden: Sequence[GoldenQuery] = ()
+
+
+def examine_source(
+    source: Source,
+    request: Request,
+    progress: ProgressCallback | None = None,
+    *,
+    opened: Callable[[str], Embedder] = open_embedder,
+) -> Examination:
+    """Examine an opened source; `opened` opens embedders.
+
+    Raises UsageError when the model cannot have made the vectors, or when there are no texts.
+    """
+    shown = _Shown(progress, source.count)
+    embedder = _fitting(request.model, source, opened) if request.model else None
+    survey = Survey(source).run(shown.reading)
+    found = findings.passive(source, survey)
+    audited = None
+    if embedder is not None:
+        suspects = {name: _fitting(name, source, opened) for name in request.suspects}
+        audited = _audited(source, survey, embedder, suspects, request, shown)
+        found = [*findings.foreign(survey, audited), *found]
+    return Examination(
+        source=source.place,
+        vectors=source.count,
+        dimension=source.dimension,
+        verdict=_verdict(found, audited, request),
+        findings=tuple(found),
+        certificate=audited.certificate if audited else None,
+        model=request.model,
+        facts=findings.facts(source, survey),
+        audited=audited,
+        batch_names=survey.batch_names,
+        lengths=thinned(survey.lengths, _LENGTHS),
+        points=_points(source, survey, audited, request.points),
+    )
+
+
+def _verdict(found: Sequence[SourceFinding], audited: Audited | None, request: Request) -> Verdict:
+    """Unknown is not OK. Who gives a budget and no bound asks for what that shows, if it is worth the word `pass`."""
+    severities = {finding.severity for finding in found}
+    if "fail" in severities:  # foreign vectors among them, unless they change no answer
+        return "fail"
+    if audited is None or "unknown" in severities or audited.stopped == "lossy" or audited.not_examined:
+        return "unknown"
+    spent = audited.stopped == "budget" and request.budget is not None and request.bound is None
+    worth = _WORTH if spent and not audited.suspected else _bound(request)
+    return "pass" if audited.certificate.bound <= worth else "unknown"
+
+
+def _bound(request: Request) -> float:
+    return BOUND if request.bound is None else request.bound
+
+
+def _audited(
+    source: Source,
+    survey: Survey,
+    embedder: Embedder,
+    suspects: Mapping[str, Embedder],
+    request: Request,
+    shown: _Shown,
+) -> Audited:
+    asked = Asked(
+        bound=_bound(request),
+        confidence=request.confidence,
+        budget=parse_budget(request.budget, source.count) if request.budget else None,
+        floor=_floor(source, survey, embedder),
+        seed=request.seed,
+    )
+    if survey.blank.any():
+        source.blanks_count = _embeds_blanks(embedder)
+    tried: dict[str, Embed] = {name: suspect.embed_documents for name, suspect in suspects.items()}
+    return audit(
+        source,
+        embedder.embed_documents,
+        suspects=tried,
+        asked=asked,
+        judged=lambda: judged(request.golden, embedder.embed_queries),
+        progress=shown.auditing,
+    )
+
+
+def _fitting(name: str, source: Source, opened: Callable[[str], Embedder]) -> Embedder:
+    embedder = opened(name)
+    if embedder.dimension != source.dimension:
+        raise UsageError(
+            f"{name} gives vectors of {embedder.dimension} numbers, those in {source.place} have {source.dimension}",
+            hint="name the model that made them, with its truncate_dim or dimensions",
+        )
+    if source.text_field is None and source.count:
+        there = ", ".join(source.reader.fields) or "none"
+        raise UsageError(
+            f"{source.place} has no texts to embed again; fields there: {there}",
+            hint="--text-field names one; beside .npy and FAISS files, --texts rows.jsonl",
+        )
+    return embedder
+
+
+def _floor(source: Source, survey: Survey, embedder: Embedder) -> float:
+    """The model's own floor, lowered by what is lost where whole numbers or codes are kept instead of vectors.
+
+    What the numbers themselves show of their rounding the audit takes off.
+    """
+    floor, rounded = floor_for(embedder), getattr(source.reader, "rounded", None)
+    whole_numbers = "int" in source.reader.stored and bool(np.isfinite(survey.lengths).any())
+    if rounded is None and not whole_numbers:
+        return floor
+    made = embedder.embed_documents(PROBES)
+    lengths = np.linalg.norm(made, axis=1, keepdims=True)
+    kept = np.rint(made / lengths * np.nanmedian(survey.lengths)) if rounded is None else rounded(made)
+    lengths = lengths[:, 0] * np.linalg.norm(kept, axis=1)
+    worst = float(np.min(np.einsum("ij,ij->i", made, kept) / np.maximum(lengths, 1e-12)))
+    return min(floor, 1 - _CODE_MARGIN * (1 - worst))
+
+
+def _embeds_blanks(embedder: Embedder) -> bool:
+    try:
+        embedder.embed_documents([""])
+    except EmbeddingError:
+        return False
+    return True
+
+
+def _points(source: Source, survey: Survey, audited: Audited | None, most: int) -> tuple[Point, ...]:
+    """A sample of the vectors on two principal axes, with the foreign ones up to half of it. The same one each time."""
+    usable = np.flatnonzero(np.isfinite(survey.lengths) & (survey.lengths > 0))
+    if not most or len(usable) < 3:
+        return ()
+    chance = np.random.default_rng(0)
+    named = np.intersect1d(usable, np.array(audited.rows if audited else (), np.int64))
+    shown = chance.permutation(named)[: most // 2]
+    others = chance.permutation(np.setdiff1d(usable, named))[: most - len(shown)]
+    rows = np.concatenate([shown, others])
+    vectors = source.vectors(rows) / survey.lengths[rows][:, None]
+    places, _ = pca(vectors, np.arange(len(rows)) < len(shown))
+    foreign = [True] * len(shown) + [False] * len(others)
+    return tuple(
+        Point(id_, round(float(x), 4), round(float(y), 4), is_foreign)
+        for id_, (x, y), is_foreign in zip(source.ids(rows), places, foreign, strict=True)
+    )
+
+
+class _Shown:
+    """Passes progress on in the words that commands show."""
+
+    def __init__(self, callback: ProgressCallback | None, count: int) -> None:
+        self._callback, self._count = callback, count
+        self._started = time.monotonic()
+
+    def reading(self, rows: int) -> None:
+        self._tell("reading", rows, self._count, 0)
+
+    def auditing(self, at: AuditProgress) -> None:
+        self._tell(f"embedding ({at.stage})", at.embedded, at.budget or at.embedded, at.embedded)
+
+    def _tell(self, phase: str, done: int, total: int, embedded: int) -> None:
+        if self._callback is not None:
+            elapsed = time.monotonic() - self._started
+            self._callback(Progress("", phase, done, max(done, total), embedded, 0, embedded, elapsed))

@@ -1,0 +1,125 @@
+"""From what the pass counted to findings that a person can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from vecrollback.arrays import Numbers
+from vecrollback.quality.doctor.outcome import Severity, SourceFinding
+from vecrollback.quality.doctor.source import Source
+from vecrollback.quality.doctor.survey import Flags, Survey, length_facts
+from vecrollback.quality.purity import Audited
+from vecrollback.records import Json
+
+_SHOWN = 10_000
+_MIXED_LEAST = 0.001
+_MOST_MODELS = 20
+"""Where rows name more, the field that is called `model` says something else."""
+
+
+def passive(source: Source, survey: Survey) -> list[SourceFinding]:
+    """What shows without a model."""
+    return [*_of_vectors(source, survey), *_of_rows(source, survey), *_of_models(source, survey)]
+
+
+def foreign(survey: Survey, audited: Audited) -> Iterator[SourceFinding]:
+    """What re-embedding showed."""
+    rows = np.array(audited.rows, np.int64)
+    if len(rows):
+        worst = f"cosine {min(audited.cosines):.4f} to {max(audited.cosines):.4f}" if audited.cosines else ""
+        named = f"; made by {', '.join(f'{name} ({share:.0%})' for name, share in audited.culprit.items())}"
+        message = f"the model does not make these vectors of their texts: {worst}{named if audited.culprit else ''}"
+        message += f"; {audited.harm}" if audited.harm else ""
+        counts = survey.batch_counts(rows)
+        yield SourceFinding("foreign_vector", len(rows), audited.ids, counts, message, _loudness(audited))
+
+
+def _loudness(audited: Audited) -> Severity:
+    """A relative so near that answers stay as they are is told, without the alarm that a real mixture raises."""
+    return "warn" if audited.harm is not None and audited.harm.harmless else "fail"
+
+
+def facts(source: Source, survey: Survey) -> dict[str, Json]:
+    """Counts and properties for the report."""
+    known = int(np.count_nonzero(np.isfinite(survey.lengths)))
+    return {
+        **source.reader.facts,
+        "metric": source.reader.metric,
+        "stored": source.reader.stored,
+        "unit_share": float(np.count_nonzero(survey.units())) / known if known else None,
+        "lengths": length_facts(survey.lengths),
+        "texts": source.count - int(np.count_nonzero(survey.missing)),
+        "models": _models(survey),
+        "batches": len(survey.batch_names),
+        "id_field": source.id_field,
+        "text_field": source.text_field,
+    }
+
+
+def _of_vectors(source: Source, survey: Survey) -> Iterator[SourceFinding]:
+    other = {size: count for size, count in survey.sizes.items() if size not in (0, source.dimension)}
+    spread = ", ".join(f"{count:,} of {size}" for size, count in sorted(other.items()))
+    misfits = ~survey.fits & ~survey.absent
+    what = f"vectors of another size than {source.dimension}: {spread}"
+    yield from _found(source, survey, "dimension_differs", misfits, what)
+    yield from _found(source, survey, "missing_vector", survey.absent, "rows without a vector")
+    broken = survey.fits & ~np.isfinite(survey.lengths)
+    yield from _found(source, survey, "invalid_vector", broken, "vectors with NaN or infinity")
+    empty = (survey.lengths == 0) & ~survey.blank
+    yield from _found(source, survey, "zero_vector", empty, "vectors of length zero for texts that are not blank")
+    yield from _lengths(source, survey)
+
+
+def _lengths(source: Source, survey: Survey) -> Iterator[SourceFinding]:
+    units = survey.units()
+    others = np.isfinite(survey.lengths) & (survey.lengths > 0) & ~units
+    few, many = sorted((np.count_nonzero(units), np.count_nonzero(others)))
+    if few and few >= _MIXED_LEAST * many:
+        rare = units if np.count_nonzero(units) == few else others
+        message = "of unit length and of other lengths mixed: with the metrics dot and l2 they cannot be compared"
+        yield from _found(source, survey, "lengths_mixed", rare, message, "warn")
+
+
+def _of_rows(source: Source, survey: Survey) -> Iterator[SourceFinding]:
+    if source.text_field is not None:
+        message = "rows without a text: nobody can tell what made their vectors"
+        yield from _found(source, survey, "missing_text", survey.missing, message, "unknown")
+    yield from _found(source, survey, "blank_text", survey.blank, "rows with a blank text", "warn")
+    twice = _flags(source.count, survey.repeated_ids())
+    yield from _found(source, survey, "duplicate_id", twice, "rows that share their id with another", "warn")
+    twins = _flags(source.count, survey.twins())
+    message = "rows that share their vector, to the bit, with a row of another text"
+    yield from _found(source, survey, "duplicate_vector", twins, message, "warn")
+
+
+def _of_models(source: Source, survey: Survey) -> Iterator[SourceFinding]:
+    counts = _models(survey)
+    if len(counts) > 1:
+        usual = survey.model_names.index(max(counts, key=lambda name: counts[name]))
+        others = (survey.models >= 0) & (survey.models != usual)
+        listed = ", ".join(f"{name}: {count:,}" for name, count in counts.items())
+        yield from _found(source, survey, "mixed_models", others, f"rows name different models ({listed})")
+    unnamed = survey.models < 0 if counts else np.zeros(source.count, np.bool_)
+    yield from _found(source, survey, "model_not_recorded", unnamed, "rows name no model, others do", "warn")
+
+
+def _models(survey: Survey) -> dict[str, int]:
+    counts = survey.model_counts()
+    return counts if len(counts) <= _MOST_MODELS else {}
+
+
+def _found(
+    source: Source, survey: Survey, kind: str, flags: Flags, message: str, severity: Severity = "fail"
+) -> Iterator[SourceFinding]:
+    rows = np.flatnonzero(flags)
+    if len(rows):
+        ids = tuple(source.ids(rows[:_SHOWN]))
+        yield SourceFinding(kind, len(rows), ids, survey.batch_counts(rows), message, severity)
+
+
+def _flags(count: int, rows: Numbers) -> Flags:
+    flags = np.zeros(count, np.bool_)
+    flags[rows] = True
+    return flags

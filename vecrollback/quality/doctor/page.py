@@ -1,0 +1,129 @@
+"""The report of an examination as one HTML file that needs nothing else: no script, no font, nothing from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+
+from vecrollback.errors import UsageError
+from vecrollback.quality.doctor import plots
+from vecrollback.quality.doctor.outcome import Examination, SourceFinding
+
+_SHOWN_IDS, _SHOWN_BATCHES = 200, 40
+_SAME_LENGTH = 1e-3
+_MEANING = {
+    "pass": "Nothing is wrong with what was examined.",
+    "fail": "Something is wrong with this index.",
+    "unknown": "Not everything could be examined, and unknown is not OK.",
+}
+
+_STYLE = """
+:root { color-scheme: light dark; --paper: #fff; --ink: #1b1f24; --quiet: #57606a; --line: #d0d7de; --own: #3f6fb5;
+  --foreign: #b3400a; --pass: #1a6b34; --fail: #a5180f; --unknown: #7d5200; }
+@media (prefers-color-scheme: dark) { :root { --paper: #14171b; --ink: #e6e9ed; --quiet: #9aa4af; --line: #363c44;
+  --own: #7aa7e8; --foreign: #ff9152; --pass: #5ac47c; --fail: #ff8a80; --unknown: #e0b04c; } }
+body { background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto;
+  max-width: 46rem; padding: 0 1rem; overflow-wrap: break-word; }
+h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin: 2rem 0 .5rem; } .quiet { color: var(--quiet); }
+.verdict { border-left: .4rem solid; padding: .2rem 1rem; font-size: 1.15rem; }
+.pass { border-color: var(--pass); color: var(--pass); } .fail { border-color: var(--fail); color: var(--fail); }
+.unknown { border-color: var(--unknown); color: var(--unknown); }
+table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .3rem .8rem .3rem 0;
+  border-bottom: 1px solid var(--line); vertical-align: top; } td.n { text-align: right;
+  font-variant-numeric: tabular-nums; }
+svg { width: 100%; height: auto; } svg .own { fill: var(--own); } svg .foreign { fill: var(--foreign); }
+svg .faint { opacity: .55; } svg text { fill: var(--quiet); font: 12px system-ui, sans-serif; }
+svg .axis { stroke: var(--line); } details { margin: .3rem 0; } summary { cursor: pointer; }
+"""
+
+
+def write_html(found: Examination, path: Path) -> None:
+    """Write the report to a file. Raises UsageError."""
+    try:
+        path.write_text(page(found), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}", hint="name a file in a folder that exists"
+        ) from error
+
+
+def page(found: Examination) -> str:
+    """The whole report, HTML."""
+    title = f"Examination of {escape(found.source)}"
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
+    body = "\n".join([f"<h1>{title}</h1>", *_summary(found), *_findings(found), *_pictures(found), *_facts(found)])
+    head += f"<style>{_STYLE}</style>"
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body><main>\n{body}\n</main></body></html>\n'
+
+
+def _summary(found: Examination) -> Iterator[str]:
+    yield f'<p class="verdict {found.verdict}"><strong>{found.verdict}</strong> {_MEANING[found.verdict]}</p>'
+    yield f"<p>{found.vectors:,} vectors of {found.dimension} numbers.</p>"
+    audited, proof = found.audited, found.certificate
+    if audited is None or proof is None:
+        yield "<p>No model was asked, so which model made the vectors is unknown.</p>"
+        return
+    yield (
+        f"<p>{sum(audited.embedded.values()):,} texts were embedded and {audited.examined:,} vectors compared with "
+        f"<code>{escape(found.model or '')}</code>: {len(audited.rows):,} are foreign.</p>"
+    )
+    if proof.population:
+        yield (
+            f"<p>Of the {proof.population:,} others at most {proof.bound:.2%} are foreign, at {proof.confidence:.0%} "
+            f"confidence.</p>"
+        )
+
+
+def _findings(found: Examination) -> Iterator[str]:
+    yield "<h2>Findings</h2>"
+    if not found.findings:
+        yield "<p>None.</p>"
+        return
+    rows = "".join(
+        f"<tr><td>{one.severity}</td><td>{one.kind}</td><td class='n'>{one.count:,}</td><td>{escape(one.message)}"
+        f"{_ids(one)}</td></tr>"
+        for one in found.findings
+    )
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("severity", "kind", "rows", "found"))
+    yield f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _ids(one: SourceFinding) -> str:
+    listed = ", ".join(map(escape, one.ids[:_SHOWN_IDS]))
+    more = f" and {one.count - _SHOWN_IDS:,} more" if one.count > _SHOWN_IDS else ""
+    return f"<details><summary>ids</summary>{listed}{more}</details>" if listed else ""
+
+
+def _pictures(found: Examination) -> Iterator[str]:
+    if found.points:
+        foreign = " The larger ones, orange, are foreign." if any(point.foreign for point in found.points) else ""
+        yield f"<h2>Vectors in the plane</h2><p class='quiet'>A sample on two principal axes.{foreign}</p>"
+        yield plots.scatter(found.points, "Vectors in the plane")
+    if batches := _batches(found):
+        yield "<h2>By ingest batch</h2><p class='quiet'>Foreign vectors among those of each batch.</p>"
+        yield plots.bars(batches, "Foreign vectors by ingest batch")
+    if found.audited and len(found.audited.cosines) > 1:
+        yield "<h2>How far the foreign vectors are</h2><p class='quiet'>Cosine to what the model makes of the text.</p>"
+        yield plots.histogram(found.audited.cosines, "Cosines of foreign vectors", "cosine", "foreign")
+    if found.lengths and max(found.lengths) - min(found.lengths) > _SAME_LENGTH:
+        yield "<h2>Lengths</h2>"
+        yield plots.histogram(found.lengths, "Lengths of the vectors", "length")
+    if models := found.facts.get("models"):
+        yield "<h2>Recorded models</h2>"
+        yield plots.bars({name: (count, 0) for name, count in models.items()}, "Rows by the model they name")
+
+
+def _batches(found: Examination) -> dict[str, tuple[int, int]]:
+    """Vectors and foreign ones by batch: those with the most foreign ones."""
+    shares = found.audited.batches if found.audited else ()
+    worst = sorted(shares, key=lambda share: -share.foreign)[:_SHOWN_BATCHES]
+    return {found.batch_name(share.batch): (share.vectors, share.foreign) for share in worst}
+
+
+def _facts(found: Examination) -> Iterator[str]:
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(str(value))}</td></tr>'
+        for name, value in found.facts.items()
+    )
+    yield f"<h2>What was seen</h2><table><tbody>{rows}</tbody></table>"

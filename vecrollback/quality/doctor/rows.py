@@ -1,0 +1,106 @@
+"""What the fields of a row mean: id, text, the recorded model, ingest batch and time, and everything else."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from vecrollback.connectors.base import Record
+from vecrollback.quality.purity.contracts import KEYS, recorded_model
+from vecrollback.records import Json
+
+ID_NAMES = ("id", "_id", "uuid", "doc_id", "chunk_id")
+TEXT_NAMES = ("text", "document", "content", "page_content", "chunk", "body")
+BATCH_NAMES = ("ingest_batch", "batch", "batch_id", "ingest_id", "job_id", "run_id")
+TIME_NAMES = ("embedded_at", "indexed_at", "ingested_at", "inserted_at", "updated_at", "created_at", "timestamp")
+NESTED = ("metadata", "meta", "cmetadata")
+TELLING = frozenset((*KEYS, *BATCH_NAMES, *TIME_NAMES, *NESTED))
+"""Fields that say something of where a row came from."""
+
+_MILLISECONDS = 1e11
+"""A number above this is no count of seconds of our time."""
+
+
+def value_of(record: Record, name: str | None) -> Any:
+    """A field by name, or by a path into nested ones: `metadata.source`."""
+    if name is None or name in record:
+        return record.get(name) if name else None
+    first, dot, rest = name.partition(".")
+    inner = record.get(first)
+    return value_of(dict(inner), rest) if dot and isinstance(inner, Mapping) else None
+
+
+def usual(record: Record, names: Sequence[str]) -> Any:
+    """The first of these fields that says something, here or in the nested metadata; None when none does."""
+    places = [record, *(inner for name in NESTED if isinstance(inner := record.get(name), dict))]
+    found = (place[name] for name in names for place in places if name in place)
+    return next((value for value in found if value is not None and value != ""), None)
+
+
+def model_of(record: Record) -> str | None:
+    """The model that the row names."""
+    inner = record.get("cmetadata")
+    return recorded_model(record) or recorded_model(inner if isinstance(inner, Mapping) else None)
+
+
+def id_of(record: Record, name: str | None, row: int) -> str:
+    """The id as a string; a row without one is called by its number."""
+    if name is None:
+        return str(row)
+    value = value_of(record, name)
+    return f"#{row}" if value is None else str(value)
+
+
+def text_of(record: Record, name: str | None) -> str | None:
+    value = value_of(record, name)
+    return value if isinstance(value, str) else None
+
+
+def seconds_of(record: Record) -> float:
+    """When the row says that it was written, in unix seconds; NaN when it does not."""
+    value = usual(record, TIME_NAMES)
+    if isinstance(value, str):
+        try:
+            value = dt.datetime.fromisoformat(value)
+        except ValueError:
+            return math.nan
+    if isinstance(value, dt.datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp()
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        number = float(value)
+        return number / 1000 if number > _MILLISECONDS else number
+    return math.nan
+
+
+def metadata_of(record: Record, used: Sequence[str | None]) -> dict[str, Json]:
+    """Everything else, as JSON holds it; nested metadata is merged in. A null is an absent field."""
+    found = {name: value for name, value in record.items() if name not in used}
+    for name in NESTED:
+        if isinstance(found.get(name), Mapping):
+            found |= found.pop(name)
+    return {str(name): plain for name, value in found.items() if (plain := _plain(value)) is not None}
+
+
+def _plain(value: Any) -> Json:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int | bool | None) else _spelled(value)
+
+
+def _spelled(value: Any) -> Json:
+    """What JSON lacks. Bytes have no right spelling and are left out."""
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, dt.timedelta):
+        return value.total_seconds()
+    if isinstance(value, Decimal):
+        return float(value) if Decimal(repr(float(value))) == value else str(value)
+    return str(value) if isinstance(value, UUID) else None

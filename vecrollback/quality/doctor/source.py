@@ -1,0 +1,114 @@
+"""An opened source with its columns found: a population to audit, and rows to bring in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from vecrollback.arrays import FloatArray, Numbers, Times
+from vecrollback.connectors import Fields, Part, Record, open_reader
+from vecrollback.connectors.base import guess
+from vecrollback.corpus.documents import make_document, shown
+from vecrollback.errors import BadDocumentError
+from vecrollback.quality.doctor import rows as meaning
+from vecrollback.records import Document
+
+
+class Source:
+    """Vectors by row, with ids, texts and metadata. Reads only; close it.
+
+    Batches and times are known once `tell` was called with what one pass over the rows found. Without `blanks_count` a
+    blank text is as good as none: some models have no vector for it.
+    """
+
+    def __init__(self, place: str, *, texts: Path | None = None, fields: Fields | None = None) -> None:
+        fields = fields or Fields()
+        self.reader = open_reader(place, texts=texts, vector=fields.vector)
+        self.place, self.count, self.dimension = self.reader.place, self.reader.count, self.reader.dimension
+        try:
+            self.id_field = self._field(meaning.ID_NAMES, fields.id, "--id-field")
+            self.text_field = self._field(meaning.TEXT_NAMES, fields.text, "--text-field")
+        except BaseException:
+            self.close()
+            raise
+        self.blanks_count = True
+        self._batches: Numbers | None = None
+        self._times: Times | None = None
+
+    def tell(self, batches: Numbers | None, times: Times | None) -> None:
+        """Note the ingest batch and the time of each row."""
+        self._batches, self._times = batches, times
+
+    def parts(self) -> Iterator[tuple[int, Part]]:
+        """First row and part, in order: vectors, and of the fields those that tell something here."""
+        roots = [name.partition(".")[0] for name in (self.id_field, self.text_field) if name]
+        wanted = [name for name in self.reader.fields if name in roots or name in meaning.TELLING]
+        first = 0
+        for part in self.reader.scan(wanted):
+            yield first, part
+            first += len(part.vectors)
+
+    def document_of(self, record: Record, row: int) -> Document:
+        """The row as a document. Raises BadDocumentError."""
+        if meaning.value_of(record, self.id_field) is None:
+            raise BadDocumentError(f"no {self.id_field!r} to take the id from")
+        text = self.text_of(record)
+        if text is None:
+            raise BadDocumentError(f"document {shown(self.id_of(record, row))}: no {self.text_field!r} holds a text")
+        metadata = meaning.metadata_of(record, (self.id_field, self.text_field))
+        return make_document(self.id_of(record, row), text, metadata)
+
+    def id_of(self, record: Record, row: int) -> str:
+        return meaning.id_of(record, self.id_field, row)
+
+    def text_of(self, record: Record) -> str | None:
+        return meaning.text_of(record, self.text_field)
+
+    # -- a population -------------------------------------------------------------------------------------------------
+
+    def blocks(self) -> Iterator[tuple[int, FloatArray]]:
+        """First row and vectors of each block; NaN where a row has none of the right size."""
+        first = 0
+        for part in self.reader.scan(()):
+            yield first, part.vectors
+            first += len(part.vectors)
+
+    def vectors(self, rows: Numbers) -> FloatArray:
+        """Vectors of these rows, in the order asked for."""
+        return self.reader.take(rows, ()).vectors
+
+    def texts(self, rows: Numbers) -> list[str | None]:
+        """Texts of these rows; None where there is none."""
+        if self.text_field is None:
+            return [None] * len(rows)
+        found = self.reader.take(rows, [self.text_field.partition(".")[0]], vectors=False)
+        texts = [self.text_of(record) for record in found.records]
+        return texts if self.blanks_count else [text if text and text.strip() else None for text in texts]
+
+    def ids(self, rows: Numbers) -> list[str]:
+        """Ids of these rows; a row's number where there is no id."""
+        if self.id_field is None:
+            return [str(row) for row in rows.tolist()]
+        found = self.reader.take(rows, [self.id_field.partition(".")[0]], vectors=False)
+        return [self.id_of(record, row) for record, row in zip(found.records, rows.tolist(), strict=True)]
+
+    def batches(self) -> Numbers | None:
+        return self._batches
+
+    def times(self) -> Times | None:
+        return self._times
+
+    def close(self) -> None:
+        self.reader.close()
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _field(self, usual: tuple[str, ...], wanted: str | None, option: str) -> str | None:
+        known = self.reader.fields
+        if wanted and "." in wanted and wanted.partition(".")[0] in known:
+            return wanted
+        return guess(usual, known, wanted, self.place, option)

@@ -1,0 +1,36 @@
+"""Purity: which vectors the own embedder did not make, and what may be said about those nobody looked at."""
+
+from __future__ import annotations
+
+from vecrollback.quality.purity.audit import audit
+from vecrollback.quality.purity.budget import parse_budget
+from vecrollback.quality.purity.certificate import certify, sample_size
+from vecrollback.quality.purity.contracts import Recorded, recorded_model, recorded_models
+from vecrollback.quality.purity.examiner import Embed
+from vecrollback.quality.purity.harm import Harm, Judged, Ndcg, golden_harm, harm, judged
+from vecrollback.quality.purity.population import Arrays, Population
+from vecrollback.quality.purity.results import Asked, Audited, AuditProgress, NotExamined, Share
+
+__all__ = [
+    "Arrays",
+    "Asked",
+    "AuditProgress",
+    "Audited",
+    "Embed",
+    "Harm",
+    "Judged",
+    "Ndcg",
+    "NotExamined",
+    "Population",
+    "Recorded",
+    "Share",
+    "audit",
+    "certify",
+    "golden_harm",
+    "harm",
+    "judged",
+    "parse_budget",
+    "recorded_model",
+    "recorded_models",
+    "sample_size",
+]

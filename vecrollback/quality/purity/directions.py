@@ -1,0 +1,111 @@
+"""Directions along which foreign vectors stand apart from own ones.
+
+All of them are whitened with the covariance of the index itself: thousands of vectors instead of a few hundred labelled
+ones. Foreign vectors among those stretch it along their mean difference, which by the Sherman-Morrison formula changes
+the length of the whitened direction and not where it points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecrollback.arrays import FloatArray
+
+_MOST_MODELS = 4
+_PER_MODEL = 8
+_APART = 0.13
+"""Silhouette, by cosine, from which on paired differences count as several models."""
+
+_FROM_TEXT_TO_TEXT = 0.2
+"""Weight of the covariance of paired differences: half is as good for fine-tunes and worse for other models."""
+
+_FLAT = 6
+"""One axis in so many, those of the least variance, makes the second outlier score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whitening:
+    """Mean and precision of the vectors of an index; `flat`: whitened axes along which they hardly vary."""
+
+    mean: NDArray[np.float64]
+    precision: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    root: FloatArray
+    flat: FloatArray
+
+    def mahalanobis(self) -> Callable[[FloatArray], FloatArray]:
+        """How unusual a vector is, squared."""
+        return self._form(self.root)
+
+    def flatness(self) -> Callable[[FloatArray], FloatArray]:
+        """How far it lies where own vectors do not, squared: a fine-tune moves its vectors there."""
+        return self._form(self.flat)
+
+    def _form(self, axes: FloatArray) -> Callable[[FloatArray], FloatArray]:
+        shift = self.mean.astype(np.float32) @ axes
+
+        def form(vectors: FloatArray) -> FloatArray:
+            there = vectors @ axes - shift
+            return np.asarray(np.einsum("ij,ij->i", there, there), dtype=np.float32)
+
+        return form
+
+
+def whiten(vectors: FloatArray) -> Whitening:
+    """Learn what is usual from vectors of unit length, most of them own. Shrinkage after Ledoit and Wolf (2004)."""
+    from sklearn.covariance import ledoit_wolf
+
+    covariance, _ = ledoit_wolf(vectors.astype(np.float64))
+    values, axes = np.linalg.eigh(covariance)
+    values = np.maximum(values, values[-1] * 1e-9 if values[-1] > 0 else 1.0)
+    root = axes / np.sqrt(values)
+    flat = root[:, : max(1, len(values) // _FLAT)]
+    return Whitening(
+        mean=vectors.mean(axis=0, dtype=np.float64),
+        precision=root @ root.T,
+        covariance=covariance,
+        root=root.astype(np.float32),
+        flat=flat.astype(np.float32),
+    )
+
+
+def between(own: FloatArray, foreign: FloatArray, whitening: Whitening) -> FloatArray:
+    """From own to foreign vectors of the same texts, shape (dimension,): their mean difference, whitened.
+
+    What the difference varies by from text to text is noise too, and is added to the covariance.
+    """
+    from sklearn.covariance import ledoit_wolf
+
+    difference = foreign.astype(np.float64) - own
+    spread = whitening.covariance
+    if len(difference) >= _PER_MODEL:
+        spread = spread + _FROM_TEXT_TO_TEXT * ledoit_wolf(difference)[0]
+    direction = np.linalg.solve(spread + np.eye(len(spread)) * 1e-9 * np.trace(spread), difference.mean(axis=0))
+    length = np.linalg.norm(direction)
+    return np.asarray(direction / length if length > 0 else direction, dtype=np.float32)
+
+
+def by_model(own: FloatArray, foreign: FloatArray) -> NDArray[np.int64]:
+    """Which foreign vectors seem to come from one model: a label each, from clusters of their paired differences."""
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import silhouette_score
+
+    alone = np.zeros(len(own), np.int64)
+    difference = foreign - own
+    lengths = np.linalg.norm(difference, axis=1, keepdims=True)
+    if len(own) < 2 * _PER_MODEL or not np.all(lengths > 0):
+        return alone
+    units = difference / lengths
+    best, labels = _APART, alone
+    for models in range(2, min(_MOST_MODELS, len(own) // _PER_MODEL) + 1):
+        found = KMeans(models, n_init=3, random_state=0).fit_predict(units)
+        if np.bincount(found).min() < 2:
+            continue
+        apart = silhouette_score(units, found, sample_size=min(len(units), 500), random_state=0)
+        if apart > best:
+            best, labels = apart, found.astype(np.int64)
+    return labels

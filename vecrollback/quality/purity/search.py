@@ -1,0 +1,208 @@
+"""Searching: walk down what a screen ranks highest, learn from what turns out foreign, and look again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from vecrollback.arrays import FloatArray, Numbers
+from vecrollback.quality.purity import batches as batch_screen
+from vecrollback.quality.purity.directions import Whitening, between, by_model, whiten
+from vecrollback.quality.purity.examiner import Examiner, units
+from vecrollback.quality.purity.neighbours import excess
+from vecrollback.quality.purity.results import Stage
+from vecrollback.quality.purity.screens import Scores, Survey, distances, score
+from vecrollback.quality.purity.suspects import Suspect
+
+_STEP, _LONGEST_STEP = 32, 64
+_OUTLIERS = 192
+_SECOND_LOOK = 2_048
+_LONG_POOL, _LONG = 1_000, 32
+_BATCHES, _BATCH_ROWS, _BATCH_TRY = 32, 2, 8
+_BATCH_RATE = 0.25
+_SPOILS = 0.01
+"""Share of the index from which on foreign vectors, found or not, count in what it takes for usual."""
+
+_ENRICHED = 2.0
+"""A walk goes on while it finds foreign rows at so many times the rate of rows at random."""
+
+
+class Search:
+    """The screens of one audit and what they have learned.
+
+    `expected`: how many foreign rows a random sample suggests. `suspected`: open rows that a screen still points at.
+    """
+
+    def __init__(
+        self, examiner: Examiner, survey: Survey, random: np.random.Generator, told: Callable[[Stage], None]
+    ) -> None:
+        self.examiner, self.expected = examiner, 0.0
+        self.suspected = 0
+        self._population, self._survey, self._random, self._told = examiner.population, survey, random, told
+        self._whitening: Whitening | None = None
+        self._batches = self._population.batches()
+        self._trained = self._whitened = 0
+        self._explored = False
+
+    def follow(self, suspects: list[Suspect]) -> None:
+        """Look where the vectors of each distinct suspect would lie; again, as long as many are found there."""
+        distinct, gained = [one for one in suspects if one.distinct], 1
+        explained = np.zeros(self._population.count, dtype=bool)
+        while distinct and gained:
+            before = self.examiner.found
+            until = max(_STEP, self.examiner.found, int(_SPOILS * self._population.count))
+            directions = [between(one.own, one.vectors, self.whitening) for one in distinct]
+            for column in score(self._population, np.stack(directions), self._survey.lengths).T:
+                known = len(self.examiner.foreign)
+                self._walk(column, "screen", until)
+                explained |= column >= column[self.examiner.foreign[known:]].min(initial=np.inf)
+            gained = (self.examiner.found - before) // (until // 4)
+        few = len(self.examiner.foreign) < _SPOILS * self._population.count
+        if few and explained[self.examiner.foreign].all():
+            self._trained = len(self.examiner.foreign)  # nothing to learn that the suspects did not show
+
+    def look(self) -> None:
+        """Learn from everything found so far and look again, until nothing more turns up."""
+        while self.examiner.affordable(1) and self.examiner.left:
+            pairs = len(self.examiner.foreign)
+            if pairs > self._trained:
+                self._trained = pairs
+                gained = self._learn()
+                if gained > pairs // 10 or gained >= _STEP:
+                    continue
+                return
+            if self._explored or pairs:
+                return
+            self._explored = True
+            if not self._explore():
+                return
+
+    def look_at_long_texts(self) -> None:
+        """Another maximum length shows only there."""
+        pool = self._pick(_LONG_POOL)
+        rows, texts = self.examiner.with_text(pool)
+        most = min(_LONG, self.examiner.affordable(4 * _LONG) // 4)
+        longest = np.argsort([-len(text) for text in texts], kind="stable")[:most]
+        self.examiner.examine(rows[longest], "long")
+        self._told("long")
+
+    def look_at_batches(self) -> None:
+        """A few rows of each ingest batch that differs from the rest as a whole."""
+        if self._batches is None:
+            return
+        rows, sample = self._sample()
+        white = sample @ self.whitening.root
+        for batch in batch_screen.hints(self._batches, rows, white, limit=_BATCHES, random=self._random):
+            self._examine_batch(batch, _BATCH_ROWS)
+        self._told("batch")
+
+    def finish_batches(self, rows: Numbers) -> None:
+        """After foreign `rows` that the screens had not pointed at: try their ingest batches, and finish those that are
+        full of such rows.
+        """
+        if self._batches is None:
+            return
+        for batch in np.unique(self._batches[rows])[:_BATCHES].tolist():
+            tried = self._examine_batch(batch, _BATCH_TRY)
+            while len(tried) and self.examiner.is_foreign(tried).mean() >= _BATCH_RATE:
+                tried = self._examine_batch(batch, _LONGEST_STEP)
+        self._told("batch")
+
+    @property
+    def whitening(self) -> Whitening:
+        """Of the index, with own vectors in place of those found foreign, as soon as they are many."""
+        found = len(self.examiner.foreign)
+        if self._whitening is None or found - self._whitened > _SPOILS * self._population.count:
+            self._whitened = found
+            rows, sample = self._sample()
+            own = self.examiner.own_of_foreign()
+            for place, row in enumerate(rows.tolist()):
+                if row in own:
+                    sample[place] = own[row]
+            self._whitening = whiten(sample)
+        return self._whitening
+
+    def _examine_batch(self, batch: int, most: int) -> Numbers:
+        assert self._batches is not None
+        rows = np.flatnonzero((self._batches == batch) & self.examiner.open)
+        return self.examiner.examine(self._random.permutation(rows)[:most], "batch")
+
+    def _learn(self) -> int:
+        """Walk along the whitened paired difference of each model that the foreign rows seem to come from."""
+        before = self.examiner.found
+        own, foreign = self.examiner.pairs()
+        models = by_model(own, foreign)
+        directions = [between(own[models == m], foreign[models == m], self.whitening) for m in np.unique(models)]
+        scores = score(self._population, np.stack(directions), self._survey.lengths)
+        for column in scores.T:
+            self._walk(column, "screen", until=max(_STEP, len(own)))
+        return self.examiner.found - before
+
+    def _explore(self) -> bool:
+        """Nothing is known but what is usual: look at the least usual. Whether anything was found."""
+        forms = (self.whitening.flatness(), self.whitening.mahalanobis())
+        orders = [self._order(distances(self._population, form, self._survey.lengths))[:_OUTLIERS] for form in forms]
+        both = np.stack([order[: min(map(len, orders))] for order in orders], axis=1).reshape(-1)
+        rows = both[np.sort(np.unique(both, return_index=True)[1])][:_OUTLIERS]
+        for start in range(0, len(rows), _STEP):
+            before = self.examiner.found
+            self.examiner.examine(rows[start : start + _STEP], "screen")
+            self._told("screen")
+            if self.examiner.found > before:
+                return True
+        return False
+
+    def _walk(self, scores: Scores, stage: Stage, until: int | None = None) -> None:
+        """Examine from the highest score down, while it pays; then the same by what scores exceed their neighbours' by.
+
+        `until`: at most so many finds, then there is more to learn first; a quarter, once half of a step is in vain.
+        """
+        before = self.examiner.found
+        self._descend(self._order(scores), stage, until)
+        if until is None or self.examiner.found - before < until // 4:
+            self._descend(self._second_look(scores), stage, until)
+        if not self.examiner.affordable(1):
+            self.suspected = max(self.suspected, self._still_pointed_at(scores))
+
+    def _descend(self, order: Numbers, stage: Stage, until: int | None) -> None:
+        place, before = 0, self.examiner.found
+        while place < len(order) and self.examiner.affordable(1):
+            step = min(max(_STEP, self.examiner.found // 10), _LONGEST_STEP)
+            rows = self.examiner.examine(order[place : place + step], stage)
+            place += step
+            found = int(self.examiner.is_foreign(rows).sum())
+            self._told(stage)
+            by_chance = max(0.0, self.expected - self.examiner.found) / max(1, self.examiner.left) * len(rows)
+            if found < max(1.0, _ENRICHED * by_chance):
+                return
+            gained = self.examiner.found - before
+            if until is not None and (gained >= until or (gained >= until // 4 and found < len(rows) / 2)):
+                return
+
+    def _second_look(self, scores: Scores) -> Numbers:
+        """The open rows that score highest, by what they exceed their neighbours by. See `neighbours`."""
+        order = self._order(scores)
+        top = order[: min(_SECOND_LOOK, len(order) // 20)]
+        rows, sample = self._sample()
+        ahead = excess(scores[top], top, units(self._population.vectors(top)), sample, scores[rows], rows)
+        return np.asarray(top[np.argsort(-ahead, kind="stable")], dtype=np.int64)
+
+    def _sample(self) -> tuple[Numbers, FloatArray]:
+        """Usable rows of the survey's sample, sorted, and their vectors at unit length."""
+        rows = self._survey.sample_rows
+        return rows[self._survey.usable[rows]], self._survey.directions()
+
+    def _still_pointed_at(self, scores: Scores) -> int:
+        """Open rows that score above every row known to be own."""
+        known = np.isfinite(self.examiner.cosine)
+        own = scores[known & (self.examiner.cosine >= self.examiner.floor)]
+        return int(np.count_nonzero(scores[self.examiner.open] > own.max(initial=-np.inf))) if len(own) else 0
+
+    def _order(self, scores: Scores) -> Numbers:
+        rows = np.flatnonzero(self.examiner.open)
+        return np.asarray(rows[np.argsort(-scores[rows], kind="stable")], dtype=np.int64)
+
+    def _pick(self, most: int) -> Numbers:
+        rows = np.flatnonzero(self.examiner.open)
+        return np.asarray(self._random.choice(rows, min(most, len(rows)), replace=False), dtype=np.int64)

@@ -1,0 +1,125 @@
+"""Behaviour: a stored vector beside what the own embedder makes of its text, and how near they must be.
+
+Angles add, so the floor is kept as one: that of the cosine asked for, and of what is explained. Explained is what the
+storage rounds away, seen in the stored numbers themselves and then measured on the own vectors; and how far the own
+model strays from itself when a text is embedded in other company.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecrollback.arrays import FloatArray
+
+Cosines = NDArray[np.float64]
+Format = Literal["float32", "float16", "bfloat16", "int8 by row", "int8 by column", "codes"]
+
+_MARGIN = 1.5
+"""Of the worst rounding among a few hundred vectors: the worst of all of them is somewhat worse."""
+
+_LEVELS = 256
+_ENOUGH_FOR_COLUMNS = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How the stored numbers are rounded. `offset`, `step`: per column, for "int8 by column"."""
+
+    format: Format
+    offset: FloatArray | None = None
+    step: FloatArray | None = None
+
+
+def cosines(stored: FloatArray, made: FloatArray) -> Cosines:
+    """Row by row, shape (n,); NaN where one of the two has no direction or is not finite."""
+    a, b = stored.astype(np.float64), made.astype(np.float64)
+    with np.errstate(all="ignore"):
+        found = np.einsum("ij,ij->i", a, b) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    return np.where(np.isfinite(found), np.clip(found, -1.0, 1.0), np.nan)
+
+
+def recognise(sample: FloatArray) -> Storage:
+    """The format that the numbers themselves show, whatever type they come in; "float32" when they show none.
+
+    "codes": so few values in each column that they come from a code book, which hides how much was lost.
+    """
+    if not sample.size:
+        return Storage("float32")
+    with np.errstate(over="ignore"):
+        if np.array_equal(sample.astype(np.float16).astype(np.float32), sample):
+            return Storage("float16")
+    if not np.any(sample.astype(np.float32).view(np.uint32) & 0xFFFF):
+        return Storage("bfloat16")
+    rows = sample[:: max(1, len(sample) // 64)]
+    if np.mean([_is_grid(row) for row in rows]) > 0.9:
+        return Storage("int8 by row")
+    return _by_column(sample) if len(sample) >= _ENOUGH_FOR_COLUMNS else Storage("float32")
+
+
+def _by_column(sample: FloatArray) -> Storage:
+    columns = [np.unique(column) for column in sample.T]
+    if max(len(column) for column in columns) > _LEVELS:
+        return Storage("float32")
+    if not all(_is_grid(column) for column in columns):
+        return Storage("codes")
+    steps = np.array([_step(column) for column in columns], dtype=np.float32)
+    return Storage("int8 by column", np.array([column[0] for column in columns], dtype=np.float32), steps)
+
+
+def calibrated(floor: float, storage: Storage, stored: FloatArray, made: FloatArray, *, noise: float = 0.0) -> float:
+    """The floor with everything explained taken off.
+
+    `stored`, `made`: a few hundred vectors and what the own embedder makes of their texts. `noise`: angle, in radians,
+    between two of its vectors of one text.
+    """
+    angle = _angle(floor) + 2 * noise
+    if storage.format != "float32" and len(made):
+        rounded = cosines(_rounded(made, stored, storage), made)
+        angle += _MARGIN * _angle(float(np.nanmin(rounded, initial=1.0)))
+    return float(np.cos(min(angle, np.pi / 2)))
+
+
+def angles(cosine: Cosines) -> Cosines:
+    return np.asarray(np.arccos(np.clip(cosine, -1.0, 1.0)))
+
+
+def _angle(cosine: float) -> float:
+    return float(angles(np.array([cosine]))[0])
+
+
+def _rounded(made: FloatArray, stored: FloatArray, storage: Storage) -> FloatArray:
+    """What would be read back, had the own vectors been stored like these."""
+    if storage.format == "float16":
+        return made.astype(np.float16).astype(np.float32)
+    if storage.format == "bfloat16":
+        bits = made.view(np.uint32) if made.flags.c_contiguous else np.ascontiguousarray(made).view(np.uint32)
+        return ((bits + 0x8000) & np.uint32(0xFFFF0000)).view(np.float32)
+    with np.errstate(all="ignore"):
+        scaled = made * (np.linalg.norm(stored, axis=1) / np.linalg.norm(made, axis=1))[:, None]
+    if storage.format == "int8 by row":
+        step = np.array([_step(row) for row in stored], dtype=np.float32)[:, None]
+        return np.asarray(np.rint(scaled / step) * step, dtype=np.float32)
+    if storage.offset is None or storage.step is None:
+        return made
+    return np.asarray(np.rint((scaled - storage.offset) / storage.step) * storage.step + storage.offset, np.float32)
+
+
+def _step(values: FloatArray) -> float:
+    gaps = np.diff(np.unique(values))
+    return float(gaps.min()) if len(gaps) else 1.0
+
+
+def _is_grid(values: FloatArray) -> bool:
+    """Whether the values are few and evenly spaced, as whole numbers of 8 bits times a scale are."""
+    different = np.unique(values).astype(np.float64)
+    if len(different) < 2:
+        return True
+    gaps = np.diff(different)
+    # The smallest gap may hold the rounding of a product in float32.
+    step = gaps.min()
+    steps = (different - different[0]) / step
+    return bool(steps[-1] < _LEVELS and np.abs(steps - np.rint(steps)).max() < 0.1)

@@ -1,0 +1,101 @@
+"""Suspects: models that may have made some of the vectors. What they make of a few hundred texts points at the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecrollback.arrays import FloatArray, Numbers
+from vecrollback.errors import VecrollbackError
+from vecrollback.quality.purity.examiner import Embed, Examiner, embed, units
+from vecrollback.quality.purity.storage_noise import cosines
+
+_TEXTS = 200
+TRIED = 16
+"""Foreign texts that every suspect embeds, to say which one made them."""
+
+_SAME = 0.9995
+"""Cosine from which on a suspect is said to have made a vector: its own rounding may be another than back then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """What a suspect makes of the reference texts beside what the own embedder makes of them.
+
+    `told`: which of its vectors are below the floor, that is, would be found out by re-embedding.
+    """
+
+    name: str
+    own: FloatArray
+    vectors: FloatArray
+    told: NDArray[np.bool_]
+
+    @property
+    def distinct(self) -> bool:
+        """Whether any of its vectors can be told from an own one. What cannot be is not foreign in any useful sense."""
+        return bool(self.told.any())
+
+
+def introduce(suspects: Mapping[str, Embed], examiner: Examiner, reference: Numbers) -> list[Suspect]:
+    """Embed reference texts with every suspect of the same dimension, for a third of the budget at most."""
+    known: list[Suspect] = []
+    share = examiner.affordable(_TEXTS * 3 * len(suspects)) // (3 * len(suspects)) if suspects else 0
+    rows, texts = examiner.with_text(reference[: min(_TEXTS, share)])
+    if len(rows) < 2:
+        return known
+    own = examiner.made(rows)
+    for name, model in suspects.items():
+        made = _made(model, texts, examiner)
+        if made is not None:
+            known.append(Suspect(name, units(own), units(made), ~(cosines(made, own) >= examiner.floor)))
+    return known
+
+
+def sensitivity(suspects: list[Suspect], alpha: float) -> float:
+    """The chance that re-embedding finds out a vector of a suspect: of the one it tells least, at 1 - alpha confidence.
+
+    Measured on texts drawn uniformly: the share of them whose two vectors are below the floor, as a Clopper-Pearson
+    lower bound, alpha divided among the suspects. What a sample bounds is the share of rows that re-embedding would
+    tell; divided by this it covers those that it would not, as long as foreign rows nobody looked at are told as often
+    as the suspect's on random texts. Without a suspect it is 1.0: foreign means what re-embedding tells.
+    """
+    from scipy.stats import beta
+
+    lowest = 1.0
+    for suspect in suspects:
+        if suspect.distinct:
+            told, texts = int(suspect.told.sum()), len(suspect.told)
+            lowest = min(lowest, float(beta.ppf(alpha / len(suspects), told, texts - told + 1)))
+    return lowest
+
+
+def name_culprits(suspects: Mapping[str, Embed], examiner: Examiner) -> dict[str, float]:
+    """Suspect -> share of the foreign vectors that it made, of a few tried; empty when there is nothing to explain."""
+    found = np.array(examiner.foreign, dtype=np.int64)
+    if not len(found) or not suspects:
+        return {}
+    afford = examiner.affordable(TRIED * len(suspects)) // len(suspects)
+    if not afford:
+        return {}
+    tried = found[np.unique(np.linspace(0, len(found) - 1, min(afford, TRIED)).astype(int))]
+    rows, texts = examiner.with_text(tried)
+    stored = examiner.population.vectors(rows)
+    shares = {}
+    for name, model in suspects.items():
+        made = _made(model, texts, examiner)
+        explained = cosines(stored, made) >= min(examiner.floor, _SAME) if made is not None else np.zeros(1)
+        shares[name] = float(np.mean(explained))
+    return shares
+
+
+def _made(model: Embed, texts: list[str], examiner: Examiner) -> FloatArray | None:
+    """The suspect's vectors; None when it makes none that could be in this index."""
+    try:
+        made = embed(model, texts)
+    except VecrollbackError:
+        return None  # a suspect that fails today has no alibi, but nothing to go by either
+    examiner.spent["suspect"] += len(texts)
+    return made if made.shape[1] == examiner.population.dimension else None

@@ -1,0 +1,59 @@
+"""What an audit found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vecrollback.records.types import Json
+
+Verdict = Literal["pass", "fail", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One kind of defect: the law it breaks, how many, the first ids, and a sentence for the operator."""
+
+    law: str
+    kind: str
+    count: int
+    ids: tuple[str, ...]
+    message: str
+    severity: Literal["fail", "unknown", "warn"] = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """At `confidence`, at most `bound` of the vectors were not made by the pair's embedder.
+
+    `sampled` were drawn at random and re-embedded, `foreign` of them differed, out of `population`. `sensitivity`: the
+    chance that re-embedding shows a foreign vector to be one, by which the bound is divided.
+    """
+
+    sampled: int
+    foreign: int
+    population: int
+    bound: float
+    confidence: float
+    sensitivity: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome of a check."""
+
+    pair: str
+    snapshot: int
+    level: str
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    certificate: Certificate | None
+    watermark: int
+    head: int
+    at: str
+    examined: Mapping[str, Json] = field(default_factory=dict)
+
+    def ids(self, *kinds: str) -> list[str]:
+        """Document ids of the findings of these kinds, each once, in order."""
+        return list(dict.fromkeys(i for f in self.findings if f.kind in kinds for i in f.ids))

@@ -1,0 +1,71 @@
+"""What a query is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from vecrollback.records.types import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One document that answers a query. `score`: higher is nearer. `chunk`: ordinal of its best passage.
+
+    `stale` means the document changed after this vector was made; `text` is then today's text at the same place.
+    """
+
+    id: str
+    score: float
+    text: str
+    metadata: Mapping[str, Json]
+    chunk: int
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The answer to one query and which pair, snapshot and epoch gave it. Never two of them.
+
+    `current` is False when the catalog could not be asked: the answer then comes from what the reader last knew.
+    `canary`: the pair is one that is tried, not the one that serves; `epoch` is of the pointer all the same.
+    """
+
+    pair: str
+    snapshot: int
+    epoch: int
+    watermark: int
+    settings: Mapping[str, Json]
+    hits: list[Hit]
+    current: bool = True
+    canary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A document's rank in each of two answers; None where it is not among the first k."""
+
+    id: str
+    a: int | None
+    b: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One query on two pairs, and where each document stands in both answers, the best ranks first."""
+
+    query: str
+    a: Result
+    b: Result
+    places: tuple[Placed, ...]
+
+    @property
+    def overlap(self) -> float:
+        """Share of the longer answer that both have."""
+        return overlap([hit.id for hit in self.a.hits], [hit.id for hit in self.b.hits])
+
+
+def overlap(a: Collection[str], b: Collection[str]) -> float:
+    """Share of the longer list of ids that is in both; 1.0 of two empty ones."""
+    longer = max(len(a), len(b))
+    return len(set(a) & set(b)) / longer if longer else 1.0

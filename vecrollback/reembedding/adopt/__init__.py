@@ -1,0 +1,227 @@
+"""Bringing an index that exists elsewhere in as a pair, without embedding again what an audit shows to be the model's.
+
+Its documents enter the log; ids that the log knows already stay as the log has them. Its vectors go to a table beside
+the pair's, under the content hash of their texts, and the loop that builds every pair takes finished vectors from it.
+So what follows is what `reembed` does: whatever is not in that table, because its vector is foreign or damaged, or
+because the model splits its text into other passages, is embedded. A run that was cut off, started again, goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecrollback.catalog import Catalog
+from vecrollback.corpus.corpus import Corpus
+from vecrollback.embedders import Embedder
+from vecrollback.embedders.probes import floor_for
+from vecrollback.errors import BadDocumentError, CheckRefusedError, FingerprintMismatchError, UsageError
+from vecrollback.pairs.embedders import Models
+from vecrollback.pairs.snapshots import RECALL_FLOOR
+from vecrollback.pairs.vectors import Vectors
+from vecrollback.quality.doctor import Examination, Request, Source, examine_source
+from vecrollback.quality.doctor.examination import BOUND, CONFIDENCE
+from vecrollback.quality.purity import Audited
+from vecrollback.records import Pair
+from vecrollback.reembedding import Refresher, Tally
+from vecrollback.reembedding.adopt.intake import Counts, Intake
+from vecrollback.reembedding.adopt.outcome import Adopted, Options
+from vecrollback.reembedding.builder import Builder
+from vecrollback.reembedding.builder import Request as BuildRequest
+from vecrollback.reembedding.jobs import Job, Reporter
+from vecrollback.storage.artifacts import Artifacts
+
+__all__ = ["Adopted", "Adopter", "Options"]
+
+_COMPARED = 64
+_FEW = 0.1
+"""Share of compared vectors that may be foreign without the storage being to blame."""
+_STRETCHED = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Adopter:
+    """Adopts sources into one store. `vectors_of` gives the vectors table of a pair."""
+
+    catalog: Catalog
+    corpus: Corpus
+    artifacts: Artifacts
+    models: Models
+    builder: Builder
+    vectors_of: Callable[[Pair], Vectors]
+
+    def run(self, place: str, model: str, options: Options) -> Adopted:
+        """Audit, then write documents, vectors and a snapshot.
+
+        Raises FingerprintMismatchError when the vectors are not the model's, CheckRefusedError when the audit could not
+        show that they are, UsageError for a source that cannot be documents; then nothing was written.
+        """
+        texts = options.get("texts")
+        with Source(place, texts=Path(texts) if texts else None, fields=options.get("fields")) as source:
+            if source.id_field is None:
+                there = ", ".join(source.reader.fields) or "none"
+                raise UsageError(f"{source.place} has no ids", hint=f"--id-field names a field; there: {there}")
+            examination = self._examined(source, model, options)
+            wanted = options.get("name"), options.get("settings")
+            pair = self.builder.begin(BuildRequest(model, options.get("index", "auto"), *wanted))
+            record = self.catalog.jobs.start("adopt", pair.name)
+            adopt = _Adoption(self, source, examination, pair, record.id, options).run
+            return Job(self.catalog, record, adopt).wait()
+
+    def _examined(self, source: Source, model: str, options: Options) -> Examination:
+        bound = options.get("bound") or BOUND
+        request = Request(
+            model,
+            suspects=options.get("suspects", ()),
+            budget=options.get("budget"),
+            bound=bound,
+            confidence=options.get("confidence", CONFIDENCE),
+            seed=options.get("seed"),
+        )
+        examination = examine_source(source, request, options.get("progress"), opened=self.models.open)
+        _check_ids(examination)
+        assert examination.audited is not None
+        _check_model(examination, examination.audited)
+        _check_fidelity(source, self.models.open(model), examination.audited)
+        _check_proof(examination.audited, bound)
+        return examination
+
+
+@dataclass(frozen=True, slots=True)
+class _Adoption:
+    """One run, after the audit."""
+
+    parts: Adopter
+    source: Source
+    examination: Examination
+    pair: Pair
+    job: str
+    options: Options
+
+    def run(self) -> Adopted:
+        audited = self.examination.audited
+        assert audited is not None
+        doubted = np.zeros(self.source.count, np.bool_)
+        not_examined = [row for one in audited.not_examined for row in one.rows]
+        doubted[[*audited.rows, *not_examined]] = True
+        with self.parts.catalog.lock("adopt"), self.parts.artifacts.workspace(".adopt") as folder:
+            counts, shelf = self._take_in(doubted, folder)
+            tally = self._fill(shelf)
+        self._finish(counts)
+        return Adopted(
+            pair=self.pair.name,
+            documents=counts.documents,
+            known=counts.known,
+            reused=tally.reused,
+            embedded=tally.embedded,
+            foreign=len(audited.rows),
+            damaged=counts.damaged + len(not_examined),
+            split=counts.split,
+            left_out=counts.left_out,
+            examination=self.examination,
+        )
+
+    def _take_in(self, doubted: NDArray[np.bool_], folder: Path) -> tuple[Counts, tuple[Vectors, int]]:
+        report = self._reporter("writing documents")
+        embedder = self.parts.models.of(self.pair)
+
+        def told(counts: Counts) -> None:
+            report(Tally(documents=counts.documents + counts.left_out, total=self.source.count))
+
+        skip_bad = self.options.get("skip_bad", False)
+        intake = Intake(self.source, self.parts.corpus, embedder, doubted, skip_bad=skip_bad, on_batch=told)
+        return intake.counts, intake.run(folder)
+
+    def _fill(self, shelf: tuple[Vectors, int]) -> Tally:
+        """Bring the pair to the head of the log, taking what is on the shelf."""
+        parts = self.parts
+        with parts.catalog.lock(f"pair-{self.pair.name}"):
+            pair = parts.catalog.pairs.get(self.pair.name)
+            refresher = Refresher(
+                parts.catalog,
+                parts.corpus,
+                parts.vectors_of(pair),
+                parts.models.of(pair),
+                pair,
+                others=lambda: [shelf],
+                on_batch=self._reporter("embedding"),
+                job=self.job,
+            )
+            return refresher.run()
+
+    def _finish(self, counts: Counts) -> None:
+        """Build index and snapshot; of a pair that was finished before only what `catch_up` does."""
+        progress = self.options.get("progress")
+        if self.parts.catalog.pairs.get(self.pair.name).state != "building":
+            self.parts.builder.catch_up(self.pair, self.job, progress)
+            return
+        self.parts.builder.build(self.pair, self.job, progress, RECALL_FLOOR)
+        reason = f"adopted from {self.source.place}, {counts.documents:,} documents"
+        self.parts.catalog.pairs.set_state(self.pair.name, "ready", reason)
+
+    def _reporter(self, phase: str) -> Reporter:
+        reporter = Reporter(self.parts.catalog, self.job, self.options.get("progress"))
+        reporter.phase = phase
+        return reporter
+
+
+def _check_ids(examination: Examination) -> None:
+    if twice := examination.finding("duplicate_id"):
+        shown = ", ".join(dict.fromkeys(twice.ids[:6]))
+        raise BadDocumentError(
+            f"{twice.count:,} rows share their id with another: {shown}",
+            source=examination.source,
+            hint="give every row an id of its own, or name the field that has one with --id-field",
+        )
+
+
+def _check_model(examination: Examination, audited: Audited) -> None:
+    """Refuse vectors most of which are another model's."""
+    compared = f"{len(audited.rows):,} of {audited.examined:,} vectors compared are foreign"
+    if audited.stopped == "refuted" or 2 * len(audited.rows) > max(1, audited.examined):
+        raise FingerprintMismatchError(
+            f"{examination.model} did not make the vectors in {examination.source}: {compared}",
+            hint="name the model that did; or `vecrollback ingest` the texts and `vecrollback reembed`",
+        )
+
+
+def _check_proof(audited: Audited, bound: float) -> None:
+    """Refuse what the audit does not show to be the model's, but for the vectors it named."""
+    if audited.certificate.population and audited.certificate.bound > bound:
+        raise CheckRefusedError(
+            f"up to {audited.certificate.bound:.2%} of the vectors that were not embedded again may be foreign, "
+            f"more than {bound:.2%}",
+            hint="raise --budget, or --bound if that will do",
+        )
+
+
+def _check_fidelity(source: Source, embedder: Embedder, audited: Audited) -> None:
+    """Refuse vectors that stand for the model's own only roughly: a check of the pair would find them foreign.
+
+    The audit forgives what the storage rounds, and looks at directions alone.
+    """
+    doubted = [*audited.rows, *(row for one in audited.not_examined for row in one.rows)]
+    rows = np.random.default_rng(0).permutation(np.setdiff1d(np.arange(source.count), doubted))[:_COMPARED]
+    kept = [(text, row) for text, row in zip(source.texts(rows), rows.tolist(), strict=True) if text and text.strip()]
+    if not kept:
+        return
+    stored = source.vectors(np.array([row for _, row in kept]))
+    made = embedder.embed_documents([text for text, _ in kept])
+    lengths = np.linalg.norm(stored, axis=1), np.linalg.norm(made, axis=1)
+    cosines = np.einsum("ij,ij->i", stored, made) / (lengths[0] * lengths[1])
+    if np.quantile(cosines, _FEW) < floor_for(embedder):
+        raise CheckRefusedError(
+            f"{source.place} keeps its vectors as {audited.storage}, too coarse to stand for the model's own: cosine "
+            f"{np.median(cosines):.5f}",
+            hint="adopt the vectors as they were embedded; or `vecrollback ingest` the texts and `vecrollback reembed`",
+        )
+    stretched = float(np.median(np.abs(lengths[0] / lengths[1] - 1)))
+    if embedder.metric != "cosine" and stretched > _STRETCHED:
+        raise FingerprintMismatchError(
+            f"the vectors in {source.place} have other lengths than {embedder.spec} gives them, by {stretched:.0%}",
+            hint="they were scaled: open the model with metric=cosine",
+        )

@@ -1,0 +1,132 @@
+"""One pass over a source that writes its documents to the log, and its proven vectors to a table to take them from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vecrollback.arrays import FloatArray
+from vecrollback.corpus.corpus import Corpus
+from vecrollback.corpus.documents import content_hash
+from vecrollback.embedders import Embedder
+from vecrollback.errors import BadDocumentError
+from vecrollback.pairs.vectors import Vectors, schema
+from vecrollback.quality.doctor import Source
+from vecrollback.records import Document, Span
+from vecrollback.storage.crash_points import reach
+
+_BATCH_CHARACTERS = 32 << 20
+
+
+@dataclass(slots=True)
+class Counts:
+    """Rows so far; see `Adopted`."""
+
+    documents: int = 0
+    known: int = 0
+    damaged: int = 0
+    split: int = 0
+    left_out: int = 0
+
+
+@dataclass(slots=True)
+class _Batch:
+    documents: list[Document] = field(default_factory=list)
+    proven: list[int] = field(default_factory=list)
+    vectors: list[FloatArray] = field(default_factory=list)
+    characters: int = 0
+
+
+class Intake:
+    """Reads the source once. `doubted`: flags of rows whose vectors are not to be taken over."""
+
+    def __init__(
+        self,
+        source: Source,
+        corpus: Corpus,
+        embedder: Embedder,
+        doubted: NDArray[np.bool_],
+        *,
+        skip_bad: bool,
+        on_batch: Callable[[Counts], None],
+    ) -> None:
+        self._source, self._corpus, self._embedder, self._doubted = source, corpus, embedder, doubted
+        self._skip_bad, self._on_batch = skip_bad, on_batch
+        self.counts = Counts()
+
+    def run(self, folder: Path) -> tuple[Vectors, int]:
+        """Write everything; returns the table of vectors, in `folder`, and its version. Raises BadDocumentError."""
+        shelf = Vectors(folder / "proven.lance", self._embedder.dimension)
+        version, batch, row = shelf.create().version, _Batch(), 0
+        for part in self._source.reader.scan(None):
+            for record, vector in zip(part.records, part.vectors, strict=True):
+                self._take(batch, row, self._document(record, row), vector)
+                row += 1
+                if batch.characters >= _BATCH_CHARACTERS:
+                    version, batch = self._write(batch, shelf, version), _Batch()
+            version, batch = self._write(batch, shelf, version), _Batch()
+        return shelf, version
+
+    def _document(self, record: dict[str, object], row: int) -> Document | None:
+        try:
+            return self._source.document_of(record, row)
+        except BadDocumentError as error:
+            if not self._skip_bad:
+                raise BadDocumentError(
+                    f"row {row}: {error.reason}",
+                    source=self._source.place,
+                    hint="mend the row, or leave such rows out with --skip-bad; what came before it is stored",
+                ) from error
+            self.counts.left_out += 1
+            return None
+
+    def _take(self, batch: _Batch, row: int, document: Document | None, vector: FloatArray) -> None:
+        if document is None:
+            return
+        batch.documents.append(document)
+        batch.characters += len(document.text)
+        spans = self._embedder.chunk(document.text)
+        if not spans or self._doubted[row]:
+            return
+        if spans != [Span(0, len(document.text))]:
+            self.counts.split += 1
+            return
+        length = float(np.linalg.norm(vector))
+        if not np.isfinite(length) or not length:
+            self.counts.damaged += 1
+            return
+        batch.proven.append(len(batch.documents) - 1)
+        batch.vectors.append(vector / np.float32(length) if self._embedder.metric == "cosine" else vector)
+
+    def _write(self, batch: _Batch, shelf: Vectors, version: int) -> int:
+        if batch.documents:
+            _, changed = self._corpus.upsert(batch.documents, unknown_only=True)
+            self.counts.documents += len(batch.documents)
+            self.counts.known += len(batch.documents) - changed
+            reach("adopt.documents_written")
+        if batch.proven:
+            version = shelf.append(self._rows(batch), known=version).version
+        self._on_batch(self.counts)
+        return version
+
+    def _rows(self, batch: _Batch) -> pa.Table:
+        chosen = [batch.documents[at] for at in batch.proven]
+        nothing = np.zeros(len(chosen), np.int64)
+        flat = pa.array(np.concatenate(batch.vectors))
+        columns = [
+            pa.array([document.id for document in chosen], pa.string()),
+            pa.array(nothing),
+            pa.array(nothing),
+            pa.array(nothing.astype(np.int32)),
+            pa.array(nothing.astype(np.int32)),
+            pa.array([len(document.text) for document in chosen], pa.int32()),
+            pa.array([content_hash(document.text) for document in chosen], pa.binary(16)),
+            pa.array([self._embedder.fingerprint] * len(chosen), pa.string()),
+            pa.FixedSizeListArray.from_arrays(flat, self._embedder.dimension),
+        ]
+        return pa.Table.from_arrays(columns, schema=schema(self._embedder.dimension))

@@ -1,0 +1,279 @@
+"""Building a pair from the log, catching one up, rewriting what a check found, and taking snapshots.
+
+All writers of a pair's vectors hold its lock, so that one process at a time writes them; readers need no lock.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from vecrollback.catalog import NAME_RULE, Catalog, now, valid_pair_name, vectors_table
+from vecrollback.corpus.corpus import Corpus
+from vecrollback.embedders import Embedder
+from vecrollback.embedders.probes import embed_probes, floor_for
+from vecrollback.errors import CorruptArtifactError, PairStateError, UsageError
+from vecrollback.indexes import resolve_spec
+from vecrollback.indexes.sharded import ShardsDone
+from vecrollback.pairs.embedders import Models
+from vecrollback.pairs.snapshots import RECALL_FLOOR, Manifest, SnapshotWriter, load_manifest, put_probes, require_files
+from vecrollback.pairs.vectors import Vectors, newest
+from vecrollback.records import CatchUp, Effort, Json, Pair, ProgressCallback, Snapshot
+from vecrollback.reembedding import Refresher, Tally
+from vecrollback.reembedding.job_context import PLAIN, Workplace, workplace
+from vecrollback.storage.artifacts import Artifacts
+
+_DELTA_LEAST, _DELTA_SHARE, _DEAD_SHARE = 2_000, 0.1, 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a build was asked for."""
+
+    embedder: str
+    index: str = "auto"
+    name: str | None = None
+    settings: Mapping[str, Json] | None = None
+    recall_floor: float = RECALL_FLOOR
+
+
+class Builder:
+    """Writes pairs. `vectors_of` gives the vectors table of a pair."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        corpus: Corpus,
+        artifacts: Artifacts,
+        models: Models,
+        vectors_of: Callable[[Pair], Vectors],
+    ) -> None:
+        self._catalog, self._corpus, self._artifacts = catalog, corpus, artifacts
+        self._models, self._vectors_of = models, vectors_of
+
+    def begin(self, request: Request) -> Pair:
+        """Find the pair a build is to make or to resume, or register it.
+
+        Raises PairStateError when the name belongs to a pair of another embedder or index.
+        """
+        embedder = self._models.open(request.embedder)
+        resolve_spec(request.index, 0)
+        name = request.name or pair_name(self._catalog, request.embedder, embedder)
+        if not valid_pair_name(name):
+            raise UsageError(f"{name!r} is no name for a pair", hint=NAME_RULE)
+        with self._catalog.lock(f"pair-{name}"):
+            return self._resumable(name, request, embedder) or self._register(name, request, embedder)
+
+    def build(
+        self, pair: Pair, job: str, progress: ProgressCallback | None, recall_floor: float, effort: Effort = PLAIN
+    ) -> Pair:
+        """Embed what the pair lacks, build its index, take the first snapshot, and catch up. Resumes."""
+        with self._catalog.lock(f"pair-{pair.name}"):
+            pair = self._catalog.pairs.get(pair.name)
+            if pair.state != "building":
+                return pair
+            with self._working(pair, job, progress, effort) as work:
+                tally = self._refresh(pair, work).tally
+                work.report.enter("indexing", tally)
+                if not pair.snapshot:
+                    self._snapshot(
+                        pair.name,
+                        rebuild=True,
+                        recall_floor=recall_floor,
+                        told=lambda done, shards: work.report.enter(f"indexing: shard {done} of {shards}", tally),
+                    )
+                work.report.phase = "catching up"
+                self._refresh(self._catalog.pairs.get(pair.name), work)
+            self._catalog.pairs.set_state(pair.name, "ready")
+            return self._catalog.pairs.get(pair.name)
+
+    def catch_up(
+        self,
+        pair: Pair,
+        job: str,
+        progress: ProgressCallback | None = None,
+        *,
+        advance: bool = True,
+        effort: Effort = PLAIN,
+    ) -> CatchUp:
+        """Bring a pair to the head of the log with its own embedder.
+
+        With `advance`, rows after the index or deleted ones past a threshold lead to a new index, and aliases that
+        serve the pair move to that snapshot.
+        """
+        with self._catalog.lock(f"pair-{pair.name}"), self._working(pair, job, progress, effort) as work:
+            refresher = self._refresh(self._catalog.pairs.get(pair.name), work)
+            if advance and self._worn(pair.name):
+                self._snapshot(pair.name, rebuild=True)
+        tally, head = refresher.tally, self._corpus.state().head
+        return CatchUp(
+            pair=pair.name,
+            watermark=refresher.watermark,
+            lag=head - refresher.watermark,
+            documents=tally.documents,
+            embedded=tally.embedded,
+            reused=tally.reused,
+            chunks=tally.chunks,
+            seconds=tally.elapsed,
+        )
+
+    def rewrite(
+        self,
+        pair: Pair,
+        ids: Sequence[str],
+        job: str,
+        progress: ProgressCallback | None = None,
+        *,
+        masked: Collection[str] = (),
+    ) -> Tally:
+        """Embed these documents again, superseding their vectors, and take a snapshot with a new index.
+
+        Those that are `masked` are in no answer until their new vectors are written.
+        """
+        with self._catalog.lock(f"pair-{pair.name}"), self._working(pair, job, progress, PLAIN) as work:
+            refresher = self._refresh(self._catalog.pairs.get(pair.name), work)
+            tally = refresher.rewrite(ids, masked=masked)
+            self._snapshot(pair.name, rebuild=True)
+            return tally
+
+    def snapshot(self, name: str, *, rebuild: bool = False) -> Snapshot:
+        """Take a snapshot of a finished pair as it stands; without `rebuild` it shares the last one's index."""
+        with self._catalog.lock(f"pair-{name}"):
+            pair = self._catalog.pairs.get(name)
+            if not pair.snapshot:
+                raise PairStateError(f"pair {name!r} is {pair.state}", hint="finish it first: `vecrollback reembed`")
+            return self._snapshot(name, rebuild=rebuild)
+
+    def renew_probes(self, pair: Pair) -> None:
+        """Write lost or damaged probe vectors again. Their name is their digest: only the very same bytes count."""
+        embedder = self._models.open(pair.embedder)
+        if embedder.fingerprint == pair.fingerprint:
+            put_probes(self._artifacts, embed_probes(embedder))
+
+    # -- steps --------------------------------------------------------------------------------------------------------
+
+    def _resumable(self, name: str, request: Request, embedder: Embedder) -> Pair | None:
+        pair = self._catalog.pairs.find(name)
+        if pair is None:
+            return None
+        if embedder.fingerprint not in self._catalog.equivalences.of(pair.fingerprint):
+            raise PairStateError(
+                f"pair {name!r} belongs to embedder {pair.embedder!r} ({pair.fingerprint}), "
+                f"not to {request.embedder!r} ({embedder.fingerprint})",
+                hint="choose another --name: one pair, one embedder",
+            )
+        if request.index not in ("auto", pair.index_spec):
+            raise PairStateError(
+                f"pair {name!r} has index {pair.index_spec!r}, not {request.index!r}",
+                hint="choose another --name; vectors of the same embedder are taken over, not embedded again",
+            )
+        return pair
+
+    def _register(self, name: str, request: Request, embedder: Embedder) -> Pair:
+        probes = put_probes(self._artifacts, embed_probes(embedder))
+        pair = Pair(
+            name=name,
+            state="building",
+            embedder=embedder.spec,
+            fingerprint=embedder.fingerprint,
+            contract=dict(embedder.contract),
+            dimension=embedder.dimension,
+            metric=embedder.metric,
+            index_spec=request.index,
+            settings=dict(request.settings or {}),
+            snapshot=0,
+            watermark=0,
+            vectors_version=0,
+            probes=probes,
+            probe_floor=floor_for(embedder),
+            created_at=now(),
+        )
+        created = self._vectors_of(pair).create()
+        pair = replace(pair, vectors_version=created.version)
+        self._catalog.pairs.add(pair, created.files, partial(self._require, pair))
+        self._models.trust(pair, embedder)
+        return pair
+
+    def _require(self, pair: Pair) -> None:
+        self._artifacts.expect(pair.probes)
+        self._vectors_of(pair).table.require()
+
+    def _working(
+        self, pair: Pair, job: str, progress: ProgressCallback | None, effort: Effort
+    ) -> AbstractContextManager[Workplace]:
+        return workplace(self._catalog, self._corpus, self._models, pair, job, progress, effort)
+
+    def _refresh(self, pair: Pair, work: Workplace) -> Refresher:
+        refresher = work.refresher(pair, self._vectors_of(pair), self._others)
+        refresher.run()
+        return refresher
+
+    def _others(self, pair: Pair) -> list[tuple[Vectors, int]]:
+        """Tables of other pairs of the same embedder. Only sound ones: damage must not spread from pair to pair."""
+        same = self._catalog.equivalences.of(pair.fingerprint)
+        others = [p for p in self._catalog.pairs.all() if p.name != pair.name and p.fingerprint in same]
+        digests = {p.name: self._catalog.files.of(vectors_table(p.name)) for p in others}
+        tables = [(self._vectors_of(p), p) for p in others]
+        return [(v, p.vectors_version) for v, p in tables if v.table.sound(p.vectors_version, digests[p.name])]
+
+    def _snapshot(
+        self, name: str, *, rebuild: bool, recall_floor: float | None = None, told: ShardsDone | None = None
+    ) -> Snapshot:
+        pair = self._catalog.pairs.get(name)
+        taken = self._catalog.pairs.snapshots(name)
+        previous = self._previous(pair, rebuild=rebuild)
+        floor = recall_floor or (previous.index.recall_floor if previous else RECALL_FLOOR)
+        snapshot = SnapshotWriter(self._artifacts, self._vectors_of(pair), pair, told).write(
+            taken[-1].number + 1 if taken else 1,
+            previous=previous,
+            tombstones=self._catalog.ledger.tombstones(),
+            files=self._catalog.files.of(vectors_table(name)),
+            rebuild=rebuild,
+            recall_floor=floor,
+        )
+        self._catalog.pairs.add_snapshot(
+            snapshot, lambda: require_files(self._artifacts, snapshot, self._vectors_of(pair))
+        )
+        return snapshot
+
+    def _previous(self, pair: Pair, *, rebuild: bool) -> Manifest | None:
+        """The manifest to go on from. A rebuild does without a damaged one: that is how it is mended."""
+        try:
+            return self._manifest(pair)
+        except CorruptArtifactError:
+            if rebuild:
+                return None
+            raise
+
+    def _manifest(self, pair: Pair) -> Manifest | None:
+        if not pair.snapshot:
+            return None
+        return load_manifest(self._artifacts, self._catalog.pairs.find_snapshot(pair.ref).manifest)
+
+    def _worn(self, name: str) -> bool:
+        """Whether enough rows stand outside the index, or dead in it, that a new one pays."""
+        pair = self._catalog.pairs.get(name)
+        manifest = self._manifest(pair)
+        if manifest is None:
+            return False
+        vectors, index = self._vectors_of(pair), manifest.index
+        if vectors.rows(pair.vectors_version) - index.rows > max(_DELTA_LEAST, _DELTA_SHARE * index.chunks):
+            return True
+        keys = vectors.keys(pair.vectors_version)
+        alive = np.count_nonzero(newest(keys, self._catalog.ledger.tombstones()) < index.rows)
+        return bool(index.chunks - alive > max(_DELTA_LEAST, _DEAD_SHARE * index.chunks))
+
+
+def pair_name(catalog: Catalog, spec: str, embedder: Embedder) -> str:
+    """The name of a build that was given none: of the pair that this embedder has, else from its string."""
+    for pair in catalog.pairs.all():
+        if pair.fingerprint == embedder.fingerprint:
+            return pair.name
+    target = spec.partition("?")[0].rstrip("/").replace("\\", "/").rpartition("/")[2]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", target).strip("-.")[:48] or "pair"
+    return f"{name}-{embedder.fingerprint[:6]}" if catalog.pairs.find(name) else name

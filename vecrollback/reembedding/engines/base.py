@@ -1,0 +1,201 @@
+"""What an engine is: workers that turn units of texts into vectors, and write nothing.
+
+Whoever drives them alone writes tables and catalog. So a worker may die, run twice or answer late at any moment: what
+it had not answered is asked again, and no row is lost, doubled or left behind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecrollback import errors
+from vecrollback.arrays import FloatArray
+from vecrollback.embedders import Embedder, open_embedder
+from vecrollback.embedders.probes import FLOOR, PROBES
+from vecrollback.embedders.runtimes import Backend
+from vecrollback.errors import EmbedderChangedError, EmbeddingError, StoppedError, UsageError, VecrollbackError
+
+_COMPARED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a worker elsewhere comes by the embedder of a job. `fingerprints`: those that count as the pair's.
+
+    `backend`: the runtime that was found to be the same model, and faster.
+    """
+
+    spec: str
+    fingerprints: frozenset[str]
+    idle: bool = False
+    backend: Backend | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Texts of documents, to be split into passages and embedded at once."""
+
+    number: int
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A finished unit: for each text its number of passages, then spans (n, 2) and vectors (n, dimension) of all.
+
+    `ideal_seconds`: what the model's arithmetic takes at the best rate of the worker's machine; None: not told.
+    """
+
+    number: int
+    counts: tuple[int, ...]
+    spans: NDArray[np.int32]
+    vectors: FloatArray
+    tokens: int
+    ideal_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A unit without an answer. `died`: its worker did, nobody knows of what; else `kind` is the error's class."""
+
+    number: int
+    kind: str
+    message: str
+    hint: str = ""
+    died: bool = False
+
+    @property
+    def error(self) -> VecrollbackError:
+        """The error to end a job with."""
+        named = getattr(errors, self.kind, EmbeddingError)
+        plain = isinstance(named, type) and issubclass(named, EmbeddingError | StoppedError | UsageError)
+        made = named if plain or named is EmbedderChangedError else EmbeddingError
+        try:
+            return made(self.message, hint=self.hint)
+        except TypeError:  # a class with facts of its own
+            return EmbeddingError(self.message, hint=self.hint)
+
+    @property
+    def stops(self) -> bool:
+        """Whether no other text could fare better: the limit is reached, or the model is not to be had."""
+        return isinstance(self.error, StoppedError | UsageError | EmbedderChangedError)
+
+
+Outcome = Embedded | Failed
+
+
+class Engine(Protocol):
+    """Workers. One thread drives an engine; `close` may come at any time and waits for nobody."""
+
+    @property
+    def width(self) -> int:
+        """How many units keep all workers busy; no more may be submitted at a time."""
+        ...
+
+    @property
+    def workers(self) -> int:
+        """How many units are embedded at the same time."""
+        ...
+
+    def submit(self, unit: Unit) -> None:
+        """Give a unit to a worker. Raises EngineLostError when there can be none any more."""
+        ...
+
+    def take(self) -> Outcome:
+        """The next unit that has ended, in any order. Raises EngineLostError."""
+        ...
+
+    def close(self) -> None:
+        """Let the workers go. Idempotent."""
+        ...
+
+
+def open_recipe(recipe: Recipe) -> Embedder:
+    """The embedder of a job, in a worker. Raises EmbedderChangedError when this machine has another model there."""
+    embedder = open_embedder(recipe.spec)
+    if embedder.fingerprint not in recipe.fingerprints:
+        raise EmbedderChangedError(
+            f"{recipe.spec!r} is another model where the worker runs: {embedder.fingerprint}",
+            hint="put the same files there; every worker opens the embedder's string by itself",
+        )
+    return _compared(embedder, recipe.backend) if recipe.backend else embedder
+
+
+def in_backend(embedder: Embedder, backend: Backend) -> Embedder:
+    """The embedder in another backend."""
+    made: Embedder = embedder.accelerated(backend)  # type: ignore[attr-defined]
+    return made
+
+
+def _compared(embedder: Embedder, backend: Backend) -> Embedder:
+    """The same, compared in the worker that will use it: another machine's processor may round otherwise."""
+    made = in_backend(embedder, backend)
+    ours, theirs = (one.embed_documents(PROBES[:_COMPARED]) for one in (embedder, made))
+    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    if (worst := float((np.einsum("ij,ij->i", ours, theirs) / lengths).min())) < FLOOR:
+        raise EmbedderChangedError(
+            f"backend {backend.name!r} does not give the pair's vectors on this machine: cosine {worst:.6f}",
+            hint="--accelerate off",
+        )
+    return made
+
+
+def run_unit(embedder: Embedder, unit: Unit) -> Outcome:
+    """Split and embed the texts of a unit; whatever goes wrong is told, not raised."""
+    try:
+        return _embedded(embedder, unit)
+    except BaseException as error:  # a panic of Rust code, as in a tokenizer, is no Exception
+        return told(unit.number, error)
+
+
+def work(recipe: Recipe, unit: Unit) -> Outcome:
+    """One unit, in a process that may get units of several jobs; the embedder is kept for the next."""
+    try:
+        if recipe not in _opened:
+            _opened.clear()
+            _opened[recipe] = open_recipe(recipe)
+    except Exception as error:
+        return told(unit.number, error)
+    return run_unit(_opened[recipe], unit)
+
+
+_opened: dict[Recipe, Embedder] = {}
+
+
+def told(number: int, error: BaseException) -> Failed:
+    """An error in a form that travels."""
+    if isinstance(error, VecrollbackError):
+        return Failed(number, type(error).__name__, error.message, error.hint)
+    return Failed(number, "EmbeddingError", f"{type(error).__name__}: {error}")
+
+
+def _embedded(embedder: Embedder, unit: Unit) -> Embedded:
+    parts = [np.array(embedder.chunk(text), dtype=np.int32).reshape(-1, 2) for text in unit.texts]
+    passages = [t[a:b] for t, spans in zip(unit.texts, parts, strict=True) for a, b in spans.tolist()]
+    order = sorted(range(len(passages)), key=lambda i: len(passages[i]))
+    ordered = [passages[i] for i in order]
+    vectors = np.empty((len(passages), embedder.dimension), dtype=np.float32)
+    if passages:
+        vectors[order] = embedder.embed_documents(ordered)
+    return Embedded(
+        number=unit.number,
+        counts=tuple(map(len, parts)),
+        spans=np.concatenate(parts) if parts else np.empty((0, 2), np.int32),
+        vectors=vectors,
+        tokens=embedder.count_tokens(ordered) if passages else 0,
+        ideal_seconds=_ideal(embedder, ordered),
+    )
+
+
+def _ideal(embedder: Embedder, passages: list[str]) -> float | None:
+    """What the embedder says of passages that it has just embedded; most kinds say nothing."""
+    say = getattr(embedder, "ideal_seconds", None)
+    try:
+        seconds = say(passages) if say else None
+        return None if seconds is None else float(seconds)
+    except Exception:  # a number for people is not worth a unit
+        return None

@@ -1,0 +1,194 @@
+"""Long work as a handle: watch it, wait for it, cancel it, resume it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from vecrollback.catalog import Catalog
+from vecrollback.errors import CatalogUnavailableError, JobCancelledError, StoppedError
+from vecrollback.records import JobRecord, Made, Progress, ProgressCallback, Unembedded
+from vecrollback.reembedding import Tally
+
+T = TypeVar("T")
+_REPORT_SECONDS = 0.5
+_BEAT_SECONDS = 10.0
+
+
+class Job(Generic[T]):
+    """Work that runs on a thread of its own. It stops cleanly at the next batch when cancelled, from any process."""
+
+    def __init__(self, catalog: Catalog, record: JobRecord, work: Callable[[], T]) -> None:
+        self.id = record.id
+        self._catalog = catalog
+        self._work = work
+        self._result: T | None = None
+        self._error: BaseException | None = None
+        self._ended = threading.Event()
+        name = f"vecrollback-{record.kind}-{record.id}"
+        for target in (self._run, self._beat):
+            threading.Thread(target=target, name=name, daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._result = self._work()
+            self._catalog.jobs.finish(self.id, "done")
+        except BaseException as error:
+            self._error = error
+            stopped = isinstance(error, StoppedError)
+            self._catalog.jobs.finish(self.id, "cancelled" if stopped else "failed", str(error))
+        finally:
+            self._ended.set()
+
+    def _beat(self) -> None:
+        """Show other hosts that the process lives, also while one batch takes long."""
+        while not self._ended.wait(_BEAT_SECONDS):
+            with contextlib.suppress(CatalogUnavailableError):
+                self._catalog.jobs.beat(self.id)
+
+    def status(self) -> JobRecord:
+        """The job as the catalog knows it."""
+        return self._catalog.jobs.get(self.id)
+
+    def wait(self, timeout: float | None = None) -> T:
+        """The result, once there is one. Raises what the work raised, TimeoutError after `timeout` seconds.
+
+        Ctrl-C cancels the job and lets its batch end before it is passed on; a second one does not wait.
+        """
+        try:
+            ended = self._ended.wait(timeout)  # not Thread.join: interrupted, it takes the thread for finished (< 3.13)
+        except KeyboardInterrupt:
+            self.cancel()
+            self._ended.wait()
+            raise
+        if not ended:
+            raise TimeoutError(f"job {self.id} is still running")
+        if self._error is not None:
+            raise self._error
+        return self._result  # type: ignore[return-value]
+
+    def cancel(self) -> None:
+        """Stop at the next batch; what is done stays done. Idempotent."""
+        self._catalog.jobs.cancel(self.id)
+
+    def pause(self) -> None:
+        """Wait before the next batch, until `resume`. Idempotent."""
+        self._catalog.jobs.pause(self.id, True)
+
+    def resume(self) -> None:
+        """Go on after a pause. Idempotent."""
+        self._catalog.jobs.pause(self.id, False)
+
+
+class Reporter:
+    """Passes progress on: to the caller at every batch, to the catalog twice a second; brings a cancel back."""
+
+    def __init__(self, catalog: Catalog, job: str, callback: ProgressCallback | None) -> None:
+        self._catalog, self._job, self._callback = catalog, job, callback
+        self._last = 0.0
+        self._tally = Tally()
+        self._embedding: Progress | None = None
+        self.phase = "embedding"
+
+    def enter(self, phase: str, tally: Tally) -> None:
+        """Begin another phase. How the one before ended is in the catalog, whenever it was last told."""
+        self.check(self._progress(self.phase))
+        self.phase = phase
+        self(tally)
+
+    def __call__(self, tally: Tally) -> None:
+        self._tally = tally
+        progress = self._progress(self.phase)
+        if progress.tokens > (self._embedding.tokens if self._embedding else 0):
+            self._embedding = progress  # the pace is that of embedding: what comes after it takes time and no token
+        if self._callback is not None:
+            self._callback(progress)
+        if time.monotonic() - self._last > _REPORT_SECONDS:
+            self._last = time.monotonic()
+            self.check(progress)
+
+    def look(self, obstacle: str) -> bool:
+        """Whether somebody paused the job; tells what it waits for, if for anything. Raises as a batch's end does."""
+        if obstacle:
+            progress = self._progress(obstacle)
+            if self._callback is not None:
+                self._callback(progress)
+            self.check(progress)
+        cancel, paused = self._catalog.jobs.asked(self._job)
+        if cancel:
+            raise self._cancelled(self._progress(self.phase))
+        return paused
+
+    def check(self, progress: Progress) -> None:
+        """Raise JobCancelledError when somebody asked the job to stop."""
+        facts = {"phase": progress.phase, "documents": progress.documents, "total": progress.total}
+        facts |= {"chunks": progress.chunks, "tokens": progress.tokens, "given_up": progress.given_up}
+        if self._embedding is not None:
+            facts["tokens_per_second"] = round(self._embedding.tokens_per_second, 1)
+            facts["share_of_ceiling"] = _rounded(self._embedding.share_of_ceiling)
+        if self._catalog.jobs.report(self._job, facts):
+            raise self._cancelled(progress)
+
+    def _progress(self, phase: str) -> Progress:
+        tally = self._tally
+        return Progress(
+            job=self._job,
+            phase=phase,
+            documents=tally.documents,
+            total=max(tally.total, tally.documents),
+            chunks=tally.chunks,
+            tokens=tally.tokens,
+            embedded=tally.embedded,
+            elapsed=tally.elapsed,
+            given_up=tally.given_up,
+            share_of_ceiling=tally.share,
+        )
+
+    def _cancelled(self, progress: Progress) -> JobCancelledError:
+        return JobCancelledError(
+            f"job {self._job} was cancelled after {progress.documents} of {progress.total} changes",
+            hint="the same command again goes on where it stopped",
+        )
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)
+
+
+class Work:
+    """Any long work as a job that the catalog knows, so that it can be watched and cancelled from everywhere."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def start(self, kind: str, pair: str, work: Callable[[ProgressCallback], T]) -> Job[T]:
+        """Run `work` on a thread; the callback it gets reports its progress, and ends it when it was cancelled."""
+        record = self._catalog.jobs.start(kind, pair)
+        reporter = Reporter(self._catalog, record.id, None)
+        return Job(self._catalog, record, lambda: work(reporter.check))
+
+    def get(self, id_: str) -> JobRecord:
+        """Raises UnknownNameError."""
+        return self._catalog.jobs.get(id_)
+
+    def cancel(self, id_: str) -> JobRecord:
+        """Ask a job to stop at its next batch. Idempotent. Raises UnknownNameError."""
+        self._catalog.jobs.cancel(id_)
+        return self._catalog.jobs.get(id_)
+
+    def pause(self, id_: str, paused: bool = True) -> JobRecord:
+        """Ask a job to wait before its next batch, or to go on. Idempotent. Raises UnknownNameError."""
+        self._catalog.jobs.get(id_)
+        self._catalog.jobs.pause(id_, paused)
+        return self._catalog.jobs.get(id_)
+
+    def made(self, pair: str) -> list[Made]:
+        """Which backends embedded batches of a pair, beside its own embedder, and what was measured of each."""
+        return self._catalog.embedding.made(pair)
+
+    def unembedded(self, id_: str) -> list[Unembedded]:
+        """Documents that a job could not embed and that still have no vector."""
+        return self._catalog.embedding.without(job=id_)

@@ -1,0 +1,241 @@
+"""What re-embedding would take: counted from the log, timed on a short run, priced, before anything is done."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vecrollback.catalog import Catalog
+from vecrollback.corpus.corpus import Corpus
+from vecrollback.embedders import Embedder
+from vecrollback.indexes import Sharding, resolve_spec
+from vecrollback.pairs.embedders import Models
+from vecrollback.pairs.vectors import Vectors
+from vecrollback.records import CorpusState, Pair, Plan
+from vecrollback.reembedding.builder import pair_name
+
+COUNTED_WHOLE = 50_000
+"""Texts up to which every one is tokenised; of more, this many are drawn at random and the error is stated."""
+
+_READ = 1_024
+_TIMED, _TIMED_SLICE, _TIMED_SECONDS = 256, 16, 4.0
+_ROW_BYTES = 110
+"""A row of the vectors table without its vector, and its line in an index's id map; measured on 20,000 texts."""
+
+_RATE_HOURS = 24
+_OPAQUE = ("openai", "callable")
+"""Kinds whose tokens are estimated from the texts' length: what reads them cannot be seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """Chunks and tokens of all texts, from `texts` of them; `error` is relative, at 95%."""
+
+    chunks: int
+    tokens: int
+    texts: int
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Documents to take in; of those whose vectors exist, and about how many chunks these have."""
+
+    documents: int
+    reused: int
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """A short run: `texts` embedded, tokens per second, seconds per document."""
+
+    texts: int
+    tokens_per_second: float
+    per_document: float
+
+
+class Planner:
+    """Counts and times; changes nothing."""
+
+    def __init__(
+        self, root: Path, catalog: Catalog, corpus: Corpus, models: Models, vectors_of: Callable[[Pair], Vectors]
+    ) -> None:
+        self._root, self._catalog, self._corpus = root, catalog, corpus
+        self._models, self._vectors_of = models, vectors_of
+
+    def __call__(
+        self,
+        spec: str,
+        *,
+        name: str | None = None,
+        index: str = "auto",
+        price: float | None = None,
+        measure: bool | None = None,
+        seed: int | None = None,
+    ) -> Plan:
+        """What `reembed` would take for these arguments.
+
+        `price`: dollars per million tokens; default: the embedder's own. `measure`: time a short run; None times it
+        unless the model is behind a service, where that costs money. Raises EmbedderSpecError, EmbeddingError.
+        """
+        embedder = self._models.open(spec)
+        pair = self._catalog.pairs.find(name or pair_name(self._catalog, spec, embedder))
+        state = self._corpus.state()
+        changes, known = self._left(embedder, pair, state)
+        chance = np.random.default_rng(seed)
+        counted = self._count(embedder, changes, state, chance)
+        if measure is None:
+            measure = embedder.contract.get("kind") != "openai"
+        pace = self._time(embedder, changes, state, chance) if measure else None
+        seconds = None if pace is None else counted.tokens / pace.tokens_per_second
+        price = getattr(embedder, "price", None) if price is None else price
+        chunks = counted.chunks + known.chunks
+        resolved = resolve_spec(pair.index_spec if pair else index, chunks)
+        stale = self._stale(state, seconds, chance)
+        return Plan(
+            pair=pair.name if pair else name or pair_name(self._catalog, spec, embedder),
+            embedder=embedder.spec,
+            fingerprint=embedder.fingerprint,
+            resumes=pair is not None,
+            documents=known.documents,
+            reused=known.reused,
+            texts=changes.num_rows,
+            chunks=counted.chunks,
+            tokens=counted.tokens,
+            counted=counted.texts,
+            error=counted.error,
+            estimated=embedder.contract.get("kind") in _OPAQUE,
+            measured=pace.texts if pace else 0,
+            tokens_per_second=pace.tokens_per_second if pace else None,
+            seconds=seconds,
+            price=price,
+            dollars=None if price is None else counted.tokens * price / 1e6,
+            index=resolved,
+            disk=chunks * (4 * embedder.dimension + _ROW_BYTES + _index_bytes(resolved, embedder.dimension)),
+            disk_free=shutil.disk_usage(self._root).free,
+            stale_documents=stale[0] if stale else None,
+            stale_seconds=stale[1] if stale else None,
+        )
+
+    def _left(self, embedder: Embedder, pair: Pair | None, state: CorpusState) -> tuple[pa.Table, _Known]:
+        """One change for each text without vectors, and what is known of the others."""
+        changes = self._corpus.changes(pair.watermark if pair else 0, state.head, version=state.version)
+        changes = changes.filter(pc.invert(changes["_deleted"]))
+        same = self._catalog.equivalences.of(embedder.fingerprint)
+        keys = [
+            self._vectors_of(one).keys(one.vectors_version)
+            for one in self._catalog.pairs.all()
+            if one.fingerprint in same
+        ]
+        shelf = pa.chunked_array([c for one in keys for c in one["content_hash"].chunks], pa.binary(16))
+        fresh = changes.filter(pc.invert(pc.is_in(changes["_content_hash"], value_set=shelf)))
+        reused = changes.num_rows - fresh.num_rows
+        begun = sum(pc.sum(pc.less_equal(one["ordinal"], 0)).as_py() or 0 for one in keys)
+        known = _Known(changes.num_rows, reused, round(reused * len(shelf) / max(begun, 1)))
+        return fresh.take(_first_of_each(fresh["_content_hash"])), known
+
+    def _count(self, embedder: Embedder, texts: pa.Table, state: CorpusState, chance: np.random.Generator) -> _Counted:
+        whole = texts.num_rows <= COUNTED_WHOLE
+        chosen = np.arange(texts.num_rows) if whole else chance.choice(texts.num_rows, COUNTED_WHOLE, replace=False)
+        chunks, tokens = np.zeros(len(chosen)), np.zeros(len(chosen))
+        for first in range(0, len(chosen), _READ):
+            part = chosen[first : first + _READ]
+            for place, text in enumerate(self._texts(texts, part, state), start=first):
+                passages = [text[start:end] for start, end in embedder.chunk(text)]
+                chunks[place] = len(passages)
+                tokens[place] = embedder.count_tokens(passages) if passages else 0
+        if whole:
+            return _Counted(int(chunks.sum()), int(tokens.sum()), len(chosen), 0.0)
+        # of a sample without replacement: the share that was read takes no part in the error
+        scale, unread = texts.num_rows / len(chosen), 1 - len(chosen) / texts.num_rows
+        deviation = float(tokens.std(ddof=1)) * math.sqrt(unread / len(chosen))
+        error = 1.96 * deviation / max(float(tokens.mean()), 1e-9)
+        return _Counted(round(chunks.sum() * scale), round(tokens.sum() * scale), len(chosen), error)
+
+    def _time(
+        self, embedder: Embedder, texts: pa.Table, state: CorpusState, chance: np.random.Generator
+    ) -> _Pace | None:
+        """Embed slices of like lengths, as the job does, in random order until the time is up."""
+        if not texts.num_rows:
+            return None
+        chosen = chance.choice(texts.num_rows, min(_TIMED, texts.num_rows), replace=False)
+        read = self._texts(texts, chosen, state)
+        passages = sorted((t[a:b] for t in read for a, b in embedder.chunk(t)), key=len)
+        if not passages:
+            return None
+        embedder.embed_documents(passages[:1])  # loads the model
+        slices = [passages[i : i + _TIMED_SLICE] for i in range(0, len(passages), _TIMED_SLICE)]
+        done, tokens, started = 0, 0, time.monotonic()
+        for number in chance.permutation(len(slices)).tolist():
+            embedder.embed_documents(slices[number])
+            done += len(slices[number])
+            tokens += embedder.count_tokens(slices[number])
+            if time.monotonic() - started > _TIMED_SECONDS:
+                break
+        seconds = max(time.monotonic() - started, 1e-9)
+        return _Pace(done, tokens / seconds, seconds / done * len(passages) / len(read))
+
+    def _texts(self, changes: pa.Table, chosen: NDArray[np.int64], state: CorpusState) -> list[str]:
+        rows = changes["_rowid"].take(pa.array(chosen)).to_pylist()
+        return self._corpus.texts(rows, version=state.version)
+
+    def _stale(
+        self, state: CorpusState, seconds: float | None, chance: np.random.Generator
+    ) -> tuple[int, float | None] | None:
+        """What the live pair would have to take in after a rollback to it at the end of the job, by its own model."""
+        live = self._catalog.aliases.get("live")
+        if live is None:
+            return None
+        pair = self._catalog.pairs.get(live[0])
+        documents = state.head - pair.watermark + round(self._per_second(pair, state) * (seconds or 0.0))
+        if not documents:
+            return 0, 0.0
+        embedder = self._models.of(pair)
+        if embedder.contract.get("kind") == "openai":
+            return documents, None
+        every = self._corpus.changes(0, state.head, version=state.version)
+        pace = self._time(embedder, every.filter(pc.invert(every["_deleted"])), state, chance)
+        return documents, documents * pace.per_document if pace else None
+
+    def _per_second(self, pair: Pair, state: CorpusState) -> float:
+        """Changes a second over the last day, those left out that the pair's first snapshot was built from."""
+        snapshots = self._catalog.pairs.snapshots(pair.name)
+        begun = snapshots[0].watermark if snapshots else 0
+        since = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=_RATE_HOURS)).isoformat(timespec="microseconds")
+        recent = 0
+        for batch in self._corpus.scan(state.version, columns=["_updated_at"], after=begun):
+            recent += pc.sum(pc.greater_equal(batch["_updated_at"], since)).as_py() or 0
+        return recent / (_RATE_HOURS * 3600)
+
+
+def _first_of_each(hashes: pa.ChunkedArray) -> pa.Array:
+    """Places of the first occurrence of every value."""
+    places = pa.table({"hash": hashes, "place": np.arange(len(hashes))})
+    return places.group_by("hash").aggregate([("place", "min")])["place_min"].combine_chunks()
+
+
+def _index_bytes(spec: str, dimension: int) -> int:
+    """Bytes an index of this spec holds for a vector, by its usual parts; a whole float32 vector where unsure."""
+    parts: Sequence[str] = re.split(r"[,(:]", Sharding.of(spec).spec)
+    links = next((int(found[1]) for part in parts if (found := re.match(r"HNSW(\d+)", part))), 0)
+    if any("SQ8" in part or part == "IVF_SQ" for part in parts):
+        stored = dimension
+    elif found := next((m for part in parts if (m := re.match(r"PQ(\d+)", part))), None):
+        stored = int(found[1])
+    elif "IVF_RQ" in parts:
+        stored = dimension // 8 + 16
+    else:
+        stored = 4 * dimension
+    return stored + 10 * links

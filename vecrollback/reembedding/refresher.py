@@ -1,0 +1,317 @@
+"""From the log to the vectors table: the loop that builds a pair, catches it up and resumes after a crash.
+
+Changes are taken in windows by seq, at most 16,384 of them or 64 million characters. Inside a window texts are sorted
+by length, so that a batch pads little; each batch is appended and synced as soon as an engine has embedded it. The
+watermark moves when a window is whole, so a crash repeats at most what was being embedded or written at that moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vecrollback.catalog import Catalog, vectors_table
+from vecrollback.corpus.corpus import Corpus
+from vecrollback.embedders import Embedder
+from vecrollback.errors import EngineLostError, StoppedError
+from vecrollback.pairs.vectors import Vectors
+from vecrollback.records import CorpusState, Pair, Unembedded
+from vecrollback.reembedding.dispatch import Dispatch, Gate
+from vecrollback.reembedding.engines import Engine, Threads
+from vecrollback.reembedding.reuse import Archive, Passages
+from vecrollback.reembedding.rows import table
+from vecrollback.reembedding.sizing import Sizing
+from vecrollback.reembedding.tasks import Batch, Pending, Tally, Task, Twins
+from vecrollback.storage.crash_points import reach
+
+_WINDOW_CHANGES = 16_384
+_WINDOW_CHARACTERS = 64 << 20
+_READ_CHANGES = 1_024
+_KNOWN_BATCH = 8_192
+_NO_HASH = bytes(16)
+_MOST_READ, _MOST_READ_ROUNDS = 512, 8
+
+
+class Open:
+    """A gate that nobody closes."""
+
+    def open(self, _running: int) -> bool:
+        return True
+
+    def wait(self) -> None:
+        return
+
+
+class Refresher:
+    """Brings one pair's vectors to the head of the log. The caller holds the pair's lock for its whole life.
+
+    `others`: names further tables of the same embedder to take finished vectors from; `on_batch` is called after
+    every durable batch and may raise to stop there; `on_made` is called with the number of every batch that an engine
+    made, before it is written; `engine`: where texts are embedded, by default a thread of this process; `gate`: whether
+    more may be begun; `job`: who gives documents up that cannot be embedded.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        corpus: Corpus,
+        vectors: Vectors,
+        embedder: Embedder,
+        pair: Pair,
+        *,
+        others: Callable[[], Sequence[tuple[Vectors, int]]] = lambda: (),
+        on_batch: Callable[[Tally], None] = lambda _: None,
+        on_made: Callable[[int], None] = lambda _: None,
+        engine: Engine | None = None,
+        gate: Gate | None = None,
+        job: str = "",
+    ) -> None:
+        self._catalog, self._corpus, self._vectors = catalog, corpus, vectors
+        self._embedder, self._pair, self._on_batch, self._on_made = embedder, pair, on_batch, on_made
+        self._engine, self._gate, self._job = engine, gate or Open(), job
+        self._owner = vectors_table(pair.name)
+        self._version = self._acknowledged = self._adopt()
+        self._watermark = pair.watermark
+        self._archive = Archive(vectors, self._version, others)
+        self._without = {(one.document, one.seq) for one in catalog.embedding.without(pair=pair.name)}
+        self._early: set[tuple[str, int]] = set()
+        self._sizing = Sizing()
+        self.tally = Tally()
+
+    @property
+    def watermark(self) -> int:
+        return self._watermark
+
+    def run(self) -> Tally:
+        """Take in changes until the watermark is at the head that stood when the last window began.
+
+        Where writers are as quick as this is, it follows them no further than it gains on them.
+        """
+        state = self._corpus.state()
+        self.tally.total = max(0, state.head - self._watermark)
+        if self._pair.snapshot:
+            self._take_in_new()
+            self._take_in_most_read()
+        while self._watermark < state.head:
+            started = self._watermark
+            reached, window = self._corpus.at_head(self._window)
+            self._take_in(window)
+            self._watermark = reached
+            self._acknowledge({})
+            before, behind = state.head, state.head - started
+            state = self._corpus.state()
+            self.tally.total = self.tally.documents + state.head - self._watermark
+            if reached >= before and state.head - reached >= behind:
+                break
+        caught_up = self._watermark >= state.head
+        if caught_up and self._catalog.stale_reads.most(self._pair.name, 1):  # told too late: nothing is outdated now
+            self._catalog.stale_reads.forget(self._pair.name)
+        return self.tally
+
+    def rewrite(self, ids: Sequence[str], *, masked: Collection[str] = ()) -> Tally:
+        """Embed these documents again as the watermark has them, whatever exists, superseding their rows; for repair.
+
+        Those that are `masked` are in no answer until their new vectors are written.
+        """
+        pending = self._corpus.at_head(partial(self._named, ids, 0, self._watermark, done=set()))
+        self.tally.total = len(pending)
+        hidden = set(masked)
+        if wrong := [one for one in pending if one.id in hidden]:
+            self._mask(wrong)
+        self._take_in(sorted(pending, key=lambda c: len(c.text)), reuse=False)
+        return self.tally
+
+    def _mask(self, changes: Sequence[Pending]) -> None:
+        """Take these documents out of every answer until they have new vectors; durable when it returns.
+
+        Each gets a row without a passage and without a content hash: it supersedes what is wrong, no search finds it,
+        no text is ever matched to it, and a check calls the document stale, so a repair that dies here is seen.
+        """
+        nothing = Passages(np.empty((0, 2), np.int32), np.empty((0, self._embedder.dimension), np.float32))
+        self._append([(replace(change, content_hash=_NO_HASH), nothing) for change in changes])
+        self.tally.documents -= len(changes)
+        self._on_batch(self.tally)
+
+    def _adopt(self) -> int:
+        """Acknowledge what a writer finished before it died."""
+        found = self._vectors.recover(self._pair.vectors_version, self._catalog.files.of(self._owner))
+        if found.version != self._pair.vectors_version:
+            self._catalog.pairs.advance(
+                self._pair.name,
+                watermark=self._pair.watermark,
+                vectors_version=found.version,
+                expected=self._pair.vectors_version,
+                files=found.files,
+            )
+        return found.version
+
+    # -- what to take in ----------------------------------------------------------------------------------------------
+
+    def _window(self, state: CorpusState) -> tuple[int, list[Pending]]:
+        """The next changes without vectors, shortest first, and the seq up to which they reach."""
+        changes = self._corpus.changes(self._watermark, state.head, version=state.version)
+        done = self._done()
+        pending: list[Pending] = []
+        read = characters = 0
+        for first in range(0, changes.num_rows, _READ_CHANGES):
+            part = changes.slice(first, _READ_CHANGES)
+            fresh = self._pending(part, state.version, done)
+            read += part.num_rows - self._counted(part)
+            pending += fresh
+            characters += sum(len(p.text) for p in fresh)
+            if len(pending) >= _WINDOW_CHANGES or characters >= _WINDOW_CHARACTERS:
+                reached = int(part["_seq"][-1].as_py())
+                break
+        else:
+            reached = state.head
+        self.tally.documents += read - len(pending)  # those count when their vectors are durable
+        return reached, sorted(pending, key=lambda p: len(p.text))
+
+    def _take_in_new(self) -> None:
+        """Documents that no answer can hold yet go first, however far back the watermark is; it stays behind them.
+
+        Deleted ones need nothing: they are masked from the first query on.
+        """
+        until = self._corpus.state().head  # those that are written meanwhile come in their turn, or this never ended
+        while pending := self._corpus.at_head(partial(self._never_seen, until)):
+            self._early |= {(one.id, one.seq) for one in pending}
+            self._take_in(sorted(pending, key=lambda p: len(p.text)))
+
+    def _take_in_most_read(self) -> None:
+        """Then those whose outdated vectors answered the most queries, as far as readers have told."""
+        for _ in range(_MOST_READ_ROUNDS):  # not until there are none: writers and readers go on meanwhile
+            read = self._catalog.stale_reads.most(self._pair.name, _MOST_READ)
+            if not read:
+                return
+            head, done = self._corpus.state().head, self._done()
+            pending = self._corpus.at_head(partial(self._named, read, self._watermark, head, done=done))
+            self._early |= {(one.id, one.seq) for one in pending}
+            self._take_in(sorted(pending, key=lambda p: len(p.text)))
+            self._catalog.stale_reads.forget(self._pair.name, read)
+
+    def _named(
+        self, ids: Sequence[str], after: int, upto: int, state: CorpusState, *, done: set[tuple[str, int]]
+    ) -> list[Pending]:
+        changes = self._corpus.changes(after, upto, version=state.version)
+        named = changes.filter(pc.is_in(changes["id"], value_set=pa.array(ids, pa.string())))
+        return self._pending(named, state.version, done)
+
+    def _never_seen(self, until: int, state: CorpusState) -> list[Pending]:
+        changes = self._corpus.changes(self._watermark, until, version=state.version)
+        known = self._vectors.keys(self._version)["doc_id"]
+        fresh = changes.filter(pc.invert(pc.is_in(changes["id"], value_set=known)))
+        done = self._done()
+        pending: list[Pending] = []
+        for first in range(0, fresh.num_rows, _READ_CHANGES):
+            pending += self._pending(fresh.slice(first, _READ_CHANGES), state.version, done)
+            if len(pending) >= _WINDOW_CHANGES or sum(len(p.text) for p in pending) >= _WINDOW_CHARACTERS:
+                break
+        return pending
+
+    def _pending(self, changes: pa.Table, version: int, done: set[tuple[str, int]]) -> list[Pending]:
+        rows = [r for r in changes.to_pylist() if not r["_deleted"] and (r["id"], r["_seq"]) not in done]
+        texts = self._corpus.texts([r["_rowid"] for r in rows], version=version)
+        return [Pending(r["id"], r["_seq"], r["_content_hash"], t) for r, t in zip(rows, texts, strict=True)]
+
+    def _counted(self, changes: pa.Table) -> int:
+        """How many of these were taken in early, and counted then."""
+        if not self._early:
+            return 0
+        both = zip(changes["id"].to_pylist(), changes["_seq"].to_pylist(), strict=True)
+        return sum(one in self._early for one in both)
+
+    def _done(self) -> set[tuple[str, int]]:
+        """Changes after the watermark that have vectors, or were given up."""
+        keys = self._vectors.keys(self._version)
+        late = np.flatnonzero(np.asarray(keys["seq"]) > self._watermark)
+        kept = keys.select(["doc_id", "seq"]).take(pa.array(late))
+        return {*zip(kept["doc_id"].to_pylist(), kept["seq"].to_pylist(), strict=True), *self._without}
+
+    # -- taking it in -------------------------------------------------------------------------------------------------
+
+    def _take_in(self, window: Sequence[Pending], *, reuse: bool = True) -> None:
+        """Write vectors of these changes: first those that exist, then those that the engine makes."""
+        self._archive.extend(self._version)
+        found = self._archive.find([p.content_hash for p in window]) if reuse else {}
+        known = [(p, found[p.content_hash]) for p in window if p.content_hash in found]
+        for first in range(0, len(known), _KNOWN_BATCH):
+            batch = known[first : first + _KNOWN_BATCH]
+            self.tally.reused += len(batch)
+            self._append(batch)
+            self._on_batch(self.tally)
+        twins: dict[bytes, Twins] = {}
+        for change in window:
+            if change.content_hash not in found:
+                twins.setdefault(change.content_hash, []).append(change)
+        self._embed(list(twins.values()))
+
+    def _embed(self, groups: list[Twins]) -> None:
+        own = closing(Threads(self._embedder)) if self._engine is None else nullcontext(self._engine)
+        with own as engine:
+            dispatch = Dispatch(engine, self._gate)
+            self.tally.workers = engine.workers if groups else self.tally.workers
+            try:
+                for task in dispatch.run(self._tasks(groups)):
+                    self._finish(task)
+                    self._on_batch(self.tally)
+            except (StoppedError, EngineLostError) as error:
+                # what was begun is maybe paid for: all of it that can still be had is kept
+                for task in dispatch.rest() if isinstance(error, StoppedError) else dispatch.ended():
+                    self._finish(task)
+                raise
+
+    def _tasks(self, groups: list[Twins]) -> Iterator[Task]:
+        lengths = [len(group[0].text) for group in groups]
+        first, left = 0, sum(lengths)
+        while first < len(groups):
+            count = self._sizing.first(islice(lengths, first, None), left / self.tally.workers)
+            yield Task(groups[first : first + count])
+            first, left = first + count, left - sum(lengths[first : first + count])
+
+    def _finish(self, task: Task) -> None:
+        if task.reason:
+            changes = [change for group in task.groups for change in group]
+            self._give_up(changes, task.reason)
+            return
+        self._sizing.learn(task)
+        self.tally.chunks += sum(len(passages.spans) for passages in task.made)
+        self.tally.tokens += task.tokens
+        self.tally.ideal += task.ideal
+        self.tally.embedded += len(task.groups)
+        self._on_made(self._version + 1)
+        self._append(task.batch)
+
+    def _give_up(self, changes: Sequence[Pending], reason: str) -> None:
+        given_up = [Unembedded(self._pair.name, one.id, one.seq, self._job, reason) for one in changes]
+        self._catalog.embedding.give_up(given_up)
+        self._without |= {(one.document, one.seq) for one in given_up}
+        self.tally.given_up += len(changes)
+        self.tally.documents += len(changes)
+
+    def _append(self, batch: Batch) -> None:
+        rows = table(batch, self._pair.fingerprint, self._version + 1, self._embedder.dimension)
+        commit = self._vectors.append(rows, known=self._version)
+        reach("vectors.appended")
+        self._version = commit.version
+        self._acknowledge(commit.files)
+        self.tally.documents += len(batch)
+        if again := self._without & {(change.id, change.seq) for change, _ in batch}:
+            self._catalog.embedding.made_good(self._pair.name, sorted(again))
+            self._without -= again
+
+    def _acknowledge(self, files: Mapping[str, str]) -> None:
+        self._catalog.pairs.advance(
+            self._pair.name,
+            watermark=self._watermark,
+            vectors_version=self._version,
+            expected=self._acknowledged,
+            files=files,
+        )
+        self._acknowledged = self._version

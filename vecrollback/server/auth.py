@@ -1,0 +1,99 @@
+"""Who is asking: bearer tokens, and what each role may do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+
+from vecrollback.errors import AccessDeniedError, CatalogUnavailableError, UnknownCallerError
+from vecrollback.records import Role
+from vecrollback.server.thread_pools import Lane
+from vecrollback.store.tokens import Access, Keys, reaches
+
+_log = logging.getLogger(__name__)
+_FRESH_SECONDS = 1.0
+"""A revoked token opens nothing after this long. Reading the catalog for every request can cost more than a query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asked, by the name that goes into the history."""
+
+    name: str
+    role: Role
+
+
+class Callers:
+    """Tells a caller by the token. Tokens are read once a second, and kept while the catalog cannot be read."""
+
+    def __init__(self, access: Access, lane: Lane, *, anonymous: str | None) -> None:
+        self._access, self._lane, self._anonymous = access, lane, anonymous
+        self._keys: Keys | None = None
+        self._read_at = 0.0
+        self._reading: asyncio.Task[Keys] | None = None
+
+    async def identify(self, secret: str | None) -> Caller:
+        """Raises UnknownCallerError."""
+        keys = self._keys
+        if keys is None or time.monotonic() - self._read_at > _FRESH_SECONDS:
+            keys = await self._read()
+        if self._anonymous is not None and not keys.ever:
+            return Caller(self._anonymous, "admin")
+        token = keys.find(secret) if secret else None
+        if token is None:
+            raise UnknownCallerError(
+                "this token is unknown or was revoked" if secret else "no token was given",
+                hint="send `Authorization: Bearer TOKEN`; `vecrollback token create --role ROLE` makes one",
+            )
+        return Caller(token.name, token.role)
+
+    async def _read(self) -> Keys:
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_once())
+        return await asyncio.shield(self._reading)
+
+    async def _read_once(self) -> Keys:
+        try:
+            self._keys = await self._lane.run(self._access.keys)
+        except CatalogUnavailableError as error:
+            if self._keys is None:
+                raise
+            _log.warning("tokens cannot be read, the last known ones count: %s", error)
+        self._read_at = time.monotonic()
+        return self._keys
+
+
+class Needs(HTTPBearer):
+    """A dependency that lets callers of a role in, and those of higher ones.
+
+    It is the security scheme too, not a dependency on one: FastAPI takes its time for each of them.
+    """
+
+    def __init__(self, role: Role) -> None:
+        described = "A token made by `vecrollback token create`."
+        super().__init__(auto_error=False, scheme_name="Token", description=described)
+        self._role: Role = role
+
+    async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
+        callers: Callers = request.app.state.service.callers
+        given = await super().__call__(request)
+        caller = await callers.identify(given.credentials if given else None)
+        request.state.actor = caller.name
+        if not reaches(caller.role, self._role):
+            raise AccessDeniedError(
+                f"token {caller.name!r} has the role {caller.role}; this needs {self._role}",
+                hint=f"`vecrollback token create --role {self._role}`",
+            )
+        return caller
+
+
+Reading = Annotated[Caller, Depends(Needs("reader"))]
+Writing = Annotated[Caller, Depends(Needs("writer"))]
+Operating = Annotated[Caller, Depends(Needs("operator"))]
+Administering = Annotated[Caller, Depends(Needs("admin"))]

@@ -1,0 +1,74 @@
+"""The policy's watch inside a server: its own traffic, on a thread of its own, in one worker of all."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from vecrollback.automation.guard import Guard, Sample, Samples
+from vecrollback.automation.guard.traffic import Volume
+from vecrollback.errors import UsageError
+from vecrollback.records import ProgressCallback, Result
+from vecrollback.server.traffic_series import Series, Span
+from vecrollback.store.store import Store
+from vecrollback.switching.policy import load_policy
+
+_log = logging.getLogger(__name__)
+
+
+class ServedTraffic:
+    """What this server answers: counts of all its workers, samples of this one."""
+
+    def __init__(self, series: Series, samples: Samples) -> None:
+        self._series, self._samples = series, samples
+
+    def refresh(self) -> None:
+        """Nothing to do: it is written to while queries are answered."""
+
+    def volume(self, seconds: float, since: int) -> Volume:
+        whole = Span(0, since)
+        for span in self._series.spans(max(1, round(seconds)), step=3_600):
+            if span.epoch >= since:
+                whole.answers += span.answers
+                whole.errors += span.errors
+                whole.latency = np.asarray(whole.latency + span.latency)
+        return Volume(whole.answers, whole.errors, whole.quantile(0.99))
+
+    def samples(self, seconds: float) -> list[Sample]:
+        return self._samples.last(seconds)
+
+
+class Watch:
+    """The thread that watches, if there is a policy."""
+
+    def __init__(
+        self,
+        store: Store,
+        series: Series,
+        search: Callable[[str], Result],
+        *,
+        file: str | None,
+        stopping: Callable[[], bool],
+        progress: ProgressCallback,
+    ) -> None:
+        self.samples = Samples()
+        self._thread: threading.Thread | None = None
+        try:
+            policy = load_policy(store.root, file)
+        except UsageError as error:  # it was right when the server started: queries go on
+            _log.error("nothing is watched: %s", error)
+            return
+        if policy is None:
+            return
+        traffic = ServedTraffic(series, self.samples)
+        guard = Guard(store, policy, traffic, search=search, stopping=stopping, progress=progress)
+        self._thread = threading.Thread(target=guard.run, name="vecrollback-watch", daemon=True)
+        self._thread.start()
+
+    def close(self, seconds: float) -> None:
+        """Wait for the round that is under way; `stopping` is true by now."""
+        if self._thread is not None:
+            self._thread.join(seconds)

@@ -1,0 +1,102 @@
+"""Incidents, what waits for people, what holds automation back, and numbers from outside."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+
+from vecrollback.records import Approval
+from vecrollback.server.auth import Operating, Reading, Writing
+from vecrollback.server.routes.responses import Held, answers, as_json
+from vecrollback.server.schemas import DecisionRequest, FreezeRequest, PushRequest
+from vecrollback.store import deciding, payloads
+from vecrollback.switching.approvals import Decided
+
+router = APIRouter(prefix="/v1", tags=["operations"])
+
+_INCIDENT = {"number": 1, "state": "open", "epoch": 3, "kind": "rollback", "source": "v2@1", "target": "v1@1"}
+_APPROVAL = {"number": 1, "kind": "rollback", "state": "waiting", "target": None, "epoch": 3, "needed": 1}
+_FREEZE = {"alias": "live", "reason": "release day", "actor": "anna", "at": "2026-01-31T12:00:00+00:00", "until": None}
+_REPORT = {"rollbacks": 2, "success_rate": 1.0, "mttd_seconds": 240.0, "mttr_seconds": 0.1, "drill_rate": None}
+_STANDING = {"metrics": [{"metric": "error_rate", "phase": "success", "value": 0.001, "at": 1769860800.0}]}
+Number = Annotated[int, Path(ge=1, le=2**53)]
+
+
+@router.get("/incidents", responses=answers(example={"incidents": [_INCIDENT]}))
+async def incidents(_: Reading, held: Held, limit: int = Query(20, ge=1, le=1_000)) -> Response:
+    """Incidents, newest first, with what is known by now."""
+    found = await held.reads.run(held.store.incidents.all, limit=limit)
+    return as_json({"incidents": [asdict(one) for one in found]})
+
+
+@router.get("/incidents/{number}", responses=answers(example=_INCIDENT))
+async def incident(number: Number, _: Reading, held: Held) -> Response:
+    """One incident: timeline, trigger, blast radius, proof."""
+    return as_json(asdict(await held.reads.run(held.store.incidents.get, number)))
+
+
+@router.get("/report", responses=answers(example=_REPORT))
+async def report(_: Reading, held: Held, days: float = Query(30.0, ge=0, le=36_500)) -> Response:
+    """Time to detect, time to recover, how often rollbacks succeeded and were rehearsed."""
+    return as_json(asdict(await held.reads.run(held.store.incidents.performance, days=days)))
+
+
+@router.get("/policy", responses=answers(example=_STANDING))
+async def policy(_: Reading, held: Held) -> Response:
+    """How each metric of the policy stood when it was last measured."""
+    return as_json({"metrics": await held.reads.run(held.store.measurements.standing, "live")})
+
+
+@router.get("/approvals", responses=answers(example={"approvals": [_APPROVAL]}))
+async def approvals(_: Reading, held: Held, waiting: bool = Query(False)) -> Response:
+    """Moves that waited or wait for people, newest first."""
+    found = await held.reads.run(held.store.authority.approvals, state="waiting" if waiting else None)
+    return as_json({"approvals": [asdict(one) for one in found]})
+
+
+@router.post(
+    "/approvals/{number}", responses=answers(409, example={"approval": _APPROVAL | {"state": "done"}, "switched": None})
+)
+async def decide(number: Number, body: DecisionRequest, caller: Operating, held: Held) -> Response:
+    """Agree to a move that waits, or refuse it. The last one who is needed makes it; catch-up and check follow."""
+
+    def said() -> Approval | Decided:
+        if body.decision == "reject":
+            return deciding.reject(held.store, number, reason=body.reason, actor=caller.name)
+        return deciding.approve(held.store, number, reason=body.reason, progress=held.progress(), actor=caller.name)
+
+    done = await held.operations.run(said)
+    approval, switched = (done.approval, done.switched) if isinstance(done, Decided) else (done, None)
+    return as_json({"approval": asdict(approval), "switched": payloads.switched(switched) if switched else None})
+
+
+@router.get("/freeze", responses=answers(example={"freeze": _FREEZE}))
+async def frozen(_: Reading, held: Held) -> Response:
+    """What holds automation back now; null when nothing does."""
+    found = await held.reads.run(held.store.authority.frozen)
+    return as_json({"freeze": asdict(found) if found else None})
+
+
+@router.post("/freeze", responses=answers(example=_FREEZE))
+async def freeze(body: FreezeRequest, caller: Operating, held: Held) -> Response:
+    """Let automation move nothing. People still can, and are told."""
+    made = await held.writes.run(held.store.authority.freeze, body.reason, actor=caller.name, until=body.until)
+    return as_json(asdict(made))
+
+
+@router.delete("/freeze", responses=answers(example={"was_frozen": True}))
+async def unfreeze(caller: Operating, held: Held) -> Response:
+    """Let automation act again."""
+    return as_json({"was_frozen": await held.writes.run(held.store.authority.unfreeze, actor=caller.name)})
+
+
+@router.post("/metrics", responses=answers(example={"kept": 1}))
+async def push(body: PushRequest, _: Writing, held: Held) -> Response:
+    """Push values that only you can measure, for metrics of the policy with source `pushed`."""
+    at = time.time()
+    values = [(one.name, one.value, at if one.at is None else one.at) for one in body.values]
+    await held.writes.run(held.store.measurements.push, values)
+    return as_json({"kept": len(values)})

@@ -1,0 +1,95 @@
+"""Search, and what tells how things stand."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response
+
+from vecrollback.errors import UnknownNameError, UsageError
+from vecrollback.server import errors
+from vecrollback.server.auth import Reading
+from vecrollback.server.routes.responses import Held, answers, as_json
+from vecrollback.server.schemas import SearchRequest
+from vecrollback.server.settings import Settings
+from vecrollback.store import payloads
+
+router = APIRouter(prefix="/v1", tags=["search and status"])
+
+_RESULT = {
+    "pair": "v1",
+    "snapshot": 1,
+    "epoch": 3,
+    "watermark": 1042,
+    "settings": {"threshold": 0.4},
+    "hits": [{"id": "tea", "score": 0.83, "text": "Green tea is steeped.", "metadata": {}, "chunk": 0, "stale": False}],
+    "current": True,
+    "canary": False,
+}
+_MOVE = {
+    "number": 3,
+    "alias": "live",
+    "epoch": 2,
+    "kind": "rollback",
+    "from": "v2@1",
+    "to": "v1@1",
+    "reason": "answers got worse",
+    "actor": "operator-1",
+    "at": "2026-01-31T12:00:00.000000+00:00",
+    "previous_hash": "ab...",
+    "hash": "cd...",
+}
+
+
+@router.post("/search", responses=answers(409, example=_RESULT))
+async def search(
+    body: SearchRequest,
+    _: Reading,
+    held: Held,
+    header: Annotated[str | None, Header(alias="X-Vecrollback-Key", min_length=1, max_length=200)] = None,
+) -> Response:
+    """The nearest documents, from the pair that is live at this moment; `{"results": [...]}` for several queries."""
+    queries = [body.query] if body.query is not None else body.queries or []
+    _within(body, queries, held.settings)
+    try:
+        results = await held.search(queries, body.k, body.where, body.key or header) if queries else []
+    except UnknownNameError as error:
+        # Nothing serves yet: the request is right, and will be answered later.
+        return errors.answer(503, "UnknownNameError", error.message, error.hint)
+    found = [payloads.result(one) for one in results]
+    return as_json(found[0] if body.query is not None else {"results": found})
+
+
+def _within(body: SearchRequest, queries: list[str], allowed: Settings) -> None:
+    if body.k > allowed.max_k:
+        raise UsageError(f"k is {body.k}; this server allows {allowed.max_k}", hint="ask for fewer")
+    if len(queries) > allowed.max_batch:
+        raise UsageError(f"{len(queries)} queries; this server allows {allowed.max_batch}", hint="send several batches")
+    for query in queries:
+        if not query.strip():
+            raise UsageError("a query is blank", hint="pass the words to search for")
+        if len(query) > allowed.max_query:
+            raise UsageError(f"a query has {len(query)} characters; this server allows {allowed.max_query}")
+
+
+@router.get("/status", responses=answers(example={"alias": {"live": {"pair": "v1", "snapshot": 1, "epoch": 3}}}))
+async def status(_: Reading, held: Held) -> Response:
+    """What is live, how far behind it is, where a rollback would go right now, and what is unfinished."""
+    return as_json(await held.reads.run(payloads.status, held.store))
+
+
+@router.get("/pairs", responses=answers(example={"pairs": [{"name": "v1", "state": "live", "lag": 0}]}))
+async def pairs(_: Reading, held: Held) -> Response:
+    """Every pair: its state, its embedder, how far behind it is, and what its last check said."""
+    return as_json(await held.reads.run(payloads.pairs, held.store))
+
+
+@router.get("/history", responses=answers(example={"moves": [_MOVE]}))
+async def history(
+    _: Reading,
+    held: Held,
+    alias: str | None = Query(None, max_length=200),
+    limit: int | None = Query(None, ge=1, le=10_000),
+) -> Response:
+    """Pointer moves, newest first: when, from where to where, by whom and why."""
+    return as_json(payloads.moves(await held.reads.run(held.store.history, alias=alias, limit=limit)))

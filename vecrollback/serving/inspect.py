@@ -1,0 +1,66 @@
+"""Looking at pairs side by side, also at those that do not serve: one query on two, and a map of one's vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vecrollback.catalog import Catalog
+from vecrollback.errors import UsageError
+from vecrollback.pairs.vectors import Vectors
+from vecrollback.records import Compared, Pair, Placed, Report, Result
+from vecrollback.serving.aside import Aside
+from vecrollback.serving.open_pairs import Held
+from vecrollback.serving.vector_map import VectorMap, project
+
+_FOREIGN = ("foreign_vector", "foreign_fingerprint")
+
+
+class Inspection:
+    """Reads pairs for people."""
+
+    def __init__(self, catalog: Catalog, vectors_of: Callable[[Pair], Vectors], aside: Aside) -> None:
+        self._catalog, self._vectors_of, self._aside = catalog, vectors_of, aside
+
+    def reports(self, pair: str | None = None, *, limit: int = 20) -> list[Report]:
+        """Kept check reports of one pair or of all, newest first."""
+        name = None if pair is None else self._catalog.pairs.get(pair).name
+        return self._catalog.reports.all(name, limit=limit)
+
+    def search(self, pair: str, query: str, k: int = 10) -> Result:
+        """What this pair answers, whether it serves or not. The epoch is 0: no pointer led there."""
+        with self._aside.pairs(pair) as [held]:
+            return _answer(held, query, k)
+
+    def compare(self, query: str, a: str, b: str, k: int = 10) -> Compared:
+        """One query on two pairs; each document's rank in both, the best ranks first."""
+        if a == b:
+            raise UsageError(f"both are pair {a!r}", hint="name two pairs")
+        with self._aside.pairs(a, b) as held:
+            left, right = (_answer(one, query, k) for one in held)
+        ranks = [{hit.id: rank for rank, hit in enumerate(one.hits, 1)} for one in (left, right)]
+        union = dict.fromkeys([*ranks[0], *ranks[1]])
+        places = sorted(
+            (Placed(id_, ranks[0].get(id_), ranks[1].get(id_)) for id_ in union),
+            key=lambda placed: min(rank for rank in (placed.a, placed.b) if rank is not None),
+        )
+        return Compared(query, left, right, tuple(places))
+
+    def map(self, pair: str, *, sample: int = 1_500) -> VectorMap:
+        """A pair's vectors in the plane, with what recorded and re-embedded evidence says of each."""
+        found = self._catalog.pairs.get(pair)
+        report = self._catalog.reports.newest(found.name)
+        named = frozenset(report.ids(*_FOREIGN)) if report else frozenset[str]()
+        own = self._catalog.equivalences.of(found.fingerprint)
+        return project(found, self._vectors_of(found), self._catalog.ledger.tombstones(), own, named, sample)
+
+    def close(self) -> None:
+        """Let go of what is held open. Idempotent; the next comparison opens it again."""
+        self._aside.close()
+
+
+def _answer(held: Held, query: str, k: int) -> Result:
+    if not query.strip():
+        raise UsageError("the query is blank", hint="pass the words to search for")
+    [hits] = held.view.search(held.embedder.embed_queries([query]), k)
+    pair = held.pair
+    return Result(pair.name, pair.snapshot, 0, held.view.watermark, held.view.snapshot.manifest.settings, hits)

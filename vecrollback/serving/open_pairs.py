@@ -1,0 +1,209 @@
+"""Pairs held open for search: loaded model, open index, and a view that is brought to the head before it is used."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vecrollback.catalog import Catalog
+from vecrollback.corpus.corpus import Corpus
+from vecrollback.corpus.text_cache import Passages, open_passages
+from vecrollback.corpus.text_cache import advanced as advanced_passages
+from vecrollback.embedders import Embedder
+from vecrollback.errors import StorageUnavailableError, VecrollbackError
+from vecrollback.pairs.embedders import Models
+from vecrollback.pairs.vectors import Vectors
+from vecrollback.records import Pair
+from vecrollback.serving.view import OpenSnapshot, PairView, open_view, without
+from vecrollback.serving.view import advanced as advanced_view
+from vecrollback.storage.artifacts import Artifacts
+
+_log = logging.getLogger(__name__)
+_AWAY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A pair that can answer at once. Immutable: a query that has one keeps it to its end.
+
+    `current`: it knows all changes up to where it was asked for; else, of the later ones, only what they deleted.
+    """
+
+    pair: Pair
+    embedder: Embedder
+    view: PairView
+    current: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A snapshot, `PAIR@N`, and how far its pair's vectors go; `head`: of the log, as its reader has just found it."""
+
+    ref: str
+    vectors_version: int
+    watermark: int
+    head: int | None = None
+
+
+class Holder:
+    """Opens pairs, advances them, and lets go of them. Passages and tombstones are shared by all it holds."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        corpus: Corpus,
+        artifacts: Artifacts,
+        models: Models,
+        *,
+        vectors_of: Callable[[Pair], Vectors],
+        cache: Path,
+    ) -> None:
+        self._catalog, self._corpus, self._artifacts, self._models = catalog, corpus, artifacts, models
+        self._vectors_of, self._cache = vectors_of, cache
+        self._lock = threading.RLock()
+        self._passages: Passages | None = None
+        self._held: dict[str, Held] = {}
+        self._cold: set[str] = set()
+        self._away_until = 0.0
+        self._behind: dict[str, tuple[Held, int, Held]] = {}
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        """Snapshots that are open, sorted."""
+        return tuple(sorted(self._held))
+
+    def at(self, position: Position) -> Held:
+        """The pair at this position and at the corpus's head; opened first when it is not.
+
+        While the storage is away: what is held of it, without what was deleted since.
+        """
+        with self._lock:
+            held, head = self._held.get(position.ref), self._head(position)
+            if held is not None and self._lacks(held, position, head) and self._away():
+                return self._without_storage(held, head)
+            try:
+                passages = self._refreshed(head)
+                return self._advance(held or self._open(position, passages), position, passages)
+            except (VecrollbackError, OSError):
+                if held is None or self._reachable():
+                    raise
+                return self._without_storage(held, head)
+
+    def warm(self, positions: Iterable[Position]) -> None:
+        """Open these beside whatever serves, without holding up a query; what cannot be opened is logged once."""
+        if self._away():
+            return
+        self._renew()
+        for position in positions:
+            try:
+                if position.ref not in self._held:
+                    with self._lock:
+                        passages = self._refreshed()
+                    held = self._open(position, passages)
+                    held.embedder.embed_queries(["warm"])
+                    self._held.setdefault(position.ref, held)
+                self.at(position)
+                self._cold.discard(position.ref)
+            except (VecrollbackError, OSError) as error:
+                if position.ref not in self._cold:
+                    _log.warning("pair %s cannot be held warm: %s", position.ref, error)
+                self._cold.add(position.ref)
+
+    def keep_only(self, refs: Iterable[str]) -> None:
+        """Let go of all others. Their files are closed when the last query that uses them has ended."""
+        with self._lock:
+            for ref in set(self._held) - set(refs):
+                del self._held[ref]
+                self._behind.pop(ref, None)
+
+    # -- while the storage is away ------------------------------------------------------------------------------------
+
+    def _head(self, position: Position) -> int:
+        return self._corpus.state().head if position.head is None else position.head
+
+    def _lacks(self, held: Held, position: Position, head: int) -> bool:
+        """Whether files have to be read before it answers for this position."""
+        standing = held.view.vectors_version, held.view.watermark
+        passages = self._passages
+        return standing != (position.vectors_version, position.watermark) or passages is None or passages.head < head
+
+    def _away(self) -> bool:
+        """Whether the storage was away a moment ago; looked at again after a while, soon answered either way."""
+        if not self._away_until:
+            return False
+        return time.monotonic() < self._away_until or not self._reachable()
+
+    def _reachable(self) -> bool:
+        try:
+            self._corpus.table.medium.require_reachable()
+        except StorageUnavailableError as error:
+            if not self._away_until:
+                _log.warning("answering from what is held open: %s", error)
+            self._away_until = time.monotonic() + _AWAY_SECONDS
+            return False
+        self._away_until = 0.0
+        self._behind.clear()
+        return True
+
+    def _without_storage(self, held: Held, head: int) -> Held:
+        known = self._behind.get(held.view.snapshot.ref)
+        if known is None or known[0] is not held or known[1] != head:
+            fresh = self._catalog.ledger.tombstones(held.view.passages.head)
+            known = held, head, replace(held, view=without(held.view, fresh), current=False)
+            self._behind[held.view.snapshot.ref] = known
+        return known[2]
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _refreshed(self, head: int | None = None) -> Passages:
+        """Texts and changes at the head. Deletes count from the first query after their acknowledgement."""
+        if self._passages is not None and head is not None and self._passages.head >= head:
+            return self._passages
+        if self._passages is None:
+            self._passages = open_passages(self._corpus, self._cache)
+        else:
+            self._passages = advanced_passages(self._passages, self._corpus)
+        return self._passages
+
+    def _renew(self) -> None:
+        """Write a new file of texts when too much changed since the last one."""
+        if self._passages is not None and self._passages.worn:
+            fresh = open_passages(self._corpus, self._cache)
+            with self._lock:
+                self._passages = advanced_passages(fresh, self._corpus)
+
+    def _open(self, position: Position, passages: Passages) -> Held:
+        snapshot = self._catalog.pairs.find_snapshot(position.ref)
+        pair = self._catalog.pairs.get(snapshot.pair)
+        embedder = self._models.of(pair)
+        opened = OpenSnapshot(self._artifacts, snapshot)
+        view = open_view(
+            opened,
+            self._vectors_of(pair),
+            passages,
+            self._catalog.ledger.tombstones(),  # read after the passages: it may know more deletes, never fewer
+            vectors_version=position.vectors_version,
+            watermark=position.watermark,
+        )
+        return Held(pair, embedder, view)
+
+    def _advance(self, held: Held, position: Position, passages: Passages) -> Held:
+        view = held.view
+        wanted = (position.vectors_version, position.watermark, passages)
+        if (view.vectors_version, view.watermark, view.passages) != wanted:
+            fresh: Mapping[str, int] = self._catalog.ledger.tombstones(view.passages.head)
+            view = advanced_view(
+                view,
+                self._vectors_of(held.pair),
+                passages,
+                fresh,
+                vectors_version=position.vectors_version,
+                watermark=position.watermark,
+            )
+            held = replace(held, view=view)
+        self._held[position.ref] = held
+        return held

@@ -1,0 +1,359 @@
+"""Searching: a searcher follows an alias, reads the pointer for every query, and answers from exactly one pair."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from dataclasses import replace
+from typing import NamedTuple, overload
+
+import numpy as np
+
+from vecrollback.arrays import FloatArray
+from vecrollback.catalog import Catalog
+from vecrollback.corpus.corpus import Corpus
+from vecrollback.errors import (
+    CatalogUnavailableError,
+    FingerprintMismatchError,
+    UnknownNameError,
+    UsageError,
+    VecrollbackError,
+)
+from vecrollback.records import Hit, Pointer, Reader, Result
+from vecrollback.records.drawing import drawn
+from vecrollback.serving.answer_counts import StaleTally, Tally
+from vecrollback.serving.open_pairs import Held, Holder, Position
+from vecrollback.serving.shadow import Shadow, Task
+from vecrollback.serving.view import Filter
+
+_log = logging.getLogger(__name__)
+_HEARTBEAT_SECONDS = 1.0
+_MAX_K = 10_000
+
+Queries = list[str] | tuple[str, ...]
+
+
+class _Serving(NamedTuple):
+    """What a query answers from. Law 1: it takes this one value at its start and looks at nothing else."""
+
+    pointer: Pointer
+    held: Held
+    current: bool = True
+    canary: _Serving | None = None  # what a share of the callers is answered from, where it is open
+
+
+class Searcher:
+    """Answers queries from the pair an alias points to. Safe to use from many threads; close it or use `with`.
+
+    A query reads the pointer once and stays with what it found. The pairs that could come next (standby, candidate)
+    are held open as well, so a move costs no load. While the catalog, or the storage of the files, cannot be read,
+    answers come from what was last known and say so. `follow=False` leaves out the background threads, the registration
+    as a reader and the warm pairs: for one-off queries.
+    """
+
+    def __init__(
+        self, catalog: Catalog, corpus: Corpus, holder: Holder, *, alias: str = "live", follow: bool = True
+    ) -> None:
+        self._catalog, self._corpus, self._holder, self.alias = catalog, corpus, holder, alias
+        self._pointers = catalog.aliases.pointer_reader(alias)
+        self._candidates = catalog.aliases.pointer_reader("candidate")
+        self._id = uuid.uuid4().hex
+        self._tally, self._stale, self._uncounted = Tally(), StaleTally(), False
+        self._shadow = Shadow(catalog)
+        self._lock = threading.RLock()
+        self._serving: _Serving | None = None
+        self._stop = threading.Event()
+        self._stirred = threading.Event()
+        loops = (self._follow, self._keep_warm) if follow else ()
+        self._threads = [threading.Thread(target=loop, name=f"vecrollback-{alias}", daemon=True) for loop in loops]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def current(self) -> bool:
+        """Whether catalog and files could be read the last time they were asked."""
+        return self._serving is None or self._serving.current
+
+    @property
+    def pointer(self) -> Pointer | None:
+        """What answers come from at this moment; None before the first reading."""
+        return self._serving.pointer if self._serving else None
+
+    def draws(self, key: str) -> bool:
+        """Whether a canary answers the caller with this key at this moment."""
+        try:
+            pointer = self._pointers.read()
+        except CatalogUnavailableError:
+            pointer = self.pointer
+        return pointer is not None and pointer.canary is not None and drawn(pointer.canary, key)
+
+    @overload
+    def search(
+        self, query: str, k: int = 10, where: str | None = None, *, key: str | None = None, canary: bool = False
+    ) -> Result: ...
+    @overload
+    def search(
+        self, query: Queries, k: int = 10, where: str | None = None, *, key: str | None = None, canary: bool = False
+    ) -> list[Result]: ...
+    def search(
+        self,
+        query: str | Queries,
+        k: int = 10,
+        where: str | None = None,
+        *,
+        key: str | None = None,
+        canary: bool = False,
+    ) -> Result | list[Result]:
+        """The k nearest live documents of a query, or of each of several.
+
+        `where`: SQL over the metadata. `key`: who asks; while a canary runs it answers a stable share of the keys.
+        `canary`: `draws` said so already of everybody who asks here. Raises UnknownNameError while the alias points
+        nowhere, BadFilterError.
+        """
+        single = isinstance(query, str)
+        texts = [query] if isinstance(query, str) else list(query)
+        if any(not isinstance(text, str) or not text.strip() for text in texts):
+            raise UsageError("a query is blank or not a string", hint="pass the words to search for")
+        serving = self._now(k)
+        results = self._answered(serving, texts, k, where, key, canary) if texts else []
+        return results[0] if single else results
+
+    def search_vectors(
+        self, vectors: FloatArray, *, fingerprint: str, k: int = 10, where: str | None = None
+    ) -> list[Result]:
+        """Search with query vectors, shape (n, dimension), made elsewhere by the embedder of this fingerprint.
+
+        Raises FingerprintMismatchError unless it is the serving pair's, or was declared equal to it.
+        """
+        serving = self._now(k)
+        pair = serving.held.pair
+        if fingerprint != pair.fingerprint and fingerprint not in self._catalog.equivalences.of(pair.fingerprint):
+            raise FingerprintMismatchError(
+                f"these vectors are of embedder {fingerprint}; pair {pair.name!r} is of {pair.fingerprint}",
+                hint="embed the query with that pair's model, or declare the two equal: `vecrollback embedder equate`",
+            )
+        queries = np.ascontiguousarray(np.atleast_2d(vectors), dtype=np.float32)
+        if queries.shape[1] != pair.dimension or not np.isfinite(queries).all():
+            raise UsageError(
+                f"query vectors have shape {queries.shape}; "
+                f"pair {pair.name!r} needs finite ones of (n, {pair.dimension})"
+            )
+        return self._answer(serving, queries, k, where)
+
+    def _answered(
+        self, serving: _Serving, texts: list[str], k: int, where: str | None, key: str | None, canary: bool
+    ) -> list[Result]:
+        """The answers: of the canary to callers it has drawn, else of the pair that serves, and then maybe of both."""
+        tried, trial = serving.canary, serving.pointer.canary
+        if tried is None or trial is None:
+            return self._answer(serving, serving.held.embedder.embed_queries(texts), k, where)
+        started = time.perf_counter()
+        if canary or (key is not None and drawn(trial, key)):
+            try:
+                results = self._answer(tried, tried.held.embedder.embed_queries(texts), k, where, canary=True)
+                self._shadow.answered(trial, (time.perf_counter() - started) / len(texts))
+                return results
+            except UsageError:
+                raise
+            except Exception as error:  # whatever is wrong with it: the caller gets an answer, and the trial a failure
+                self._shadow.failed(trial, error)
+        results = self._answer(serving, serving.held.embedder.embed_queries(texts), k, where)
+
+        def again() -> list[list[Hit]]:
+            found = self._answer(tried, tried.held.embedder.embed_queries(texts), k, where, canary=True)
+            return [result.hits for result in found]
+
+        seconds = time.perf_counter() - started
+        self._shadow.offer(Task(trial, texts, [result.hits for result in results], seconds, again))
+        return results
+
+    def _answer(
+        self, serving: _Serving, queries: FloatArray, k: int, where: str | None, *, canary: bool = False
+    ) -> list[Result]:
+        pointer, view = serving.pointer, serving.held.view
+        only = Filter(where, lambda: self._corpus.matching(where, version=pointer.corpus_version)) if where else None
+        settings = view.snapshot.manifest.settings
+        results = [
+            Result(
+                pointer.pair, pointer.snapshot, pointer.epoch, view.watermark, settings, hits, serving.current, canary
+            )
+            for hits in view.search(queries, k, only)
+        ]
+        if not canary:
+            self._tally.add(pointer.epoch, len(results))
+        if self._threads and (stale := [hit.id for result in results for hit in result.hits if hit.stale]):
+            self._stale.add(pointer.pair, stale)
+        return results
+
+    def _now(self, k: int) -> _Serving:
+        """The pointer as it is now, and what serves it."""
+        if not isinstance(k, int) or not 1 <= k <= _MAX_K:
+            raise UsageError(f"k is {k!r}; it must be a whole number from 1 to {_MAX_K}")
+        try:
+            pointer = self._pointers.read()
+            serving = self._serving
+            if serving is not None and serving.pointer is pointer and serving.current:
+                return serving
+            serving = self._apply()
+            self._pointers.wake()  # to acknowledge it
+            return serving
+        except CatalogUnavailableError:
+            return self._last_known()
+
+    def _apply(self) -> _Serving:
+        """Serve what the pointer says now."""
+        with self._lock:
+            pointer = self._pointers.read()
+            if pointer is None:
+                raise UnknownNameError(
+                    f"alias {self.alias!r} points to no pair yet",
+                    hint="build one and let it serve: `vecrollback reembed MODEL --name v1 --promote`",
+                )
+            if self._serving is None or self._serving.pointer is not pointer or not self._serving.current:
+                ref = f"{pointer.pair}@{pointer.snapshot}"
+                held = self._holder.at(Position(ref, pointer.vectors_version, pointer.watermark, pointer.head))
+                self._serving = _Serving(pointer, held, held.current, canary=self._tried(pointer))
+            return self._serving
+
+    def _tried(self, pointer: Pointer) -> _Serving | None:
+        """What the canary answers from; None without one, and until it is open: no query waits for it."""
+        trial = pointer.canary
+        if trial is None or (self._threads and trial.ref not in self._holder.refs):
+            return None
+        try:
+            held = self._holder.at(Position(trial.ref, trial.vectors_version, trial.watermark, pointer.head))
+        except (VecrollbackError, OSError) as error:
+            self._shadow.failed(trial, error)
+            return None
+        return _Serving(replace(pointer, pair=trial.pair, snapshot=trial.snapshot), held)
+
+    def _last_known(self) -> _Serving:
+        with self._lock:
+            if self._serving is None:
+                raise CatalogUnavailableError("the catalog cannot be read, and nothing was read from it before")
+            if self._serving.current:
+                _log.warning("the catalog cannot be read: answering from %s", self._serving.pointer)
+                self._serving = self._serving._replace(current=False)
+            return self._serving
+
+    # -- following the alias ------------------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Apply moves while no query comes, acknowledge them, and give signs of life."""
+        announced: tuple[int, tuple[str, ...]] | None = None
+        beat = 0.0
+        while not self._stop.is_set():
+            try:
+                pointer = self._pointers.read()
+                serving = self._serving
+                if pointer is not None and (serving is None or serving.pointer is not pointer or not serving.current):
+                    serving = self._apply()
+                state = (serving.pointer.epoch if serving else 0, self._holder.refs)
+                due = time.monotonic() - beat > _HEARTBEAT_SECONDS
+                if state != announced or due:
+                    self._announce(*state)
+                    announced = state
+                if due:  # not at a move: whoever moved the alias waits for the announcement alone
+                    beat = time.monotonic()
+                    self._note_answers()
+                if self._pointers.wait(_HEARTBEAT_SECONDS):
+                    self._stirred.set()
+            except CatalogUnavailableError:
+                with contextlib.suppress(CatalogUnavailableError):
+                    self._last_known()  # readiness tells, also while no query comes
+                self._stop.wait(_HEARTBEAT_SECONDS)
+            except Exception as error:
+                # A follower outlives whatever is wrong; queries raise the same error to their callers.
+                _log.warning("following alias %r: %s", self.alias, error)
+                self._stop.wait(_HEARTBEAT_SECONDS)
+
+    def _announce(self, epoch: int, warm: tuple[str, ...]) -> None:
+        row = Reader(self._id, self.alias, socket.gethostname(), os.getpid(), epoch, warm, time.time())
+        self._catalog.readers.announce(row)
+
+    def _note_answers(self) -> None:
+        """Write how many queries were answered in which epoch, and how often from outdated vectors.
+
+        Never in the way of a sign of life. Stale reads that cannot be written are dropped: they only order work.
+        """
+        counts, stale = self._tally.fresh(), self._stale.take()
+        try:
+            for pair, reads in stale.items():
+                self._catalog.stale_reads.note(pair, reads)
+            if counts:
+                self._catalog.served.note(self._id, self.alias, counts)
+            self._tally.noted(counts)
+            self._uncounted = False
+        except Exception as error:
+            if not self._uncounted:
+                _log.warning("answers of %r are not counted: %s", self.alias, error)
+            self._uncounted = True
+
+    def _keep_warm(self) -> None:
+        """Hold open what the alias may move to next. On a thread of its own: loading a model takes seconds."""
+        candidate: Pointer | None = None
+        due = 0.0
+        while not self._stop.is_set():
+            try:
+                found = self._candidates.read()
+                if found is not candidate or time.monotonic() > due:
+                    candidate, due = found, time.monotonic() + _HEARTBEAT_SECONDS
+                    self._warm()
+                    self._pointers.wake()  # what is held open is to be announced
+                self._stirred.wait(_HEARTBEAT_SECONDS)
+                self._stirred.clear()
+            except Exception as error:
+                _log.warning("keeping pairs warm for %r: %s", self.alias, error)
+                self._stop.wait(_HEARTBEAT_SECONDS)
+
+    def _warm(self) -> None:
+        self._holder.warm(self._near())
+        # Read again: what was demoted while the others loaded is what a rollback would go to now. And read before the
+        # lock, for which the first query after a move waits.
+        near = {position.ref for position in self._near()}
+        with self._lock:
+            pointer = self._serving.pointer if self._serving else None
+            self._holder.keep_only(near | ({f"{pointer.pair}@{pointer.snapshot}"} if pointer else set()))
+            if self._serving and self._serving.pointer.canary and not self._serving.canary:
+                self._serving = self._serving._replace(canary=self._tried(self._serving.pointer))
+
+    def _near(self) -> list[Position]:
+        """Where the alias points, maybe since just now, and what it may move to: the standby and the candidate."""
+        pairs = {pair.name: pair for pair in self._catalog.pairs.all()}
+        wanted = {pair.ref: pair for pair in pairs.values() if pair.state == "standby"}
+        # read after the states: of a move in between, this knows the pair that was a standby
+        aliases = self._catalog.aliases.all()
+        for alias in (self.alias, "candidate"):
+            name, number, _ = aliases.get(alias, ("", 0, 0))
+            if name and pairs[name].state != "quarantined":  # its model may be what is broken
+                wanted[f"{name}@{number}"] = pairs[name]
+        return [Position(ref, pair.vectors_version, pair.watermark) for ref, pair in wanted.items()]
+
+    def close(self) -> None:
+        """Leave the catalog and let go of the files. Queries in flight end first where they are."""
+        self._stop.set()
+        self._pointers.wake()
+        self._stirred.set()
+        for thread in self._threads:
+            thread.join()
+        self._shadow.close()
+        if self._threads:
+            self._note_answers()
+            with contextlib.suppress(CatalogUnavailableError):
+                self._catalog.readers.leave(self._id)
+        with self._lock:
+            self._serving = None
+            self._holder.keep_only(())
+        self._pointers.close()
+        self._candidates.close()
+
+    def __enter__(self) -> Searcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,146 @@
+"""A candidate answers a share of the live queries again, on a thread of its own and never in their way."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from vecrollback.catalog import Catalog
+from vecrollback.errors import CatalogUnavailableError
+from vecrollback.records import Canary, Hit, Json
+from vecrollback.records.results import overlap
+from vecrollback.serving.seeing import Seen, Step
+
+_log = logging.getLogger(__name__)
+_WAITING = 32
+_FLUSH_SECONDS = 1.0
+_KEPT_AT_ONCE = 50
+
+Answers = Sequence[Sequence[Hit]]
+
+
+class Task(NamedTuple):
+    """Queries that were answered by the live pair in `seconds`, and how the candidate would answer them."""
+
+    canary: Canary
+    texts: Sequence[str]
+    answers: Answers
+    seconds: float
+    ask: Callable[[], Answers]
+
+
+class Shadow:
+    """Takes queries as long as there is room, and leaves out the others. Counts what it sees in the catalog.
+
+    Its thread starts with the first trial; without one it costs nothing.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog, self._seen = catalog, Seen()
+        self._waiting: queue.Queue[Task | None] = queue.Queue(_WAITING)
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._keep: dict[int, int] = {}
+        self._kept: list[tuple[int, Mapping[str, Json]]] = []
+        self._closed = self._told = False
+
+    def offer(self, task: Task) -> None:
+        """Maybe ask the candidate too: by chance, and only while there is room. Never raises, never waits."""
+        if random.random() * 100 < task.canary.shadow:
+            with contextlib.suppress(queue.Full):
+                self._waiting.put_nowait(task)
+                self._start()
+
+    def answered(self, canary: Canary, seconds: float) -> None:
+        """Count a query that the candidate itself answered."""
+        self._seen.note(_step(canary), failed=0.0, canary_ms=seconds * 1000)
+        self._start()
+
+    def failed(self, canary: Canary, error: Exception) -> None:
+        """Count a query that it could not answer; the live pair did."""
+        self._seen.note(_step(canary), failed=1.0)
+        self._start()
+        if not self._told:
+            _log.warning("candidate %s@%d cannot answer: %s", canary.pair, canary.snapshot, error)
+        self._told = True
+
+    def close(self) -> None:
+        """Write what was seen, and end. What still waits is left out."""
+        with self._lock:
+            self._closed, thread = True, self._thread
+        if thread is not None:
+            with contextlib.suppress(queue.Full):
+                self._waiting.put_nowait(None)
+            thread.join()
+
+    # -- the thread ---------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None and not self._closed:
+                    self._thread = threading.Thread(target=self._run, name="vecrollback-shadow", daemon=True)
+                    self._thread.start()
+
+    def _run(self) -> None:
+        due = time.monotonic() + _FLUSH_SECONDS
+        while not self._closed:
+            with contextlib.suppress(queue.Empty, CatalogUnavailableError):
+                if (task := self._waiting.get(timeout=max(0.01, due - time.monotonic()))) is not None:
+                    self._ask(task)
+            if time.monotonic() >= due:
+                self._flush()
+                due = time.monotonic() + _FLUSH_SECONDS
+        self._flush()
+
+    def _ask(self, task: Task) -> None:
+        started = time.perf_counter()
+        try:
+            answers = task.ask()
+        except Exception as error:  # of any kind: this thread outlives whatever is wrong with the candidate
+            self.failed(task.canary, error)
+            return
+        each = 1000 / len(task.texts)
+        seconds = time.perf_counter() - started
+        for text, live, other in zip(task.texts, task.answers, answers, strict=True):
+            ids, others = [hit.id for hit in live], [hit.id for hit in other]
+            self._seen.note(
+                _step(task.canary),
+                failed=0.0,
+                overlap=overlap(ids, others),
+                live_ms=task.seconds * each,
+                candidate_ms=seconds * each,
+                **({"live_score": live[0].score} if live else {}),
+                **({"candidate_score": other[0].score} if other else {}),
+            )
+            self._keep_text(task.canary, {"query": text, "live": ids, "candidate": others})
+
+    def _keep_text(self, canary: Canary, body: Mapping[str, Json]) -> None:
+        if canary.rollout not in self._keep:
+            [trial] = [one for one in self._catalog.rollouts.all() if one.number == canary.rollout]
+            self._keep[canary.rollout] = int(trial.policy.get("keep_texts", 0))
+        if self._keep[canary.rollout] and len(self._kept) < _KEPT_AT_ONCE:
+            self._kept.append((canary.rollout, body))
+
+    def _flush(self) -> None:
+        taken, kept = self._seen.take(), self._kept
+        self._kept = []
+        try:
+            for (number, step), measures in list(taken.items()):
+                self._catalog.rollouts.observe(number, step, measures)
+                del taken[(number, step)]
+            for number in {number for number, _ in kept}:
+                bodies = [body for owner, body in kept if owner == number]
+                self._catalog.rollouts.sample(number, bodies, keep=self._keep[number])
+        except CatalogUnavailableError:
+            self._seen.give_back(taken)
+
+
+def _step(canary: Canary) -> Step:
+    return canary.rollout, canary.step

@@ -1,0 +1,327 @@
+"""A pair opened for search: the index of a snapshot, the rows after it, and what must not be shown.
+
+Everything here is immutable. When the corpus or the vectors moved on, `advanced` makes the next view over the same
+open files, so a query that began with one view ends with it.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vecrollback.arrays import FloatArray, Mask
+from vecrollback.corpus.text_cache import Base, Passages, hash_matrix
+from vecrollback.indexes import VectorIndex, exact_search
+from vecrollback.pairs.snapshots import Manifest, load_ids, load_manifest, open_indexed
+from vecrollback.pairs.vectors import Vectors, newest
+from vecrollback.records import Hit, Snapshot
+from vecrollback.storage.artifacts import Artifacts
+
+_KEPT_FILTERS = 16
+
+
+class OpenSnapshot:
+    """The files of one snapshot, opened once per process and shared by all views of it.
+
+    When the last view is gone the index is closed on a thread of its own: freeing a large one holds the GIL.
+    """
+
+    def __init__(self, artifacts: Artifacts, snapshot: Snapshot) -> None:
+        self.ref = snapshot.ref
+        self.manifest: Manifest = load_manifest(artifacts, snapshot.manifest)
+        self._kept = artifacts.keep(self.manifest.artifacts())
+        table = load_ids(artifacts, self.manifest)
+        self.ids: pa.Array = _array(table["doc_id"])
+        self.seq = np.asarray(table["seq"])
+        self.ordinals = np.asarray(table["ordinal"])
+        self.spans = np.stack([np.asarray(table["start"]), np.asarray(table["end"])], axis=1)
+        self.hashes = hash_matrix(table["content_hash"])
+        self.index: VectorIndex = open_indexed(artifacts, self.manifest, serving=True)
+        self.one_passage_each = not np.any(self.ordinals)
+        weakref.finalize(self, _reaper.put, self.index).atexit = False
+
+    def positions_of(self, ids: Iterable[str]) -> NDArray[np.int64]:
+        """Positions of all passages of these documents."""
+        return np.flatnonzero(_is_in(self.ids, pa.array(list(ids), pa.string())))
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Rows of the vectors table after the index was built: searched exactly, and hiding the older ones."""
+
+    ids: list[str]
+    rows: NDArray[np.int32]
+    ordinals: NDArray[np.int32]
+    spans: NDArray[np.int32]
+    hashes: list[bytes]
+    vectors: FloatArray
+    supersedes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A `where`, and how to ask the corpus for the ids of the documents it matches. A view asks once."""
+
+    where: str
+    matching: Callable[[], pa.Array]
+
+
+@dataclass(frozen=True, slots=True)
+class PairView:
+    """What one query searches. `alive`: positions of the index that may be shown, None when all may."""
+
+    snapshot: OpenSnapshot
+    vectors_version: int
+    watermark: int
+    tombstones: Mapping[str, int]
+    delta: Delta
+    passages: Passages
+    rows: NDArray[np.int32]
+    stale: Mask
+    alive: Mask | None
+    _filters: dict[str, tuple[Mask, Mask]] = field(default_factory=dict)
+
+    def search(self, queries: FloatArray, k: int, only: Filter | None = None) -> list[list[Hit]]:
+        """The k nearest documents of each query, each by its best passage."""
+        allowed, delta_allowed = self._allowed(only)
+        total = len(self.snapshot.ids) + len(self.delta.ids)
+        fetch = k if self.snapshot.one_passage_each and not np.any(self.delta.ordinals) else 4 * k
+        while True:
+            found = self._nearest(queries, min(fetch, total), allowed, delta_allowed)
+            answers = [self._hits(scores, places, k) for scores, places in found]
+            if fetch >= total or all(len(hits) == k for hits in answers):
+                return answers
+            fetch *= 4
+
+    def _nearest(
+        self, queries: FloatArray, k: int, allowed: Mask | None, delta_allowed: Mask | None
+    ) -> list[tuple[FloatArray, NDArray[np.int64]]]:
+        if k == 0:
+            return [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in queries]
+        scores, positions = self.snapshot.index.search(queries, k, allowed)
+        if not self.delta.ids:
+            return list(zip(scores, positions, strict=True))
+        metric = self.snapshot.index.metric
+        more, places = exact_search(self.delta.vectors, queries, k, metric, delta_allowed)
+        places = np.where(places >= 0, places + len(self.snapshot.ids), -1)
+        scores, positions = np.hstack([scores, more]), np.hstack([positions, places])
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        both = np.take_along_axis(scores, order, axis=1), np.take_along_axis(positions, order, axis=1)
+        return list(zip(*both, strict=True))
+
+    def _hits(self, scores: FloatArray, places: NDArray[np.int64], k: int) -> list[Hit]:
+        hits: dict[str, Hit] = {}
+        indexed = len(self.snapshot.ids)
+        for score, place in zip(scores.tolist(), places.tolist(), strict=True):
+            if place < 0 or len(hits) == k:
+                break
+            hit = self._indexed(place, score) if place < indexed else self._added(place - indexed, score)
+            hits.setdefault(hit.id, hit)
+        return list(hits.values())
+
+    def _indexed(self, position: int, score: float) -> Hit:
+        snapshot = self.snapshot
+        id_ = snapshot.ids[position].as_py()
+        change = self.passages.changed.get(id_) if self.passages.changed else None
+        stale = (
+            bool(self.stale[position]) if change is None else snapshot.hashes[position].tobytes() != change.content_hash
+        )
+        start, end = snapshot.spans[position].tolist()
+        text, metadata = self.passages.lookup(id_, int(self.rows[position]))
+        return Hit(id_, score, _passage(text, start, end), metadata, int(snapshot.ordinals[position]), stale)
+
+    def _added(self, place: int, score: float) -> Hit:
+        delta, passages = self.delta, self.passages
+        id_, row = delta.ids[place], int(delta.rows[place])
+        change = passages.changed.get(id_)
+        current = change.content_hash if change else passages.base.hashes[row].tobytes()
+        text, metadata = passages.lookup(id_, row)
+        start, end = delta.spans[place].tolist()
+        stale = current != delta.hashes[place]
+        return Hit(id_, score, _passage(text, start, end), metadata, int(delta.ordinals[place]), stale)
+
+    def _allowed(self, only: Filter | None) -> tuple[Mask | None, Mask | None]:
+        if only is None:
+            return self.alive, None
+        masks = self._filters.get(only.where)
+        if masks is None:
+            matching = only.matching()
+            mask = _is_in(self.snapshot.ids, matching)
+            mask = mask if self.alive is None else mask & self.alive
+            masks = _frozen(mask), _is_in(pa.array(self.delta.ids, pa.string()), matching)
+            if len(self._filters) >= _KEPT_FILTERS:
+                self._filters.clear()
+            self._filters[only.where] = masks
+        return masks
+
+
+def open_view(
+    snapshot: OpenSnapshot,
+    vectors: Vectors,
+    passages: Passages,
+    tombstones: Mapping[str, int],
+    *,
+    vectors_version: int,
+    watermark: int,
+) -> PairView:
+    """The view of a snapshot and all acknowledged rows after it, at the head of `passages`."""
+    delta = _read_delta(snapshot, vectors, vectors_version, tombstones, passages)
+    rows, stale = _join(snapshot, passages.base)
+    alive = _mask_deleted(snapshot, np.ones(len(snapshot.ids), dtype=bool), tombstones)
+    alive[snapshot.positions_of(delta.supersedes)] = False
+    unknown = np.flatnonzero(rows < 0)
+    if len(unknown):
+        added = [id_ for id_, change in passages.changed.items() if not change.deleted]
+        known = _is_in(snapshot.ids.take(pa.array(unknown)), pa.array(added, pa.string()))
+        alive[unknown[~known]] = False
+    mask = None if alive.all() else _frozen(alive)
+    return PairView(snapshot, vectors_version, watermark, tombstones, delta, passages, rows, stale, mask)
+
+
+def advanced(
+    view: PairView,
+    vectors: Vectors,
+    passages: Passages,
+    tombstones: Mapping[str, int],
+    *,
+    vectors_version: int,
+    watermark: int,
+) -> PairView:
+    """The view after more was written. `tombstones`: those since the view's; costs what changed, not the corpus."""
+    if passages.base is not view.passages.base or vectors_version < view.vectors_version:
+        # Back to older vectors, by an exact restore: what the newer ones hid must show again.
+        all_of_them = {**view.tombstones, **tombstones}
+        where = {"vectors_version": vectors_version, "watermark": watermark}
+        return open_view(view.snapshot, vectors, passages, all_of_them, **where)
+    known = {**view.tombstones, **tombstones} if tombstones else view.tombstones
+    delta = view.delta
+    if vectors_version != view.vectors_version or tombstones:
+        delta = _read_delta(view.snapshot, vectors, vectors_version, known, passages)
+    alive = view.alive
+    fresh = delta.supersedes - view.delta.supersedes
+    if fresh or tombstones:
+        changed = np.ones(len(view.snapshot.ids), dtype=bool) if alive is None else alive.copy()
+        changed = _mask_deleted(view.snapshot, changed, tombstones)
+        changed[view.snapshot.positions_of(fresh)] = False
+        alive = None if changed.all() else _frozen(changed)
+    return replace(
+        view,
+        vectors_version=vectors_version,
+        watermark=watermark,
+        tombstones=known,
+        delta=delta,
+        passages=passages,
+        alive=alive,
+        _filters={},
+    )
+
+
+def without(view: PairView, tombstones: Mapping[str, int]) -> PairView:
+    """The view minus what was deleted since; all that can be done while the files of later changes cannot be read."""
+    if not tombstones:
+        return view
+    alive = np.ones(len(view.snapshot.ids), dtype=bool) if view.alive is None else view.alive.copy()
+    alive = _mask_deleted(view.snapshot, alive, tombstones)
+    delta = view.delta
+    left = np.flatnonzero(~_is_in(pa.array(delta.ids, pa.string()), pa.array(list(tombstones), pa.string())))
+    delta = Delta(
+        ids=[delta.ids[place] for place in left],
+        rows=delta.rows[left],
+        ordinals=delta.ordinals[left],
+        spans=delta.spans[left],
+        hashes=[delta.hashes[place] for place in left],
+        vectors=delta.vectors[left],
+        supersedes=delta.supersedes,
+    )
+    return replace(view, delta=delta, alive=_frozen(alive), _filters={})
+
+
+def _read_delta(
+    snapshot: OpenSnapshot, vectors: Vectors, version: int, tombstones: Mapping[str, int], passages: Passages
+) -> Delta:
+    after = snapshot.manifest.index.rows
+    keys = vectors.keys(version, after=after)
+    rows = newest(keys, dict(tombstones))
+    rows = rows[np.asarray(keys["ordinal"])[rows] >= 0]
+    ids = keys["doc_id"].take(pa.array(rows))
+    base_rows = passages.base.rows_of(ids)
+    added = pa.array([id_ for id_, change in passages.changed.items() if not change.deleted], pa.string())
+    known = (base_rows >= 0) | _is_in(ids, added)
+    rows, base_rows = rows[known], base_rows[known]
+    kept = keys.take(pa.array(rows))
+    return Delta(
+        ids=kept["doc_id"].to_pylist(),
+        rows=base_rows,
+        ordinals=np.asarray(kept["ordinal"]),
+        spans=np.stack([np.asarray(kept["start"]), np.asarray(kept["end"])], axis=1),
+        hashes=kept["content_hash"].to_pylist(),
+        vectors=vectors.vectors(version, after=after)[rows],
+        supersedes=frozenset(keys["doc_id"].to_pylist()),
+    )
+
+
+def _join(snapshot: OpenSnapshot, base: Base) -> tuple[NDArray[np.int32], Mask]:
+    rows = base.rows_of(snapshot.ids)
+    if not len(base.ids):
+        return rows, np.zeros(len(rows), dtype=bool)
+    stale = (rows >= 0) & np.any(snapshot.hashes != base.hashes[np.maximum(rows, 0)], axis=1)
+    return rows, stale
+
+
+def _mask_deleted(snapshot: OpenSnapshot, alive: Mask, tombstones: Mapping[str, int]) -> Mask:
+    if tombstones and len(alive):
+        index = pc.index_in(snapshot.ids, value_set=pa.array(list(tombstones), pa.string()))
+        code = np.asarray(pc.fill_null(index, -1))
+        seq = np.fromiter(tombstones.values(), np.int64, len(tombstones))
+        alive &= (code < 0) | (snapshot.seq > seq[code])
+    return alive
+
+
+def _passage(text: str, start: int, end: int) -> str:
+    """The passage at these characters; of a text that became shorter, as much of its end."""
+    if start == 0 and end >= len(text):
+        return text
+    return text[start:end] or text[-(end - start) :]
+
+
+def _is_in(ids: pa.Array, wanted: pa.Array) -> Mask:
+    return np.asarray(pc.is_in(ids, value_set=wanted), dtype=bool)
+
+
+def _frozen(mask: Mask) -> Mask:
+    mask.flags.writeable = False  # an index may keep what it prepared for this very mask
+    return mask
+
+
+def _array(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+class _Reaper:
+    """Closes indexes on a thread that no query runs on, started when there is first something to close."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[VectorIndex] = queue.SimpleQueue()
+        self._pid = 0
+
+    def put(self, index: VectorIndex) -> None:
+        if self._pid != os.getpid():  # also after a fork, which copies no threads
+            self._pid = os.getpid()
+            threading.Thread(target=self._work, name="vecrollback-reaper", daemon=True).start()
+        self._queue.put(index)
+
+    def _work(self) -> None:
+        while True:
+            self._queue.get().close()
+
+
+_reaper = _Reaper()

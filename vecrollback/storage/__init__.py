@@ -1,0 +1,32 @@
+"""Where the files of a store lie: a directory on a local disk, or a prefix in a bucket of object storage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from vecrollback.errors import UsageError
+from vecrollback.storage.base import Entry, Medium
+from vecrollback.storage.local import LocalMedium
+from vecrollback.storage.s3 import ObjectMedium
+from vecrollback.storage.s3_address import is_address, parse_address
+
+__all__ = ["Entry", "LocalMedium", "Medium", "ObjectMedium", "medium_at"]
+
+
+def medium_at(place: str | Path | Medium) -> LocalMedium | ObjectMedium | Medium:
+    """The medium that a store's URI or path names. Raises UsageError, MissingDependencyError."""
+    if isinstance(place, Path):
+        return LocalMedium(place)
+    if not isinstance(place, str):
+        return place
+    if is_address(place):
+        return ObjectMedium(parse_address(place))
+    parts = urlsplit(place)
+    if parts.scheme == "file":
+        return LocalMedium(Path(unquote(parts.path)))
+    if len(parts.scheme) > 1:
+        raise UsageError(
+            f"a store cannot be at {place!r}", hint="a directory, file:///a/directory or s3://BUCKET/PREFIX"
+        )
+    return LocalMedium(Path(place).expanduser())

@@ -1,0 +1,8 @@
+"""Where immutable files live: named by the SHA-256 of their bytes, written once."""
+
+from vecrollback.storage.artifacts.base import Artifacts, digest, remove, size
+from vecrollback.storage.artifacts.cache import Cache
+from vecrollback.storage.artifacts.local import LocalArtifacts
+from vecrollback.storage.artifacts.s3 import ObjectArtifacts
+
+__all__ = ["Artifacts", "Cache", "LocalArtifacts", "ObjectArtifacts", "digest", "remove", "size"]

@@ -1,0 +1,133 @@
+"""What the store asks of the place where its immutable files are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vecrollback.errors import CorruptArtifactError
+from vecrollback.storage import fsync
+
+MEND = "`vecrollback snapshot import` a bundle of the pair, or re-embed it"
+
+
+class Artifacts(ABC):
+    """Immutable files. A name is `<sha256><suffix>`; equal bytes are stored once.
+
+    An artefact may be a directory (a Lance index): its digest is that of the list of its files and their digests.
+    """
+
+    @abstractmethod
+    def put(self, suffix: str, write: Callable[[Path], None]) -> str:
+        """Store what `write` makes at the path it is given, a file or a directory; returns the name."""
+
+    @abstractmethod
+    def restore(self, name: str, made: Path) -> None:
+        """Store `made`, whose digest is `name`'s, unless a sound copy is there; a damaged one is replaced.
+
+        `made` may be gone afterwards. Whoever has the damaged one open keeps the bytes it had.
+        """
+
+    @abstractmethod
+    def exists(self, name: str) -> bool:
+        """Whether it is stored. Says nothing about its bytes."""
+
+    @abstractmethod
+    def require(self, name: str) -> Path:
+        """Where to read an artefact, on this machine. Raises CorruptArtifactError when it is not stored."""
+
+    @abstractmethod
+    def keep(self, names: Iterable[str]) -> object:
+        """As long as the answer lives, the paths of these artefacts stay: hold it while one of them is open."""
+
+    @abstractmethod
+    def verify(self, name: str) -> str | None:
+        """None when the artefact's bytes are those it was stored with, else what is wrong."""
+
+    @abstractmethod
+    def size(self, name: str) -> int:
+        """Bytes an artefact takes."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None: ...
+
+    @abstractmethod
+    def copy_to(self, folder: Path) -> None:
+        """Lay out all artefacts in a local folder, as a store on this disk has them."""
+
+    @abstractmethod
+    def _workspace(self, name: str) -> Path:
+        """Where an empty folder of this name may be made, so that what is made in it is moved here at no cost."""
+
+    def unfinished(self, name: str) -> Path:
+        """A folder for work that another process may go on with when this one dies. The caller holds a lock."""
+        folder = self._workspace(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @contextmanager
+    def workspace(self, name: str) -> Iterator[Path]:
+        """An empty folder for what no catalog row names yet. The caller holds a lock: one at a time has it."""
+        folder = self._workspace(name)
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that died
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def expect(self, name: str) -> None:
+        """Raise CorruptArtifactError unless it is stored."""
+        if not self.exists(name):
+            raise CorruptArtifactError(f"artefact {name} is missing", hint=MEND)
+
+    def put_bytes(self, suffix: str, data: bytes) -> str:
+        def write(path: Path) -> None:
+            path.write_bytes(data)
+
+        return self.put(suffix, write)
+
+    def put_json(self, value: object) -> str:
+        return self.put_bytes(".json", json.dumps(value, sort_keys=True, indent=1).encode())
+
+    def read_bytes(self, name: str) -> bytes:
+        """The bytes of a small artefact, verified. Raises CorruptArtifactError."""
+        data = self.require(name).read_bytes()
+        if not name.startswith(hashlib.sha256(data).hexdigest()):
+            raise changed(name)
+        return data
+
+
+def changed(name: str) -> CorruptArtifactError:
+    return CorruptArtifactError(f"artefact {name} was changed after it was written", hint=MEND)
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, or of all files in a directory."""
+    return sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) if path.is_dir() else path.stat().st_size
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a directory; one that is gone is fine."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def digest(path: Path) -> str:
+    """Hex SHA-256 of a file, or of a directory's sorted list of files and digests."""
+    if not path.is_dir():
+        return fsync.sha256_file(path)
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    return digest_of_folder((p.relative_to(path).as_posix(), fsync.sha256_file(p)) for p in files)
+
+
+def digest_of_folder(files: Iterable[tuple[str, str]]) -> str:
+    """Hex SHA-256 of a directory's files, given as (path, digest) in the order of their paths."""
+    return hashlib.sha256(json.dumps(list(files)).encode()).hexdigest()

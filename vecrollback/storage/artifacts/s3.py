@@ -1,0 +1,190 @@
+"""Artefacts on object storage: put once, read from a copy on this machine's disk.
+
+A directory is stored as one object, a plain tar that holds its files in the order of their names: it is there whole or
+not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from vecrollback.errors import CorruptArtifactError
+from vecrollback.storage import Entry, ObjectMedium
+from vecrollback.storage.artifacts.base import MEND, Artifacts, changed, digest, digest_of_folder
+from vecrollback.storage.artifacts.cache import Cache
+from vecrollback.storage.crash_points import reach
+from vecrollback.storage.s3 import write_blocks
+
+_FOLDER = ".tar"
+_FRESH_SECONDS = 600.0
+"""Younger objects need not be written again to show that somebody needs them."""
+
+
+class ObjectArtifacts(Artifacts):
+    """The artefacts below a prefix. `scratch`: a folder of this machine, for what is being made."""
+
+    def __init__(self, medium: ObjectMedium, cache: Cache, scratch: Path) -> None:
+        self._medium, self._cache, self._scratch = medium, cache, scratch
+
+    def put(self, suffix: str, write: Callable[[Path], None]) -> str:
+        with self._cache.room() as folder:
+            made = folder / f"artefact{suffix}"
+            write(made)
+            name = digest(made) + suffix
+            reach("artifact.written")
+            self._store(name, made)
+            self._cache.take(name, made)  # who made it is about to open it
+        reach("artifact.renamed")
+        return name
+
+    def restore(self, name: str, made: Path) -> None:
+        self._store(name, made)
+        reach("bundle.artifact_restored")
+
+    def exists(self, name: str) -> bool:
+        return self._head(name) is not None
+
+    def require(self, name: str) -> Path:
+        return self._cache.get(name, lambda path: self._fetch(name, path))
+
+    def keep(self, names: Iterable[str]) -> object:
+        return self._cache.keep(names)
+
+    def read_bytes(self, name: str) -> bytes:
+        try:
+            return super().read_bytes(name)
+        except (CorruptArtifactError, FileNotFoundError):  # the copy was taken away just now, or is damaged
+            self._cache.drop(name)
+            return super().read_bytes(name)
+
+    def verify(self, name: str) -> str | None:
+        """Reads what lies in the storage, and this machine's copy: a damaged one is dropped, and told."""
+        found = self._digest(name)
+        if found is None:
+            return f"{name} is missing"
+        if not name.startswith(found):
+            return f"{name} has digest {found}"
+        copy = self._cache.holds(name)
+        if copy is not None and not name.startswith(digest(copy)):
+            self._cache.drop(name)
+            return f"{name} was damaged in this machine's cache {self._cache.root}; what has it open must open it again"
+        return None
+
+    def size(self, name: str) -> int:
+        found = self._head(name)
+        if found is None:
+            raise FileNotFoundError(name)
+        return found.bytes
+
+    def remove(self, name: str) -> None:
+        self._medium.remove_all([name, name + _FOLDER])
+        self._cache.drop(name)
+
+    def copy_to(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for entry in self._medium.entries():
+            name = entry.name.removesuffix(_FOLDER)
+            self._fetch(name, folder / name)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _workspace(self, name: str) -> Path:
+        return self._scratch / name
+
+    def _head(self, name: str) -> Entry | None:
+        return self._medium.head(name) or self._medium.head(name + _FOLDER)
+
+    def _store(self, name: str, made: Path) -> None:
+        """Put it where nothing is, over a damaged one, or over an old one: nothing may take it for forgotten."""
+        with self._cache.room() as folder:
+            key, file = name, made
+            if made.is_dir():
+                key, file = name + _FOLDER, folder / "packed.tar"
+                _pack(made, file)
+            if self._medium.create_from(key, file):
+                return
+            there = self._medium.head(key)
+            if there is None or time.time() - there.modified > _FRESH_SECONDS or self._digest(name) != digest(made):
+                self._medium.write(key, file)
+
+    def _fetch(self, name: str, path: Path) -> None:
+        """Write the bytes of an artefact to a local path, and verify them there. Raises CorruptArtifactError."""
+        if self._medium.head(name) is not None:
+            self._download(name, path, name)
+        else:
+            packed = path.with_name(path.name + _FOLDER)
+            self._download(name + _FOLDER, packed, name)
+            _unpack(packed, path, name)
+            packed.unlink()
+        if not name.startswith(digest(path)):
+            raise changed(name)
+
+    def _download(self, key: str, path: Path, name: str) -> None:
+        try:
+            write_blocks(path, self._medium.blocks(key))
+        except FileNotFoundError:
+            raise CorruptArtifactError(f"artefact {name} is missing", hint=MEND) from None
+
+    def _digest(self, name: str) -> str | None:
+        """The digest of what the storage holds, read as a stream; None when it holds nothing of this name."""
+        try:
+            return self._medium.digest(name)
+        except FileNotFoundError:
+            pass
+        try:
+            stream = io.BufferedReader(_Stream(self._medium.blocks(name + _FOLDER)), 1 << 20)
+            with tarfile.open(fileobj=stream, mode="r|") as tar:
+                return digest_of_folder((member.name, _sha256(tar.extractfile(member))) for member in tar)
+        except FileNotFoundError:
+            return None
+        except tarfile.TarError:
+            return "none: it is no folder any more"
+
+
+def _pack(folder: Path, file: Path) -> None:
+    """One file of a folder's files, the same bytes each time."""
+    with tarfile.open(file, "w", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            member = tarfile.TarInfo(path.relative_to(folder).as_posix())
+            member.size = path.stat().st_size
+            with path.open("rb") as stream:
+                tar.addfile(member, stream)
+
+
+def _unpack(file: Path, folder: Path, name: str) -> None:
+    folder.mkdir()
+    try:
+        with tarfile.open(file) as tar:
+            tar.extractall(folder, filter="data")
+    except (tarfile.TarError, OSError) as error:
+        raise changed(name) from error
+
+
+def _sha256(stream: IO[bytes] | None) -> str:
+    sha256 = hashlib.sha256()
+    while stream is not None and (block := stream.read(1 << 20)):
+        sha256.update(block)
+    return sha256.hexdigest()
+
+
+class _Stream(io.RawIOBase):
+    """Blocks as a file that is read once, from front to back."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks, self._block = blocks, memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._block:
+            self._block = memoryview(next(self._blocks, b""))
+        taken = min(len(buffer), len(self._block))
+        buffer[:taken], self._block = self._block[:taken], self._block[taken:]
+        return taken

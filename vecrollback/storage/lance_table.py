@@ -1,0 +1,266 @@
+"""Lance tables whose commits are durable before anybody hears of them.
+
+Lance writes to a disk without syncing (measured with strace: no fsync at all). So every write here goes in three steps:
+data files, synced; then the commit that makes a version of them; then the version's manifest, synced. On object storage
+the steps are the same and there is nothing to sync. The caller names the version in the catalog last. A version newer
+than the catalog's belongs to a writer that died: `recover` decides.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from vecrollback.errors import CorruptArtifactError, HeadMovedError, VecrollbackError
+from vecrollback.storage import Medium, medium_at
+from vecrollback.storage.crash_points import reach
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A durable version of a table and the SHA-256 of each file it brought, by path inside the table."""
+
+    dataset: Any
+    files: Mapping[str, str]
+
+    @property
+    def version(self) -> int:
+        return int(self.dataset.version)
+
+
+_COMPACT_EVERY = 64
+_KEEP_VERSIONS = dt.timedelta(minutes=10)
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Raise CorruptArtifactError for whatever a reader of damaged bytes raises: Lance panics over some of them."""
+    try:
+        yield
+    except VecrollbackError:
+        raise
+    except BaseException as error:
+        # a panic of Rust code reaches Python as a BaseException of a class that cannot be imported
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise CorruptArtifactError(
+            f"{what} cannot be read: {error}",
+            hint="restore the table's directory from a backup, or `vecrollback snapshot import` a bundle",
+        ) from error
+
+
+class DurableTable:
+    """One Lance dataset. Versions are immutable; one writer at a time holds the caller's lock."""
+
+    def __init__(self, place: Path | Medium) -> None:
+        self.medium = medium_at(place)
+        self.name = self.medium.uri.rstrip("/").rpartition("/")[2].removesuffix(".lance")
+        self._opened: Any = None
+
+    def exists(self) -> bool:
+        return self.medium.exists("_versions")
+
+    def require(self) -> None:
+        """Raises CorruptArtifactError unless the table is there."""
+        if not self.exists():
+            raise CorruptArtifactError(
+                f"the table {self.medium.uri} is gone", hint="the same command again writes it anew"
+            )
+
+    def create(self, schema: pa.Schema, *, stable_row_ids: bool = False) -> Commit:
+        """Lay out an empty table, version 1. Idempotent."""
+        import lance
+
+        if not self.exists():
+            options: Any = {"enable_stable_row_ids": stable_row_ids, "storage_options": self.medium.options}
+            lance.write_dataset(schema.empty_table(), self.medium.uri, **options)
+            self.medium.settle_all()
+        return self.described(self._version(1))
+
+    def discard(self) -> None:
+        """Remove the table and all its versions."""
+        self._opened = None
+        self.medium.remove("")
+
+    def at(self, version: int) -> Any:
+        """The dataset at exactly this version. Raises CorruptArtifactError when it cannot be read."""
+        opened = self._opened
+        if opened is not None and opened.version == version:
+            return opened
+        with self._readable(version):
+            opened = self._version(version)
+        self._opened = opened
+        return opened
+
+    def recover(self, known: int) -> Any:
+        """The newest readable version, at least `known`; sets torn ones above it aside.
+
+        A power loss may leave the name of a manifest without its bytes; a purge may have taken the files of a writer
+        that was cut off and committed late. Nothing names such a version.
+        """
+        for version in sorted(self._versions_above(known), reverse=True):
+            try:
+                with self._readable(version):
+                    newest = self._version(version)
+                    newest.count_rows()
+                    self._require_files(newest, known)
+            except CorruptArtifactError:
+                torn = self.manifest(version)
+                # kept: what kept it from being read may have been passing
+                self.medium.move(torn, torn.removesuffix(".manifest") + ".torn")
+                continue
+            self.medium.settle_all()
+            return newest
+        return self.at(known)
+
+    def append(self, rows: pa.Table, *, onto: Any) -> Commit:
+        """Add rows; the new version is durable when this returns."""
+        import lance
+
+        fragments = lance.fragment.write_fragments(
+            rows, onto, schema=onto.schema, mode="append", storage_options=self.medium.options
+        )
+        names = self._settled(fragments)
+        reach("table.data_synced")
+        operation = lance.LanceOperation.Append(fragments)
+        committed = lance.LanceDataset.commit(onto, operation, read_version=onto.version)
+        return self._committed(committed, names, after=onto.version)
+
+    def merge(self, key: str, rows: pa.Table, *, onto: Any) -> Commit:
+        """Insert rows or replace those with the same key; durable when this returns. Raises HeadMovedError."""
+        import lance
+
+        merge = onto.merge_insert(key).when_matched_update_all().when_not_matched_insert_all()
+        transaction, _ = merge.execute_uncommitted(rows)
+        operation = transaction.operation
+        # A fragment that lost rows keeps its data files. Their digests stay as they are: read again, damage would pass.
+        changed = [*operation.new_fragments, *operation.updated_fragments]
+        names = self._settled(changed, known=self.files(onto))
+        reach("table.data_synced")
+        try:
+            committed = lance.LanceDataset.commit(onto, transaction)
+        except lance.commit.CommitConflictError as error:
+            raise HeadMovedError(self.name, expected=f"version {onto.version}", found="a newer one") from error
+        return self._committed(committed, names, after=onto.version)
+
+    def add_columns(self, fields: list[pa.Field], *, onto: Any) -> Commit:
+        """Add columns that are null in every row there is; writes no data."""
+        before = onto.version
+        onto.add_columns(pa.schema(fields))
+        onto.checkout_latest()
+        return self._committed(onto, set(), after=before)
+
+    def back_to(self, version: int) -> Any:
+        """The dataset at a new version with the rows of this one; drops what came after, none of it acknowledged."""
+        import lance
+
+        self._version(version).restore()
+        self.medium.settle_all()
+        return lance.dataset(self.medium.uri, storage_options=self.medium.options)
+
+    @contextmanager
+    def reported(self) -> Iterator[None]:
+        """Raise StorageUnavailableError for what a reader or writer raises because its files cannot be reached."""
+        try:
+            yield
+        except (OSError, ValueError):  # Lance says it in either way
+            self.medium.require_reachable()
+            raise
+
+    def worn(self, dataset: Any) -> bool:
+        """Whether enough small fragments have gathered that a compaction pays."""
+        return len(dataset.get_fragments()) > _COMPACT_EVERY
+
+    def compact(self, *, onto: Any, purge: bool = False) -> Commit:
+        """Merge small fragments and drop replaced rows; `purge`: also where few were replaced."""
+        onto.optimize.compact_files(materialize_deletions_threshold=0.0 if purge else 0.1)
+        onto.checkout_latest()
+        self.medium.settle_all()
+        return self.described(onto)
+
+    def forget_old_versions(self, *, onto: Any, purge: bool = False) -> None:
+        """Remove what only old versions hold. Call it after the catalog names the new version."""
+        age = dt.timedelta(0) if purge else _KEEP_VERSIONS
+        onto.cleanup_old_versions(older_than=age, delete_unverified=purge, error_if_tagged_old_versions=False)
+
+    def described(self, dataset: Any, known: Iterable[str] = ()) -> Commit:
+        """A version with the digests of all its files but the known ones; reads them."""
+        names = self.files(dataset) - set(known)
+        return Commit(dataset, {name: self.medium.digest(name) for name in names})
+
+    def sound(self, version: int, digests: Mapping[str, str]) -> bool:
+        """Whether every file of this version has its recorded digest; reads them."""
+        manifest = self.manifest(version)
+        try:
+            # Before it is opened: over some damage Lance ends the process.
+            if digests.get(manifest) != self.medium.digest(manifest):
+                return False
+            files = self.described(self.at(version)).files
+        except (CorruptArtifactError, OSError):
+            return False
+        return all(digests.get(name) == digest for name, digest in files.items())
+
+    def manifest(self, version: int) -> str:
+        """Path of a version's manifest, relative to the table."""
+        return f"_versions/{2**64 - 1 - version:020d}.manifest"
+
+    def files(self, dataset: Any) -> set[str]:
+        """Paths, relative to the table, of every file that a version consists of, its manifest included."""
+        names = {self.manifest(dataset.version)}
+        for fragment in dataset.get_fragments():
+            names |= {f"data/{file.path}" for file in fragment.metadata.files}
+            if deletion := fragment.deletion_file():
+                names.add(deletion)
+        return names
+
+    def _committed(self, dataset: Any, names: set[str], *, after: int) -> Commit:
+        reach("table.committed")
+        if dataset.version != after + 1:
+            # Lance put the commit on top of another process's, which this one knows nothing of
+            raise HeadMovedError(self.name, expected=f"version {after}", found=f"version {dataset.version - 1}")
+        manifest = self.manifest(dataset.version)
+        self.medium.settle([manifest])
+        self._opened = dataset
+        return Commit(dataset, {name: self.medium.digest(name) for name in names | {manifest}})
+
+    def _settled(self, fragments: list[Any], *, known: Set[str] = frozenset()) -> set[str]:
+        """The files that these fragments consist of but for the known ones, made durable."""
+        fresh = {f"data/{file.path}" for fragment in fragments for file in fragment.files}
+        deleted = [(fragment.id, fragment.deletion_file) for fragment in fragments if fragment.deletion_file]
+        fresh |= {file.path(fragment) for fragment, file in deleted}
+        fresh -= known
+        self.medium.settle(fresh, new_folders=True)
+        return fresh
+
+    def _version(self, version: int) -> Any:
+        import lance
+
+        return lance.dataset(self.medium.uri, version=version, storage_options=self.medium.options)
+
+    def _require_files(self, newest: Any, known: int) -> None:
+        """Raises CorruptArtifactError unless the files that came after version `known` are there."""
+        for name in sorted(self.files(newest) - self.files(self.at(known))):
+            if not self.medium.exists(name):
+                raise CorruptArtifactError(f"{name} of table {self.name} is missing")
+
+    @contextmanager
+    def _readable(self, version: int) -> Iterator[None]:
+        """As `readable`; what cannot be reached is not damaged. Raises StorageUnavailableError for it."""
+        try:
+            with readable(f"version {version} of table {self.medium.uri}"):
+                yield
+        except CorruptArtifactError:
+            self.medium.require_reachable()
+            raise
+
+    def _versions_above(self, known: int) -> list[int]:
+        names = self.medium.names("_versions")
+        stems = [name.removesuffix(".manifest") for name in names if name.endswith(".manifest")]
+        versions = [2**64 - 1 - int(stem) for stem in stems if stem.isdigit()]
+        return [version for version in versions if version > known]

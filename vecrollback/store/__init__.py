@@ -1,0 +1,1 @@
+"""The store: one class, , that has everything a command can do."""

@@ -1,0 +1,175 @@
+"""Trials of a pair on real traffic: forward step by step, back at once."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from vecrollback.catalog import Catalog, MoveOrder
+from vecrollback.errors import PairStateError, UnknownNameError, UsageError
+from vecrollback.records import Canary, Pair, Rollout, RolloutStatus
+from vecrollback.records.drawing import drawn
+from vecrollback.serving.seeing import Seen
+from vecrollback.switching.canary.judge import CANARY_OUTCOME, LIVE_OUTCOME, judge
+from vecrollback.switching.canary.settings import RolloutPolicy, from_mapping, load_policy
+from vecrollback.switching.switch import CANDIDATE, LIVE, Order, Switch
+
+__all__ = ["RolloutPolicy", "Rollouts", "load_policy"]
+
+
+class Rollouts:
+    """Starts, watches and ends the trial of a pair. What it changes, every reader obeys with its next query."""
+
+    def __init__(self, root: Path, catalog: Catalog, switch: Switch, actor: str) -> None:
+        self._root, self._catalog, self._switch, self._actor = root, catalog, switch, actor
+
+    def start(self, pair: str, *, reason: str = "", override: bool = False, actor: str | None = None) -> RolloutStatus:
+        """Try a pair: in shadow first, where the policy asks for that, else with the first step's share of the callers.
+
+        Raises PairStateError while another one is tried, and for a pair that could not serve, is live, or was not
+        checked as it is, unless `override`; QuarantinedError.
+        """
+        found, policy = self._catalog.pairs.get(pair), load_policy(self._root)
+        order = Order(reason, actor or self._actor, override)
+        baseline = self._admitted(found, order)
+        if not policy.shadow and not policy.steps:
+            raise UsageError("the policy gives a trial no traffic", hint="[rollout] needs `shadow` or `steps`")
+        self._catalog.audits.add(order.actor, "rollout.start", pair)
+        self._make_candidate(found.name, found.snapshot, order)
+        step = 0 if policy.shadow else 1
+        trial = Rollout(
+            number=0,
+            alias=LIVE,
+            pair=pair,
+            baseline=baseline,
+            step=step,
+            share=policy.steps[0] if step else 0.0,
+            shadow=policy.shadow,
+            salt=secrets.token_hex(8),
+            policy={**asdict(policy), "steps": list(policy.steps)},
+            since=0.0,
+            started_at="",
+            started_by=order.actor,
+        )
+        self._catalog.rollouts.start(trial)
+        return self.status()
+
+    def _admitted(self, pair: Pair, order: Order) -> str:
+        """The pair to try this one against. Raises where there must be no trial."""
+        self._switch.gate(pair, order)
+        live = self._catalog.aliases.get(LIVE)
+        if live is None or live[0] == pair.name:
+            raise PairStateError(
+                f"pair {pair.name!r} is live already" if live else "nothing is live to try it against",
+                hint="try another one" if live else f"`vecrollback promote {pair.name}`",
+            )
+        if not order.override and (why := self._switch.unfit(pair.name)):
+            raise PairStateError(
+                f"pair {pair.name!r} cannot be tried: {why}", hint=f"`vecrollback check {pair.name}`, or --override"
+            )
+        if (running := self._catalog.rollouts.running(LIVE)) is not None:  # and making another candidate would end it
+            raise PairStateError(
+                f"pair {running.pair!r} is tried already", hint="`vecrollback canary stop`, then start this one"
+            )
+        return live[0]
+
+    def advance(self, *, override: bool = False, actor: str | None = None) -> RolloutStatus:
+        """Give the candidate the next step's share of the callers.
+
+        Raises PairStateError before the bake time is over, while the test has not said "better", and at the last step;
+        `override` passes the first two.
+        """
+        now = self.status()
+        if now.next_share is None:
+            raise PairStateError(
+                f"pair {now.rollout.pair!r} has the last step's share", hint=f"`vecrollback promote {now.rollout.pair}`"
+            )
+        if not override and (why := _unready(now)):
+            raise PairStateError(f"pair {now.rollout.pair!r} stays where it is: {why}", hint="wait, or --override")
+        at, subject = now.rollout.step, f"{now.rollout.pair} to {now.next_share:g}%"
+        self._catalog.audits.add(actor or self._actor, "rollout.advance", subject + " (override)" * override)
+        self._catalog.rollouts.step(now.rollout.number, expected=at, step=at + 1, share=now.next_share)
+        return self.status()
+
+    def stop(self, *, reason: str, actor: str | None = None) -> Rollout:
+        """Back at once and for everybody: one commit, after which no query is answered by the candidate."""
+        if not reason:
+            raise UsageError("to stop needs a reason", hint="--reason 'what was wrong'; it is kept with the trial")
+        ended = self._catalog.rollouts.end(LIVE, reason=reason, actor=actor or self._actor)
+        if ended is None:
+            raise _nothing_runs()
+        return next(one for one in self._catalog.rollouts.all() if one.number == ended.number)
+
+    def status(self) -> RolloutStatus:
+        """The trial that runs, and what was seen at its present step. Raises UnknownNameError when none does."""
+        running = self._catalog.rollouts.running(LIVE)
+        if running is None:
+            raise _nothing_runs()
+        policy = from_mapping(running.policy)
+        seen = self._catalog.rollouts.observed(running.number, running.step)
+        left = policy.steps[running.step :]
+        return RolloutStatus(
+            rollout=running,
+            observed=seen,
+            judgements=judge(seen, policy),
+            baked=max(0.0, time.time() - running.since),
+            bake_seconds=policy.bake_seconds,
+            next_share=left[0] if left else None,
+        )
+
+    def history(self, *, limit: int | None = None) -> list[Rollout]:
+        """Trials, newest first."""
+        return self._catalog.rollouts.all(limit=limit)
+
+    def samples(self, number: int) -> list[dict[str, object]]:
+        """Queries of a trial as they were answered, newest first; none unless the policy keeps texts."""
+        return self._catalog.rollouts.samples(number)
+
+    def outcomes(self, pushed: Iterable[tuple[str, float]]) -> int:
+        """What came of answers: (key of the caller, value from 0 for useless to 1). Returns how many were counted.
+
+        Whoever was drawn by the canary counts for it, everybody else for the live pair. Nothing is counted while no
+        trial serves callers.
+        """
+        running, seen, counted = self._catalog.rollouts.running(LIVE), Seen(), 0
+        if running is None or not running.share:
+            return 0
+        canary = _as_canary(running)
+        for key, value in pushed:
+            if not 0 <= value <= 1:
+                raise UsageError(f"the outcome {value!r} of {key!r} is not between 0 and 1")
+            measure = CANARY_OUTCOME if drawn(canary, key) else LIVE_OUTCOME
+            seen.note((running.number, running.step), **{measure: value})
+            counted += 1
+        for (number, step), measures in seen.take().items():
+            self._catalog.rollouts.observe(number, step, measures)
+        return counted
+
+    def _make_candidate(self, pair: str, snapshot: int, order: Order) -> None:
+        """Have the readers load it."""
+        candidate = self._catalog.aliases.get(CANDIDATE)
+        if candidate is None or candidate[:2] != (pair, snapshot):
+            where = (CANDIDATE, candidate[2] if candidate else 0, pair, snapshot)
+            reason = ": ".join(filter(None, ("to be tried", order.reason)))
+            self._catalog.aliases.move(MoveOrder(*where, kind="set", reason=reason, actor=order.actor))
+
+
+def _unready(now: RolloutStatus) -> str:
+    """Why a trial must not go on yet; empty when it may."""
+    if now.baked < now.bake_seconds:
+        return f"it is at this step for {now.baked:.0f} s of {now.bake_seconds:.0f} s"
+    if now.standing != "better":
+        return "; ".join(one.sentence for one in now.judgements if one.standing != "better")
+    return ""
+
+
+def _as_canary(running: Rollout) -> Canary:
+    own = (running.number, running.step, running.share, running.shadow, running.salt)
+    return Canary(*own, pair=running.pair, snapshot=0, watermark=0, vectors_version=0)
+
+
+def _nothing_runs() -> UnknownNameError:
+    return UnknownNameError("no pair is tried now", hint="`vecrollback canary start PAIR`")

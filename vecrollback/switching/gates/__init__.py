@@ -1,0 +1,99 @@
+"""Gates: what must hold before a pair serves, written in `vecrollback.toml`, and the way back, which always must."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from vecrollback import config
+from vecrollback.catalog import Catalog
+from vecrollback.errors import GateRefusedError, UnknownNameError, UsageError
+from vecrollback.quality.check import Sampling
+from vecrollback.quality.evaluation import Quality
+from vecrollback.records import Gated, Pair
+from vecrollback.switching.gates import judge
+from vecrollback.switching.gates.evidence import Evidence
+from vecrollback.switching.gates.grammar import Gate, parse
+from vecrollback.switching.gates.way_back import GATE as WAY_BACK
+from vecrollback.switching.gates.way_back import WayBack
+from vecrollback.switching.switch import CANDIDATE, LIVE, Order
+
+__all__ = ["WAY_BACK", "Gate", "Gates", "parse"]
+
+_SECTION, _KEY = "gates", "promote"
+
+
+class Gates:
+    """Reads the gates of a store, and looks whether a pair passes them."""
+
+    def __init__(self, root: Path, catalog: Catalog, quality: Quality, way_back: WayBack) -> None:
+        self._root, self._catalog, self._quality, self._way_back = root, catalog, quality, way_back
+
+    def written(self) -> tuple[Gate, ...]:
+        """The gates as they are written now. Raises UsageError for one that cannot be read, naming its line."""
+        found = config.section(_SECTION, store=self._root)
+        if found is None:
+            return ()
+        if unknown := found.values.keys() - {_KEY}:
+            raise UsageError(f"{found.where()}: [gates] has no key {min(unknown)!r}", hint='promote = ["lag = 0"]')
+        texts = found.values.get(_KEY, [])
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise UsageError(f"{found.where(_KEY)}: `promote` must be a list of strings", hint='promote = ["lag = 0"]')
+        return tuple(parse(text, found.where(text)) for text in texts)
+
+    def sampling(self) -> Sampling:
+        """How much a check must re-embed for the gates to have their certificate."""
+        asked = [gate for gate in self.written() if gate.kind == "purity"]
+        plain = Sampling()
+        return Sampling(
+            min([plain.bound, *(gate.value for gate in asked)]),
+            max([plain.confidence, *(gate.confidence for gate in asked)]),
+        )
+
+    def look(self, pair: str | None = None) -> Gated:
+        """What the gates say of a pair as it is, by default of the candidate; moves nothing, checks nothing anew.
+
+        Raises UnknownNameError without a candidate.
+        """
+        candidate = self._catalog.aliases.get(CANDIDATE)
+        if pair is None and candidate is None:
+            raise UnknownNameError("there is no candidate yet", hint="name a pair: `vecrollback gates PAIR`")
+        return self.judge(pair or (candidate[0] if candidate else ""), wait_seconds=0.0)
+
+    def judge(self, pair: str, *, wait_seconds: float = 10.0) -> Gated:
+        """What the gates say of a pair, by its newest full check; the way back is looked at first.
+
+        `wait_seconds`: how long a reader may take to announce what it holds.
+        """
+        gates, found = self.written(), self._catalog.pairs.get(pair)
+        live, _, epoch = self._catalog.aliases.get(LIVE) or ("", 0, 0)
+        outcomes = [self._way_back.verify(live, found.name, wait_seconds=wait_seconds)]
+        evidence = Evidence(self._catalog, self._quality, found, live, self._catalog.reports.newest(found.name), gates)
+        outcomes += [judge.judge(gate, evidence) for gate in gates]
+        return Gated(found.name, found.snapshot, tuple(outcomes), live, epoch)
+
+    def passed(self, pair: Pair, order: Order) -> Order:
+        """The order of a promote, with the verdict on it. Raises GateRefusedError, which tells every gate.
+
+        With an override what did not pass becomes part of the reason, and so of the history.
+        """
+        gated = self.judge(pair.name)
+        stopped = [f"{one.gate}: {one.outcome}" for one in gated.outcomes if one.outcome != "pass"]
+        if not stopped:
+            return replace(order, gated=gated)
+        if order.override and order.reason:
+            return replace(order, gated=gated, reason=f"{order.reason} (override of {'; '.join(stopped)})")
+        self._catalog.gatekeeping.refused(gated, order.actor)
+        raise refusal(gated)
+
+
+def refusal(gated: Gated) -> GateRefusedError:
+    """The error that says which gates a pair does not pass."""
+    stopped = [one for one in gated.outcomes if one.outcome != "pass"]
+    lines = [f"  {one.outcome:<8} {one.gate}: {one.sentence}" for one in gated.outcomes]
+    cures = [f"`vecrollback check {gated.live}` tells what is wrong with the way back, `vecrollback repair` mends it"]
+    cures = cures if stopped[0].gate == WAY_BACK else []
+    return GateRefusedError(
+        "\n".join([f"pair {gated.pair!r} does not pass {len(stopped)} of {len(gated.outcomes)} gates:", *lines]),
+        hint="; ".join([*cures, "build a better pair, mend what is named, or --override with a --reason"]),
+    )

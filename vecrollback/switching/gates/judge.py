@@ -1,0 +1,80 @@
+"""One gate, its evidence, and the sentence that tells what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vecrollback.records import GateOutcome
+from vecrollback.switching.gates.evidence import Evidence, NothingLiveError, UnknownError
+from vecrollback.switching.gates.grammar import Gate, Kind
+
+
+def judge(gate: Gate, evidence: Evidence) -> GateOutcome:
+    """Pass, fail or unknown, with what was measured and what was needed."""
+    try:
+        measured, sentence = _MEASURED[gate.kind](gate, evidence)
+        needed, against = _needed(gate, evidence)
+    except UnknownError as error:
+        return GateOutcome(gate.text, "unknown", str(error))
+    except NothingLiveError:
+        return GateOutcome(gate.text, "pass", "no pair is live yet: there is nothing to compare with")
+    holds = gate.holds(measured, needed)
+    wanted = f"needed {gate.relation} {_shown(gate, needed)}{against}"
+    return GateOutcome(gate.text, "pass" if holds else "fail", f"{sentence}; {wanted}", measured, needed)
+
+
+def _needed(gate: Gate, evidence: Evidence) -> tuple[float, str]:
+    if not gate.of_live:
+        return gate.value, ""
+    of_live = evidence.judged_of_live(gate) if gate.kind == "judged" else evidence.latency_of_live(gate)
+    return gate.value * of_live, f" ({gate.value:g} of the live pair's {_shown(gate, of_live)})"
+
+
+def _judged(gate: Gate, evidence: Evidence) -> tuple[float, str]:
+    value, queries = evidence.judged(gate)
+    absent = evidence.absent(gate)
+    missing = f"; {absent} of the right documents are not in the corpus" if absent else ""
+    return value, f"it is {_shown(gate, value)} over {queries} golden queries{missing}"
+
+
+def _alike(gate: Gate, evidence: Evidence) -> tuple[float, str]:
+    value, queries = evidence.alike(gate)
+    return value, f"it is {_shown(gate, value)} to the live pair over {queries} golden queries"
+
+
+def _latency(gate: Gate, evidence: Evidence) -> tuple[float, str]:
+    value, queries = evidence.latency(gate)
+    return value, f"it is {_shown(gate, value)} over {queries} golden queries"
+
+
+def _index(gate: Gate, evidence: Evidence) -> tuple[float, str]:
+    value = evidence.index_recall()
+    return value, f"it is {_shown(gate, value)} against exact search"
+
+
+def _purity(gate: Gate, evidence: Evidence) -> tuple[float, str]:
+    value = evidence.purity(gate)
+    return value, f"at most {_shown(gate, value)} are foreign, at {gate.confidence:.6g} confidence or more"
+
+
+def _lag(_: Gate, evidence: Evidence) -> tuple[float, str]:
+    value = evidence.lag()
+    return value, f"{value:,} changes behind the log"
+
+
+_MEASURED: dict[Kind, Callable[[Gate, Evidence], tuple[float, str]]] = {
+    "judged": _judged,
+    "alike": _alike,
+    "latency": _latency,
+    "index": _index,
+    "purity": _purity,
+    "lag": _lag,
+}
+
+
+def _shown(gate: Gate, value: float) -> str:
+    if gate.kind == "latency":
+        return f"{value:.3g} ms"
+    if gate.kind == "purity":
+        return f"{value:.3%}"
+    return f"{value:,.0f}" if gate.kind == "lag" else f"{value:.4f}"

@@ -1,0 +1,1 @@
+"""Incidents: the record of each rollback, from the decision to the proof."""

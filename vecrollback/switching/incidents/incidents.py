@@ -1,0 +1,256 @@
+"""Incidents: opened after every rollback, completed from what the catalog learns later.
+
+The history is the truth. An incident that could not be written, or whose process died right after the move, is opened
+from the history the next time somebody looks.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from vecrollback.catalog import Catalog, now
+from vecrollback.errors import UsageError, VecrollbackError
+from vecrollback.records import Blast, Finding, Incident, Json, Move, PostCheck, Report, Switched, Timeline
+from vecrollback.switching.incidents.performance import Performance, performance
+from vecrollback.switching.notifications import Notices
+
+_log = logging.getLogger(__name__)
+_KINDS = ("rollback", "restore")
+_RECENT = dt.timedelta(days=7)
+_KEPT_IDS = 20
+_LIVE = "live"
+
+
+class Incidents:
+    """The incidents of one store. `post_check` asks the recorded probe queries of a pair; it loads its model."""
+
+    def __init__(self, catalog: Catalog, notices: Notices, post_check: Callable[[str], PostCheck]) -> None:
+        self._catalog, self._notices, self._post_check = catalog, notices, post_check
+
+    # -- opening ------------------------------------------------------------------------------------------------------
+
+    def open(self, done: Switched, *, decided: str, trigger: Mapping[str, Json] | None = None) -> Switched:
+        """Open the incident of a move that happened. Raises nothing: what goes wrong is told in `trouble`."""
+        try:
+            move = next(m for m in self._catalog.aliases.history(done.alias) if m.epoch == done.epoch)
+            if move.source is None:
+                return done
+            acknowledged = _later(move.at, done.switch_ms) if not done.readers.missing else None
+            detected = str(found) if (found := (trigger or {}).get("detected")) else None
+            times: dict[str, Any] = {"detected": detected, "decided": decided, "acknowledged": acknowledged}
+            told: dict[str, Any] = {"readers": done.readers, "switch_ms": done.switch_ms, "lag": done.lag}
+            told["trigger"] = dict(trigger or {})
+
+            def completed(one: Incident) -> Incident:
+                return replace(one, timeline=replace(one.timeline, **times), **told)
+
+            stored = self._catalog.incidents.open(completed(self._from_history(move)))
+            if stored.switch_ms is None:  # somebody who looked at the history a moment ago opened it with less
+                stored = self._catalog.incidents.change(stored.number, completed)
+            self._archive(stored)
+            facts = {"incident": stored.number, "reason": stored.reason}
+            if not self._notices.tell(stored.kind, _told(stored), facts):
+                return _with_trouble(done, "nobody is told of it: the outbox cannot be written")
+            self._notices.send_soon()
+        except Exception as error:
+            # Whatever is broken here, the move stands and the rest of the rollback goes on.
+            _log.warning("the incident of epoch %d is not kept: %s", done.epoch, error)
+            return _with_trouble(done, f"the incident is not kept yet ({error})")
+        return done
+
+    def reconcile(self) -> list[Incident]:
+        """Open what recent rollbacks in the history have no incident for; returns those that were opened."""
+        known = self._catalog.incidents.epochs(_LIVE)
+        since = (dt.datetime.now(dt.UTC) - _RECENT).isoformat()
+        lost = [
+            move
+            for move in self._catalog.aliases.history(_LIVE)
+            if move.kind in _KINDS and move.source and move.epoch not in known and move.at > since
+        ]
+        return [self._archive(self._catalog.incidents.open(self._from_history(move))) for move in reversed(lost)]
+
+    def _from_history(self, move: Move) -> Incident:
+        moves = self._catalog.aliases.history(move.alias)
+        began, blast = _lived(moves, move)
+        assert move.source is not None
+        failed = self._catalog.reports.newest(move.source.rpartition("@")[0])
+        return Incident(
+            number=0,
+            state="open",
+            alias=move.alias,
+            epoch=move.epoch,
+            kind=move.kind,
+            source=move.source,
+            target=move.target,
+            reason=move.reason,
+            actor=move.actor,
+            timeline=Timeline(began=began, switched=move.at),
+            blast=blast,
+            failed_findings=_shortened(failed.findings) if failed else (),
+        )
+
+    def _archive(self, stored: Incident) -> Incident:
+        """Keep the failed pair's snapshot as it is, by a tag that nothing prunes."""
+        if stored.archived:
+            return stored
+        tag = f"incident-{stored.number}"
+        self._catalog.pairs.set_tag(tag, self._catalog.pairs.find_snapshot(stored.source))
+        return self._catalog.incidents.change(stored.number, lambda one: replace(one, archived=tag))
+
+    # -- completing ---------------------------------------------------------------------------------------------------
+
+    def settle(self, done: Switched) -> Switched:
+        """Write what catch-up and check came to into the move's incident. Raises nothing; see `trouble`."""
+        try:
+            found = next((i for i in self._catalog.incidents.all(limit=20) if i.epoch == done.epoch), None)
+            if found is not None:
+                self.complete(found, ask=True)
+        except Exception as error:
+            _log.warning("the incident of epoch %d is not complete: %s", done.epoch, error)
+            return _with_trouble(done, f"the incident is not complete ({error})")
+        return done
+
+    def settle_all(self, *, ask: bool = False) -> None:
+        """Bring every open incident up to what is known. `ask`: run post-checks, which load a model."""
+        self.reconcile()
+        for one in self._catalog.incidents.all(state="open"):
+            self.complete(one, ask=ask)
+
+    def complete(self, one: Incident, *, ask: bool = False) -> Incident:
+        """Add what the catalog has learned about an incident since it was opened."""
+        if one.state == "closed":
+            return one
+        target = one.target.rpartition("@")[0]
+        timeline, facts = one.timeline, dict[str, Json](blast=self._counted(one))
+        if timeline.caught_up is None:
+            timeline = replace(timeline, caught_up=self._caught_up(one, target))
+        if timeline.verified is None and (proof := self._proof(one, target)) is not None:
+            timeline = replace(timeline, verified=proof.at)
+            facts |= {"verdict": proof.verdict, "findings": _shortened(proof.findings)}
+        if ask and one.post_check is None and timeline.verified is not None:
+            facts["post_check"] = self._asked_again(one, target)
+        facts["timeline"] = timeline
+        if all(getattr(one, name) == value for name, value in facts.items()):
+            return one
+        return self._catalog.incidents.change(one.number, lambda old: replace(old, **facts))
+
+    def _asked_again(self, one: Incident, target: str) -> PostCheck | None:
+        try:
+            return self._post_check(target)
+        except (VecrollbackError, OSError) as error:
+            _log.warning("incident %d: the probe queries cannot be asked: %s", one.number, error)
+            return None
+
+    def _counted(self, one: Incident) -> Blast:
+        found = self._catalog.served.between(one.alias, one.blast.first_epoch, one.blast.last_epoch)
+        since, until = (None if at is None else _iso(at) for at in (found.since, found.until))
+        return replace(one.blast, answers=found.answers, readers=found.readers, since=since, until=until)
+
+    def _proof(self, one: Incident, target: str) -> Report | None:
+        """The first full check of the pair after the switch."""
+        switched = one.timeline.switched or ""
+        reports = self._catalog.reports.all(target, limit=50)
+        later = [report for report in reports if report.level == "full" and report.at >= switched]
+        return min(later, key=lambda report: report.at, default=None)
+
+    def _caught_up(self, one: Incident, target: str) -> str | None:
+        """When the pair had taken in what it lacked at the switch."""
+        switched = one.timeline.switched or ""
+        if one.lag == 0:
+            return switched
+        ended = [
+            job.updated_at
+            for job in self._catalog.jobs.all()
+            if job.kind == "catch-up" and job.pair == target and job.state == "done" and job.updated_at >= switched
+        ]
+        return min(ended, default=None)
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def all(self, *, state: str | None = None, limit: int | None = None) -> list[Incident]:
+        """Incidents, newest first, each with what is known by now."""
+        self.reconcile()
+        return [self.complete(one) for one in self._catalog.incidents.all(state=state, limit=limit)]
+
+    def get(self, number: int) -> Incident:
+        """Raises UnknownNameError."""
+        return self.complete(self._catalog.incidents.get(number))
+
+    def performance(self, *, days: float = 30.0, settle: bool = True) -> Performance:
+        """How it went in the last days: time to detect and to recover, how often rollbacks and drills succeeded.
+
+        `settle` False: as it was last written down, without looking for more.
+        """
+        return performance(self._catalog, self.all() if settle else self._catalog.incidents.all(), days=days)
+
+    def close(self, number: int, *, cause: str, actor: str, detected: str | None = None) -> Incident:
+        """Close an incident with its cause; it changes no more. `detected`: when the first sign was seen, ISO 8601."""
+        if not cause.strip():
+            raise UsageError("an incident is closed with its cause", hint="--cause 'what it was'")
+        seen = _read_time(detected) if detected else None
+        known = self.get(number)
+
+        def closed(one: Incident) -> Incident:
+            if one.state == "closed":
+                raise UsageError(f"incident {number} is closed already", hint=f"`vecrollback incident show {number}`")
+            timeline = replace(one.timeline, detected=seen or one.timeline.detected)
+            notes = {"cause": cause, "closed_by": actor, "closed_at": now()}
+            return replace(one, state="closed", timeline=timeline, notes=notes)
+
+        return self._catalog.incidents.change(known.number, closed)
+
+    def latency(self, number: int, now_ms: float, *, before_ms: float) -> None:
+        """Note the latency of the pair that serves now, and what it was when it served before."""
+
+        def noted(one: Incident) -> Incident:
+            if one.post_check is None or one.post_check.latency_ms is not None:
+                return one
+            return replace(one, post_check=replace(one.post_check, latency_ms=now_ms, latency_before_ms=before_ms))
+
+        self._catalog.incidents.change(number, noted)
+
+
+def _lived(moves: list[Move], left: Move) -> tuple[str | None, Blast]:
+    """When the pair that was left became live, and its epochs. `moves`: newest first."""
+    assert left.source is not None
+    pair = left.source.rpartition("@")[0]
+    began, first = None, left.epoch - 1
+    for move in moves:
+        if move.epoch >= left.epoch:
+            continue
+        if move.target.rpartition("@")[0] != pair:
+            break
+        began, first = move.at, move.epoch
+    return began, Blast(pair, first, left.epoch - 1)
+
+
+def _told(one: Incident) -> str:
+    return f"{one.source} to {one.target}, epoch {one.epoch}, by {one.actor}: {one.reason} (incident {one.number})"
+
+
+def _shortened(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    return tuple(replace(finding, ids=finding.ids[:_KEPT_IDS]) for finding in findings)
+
+
+def _with_trouble(done: Switched, said: str) -> Switched:
+    return replace(done, trouble="; ".join(filter(None, (done.trouble, said))))
+
+
+def _later(at: str, milliseconds: float) -> str:
+    return (dt.datetime.fromisoformat(at) + dt.timedelta(milliseconds=milliseconds)).isoformat(timespec="microseconds")
+
+
+def _iso(seconds: float) -> str:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="microseconds")
+
+
+def _read_time(given: str) -> str:
+    try:
+        found = dt.datetime.fromisoformat(given)
+    except ValueError:
+        raise UsageError(f"{given!r} is no time", hint="like 2026-01-31T12:00:00+00:00") from None
+    return found.astimezone(dt.UTC).isoformat(timespec="microseconds")

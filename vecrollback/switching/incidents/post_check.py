@@ -1,0 +1,29 @@
+"""The recorded probe queries, asked again: does the pair that serves answer as it did when its snapshot was taken?
+
+A snapshot never changes, so the vectors recorded with it find today what they found then. Today's model has to find
+the same.
+"""
+
+from __future__ import annotations
+
+from vecrollback.catalog import Catalog, now
+from vecrollback.embedders.probes import PROBES, QUERIES
+from vecrollback.pairs.embedders import Models
+from vecrollback.records import PostCheck
+from vecrollback.serving.aside import Aside
+
+_K = 10
+
+
+def post_check(catalog: Catalog, models: Models, aside: Aside, pair: str) -> PostCheck:
+    """Ask the probe queries of a pair with their recorded vectors and with today's, and compare the answers."""
+    recorded = models.probes(catalog.pairs.get(pair))[len(PROBES) :]
+    with aside.pairs(pair) as [held]:
+        today = held.embedder.embed_queries(PROBES[:QUERIES])
+        then, now_ = (held.view.search(vectors, _K) for vectors in (recorded, today))
+    shares = [_shared({hit.id for hit in a}, {hit.id for hit in b}) for a, b in zip(then, now_, strict=True)]
+    return PostCheck(len(shares), sum(share == 1.0 for share in shares), sum(shares) / len(shares), now())
+
+
+def _shared(a: set[str], b: set[str]) -> float:
+    return len(a & b) / len(a | b) if a or b else 1.0

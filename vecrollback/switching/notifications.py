@@ -1,0 +1,155 @@
+"""Telling people: messages go to an outbox in the catalog first, and from there to each channel until it took them.
+
+A rollback only writes to the outbox, if it can. What is sent, when and how often it is tried is decided here, by
+whichever process looks after the outbox: a server, a worker, a watch, or the command that has just written to it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import smtplib
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from email.message import EmailMessage
+
+from vecrollback.catalog import Catalog
+from vecrollback.errors import FailedError
+from vecrollback.records import Json, Notice
+from vecrollback.switching.policy import Policy
+from vecrollback.switching.policy.model import Channel
+
+_log = logging.getLogger(__name__)
+_FIRST_SECONDS, _LAST_SECONDS, _ATTEMPTS = 5.0, 3600.0, 12
+"""Waits double from the first to the last; after as many attempts, most of a day, a notice counts as failed."""
+_SEND_SECONDS, _LINGER_SECONDS = 10.0, 3.0
+_LOCK = "notices"
+
+
+class Notices:
+    """The outbox of one store. `policy` gives the channels in force when it is asked."""
+
+    def __init__(self, catalog: Catalog, policy: Callable[[], Policy | None]) -> None:
+        self._catalog, self._policy = catalog, policy
+        self._thread: threading.Thread | None = None
+
+    def tell(self, event: str, text: str, facts: Mapping[str, Json] | None = None) -> bool:
+        """Put a message into the outbox; whether it could be. Raises nothing: what it tells of goes on."""
+        try:
+            channels = [one.name for one in self._channels().values() if not one.events or event in one.events]
+            body = {"event": event, "text": text, "store": self._catalog.place, "host": socket.gethostname()}
+            self._catalog.notices.add(channels, {**body, "facts": dict(facts or {})}, due=time.time())
+        except Exception as error:
+            _log.error("nobody is told of %s: %s", event, error)
+            return False
+        return True
+
+    def send_soon(self) -> None:
+        """Send what is due on a thread of its own, for a process that ends soon; `close` waits for it a little."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._send_quietly, name="vecrollback-notices", daemon=True)
+            self._thread.start()
+
+    def send_due(self) -> int:
+        """Try every notice whose time has come, once; returns how many were delivered."""
+        channels, sent = self._channels(), 0
+        if not channels:
+            return 0
+        with self._catalog.lock(_LOCK, timeout=0.0):
+            for notice in self._catalog.notices.due(time.time()):
+                sent += self._try(notice, channels.get(notice.channel))
+        return sent
+
+    def all(self, *, state: str | None = None, limit: int | None = None) -> list[Notice]:
+        """Notices, newest first."""
+        return self._catalog.notices.all(state=state, limit=limit)
+
+    def close(self) -> None:
+        """Wait a little for what is being sent; whatever is not delivered by then stays in the outbox."""
+        if self._thread is not None:
+            self._thread.join(_LINGER_SECONDS)
+
+    def use(self, policy: Policy) -> None:
+        """Take the channels from this policy, whatever the store's own says."""
+        self._policy = lambda: policy
+
+    def _channels(self) -> dict[str, Channel]:
+        policy = self._policy()
+        return {one.name: one for one in policy.channels} if policy else {}
+
+    def _send_quietly(self) -> None:
+        try:
+            self.send_due()
+        except Exception as error:  # also that the store was closed meanwhile
+            _log.info("notices wait: %s", error)
+
+    def _try(self, notice: Notice, channel: Channel | None) -> bool:
+        try:
+            if channel is None:
+                raise FailedError(f"the policy has no channel {notice.channel!r} any more")
+            _SENDERS[channel.kind](channel, notice.body)
+        except Exception as error:
+            last = notice.attempts + 1 >= _ATTEMPTS
+            wait = min(_LAST_SECONDS, _FIRST_SECONDS * 2**notice.attempts)
+            _log.warning("notice %d to %s: %s", notice.number, notice.channel, error)
+            state = "failed" if last else "waiting"
+            self._catalog.notices.tried(notice.number, state, due=time.time() + wait, error=str(error))  # type: ignore[arg-type]
+            return False
+        self._catalog.notices.tried(notice.number, "sent", due=notice.due)
+        return True
+
+
+def _webhook(channel: Channel, body: Mapping[str, Json]) -> None:
+    """POST what Slack's incoming webhooks take, `{"text"}`, with everything else beside it for other receivers."""
+    import httpx
+
+    url = channel.url or _secret(channel.url_env)
+    answer = httpx.post(url, json={**body, "text": _line(body)}, timeout=_SEND_SECONDS)
+    if answer.status_code >= 300:
+        raise FailedError(f"the webhook answered {answer.status_code}")
+
+
+def _email(channel: Channel, body: Mapping[str, Json]) -> None:
+    message = EmailMessage()
+    message["Subject"] = _line(body)[:200]
+    message["From"] = channel.sender or f"vecrollback@{socket.gethostname()}"
+    message["To"] = ", ".join(channel.to)
+    message.set_content(f"{_line(body)}\n\n{json.dumps(body, indent=2, ensure_ascii=False)}\n")
+    with smtplib.SMTP(channel.host, channel.port, timeout=_SEND_SECONDS) as server:
+        if channel.starttls:
+            server.starttls()
+        if channel.user:
+            server.login(channel.user, _secret(channel.password_env))
+        server.send_message(message)
+
+
+def _command(channel: Channel, body: Mapping[str, Json]) -> None:
+    """Run a command with the message as JSON on its standard input."""
+    done = subprocess.run(
+        list(channel.command), input=json.dumps(body).encode(), capture_output=True, timeout=_SEND_SECONDS, check=False
+    )
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip()[-200:]
+        raise FailedError(f"{channel.command[0]} ended with {done.returncode}: {said}")
+
+
+_SENDERS: Mapping[str, Callable[[Channel, Mapping[str, Json]], None]] = {
+    "webhook": _webhook,
+    "email": _email,
+    "command": _command,
+}
+
+
+def _line(body: Mapping[str, Json]) -> str:
+    return f"vecrollback {body['event']}: {' '.join(str(body['text']).split())}"
+
+
+def _secret(name: str) -> str:
+    found = os.environ.get(name)
+    if not found:
+        raise FailedError(f"the environment variable {name!r} is not set")
+    return found

@@ -1,0 +1,1 @@
+"""Conformance suites for authors of embedders, indexes, connectors, engines, storage and catalogs."""

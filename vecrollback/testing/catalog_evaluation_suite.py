@@ -1,0 +1,133 @@
+"""What every catalog promises of golden queries, gates and trials. Adopted together with `CatalogConformance`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from vecrollback.catalog import Catalog
+from vecrollback.errors import PairStateError, UnknownNameError
+from vecrollback.records import Canary, Gated, GateOutcome, GoldenQuery, Observation, Rollout
+from vecrollback.testing.catalog_suite import a_move, a_pair, a_snapshot
+
+
+def a_query(id_: str = "q", at: str = "2025-01-01") -> GoldenQuery:
+    return GoldenQuery(id_, "wörds ☂", {"doc ☂": 2, "b": 0}, ("incident-1", "hot"), at, "somebody")
+
+
+def a_rollout(pair: str = "two") -> Rollout:
+    policy = {"steps": [1, 5], "shadow": 10.0}
+    return Rollout(0, "live", pair, "one", 0, 0.0, 10.0, "salt", policy, 0.0, "", "somebody")
+
+
+class QualityConformance:
+    """Every test gets a new catalog with pair `one`, which is live, and pair `two`."""
+
+    @pytest.fixture
+    def tried(self, served: Catalog) -> Catalog:
+        served.pairs.add(a_pair("two"), {})
+        served.pairs.add_snapshot(a_snapshot("two"))
+        served.aliases.move(a_move())
+        return served
+
+    # -- golden queries -----------------------------------------------------------------------------------------------
+
+    def test_golden_query_comes_back_as_it_went_in_and_keeps_its_birth(self, catalog: Catalog) -> None:
+        catalog.golden.put([a_query("b", "2025-01-02"), a_query("a")])
+        assert catalog.golden.all() == [a_query("a"), a_query("b", "2025-01-02")]
+        catalog.golden.put([replace(a_query("a", "2026"), text="other", expected={}, tags=())])
+        [changed] = [query for query in catalog.golden.all() if query.id == "a"]
+        assert changed == replace(a_query("a"), text="other", expected={}, tags=())
+
+    def test_golden_query_is_found_by_its_whole_tag_and_removed_with_all_or_none(self, catalog: Catalog) -> None:
+        catalog.golden.put([a_query("a"), replace(a_query("b"), tags=("incident-11",))])
+        assert [query.id for query in catalog.golden.all("incident-1")] == ["a"]
+        with pytest.raises(UnknownNameError, match="'c'"):
+            catalog.golden.remove(["a", "c"])
+        catalog.golden.remove(["a"])
+        assert [query.id for query in catalog.golden.all()] == ["b"]
+
+    # -- gates --------------------------------------------------------------------------------------------------------
+
+    def test_verdict_of_a_promote_is_in_the_moves_own_transaction(self, tried: Catalog) -> None:
+        passed = Gated("two", 1, (GateOutcome("lag = 0", "pass", "0 behind", 0.0, 0.0),))
+        failed = replace(passed, outcomes=(GateOutcome("ndcg@10 >= 0.5", "unknown", "nobody knows"),))
+        tried.gatekeeping.refused(failed, "somebody")
+        newest = tried.gatekeeping.newest("two")
+        assert (newest, newest and newest.passed) == (failed, False)
+        move = tried.aliases.move(replace(a_move("two", expected=1), gated=passed))
+        assert tried.gatekeeping.of_move(move.number) == passed
+        assert tried.gatekeeping.of_move(move.number - 1) is None
+        with pytest.raises(UnknownNameError):
+            tried.aliases.move(replace(a_move("two", expected=2, snapshot=9), gated=failed))
+        assert tried.gatekeeping.newest("two") == passed
+
+    # -- trials -------------------------------------------------------------------------------------------------------
+
+    def test_pointer_carries_the_trial_that_runs_and_nothing_else(self, tried: Catalog) -> None:
+        reader = tried.aliases.pointer_reader("live")
+        before = reader.read()
+        assert before is not None and before.canary is None
+        begun = tried.rollouts.start(a_rollout())
+        pointer = reader.read()
+        assert pointer is not None
+        assert pointer.canary == Canary(begun.number, 0, 0.0, 10.0, "salt", "two", 1, 0, 1)
+        tried.rollouts.step(begun.number, expected=0, step=1, share=1.5)
+        tried.pairs.advance("two", watermark=5, vectors_version=2, expected=1)
+        pointer = reader.read()
+        assert pointer is not None and pointer.canary is not None
+        assert (pointer.canary.step, pointer.canary.share, pointer.canary.watermark) == (1, 1.5, 5)
+        assert reader.read() is pointer
+        tried.rollouts.end("live", reason="enough", actor="somebody")
+        pointer = reader.read()
+        assert pointer == before
+        reader.close()
+
+    def test_one_trial_runs_at_a_time_and_a_step_states_what_it_expects(self, tried: Catalog) -> None:
+        begun = tried.rollouts.start(a_rollout())
+        with pytest.raises(PairStateError, match="runs already"):
+            tried.rollouts.start(a_rollout())
+        with pytest.raises(PairStateError, match="step 3"):
+            tried.rollouts.step(begun.number, expected=3, step=4, share=5.0)
+        assert tried.rollouts.running("live") == begun
+        assert tried.rollouts.end("live", reason="bad", actor="anna") == begun
+        assert tried.rollouts.end("live", reason="twice", actor="anna") is None
+        [ended] = tried.rollouts.all()
+        assert (ended.ended_by, ended.end_reason, ended.policy) == ("anna", "bad", {"steps": [1, 5], "shadow": 10.0})
+        with pytest.raises(PairStateError):
+            tried.rollouts.step(begun.number, expected=0, step=1, share=1.0)
+        assert tried.rollouts.start(a_rollout()).number > begun.number
+
+    def test_trial_ends_with_a_move_of_its_alias_but_not_with_a_new_snapshot(self, tried: Catalog) -> None:
+        tried.rollouts.start(a_rollout())
+        tried.pairs.add_snapshot(a_snapshot("one", 3))
+        tried.aliases.move(replace(a_move("two"), alias="candidate"))
+        tried.pairs.add_snapshot(a_snapshot("two", 2))
+        assert tried.rollouts.running("live") is not None
+        tried.aliases.move(a_move("two", expected=2, snapshot=2))
+        assert tried.rollouts.running("live") is None
+        assert tried.rollouts.all()[0].end_reason == "promote of two"
+
+    def test_trial_ends_when_the_candidate_becomes_another_pair(self, tried: Catalog) -> None:
+        tried.rollouts.start(a_rollout())
+        tried.aliases.move(replace(a_move("one"), alias="candidate"))
+        assert tried.rollouts.running("live") is None
+
+    def test_observations_add_up(self, tried: Catalog) -> None:
+        begun = tried.rollouts.start(a_rollout())
+        one = Observation(2, 1.0, 0.5, 0.25, 0.75, {"2": 1, "7": 1})
+        for _ in range(3):
+            tried.rollouts.observe(begun.number, 0, {"overlap": one, "failed": Observation(1)})
+        tried.rollouts.observe(begun.number, 1, {"overlap": one})
+        seen = tried.rollouts.observed(begun.number, 0)
+        assert seen["overlap"] == Observation(6, 3.0, 1.5, 0.25, 0.75, {"2": 3, "7": 3})
+        assert seen["failed"].count == 3
+        assert tried.rollouts.observed(begun.number, 1) == {"overlap": one}
+
+    def test_samples_are_kept_up_to_a_number_the_newest_first(self, tried: Catalog) -> None:
+        begun = tried.rollouts.start(a_rollout())
+        for first in range(0, 6, 2):
+            tried.rollouts.sample(begun.number, [{"query": f"q{n}"} for n in (first, first + 1)], keep=3)
+        assert [one["query"] for one in tried.rollouts.samples(begun.number)] == ["q5", "q4", "q3"]
+        assert tried.rollouts.samples(begun.number + 1) == []

@@ -1,0 +1,142 @@
+"""What every kind of vector source promises. Adopt it with a subclass whose `make` writes the rows below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from vecrollback.arrays import FloatArray
+from vecrollback.errors import BadDocumentError, UsageError
+from vecrollback.quality.doctor import Fields, Source
+from vecrollback.records import Metric
+
+COUNT, DIMENSION, WITHOUT_TEXT = 230, 24, 17
+
+
+@cache
+def vectors() -> FloatArray:
+    made = np.random.default_rng(3).standard_normal((COUNT, DIMENSION)).astype(np.float32)
+    made /= np.linalg.norm(made, axis=1, keepdims=True)
+    made.flags.writeable = False
+    return made
+
+
+def text(row: int) -> str | None:
+    return None if row == WITHOUT_TEXT else f"the text of row {row}"
+
+
+def rows() -> list[dict[str, Any]]:
+    """Fields of every row but the vector; row 17 has no text."""
+    made = []
+    for row in range(COUNT):
+        fields: dict[str, Any] = {"id": f"r{row}", "text": text(row), "model": f"m{row % 2}", "batch": f"b{row // 100}"}
+        made.append({name: value for name, value in fields.items() if value is not None})
+    return made
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+class SourceConformance:
+    """`decoded_cosine`: of what comes back, 1 where the very vectors do. `ordered`: rows come as they were written."""
+
+    metric: ClassVar[Metric | None] = None
+    stored: ClassVar[str] = "float32"
+    decoded_cosine: ClassVar[float] = 1.0
+    ordered: ClassVar[bool] = True
+    text_field: ClassVar[str] = "text"
+    id_field: ClassVar[str | None] = None
+
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        """Write the rows; returns the place and the file of texts beside it."""
+        raise NotImplementedError
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def made(cls, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path | None, Path]:
+        folder = tmp_path_factory.mktemp("source")
+        return *cls.make(folder), folder
+
+    @pytest.fixture
+    def source(self, made: tuple[str, Path | None, Path]) -> Iterator[Source]:
+        with Source(made[0], texts=made[1], fields=Fields(id=self.id_field)) as source:
+            yield source
+
+    def test_it_says_what_it_holds(self, source: Source) -> None:
+        assert (source.count, source.dimension) == (COUNT, DIMENSION)
+        assert source.reader.metric == self.metric
+        assert source.reader.stored == self.stored
+        assert (source.id_field, source.text_field) == (self.id_field or "id", self.text_field)
+
+    def test_blocks_are_every_row_once_in_order_and_again(self, source: Source) -> None:
+        for _ in range(2):
+            blocks = list(source.blocks())
+            assert [first for first, _ in blocks] == np.cumsum([0, *(len(part) for _, part in blocks)])[:-1].tolist()
+            streamed = np.concatenate([part for _, part in blocks])
+            assert streamed.dtype == np.float32
+            np.testing.assert_array_equal(streamed, source.vectors(np.arange(COUNT)))
+
+    def test_vector_text_and_id_of_a_row_belong_together(self, source: Source) -> None:
+        every = np.arange(COUNT)
+        written = [int(id_[1:]) for id_ in source.ids(every)]
+        assert sorted(written) == every.tolist()
+        assert source.texts(every) == [text(row) for row in written]
+        cosines = np.einsum("ij,ij->i", source.vectors(every), vectors()[written])
+        cosines /= np.linalg.norm(source.vectors(every), axis=1)
+        assert cosines.min() >= self.decoded_cosine - 1e-6
+        if self.ordered:
+            assert written == every.tolist()
+
+    def test_rows_come_in_the_order_asked_for_also_twice(self, source: Source) -> None:
+        asked = np.array([COUNT - 1, 3, 3, 0, 111])
+        every = np.arange(COUNT)
+        np.testing.assert_array_equal(source.vectors(asked), source.vectors(every)[asked])
+        ids, texts = source.ids(every), source.texts(every)
+        assert source.ids(asked) == [ids[row] for row in asked]
+        assert source.texts(asked) == [texts[row] for row in asked]
+        assert source.vectors(np.empty(0, np.int64)).shape[0] == 0
+        assert source.texts(np.empty(0, np.int64)) == []
+
+    def test_a_row_is_a_document_with_its_other_fields_as_metadata(self, source: Source) -> None:
+        records = [record for part in source.reader.scan(None, vectors=False) for record in part.records]
+        assert len(records) == COUNT
+        seen, refused = {}, []
+        for row, record in enumerate(records):
+            try:
+                document = source.document_of(record, row)
+                seen[document.id] = document
+            except BadDocumentError:
+                refused.append(source.id_of(record, row))
+        assert refused == [f"r{WITHOUT_TEXT}"]
+        for row in (0, WITHOUT_TEXT + 1, COUNT - 1):
+            document = seen[f"r{row}"]
+            assert document.text == text(row)
+            assert document.metadata.items() >= {"model": f"m{row % 2}", "batch": f"b{row // 100}"}.items()
+
+    def test_a_field_that_is_not_there_is_refused_with_those_that_are(
+        self, made: tuple[str, Path | None, Path]
+    ) -> None:
+        with pytest.raises(UsageError) as refused:
+            Source(made[0], texts=made[1], fields=Fields(text="nobody"))
+        assert "'nobody'" in refused.value.message
+        assert self.text_field in refused.value.hint
+
+    def test_reading_changes_no_byte_of_it(self, made: tuple[str, Path | None, Path]) -> None:
+        before = digests(made[2])
+        with Source(made[0], texts=made[1]) as source:
+            list(source.blocks())
+            list(source.reader.scan(None))
+            source.vectors(np.arange(5))
+        assert digests(made[2]) == before

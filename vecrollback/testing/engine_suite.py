@@ -1,0 +1,110 @@
+"""What every engine must do. A subclass says how one is opened: `engine(recipe)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from tests.support.models import PLAIN
+from vecrollback.embedders import open_embedder
+from vecrollback.reembedding.engines import Embedded, Engine, Failed, Recipe, Unit
+
+Open = Callable[[str], Engine]
+
+
+def texts(unit: int, count: int = 5) -> tuple[str, ...]:
+    return tuple(f"note {unit} of {place}, on boats" for place in range(count))
+
+
+class EngineSuite:
+    """Units go in, each comes back once, whatever order and whoever died meanwhile."""
+
+    kills = True
+    """Whether a text may take the worker down without this process."""
+
+    def engine(self, recipe: Recipe) -> Engine:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def open(self) -> Iterator[Open]:
+        opened: list[Engine] = []
+
+        def begin(spec: str) -> Engine:
+            opened.append(self.engine(Recipe(spec, frozenset({open_embedder(spec).fingerprint}))))
+            return opened[-1]
+
+        yield begin
+        for engine in opened:
+            engine.close()
+            engine.close()  # idempotent
+
+    def test_every_unit_comes_back_once_with_the_vectors_of_its_texts(self, open: Open) -> None:
+        engine, wanted = open(PLAIN), {number: texts(number) for number in range(1, 13)}
+        given = dict(wanted)
+        seen: dict[int, Embedded] = {}
+        running = 0
+        while given or running:
+            while given and running < engine.width:
+                number = next(iter(given))
+                engine.submit(Unit(number, given.pop(number)))
+                running += 1
+            outcome = engine.take()
+            running -= 1
+            assert isinstance(outcome, Embedded), outcome
+            assert outcome.number not in seen
+            seen[outcome.number] = outcome
+        model = open_embedder(PLAIN)
+        for number, passages in wanted.items():
+            made = seen[number]
+            np.testing.assert_array_equal(made.vectors, model.embed_documents(passages))
+            assert made.counts == (1,) * 5
+            assert made.spans.tolist() == [[0, len(text)] for text in passages]
+            assert made.tokens == model.count_tokens(passages)
+
+    def test_passages_and_blank_texts_are_told_apart(self, open: Open) -> None:
+        engine = open(f"{PLAIN}&chunk=tokens:3:0")
+        engine.submit(Unit(1, ("one two three four", "  ", "five")))
+        made = engine.take()
+        assert isinstance(made, Embedded)
+        assert made.counts == (2, 0, 1)
+        assert made.spans.tolist() == [[0, 13], [14, 18], [0, 4]]
+        assert made.vectors.shape == (3, 32)
+
+    def test_a_model_that_raises_is_told_and_the_worker_goes_on(self, open: Open) -> None:
+        engine = open("tests.support.models:touchy")
+        engine.submit(Unit(1, ("good", "poison")))
+        failed = engine.take()
+        assert isinstance(failed, Failed)
+        assert (failed.number, failed.died, failed.stops) == (1, False, False)
+        assert "this text breaks the model" in failed.message
+        engine.submit(Unit(2, ("good",)))
+        assert isinstance(engine.take(), Embedded)
+
+    def test_another_model_at_the_worker_ends_the_job(self) -> None:
+        engine = self.engine(Recipe(PLAIN, frozenset({"0" * 32})))
+        try:
+            engine.submit(Unit(1, ("text",)))
+            failed = engine.take()
+        finally:
+            engine.close()
+        assert isinstance(failed, Failed)
+        assert failed.stops
+        assert "another model" in str(failed.error)
+
+    def test_a_text_that_kills_its_worker_is_told_and_others_are_embedded(self, open: Open) -> None:
+        if not self.kills:
+            pytest.skip("its workers live in this process")
+        engine = open("tests.support.models:deadly")
+        engine.submit(Unit(1, ("a lethal text",)))
+        failed = engine.take()
+        assert isinstance(failed, Failed)
+        assert (failed.number, failed.died, failed.stops) == (1, True, False)
+        engine.submit(Unit(2, ("good",)))
+        assert isinstance(engine.take(), Embedded)
+
+    def test_a_closed_engine_with_work_in_hand_waits_for_nobody(self, open: Open) -> None:
+        engine = open(PLAIN)
+        engine.submit(Unit(1, texts(1)))
+        engine.close()

@@ -1,0 +1,271 @@
+"""What every place for a store's files promises, whatever it is made of: files, artefacts, tables."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from vecrollback.errors import CorruptArtifactError, HeadMovedError
+from vecrollback.storage import Medium
+from vecrollback.storage.artifacts import Artifacts
+from vecrollback.storage.lance_table import DurableTable
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False, metadata={"lance-schema:unenforced-primary-key": "true"}),
+        pa.field("number", pa.int64()),
+    ]
+)
+
+
+def rows(*pairs: tuple[str, int]) -> pa.Table:
+    ids, numbers = zip(*pairs, strict=True)
+    return pa.table({"id": list(ids), "number": list(numbers)}, schema=SCHEMA)
+
+
+def held(dataset: object) -> dict[str, int]:
+    found = dataset.to_table()  # type: ignore[attr-defined]
+    return dict(zip(found["id"].to_pylist(), found["number"].to_pylist(), strict=True))
+
+
+class MediumSuite:
+    """Give `medium`, a fixture: an empty one."""
+
+    def test_a_file_is_created_once_and_reads_back(self, medium: Medium) -> None:
+        assert medium.create("a/b", b"one")
+        assert not medium.create("a/b", b"two")
+        assert medium.read("a/b") == b"one"
+        assert medium.digest("a/b") == "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
+        assert medium.exists("a/b")
+        assert medium.exists("a")
+        assert not medium.exists("a/c")
+        assert medium.inside("a").read("b") == b"one"
+
+    def test_of_many_that_create_one_file_one_succeeds(self, medium: Medium) -> None:
+        created: list[int] = []
+
+        def create(number: int) -> None:
+            if medium.create("store.json", str(number).encode()):
+                created.append(number)
+
+        threads = [threading.Thread(target=create, args=(number,)) for number in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(created) == 1
+        assert medium.read("store.json") == str(created[0]).encode()
+
+    def test_what_is_not_there_is_said_to_be_not_there(self, medium: Medium) -> None:
+        for read in (medium.read, medium.digest):
+            with pytest.raises(FileNotFoundError):
+                read("nothing")
+        assert list(medium.entries("nothing")) == []
+        assert medium.names("nothing") == []
+        medium.remove("nothing")
+
+    def test_files_are_listed_moved_and_removed(self, medium: Medium) -> None:
+        for name in ("one", "folder/two", "folder/deeper/three"):
+            medium.create(name, name.encode())
+        assert {(entry.name, entry.bytes) for entry in medium.entries()} == {
+            ("one", 3),
+            ("folder/two", 10),
+            ("folder/deeper/three", 19),
+        }
+        assert {entry.name for entry in medium.entries("folder")} == {"two", "deeper/three"}
+        assert sorted(medium.names("folder")) == ["deeper", "two"]
+        medium.move("one", "won")
+        assert (medium.exists("one"), medium.read("won")) == (False, b"one")
+        medium.remove("folder")
+        assert [entry.name for entry in medium.entries()] == ["won"]
+
+    def test_a_tree_takes_the_place_of_another(self, medium: Medium, tmp_path: Path) -> None:
+        place = medium.inside("tables/t")
+        place.create("old", b"old")
+        made = tmp_path / "made"
+        (made / "_versions").mkdir(parents=True)
+        (made / "_versions" / "1").write_bytes(b"manifest")
+        (made / "data").write_bytes(b"data")
+        place.receive(made, tmp_path / "attic")
+        assert {entry.name for entry in place.entries()} == {"_versions/1", "data"}
+        place.copy_to(tmp_path / "copy")
+        assert (tmp_path / "copy" / "_versions" / "1").read_bytes() == b"manifest"
+
+
+class ArtifactSuite:
+    """Give `artifacts`, a fixture: empty ones; and `damaged`, which flips a byte of a stored artefact."""
+
+    def folder(self, path: Path) -> None:
+        (path / "deep").mkdir(parents=True)
+        (path / "settings.json").write_text("{}")
+        (path / "deep" / "data").write_bytes(bytes(range(256)) * 50)
+
+    def test_equal_bytes_have_one_name_and_read_back(self, artifacts: Artifacts) -> None:
+        name = artifacts.put_bytes(".bin", b"some bytes")
+        assert name == artifacts.put_bytes(".bin", b"some bytes")
+        assert artifacts.read_bytes(name) == b"some bytes"
+        assert artifacts.require(name).read_bytes() == b"some bytes"
+        assert artifacts.size(name) == 10
+        assert artifacts.verify(name) is None
+        artifacts.expect(name)
+
+    def test_a_folder_is_an_artefact_too(self, artifacts: Artifacts) -> None:
+        name = artifacts.put(".lance", self.folder)
+        assert name == artifacts.put(".lance", self.folder)
+        path = artifacts.require(name)
+        assert (path / "deep" / "data").read_bytes() == bytes(range(256)) * 50
+        assert artifacts.verify(name) is None
+        assert artifacts.exists(name)
+        assert artifacts.size(name) >= 256 * 50
+
+    def test_a_large_file_arrives_whole(self, artifacts: Artifacts) -> None:
+        data = np.random.default_rng(0).bytes(40 << 20)
+        name = artifacts.put(".index", lambda path: _write(path, data))
+        assert artifacts.require(name).read_bytes() == data
+        assert artifacts.verify(name) is None
+
+    def test_what_is_missing_is_named(self, artifacts: Artifacts) -> None:
+        name = artifacts.put_bytes(".bin", b"soon gone")
+        artifacts.remove(name)
+        assert not artifacts.exists(name)
+        assert artifacts.verify(name) == f"{name} is missing"
+        for ask in (artifacts.require, artifacts.expect, artifacts.read_bytes):
+            with pytest.raises(CorruptArtifactError, match="is missing"):
+                ask(name)
+
+    @pytest.mark.parametrize("kind", ["file", "folder"])
+    def test_damage_is_found_and_mended_by_the_next_put(
+        self, kind: str, artifacts: Artifacts, damaged: Callable[[str], None]
+    ) -> None:
+        def put() -> str:
+            return artifacts.put_bytes(".bin", b"x" * 3000) if kind == "file" else artifacts.put(".lance", self.folder)
+
+        name = put()
+        damaged(name)
+        assert artifacts.verify(name) is not None
+        assert put() == name
+        assert artifacts.verify(name) is None
+
+    def test_damage_is_mended_by_restoring(
+        self, artifacts: Artifacts, damaged: Callable[[str], None], tmp_path: Path
+    ) -> None:
+        name = artifacts.put(".lance", self.folder)
+        damaged(name)
+        self.folder(tmp_path / "made")
+        artifacts.restore(name, tmp_path / "made")
+        assert artifacts.verify(name) is None
+
+    def test_all_are_copied_as_a_local_store_has_them(self, artifacts: Artifacts, tmp_path: Path) -> None:
+        names = {artifacts.put(".lance", self.folder), artifacts.put_bytes(".bin", b"some bytes")}
+        artifacts.copy_to(tmp_path / "copy")
+        assert {path.name for path in (tmp_path / "copy").iterdir()} == names
+        assert (tmp_path / "copy" / sorted(names, key=len)[0]).exists()
+
+
+class TableSuite:
+    """Give `table`, a fixture: one that is not there yet; and `flip`, which flips a byte of a file of it."""
+
+    def test_versions_are_immutable_and_their_files_have_digests(self, table: DurableTable) -> None:
+        first = table.create(SCHEMA, stable_row_ids=True)
+        assert table.create(SCHEMA).version == first.version == 1
+        second = table.merge("id", rows(("a", 1), ("b", 2)), onto=first.dataset)
+        third = table.merge("id", rows(("b", 3), ("c", 4)), onto=second.dataset)
+        fourth = table.append(rows(("d", 5)), onto=third.dataset)
+        assert [held(table.at(version)) for version in (1, 2, 3, 4)] == [
+            {},
+            {"a": 1, "b": 2},
+            {"a": 1, "b": 3, "c": 4},
+            {"a": 1, "b": 3, "c": 4, "d": 5},
+        ]
+        known = {**first.files, **second.files, **third.files, **fourth.files}
+        assert table.sound(4, known)
+        assert table.files(table.at(4)) <= known.keys()
+        assert any(name.startswith("_deletions/") for name in third.files)
+        assert not table.sound(4, known | {table.manifest(4): "0"})
+        fresh = type(table)(table.medium)
+        assert held(fresh.at(2)) == {"a": 1, "b": 2}
+
+    def test_a_commit_records_no_file_that_was_there_before(self, table: DurableTable) -> None:
+        """Else damage to an old file would be taken for what was written."""
+        first = table.create(SCHEMA, stable_row_ids=True)
+        second = table.merge("id", rows(("a", 1), ("b", 2)), onto=first.dataset)
+        third = table.merge("id", rows(("b", 3)), onto=second.dataset)
+        assert not second.files.keys() & third.files.keys()
+
+    def test_what_a_dead_writer_finished_is_found(self, table: DurableTable) -> None:
+        first = table.create(SCHEMA)
+        second = table.append(rows(("a", 1)), onto=first.dataset)
+        table.append(rows(("b", 2)), onto=second.dataset)
+        fresh = type(table)(table.medium)
+        found = fresh.recover(2)
+        assert (found.version, held(found)) == (3, {"a": 1, "b": 2})
+        assert fresh.described(found, known=second.files).files.keys() > {fresh.manifest(3)}
+        back = fresh.back_to(2)
+        assert (back.version, held(back)) == (4, {"a": 1})
+
+    def test_a_torn_manifest_is_set_aside(self, table: DurableTable) -> None:
+        first = table.create(SCHEMA)
+        second = table.append(rows(("a", 1)), onto=first.dataset)
+        table.medium.create(table.manifest(3), b"torn")
+        fresh = type(table)(table.medium)
+        assert fresh.recover(2).version == 2
+        third = fresh.append(rows(("b", 2)), onto=fresh.at(2))
+        assert (third.version, held(third.dataset)) == (3, {"a": 1, "b": 2})
+        assert held(second.dataset) == {"a": 1}
+
+    def test_a_version_whose_files_are_gone_is_set_aside(self, table: DurableTable) -> None:
+        """A purge takes files that no version names yet: those of a writer that was cut off, and commits later."""
+        first = table.create(SCHEMA)
+        second = table.append(rows(("a", 1)), onto=first.dataset)
+        third = table.append(rows(("b", 2)), onto=second.dataset)
+        for name in third.files.keys() - {table.manifest(3)}:
+            table.medium.remove(name)
+        assert held(type(table)(table.medium).recover(2)) == {"a": 1}
+
+    def test_a_writer_that_was_overtaken_is_refused(self, table: DurableTable) -> None:
+        first = table.create(SCHEMA, stable_row_ids=True)
+        late = type(table)(table.medium)
+        behind = late.at(1)
+        table.append(rows(("a", 1)), onto=first.dataset)
+        with pytest.raises(HeadMovedError):
+            late.append(rows(("b", 2)), onto=behind)
+        with pytest.raises(HeadMovedError):
+            late.merge("id", rows(("c", 3)), onto=behind)
+
+    def test_compaction_keeps_the_rows_and_forgets_the_rest(self, table: DurableTable) -> None:
+        commit = table.create(SCHEMA, stable_row_ids=True)
+        for number in range(4):
+            commit = table.merge("id", rows(("a", number), (f"b{number}", number)), onto=commit.dataset)
+        before = held(commit.dataset)
+        compacted = table.compact(onto=commit.dataset, purge=True)
+        table.forget_old_versions(onto=compacted.dataset, purge=True)
+        assert held(type(table)(table.medium).at(compacted.version)) == before
+        assert table.medium.names("_versions").count(table.manifest(1).rpartition("/")[2]) == 0
+        assert compacted.files.keys() == table.files(compacted.dataset)
+
+    def test_damage_is_found(self, table: DurableTable, flip: Callable[[str], None]) -> None:
+        first = table.create(SCHEMA)
+        second = table.append(rows(("a", 1)), onto=first.dataset)
+        known = {**first.files, **second.files}
+        for name in sorted(table.files(second.dataset)):
+            flip(name)
+            assert not type(table)(table.medium).sound(2, known), name
+            flip(name)
+        assert type(table)(table.medium).sound(2, known)
+
+    def test_a_table_is_gone_when_it_was_discarded(self, table: DurableTable) -> None:
+        table.create(SCHEMA)
+        table.discard()
+        assert not table.exists()
+        with pytest.raises(CorruptArtifactError):
+            table.require()
+        assert table.create(SCHEMA).version == 1
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
