@@ -47,7 +47,7 @@ from vecrollback.errors import (
     NoRollbackTargetError,
     QuarantinedError,
 )
-from vecrollback.pairs.snapshots import load_manifest
+from vecrollback.pairs.manifest import load_manifest
 
 TEXTS = {f"d{n}": words(n) for n in range(30)}
 SPECS = {"one": ONE, "two": TWO}

@@ -21,7 +21,7 @@ from vecrollback.catalog import chained_hash
 from vecrollback.corpus.documents import content_hash
 from vecrollback.errors import GateRefusedError
 from vecrollback.indexes import build_index
-from vecrollback.pairs.snapshots import load_manifest
+from vecrollback.pairs.manifest import load_manifest
 from vecrollback.quality.check import LAWS
 
 DELETED = ("d30", "d31")

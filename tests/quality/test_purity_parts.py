@@ -7,8 +7,7 @@ import pytest
 
 from tests.support.purity_worlds import units, world
 from vecrollback.quality.purity import Arrays, Harm, Judged, Ndcg, golden_harm, harm, recorded_model, recorded_models
-from vecrollback.quality.purity.batches import hints, two_sample
-from vecrollback.quality.purity.screens import score, survey
+from vecrollback.quality.purity.screens import hints, score, survey, two_sample
 from vecrollback.records import Json
 
 # -- contracts --------------------------------------------------------------------------------------------------------

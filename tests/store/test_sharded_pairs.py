@@ -40,7 +40,7 @@ from vecrollback.automation.drills import run_drill
 from vecrollback.errors import BundleError, CorruptArtifactError, JobCancelledError, RecallTooLowError, ShardLostError
 from vecrollback.indexes.sharded import ShardedIndex, shard_of
 from vecrollback.indexes.sharded.process_pool import ProcessShards
-from vecrollback.pairs.snapshots import Manifest, load_ids, load_manifest, open_indexed
+from vecrollback.pairs.manifest import Manifest, load_ids, load_manifest, open_indexed
 from vecrollback.records import Keep, Progress
 
 TEXTS = {f"d{n}": words(n) for n in range(30)}

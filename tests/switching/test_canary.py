@@ -14,7 +14,6 @@ from tests.support.oracle import exact
 from vecrollback import Document, Searcher, Store
 from vecrollback.errors import PairStateError, QuarantinedError, UnknownNameError, UsageError
 from vecrollback.records import Rollout
-from vecrollback.records.drawing import drawn
 from vecrollback.switching.canary import RolloutPolicy, load_policy
 
 V1, V2 = "hash:64?seed=1", "hash:64?seed=2"
@@ -98,12 +97,12 @@ def test_every_reader_draws_the_same_callers_and_every_trial_others(store: Store
         with vecrollback.connect(root) as other:
             pointers.append(other._catalog.aliases.pointer_reader("live").read())
     assert pointers[0] == pointers[1] and pointers[0] is not None and pointers[0].canary is not None
-    first = {key for key in KEYS if drawn(pointers[0].canary, key)}
+    first = {key for key in KEYS if pointers[0].canary.draws(key)}
     store.rollouts.stop(reason="again")
     store.rollouts.start("v2")
     pointer = store._catalog.aliases.pointer_reader("live").read()
     assert pointer is not None and pointer.canary is not None
-    assert first != {key for key in KEYS if drawn(pointer.canary, key)}
+    assert first != {key for key in KEYS if pointer.canary.draws(key)}
 
 
 def test_no_answer_mixes_the_candidate_with_the_live_pair(store: Store, searcher: Searcher) -> None:
@@ -338,7 +337,7 @@ def test_outcomes_count_for_whoever_answered(store: Store) -> None:
     running = store.rollouts.start("v2").rollout
     pointer = store._catalog.aliases.pointer_reader("live").read()
     assert pointer is not None and pointer.canary is not None
-    chosen = {key: drawn(pointer.canary, key) for key in KEYS}
+    chosen = {key: pointer.canary.draws(key) for key in KEYS}
     for _ in range(5):
         assert store.rollouts.outcomes((key, 0.0 if chosen[key] else 1.0) for key in KEYS) == len(KEYS)
     seen = store.rollouts.status().observed

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vecrollback.records import Observation, Standing
-from vecrollback.serving.seeing import Seen, quantile_ms
+from vecrollback.serving.shadow import Seen, quantile_ms
 from vecrollback.switching.canary.judge import judge
 from vecrollback.switching.canary.sequential import difference_bounds, mean_bounds
 from vecrollback.switching.canary.settings import RolloutPolicy

@@ -12,19 +12,13 @@ from pathlib import Path
 from vecrollback.catalog.access import Audits, Tokens
 from vecrollback.catalog.aliases import Aliases, MoveOrder, chained_hash
 from vecrollback.catalog.answer_counts import Served, StaleReads
-from vecrollback.catalog.authority import Approvals, Freezes
 from vecrollback.catalog.canaries import Rollouts
-from vecrollback.catalog.corpus_log import CORPUS, Ledger
+from vecrollback.catalog.corpus_log import CORPUS, Files, Ledger
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.databases.pointer import PointerReader
-from vecrollback.catalog.drills import Drills
-from vecrollback.catalog.embedding import Embedding
-from vecrollback.catalog.evaluation import GoldenQueries
-from vecrollback.catalog.files import Files
-from vecrollback.catalog.gatekeeping import Gatekeeping
-from vecrollback.catalog.jobs import Jobs
-from vecrollback.catalog.notices import Notices
-from vecrollback.catalog.operations import Incidents
+from vecrollback.catalog.evaluation import Gatekeeping, GoldenQueries
+from vecrollback.catalog.jobs import Embedding, Jobs
+from vecrollback.catalog.operations import Approvals, Drills, Freezes, Incidents, Notices
 from vecrollback.catalog.pairs import NAME_RULE, Pairs, valid_pair_name, vectors_table
 from vecrollback.catalog.policy_state import Watching
 from vecrollback.catalog.readers import Readers

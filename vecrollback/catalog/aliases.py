@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from vecrollback.catalog.canaries import end_rollout
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.databases.pointer import PointerReader
-from vecrollback.catalog.gatekeeping import record_gates
+from vecrollback.catalog.evaluation import record_gates
 from vecrollback.catalog.schema import alias as alias_table
 from vecrollback.catalog.schema import history, pair, snapshot
 from vecrollback.errors import AliasMovedError, CatalogUnavailableError, UnknownNameError, UsageError

@@ -1,22 +1,44 @@
-"""Incidents."""
+"""The operation around moves: incidents, freezes and approvals, notices to people, drills.
+
+One table each; a row is a JSON body with the columns that queries select by. Notices are an outbox: a message stays
+until it was delivered.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from vecrollback.catalog.answer_counts import hurry
-from vecrollback.catalog.database import Database
-from vecrollback.catalog.schema import incident
+from vecrollback.catalog.database import Database, now
+from vecrollback.catalog.schema import approval, drill, freeze, incident, notice
 from vecrollback.errors import UnknownNameError
-from vecrollback.records import Acknowledgements, Blast, Finding, Incident, PostCheck, Timeline
+from vecrollback.records import (
+    Acknowledgements,
+    Approval,
+    Blast,
+    Drill,
+    Finding,
+    Freeze,
+    Incident,
+    Json,
+    Notice,
+    NoticeState,
+    Phase,
+    PostCheck,
+    Timeline,
+)
 
 _PATIENCE_MS = 2_000
-_COLUMNS = ("number", "state", "alias", "epoch")
+_INCIDENT_COLUMNS = ("number", "state", "alias", "epoch")
+
+
+_APPROVAL_COLUMNS = ("number", "kind", "state", "at")
+_DRILL_COLUMNS = ("number", "chaos", "epoch", "verdict", "at")
 
 
 class Incidents:
@@ -31,8 +53,10 @@ class Incidents:
             same = sa.and_(incident.c.alias == new.alias, incident.c.epoch == new.epoch)
             row = connection.execute(sa.select(incident).where(same)).one_or_none()
             if row is None:
-                values = {name: getattr(new, name) for name in _COLUMNS[1:]}
-                connection.execute(incident.insert().values(**values, body=_body(new), at=new.timeline.switched or ""))
+                values = {name: getattr(new, name) for name in _INCIDENT_COLUMNS[1:]}
+                connection.execute(
+                    incident.insert().values(**values, body=_incident_body(new), at=new.timeline.switched or "")
+                )
                 row = connection.execute(sa.select(incident).where(same)).one()
         return _incident(row)
 
@@ -40,8 +64,8 @@ class Incidents:
         """Replace an incident by what `changed` makes of it, in one transaction. Raises UnknownNameError."""
         with self._write() as connection:
             row = connection.execute(sa.select(incident).where(incident.c.number == number)).one_or_none()
-            after = changed(_incident(_found(row, number)))
-            values = {"state": after.state, "body": _body(after)}
+            after = changed(_incident(_found_incident(row, number)))
+            values = {"state": after.state, "body": _incident_body(after)}
             connection.execute(incident.update().where(incident.c.number == number).values(**values))
         return after
 
@@ -49,7 +73,7 @@ class Incidents:
         """Raises UnknownNameError."""
         with self._database.read() as connection:
             row = connection.execute(sa.select(incident).where(incident.c.number == number)).one_or_none()
-        return _incident(_found(row, number))
+        return _incident(_found_incident(row, number))
 
     def all(self, *, state: str | None = None, limit: int | None = None) -> list[Incident]:
         """Incidents, newest first."""
@@ -71,11 +95,11 @@ class Incidents:
             yield connection
 
 
-def _body(one: Incident) -> dict[str, Any]:
-    return {name: value for name, value in asdict(one).items() if name not in _COLUMNS}
+def _incident_body(one: Incident) -> dict[str, Any]:
+    return {name: value for name, value in asdict(one).items() if name not in _INCIDENT_COLUMNS}
 
 
-def _found(row: sa.Row[Any] | None, number: int) -> sa.Row[Any]:
+def _found_incident(row: sa.Row[Any] | None, number: int) -> sa.Row[Any]:
     if row is None:
         raise UnknownNameError(f"no incident {number}", hint="`vecrollback incident list` shows them")
     return row
@@ -91,7 +115,7 @@ def _incident(row: sa.Row[Any]) -> Incident:
         "findings": _findings(body.pop("findings")),
         "failed_findings": _findings(body.pop("failed_findings")),
     }
-    return Incident(**{name: getattr(row, name) for name in _COLUMNS}, **body, **nested)
+    return Incident(**{name: getattr(row, name) for name in _INCIDENT_COLUMNS}, **body, **nested)
 
 
 def _readers(body: Mapping[str, Any] | None) -> Acknowledgements | None:
@@ -100,3 +124,153 @@ def _readers(body: Mapping[str, Any] | None) -> Acknowledgements | None:
 
 def _findings(body: Iterable[Mapping[str, Any]]) -> tuple[Finding, ...]:
     return tuple(Finding(**(dict(one) | {"ids": tuple(one["ids"])})) for one in body)
+
+
+class Freezes:
+    """One row for each alias that automation may not move."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, new: Freeze) -> None:
+        """Freeze an alias; a later freeze replaces the one before."""
+        values = asdict(new)
+        statement = self._database.insert(freeze).values(**values)
+        with self._database.write() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=["alias"], set_=values))
+
+    def lift(self, alias: str) -> bool:
+        """Whether there was one."""
+        with self._database.write() as connection:
+            return bool(connection.execute(freeze.delete().where(freeze.c.alias == alias)).rowcount)
+
+    def of(self, alias: str) -> Freeze | None:
+        """The freeze that holds now."""
+        holds = sa.or_(freeze.c.until.is_(None), freeze.c.until > now())
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(freeze).where(freeze.c.alias == alias, holds)).one_or_none()
+        return Freeze(**row._mapping) if row else None
+
+
+class Approvals:
+    """Moves that somebody asked for and others have to agree to."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def ask(self, new: Approval) -> Approval:
+        """Keep a request; the one that waits already for the same move is returned instead."""
+        body = _approval_body(new)
+        with self._database.write() as connection:
+            waiting = connection.execute(sa.select(approval).where(approval.c.state == "waiting")).all()
+            for row in map(_approval, waiting):
+                if (row.kind, row.target, row.epoch) == (new.kind, new.target, new.epoch):
+                    return row
+            values = {"kind": new.kind, "state": "waiting", "body": body, "at": new.at}
+            number = connection.execute(approval.insert().values(**values).returning(approval.c.number)).scalar_one()
+        return self.get(number)
+
+    def change(self, number: int, changed: Callable[[Approval], Approval]) -> Approval:
+        """Replace an approval by what `changed` makes of it, in one transaction. Raises UnknownNameError."""
+        with self._database.write() as connection:
+            row = connection.execute(sa.select(approval).where(approval.c.number == number)).one_or_none()
+            after = changed(_approval(_found_approval(row, number)))
+            values = {"state": after.state, "body": _approval_body(after)}
+            connection.execute(approval.update().where(approval.c.number == number).values(**values))
+        return after
+
+    def get(self, number: int) -> Approval:
+        """Raises UnknownNameError."""
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(approval).where(approval.c.number == number)).one_or_none()
+        return _approval(_found_approval(row, number))
+
+    def all(self, *, state: str | None = None) -> list[Approval]:
+        """Approvals, newest first."""
+        query = sa.select(approval).order_by(approval.c.number.desc())
+        if state is not None:
+            query = query.where(approval.c.state == state)
+        with self._database.read() as connection:
+            return [_approval(row) for row in connection.execute(query)]
+
+
+def _approval_body(one: Approval) -> dict[str, Any]:
+    return {name: value for name, value in asdict(one).items() if name not in _APPROVAL_COLUMNS}
+
+
+def _found_approval(row: sa.Row[Any] | None, number: int) -> sa.Row[Any]:
+    if row is None:
+        raise UnknownNameError(f"no approval {number}", hint="`vecrollback approvals` lists them")
+    return row
+
+
+def _approval(row: sa.Row[Any]) -> Approval:
+    body = dict(row.body)
+    decisions = tuple(body.pop("decisions"))
+    return Approval(**{name: getattr(row, name) for name in _APPROVAL_COLUMNS}, **body, decisions=decisions)
+
+
+class Notices:
+    """Rows of notices, one for each message and channel."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, channels: Iterable[str], body: Mapping[str, Json], *, due: float) -> None:
+        """Keep a message for these channels. `due`: when to try first, in seconds since 1970."""
+        rest = {"body": dict(body), "state": "waiting", "attempts": 0, "due": due, "error": "", "at": now()}
+        rows = [{"channel": channel, **rest} for channel in channels]
+        if rows:
+            with self._database.write() as connection:
+                connection.execute(notice.insert(), rows)
+
+    def due(self, at: float, *, limit: int = 50) -> list[Notice]:
+        """What is to be tried by now, the oldest first."""
+        query = sa.select(notice).where(notice.c.state == "waiting", notice.c.due <= at)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(notice.c.number).limit(limit))
+            return [Notice(**row._mapping) for row in rows]
+
+    def tried(self, number: int, state: NoticeState, *, due: float, error: str = "") -> None:
+        """Note one attempt and what came of it."""
+        values = {"state": state, "due": due, "error": error, "attempts": notice.c.attempts + 1}
+        with self._database.write() as connection:
+            connection.execute(notice.update().where(notice.c.number == number).values(**values))
+
+    def all(self, *, state: str | None = None, limit: int | None = None) -> list[Notice]:
+        """Notices, newest first."""
+        query = sa.select(notice).order_by(notice.c.number.desc()).limit(limit)
+        if state is not None:
+            query = query.where(notice.c.state == state)
+        with self._database.read() as connection:
+            return [Notice(**row._mapping) for row in connection.execute(query)]
+
+
+class Drills:
+    """Rows of drills, each written once, at its end."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, new: Drill) -> Drill:
+        """Keep a drill; returns it with its number."""
+        values = {name: getattr(new, name) for name in _DRILL_COLUMNS[1:]}
+        with self._database.write() as connection:
+            inserted = drill.insert().values(**values, body=_drill_body(new)).returning(drill.c.number)
+            return replace(new, number=connection.execute(inserted).scalar_one())
+
+    def all(self, *, limit: int | None = None) -> list[Drill]:
+        """Drills, newest first."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(drill).order_by(drill.c.number.desc()).limit(limit))
+            return [_drill(row) for row in rows]
+
+
+def _drill_body(one: Drill) -> dict[str, Any]:
+    return {name: value for name, value in asdict(one).items() if name not in _DRILL_COLUMNS}
+
+
+def _drill(row: sa.Row[Any]) -> Drill:
+    body = dict(row.body)
+    phases = tuple(Phase(**phase) for phase in body.pop("phases"))
+    return Drill(**{name: getattr(row, name) for name in _DRILL_COLUMNS}, **body, phases=phases)

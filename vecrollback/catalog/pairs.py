@@ -9,8 +9,8 @@ from dataclasses import asdict
 import sqlalchemy as sa
 
 from vecrollback.catalog.aliases import MoveOrder, apply_move
+from vecrollback.catalog.corpus_log import record_files
 from vecrollback.catalog.database import Database, now
-from vecrollback.catalog.files import record_files
 from vecrollback.catalog.schema import alias, file, history, making, pair, report, snapshot, stale_read, tag, unembedded
 from vecrollback.errors import HeadMovedError, PairStateError, UnknownNameError
 from vecrollback.records import Pair, PairState, Snapshot

@@ -90,7 +90,7 @@ def _observed(found: RolloutStatus) -> Table:
 
 
 def _tail(name: str, seen: Observation) -> str | None:
-    from vecrollback.serving.seeing import quantile_ms  # which loads the catalog: `--help` must not wait for that
+    from vecrollback.serving.shadow import quantile_ms
 
     value = quantile_ms(seen, 0.99) if name.endswith("_ms") else None
     return None if value is None else f"about {value:.3g}"

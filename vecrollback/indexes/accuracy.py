@@ -14,6 +14,9 @@ _PULL = 0.4
 _TIE = 1e-5
 
 
+_BLOCK = 65_536
+
+
 def sample_queries(vectors: FloatArray, count: int, seed: int) -> FloatArray:
     """Stand-ins for queries, shape (min(count, n), d): stored vectors pulled towards another one, their length kept.
 
@@ -63,3 +66,22 @@ def recall(truth: Neighbours, found: Neighbours, queries: FloatArray, vectors: F
         last = truth.scores[row, -1]
         hits += int(np.count_nonzero(scores >= last - _TIE * max(1.0, abs(float(last)))))
     return hits / truth.scores.size
+
+
+def decode_error(index: VectorIndex, true: FloatArray, metric: str) -> float:
+    """Largest distance between vectors and what an index holds of them: 1 - cosine, for "l2" relative."""
+    worst = 0.0
+    for first in range(0, len(true), _BLOCK):
+        part = true[first : first + _BLOCK]
+        held = index.reconstruct(np.arange(first, first + len(part), dtype=np.int64))
+        worst = max(worst, float(np.max(distances(held, part, metric))))
+    return worst
+
+
+def distances(held: FloatArray, true: FloatArray, metric: str) -> FloatArray:
+    """Row by row 1 - cosine, for "l2" the distance relative to the true vector's length."""
+    if metric == "l2":
+        lengths = np.linalg.norm(true, axis=1)
+        return np.asarray(np.linalg.norm(held - true, axis=1) / np.maximum(lengths, 1e-12), dtype=np.float32)
+    products = np.linalg.norm(held, axis=1) * np.linalg.norm(true, axis=1)
+    return np.asarray(1.0 - np.einsum("ij,ij->i", held, true) / np.maximum(products, 1e-12), dtype=np.float32)

@@ -9,7 +9,7 @@ from vecrollback.catalog import Catalog
 from vecrollback.embedders import Embedder, open_embedder
 from vecrollback.embedders.probes import compare_probes, embed_probes, floor_for, verify_probes
 from vecrollback.errors import EmbedderChangedError
-from vecrollback.pairs.snapshots import load_probes
+from vecrollback.pairs.manifest import load_probes
 from vecrollback.records import Pair
 from vecrollback.storage.artifacts import Artifacts
 

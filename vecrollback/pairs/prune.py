@@ -14,8 +14,8 @@ from pathlib import Path
 
 from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.errors import CorruptArtifactError, LockHeldError, PairStateError, UnknownNameError
+from vecrollback.pairs.manifest import load_manifest
 from vecrollback.pairs.removable_files import ASIDE, UNFINISHED_SECONDS, LocalShelf, ObjectShelf, Quiet, Shelf
-from vecrollback.pairs.snapshots import load_manifest
 from vecrollback.records import Keep, Pair, Prunable, Pruned, PrunePlan, Snapshot
 from vecrollback.storage import Medium, ObjectMedium
 from vecrollback.storage.artifacts import Artifacts

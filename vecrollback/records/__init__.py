@@ -24,9 +24,9 @@ from vecrollback.records.jobs import (
     ProgressCallback,
     Unembedded,
 )
-from vecrollback.records.moves import Acknowledgements, Switched
+from vecrollback.records.moves import Acknowledgements, Move, MoveKind, Pointer, Reader, Switched
 from vecrollback.records.operations import Approval, ApprovalState, Drill, Freeze, Notice, NoticeState, Phase
-from vecrollback.records.pairs import Exported, Metric, Move, MoveKind, Pair, PairState, Pointer, Reader, Snapshot
+from vecrollback.records.pairs import Exported, Metric, Pair, PairState, Snapshot
 from vecrollback.records.reports import Certificate, Finding, Report, Verdict
 from vecrollback.records.results import Compared, Hit, Placed, Result
 from vecrollback.records.retention import Keep, Prunable, Pruned, PrunePlan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -9,6 +10,8 @@ from typing import Literal
 from vecrollback.records.types import Json
 
 Standing = Literal["better", "worse", "undecided"]
+
+_RANGE = float(2**64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,15 @@ class Canary:
     @property
     def ref(self) -> str:
         return f"{self.pair}@{self.snapshot}"
+
+    def draws(self, key: str) -> bool:
+        """Whether the caller with this key is among the canary's share.
+
+        The same in every process and for the whole trial; who is in at a small share stays in at a larger one, and
+        another trial, with another salt, draws others.
+        """
+        digest = hashlib.blake2b(f"{self.salt}\0{key}".encode(errors="surrogatepass"), digest_size=8).digest()
+        return int.from_bytes(digest, "big") / _RANGE * 100 < self.share
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from vecrollback.records.canary import Canary
 from vecrollback.records.types import Json
 
 PairState = Literal["building", "ready", "live", "standby", "retired", "quarantined"]
 Metric = Literal["cosine", "dot", "l2"]
-MoveKind = Literal["promote", "rollback", "restore", "advance", "set"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,54 +58,6 @@ class Snapshot:
     @property
     def ref(self) -> str:
         return f"{self.pair}@{self.number}"
-
-
-@dataclass(frozen=True, slots=True)
-class Pointer:
-    """What one query needs to know, read in one statement: where `alias` points and how far everything is.
-
-    `canary`: the pair that is tried beside it at this moment, if one is.
-    """
-
-    alias: str
-    epoch: int
-    pair: str
-    snapshot: int
-    watermark: int
-    vectors_version: int
-    head: int
-    corpus_version: int
-    canary: Canary | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One entry of the history: a pointer moved. `hash` covers the entry and `previous_hash`."""
-
-    number: int
-    alias: str
-    epoch: int
-    kind: MoveKind
-    source: str | None
-    target: str
-    reason: str
-    actor: str
-    at: str
-    previous_hash: str
-    hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """A serving process: what it follows, the last epoch it applied, which pairs it holds open."""
-
-    id: str
-    alias: str
-    host: str
-    pid: int
-    epoch: int
-    warm: tuple[str, ...]
-    heartbeat: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ from vecrollback.errors import CorruptArtifactError, PairStateError, UsageError
 from vecrollback.indexes import resolve_spec
 from vecrollback.indexes.sharded import ShardsDone
 from vecrollback.pairs.embedders import Models
-from vecrollback.pairs.snapshots import RECALL_FLOOR, Manifest, SnapshotWriter, load_manifest, put_probes, require_files
+from vecrollback.pairs.manifest import Manifest, load_manifest, put_probes, require_files
+from vecrollback.pairs.snapshots import RECALL_FLOOR, SnapshotWriter
 from vecrollback.pairs.vectors import Vectors, newest
 from vecrollback.records import CatchUp, Effort, Json, Pair, ProgressCallback, Snapshot
 from vecrollback.reembedding import Refresher, Tally

@@ -8,8 +8,7 @@ from vecrollback.catalog import Catalog
 from vecrollback.errors import UsageError
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.records import Compared, Pair, Placed, Report, Result
-from vecrollback.serving.aside import Aside
-from vecrollback.serving.open_pairs import Held
+from vecrollback.serving.open_pairs import Aside, Held
 from vecrollback.serving.vector_map import VectorMap, project
 
 _FOREIGN = ("foreign_vector", "foreign_fingerprint")

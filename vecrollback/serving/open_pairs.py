@@ -1,11 +1,15 @@
-"""Pairs held open for search: loaded model, open index, and a view that is brought to the head before it is used."""
+"""Pairs held open for search: loaded model, open index, and a view that is brought to the head before it is used.
+
+For a searcher, which holds live and standby, and for somebody who only looks (drills, comparisons, the dashboard).
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,16 +18,20 @@ from vecrollback.corpus.corpus import Corpus
 from vecrollback.corpus.text_cache import Passages, open_passages
 from vecrollback.corpus.text_cache import advanced as advanced_passages
 from vecrollback.embedders import Embedder
-from vecrollback.errors import StorageUnavailableError, VecrollbackError
+from vecrollback.errors import PairStateError, StorageUnavailableError, VecrollbackError
 from vecrollback.pairs.embedders import Models
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.records import Pair
-from vecrollback.serving.view import OpenSnapshot, PairView, open_view, without
+from vecrollback.serving.open_snapshot import OpenSnapshot
+from vecrollback.serving.view import PairView, open_view, without
 from vecrollback.serving.view import advanced as advanced_view
 from vecrollback.storage.artifacts import Artifacts
 
 _log = logging.getLogger(__name__)
 _AWAY_SECONDS = 5.0
+
+
+_IDLE_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,3 +215,48 @@ class Holder:
             held = replace(held, view=view)
         self._held[position.ref] = held
         return held
+
+
+class Aside:
+    """Opens pairs for one caller at a time: two models and two indexes beside those that serve are enough."""
+
+    def __init__(self, catalog: Catalog, holder: Callable[[], Holder]) -> None:
+        self._catalog, self._make_holder = catalog, holder
+        self._holder: Holder | None = None
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+
+    @contextlib.contextmanager
+    def pairs(self, *names: str) -> Iterator[list[Held]]:
+        """These pairs, each at the head of the log, whether they serve or not.
+
+        Raises UnknownNameError, and PairStateError for one that is not built yet.
+        """
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._holder is None:
+                self._holder = self._make_holder()
+            try:
+                held = [self._held(self._holder, name) for name in names]
+                self._holder.keep_only({one.view.snapshot.ref for one in held})
+                yield held
+            finally:
+                self._timer = threading.Timer(_IDLE_SECONDS, self.close)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _held(self, holder: Holder, name: str) -> Held:
+        pair = self._catalog.pairs.get(name)
+        if not pair.snapshot:
+            raise PairStateError(f"pair {name!r} is {pair.state} and cannot answer", hint="wait until it is built")
+        return holder.at(Position(pair.ref, pair.vectors_version, pair.watermark))
+
+    def close(self) -> None:
+        """Let go of what is held open. Idempotent; the next caller opens it again."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._holder is not None:
+                self._holder.keep_only(())
+            self._holder = self._timer = None

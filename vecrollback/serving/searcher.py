@@ -25,11 +25,10 @@ from vecrollback.errors import (
     VecrollbackError,
 )
 from vecrollback.records import Hit, Pointer, Reader, Result
-from vecrollback.records.drawing import drawn
 from vecrollback.serving.answer_counts import StaleTally, Tally
+from vecrollback.serving.masks import Filter
 from vecrollback.serving.open_pairs import Held, Holder, Position
 from vecrollback.serving.shadow import Shadow, Task
-from vecrollback.serving.view import Filter
 
 _log = logging.getLogger(__name__)
 _HEARTBEAT_SECONDS = 1.0
@@ -90,7 +89,7 @@ class Searcher:
             pointer = self._pointers.read()
         except CatalogUnavailableError:
             pointer = self.pointer
-        return pointer is not None and pointer.canary is not None and drawn(pointer.canary, key)
+        return pointer is not None and pointer.canary is not None and pointer.canary.draws(key)
 
     @overload
     def search(
@@ -153,7 +152,7 @@ class Searcher:
         if tried is None or trial is None:
             return self._answer(serving, serving.held.embedder.embed_queries(texts), k, where)
         started = time.perf_counter()
-        if canary or (key is not None and drawn(trial, key)):
+        if canary or (key is not None and trial.draws(key)):
             try:
                 results = self._answer(tried, tried.held.embedder.embed_queries(texts), k, where, canary=True)
                 self._shadow.answered(trial, (time.perf_counter() - started) / len(texts))

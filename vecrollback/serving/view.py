@@ -6,52 +6,20 @@ open files, so a query that began with one view ends with it.
 
 from __future__ import annotations
 
-import os
-import queue
-import threading
-import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vecrollback.arrays import FloatArray, Mask
-from vecrollback.corpus.text_cache import Base, Passages, hash_matrix
-from vecrollback.indexes import VectorIndex, exact_search
-from vecrollback.pairs.snapshots import Manifest, load_ids, load_manifest, open_indexed
+from vecrollback.corpus.text_cache import Base, Passages
+from vecrollback.indexes import exact_search
 from vecrollback.pairs.vectors import Vectors, newest
-from vecrollback.records import Hit, Snapshot
-from vecrollback.storage.artifacts import Artifacts
-
-_KEPT_FILTERS = 16
-
-
-class OpenSnapshot:
-    """The files of one snapshot, opened once per process and shared by all views of it.
-
-    When the last view is gone the index is closed on a thread of its own: freeing a large one holds the GIL.
-    """
-
-    def __init__(self, artifacts: Artifacts, snapshot: Snapshot) -> None:
-        self.ref = snapshot.ref
-        self.manifest: Manifest = load_manifest(artifacts, snapshot.manifest)
-        self._kept = artifacts.keep(self.manifest.artifacts())
-        table = load_ids(artifacts, self.manifest)
-        self.ids: pa.Array = _array(table["doc_id"])
-        self.seq = np.asarray(table["seq"])
-        self.ordinals = np.asarray(table["ordinal"])
-        self.spans = np.stack([np.asarray(table["start"]), np.asarray(table["end"])], axis=1)
-        self.hashes = hash_matrix(table["content_hash"])
-        self.index: VectorIndex = open_indexed(artifacts, self.manifest, serving=True)
-        self.one_passage_each = not np.any(self.ordinals)
-        weakref.finalize(self, _reaper.put, self.index).atexit = False
-
-    def positions_of(self, ids: Iterable[str]) -> NDArray[np.int64]:
-        """Positions of all passages of these documents."""
-        return np.flatnonzero(_is_in(self.ids, pa.array(list(ids), pa.string())))
+from vecrollback.records import Hit
+from vecrollback.serving.masks import KEPT_FILTERS, Filter, frozen, is_in, mask_deleted
+from vecrollback.serving.open_snapshot import OpenSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +33,6 @@ class Delta:
     hashes: list[bytes]
     vectors: FloatArray
     supersedes: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """A `where`, and how to ask the corpus for the ids of the documents it matches. A view asks once."""
-
-    where: str
-    matching: Callable[[], pa.Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +115,10 @@ class PairView:
         masks = self._filters.get(only.where)
         if masks is None:
             matching = only.matching()
-            mask = _is_in(self.snapshot.ids, matching)
+            mask = is_in(self.snapshot.ids, matching)
             mask = mask if self.alive is None else mask & self.alive
-            masks = _frozen(mask), _is_in(pa.array(self.delta.ids, pa.string()), matching)
-            if len(self._filters) >= _KEPT_FILTERS:
+            masks = frozen(mask), is_in(pa.array(self.delta.ids, pa.string()), matching)
+            if len(self._filters) >= KEPT_FILTERS:
                 self._filters.clear()
             self._filters[only.where] = masks
         return masks
@@ -176,14 +136,14 @@ def open_view(
     """The view of a snapshot and all acknowledged rows after it, at the head of `passages`."""
     delta = _read_delta(snapshot, vectors, vectors_version, tombstones, passages)
     rows, stale = _join(snapshot, passages.base)
-    alive = _mask_deleted(snapshot, np.ones(len(snapshot.ids), dtype=bool), tombstones)
+    alive = mask_deleted(snapshot.ids, snapshot.seq, np.ones(len(snapshot.ids), dtype=bool), tombstones)
     alive[snapshot.positions_of(delta.supersedes)] = False
     unknown = np.flatnonzero(rows < 0)
     if len(unknown):
         added = [id_ for id_, change in passages.changed.items() if not change.deleted]
-        known = _is_in(snapshot.ids.take(pa.array(unknown)), pa.array(added, pa.string()))
+        known = is_in(snapshot.ids.take(pa.array(unknown)), pa.array(added, pa.string()))
         alive[unknown[~known]] = False
-    mask = None if alive.all() else _frozen(alive)
+    mask = None if alive.all() else frozen(alive)
     return PairView(snapshot, vectors_version, watermark, tombstones, delta, passages, rows, stale, mask)
 
 
@@ -210,9 +170,9 @@ def advanced(
     fresh = delta.supersedes - view.delta.supersedes
     if fresh or tombstones:
         changed = np.ones(len(view.snapshot.ids), dtype=bool) if alive is None else alive.copy()
-        changed = _mask_deleted(view.snapshot, changed, tombstones)
+        changed = mask_deleted(view.snapshot.ids, view.snapshot.seq, changed, tombstones)
         changed[view.snapshot.positions_of(fresh)] = False
-        alive = None if changed.all() else _frozen(changed)
+        alive = None if changed.all() else frozen(changed)
     return replace(
         view,
         vectors_version=vectors_version,
@@ -230,9 +190,9 @@ def without(view: PairView, tombstones: Mapping[str, int]) -> PairView:
     if not tombstones:
         return view
     alive = np.ones(len(view.snapshot.ids), dtype=bool) if view.alive is None else view.alive.copy()
-    alive = _mask_deleted(view.snapshot, alive, tombstones)
+    alive = mask_deleted(view.snapshot.ids, view.snapshot.seq, alive, tombstones)
     delta = view.delta
-    left = np.flatnonzero(~_is_in(pa.array(delta.ids, pa.string()), pa.array(list(tombstones), pa.string())))
+    left = np.flatnonzero(~is_in(pa.array(delta.ids, pa.string()), pa.array(list(tombstones), pa.string())))
     delta = Delta(
         ids=[delta.ids[place] for place in left],
         rows=delta.rows[left],
@@ -242,7 +202,7 @@ def without(view: PairView, tombstones: Mapping[str, int]) -> PairView:
         vectors=delta.vectors[left],
         supersedes=delta.supersedes,
     )
-    return replace(view, delta=delta, alive=_frozen(alive), _filters={})
+    return replace(view, delta=delta, alive=frozen(alive), _filters={})
 
 
 def _read_delta(
@@ -255,7 +215,7 @@ def _read_delta(
     ids = keys["doc_id"].take(pa.array(rows))
     base_rows = passages.base.rows_of(ids)
     added = pa.array([id_ for id_, change in passages.changed.items() if not change.deleted], pa.string())
-    known = (base_rows >= 0) | _is_in(ids, added)
+    known = (base_rows >= 0) | is_in(ids, added)
     rows, base_rows = rows[known], base_rows[known]
     kept = keys.take(pa.array(rows))
     return Delta(
@@ -277,51 +237,8 @@ def _join(snapshot: OpenSnapshot, base: Base) -> tuple[NDArray[np.int32], Mask]:
     return rows, stale
 
 
-def _mask_deleted(snapshot: OpenSnapshot, alive: Mask, tombstones: Mapping[str, int]) -> Mask:
-    if tombstones and len(alive):
-        index = pc.index_in(snapshot.ids, value_set=pa.array(list(tombstones), pa.string()))
-        code = np.asarray(pc.fill_null(index, -1))
-        seq = np.fromiter(tombstones.values(), np.int64, len(tombstones))
-        alive &= (code < 0) | (snapshot.seq > seq[code])
-    return alive
-
-
 def _passage(text: str, start: int, end: int) -> str:
     """The passage at these characters; of a text that became shorter, as much of its end."""
     if start == 0 and end >= len(text):
         return text
     return text[start:end] or text[-(end - start) :]
-
-
-def _is_in(ids: pa.Array, wanted: pa.Array) -> Mask:
-    return np.asarray(pc.is_in(ids, value_set=wanted), dtype=bool)
-
-
-def _frozen(mask: Mask) -> Mask:
-    mask.flags.writeable = False  # an index may keep what it prepared for this very mask
-    return mask
-
-
-def _array(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-class _Reaper:
-    """Closes indexes on a thread that no query runs on, started when there is first something to close."""
-
-    def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[VectorIndex] = queue.SimpleQueue()
-        self._pid = 0
-
-    def put(self, index: VectorIndex) -> None:
-        if self._pid != os.getpid():  # also after a fork, which copies no threads
-            self._pid = os.getpid()
-            threading.Thread(target=self._work, name="vecrollback-reaper", daemon=True).start()
-        self._queue.put(index)
-
-    def _work(self) -> None:
-        while True:
-            self._queue.get().close()
-
-
-_reaper = _Reaper()

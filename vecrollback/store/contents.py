@@ -8,7 +8,7 @@ from pathlib import Path
 from vecrollback.corpus.documents import validate_batch, validate_id
 from vecrollback.corpus.ingest import Ingestion
 from vecrollback.errors import UnknownNameError, UsageError
-from vecrollback.pairs.snapshots import Manifest, load_manifest
+from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.records import Document, Exported, Ingested, Pair, ProgressCallback, Snapshot
 from vecrollback.store.parts import Assembly
 from vecrollback.switching.switch import LIVE

@@ -23,9 +23,8 @@ from vecrollback.reembedding.builder import Builder
 from vecrollback.reembedding.jobs import Work
 from vecrollback.reembedding.plan import Planner
 from vecrollback.reembedding.repair import Repairer
-from vecrollback.serving.aside import Aside
 from vecrollback.serving.inspect import Inspection
-from vecrollback.serving.open_pairs import Holder
+from vecrollback.serving.open_pairs import Aside, Holder
 from vecrollback.serving.searcher import Searcher
 from vecrollback.storage import LocalMedium, ObjectMedium, medium_at
 from vecrollback.storage.artifacts import Artifacts, Cache, LocalArtifacts, ObjectArtifacts

@@ -23,7 +23,7 @@ from vecrollback.errors import (
     UnknownNameError,
     UsageError,
 )
-from vecrollback.pairs.snapshots import Manifest, load_manifest
+from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.records import Acknowledgements, Gated, Move, MoveKind, Pair, PairState, Report, Snapshot, Switched
 from vecrollback.storage.artifacts import Artifacts
 

@@ -23,7 +23,7 @@ from vecrollback.automation.drills.readers import Reader, await_answer, await_as
 from vecrollback.automation.drills.stopwatch import Stopwatch
 from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.errors import CatalogUnavailableError, FailedError
-from vecrollback.pairs.snapshots import load_manifest
+from vecrollback.pairs.manifest import load_manifest
 from vecrollback.pairs.vectors import Vectors, schema
 from vecrollback.records import Switched
 from vecrollback.storage.artifacts import LocalArtifacts

@@ -11,7 +11,6 @@ from typing import Any
 from vecrollback.automation.guard.evaluation import Decision, Evaluator, Situation
 from vecrollback.automation.guard.metrics import Collector
 from vecrollback.automation.guard.pair_answers import Asked
-from vecrollback.automation.guard.situation import situation
 from vecrollback.automation.guard.traffic import Traffic
 from vecrollback.errors import AliasMovedError, LockHeldError, VecrollbackError
 from vecrollback.records import Json, ProgressCallback, Result
@@ -23,6 +22,10 @@ _LIVE = "live"
 _LOCK = "guard"
 _NAP_SECONDS = 0.2
 ACTOR = "policy"
+
+
+_LATENCY_SECONDS = 600.0
+_ANSWERS = 20
 
 
 class Guard:
@@ -179,10 +182,6 @@ class Guard:
             time.sleep(min(left, _NAP_SECONDS))
 
 
-_LATENCY_SECONDS = 600.0
-_ANSWERS = 20
-
-
 def _facts(decision: Decision) -> dict[str, Json]:
     return {
         "reason": decision.reason,
@@ -197,3 +196,25 @@ def _facts(decision: Decision) -> dict[str, Json]:
             for one in decision.metrics
         ],
     }
+
+
+def situation(store: Store) -> Situation | None:
+    """None while nothing is live."""
+    moves = [move for move in store.history(alias=_LIVE) if move.kind != "advance"]
+    if not moves:
+        return None
+    last, pair = moves[0], _pair(moves[0].target)
+    left = {_pair(move.source) for move in moves if move.kind == "rollback" and move.source}
+    held = store.authority.frozen()
+    return Situation(
+        epoch=last.epoch,
+        pair=pair,
+        moved_at=dt.datetime.fromisoformat(last.at).timestamp(),
+        kind=last.kind,
+        overridden=last.kind == "promote" and pair in left,
+        frozen=held.reason if held else "",
+    )
+
+
+def _pair(ref: str) -> str:
+    return ref.rpartition("@")[0]

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import numpy as np
 
-from vecrollback.automation.guard import prometheus
 from vecrollback.automation.guard.evaluation import Reading, Situation
 from vecrollback.automation.guard.pair_answers import Asked, Fact
 from vecrollback.automation.guard.statistics import along, apart, ks, lower, psi
 from vecrollback.automation.guard.traffic import Sample, Traffic
-from vecrollback.errors import UnknownNameError, VecrollbackError
+from vecrollback.errors import UnknownNameError, UnreachableError, VecrollbackError
 from vecrollback.records import Result
 from vecrollback.store.store import Store
 from vecrollback.switching.policy import Policy, Rule
@@ -25,6 +25,12 @@ _log = logging.getLogger(__name__)
 _PROBE = "is anybody there"
 _NOTHING = Reading(None, 0)
 Baseline = Mapping[str, Any]
+
+
+_ENOUGH = 60
+"""Queries that a baseline needs at least."""
+_LATENCY_SECONDS = 600.0
+_PROMETHEUS_SECONDS = 5.0
 
 
 class Collector:
@@ -134,7 +140,7 @@ class Collector:
     # -- business -----------------------------------------------------------------------------------------------------
 
     def _prometheus(self, rule: Rule, now: Situation, _: Baseline | None) -> Reading:  # noqa: ARG002
-        value = prometheus.query(rule.address, rule.query)
+        value = query_prometheus(rule.address, rule.query)
         return _NOTHING if value is None else Reading(value)
 
     def _pushed(self, rule: Rule, now: Situation, _: Baseline | None) -> Reading:
@@ -197,6 +203,23 @@ class Collector:
         return sum(one["ndcg@10"] for one in values) / len(values)
 
 
-_ENOUGH = 60
-"""Queries that a baseline needs at least."""
-_LATENCY_SECONDS = 600.0
+def query_prometheus(address: str, promql: str) -> float | None:
+    """The value of an instant query: a scalar, or a vector of one element; None for an empty one.
+
+    Raises UnreachableError for no answer, for an error, and for several elements, of which none is the value.
+    """
+    try:
+        answer = httpx.get(f"{address.rstrip('/')}/api/v1/query", params={"query": promql}, timeout=_PROMETHEUS_SECONDS)
+        body: dict[str, Any] = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise UnreachableError(f"Prometheus at {address} gave no answer: {error}") from error
+    if body.get("status") != "success":
+        raise UnreachableError(f"Prometheus at {address}: {body.get('error', answer.status_code)}")
+    kind, result = body["data"]["resultType"], body["data"]["result"]
+    if kind == "scalar":
+        return float(result[1])
+    if kind != "vector" or len(result) > 1:
+        raise UnreachableError(
+            f"{promql!r} gives {kind} of {len(result)} elements, not one value", hint="aggregate it: sum(...), avg(...)"
+        )
+    return float(result[0]["value"][1]) if result else None

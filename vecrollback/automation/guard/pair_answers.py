@@ -11,8 +11,7 @@ import numpy as np
 from vecrollback.arrays import FloatArray
 from vecrollback.automation.guard.statistics import axes
 from vecrollback.indexes import exact_search
-from vecrollback.serving.aside import Aside
-from vecrollback.serving.open_pairs import Held
+from vecrollback.serving.open_pairs import Aside, Held
 
 _K = 10
 _BACKGROUND = 512

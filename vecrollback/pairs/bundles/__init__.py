@@ -24,7 +24,7 @@ from vecrollback.pairs.bundles.exporting import Exporter
 from vecrollback.pairs.bundles.importing import Adopter
 from vecrollback.pairs.bundles.restoring import put_back
 from vecrollback.pairs.bundles.unpacking import Unpacked, unpack
-from vecrollback.pairs.snapshots import load_manifest
+from vecrollback.pairs.manifest import load_manifest
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.records import Exported, Pair, ProgressCallback, Snapshot
 from vecrollback.storage.artifacts import Artifacts

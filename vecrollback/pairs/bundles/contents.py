@@ -18,7 +18,7 @@ from vecrollback.corpus.documents import shown
 from vecrollback.errors import BundleError, IndexSpecError
 from vecrollback.indexes import Sharding, resolve_spec
 from vecrollback.pairs.bundles.tar import COPY_AGAIN
-from vecrollback.pairs.snapshots import MANIFEST_FORMAT, IndexPart, Manifest
+from vecrollback.pairs.manifest import MANIFEST_FORMAT, IndexPart, Manifest
 from vecrollback.records import Json, Pair
 
 FORMAT = 1

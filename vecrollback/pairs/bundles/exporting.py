@@ -21,7 +21,7 @@ from vecrollback.pairs.bundles import documents, rows
 from vecrollback.pairs.bundles.log import Log
 from vecrollback.pairs.bundles.soundness import require_sound_table
 from vecrollback.pairs.bundles.tar import Writer
-from vecrollback.pairs.snapshots import Manifest, load_manifest
+from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.pairs.vectors import Vectors, newest
 from vecrollback.records import Exported, Pair, Progress, ProgressCallback, Snapshot
 from vecrollback.storage import fsync

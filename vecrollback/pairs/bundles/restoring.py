@@ -6,7 +6,7 @@ from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.errors import BundleError, CorruptArtifactError
 from vecrollback.pairs.bundles.soundness import require_sound_table
 from vecrollback.pairs.bundles.unpacking import Unpacked
-from vecrollback.pairs.snapshots import Manifest, require_files
+from vecrollback.pairs.manifest import Manifest, require_files
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.records import Pair, Snapshot
 from vecrollback.storage.artifacts import Artifacts

@@ -21,7 +21,7 @@ from vecrollback.arrays import FloatArray
 from vecrollback.corpus.documents import validate_id
 from vecrollback.errors import BadDocumentError, BundleError
 from vecrollback.pairs.bundles.contents import ROWS, VECTORS, refuse
-from vecrollback.pairs.snapshots import Manifest
+from vecrollback.pairs.manifest import Manifest
 from vecrollback.pairs.vectors import KEY_COLUMNS, Vectors, matrix, newest, schema
 
 COLUMNS = [*KEY_COLUMNS, "fingerprint"]

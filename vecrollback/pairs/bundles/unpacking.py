@@ -13,7 +13,7 @@ import numpy as np
 from vecrollback.errors import BundleError
 from vecrollback.pairs.bundles import contents as toc
 from vecrollback.pairs.bundles.tar import COPY_AGAIN, Entry, read_entries
-from vecrollback.pairs.snapshots import Manifest
+from vecrollback.pairs.manifest import Manifest
 from vecrollback.storage.artifacts import digest
 from vecrollback.storage.crash_points import reach
 

@@ -13,9 +13,9 @@ from vecrollback.catalog import CORPUS, Catalog, now, vectors_table
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.embedders import Embedder
 from vecrollback.errors import CorruptArtifactError, PairStateError, StorageUnavailableError, VecrollbackError
-from vecrollback.pairs.snapshots import Manifest, load_manifest
+from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.pairs.vectors import Vectors
-from vecrollback.quality.check import backends, files, index, sample
+from vecrollback.quality.check import files, index, sample
 from vecrollback.quality.check import rows as row_checks
 from vecrollback.quality.check.findings import LAWS, Notes, verdict_of
 from vecrollback.quality.check.sample import Sampling
@@ -132,5 +132,5 @@ class Checker:
         if embedder is None:
             return None
         if (made := self._catalog.embedding.made(pair.name)) and sampling.size != 0:
-            backends.examine_backends(notes, embedder, evidence, made, sampling.seed)
+            sample.examine_backends(notes, embedder, evidence, made, sampling.seed)
         return sample.examine_sample(notes, embedder, evidence, sampling)

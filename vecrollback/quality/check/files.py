@@ -5,7 +5,7 @@ from __future__ import annotations
 from vecrollback.catalog import Catalog, chained_hash
 from vecrollback.catalog.aliases import GENESIS, SCRATCH
 from vecrollback.errors import CorruptArtifactError
-from vecrollback.pairs.snapshots import Manifest
+from vecrollback.pairs.manifest import Manifest
 from vecrollback.quality.check.findings import Notes
 from vecrollback.records import Pair
 from vecrollback.storage.artifacts import Artifacts

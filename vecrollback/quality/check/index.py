@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from vecrollback.arrays import FloatArray
 from vecrollback.indexes import VectorIndex, measure_recall
-from vecrollback.pairs.snapshots import Manifest, distances, load_ids, open_indexed
+from vecrollback.indexes.accuracy import distances
+from vecrollback.pairs.manifest import Manifest, load_ids, open_indexed
 from vecrollback.pairs.vectors import KEY_COLUMNS
 from vecrollback.quality.check.findings import Notes
 from vecrollback.quality.check.rows import Evidence, Rows

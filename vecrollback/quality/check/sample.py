@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,9 @@ from vecrollback.errors import EmbedderChangedError, VecrollbackError
 from vecrollback.quality.check.findings import Notes
 from vecrollback.quality.check.rows import Evidence, Log, Rows
 from vecrollback.quality.purity import certify, sample_size
-from vecrollback.records import Certificate, Pair
+from vecrollback.records import Certificate, Made, Pair
+
+_OF_EACH = 30
 
 
 def load(notes: Notes, model_of: Callable[[Pair], Embedder], pair: Pair) -> Embedder | None:
@@ -97,3 +99,26 @@ def cosines(embedder: Embedder, evidence: Evidence, chosen: Numbers) -> FloatArr
     lengths = np.linalg.norm(made, axis=1) * np.linalg.norm(stored, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.einsum("ij,ij->i", made, stored) / lengths, dtype=np.float32)
+
+
+def examine_backends(
+    notes: Notes, embedder: Embedder, evidence: Evidence, made: Sequence[Made], seed: int | None
+) -> None:
+    """Re-embed vectors of every backend with the pair's own embedder. A certificate is over the random sample alone."""
+    population = comparable(evidence.log, evidence.rows)
+    batches = np.asarray(evidence.rows.keys["batch"])[population]
+    chance = np.random.default_rng(seed)
+    for name in sorted({one.backend for one in made}):
+        inside = np.zeros(len(population), dtype=bool)
+        for one in made:
+            if one.backend == name:
+                inside |= (batches >= one.first) & (batches <= one.last)
+        theirs = population[inside]
+        chosen = np.sort(chance.choice(theirs, min(_OF_EACH, len(theirs)), replace=False))
+        near = cosines(embedder, evidence, chosen)
+        foreign = chosen[~(near >= evidence.pair.probe_floor)]
+        message = (
+            f"vectors of backend {name} that the pair's own embedder does not make: {len(foreign)} of {len(chosen)}"
+        )
+        notes.add("foreign_vector", message, evidence.rows.ids(foreign))
+        notes.examined[f"re-embedded of {name}"] = len(chosen)

@@ -13,7 +13,7 @@ from vecrollback.quality.evaluation.run_queries import ask, ask_in_turns, latenc
 from vecrollback.quality.evaluation.significance import difference
 from vecrollback.records import AnsweredQuery, Comparison, Difference, GoldenQuery, Latency, Progress, ProgressCallback
 from vecrollback.records.results import overlap
-from vecrollback.serving.aside import Aside
+from vecrollback.serving.open_pairs import Aside
 
 SHOWN = ("ndcg", "recall", "mrr")
 _MAX_K = 1_000

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from vecrollback.quality.purity.audit import audit
-from vecrollback.quality.purity.budget import parse_budget
-from vecrollback.quality.purity.certificate import certify, sample_size
+from vecrollback.quality.purity.certificate import certify, parse_budget, sample_size
 from vecrollback.quality.purity.contracts import Recorded, recorded_model, recorded_models
 from vecrollback.quality.purity.examiner import Embed
 from vecrollback.quality.purity.harm import Harm, Judged, Ndcg, golden_harm, harm, judged

@@ -7,12 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from vecrollback.arrays import FloatArray, Numbers
-from vecrollback.quality.purity import batches as batch_screen
 from vecrollback.quality.purity.directions import Whitening, between, by_model, whiten
 from vecrollback.quality.purity.examiner import Examiner, units
-from vecrollback.quality.purity.neighbours import excess
 from vecrollback.quality.purity.results import Stage
-from vecrollback.quality.purity.screens import Scores, Survey, distances, score
+from vecrollback.quality.purity.screens import Scores, Survey, distances, excess, hints, score
 from vecrollback.quality.purity.suspects import Suspect
 
 _STEP, _LONGEST_STEP = 32, 64
@@ -93,7 +91,7 @@ class Search:
             return
         rows, sample = self._sample()
         white = sample @ self.whitening.root
-        for batch in batch_screen.hints(self._batches, rows, white, limit=_BATCHES, random=self._random):
+        for batch in hints(self._batches, rows, white, limit=_BATCHES, random=self._random):
             self._examine_batch(batch, _BATCH_ROWS)
         self._told("batch")
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from vecrollback.catalog import Catalog, MoveOrder
 from vecrollback.errors import PairStateError, UnknownNameError, UsageError
 from vecrollback.records import Canary, Pair, Rollout, RolloutStatus
-from vecrollback.records.drawing import drawn
-from vecrollback.serving.seeing import Seen
+from vecrollback.serving.shadow import Seen
 from vecrollback.switching.canary.judge import CANARY_OUTCOME, LIVE_OUTCOME, judge
 from vecrollback.switching.canary.settings import RolloutPolicy, from_mapping, load_policy
 from vecrollback.switching.switch import CANDIDATE, LIVE, Order, Switch
@@ -141,7 +140,7 @@ class Rollouts:
         for key, value in pushed:
             if not 0 <= value <= 1:
                 raise UsageError(f"the outcome {value!r} of {key!r} is not between 0 and 1")
-            measure = CANARY_OUTCOME if drawn(canary, key) else LIVE_OUTCOME
+            measure = CANARY_OUTCOME if canary.draws(key) else LIVE_OUTCOME
             seen.note((running.number, running.step), **{measure: value})
             counted += 1
         for (number, step), measures in seen.take().items():

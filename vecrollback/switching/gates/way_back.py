@@ -8,7 +8,7 @@ from collections.abc import Callable
 from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.errors import EmbedderChangedError, VecrollbackError
 from vecrollback.pairs.embedders import Models
-from vecrollback.pairs.snapshots import load_manifest
+from vecrollback.pairs.manifest import load_manifest
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.quality.check.files import examine_artifacts, examine_table
 from vecrollback.quality.check.findings import Notes

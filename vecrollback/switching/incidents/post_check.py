@@ -10,7 +10,7 @@ from vecrollback.catalog import Catalog, now
 from vecrollback.embedders.probes import PROBES, QUERIES
 from vecrollback.pairs.embedders import Models
 from vecrollback.records import PostCheck
-from vecrollback.serving.aside import Aside
+from vecrollback.serving.open_pairs import Aside
 
 _K = 10
 

@@ -1,0 +1,70 @@
+"""A snapshot opened for search: index, id map and manifest, freed on a thread of their own."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import weakref
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vecrollback.corpus.text_cache import hash_matrix
+from vecrollback.indexes import VectorIndex
+from vecrollback.pairs.manifest import Manifest, load_ids, load_manifest, open_indexed
+from vecrollback.records import Snapshot
+from vecrollback.serving.masks import is_in
+from vecrollback.storage.artifacts import Artifacts
+
+
+class OpenSnapshot:
+    """The files of one snapshot, opened once per process and shared by all views of it.
+
+    When the last view is gone the index is closed on a thread of its own: freeing a large one holds the GIL.
+    """
+
+    def __init__(self, artifacts: Artifacts, snapshot: Snapshot) -> None:
+        self.ref = snapshot.ref
+        self.manifest: Manifest = load_manifest(artifacts, snapshot.manifest)
+        self._kept = artifacts.keep(self.manifest.artifacts())
+        table = load_ids(artifacts, self.manifest)
+        self.ids: pa.Array = _array(table["doc_id"])
+        self.seq = np.asarray(table["seq"])
+        self.ordinals = np.asarray(table["ordinal"])
+        self.spans = np.stack([np.asarray(table["start"]), np.asarray(table["end"])], axis=1)
+        self.hashes = hash_matrix(table["content_hash"])
+        self.index: VectorIndex = open_indexed(artifacts, self.manifest, serving=True)
+        self.one_passage_each = not np.any(self.ordinals)
+        weakref.finalize(self, _reaper.put, self.index).atexit = False
+
+    def positions_of(self, ids: Iterable[str]) -> NDArray[np.int64]:
+        """Positions of all passages of these documents."""
+        return np.flatnonzero(is_in(self.ids, pa.array(list(ids), pa.string())))
+
+
+def _array(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+class _Reaper:
+    """Closes indexes on a thread that no query runs on, started when there is first something to close."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[VectorIndex] = queue.SimpleQueue()
+        self._pid = 0
+
+    def put(self, index: VectorIndex) -> None:
+        if self._pid != os.getpid():  # also after a fork, which copies no threads
+            self._pid = os.getpid()
+            threading.Thread(target=self._work, name="vecrollback-reaper", daemon=True).start()
+        self._queue.put(index)
+
+    def _work(self) -> None:
+        while True:
+            self._queue.get().close()
+
+
+_reaper = _Reaper()
