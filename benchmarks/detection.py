@@ -23,8 +23,8 @@ import numpy as np
 
 from vecrollback import Document, Store, connect
 from vecrollback.automation.guard.evaluation import Evaluator, Situation
-from vecrollback.automation.guard.metrics import Collector
-from vecrollback.automation.guard.pair_answers import Asked, Fact
+from vecrollback.automation.guard.metrics import MetricReader
+from vecrollback.automation.guard.pair_answers import Fact, PairAnswers
 from vecrollback.automation.guard.traffic import Sample, Volume
 from vecrollback.switching.policy import Policy, read_policy
 
@@ -81,7 +81,7 @@ class Drawn:
 
 def simulate(store: Store, policy: Policy, traffic: Drawn, pair: str, *, later: float | None, most: int) -> int:
     """One promote: after how many measurements the policy rolls back; 0 when it does not."""
-    collector = Collector(store, policy, traffic, traffic, store.search)
+    collector = MetricReader(store, policy, traffic, traffic, store.search)
     now, evaluator = Situation(2, pair, 0.0, "promote"), Evaluator(policy)
     traffic.refresh()
     baseline = collector.baseline(now)
@@ -206,7 +206,7 @@ def _record(store: Store, name: str, spec: str, queries: Mapping[str, str], qrel
     store.reembed(spec, name=name, index="Flat").wait()
     if name in ("good", "bad") and name not in {m.target.rpartition("@")[0] for m in store.history(alias="live")}:
         store.promote(name, reason="a benchmark", override=True)  # so that one of them stands by
-    asked, texts = Asked(store.open_aside), list(queries.values())
+    asked, texts = PairAnswers(store.open_aside), list(queries.values())
     facts: dict[str, Fact] = {}
     while len(facts) < len(set(texts)):
         facts = asked.on(texts, name)

@@ -26,7 +26,7 @@ import common
 
 from vecrollback import Document, connect
 from vecrollback.embedders import open_embedder
-from vecrollback.reembedding.engines import Embedded, Recipe, Unit, open_engine
+from vecrollback.reembedding.engines import EmbeddedUnit, EmbedderRecipe, Unit, open_engine
 from vecrollback.reembedding.engines.base import run_unit
 
 _MODEL = "hash:384?seed=1"
@@ -63,7 +63,7 @@ def _plain(units: int) -> float:
 
 def _engine(setting: str, units: int, plain: float) -> dict[str, float]:
     embedder = open_embedder(_MODEL)
-    engine = open_engine(setting, Recipe(_MODEL, frozenset({embedder.fingerprint})), embedder)
+    engine = open_engine(setting, EmbedderRecipe(_MODEL, frozenset({embedder.fingerprint})), embedder)
     try:
         started = time.perf_counter()
         for number in range(engine.width):
@@ -76,7 +76,7 @@ def _engine(setting: str, units: int, plain: float) -> dict[str, float]:
             while begun < units and running < width:
                 engine.submit(Unit(begun, ("a short text",)))
                 begun, running = begun + 1, running + 1
-            assert isinstance(engine.take(), Embedded)
+            assert isinstance(engine.take(), EmbeddedUnit)
             running -= 1
         seconds = (time.perf_counter() - started) / units
     finally:

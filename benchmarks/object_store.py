@@ -79,7 +79,7 @@ def commits(found: dict[str, Store], rounds: int) -> dict[str, float]:
     """Milliseconds to append 1,000 vectors to a table, and to upsert 100 documents, each durable."""
     from vecrollback.pairs.vectors import Vectors
     from vecrollback.reembedding.refresher import table
-    from vecrollback.reembedding.tasks import Passages, Pending
+    from vecrollback.reembedding.tasks import ChunkVectors, Pending
 
     chance, tables = np.random.default_rng(0), {}
     for name, store in found.items():
@@ -90,7 +90,7 @@ def commits(found: dict[str, Store], rounds: int) -> dict[str, float]:
     def append(name: str) -> None:
         vectors = chance.standard_normal((1_000, _DIMENSION)).astype(np.float32)
         batch = [
-            (Pending(f"d{n}", n + 1, bytes(16), ""), Passages(np.zeros((1, 2), np.int32), vectors[n : n + 1]))
+            (Pending(f"d{n}", n + 1, bytes(16), ""), ChunkVectors(np.zeros((1, 2), np.int32), vectors[n : n + 1]))
             for n in range(1_000)
         ]
         rows = table(batch, "f", versions[name] + 1, _DIMENSION)

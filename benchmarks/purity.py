@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from purity_models import DIMENSION, Vectors, real, texts_of
 
-from vecrollback.quality.purity import Arrays, Asked, Audited, audit
+from vecrollback.quality.purity import Arrays, AuditRequest, AuditResult, audit
 from vecrollback.quality.purity.directions import between, whiten
 from vecrollback.quality.purity.results import FLOOR
 from vecrollback.quality.purity.screens import distances, score
@@ -139,12 +139,12 @@ def _trial(world: World, other: Vectors, share: float, how: str, pool: int, seed
     for mode in ("known", "unknown"):
         suspects = {"suspect": other} if mode == "known" else {}
         population = Arrays(stored, world.texts, batches=batches)
-        found = audit(population, world.own, suspects=suspects, asked=Asked(bound=_BOUND, seed=seed))
+        found = audit(population, world.own, suspects=suspects, asked=AuditRequest(bound=_BOUND, seed=seed))
         told |= {f"{mode} {key}": value for key, value in _told(found, different, seed, len(world.texts)).items()}
     return told | _alone(stored, world, other, different, seed)
 
 
-def _told(found: Audited, different: Rows, seed: int, count: int) -> dict[str, float]:
+def _told(found: AuditResult, different: Rows, seed: int, count: int) -> dict[str, float]:
     embedded = sum(found.embedded.values())
     drawn = found.embedded.get("random", 0)
     sample = np.random.default_rng(seed).choice(count, min(count, embedded), replace=False)
@@ -201,7 +201,7 @@ def _false_alarms(world: World, seeds: int) -> dict[str, int]:
     told = {}
     for name, vectors in stored.items():
         every = [
-            audit(Arrays(vectors, world.texts), world.own, asked=Asked(bound=_BOUND, seed=seed))
+            audit(Arrays(vectors, world.texts), world.own, asked=AuditRequest(bound=_BOUND, seed=seed))
             for seed in range(seeds)
         ]
         told[name] = sum(len(found.rows) for found in every)

@@ -33,7 +33,7 @@ from vecrollback.embedders.peak_throughput import matmul_rate, work_of
 from vecrollback.embedders.probes import embed_probes
 from vecrollback.embedders.runtimes.selection import choose
 from vecrollback.records import Effort
-from vecrollback.reembedding.engines import Recipe, Unit, open_engine
+from vecrollback.reembedding.engines import EmbedderRecipe, Unit, open_engine
 from vecrollback.reembedding.jobs import Job
 
 _PRODUCT = ("product", "accelerated", "workers_2")
@@ -136,7 +136,7 @@ def _starting(directory: str, effort: Effort) -> Seconds:
     if effort.engine == "inline":
         return Seconds(0, 0)
     embedder = open_embedder(directory)
-    recipe = Recipe(directory, frozenset({embedder.fingerprint}))
+    recipe = EmbedderRecipe(directory, frozenset({embedder.fingerprint}))
 
     def start() -> None:
         engine = open_engine(effort.engine, recipe, embedder)

@@ -93,7 +93,7 @@ def _build(way: str, spec: str, root: str, made: str) -> None:
     import numpy as np
 
     from vecrollback.indexes import build_index
-    from vecrollback.indexes.sharded import Laid, ShardBuilder, build
+    from vecrollback.indexes.sharded import ShardBuilder, ShardVectors, build
 
     if way.endswith("each trained"):
         build.train_index = lambda *_: False
@@ -119,7 +119,7 @@ def _build(way: str, spec: str, root: str, made: str) -> None:
             return str(number)
 
         digests = tuple(f"{made} {number}" for number in range(_SHARDS))
-        laid = Laid(work / "vectors.npy", slices, digests)
+        laid = ShardVectors(work / "vectors.npy", slices, digests)
         order = ShardBuilder(laid, put=put, sound=lambda _: False).build(spec, "cosine", ".index")
         (target / "order.json").write_text(json.dumps(order))
     seconds = time.perf_counter() - started

@@ -19,7 +19,7 @@ from vecrollback.automation.worker import Worker
 from vecrollback.errors import UsageError
 from vecrollback.records import Drill
 from vecrollback.switching.policy import Policy
-from vecrollback.switching.policy.model import Objectives, Rehearsal
+from vecrollback.switching.policy.model import DrillSettings, Objectives
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +106,8 @@ def test_chaos_of_each_kind_ends_with_the_right_verdict(root: Path, store: Store
 
 
 def test_a_drill_is_due_after_a_promote_and_after_its_time(store: Store) -> None:
-    forgetful = Policy(drills=Rehearsal(every=1e-9, after_promote=False))
-    eager = Policy(drills=Rehearsal(after_promote=True))
+    forgetful = Policy(drills=DrillSettings(every=1e-9, after_promote=False))
+    eager = Policy(drills=DrillSettings(after_promote=True))
     assert overdue(store, eager) == "v2@1 was promoted"
     assert overdue(store, Policy()) == "the last one was never"
     run_drill(store)

@@ -15,7 +15,7 @@ import vecrollback
 from tests.support.operations import words
 from tests.support.prometheus import prometheus
 from vecrollback import Document, Store
-from vecrollback.automation.guard import Asking, Guard
+from vecrollback.automation.guard import Guard, SyntheticTraffic
 from vecrollback.automation.guard.evaluation import Decision
 from vecrollback.automation.guard.replay import replay
 from vecrollback.errors import UsageError
@@ -49,7 +49,7 @@ def watched(store: Store, tmp_path: Path) -> Iterator[Watched]:
     def make(text: str, **options: Any) -> Guard:
         path = tmp_path / "policy.toml"
         path.write_text(text)
-        asking = Asking(QUERIES, store.search, batch=len(QUERIES))
+        asking = SyntheticTraffic(QUERIES, store.search, batch=len(QUERIES))
         return Guard(store, read_policy(path), asking, **options)
 
     yield make
@@ -251,4 +251,4 @@ def test_latency_is_compared_with_what_it_was_before(store: Store, watched: Watc
 
 def test_a_watch_without_queries_is_refused(store: Store) -> None:
     with pytest.raises(UsageError, match="no query to ask"):
-        Asking([], store.search)
+        SyntheticTraffic([], store.search)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.postgres import PostgresServer
 from vecrollback.errors import UsageError
-from vecrollback.quality.doctor import Source
+from vecrollback.quality.doctor import ForeignIndex
 from vecrollback.testing.connector_suite import COUNT, DIMENSION, WITHOUT_TEXT, SourceConformance, rows, vectors
 
 
@@ -158,7 +158,7 @@ class TestPostgres(SourceConformance):
         self, made: tuple[str, Path | None, Path]
     ) -> None:
         with pytest.raises(UsageError) as refused:
-            Source(made[0].replace("#docs", "#public.nobody"))
+            ForeignIndex(made[0].replace("#docs", "#public.nobody"))
         assert "docs" in refused.value.hint
 
     def test_a_view_is_refused_with_what_to_do(
@@ -167,7 +167,7 @@ class TestPostgres(SourceConformance):
         with postgres.connect() as connection:
             connection.execute("CREATE OR REPLACE VIEW seen AS SELECT id, text FROM docs")
         with pytest.raises(UsageError, match="no plain table") as refused:
-            Source(made[0].replace("#docs", "#seen"))
+            ForeignIndex(made[0].replace("#docs", "#seen"))
         assert "materialized view" in refused.value.hint
         with postgres.connect() as connection:
             connection.execute("DROP VIEW seen")

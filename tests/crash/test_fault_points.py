@@ -19,7 +19,7 @@ import vecrollback
 from tests.support.operations import EVERY_ROW, OPERATIONS, ROOT, burden, damage, prepare, start
 from tests.support.oracle import EVERYTHING, QUERIES, THREE, assert_passes, assert_serves
 from vecrollback import Store
-from vecrollback.records import Keep
+from vecrollback.records import RetentionRules
 
 _BATCH = {"table.data_synced": 1, "table.committed": 1, "vectors.appended": 1}
 _TWO_BATCHES = dict.fromkeys(_BATCH, 2)
@@ -131,7 +131,7 @@ def test_killed_operation_loses_nothing_and_is_finished(
         OPERATIONS[operation](store)
     assert outcome(root) == finished(operation)
     with vecrollback.connect(root) as store:
-        assert operation != "prune" or not store.retention.plan(Keep(1, cool_down=0)).files
+        assert operation != "prune" or not store.retention.plan(RetentionRules(1, cool_down=0)).files
         for alias in store.status()["alias"].values():
             assert alias["snapshot"] == store.pair(alias["pair"]).snapshot, "what serves is not what a check looks at"
 

@@ -16,7 +16,7 @@ import vecrollback
 from vecrollback import Document, Store
 from vecrollback.embedders import Embedder, open_embedder, runtimes, sentence_transformers
 from vecrollback.embedders.probes import embed_probes
-from vecrollback.embedders.runtimes import Backend, selection
+from vecrollback.embedders.runtimes import Runtime, selection
 from vecrollback.embedders.runtimes.selection import choose
 from vecrollback.errors import EmbedderChangedError, MissingDependencyError, UsageError
 from vecrollback.records import Effort
@@ -49,7 +49,7 @@ def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the backend "torch-bf16" be a copy of the weights in eight bits."""
     real = runtimes.accelerate
 
-    def accelerate(model: Any, backend: Backend, converted: dict[str, Any]) -> None:
+    def accelerate(model: Any, backend: Runtime, converted: dict[str, Any]) -> None:
         import torch
 
         if backend.name != "torch-bf16":
@@ -63,7 +63,7 @@ def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", [*ELSEWHERE, "torch-onednn"])
 @pytest.mark.parametrize("size", [1, 512, 65_536])
 def test_another_runtime_gives_the_same_vectors(own: Any, name: str, size: int) -> None:
-    made = own.accelerated(Backend(name, size, 1))
+    made = own.accelerated(Runtime(name, size, 1))
     assert made.fingerprint == own.fingerprint
     cosines = np.einsum("ij,ij->i", made.embed_documents(TEXTS), own.embed_documents(TEXTS))
     assert cosines.min() > 1 - 1e-6
@@ -126,7 +126,7 @@ def test_what_is_no_backend_is_refused(store: Store, tiny: Path, own: Any) -> No
         store.reembed("hash:32", effort=Effort(accelerate="onnx")).wait()
     half = open_embedder(f"{tiny}?precision=bfloat16")
     with pytest.raises(UsageError, match="float32"):
-        half.accelerated(Backend("onnx", 512))  # type: ignore[attr-defined]
+        half.accelerated(Runtime("onnx", 512))  # type: ignore[attr-defined]
 
 
 def test_an_absent_package_is_named_with_its_cure_and_auto_goes_on(

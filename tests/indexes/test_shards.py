@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from vecrollback.arrays import FloatArray, Mask
 from vecrollback.errors import CorruptArtifactError, FailedError, IndexSpecError, ShardLostError, UsageError
-from vecrollback.indexes import Sharding, VectorIndex, build_index, open_index, resolve_spec
+from vecrollback.indexes import ShardSpec, VectorIndex, build_index, open_index, resolve_spec
 from vecrollback.indexes.sharded import ShardBuilder, ShardedIndex, arranged, lay_out, open_shards, shard_of
-from vecrollback.indexes.sharded.build_pool import Crew
+from vecrollback.indexes.sharded.build_pool import BuildPool
 from vecrollback.indexes.sharded.process_pool import ProcessShards, Source
 from vecrollback.indexes.sharded.shard_client import ShardProcess
 from vecrollback.indexes.sharded.wire import Message
@@ -89,8 +89,8 @@ def test_shards_are_of_like_size() -> None:
 
 
 def test_a_sharded_spec_says_how_many_and_of_what() -> None:
-    assert Sharding.of("shards:4(IVF64,PQ8x4fs,Refine(SQ8))") == Sharding(4, "IVF64,PQ8x4fs,Refine(SQ8)")
-    assert Sharding.of("HNSW32,Flat") == Sharding(1, "HNSW32,Flat")
+    assert ShardSpec.of("shards:4(IVF64,PQ8x4fs,Refine(SQ8))") == ShardSpec(4, "IVF64,PQ8x4fs,Refine(SQ8)")
+    assert ShardSpec.of("HNSW32,Flat") == ShardSpec(1, "HNSW32,Flat")
     assert resolve_spec("shards:4(auto)", 60_000) == "shards:4(Flat)"
     assert resolve_spec("shards:4(auto)", 400_000) == "shards:4(HNSW32,SQ8)"
     assert resolve_spec("shards:1(auto)", 30_000) == "HNSW32,SQ8"
@@ -257,16 +257,16 @@ def test_a_builder_that_is_killed_is_started_again_and_not_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[subprocess.Popen[str]] = []
-    start, deaths = Crew._start, 1
+    start, deaths = BuildPool._start, 1
 
-    def killed(crew: Crew, *args: Any) -> Any:
+    def killed(crew: BuildPool, *args: Any) -> Any:
         builder = start(crew, *args)
         if len(started) < deaths:
             os.kill(builder.process.pid, signal.SIGKILL)
         started.append(builder.process)
         return builder
 
-    monkeypatch.setattr(Crew, "_start", killed)
+    monkeypatch.setattr(BuildPool, "_start", killed)
     kept = Kept(tmp_path / "kept")
     laid = laid_out(tmp_path / "work", corpus("l2"), 2)[1]
     ShardBuilder(laid, put=kept.put, sound=kept.sound).build("Flat", "l2", ".index")

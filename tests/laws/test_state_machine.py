@@ -28,7 +28,7 @@ import vecrollback
 from tests.support.oracle import EVERYTHING, ONE, QUERIES, TOLERANCE, TWO, assert_passes, score
 from vecrollback import Document, Store
 from vecrollback.errors import NoRollbackTargetError, PairStateError, QuarantinedError
-from vecrollback.records import Keep
+from vecrollback.records import RetentionRules
 
 IDS = [f"d{n}" for n in range(7)]
 TEXTS = [
@@ -226,7 +226,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.snapshots)
     @rule(keep=st.integers(1, 2))
     def prune(self, keep: int) -> None:
-        plan = self.store.retention.plan(Keep(keep, cool_down=0))
+        plan = self.store.retention.plan(RetentionRules(keep, cool_down=0))
         assert not set(plan.snapshots) & {f"{name}@{view.snapshot}" for name, view in self.views.items()}
         done = self.store.retention.apply(plan)
         assert (done.spared, done.snapshots, plan.unknown) == ({}, plan.snapshots, "")
@@ -247,7 +247,7 @@ class StoreMachine(RuleBasedStateMachine):
         """The commit is on disk and above the acknowledged version: the next writer must finish or undo it."""
         self._finish_pending(writer=True)
         after = copy.deepcopy(self.log)
-        with _dying("vecrollback.catalog.corpus_log.Ledger.commit"):
+        with _dying("vecrollback.catalog.corpus_log.CorpusLog.commit"):
             if deleting:
                 after.delete(list(changes))
                 self.store.delete(list(changes))

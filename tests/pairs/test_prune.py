@@ -14,9 +14,9 @@ from tests.support.operations import EVERY_ROW, ROOT
 from tests.support.oracle import ONE, QUERIES, THREE, TWO, assert_passes
 from vecrollback import Document, Store
 from vecrollback.errors import CorruptArtifactError, LockHeldError, PairStateError, UnknownNameError
-from vecrollback.records import Keep
+from vecrollback.records import RetentionRules
 
-NOW = Keep(snapshots=1, cool_down=0)
+NOW = RetentionRules(snapshots=1, cool_down=0)
 
 
 @pytest.fixture
@@ -64,8 +64,10 @@ def test_what_nothing_keeps_goes_and_what_is_named_stays(store: Store) -> None:
     assert rebuilt(store, "two") == "two@6", "a number is given once"
 
 
-@pytest.mark.parametrize("keep", [Keep(snapshots=9, cool_down=0), Keep(snapshots=1, cool_down=3600)])
-def test_nothing_goes_before_its_time(store: Store, keep: Keep) -> None:
+@pytest.mark.parametrize(
+    "keep", [RetentionRules(snapshots=9, cool_down=0), RetentionRules(snapshots=1, cool_down=3600)]
+)
+def test_nothing_goes_before_its_time(store: Store, keep: RetentionRules) -> None:
     for _ in range(3):
         rebuilt(store, "two")
     plan = store.retention.plan(keep)
@@ -82,7 +84,7 @@ def test_what_was_live_within_the_cool_down_stays(store: Store) -> None:
     store.restore("two@3", reason="and forth", catch_up=False)
     for tag in store.tags():
         store.untag(tag)
-    assert "alias 'live' moved" in store.retention.plan(Keep(snapshots=1, cool_down=1)).kept[first]
+    assert "alias 'live' moved" in store.retention.plan(RetentionRules(snapshots=1, cool_down=1)).kept[first]
 
 
 def test_what_a_reader_holds_open_stays_until_it_ends(store: Store) -> None:
@@ -194,7 +196,7 @@ def test_nothing_that_is_named_goes_while_others_write_switch_and_restore(store:
     pruned = 0
     while any(process.poll() is None for process in busy):
         # shorter than some writes take: those are refused at their last step, and nothing is named that is gone
-        done = store.retention.apply(store.retention.plan(Keep(snapshots=1, cool_down=0.3)))
+        done = store.retention.apply(store.retention.plan(RetentionRules(snapshots=1, cool_down=0.3)))
         pruned += len(done.snapshots)
     said = [process.communicate() for process in busy]
     assert all(output and int(output) > 2 for output, _ in said), said

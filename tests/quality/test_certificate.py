@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.purity_worlds import Table, world
 from vecrollback.errors import UsageError
-from vecrollback.quality.purity import Asked, audit, certify, parse_budget, sample_size
+from vecrollback.quality.purity import AuditRequest, audit, certify, parse_budget, sample_size
 from vecrollback.quality.purity.confidence_sequence import Draws
 
 
@@ -54,7 +54,7 @@ def test_certified_bound_holds_as_often_as_the_confidence_says(turn: float) -> N
     wrong, trials, asked = 0, 500, {"bound": 0.03, "confidence": 0.9}
     for seed in range(trials):
         made = world(seed, count=300, dimension=8, share=(0, 0.01, 0.05, 0.2)[seed % 4], shift=0.1, turn=turn)
-        found = audit(made.population(), Table(made.own), asked=Asked(budget=120, seed=seed, **asked))
+        found = audit(made.population(), Table(made.own), asked=AuditRequest(budget=120, seed=seed, **asked))
         untold = {row for one in found.not_examined for row in one.rows}
         left = made.rows() - set(found.rows) - untold
         assert found.certificate.population == 300 - found.examined - len(untold)
@@ -72,7 +72,7 @@ def test_bound_holds_for_a_suspect_that_re_embedding_often_misses() -> None:
         made = world(seed, count=400, dimension=8, share=0.05, shift=0, turn=0.4)
         same = random.random(400) < 0.5
         made.other[same] = made.own[same]
-        asked = Asked(bound=0.05, confidence=0.9, budget=250, seed=seed)
+        asked = AuditRequest(bound=0.05, confidence=0.9, budget=250, seed=seed)
         own = Table(made.own)
         found = audit(made.population(), own, suspects={"s": Table(made.other)}, asked=asked)
         assert 0.1 < found.certificate.sensitivity < 0.6
@@ -102,4 +102,4 @@ def test_other_budgets_are_refused(text: str) -> None:
 @pytest.mark.parametrize("asked", [{"bound": 0}, {"bound": 1}, {"confidence": 1.0}, {"budget": 0}])
 def test_impossible_demands_are_refused(asked: dict[str, float]) -> None:
     with pytest.raises(UsageError):
-        Asked(**asked)  # type: ignore[arg-type]
+        AuditRequest(**asked)  # type: ignore[arg-type]

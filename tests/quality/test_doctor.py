@@ -18,7 +18,7 @@ from tests.support.shared_data import shared
 from vecrollback.arrays import FloatArray
 from vecrollback.embedders import open_embedder
 from vecrollback.errors import BadDocumentError, UsageError
-from vecrollback.quality.doctor import Examination, Fields, examine, write_html
+from vecrollback.quality.doctor import ColumnNames, Examination, examine, write_html
 
 OWN, OTHER = "hash:64?seed=1", "hash:64?seed=2"
 _WORDS = ["apple", "pear", "plum", "ship", "train", "dawn", "noon", "tea", "coffee", "bread", "model", "index", "roll"]
@@ -286,7 +286,7 @@ def test_the_page_needs_nothing_from_outside_and_says_its_pictures_in_words(
 def test_the_page_takes_every_name_literally(tmp_path: Path) -> None:
     texts = texts_of(60)
     rows = [row | {"id": f"<b>{n}</b>", "model": "<i>" if n else "&"} for n, row in enumerate(plain(texts))]
-    found = examine(**write(tmp_path, made_by(OWN, texts), rows), points=50, fields=Fields(id="id"))
+    found = examine(**write(tmp_path, made_by(OWN, texts), rows), points=50, fields=ColumnNames(id="id"))
     write_html(found, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert "<b>0" not in text

@@ -13,12 +13,12 @@ from tests.support.purity_worlds import Table, World, units, world
 from vecrollback.arrays import FloatArray
 from vecrollback.embedders import open_embedder
 from vecrollback.errors import EmbeddingError, UsageError
-from vecrollback.quality.purity import Arrays, Asked, Audited, AuditProgress, audit
+from vecrollback.quality.purity import Arrays, AuditProgress, AuditRequest, AuditResult, audit
 
-LOOSE = Asked(bound=0.05, confidence=0.95, seed=1)
+LOOSE = AuditRequest(bound=0.05, confidence=0.95, seed=1)
 
 
-def audited(made: World, *, suspect: bool = False, asked: Asked = LOOSE, **options: object) -> Audited:
+def audited(made: World, *, suspect: bool = False, asked: AuditRequest = LOOSE, **options: object) -> AuditResult:
     suspects = {"suspect": Table(made.other)} if suspect else {}
     return audit(made.population(**options), Table(made.own), suspects=suspects, asked=asked)
 
@@ -84,7 +84,7 @@ def test_relative_that_fills_ingest_batches_is_found_by_its_batches() -> None:
     made = world(8, count=4_000, share=0, shift=0, turn=0.1)
     batches = np.arange(4_000) // 100
     made.foreign[:] = np.isin(batches, [7, 23])
-    found = audited(made, batches=batches, asked=Asked(bound=0.01, seed=3))
+    found = audited(made, batches=batches, asked=AuditRequest(bound=0.01, seed=3))
     assert set(found.rows) == made.rows()
     assert {share.batch: share.foreign for share in found.batches if share.foreign} == {7: 100, 23: 100}
 
@@ -124,7 +124,7 @@ def test_suspect_of_another_size_or_one_that_fails_has_nothing_to_say() -> None:
 @pytest.mark.parametrize("budget", [1, 7, 60, 150, 700])
 @pytest.mark.parametrize("suspect", [True, False], ids=["known", "unknown"])
 def test_budget_is_never_passed_and_what_it_did_not_reach_is_unknown(budget: int, suspect: bool) -> None:
-    found = audited(world(13, share=0), suspect=suspect, asked=Asked(bound=0.001, budget=budget, seed=2))
+    found = audited(world(13, share=0), suspect=suspect, asked=AuditRequest(bound=0.001, budget=budget, seed=2))
     assert sum(found.embedded.values()) <= budget
     assert (found.verdict, found.stopped) == ("unknown", "budget")
     assert found.certificate.bound > 0.001
@@ -134,13 +134,13 @@ def test_identical_texts_are_embedded_once() -> None:
     made = world(14, count=3_000, share=0)
     texts = [f"t{n % 5}" for n in range(3_000)]
     own = Table(made.own)
-    found = audit(Arrays(made.own[np.arange(3_000) % 5], texts), own, asked=Asked(bound=0.001, seed=1))
+    found = audit(Arrays(made.own[np.arange(3_000) % 5], texts), own, asked=AuditRequest(bound=0.001, seed=1))
     assert found.verdict == "pass"
     assert sorted(own.asked) == ["t0", "t1", "t2", "t3", "t4"]
 
 
 def test_same_seed_is_the_same_audit() -> None:
-    one, two = (audited(world(15), asked=Asked(bound=0.02, seed=9)) for _ in range(2))
+    one, two = (audited(world(15), asked=AuditRequest(bound=0.02, seed=9)) for _ in range(2))
     assert one == two
 
 
@@ -175,7 +175,7 @@ def test_one_row_is_simply_looked_at(share: float, verdict: str) -> None:
 
 def test_small_index_is_looked_at_whole() -> None:
     made = world(19, count=50, share=0.1)
-    found = audited(made, asked=Asked(seed=1))
+    found = audited(made, asked=AuditRequest(seed=1))
     assert set(found.rows) == made.rows()
     assert found.certificate.bound == 0
 
@@ -214,9 +214,9 @@ def test_empty_texts_are_compared_like_any_other() -> None:
     own = open_embedder("hash:64?seed=1")
     texts = ["", " ", *(f"word{n} and word{n * 7}" for n in range(300))]
     vectors = own.embed_documents(texts)
-    assert audit(Arrays(vectors, texts), own.embed_documents, asked=Asked(seed=1)).verdict == "pass"
+    assert audit(Arrays(vectors, texts), own.embed_documents, asked=AuditRequest(seed=1)).verdict == "pass"
     vectors[0] = vectors[1]
-    assert audit(Arrays(vectors, texts), own.embed_documents, asked=Asked(seed=1)).rows == (0,)
+    assert audit(Arrays(vectors, texts), own.embed_documents, asked=AuditRequest(seed=1)).rows == (0,)
 
 
 def test_lengths_of_vectors_do_not_matter() -> None:
@@ -296,6 +296,6 @@ def test_a_budget_too_small_to_measure_noise_is_unknown_and_no_alarm() -> None:
     made = world(28, share=0)
     random = np.random.default_rng(0)
     near = units(made.own + 0.02 * units(random.normal(size=made.own.shape)))
-    found = audit(Arrays(near, made.texts), Table(made.own), asked=Asked(budget=1, seed=1))
+    found = audit(Arrays(near, made.texts), Table(made.own), asked=AuditRequest(budget=1, seed=1))
     assert (found.verdict, found.rows) == ("unknown", ())
     assert found.not_examined[0].reason == "budget spent before it was told from noise"

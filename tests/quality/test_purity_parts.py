@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from tests.support.purity_worlds import units, world
-from vecrollback.quality.purity import Arrays, Harm, Judged, Ndcg, golden_harm, harm, recorded_model, recorded_models
+from vecrollback.quality.purity import (
+    Arrays,
+    Harm,
+    JudgedQueries,
+    Ndcg,
+    golden_harm,
+    harm,
+    recorded_model,
+    recorded_models,
+)
 from vecrollback.quality.purity.screens import hints, score, survey, two_sample
 from vecrollback.records import Json
 
@@ -54,7 +63,7 @@ def test_harm_counts_the_results_that_change() -> None:
     found = harm(stored, np.arange(10), vectors[:10], vectors[:10])
     assert 0.5 < found.overlap <= 0.9
     assert not found.harmless
-    judged = Judged(vectors[:10], [{str(n): 1.0} for n in range(10)])
+    judged = JudgedQueries(vectors[:10], [{str(n): 1.0} for n in range(10)])
     own = {n: vectors[n] for n in range(10)}
     assert golden_harm(Arrays(stored, [""] * 300), own, judged) == (0.0, 1.0)
 
@@ -63,7 +72,7 @@ def test_golden_harm_counts_a_document_once_and_in_every_block_of_the_index() ->
     """Two passages of each document, far apart; only the second one answers."""
     vectors = world(3, count=10_000).own
     ids = [str(n % 5_000) for n in range(10_000)]
-    judged = Judged(vectors[9_000:9_010], [{str(4_000 + n): 2.0, "gone": 1.0} for n in range(10)])
+    judged = JudgedQueries(vectors[9_000:9_010], [{str(4_000 + n): 2.0, "gone": 1.0} for n in range(10)])
     stored = vectors.copy()
     stored[9_000:9_005] *= -1
     own = {n: vectors[n] for n in range(9_000, 9_005)}

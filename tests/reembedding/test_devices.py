@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vecrollback.embedders import open_embedder
-from vecrollback.reembedding.engines import Embedded, Recipe, Unit, devices
+from vecrollback.reembedding.engines import EmbeddedUnit, EmbedderRecipe, Unit, devices
 from vecrollback.reembedding.engines.devices import VISIBLE, devices_for, named
 from vecrollback.reembedding.engines.local import Local
 
@@ -35,7 +35,7 @@ def test_workers_get_the_devices_that_their_driver_sees(
 
 
 def opened(count: int, given: tuple[str, ...]) -> Local:
-    return Local(Recipe(SEEING, frozenset({open_embedder(SEEING).fingerprint})), count, given)
+    return Local(EmbedderRecipe(SEEING, frozenset({open_embedder(SEEING).fingerprint})), count, given)
 
 
 def seen(engine: Local, units: int) -> set[int]:
@@ -43,8 +43,8 @@ def seen(engine: Local, units: int) -> set[int]:
     for number in range(units):
         engine.submit(Unit(number, (f"note {number}",)))
     made = [engine.take() for _ in range(units)]
-    assert all(isinstance(one, Embedded) for one in made), made
-    return {round(float(one.vectors[0, 1] / one.vectors[0, 0])) for one in made if isinstance(one, Embedded)}
+    assert all(isinstance(one, EmbeddedUnit) for one in made), made
+    return {round(float(one.vectors[0, 1] / one.vectors[0, 0])) for one in made if isinstance(one, EmbeddedUnit)}
 
 
 def test_each_worker_sees_one_device_and_its_successor_the_same() -> None:
@@ -56,7 +56,7 @@ def test_each_worker_sees_one_device_and_its_successor_the_same() -> None:
         engine._workers[1].process.wait()
         for number in (10, 11, 12):
             engine.submit(Unit(number, ("note",)))
-        assert sum(isinstance(engine.take(), Embedded) for _ in range(3)) == 2, "one met the dead worker"
+        assert sum(isinstance(engine.take(), EmbeddedUnit) for _ in range(3)) == 2, "one met the dead worker"
         assert sorted(worker.place for worker in engine._workers) == [0, 2]
         assert seen(engine, 3) == {7, 5}
         assert sorted(worker.place for worker in engine._workers) == [0, 1, 2]

@@ -11,19 +11,28 @@ import pytest
 from tests.support.models import PLAIN
 from vecrollback.embedders import open_embedder
 from vecrollback.errors import EngineLostError, UsageError
-from vecrollback.reembedding.engines import Embedded, Engine, Failed, Recipe, Threads, Unit, check_setting, open_engine
+from vecrollback.reembedding.engines import (
+    EmbeddedUnit,
+    EmbedderRecipe,
+    Engine,
+    FailedUnit,
+    Threads,
+    Unit,
+    check_setting,
+    open_engine,
+)
 from vecrollback.reembedding.engines.local import Local
 from vecrollback.testing.engine_suite import EngineSuite, texts
 
 
-def opened(setting: str, recipe: Recipe) -> Engine:
+def opened(setting: str, recipe: EmbedderRecipe) -> Engine:
     return open_engine(setting, recipe, open_embedder(recipe.spec))
 
 
 class TestInline(EngineSuite):
     kills = False
 
-    def engine(self, recipe: Recipe) -> Engine:
+    def engine(self, recipe: EmbedderRecipe) -> Engine:
         return opened("inline", recipe)
 
     def test_another_model_at_the_worker_ends_the_job(self) -> None:
@@ -31,11 +40,11 @@ class TestInline(EngineSuite):
 
 
 class TestLocal(EngineSuite):
-    def engine(self, recipe: Recipe) -> Engine:
+    def engine(self, recipe: EmbedderRecipe) -> Engine:
         return opened("local:2", recipe)
 
     def test_workers_end_with_their_driver(self) -> None:
-        engine = self.engine(Recipe(PLAIN, frozenset({open_embedder(PLAIN).fingerprint})))
+        engine = self.engine(EmbedderRecipe(PLAIN, frozenset({open_embedder(PLAIN).fingerprint})))
         assert isinstance(engine, Local)
         engine.submit(Unit(1, texts(1)))
         engine.take()
@@ -45,17 +54,17 @@ class TestLocal(EngineSuite):
             os.kill(pid, 0)
 
     def test_a_worker_killed_from_outside_is_replaced(self) -> None:
-        engine = self.engine(Recipe("tests.support.models:slow", _fingerprint("tests.support.models:slow")))
+        engine = self.engine(EmbedderRecipe("tests.support.models:slow", _fingerprint("tests.support.models:slow")))
         assert isinstance(engine, Local)
         try:
             engine.submit(Unit(1, texts(1)))
             os.kill(engine.pids[0], signal.SIGKILL)
             failed = engine.take()
-            assert isinstance(failed, Failed)
+            assert isinstance(failed, FailedUnit)
             assert failed.died
             assert "SIGKILL" in failed.message
             engine.submit(Unit(1, texts(1)))
-            assert isinstance(engine.take(), Embedded)
+            assert isinstance(engine.take(), EmbeddedUnit)
         finally:
             engine.close()
 
@@ -74,7 +83,7 @@ class TestDask(EngineSuite):
     def connected(self, scheduler: str) -> None:
         self.address = scheduler
 
-    def engine(self, recipe: Recipe) -> Engine:
+    def engine(self, recipe: EmbedderRecipe) -> Engine:
         return opened(self.address, recipe)
 
 
@@ -83,13 +92,13 @@ class TestRay(EngineSuite):
     def installed(self) -> None:
         pytest.importorskip("ray", reason="pip install 'vecrollback[ray]'")
 
-    def engine(self, recipe: Recipe) -> Engine:
+    def engine(self, recipe: EmbedderRecipe) -> Engine:
         return opened("ray:2", recipe)
 
 
 def test_a_service_is_asked_from_this_process_where_one_limit_holds() -> None:
     spec = "openai:m?base_url=http://127.0.0.1:9&dimensions=8&price=1&spend_limit=1"
-    recipe = Recipe(spec, _fingerprint(spec))
+    recipe = EmbedderRecipe(spec, _fingerprint(spec))
     engine = opened("local:8", recipe)
     assert isinstance(engine, Threads)
     assert engine.width == 8
@@ -111,7 +120,7 @@ def _fingerprint(spec: str) -> frozenset[str]:
 def test_a_scheduler_that_is_not_there_ends_the_job_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed", reason="pip install 'vecrollback[dask]'")
     monkeypatch.setattr("vecrollback.reembedding.engines.dask._CONNECT_SECONDS", 1)
-    engine = opened("dask://127.0.0.1:1", Recipe(PLAIN, _fingerprint(PLAIN)))
+    engine = opened("dask://127.0.0.1:1", EmbedderRecipe(PLAIN, _fingerprint(PLAIN)))
     with pytest.raises(EngineLostError, match=r"no Dask scheduler at dask://127\.0\.0\.1:1"):
         engine.submit(Unit(1, ("text",)))
     engine.close()

@@ -66,7 +66,7 @@ def test_a_job_whose_process_was_killed_is_lost_and_goes_on(store: Store) -> Non
 def test_another_process_of_the_same_number_does_not_stand_for_a_dead_one(store: Store) -> None:
     mine = process_identity.this_process()
     assert mine.alive
-    assert not process_identity.Process(mine.host, mine.pid, "another boot/1").alive
+    assert not process_identity.ProcessIdentity(mine.host, mine.pid, "another boot/1").alive
     process = begin(store)
     try:
         assert store.jobs()[0].state == "running"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from vecrollback.embedders import peak_throughput, sentence_transformers
 from vecrollback.embedders.batching import batches
-from vecrollback.embedders.peak_throughput import Work, matmul_rate, work_of
-from vecrollback.reembedding.tasks import Sizing
+from vecrollback.embedders.peak_throughput import Workload, matmul_rate, work_of
+from vecrollback.reembedding.tasks import TaskSizes
 
 LENGTHS = st.lists(st.integers(1, 512), min_size=1, max_size=200)
 
@@ -94,7 +94,7 @@ def test_the_next_batch_is_tokenised_while_the_model_computes(tiny_model: Any) -
 
 def cut(lengths: list[int], workers: int) -> list[int]:
     """Characters of the units that texts of these lengths are cut into."""
-    sizing, made, first, left = Sizing(), [], 0, sum(lengths)
+    sizing, made, first, left = TaskSizes(), [], 0, sum(lengths)
     while first < len(lengths):
         count = sizing.first(lengths[first:], left / workers)
         made.append(sum(lengths[first : first + count]))
@@ -122,8 +122,10 @@ def test_the_work_of_a_transformer_is_that_of_its_layers(tiny_model: Any) -> Non
     embedder = tiny_model("")
     embedder.embed_documents(["a"])
     width, inner, layers = 48, 96, 2
-    assert work_of(embedder._model[0].auto_model) == Work(layers * (4 * width**2 + 2 * width * inner), width, layers)
-    one = Work(weights=100, width=8, layers=2)
+    assert work_of(embedder._model[0].auto_model) == Workload(
+        layers * (4 * width**2 + 2 * width * inner), width, layers
+    )
+    one = Workload(weights=100, width=8, layers=2)
     assert one.operations(tokens=10, squares=60) == 2 * 100 * 10 + 4 * 8 * 2 * 60
 
 

@@ -17,9 +17,9 @@ from vecrollback import Document, Progress, Store
 from vecrollback.errors import JobCancelledError, UsageError
 from vecrollback.records import Effort
 from vecrollback.reembedding import throttle
-from vecrollback.reembedding.engines import Recipe, Unit
+from vecrollback.reembedding.engines import EmbedderRecipe, Unit
 from vecrollback.reembedding.engines.local import Local
-from vecrollback.reembedding.throttle import Pacer, Window
+from vecrollback.reembedding.throttle import Throttle, Window
 
 SLOW = "tests.support.models:slow"
 
@@ -122,7 +122,7 @@ def test_a_job_waits_while_others_keep_more_cores_busy(monkeypatch: pytest.Monke
             clock.load = 1.0
         return False
 
-    pacer = Pacer(Effort(max_load=1.5), look)
+    pacer = Throttle(Effort(max_load=1.5), look)
     assert pacer.open(0)
     clock.load = 4.0
     assert not pacer.open(0)
@@ -133,7 +133,7 @@ def test_a_job_waits_while_others_keep_more_cores_busy(monkeypatch: pytest.Monke
 
 def test_its_own_work_does_not_keep_a_job_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    pacer = Pacer(Effort(max_load=0.5), lambda _: False)
+    pacer = Throttle(Effort(max_load=0.5), lambda _: False)
     for _ in range(600):
         clock.now += 1.0
         clock.load += (4.0 - clock.load) * (1 - 2.718281828 ** (-1 / 60))  # four workers, nobody else
@@ -170,7 +170,7 @@ def test_outside_its_window_a_job_waits_and_says_until_when(store: Store) -> Non
 
 
 def test_idle_workers_are_in_the_idle_class_and_their_driver_is_not() -> None:
-    recipe = Recipe(models.PLAIN, frozenset({models._MODEL.fingerprint}), idle=True)
+    recipe = EmbedderRecipe(models.PLAIN, frozenset({models._MODEL.fingerprint}), idle=True)
     engine = Local(recipe, 1)
     try:
         engine.submit(Unit(1, ("text",)))

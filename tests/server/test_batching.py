@@ -14,7 +14,7 @@ import pytest
 from tests.support.http_server import Server, serving
 from vecrollback.errors import EmbeddingError, OverloadedError, UsageError
 from vecrollback.records import Result
-from vecrollback.server.batching import Coalescer
+from vecrollback.server.batching import QueryBatcher
 
 
 def answer(query: str, k: int, where: str | None) -> Result:
@@ -39,8 +39,8 @@ class Slow:
         return [answer(query, k, where) for query in queries]
 
 
-def coalescer(search: Slow, *, threads: int = 2, max_batch: int = 8, max_waiting: int = 1000) -> Coalescer:
-    return Coalescer(search, threads=threads, max_batch=max_batch, max_waiting=max_waiting, seen=lambda _: None)
+def coalescer(search: Slow, *, threads: int = 2, max_batch: int = 8, max_waiting: int = 1000) -> QueryBatcher:
+    return QueryBatcher(search, threads=threads, max_batch=max_batch, max_waiting=max_waiting, seen=lambda _: None)
 
 
 def test_the_first_query_goes_at_once_and_the_rest_together() -> None:
@@ -57,7 +57,7 @@ def test_the_first_query_goes_at_once_and_the_rest_together() -> None:
 def test_every_caller_gets_the_answers_to_its_own_queries() -> None:
     search = Slow(0.001)
 
-    async def one(asked: Coalescer, n: int) -> None:
+    async def one(asked: QueryBatcher, n: int) -> None:
         queries, k, where = [f"{n}-{i}" for i in range(n % 4)], 1 + n % 3, None if n % 2 else f"w{n % 5}"
         assert await asked.ask(queries, k, where) == [answer(query, k, where) for query in queries]
 

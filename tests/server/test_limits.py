@@ -11,9 +11,9 @@ import pytest
 
 from tests.cli.support import refusal
 from tests.support.http_server import Server, serving
-from vecrollback.server.middleware import Guard
-from vecrollback.server.run import Address, bound
-from vecrollback.server.settings import Settings
+from vecrollback.server.middleware import RequestGuard
+from vecrollback.server.run import ListenAddress, bound
+from vecrollback.server.settings import ServerSettings
 
 
 def test_every_answer_carries_the_security_headers(server: Server) -> None:
@@ -68,7 +68,7 @@ def test_what_nobody_expected_is_told_without_internals(caplog: pytest.LogCaptur
         raise RuntimeError("/secret/place")
 
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(Guard(broken, Settings()))
+        transport = httpx.ASGITransport(RequestGuard(broken, ServerSettings()))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             return await http.get("/")
 
@@ -82,7 +82,7 @@ def test_what_nobody_expected_is_told_without_internals(caplog: pytest.LogCaptur
 
 
 def test_answers_are_sent_without_delay() -> None:
-    with bound(Address("127.0.0.1", 0)) as listening:
+    with bound(ListenAddress("127.0.0.1", 0)) as listening:
         assert listening.proto == socket.IPPROTO_TCP  # what asyncio asks before it sets TCP_NODELAY
 
 

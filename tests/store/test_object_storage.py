@@ -26,7 +26,7 @@ from tests.support.store_hosts import Host
 from vecrollback import Document, Store
 from vecrollback.automation.drills import run_drill
 from vecrollback.errors import CatalogMismatchError, CorruptArtifactError, StorageUnavailableError
-from vecrollback.records import Keep
+from vecrollback.records import RetentionRules
 
 TEXTS = {f"d{n}": f"note {n} on {('boats', 'the lake', 'bread', 'the harbour')[n % 4]}, {n * 7}" for n in range(40)}
 
@@ -198,9 +198,9 @@ def test_prune_takes_what_nothing_names_after_its_time(store: Store, objects: Ob
         store.upsert([Document("d1", f"changed at {time.monotonic_ns()}")])
     store.retention.retire(store.reembed(THREE, name="three", index="lance:IVF_FLAT").wait())
     stray = store._artifacts.put_bytes(".bin", b"nobody's")
-    assert store.retention.plan(Keep(snapshots=1, cool_down=3600)).files == ()
+    assert store.retention.plan(RetentionRules(snapshots=1, cool_down=3600)).files == ()
     time.sleep(2.1)  # the storage tells times in whole seconds
-    plan = store.retention.plan(Keep(snapshots=1, cool_down=1))
+    plan = store.retention.plan(RetentionRules(snapshots=1, cool_down=1))
     assert plan.pairs == ("three",)
     paths = {file.path for file in plan.files}
     assert {f"artifacts/{stray}", "tables/vectors-three.lance"} <= paths
@@ -212,7 +212,7 @@ def test_prune_takes_what_nothing_names_after_its_time(store: Store, objects: Ob
     for pair in ("one", "two"):
         store.catch_up(pair)
         assert_passes(store.check(pair, sample=EVERY_ROW))
-    assert store.retention.plan(Keep(snapshots=1, cool_down=1)).files == ()
+    assert store.retention.plan(RetentionRules(snapshots=1, cool_down=1)).files == ()
 
 
 def test_snapshot_whose_files_a_prune_took_is_not_registered(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

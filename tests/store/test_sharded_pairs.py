@@ -41,7 +41,7 @@ from vecrollback.errors import BundleError, CorruptArtifactError, JobCancelledEr
 from vecrollback.indexes.sharded import ShardedIndex, shard_of
 from vecrollback.indexes.sharded.process_pool import ProcessShards
 from vecrollback.pairs.manifest import Manifest, load_ids, load_manifest, open_indexed
-from vecrollback.records import Keep, Progress
+from vecrollback.records import Progress, RetentionRules
 
 TEXTS = {f"d{n}": words(n) for n in range(30)}
 SPECS = {"one": ONE, "two": TWO}
@@ -347,7 +347,7 @@ def test_prune_keeps_the_shards_that_are_named_and_takes_those_that_are_not(root
     (root / "artifacts" / ".building-gone").mkdir()
     os.utime(root / "artifacts" / ".building-gone", (1, 1))
     store.retention.retire(retired)
-    plan = store.retention.plan(Keep(0, cool_down=0))
+    plan = store.retention.plan(RetentionRules(0, cool_down=0))
     pruned = store.retention.apply(plan)
     gone = {Path(file.path).name for file in pruned.files}
     assert shards <= gone and ".building-gone" in gone

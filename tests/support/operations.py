@@ -93,9 +93,9 @@ def compact(store: Any) -> None:
 
 
 def prune(store: Any) -> None:
-    from vecrollback.records import Keep
+    from vecrollback.records import RetentionRules
 
-    acknowledge(pruned=store.retention.apply(store.retention.plan(Keep(1, cool_down=0))).pairs)
+    acknowledge(pruned=store.retention.apply(store.retention.plan(RetentionRules(1, cool_down=0))).pairs)
 
 
 OPERATIONS: dict[str, Callable[[Any], None]] = {

@@ -13,8 +13,7 @@ import vecrollback
 from tests.support.oracle import exact
 from vecrollback import Document, Searcher, Store
 from vecrollback.errors import PairStateError, QuarantinedError, UnknownNameError, UsageError
-from vecrollback.records import Rollout
-from vecrollback.switching.canary import RolloutPolicy, load_policy
+from vecrollback.switching.canary import CanarySettings, load_policy
 
 V1, V2 = "hash:64?seed=1", "hash:64?seed=2"
 KEYS = [f"caller-{n}" for n in range(400)]
@@ -199,7 +198,7 @@ def test_a_candidate_that_breaks_fails_no_query_and_is_counted(store: Store, sea
     broken = held.canary._replace(held=_with(held.canary.held, Broken()))
     searcher._serving = held._replace(canary=broken)
     assert set(served(searcher, KEYS[:60]).values()) == {"v1"}
-    wait_until(lambda: store.rollouts.status().observed.get("failed", Rollout) is not Rollout)
+    wait_until(lambda: store.rollouts.status().observed.get("failed", CanaryRun) is not CanaryRun)
     wait_until(lambda: store.rollouts.status().observed["failed"].count == 60)
     assert store.rollouts.status().standing == "worse"
 
@@ -366,9 +365,9 @@ def test_what_could_not_serve_is_not_tried(wrong: str, store: Store) -> None:
 
 
 def _request(name: str) -> object:
-    from vecrollback.reembedding.builder import Request
+    from vecrollback.reembedding.builder import BuildRequest
 
-    return Request("hash:64?seed=5", "auto", name, None, 0.95)
+    return BuildRequest("hash:64?seed=5", "auto", name, None, 0.95)
 
 
 def test_one_trial_at_a_time(store: Store) -> None:
@@ -415,4 +414,4 @@ def test_a_policy_that_means_nothing_names_its_line(text: str, said: str, root: 
 
 
 def test_without_a_policy_the_defaults_hold(root: Path) -> None:
-    assert load_policy(root) == RolloutPolicy()
+    assert load_policy(root) == CanarySettings()

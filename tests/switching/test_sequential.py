@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vecrollback.records import Observation, Standing
-from vecrollback.serving.shadow import Seen, quantile_ms
+from vecrollback.serving.shadow import ShadowObservations, quantile_ms
 from vecrollback.switching.canary.judge import judge
 from vecrollback.switching.canary.sequential import difference_bounds, mean_bounds
-from vecrollback.switching.canary.settings import RolloutPolicy
+from vecrollback.switching.canary.settings import CanarySettings
 
 LOOKS = range(5, 1_000, 15)
 
@@ -91,14 +91,14 @@ def test_two_equal_arms_are_called_different_no_more_often_than_promised() -> No
 def test_what_is_missing_is_undecided_and_what_is_worse_is_worse(
     seen: dict[str, Observation], standing: Standing
 ) -> None:
-    found = {one.standing for one in judge(seen, RolloutPolicy())}
+    found = {one.standing for one in judge(seen, CanarySettings())}
     verdict = "worse" if "worse" in found else "better" if found == {"better"} else "undecided"
     assert verdict == standing
 
 
 def test_what_several_processes_saw_adds_up_to_what_one_would_have_seen() -> None:
     values = np.random.default_rng(7).random(300).tolist()
-    whole, parts = Seen(), [Seen() for _ in range(3)]
+    whole, parts = ShadowObservations(), [ShadowObservations() for _ in range(3)]
     for number, value in enumerate(values):
         whole.note((1, 0), overlap=value, live_ms=100 * value)
         parts[number % 3].note((1, 0), overlap=value, live_ms=100 * value)
@@ -114,7 +114,7 @@ def test_what_several_processes_saw_adds_up_to_what_one_would_have_seen() -> Non
 
 
 def test_what_is_held_is_bounded_and_given_back_when_it_could_not_be_written() -> None:
-    seen = Seen()
+    seen = ShadowObservations()
     for number in range(10_000):
         seen.note((1, 0), live_ms=number / 7, live_score=number - 5_000, overlap=2.0, failed=float("nan"))
     taken = seen.take()

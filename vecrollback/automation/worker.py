@@ -21,7 +21,7 @@ _NAP_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Worked:
+class WorkerRound:
     """What a worker did. `caught_up`: catch-ups that took something in; `documents`: changes in them."""
 
     rounds: int = 0
@@ -54,10 +54,10 @@ class Worker:
     ) -> None:
         self._store, self._effort, self._progress, self._stopping = store, effort, progress, stopping
         self._tidied = self._head()
-        self._done = Worked()
+        self._done = WorkerRound()
         self._overdue = ""
 
-    def run(self, interval: float) -> Worked:
+    def run(self, interval: float) -> WorkerRound:
         """Work until `stopping`, with `interval` seconds between two rounds."""
         _log.info("worker of %s started", self._store.uri)
         while not self._stopping():
@@ -66,7 +66,7 @@ class Worker:
         _log.info("worker stopped after %d rounds", self._done.rounds)
         return self._done
 
-    def run_once(self) -> Worked:
+    def run_once(self) -> WorkerRound:
         """One round over the pairs."""
         self._done = replace(self._done, rounds=self._done.rounds + 1)
         try:

@@ -9,21 +9,21 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from vecrollback.catalog.access import Audits, Tokens
+from vecrollback.catalog.access import AuditLog, Tokens
 from vecrollback.catalog.aliases import Aliases, MoveOrder, chained_hash
-from vecrollback.catalog.answer_counts import Served, StaleReads
-from vecrollback.catalog.canaries import Rollouts
-from vecrollback.catalog.corpus_log import CORPUS, Files, Ledger
+from vecrollback.catalog.answer_counts import AnswerTable, StaleAnswerTable
+from vecrollback.catalog.canaries import CanaryTable
+from vecrollback.catalog.corpus_log import CORPUS, CorpusLog, FileDigests
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.databases.pointer import PointerReader
-from vecrollback.catalog.evaluation import Gatekeeping, GoldenQueries
-from vecrollback.catalog.jobs import Embedding, Jobs
-from vecrollback.catalog.operations import Approvals, Drills, Freezes, Incidents, Notices
+from vecrollback.catalog.evaluation import GateOutcomes, GoldenQueries
+from vecrollback.catalog.jobs import EmbeddingTable, Jobs
+from vecrollback.catalog.operations import Approvals, Drills, Freezes, IncidentTable, Outbox
 from vecrollback.catalog.pairs import NAME_RULE, Pairs, valid_pair_name, vectors_table
-from vecrollback.catalog.policy_state import Watching
-from vecrollback.catalog.readers import Readers
+from vecrollback.catalog.policy_state import PolicyState
+from vecrollback.catalog.readers import Searchers
 from vecrollback.catalog.reports import Equivalences, Reports
-from vecrollback.storage import Medium
+from vecrollback.storage import FileStore
 
 __all__ = [
     "CORPUS",
@@ -45,7 +45,7 @@ class Catalog:
     `place` says where it is, without a password.
     """
 
-    def __init__(self, where: Path | Medium, url: str | None = None, *, create: bool = False) -> None:
+    def __init__(self, where: Path | FileStore, url: str | None = None, *, create: bool = False) -> None:
         self._database = Database(where, url)
         self.place = self._database.place
         try:
@@ -53,28 +53,28 @@ class Catalog:
         except BaseException:
             self._database.close()
             raise
-        self.ledger = Ledger(self._database)
+        self.ledger = CorpusLog(self._database)
         self.pairs = Pairs(self._database)
         self.aliases = Aliases(self._database)
-        self.files = Files(self._database)
+        self.files = FileDigests(self._database)
         self.jobs = Jobs(self._database)
-        self.embedding = Embedding(self._database)
-        self.readers = Readers(self._database)
+        self.embedding = EmbeddingTable(self._database)
+        self.readers = Searchers(self._database)
         self.reports = Reports(self._database)
         self.equivalences = Equivalences(self._database)
         self.tokens = Tokens(self._database)
-        self.audits = Audits(self._database)
+        self.audits = AuditLog(self._database)
         self.golden = GoldenQueries(self._database)
-        self.gatekeeping = Gatekeeping(self._database)
-        self.rollouts = Rollouts(self._database)
-        self.incidents = Incidents(self._database)
-        self.served = Served(self._database)
-        self.stale_reads = StaleReads(self._database)
+        self.gatekeeping = GateOutcomes(self._database)
+        self.rollouts = CanaryTable(self._database)
+        self.incidents = IncidentTable(self._database)
+        self.served = AnswerTable(self._database)
+        self.stale_reads = StaleAnswerTable(self._database)
         self.freezes = Freezes(self._database)
         self.approvals = Approvals(self._database)
-        self.notices = Notices(self._database)
+        self.notices = Outbox(self._database)
         self.drills = Drills(self._database)
-        self.watching = Watching(self._database)
+        self.watching = PolicyState(self._database)
 
     def lock(self, name: str, *, timeout: float = -1) -> AbstractContextManager[None]:
         """Hold a named lock across processes; see `Database.lock`."""

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.schema import audit, token
 from vecrollback.errors import UnknownNameError, UsageError
-from vecrollback.records import Audited, Token
+from vecrollback.records import AuditEntry, Token
 
 _SHOWN = [column for column in token.c if column is not token.c.sha256]
 
@@ -52,7 +52,7 @@ class Tokens:
         return Token(**row._mapping)
 
 
-class Audits:
+class AuditLog:
     """What somebody changed that is no pointer move: those are in the history."""
 
     def __init__(self, database: Database) -> None:
@@ -63,8 +63,8 @@ class Audits:
         with self._database.write() as connection:
             connection.execute(audit.insert().values(**row))
 
-    def all(self, limit: int | None = None) -> list[Audited]:
+    def all(self, limit: int | None = None) -> list[AuditEntry]:
         """Entries, newest first."""
         query = sa.select(audit).order_by(audit.c.number.desc()).limit(limit)
         with self._database.read() as connection:
-            return [Audited(**row._mapping) for row in connection.execute(query)]
+            return [AuditEntry(**row._mapping) for row in connection.execute(query)]

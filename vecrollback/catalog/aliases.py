@@ -17,7 +17,7 @@ from vecrollback.catalog.evaluation import record_gates
 from vecrollback.catalog.schema import alias as alias_table
 from vecrollback.catalog.schema import history, pair, snapshot
 from vecrollback.errors import AliasMovedError, CatalogUnavailableError, UnknownNameError, UsageError
-from vecrollback.records import Gated, Move, MoveKind, PairState
+from vecrollback.records import GateVerdict, Move, MoveKind, PairState
 from vecrollback.storage.crash_points import reach
 
 GENESIS = "0" * 64
@@ -43,7 +43,7 @@ class MoveOrder:
     actor: str
     states: Mapping[str, tuple[PairState, str]] = field(default_factory=dict)
     head: tuple[int, int] | None = None
-    gated: Gated | None = None
+    gated: GateVerdict | None = None
 
 
 class Aliases:

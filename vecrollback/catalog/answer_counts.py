@@ -13,7 +13,7 @@ from vecrollback.catalog.schema import served, stale_read
 _BRIEF_MS = 200
 
 
-class Counted(NamedTuple):
+class AnswerTotals(NamedTuple):
     """Answers of some epochs: how many, by how many readers, between which times (seconds since 1970)."""
 
     answers: int
@@ -22,7 +22,7 @@ class Counted(NamedTuple):
     until: float | None
 
 
-class Served:
+class AnswerTable:
     """How many queries each reader answered in each epoch. Written by the readers, about once a second."""
 
     def __init__(self, database: Database) -> None:
@@ -37,7 +37,7 @@ class Served:
                 statement = self._database.insert(served).values(reader=reader, epoch=epoch, **values)
                 connection.execute(statement.on_conflict_do_update(index_elements=["reader", "epoch"], set_=values))
 
-    def between(self, alias: str, first: int, last: int) -> Counted:
+    def between(self, alias: str, first: int, last: int) -> AnswerTotals:
         """What all readers of an alias answered in the epochs `first` to `last`."""
         query = sa.select(
             sa.func.coalesce(sa.func.sum(served.c.answers), 0),
@@ -47,7 +47,7 @@ class Served:
         ).where(served.c.alias == alias, served.c.epoch.between(first, last), served.c.answers > 0)
         with self._database.read() as connection:
             answers, readers, since, until = connection.execute(query).one()
-        return Counted(int(answers), int(readers), since, until)
+        return AnswerTotals(int(answers), int(readers), since, until)
 
     def forget(self, before: float) -> None:
         """Drop counts whose last answer is older than `before`, in seconds since 1970."""
@@ -55,7 +55,7 @@ class Served:
             connection.execute(served.delete().where(served.c.last_at < before))
 
 
-class StaleReads:
+class StaleAnswerTable:
     """How often documents were answered from vectors older than their text, by pair: says what to mend first."""
 
     def __init__(self, database: Database) -> None:

@@ -13,16 +13,16 @@ from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.schema import alias as alias_table
 from vecrollback.catalog.schema import observation, rollout, rollout_sample
 from vecrollback.errors import PairStateError
-from vecrollback.records import Json, Observation, Rollout
+from vecrollback.records import CanaryRun, Json, Observation
 
 
-class Rollouts:
+class CanaryTable:
     """At most one runs for an alias. Every change of it wakes the readers, as a move does."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def start(self, new: Rollout) -> Rollout:
+    def start(self, new: CanaryRun) -> CanaryRun:
         """Begin a trial; its number and times are set here. Raises PairStateError while another one runs."""
         with self._database.write(wakes=True) as connection:
             if (running := _running(connection, new.alias)) is not None:
@@ -34,9 +34,9 @@ class Rollouts:
             row.pop("number")
             found = connection.execute(rollout.insert().values(**row).returning(rollout)).one()
             connection.execute(alias_table.update().where(alias_table.c.name == new.alias).values(trial=found.number))
-        return Rollout(**found._mapping)
+        return CanaryRun(**found._mapping)
 
-    def step(self, number: int, *, expected: int, step: int, share: float) -> Rollout:
+    def step(self, number: int, *, expected: int, step: int, share: float) -> CanaryRun:
         """Go from step `expected` to another one. Raises PairStateError when it ended, or is at another step."""
         with self._database.write(wakes=True) as connection:
             condition = sa.and_(rollout.c.number == number, rollout.c.step == expected, rollout.c.ended_at.is_(None))
@@ -46,9 +46,9 @@ class Rollouts:
             raise PairStateError(
                 f"rollout {number} is not at step {expected} any more", hint="look at `vecrollback canary status`"
             )
-        return Rollout(**found._mapping)
+        return CanaryRun(**found._mapping)
 
-    def end(self, alias: str, *, reason: str, actor: str) -> Rollout | None:
+    def end(self, alias: str, *, reason: str, actor: str) -> CanaryRun | None:
         """End the trial that runs: every query is answered by the alias's own pair again. None when none ran."""
         with self._database.write(wakes=True) as connection:
             running = _running(connection, alias)
@@ -56,15 +56,15 @@ class Rollouts:
                 end_rollout(connection, alias, reason=reason, actor=actor)
         return running
 
-    def running(self, alias: str) -> Rollout | None:
+    def running(self, alias: str) -> CanaryRun | None:
         with self._database.read() as connection:
             return _running(connection, alias)
 
-    def all(self, *, limit: int | None = None) -> list[Rollout]:
+    def all(self, *, limit: int | None = None) -> list[CanaryRun]:
         """Trials, newest first."""
         query = sa.select(rollout).order_by(rollout.c.number.desc()).limit(limit)
         with self._database.read() as connection:
-            return [Rollout(**row._mapping) for row in connection.execute(query)]
+            return [CanaryRun(**row._mapping) for row in connection.execute(query)]
 
     # -- what was seen ------------------------------------------------------------------------------------------------
 
@@ -108,10 +108,10 @@ def end_rollout(connection: sa.Connection, alias: str, *, reason: str, actor: st
         connection.execute(alias_table.update().where(alias_table.c.name == alias).values(trial=None))
 
 
-def _running(connection: sa.Connection, alias: str) -> Rollout | None:
+def _running(connection: sa.Connection, alias: str) -> CanaryRun | None:
     query = sa.select(rollout).where(rollout.c.alias == alias, rollout.c.ended_at.is_(None))
     row = connection.execute(query).one_or_none()
-    return Rollout(**row._mapping) if row else None
+    return CanaryRun(**row._mapping) if row else None
 
 
 def _observed(connection: sa.Connection, number: int, step: int) -> dict[str, Observation]:

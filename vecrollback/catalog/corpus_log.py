@@ -18,7 +18,7 @@ CORPUS = "documents"
 """Owner of the corpus's files, and the name of its table."""
 
 
-class Ledger:
+class CorpusLog:
     """One row for the head of the corpus; one row per document ever deleted, with the seq of its last delete."""
 
     def __init__(self, database: Database) -> None:
@@ -72,7 +72,7 @@ def _state(connection: sa.Connection) -> CorpusState:
     return CorpusState(*connection.execute(sa.select(corpus.c.head, corpus.c.version, corpus.c.documents)).one())
 
 
-class Files:
+class FileDigests:
     """Digests by owner (a table's name) and path inside it."""
 
     def __init__(self, database: Database) -> None:

@@ -14,10 +14,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from vecrollback.catalog import schema
 from vecrollback.catalog.databases import store_identity
 from vecrollback.catalog.databases.base import open_backend
-from vecrollback.catalog.databases.disk_reserve import Reserve
+from vecrollback.catalog.databases.disk_reserve import DiskReserve
 from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.errors import CatalogUnavailableError, StorageUnavailableError, StoreFormatError, StoreNotFoundError
-from vecrollback.storage import LocalMedium, Medium, medium_at
+from vecrollback.storage import FileStore, LocalFileStore, medium_at
 
 _log = logging.getLogger(__name__)
 
@@ -28,13 +28,13 @@ class Database:
     `where` the store's files are; `url` names a PostgreSQL database, None the SQLite file in the store's directory.
     """
 
-    def __init__(self, where: Path | Medium, url: str | None = None) -> None:
+    def __init__(self, where: Path | FileStore, url: str | None = None) -> None:
         self.medium = medium_at(where)
-        root = self.medium.root if isinstance(self.medium, LocalMedium) else None
+        root = self.medium.root if isinstance(self.medium, LocalFileStore) else None
         self._backend = open_backend(root, url)
         self.place = self._backend.place
         self.engine = self._backend.engine
-        self.reserve = Reserve(root) if root and self._backend.embedded else None
+        self.reserve = DiskReserve(root) if root and self._backend.embedded else None
 
     @contextmanager
     def write(self, *, wakes: bool = False) -> Iterator[sa.Connection]:
@@ -167,7 +167,7 @@ class Database:
                     found = connection.scalar(sa.select(schema.store.c.id))
                     store_identity.require_same(self.medium, self.place, directory="new", catalog=str(found))
 
-    def _identity(self) -> store_identity.Identity | None:
+    def _identity(self) -> store_identity.StoreIdentity | None:
         """What the store's place says of itself. A rollback must not wait for a storage that is away (law 7)."""
         try:
             return store_identity.recorded(self.medium)

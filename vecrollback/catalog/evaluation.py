@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.schema import gate_outcome, golden
 from vecrollback.errors import UnknownNameError
-from vecrollback.records import Gated, GateOutcome, GoldenQuery
+from vecrollback.records import GateOutcome, GateVerdict, GoldenQuery
 
 
 class GoldenQueries:
@@ -47,33 +47,33 @@ class GoldenQueries:
             connection.execute(golden.delete().where(golden.c.id.in_(ids)))
 
 
-class Gatekeeping:
+class GateOutcomes:
     """Every verdict on a promote is kept; that of one that happened is in the move's own transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def refused(self, gated: Gated, actor: str) -> None:
+    def refused(self, gated: GateVerdict, actor: str) -> None:
         """Note a promote that its gates stopped."""
         with self._database.write() as connection:
             record_gates(connection, gated, actor=actor, move=None)
 
-    def of_move(self, number: int) -> Gated | None:
+    def of_move(self, number: int) -> GateVerdict | None:
         """What the gates said before this move of the history; None when it had none to pass."""
         return self._first(gate_outcome.c.move == number)
 
-    def newest(self, pair: str) -> Gated | None:
+    def newest(self, pair: str) -> GateVerdict | None:
         """The last verdict on a pair."""
         return self._first(gate_outcome.c.pair == pair)
 
-    def _first(self, condition: sa.ColumnElement[bool]) -> Gated | None:
+    def _first(self, condition: sa.ColumnElement[bool]) -> GateVerdict | None:
         query = sa.select(gate_outcome).where(condition).order_by(gate_outcome.c.number.desc()).limit(1)
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
-        return Gated(row.pair, row.snapshot, tuple(GateOutcome(**one) for one in row.outcomes)) if row else None
+        return GateVerdict(row.pair, row.snapshot, tuple(GateOutcome(**one) for one in row.outcomes)) if row else None
 
 
-def record_gates(connection: sa.Connection, gated: Gated, *, actor: str, move: int | None) -> None:
+def record_gates(connection: sa.Connection, gated: GateVerdict, *, actor: str, move: int | None) -> None:
     """Write a verdict inside a transaction; `move`: number of the history's entry, None for a refusal."""
     row = {"pair": gated.pair, "snapshot": gated.snapshot, "move": move, "passed": gated.passed, "actor": actor}
     outcomes = [asdict(one) for one in gated.outcomes]

@@ -13,10 +13,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from vecrollback.catalog.database import Database, now
-from vecrollback.catalog.databases.process_identity import Process, this_process
+from vecrollback.catalog.databases.process_identity import ProcessIdentity, this_process
 from vecrollback.catalog.schema import job, making, runner, unembedded
 from vecrollback.errors import UnknownNameError
-from vecrollback.records import JobRecord, JobState, Json, Made, Unembedded
+from vecrollback.records import JobRecord, JobState, Json, RuntimeBatches, UnembeddedDocument
 
 SILENT_SECONDS = 60.0
 """A job of another host that was silent for longer is taken for lost; it gives a sign of life every few seconds."""
@@ -111,7 +111,7 @@ class Jobs:
 def _record(row: dict[str, Any]) -> JobRecord:
     process, silent = row.pop("process"), row.pop("silent")
     row.pop("heartbeat")
-    ran = Process(row["host"] or "", row["pid"] or 0, process or "")
+    ran = ProcessIdentity(row["host"] or "", row["pid"] or 0, process or "")
     gone = not ran.alive if ran.here else bool(silent)
     if row["state"] == "running" and (gone or not ran.host):
         row["state"], row["error"] = "lost", _LOST.format(f"{ran.pid} of {ran.host}" if ran.host else "that ran it")
@@ -122,13 +122,13 @@ def _fresh() -> dict[str, object]:
     return {"state": "running", "cancel": False, "progress": {}, "error": "", "updated_at": now()}
 
 
-class Embedding:
+class EmbeddingTable:
     """Rows of documents that a pair's model cannot embed, and of what made the vectors that there are."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def give_up(self, new: Sequence[Unembedded]) -> None:
+    def give_up(self, new: Sequence[UnembeddedDocument]) -> None:
         """Record documents without vectors, durably, before the watermark passes them."""
         if not new:
             return
@@ -147,7 +147,7 @@ class Embedding:
                 same = (unembedded.c.pair == pair, unembedded.c.document == document, unembedded.c.seq == seq)
                 connection.execute(unembedded.delete().where(*same))
 
-    def without(self, *, pair: str | None = None, job: str | None = None) -> list[Unembedded]:
+    def without(self, *, pair: str | None = None, job: str | None = None) -> list[UnembeddedDocument]:
         """Documents that were given up, of a pair or by a job, in the order of their ids."""
         query = sa.select(unembedded).order_by(unembedded.c.document, unembedded.c.seq)
         if pair is not None:
@@ -155,7 +155,7 @@ class Embedding:
         if job is not None:
             query = query.where(unembedded.c.job == job)
         with self._database.read() as connection:
-            return [Unembedded(**row._mapping) for row in connection.execute(query)]
+            return [UnembeddedDocument(**row._mapping) for row in connection.execute(query)]
 
     def begin(self, pair: str, job: str, backend: str, facts: dict[str, Json], *, after: int) -> int:
         """Record what embeds the batches after this one; returns the record's number."""
@@ -168,8 +168,8 @@ class Embedding:
         with self._database.write() as connection:
             connection.execute(making.update().where(making.c.number == number).values(last=last))
 
-    def made(self, pair: str) -> list[Made]:
+    def made(self, pair: str) -> list[RuntimeBatches]:
         """What made a pair's vectors, oldest first."""
         query = sa.select(making).where(making.c.pair == pair).order_by(making.c.number)
         with self._database.read() as connection:
-            return [Made(**row._mapping) for row in connection.execute(query)]
+            return [RuntimeBatches(**row._mapping) for row in connection.execute(query)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from vecrollback.catalog import schema
-from vecrollback.storage import Medium
+from vecrollback.storage import FileStore
 
 
-def migrate(connection: sa.Connection, medium: Medium) -> None:
+def migrate(connection: sa.Connection, medium: FileStore) -> None:
     """Apply the migrations between the format of the store on `medium` and this one's, in the caller's transaction.
 
     The caller holds the lock "migrate". A process that lost the race finds nothing left to do.

@@ -20,7 +20,7 @@ from vecrollback.errors import UnknownNameError
 from vecrollback.records import (
     Acknowledgements,
     Approval,
-    Blast,
+    BlastRadius,
     Drill,
     Finding,
     Freeze,
@@ -41,7 +41,7 @@ _APPROVAL_COLUMNS = ("number", "kind", "state", "at")
 _DRILL_COLUMNS = ("number", "chaos", "epoch", "verdict", "at")
 
 
-class Incidents:
+class IncidentTable:
     """Rows of incidents. A locked table must not hold up what comes after a rollback, so writes wait little."""
 
     def __init__(self, database: Database) -> None:
@@ -109,7 +109,7 @@ def _incident(row: sa.Row[Any]) -> Incident:
     body: dict[str, Any] = dict(row.body)
     nested: dict[str, Any] = {
         "timeline": Timeline(**body.pop("timeline")),
-        "blast": Blast(**body.pop("blast")),
+        "blast": BlastRadius(**body.pop("blast")),
         "readers": _readers(body.pop("readers")),
         "post_check": PostCheck(**post) if (post := body.pop("post_check")) else None,
         "findings": _findings(body.pop("findings")),
@@ -210,7 +210,7 @@ def _approval(row: sa.Row[Any]) -> Approval:
     return Approval(**{name: getattr(row, name) for name in _APPROVAL_COLUMNS}, **body, decisions=decisions)
 
 
-class Notices:
+class Outbox:
     """Rows of notices, one for each message and channel."""
 
     def __init__(self, database: Database) -> None:

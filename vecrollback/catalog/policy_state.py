@@ -15,7 +15,7 @@ from vecrollback.records import Json
 _KEPT_SECONDS = 30 * 86400.0
 
 
-class Watching:
+class PolicyState:
     """One baseline for each epoch of an alias; values by name and time; the evaluation's memory by metric."""
 
     def __init__(self, database: Database) -> None:

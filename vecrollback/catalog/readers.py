@@ -9,20 +9,20 @@ import sqlalchemy as sa
 
 from vecrollback.catalog.database import Database
 from vecrollback.catalog.schema import reader
-from vecrollback.records import Reader
+from vecrollback.records import SearcherRecord
 
 ALIVE_SECONDS = 5.0
 """A reader whose last heartbeat is older is taken for dead."""
 _FORGOTTEN_SECONDS = 3600.0
 
 
-class Readers:
+class Searchers:
     """Rows of readers, each written by the process it stands for."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def announce(self, new: Reader) -> None:
+    def announce(self, new: SearcherRecord) -> None:
         """Write a reader's row: what it has applied, what it holds open, that it is alive."""
         values = {
             "alias": new.alias,
@@ -40,18 +40,20 @@ class Readers:
         with self._database.note() as connection:
             connection.execute(reader.delete().where(reader.c.id == id_))
 
-    def registered(self, alias: str) -> list[Reader]:
-        """Readers that follow the alias, but for those of this host whose process is gone. They may hang."""
+    def registered(self, alias: str) -> list[SearcherRecord]:
+        """Searchers that follow the alias, but for those of this host whose process is gone. They may hang."""
         return self._those(reader.c.alias == alias)
 
-    def alive(self, alias: str) -> list[Reader]:
+    def alive(self, alias: str) -> list[SearcherRecord]:
         """Registered readers with a fresh heartbeat."""
         return self._those(reader.c.alias == alias, reader.c.heartbeat > self._database.clock() - ALIVE_SECONDS)
 
-    def _those(self, *conditions: sa.ColumnElement[bool]) -> list[Reader]:
+    def _those(self, *conditions: sa.ColumnElement[bool]) -> list[SearcherRecord]:
         with self._database.read() as connection:
             query = sa.select(reader).where(*conditions)
-            rows = [Reader(**(dict(row._mapping) | {"warm": tuple(row.warm)})) for row in connection.execute(query)]
+            rows = [
+                SearcherRecord(**(dict(row._mapping) | {"warm": tuple(row.warm)})) for row in connection.execute(query)
+            ]
         here = socket.gethostname()
         return [r for r in rows if r.host != here or _process_exists(r.pid)]
 

@@ -10,7 +10,7 @@ import typer
 from vecrollback.cli import render
 from vecrollback.cli.promote import NeededReason, Override, Reason
 from vecrollback.cli.session import Session, command, common
-from vecrollback.records import Observation, RolloutStatus
+from vecrollback.records import CanaryStatus, Observation
 from vecrollback.store import payloads
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def status(session: Session) -> None:
     session.emit(payloads.rollout_status(found), lambda: told(found))
 
 
-def told(found: RolloutStatus) -> Iterator[RenderableType]:
+def told(found: CanaryStatus) -> Iterator[RenderableType]:
     """Where the trial stands, the test, and the numbers."""
     trial = found.rollout
     yield (
@@ -81,7 +81,7 @@ def told(found: RolloutStatus) -> Iterator[RenderableType]:
     yield f"next: `vecrollback {following}`{share}; back: `vecrollback canary stop --reason TEXT`"
 
 
-def _observed(found: RolloutStatus) -> Table:
+def _observed(found: CanaryStatus) -> Table:
     rows = (
         (name, seen.count, f"{seen.mean:.3f}", f"{seen.lowest:.3f}", f"{seen.highest:.3f}", _tail(name, seen))
         for name, seen in sorted(found.observed.items())

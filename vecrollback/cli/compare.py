@@ -11,7 +11,7 @@ import typer
 from vecrollback.cli import render
 from vecrollback.cli.output import clean, note
 from vecrollback.cli.session import Session, command
-from vecrollback.records import AnsweredQuery, Comparison, Gated
+from vecrollback.records import AnsweredQuery, Comparison, GateVerdict
 from vecrollback.store import payloads
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def compared(found: Comparison) -> Iterator[RenderableType]:
         yield _worst(found, worst)
 
 
-def gated(found: Gated) -> Iterator[RenderableType]:
+def gated(found: GateVerdict) -> Iterator[RenderableType]:
     yield render.gates(found.outcomes)
     yield f"{found.pair}@{found.snapshot} {'passes' if found.passed else 'does not pass'}"
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from vecrollback.quality.doctor import Examination
-    from vecrollback.reembedding.adopt import Adopted
+    from vecrollback.reembedding.adopt import AdoptResult
 
 app = typer.Typer()
 _PANEL = "Indexes elsewhere"
@@ -102,7 +102,7 @@ def doctor(
     ] = None,
 ) -> None:
     """Examine an index that is kept elsewhere, which is only read: what is wrong with it, and which model made it."""
-    from vecrollback.quality.doctor import Fields, examine, write_html
+    from vecrollback.quality.doctor import ColumnNames, examine, write_html
     from vecrollback.quality.evaluation.judgements import read_queries
 
     with session.watch() as watch:
@@ -115,7 +115,7 @@ def doctor(
             bound=bound,
             confidence=confidence,
             seed=seed,
-            fields=Fields(id_field, text_field, vector_field),
+            fields=ColumnNames(id_field, text_field, vector_field),
             points=1_500 if html else 0,
             golden=read_queries(golden, qrels) if golden else (),
             progress=watch,
@@ -154,7 +154,7 @@ def adopt(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out rows that are no documents.")] = False,
 ) -> None:
     """Bring an index that is kept elsewhere in as a pair; embeds only what an audit does not show to be the model's."""
-    from vecrollback.quality.doctor import Fields
+    from vecrollback.quality.doctor import ColumnNames
 
     with session.store() as store, session.watch() as watch:
         done = store.adopt(
@@ -168,7 +168,7 @@ def adopt(
             bound=bound,
             confidence=confidence,
             seed=seed,
-            fields=Fields(id_field, text_field, vector_field),
+            fields=ColumnNames(id_field, text_field, vector_field),
             skip_bad=skip_bad,
             progress=watch,
         )
@@ -177,7 +177,7 @@ def adopt(
         raise typer.Exit(1)
 
 
-def _adopted(done: Adopted) -> Iterator[RenderableType]:
+def _adopted(done: AdoptResult) -> Iterator[RenderableType]:
     yield f"pair {done.pair}: {done.documents:,} documents, {done.known:,} of them known before"
     why = {"foreign": done.foreign, "damaged": done.damaged, "split otherwise by the model": done.split}
     causes = ", ".join(f"{count:,} {cause}" for cause, count in why.items() if count)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Watch:
+class ProgressDisplay:
     """A context that is itself the progress callback.
 
     The work calls it after every durable batch, which is where it can stop. At the first SIGINT or SIGTERM the command
@@ -48,7 +48,7 @@ class Watch:
         if self.stopping:
             raise _stopped()
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> ProgressDisplay:
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
         return self

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vecrollback.cli.session import Session, command
-from vecrollback.records import Keep, Pruned, PrunePlan
+from vecrollback.records import PrunePlan, PruneResult, RetentionRules
 
 app = typer.Typer()
 _PANEL = "Pairs"
@@ -43,7 +43,7 @@ def prune(
 ) -> None:
     """Delete retired pairs, old snapshots, and files that nothing names; what any alias, tag or reader holds stays."""
     with session.store() as store:
-        plan = store.retention.plan(Keep(keep, cool_down * 3600))
+        plan = store.retention.plan(RetentionRules(keep, cool_down * 3600))
         done = None if dry_run else store.retention.apply(plan)
     gone = done or plan
     payload = {
@@ -56,7 +56,7 @@ def prune(
     session.emit(payload, lambda: _said(plan, done))
 
 
-def _said(plan: PrunePlan, done: Pruned | None) -> list[str]:
+def _said(plan: PrunePlan, done: PruneResult | None) -> list[str]:
     gone, word = (done, "gone") if done else (plan, "would go")
     size = f"{len(gone.files):,} files, {gone.bytes:,} bytes"
     lines = [f"{word}: {', '.join((*gone.pairs, *gone.snapshots)) or 'no pair, no snapshot'}; {size}"]

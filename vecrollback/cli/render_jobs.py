@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vecrollback.cli.render import table
-from vecrollback.records import JobRecord, Json, Made, Plan, Unembedded
+from vecrollback.records import JobRecord, Json, Plan, RuntimeBatches, UnembeddedDocument
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -64,7 +64,9 @@ def _job_row(one: JobRecord) -> tuple[object, ...]:
     return one.id, one.kind, one.pair, state, done, phase, process, one.started_at[:19], one.error or None
 
 
-def job(found: JobRecord, without: Sequence[Unembedded], made: Sequence[Made]) -> Iterator[RenderableType]:
+def job(
+    found: JobRecord, without: Sequence[UnembeddedDocument], made: Sequence[RuntimeBatches]
+) -> Iterator[RenderableType]:
     """A job, what it could not embed, and which backends did the rest."""
     yield from jobs([found])
     yield from embedded(found.progress)

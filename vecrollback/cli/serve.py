@@ -48,8 +48,8 @@ def serve(
     run.require()
     if otel:
         tracing.require()
-    address = run.Address(host, port)
-    base = settings.Settings.loopback() if address.loopback else settings.Settings()
+    address = run.ListenAddress(host, port)
+    base = settings.ServerSettings.loopback() if address.loopback else settings.ServerSettings()
     allowed = replace(
         base,
         threads=threads,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vecrollback.cli import output
-from vecrollback.cli.progress import Watch
+from vecrollback.cli.progress import ProgressDisplay
 from vecrollback.errors import JobCancelledError, UsageError
 from vecrollback.records import Json
 
@@ -86,9 +86,9 @@ class Session:
         else:
             output.print_text(text())
 
-    def watch(self, *, finish: bool = False) -> Watch:
-        """Progress and Ctrl-C for long work; see `Watch`."""
-        return Watch(finish=finish, as_json=self.as_json)
+    def watch(self, *, finish: bool = False) -> ProgressDisplay:
+        """Progress and Ctrl-C for long work; see `ProgressDisplay`."""
+        return ProgressDisplay(finish=finish, as_json=self.as_json)
 
 
 def common(

@@ -15,7 +15,7 @@ PairLike = Pair | str
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
+class HttpCall(Generic[T]):
     """One request. `long`: it may take as long as the work behind it."""
 
     method: str
@@ -26,77 +26,81 @@ class Call(Generic[T]):
     long: bool = False
 
 
-def search(query: str, k: int, where: str | None, key: str | None) -> Call[Result]:
-    return Call("POST", "/v1/search", responses.result, {"query": query, "k": k, "where": where, **_keyed(key)})
+def search(query: str, k: int, where: str | None, key: str | None) -> HttpCall[Result]:
+    return HttpCall("POST", "/v1/search", responses.result, {"query": query, "k": k, "where": where, **_keyed(key)})
 
 
-def search_many(queries: Sequence[str], k: int, where: str | None, key: str | None) -> Call[list[Result]]:
+def search_many(queries: Sequence[str], k: int, where: str | None, key: str | None) -> HttpCall[list[Result]]:
     body = {"queries": list(queries), "k": k, "where": where, **_keyed(key)}
-    return Call("POST", "/v1/search", lambda found: [responses.result(one) for one in found["results"]], body)
+    return HttpCall("POST", "/v1/search", lambda found: [responses.result(one) for one in found["results"]], body)
 
 
-def upsert(documents: Iterable[Document]) -> Call[int]:
+def upsert(documents: Iterable[Document]) -> HttpCall[int]:
     body = {"documents": [asdict(document) for document in documents]}
-    return Call("POST", "/v1/documents", lambda written: int(written["seq"]), body)
+    return HttpCall("POST", "/v1/documents", lambda written: int(written["seq"]), body)
 
 
-def delete(ids: Iterable[str]) -> Call[int]:
+def delete(ids: Iterable[str]) -> HttpCall[int]:
     if isinstance(ids, str):
         raise UsageError("delete takes a list of ids, not one string", hint=f"client.delete([{ids!r}])")
-    return Call("DELETE", "/v1/documents", lambda written: int(written["seq"]), {"ids": list(ids)})
+    return HttpCall("DELETE", "/v1/documents", lambda written: int(written["seq"]), {"ids": list(ids)})
 
 
-def status() -> Call[dict[str, Json]]:
-    return Call("GET", "/v1/status", dict)
+def status() -> HttpCall[dict[str, Json]]:
+    return HttpCall("GET", "/v1/status", dict)
 
 
-def pairs() -> Call[list[Pair]]:
-    return Call("GET", "/v1/pairs", lambda found: [responses.pair(one) for one in found["pairs"]])
+def pairs() -> HttpCall[list[Pair]]:
+    return HttpCall("GET", "/v1/pairs", lambda found: [responses.pair(one) for one in found["pairs"]])
 
 
-def history(alias: str | None, limit: int | None) -> Call[list[Move]]:
+def history(alias: str | None, limit: int | None) -> HttpCall[list[Move]]:
     query = {name: value for name, value in (("alias", alias), ("limit", limit)) if value is not None}
-    return Call("GET", "/v1/history", lambda found: [responses.move(one) for one in found["moves"]], query=query)
+    return HttpCall("GET", "/v1/history", lambda found: [responses.move(one) for one in found["moves"]], query=query)
 
 
-def promote(pair: PairLike, reason: str, override: bool, wait: float) -> Call[Switched]:
+def promote(pair: PairLike, reason: str, override: bool, wait: float) -> HttpCall[Switched]:
     body = {"pair": _name(pair), "reason": reason, "override": override, "reader_seconds": wait}
-    return Call("POST", "/v1/promote", responses.switched, body, long=True)
+    return HttpCall("POST", "/v1/promote", responses.switched, body, long=True)
 
 
 def rollback(
     to: PairLike | None, reason: str, override: bool, catch_up: bool, wait: float, expected_epoch: int | None
-) -> Call[Switched]:
+) -> HttpCall[Switched]:
     target = None if to is None else _name(to)
     body: dict[str, Any] = {"to": target, "reason": reason, "override": override, "reader_seconds": wait}
     body["expected_epoch"] = expected_epoch
-    return Call("POST", "/v1/rollback", responses.switched, body | {"catch_up": catch_up, "wait": catch_up}, long=True)
+    return HttpCall(
+        "POST", "/v1/rollback", responses.switched, body | {"catch_up": catch_up, "wait": catch_up}, long=True
+    )
 
 
-def restore(ref: str, reason: str, catch_up: bool, wait: float, expected_epoch: int | None) -> Call[Switched]:
+def restore(ref: str, reason: str, catch_up: bool, wait: float, expected_epoch: int | None) -> HttpCall[Switched]:
     body = {"ref": ref, "reason": reason, "reader_seconds": wait, "expected_epoch": expected_epoch}
-    return Call("POST", "/v1/restore", responses.switched, body | {"catch_up": catch_up, "wait": catch_up}, long=True)
+    return HttpCall(
+        "POST", "/v1/restore", responses.switched, body | {"catch_up": catch_up, "wait": catch_up}, long=True
+    )
 
 
 def check(
     pair: PairLike | None, level: Literal["full", "quick"], bound: float, confidence: float, sample: int | None
-) -> Call[Report]:
+) -> HttpCall[Report]:
     name = None if pair is None else _name(pair)
     body = {"pair": name, "level": level, "bound": bound, "confidence": confidence, "sample": sample}
-    return Call("POST", "/v1/check", responses.report, body, long=True)
+    return HttpCall("POST", "/v1/check", responses.report, body, long=True)
 
 
-def report(pair: PairLike) -> Call[Report]:
-    return Call("GET", "/v1/check", responses.report, query={"pair": _name(pair)})
+def report(pair: PairLike) -> HttpCall[Report]:
+    return HttpCall("GET", "/v1/check", responses.report, query={"pair": _name(pair)})
 
 
-def jobs(unfinished: bool) -> Call[list[JobRecord]]:
+def jobs(unfinished: bool) -> HttpCall[list[JobRecord]]:
     query = {"unfinished": str(unfinished).lower()}
-    return Call("GET", "/v1/jobs", lambda found: [JobRecord(**one) for one in found["jobs"]], query={**query})
+    return HttpCall("GET", "/v1/jobs", lambda found: [JobRecord(**one) for one in found["jobs"]], query={**query})
 
 
-def control(job: str, action: Literal["cancel", "pause", "resume"]) -> Call[JobRecord]:
-    return Call("POST", f"/v1/jobs/{job}/{action}", lambda found: JobRecord(**found))
+def control(job: str, action: Literal["cancel", "pause", "resume"]) -> HttpCall[JobRecord]:
+    return HttpCall("POST", f"/v1/jobs/{job}/{action}", lambda found: JobRecord(**found))
 
 
 def _keyed(key: str | None) -> dict[str, str]:

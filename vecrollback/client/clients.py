@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, overload
 import httpx
 
 from vecrollback.client import calls, responses
-from vecrollback.client.calls import Call, PairLike
+from vecrollback.client.calls import HttpCall, PairLike
 from vecrollback.errors import UnreachableError
 from vecrollback.records import Document, JobRecord, Json, Move, Pair, Report, Result, Switched
 
@@ -145,7 +145,7 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _send(self, call: Call[T]) -> T:
+    def _send(self, call: HttpCall[T]) -> T:
         try:
             response = self._http.request(call.method, call.path, **_options(call))
         except httpx.TransportError as error:
@@ -272,7 +272,7 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def _send(self, call: Call[T]) -> T:
+    async def _send(self, call: HttpCall[T]) -> T:
         try:
             response = await self._http.request(call.method, call.path, **_options(call))
         except httpx.TransportError as error:
@@ -284,7 +284,7 @@ def _headers(token: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def _options(call: Call[T]) -> dict[str, Any]:
+def _options(call: HttpCall[T]) -> dict[str, Any]:
     return {
         "params": call.query,
         # ASCII, so that a text which is no valid Unicode reaches the server, and is refused there with a reason.
@@ -293,7 +293,7 @@ def _options(call: Call[T]) -> dict[str, Any]:
     }
 
 
-def _read(call: Call[T], response: httpx.Response) -> T:
+def _read(call: HttpCall[T], response: httpx.Response) -> T:
     try:
         body = response.json()
     except ValueError:

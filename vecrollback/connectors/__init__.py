@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vecrollback.connectors.base import Fields, Part, Reader, Record
+from vecrollback.connectors.base import ColumnNames, Connector, Part, Record
 from vecrollback.errors import UsageError
 
-__all__ = ["FORMS", "Fields", "Part", "Reader", "Record", "open_reader"]
+__all__ = ["FORMS", "ColumnNames", "Connector", "Part", "Record", "open_reader"]
 
 FORMS = (
     "vectors.npy, faiss:FILE, parquet:FILE, arrow:FILE, lancedb:PATH#table, postgresql://...#table, "
@@ -40,7 +40,7 @@ _WITH_TEXTS = ("numpy", "faiss")
 _KINDS = (*_TABLES, *_WITH_TEXTS, "parquet", "arrow")
 
 
-def open_reader(place: str, *, texts: Path | None = None, vector: str | None = None) -> Reader:
+def open_reader(place: str, *, texts: Path | None = None, vector: str | None = None) -> Connector:
     """Open the source that `place` names. `texts`: the rows beside a file of vectors alone.
 
     Raises UsageError that says what is there instead, MissingDependencyError for a kind whose package is absent.
@@ -68,46 +68,46 @@ def _kind(place: str) -> tuple[str, str]:
     raise UsageError(f"{_shown(place)} names no source of vectors", hint=f"give {FORMS}")
 
 
-def _open_table(kind: str, where: str, table: str, vector: str | None) -> Reader:
+def _open_table(kind: str, where: str, table: str, vector: str | None) -> Connector:
     if kind == "lancedb":
-        from vecrollback.connectors.arrow_rows import ArrowReader
+        from vecrollback.connectors.arrow_rows import ArrowConnector
         from vecrollback.connectors.lancedb import LanceColumns
 
-        return ArrowReader(LanceColumns(Path(where).expanduser(), table), vector)
+        return ArrowConnector(LanceColumns(Path(where).expanduser(), table), vector)
     if kind == "postgresql":
-        from vecrollback.connectors.pgvector import PostgresReader
+        from vecrollback.connectors.pgvector import PgvectorConnector
 
-        return PostgresReader(where, table, vector)
+        return PgvectorConnector(where, table, vector)
     where = where if where.startswith(("http://", "https://")) else str(Path(where).expanduser())
     if kind == "chroma":
-        from vecrollback.connectors.chroma import ChromaReader
+        from vecrollback.connectors.chroma import ChromaConnector
 
-        return ChromaReader(where, table)
-    from vecrollback.connectors.qdrant import QdrantReader
+        return ChromaConnector(where, table)
+    from vecrollback.connectors.qdrant import QdrantConnector
 
-    return QdrantReader(where, table, vector)
+    return QdrantConnector(where, table, vector)
 
 
-def _open_file(kind: str, path: Path, texts: Path | None, vector: str | None) -> Reader:
+def _open_file(kind: str, path: Path, texts: Path | None, vector: str | None) -> Connector:
     if kind in _WITH_TEXTS:
         from vecrollback.connectors.sidecar import WithTexts
 
         if kind == "faiss":
-            from vecrollback.connectors.faiss_file import FaissFile
+            from vecrollback.connectors.faiss_file import FaissConnector
 
-            return WithTexts(FaissFile(path), texts)
-        from vecrollback.connectors.numpy_file import NumpyFile
+            return WithTexts(FaissConnector(path), texts)
+        from vecrollback.connectors.numpy_file import NumpyConnector
 
-        return WithTexts(NumpyFile(path), texts)
-    from vecrollback.connectors.arrow_rows import ArrowReader
+        return WithTexts(NumpyConnector(path), texts)
+    from vecrollback.connectors.arrow_rows import ArrowConnector
 
     if kind == "parquet":
         from vecrollback.connectors.parquet import ParquetColumns
 
-        return ArrowReader(ParquetColumns(path), vector)
+        return ArrowConnector(ParquetColumns(path), vector)
     from vecrollback.connectors.arrow_ipc import IpcColumns
 
-    return ArrowReader(IpcColumns(path), vector)
+    return ArrowConnector(IpcColumns(path), vector)
 
 
 def _shown(place: str) -> str:

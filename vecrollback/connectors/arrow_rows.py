@@ -39,7 +39,7 @@ class Columns(Protocol):
     def close(self) -> None: ...
 
 
-class ArrowReader:
+class ArrowConnector:
     """A reader of columns."""
 
     def __init__(self, table: Columns, vector: str | None) -> None:

@@ -21,7 +21,7 @@ _VECTOR_NAMES = ("vector", "embedding", "embeddings", "vec", "dense", "values")
 
 
 @dataclass(frozen=True, slots=True)
-class Fields:
+class ColumnNames:
     """Where id, text and vector stand, as the user says; None: the usual names."""
 
     id: str | None = None
@@ -41,7 +41,7 @@ class Part:
     records: list[Record] = field(default_factory=list)
 
 
-class Reader(Protocol):
+class Connector(Protocol):
     """One source, opened for reading only.
 
     `place`: its name in reports, without a password. `fields`: what rows have beside the vector, as far as it is

@@ -20,7 +20,7 @@ _PAGE = 1_000
 _METRICS: dict[str, Metric] = {"cosine": "cosine", "l2": "l2", "ip": "dot"}
 
 
-class ChromaReader:
+class ChromaConnector:
     """Keeps the ids in memory: Chroma finds a row by nothing else.
 
     A local database is opened in a copy, because opening one writes to it.

@@ -14,7 +14,7 @@ from vecrollback.records import Json, Metric
 _CURE = "save the vectors as they were embedded with numpy.save, and examine that file"
 
 
-class FaissFile:
+class FaissConnector:
     """An index, opened in place. Vectors that it keeps as codes come back decoded: `stored` names the codes.
 
     Rows are in the order in which they were added.

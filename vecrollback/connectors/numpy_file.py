@@ -13,7 +13,7 @@ from vecrollback.records import Json, Metric
 _CURE = "save the vectors as one array of shape (rows, dimension): numpy.save('vectors.npy', vectors)"
 
 
-class NumpyFile:
+class NumpyConnector:
     """Blocks are read, not mapped: mapped pages would count as memory of this process until somebody needs it."""
 
     metric: Metric | None = None

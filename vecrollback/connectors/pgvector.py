@@ -26,7 +26,7 @@ JOIN pg_opclass o ON o.oid = ANY(i.indclass) WHERE i.indrelid = %s AND a.attname
 """
 
 
-class PostgresReader:
+class PgvectorConnector:
     """A table as one read-only transaction sees it. In it a row keeps its `ctid`: its number is the place of that.
 
     Vectors come in pgvector's binary form, through a server-side cursor.

@@ -20,7 +20,7 @@ _SHOWN = 100
 _METRICS: dict[str, Metric] = {"Cosine": "cosine", "Dot": "dot", "Euclid": "l2"}
 
 
-class QdrantReader:
+class QdrantConnector:
     """Keeps the ids of the points in memory: Qdrant finds one by nothing else.
 
     A local database is opened in a copy, because the one process that opens it locks all others out. Points of the

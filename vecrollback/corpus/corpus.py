@@ -19,9 +19,9 @@ from vecrollback.catalog import CORPUS, Catalog, now
 from vecrollback.corpus.documents import canonical_json, content_hash, document_digest
 from vecrollback.errors import BadDocumentError, BadFilterError, CorruptArtifactError, VecrollbackError
 from vecrollback.records import CorpusState, Document, Json
-from vecrollback.storage import Medium
+from vecrollback.storage import FileStore
 from vecrollback.storage.crash_points import reach
-from vecrollback.storage.lance_table import DurableTable
+from vecrollback.storage.lance_table import LanceTable
 
 T = TypeVar("T")
 _MAX_FILTER_KEYS = 256
@@ -51,10 +51,10 @@ class Corpus:
     `metadata` are kept and returned but cannot be filtered on; nor can lists and objects.
     """
 
-    def __init__(self, place: Path | Medium, catalog: Catalog) -> None:
+    def __init__(self, place: Path | FileStore, catalog: Catalog) -> None:
         self._catalog = catalog
         self._ledger = catalog.ledger
-        self.table = DurableTable(place)
+        self.table = LanceTable(place)
 
     def create(self) -> None:
         commit = self.table.create(_SCHEMA, stable_row_ids=True)

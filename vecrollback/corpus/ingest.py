@@ -9,7 +9,7 @@ from pathlib import Path
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.corpus.formats import Row, read_documents
 from vecrollback.errors import BadDocumentError
-from vecrollback.records import Document, Ingested, Progress, ProgressCallback, Rejected
+from vecrollback.records import Document, Ingested, Progress, ProgressCallback, RejectedRow
 
 _BATCH_DOCUMENTS = 5_000
 _BATCH_CHARACTERS = 32 << 20
@@ -24,7 +24,7 @@ class Ingestion:
         self._upserts: dict[str, tuple[Document, int]] = {}
         self._deletes: dict[str, int] = {}
         self._characters = 0
-        self._rejected: list[Rejected] = []
+        self._rejected: list[RejectedRow] = []
         self._read = self._changed = self._deleted = self._bad = 0
         self._source = ""
         self._started = time.monotonic()
@@ -74,7 +74,7 @@ class Ingestion:
                 hint="everything before this line is stored; mend it and run the same command again, or --skip-bad",
             )
         if len(self._rejected) < _REPORTED:
-            self._rejected.append(Rejected(line, reason))
+            self._rejected.append(RejectedRow(line, reason))
 
     def _flush(self) -> None:
         upserts, deletes = list(self._upserts.values()), list(self._deletes)

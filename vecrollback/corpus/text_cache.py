@@ -26,7 +26,7 @@ _REBUILD_LEAST = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class ChangedText:
     """A document as it is now, when it changed after the base file was written."""
 
     text: str
@@ -63,12 +63,12 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
-class Passages:
+class TextCache:
     """All documents at one head: the base and the changes over it. Immutable; `advanced` makes the next."""
 
     base: Base
     head: int
-    changed: Mapping[str, Changed]
+    changed: Mapping[str, ChangedText]
 
     def lookup(self, id_: str, row: int) -> tuple[str, Mapping[str, Json]]:
         """Text and metadata of a live document whose base row is known (-1: it has none)."""
@@ -84,30 +84,30 @@ class Passages:
         return len(self.changed) > max(_REBUILD_LEAST, int(_REBUILD_SHARE * len(self.base.ids)))
 
 
-def open_passages(corpus: Corpus, folder: Path) -> Passages:
+def open_passages(corpus: Corpus, folder: Path) -> TextCache:
     """The documents at the acknowledged head; writes the base file when there is none, or a poor one."""
     base = _newest_base(folder)
     if base is not None:
-        passages = advanced(Passages(base, base.head, {}), corpus)
+        passages = advanced(TextCache(base, base.head, {}), corpus)
         if not passages.worn:
             return passages
     base = corpus.at_head(lambda state: _write_base(corpus, folder, state))
-    return Passages(base, base.head, {})
+    return TextCache(base, base.head, {})
 
 
-def advanced(passages: Passages, corpus: Corpus) -> Passages:
+def advanced(passages: TextCache, corpus: Corpus) -> TextCache:
     """The passages at the acknowledged head."""
     return corpus.at_head(lambda state: _advanced(passages, corpus, state))
 
 
-def _advanced(passages: Passages, corpus: Corpus, state: CorpusState) -> Passages:
+def _advanced(passages: TextCache, corpus: Corpus, state: CorpusState) -> TextCache:
     if state.head == passages.head:
         return passages
-    fresh: dict[str, Changed] = {}
+    fresh: dict[str, ChangedText] = {}
     for batch in corpus.scan(state.version, columns=_COLUMNS, after=passages.head):
         columns = [batch[name].to_pylist() for name in ("id", "text", "metadata", "_content_hash", "_deleted")]
-        fresh.update({id_: Changed(*rest) for id_, *rest in zip(*columns, strict=True)})
-    return Passages(passages.base, state.head, {**passages.changed, **fresh})
+        fresh.update({id_: ChangedText(*rest) for id_, *rest in zip(*columns, strict=True)})
+    return TextCache(passages.base, state.head, {**passages.changed, **fresh})
 
 
 def _newest_base(folder: Path) -> Base | None:

@@ -16,9 +16,9 @@ import numpy as np
 
 from vecrollback.arrays import FloatArray
 from vecrollback.embedders.common import RecentTokens, Role, Shape, SharedEmbedder, excerpt, prefixed, read_shape
-from vecrollback.embedders.openai_http import Limits, Service, tokens_used
+from vecrollback.embedders.openai_http import Limits, OpenAIService, tokens_used
 from vecrollback.embedders.spec import Arguments, Spec
-from vecrollback.embedders.spend_limit import Budget
+from vecrollback.embedders.spend_limit import SpendLimit
 from vecrollback.errors import EmbedderSpecError, EmbeddingError
 from vecrollback.records import Json
 
@@ -44,7 +44,7 @@ def open_openai(spec: Spec) -> OpenAIEmbedder:
     )
     embedder = OpenAIEmbedder(
         spec,
-        Service(base_url, key_name, limits, budget),
+        OpenAIService(base_url, key_name, limits, budget),
         read_shape(arguments),
         dimensions=arguments.integer("dimensions", None),
         batch_size=arguments.integer("batch_size", 128),
@@ -61,7 +61,7 @@ class OpenAIEmbedder(SharedEmbedder):
     def __init__(
         self,
         spec: Spec,
-        service: Service,
+        service: OpenAIService,
         shape: Shape,
         *,
         dimensions: int | None,
@@ -172,14 +172,14 @@ class _Usage:
             return round(size * self._tokens / self._bytes)
 
 
-def _budget(arguments: Arguments) -> Budget:
+def _budget(arguments: Arguments) -> SpendLimit:
     limit = arguments.number("spend_limit", None)
     price = arguments.number("price", None)
     if limit is not None and price is None:
         raise EmbedderSpecError(
             "spend_limit needs price, dollars per million tokens", hint="for example spend_limit=5&price=0.02"
         )
-    return Budget(limit=limit, price=price or 0.0)
+    return SpendLimit(limit=limit, price=price or 0.0)
 
 
 def _base_url(value: str) -> str:

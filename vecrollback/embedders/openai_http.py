@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vecrollback.embedders.spend_limit import Budget
+from vecrollback.embedders.spend_limit import SpendLimit
 from vecrollback.errors import EmbedderSpecError, EmbeddingError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -53,13 +53,13 @@ class _Failure:
     wait: float | None = None
 
 
-class Service:
+class OpenAIService:
     """Posts JSON to a service until it answers or the retries are used up. Safe to use from several threads.
 
     The key is read from the environment at each use and kept nowhere; error texts are searched for it.
     """
 
-    def __init__(self, base_url: str, key_name: str | None, limits: Limits, budget: Budget) -> None:
+    def __init__(self, base_url: str, key_name: str | None, limits: Limits, budget: SpendLimit) -> None:
         self.base_url = base_url
         self.budget = budget
         self._key_name = key_name

@@ -20,7 +20,7 @@ _rates: dict[tuple[str, str, int], float] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Workload:
     """Arithmetic of a model: `weights` multiply every token, and every pair of tokens meets in `layers` of `width`."""
 
     weights: int
@@ -32,7 +32,7 @@ class Work:
         return 2.0 * self.weights * tokens + 4.0 * self.width * self.layers * squares
 
 
-def work_of(transformer: Any) -> Work:
+def work_of(transformer: Any) -> Workload:
     """Read off a transformer of transformers. Embedding tables are looked up, a pooler reads one token: left out."""
     import torch
 
@@ -43,7 +43,7 @@ def work_of(transformer: Any) -> Work:
     )
     config = getattr(transformer.config, "text_config", None) or transformer.config
     width, layers = (getattr(config, name, None) or 0 for name in ("hidden_size", "num_hidden_layers"))
-    return Work(weights, int(width), int(layers))
+    return Workload(weights, int(width), int(layers))
 
 
 def matmul_rate(device: str, dtype: Any, threads: int | None = None, *, measure: bool = True) -> float | None:

@@ -23,8 +23,8 @@ from vecrollback.embedders.chunking import Chunker
 from vecrollback.embedders.common import RecentTokens, Role, Shape, SharedEmbedder, read_shape
 from vecrollback.embedders.hf_tokenizer import HfTokenizer
 from vecrollback.embedders.model_files import POOLING_MODES, ModelFacts, digest_files, locate, read_facts
-from vecrollback.embedders.peak_throughput import Work, matmul_rate, work_of
-from vecrollback.embedders.runtimes import Backend, accelerate, check_name
+from vecrollback.embedders.peak_throughput import Workload, matmul_rate, work_of
+from vecrollback.embedders.runtimes import Runtime, accelerate, check_name
 from vecrollback.embedders.spec import Arguments, Spec
 from vecrollback.errors import EmbedderSpecError, EmbeddingError, UsageError
 from vecrollback.records import Json
@@ -45,7 +45,7 @@ _HUGE = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ModelOptions:
     """The arguments of this kind. All but `device` and `batch_size` shape vectors."""
 
     pooling: str | None
@@ -73,20 +73,20 @@ def open_sentence_transformers(spec: Spec) -> SentenceTransformersEmbedder:
 class SentenceTransformersEmbedder(SharedEmbedder):
     """One model and its settings. Calls from several threads are served one after the other."""
 
-    def __init__(self, spec: Spec, shape: Shape, root: Path, facts: ModelFacts, options: Options) -> None:
+    def __init__(self, spec: Spec, shape: Shape, root: Path, facts: ModelFacts, options: ModelOptions) -> None:
         super().__init__(spec, shape)
         self._root = root
         self._facts = facts
         self._options = options
         self._lock = threading.RLock()
         self._model: Any = None
-        self._work: Work | None = None
+        self._work: Workload | None = None
         self._recent, self._squares = RecentTokens(), RecentTokens()
-        self._backend: Backend | None = None
+        self._backend: Runtime | None = None
         self._converted: dict[str, Any] = {}
-        self._others: dict[Backend, SentenceTransformersEmbedder] = {}
+        self._others: dict[Runtime, SentenceTransformersEmbedder] = {}
 
-    def accelerated(self, backend: Backend) -> SentenceTransformersEmbedder:
+    def accelerated(self, backend: Runtime) -> SentenceTransformersEmbedder:
         """The same model in another runtime, on this machine's processor. Whether it is: ask the probes.
 
         One object for each backend, which the closing of this one closes too. Raises UsageError for a name of no
@@ -252,7 +252,7 @@ def _refuse_backend(arguments: Arguments) -> None:
         )
 
 
-def _read_options(arguments: Arguments, facts: ModelFacts) -> Options:
+def _read_options(arguments: Arguments, facts: ModelFacts) -> ModelOptions:
     max_length = arguments.integer("max_length", None)
     if max_length is not None and facts.limit is not None and max_length > facts.limit:
         raise EmbedderSpecError(
@@ -264,7 +264,7 @@ def _read_options(arguments: Arguments, facts: ModelFacts) -> Options:
             f"truncate_dim={truncate_dim}: the model's vectors have {facts.dimension} dimensions",
             hint=f"at most {facts.dimension}",
         )
-    return Options(
+    return ModelOptions(
         pooling=arguments.choice("pooling", POOLING_MODES, facts.pooling),
         max_length=max_length or facts.max_length,
         truncate_dim=None if truncate_dim == facts.dimension else truncate_dim,
@@ -274,7 +274,7 @@ def _read_options(arguments: Arguments, facts: ModelFacts) -> Options:
     )
 
 
-def _load(root: Path, options: Options, facts: ModelFacts) -> Any:
+def _load(root: Path, options: ModelOptions, facts: ModelFacts) -> Any:
     import torch
     from sentence_transformers import SentenceTransformer
 

@@ -7,7 +7,7 @@ import threading
 from vecrollback.errors import SpendLimitError
 
 
-class Budget:
+class SpendLimit:
     """Dollars that one embedder object may spend at `price` dollars per million tokens.
 
     Before a request the most it can cost is set aside, afterwards what it did cost is booked. The sum of both never

@@ -17,13 +17,13 @@ from vecrollback.indexes.base import IndexKind, Neighbours, SharingKind, VectorI
 from vecrollback.indexes.exact import ExactKind, exact_search
 from vecrollback.indexes.faiss_index import FaissKind
 from vecrollback.indexes.lance_index import LanceKind
-from vecrollback.indexes.shard_spec import Sharding
+from vecrollback.indexes.shard_spec import ShardSpec
 from vecrollback.records import Metric
 
 __all__ = [
     "IndexKind",
     "Neighbours",
-    "Sharding",
+    "ShardSpec",
     "SharingKind",
     "VectorIndex",
     "build_index",
@@ -45,7 +45,7 @@ def resolve_spec(spec: str, chunks: int) -> str:
     Flat scans are exact and fast enough while small; a graph answers fastest but takes longest to build; an inverted
     file builds in half the time from about half a million on. Of a sharded index each shard gets what suits its size.
     """
-    sharding = Sharding.of(spec)
+    sharding = ShardSpec.of(spec)
     if sharding.sharded:
         return sharding.around(resolve_spec(sharding.spec, -(-chunks // sharding.count)))
     spec = sharding.spec

@@ -52,7 +52,7 @@ class Selection:
         return np.packbits(self.mask, bitorder="little")
 
 
-class Remembered(Generic[T]):
+class MaskCache(Generic[T]):
     """What was made of the last few masks, by identity: queries between two deletes share one mask.
 
     Only masks with `flags.writeable` off are remembered; another may change under the same identity. What `make` makes
@@ -79,7 +79,7 @@ class Remembered(Generic[T]):
         return made
 
 
-class Selections(Remembered[Selection]):
+class Selections(MaskCache[Selection]):
     """The selections of the last few masks."""
 
     def __init__(self, most: int = 4) -> None:

@@ -13,7 +13,7 @@ _SPEC = re.compile(r"shards:(?P<count>[1-9]\d*)\((?P<inner>.+)\)")
 
 
 @dataclass(frozen=True, slots=True)
-class Sharding:
+class ShardSpec:
     """How many shards, and what each one is; `count` 1 with the plain spec when it is not sharded at all."""
 
     count: int

@@ -14,7 +14,7 @@ from vecrollback.records import Pair
 from vecrollback.storage.artifacts import Artifacts
 
 
-class Models:
+class PairEmbedders:
     """Hands out a pair's embedder. The first time it compares the model's behaviour with the pair's probes."""
 
     def __init__(self, catalog: Catalog, artifacts: Artifacts) -> None:

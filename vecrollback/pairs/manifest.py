@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from vecrollback.arrays import FloatArray
 from vecrollback.errors import CorruptArtifactError
-from vecrollback.indexes import Sharding, VectorIndex, open_index
+from vecrollback.indexes import ShardSpec, VectorIndex, open_index
 from vecrollback.indexes.sharded import open_shards
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.records import Json, Metric, Snapshot
@@ -124,7 +124,7 @@ def _opened(artifacts: Artifacts, part: IndexPart, metric: Metric, *, serving: b
     if not part.shards:
         return open_index(part.spec, artifacts.require(part.artifact), metric)
     paths = [artifacts.require(shard.artifact) for shard in part.shards]
-    index = open_shards(Sharding.of(part.spec).spec, paths, metric, serving=serving)
+    index = open_shards(ShardSpec.of(part.spec).spec, paths, metric, serving=serving)
     if index.sizes != (named := tuple(shard.chunks for shard in part.shards)):
         index.close()
         raise CorruptArtifactError(

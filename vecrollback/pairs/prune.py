@@ -15,22 +15,31 @@ from pathlib import Path
 from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.errors import CorruptArtifactError, LockHeldError, PairStateError, UnknownNameError
 from vecrollback.pairs.manifest import load_manifest
-from vecrollback.pairs.removable_files import ASIDE, UNFINISHED_SECONDS, LocalShelf, ObjectShelf, Quiet, Shelf
-from vecrollback.records import Keep, Pair, Prunable, Pruned, PrunePlan, Snapshot
-from vecrollback.storage import Medium, ObjectMedium
+from vecrollback.pairs.removable_files import (
+    ASIDE,
+    UNFINISHED_SECONDS,
+    LocalRemovableFiles,
+    PruneLocks,
+    RemovableFiles,
+    S3RemovableFiles,
+)
+from vecrollback.records import Pair, PrunableFile, PrunePlan, PruneResult, RetentionRules, Snapshot
+from vecrollback.storage import FileStore, S3FileStore
 from vecrollback.storage.artifacts import Artifacts
 from vecrollback.storage.crash_points import reach
 
-_DEFAULT = Keep()
+_DEFAULT = RetentionRules()
 _TABLE = ".lance"
 
 
-class Retention:
+class Pruner:
     """Decides what may go, and lets it go."""
 
-    def __init__(self, medium: Medium, catalog: Catalog, artifacts: Artifacts) -> None:
+    def __init__(self, medium: FileStore, catalog: Catalog, artifacts: Artifacts) -> None:
         self._catalog, self._artifacts = catalog, artifacts
-        self._shelf: Shelf = ObjectShelf(medium) if isinstance(medium, ObjectMedium) else LocalShelf(Path(medium.uri))
+        self._shelf: RemovableFiles = (
+            S3RemovableFiles(medium) if isinstance(medium, S3FileStore) else LocalRemovableFiles(Path(medium.uri))
+        )
 
     def retire(self, pair: Pair, reason: str = "") -> None:
         """Take a pair out of use: it cannot serve again, and a later prune takes it. Raises PairStateError."""
@@ -38,7 +47,7 @@ class Retention:
 
     # -- plan ---------------------------------------------------------------------------------------------------------
 
-    def plan(self, keep: Keep = _DEFAULT) -> PrunePlan:
+    def plan(self, keep: RetentionRules = _DEFAULT) -> PrunePlan:
         """What would go now. Changes nothing."""
         snapshots = self._catalog.pairs.snapshots()
         kept = self._kept(snapshots, keep)
@@ -52,7 +61,7 @@ class Retention:
             files, unknown = (), f"no file goes: what a snapshot consists of cannot be read. {error}"
         return PrunePlan(keep, tuple(sorted(pairs)), tuple(s.ref for s in going), files, kept, unknown)
 
-    def _kept(self, snapshots: list[Snapshot], keep: Keep) -> dict[str, str]:
+    def _kept(self, snapshots: list[Snapshot], keep: RetentionRules) -> dict[str, str]:
         """Snapshots that stay, each with the first reason found."""
         kept = self._held()
         retired = {pair.name for pair in self._catalog.pairs.all() if pair.state == "retired"}
@@ -87,13 +96,13 @@ class Retention:
                 held.setdefault(found.ref, f"what {found.name} serves from")
         return held
 
-    def _unnamed(self, staying: list[Snapshot], gone: set[str], keep: Keep) -> Iterator[Prunable]:
+    def _unnamed(self, staying: list[Snapshot], gone: set[str], keep: RetentionRules) -> Iterator[PrunableFile]:
         """Files that no staying snapshot or pair names, untouched for the cool-down. Raises CorruptArtifactError."""
         named = self._named(staying, gone)
         for found in self._shelf.candidates():
             least = max(keep.cool_down, UNFINISHED_SECONDS) if found.unfinished else keep.cool_down
             if self._ours(found.path) and found.path not in named and found.age > least:
-                yield Prunable(found.path, found.bytes)
+                yield PrunableFile(found.path, found.bytes)
 
     def _ours(self, path: str) -> bool:
         """Whether it is an artefact, or the vectors of some pair: the log is never for a prune."""
@@ -110,7 +119,7 @@ class Retention:
 
     # -- apply --------------------------------------------------------------------------------------------------------
 
-    def apply(self, plan: PrunePlan) -> Pruned:
+    def apply(self, plan: PrunePlan) -> PruneResult:
         """Delete what the plan names and what still nothing uses. Raises LockHeldError while another prune runs."""
         spared: dict[str, str] = {}
         with self._catalog.lock("prune", timeout=0):
@@ -118,9 +127,9 @@ class Retention:
             snapshots = tuple(
                 ref for ref in plan.snapshots if ref.rpartition("@")[0] in pairs or self._forgotten(ref, spared)
             )
-            quiet = Quiet(self._catalog.alone, self._table_lock)
+            quiet = PruneLocks(self._catalog.alone, self._table_lock)
             files = self._shelf.take(plan.files, self._named_now, quiet, plan.keep.cool_down, spared)
-        return Pruned(pairs, snapshots, files, spared)
+        return PruneResult(pairs, snapshots, files, spared)
 
     def _forgotten(self, ref: str, spared: dict[str, str]) -> bool:
         try:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 from vecrollback.errors import LockHeldError
-from vecrollback.records import Prunable
-from vecrollback.storage import ObjectMedium
+from vecrollback.records import PrunableFile
+from vecrollback.storage import S3FileStore
 from vecrollback.storage.artifacts import remove, size
 from vecrollback.storage.crash_points import reach
 
@@ -45,26 +45,26 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Quiet:
+class PruneLocks:
     """`alone`: nobody else changes the catalog. `table_lock`: nobody writes this table; raises LockHeldError."""
 
     alone: Callable[[], AbstractContextManager[None]]
     table_lock: Callable[[str], AbstractContextManager[None]]
 
 
-class Shelf(Protocol):
+class RemovableFiles(Protocol):
     def candidates(self) -> Iterator[Candidate]:
         """Every artefact, what unfinished writes and prunes left beside them, and every table."""
         ...
 
     def take(
-        self, files: Iterable[Prunable], named: Named, quiet: Quiet, cool_down: float, spared: dict[str, str]
-    ) -> tuple[Prunable, ...]:
+        self, files: Iterable[PrunableFile], named: Named, quiet: PruneLocks, cool_down: float, spared: dict[str, str]
+    ) -> tuple[PrunableFile, ...]:
         """Delete those that nothing names; returns them, and writes into `spared` why another one stays."""
         ...
 
 
-class LocalShelf:
+class LocalRemovableFiles:
     """On a local disk files are set aside while nobody can change the catalog, and deleted after that."""
 
     def __init__(self, root: Path) -> None:
@@ -76,8 +76,8 @@ class LocalShelf:
                 yield Candidate(path.relative_to(self._root).as_posix(), size(path), _age(path))
 
     def take(
-        self, files: Iterable[Prunable], named: Named, quiet: Quiet, cool_down: float, spared: dict[str, str]
-    ) -> tuple[Prunable, ...]:
+        self, files: Iterable[PrunableFile], named: Named, quiet: PruneLocks, cool_down: float, spared: dict[str, str]
+    ) -> tuple[PrunableFile, ...]:
         with quiet.alone():
             kept = named()
             gone = tuple(file for file in files if self._set_aside(file, kept, cool_down, spared))
@@ -87,7 +87,7 @@ class LocalShelf:
             reach("prune.file_removed")
         return gone
 
-    def _set_aside(self, file: Prunable, named: set[str], cool_down: float, spared: dict[str, str]) -> bool:
+    def _set_aside(self, file: PrunableFile, named: set[str], cool_down: float, spared: dict[str, str]) -> bool:
         path = self._root / file.path
         if file.path in named or not path.exists():
             spared[file.path] = "something names it again" if file.path in named else "it is gone already"
@@ -99,19 +99,19 @@ class LocalShelf:
             return False
         return True
 
-    def _aside(self, file: Prunable) -> Path:
+    def _aside(self, file: PrunableFile) -> Path:
         path: Path = self._root / file.path
         return path.with_name(ASIDE + path.name.removeprefix(ASIDE))
 
 
-class ObjectShelf:
+class S3RemovableFiles:
     """On object storage nothing can be renamed.
 
     Artefacts are deleted while nobody can change the catalog, a table while nobody else holds its pair's lock. A writer
     that finds bytes in place which have been there for a while puts them again, so that they are young.
     """
 
-    def __init__(self, medium: ObjectMedium) -> None:
+    def __init__(self, medium: S3FileStore) -> None:
         self._medium = medium
 
     def candidates(self) -> Iterator[Candidate]:
@@ -127,8 +127,8 @@ class ObjectShelf:
             yield Candidate(f"tables/{name}", total, now - newest)
 
     def take(
-        self, files: Iterable[Prunable], named: Named, quiet: Quiet, cool_down: float, spared: dict[str, str]
-    ) -> tuple[Prunable, ...]:
+        self, files: Iterable[PrunableFile], named: Named, quiet: PruneLocks, cool_down: float, spared: dict[str, str]
+    ) -> tuple[PrunableFile, ...]:
         ages = {one.path: one.age for one in self.candidates()}
         due = []
         for file in files:
@@ -142,9 +142,9 @@ class ObjectShelf:
         return gone + tuple(file for file in due if file not in artifacts and self._table(file, named, quiet, spared))
 
     def _artifacts(
-        self, files: list[Prunable], named: Named, quiet: Quiet, spared: dict[str, str]
-    ) -> tuple[Prunable, ...]:
-        gone: list[Prunable] = []
+        self, files: list[PrunableFile], named: Named, quiet: PruneLocks, spared: dict[str, str]
+    ) -> tuple[PrunableFile, ...]:
+        gone: list[PrunableFile] = []
         for first in range(0, len(files), _AT_ONCE):
             part = files[first : first + _AT_ONCE]
             with quiet.alone():
@@ -157,7 +157,7 @@ class ObjectShelf:
             gone += going
         return tuple(gone)
 
-    def _table(self, file: Prunable, named: Named, quiet: Quiet, spared: dict[str, str]) -> bool:
+    def _table(self, file: PrunableFile, named: Named, quiet: PruneLocks, spared: dict[str, str]) -> bool:
         try:
             with quiet.table_lock(file.path.removeprefix("tables/").removesuffix(".lance")):
                 if file.path in named():

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from vecrollback.arrays import FloatArray
 from vecrollback.catalog import now
 from vecrollback.errors import RecallTooLowError, UsageError
-from vecrollback.indexes import Sharding, build_index, measure_recall, resolve_spec
+from vecrollback.indexes import ShardSpec, build_index, measure_recall, resolve_spec
 from vecrollback.indexes.accuracy import decode_error
-from vecrollback.indexes.sharded import Arrangement, ShardBuilder, ShardsDone, arranged, lay_out
+from vecrollback.indexes.sharded import ShardBuilder, ShardLayout, ShardsDone, arranged, lay_out
 from vecrollback.pairs.manifest import _WHOLE_FORMAT, MANIFEST_FORMAT, IndexPart, Manifest, ShardPart, _opened
 from vecrollback.pairs.vectors import KEY_COLUMNS, Vectors, newest
 from vecrollback.records import Pair, Snapshot
@@ -100,7 +100,7 @@ class SnapshotWriter:
         keys = self._vectors.keys(version)
         rows = newest(keys, tombstones)
         rows = rows[np.asarray(keys["ordinal"])[rows] >= 0]
-        arrangement = arranged(keys["doc_id"], rows, Sharding.of(self._pair.index_spec).count)
+        arrangement = arranged(keys["doc_id"], rows, ShardSpec.of(self._pair.index_spec).count)
         ids = self._artifacts.put(".ids.arrow", lambda path: _write_ids(path, keys, arrangement.rows))
         part = partial(IndexPart, ids=ids, rows=keys.num_rows, chunks=len(rows), recall_floor=floor)
         sharded = len(arrangement.slices) > 1
@@ -121,7 +121,7 @@ class SnapshotWriter:
 
     def _specs(self, chunks: int) -> list[str]:
         """What to build, in order, until one reaches the recall floor. Only "auto" leaves a choice."""
-        spec, sharding = resolve_spec(self._pair.index_spec, chunks), Sharding.of(self._pair.index_spec)
+        spec, sharding = resolve_spec(self._pair.index_spec, chunks), ShardSpec.of(self._pair.index_spec)
         if sharding.spec != "auto":
             return [spec]
         return [spec, *(other for s in _MORE_EXACT if (other := sharding.around(s)) != spec)]
@@ -137,7 +137,7 @@ class SnapshotWriter:
         yield vectors, make
 
     @contextmanager
-    def _in_shards(self, version: int, arrangement: Arrangement, total: int) -> Iterator[tuple[FloatArray, _Make]]:
+    def _in_shards(self, version: int, arrangement: ShardLayout, total: int) -> Iterator[tuple[FloatArray, _Make]]:
         """The vectors in a file, and how an index of them is made in shards. A killed build is gone on with."""
         folder = self._artifacts.unfinished(f".building-{self._pair.name}")
         laid = lay_out(folder, self._vectors.blocks(version), arrangement, total=total, dimension=self._pair.dimension)
@@ -146,7 +146,7 @@ class SnapshotWriter:
         )
 
         def make(spec: str) -> tuple[str, tuple[ShardPart, ...]]:
-            inner = Sharding.of(spec).spec
+            inner = ShardSpec.of(spec).spec
             names = builder.build(inner, self._pair.metric, _suffix(inner))
             return "", tuple(
                 ShardPart(name, one.stop - one.start) for name, one in zip(names, laid.slices, strict=True)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from vecrollback.arrays import FloatArray
 from vecrollback.errors import CorruptArtifactError
-from vecrollback.storage import Medium, memmap
-from vecrollback.storage.lance_table import Commit, DurableTable
+from vecrollback.storage import FileStore, memmap
+from vecrollback.storage.lance_table import Commit, LanceTable
 
 KEY_COLUMNS = ["doc_id", "seq", "batch", "ordinal", "start", "end", "content_hash"]
 
@@ -46,7 +46,7 @@ def schema(dimension: int) -> pa.Schema:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class VectorRows:
     """Some rows of a table: ordinals (n,), spans (n, 2), vectors (n, dimension)."""
 
     ordinals: NDArray[np.int32]
@@ -57,9 +57,9 @@ class Rows:
 class Vectors:
     """The vectors of one pair. Writers hold the pair's lock; readers open a version that the catalog names."""
 
-    def __init__(self, place: Path | Medium, dimension: int) -> None:
+    def __init__(self, place: Path | FileStore, dimension: int) -> None:
         self.dimension = dimension
-        self.table = DurableTable(place)
+        self.table = LanceTable(place)
 
     def create(self) -> Commit:
         """Lay out an empty table, in place of what a process left that died before it registered its pair.
@@ -126,12 +126,12 @@ class Vectors:
         """Provenance of every row, in the order of `keys`."""
         return self._scan(version, ["fingerprint"], 0)["fingerprint"]
 
-    def read(self, version: int, rows: NDArray[np.int64]) -> Rows:
+    def read(self, version: int, rows: NDArray[np.int64]) -> VectorRows:
         """Rows by number, in the order asked for."""
         with self.table.reported():
             taken = self.table.at(version).take(rows.tolist(), columns=["ordinal", "start", "end", "vector"])
         spans = np.stack([np.asarray(taken["start"]), np.asarray(taken["end"])], axis=1)
-        return Rows(np.asarray(taken["ordinal"]), spans, matrix(taken["vector"], self.dimension))
+        return VectorRows(np.asarray(taken["ordinal"]), spans, matrix(taken["vector"], self.dimension))
 
     def rows(self, version: int) -> int:
         return int(self.table.at(version).count_rows())

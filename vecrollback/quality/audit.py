@@ -15,13 +15,13 @@ from vecrollback.catalog import Catalog
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.embedders import Embedder
 from vecrollback.errors import VecrollbackError
-from vecrollback.pairs.embedders import Models
+from vecrollback.pairs.embedders import PairEmbedders
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.quality.check import Checker, Sampling
 from vecrollback.quality.check.findings import Notes, verdict_of
 from vecrollback.quality.check.rows import read_log, read_rows
 from vecrollback.quality.pair_population import PairPopulation
-from vecrollback.quality.purity import Asked, Audited, AuditProgress, Embed, audit, judged, parse_budget
+from vecrollback.quality.purity import AuditProgress, AuditRequest, AuditResult, Embed, audit, judged, parse_budget
 from vecrollback.records import Pair, Progress, ProgressCallback, Report
 
 _OTHER_PAIRS = 3
@@ -32,7 +32,7 @@ _BOUND, _CONFIDENCE = 0.001, 0.99
 _SHOWN_BATCHES = 5
 
 
-class Asking(TypedDict, total=False):
+class AuditOptions(TypedDict, total=False):
     """What is asked of an audit.
 
     `suspects`: pairs or embedder strings; None for other pairs of the store, () for none. `budget`: texts to embed at
@@ -54,14 +54,14 @@ class Auditor:
         self,
         catalog: Catalog,
         corpus: Corpus,
-        models: Models,
+        models: PairEmbedders,
         vectors_of: Callable[[Pair], Vectors],
         checker: Checker,
     ) -> None:
         self._catalog, self._corpus, self._models = catalog, corpus, models
         self._vectors_of, self._checker = vectors_of, checker
 
-    def run(self, pair: Pair, asking: Asking, progress: ProgressCallback | None = None) -> Report:
+    def run(self, pair: Pair, asking: AuditOptions, progress: ProgressCallback | None = None) -> Report:
         """Check and audit one pair; the report is kept, unless all it says is that the budget was too small."""
         report = replace(self._checker.run(pair, "full", Sampling(size=0)), level="audit", certificate=None)
         if any(finding.kind in _BLIND for finding in report.findings):
@@ -125,9 +125,9 @@ def certified(after: Report, before: Report) -> Report:
     return replace(after, certificate=proof)
 
 
-def _asked(pair: Pair, asking: Asking, passages: int) -> Asked:
+def _asked(pair: Pair, asking: AuditOptions, passages: int) -> AuditRequest:
     budget = asking.get("budget")
-    return Asked(
+    return AuditRequest(
         bound=asking.get("bound", _BOUND),
         confidence=asking.get("confidence", _CONFIDENCE),
         budget=parse_budget(budget, passages) if isinstance(budget, str) else budget,
@@ -150,7 +150,7 @@ def _watched(population: PairPopulation, progress: ProgressCallback | None) -> C
     return told
 
 
-def _reported(report: Report, outcome: Audited, asked: Asked, suspects: dict[str, Embed]) -> Report:
+def _reported(report: Report, outcome: AuditResult, asked: AuditRequest, suspects: dict[str, Embed]) -> Report:
     notes = Notes(list(report.findings), dict(report.examined))
     if outcome.rows:
         harmless = outcome.harm is not None and outcome.harm.harmless
@@ -182,7 +182,7 @@ def _reported(report: Report, outcome: Audited, asked: Asked, suspects: dict[str
     )
 
 
-def _foreign(outcome: Audited) -> str:
+def _foreign(outcome: AuditResult) -> str:
     message = (
         f"vectors that the pair's embedder did not make: {len(outcome.rows)} of {outcome.examined} re-embedded; the "
         f"lowest cosine is {min(outcome.cosines):.4f}"

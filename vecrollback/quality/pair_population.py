@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from vecrollback.arrays import FloatArray, Numbers, Times
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.pairs.vectors import Vectors
-from vecrollback.quality.check.rows import Log, Rows
+from vecrollback.quality.check.rows import LogRows, VectorKeys
 from vecrollback.quality.check.sample import comparable
 
 _DOCUMENTS = 512
@@ -24,7 +24,7 @@ _CHANGED = pa.schema(
 class PairPopulation:
     """The passages of a pair whose text is still the one they were made from. Others are stale, which a check tells."""
 
-    def __init__(self, vectors: Vectors, version: int, rows: Rows, log: Log, corpus: Corpus, at: int) -> None:
+    def __init__(self, vectors: Vectors, version: int, rows: VectorKeys, log: LogRows, corpus: Corpus, at: int) -> None:
         self._vectors, self._version, self._corpus, self._at = vectors, version, corpus, at
         self._rows = comparable(log, rows)
         self._keys: pa.Table = rows.keys.take(pa.array(self._rows))

@@ -1,59 +1,62 @@
 """Frozen values that travel between the modules. No open tables, no models, no connections."""
 
-from vecrollback.records.access import Audited, Role, Token
-from vecrollback.records.canary import Canary, Judgement, Observation, Rollout, RolloutStatus, Standing
-from vecrollback.records.documents import CorpusState, Document, Ingested, Rejected, Span
+from vecrollback.records.access import AuditEntry, Role, Token
+from vecrollback.records.canary import Canary, CanaryRun, CanaryStatus, Judgement, Observation, Standing
+from vecrollback.records.documents import CorpusState, Document, Ingested, RejectedRow, Span
 from vecrollback.records.evaluation import (
     AnsweredQuery,
     Comparison,
     Difference,
-    Gated,
     GateOutcome,
+    GateVerdict,
     GoldenQuery,
     Latency,
 )
-from vecrollback.records.incidents import Blast, Incident, IncidentState, PostCheck, Timeline
+from vecrollback.records.incidents import BlastRadius, Incident, IncidentState, PostCheck, Timeline
 from vecrollback.records.jobs import (
     CatchUp,
     Effort,
     JobRecord,
     JobState,
-    Made,
     Plan,
     Progress,
     ProgressCallback,
-    Unembedded,
+    RuntimeBatches,
+    UnembeddedDocument,
 )
-from vecrollback.records.moves import Acknowledgements, Move, MoveKind, Pointer, Reader, Switched
+from vecrollback.records.moves import Acknowledgements, Move, MoveKind, Pointer, SearcherRecord, Switched
 from vecrollback.records.operations import Approval, ApprovalState, Drill, Freeze, Notice, NoticeState, Phase
-from vecrollback.records.pairs import Exported, Metric, Pair, PairState, Snapshot
+from vecrollback.records.pairs import ExportResult, Metric, Pair, PairState, Snapshot
 from vecrollback.records.reports import Certificate, Finding, Report, Verdict
-from vecrollback.records.results import Compared, Hit, Placed, Result
-from vecrollback.records.retention import Keep, Prunable, Pruned, PrunePlan
+from vecrollback.records.results import AnswerComparison, DocumentRanks, Hit, Result
+from vecrollback.records.retention import PrunableFile, PrunePlan, PruneResult, RetentionRules
 from vecrollback.records.types import Json
 
 __all__ = [
     "Acknowledgements",
+    "AnswerComparison",
     "AnsweredQuery",
     "Approval",
     "ApprovalState",
-    "Audited",
-    "Blast",
+    "AuditEntry",
+    "BlastRadius",
     "Canary",
+    "CanaryRun",
+    "CanaryStatus",
     "CatchUp",
     "Certificate",
-    "Compared",
     "Comparison",
     "CorpusState",
     "Difference",
     "Document",
+    "DocumentRanks",
     "Drill",
     "Effort",
-    "Exported",
+    "ExportResult",
     "Finding",
     "Freeze",
     "GateOutcome",
-    "Gated",
+    "GateVerdict",
     "GoldenQuery",
     "Hit",
     "Incident",
@@ -63,9 +66,7 @@ __all__ = [
     "JobState",
     "Json",
     "Judgement",
-    "Keep",
     "Latency",
-    "Made",
     "Metric",
     "Move",
     "MoveKind",
@@ -75,28 +76,27 @@ __all__ = [
     "Pair",
     "PairState",
     "Phase",
-    "Placed",
     "Plan",
     "Pointer",
     "PostCheck",
     "Progress",
     "ProgressCallback",
-    "Prunable",
+    "PrunableFile",
     "PrunePlan",
-    "Pruned",
-    "Reader",
-    "Rejected",
+    "PruneResult",
+    "RejectedRow",
     "Report",
     "Result",
+    "RetentionRules",
     "Role",
-    "Rollout",
-    "RolloutStatus",
+    "RuntimeBatches",
+    "SearcherRecord",
     "Snapshot",
     "Span",
     "Standing",
     "Switched",
     "Timeline",
     "Token",
-    "Unembedded",
+    "UnembeddedDocument",
     "Verdict",
 ]

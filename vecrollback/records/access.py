@@ -20,7 +20,7 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Audited:
+class AuditEntry:
     """Something that was changed over HTTP, or about tokens: who, when, what (`documents.delete`), of what."""
 
     number: int

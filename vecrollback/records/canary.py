@@ -43,7 +43,7 @@ class Canary:
 
 
 @dataclass(frozen=True, slots=True)
-class Rollout:
+class CanaryRun:
     """One trial of a pair. `step` 0 is shadow alone, step n gives the candidate `policy["steps"][n - 1]` percent.
 
     `since`: when this step began, seconds since 1970. `ended_at` is None while it runs.
@@ -107,13 +107,13 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
-class RolloutStatus:
+class CanaryStatus:
     """A rollout and what was seen at its present step.
 
     `baked`: seconds since that began; `next_share`: percent of the next one, None at the end.
     """
 
-    rollout: Rollout
+    rollout: CanaryRun
     observed: Mapping[str, Observation]
     judgements: tuple[Judgement, ...]
     baked: float

@@ -35,7 +35,7 @@ class CorpusState:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedRow:
     """A line of an ingested file that is no document."""
 
     line: int
@@ -51,4 +51,4 @@ class Ingested:
     changed: int
     unchanged: int
     deleted: int
-    rejected: tuple[Rejected, ...]
+    rejected: tuple[RejectedRow, ...]

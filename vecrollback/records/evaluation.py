@@ -121,7 +121,7 @@ class GateOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Gated:
+class GateVerdict:
     """All gates of one pair. Unknown does not pass. `live`: the pair that served meanwhile, at `epoch`."""
 
     pair: str

@@ -30,7 +30,7 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True)
-class Blast:
+class BlastRadius:
     """What the pair that was left had answered: queries counted by long-lived readers, in these epochs."""
 
     pair: str
@@ -76,7 +76,7 @@ class Incident:
     reason: str
     actor: str
     timeline: Timeline
-    blast: Blast
+    blast: BlastRadius
     readers: Acknowledgements | None = None
     switch_ms: float | None = None
     lag: int | None = None

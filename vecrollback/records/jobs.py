@@ -69,7 +69,7 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Unembedded:
+class UnembeddedDocument:
     """A document, as it was at `seq`, that a pair has no vector of because its model cannot embed it."""
 
     pair: str
@@ -81,7 +81,7 @@ class Unembedded:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class RuntimeBatches:
     """What embedded the batches `first` to `last` of a pair's vectors: a backend of the pair's model, and its facts."""
 
     number: int

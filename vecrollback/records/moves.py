@@ -83,7 +83,7 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class SearcherRecord:
     """A serving process: what it follows, the last epoch it applied, which pairs it holds open."""
 
     id: str

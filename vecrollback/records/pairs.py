@@ -61,7 +61,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportResult:
     """A bundle that was written. `documents`: those whose text is in it; `chunks`: the snapshot's vectors."""
 
     path: str

@@ -42,7 +42,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class DocumentRanks:
     """A document's rank in each of two answers; None where it is not among the first k."""
 
     id: str
@@ -51,13 +51,13 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class AnswerComparison:
     """One query on two pairs, and where each document stands in both answers, the best ranks first."""
 
     query: str
     a: Result
     b: Result
-    places: tuple[Placed, ...]
+    places: tuple[DocumentRanks, ...]
 
     @property
     def overlap(self) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class RetentionRules:
     """What stays: the newest `snapshots` of every pair, and whatever was made, served or held less than
     `cool_down` seconds ago.
     """
@@ -17,7 +17,7 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True)
-class Prunable:
+class PrunableFile:
     """A file or folder that nothing names any more. `path`: relative to the store."""
 
     path: str
@@ -28,10 +28,10 @@ class Prunable:
 class PrunePlan:
     """What is to go. `kept`: every snapshot that stays, and why; `unknown`: why some files could not be judged."""
 
-    keep: Keep
+    keep: RetentionRules
     pairs: tuple[str, ...]
     snapshots: tuple[str, ...]
-    files: tuple[Prunable, ...]
+    files: tuple[PrunableFile, ...]
     kept: Mapping[str, str] = field(default_factory=dict)
     unknown: str = ""
 
@@ -42,12 +42,12 @@ class PrunePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Pruned:
+class PruneResult:
     """What went. `spared`: what was to go and had come into use meanwhile, and by what."""
 
     pairs: tuple[str, ...]
     snapshots: tuple[str, ...]
-    files: tuple[Prunable, ...]
+    files: tuple[PrunableFile, ...]
     spared: Mapping[str, str]
 
     @property

@@ -20,20 +20,20 @@ from vecrollback.embedders.probes import embed_probes, floor_for
 from vecrollback.errors import CorruptArtifactError, PairStateError, UsageError
 from vecrollback.indexes import resolve_spec
 from vecrollback.indexes.sharded import ShardsDone
-from vecrollback.pairs.embedders import Models
+from vecrollback.pairs.embedders import PairEmbedders
 from vecrollback.pairs.manifest import Manifest, load_manifest, put_probes, require_files
 from vecrollback.pairs.snapshots import RECALL_FLOOR, SnapshotWriter
 from vecrollback.pairs.vectors import Vectors, newest
 from vecrollback.records import CatchUp, Effort, Json, Pair, ProgressCallback, Snapshot
-from vecrollback.reembedding import Refresher, Tally
-from vecrollback.reembedding.job_context import PLAIN, Workplace, workplace
+from vecrollback.reembedding import EmbedCounts, Refresher
+from vecrollback.reembedding.job_context import PLAIN, JobContext, workplace
 from vecrollback.storage.artifacts import Artifacts
 
 _DELTA_LEAST, _DELTA_SHARE, _DEAD_SHARE = 2_000, 0.1, 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class BuildRequest:
     """What a build was asked for."""
 
     embedder: str
@@ -51,13 +51,13 @@ class Builder:
         catalog: Catalog,
         corpus: Corpus,
         artifacts: Artifacts,
-        models: Models,
+        models: PairEmbedders,
         vectors_of: Callable[[Pair], Vectors],
     ) -> None:
         self._catalog, self._corpus, self._artifacts = catalog, corpus, artifacts
         self._models, self._vectors_of = models, vectors_of
 
-    def begin(self, request: Request) -> Pair:
+    def begin(self, request: BuildRequest) -> Pair:
         """Find the pair a build is to make or to resume, or register it.
 
         Raises PairStateError when the name belongs to a pair of another embedder or index.
@@ -131,7 +131,7 @@ class Builder:
         progress: ProgressCallback | None = None,
         *,
         masked: Collection[str] = (),
-    ) -> Tally:
+    ) -> EmbedCounts:
         """Embed these documents again, superseding their vectors, and take a snapshot with a new index.
 
         Those that are `masked` are in no answer until their new vectors are written.
@@ -158,7 +158,7 @@ class Builder:
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
-    def _resumable(self, name: str, request: Request, embedder: Embedder) -> Pair | None:
+    def _resumable(self, name: str, request: BuildRequest, embedder: Embedder) -> Pair | None:
         pair = self._catalog.pairs.find(name)
         if pair is None:
             return None
@@ -175,7 +175,7 @@ class Builder:
             )
         return pair
 
-    def _register(self, name: str, request: Request, embedder: Embedder) -> Pair:
+    def _register(self, name: str, request: BuildRequest, embedder: Embedder) -> Pair:
         probes = put_probes(self._artifacts, embed_probes(embedder))
         pair = Pair(
             name=name,
@@ -206,10 +206,10 @@ class Builder:
 
     def _working(
         self, pair: Pair, job: str, progress: ProgressCallback | None, effort: Effort
-    ) -> AbstractContextManager[Workplace]:
+    ) -> AbstractContextManager[JobContext]:
         return workplace(self._catalog, self._corpus, self._models, pair, job, progress, effort)
 
-    def _refresh(self, pair: Pair, work: Workplace) -> Refresher:
+    def _refresh(self, pair: Pair, work: JobContext) -> Refresher:
         refresher = work.refresher(pair, self._vectors_of(pair), self._others)
         refresher.run()
         return refresher

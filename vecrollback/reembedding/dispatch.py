@@ -12,8 +12,8 @@ import numpy as np
 
 from vecrollback.embedders.probe_texts import PROBES
 from vecrollback.errors import EmbeddingError, EngineLostError
-from vecrollback.reembedding.engines import Embedded, Engine, Failed, Outcome, Unit
-from vecrollback.reembedding.reuse import Passages
+from vecrollback.reembedding.engines import EmbeddedUnit, Engine, FailedUnit, Outcome, Unit
+from vecrollback.reembedding.reuse import ChunkVectors
 from vecrollback.reembedding.tasks import Task
 
 _KNOWN_GOOD = (PROBES[0],)
@@ -28,7 +28,7 @@ _TOLERATED, _TOLERATED_SHARE = 20, 0.1
 """Texts that may fail, at least and as a share of those tried. More of them say that the model is broken."""
 
 
-class Gate(Protocol):
+class Admission(Protocol):
     """Says when work may go on. Both methods raise when it is to end."""
 
     def open(self, running: int) -> bool:
@@ -47,13 +47,13 @@ class Dispatch:
     the model itself is well; a single text that fails is given up, and only it.
     """
 
-    def __init__(self, engine: Engine, gate: Gate) -> None:
+    def __init__(self, engine: Engine, gate: Admission) -> None:
         self._engine, self._gate = engine, gate
         self._waiting: deque[Task] = deque()
         self._running: dict[int, tuple[Task, float]] = {}
         self._ended: deque[Task] = deque()
-        self._suspects: list[tuple[Task, Failed]] = []
-        self._stop: Failed | None = None
+        self._suspects: list[tuple[Task, FailedUnit]] = []
+        self._stop: FailedUnit | None = None
         self._writing = 0.0
         self._number = self._texts = self._given_up = 0
 
@@ -117,14 +117,14 @@ class Dispatch:
         outcome = self._engine.take()
         task, began = self._running.pop(outcome.number)
         task.seconds = time.monotonic() - began
-        if isinstance(outcome, Failed):
+        if isinstance(outcome, FailedUnit):
             if outcome.stops:
                 self._stop = outcome
             else:
                 self._suspects.append((task, outcome))
             return
         ends = np.cumsum([0, *outcome.counts]).tolist()
-        task.made = [Passages(outcome.spans[a:b], outcome.vectors[a:b]) for a, b in itertools.pairwise(ends)]
+        task.made = [ChunkVectors(outcome.spans[a:b], outcome.vectors[a:b]) for a, b in itertools.pairwise(ends)]
         task.tokens, task.ideal = outcome.tokens, outcome.ideal_seconds or 0.0
         self._texts += len(task.groups)
         self._ended.append(task)
@@ -152,11 +152,11 @@ class Dispatch:
                 middle = len(task.groups) // 2
                 self._waiting.extendleft([Task(task.groups[middle:]), Task(task.groups[:middle])])
 
-    def _prove(self, failed: Failed) -> None:
+    def _prove(self, failed: FailedUnit) -> None:
         """Raise the failure unless a text that is known to be good can be embedded."""
         for _ in range(_LONE_PATIENCE):
             outcome = self._ask()
-            if isinstance(outcome, Embedded):
+            if isinstance(outcome, EmbeddedUnit):
                 return
             if not outcome.died:
                 raise failed.error if not outcome.stops else outcome.error
@@ -170,13 +170,13 @@ class Dispatch:
         self._engine.submit(Unit(self._number, _KNOWN_GOOD))
         return self._engine.take()
 
-    def _give_up(self, task: Task, failed: Failed) -> None:
+    def _give_up(self, task: Task, failed: FailedUnit) -> None:
         task.reason = failed.message
         self._texts += 1
         self._given_up += 1
         self._ended.append(task)
         if self._given_up > max(_TOLERATED, _TOLERATED_SHARE * self._texts):
-            self._stop = Failed(
+            self._stop = FailedUnit(
                 0,
                 EmbeddingError.__name__,
                 f"{self._given_up:,} of {self._texts:,} texts cannot be embedded; the last one: {failed.message}",

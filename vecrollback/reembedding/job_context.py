@@ -11,14 +11,14 @@ import numpy as np
 from vecrollback.catalog import Catalog
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.embedders import Embedder
-from vecrollback.embedders.runtimes.selection import Choice, choose
-from vecrollback.pairs.embedders import Models
+from vecrollback.embedders.runtimes.selection import RuntimeChoice, choose
+from vecrollback.pairs.embedders import PairEmbedders
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.records import Effort, Pair, ProgressCallback
-from vecrollback.reembedding import Refresher, Tally
-from vecrollback.reembedding.engines import Engine, Recipe, check_setting, open_engine
+from vecrollback.reembedding import EmbedCounts, Refresher
+from vecrollback.reembedding.engines import EmbedderRecipe, Engine, check_setting, open_engine
 from vecrollback.reembedding.jobs import Reporter
-from vecrollback.reembedding.throttle import Pacer
+from vecrollback.reembedding.throttle import Throttle
 
 PLAIN = Effort()
 _WORTH_TRYING = 2_000
@@ -30,17 +30,17 @@ Sources = Callable[[Pair], list[tuple[Vectors, int]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Workplace:
+class JobContext:
     """What one job works with, from its first document to its last."""
 
     catalog: Catalog
     corpus: Corpus
-    models: Models
+    models: PairEmbedders
     job: str
     report: Reporter
     engine: Engine
-    pacer: Pacer
-    choice: Choice | None
+    pacer: Throttle
+    choice: RuntimeChoice | None
 
     def refresher(self, pair: Pair, vectors: Vectors, others: Sources) -> Refresher:
         """What brings a pair's vectors up to date here."""
@@ -63,28 +63,30 @@ class Workplace:
 def workplace(
     catalog: Catalog,
     corpus: Corpus,
-    models: Models,
+    models: PairEmbedders,
     pair: Pair,
     job: str,
     progress: ProgressCallback | None,
     effort: Effort,
-) -> Iterator[Workplace]:
+) -> Iterator[JobContext]:
     """Set up what a job needs; its workers are let go at the end. Raises UsageError, EmbedderChangedError."""
     check_setting(effort.engine)
     report = Reporter(catalog, job, progress)
-    pacer = Pacer(effort, report.look)
+    pacer = Throttle(effort, report.look)
     embedder = models.of(pair)
     choice = _chosen(corpus, models, pair, effort, report)
     same = catalog.equivalences.of(pair.fingerprint)
-    recipe = Recipe(embedder.spec, same, effort.idle, choice.backend if choice else None)
+    recipe = EmbedderRecipe(embedder.spec, same, effort.idle, choice.backend if choice else None)
     engine = open_engine(effort.engine, recipe, embedder)
     try:
-        yield Workplace(catalog, corpus, models, job, report, engine, pacer, choice)
+        yield JobContext(catalog, corpus, models, job, report, engine, pacer, choice)
     finally:
         engine.close()
 
 
-def _chosen(corpus: Corpus, models: Models, pair: Pair, effort: Effort, report: Reporter) -> Choice | None:
+def _chosen(
+    corpus: Corpus, models: PairEmbedders, pair: Pair, effort: Effort, report: Reporter
+) -> RuntimeChoice | None:
     """The backend for what the pair lacks; None when nothing was asked for, or there is too little for it to pay."""
     if effort.accelerate == "off":
         return None
@@ -93,7 +95,7 @@ def _chosen(corpus: Corpus, models: Models, pair: Pair, effort: Effort, report: 
     if effort.accelerate == "auto" and lacking.num_rows < _WORTH_TRYING:
         return None
     report.phase = "choosing a backend"
-    report(Tally())
+    report(EmbedCounts())
     embedder = models.of(pair)
     several = effort.engine != "inline" or effort.idle
     choice = choose(
@@ -127,7 +129,7 @@ def _thread_counts() -> tuple[int, ...]:
 class _Provenance:
     """Records which batches a backend made that is not the pair's own embedder."""
 
-    def __init__(self, catalog: Catalog, pair: str, job: str, choice: Choice | None) -> None:
+    def __init__(self, catalog: Catalog, pair: str, job: str, choice: RuntimeChoice | None) -> None:
         self._catalog, self._pair, self._job = catalog, pair, job
         self._choice = choice
         self._number = 0

@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 
 from vecrollback.catalog import Catalog
 from vecrollback.errors import CatalogUnavailableError, JobCancelledError, StoppedError
-from vecrollback.records import JobRecord, Made, Progress, ProgressCallback, Unembedded
-from vecrollback.reembedding import Tally
+from vecrollback.records import JobRecord, Progress, ProgressCallback, RuntimeBatches, UnembeddedDocument
+from vecrollback.reembedding import EmbedCounts
 
 T = TypeVar("T")
 _REPORT_SECONDS = 0.5
@@ -89,17 +89,17 @@ class Reporter:
     def __init__(self, catalog: Catalog, job: str, callback: ProgressCallback | None) -> None:
         self._catalog, self._job, self._callback = catalog, job, callback
         self._last = 0.0
-        self._tally = Tally()
+        self._tally = EmbedCounts()
         self._embedding: Progress | None = None
         self.phase = "embedding"
 
-    def enter(self, phase: str, tally: Tally) -> None:
+    def enter(self, phase: str, tally: EmbedCounts) -> None:
         """Begin another phase. How the one before ended is in the catalog, whenever it was last told."""
         self.check(self._progress(self.phase))
         self.phase = phase
         self(tally)
 
-    def __call__(self, tally: Tally) -> None:
+    def __call__(self, tally: EmbedCounts) -> None:
         self._tally = tally
         progress = self._progress(self.phase)
         if progress.tokens > (self._embedding.tokens if self._embedding else 0):
@@ -185,10 +185,10 @@ class Work:
         self._catalog.jobs.pause(id_, paused)
         return self._catalog.jobs.get(id_)
 
-    def made(self, pair: str) -> list[Made]:
+    def made(self, pair: str) -> list[RuntimeBatches]:
         """Which backends embedded batches of a pair, beside its own embedder, and what was measured of each."""
         return self._catalog.embedding.made(pair)
 
-    def unembedded(self, id_: str) -> list[Unembedded]:
+    def unembedded(self, id_: str) -> list[UnembeddedDocument]:
         """Documents that a job could not embed and that still have no vector."""
         return self._catalog.embedding.without(job=id_)

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from vecrollback.catalog import Catalog
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.embedders import Embedder
-from vecrollback.indexes import Sharding, resolve_spec
-from vecrollback.pairs.embedders import Models
+from vecrollback.indexes import ShardSpec, resolve_spec
+from vecrollback.pairs.embedders import PairEmbedders
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.records import CorpusState, Pair, Plan
 from vecrollback.reembedding.builder import pair_name
@@ -70,7 +70,7 @@ class Planner:
     """Counts and times; changes nothing."""
 
     def __init__(
-        self, root: Path, catalog: Catalog, corpus: Corpus, models: Models, vectors_of: Callable[[Pair], Vectors]
+        self, root: Path, catalog: Catalog, corpus: Corpus, models: PairEmbedders, vectors_of: Callable[[Pair], Vectors]
     ) -> None:
         self._root, self._catalog, self._corpus = root, catalog, corpus
         self._models, self._vectors_of = models, vectors_of
@@ -228,7 +228,7 @@ def _first_of_each(hashes: pa.ChunkedArray) -> pa.Array:
 
 def _index_bytes(spec: str, dimension: int) -> int:
     """Bytes an index of this spec holds for a vector, by its usual parts; a whole float32 vector where unsure."""
-    parts: Sequence[str] = re.split(r"[,(:]", Sharding.of(spec).spec)
+    parts: Sequence[str] = re.split(r"[,(:]", ShardSpec.of(spec).spec)
     links = next((int(found[1]) for part in parts if (found := re.match(r"HNSW(\d+)", part))), 0)
     if any("SQ8" in part or part == "IVF_SQ" for part in parts):
         stored = dimension

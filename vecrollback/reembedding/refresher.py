@@ -24,11 +24,11 @@ from vecrollback.corpus.corpus import Corpus
 from vecrollback.embedders import Embedder
 from vecrollback.errors import EngineLostError, StoppedError
 from vecrollback.pairs.vectors import Vectors, schema
-from vecrollback.records import CorpusState, Pair, Unembedded
-from vecrollback.reembedding.dispatch import Dispatch, Gate
+from vecrollback.records import CorpusState, Pair, UnembeddedDocument
+from vecrollback.reembedding.dispatch import Admission, Dispatch
 from vecrollback.reembedding.engines import Engine, Threads
-from vecrollback.reembedding.reuse import Archive, Passages
-from vecrollback.reembedding.tasks import Batch, Pending, Sizing, Tally, Task, Twins
+from vecrollback.reembedding.reuse import ChunkVectors, ReusableVectors
+from vecrollback.reembedding.tasks import Batch, EmbedCounts, Pending, SameTexts, Task, TaskSizes
 from vecrollback.storage.crash_points import reach
 
 _WINDOW_CHANGES = 16_384
@@ -67,10 +67,10 @@ class Refresher:
         pair: Pair,
         *,
         others: Callable[[], Sequence[tuple[Vectors, int]]] = lambda: (),
-        on_batch: Callable[[Tally], None] = lambda _: None,
+        on_batch: Callable[[EmbedCounts], None] = lambda _: None,
         on_made: Callable[[int], None] = lambda _: None,
         engine: Engine | None = None,
-        gate: Gate | None = None,
+        gate: Admission | None = None,
         job: str = "",
     ) -> None:
         self._catalog, self._corpus, self._vectors = catalog, corpus, vectors
@@ -79,17 +79,17 @@ class Refresher:
         self._owner = vectors_table(pair.name)
         self._version = self._acknowledged = self._adopt()
         self._watermark = pair.watermark
-        self._archive = Archive(vectors, self._version, others)
+        self._archive = ReusableVectors(vectors, self._version, others)
         self._without = {(one.document, one.seq) for one in catalog.embedding.without(pair=pair.name)}
         self._early: set[tuple[str, int]] = set()
-        self._sizing = Sizing()
-        self.tally = Tally()
+        self._sizing = TaskSizes()
+        self.tally = EmbedCounts()
 
     @property
     def watermark(self) -> int:
         return self._watermark
 
-    def run(self) -> Tally:
+    def run(self) -> EmbedCounts:
         """Take in changes until the watermark is at the head that stood when the last window began.
 
         Where writers are as quick as this is, it follows them no further than it gains on them.
@@ -115,7 +115,7 @@ class Refresher:
             self._catalog.stale_reads.forget(self._pair.name)
         return self.tally
 
-    def rewrite(self, ids: Sequence[str], *, masked: Collection[str] = ()) -> Tally:
+    def rewrite(self, ids: Sequence[str], *, masked: Collection[str] = ()) -> EmbedCounts:
         """Embed these documents again as the watermark has them, whatever exists, superseding their rows; for repair.
 
         Those that are `masked` are in no answer until their new vectors are written.
@@ -134,7 +134,7 @@ class Refresher:
         Each gets a row without a passage and without a content hash: it supersedes what is wrong, no search finds it,
         no text is ever matched to it, and a check calls the document stale, so a repair that dies here is seen.
         """
-        nothing = Passages(np.empty((0, 2), np.int32), np.empty((0, self._embedder.dimension), np.float32))
+        nothing = ChunkVectors(np.empty((0, 2), np.int32), np.empty((0, self._embedder.dimension), np.float32))
         self._append([(replace(change, content_hash=_NO_HASH), nothing) for change in changes])
         self.tally.documents -= len(changes)
         self._on_batch(self.tally)
@@ -246,13 +246,13 @@ class Refresher:
             self.tally.reused += len(batch)
             self._append(batch)
             self._on_batch(self.tally)
-        twins: dict[bytes, Twins] = {}
+        twins: dict[bytes, SameTexts] = {}
         for change in window:
             if change.content_hash not in found:
                 twins.setdefault(change.content_hash, []).append(change)
         self._embed(list(twins.values()))
 
-    def _embed(self, groups: list[Twins]) -> None:
+    def _embed(self, groups: list[SameTexts]) -> None:
         own = closing(Threads(self._embedder)) if self._engine is None else nullcontext(self._engine)
         with own as engine:
             dispatch = Dispatch(engine, self._gate)
@@ -267,7 +267,7 @@ class Refresher:
                     self._finish(task)
                 raise
 
-    def _tasks(self, groups: list[Twins]) -> Iterator[Task]:
+    def _tasks(self, groups: list[SameTexts]) -> Iterator[Task]:
         lengths = [len(group[0].text) for group in groups]
         first, left = 0, sum(lengths)
         while first < len(groups):
@@ -289,7 +289,7 @@ class Refresher:
         self._append(task.batch)
 
     def _give_up(self, changes: Sequence[Pending], reason: str) -> None:
-        given_up = [Unembedded(self._pair.name, one.id, one.seq, self._job, reason) for one in changes]
+        given_up = [UnembeddedDocument(self._pair.name, one.id, one.seq, self._job, reason) for one in changes]
         self._catalog.embedding.give_up(given_up)
         self._without |= {(one.document, one.seq) for one in given_up}
         self.tally.given_up += len(changes)

@@ -15,14 +15,14 @@ from vecrollback.pairs.vectors import Vectors
 
 
 @dataclass(frozen=True, slots=True)
-class Passages:
+class ChunkVectors:
     """The passages of one text: spans of shape (n, 2) and vectors of shape (n, dimension); n is 0 for a blank text."""
 
     spans: NDArray[np.int32]
     vectors: FloatArray
 
 
-class Archive:
+class ReusableVectors:
     """Looks texts up by content hash in the vectors tables of one fingerprint, the pair's own first.
 
     `others` is asked for further tables, once, when a text is not in the pair's own.
@@ -35,7 +35,7 @@ class Archive:
         self._name_others = others
         self._others: list[_Shelf] | None = None
 
-    def find(self, hashes: Sequence[bytes]) -> dict[bytes, Passages]:
+    def find(self, hashes: Sequence[bytes]) -> dict[bytes, ChunkVectors]:
         """What exists, by content hash."""
         found = self._own.find(hashes)
         missing = [h for h in dict.fromkeys(hashes) if h not in found]
@@ -78,7 +78,7 @@ class _Shelf:
         self._rows += keys.num_rows
         self._read = self.version
 
-    def find(self, hashes: Sequence[bytes]) -> dict[bytes, Passages]:
+    def find(self, hashes: Sequence[bytes]) -> dict[bytes, ChunkVectors]:
         if not hashes:
             return {}
         self._load()
@@ -93,5 +93,5 @@ class _Shelf:
         for content_hash, first, end in wanted:
             part = slice(at, at := at + end - first)
             keep = taken.ordinals[part] >= 0
-            found[content_hash] = Passages(taken.spans[part][keep], taken.vectors[part][keep])
+            found[content_hash] = ChunkVectors(taken.spans[part][keep], taken.vectors[part][keep])
         return found

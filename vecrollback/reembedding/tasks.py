@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from vecrollback.reembedding.reuse import Passages
+from vecrollback.reembedding.reuse import ChunkVectors
 
 _SECONDS = 10.0
 _FIRST_TEXTS, _MOST_TEXTS = 256, 8_192
@@ -25,7 +25,7 @@ class Pending:
 
 
 @dataclass(slots=True)
-class Tally:
+class EmbedCounts:
     """What was done so far. `documents`: changes taken in; `embedded`, `reused`: texts; `chunks`, `tokens`: read.
 
     `given_up`: changes whose text the model cannot embed. `ideal`: seconds that the model's arithmetic takes at the
@@ -53,10 +53,10 @@ class Tally:
         return self.ideal / (self.elapsed * self.workers) if self.ideal and self.elapsed else None
 
 
-Batch = list[tuple[Pending, Passages]]
+Batch = list[tuple[Pending, ChunkVectors]]
 """Changes with their vectors, ready to be written."""
 
-Twins = list[Pending]
+SameTexts = list[Pending]
 """Changes of one text: embedded once."""
 
 
@@ -67,8 +67,8 @@ class Task:
     In the end it has either `made`, or a `reason` why its only text has no vectors. `deaths`: workers it has seen die.
     """
 
-    groups: Sequence[Twins]
-    made: list[Passages] = field(default_factory=list)
+    groups: Sequence[SameTexts]
+    made: list[ChunkVectors] = field(default_factory=list)
     tokens: int = 0
     ideal: float = 0.0
     reason: str = ""
@@ -85,7 +85,7 @@ class Task:
         return [(change, passages) for group, passages in pairs for change in group]
 
 
-class Sizing:
+class TaskSizes:
     """Sizes units so that a crash loses about ten seconds of a worker, whatever the model."""
 
     def __init__(self) -> None:

@@ -42,7 +42,7 @@ class Window:
         return at >= self.start or at < self.end
 
 
-class Pacer:
+class Throttle:
     """The gate of a job.
 
     `look` is asked before every unit, and while the job waits: it is told what for, or "", says whether somebody

@@ -15,23 +15,23 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from vecrollback.server import errors
-from vecrollback.server.middleware import Guard
+from vecrollback.server.middleware import RequestGuard
 from vecrollback.server.routes import dashboard, documents, health, incidents, inspect, jobs, search, switching, tokens
-from vecrollback.server.service import Service
-from vecrollback.server.settings import Settings
+from vecrollback.server.service import StoreService
+from vecrollback.server.settings import ServerSettings
 
 _ROUTES = (search, documents, switching, inspect, jobs, incidents, tokens, health, dashboard)
 
 
 def create_app(
-    store_uri: str | None = None, settings: Settings | None = None, *, catalog: str | None = None
+    store_uri: str | None = None, settings: ServerSettings | None = None, *, catalog: str | None = None
 ) -> FastAPI:
     """The HTTP API of one store, for any ASGI server. Without settings every request needs a token."""
-    allowed = settings or Settings()
+    allowed = settings or ServerSettings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service = app.state.service = await run_in_threadpool(Service.open, store_uri, catalog, allowed)
+        service = app.state.service = await run_in_threadpool(StoreService.open, store_uri, catalog, allowed)
         _hear_the_end(service)
         gc.collect()
         gc.freeze()  # models and libraries are a million objects that stay: no query shall wait while they are counted
@@ -57,11 +57,11 @@ def create_app(
         from vecrollback.server.tracing import Spans
 
         app.add_middleware(Spans)
-    app.add_middleware(Guard, settings=allowed)
+    app.add_middleware(RequestGuard, settings=allowed)
     return app
 
 
-def _hear_the_end(service: Service) -> None:
+def _hear_the_end(service: StoreService) -> None:
     """Note SIGTERM and SIGINT: uvicorn tells the application only when all streams have ended, which wait for this."""
     if threading.current_thread() is not threading.main_thread():
         return
@@ -69,7 +69,7 @@ def _hear_the_end(service: Service) -> None:
         _before(number, service)
 
 
-def _before(number: signal.Signals, service: Service) -> None:
+def _before(number: signal.Signals, service: StoreService) -> None:
     previous = signal.getsignal(number)
 
     def hear(got: int, frame: FrameType | None) -> None:

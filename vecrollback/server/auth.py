@@ -13,8 +13,8 @@ from fastapi.security import HTTPBearer
 
 from vecrollback.errors import AccessDeniedError, CatalogUnavailableError, UnknownCallerError
 from vecrollback.records import Role
-from vecrollback.server.thread_pools import Lane
-from vecrollback.store.tokens import Access, Keys, reaches
+from vecrollback.server.thread_pools import ThreadPool
+from vecrollback.store.tokens import TokenKeys, Tokens, reaches
 
 _log = logging.getLogger(__name__)
 _FRESH_SECONDS = 1.0
@@ -29,14 +29,14 @@ class Caller:
     role: Role
 
 
-class Callers:
+class Authenticator:
     """Tells a caller by the token. Tokens are read once a second, and kept while the catalog cannot be read."""
 
-    def __init__(self, access: Access, lane: Lane, *, anonymous: str | None) -> None:
+    def __init__(self, access: Tokens, lane: ThreadPool, *, anonymous: str | None) -> None:
         self._access, self._lane, self._anonymous = access, lane, anonymous
-        self._keys: Keys | None = None
+        self._keys: TokenKeys | None = None
         self._read_at = 0.0
-        self._reading: asyncio.Task[Keys] | None = None
+        self._reading: asyncio.Task[TokenKeys] | None = None
 
     async def identify(self, secret: str | None) -> Caller:
         """Raises UnknownCallerError."""
@@ -53,12 +53,12 @@ class Callers:
             )
         return Caller(token.name, token.role)
 
-    async def _read(self) -> Keys:
+    async def _read(self) -> TokenKeys:
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_once())
         return await asyncio.shield(self._reading)
 
-    async def _read_once(self) -> Keys:
+    async def _read_once(self) -> TokenKeys:
         try:
             self._keys = await self._lane.run(self._access.keys)
         except CatalogUnavailableError as error:
@@ -81,7 +81,7 @@ class Needs(HTTPBearer):
         self._role: Role = role
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
-        callers: Callers = request.app.state.service.callers
+        callers: Authenticator = request.app.state.service.callers
         given = await super().__call__(request)
         caller = await callers.identify(given.credentials if given else None)
         request.state.actor = caller.name

@@ -38,7 +38,7 @@ class _Asked:
     answer: asyncio.Future[list[Result]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-class Coalescer:
+class QueryBatcher:
     """Gathers queries by group; each group runs one batch at a time, as many groups at once as there are threads.
 
     Lives on one event loop, all but `_run`. What one caller asks together is answered by one call, so by one pair.

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vecrollback.server.errors import answer, unexpected
-from vecrollback.server.settings import Settings
+from vecrollback.server.settings import ServerSettings
 
 _log = logging.getLogger("vecrollback.access_log")
 _READS = ("/v1/search",)
@@ -30,10 +30,10 @@ _HEADERS = (
 """What a route sets itself stays as it is."""
 
 
-class Guard:
+class RequestGuard:
     """An ASGI middleware, written as one because Starlette's own base class costs more than a search."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self._app, self._settings = app, settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -12,7 +12,7 @@ from vecrollback.automation.guard import Guard, Sample, Samples
 from vecrollback.automation.guard.traffic import Volume
 from vecrollback.errors import UsageError
 from vecrollback.records import ProgressCallback, Result
-from vecrollback.server.traffic_series import Series, Span
+from vecrollback.server.traffic_series import Series, TimeSpan
 from vecrollback.store.store import Store
 from vecrollback.switching.policy import load_policy
 
@@ -29,7 +29,7 @@ class ServedTraffic:
         """Nothing to do: it is written to while queries are answered."""
 
     def volume(self, seconds: float, since: int) -> Volume:
-        whole = Span(0, since)
+        whole = TimeSpan(0, since)
         for span in self._series.spans(max(1, round(seconds)), step=3_600):
             if span.epoch >= since:
                 whole.answers += span.answers
@@ -41,7 +41,7 @@ class ServedTraffic:
         return self._samples.last(seconds)
 
 
-class Watch:
+class PolicyWatch:
     """The thread that watches, if there is a policy."""
 
     def __init__(

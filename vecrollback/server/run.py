@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from vecrollback.errors import MissingDependencyError, UsageError
-from vecrollback.server.settings import Settings
+from vecrollback.server.settings import ServerSettings
 from vecrollback.store.store import connect
 from vecrollback.switching.policy import load_policy
 
@@ -28,7 +28,7 @@ _HUNG_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ListenAddress:
     """Where to listen. Port 0: any free one."""
 
     host: str
@@ -53,8 +53,8 @@ def require() -> None:
 def serve(
     store_uri: str | None,
     catalog: str | None,
-    address: Address,
-    settings: Settings,
+    address: ListenAddress,
+    settings: ServerSettings,
     *,
     workers: int,
     ready: Callable[[str], None],
@@ -81,7 +81,7 @@ def serve(
             os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 
 
-def _run(app: Callable[[], FastAPI], settings: Settings, listening: socket.socket, workers: int) -> None:
+def _run(app: Callable[[], FastAPI], settings: ServerSettings, listening: socket.socket, workers: int) -> None:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
@@ -106,7 +106,7 @@ def _run(app: Callable[[], FastAPI], settings: Settings, listening: socket.socke
         uvicorn.Server(config).run(sockets=[listening])
 
 
-def worker_app(uri: str, catalog: str | None, settings: Settings) -> FastAPI:
+def worker_app(uri: str, catalog: str | None, settings: ServerSettings) -> FastAPI:
     """The application as each worker process makes its own."""
     from vecrollback.server import logs
     from vecrollback.server.app import create_app
@@ -133,7 +133,7 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, name="vecrollback-parent", daemon=True).start()
 
 
-def bound(address: Address) -> socket.socket:
+def bound(address: ListenAddress) -> socket.socket:
     """A socket that is bound to the address, not listening yet. Raises UsageError."""
     try:
         family, kind, protocol, _, target = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]

@@ -73,7 +73,7 @@ class DeleteRequest(BaseModel):
     ids: list[str]
 
 
-class Written(BaseModel):
+class WriteAnswer(BaseModel):
     """The head of the log once this was durable, and how many documents the request named."""
 
     seq: int

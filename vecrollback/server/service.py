@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 from vecrollback.errors import OverloadedError, StoppedError, UnknownNameError, UsageError, VecrollbackError
 from vecrollback.records import Progress, ProgressCallback, Result
 from vecrollback.reembedding.jobs import Job
-from vecrollback.server.auth import Callers
-from vecrollback.server.batching import Coalescer
+from vecrollback.server.auth import Authenticator
+from vecrollback.server.batching import QueryBatcher
 from vecrollback.server.metrics import Metrics
-from vecrollback.server.policy_watch import Watch
-from vecrollback.server.settings import Settings
-from vecrollback.server.thread_pools import Lane
+from vecrollback.server.policy_watch import PolicyWatch
+from vecrollback.server.settings import ServerSettings
+from vecrollback.server.thread_pools import ThreadPool
 from vecrollback.server.traffic_series import Series
 from vecrollback.store.store import Store, connect
 
@@ -27,29 +27,29 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Service:
+class StoreService:
     """A store, its searcher, and the threads that use them; opened when a worker starts, closed when it ends."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: ServerSettings) -> None:
         self.store, self.settings = store, settings
         self.searcher = store.searcher()
         self.metrics = Metrics()
         shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         self.series = Series(Path(shared) if shared else None)
         self.closing = False
-        self.reads = Lane("reading", threads=4, waiting=256)
-        self.writes = Lane("writing", threads=2, waiting=64)
-        self.operations = Lane("operations", threads=4, waiting=4)
-        self.inspections = Lane("inspections", threads=1, waiting=4)
-        self.callers = Callers(store.access, self.reads, anonymous=store.actor if settings.anonymous else None)
-        self.coalescer = Coalescer(
+        self.reads = ThreadPool("reading", threads=4, waiting=256)
+        self.writes = ThreadPool("writing", threads=2, waiting=64)
+        self.operations = ThreadPool("operations", threads=4, waiting=4)
+        self.inspections = ThreadPool("inspections", threads=1, waiting=4)
+        self.callers = Authenticator(store.access, self.reads, anonymous=store.actor if settings.anonymous else None)
+        self.coalescer = QueryBatcher(
             lambda texts, k, where, canary: self.searcher.search(texts, k, where, canary=canary),
             threads=settings.threads,
             max_batch=settings.max_batch,
             max_waiting=settings.max_waiting,
             seen=self.metrics.batched,
         )
-        self.watch = Watch(
+        self.watch = PolicyWatch(
             store,
             self.series,
             self.searcher.search,
@@ -62,7 +62,7 @@ class Service:
         self.streams = 0
 
     @classmethod
-    def open(cls, uri: str | None, catalog: str | None, settings: Settings) -> Service:
+    def open(cls, uri: str | None, catalog: str | None, settings: ServerSettings) -> StoreService:
         """Connect, and answer a first query, so that no caller waits for a model to load."""
         service = cls(connect(uri, catalog=catalog), settings)
         if reason := service.unready():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ServerSettings:
     """Limits of one server process, and whom it answers.
 
     `anonymous`: everybody may do everything as long as no token was ever made; only for servers that nobody else can
@@ -30,6 +30,6 @@ class Settings:
     policy: str | None = None
 
     @classmethod
-    def loopback(cls) -> Settings:
+    def loopback(cls) -> ServerSettings:
         """For a server on this machine only; the names keep pages on the web from reaching it through DNS."""
         return cls(anonymous=True, hosts=("localhost", "127.0.0.1", "[::1]"))

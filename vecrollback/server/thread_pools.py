@@ -15,7 +15,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Lane:
+class ThreadPool:
     """A few threads for one kind of work, so that a slow kind never holds up another."""
 
     def __init__(self, name: str, *, threads: int, waiting: int) -> None:

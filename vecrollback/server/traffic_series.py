@@ -31,7 +31,7 @@ _BYTES = _ROWS * _WIDTH * 4
 
 
 @dataclass(slots=True)
-class Span:
+class TimeSpan:
     """Some seconds of one epoch, of all workers together."""
 
     at: int
@@ -95,14 +95,14 @@ class Series:
         # One more than it is: 0 stands for a second in which nobody looked.
         self._ring[self._at(epoch) + _LAG] = min(max(0, lag) + 1, 2**32 - 1)
 
-    def spans(self, seconds: int, step: int) -> list[Span]:
+    def spans(self, seconds: int, step: int) -> list[TimeSpan]:
         """The last `seconds` of all workers in steps, oldest first; of each step one span for every epoch in it."""
         since = int(time.time()) - seconds
-        made: dict[tuple[int, int], Span] = {}
+        made: dict[tuple[int, int], TimeSpan] = {}
         for rows in self._rings():
             for row in rows[rows[:, _AT] >= since].astype(np.int64):
                 start, epoch = int(row[_AT] - row[_AT] % step), int(row[_EPOCH])
-                made.setdefault((start, epoch), Span(start, epoch)).add(row)
+                made.setdefault((start, epoch), TimeSpan(start, epoch)).add(row)
         return [made[key] for key in sorted(made)]
 
     def _at(self, epoch: int) -> int:

@@ -24,7 +24,7 @@ class Count(NamedTuple):
     last: float
 
 
-class Tally:
+class AnswerCounts:
     """The counts of one searcher. Safe to use from many threads."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Tally:
                     del self._counts[epoch], self._noted[epoch]
 
 
-class StaleTally:
+class StaleAnswerCounts:
     """Documents that answers held with outdated vectors, by pair. Safe to use from many threads."""
 
     def __init__(self) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from vecrollback.catalog import Catalog
 from vecrollback.errors import UsageError
 from vecrollback.pairs.vectors import Vectors
-from vecrollback.records import Compared, Pair, Placed, Report, Result
-from vecrollback.serving.open_pairs import Aside, Held
+from vecrollback.records import AnswerComparison, DocumentRanks, Pair, Report, Result
+from vecrollback.serving.open_pairs import BorrowedPairs, OpenPair
 from vecrollback.serving.vector_map import VectorMap, project
 
 _FOREIGN = ("foreign_vector", "foreign_fingerprint")
@@ -17,7 +17,7 @@ _FOREIGN = ("foreign_vector", "foreign_fingerprint")
 class Inspection:
     """Reads pairs for people."""
 
-    def __init__(self, catalog: Catalog, vectors_of: Callable[[Pair], Vectors], aside: Aside) -> None:
+    def __init__(self, catalog: Catalog, vectors_of: Callable[[Pair], Vectors], aside: BorrowedPairs) -> None:
         self._catalog, self._vectors_of, self._aside = catalog, vectors_of, aside
 
     def reports(self, pair: str | None = None, *, limit: int = 20) -> list[Report]:
@@ -30,7 +30,7 @@ class Inspection:
         with self._aside.pairs(pair) as [held]:
             return _answer(held, query, k)
 
-    def compare(self, query: str, a: str, b: str, k: int = 10) -> Compared:
+    def compare(self, query: str, a: str, b: str, k: int = 10) -> AnswerComparison:
         """One query on two pairs; each document's rank in both, the best ranks first."""
         if a == b:
             raise UsageError(f"both are pair {a!r}", hint="name two pairs")
@@ -39,10 +39,10 @@ class Inspection:
         ranks = [{hit.id: rank for rank, hit in enumerate(one.hits, 1)} for one in (left, right)]
         union = dict.fromkeys([*ranks[0], *ranks[1]])
         places = sorted(
-            (Placed(id_, ranks[0].get(id_), ranks[1].get(id_)) for id_ in union),
+            (DocumentRanks(id_, ranks[0].get(id_), ranks[1].get(id_)) for id_ in union),
             key=lambda placed: min(rank for rank in (placed.a, placed.b) if rank is not None),
         )
-        return Compared(query, left, right, tuple(places))
+        return AnswerComparison(query, left, right, tuple(places))
 
     def map(self, pair: str, *, sample: int = 1_500) -> VectorMap:
         """A pair's vectors in the plane, with what recorded and re-embedded evidence says of each."""
@@ -57,7 +57,7 @@ class Inspection:
         self._aside.close()
 
 
-def _answer(held: Held, query: str, k: int) -> Result:
+def _answer(held: OpenPair, query: str, k: int) -> Result:
     if not query.strip():
         raise UsageError("the query is blank", hint="pass the words to search for")
     [hits] = held.view.search(held.embedder.embed_queries([query]), k)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from vecrollback.catalog import Catalog
 from vecrollback.corpus.corpus import Corpus
-from vecrollback.corpus.text_cache import Passages, open_passages
+from vecrollback.corpus.text_cache import TextCache, open_passages
 from vecrollback.corpus.text_cache import advanced as advanced_passages
 from vecrollback.embedders import Embedder
 from vecrollback.errors import PairStateError, StorageUnavailableError, VecrollbackError
-from vecrollback.pairs.embedders import Models
+from vecrollback.pairs.embedders import PairEmbedders
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.records import Pair
 from vecrollback.serving.open_snapshot import OpenSnapshot
@@ -35,7 +35,7 @@ _IDLE_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class OpenPair:
     """A pair that can answer at once. Immutable: a query that has one keeps it to its end.
 
     `current`: it knows all changes up to where it was asked for; else, of the later ones, only what they deleted.
@@ -57,15 +57,15 @@ class Position:
     head: int | None = None
 
 
-class Holder:
-    """Opens pairs, advances them, and lets go of them. Passages and tombstones are shared by all it holds."""
+class OpenPairs:
+    """Opens pairs, advances them, and lets go of them. Texts and tombstones are shared by all it holds."""
 
     def __init__(
         self,
         catalog: Catalog,
         corpus: Corpus,
         artifacts: Artifacts,
-        models: Models,
+        models: PairEmbedders,
         *,
         vectors_of: Callable[[Pair], Vectors],
         cache: Path,
@@ -73,18 +73,18 @@ class Holder:
         self._catalog, self._corpus, self._artifacts, self._models = catalog, corpus, artifacts, models
         self._vectors_of, self._cache = vectors_of, cache
         self._lock = threading.RLock()
-        self._passages: Passages | None = None
-        self._held: dict[str, Held] = {}
+        self._passages: TextCache | None = None
+        self._held: dict[str, OpenPair] = {}
         self._cold: set[str] = set()
         self._away_until = 0.0
-        self._behind: dict[str, tuple[Held, int, Held]] = {}
+        self._behind: dict[str, tuple[OpenPair, int, OpenPair]] = {}
 
     @property
     def refs(self) -> tuple[str, ...]:
         """Snapshots that are open, sorted."""
         return tuple(sorted(self._held))
 
-    def at(self, position: Position) -> Held:
+    def at(self, position: Position) -> OpenPair:
         """The pair at this position and at the corpus's head; opened first when it is not.
 
         While the storage is away: what is held of it, without what was deleted since.
@@ -133,7 +133,7 @@ class Holder:
     def _head(self, position: Position) -> int:
         return self._corpus.state().head if position.head is None else position.head
 
-    def _lacks(self, held: Held, position: Position, head: int) -> bool:
+    def _lacks(self, held: OpenPair, position: Position, head: int) -> bool:
         """Whether files have to be read before it answers for this position."""
         standing = held.view.vectors_version, held.view.watermark
         passages = self._passages
@@ -157,7 +157,7 @@ class Holder:
         self._behind.clear()
         return True
 
-    def _without_storage(self, held: Held, head: int) -> Held:
+    def _without_storage(self, held: OpenPair, head: int) -> OpenPair:
         known = self._behind.get(held.view.snapshot.ref)
         if known is None or known[0] is not held or known[1] != head:
             fresh = self._catalog.ledger.tombstones(held.view.passages.head)
@@ -167,7 +167,7 @@ class Holder:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _refreshed(self, head: int | None = None) -> Passages:
+    def _refreshed(self, head: int | None = None) -> TextCache:
         """Texts and changes at the head. Deletes count from the first query after their acknowledgement."""
         if self._passages is not None and head is not None and self._passages.head >= head:
             return self._passages
@@ -184,7 +184,7 @@ class Holder:
             with self._lock:
                 self._passages = advanced_passages(fresh, self._corpus)
 
-    def _open(self, position: Position, passages: Passages) -> Held:
+    def _open(self, position: Position, passages: TextCache) -> OpenPair:
         snapshot = self._catalog.pairs.find_snapshot(position.ref)
         pair = self._catalog.pairs.get(snapshot.pair)
         embedder = self._models.of(pair)
@@ -197,9 +197,9 @@ class Holder:
             vectors_version=position.vectors_version,
             watermark=position.watermark,
         )
-        return Held(pair, embedder, view)
+        return OpenPair(pair, embedder, view)
 
-    def _advance(self, held: Held, position: Position, passages: Passages) -> Held:
+    def _advance(self, held: OpenPair, position: Position, passages: TextCache) -> OpenPair:
         view = held.view
         wanted = (position.vectors_version, position.watermark, passages)
         if (view.vectors_version, view.watermark, view.passages) != wanted:
@@ -217,17 +217,17 @@ class Holder:
         return held
 
 
-class Aside:
+class BorrowedPairs:
     """Opens pairs for one caller at a time: two models and two indexes beside those that serve are enough."""
 
-    def __init__(self, catalog: Catalog, holder: Callable[[], Holder]) -> None:
+    def __init__(self, catalog: Catalog, holder: Callable[[], OpenPairs]) -> None:
         self._catalog, self._make_holder = catalog, holder
-        self._holder: Holder | None = None
+        self._holder: OpenPairs | None = None
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
 
     @contextlib.contextmanager
-    def pairs(self, *names: str) -> Iterator[list[Held]]:
+    def pairs(self, *names: str) -> Iterator[list[OpenPair]]:
         """These pairs, each at the head of the log, whether they serve or not.
 
         Raises UnknownNameError, and PairStateError for one that is not built yet.
@@ -246,7 +246,7 @@ class Aside:
                 self._timer.daemon = True
                 self._timer.start()
 
-    def _held(self, holder: Holder, name: str) -> Held:
+    def _held(self, holder: OpenPairs, name: str) -> OpenPair:
         pair = self._catalog.pairs.get(name)
         if not pair.snapshot:
             raise PairStateError(f"pair {name!r} is {pair.state} and cannot answer", hint="wait until it is built")

@@ -24,11 +24,11 @@ from vecrollback.errors import (
     UsageError,
     VecrollbackError,
 )
-from vecrollback.records import Hit, Pointer, Reader, Result
-from vecrollback.serving.answer_counts import StaleTally, Tally
+from vecrollback.records import Hit, Pointer, Result, SearcherRecord
+from vecrollback.serving.answer_counts import AnswerCounts, StaleAnswerCounts
 from vecrollback.serving.masks import Filter
-from vecrollback.serving.open_pairs import Held, Holder, Position
-from vecrollback.serving.shadow import Shadow, Task
+from vecrollback.serving.open_pairs import OpenPair, OpenPairs, Position
+from vecrollback.serving.shadow import Shadow, ShadowTask
 
 _log = logging.getLogger(__name__)
 _HEARTBEAT_SECONDS = 1.0
@@ -41,7 +41,7 @@ class _Serving(NamedTuple):
     """What a query answers from. Law 1: it takes this one value at its start and looks at nothing else."""
 
     pointer: Pointer
-    held: Held
+    held: OpenPair
     current: bool = True
     canary: _Serving | None = None  # what a share of the callers is answered from, where it is open
 
@@ -56,13 +56,13 @@ class Searcher:
     """
 
     def __init__(
-        self, catalog: Catalog, corpus: Corpus, holder: Holder, *, alias: str = "live", follow: bool = True
+        self, catalog: Catalog, corpus: Corpus, holder: OpenPairs, *, alias: str = "live", follow: bool = True
     ) -> None:
         self._catalog, self._corpus, self._holder, self.alias = catalog, corpus, holder, alias
         self._pointers = catalog.aliases.pointer_reader(alias)
         self._candidates = catalog.aliases.pointer_reader("candidate")
         self._id = uuid.uuid4().hex
-        self._tally, self._stale, self._uncounted = Tally(), StaleTally(), False
+        self._tally, self._stale, self._uncounted = AnswerCounts(), StaleAnswerCounts(), False
         self._shadow = Shadow(catalog)
         self._lock = threading.RLock()
         self._serving: _Serving | None = None
@@ -168,7 +168,7 @@ class Searcher:
             return [result.hits for result in found]
 
         seconds = time.perf_counter() - started
-        self._shadow.offer(Task(trial, texts, [result.hits for result in results], seconds, again))
+        self._shadow.offer(ShadowTask(trial, texts, [result.hits for result in results], seconds, again))
         return results
 
     def _answer(
@@ -272,7 +272,7 @@ class Searcher:
                 self._stop.wait(_HEARTBEAT_SECONDS)
 
     def _announce(self, epoch: int, warm: tuple[str, ...]) -> None:
-        row = Reader(self._id, self.alias, socket.gethostname(), os.getpid(), epoch, warm, time.time())
+        row = SearcherRecord(self._id, self.alias, socket.gethostname(), os.getpid(), epoch, warm, time.time())
         self._catalog.readers.announce(row)
 
     def _note_answers(self) -> None:

@@ -32,7 +32,7 @@ Answers = Sequence[Sequence[Hit]]
 _TENTHS, _SCORES, _MILLISECONDS = 10, 40, 48
 
 
-class Task(NamedTuple):
+class ShadowTask(NamedTuple):
     """Queries that were answered by the live pair in `seconds`, and how the candidate would answer them."""
 
     canary: Canary
@@ -49,15 +49,15 @@ class Shadow:
     """
 
     def __init__(self, catalog: Catalog) -> None:
-        self._catalog, self._seen = catalog, Seen()
-        self._waiting: queue.Queue[Task | None] = queue.Queue(_WAITING)
+        self._catalog, self._seen = catalog, ShadowObservations()
+        self._waiting: queue.Queue[ShadowTask | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._keep: dict[int, int] = {}
         self._kept: list[tuple[int, Mapping[str, Json]]] = []
         self._closed = self._told = False
 
-    def offer(self, task: Task) -> None:
+    def offer(self, task: ShadowTask) -> None:
         """Maybe ask the candidate too: by chance, and only while there is room. Never raises, never waits."""
         if random.random() * 100 < task.canary.shadow:
             with contextlib.suppress(queue.Full):
@@ -106,7 +106,7 @@ class Shadow:
                 due = time.monotonic() + _FLUSH_SECONDS
         self._flush()
 
-    def _ask(self, task: Task) -> None:
+    def _ask(self, task: ShadowTask) -> None:
         started = time.perf_counter()
         try:
             answers = task.ask()
@@ -157,7 +157,7 @@ Step = tuple[int, int]
 """Number of the trial, and its step."""
 
 
-class Seen:
+class ShadowObservations:
     """Gathers values by trial, step and measure. Bounded by the number of measures, whatever comes in."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vecrollback.arrays import FloatArray, Mask
-from vecrollback.corpus.text_cache import Base, Passages
+from vecrollback.corpus.text_cache import Base, TextCache
 from vecrollback.indexes import exact_search
 from vecrollback.pairs.vectors import Vectors, newest
 from vecrollback.records import Hit
@@ -44,7 +44,7 @@ class PairView:
     watermark: int
     tombstones: Mapping[str, int]
     delta: Delta
-    passages: Passages
+    passages: TextCache
     rows: NDArray[np.int32]
     stale: Mask
     alive: Mask | None
@@ -127,7 +127,7 @@ class PairView:
 def open_view(
     snapshot: OpenSnapshot,
     vectors: Vectors,
-    passages: Passages,
+    passages: TextCache,
     tombstones: Mapping[str, int],
     *,
     vectors_version: int,
@@ -150,7 +150,7 @@ def open_view(
 def advanced(
     view: PairView,
     vectors: Vectors,
-    passages: Passages,
+    passages: TextCache,
     tombstones: Mapping[str, int],
     *,
     vectors_version: int,
@@ -206,7 +206,7 @@ def without(view: PairView, tombstones: Mapping[str, int]) -> PairView:
 
 
 def _read_delta(
-    snapshot: OpenSnapshot, vectors: Vectors, version: int, tombstones: Mapping[str, int], passages: Passages
+    snapshot: OpenSnapshot, vectors: Vectors, version: int, tombstones: Mapping[str, int], passages: TextCache
 ) -> Delta:
     after = snapshot.manifest.index.rows
     keys = vectors.keys(version, after=after)

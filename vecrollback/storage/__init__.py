@@ -6,27 +6,27 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from vecrollback.errors import UsageError
-from vecrollback.storage.base import Entry, Medium
-from vecrollback.storage.local import LocalMedium
-from vecrollback.storage.s3 import ObjectMedium
+from vecrollback.storage.base import FileEntry, FileStore
+from vecrollback.storage.local import LocalFileStore
+from vecrollback.storage.s3 import S3FileStore
 from vecrollback.storage.s3_address import is_address, parse_address
 
-__all__ = ["Entry", "LocalMedium", "Medium", "ObjectMedium", "medium_at"]
+__all__ = ["FileEntry", "FileStore", "LocalFileStore", "S3FileStore", "medium_at"]
 
 
-def medium_at(place: str | Path | Medium) -> LocalMedium | ObjectMedium | Medium:
+def medium_at(place: str | Path | FileStore) -> LocalFileStore | S3FileStore | FileStore:
     """The medium that a store's URI or path names. Raises UsageError, MissingDependencyError."""
     if isinstance(place, Path):
-        return LocalMedium(place)
+        return LocalFileStore(place)
     if not isinstance(place, str):
         return place
     if is_address(place):
-        return ObjectMedium(parse_address(place))
+        return S3FileStore(parse_address(place))
     parts = urlsplit(place)
     if parts.scheme == "file":
-        return LocalMedium(Path(unquote(parts.path)))
+        return LocalFileStore(Path(unquote(parts.path)))
     if len(parts.scheme) > 1:
         raise UsageError(
             f"a store cannot be at {place!r}", hint="a directory, file:///a/directory or s3://BUCKET/PREFIX"
         )
-    return LocalMedium(Path(place).expanduser())
+    return LocalFileStore(Path(place).expanduser())

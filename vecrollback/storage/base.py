@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FileEntry:
     """A file. `name`: its path from where it was listed; `modified`: seconds since 1970, by the medium's clock."""
 
     name: str
@@ -17,7 +17,7 @@ class Entry:
     modified: float
 
 
-class Medium(Protocol):
+class FileStore(Protocol):
     """A tree of files, by POSIX path.
 
     What a method of it wrote is durable when it returns. `uri` is how Lance and people name it; `options` is what Lance
@@ -31,7 +31,7 @@ class Medium(Protocol):
     @property
     def options(self) -> dict[str, str] | None: ...
 
-    def inside(self, path: str) -> Medium:
+    def inside(self, path: str) -> FileStore:
         """The tree below a path."""
         ...
 
@@ -49,7 +49,7 @@ class Medium(Protocol):
         """Hex SHA-256 of the bytes that lie there now."""
         ...
 
-    def entries(self, folder: str = "") -> Iterator[Entry]:
+    def entries(self, folder: str = "") -> Iterator[FileEntry]:
         """Every file below a folder; nothing where there is none."""
         ...
 

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from vecrollback.errors import CorruptArtifactError, HeadMovedError, VecrollbackError
-from vecrollback.storage import Medium, medium_at
+from vecrollback.storage import FileStore, medium_at
 from vecrollback.storage.crash_points import reach
 
 
@@ -55,10 +55,10 @@ def readable(what: str) -> Iterator[None]:
         ) from error
 
 
-class DurableTable:
+class LanceTable:
     """One Lance dataset. Versions are immutable; one writer at a time holds the caller's lock."""
 
-    def __init__(self, place: Path | Medium) -> None:
+    def __init__(self, place: Path | FileStore) -> None:
         self.medium = medium_at(place)
         self.name = self.medium.uri.rstrip("/").rpartition("/")[2].removesuffix(".lance")
         self._opened: Any = None

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vecrollback.storage import fsync
-from vecrollback.storage.base import Entry
+from vecrollback.storage.base import FileEntry
 
 
 @dataclass(frozen=True, slots=True)
-class LocalMedium:
+class LocalFileStore:
     """The files below `root`."""
 
     root: Path
@@ -28,8 +28,8 @@ class LocalMedium:
     def options(self) -> dict[str, str] | None:
         return None
 
-    def inside(self, path: str) -> LocalMedium:
-        return LocalMedium(self.root / path)
+    def inside(self, path: str) -> LocalFileStore:
+        return LocalFileStore(self.root / path)
 
     def exists(self, name: str) -> bool:
         return (self.root / name).exists()
@@ -58,13 +58,13 @@ class LocalMedium:
     def digest(self, name: str) -> str:
         return fsync.sha256_file(self.root / name)
 
-    def entries(self, folder: str = "") -> Iterator[Entry]:
+    def entries(self, folder: str = "") -> Iterator[FileEntry]:
         top = self.root / folder
         for path in sorted(top.rglob("*")):
             with contextlib.suppress(FileNotFoundError):  # writers come and go
                 if path.is_file():
                     found = path.stat()
-                    yield Entry(path.relative_to(top).as_posix(), found.st_size, found.st_mtime)
+                    yield FileEntry(path.relative_to(top).as_posix(), found.st_size, found.st_mtime)
 
     def names(self, folder: str) -> list[str]:
         with contextlib.suppress(FileNotFoundError):

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from vecrollback.errors import MissingDependencyError, StorageUnavailableError
-from vecrollback.storage.base import Entry
-from vecrollback.storage.s3_address import Address
+from vecrollback.storage.base import FileEntry
+from vecrollback.storage.s3_address import S3Address
 
 _PART = 16 << 20
 _CREATED_WHOLE = 16 << 20
@@ -23,10 +23,10 @@ _CREATED_WHOLE = 16 << 20
 _REMOVED_AT_ONCE = 1_000
 
 
-class ObjectMedium:
+class S3FileStore:
     """The objects whose keys begin with an address's prefix."""
 
-    def __init__(self, address: Address, *, clients: tuple[Any, Any] | None = None) -> None:
+    def __init__(self, address: S3Address, *, clients: tuple[Any, Any] | None = None) -> None:
         self.address = address
         self._patient, self._hasty = clients or (_client(address), _client(address, hasty=True))
 
@@ -43,17 +43,17 @@ class ObjectMedium:
         patience = {"client_max_retries": "3", "client_retry_timeout": "20", "connect_timeout": "5s"}
         return {name: value for name, value in where.items() if value} | http | patience | dict(self.address.keys)
 
-    def inside(self, path: str) -> ObjectMedium:
+    def inside(self, path: str) -> S3FileStore:
         address = self.address
-        below = Address(address.bucket, f"{address.prefix}/{path}", address.region, address.endpoint, address.keys)
-        return ObjectMedium(below, clients=(self._patient, self._hasty))
+        below = S3Address(address.bucket, f"{address.prefix}/{path}", address.region, address.endpoint, address.keys)
+        return S3FileStore(below, clients=(self._patient, self._hasty))
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
     def exists(self, name: str) -> bool:
         return self.head(name) is not None or next(self.entries(name), None) is not None
 
-    def head(self, name: str) -> Entry | None:
+    def head(self, name: str) -> FileEntry | None:
         """One object, None when there is none. Answered soon, or not at all."""
         try:
             with self._reported():
@@ -61,7 +61,7 @@ class ObjectMedium:
         except FileNotFoundError:
             return None
 
-    def entries(self, folder: str = "") -> Iterator[Entry]:
+    def entries(self, folder: str = "") -> Iterator[FileEntry]:
         top = self._key(folder) + "/"
         with self._reported():
             for batch in self._patient.list(prefix=top):
@@ -183,7 +183,7 @@ class ObjectMedium:
             ) from error
 
 
-def _client(address: Address, *, hasty: bool = False) -> Any:
+def _client(address: S3Address, *, hasty: bool = False) -> Any:
     try:
         from obstore.store import S3Store
     except ImportError as error:
@@ -214,8 +214,8 @@ def _client(address: Address, *, hasty: bool = False) -> Any:
     )
 
 
-def _entry(found: Any, name: str) -> Entry:
-    return Entry(name, int(found["size"]), found["last_modified"].timestamp())
+def _entry(found: Any, name: str) -> FileEntry:
+    return FileEntry(name, int(found["size"]), found["last_modified"].timestamp())
 
 
 def _first_line(error: Exception) -> str:

@@ -27,7 +27,7 @@ _FROM_PROFILE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class S3Address:
     """A prefix in a bucket. `keys`: access key, secret and session token, where they were said in so many words."""
 
     bucket: str
@@ -58,7 +58,7 @@ def is_address(uri: str) -> bool:
     return urlsplit(uri).scheme == SCHEME
 
 
-def parse_address(uri: str, environment: Mapping[str, str] | None = None) -> Address:
+def parse_address(uri: str, environment: Mapping[str, str] | None = None) -> S3Address:
     """The address of `s3://bucket/prefix`, with region, endpoint and keys from the environment. Raises UsageError."""
     parts = urlsplit(uri)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -79,7 +79,7 @@ def parse_address(uri: str, environment: Mapping[str, str] | None = None) -> Add
     region = query.get("region") or known.get("AWS_REGION") or known.get("AWS_DEFAULT_REGION") or ""
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
     keys = {name.lower(): known[name] for name in names if known.get(name)}
-    return Address(parts.netloc, prefix, region, endpoint.rstrip("/"), keys)
+    return S3Address(parts.netloc, prefix, region, endpoint.rstrip("/"), keys)
 
 
 def _known(environment: Mapping[str, str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from vecrollback.corpus.documents import validate_batch, validate_id
 from vecrollback.corpus.ingest import Ingestion
 from vecrollback.errors import UnknownNameError, UsageError
 from vecrollback.pairs.manifest import Manifest, load_manifest
-from vecrollback.records import Document, Exported, Ingested, Pair, ProgressCallback, Snapshot
+from vecrollback.records import Document, ExportResult, Ingested, Pair, ProgressCallback, Snapshot
 from vecrollback.store.parts import Assembly
 from vecrollback.switching.switch import LIVE
 
@@ -101,7 +101,7 @@ class Contents(Assembly):
         snapshot = self._catalog.pairs.find_snapshot(ref)
         return snapshot, load_manifest(self._artifacts, snapshot.manifest)
 
-    def export_snapshot(self, ref: str, path: str | Path, *, progress: ProgressCallback | None = None) -> Exported:
+    def export_snapshot(self, ref: str, path: str | Path, *, progress: ProgressCallback | None = None) -> ExportResult:
         """Write a snapshot, its vectors and their texts to one file: a backup that any store can import."""
         return self._bundles.export(ref, Path(path), progress)
 

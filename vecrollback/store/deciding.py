@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vecrollback.records import Approval, ProgressCallback, Switched
 from vecrollback.store.store import Store
-from vecrollback.switching.approvals import Decided
+from vecrollback.switching.approvals import DecisionResult
 
 
 def approve(
@@ -16,7 +16,7 @@ def approve(
     progress: ProgressCallback | None = None,
     wait: float = 10.0,
     actor: str | None = None,
-) -> Decided:
+) -> DecisionResult:
     """Agree to request `number`; the last person who is needed makes the move.
 
     Raises AliasMovedError when `live` has moved since it was asked for; the request has expired then.

@@ -12,30 +12,30 @@ from vecrollback.catalog import CORPUS, Catalog, vectors_table
 from vecrollback.config import Settings
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.pairs.bundles import Bundles
-from vecrollback.pairs.embedders import Models
-from vecrollback.pairs.prune import Retention
+from vecrollback.pairs.embedders import PairEmbedders
+from vecrollback.pairs.prune import Pruner
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.quality.audit import Auditor
 from vecrollback.quality.check import Checker
 from vecrollback.quality.evaluation import Golden, Quality
-from vecrollback.records import JobRecord, Pair, Reader
+from vecrollback.records import JobRecord, Pair, SearcherRecord
 from vecrollback.reembedding.builder import Builder
 from vecrollback.reembedding.jobs import Work
 from vecrollback.reembedding.plan import Planner
 from vecrollback.reembedding.repair import Repairer
 from vecrollback.serving.inspect import Inspection
-from vecrollback.serving.open_pairs import Aside, Holder
+from vecrollback.serving.open_pairs import BorrowedPairs, OpenPairs
 from vecrollback.serving.searcher import Searcher
-from vecrollback.storage import LocalMedium, ObjectMedium, medium_at
-from vecrollback.storage.artifacts import Artifacts, Cache, LocalArtifacts, ObjectArtifacts
-from vecrollback.store.tokens import Access
+from vecrollback.storage import LocalFileStore, S3FileStore, medium_at
+from vecrollback.storage.artifacts import Artifacts, Cache, LocalArtifacts, S3Artifacts
+from vecrollback.store.tokens import Tokens
 from vecrollback.switching.approvals import Authority
-from vecrollback.switching.canary import Rollouts
+from vecrollback.switching.canary import Canaries
 from vecrollback.switching.gates import Gates
 from vecrollback.switching.gates.way_back import WayBack
 from vecrollback.switching.incidents.incidents import Incidents
 from vecrollback.switching.incidents.post_check import post_check
-from vecrollback.switching.notifications import Notices
+from vecrollback.switching.notifications import Notifications
 from vecrollback.switching.policy import load_policy
 from vecrollback.switching.rehearsal import Rehearsal
 from vecrollback.switching.switch import Switch
@@ -58,7 +58,7 @@ class Assembly:
         if create:
             with self._catalog.lock("create"):
                 self._corpus.create()
-        self._models = Models(self._catalog, self._artifacts)
+        self._models = PairEmbedders(self._catalog, self._artifacts)
         self._builder = Builder(self._catalog, self._corpus, self._artifacts, self._models, self._vectors)
         self.plan = Planner(root, self._catalog, self._corpus, self._models, self._vectors)
         self._checker = Checker(self._catalog, self._corpus, self._artifacts, self._vectors, self._models.of)
@@ -66,13 +66,13 @@ class Assembly:
         self._repairer = Repairer(self._catalog, self._corpus, self._builder)
         self._bundles = Bundles(self._catalog, self._corpus, self._artifacts, self._vectors)
         self._switch = Switch(self._catalog, self._artifacts)
-        self.retention = Retention(self._medium, self._catalog, self._artifacts)
-        self.access = Access(self._catalog)
+        self.retention = Pruner(self._medium, self._catalog, self._artifacts)
+        self.access = Tokens(self._catalog)
         self.work = Work(self._catalog)
-        self.inspection = Inspection(self._catalog, self._vectors, Aside(self._catalog, self._holder))
-        self._asides: list[Aside] = []
+        self.inspection = Inspection(self._catalog, self._vectors, BorrowedPairs(self._catalog, self._holder))
+        self._asides: list[BorrowedPairs] = []
         self.measurements = self._catalog.watching
-        self.notices = Notices(self._catalog, lambda: load_policy(root))
+        self.notices = Notifications(self._catalog, lambda: load_policy(root))
         self.authority = Authority(self._catalog, self.access.record)
         self.rehearsal = Rehearsal(self._catalog, self._switch)
         asking = partial(post_check, self._catalog, self._models, self.open_aside())
@@ -81,20 +81,20 @@ class Assembly:
         self.quality = Quality(self._catalog, self._corpus, self.open_aside())
         way_back = WayBack(self._catalog, self._artifacts, self._models, self._switch, self._vectors)
         self.gates = Gates(root, self._catalog, self.quality, way_back)
-        self.rollouts = Rollouts(root, self._catalog, self._switch, self.actor)
+        self.rollouts = Canaries(root, self._catalog, self._switch, self.actor)
         self._searcher: Searcher | None = None
         self._lock = threading.Lock()
 
     @property
     def uri(self) -> str:
         """How another process opens this store, but for its secrets: an absolute path, or s3://..."""
-        return self._medium.address.shown if isinstance(self._medium, ObjectMedium) else str(self.root.resolve())
+        return self._medium.address.shown if isinstance(self._medium, S3FileStore) else str(self.root.resolve())
 
     def lock(self, name: str, *, timeout: float = -1) -> AbstractContextManager[None]:
         """Hold a named lock of the store across processes. Raises LockHeldError after `timeout` seconds."""
         return self._catalog.lock(name, timeout=timeout)
 
-    def readers(self, alias: str) -> list[Reader]:
+    def readers(self, alias: str) -> list[SearcherRecord]:
         """Processes that follow an alias and give signs of life."""
         return self._catalog.readers.alive(alias)
 
@@ -116,9 +116,9 @@ class Assembly:
         """Jobs, newest first."""
         return self._catalog.jobs.all(unfinished=unfinished)
 
-    def open_aside(self) -> Aside:
+    def open_aside(self) -> BorrowedPairs:
         """Room for pairs held open apart from what serves; closed with the store."""
-        self._asides.append(Aside(self._catalog, self._holder))
+        self._asides.append(BorrowedPairs(self._catalog, self._holder))
         return self._asides[-1]
 
     def close(self) -> None:
@@ -139,23 +139,23 @@ class Assembly:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _holder(self) -> Holder:
+    def _holder(self) -> OpenPairs:
         shared = self._catalog, self._corpus, self._artifacts, self._models
-        return Holder(*shared, vectors_of=self._vectors, cache=self._cache)
+        return OpenPairs(*shared, vectors_of=self._vectors, cache=self._cache)
 
     def _vectors(self, pair: Pair) -> Vectors:
         return Vectors(self._medium.inside(f"tables/{vectors_table(pair.name)}.lance"), pair.dimension)
 
     def _own_folder(self, settings: Settings) -> Path:
         """The store's directory; of a store that lies elsewhere, this machine's folder for what it derives from it."""
-        if isinstance(self._medium, LocalMedium):
+        if isinstance(self._medium, LocalFileStore):
             return self._medium.root
         folder = Path(settings.cache) / "stores" / self._catalog.store_id
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder
 
     def _opened_artifacts(self, settings: Settings) -> Artifacts:
-        if not isinstance(self._medium, ObjectMedium):
+        if not isinstance(self._medium, S3FileStore):
             return LocalArtifacts(self.root / "artifacts")
         cache = Cache(Path(settings.cache) / "artifacts", settings.cache_bytes)
-        return ObjectArtifacts(self._medium.inside("artifacts"), cache, self.root)
+        return S3Artifacts(self._medium.inside("artifacts"), cache, self.root)

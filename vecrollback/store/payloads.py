@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from vecrollback.errors import NoRollbackTargetError
 from vecrollback.records import (
-    Compared,
+    AnswerComparison,
+    CanaryRun,
+    CanaryStatus,
     Comparison,
-    Gated,
+    GateVerdict,
     Json,
     Move,
     Report,
     Result,
-    Rollout,
-    RolloutStatus,
     Snapshot,
     Switched,
 )
@@ -93,7 +93,7 @@ def result(found: Result) -> Payload:
     }
 
 
-def compared(found: Compared) -> Payload:
+def compared(found: AnswerComparison) -> Payload:
     return {
         "query": found.query,
         "a": result(found.a),
@@ -110,16 +110,16 @@ def comparison(found: Comparison) -> Payload:
     return body
 
 
-def gated(found: Gated) -> Payload:
+def gated(found: GateVerdict) -> Payload:
     outcomes = [asdict(one) for one in found.outcomes]
     return {"pair": found.pair, "snapshot": found.snapshot, "passed": found.passed, "outcomes": outcomes}
 
 
-def rollout(found: Rollout) -> Payload:
+def rollout(found: CanaryRun) -> Payload:
     return {name: value for name, value in asdict(found).items() if name != "salt"}  # who knows it can choose a share
 
 
-def rollout_status(found: RolloutStatus) -> Payload:
+def rollout_status(found: CanaryStatus) -> Payload:
     shown = asdict(found) | {"rollout": rollout(found.rollout)}
     return shown | {"standing": found.standing}
 

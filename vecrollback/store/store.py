@@ -12,10 +12,10 @@ from vecrollback import config
 from vecrollback.catalog import now
 from vecrollback.errors import VecrollbackError
 from vecrollback.pairs.snapshots import RECALL_FLOOR
-from vecrollback.quality.audit import Asking, certified
+from vecrollback.quality.audit import AuditOptions, certified
 from vecrollback.quality.check import Level, Sampling
 from vecrollback.records import CatchUp, Effort, Json, Move, Pair, ProgressCallback, Report, Result, Snapshot, Switched
-from vecrollback.reembedding.builder import Request
+from vecrollback.reembedding.builder import BuildRequest
 from vecrollback.reembedding.job_context import PLAIN
 from vecrollback.reembedding.jobs import Job
 from vecrollback.serving.searcher import Queries, Searcher
@@ -25,7 +25,7 @@ from vecrollback.switching.policy import Policy, load_policy
 from vecrollback.switching.switch import LIVE, Order
 
 if TYPE_CHECKING:
-    from vecrollback.reembedding.adopt import Adopted, Options
+    from vecrollback.reembedding.adopt import AdoptOptions, AdoptResult
 
 
 def connect(
@@ -66,7 +66,7 @@ class Store(Contents):
         `shards:N(...)` with one of these. `effort`: where it works and how hard. The job's result is the pair, `ready`,
         or as it was when it is finished.
         """
-        pair = self._builder.begin(Request(embedder, index, name, settings, recall_floor))
+        pair = self._builder.begin(BuildRequest(embedder, index, name, settings, recall_floor))
         record = self._catalog.jobs.start("reembed", pair.name)
         return Job(self._catalog, record, lambda: self._builder.build(pair, record.id, progress, recall_floor, effort))
 
@@ -79,7 +79,7 @@ class Store(Contents):
         work = partial(self._builder.catch_up, found, job.id, progress, advance=advance, effort=effort)
         return Job(self._catalog, job, work).wait()
 
-    def adopt(self, source: str, *, model: str, **options: Unpack[Options]) -> Adopted:
+    def adopt(self, source: str, *, model: str, **options: Unpack[AdoptOptions]) -> AdoptResult:
         """Bring an index that is kept elsewhere in as a pair; only what an audit does not prove pure is embedded.
 
         `source`: see `vecrollback.connectors`. Raises FingerprintMismatchError, CheckRefusedError; then nothing
@@ -231,11 +231,11 @@ class Store(Contents):
         return report
 
     def audit(
-        self, pair: PairLike | None = None, *, progress: ProgressCallback | None = None, **asking: Unpack[Asking]
+        self, pair: PairLike | None = None, *, progress: ProgressCallback | None = None, **asking: Unpack[AuditOptions]
     ) -> Report:
         """Check a pair (default: the live one), and search it for vectors that its embedder did not make.
 
-        Takes `suspects`, `budget`, `bound`, `confidence` and `seed`, see `vecrollback.quality.audit.Asking`.
+        Takes `suspects`, `budget`, `bound`, `confidence` and `seed`, see `vecrollback.quality.audit.AuditOptions`.
         """
         return self._auditor.run(self.live() if pair is None else self.pair(pair), asking, progress)
 

@@ -11,7 +11,7 @@ from typing import get_args
 
 from vecrollback.catalog import Catalog, now
 from vecrollback.errors import UsageError
-from vecrollback.records import Audited, Role, Token
+from vecrollback.records import AuditEntry, Role, Token
 
 ROLES: tuple[Role, ...] = get_args(Role)
 """Each may do what those before it may."""
@@ -27,7 +27,7 @@ def reaches(role: Role, needed: Role) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class TokenKeys:
     """The tokens at one moment, to compare secrets with. `ever`: whether there was one at any time."""
 
     digests: tuple[tuple[str, Token], ...]
@@ -43,7 +43,7 @@ class Keys:
         return found
 
 
-class Access:
+class Tokens:
     """Makes, lists and revokes tokens; keeps account of changes."""
 
     def __init__(self, catalog: Catalog) -> None:
@@ -75,16 +75,16 @@ class Access:
         self.record(actor, "token.revoke", name)
         return self._catalog.tokens.revoke(name)
 
-    def keys(self) -> Keys:
+    def keys(self) -> TokenKeys:
         """The tokens as they are now."""
         digests = tuple(self._catalog.tokens.digests())
-        return Keys(digests, ever=bool(digests) or bool(self.tokens()))
+        return TokenKeys(digests, ever=bool(digests) or bool(self.tokens()))
 
     def record(self, actor: str, action: str, subject: str) -> None:
         """Note a change before it is made: a crash in between leaves an entry too many, never a change without one."""
         self._catalog.audits.add(actor, action, subject)
 
-    def audit(self, limit: int | None = None) -> list[Audited]:
+    def audit(self, limit: int | None = None) -> list[AuditEntry]:
         """Changes that are no pointer moves, newest first."""
         return self._catalog.audits.all(limit)
 

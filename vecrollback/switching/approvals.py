@@ -19,7 +19,7 @@ Record = Callable[[str, str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class DecisionResult:
     """What came of a decision: the approval as it is now, and the move when that was the last word needed."""
 
     approval: Approval
@@ -113,7 +113,7 @@ class Authority:
         self._record(actor, "approval.reject", f"{number}")
         return self._catalog.approvals.change(number, lambda one: _with(one, "reject", actor, reason))
 
-    def approve(self, number: int, *, actor: str, reason: str, move: Callable[[Approval], Switched]) -> Decided:
+    def approve(self, number: int, *, actor: str, reason: str, move: Callable[[Approval], Switched]) -> DecisionResult:
         """Note that somebody agrees; the last one who was needed has the move made.
 
         The move is refused, and the request expires, when `live` has moved since it was asked for.
@@ -121,13 +121,13 @@ class Authority:
         self._record(actor, "approval.approve", f"{number}")
         approval = self._catalog.approvals.change(number, lambda one: _with(one, "approve", actor, reason))
         if len(approval.approved_by) < approval.needed:
-            return Decided(approval)
+            return DecisionResult(approval)
         try:
             switched = move(approval)
         except AliasMovedError:
             self._catalog.approvals.change(number, lambda one: replace(one, state="expired"))
             raise
-        return Decided(self._catalog.approvals.change(number, lambda one: replace(one, state="done")), switched)
+        return DecisionResult(self._catalog.approvals.change(number, lambda one: replace(one, state="done")), switched)
 
     def approvals(self, *, state: str | None = None) -> list[Approval]:
         """Approvals, newest first. Those that wait for a move from where `live` is no more have expired."""

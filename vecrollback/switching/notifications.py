@@ -30,7 +30,7 @@ _SEND_SECONDS, _LINGER_SECONDS = 10.0, 3.0
 _LOCK = "notices"
 
 
-class Notices:
+class Notifications:
     """The outbox of one store. `policy` gives the channels in force when it is asked."""
 
     def __init__(self, catalog: Catalog, policy: Callable[[], Policy | None]) -> None:

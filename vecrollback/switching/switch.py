@@ -24,7 +24,17 @@ from vecrollback.errors import (
     UsageError,
 )
 from vecrollback.pairs.manifest import Manifest, load_manifest
-from vecrollback.records import Acknowledgements, Gated, Move, MoveKind, Pair, PairState, Report, Snapshot, Switched
+from vecrollback.records import (
+    Acknowledgements,
+    GateVerdict,
+    Move,
+    MoveKind,
+    Pair,
+    PairState,
+    Report,
+    Snapshot,
+    Switched,
+)
 from vecrollback.storage.artifacts import Artifacts
 
 LIVE = "live"
@@ -46,7 +56,7 @@ class Order:
     wait_seconds: float = 10.0
     warm_seconds: float = 60.0
     expected_epoch: int | None = None
-    gated: Gated | None = None
+    gated: GateVerdict | None = None
 
 
 class Switch:

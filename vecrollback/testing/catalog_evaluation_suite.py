@@ -8,7 +8,7 @@ import pytest
 
 from vecrollback.catalog import Catalog
 from vecrollback.errors import PairStateError, UnknownNameError
-from vecrollback.records import Canary, Gated, GateOutcome, GoldenQuery, Observation, Rollout
+from vecrollback.records import Canary, CanaryRun, GateOutcome, GateVerdict, GoldenQuery, Observation
 from vecrollback.testing.catalog_suite import a_move, a_pair, a_snapshot
 
 
@@ -16,9 +16,9 @@ def a_query(id_: str = "q", at: str = "2025-01-01") -> GoldenQuery:
     return GoldenQuery(id_, "wörds ☂", {"doc ☂": 2, "b": 0}, ("incident-1", "hot"), at, "somebody")
 
 
-def a_rollout(pair: str = "two") -> Rollout:
+def a_rollout(pair: str = "two") -> CanaryRun:
     policy = {"steps": [1, 5], "shadow": 10.0}
-    return Rollout(0, "live", pair, "one", 0, 0.0, 10.0, "salt", policy, 0.0, "", "somebody")
+    return CanaryRun(0, "live", pair, "one", 0, 0.0, 10.0, "salt", policy, 0.0, "", "somebody")
 
 
 class QualityConformance:
@@ -51,7 +51,7 @@ class QualityConformance:
     # -- gates --------------------------------------------------------------------------------------------------------
 
     def test_verdict_of_a_promote_is_in_the_moves_own_transaction(self, tried: Catalog) -> None:
-        passed = Gated("two", 1, (GateOutcome("lag = 0", "pass", "0 behind", 0.0, 0.0),))
+        passed = GateVerdict("two", 1, (GateOutcome("lag = 0", "pass", "0 behind", 0.0, 0.0),))
         failed = replace(passed, outcomes=(GateOutcome("ndcg@10 >= 0.5", "unknown", "nobody knows"),))
         tried.gatekeeping.refused(failed, "somebody")
         newest = tried.gatekeeping.newest("two")

@@ -38,7 +38,7 @@ from vecrollback.errors import (
 from vecrollback.records import (
     Acknowledgements,
     Approval,
-    Blast,
+    BlastRadius,
     Certificate,
     CorpusState,
     Drill,
@@ -49,8 +49,8 @@ from vecrollback.records import (
     Pair,
     Phase,
     PostCheck,
-    Reader,
     Report,
+    SearcherRecord,
     Snapshot,
     Timeline,
 )
@@ -108,7 +108,7 @@ def an_incident() -> Incident:
         reason="becaüse",
         actor="anna",
         timeline=Timeline(began="2025-01-01T00:00:00+00:00", switched="2025-01-01T01:00:00+00:00"),
-        blast=Blast("two", 2, 2, 7, 1),
+        blast=BlastRadius("two", 2, 2, 7, 1),
         readers=Acknowledgements(2, 1, ("host:1",)),
         switch_ms=12.5,
         lag=4,
@@ -467,7 +467,7 @@ class CatalogConformance:
     # -- readers ------------------------------------------------------------------------------------------------------
 
     def test_reader_is_alive_until_it_leaves_dies_or_falls_silent(self, catalog: Catalog) -> None:
-        here = Reader("r1", "live", socket.gethostname(), os.getpid(), 3, ("one@1", "two@1"), 0.0)
+        here = SearcherRecord("r1", "live", socket.gethostname(), os.getpid(), 3, ("one@1", "two@1"), 0.0)
         catalog.readers.announce(here)
         found = catalog.readers.alive("live")[0]
         assert replace(found, heartbeat=0.0) == here

@@ -13,7 +13,7 @@ import pytest
 
 from vecrollback.arrays import FloatArray
 from vecrollback.errors import BadDocumentError, UsageError
-from vecrollback.quality.doctor import Fields, Source
+from vecrollback.quality.doctor import ColumnNames, ForeignIndex
 from vecrollback.records import Metric
 
 COUNT, DIMENSION, WITHOUT_TEXT = 230, 24, 17
@@ -32,7 +32,7 @@ def text(row: int) -> str | None:
 
 
 def rows() -> list[dict[str, Any]]:
-    """Fields of every row but the vector; row 17 has no text."""
+    """Columns of every row but the vector; row 17 has no text."""
     made = []
     for row in range(COUNT):
         fields: dict[str, Any] = {"id": f"r{row}", "text": text(row), "model": f"m{row % 2}", "batch": f"b{row // 100}"}
@@ -70,17 +70,17 @@ class SourceConformance:
         return *cls.make(folder), folder
 
     @pytest.fixture
-    def source(self, made: tuple[str, Path | None, Path]) -> Iterator[Source]:
-        with Source(made[0], texts=made[1], fields=Fields(id=self.id_field)) as source:
+    def source(self, made: tuple[str, Path | None, Path]) -> Iterator[ForeignIndex]:
+        with ForeignIndex(made[0], texts=made[1], fields=ColumnNames(id=self.id_field)) as source:
             yield source
 
-    def test_it_says_what_it_holds(self, source: Source) -> None:
+    def test_it_says_what_it_holds(self, source: ForeignIndex) -> None:
         assert (source.count, source.dimension) == (COUNT, DIMENSION)
         assert source.reader.metric == self.metric
         assert source.reader.stored == self.stored
         assert (source.id_field, source.text_field) == (self.id_field or "id", self.text_field)
 
-    def test_blocks_are_every_row_once_in_order_and_again(self, source: Source) -> None:
+    def test_blocks_are_every_row_once_in_order_and_again(self, source: ForeignIndex) -> None:
         for _ in range(2):
             blocks = list(source.blocks())
             assert [first for first, _ in blocks] == np.cumsum([0, *(len(part) for _, part in blocks)])[:-1].tolist()
@@ -88,7 +88,7 @@ class SourceConformance:
             assert streamed.dtype == np.float32
             np.testing.assert_array_equal(streamed, source.vectors(np.arange(COUNT)))
 
-    def test_vector_text_and_id_of_a_row_belong_together(self, source: Source) -> None:
+    def test_vector_text_and_id_of_a_row_belong_together(self, source: ForeignIndex) -> None:
         every = np.arange(COUNT)
         written = [int(id_[1:]) for id_ in source.ids(every)]
         assert sorted(written) == every.tolist()
@@ -99,7 +99,7 @@ class SourceConformance:
         if self.ordered:
             assert written == every.tolist()
 
-    def test_rows_come_in_the_order_asked_for_also_twice(self, source: Source) -> None:
+    def test_rows_come_in_the_order_asked_for_also_twice(self, source: ForeignIndex) -> None:
         asked = np.array([COUNT - 1, 3, 3, 0, 111])
         every = np.arange(COUNT)
         np.testing.assert_array_equal(source.vectors(asked), source.vectors(every)[asked])
@@ -109,7 +109,7 @@ class SourceConformance:
         assert source.vectors(np.empty(0, np.int64)).shape[0] == 0
         assert source.texts(np.empty(0, np.int64)) == []
 
-    def test_a_row_is_a_document_with_its_other_fields_as_metadata(self, source: Source) -> None:
+    def test_a_row_is_a_document_with_its_other_fields_as_metadata(self, source: ForeignIndex) -> None:
         records = [record for part in source.reader.scan(None, vectors=False) for record in part.records]
         assert len(records) == COUNT
         seen, refused = {}, []
@@ -129,13 +129,13 @@ class SourceConformance:
         self, made: tuple[str, Path | None, Path]
     ) -> None:
         with pytest.raises(UsageError) as refused:
-            Source(made[0], texts=made[1], fields=Fields(text="nobody"))
+            ForeignIndex(made[0], texts=made[1], fields=ColumnNames(text="nobody"))
         assert "'nobody'" in refused.value.message
         assert self.text_field in refused.value.hint
 
     def test_reading_changes_no_byte_of_it(self, made: tuple[str, Path | None, Path]) -> None:
         before = digests(made[2])
-        with Source(made[0], texts=made[1]) as source:
+        with ForeignIndex(made[0], texts=made[1]) as source:
             list(source.blocks())
             list(source.reader.scan(None))
             source.vectors(np.arange(5))

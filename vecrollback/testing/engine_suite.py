@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.models import PLAIN
 from vecrollback.embedders import open_embedder
-from vecrollback.reembedding.engines import Embedded, Engine, Failed, Recipe, Unit
+from vecrollback.reembedding.engines import EmbeddedUnit, EmbedderRecipe, Engine, FailedUnit, Unit
 
 Open = Callable[[str], Engine]
 
@@ -24,7 +24,7 @@ class EngineSuite:
     kills = True
     """Whether a text may take the worker down without this process."""
 
-    def engine(self, recipe: Recipe) -> Engine:
+    def engine(self, recipe: EmbedderRecipe) -> Engine:
         raise NotImplementedError
 
     @pytest.fixture
@@ -32,7 +32,7 @@ class EngineSuite:
         opened: list[Engine] = []
 
         def begin(spec: str) -> Engine:
-            opened.append(self.engine(Recipe(spec, frozenset({open_embedder(spec).fingerprint}))))
+            opened.append(self.engine(EmbedderRecipe(spec, frozenset({open_embedder(spec).fingerprint}))))
             return opened[-1]
 
         yield begin
@@ -43,7 +43,7 @@ class EngineSuite:
     def test_every_unit_comes_back_once_with_the_vectors_of_its_texts(self, open: Open) -> None:
         engine, wanted = open(PLAIN), {number: texts(number) for number in range(1, 13)}
         given = dict(wanted)
-        seen: dict[int, Embedded] = {}
+        seen: dict[int, EmbeddedUnit] = {}
         running = 0
         while given or running:
             while given and running < engine.width:
@@ -52,7 +52,7 @@ class EngineSuite:
                 running += 1
             outcome = engine.take()
             running -= 1
-            assert isinstance(outcome, Embedded), outcome
+            assert isinstance(outcome, EmbeddedUnit), outcome
             assert outcome.number not in seen
             seen[outcome.number] = outcome
         model = open_embedder(PLAIN)
@@ -67,7 +67,7 @@ class EngineSuite:
         engine = open(f"{PLAIN}&chunk=tokens:3:0")
         engine.submit(Unit(1, ("one two three four", "  ", "five")))
         made = engine.take()
-        assert isinstance(made, Embedded)
+        assert isinstance(made, EmbeddedUnit)
         assert made.counts == (2, 0, 1)
         assert made.spans.tolist() == [[0, 13], [14, 18], [0, 4]]
         assert made.vectors.shape == (3, 32)
@@ -76,20 +76,20 @@ class EngineSuite:
         engine = open("tests.support.models:touchy")
         engine.submit(Unit(1, ("good", "poison")))
         failed = engine.take()
-        assert isinstance(failed, Failed)
+        assert isinstance(failed, FailedUnit)
         assert (failed.number, failed.died, failed.stops) == (1, False, False)
         assert "this text breaks the model" in failed.message
         engine.submit(Unit(2, ("good",)))
-        assert isinstance(engine.take(), Embedded)
+        assert isinstance(engine.take(), EmbeddedUnit)
 
     def test_another_model_at_the_worker_ends_the_job(self) -> None:
-        engine = self.engine(Recipe(PLAIN, frozenset({"0" * 32})))
+        engine = self.engine(EmbedderRecipe(PLAIN, frozenset({"0" * 32})))
         try:
             engine.submit(Unit(1, ("text",)))
             failed = engine.take()
         finally:
             engine.close()
-        assert isinstance(failed, Failed)
+        assert isinstance(failed, FailedUnit)
         assert failed.stops
         assert "another model" in str(failed.error)
 
@@ -99,10 +99,10 @@ class EngineSuite:
         engine = open("tests.support.models:deadly")
         engine.submit(Unit(1, ("a lethal text",)))
         failed = engine.take()
-        assert isinstance(failed, Failed)
+        assert isinstance(failed, FailedUnit)
         assert (failed.number, failed.died, failed.stops) == (1, True, False)
         engine.submit(Unit(2, ("good",)))
-        assert isinstance(engine.take(), Embedded)
+        assert isinstance(engine.take(), EmbeddedUnit)
 
     def test_a_closed_engine_with_work_in_hand_waits_for_nobody(self, open: Open) -> None:
         engine = open(PLAIN)

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 from vecrollback.errors import CorruptArtifactError, HeadMovedError
-from vecrollback.storage import Medium
+from vecrollback.storage import FileStore
 from vecrollback.storage.artifacts import Artifacts
-from vecrollback.storage.lance_table import DurableTable
+from vecrollback.storage.lance_table import LanceTable
 
 SCHEMA = pa.schema(
     [
@@ -36,7 +36,7 @@ def held(dataset: object) -> dict[str, int]:
 class MediumSuite:
     """Give `medium`, a fixture: an empty one."""
 
-    def test_a_file_is_created_once_and_reads_back(self, medium: Medium) -> None:
+    def test_a_file_is_created_once_and_reads_back(self, medium: FileStore) -> None:
         assert medium.create("a/b", b"one")
         assert not medium.create("a/b", b"two")
         assert medium.read("a/b") == b"one"
@@ -46,7 +46,7 @@ class MediumSuite:
         assert not medium.exists("a/c")
         assert medium.inside("a").read("b") == b"one"
 
-    def test_of_many_that_create_one_file_one_succeeds(self, medium: Medium) -> None:
+    def test_of_many_that_create_one_file_one_succeeds(self, medium: FileStore) -> None:
         created: list[int] = []
 
         def create(number: int) -> None:
@@ -61,7 +61,7 @@ class MediumSuite:
         assert len(created) == 1
         assert medium.read("store.json") == str(created[0]).encode()
 
-    def test_what_is_not_there_is_said_to_be_not_there(self, medium: Medium) -> None:
+    def test_what_is_not_there_is_said_to_be_not_there(self, medium: FileStore) -> None:
         for read in (medium.read, medium.digest):
             with pytest.raises(FileNotFoundError):
                 read("nothing")
@@ -69,7 +69,7 @@ class MediumSuite:
         assert medium.names("nothing") == []
         medium.remove("nothing")
 
-    def test_files_are_listed_moved_and_removed(self, medium: Medium) -> None:
+    def test_files_are_listed_moved_and_removed(self, medium: FileStore) -> None:
         for name in ("one", "folder/two", "folder/deeper/three"):
             medium.create(name, name.encode())
         assert {(entry.name, entry.bytes) for entry in medium.entries()} == {
@@ -84,7 +84,7 @@ class MediumSuite:
         medium.remove("folder")
         assert [entry.name for entry in medium.entries()] == ["won"]
 
-    def test_a_tree_takes_the_place_of_another(self, medium: Medium, tmp_path: Path) -> None:
+    def test_a_tree_takes_the_place_of_another(self, medium: FileStore, tmp_path: Path) -> None:
         place = medium.inside("tables/t")
         place.create("old", b"old")
         made = tmp_path / "made"
@@ -170,7 +170,7 @@ class ArtifactSuite:
 class TableSuite:
     """Give `table`, a fixture: one that is not there yet; and `flip`, which flips a byte of a file of it."""
 
-    def test_versions_are_immutable_and_their_files_have_digests(self, table: DurableTable) -> None:
+    def test_versions_are_immutable_and_their_files_have_digests(self, table: LanceTable) -> None:
         first = table.create(SCHEMA, stable_row_ids=True)
         assert table.create(SCHEMA).version == first.version == 1
         second = table.merge("id", rows(("a", 1), ("b", 2)), onto=first.dataset)
@@ -190,14 +190,14 @@ class TableSuite:
         fresh = type(table)(table.medium)
         assert held(fresh.at(2)) == {"a": 1, "b": 2}
 
-    def test_a_commit_records_no_file_that_was_there_before(self, table: DurableTable) -> None:
+    def test_a_commit_records_no_file_that_was_there_before(self, table: LanceTable) -> None:
         """Else damage to an old file would be taken for what was written."""
         first = table.create(SCHEMA, stable_row_ids=True)
         second = table.merge("id", rows(("a", 1), ("b", 2)), onto=first.dataset)
         third = table.merge("id", rows(("b", 3)), onto=second.dataset)
         assert not second.files.keys() & third.files.keys()
 
-    def test_what_a_dead_writer_finished_is_found(self, table: DurableTable) -> None:
+    def test_what_a_dead_writer_finished_is_found(self, table: LanceTable) -> None:
         first = table.create(SCHEMA)
         second = table.append(rows(("a", 1)), onto=first.dataset)
         table.append(rows(("b", 2)), onto=second.dataset)
@@ -208,7 +208,7 @@ class TableSuite:
         back = fresh.back_to(2)
         assert (back.version, held(back)) == (4, {"a": 1})
 
-    def test_a_torn_manifest_is_set_aside(self, table: DurableTable) -> None:
+    def test_a_torn_manifest_is_set_aside(self, table: LanceTable) -> None:
         first = table.create(SCHEMA)
         second = table.append(rows(("a", 1)), onto=first.dataset)
         table.medium.create(table.manifest(3), b"torn")
@@ -218,7 +218,7 @@ class TableSuite:
         assert (third.version, held(third.dataset)) == (3, {"a": 1, "b": 2})
         assert held(second.dataset) == {"a": 1}
 
-    def test_a_version_whose_files_are_gone_is_set_aside(self, table: DurableTable) -> None:
+    def test_a_version_whose_files_are_gone_is_set_aside(self, table: LanceTable) -> None:
         """A purge takes files that no version names yet: those of a writer that was cut off, and commits later."""
         first = table.create(SCHEMA)
         second = table.append(rows(("a", 1)), onto=first.dataset)
@@ -227,7 +227,7 @@ class TableSuite:
             table.medium.remove(name)
         assert held(type(table)(table.medium).recover(2)) == {"a": 1}
 
-    def test_a_writer_that_was_overtaken_is_refused(self, table: DurableTable) -> None:
+    def test_a_writer_that_was_overtaken_is_refused(self, table: LanceTable) -> None:
         first = table.create(SCHEMA, stable_row_ids=True)
         late = type(table)(table.medium)
         behind = late.at(1)
@@ -237,7 +237,7 @@ class TableSuite:
         with pytest.raises(HeadMovedError):
             late.merge("id", rows(("c", 3)), onto=behind)
 
-    def test_compaction_keeps_the_rows_and_forgets_the_rest(self, table: DurableTable) -> None:
+    def test_compaction_keeps_the_rows_and_forgets_the_rest(self, table: LanceTable) -> None:
         commit = table.create(SCHEMA, stable_row_ids=True)
         for number in range(4):
             commit = table.merge("id", rows(("a", number), (f"b{number}", number)), onto=commit.dataset)
@@ -248,7 +248,7 @@ class TableSuite:
         assert table.medium.names("_versions").count(table.manifest(1).rpartition("/")[2]) == 0
         assert compacted.files.keys() == table.files(compacted.dataset)
 
-    def test_damage_is_found(self, table: DurableTable, flip: Callable[[str], None]) -> None:
+    def test_damage_is_found(self, table: LanceTable, flip: Callable[[str], None]) -> None:
         first = table.create(SCHEMA)
         second = table.append(rows(("a", 1)), onto=first.dataset)
         known = {**first.files, **second.files}
@@ -258,7 +258,7 @@ class TableSuite:
             flip(name)
         assert type(table)(table.medium).sound(2, known)
 
-    def test_a_table_is_gone_when_it_was_discarded(self, table: DurableTable) -> None:
+    def test_a_table_is_gone_when_it_was_discarded(self, table: LanceTable) -> None:
         table.create(SCHEMA)
         table.discard()
         assert not table.exists()

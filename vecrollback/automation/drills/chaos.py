@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from vecrollback.automation.drills.readers import Reader, await_answer, await_asking, await_warm, reading
+from vecrollback.automation.drills.readers import DrillSearcher, await_answer, await_asking, await_warm, reading
 from vecrollback.automation.drills.stopwatch import Stopwatch
 from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.errors import CatalogUnavailableError, FailedError
@@ -57,7 +57,7 @@ class Scene:
             raise FailedError(f"it went to {done.target}, not to {self.target}")
         return done
 
-    def answered(self, readers: list[Reader], since: float) -> None:
+    def answered(self, readers: list[DrillSearcher], since: float) -> None:
         with self.watch.phase("first right answer", self.objectives.switch) as timed:
             timed.seconds = await_answer(readers, _pair(self.target), since) - since
             timed.say("of the slowest reader")

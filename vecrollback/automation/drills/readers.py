@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.01
 
 
 @dataclass
-class Reader:
+class DrillSearcher:
     """One process. `seen`: its lines so far."""
 
     process: subprocess.Popen[str]
@@ -37,7 +37,7 @@ class Reader:
 
 
 @contextmanager
-def reading(store: Store, alias: str, count: int) -> Iterator[list[Reader]]:
+def reading(store: Store, alias: str, count: int) -> Iterator[list[DrillSearcher]]:
     """Processes that follow an alias of the store, until the block ends."""
     readers = [_start(store, alias) for _ in range(count)]
     try:
@@ -47,12 +47,12 @@ def reading(store: Store, alias: str, count: int) -> Iterator[list[Reader]]:
             _stop(reader)
 
 
-def await_asking(readers: list[Reader]) -> None:
+def await_asking(readers: list[DrillSearcher]) -> None:
     """Wait until each has asked, whatever came of it. Raises FailedError for one that ended or never did."""
     _await(readers, "asking", lambda: all(reader.seen for reader in readers))
 
 
-def await_warm(store: Store, alias: str, readers: list[Reader], *refs: str) -> None:
+def await_warm(store: Store, alias: str, readers: list[DrillSearcher], *refs: str) -> None:
     """Wait until each holds these snapshots open and answers."""
 
     def ready() -> bool:
@@ -63,13 +63,13 @@ def await_warm(store: Store, alias: str, readers: list[Reader], *refs: str) -> N
     _await(readers, "ready", ready)
 
 
-def await_answer(readers: list[Reader], pair: str, since: float) -> float:
+def await_answer(readers: list[DrillSearcher], pair: str, since: float) -> float:
     """Wait until the pair answers every reader; returns when it first answered the last of them."""
     _await(readers, f"answered by {pair}", lambda: all(reader.answered(pair, since) for reader in readers))
     return max(reader.answered(pair, since) or since for reader in readers)
 
 
-def _await(readers: list[Reader], what: str, reached: Any) -> None:
+def _await(readers: list[DrillSearcher], what: str, reached: Any) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while not reached():
         for reader in readers:
@@ -83,7 +83,7 @@ def _await(readers: list[Reader], what: str, reached: Any) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _start(store: Store, alias: str) -> Reader:
+def _start(store: Store, alias: str) -> DrillSearcher:
     process = subprocess.Popen(
         [sys.executable, "-m", "vecrollback.automation.drills.reader", alias],
         stdin=subprocess.PIPE,
@@ -92,7 +92,7 @@ def _start(store: Store, alias: str) -> Reader:
         text=True,
         env={**os.environ, **store.environment()},
     )
-    reader = Reader(process)
+    reader = DrillSearcher(process)
 
     def listen() -> None:
         assert process.stdout is not None
@@ -103,7 +103,7 @@ def _start(store: Store, alias: str) -> Reader:
     return reader
 
 
-def _stop(reader: Reader) -> None:
+def _stop(reader: DrillSearcher) -> None:
     assert reader.process.stdin is not None
     reader.process.stdin.close()
     try:

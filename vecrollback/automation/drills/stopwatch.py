@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from vecrollback.records import Phase
 
 
-class Timed:
+class TimedStep:
     """A step that is under way. Say what came of it with `say`; `ok` is true until somebody says otherwise."""
 
     def __init__(self) -> None:
@@ -29,9 +29,9 @@ class Stopwatch:
         self._started = time.monotonic()
 
     @contextmanager
-    def phase(self, name: str, limit: float | None = None) -> Iterator[Timed]:
+    def phase(self, name: str, limit: float | None = None) -> Iterator[TimedStep]:
         """Time a step. What it raises is said and ends the drill."""
-        timed, started = Timed(), time.monotonic()
+        timed, started = TimedStep(), time.monotonic()
         try:
             yield timed
         except Exception as error:

@@ -1,7 +1,7 @@
 """Watching `live` by a policy: measuring, deciding, and doing what was decided."""
 
 from vecrollback.automation.guard.guard import Guard
-from vecrollback.automation.guard.traffic import Asking, Sample, Samples, Traffic
-from vecrollback.automation.guard.watch import Watched, watch_store
+from vecrollback.automation.guard.traffic import Sample, Samples, SyntheticTraffic, Traffic
+from vecrollback.automation.guard.watch import WatchRound, watch_store
 
-__all__ = ["Asking", "Guard", "Sample", "Samples", "Traffic", "Watched", "watch_store"]
+__all__ = ["Guard", "Sample", "Samples", "SyntheticTraffic", "Traffic", "WatchRound", "watch_store"]

@@ -43,7 +43,7 @@ class Situation:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurement:
     """One measurement of one metric, judged."""
 
     metric: str
@@ -61,7 +61,7 @@ class Decision:
 
     kind: Kind
     reason: str = ""
-    metrics: tuple[Measured, ...] = ()
+    metrics: tuple[Measurement, ...] = ()
     epoch: int = 0
 
     @property
@@ -75,7 +75,7 @@ class _Memory:
     """What is remembered of one metric: its last measurements, and whether it was reported and not well since."""
 
     epoch: int
-    recent: list[Measured] = field(default_factory=list)
+    recent: list[Measurement] = field(default_factory=list)
     firing: bool = False
 
 
@@ -126,7 +126,7 @@ class Evaluator:
     def resume(self, kept: Mapping[str, Mapping[str, Any]]) -> None:
         """Go on from what `kept` gave, here or in another process."""
         for name, body in kept.items():
-            recent = [Measured(name, *row) for row in body["recent"]]
+            recent = [Measurement(name, *row) for row in body["recent"]]
             self._memory[name] = _Memory(body["epoch"], recent, body["firing"])
             self._ordered_in |= body["ordered"]
 
@@ -134,7 +134,7 @@ class Evaluator:
         memory = self._memory.get(name)
         return memory.recent[-1].at if memory and memory.recent else float("-inf")
 
-    def _remember(self, rule: Rule, measured: Measured, situation: Situation) -> None:
+    def _remember(self, rule: Rule, measured: Measurement, situation: Situation) -> None:
         memory = self._memory.get(rule.name)
         if memory is None or memory.epoch != situation.epoch:
             # another pair, or the same one again by somebody's decision: what was seen before says nothing of it
@@ -197,7 +197,7 @@ class Evaluator:
         return "; ".join(dict.fromkeys(filter(None, reasons)))
 
     def _ordered(self, kind: Kind, rules: Sequence[Rule], situation: Situation, why_not: str = "") -> Decision:
-        measured: list[Measured] = []
+        measured: list[Measurement] = []
         for rule in rules:
             memory = self._memory[rule.name]
             memory.firing = True
@@ -209,7 +209,7 @@ class Evaluator:
         return Decision(kind, reason, tuple(sorted(measured, key=lambda one: one.at)), situation.epoch)
 
 
-def judge(rule: Rule, at: float, reading: Reading) -> Measured:
+def judge(rule: Rule, at: float, reading: Reading) -> Measurement:
     """One measurement. Nothing measured, or on too little, is inconclusive, never a success."""
     phase: Phase = "inconclusive"
     if reading.value is not None and not math.isnan(reading.value) and reading.sample >= rule.minimum:
@@ -218,10 +218,10 @@ def judge(rule: Rule, at: float, reading: Reading) -> Measured:
             phase = "failure" if reading.p is None or reading.p < rule.alpha else "inconclusive"
         elif rule.success is None or rule.success.holds(reading.value):
             phase = "success"
-    return Measured(rule.name, at, phase, reading.value, reading.sample, rule.condition, reading.said)
+    return Measurement(rule.name, at, phase, reading.value, reading.sample, rule.condition, reading.said)
 
 
-def _said(rule: Rule, recent: Sequence[Measured]) -> str:
+def _said(rule: Rule, recent: Sequence[Measurement]) -> str:
     failures = [one for one in recent if one.phase == "failure"]
     worst = failures[-1]
     value = "nothing" if worst.value is None else f"{worst.value:.4g}"

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from vecrollback.automation.guard.evaluation import Decision, Evaluator, Situation
-from vecrollback.automation.guard.metrics import Collector
-from vecrollback.automation.guard.pair_answers import Asked
+from vecrollback.automation.guard.metrics import MetricReader
+from vecrollback.automation.guard.pair_answers import PairAnswers
 from vecrollback.automation.guard.traffic import Traffic
 from vecrollback.errors import AliasMovedError, LockHeldError, VecrollbackError
 from vecrollback.records import Json, ProgressCallback, Result
@@ -54,7 +54,7 @@ class Guard:
         self._most, self.rounds = rounds, 0
         self._evaluator = Evaluator(policy)
         store.notices.use(policy)
-        self._collector = Collector(store, policy, traffic, Asked(store.open_aside), search or store.search)
+        self._collector = MetricReader(store, policy, traffic, PairAnswers(store.open_aside), search or store.search)
         self._failed_at: int | None = None
 
     def run(self) -> None:

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 
 from vecrollback.automation.guard.evaluation import Reading, Situation
-from vecrollback.automation.guard.pair_answers import Asked, Fact
+from vecrollback.automation.guard.pair_answers import Fact, PairAnswers
 from vecrollback.automation.guard.statistics import along, apart, ks, lower, psi
 from vecrollback.automation.guard.traffic import Sample, Traffic
 from vecrollback.errors import UnknownNameError, UnreachableError, VecrollbackError
@@ -33,11 +33,11 @@ _LATENCY_SECONDS = 600.0
 _PROMETHEUS_SECONDS = 5.0
 
 
-class Collector:
+class MetricReader:
     """Measures one metric at a time. `asked` remembers what was asked of pairs."""
 
     def __init__(
-        self, store: Store, policy: Policy, traffic: Traffic, asked: Asked, search: Callable[[str], Result]
+        self, store: Store, policy: Policy, traffic: Traffic, asked: PairAnswers, search: Callable[[str], Result]
     ) -> None:
         self._store, self._policy, self._traffic, self._asked, self._search = store, policy, traffic, asked, search
         self._chosen: tuple[int, list[str]] = (0, [])

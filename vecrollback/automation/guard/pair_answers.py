@@ -11,7 +11,7 @@ import numpy as np
 from vecrollback.arrays import FloatArray
 from vecrollback.automation.guard.statistics import axes
 from vecrollback.indexes import exact_search
-from vecrollback.serving.open_pairs import Aside, Held
+from vecrollback.serving.open_pairs import BorrowedPairs, OpenPair
 
 _K = 10
 _BACKGROUND = 512
@@ -33,13 +33,13 @@ class Fact:
     ids: tuple[str, ...]
 
 
-class Asked:
+class PairAnswers:
     """Asks each query of each snapshot once, and remembers."""
 
-    def __init__(self, open_aside: Callable[[], Aside]) -> None:
+    def __init__(self, open_aside: Callable[[], BorrowedPairs]) -> None:
         # One for each pair, so that a standby that cannot be opened does not keep the live pair from being asked.
         self._asides = [open_aside() for _ in range(_PAIRS)]
-        self._places: dict[str, Aside] = {}
+        self._places: dict[str, BorrowedPairs] = {}
         self._facts: OrderedDict[tuple[str, str], Fact] = OrderedDict()
         self._background: dict[str, FloatArray] = {}
 
@@ -57,13 +57,13 @@ class Asked:
         with self._place(pair).pairs(pair) as [held]:
             return axes(self._random(held))
 
-    def _place(self, pair: str) -> Aside:
+    def _place(self, pair: str) -> BorrowedPairs:
         if pair not in self._places:
             free = len(self._places) < _PAIRS
             self._places[pair] = self._asides[len(self._places)] if free else self._places.pop(next(iter(self._places)))
         return self._places[pair]
 
-    def _of(self, held: Held, queries: Sequence[str]) -> dict[str, Fact]:
+    def _of(self, held: OpenPair, queries: Sequence[str]) -> dict[str, Fact]:
         ref = held.view.snapshot.ref
         fresh = [query for query in queries if (ref, query) not in self._facts][:_FRESH]
         if fresh:
@@ -72,7 +72,7 @@ class Asked:
             self._facts.popitem(last=False)
         return {query: fact for query in queries if (fact := self._facts.get((ref, query))) is not None}
 
-    def _ask(self, held: Held, queries: Sequence[str]) -> list[Fact]:
+    def _ask(self, held: OpenPair, queries: Sequence[str]) -> list[Fact]:
         vectors = held.embedder.embed_queries(list(queries))
         background = self._random(held)
         metric = held.view.snapshot.index.metric
@@ -86,7 +86,7 @@ class Asked:
             facts.append(Fact(vectors[row], best, standout, tuple(hit.id for hit in hits)))
         return facts
 
-    def _random(self, held: Held) -> FloatArray:
+    def _random(self, held: OpenPair) -> FloatArray:
         """Vectors of random passages, the same for all queries of a snapshot."""
         snapshot = held.view.snapshot
         if snapshot.ref not in self._background:

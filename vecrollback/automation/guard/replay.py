@@ -16,7 +16,7 @@ _EVENTS = ("promote", "rollback", "restore")
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
+class ReplayResult:
     """`decisions`: (seconds since 1970, decision), alerts included. `readings`: values taken in; `unknown`: names of
     recorded metrics that the policy does not have; `silent`: metrics of the policy that the recording does not have.
     """
@@ -31,7 +31,7 @@ class Replayed:
         return next((at for at, decision in self.decisions if decision.kind == "rollback"), None)
 
 
-def replay(policy: Policy, recorded: Path) -> Replayed:
+def replay(policy: Policy, recorded: Path) -> ReplayResult:
     """Judge a recording. Each line is `{"at", "metric", "value", "sample", "p"}`, or `{"at", "event": "promote"}`.
 
     Lines of one time are one step. After a rollback that the policy would have ordered, nothing moves any more until
@@ -52,7 +52,7 @@ def replay(policy: Policy, recorded: Path) -> Replayed:
             decisions.append((at, decision))
         if decision.kind == "rollback":
             situation = Situation(situation.epoch + 1, "recorded", at, "rollback")
-    return Replayed(tuple(decisions), readings, tuple(sorted(seen - names)), tuple(sorted(names - seen)))
+    return ReplayResult(tuple(decisions), readings, tuple(sorted(seen - names)), tuple(sorted(names - seen)))
 
 
 def _steps(lines: Iterable[dict[str, Any]]) -> Iterator[tuple[float, list[str], dict[str, Reading]]]:

@@ -69,7 +69,7 @@ class Samples:
         return [one for one in self._rows.copy() if one.at >= since]
 
 
-class Asking:
+class SyntheticTraffic:
     """Traffic of its own: asks the same queries in turn, for a store that no server of ours answers for.
 
     `search` asks `live`. Each `refresh` sends `batch` queries, one at a time.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vecrollback.automation.guard.evaluation import Decision
 from vecrollback.automation.guard.guard import Guard
-from vecrollback.automation.guard.traffic import Asking
+from vecrollback.automation.guard.traffic import SyntheticTraffic
 from vecrollback.errors import StoppedError, UsageError
 from vecrollback.records import Json, Progress
 from vecrollback.store.store import Store
@@ -15,7 +15,7 @@ from vecrollback.switching.policy import load_policy
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class WatchRound:
     """What a watch came to. `metrics`: how each stood at the end."""
 
     rounds: int
@@ -32,7 +32,7 @@ def watch_store(
     stopping: Callable[[], bool] = lambda: False,
     recorded: Callable[[Mapping[str, Json]], None] | None = None,
     told: Callable[[Decision], None] = lambda _: None,
-) -> Watched:
+) -> WatchRound:
     """Watch `live`, asking it these queries, until `stopping` or for so many rounds. Waits while another watch leads.
 
     Raises UsageError without a policy or queries.
@@ -54,7 +54,7 @@ def watch_store(
         told(decision)
 
     with store.searcher() as searcher:
-        traffic = Asking(queries, searcher.search)
+        traffic = SyntheticTraffic(queries, searcher.search)
         guard = Guard(
             store,
             found,
@@ -67,4 +67,4 @@ def watch_store(
             told=heard,
         )
         guard.run()
-    return Watched(guard.rounds, tuple({"kind": d.kind, "reason": d.reason} for d in decisions), guard.phases())
+    return WatchRound(guard.rounds, tuple({"kind": d.kind, "reason": d.reason} for d in decisions), guard.phases())

@@ -13,7 +13,7 @@ from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.errors import MissingDependencyError, UsageError
 
 
-class Backend(Protocol):
+class DatabaseDriver(Protocol):
     """One kind of database, opened.
 
     `place` names it in messages and never holds a password; `advice` is the hint of an error of the database;
@@ -60,7 +60,7 @@ class Backend(Protocol):
     def close(self) -> None: ...
 
 
-def open_backend(root: Path | None, url: str | None) -> Backend:
+def open_backend(root: Path | None, url: str | None) -> DatabaseDriver:
     """The database at `url`, or the one in the store's directory `root`. Raises UsageError, MissingDependencyError."""
     if url is None:
         if root is None:
@@ -68,11 +68,11 @@ def open_backend(root: Path | None, url: str | None) -> Backend:
                 "a store on object storage needs its catalog in PostgreSQL, and none is named",
                 hint="--catalog postgresql+psycopg://USER@HOST/DATABASE?schema=NAME, or VECROLLBACK_CATALOG",
             )
-        from vecrollback.catalog.databases.sqlite import SqliteBackend
+        from vecrollback.catalog.databases.sqlite import SqliteDriver
 
-        return SqliteBackend(root)
+        return SqliteDriver(root)
     try:
-        from vecrollback.catalog.databases.postgresql import PostgresBackend
+        from vecrollback.catalog.databases.postgresql import PostgresDriver
     except ImportError as error:
         raise MissingDependencyError("psycopg", "postgresql") from error
-    return PostgresBackend(url)
+    return PostgresDriver(url)

@@ -14,7 +14,7 @@ _BYTES = 1 << 20
 """A move and the readers' acknowledgements write a few pages each; the log of SQLite may need new ones for them."""
 
 
-class Reserve:
+class DiskReserve:
     """A file that holds room, beside the catalog."""
 
     def __init__(self, root: Path) -> None:

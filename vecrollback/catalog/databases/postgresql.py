@@ -42,7 +42,7 @@ _SESSION: Mapping[str, str] = {
 }
 
 
-class PostgresBackend:
+class PostgresDriver:
     """Write transactions take turns by an advisory lock: what SQLite's `BEGIN IMMEDIATE` gives.
 
     The history is a chain of hashes, so moves need one order anyway; with it, every check-then-write of the catalog

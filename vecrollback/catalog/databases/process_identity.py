@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class ProcessIdentity:
     """A process of a host. `begun` tells it from a later one of the same number; empty where that cannot be known."""
 
     host: str
@@ -34,8 +34,8 @@ class Process:
         return _begun(self.pid) == self.begun
 
 
-def this_process() -> Process:
-    return Process(socket.gethostname(), os.getpid(), _begun(os.getpid()))
+def this_process() -> ProcessIdentity:
+    return ProcessIdentity(socket.gethostname(), os.getpid(), _begun(os.getpid()))
 
 
 def _begun(pid: int) -> str:

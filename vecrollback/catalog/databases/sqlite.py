@@ -23,7 +23,7 @@ _BUSY_MS = 30_000
 _POLL_SECONDS = 0.005
 
 
-class SqliteBackend:
+class SqliteDriver:
     """A write transaction takes the write lock at its start (`BEGIN IMMEDIATE`), so what it reads cannot change."""
 
     embedded = True

@@ -11,7 +11,7 @@ import uuid
 from dataclasses import asdict, dataclass
 
 from vecrollback.errors import CatalogMismatchError, StoreFormatError, StoreNotFoundError
-from vecrollback.storage import Medium
+from vecrollback.storage import FileStore
 
 FILE = "store.json"
 EMBEDDED = "catalog.db"
@@ -19,21 +19,21 @@ EMBEDDED = "catalog.db"
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class StoreIdentity:
     """`catalog`: "catalog.db", or where else it was when the store was made, without a password."""
 
     id: str
     catalog: str
 
 
-UNKNOWN = Identity("", "")
+UNKNOWN = StoreIdentity("", "")
 """Of a place that cannot be asked now: what moves the pointer must go on without it."""
 
 
-def recorded(medium: Medium) -> Identity | None:
+def recorded(medium: FileStore) -> StoreIdentity | None:
     """What the place of a store says of itself; None for one that says nothing. Raises StoreFormatError."""
     try:
-        return Identity(**json.loads(medium.read(FILE)))
+        return StoreIdentity(**json.loads(medium.read(FILE)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
@@ -43,18 +43,18 @@ def recorded(medium: Medium) -> Identity | None:
         ) from error
 
 
-def claim(medium: Medium, catalog: str) -> Identity:
+def claim(medium: FileStore, catalog: str) -> StoreIdentity:
     """The place's identity, a new one when it has none. Of several processes one decides."""
     found = recorded(medium)
     if found is not None:
         return found
-    medium.create(FILE, json.dumps(asdict(Identity(uuid.uuid4().hex, catalog))).encode())
+    medium.create(FILE, json.dumps(asdict(StoreIdentity(uuid.uuid4().hex, catalog))).encode())
     claimed = recorded(medium)
     assert claimed is not None
     return claimed
 
 
-def require_store(medium: Medium, found: Identity | None, *, embedded: bool) -> None:
+def require_store(medium: FileStore, found: StoreIdentity | None, *, embedded: bool) -> None:
     """Raise StoreNotFoundError for a place that is no store; `found`: what it says of itself."""
     if medium.exists(EMBEDDED) if embedded else found is not None:
         return
@@ -64,7 +64,7 @@ def require_store(medium: Medium, found: Identity | None, *, embedded: bool) -> 
     )
 
 
-def require_kind(medium: Medium, found: Identity | None, *, embedded: bool) -> None:
+def require_kind(medium: FileStore, found: StoreIdentity | None, *, embedded: bool) -> None:
     """Raise CatalogMismatchError when the store has its catalog in another kind of place than the one asked for."""
     where = found.catalog if found is not None else EMBEDDED if medium.exists(EMBEDDED) else None
     if embedded and where not in (EMBEDDED, None):
@@ -79,7 +79,7 @@ def require_kind(medium: Medium, found: Identity | None, *, embedded: bool) -> N
         )
 
 
-def require_same(medium: Medium, place: str, *, directory: str, catalog: str) -> None:
+def require_same(medium: FileStore, place: str, *, directory: str, catalog: str) -> None:
     """Raise CatalogMismatchError unless both ids are of one store."""
     if directory not in (catalog, UNKNOWN.id):
         raise CatalogMismatchError(

@@ -22,14 +22,14 @@ from vecrollback.corpus.formats.folder import read_folder
 from vecrollback.corpus.formats.jsonl import read_jsonl
 from vecrollback.corpus.formats.lines import unreadable
 from vecrollback.corpus.formats.parquet import read_parquet
-from vecrollback.corpus.formats.rows import Fields, Raw, Row, to_row
+from vecrollback.corpus.formats.rows import Raw, Row, RowFields, to_row
 from vecrollback.errors import BadDocumentError
 
 __all__ = ["FORMATS", "Row", "read_documents"]
 
 FORMATS = ".jsonl, .ndjson and .csv (each also .gz and .zst), .parquet, or a folder of .md and .txt files"
 
-_READERS: dict[str, Callable[[Path, Fields], Iterator[Raw]]] = {
+_READERS: dict[str, Callable[[Path, RowFields], Iterator[Raw]]] = {
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
     ".csv": read_csv,
@@ -56,9 +56,9 @@ def read_documents(
     no known format, lacks the columns, or breaks off; raised by this call, or at the row where it shows.
     """
     source = Path(path)
-    fields = Fields(id_field, text_field, changes)
+    fields = RowFields(id_field, text_field, changes)
     if _is_folder(source):
-        if fields != Fields():
+        if fields != RowFields():
             raise BadDocumentError(
                 "a folder of texts has no fields and no changes",
                 hint="leave out the field names, or write the changes as .jsonl",
@@ -77,7 +77,7 @@ def _is_folder(source: Path) -> bool:
         raise unreadable(source, error) from error
 
 
-def _reader(source: Path) -> Callable[[Path, Fields], Iterator[Raw]]:
+def _reader(source: Path) -> Callable[[Path, RowFields], Iterator[Raw]]:
     suffixes = [suffix.lower() for suffix in source.suffixes]
     packed = suffixes[-1:] in ([".gz"], [".zst"])
     kind = "".join(suffixes[-2:-1] if packed else suffixes[-1:])

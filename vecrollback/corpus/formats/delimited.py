@@ -8,12 +8,12 @@ from pathlib import Path
 
 from vecrollback.corpus.documents import MAX_TEXT_BYTES
 from vecrollback.corpus.formats.lines import read_lines
-from vecrollback.corpus.formats.rows import Fields, Raw, check_columns
+from vecrollback.corpus.formats.rows import Raw, RowFields, check_columns
 from vecrollback.errors import BadDocumentError
 from vecrollback.records import Json
 
 
-def read_csv(source: Path, fields: Fields) -> Iterator[Raw]:
+def read_csv(source: Path, fields: RowFields) -> Iterator[Raw]:
     """Yield each record under the column names; empty cells and nameless columns are left out of the metadata."""
     # The limit is one for the process and too low for a document; raised, it cuts short what one stray quote swallows.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_TEXT_BYTES))
@@ -35,7 +35,7 @@ def read_csv(source: Path, fields: Fields) -> Iterator[Raw]:
             yield start, _record(columns, cells, kept)
 
 
-def _header(reader: Iterator[list[str]], fields: Fields, source: Path) -> list[str]:
+def _header(reader: Iterator[list[str]], fields: RowFields, source: Path) -> list[str]:
     try:
         columns = next(reader, [])
     except csv.Error as error:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vecrollback.corpus.formats.lines import MAX_LINE_BYTES, read_lines
-from vecrollback.corpus.formats.rows import Fields, Raw
+from vecrollback.corpus.formats.rows import Raw, RowFields
 from vecrollback.records import Json
 
 
-def read_jsonl(source: Path, _fields: Fields) -> Iterator[Raw]:
+def read_jsonl(source: Path, _fields: RowFields) -> Iterator[Raw]:
     """Yield each object; blank lines are skipped."""
     for number, line in enumerate(read_lines(source), start=1):
         if line and not line.isspace():

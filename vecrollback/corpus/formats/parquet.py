@@ -10,13 +10,13 @@ from typing import Any
 from uuid import UUID
 
 from vecrollback.corpus.formats.lines import unreadable
-from vecrollback.corpus.formats.rows import Fields, Raw, check_columns
+from vecrollback.corpus.formats.rows import Raw, RowFields, check_columns
 from vecrollback.records import Json
 
 _BATCH_ROWS = 256
 
 
-def read_parquet(source: Path, fields: Fields) -> Iterator[Raw]:
+def read_parquet(source: Path, fields: RowFields) -> Iterator[Raw]:
     """Yield each row; a null is an absent field.
 
     Dates and times become ISO 8601 strings, durations seconds, decimals numbers where a float holds them exactly and

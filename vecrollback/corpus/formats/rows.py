@@ -32,7 +32,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Fields:
+class RowFields:
     """Where id and text stand; None: the usual names. `changes`: each row has an `op`."""
 
     id: str | None = None
@@ -48,7 +48,7 @@ class Fields:
         return self.text or "text"
 
 
-def to_row(raw: Raw, fields: Fields) -> Row:
+def to_row(raw: Raw, fields: RowFields) -> Row:
     """Turn what a format reader found on one line into a row."""
     line, found = raw
     if isinstance(found, str):
@@ -61,7 +61,7 @@ def to_row(raw: Raw, fields: Fields) -> Row:
         return Row(line, error=error.reason)
 
 
-def check_columns(columns: Collection[str], fields: Fields, source: Path) -> None:
+def check_columns(columns: Collection[str], fields: RowFields, source: Path) -> None:
     """Refuse a table that cannot hold documents, before its first row."""
     needed = [fields.id_name(columns), "op" if fields.changes else fields.text_name]
     missing = [name for name in needed if name not in columns]
@@ -83,7 +83,7 @@ def _op(found: dict[str, Json]) -> str:
     return str(op)
 
 
-def _id(found: dict[str, Json], fields: Fields) -> str:
+def _id(found: dict[str, Json], fields: RowFields) -> str:
     name = fields.id_name(found)
     if name not in found:
         raise BadDocumentError(f"no field {name!r} to take the id from")
@@ -92,7 +92,7 @@ def _id(found: dict[str, Json], fields: Fields) -> str:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _document(found: dict[str, Json], fields: Fields) -> Document:
+def _document(found: dict[str, Json], fields: RowFields) -> Document:
     id = _id(found, fields)
     if fields.text_name not in found:
         raise BadDocumentError(f"document {shown(id)}: no field {fields.text_name!r} to take the text from")
@@ -102,7 +102,7 @@ def _document(found: dict[str, Json], fields: Fields) -> Document:
     return make_document(id, text, _metadata(found, fields))
 
 
-def _metadata(found: dict[str, Json], fields: Fields) -> dict[str, Json]:
+def _metadata(found: dict[str, Json], fields: RowFields) -> dict[str, Json]:
     used = {fields.id_name(found), fields.text_name} | ({"op"} if fields.changes else set())
     metadata = {name: value for name, value in found.items() if name not in used}
     if isinstance(metadata.get("metadata"), dict):

@@ -20,7 +20,7 @@ Forward = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Backend:
+class Runtime:
     """A runtime, tokens per batch, and threads; None leaves the threads as the process has them."""
 
     name: str
@@ -39,7 +39,7 @@ def check_name(name: str) -> None:
         raise UsageError(f"no backend {name!r}", hint=f"off, auto, {', '.join(NAMES)}")
 
 
-def accelerate(model: Any, backend: Backend, converted: dict[str, Any]) -> None:
+def accelerate(model: Any, backend: Runtime, converted: dict[str, Any]) -> None:
     """Let the transformer of a SentenceTransformer run in this backend.
 
     `converted` keeps what was converted, for the next time. Raises MissingDependencyError, and whatever a converter

@@ -13,7 +13,7 @@ import numpy as np
 from vecrollback.arrays import FloatArray
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.probes import FLOOR, compare_probes, embed_probes
-from vecrollback.embedders.runtimes import NAMES, Backend, check_name
+from vecrollback.embedders.runtimes import NAMES, Runtime, check_name
 from vecrollback.errors import EmbedderChangedError, UsageError
 from vecrollback.records import Json
 
@@ -36,22 +36,22 @@ _WORTH = 1.05
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class RuntimeTrial:
     """One backend tried: texts per second, its worst cosine to the pair's own vectors, and why it was refused if so."""
 
-    backend: Backend
+    backend: Runtime
     texts_per_second: float
     worst_cosine: float
     refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class RuntimeChoice:
     """What will embed the bulk; None: the pair's own embedder as it is."""
 
-    backend: Backend | None
+    backend: Runtime | None
     own_per_second: float
-    trials: tuple[Trial, ...]
+    trials: tuple[RuntimeTrial, ...]
     seconds: float = 0.0
     processor_seconds: float = 0.0
 
@@ -73,7 +73,7 @@ def choose(
     texts: Sequence[str],
     threads: Sequence[int | None],
     keep: bool = False,
-) -> Choice:
+) -> RuntimeChoice:
     """Try the backend that `setting` names, or all of them with "auto", against the recorded probes and on `texts`.
 
     `keep`: leave the chosen one loaded, for this process will use it.
@@ -85,18 +85,18 @@ def choose(
         check_name(setting)
     if not hasattr(embedder, "accelerated"):
         if setting == "auto":
-            return Choice(None, 0.0, ())
+            return RuntimeChoice(None, 0.0, ())
         raise UsageError(f"{embedder.spec!r} runs in one way only", hint="--accelerate off")
     started, processor = time.monotonic(), time.process_time()
-    trying = _Trying(embedder, recorded, texts)
-    trials: list[Trial] = []
+    trying = _RuntimeTrials(embedder, recorded, texts)
+    trials: list[RuntimeTrial] = []
     for name in NAMES if setting == "auto" else (setting,):
         try:
             trials += trying.proven(name, threads)
         except UsageError as error:  # a package that is absent, a model on another device
             if setting != "auto":
                 raise
-            trials.append(Trial(Backend(name, 0), 0.0, 0.0, error.message))
+            trials.append(RuntimeTrial(Runtime(name, 0), 0.0, 0.0, error.message))
     if best := _fastest(trials):
         trials += trying.tuned(best)
     best = _fastest(trials)
@@ -109,14 +109,14 @@ def choose(
     if chosen and keep:
         trying.load(chosen)
     seconds, processor = time.monotonic() - started, time.process_time() - processor
-    return Choice(chosen, trying.rate, tuple(trials), seconds, processor)
+    return RuntimeChoice(chosen, trying.rate, tuple(trials), seconds, processor)
 
 
-def _fastest(trials: Sequence[Trial]) -> Trial | None:
+def _fastest(trials: Sequence[RuntimeTrial]) -> RuntimeTrial | None:
     return max((one for one in trials if not one.refused), key=lambda one: one.texts_per_second, default=None)
 
 
-class _Trying:
+class _RuntimeTrials:
     """The pair's own embedder over a sample, and what others make of the same."""
 
     def __init__(self, embedder: Any, recorded: FloatArray, texts: Sequence[str]) -> None:
@@ -128,24 +128,26 @@ class _Trying:
         self._passages = sorted(passages[:count], key=len)
         self._own, self.rate = _timed(embedder, self._passages)
 
-    def proven(self, name: str, threads: Sequence[int | None]) -> Iterator[Trial]:
+    def proven(self, name: str, threads: Sequence[int | None]) -> Iterator[RuntimeTrial]:
         """The backend with each number of threads, if the recorded probes say that it is the model."""
-        first = Backend(name, _TOKENS, threads[0])
+        first = Runtime(name, _TOKENS, threads[0])
         try:
             worst = compare_probes(self._recorded, embed_probes(self._embedder.accelerated(first)), _NEAREST)
         except UsageError:
             raise
         except Exception as error:  # a converter may raise anything over a model that it does not know
-            yield Trial(first, 0.0, 0.0, f"{type(error).__name__}: {str(error).splitlines()[0][:200]}")
+            yield RuntimeTrial(first, 0.0, 0.0, f"{type(error).__name__}: {str(error).splitlines()[0][:200]}")
             return
         if not worst.agrees:
             self._embedder.accelerated(first).close()
-            yield Trial(first, 0.0, worst.worst_cosine, f"cosine {worst.worst_cosine:.6f} on probe {worst.worst_index}")
+            yield RuntimeTrial(
+                first, 0.0, worst.worst_cosine, f"cosine {worst.worst_cosine:.6f} on probe {worst.worst_index}"
+            )
             return
         for count in threads:
             yield self.timed(replace(first, threads=count), worst.worst_cosine)
 
-    def tuned(self, start: Trial) -> Iterator[Trial]:
+    def tuned(self, start: RuntimeTrial) -> Iterator[RuntimeTrial]:
         """The same backend with other batches, towards whatever is faster."""
         best = start
         for factor in (0.5, 2.0):
@@ -158,7 +160,7 @@ class _Trying:
             if best is not start:
                 return
 
-    def timed(self, backend: Backend, worst: float) -> Trial:
+    def timed(self, backend: Runtime, worst: float) -> RuntimeTrial:
         """One way to run it; `worst`: its lowest cosine so far."""
         made = self._embedder.accelerated(backend)
         made.embed_documents(self._passages[:1])
@@ -166,9 +168,9 @@ class _Trying:
         made.close()
         near = float(min(np.einsum("ij,ij->i", vectors, self._own) / _lengths(vectors, self._own), default=1.0))
         refused = "" if near >= _NEAREST else f"cosine {near:.6f} on a text of the corpus"
-        return Trial(backend, rate, min(near, worst), refused)
+        return RuntimeTrial(backend, rate, min(near, worst), refused)
 
-    def load(self, backend: Backend) -> None:
+    def load(self, backend: Runtime) -> None:
         """Have it ready for this process."""
         self._embedder.accelerated(backend).embed_documents(self._passages[:1])
 

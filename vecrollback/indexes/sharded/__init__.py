@@ -11,17 +11,17 @@ from pathlib import Path
 
 from vecrollback.errors import CorruptArtifactError, UsageError
 from vecrollback.indexes import VectorIndex, open_index
-from vecrollback.indexes.sharded.build import Laid, ShardBuilder, ShardsDone, lay_out
+from vecrollback.indexes.sharded.build import ShardBuilder, ShardsDone, ShardVectors, lay_out
 from vecrollback.indexes.sharded.index import ShardedIndex, merged
-from vecrollback.indexes.sharded.layout import Arrangement, arranged, shard_of
+from vecrollback.indexes.sharded.layout import ShardLayout, arranged, shard_of
 from vecrollback.indexes.sharded.process_pool import ProcessShards, Source
 from vecrollback.indexes.sharded.thread_pool import ThreadShards
 from vecrollback.records import Metric
 
 __all__ = [
-    "Arrangement",
-    "Laid",
     "ShardBuilder",
+    "ShardLayout",
+    "ShardVectors",
     "ShardedIndex",
     "ShardsDone",
     "arranged",

@@ -20,9 +20,9 @@ import numpy as np
 
 from vecrollback.arrays import FloatArray
 from vecrollback.indexes import train_index
-from vecrollback.indexes.sharded.build_pool import Crew
-from vecrollback.indexes.sharded.build_process import Order, carry_out
-from vecrollback.indexes.sharded.layout import Arrangement
+from vecrollback.indexes.sharded.build_pool import BuildPool
+from vecrollback.indexes.sharded.build_process import BuildOrder, carry_out
+from vecrollback.indexes.sharded.layout import ShardLayout
 from vecrollback.records import Metric
 from vecrollback.storage import fsync
 from vecrollback.storage.crash_points import reach
@@ -39,7 +39,7 @@ ShardsDone = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Laid:
+class ShardVectors:
     """The vectors of an index, in its order, in a file; `digests`: of each shard's."""
 
     path: Path
@@ -54,8 +54,8 @@ class Laid:
 
 
 def lay_out(
-    folder: Path, blocks: Iterable[tuple[int, FloatArray]], arrangement: Arrangement, *, total: int, dimension: int
-) -> Laid:
+    folder: Path, blocks: Iterable[tuple[int, FloatArray]], arrangement: ShardLayout, *, total: int, dimension: int
+) -> ShardVectors:
     """Write the arranged vectors into `folder`; of the table's `total` rows never more than a block is in memory.
 
     `blocks`: first row and vectors, in the order of the table.
@@ -74,7 +74,7 @@ def lay_out(
         for shard in np.unique(owners):
             sums[shard].update(np.ascontiguousarray(kept[owners == shard]))
     file.flush()
-    return Laid(path, tuple(arrangement.slices), tuple(one.hexdigest() for one in sums))
+    return ShardVectors(path, tuple(arrangement.slices), tuple(one.hexdigest() for one in sums))
 
 
 class ShardBuilder:
@@ -82,7 +82,7 @@ class ShardBuilder:
 
     def __init__(
         self,
-        laid: Laid,
+        laid: ShardVectors,
         *,
         put: Callable[[str, Callable[[Path], None]], str],
         sound: Callable[[str], bool],
@@ -98,7 +98,7 @@ class ShardBuilder:
         keys = [self._key(spec, metric, digest, learnt) for digest in self._laid.digests]
         found = {key: name for key in keys if (name := self._finished(key)) is not None}
         orders = {
-            key: Order(spec, metric, self._laid.path, one.start, one.stop, trained, self._made(key))
+            key: BuildOrder(spec, metric, self._laid.path, one.start, one.stop, trained, self._made(key))
             for key, one in zip(keys, self._laid.slices, strict=True)
             if key not in found
         }
@@ -108,11 +108,11 @@ class ShardBuilder:
                 self._told(sum(one in found for one in keys), len(keys))
         return [found[key] for key in keys]
 
-    def _run(self, orders: dict[str, Order]) -> Iterator[str]:
+    def _run(self, orders: dict[str, BuildOrder]) -> Iterator[str]:
         """Carry out the orders; their keys as they are done."""
         rows = sum(order.stop - order.start for order in orders.values())
         if len(orders) > 1 and rows > _ALONE_ROWS:
-            yield from Crew(self._folder).run(orders)
+            yield from BuildPool(self._folder).run(orders)
             return
         for key, order in orders.items():
             carry_out(order)

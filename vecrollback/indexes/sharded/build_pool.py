@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from vecrollback.errors import FailedError, IndexSpecError, UsageError
-from vecrollback.indexes.sharded.build_process import Order
+from vecrollback.indexes.sharded.build_process import BuildOrder
 from vecrollback.indexes.sharded.thread_pool import cores
 
 WIDTH = "VECROLLBACK_BUILDERS"
@@ -33,7 +33,7 @@ class _Builder:
     said: Path
 
 
-class Crew:
+class BuildPool:
     """Runs builders, as many at once as there are cores, or as `VECROLLBACK_BUILDERS` says.
 
     Each holds its own shard's index in memory, and no more of the vectors than the system keeps mapped.
@@ -43,7 +43,7 @@ class Crew:
         self._folder = folder
         self._running: list[_Builder] = []
 
-    def run(self, orders: Mapping[str, Order]) -> Iterator[str]:
+    def run(self, orders: Mapping[str, BuildOrder]) -> Iterator[str]:
         """The keys of the orders as they are done. Raises IndexSpecError, FailedError for one that cannot be."""
         width = min(len(orders), _width())
         waiting, tries = deque(orders), dict.fromkeys(orders, 0)
@@ -64,7 +64,7 @@ class Crew:
         finally:
             self._stop()
 
-    def _start(self, key: str, order: Order, width: int) -> _Builder:
+    def _start(self, key: str, order: BuildOrder, width: int) -> _Builder:
         file, said = self._folder / f"order-{key}.json", self._folder / f"said-{key}"
         file.write_text(order.encoded(), encoding="utf-8")
         paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)

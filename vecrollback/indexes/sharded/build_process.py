@@ -16,7 +16,7 @@ from vecrollback.storage.artifacts import remove
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class BuildOrder:
     """The index `spec` of rows `start` to `stop` of the file `vectors`, to be written to `made`.
 
     `trained`: what the shards of one index share, None when that is nothing.
@@ -40,7 +40,7 @@ class Order:
         return cls(**body | paths | {"trained": Path(body["trained"]) if body["trained"] else None})
 
 
-def carry_out(order: Order) -> None:
+def carry_out(order: BuildOrder) -> None:
     """Build a shard where the order says, in place of what a builder left there that was killed."""
     remove(order.made)
     vectors = np.load(order.vectors, mmap_mode="r", allow_pickle=False)[order.start : order.stop]
@@ -50,7 +50,7 @@ def carry_out(order: Order) -> None:
 def build(order: Path) -> int:
     """Carry out the order in a file. Of an error its kind, message and hint go to standard output, as JSON."""
     try:
-        carry_out(Order.decoded(order.read_text(encoding="utf-8")))
+        carry_out(BuildOrder.decoded(order.read_text(encoding="utf-8")))
     except VecrollbackError as error:
         print(json.dumps({"kind": type(error).__name__, "message": error.message, "hint": error.hint}))
         return 1

@@ -11,7 +11,7 @@ import numpy as np
 from vecrollback.arrays import FloatArray, Mask, Positions
 from vecrollback.indexes import Neighbours
 from vecrollback.indexes.exact import checked_mask, checked_queries, nothing
-from vecrollback.indexes.filtered_search import Remembered
+from vecrollback.indexes.filtered_search import MaskCache
 from vecrollback.records import Metric
 
 MOST_MASKS = 16
@@ -63,7 +63,7 @@ class ShardedIndex:
         ends = self._starts.tolist()
         slices = [slice(ends[i], ends[i + 1]) for i in range(len(sizes))]
         self.sizes = tuple(sizes)
-        self._masks = Remembered(lambda mask: ShardMasks(mask, slices), MOST_MASKS)
+        self._masks = MaskCache(lambda mask: ShardMasks(mask, slices), MOST_MASKS)
         self.size = int(self._starts[-1])
         self.dimension = dimension
         self.metric: Metric = metric

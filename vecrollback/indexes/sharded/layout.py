@@ -17,7 +17,7 @@ def shard_of(document: str, count: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrangement:
+class ShardLayout:
     """`rows`: those that are indexed, shard by shard, each shard's in their own order. `bounds`: (shards + 1,)."""
 
     rows: NDArray[np.int64]
@@ -28,15 +28,15 @@ class Arrangement:
         return [slice(int(start), int(stop)) for start, stop in pairwise(self.bounds)]
 
 
-def arranged(documents: pa.ChunkedArray, rows: NDArray[np.int64], count: int) -> Arrangement:
+def arranged(documents: pa.ChunkedArray, rows: NDArray[np.int64], count: int) -> ShardLayout:
     """Arrange `rows` in `count` shards; `documents` names the document of every row of the table.
 
     All passages of a document are in one shard.
     """
     if count == 1:
-        return Arrangement(rows, np.array([0, len(rows)], dtype=np.int64))
+        return ShardLayout(rows, np.array([0, len(rows)], dtype=np.int64))
     encoded = documents.take(pa.array(rows)).combine_chunks().dictionary_encode()
     of_document = np.fromiter((shard_of(i, count) for i in encoded.dictionary.to_pylist()), np.int32)
     shards = of_document[np.asarray(encoded.indices)] if len(rows) else np.empty(0, np.int32)
     order = np.argsort(shards, kind="stable")
-    return Arrangement(rows[order], np.searchsorted(shards[order], np.arange(count + 1)).astype(np.int64))
+    return ShardLayout(rows[order], np.searchsorted(shards[order], np.arange(count + 1)).astype(np.int64))

@@ -20,13 +20,13 @@ from pathlib import Path
 from vecrollback.catalog import NAME_RULE, Catalog, valid_pair_name
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.errors import BundleError, CorruptArtifactError, UsageError
-from vecrollback.pairs.bundles.exporting import Exporter
-from vecrollback.pairs.bundles.importing import Adopter
+from vecrollback.pairs.bundles.exporting import BundleExporter
+from vecrollback.pairs.bundles.importing import BundleImporter
 from vecrollback.pairs.bundles.restoring import put_back
-from vecrollback.pairs.bundles.unpacking import Unpacked, unpack
+from vecrollback.pairs.bundles.unpacking import UnpackedBundle, unpack
 from vecrollback.pairs.manifest import load_manifest
 from vecrollback.pairs.vectors import Vectors
-from vecrollback.records import Exported, Pair, ProgressCallback, Snapshot
+from vecrollback.records import ExportResult, Pair, ProgressCallback, Snapshot
 from vecrollback.storage.artifacts import Artifacts
 
 __all__ = ["Bundles"]
@@ -40,14 +40,14 @@ class Bundles:
     ) -> None:
         self._catalog, self._corpus, self._artifacts, self._vectors_of = catalog, corpus, artifacts, vectors_of
 
-    def export(self, ref: str, path: Path, progress: ProgressCallback | None = None) -> Exported:
+    def export(self, ref: str, path: Path, progress: ProgressCallback | None = None) -> ExportResult:
         """Write snapshot `ref` to one file, which exists whole or not at all.
 
         Raises UnknownNameError, CorruptArtifactError when something that would go into it is damaged.
         """
         snapshot = self._catalog.pairs.find_snapshot(ref)
         vectors = self._vectors_of(self._catalog.pairs.get(snapshot.pair))
-        return Exporter(self._catalog, self._corpus, self._artifacts, vectors, snapshot, progress).run(path)
+        return BundleExporter(self._catalog, self._corpus, self._artifacts, vectors, snapshot, progress).run(path)
 
     def import_(self, path: Path, name: str | None = None) -> Snapshot:
         """Bring a bundle into this store; `name`: what to call its pair, by default what it was called.
@@ -67,11 +67,11 @@ class Bundles:
             with self._catalog.lock(f"pair-{name}"):
                 return self._import(bundle, name, workspace)
 
-    def _import(self, bundle: Unpacked, name: str, workspace: Path) -> Snapshot:
+    def _import(self, bundle: UnpackedBundle, name: str, workspace: Path) -> Snapshot:
         pair = self._catalog.pairs.find(name)
         if pair is None:
             parts = (self._catalog, self._corpus, self._artifacts, self._vectors_of)
-            return Adopter(*parts, bundle, name, workspace).run()
+            return BundleImporter(*parts, bundle, name, workspace).run()
         if not _same_pair(pair, bundle):
             raise BundleError(
                 f"the name {name!r} is taken: the pair here is of embedder {pair.embedder!r} ({pair.fingerprint}) and "
@@ -83,7 +83,7 @@ class Bundles:
             return put_back(self._catalog, self._artifacts, self._vectors_of(pair), pair, bundle)
         return self._imported_before(pair, bundle)
 
-    def _imported_before(self, pair: Pair, bundle: Unpacked) -> Snapshot:
+    def _imported_before(self, pair: Pair, bundle: UnpackedBundle) -> Snapshot:
         number = bundle.manifest.number
         found = next((s for s in self._catalog.pairs.snapshots(pair.name) if s.number == number), None)
         if found is None:
@@ -101,7 +101,7 @@ class Bundles:
         return found
 
 
-def _same_pair(pair: Pair, bundle: Unpacked) -> bool:
+def _same_pair(pair: Pair, bundle: UnpackedBundle) -> bool:
     """Whether a pair is the bundle's: one embedder, and made at the same microsecond, which an import keeps."""
     made = bundle.contents.pair
     return (pair.fingerprint, pair.created_at) == (made["fingerprint"], made["created_at"])

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from vecrollback.catalog import valid_pair_name
 from vecrollback.corpus.documents import shown
 from vecrollback.errors import BundleError, IndexSpecError
-from vecrollback.indexes import Sharding, resolve_spec
+from vecrollback.indexes import ShardSpec, resolve_spec
 from vecrollback.pairs.bundles.tar import COPY_AGAIN
 from vecrollback.pairs.manifest import MANIFEST_FORMAT, IndexPart, Manifest
 from vecrollback.records import Json, Pair
@@ -81,7 +81,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class BundleContents:
     """`store`: id of the store that exported it. `pair`: its record, as far as it is true in every store.
 
     `manifest`: name of the manifest's artefact, which is the digest of `manifest.json`.
@@ -110,13 +110,13 @@ def product_version() -> str:
         return "unknown"
 
 
-def encode(contents: Contents) -> tuple[bytes, bytes]:
+def encode(contents: BundleContents) -> tuple[bytes, bytes]:
     """The bytes of `bundle.json` and of its seal."""
     data = json.dumps(asdict(contents), sort_keys=True, indent=1, ensure_ascii=False).encode()
     return data, _seal(data)
 
 
-def decode(data: bytes, seal: bytes) -> Contents:
+def decode(data: bytes, seal: bytes) -> BundleContents:
     """Read and verify a table of contents. Raises BundleError."""
     if seal != _seal(data):
         raise BundleError(f"{CONTENTS} of the bundle was changed: its digest differs from {SEAL}", hint=COPY_AGAIN)
@@ -134,7 +134,7 @@ def decode(data: bytes, seal: bytes) -> Contents:
     _expect(body, facts, CONTENTS)
     _expect(body["pair"], _PAIR, "its pair")
     members = {name: _member(name, member) for name, member in body["members"].items()}
-    contents = Contents(**{name: body[name] for name in facts} | {"members": members})
+    contents = BundleContents(**{name: body[name] for name in facts} | {"members": members})
     _check_pair(contents)
     _check_names(contents)
     return contents
@@ -147,7 +147,7 @@ def index_members(index: IndexPart) -> dict[str, str]:
     return {artifact: f"{SHARD}{number}" for number, artifact in enumerate(index.artifacts)}
 
 
-def decode_manifest(data: bytes, contents: Contents) -> Manifest:
+def decode_manifest(data: bytes, contents: BundleContents) -> Manifest:
     """Read a manifest and hold it against the table of contents. Raises BundleError."""
     body = _parsed(data, MANIFEST)
     if type(body.get("format")) is not int or body["format"] > MANIFEST_FORMAT:
@@ -216,7 +216,7 @@ def _member(name: str, member: Json) -> Member:
     return Member(member["size"], member["sha256"])
 
 
-def _check_pair(contents: Contents) -> None:
+def _check_pair(contents: BundleContents) -> None:
     pair = contents.pair
     if not valid_pair_name(pair["name"]):
         refuse(f"{shown(pair['name'])} is no name for a pair")
@@ -232,7 +232,7 @@ def _check_pair(contents: Contents) -> None:
         ) from None
 
 
-def _check_names(contents: Contents) -> None:
+def _check_names(contents: BundleContents) -> None:
     names = contents.members.keys()
     if missing := [name for name in _REQUIRED if name not in names]:
         refuse(f"{CONTENTS} lists no {', '.join(missing)}")
@@ -243,12 +243,12 @@ def _check_names(contents: Contents) -> None:
         refuse(f"{CONTENTS} lists {', '.join(unknown[:3])}, which no bundle holds")
 
 
-def _check_index(index: IndexPart, contents: Contents) -> None:
+def _check_index(index: IndexPart, contents: BundleContents) -> None:
     """The index is whole, or in as many shards as its spec says; its members are those that are listed."""
     if any(type(shard.artifact) is not str or type(shard.chunks) is not int for shard in index.shards):
         refuse(f"{MANIFEST} names no shards")
     try:
-        wanted = Sharding.of(index.spec).count
+        wanted = ShardSpec.of(index.spec).count
     except IndexSpecError as error:
         refuse(f"{MANIFEST}: {error}")
     sizes = [shard.chunks for shard in index.shards]

@@ -18,12 +18,12 @@ from vecrollback.corpus.corpus import Corpus
 from vecrollback.errors import CorruptArtifactError, UsageError
 from vecrollback.pairs.bundles import contents as toc
 from vecrollback.pairs.bundles import documents, rows
-from vecrollback.pairs.bundles.log import Log
+from vecrollback.pairs.bundles.log import BundleLog
 from vecrollback.pairs.bundles.soundness import require_sound_table
-from vecrollback.pairs.bundles.tar import Writer
+from vecrollback.pairs.bundles.tar import TarWriter
 from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.pairs.vectors import Vectors, newest
-from vecrollback.records import Exported, Pair, Progress, ProgressCallback, Snapshot
+from vecrollback.records import ExportResult, Pair, Progress, ProgressCallback, Snapshot
 from vecrollback.storage import fsync
 from vecrollback.storage.artifacts import Artifacts
 from vecrollback.storage.crash_points import reach
@@ -31,7 +31,7 @@ from vecrollback.storage.crash_points import reach
 _BLOCK = 1 << 20
 
 
-class Exporter:
+class BundleExporter:
     """Exports one snapshot. Everything it reads is immutable, so writers and searches go on meanwhile."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Exporter:
         self._total = self._manifest.rows
         self._started = time.monotonic()
 
-    def run(self, path: Path) -> Exported:
+    def run(self, path: Path) -> ExportResult:
         """Write the bundle to `path`, replacing a file there at once or not at all.
 
         Raises CorruptArtifactError when something that would go into it is damaged.
@@ -64,7 +64,7 @@ class Exporter:
         self._require_sound()
         keys = self._vectors.keys(self._version).slice(0, self._manifest.rows)
         self._counted = newest(keys, {})
-        log = Log.read(self._corpus, self._catalog.ledger.tombstones())
+        log = BundleLog.read(self._corpus, self._catalog.ledger.tombstones())
         told = log.told_by(keys.take(pa.array(self._counted)))
         self._total = self._manifest.rows + len(told)
         with fsync.written(path) as temporary:
@@ -72,10 +72,10 @@ class Exporter:
                 self._write(stream, log, told)
             size, sha256 = temporary.stat().st_size, fsync.sha256_file(temporary)
             reach("bundle.exported")
-        return Exported(str(path), size, sha256, self._snapshot.ref, self._documents, self._snapshot.chunks)
+        return ExportResult(str(path), size, sha256, self._snapshot.ref, self._documents, self._snapshot.chunks)
 
-    def _write(self, stream: BinaryIO, log: Log, told: NDArray[np.int64]) -> None:
-        tar, members = Writer(stream), dict[str, toc.Member]()
+    def _write(self, stream: BinaryIO, log: BundleLog, told: NDArray[np.int64]) -> None:
+        tar, members = TarWriter(stream), dict[str, toc.Member]()
 
         def add(name: str, parts: Iterable[bytes]) -> None:
             offset, sha256 = tar.begin(), hashlib.sha256()
@@ -90,7 +90,7 @@ class Exporter:
         add(toc.VECTORS, self._matrix())
         add(toc.DOCUMENTS, self._texts(log, told))
         reach("bundle.members_written")
-        listed = toc.Contents(
+        listed = toc.BundleContents(
             store=self._catalog.store_id,
             version=toc.product_version(),
             pair=toc.describe(self._pair),
@@ -137,7 +137,7 @@ class Exporter:
             self._rows += batch.num_rows
             self._report()
 
-    def _texts(self, log: Log, told: NDArray[np.int64]) -> Iterator[bytes]:
+    def _texts(self, log: BundleLog, told: NDArray[np.int64]) -> Iterator[bytes]:
         for batch in self._corpus.scan(log.version, columns=documents.COLUMNS):
             chosen = batch.filter(pa.array(_among(told, np.asarray(batch["_seq"]))))
             yield from documents.encode(chosen)

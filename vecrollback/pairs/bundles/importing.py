@@ -21,9 +21,9 @@ from vecrollback.corpus.corpus import Corpus
 from vecrollback.errors import BadDocumentError, BundleError
 from vecrollback.pairs.bundles import contents as toc
 from vecrollback.pairs.bundles.documents import read_documents, stand_ins
-from vecrollback.pairs.bundles.log import Log
+from vecrollback.pairs.bundles.log import BundleLog
 from vecrollback.pairs.bundles.rows import ReceivedRows
-from vecrollback.pairs.bundles.unpacking import Unpacked
+from vecrollback.pairs.bundles.unpacking import UnpackedBundle
 from vecrollback.pairs.manifest import require_files
 from vecrollback.pairs.snapshots import SnapshotWriter
 from vecrollback.pairs.vectors import Vectors
@@ -35,7 +35,7 @@ _APPEND_BYTES = 64 << 20
 _TABLE = "vectors.lance"
 
 
-class Adopter:
+class BundleImporter:
     """Makes one pair. The caller holds the pair's lock, and has found its name free."""
 
     def __init__(
@@ -44,7 +44,7 @@ class Adopter:
         corpus: Corpus,
         artifacts: Artifacts,
         vectors_of: Callable[[Pair], Vectors],
-        bundle: Unpacked,
+        bundle: UnpackedBundle,
         name: str,
         workspace: Path,
     ) -> None:
@@ -69,7 +69,7 @@ class Adopter:
         rows = ReceivedRows(self._bundle.folder, self._bundle.manifest)
         self._check_documents()
         self._write_documents()
-        log = Log.read(self._corpus, self._catalog.ledger.tombstones())
+        log = BundleLog.read(self._corpus, self._catalog.ledger.tombstones())
         places = log.places(rows.keys.take(pa.array(rows.counted)))
         kept = places >= 0
         vectors, files = self._write_vectors(rows, rows.counted[kept], log.seq[places[kept]])
@@ -86,7 +86,7 @@ class Adopter:
 
     def _check_documents(self) -> None:
         """Every document is valid, and those that this store lacks fit to the metadata it has."""
-        log = Log.read(self._corpus, {})
+        log = BundleLog.read(self._corpus, {})
         known = set(log.ids.to_pylist())
         wanted: dict[tuple[str, type], Document] = {}
         for batch in read_documents(self._bundle.folder / toc.DOCUMENTS):

@@ -15,7 +15,7 @@ from vecrollback.corpus.corpus import Corpus
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class BundleLog:
     """Every document by its newest change, at one version of the corpus. `live`: not deleted."""
 
     ids: pa.Array

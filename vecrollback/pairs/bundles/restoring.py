@@ -5,14 +5,14 @@ from __future__ import annotations
 from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.errors import BundleError, CorruptArtifactError
 from vecrollback.pairs.bundles.soundness import require_sound_table
-from vecrollback.pairs.bundles.unpacking import Unpacked
+from vecrollback.pairs.bundles.unpacking import UnpackedBundle
 from vecrollback.pairs.manifest import Manifest, require_files
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.records import Pair, Snapshot
 from vecrollback.storage.artifacts import Artifacts
 
 
-def put_back(catalog: Catalog, artifacts: Artifacts, vectors: Vectors, pair: Pair, bundle: Unpacked) -> Snapshot:
+def put_back(catalog: Catalog, artifacts: Artifacts, vectors: Vectors, pair: Pair, bundle: UnpackedBundle) -> Snapshot:
     """Restore the artefacts of the snapshot, byte for byte, and its row in the catalog where that is gone.
 
     The pair's vectors are in its table, which must be sound; where the pair stands and what serves does not change.
@@ -47,7 +47,7 @@ def _require_rows(catalog: Catalog, vectors: Vectors, pair: Pair, manifest: Mani
         )
 
 
-def _described(bundle: Unpacked) -> Snapshot:
+def _described(bundle: UnpackedBundle) -> Snapshot:
     manifest = bundle.manifest
     return Snapshot(
         pair=manifest.pair,

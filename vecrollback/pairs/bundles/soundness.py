@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vecrollback.errors import CorruptArtifactError
-from vecrollback.storage.lance_table import DurableTable
+from vecrollback.storage.lance_table import LanceTable
 
 
-def require_sound_table(table: DurableTable, version: int, digests: Mapping[str, str]) -> None:
+def require_sound_table(table: LanceTable, version: int, digests: Mapping[str, str]) -> None:
     """Read every file of a version. Raises CorruptArtifactError naming the first that is missing or changed."""
     for name in sorted(table.files(table.at(version))):
         try:

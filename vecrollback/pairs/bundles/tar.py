@@ -29,7 +29,7 @@ _KINDS = {
 }
 
 
-class Entry(NamedTuple):
+class TarEntry(NamedTuple):
     """A member as it lies in the file: `size` bytes from `offset`."""
 
     name: str
@@ -37,7 +37,7 @@ class Entry(NamedTuple):
     size: int
 
 
-class Writer:
+class TarWriter:
     """Appends members to a seekable file, each in one pass: its header is filled in when its size is known."""
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -61,11 +61,11 @@ class Writer:
         self._stream.write(_END)
 
 
-def read_entries(stream: BinaryIO) -> list[Entry]:
-    """Every member of a file that a `Writer` wrote, in order. Raises BundleError for whatever differs from that."""
+def read_entries(stream: BinaryIO) -> list[TarEntry]:
+    """Every member of a file that a `TarWriter` wrote, in order. Raises BundleError for whatever differs from that."""
     total = stream.seek(0, os.SEEK_END)
     stream.seek(0)
-    entries: dict[str, Entry] = {}
+    entries: dict[str, TarEntry] = {}
     for entry in _walk(stream, total):
         if entry.name in entries:
             _refuse(f"member {entry.name!r} stands in it twice")
@@ -75,7 +75,7 @@ def read_entries(stream: BinaryIO) -> list[Entry]:
     return list(entries.values())
 
 
-def _walk(stream: BinaryIO, total: int) -> Iterator[Entry]:
+def _walk(stream: BinaryIO, total: int) -> Iterator[TarEntry]:
     while True:
         header = stream.read(_RECORD)
         if header == _END[:_RECORD]:
@@ -86,7 +86,7 @@ def _walk(stream: BinaryIO, total: int) -> Iterator[Entry]:
         offset = stream.tell()
         if offset + info.size > total:
             _refuse(f"it is cut off inside member {info.name!r}")
-        yield Entry(info.name, offset, info.size)
+        yield TarEntry(info.name, offset, info.size)
         stream.seek(offset + info.size)
         if any(stream.read(-info.size % _RECORD)):
             _refuse(f"the filling after member {info.name!r} was changed")

@@ -12,7 +12,7 @@ import numpy as np
 
 from vecrollback.errors import BundleError
 from vecrollback.pairs.bundles import contents as toc
-from vecrollback.pairs.bundles.tar import COPY_AGAIN, Entry, read_entries
+from vecrollback.pairs.bundles.tar import COPY_AGAIN, TarEntry, read_entries
 from vecrollback.pairs.manifest import Manifest
 from vecrollback.storage.artifacts import digest
 from vecrollback.storage.crash_points import reach
@@ -22,11 +22,11 @@ _SUFFIX = re.compile(r"(\.[a-z0-9]+)+")
 
 
 @dataclass(frozen=True, slots=True)
-class Unpacked:
+class UnpackedBundle:
     """A bundle whose members are as its table of contents says, in `folder`."""
 
     folder: Path
-    contents: toc.Contents
+    contents: toc.BundleContents
     manifest: Manifest
 
     def artifacts(self) -> dict[str, Path]:
@@ -40,7 +40,7 @@ class Unpacked:
         return {name: self.folder / file for name, file in files.items()}
 
 
-def unpack(path: Path, folder: Path) -> Unpacked:
+def unpack(path: Path, folder: Path) -> UnpackedBundle:
     """Verify the bundle at `path` and write its members into `folder`, which is made.
 
     Raises BundleError for any byte, name, kind or size that is not what the export wrote.
@@ -56,14 +56,14 @@ def unpack(path: Path, folder: Path) -> Unpacked:
     if contents.members[toc.MANIFEST].size > toc.MAX_CONTENTS_BYTES:
         toc.refuse(f"{toc.MANIFEST} is too large")
     manifest = toc.decode_manifest((folder / toc.MANIFEST).read_bytes(), contents)
-    unpacked = Unpacked(folder, contents, manifest)
+    unpacked = UnpackedBundle(folder, contents, manifest)
     _check_artifacts(unpacked)
     _check_probes(folder / toc.PROBES, manifest.dimension)
     reach("bundle.unpacked")
     return unpacked
 
 
-def _read_contents(stream: BinaryIO, entries: list[Entry]) -> toc.Contents:
+def _read_contents(stream: BinaryIO, entries: list[TarEntry]) -> toc.BundleContents:
     if [entry.name for entry in entries[-2:]] != [toc.CONTENTS, toc.SEAL]:
         raise BundleError(
             f"this is no bundle of vecrollback: it does not end with {toc.CONTENTS} and {toc.SEAL}",
@@ -86,12 +86,12 @@ def _read_contents(stream: BinaryIO, entries: list[Entry]) -> toc.Contents:
     return contents
 
 
-def _read(stream: BinaryIO, entry: Entry) -> bytes:
+def _read(stream: BinaryIO, entry: TarEntry) -> bytes:
     stream.seek(entry.offset)
     return stream.read(entry.size)
 
 
-def _unpack_member(stream: BinaryIO, entry: Entry, member: toc.Member, path: Path) -> None:
+def _unpack_member(stream: BinaryIO, entry: TarEntry, member: toc.Member, path: Path) -> None:
     sha256, left = hashlib.sha256(), entry.size
     stream.seek(entry.offset)
     with _created(path) as sink:
@@ -111,7 +111,7 @@ def _created(path: Path) -> BinaryIO:
         toc.refuse(f"member {path.name!r} would be written over another one")
 
 
-def _check_artifacts(unpacked: Unpacked) -> None:
+def _check_artifacts(unpacked: UnpackedBundle) -> None:
     """An artefact's name is its digest and a plain suffix; it becomes a path in the store."""
     artifacts = unpacked.artifacts()
     if len(artifacts) != 3 + len(unpacked.manifest.index.artifacts):

@@ -121,7 +121,7 @@ class Checker:
         log = row_checks.read_log(notes, self._corpus, state, tombstones)
         table, version = self._vectors_of(pair), pair.vectors_version
         rows = row_checks.read_rows(table, version, tombstones)
-        evidence = row_checks.Evidence(pair, self._corpus, state.version, log, rows, table.vectors(version))
+        evidence = row_checks.PairEvidence(pair, self._corpus, state.version, log, rows, table.vectors(version))
         given_up = {one.document: one.seq for one in self._catalog.embedding.without(pair=pair.name)}
         row_checks.examine_rows(notes, log, rows, pair, given_up)
         same = self._catalog.equivalences.of(pair.fingerprint)

@@ -9,7 +9,7 @@ from vecrollback.pairs.manifest import Manifest
 from vecrollback.quality.check.findings import Notes
 from vecrollback.records import Pair
 from vecrollback.storage.artifacts import Artifacts
-from vecrollback.storage.lance_table import DurableTable
+from vecrollback.storage.lance_table import LanceTable
 
 _FACTS = ("fingerprint", "contract", "dimension", "metric", "probes")
 
@@ -23,7 +23,7 @@ def examine_artifacts(notes: Notes, artifacts: Artifacts, manifest: Manifest, *,
     notes.examined["artifacts"] = len(manifest.artifacts())
 
 
-def examine_table(notes: Notes, table: DurableTable, version: int, digests: dict[str, str], *, deep: bool) -> None:
+def examine_table(notes: Notes, table: LanceTable, version: int, digests: dict[str, str], *, deep: bool) -> None:
     """Every file of this version of a table was acknowledged and has its digest."""
     name, manifest = table.name, table.manifest(version)
     # The manifest first and always: what is damaged must not be opened, over some of it Lance ends the process.
@@ -46,7 +46,7 @@ def examine_table(notes: Notes, table: DurableTable, version: int, digests: dict
     notes.examined[f"files of {name}"] = len(files)
 
 
-def _wrong(table: DurableTable, path: str, digest: str) -> str:
+def _wrong(table: LanceTable, path: str, digest: str) -> str:
     try:
         found = table.medium.digest(path)
     except FileNotFoundError:

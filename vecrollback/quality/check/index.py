@@ -11,7 +11,7 @@ from vecrollback.indexes.accuracy import distances
 from vecrollback.pairs.manifest import Manifest, load_ids, open_indexed
 from vecrollback.pairs.vectors import KEY_COLUMNS
 from vecrollback.quality.check.findings import Notes
-from vecrollback.quality.check.rows import Evidence, Rows
+from vecrollback.quality.check.rows import PairEvidence, VectorKeys
 from vecrollback.storage import memmap
 from vecrollback.storage.artifacts import Artifacts
 
@@ -20,7 +20,7 @@ _ROUNDING = 1e-5
 _RECALL_SLACK = 0.02
 
 
-def examine_index(notes: Notes, artifacts: Artifacts, manifest: Manifest, evidence: Evidence) -> None:
+def examine_index(notes: Notes, artifacts: Artifacts, manifest: Manifest, evidence: PairEvidence) -> None:
     """Id map against the table, every vector of the index against the table's, recall against exact search."""
     part, rows = manifest.index, evidence.rows
     kept = artifacts.keep(manifest.artifacts())
@@ -46,7 +46,7 @@ def examine_index(notes: Notes, artifacts: Artifacts, manifest: Manifest, eviden
 
 
 def _examine_coverage(
-    notes: Notes, rows: Rows, numbers: np.ndarray[tuple[int], np.dtype[np.int64]], built: int
+    notes: Notes, rows: VectorKeys, numbers: np.ndarray[tuple[int], np.dtype[np.int64]], built: int
 ) -> None:
     passages = rows.passages()
     absent = np.setdiff1d(passages[passages < built], numbers, assume_unique=True)

@@ -31,7 +31,7 @@ _LOG_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class LogRows:
     """The corpus at one version, by document: sorted by nothing, one row each."""
 
     ids: pa.Array
@@ -41,7 +41,7 @@ class Log:
     blank: NDArray[np.bool_]
 
 
-def read_log(notes: Notes, corpus: Corpus, state: CorpusState, tombstones: Mapping[str, int]) -> Log:
+def read_log(notes: Notes, corpus: Corpus, state: CorpusState, tombstones: Mapping[str, int]) -> LogRows:
     """Read the whole log, verifying every document against its digests and every delete against the ledger."""
     columns = ["id", "text", "metadata", "_seq", "_content_hash", "_digest", "_deleted"]
     batches: list[pa.RecordBatch] = []
@@ -54,7 +54,7 @@ def read_log(notes: Notes, corpus: Corpus, state: CorpusState, tombstones: Mappi
     notes.add("document_corrupt", "documents differ from their digest", corrupt)
     whole = pa.Table.from_batches(batches, _LOG_SCHEMA).combine_chunks()
     arrays = {name: whole[name].combine_chunks() for name in whole.column_names}
-    log = Log(
+    log = LogRows(
         ids=arrays["id"],
         seq=np.asarray(arrays["_seq"]),
         deleted=np.asarray(arrays["_deleted"], dtype=bool),
@@ -78,7 +78,7 @@ def _corrupt(batch: pa.RecordBatch) -> list[str]:
     return wrong
 
 
-def _examine_head(notes: Notes, log: Log, state: CorpusState, tombstones: Mapping[str, int]) -> None:
+def _examine_head(notes: Notes, log: LogRows, state: CorpusState, tombstones: Mapping[str, int]) -> None:
     head = int(log.seq.max(initial=0))
     if head != state.head:
         notes.add("head_differs", f"the log ends at {head}, the catalog says {state.head}", ["head"])
@@ -94,19 +94,19 @@ def _examine_head(notes: Notes, log: Log, state: CorpusState, tombstones: Mappin
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class PairEvidence:
     """What the examinations of one pair look at, read once. `vectors`: row by row with `rows.keys`."""
 
     pair: Pair
     corpus: Corpus
     version: int
-    log: Log
-    rows: Rows
+    log: LogRows
+    rows: VectorKeys
     vectors: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class VectorKeys:
     """All rows of the vectors table without their vectors, and which of them count."""
 
     keys: pa.Table
@@ -122,12 +122,12 @@ class Rows:
         return list(dict.fromkeys(self.keys["doc_id"].take(pa.array(rows)).to_pylist()))
 
 
-def read_rows(vectors: Vectors, version: int, tombstones: Mapping[str, int]) -> Rows:
+def read_rows(vectors: Vectors, version: int, tombstones: Mapping[str, int]) -> VectorKeys:
     keys = vectors.keys(version)
-    return Rows(keys, newest(keys, dict(tombstones)))
+    return VectorKeys(keys, newest(keys, dict(tombstones)))
 
 
-def examine_rows(notes: Notes, log: Log, rows: Rows, pair: Pair, given_up: Mapping[str, int]) -> None:
+def examine_rows(notes: Notes, log: LogRows, rows: VectorKeys, pair: Pair, given_up: Mapping[str, int]) -> None:
     """No missing, stale, orphaned, duplicate or resurrected vector, against the log up to the watermark.
 
     `given_up`: documents, at which seq, that a job could not embed.
@@ -156,7 +156,7 @@ def examine_rows(notes: Notes, log: Log, rows: Rows, pair: Pair, given_up: Mappi
     notes.examined["vectors"] = len(counted)
 
 
-def _given_up(log: Log, recorded: Mapping[str, int]) -> NDArray[np.bool_]:
+def _given_up(log: LogRows, recorded: Mapping[str, int]) -> NDArray[np.bool_]:
     """Which documents are in the very state that was given up."""
     if not recorded:
         return np.zeros(len(log.seq), dtype=bool)
@@ -165,11 +165,13 @@ def _given_up(log: Log, recorded: Mapping[str, int]) -> NDArray[np.bool_]:
     return np.asarray((place >= 0) & (seqs[place] == log.seq), dtype=bool)
 
 
-def _ids(log: Log, chosen: NDArray[np.bool_]) -> list[str]:
+def _ids(log: LogRows, chosen: NDArray[np.bool_]) -> list[str]:
     return list(log.ids.take(pa.array(np.flatnonzero(chosen))).to_pylist())
 
 
-def _examine_content(notes: Notes, log: Log, rows: Rows, here: NDArray[np.int64], document: NDArray[np.int64]) -> None:
+def _examine_content(
+    notes: Notes, log: LogRows, rows: VectorKeys, here: NDArray[np.int64], document: NDArray[np.int64]
+) -> None:
     keys = rows.keys
     recorded = keys["content_hash"].take(pa.array(here))
     other = np.asarray(pc.not_equal(recorded, log.hashes.take(pa.array(document))), dtype=bool)
@@ -189,7 +191,7 @@ def _examine_content(notes: Notes, log: Log, rows: Rows, here: NDArray[np.int64]
     notes.add("missing_vector", "documents with some passages without a vector", rows.ids(broken))
 
 
-def examine_vectors(notes: Notes, evidence: Evidence, fingerprints: pa.ChunkedArray, same: frozenset[str]) -> None:
+def examine_vectors(notes: Notes, evidence: PairEvidence, fingerprints: pa.ChunkedArray, same: frozenset[str]) -> None:
     """Provenance, dimension, finite values and length of every vector that counts."""
     pair, rows, vectors = evidence.pair, evidence.rows, evidence.vectors
     passages = rows.passages()

@@ -14,9 +14,9 @@ from vecrollback.embedders import Embedder
 from vecrollback.embedders.probes import floor_for
 from vecrollback.errors import EmbedderChangedError, VecrollbackError
 from vecrollback.quality.check.findings import Notes
-from vecrollback.quality.check.rows import Evidence, Log, Rows
+from vecrollback.quality.check.rows import LogRows, PairEvidence, VectorKeys
 from vecrollback.quality.purity import certify, sample_size
-from vecrollback.records import Certificate, Made, Pair
+from vecrollback.records import Certificate, Pair, RuntimeBatches
 
 _OF_EACH = 30
 
@@ -55,7 +55,7 @@ class Sampling:
     seed: int | None = None
 
 
-def examine_sample(notes: Notes, embedder: Embedder, evidence: Evidence, sampling: Sampling) -> Certificate:
+def examine_sample(notes: Notes, embedder: Embedder, evidence: PairEvidence, sampling: Sampling) -> Certificate:
     """Re-embed a random sample of the passages and compare; certify the rest.
 
     Only passages whose text is still the one they were made from can be compared; the others are stale and told
@@ -74,8 +74,8 @@ def examine_sample(notes: Notes, embedder: Embedder, evidence: Evidence, samplin
     return certify(len(population), sampled=len(chosen), foreign=len(foreign), confidence=sampling.confidence)
 
 
-def comparable(log: Log, rows: Rows) -> Numbers:
-    """Rows of the passages whose text is still the one they were made from, in order."""
+def comparable(log: LogRows, rows: VectorKeys) -> Numbers:
+    """Rows of the chunks whose text is still the one they were made from, in order."""
     passages = rows.passages()
     if not len(passages) or not len(log.ids):
         return np.empty(0, np.int64)
@@ -85,7 +85,7 @@ def comparable(log: Log, rows: Rows) -> Numbers:
     return np.asarray(passages[same], dtype=np.int64)
 
 
-def cosines(embedder: Embedder, evidence: Evidence, chosen: Numbers) -> FloatArray:
+def cosines(embedder: Embedder, evidence: PairEvidence, chosen: Numbers) -> FloatArray:
     """Of each of these rows' vectors to what the embedder makes of its passage now."""
     if not len(chosen):
         return np.empty(0, np.float32)
@@ -102,7 +102,7 @@ def cosines(embedder: Embedder, evidence: Evidence, chosen: Numbers) -> FloatArr
 
 
 def examine_backends(
-    notes: Notes, embedder: Embedder, evidence: Evidence, made: Sequence[Made], seed: int | None
+    notes: Notes, embedder: Embedder, evidence: PairEvidence, made: Sequence[RuntimeBatches], seed: int | None
 ) -> None:
     """Re-embed vectors of every backend with the pair's own embedder. A certificate is over the random sample alone."""
     population = comparable(evidence.log, evidence.rows)

@@ -14,19 +14,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vecrollback.connectors import FORMS, Fields
-from vecrollback.quality.doctor.examination import CONFIDENCE, Request, examine_source
+from vecrollback.connectors import FORMS, ColumnNames
+from vecrollback.quality.doctor.examination import CONFIDENCE, ExaminationRequest, examine_source
 from vecrollback.quality.doctor.outcome import Examination, SourceFinding
 from vecrollback.quality.doctor.page import write_html
-from vecrollback.quality.doctor.source import Source
+from vecrollback.quality.doctor.source import ForeignIndex
 from vecrollback.records import GoldenQuery, ProgressCallback
 
 __all__ = [
     "FORMS",
+    "ColumnNames",
     "Examination",
-    "Fields",
-    "Request",
-    "Source",
+    "ExaminationRequest",
+    "ForeignIndex",
     "SourceFinding",
     "examine",
     "examine_source",
@@ -44,16 +44,16 @@ def examine(
     bound: float | None = None,
     confidence: float = CONFIDENCE,
     seed: int | None = None,
-    fields: Fields | None = None,
+    fields: ColumnNames | None = None,
     points: int = 0,
     golden: Sequence[GoldenQuery] = (),
     progress: ProgressCallback | None = None,
 ) -> Examination:
-    """Examine the vectors at `place`, with `texts` beside it where it holds none; see `Request` for the rest.
+    """Examine the vectors at `place`, with `texts` beside it where it holds none. The rest: see `ExaminationRequest`.
 
     Raises UsageError that names the fact and the cure, MissingDependencyError.
     """
     spend = None if budget is None else str(budget)
-    request = Request(model, tuple(suspects), spend, bound, confidence, seed, points, golden)
-    with Source(place, texts=Path(texts) if texts is not None else None, fields=fields) as source:
+    request = ExaminationRequest(model, tuple(suspects), spend, bound, confidence, seed, points, golden)
+    with ForeignIndex(place, texts=Path(texts) if texts is not None else None, fields=fields) as source:
         return examine_source(source, request, progress)

@@ -13,9 +13,9 @@ from vecrollback.embedders.probes import PROBES, floor_for
 from vecrollback.errors import EmbeddingError, UsageError
 from vecrollback.quality.doctor import findings
 from vecrollback.quality.doctor.outcome import Examination, Point, SourceFinding
-from vecrollback.quality.doctor.source import Source
-from vecrollback.quality.doctor.survey import Survey, thinned
-from vecrollback.quality.purity import Asked, Audited, AuditProgress, Embed, audit, judged, parse_budget
+from vecrollback.quality.doctor.source import ForeignIndex
+from vecrollback.quality.doctor.survey import IndexSurvey, thinned
+from vecrollback.quality.purity import AuditProgress, AuditRequest, AuditResult, Embed, audit, judged, parse_budget
 from vecrollback.records import GoldenQuery, Progress, ProgressCallback, Verdict
 from vecrollback.serving.vector_map import pca
 
@@ -28,7 +28,7 @@ _CODE_MARGIN = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ExaminationRequest:
     """What an examination is asked for.
 
     `model`: the embedder that should have made the vectors; None to look without one. `suspects`: others that may have.
@@ -48,8 +48,8 @@ class Request:
 
 
 def examine_source(
-    source: Source,
-    request: Request,
+    source: ForeignIndex,
+    request: ExaminationRequest,
     progress: ProgressCallback | None = None,
     *,
     opened: Callable[[str], Embedder] = open_embedder,
@@ -58,9 +58,9 @@ def examine_source(
 
     Raises UsageError when the model cannot have made the vectors, or when there are no texts.
     """
-    shown = _Shown(progress, source.count)
+    shown = _ShownProgress(progress, source.count)
     embedder = _fitting(request.model, source, opened) if request.model else None
-    survey = Survey(source).run(shown.reading)
+    survey = IndexSurvey(source).run(shown.reading)
     found = findings.passive(source, survey)
     audited = None
     if embedder is not None:
@@ -83,7 +83,7 @@ def examine_source(
     )
 
 
-def _verdict(found: Sequence[SourceFinding], audited: Audited | None, request: Request) -> Verdict:
+def _verdict(found: Sequence[SourceFinding], audited: AuditResult | None, request: ExaminationRequest) -> Verdict:
     """Unknown is not OK. Who gives a budget and no bound asks for what that shows, if it is worth the word `pass`."""
     severities = {finding.severity for finding in found}
     if "fail" in severities:  # foreign vectors among them, unless they change no answer
@@ -95,19 +95,19 @@ def _verdict(found: Sequence[SourceFinding], audited: Audited | None, request: R
     return "pass" if audited.certificate.bound <= worth else "unknown"
 
 
-def _bound(request: Request) -> float:
+def _bound(request: ExaminationRequest) -> float:
     return BOUND if request.bound is None else request.bound
 
 
 def _audited(
-    source: Source,
-    survey: Survey,
+    source: ForeignIndex,
+    survey: IndexSurvey,
     embedder: Embedder,
     suspects: Mapping[str, Embedder],
-    request: Request,
-    shown: _Shown,
-) -> Audited:
-    asked = Asked(
+    request: ExaminationRequest,
+    shown: _ShownProgress,
+) -> AuditResult:
+    asked = AuditRequest(
         bound=_bound(request),
         confidence=request.confidence,
         budget=parse_budget(request.budget, source.count) if request.budget else None,
@@ -127,7 +127,7 @@ def _audited(
     )
 
 
-def _fitting(name: str, source: Source, opened: Callable[[str], Embedder]) -> Embedder:
+def _fitting(name: str, source: ForeignIndex, opened: Callable[[str], Embedder]) -> Embedder:
     embedder = opened(name)
     if embedder.dimension != source.dimension:
         raise UsageError(
@@ -143,7 +143,7 @@ def _fitting(name: str, source: Source, opened: Callable[[str], Embedder]) -> Em
     return embedder
 
 
-def _floor(source: Source, survey: Survey, embedder: Embedder) -> float:
+def _floor(source: ForeignIndex, survey: IndexSurvey, embedder: Embedder) -> float:
     """The model's own floor, lowered by what is lost where whole numbers or codes are kept instead of vectors.
 
     What the numbers themselves show of their rounding the audit takes off.
@@ -168,7 +168,7 @@ def _embeds_blanks(embedder: Embedder) -> bool:
     return True
 
 
-def _points(source: Source, survey: Survey, audited: Audited | None, most: int) -> tuple[Point, ...]:
+def _points(source: ForeignIndex, survey: IndexSurvey, audited: AuditResult | None, most: int) -> tuple[Point, ...]:
     """A sample of the vectors on two principal axes, with the foreign ones up to half of it. The same one each time."""
     usable = np.flatnonzero(np.isfinite(survey.lengths) & (survey.lengths > 0))
     if not most or len(usable) < 3:
@@ -187,7 +187,7 @@ def _points(source: Source, survey: Survey, audited: Audited | None, most: int) 
     )
 
 
-class _Shown:
+class _ShownProgress:
     """Passes progress on in the words that commands show."""
 
     def __init__(self, callback: ProgressCallback | None, count: int) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 
 from vecrollback.arrays import Numbers
 from vecrollback.quality.doctor.outcome import Severity, SourceFinding
-from vecrollback.quality.doctor.source import Source
-from vecrollback.quality.doctor.survey import Flags, Survey, length_facts
-from vecrollback.quality.purity import Audited
+from vecrollback.quality.doctor.source import ForeignIndex
+from vecrollback.quality.doctor.survey import Flags, IndexSurvey, length_facts
+from vecrollback.quality.purity import AuditResult
 from vecrollback.records import Json
 
 _SHOWN = 10_000
@@ -19,12 +19,12 @@ _MOST_MODELS = 20
 """Where rows name more, the field that is called `model` says something else."""
 
 
-def passive(source: Source, survey: Survey) -> list[SourceFinding]:
+def passive(source: ForeignIndex, survey: IndexSurvey) -> list[SourceFinding]:
     """What shows without a model."""
     return [*_of_vectors(source, survey), *_of_rows(source, survey), *_of_models(source, survey)]
 
 
-def foreign(survey: Survey, audited: Audited) -> Iterator[SourceFinding]:
+def foreign(survey: IndexSurvey, audited: AuditResult) -> Iterator[SourceFinding]:
     """What re-embedding showed."""
     rows = np.array(audited.rows, np.int64)
     if len(rows):
@@ -36,12 +36,12 @@ def foreign(survey: Survey, audited: Audited) -> Iterator[SourceFinding]:
         yield SourceFinding("foreign_vector", len(rows), audited.ids, counts, message, _loudness(audited))
 
 
-def _loudness(audited: Audited) -> Severity:
+def _loudness(audited: AuditResult) -> Severity:
     """A relative so near that answers stay as they are is told, without the alarm that a real mixture raises."""
     return "warn" if audited.harm is not None and audited.harm.harmless else "fail"
 
 
-def facts(source: Source, survey: Survey) -> dict[str, Json]:
+def facts(source: ForeignIndex, survey: IndexSurvey) -> dict[str, Json]:
     """Counts and properties for the report."""
     known = int(np.count_nonzero(np.isfinite(survey.lengths)))
     return {
@@ -58,7 +58,7 @@ def facts(source: Source, survey: Survey) -> dict[str, Json]:
     }
 
 
-def _of_vectors(source: Source, survey: Survey) -> Iterator[SourceFinding]:
+def _of_vectors(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFinding]:
     other = {size: count for size, count in survey.sizes.items() if size not in (0, source.dimension)}
     spread = ", ".join(f"{count:,} of {size}" for size, count in sorted(other.items()))
     misfits = ~survey.fits & ~survey.absent
@@ -72,7 +72,7 @@ def _of_vectors(source: Source, survey: Survey) -> Iterator[SourceFinding]:
     yield from _lengths(source, survey)
 
 
-def _lengths(source: Source, survey: Survey) -> Iterator[SourceFinding]:
+def _lengths(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFinding]:
     units = survey.units()
     others = np.isfinite(survey.lengths) & (survey.lengths > 0) & ~units
     few, many = sorted((np.count_nonzero(units), np.count_nonzero(others)))
@@ -82,7 +82,7 @@ def _lengths(source: Source, survey: Survey) -> Iterator[SourceFinding]:
         yield from _found(source, survey, "lengths_mixed", rare, message, "warn")
 
 
-def _of_rows(source: Source, survey: Survey) -> Iterator[SourceFinding]:
+def _of_rows(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFinding]:
     if source.text_field is not None:
         message = "rows without a text: nobody can tell what made their vectors"
         yield from _found(source, survey, "missing_text", survey.missing, message, "unknown")
@@ -94,7 +94,7 @@ def _of_rows(source: Source, survey: Survey) -> Iterator[SourceFinding]:
     yield from _found(source, survey, "duplicate_vector", twins, message, "warn")
 
 
-def _of_models(source: Source, survey: Survey) -> Iterator[SourceFinding]:
+def _of_models(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFinding]:
     counts = _models(survey)
     if len(counts) > 1:
         usual = survey.model_names.index(max(counts, key=lambda name: counts[name]))
@@ -105,13 +105,13 @@ def _of_models(source: Source, survey: Survey) -> Iterator[SourceFinding]:
     yield from _found(source, survey, "model_not_recorded", unnamed, "rows name no model, others do", "warn")
 
 
-def _models(survey: Survey) -> dict[str, int]:
+def _models(survey: IndexSurvey) -> dict[str, int]:
     counts = survey.model_counts()
     return counts if len(counts) <= _MOST_MODELS else {}
 
 
 def _found(
-    source: Source, survey: Survey, kind: str, flags: Flags, message: str, severity: Severity = "fail"
+    source: ForeignIndex, survey: IndexSurvey, kind: str, flags: Flags, message: str, severity: Severity = "fail"
 ) -> Iterator[SourceFinding]:
     rows = np.flatnonzero(flags)
     if len(rows):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal, NamedTuple
 
-from vecrollback.quality.purity import Audited
+from vecrollback.quality.purity import AuditResult
 from vecrollback.records import Certificate, Json, Verdict
 
 Severity = Literal["fail", "unknown", "warn"]
@@ -50,7 +50,7 @@ class Examination:
     certificate: Certificate | None
     model: str | None
     facts: Mapping[str, Json]
-    audited: Audited | None = None
+    audited: AuditResult | None = None
     batch_names: tuple[str, ...] = ()
     lengths: tuple[float, ...] = ()
     points: tuple[Point, ...] = field(default=(), repr=False)
@@ -70,7 +70,7 @@ class Examination:
             "audit": self._audit_json(audited) if audited else None,
         }
 
-    def _audit_json(self, audited: Audited) -> dict[str, Json]:
+    def _audit_json(self, audited: AuditResult) -> dict[str, Json]:
         batches = [asdict(share) for share in audited.batches]
         for share in batches:
             share["batch"] = self.batch_name(share["batch"])

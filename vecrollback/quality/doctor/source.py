@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vecrollback.arrays import FloatArray, Numbers, Times
-from vecrollback.connectors import Fields, Part, Record, open_reader
+from vecrollback.connectors import ColumnNames, Part, Record, open_reader
 from vecrollback.connectors.base import guess
 from vecrollback.corpus.documents import make_document, shown
 from vecrollback.errors import BadDocumentError
@@ -14,15 +14,15 @@ from vecrollback.quality.doctor import rows as meaning
 from vecrollback.records import Document
 
 
-class Source:
+class ForeignIndex:
     """Vectors by row, with ids, texts and metadata. Reads only; close it.
 
     Batches and times are known once `tell` was called with what one pass over the rows found. Without `blanks_count` a
     blank text is as good as none: some models have no vector for it.
     """
 
-    def __init__(self, place: str, *, texts: Path | None = None, fields: Fields | None = None) -> None:
-        fields = fields or Fields()
+    def __init__(self, place: str, *, texts: Path | None = None, fields: ColumnNames | None = None) -> None:
+        fields = fields or ColumnNames()
         self.reader = open_reader(place, texts=texts, vector=fields.vector)
         self.place, self.count, self.dimension = self.reader.place, self.reader.count, self.reader.dimension
         try:
@@ -101,7 +101,7 @@ class Source:
     def close(self) -> None:
         self.reader.close()
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> ForeignIndex:
         return self
 
     def __exit__(self, *_: object) -> None:

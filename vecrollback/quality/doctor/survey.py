@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vecrollback.arrays import FloatArray, Numbers, Times
 from vecrollback.connectors import Part
 from vecrollback.quality.doctor import rows as meaning
-from vecrollback.quality.doctor.source import Source
+from vecrollback.quality.doctor.source import ForeignIndex
 
 UNIT_TOLERANCE = 1e-3
 _NOTHING = -1
@@ -25,7 +25,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 Flags = NDArray[np.bool_]
 
 
-class Names:
+class LabelNumbers:
     """Numbers for labels, in the order in which they come; -1 for none."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Names:
         return tuple(self._numbers)
 
 
-class Survey:
+class IndexSurvey:
     """What the pass saw. `sizes`: rows by the size of their vector. Arrays hold one entry a row.
 
     `lengths`: of the vectors, NaN where one is not finite or does not fit. `fits`: of the source's dimension; `absent`:
@@ -47,7 +47,7 @@ class Survey:
     equal ones. `models`, `batches`: codes into `model_names`, `batch_names`.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ForeignIndex) -> None:
         count = source.count
         self.sizes: Counter[int] = Counter()
         self.lengths = np.full(count, np.nan, np.float32)
@@ -55,7 +55,7 @@ class Survey:
         self.vector_keys = np.zeros(count, np.uint64)
         self.text_keys, self.id_keys = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self.missing, self.blank = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
-        self._models, self._batches = Names(), Names()
+        self._models, self._batches = LabelNumbers(), LabelNumbers()
         self.models = np.full(count, _NOTHING, np.int32)
         self.batches = np.full(count, _NOTHING, np.int64)
         self.times: Times = np.full(count, np.nan)
@@ -70,7 +70,7 @@ class Survey:
     def batch_names(self) -> tuple[str, ...]:
         return self._batches.labels
 
-    def run(self, progress: Callable[[int], None]) -> Survey:
+    def run(self, progress: Callable[[int], None]) -> IndexSurvey:
         """Read every row once; `progress` gets the number of rows read."""
         for first, part in self._source.parts():
             self._vectors(first, part)

@@ -13,7 +13,7 @@ from vecrollback.quality.evaluation.run_queries import ask, ask_in_turns, latenc
 from vecrollback.quality.evaluation.significance import difference
 from vecrollback.records import AnsweredQuery, Comparison, Difference, GoldenQuery, Latency, Progress, ProgressCallback
 from vecrollback.records.results import overlap
-from vecrollback.serving.open_pairs import Aside
+from vecrollback.serving.open_pairs import BorrowedPairs
 
 SHOWN = ("ndcg", "recall", "mrr")
 _MAX_K = 1_000
@@ -22,7 +22,7 @@ _MAX_K = 1_000
 class Quality:
     """Asks pairs the same queries. Holds what it asks open apart from what serves."""
 
-    def __init__(self, catalog: Catalog, corpus: Corpus, aside: Aside) -> None:
+    def __init__(self, catalog: Catalog, corpus: Corpus, aside: BorrowedPairs) -> None:
         self._catalog, self._corpus, self._aside = catalog, corpus, aside
 
     def compare(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from vecrollback.corpus.formats.jsonl import read_jsonl
 from vecrollback.corpus.formats.lines import read_lines
-from vecrollback.corpus.formats.rows import Fields
+from vecrollback.corpus.formats.rows import RowFields
 from vecrollback.errors import UsageError
 from vecrollback.records import GoldenQuery, Json
 
@@ -31,7 +31,7 @@ def read_queries(path: str | Path, qrels: str | Path | None = None) -> list[Gold
     Raises UsageError, with file and line, for what is no query, and for judgements of which no query has the id.
     """
     source, queries = Path(path), dict[str, GoldenQuery]()
-    for line, row in read_jsonl(source, Fields()):
+    for line, row in read_jsonl(source, RowFields()):
         query = _query(row, f"{source}:{line}")
         if query.id in queries:
             raise UsageError(f"{source}:{line}: the id {query.id!r} was there before", hint="give each query its own")

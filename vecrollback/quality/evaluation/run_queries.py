@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from vecrollback.records import Latency
-from vecrollback.serving.open_pairs import Held
+from vecrollback.serving.open_pairs import OpenPair
 
 _BATCH = 32
 
 
-def ask(held: Held, texts: Sequence[str], k: int, done: Callable[[int], None] = lambda _: None) -> list[list[str]]:
+def ask(held: OpenPair, texts: Sequence[str], k: int, done: Callable[[int], None] = lambda _: None) -> list[list[str]]:
     """The ids of the first k documents for each text. `done` hears how many were answered."""
     answers: list[list[str]] = []
     for first in range(0, len(texts), _BATCH):
@@ -24,7 +24,7 @@ def ask(held: Held, texts: Sequence[str], k: int, done: Callable[[int], None] = 
 
 
 def ask_in_turns(
-    both: Sequence[Held], texts: Sequence[str], k: int, done: Callable[[int], None] = lambda _: None
+    both: Sequence[OpenPair], texts: Sequence[str], k: int, done: Callable[[int], None] = lambda _: None
 ) -> tuple[list[list[list[str]]], list[list[float]]]:
     """For each pair its answers, and the seconds of each query asked alone.
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from vecrollback.quality.purity.audit import audit
 from vecrollback.quality.purity.certificate import certify, parse_budget, sample_size
-from vecrollback.quality.purity.contracts import Recorded, recorded_model, recorded_models
+from vecrollback.quality.purity.contracts import RecordedModel, recorded_model, recorded_models
 from vecrollback.quality.purity.examiner import Embed
-from vecrollback.quality.purity.harm import Harm, Judged, Ndcg, golden_harm, harm, judged
+from vecrollback.quality.purity.harm import Harm, JudgedQueries, Ndcg, golden_harm, harm, judged
 from vecrollback.quality.purity.population import Arrays, Population
-from vecrollback.quality.purity.results import Asked, Audited, AuditProgress, NotExamined, Share
+from vecrollback.quality.purity.results import AuditProgress, AuditRequest, AuditResult, NotExamined, Share
 
 __all__ = [
     "Arrays",
-    "Asked",
     "AuditProgress",
-    "Audited",
+    "AuditRequest",
+    "AuditResult",
     "Embed",
     "Harm",
-    "Judged",
+    "JudgedQueries",
     "Ndcg",
     "NotExamined",
     "Population",
-    "Recorded",
+    "RecordedModel",
     "Share",
     "audit",
     "certify",

@@ -10,9 +10,17 @@ import numpy as np
 from vecrollback.arrays import Numbers
 from vecrollback.quality.purity.confidence_sequence import Draws
 from vecrollback.quality.purity.examiner import NOT_FINITE, ZERO, Embed, Examiner, units
-from vecrollback.quality.purity.harm import Harm, Judged, golden_harm, harm
+from vecrollback.quality.purity.harm import Harm, JudgedQueries, golden_harm, harm
 from vecrollback.quality.purity.population import Population
-from vecrollback.quality.purity.results import Asked, Audited, AuditProgress, ProgressCallback, Share, Stage, Stopped
+from vecrollback.quality.purity.results import (
+    AuditProgress,
+    AuditRequest,
+    AuditResult,
+    ProgressCallback,
+    Share,
+    Stage,
+    Stopped,
+)
 from vecrollback.quality.purity.screens import survey
 from vecrollback.quality.purity.search import Search
 from vecrollback.quality.purity.storage_noise import recognise
@@ -34,10 +42,10 @@ def audit(
     own: Embed,
     *,
     suspects: Mapping[str, Embed] | None = None,
-    asked: Asked | None = None,
-    judged: Callable[[], Judged | None] = lambda: None,
+    asked: AuditRequest | None = None,
+    judged: Callable[[], JudgedQueries | None] = lambda: None,
     progress: ProgressCallback | None = None,
-) -> Audited:
+) -> AuditResult:
     """Find the vectors that `own` did not make of their texts, and bound the share of those not looked at.
 
     A row is foreign if re-embedding its text shows it: cosine below the floor. Everything that points at rows, with or
@@ -52,7 +60,7 @@ def audit(
     that no screen points at, or most of the index is; or when the budget is spent. Raises UsageError when `own` makes
     vectors of another dimension; whatever `own` raises passes through.
     """
-    return _Audit(population, own, dict(suspects or {}), asked or Asked(), judged, progress).run()
+    return _Audit(population, own, dict(suspects or {}), asked or AuditRequest(), judged, progress).run()
 
 
 class _Audit:
@@ -61,8 +69,8 @@ class _Audit:
         population: Population,
         own: Embed,
         suspects: dict[str, Embed],
-        asked: Asked,
-        judged: Callable[[], Judged | None],
+        asked: AuditRequest,
+        judged: Callable[[], JudgedQueries | None],
         progress: ProgressCallback | None,
     ) -> None:
         self._population, self._suspects, self._asked, self._progress = population, suspects, asked, progress
@@ -80,7 +88,7 @@ class _Audit:
         self._sensitivity = 1.0
         self._missing = 0
 
-    def run(self) -> Audited:
+    def run(self) -> AuditResult:
         reference = self._draw(self._reference_size(), "reference", self._reference)
         known = introduce(self._suspects, self._examiner, reference)
         self._sensitivity = sensitivity(known, self._sensitivity_error)
@@ -201,7 +209,7 @@ class _Audit:
             AuditProgress(stage, examiner.embedded, self._asked.budget, len(examiner.foreign), bound, examiner.left)
         )
 
-    def _outcome(self, stopped: Stopped, culprit: dict[str, float]) -> Audited:
+    def _outcome(self, stopped: Stopped, culprit: dict[str, float]) -> AuditResult:
         examiner = self._examiner
         rows = np.array(sorted(examiner.foreign), dtype=np.int64)
         certificate = Certificate(
@@ -212,7 +220,7 @@ class _Audit:
             confidence=self._asked.confidence,
             sensitivity=self._sensitivity,
         )
-        return Audited(
+        return AuditResult(
             verdict=self._verdict(certificate, stopped),
             stopped=stopped,
             vectors=self._population.count,

@@ -14,7 +14,7 @@ _INSIDE = ("metadata", "meta")
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedModel:
     """Model as recorded -> how many rows and which. `unrecorded`: rows that name none."""
 
     models: Mapping[str, int]
@@ -48,7 +48,7 @@ def recorded_model(payload: Mapping[str, Json] | None) -> str | None:
     return None
 
 
-def recorded_models(rows: Iterable[tuple[str, Mapping[str, Json] | str | None]]) -> Recorded:
+def recorded_models(rows: Iterable[tuple[str, Mapping[str, Json] | str | None]]) -> RecordedModel:
     """Count models over rows of (id, payload); a string in place of a payload is the fingerprint itself."""
     ids: dict[str, list[str]] = {}
     unrecorded = 0
@@ -58,7 +58,7 @@ def recorded_models(rows: Iterable[tuple[str, Mapping[str, Json] | str | None]])
             ids.setdefault(model, []).append(id_)
         else:
             unrecorded += 1
-    return Recorded(
+    return RecordedModel(
         models={model: len(named) for model, named in ids.items()},
         ids={model: tuple(named) for model, named in ids.items()},
         unrecorded=unrecorded,

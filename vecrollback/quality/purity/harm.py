@@ -16,17 +16,17 @@ from vecrollback.records import GoldenQuery
 _PASSAGES_PER_DOCUMENT = 4
 
 
-class Judged(NamedTuple):
+class JudgedQueries(NamedTuple):
     """Queries whose right answers are known, (n, dimension), made by the own embedder; of each, id -> grade."""
 
     queries: FloatArray
     grades: Sequence[Mapping[str, float]]
 
 
-def judged(queries: Sequence[GoldenQuery], embed: Callable[[list[str]], FloatArray]) -> Judged | None:
+def judged(queries: Sequence[GoldenQuery], embed: Callable[[list[str]], FloatArray]) -> JudgedQueries | None:
     """The golden queries that have answers, embedded; None when none has."""
     known = [query for query in queries if query.judged]
-    return Judged(embed([query.text for query in known]), [query.expected for query in known]) if known else None
+    return JudgedQueries(embed([query.text for query in known]), [query.expected for query in known]) if known else None
 
 
 class Ndcg(NamedTuple):
@@ -80,7 +80,7 @@ def harm(stored: FloatArray, rows: Numbers, own: FloatArray, queries: FloatArray
     return Harm(k, len(queries), len(stored), float(same.mean()), float(same.min()))
 
 
-def golden_harm(population: Population, own: Mapping[int, FloatArray], judged: Judged, *, k: int = 10) -> Ndcg:
+def golden_harm(population: Population, own: Mapping[int, FloatArray], judged: JudgedQueries, *, k: int = 10) -> Ndcg:
     """Measure nDCG@k by exact search over the whole index, in one pass; `own`: what foreign rows should be.
 
     A document counts by its best row; nDCG has linear gain.

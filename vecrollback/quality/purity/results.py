@@ -23,7 +23,7 @@ which say too little about what was stored."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AuditRequest:
     """What is asked of an audit.
 
     `bound` at `confidence`: of the vectors that were not re-embedded at most this share may be foreign. `budget`: texts
@@ -85,7 +85,7 @@ class NotExamined:
 
 
 @dataclass(frozen=True, slots=True)
-class Audited:
+class AuditResult:
     """The outcome of an audit; `dataclasses.asdict` makes JSON of it.
 
     `rows`, `ids`: the vectors found foreign, each re-embedded. `cosines`: of each to the own embedder's vector.

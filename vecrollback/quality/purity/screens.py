@@ -5,8 +5,8 @@ Scoring a block is one product of it with the directions, in the block's own flo
 Two further looks follow. `excess`: own vectors of some kinds of text lie far along any direction, and so do their
 neighbours; what a score has in excess of its neighbours' is less about the text and more about the model. `two_sample`,
 `hints`: a near relative that no single row shows moves all rows of its ingest batch a little. If cross-validated
-guesses tell a batch from the rest better than chance (a classifier two-sample test, Lopez-Paz and Oquab, 2017), something
-differs; that may be its topic, so a batch that stands out is looked at and never condemned.
+guesses tell a batch from the rest better than chance (a classifier two-sample test, Lopez-Paz and Oquab, 2017),
+something differs; that may be its topic, so a batch that stands out is looked at and never condemned.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FOLDS, _TESTED = 5, 8
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class Screening:
     """What the first pass saw. `lengths`: norms, NaN where a vector is not finite. `sample`: vectors at random."""
 
     lengths: FloatArray
@@ -55,7 +55,7 @@ class Survey:
         return np.asarray(self.sample[good] / lengths[good, None], dtype=np.float32)
 
 
-def survey(population: Population, random: np.random.Generator) -> Survey:
+def survey(population: Population, random: np.random.Generator) -> Screening:
     """Read every vector once: its length, and some of them at random to keep."""
     count = population.count
     wanted = np.sort(random.choice(count, min(count, _SAMPLE), replace=False))
@@ -69,7 +69,7 @@ def survey(population: Population, random: np.random.Generator) -> Survey:
             lengths[first + start : first + start + len(part)] = np.where(np.isfinite(norms), norms, np.nan)
         low, high = np.searchsorted(wanted, [first, first + len(block)])
         sample[low:high] = block[wanted[low:high] - first]
-    return Survey(lengths, wanted.astype(np.int64), sample)
+    return Screening(lengths, wanted.astype(np.int64), sample)
 
 
 def score(population: Population, directions: FloatArray, lengths: FloatArray) -> Scores:

@@ -10,7 +10,7 @@ from vecrollback.arrays import FloatArray, Numbers
 from vecrollback.quality.purity.directions import Whitening, between, by_model, whiten
 from vecrollback.quality.purity.examiner import Examiner, units
 from vecrollback.quality.purity.results import Stage
-from vecrollback.quality.purity.screens import Scores, Survey, distances, excess, hints, score
+from vecrollback.quality.purity.screens import Scores, Screening, distances, excess, hints, score
 from vecrollback.quality.purity.suspects import Suspect
 
 _STEP, _LONGEST_STEP = 32, 64
@@ -33,7 +33,7 @@ class Search:
     """
 
     def __init__(
-        self, examiner: Examiner, survey: Survey, random: np.random.Generator, told: Callable[[Stage], None]
+        self, examiner: Examiner, survey: Screening, random: np.random.Generator, told: Callable[[Stage], None]
     ) -> None:
         self.examiner, self.expected = examiner, 0.0
         self.suspected = 0

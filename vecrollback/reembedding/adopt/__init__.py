@@ -20,22 +20,22 @@ from vecrollback.corpus.corpus import Corpus
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.probes import floor_for
 from vecrollback.errors import BadDocumentError, CheckRefusedError, FingerprintMismatchError, UsageError
-from vecrollback.pairs.embedders import Models
+from vecrollback.pairs.embedders import PairEmbedders
 from vecrollback.pairs.snapshots import RECALL_FLOOR
 from vecrollback.pairs.vectors import Vectors
-from vecrollback.quality.doctor import Examination, Request, Source, examine_source
+from vecrollback.quality.doctor import Examination, ExaminationRequest, ForeignIndex, examine_source
 from vecrollback.quality.doctor.examination import BOUND, CONFIDENCE
-from vecrollback.quality.purity import Audited
+from vecrollback.quality.purity import AuditResult
 from vecrollback.records import Pair
-from vecrollback.reembedding import Refresher, Tally
+from vecrollback.reembedding import EmbedCounts, Refresher
 from vecrollback.reembedding.adopt.intake import Counts, Intake
-from vecrollback.reembedding.adopt.outcome import Adopted, Options
+from vecrollback.reembedding.adopt.outcome import AdoptOptions, AdoptResult
 from vecrollback.reembedding.builder import Builder
-from vecrollback.reembedding.builder import Request as BuildRequest
+from vecrollback.reembedding.builder import BuildRequest as BuildRequest
 from vecrollback.reembedding.jobs import Job, Reporter
 from vecrollback.storage.artifacts import Artifacts
 
-__all__ = ["Adopted", "Adopter", "Options"]
+__all__ = ["AdoptOptions", "AdoptResult", "Adopter"]
 
 _COMPARED = 64
 _FEW = 0.1
@@ -50,18 +50,18 @@ class Adopter:
     catalog: Catalog
     corpus: Corpus
     artifacts: Artifacts
-    models: Models
+    models: PairEmbedders
     builder: Builder
     vectors_of: Callable[[Pair], Vectors]
 
-    def run(self, place: str, model: str, options: Options) -> Adopted:
+    def run(self, place: str, model: str, options: AdoptOptions) -> AdoptResult:
         """Audit, then write documents, vectors and a snapshot.
 
         Raises FingerprintMismatchError when the vectors are not the model's, CheckRefusedError when the audit could not
         show that they are, UsageError for a source that cannot be documents; then nothing was written.
         """
         texts = options.get("texts")
-        with Source(place, texts=Path(texts) if texts else None, fields=options.get("fields")) as source:
+        with ForeignIndex(place, texts=Path(texts) if texts else None, fields=options.get("fields")) as source:
             if source.id_field is None:
                 there = ", ".join(source.reader.fields) or "none"
                 raise UsageError(f"{source.place} has no ids", hint=f"--id-field names a field; there: {there}")
@@ -72,9 +72,9 @@ class Adopter:
             adopt = _Adoption(self, source, examination, pair, record.id, options).run
             return Job(self.catalog, record, adopt).wait()
 
-    def _examined(self, source: Source, model: str, options: Options) -> Examination:
+    def _examined(self, source: ForeignIndex, model: str, options: AdoptOptions) -> Examination:
         bound = options.get("bound") or BOUND
-        request = Request(
+        request = ExaminationRequest(
             model,
             suspects=options.get("suspects", ()),
             budget=options.get("budget"),
@@ -96,13 +96,13 @@ class _Adoption:
     """One run, after the audit."""
 
     parts: Adopter
-    source: Source
+    source: ForeignIndex
     examination: Examination
     pair: Pair
     job: str
-    options: Options
+    options: AdoptOptions
 
-    def run(self) -> Adopted:
+    def run(self) -> AdoptResult:
         audited = self.examination.audited
         assert audited is not None
         doubted = np.zeros(self.source.count, np.bool_)
@@ -112,7 +112,7 @@ class _Adoption:
             counts, shelf = self._take_in(doubted, folder)
             tally = self._fill(shelf)
         self._finish(counts)
-        return Adopted(
+        return AdoptResult(
             pair=self.pair.name,
             documents=counts.documents,
             known=counts.known,
@@ -130,13 +130,13 @@ class _Adoption:
         embedder = self.parts.models.of(self.pair)
 
         def told(counts: Counts) -> None:
-            report(Tally(documents=counts.documents + counts.left_out, total=self.source.count))
+            report(EmbedCounts(documents=counts.documents + counts.left_out, total=self.source.count))
 
         skip_bad = self.options.get("skip_bad", False)
         intake = Intake(self.source, self.parts.corpus, embedder, doubted, skip_bad=skip_bad, on_batch=told)
         return intake.counts, intake.run(folder)
 
-    def _fill(self, shelf: tuple[Vectors, int]) -> Tally:
+    def _fill(self, shelf: tuple[Vectors, int]) -> EmbedCounts:
         """Bring the pair to the head of the log, taking what is on the shelf."""
         parts = self.parts
         with parts.catalog.lock(f"pair-{self.pair.name}"):
@@ -179,7 +179,7 @@ def _check_ids(examination: Examination) -> None:
         )
 
 
-def _check_model(examination: Examination, audited: Audited) -> None:
+def _check_model(examination: Examination, audited: AuditResult) -> None:
     """Refuse vectors most of which are another model's."""
     compared = f"{len(audited.rows):,} of {audited.examined:,} vectors compared are foreign"
     if audited.stopped == "refuted" or 2 * len(audited.rows) > max(1, audited.examined):
@@ -189,7 +189,7 @@ def _check_model(examination: Examination, audited: Audited) -> None:
         )
 
 
-def _check_proof(audited: Audited, bound: float) -> None:
+def _check_proof(audited: AuditResult, bound: float) -> None:
     """Refuse what the audit does not show to be the model's, but for the vectors it named."""
     if audited.certificate.population and audited.certificate.bound > bound:
         raise CheckRefusedError(
@@ -199,7 +199,7 @@ def _check_proof(audited: Audited, bound: float) -> None:
         )
 
 
-def _check_fidelity(source: Source, embedder: Embedder, audited: Audited) -> None:
+def _check_fidelity(source: ForeignIndex, embedder: Embedder, audited: AuditResult) -> None:
     """Refuse vectors that stand for the model's own only roughly: a check of the pair would find them foreign.
 
     The audit forgives what the storage rounds, and looks at directions alone.

@@ -16,7 +16,7 @@ from vecrollback.corpus.documents import content_hash
 from vecrollback.embedders import Embedder
 from vecrollback.errors import BadDocumentError
 from vecrollback.pairs.vectors import Vectors, schema
-from vecrollback.quality.doctor import Source
+from vecrollback.quality.doctor import ForeignIndex
 from vecrollback.records import Document, Span
 from vecrollback.storage.crash_points import reach
 
@@ -47,7 +47,7 @@ class Intake:
 
     def __init__(
         self,
-        source: Source,
+        source: ForeignIndex,
         corpus: Corpus,
         embedder: Embedder,
         doubted: NDArray[np.bool_],

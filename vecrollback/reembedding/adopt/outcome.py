@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from vecrollback.quality.doctor import Examination, Fields
+from vecrollback.quality.doctor import ColumnNames, Examination
 from vecrollback.records import Json, ProgressCallback, Report
 
 
-class Options(TypedDict, total=False):
+class AdoptOptions(TypedDict, total=False):
     """What `adopt` takes beside source and model.
 
     `name`, `index`, `settings`: of the pair. `texts`, `fields`: see `vecrollback.quality.doctor.examine`. `suspects`,
@@ -22,7 +22,7 @@ class Options(TypedDict, total=False):
     index: str
     settings: dict[str, Json] | None
     texts: str | Path | None
-    fields: Fields | None
+    fields: ColumnNames | None
     suspects: tuple[str, ...]
     budget: str | None
     bound: float | None
@@ -33,7 +33,7 @@ class Options(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted:
+class AdoptResult:
     """What became of a source.
 
     `documents`: its rows that are documents, `known` of them were in the log before. `reused`: texts whose vectors were

@@ -12,10 +12,28 @@ import re
 
 from vecrollback.embedders import Embedder
 from vecrollback.errors import UsageError
-from vecrollback.reembedding.engines.base import Embedded, Engine, Failed, Outcome, Recipe, Unit, in_backend
+from vecrollback.reembedding.engines.base import (
+    EmbeddedUnit,
+    EmbedderRecipe,
+    Engine,
+    FailedUnit,
+    Outcome,
+    Unit,
+    in_backend,
+)
 from vecrollback.reembedding.engines.inline import Threads
 
-__all__ = ["Embedded", "Engine", "Failed", "Outcome", "Recipe", "Threads", "Unit", "check_setting", "open_engine"]
+__all__ = [
+    "EmbeddedUnit",
+    "EmbedderRecipe",
+    "Engine",
+    "FailedUnit",
+    "Outcome",
+    "Threads",
+    "Unit",
+    "check_setting",
+    "open_engine",
+]
 
 _SETTING = re.compile(r"inline|local(?::([1-9]\d{0,3}))?|(?:dask|ray)(?::([1-9]\d{0,3}))?|(?:dask|ray|tcp|tls)://\S+")
 _SERVICES = ("openai",)
@@ -29,7 +47,7 @@ def check_setting(setting: str) -> None:
         )
 
 
-def open_engine(setting: str, recipe: Recipe, embedder: Embedder) -> Engine:
+def open_engine(setting: str, recipe: EmbedderRecipe, embedder: Embedder) -> Engine:
     """The engine of a job. Raises UsageError, MissingDependencyError, EngineLostError."""
     check_setting(setting)
     name, _, count = setting.partition(":")

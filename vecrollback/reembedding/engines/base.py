@@ -16,14 +16,14 @@ from vecrollback import errors
 from vecrollback.arrays import FloatArray
 from vecrollback.embedders import Embedder, open_embedder
 from vecrollback.embedders.probes import FLOOR, PROBES
-from vecrollback.embedders.runtimes import Backend
+from vecrollback.embedders.runtimes import Runtime
 from vecrollback.errors import EmbedderChangedError, EmbeddingError, StoppedError, UsageError, VecrollbackError
 
 _COMPARED = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class EmbedderRecipe:
     """How a worker elsewhere comes by the embedder of a job. `fingerprints`: those that count as the pair's.
 
     `backend`: the runtime that was found to be the same model, and faster.
@@ -32,7 +32,7 @@ class Recipe:
     spec: str
     fingerprints: frozenset[str]
     idle: bool = False
-    backend: Backend | None = None
+    backend: Runtime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
+class EmbeddedUnit:
     """A finished unit: for each text its number of passages, then spans (n, 2) and vectors (n, dimension) of all.
 
     `ideal_seconds`: what the model's arithmetic takes at the best rate of the worker's machine; None: not told.
@@ -59,7 +59,7 @@ class Embedded:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailedUnit:
     """A unit without an answer. `died`: its worker did, nobody knows of what; else `kind` is the error's class."""
 
     number: int
@@ -85,7 +85,7 @@ class Failed:
         return isinstance(self.error, StoppedError | UsageError | EmbedderChangedError)
 
 
-Outcome = Embedded | Failed
+Outcome = EmbeddedUnit | FailedUnit
 
 
 class Engine(Protocol):
@@ -114,7 +114,7 @@ class Engine(Protocol):
         ...
 
 
-def open_recipe(recipe: Recipe) -> Embedder:
+def open_recipe(recipe: EmbedderRecipe) -> Embedder:
     """The embedder of a job, in a worker. Raises EmbedderChangedError when this machine has another model there."""
     embedder = open_embedder(recipe.spec)
     if embedder.fingerprint not in recipe.fingerprints:
@@ -125,13 +125,13 @@ def open_recipe(recipe: Recipe) -> Embedder:
     return _compared(embedder, recipe.backend) if recipe.backend else embedder
 
 
-def in_backend(embedder: Embedder, backend: Backend) -> Embedder:
+def in_backend(embedder: Embedder, backend: Runtime) -> Embedder:
     """The embedder in another backend."""
     made: Embedder = embedder.accelerated(backend)  # type: ignore[attr-defined]
     return made
 
 
-def _compared(embedder: Embedder, backend: Backend) -> Embedder:
+def _compared(embedder: Embedder, backend: Runtime) -> Embedder:
     """The same, compared in the worker that will use it: another machine's processor may round otherwise."""
     made = in_backend(embedder, backend)
     ours, theirs = (one.embed_documents(PROBES[:_COMPARED]) for one in (embedder, made))
@@ -152,7 +152,7 @@ def run_unit(embedder: Embedder, unit: Unit) -> Outcome:
         return told(unit.number, error)
 
 
-def work(recipe: Recipe, unit: Unit) -> Outcome:
+def work(recipe: EmbedderRecipe, unit: Unit) -> Outcome:
     """One unit, in a process that may get units of several jobs; the embedder is kept for the next."""
     try:
         if recipe not in _opened:
@@ -163,17 +163,17 @@ def work(recipe: Recipe, unit: Unit) -> Outcome:
     return run_unit(_opened[recipe], unit)
 
 
-_opened: dict[Recipe, Embedder] = {}
+_opened: dict[EmbedderRecipe, Embedder] = {}
 
 
-def told(number: int, error: BaseException) -> Failed:
+def told(number: int, error: BaseException) -> FailedUnit:
     """An error in a form that travels."""
     if isinstance(error, VecrollbackError):
-        return Failed(number, type(error).__name__, error.message, error.hint)
-    return Failed(number, "EmbeddingError", f"{type(error).__name__}: {error}")
+        return FailedUnit(number, type(error).__name__, error.message, error.hint)
+    return FailedUnit(number, "EmbeddingError", f"{type(error).__name__}: {error}")
 
 
-def _embedded(embedder: Embedder, unit: Unit) -> Embedded:
+def _embedded(embedder: Embedder, unit: Unit) -> EmbeddedUnit:
     parts = [np.array(embedder.chunk(text), dtype=np.int32).reshape(-1, 2) for text in unit.texts]
     passages = [t[a:b] for t, spans in zip(unit.texts, parts, strict=True) for a, b in spans.tolist()]
     order = sorted(range(len(passages)), key=lambda i: len(passages[i]))
@@ -181,7 +181,7 @@ def _embedded(embedder: Embedder, unit: Unit) -> Embedded:
     vectors = np.empty((len(passages), embedder.dimension), dtype=np.float32)
     if passages:
         vectors[order] = embedder.embed_documents(ordered)
-    return Embedded(
+    return EmbeddedUnit(
         number=unit.number,
         counts=tuple(map(len, parts)),
         spans=np.concatenate(parts) if parts else np.empty((0, 2), np.int32),

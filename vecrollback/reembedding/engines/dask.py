@@ -8,14 +8,14 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from vecrollback.errors import EngineLostError, MissingDependencyError, UsageError
-from vecrollback.reembedding.engines.base import Failed, Outcome, Recipe, Unit, told, work
+from vecrollback.reembedding.engines.base import EmbedderRecipe, FailedUnit, Outcome, Unit, told, work
 
 _CONNECT_SECONDS = 30
 _LOOK_SECONDS = 1.0
 _LOST_SECONDS = 60.0
 
 
-def open_dask(setting: str, recipe: Recipe) -> Cluster:
+def open_dask(setting: str, recipe: EmbedderRecipe) -> Cluster:
     """Connect to `dask://HOST:PORT`, or start `dask:N` here. Raises MissingDependencyError, EngineLostError."""
     distributed = _imported()
     if recipe.idle:
@@ -50,7 +50,7 @@ def _imported() -> Any:
 class Cluster:
     """Units as Dask tasks. A worker that dies is the scheduler's to replace; a lost scheduler ends the job."""
 
-    def __init__(self, recipe: Recipe, connect: Callable[[], Any], place: str) -> None:
+    def __init__(self, recipe: EmbedderRecipe, connect: Callable[[], Any], place: str) -> None:
         self._recipe, self._connect, self._place = recipe, connect, place
         self._client: Any = None
         self._count, self._counted_at = 1, float("-inf")
@@ -92,7 +92,7 @@ class Cluster:
             # the scheduler gives up on a task whose workers died again and again
             died = type(error).__name__ in ("KilledWorker", "CancelledError", "FutureCancelledError")
             return (
-                Failed(number, "EmbeddingError", f"the worker died: {error}", died=True)
+                FailedUnit(number, "EmbeddingError", f"the worker died: {error}", died=True)
                 if died
                 else told(number, error)
             )

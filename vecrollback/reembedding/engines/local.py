@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from vecrollback.errors import EngineLostError
-from vecrollback.reembedding.engines.base import Failed, Outcome, Recipe, Unit
+from vecrollback.reembedding.engines.base import EmbedderRecipe, FailedUnit, Outcome, Unit
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 """Several processes of several threads each wait for each other's cores: five times slower was measured."""
@@ -35,12 +35,12 @@ class Local:
     Where there are several accelerators, each process gets one of `devices`, in turn.
     """
 
-    def __init__(self, recipe: Recipe, count: int, devices: Sequence[str] = ()) -> None:
+    def __init__(self, recipe: EmbedderRecipe, count: int, devices: Sequence[str] = ()) -> None:
         self._recipe = recipe
         self._count = count
         self._devices = devices
         self._workers: list[_Worker] = []
-        self._dead: deque[Failed] = deque()
+        self._dead: deque[FailedUnit] = deque()
 
     @property
     def width(self) -> int:
@@ -112,13 +112,13 @@ class Local:
             return {"CUDA_VISIBLE_DEVICES": self._devices[place % len(self._devices)]}
         return _ONE_THREAD if self._count > 1 else {}
 
-    def _buried(self, worker: _Worker) -> Failed:
+    def _buried(self, worker: _Worker) -> FailedUnit:
         self._workers.remove(worker)
         worker.connection.close()
         worker.process.kill()
         code = worker.process.wait()
         assert worker.unit is not None
-        return Failed(worker.unit.number, "EmbeddingError", f"the worker {_ended(code)}", died=True)
+        return FailedUnit(worker.unit.number, "EmbeddingError", f"the worker {_ended(code)}", died=True)
 
 
 def _ended(code: int) -> str:

@@ -10,9 +10,9 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
 from vecrollback.embedders import Embedder
-from vecrollback.reembedding.engines.base import Outcome, Recipe, Unit, open_recipe, run_unit, told
+from vecrollback.reembedding.engines.base import EmbedderRecipe, Outcome, Unit, open_recipe, run_unit, told
 
-_Inbox = SimpleQueue[Recipe | Unit]
+_Inbox = SimpleQueue[EmbedderRecipe | Unit]
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     inbox: _Inbox = SimpleQueue()
     threading.Thread(target=_listen, args=(connection, inbox), daemon=True).start()
     recipe = inbox.get()
-    assert isinstance(recipe, Recipe)
+    assert isinstance(recipe, EmbedderRecipe)
     if recipe.idle:
         yield_to_others()
     embedder: Embedder | None = None

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from vecrollback.errors import EngineLostError, MissingDependencyError, UsageError
-from vecrollback.reembedding.engines.base import Failed, Outcome, Recipe, Unit, told, work
+from vecrollback.reembedding.engines.base import EmbedderRecipe, FailedUnit, Outcome, Unit, told, work
 
 _DIED = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "LocalRayletDiedError")
 _LOST = ("RaySystemError", "ConnectionError", "RpcError", "AuthenticationError")
 
 
-def open_ray(setting: str, recipe: Recipe) -> Tasks:
+def open_ray(setting: str, recipe: EmbedderRecipe) -> Tasks:
     """Connect to `ray://HOST:PORT`, or start `ray:N` here. Raises MissingDependencyError, EngineLostError."""
     try:
         import ray
@@ -45,7 +45,7 @@ def open_ray(setting: str, recipe: Recipe) -> Tasks:
 class Tasks:
     """Units as Ray tasks that are tried once: whoever drives the engine decides what a death means."""
 
-    def __init__(self, recipe: Recipe, connect: Callable[[], Any], place: str) -> None:
+    def __init__(self, recipe: EmbedderRecipe, connect: Callable[[], Any], place: str) -> None:
         self._recipe, self._connect, self._place = recipe, connect, place
         self._context: Any = None
         self._work: Any = None
@@ -85,7 +85,7 @@ class Tasks:
             outcome: Outcome = ray.get(ready)
         except Exception as error:
             if type(error).__name__ in _DIED:
-                return Failed(number, "EmbeddingError", f"the worker died: {error}", died=True)
+                return FailedUnit(number, "EmbeddingError", f"the worker died: {error}", died=True)
             if type(error).__name__ in _LOST:
                 raise self._gone(error) from error
             return told(number, error)

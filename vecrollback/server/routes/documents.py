@@ -7,15 +7,15 @@ from fastapi import APIRouter, Response
 from vecrollback.errors import UsageError
 from vecrollback.server.auth import Writing
 from vecrollback.server.routes.responses import Held, answers, as_json
-from vecrollback.server.schemas import DeleteRequest, UpsertRequest, Written
-from vecrollback.server.settings import Settings
+from vecrollback.server.schemas import DeleteRequest, UpsertRequest, WriteAnswer
+from vecrollback.server.settings import ServerSettings
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
 
 _SHOWN_IDS = 20
 
 
-@router.post("", responses=answers(409, model=Written, example={"seq": 1043, "documents": 1}))
+@router.post("", responses=answers(409, model=WriteAnswer, example={"seq": 1043, "documents": 1}))
 async def upsert(body: UpsertRequest, caller: Writing, held: Held) -> Response:
     """Write new and changed documents. They are durable when this answers; a worker embeds them."""
     _within([one.id for one in body.documents], held.settings)
@@ -28,7 +28,7 @@ async def upsert(body: UpsertRequest, caller: Writing, held: Held) -> Response:
     return as_json({"seq": await held.writes.run(write), "documents": len(documents)})
 
 
-@router.delete("", responses=answers(409, model=Written, example={"seq": 1044, "documents": 1}))
+@router.delete("", responses=answers(409, model=WriteAnswer, example={"seq": 1044, "documents": 1}))
 async def delete(body: DeleteRequest, caller: Writing, held: Held) -> Response:
     """Delete documents for good: once this answers no query returns them, whichever pair serves."""
     _within(body.ids, held.settings)
@@ -40,7 +40,7 @@ async def delete(body: DeleteRequest, caller: Writing, held: Held) -> Response:
     return as_json({"seq": await held.writes.run(write), "documents": len(body.ids)})
 
 
-def _within(ids: list[str], allowed: Settings) -> None:
+def _within(ids: list[str], allowed: ServerSettings) -> None:
     if len(ids) > allowed.max_documents:
         raise UsageError(
             f"{len(ids)} documents in one request; this server allows {allowed.max_documents}",

@@ -13,7 +13,7 @@ from vecrollback.server.auth import Operating, Reading, Writing
 from vecrollback.server.routes.responses import Held, answers, as_json
 from vecrollback.server.schemas import DecisionRequest, FreezeRequest, PushRequest
 from vecrollback.store import deciding, payloads
-from vecrollback.switching.approvals import Decided
+from vecrollback.switching.approvals import DecisionResult
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 
@@ -63,13 +63,13 @@ async def approvals(_: Reading, held: Held, waiting: bool = Query(False)) -> Res
 async def decide(number: Number, body: DecisionRequest, caller: Operating, held: Held) -> Response:
     """Agree to a move that waits, or refuse it. The last one who is needed makes it; catch-up and check follow."""
 
-    def said() -> Approval | Decided:
+    def said() -> Approval | DecisionResult:
         if body.decision == "reject":
             return deciding.reject(held.store, number, reason=body.reason, actor=caller.name)
         return deciding.approve(held.store, number, reason=body.reason, progress=held.progress(), actor=caller.name)
 
     done = await held.operations.run(said)
-    approval, switched = (done.approval, done.switched) if isinstance(done, Decided) else (done, None)
+    approval, switched = (done.approval, done.switched) if isinstance(done, DecisionResult) else (done, None)
     return as_json({"approval": asdict(approval), "switched": payloads.switched(switched) if switched else None})
 
 

@@ -11,7 +11,7 @@ from vecrollback.records import Json
 from vecrollback.server.auth import Operating, Reading
 from vecrollback.server.routes.responses import Held, answers, as_json
 from vecrollback.server.schemas import CompareRequest
-from vecrollback.server.traffic_series import Span, score_edges
+from vecrollback.server.traffic_series import TimeSpan, score_edges
 from vecrollback.store import payloads
 
 router = APIRouter(prefix="/v1", tags=["inspecting"])
@@ -95,7 +95,7 @@ async def vector_map(
     return as_json(payloads.vector_map(found))
 
 
-def _rows(spans: Sequence[Span]) -> list[Json]:
+def _rows(spans: Sequence[TimeSpan]) -> list[Json]:
     return [
         {
             "at": span.at,

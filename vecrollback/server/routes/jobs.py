@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from vecrollback.records import JobRecord, Json
 from vecrollback.server.auth import Operating
 from vecrollback.server.routes.responses import Held, answers, as_json
-from vecrollback.server.service import Service
+from vecrollback.server.service import StoreService
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -78,7 +78,7 @@ async def resume(job: JobId, caller: Operating, held: Held) -> Response:
     return await _paused(job, caller.name, held, paused=False)
 
 
-async def _paused(job: str, actor: str, held: Service, *, paused: bool) -> Response:
+async def _paused(job: str, actor: str, held: StoreService, *, paused: bool) -> Response:
     await held.reads.run(held.store.work.get, job)
     await held.writes.run(held.audited, actor, "job.pause" if paused else "job.resume", job)
     return as_json(shown(await held.writes.run(held.store.work.pause, job, paused)))
@@ -95,7 +95,7 @@ async def events(job: JobId, _: Operating, held: Held) -> Response:
     return StreamingResponse(_stream(job, held), media_type="text/event-stream")
 
 
-async def _stream(job: str, held: Service) -> AsyncIterator[str]:
+async def _stream(job: str, held: StoreService) -> AsyncIterator[str]:
     with held.streaming():
         last: JobRecord | None = None
         spoke = time.monotonic()

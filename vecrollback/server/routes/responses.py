@@ -9,16 +9,18 @@ from fastapi import Depends, Request, Response
 
 from vecrollback.records import Json
 from vecrollback.server.schemas import ErrorAnswer
-from vecrollback.server.service import Service
+from vecrollback.server.service import StoreService
 
 
-async def _held(request: Request) -> Service:  # async, or FastAPI sends it to a thread, which costs more than a search
-    service: Service = request.app.state.service
+async def _held(
+    request: Request,
+) -> StoreService:  # async, or FastAPI sends it to a thread, which costs more than a search
+    service: StoreService = request.app.state.service
     return service
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-Held = Annotated[Service, Depends(_held)]
+Held = Annotated[StoreService, Depends(_held)]
 
 
 def as_json(payload: Json, status: int = 200) -> Response:

@@ -11,7 +11,7 @@ from vecrollback.server import errors
 from vecrollback.server.auth import Reading
 from vecrollback.server.routes.responses import Held, answers, as_json
 from vecrollback.server.schemas import SearchRequest
-from vecrollback.server.settings import Settings
+from vecrollback.server.settings import ServerSettings
 from vecrollback.store import payloads
 
 router = APIRouter(prefix="/v1", tags=["search and status"])
@@ -60,7 +60,7 @@ async def search(
     return as_json(found[0] if body.query is not None else {"results": found})
 
 
-def _within(body: SearchRequest, queries: list[str], allowed: Settings) -> None:
+def _within(body: SearchRequest, queries: list[str], allowed: ServerSettings) -> None:
     if body.k > allowed.max_k:
         raise UsageError(f"k is {body.k}; this server allows {allowed.max_k}", hint="ask for fewer")
     if len(queries) > allowed.max_batch:

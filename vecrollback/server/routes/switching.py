@@ -14,7 +14,7 @@ from vecrollback.server.routes.jobs import EXAMPLE as JOB
 from vecrollback.server.routes.jobs import shown
 from vecrollback.server.routes.responses import Held, answers, as_json
 from vecrollback.server.schemas import CheckRequest, PromoteRequest, RestoreRequest, RollbackRequest, SwitchedAnswer
-from vecrollback.server.service import Service
+from vecrollback.server.service import StoreService
 from vecrollback.store import payloads
 
 router = APIRouter(prefix="/v1", tags=["operating"])
@@ -121,7 +121,7 @@ async def last_check(_: Reading, held: Held, pair: str = Query(min_length=1, max
     return as_json(payloads.report(found))
 
 
-async def _moved(held: Service, kind: str, done: Switched, *, follow: bool) -> Response:
+async def _moved(held: StoreService, kind: str, done: Switched, *, follow: bool) -> Response:
     """Answer a move; with `follow` the target is caught up and checked as a job from here on."""
     held.metrics.switched(kind, done)
     pair = done.target.rpartition("@")[0]
@@ -136,7 +136,7 @@ async def _moved(held: Service, kind: str, done: Switched, *, follow: bool) -> R
     return as_json(payloads.switched(done) | {"job": job})
 
 
-def _begin(held: Service, kind: str, pair: str | None, work: Any) -> Job[Any]:
+def _begin(held: StoreService, kind: str, pair: str | None, work: Any) -> Job[Any]:
     name = held.store.live().name if pair is None else held.store.pair(pair).name
     return held.start(kind, name, work)
 

@@ -3,6 +3,6 @@
 from vecrollback.storage.artifacts.base import Artifacts, digest, remove, size
 from vecrollback.storage.artifacts.cache import Cache
 from vecrollback.storage.artifacts.local import LocalArtifacts
-from vecrollback.storage.artifacts.s3 import ObjectArtifacts
+from vecrollback.storage.artifacts.s3 import S3Artifacts
 
-__all__ = ["Artifacts", "Cache", "LocalArtifacts", "ObjectArtifacts", "digest", "remove", "size"]
+__all__ = ["Artifacts", "Cache", "LocalArtifacts", "S3Artifacts", "digest", "remove", "size"]

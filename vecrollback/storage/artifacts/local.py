@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from vecrollback.errors import CorruptArtifactError
-from vecrollback.storage import LocalMedium, fsync
+from vecrollback.storage import LocalFileStore, fsync
 from vecrollback.storage.artifacts.base import MEND, Artifacts, digest, remove, size
 from vecrollback.storage.crash_points import reach
 
@@ -81,7 +81,7 @@ class LocalArtifacts(Artifacts):
         remove(self.path(name))
 
     def copy_to(self, folder: Path) -> None:
-        LocalMedium(self.root).copy_to(folder)
+        LocalFileStore(self.root).copy_to(folder)
 
     def _workspace(self, name: str) -> Path:
         return self.root / name

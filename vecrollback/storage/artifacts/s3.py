@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vecrollback.errors import CorruptArtifactError
-from vecrollback.storage import Entry, ObjectMedium
+from vecrollback.storage import FileEntry, S3FileStore
 from vecrollback.storage.artifacts.base import MEND, Artifacts, changed, digest, digest_of_folder
 from vecrollback.storage.artifacts.cache import Cache
 from vecrollback.storage.crash_points import reach
@@ -26,10 +26,10 @@ _FRESH_SECONDS = 600.0
 """Younger objects need not be written again to show that somebody needs them."""
 
 
-class ObjectArtifacts(Artifacts):
+class S3Artifacts(Artifacts):
     """The artefacts below a prefix. `scratch`: a folder of this machine, for what is being made."""
 
-    def __init__(self, medium: ObjectMedium, cache: Cache, scratch: Path) -> None:
+    def __init__(self, medium: S3FileStore, cache: Cache, scratch: Path) -> None:
         self._medium, self._cache, self._scratch = medium, cache, scratch
 
     def put(self, suffix: str, write: Callable[[Path], None]) -> str:
@@ -97,7 +97,7 @@ class ObjectArtifacts(Artifacts):
     def _workspace(self, name: str) -> Path:
         return self._scratch / name
 
-    def _head(self, name: str) -> Entry | None:
+    def _head(self, name: str) -> FileEntry | None:
         return self._medium.head(name) or self._medium.head(name + _FOLDER)
 
     def _store(self, name: str, made: Path) -> None:

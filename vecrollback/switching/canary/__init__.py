@@ -10,22 +10,22 @@ from pathlib import Path
 
 from vecrollback.catalog import Catalog, MoveOrder
 from vecrollback.errors import PairStateError, UnknownNameError, UsageError
-from vecrollback.records import Canary, Pair, Rollout, RolloutStatus
-from vecrollback.serving.shadow import Seen
+from vecrollback.records import Canary, CanaryRun, CanaryStatus, Pair
+from vecrollback.serving.shadow import ShadowObservations
 from vecrollback.switching.canary.judge import CANARY_OUTCOME, LIVE_OUTCOME, judge
-from vecrollback.switching.canary.settings import RolloutPolicy, from_mapping, load_policy
+from vecrollback.switching.canary.settings import CanarySettings, from_mapping, load_policy
 from vecrollback.switching.switch import CANDIDATE, LIVE, Order, Switch
 
-__all__ = ["RolloutPolicy", "Rollouts", "load_policy"]
+__all__ = ["Canaries", "CanarySettings", "load_policy"]
 
 
-class Rollouts:
+class Canaries:
     """Starts, watches and ends the trial of a pair. What it changes, every reader obeys with its next query."""
 
     def __init__(self, root: Path, catalog: Catalog, switch: Switch, actor: str) -> None:
         self._root, self._catalog, self._switch, self._actor = root, catalog, switch, actor
 
-    def start(self, pair: str, *, reason: str = "", override: bool = False, actor: str | None = None) -> RolloutStatus:
+    def start(self, pair: str, *, reason: str = "", override: bool = False, actor: str | None = None) -> CanaryStatus:
         """Try a pair: in shadow first, where the policy asks for that, else with the first step's share of the callers.
 
         Raises PairStateError while another one is tried, and for a pair that could not serve, is live, or was not
@@ -39,7 +39,7 @@ class Rollouts:
         self._catalog.audits.add(order.actor, "rollout.start", pair)
         self._make_candidate(found.name, found.snapshot, order)
         step = 0 if policy.shadow else 1
-        trial = Rollout(
+        trial = CanaryRun(
             number=0,
             alias=LIVE,
             pair=pair,
@@ -75,7 +75,7 @@ class Rollouts:
             )
         return live[0]
 
-    def advance(self, *, override: bool = False, actor: str | None = None) -> RolloutStatus:
+    def advance(self, *, override: bool = False, actor: str | None = None) -> CanaryStatus:
         """Give the candidate the next step's share of the callers.
 
         Raises PairStateError before the bake time is over, while the test has not said "better", and at the last step;
@@ -93,7 +93,7 @@ class Rollouts:
         self._catalog.rollouts.step(now.rollout.number, expected=at, step=at + 1, share=now.next_share)
         return self.status()
 
-    def stop(self, *, reason: str, actor: str | None = None) -> Rollout:
+    def stop(self, *, reason: str, actor: str | None = None) -> CanaryRun:
         """Back at once and for everybody: one commit, after which no query is answered by the candidate."""
         if not reason:
             raise UsageError("to stop needs a reason", hint="--reason 'what was wrong'; it is kept with the trial")
@@ -102,7 +102,7 @@ class Rollouts:
             raise _nothing_runs()
         return next(one for one in self._catalog.rollouts.all() if one.number == ended.number)
 
-    def status(self) -> RolloutStatus:
+    def status(self) -> CanaryStatus:
         """The trial that runs, and what was seen at its present step. Raises UnknownNameError when none does."""
         running = self._catalog.rollouts.running(LIVE)
         if running is None:
@@ -110,7 +110,7 @@ class Rollouts:
         policy = from_mapping(running.policy)
         seen = self._catalog.rollouts.observed(running.number, running.step)
         left = policy.steps[running.step :]
-        return RolloutStatus(
+        return CanaryStatus(
             rollout=running,
             observed=seen,
             judgements=judge(seen, policy),
@@ -119,7 +119,7 @@ class Rollouts:
             next_share=left[0] if left else None,
         )
 
-    def history(self, *, limit: int | None = None) -> list[Rollout]:
+    def history(self, *, limit: int | None = None) -> list[CanaryRun]:
         """Trials, newest first."""
         return self._catalog.rollouts.all(limit=limit)
 
@@ -133,7 +133,7 @@ class Rollouts:
         Whoever was drawn by the canary counts for it, everybody else for the live pair. Nothing is counted while no
         trial serves callers.
         """
-        running, seen, counted = self._catalog.rollouts.running(LIVE), Seen(), 0
+        running, seen, counted = self._catalog.rollouts.running(LIVE), ShadowObservations(), 0
         if running is None or not running.share:
             return 0
         canary = _as_canary(running)
@@ -156,7 +156,7 @@ class Rollouts:
             self._catalog.aliases.move(MoveOrder(*where, kind="set", reason=reason, actor=order.actor))
 
 
-def _unready(now: RolloutStatus) -> str:
+def _unready(now: CanaryStatus) -> str:
     """Why a trial must not go on yet; empty when it may."""
     if now.baked < now.bake_seconds:
         return f"it is at this step for {now.baked:.0f} s of {now.bake_seconds:.0f} s"
@@ -165,7 +165,7 @@ def _unready(now: RolloutStatus) -> str:
     return ""
 
 
-def _as_canary(running: Rollout) -> Canary:
+def _as_canary(running: CanaryRun) -> Canary:
     own = (running.number, running.step, running.share, running.shadow, running.salt)
     return Canary(*own, pair=running.pair, snapshot=0, watermark=0, vectors_version=0)
 

@@ -29,7 +29,7 @@ _SECTION = "rollout"
 
 
 @dataclass(frozen=True, slots=True)
-class RolloutPolicy:
+class CanarySettings:
     """What a trial does and is measured by. Shares of traffic in percent, the others between 0 and 1."""
 
     shadow: float = 10.0
@@ -42,15 +42,15 @@ class RolloutPolicy:
     keep_texts: int = 0
 
 
-def load_policy(root: Path) -> RolloutPolicy:
+def load_policy(root: Path) -> CanarySettings:
     """What the file says, or the defaults. Raises UsageError naming what is wrong with it."""
     found = config.section(_SECTION, store=root)
-    return read_policy(found) if found else RolloutPolicy()
+    return read_policy(found) if found else CanarySettings()
 
 
-def read_policy(found: Section) -> RolloutPolicy:
+def read_policy(found: Section) -> CanarySettings:
     """A policy from its table."""
-    known = [f.name for f in fields(RolloutPolicy)]
+    known = [f.name for f in fields(CanarySettings)]
     for key, value in found.values.items():
         if key not in known:
             raise UsageError(
@@ -62,9 +62,9 @@ def read_policy(found: Section) -> RolloutPolicy:
     return from_mapping(found.values)
 
 
-def from_mapping(values: Mapping[str, Any]) -> RolloutPolicy:
+def from_mapping(values: Mapping[str, Any]) -> CanarySettings:
     """A policy from what was kept of it with a trial."""
-    return RolloutPolicy(**{**values, **({"steps": tuple(values["steps"])} if "steps" in values else {})})
+    return CanarySettings(**{**values, **({"steps": tuple(values["steps"])} if "steps" in values else {})})
 
 
 def _number(low: float, high: float) -> Callable[[Any], bool]:

@@ -10,9 +10,9 @@ from vecrollback.catalog import Catalog
 from vecrollback.errors import GateRefusedError, UnknownNameError, UsageError
 from vecrollback.quality.check import Sampling
 from vecrollback.quality.evaluation import Quality
-from vecrollback.records import Gated, Pair
+from vecrollback.records import GateVerdict, Pair
 from vecrollback.switching.gates import judge
-from vecrollback.switching.gates.evidence import Evidence
+from vecrollback.switching.gates.evidence import GateEvidence
 from vecrollback.switching.gates.grammar import Gate, parse
 from vecrollback.switching.gates.way_back import GATE as WAY_BACK
 from vecrollback.switching.gates.way_back import WayBack
@@ -50,7 +50,7 @@ class Gates:
             max([plain.confidence, *(gate.confidence for gate in asked)]),
         )
 
-    def look(self, pair: str | None = None) -> Gated:
+    def look(self, pair: str | None = None) -> GateVerdict:
         """What the gates say of a pair as it is, by default of the candidate; moves nothing, checks nothing anew.
 
         Raises UnknownNameError without a candidate.
@@ -60,7 +60,7 @@ class Gates:
             raise UnknownNameError("there is no candidate yet", hint="name a pair: `vecrollback gates PAIR`")
         return self.judge(pair or (candidate[0] if candidate else ""), wait_seconds=0.0)
 
-    def judge(self, pair: str, *, wait_seconds: float = 10.0) -> Gated:
+    def judge(self, pair: str, *, wait_seconds: float = 10.0) -> GateVerdict:
         """What the gates say of a pair, by its newest full check; the way back is looked at first.
 
         `wait_seconds`: how long a reader may take to announce what it holds.
@@ -68,9 +68,11 @@ class Gates:
         gates, found = self.written(), self._catalog.pairs.get(pair)
         live, _, epoch = self._catalog.aliases.get(LIVE) or ("", 0, 0)
         outcomes = [self._way_back.verify(live, found.name, wait_seconds=wait_seconds)]
-        evidence = Evidence(self._catalog, self._quality, found, live, self._catalog.reports.newest(found.name), gates)
+        evidence = GateEvidence(
+            self._catalog, self._quality, found, live, self._catalog.reports.newest(found.name), gates
+        )
         outcomes += [judge.judge(gate, evidence) for gate in gates]
-        return Gated(found.name, found.snapshot, tuple(outcomes), live, epoch)
+        return GateVerdict(found.name, found.snapshot, tuple(outcomes), live, epoch)
 
     def passed(self, pair: Pair, order: Order) -> Order:
         """The order of a promote, with the verdict on it. Raises GateRefusedError, which tells every gate.
@@ -87,7 +89,7 @@ class Gates:
         raise refusal(gated)
 
 
-def refusal(gated: Gated) -> GateRefusedError:
+def refusal(gated: GateVerdict) -> GateRefusedError:
     """The error that says which gates a pair does not pass."""
     stopped = [one for one in gated.outcomes if one.outcome != "pass"]
     lines = [f"  {one.outcome:<8} {one.gate}: {one.sentence}" for one in gated.outcomes]

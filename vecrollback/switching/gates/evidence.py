@@ -22,7 +22,7 @@ class NothingLiveError(Exception):
     """There is no live pair to compare with."""
 
 
-class Evidence:
+class GateEvidence:
     """Of one pair, and of the live one where a gate compares with it."""
 
     def __init__(

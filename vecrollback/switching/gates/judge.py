@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vecrollback.records import GateOutcome
-from vecrollback.switching.gates.evidence import Evidence, NothingLiveError, UnknownError
+from vecrollback.switching.gates.evidence import GateEvidence, NothingLiveError, UnknownError
 from vecrollback.switching.gates.grammar import Gate, Kind
 
 
-def judge(gate: Gate, evidence: Evidence) -> GateOutcome:
+def judge(gate: Gate, evidence: GateEvidence) -> GateOutcome:
     """Pass, fail or unknown, with what was measured and what was needed."""
     try:
         measured, sentence = _MEASURED[gate.kind](gate, evidence)
@@ -23,46 +23,46 @@ def judge(gate: Gate, evidence: Evidence) -> GateOutcome:
     return GateOutcome(gate.text, "pass" if holds else "fail", f"{sentence}; {wanted}", measured, needed)
 
 
-def _needed(gate: Gate, evidence: Evidence) -> tuple[float, str]:
+def _needed(gate: Gate, evidence: GateEvidence) -> tuple[float, str]:
     if not gate.of_live:
         return gate.value, ""
     of_live = evidence.judged_of_live(gate) if gate.kind == "judged" else evidence.latency_of_live(gate)
     return gate.value * of_live, f" ({gate.value:g} of the live pair's {_shown(gate, of_live)})"
 
 
-def _judged(gate: Gate, evidence: Evidence) -> tuple[float, str]:
+def _judged(gate: Gate, evidence: GateEvidence) -> tuple[float, str]:
     value, queries = evidence.judged(gate)
     absent = evidence.absent(gate)
     missing = f"; {absent} of the right documents are not in the corpus" if absent else ""
     return value, f"it is {_shown(gate, value)} over {queries} golden queries{missing}"
 
 
-def _alike(gate: Gate, evidence: Evidence) -> tuple[float, str]:
+def _alike(gate: Gate, evidence: GateEvidence) -> tuple[float, str]:
     value, queries = evidence.alike(gate)
     return value, f"it is {_shown(gate, value)} to the live pair over {queries} golden queries"
 
 
-def _latency(gate: Gate, evidence: Evidence) -> tuple[float, str]:
+def _latency(gate: Gate, evidence: GateEvidence) -> tuple[float, str]:
     value, queries = evidence.latency(gate)
     return value, f"it is {_shown(gate, value)} over {queries} golden queries"
 
 
-def _index(gate: Gate, evidence: Evidence) -> tuple[float, str]:
+def _index(gate: Gate, evidence: GateEvidence) -> tuple[float, str]:
     value = evidence.index_recall()
     return value, f"it is {_shown(gate, value)} against exact search"
 
 
-def _purity(gate: Gate, evidence: Evidence) -> tuple[float, str]:
+def _purity(gate: Gate, evidence: GateEvidence) -> tuple[float, str]:
     value = evidence.purity(gate)
     return value, f"at most {_shown(gate, value)} are foreign, at {gate.confidence:.6g} confidence or more"
 
 
-def _lag(_: Gate, evidence: Evidence) -> tuple[float, str]:
+def _lag(_: Gate, evidence: GateEvidence) -> tuple[float, str]:
     value = evidence.lag()
     return value, f"{value:,} changes behind the log"
 
 
-_MEASURED: dict[Kind, Callable[[Gate, Evidence], tuple[float, str]]] = {
+_MEASURED: dict[Kind, Callable[[Gate, GateEvidence], tuple[float, str]]] = {
     "judged": _judged,
     "alike": _alike,
     "latency": _latency,

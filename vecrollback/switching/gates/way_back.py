@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.errors import EmbedderChangedError, VecrollbackError
-from vecrollback.pairs.embedders import Models
+from vecrollback.pairs.embedders import PairEmbedders
 from vecrollback.pairs.manifest import load_manifest
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.quality.check.files import examine_artifacts, examine_table
@@ -27,7 +27,7 @@ class WayBack:
         self,
         catalog: Catalog,
         artifacts: Artifacts,
-        models: Models,
+        models: PairEmbedders,
         switch: Switch,
         vectors_of: Callable[[Pair], Vectors],
     ) -> None:

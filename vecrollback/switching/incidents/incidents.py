@@ -14,9 +14,9 @@ from typing import Any
 
 from vecrollback.catalog import Catalog, now
 from vecrollback.errors import UsageError, VecrollbackError
-from vecrollback.records import Blast, Finding, Incident, Json, Move, PostCheck, Report, Switched, Timeline
+from vecrollback.records import BlastRadius, Finding, Incident, Json, Move, PostCheck, Report, Switched, Timeline
 from vecrollback.switching.incidents.performance import Performance, performance
-from vecrollback.switching.notifications import Notices
+from vecrollback.switching.notifications import Notifications
 
 _log = logging.getLogger(__name__)
 _KINDS = ("rollback", "restore")
@@ -28,7 +28,7 @@ _LIVE = "live"
 class Incidents:
     """The incidents of one store. `post_check` asks the recorded probe queries of a pair; it loads its model."""
 
-    def __init__(self, catalog: Catalog, notices: Notices, post_check: Callable[[str], PostCheck]) -> None:
+    def __init__(self, catalog: Catalog, notices: Notifications, post_check: Callable[[str], PostCheck]) -> None:
         self._catalog, self._notices, self._post_check = catalog, notices, post_check
 
     # -- opening ------------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class Incidents:
             _log.warning("incident %d: the probe queries cannot be asked: %s", one.number, error)
             return None
 
-    def _counted(self, one: Incident) -> Blast:
+    def _counted(self, one: Incident) -> BlastRadius:
         found = self._catalog.served.between(one.alias, one.blast.first_epoch, one.blast.last_epoch)
         since, until = (None if at is None else _iso(at) for at in (found.since, found.until))
         return replace(one.blast, answers=found.answers, readers=found.readers, since=since, until=until)
@@ -214,7 +214,7 @@ class Incidents:
         self._catalog.incidents.change(number, noted)
 
 
-def _lived(moves: list[Move], left: Move) -> tuple[str | None, Blast]:
+def _lived(moves: list[Move], left: Move) -> tuple[str | None, BlastRadius]:
     """When the pair that was left became live, and its epochs. `moves`: newest first."""
     assert left.source is not None
     pair = left.source.rpartition("@")[0]
@@ -225,7 +225,7 @@ def _lived(moves: list[Move], left: Move) -> tuple[str | None, Blast]:
         if move.target.rpartition("@")[0] != pair:
             break
         began, first = move.at, move.epoch
-    return began, Blast(pair, first, left.epoch - 1)
+    return began, BlastRadius(pair, first, left.epoch - 1)
 
 
 def _told(one: Incident) -> str:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from vecrollback.catalog import Catalog, now
 from vecrollback.embedders.probes import PROBES, QUERIES
-from vecrollback.pairs.embedders import Models
+from vecrollback.pairs.embedders import PairEmbedders
 from vecrollback.records import PostCheck
-from vecrollback.serving.open_pairs import Aside
+from vecrollback.serving.open_pairs import BorrowedPairs
 
 _K = 10
 
 
-def post_check(catalog: Catalog, models: Models, aside: Aside, pair: str) -> PostCheck:
+def post_check(catalog: Catalog, models: PairEmbedders, aside: BorrowedPairs, pair: str) -> PostCheck:
     """Ask the probe queries of a pair with their recorded vectors and with today's, and compare the answers."""
     recorded = models.probes(catalog.pairs.get(pair))[len(PROBES) :]
     with aside.pairs(pair) as [held]:

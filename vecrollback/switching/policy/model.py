@@ -40,7 +40,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class MetricSource:
     """Where a metric's values come from, and what it is judged by when the policy does not say.
 
     `minimum`: how many answers, queries or values one measurement needs. `said`: what the value is.
@@ -54,25 +54,25 @@ class Source:
     needs: tuple[str, ...] = ()
 
 
-SOURCES: Mapping[str, Source] = {
-    "error_rate": Source("immediate", "share of queries that got an error", "> 0.05", 20),
-    "latency": Source("immediate", "99th percentile over the latency objective", "> 5", 20),
-    "health": Source("immediate", "1 when a query is answered, 0 when it is not", "< 1"),
-    "standout": Source(
+SOURCES: Mapping[str, MetricSource] = {
+    "error_rate": MetricSource("immediate", "share of queries that got an error", "> 0.05", 20),
+    "latency": MetricSource("immediate", "99th percentile over the latency objective", "> 5", 20),
+    "health": MetricSource("immediate", "1 when a query is answered, 0 when it is not", "< 1"),
+    "standout": MetricSource(
         "rapid",
         "how much less the best hit stands out from a random document than with the standby (Kolmogorov-Smirnov)",
         "> 0.25",
         60,
     ),
-    "overlap": Source("rapid", "share of the first ten documents that the standby finds too", "< 0.3", 30),
-    "scores": Source("rapid", "distance of best scores to the baseline's", None, 60, ("ks", "psi")),
-    "queries": Source("rapid", "distance of query vectors to the baseline's", None, 60, ("ks", "psi")),
-    "prometheus": Source("business", "what the PromQL query gives", None, needs=("query", "address")),
-    "pushed": Source("business", "mean of the values pushed under a name", None, needs=("key",)),
-    "golden": Source("delayed", "nDCG@10 of the golden queries over that at the promote", "< 0.98", 5),
-    "purity": Source("delayed", "share of foreign vectors that the last check could not rule out", "> 0.01"),
-    "lag": Source("delayed", "changes the live pair has not taken in", "> 10000"),
-    "cost": Source("delayed", "tokens embedded within the window", None),
+    "overlap": MetricSource("rapid", "share of the first ten documents that the standby finds too", "< 0.3", 30),
+    "scores": MetricSource("rapid", "distance of best scores to the baseline's", None, 60, ("ks", "psi")),
+    "queries": MetricSource("rapid", "distance of query vectors to the baseline's", None, 60, ("ks", "psi")),
+    "prometheus": MetricSource("business", "what the PromQL query gives", None, needs=("query", "address")),
+    "pushed": MetricSource("business", "mean of the values pushed under a name", None, needs=("key",)),
+    "golden": MetricSource("delayed", "nDCG@10 of the golden queries over that at the promote", "< 0.98", 5),
+    "purity": MetricSource("delayed", "share of foreign vectors that the last check could not rule out", "> 0.01"),
+    "lag": MetricSource("delayed", "changes the live pair has not taken in", "> 10000"),
+    "cost": MetricSource("delayed", "tokens embedded within the window", None),
 }
 STATISTIC_LIMITS: Mapping[str, str] = {"ks": "> 0.25", "psi": "> 0.25"}
 
@@ -122,14 +122,14 @@ class Objectives:
 
 
 @dataclass(frozen=True, slots=True)
-class Authority:
+class AuthoritySettings:
     """`restore_approvals`: how many different people must agree to serving older data; 0: nobody has to."""
 
     restore_approvals: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
+class DrillSettings:
     """`every`: seconds after which a drill is overdue. `after_promote`: one of the way back follows each promote."""
 
     every: float = 30 * 86400.0
@@ -170,8 +170,8 @@ class Policy:
     automatic: bool = True
     samples: int = 200
     objectives: Objectives = Objectives()
-    authority: Authority = Authority()
-    drills: Rehearsal = Rehearsal()
+    authority: AuthoritySettings = AuthoritySettings()
+    drills: DrillSettings = DrillSettings()
     channels: tuple[Channel, ...] = ()
     contacts: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""

@@ -16,12 +16,12 @@ from vecrollback.switching.policy.model import (
     SOURCES,
     STATISTIC_LIMITS,
     Action,
-    Authority,
+    AuthoritySettings,
     Channel,
     Condition,
+    DrillSettings,
     Objectives,
     Policy,
-    Rehearsal,
     Rule,
 )
 
@@ -70,8 +70,8 @@ class _Reader:
         base = Policy(
             **plain,
             objectives=self._table(Objectives, values, "objectives"),
-            authority=self._table(Authority, values, "authority"),
-            drills=self._table(Rehearsal, values, "drills"),
+            authority=self._table(AuthoritySettings, values, "authority"),
+            drills=self._table(DrillSettings, values, "drills"),
             contacts={str(k): str(v) for k, v in self._mapping(values, "contacts").items()},
             channels=self._channels(values.get("notify", [])),
             origin=self._origin,

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import context, op
 
-from vecrollback.storage.lance_table import DurableTable
+from vecrollback.storage.lance_table import LanceTable
 
 revision = "0002"
 down_revision = "0001"
@@ -22,7 +22,7 @@ def upgrade() -> None:
     for name, version in connection.execute(sa.text("SELECT name, vectors_version FROM pair")):
         versions[f"vectors-{name}"] = version
     for owner, version in versions.items():
-        table = DurableTable(medium.inside(f"tables/{owner}.lance"))
+        table = LanceTable(medium.inside(f"tables/{owner}.lance"))
         if version and table.exists():
             files = table.described(table.at(version)).files
             rows = [{"owner": owner, "path": path, "sha256": digest} for path, digest in files.items()]
