@@ -83,7 +83,7 @@ def commits(found: dict[str, Store], rounds: int) -> dict[str, float]:
 
     chance, tables = np.random.default_rng(0), {}
     for name, store in found.items():
-        tables[name] = Vectors(store._medium.inside("tables/benchmark.lance"), _DIMENSION)
+        tables[name] = Vectors(store._file_store.inside("tables/benchmark.lance"), _DIMENSION)
         tables[name].create()
     versions = dict.fromkeys(found, 1)
 

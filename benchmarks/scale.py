@@ -1,4 +1,4 @@
-"""What does every step cost per million passages, and what would it be at ten million, a hundred million and a billion?
+"""What does every step cost per million chunks, and what would it be at ten million, a hundred million and a billion?
 
 One store of each of two sizes, every step in a process of its own, whose peak memory the system tells. Costs are fitted
 by the line through both sizes and drawn out: `at` is arithmetic, not a measurement, and holds where nothing breaks
@@ -54,7 +54,7 @@ def _measured(root: Path, size: int) -> dict[str, dict[str, float]]:
         if code:
             raise SystemExit(f"step {step} failed")
         found[step] = json.loads(said.splitlines()[-1]) | {"peak_mb": round(usage.ru_maxrss / 1024, 1)}
-        print(f"{size:,} passages, {step}: {found[step]}", flush=True)
+        print(f"{size:,} chunks, {step}: {found[step]}", flush=True)
     return found
 
 
@@ -136,7 +136,7 @@ _STEPS: dict[str, Callable[[Store, int], dict[str, float]]] = {
 
 
 def _line(sizes: tuple[int, int], values: list[float]) -> dict[str, float]:
-    """Fixed cost, and cost of every million passages."""
+    """Fixed cost, and cost of every million chunks."""
     slope = (values[1] - values[0]) / (sizes[1] - sizes[0])
     return {"fixed": round(values[0] - slope * sizes[0], 4), "million": round(slope * 1e6, 4)}
 

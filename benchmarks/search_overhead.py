@@ -1,6 +1,6 @@
 """How much time does `searcher.search(query)` add to the same encode and a raw FAISS call on the same index?
 
-Aims: under 5% with a transformer; under 150 microseconds at 100,000 passages, where encoding is nearly free. The raw
+Aims: under 5% with a transformer; under 150 microseconds at 100,000 chunks, where encoding is nearly free. The raw
 side returns scores and positions; the product's side also texts, metadata, and which pair, snapshot and epoch answered.
 """
 
@@ -48,7 +48,7 @@ def _transformer(root: Path, model: str, count: int, asked: int) -> dict[str, An
         # The very model that the searcher holds: a second copy would push the first out of the caches.
         embedder = store._models.of(store.live())
         taken = _apart({"raw": _raw(store, embedder), "search": partial(searcher.search, k=_K)}, texts)
-    return _told(f"transformer, {count:,} passages, following", taken)
+    return _told(f"transformer, {count:,} chunks, following", taken)
 
 
 def _hash(root: Path, count: int, asked: int) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def _hash(root: Path, count: int, asked: int) -> dict[str, Any]:
                 searcher.search(texts, k=_K)
                 sides: Sides = {"raw": raw, "search": partial(searcher.search, k=_K)}
                 name = "following" if following else "one_off"
-                found[name] = _told(f"hash, {count:,} passages, {name}", _apart(sides, texts))
+                found[name] = _told(f"hash, {count:,} chunks, {name}", _apart(sides, texts))
                 if following:
                     found["while_written"] = _while_written(store, sides, texts)
     return found

@@ -30,7 +30,7 @@ def test_every_module_is_in_the_layers() -> None:
 
 @pytest.mark.parametrize("module", _MODULES, ids=lambda p: str(p.relative_to(_ROOT)))
 def test_no_module_outgrows_its_name(module: Path) -> None:
-    assert len(module.read_text().splitlines()) <= 400
+    assert len(module.read_text().splitlines()) <= 500
 
 
 def test_the_public_names_are_these() -> None:

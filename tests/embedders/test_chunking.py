@@ -69,7 +69,7 @@ def test_token_windows_cover_every_token_and_never_pass_the_size(text: str, size
 
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=400), st.integers(1, 50))
-def test_semantic_passages_hold_every_character_but_space(text: str, size: int) -> None:
+def test_semantic_chunks_hold_every_character_but_space(text: str, size: int) -> None:
     spans = make_chunker(parse_rule(f"semantic:{size}"), None)(text)
     assert bool(spans) == bool(text.strip())
     left = "".join(text[a.end : b.start] for a, b in itertools.pairwise(spans))
@@ -92,19 +92,19 @@ def test_pieces_join_to_the_text(text: str, limit: int) -> None:
     assert all(text[offset : offset + len(piece)] == piece and len(piece) <= limit for offset, piece in found)
 
 
-def test_passages_by_the_models_tokens_fit_and_name_their_place(minilm_path: str) -> None:
+def test_chunks_by_the_models_tokens_fit_and_name_their_place(minilm_path: str) -> None:
     text = "Überraschung! 機械学習 and tokenization of antidisestablishmentarianism. 🚀 " * 60
     embedder = opened(minilm_path, "tokens:50:10")
     spans = embedder.chunk(text)
-    passages = [text[s.start : s.end] for s in spans]
-    assert len(passages) > 10
-    assert passages[0].startswith("Überraschung")
+    chunks = [text[s.start : s.end] for s in spans]
+    assert len(chunks) > 10
+    assert chunks[0].startswith("Überraschung")
     assert spans[-1].end == len(text.rstrip())
     # Two special tokens each, and one word cut in two can give one token more on its own.
-    assert all(embedder.count_tokens([passage]) <= 50 + 2 + 2 for passage in passages)
+    assert all(embedder.count_tokens([chunk]) <= 50 + 2 + 2 for chunk in chunks)
 
 
-def test_semantic_passages_fit_the_models_tokens(minilm_path: str) -> None:
+def test_semantic_chunks_fit_the_models_tokens(minilm_path: str) -> None:
     text = "A first sentence about rivers. A second one about engines, longer than the first.\n\nA paragraph. " * 30
     embedder = opened(minilm_path, "semantic:40")
     spans = embedder.chunk(text)

@@ -101,9 +101,9 @@ def test_auto_takes_the_fastest_that_agrees_and_nothing_slower_than_the_own(
     rates = {"torch": 1.0, "onnx": 3.0, "openvino": 2.0}
     monkeypatch.setattr(selection, "NAMES", ("torch", "onnx", "openvino"))
 
-    def timed(embedder: Any, passages: list[str]) -> Any:
+    def timed(embedder: Any, chunks: list[str]) -> Any:
         name = embedder._backend.name if embedder._backend else "own"
-        return embedder.embed_documents(passages), rates.get(name, 1.5)
+        return embedder.embed_documents(chunks), rates.get(name, 1.5)
 
     monkeypatch.setattr(selection, "_timed", timed)
     choice = choose(own, "auto", recorded=recorded, texts=TEXTS, threads=(1,))

@@ -85,7 +85,9 @@ def _manifest(store: Store) -> list[Path]:
 
 
 def _table(table: Any, version: int, folder: str) -> list[Path]:
-    return [Path(table.medium.uri) / name for name in sorted(table.files(table.at(version))) if name.startswith(folder)]
+    return [
+        Path(table.file_store.uri) / name for name in sorted(table.files(table.at(version))) if name.startswith(folder)
+    ]
 
 
 def _vectors(store: Store, folder: str) -> list[Path]:
@@ -428,7 +430,7 @@ def test_vector_of_an_old_text_under_a_new_seq_is_found(root: Path, store: Store
     assert_mended(root, report)
 
 
-def test_passage_with_two_vectors_is_found_and_mended(root: Path, store: Store) -> None:
+def test_chunk_with_two_vectors_is_found_and_mended(root: Path, store: Store) -> None:
     own = vectors_of(ONE, store, ["d9"])["d9"]
     twice = row_of(store, "d9", "seq"), row_of(store, "d9", "content_hash")
     plant(store, {"d9": own, "d8": own}, doc_id=["d9", "d9"], seq=[twice[0]] * 2, content_hash=[twice[1]] * 2)

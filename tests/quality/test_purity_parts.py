@@ -69,7 +69,7 @@ def test_harm_counts_the_results_that_change() -> None:
 
 
 def test_golden_harm_counts_a_document_once_and_in_every_block_of_the_index() -> None:
-    """Two passages of each document, far apart; only the second one answers."""
+    """Two chunks of each document, far apart; only the second one answers."""
     vectors = world(3, count=10_000).own
     ids = [str(n % 5_000) for n in range(10_000)]
     judged = JudgedQueries(vectors[9_000:9_010], [{str(4_000 + n): 2.0, "gone": 1.0} for n in range(10)])

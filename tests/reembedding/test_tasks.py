@@ -129,9 +129,7 @@ def test_the_work_of_a_transformer_is_that_of_its_layers(tiny_model: Any) -> Non
     assert one.operations(tokens=10, squares=60) == 2 * 100 * 10 + 4 * 8 * 2 * 60
 
 
-def test_ideal_seconds_are_those_of_the_passages_embedded_last(
-    tiny_model: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ideal_seconds_are_those_of_the_chunks_embedded_last(tiny_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peak_throughput, "_rates", {})
     embedder = tiny_model("")
     texts = ["a short one", "a text that is longer than the other one by some words"]

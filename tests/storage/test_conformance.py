@@ -9,37 +9,37 @@ from pathlib import Path
 import pytest
 
 from tests.support.s3_server import ObjectServer
-from vecrollback.storage import FileStore, LocalFileStore, S3FileStore, medium_at
+from vecrollback.storage import FileStore, LocalFileStore, S3FileStore, file_store_at
 from vecrollback.storage.artifacts import Artifacts, Cache, LocalArtifacts, S3Artifacts
 from vecrollback.storage.lance_table import LanceTable
-from vecrollback.testing.storage_suite import ArtifactSuite, MediumSuite, TableSuite
+from vecrollback.testing.storage_suite import ArtifactSuite, FileStoreSuite, TableSuite
 
 
-def flipped(medium: FileStore, name: str) -> None:
+def flipped(file_store: FileStore, name: str) -> None:
     """Change one byte in the middle of a file, as a failing disk or a careless hand would."""
-    data = bytearray(medium.read(name))
+    data = bytearray(file_store.read(name))
     data[len(data) // 2] ^= 0x40
-    if isinstance(medium, S3FileStore):
+    if isinstance(file_store, S3FileStore):
         with tempfile.NamedTemporaryFile() as file:
             Path(file.name).write_bytes(data)
-            medium.write(name, Path(file.name))
+            file_store.write(name, Path(file.name))
     else:
-        (Path(medium.uri) / name).write_bytes(data)
+        (Path(file_store.uri) / name).write_bytes(data)
 
 
 class _Fixtures:
     @pytest.fixture
-    def table(self, medium: FileStore) -> LanceTable:
-        return LanceTable(medium.inside("tables/t.lance"))
+    def table(self, file_store: FileStore) -> LanceTable:
+        return LanceTable(file_store.inside("tables/t.lance"))
 
     @pytest.fixture
     def flip(self, table: LanceTable) -> Callable[[str], None]:
-        return lambda name: flipped(table.medium, name)
+        return lambda name: flipped(table.file_store, name)
 
 
-class TestLocal(_Fixtures, MediumSuite, ArtifactSuite, TableSuite):
+class TestLocal(_Fixtures, FileStoreSuite, ArtifactSuite, TableSuite):
     @pytest.fixture
-    def medium(self, tmp_path: Path) -> FileStore:
+    def file_store(self, tmp_path: Path) -> FileStore:
         return LocalFileStore(tmp_path / "store")
 
     @pytest.fixture
@@ -56,15 +56,15 @@ class TestLocal(_Fixtures, MediumSuite, ArtifactSuite, TableSuite):
         return damage
 
 
-class TestObjects(_Fixtures, MediumSuite, ArtifactSuite, TableSuite):
+class TestObjects(_Fixtures, FileStoreSuite, ArtifactSuite, TableSuite):
     @pytest.fixture
-    def medium(self, objects: ObjectServer) -> FileStore:
-        return medium_at(objects.uri())
+    def file_store(self, objects: ObjectServer) -> FileStore:
+        return file_store_at(objects.uri())
 
     @pytest.fixture
-    def artifacts(self, medium: S3FileStore, tmp_path: Path) -> Artifacts:
-        return S3Artifacts(medium, Cache(tmp_path / "cache", 1 << 30), tmp_path)
+    def artifacts(self, file_store: S3FileStore, tmp_path: Path) -> Artifacts:
+        return S3Artifacts(file_store, Cache(tmp_path / "cache", 1 << 30), tmp_path)
 
     @pytest.fixture
-    def damaged(self, medium: S3FileStore) -> Callable[[str], None]:
-        return lambda name: flipped(medium, name if medium.head(name) else f"{name}.tar")
+    def damaged(self, file_store: S3FileStore) -> Callable[[str], None]:
+        return lambda name: flipped(file_store, name if file_store.head(name) else f"{name}.tar")

@@ -9,7 +9,7 @@ import pytest
 import vecrollback
 from vecrollback.config import Settings
 from vecrollback.errors import UsageError
-from vecrollback.storage import LocalFileStore, medium_at
+from vecrollback.storage import LocalFileStore, file_store_at
 from vecrollback.storage.s3_address import parse_address
 
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "hidden", "AWS_REGION": "eu-central-1"}
@@ -63,7 +63,7 @@ def test_no_secret_shows() -> None:
 )
 def test_a_bad_address_is_refused_and_no_secret_repeated(uri: str, said: str) -> None:
     with pytest.raises(UsageError, match=said) as refused:
-        medium_at(uri)
+        file_store_at(uri)
     assert "hidden" not in str(refused.value) + refused.value.hint
 
 
@@ -77,7 +77,7 @@ def test_a_store_on_object_storage_needs_a_catalog_elsewhere(monkeypatch: pytest
 
 def test_directories_are_what_they_were() -> None:
     for place in ("some/where", "file:///some/where", Path("some/where")):
-        assert isinstance(medium_at(place), LocalFileStore)
+        assert isinstance(file_store_at(place), LocalFileStore)
 
 
 @pytest.mark.parametrize(("said", "bytes_"), [("500MB", 500_000_000), ("1.5 GiB", 3 << 29), ("10", 10), ("2kb", 2000)])

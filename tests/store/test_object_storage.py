@@ -119,7 +119,7 @@ def test_drill_and_chaos_leave_the_store_alone(store: Store, url: str, monkeypat
 def test_no_secret_is_written_down_or_shown(store: Store, postgres: PostgresServer, objects: ObjectServer) -> None:
     store.upsert([Document("x", "y")])
     secret = objects.environment["AWS_SECRET_ACCESS_KEY"]
-    said = json.dumps(store.status()) + json.dumps(store.environment()) + repr(store._medium.address)  # type: ignore[attr-defined]
+    said = json.dumps(store.status()) + json.dumps(store.environment()) + repr(store._file_store.address)  # type: ignore[attr-defined]
     assert secret not in said
     schema = store._catalog.place.partition("schema=")[2]
     with postgres.connect() as connection:
@@ -149,9 +149,9 @@ def test_damage_in_the_storage_is_found_and_mended(store: Store, missing: bool) 
     manifest = store.manifest(store.pair("two").ref)[1]
     for name in manifest.artifacts():
         if missing:
-            store._medium.remove(f"artifacts/{name}")
+            store._file_store.remove(f"artifacts/{name}")
         else:
-            flipped(store._medium, f"artifacts/{name}")
+            flipped(store._file_store, f"artifacts/{name}")
     report = store.check("two")
     assert {id_ for one in report.findings if one.kind == "artifact_corrupt" for id_ in one.ids} == {
         *manifest.artifacts()
@@ -159,7 +159,7 @@ def test_damage_in_the_storage_is_found_and_mended(store: Store, missing: bool) 
     assert_passes(store.repair(report))
     assert_passes(store.check("two", sample=EVERY_ROW))
     snapshot = store.manifest(store.pair("two").ref)[0]
-    store._medium.remove(f"artifacts/{snapshot.manifest}")
+    store._file_store.remove(f"artifacts/{snapshot.manifest}")
     report = store.check("two", level="quick")
     assert [one.kind for one in report.findings] == ["manifest_corrupt"]
     assert_passes(store.repair(report))
@@ -168,13 +168,13 @@ def test_damage_in_the_storage_is_found_and_mended(store: Store, missing: bool) 
 @pytest.mark.parametrize("owner", ["documents", "vectors-two"])
 def test_damage_to_a_table_in_the_storage_is_found(store: Store, owner: str) -> None:
     table = store._corpus.table if owner == "documents" else store._vectors(store.pair("two")).table
-    for entry in [entry.name for entry in table.medium.entries("data")]:
-        flipped(table.medium, f"data/{entry}")
+    for entry in [entry.name for entry in table.file_store.entries("data")]:
+        flipped(table.file_store, f"data/{entry}")
         assert [one.kind for one in store.check("two", level="full").findings] == ["file_corrupt", "unreadable"]
-        flipped(table.medium, f"data/{entry}")
+        flipped(table.file_store, f"data/{entry}")
     assert_passes(store.check("two"))
-    gone = f"data/{table.medium.names('data')[0]}"
-    table.medium.move(gone, "elsewhere")
+    gone = f"data/{table.file_store.names('data')[0]}"
+    table.file_store.move(gone, "elsewhere")
     assert [one.ids for one in store.check("two", level="quick").findings] == [(gone,)]
 
 
@@ -207,8 +207,10 @@ def test_prune_takes_what_nothing_names_after_its_time(store: Store, objects: Ob
     store._artifacts.put_bytes(".bin", b"nobody's")  # found in place, but young objects are not put again
     done = store.retention.apply(plan)
     assert {file.path for file in done.files} == paths
-    assert not any(store._medium.exists(path) for path in paths)
-    assert not store._medium.exists("artifacts/" + next(p for p in paths if p.endswith(".lance")).rpartition("/")[2])
+    assert not any(store._file_store.exists(path) for path in paths)
+    assert not store._file_store.exists(
+        "artifacts/" + next(p for p in paths if p.endswith(".lance")).rpartition("/")[2]
+    )
     for pair in ("one", "two"):
         store.catch_up(pair)
         assert_passes(store.check(pair, sample=EVERY_ROW))
@@ -219,7 +221,7 @@ def test_snapshot_whose_files_a_prune_took_is_not_registered(store: Store, monke
     register = store._catalog.pairs.add_snapshot
 
     def late(snapshot: Any, present: Any) -> None:
-        store._medium.remove(f"artifacts/{store._artifacts.require(snapshot.manifest).name}")
+        store._file_store.remove(f"artifacts/{store._artifacts.require(snapshot.manifest).name}")
         register(snapshot, present)
 
     monkeypatch.setattr(store._catalog.pairs, "add_snapshot", late)

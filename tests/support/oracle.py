@@ -24,10 +24,10 @@ def embedder(spec: str) -> Embedder:
 
 @cache
 def score(spec: str, text: str, query: str) -> float:
-    """Similarity of a document's best passage."""
+    """Similarity of a document's best chunk."""
     model = embedder(spec)
-    passages = [text[start:end] for start, end in model.chunk(text)]
-    return float(np.max(model.embed_documents(passages) @ model.embed_queries([query])[0]))
+    chunks = [text[start:end] for start, end in model.chunk(text)]
+    return float(np.max(model.embed_documents(chunks) @ model.embed_queries([query])[0]))
 
 
 def exact(spec: str, texts: Mapping[str, str], query: str) -> dict[str, float]:

@@ -13,6 +13,7 @@ import vecrollback
 from tests.support.oracle import exact
 from vecrollback import Document, Searcher, Store
 from vecrollback.errors import PairStateError, QuarantinedError, UnknownNameError, UsageError
+from vecrollback.records import CanaryRun
 from vecrollback.switching.canary import CanarySettings, load_policy
 
 V1, V2 = "hash:64?seed=1", "hash:64?seed=2"

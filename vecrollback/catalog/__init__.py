@@ -41,8 +41,8 @@ __all__ = [
 class Catalog:
     """Pairs, snapshots, aliases, history, jobs, readers, reports, tokens and the tombstone ledger of one store.
 
-    `where`: the store's directory or medium; without `url`, a PostgreSQL database, the catalog is in that directory.
-    `place` says where it is, without a password.
+    `where`: the store's directory or file store. `url`: a PostgreSQL database; without one the catalog is SQLite in
+    that directory. `place` says where it is, without a password.
     """
 
     def __init__(self, where: Path | FileStore, url: str | None = None, *, create: bool = False) -> None:

@@ -17,7 +17,7 @@ from vecrollback.catalog.databases.base import open_backend
 from vecrollback.catalog.databases.disk_reserve import DiskReserve
 from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.errors import CatalogUnavailableError, StorageUnavailableError, StoreFormatError, StoreNotFoundError
-from vecrollback.storage import FileStore, LocalFileStore, medium_at
+from vecrollback.storage import FileStore, LocalFileStore, file_store_at
 
 _log = logging.getLogger(__name__)
 
@@ -29,8 +29,8 @@ class Database:
     """
 
     def __init__(self, where: Path | FileStore, url: str | None = None) -> None:
-        self.medium = medium_at(where)
-        root = self.medium.root if isinstance(self.medium, LocalFileStore) else None
+        self.file_store = file_store_at(where)
+        root = self.file_store.root if isinstance(self.file_store, LocalFileStore) else None
         self._backend = open_backend(root, url)
         self.place = self._backend.place
         self.engine = self._backend.engine
@@ -89,13 +89,13 @@ class Database:
 
     def create(self) -> str:
         """Lay out an empty catalog and `open` it. Idempotent: the first of several processes does it."""
-        embedded, found = self._backend.embedded, store_identity.recorded(self.medium)
-        store_identity.require_kind(self.medium, found, embedded=embedded)
-        if found is None and embedded and self.medium.exists(store_identity.EMBEDDED):
+        embedded, found = self._backend.embedded, store_identity.recorded(self.file_store)
+        store_identity.require_kind(self.file_store, found, embedded=embedded)
+        if found is None and embedded and self.file_store.exists(store_identity.EMBEDDED):
             return self.open()  # from before directories had an identity
         if found is None:
             self._refuse_taken()
-        mine = found or store_identity.claim(self.medium, store_identity.EMBEDDED if embedded else self.place)
+        mine = found or store_identity.claim(self.file_store, store_identity.EMBEDDED if embedded else self.place)
         with self.write() as connection:
             if not sa.inspect(connection).has_table("store"):  # one of an older format is for `open` to migrate
                 self._backend.lay_out(connection)
@@ -111,25 +111,25 @@ class Database:
         Raises StoreNotFoundError, CatalogMismatchError, StoreFormatError.
         """
         mine, embedded = self._identity(), self._backend.embedded
-        store_identity.require_kind(self.medium, mine, embedded=embedded)
-        store_identity.require_store(self.medium, mine, embedded=embedded)
+        store_identity.require_kind(self.file_store, mine, embedded=embedded)
+        store_identity.require_store(self.file_store, mine, embedded=embedded)
         with self.read() as connection:
             if not sa.inspect(connection).has_table("store"):
                 raise StoreNotFoundError(f"{self.place} is not a vecrollback catalog", hint="run `vecrollback init`")
             row = connection.execute(sa.select(schema.store.c.id, schema.store.c.format)).one_or_none()
         if row is None or row.format > schema.FORMAT:
             raise StoreFormatError(
-                f"the store at {self.medium.uri} has format {row and row.format}; "
+                f"the store at {self.file_store.uri} has format {row and row.format}; "
                 f"this vecrollback knows up to {schema.FORMAT}",
                 hint="pip install --upgrade vecrollback",
             )
         if mine is not None:
-            store_identity.require_same(self.medium, self.place, directory=mine.id, catalog=row.id)
+            store_identity.require_same(self.file_store, self.place, directory=mine.id, catalog=row.id)
         if row.format < schema.FORMAT:
             from vecrollback.catalog.migrate import migrate
 
             with self.lock("migrate"), self.write() as connection:
-                migrate(connection, self.medium)
+                migrate(connection, self.file_store)
         if self.reserve is not None:
             self.reserve.keep()
         return str(row.id)
@@ -165,14 +165,14 @@ class Database:
             with self.read() as connection:
                 if sa.inspect(connection).has_table("store"):
                     found = connection.scalar(sa.select(schema.store.c.id))
-                    store_identity.require_same(self.medium, self.place, directory="new", catalog=str(found))
+                    store_identity.require_same(self.file_store, self.place, directory="new", catalog=str(found))
 
     def _identity(self) -> store_identity.StoreIdentity | None:
         """What the store's place says of itself. A rollback must not wait for a storage that is away (law 7)."""
         try:
-            return store_identity.recorded(self.medium)
+            return store_identity.recorded(self.file_store)
         except StorageUnavailableError as error:
-            _log.warning("whether this is the catalog of %s cannot be looked up: %s", self.medium.uri, error)
+            _log.warning("whether this is the catalog of %s cannot be looked up: %s", self.file_store.uri, error)
             return store_identity.UNKNOWN
 
     @contextmanager

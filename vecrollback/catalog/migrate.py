@@ -8,8 +8,8 @@ from vecrollback.catalog import schema
 from vecrollback.storage import FileStore
 
 
-def migrate(connection: sa.Connection, medium: FileStore) -> None:
-    """Apply the migrations between the format of the store on `medium` and this one's, in the caller's transaction.
+def migrate(connection: sa.Connection, file_store: FileStore) -> None:
+    """Apply the migrations between the format of the store in `file_store` and this one's, in the caller's transaction.
 
     The caller holds the lock "migrate". A process that lost the race finds nothing left to do.
     """
@@ -24,7 +24,7 @@ def migrate(connection: sa.Connection, medium: FileStore) -> None:
     if connection.dialect.name == "postgresql":
         # a migration may read every file of the store between two statements
         connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout TO 0")
-    config.attributes.update(connection=connection, medium=medium)
+    config.attributes.update(connection=connection, file_store=file_store)
     command.stamp(config, f"{found:04d}", purge=True)
     command.upgrade(config, f"{schema.FORMAT:04d}")
     connection.execute(schema.store.update().values(format=schema.FORMAT))

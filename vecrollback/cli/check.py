@@ -37,7 +37,7 @@ def _sample(value: str) -> int:
     if value == "all":
         return sys.maxsize
     if not value.isdecimal() or not int(value):
-        raise typer.BadParameter(f"{value!r} is neither a number of passages nor `all`")
+        raise typer.BadParameter(f"{value!r} is neither a number of chunks nor `all`")
     return int(value)
 
 
@@ -88,7 +88,7 @@ def check(
     confidence: Annotated[float, typer.Option(parser=share, metavar="SHARE", help="With what certainty.")] = "95%",  # type: ignore[assignment]
     sample: Annotated[
         int | None,
-        typer.Option(parser=_sample, metavar="N|all", help="Passages to re-embed. Default: what --bound needs."),
+        typer.Option(parser=_sample, metavar="N|all", help="Chunks to re-embed. Default: what --bound needs."),
     ] = None,
 ) -> None:
     """Audit a pair against the log; exit code 1 unless it passes, also when something could not be examined."""
@@ -114,7 +114,7 @@ def purity(
     ] = None,
     budget: Annotated[
         str | None,
-        typer.Option(metavar="SHARE|N", help="Embed at most so many: 2% of the passages, or 500 texts."),
+        typer.Option(metavar="SHARE|N", help="Embed at most so many: 2% of the chunks, or 500 texts."),
     ] = None,
     bound: Annotated[
         float, typer.Option(parser=share, metavar="SHARE", help="Largest share of foreign vectors left to rule out.")

@@ -84,30 +84,30 @@ class TextCache:
         return len(self.changed) > max(_REBUILD_LEAST, int(_REBUILD_SHARE * len(self.base.ids)))
 
 
-def open_passages(corpus: Corpus, folder: Path) -> TextCache:
+def open_text_cache(corpus: Corpus, folder: Path) -> TextCache:
     """The documents at the acknowledged head; writes the base file when there is none, or a poor one."""
     base = _newest_base(folder)
     if base is not None:
-        passages = advanced(TextCache(base, base.head, {}), corpus)
-        if not passages.worn:
-            return passages
+        texts = advanced(TextCache(base, base.head, {}), corpus)
+        if not texts.worn:
+            return texts
     base = corpus.at_head(lambda state: _write_base(corpus, folder, state))
     return TextCache(base, base.head, {})
 
 
-def advanced(passages: TextCache, corpus: Corpus) -> TextCache:
-    """The passages at the acknowledged head."""
-    return corpus.at_head(lambda state: _advanced(passages, corpus, state))
+def advanced(texts: TextCache, corpus: Corpus) -> TextCache:
+    """The chunks at the acknowledged head."""
+    return corpus.at_head(lambda state: _advanced(texts, corpus, state))
 
 
-def _advanced(passages: TextCache, corpus: Corpus, state: CorpusState) -> TextCache:
-    if state.head == passages.head:
-        return passages
+def _advanced(texts: TextCache, corpus: Corpus, state: CorpusState) -> TextCache:
+    if state.head == texts.head:
+        return texts
     fresh: dict[str, ChangedText] = {}
-    for batch in corpus.scan(state.version, columns=_COLUMNS, after=passages.head):
+    for batch in corpus.scan(state.version, columns=_COLUMNS, after=texts.head):
         columns = [batch[name].to_pylist() for name in ("id", "text", "metadata", "_content_hash", "_deleted")]
         fresh.update({id_: ChangedText(*rest) for id_, *rest in zip(*columns, strict=True)})
-    return TextCache(passages.base, state.head, {**passages.changed, **fresh})
+    return TextCache(texts.base, state.head, {**texts.changed, **fresh})
 
 
 def _newest_base(folder: Path) -> Base | None:

@@ -36,11 +36,11 @@ class Embedder(Protocol):
     def metric(self) -> Metric: ...
 
     def chunk(self, text: str) -> list[Span]:
-        """Split a document into the passages that get one vector each. A blank text has none."""
+        """Split a document into the chunks that get one vector each. A blank text has none."""
         ...
 
     def embed_documents(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors of passages: shape (len(texts), dimension), finite, unit length when `metric` is "cosine"."""
+        """Vectors of chunks: shape (len(texts), dimension), finite, unit length when `metric` is "cosine"."""
         ...
 
     def embed_queries(self, texts: Sequence[str]) -> FloatArray:
@@ -48,7 +48,7 @@ class Embedder(Protocol):
         ...
 
     def count_tokens(self, texts: Sequence[str]) -> int:
-        """Tokens the model reads for these passages in all."""
+        """Tokens the model reads for these chunks in all."""
         ...
 
     def close(self) -> None:

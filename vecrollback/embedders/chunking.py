@@ -1,4 +1,4 @@
-"""Splitting a document into passages. The rule is an argument of the embedder and part of its contract."""
+"""Splitting a document into chunks. The rule is an argument of the embedder and part of its contract."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def make_chunker(rule: ChunkRule, tokenizer: Tokenizer | None) -> Chunker:
     """Return the function that splits by `rule`.
 
     Sizes count tokens of `tokenizer`; without one, `semantic` counts characters and `tokens` is refused with
-    EmbedderSpecError. A blank text has no passage; any other text has at least one.
+    EmbedderSpecError. A blank text has no chunk; any other text has at least one.
     """
     if rule.method == "none":
         return _whole
@@ -132,7 +132,7 @@ def _semantic(rule: ChunkRule, tokenizer: Tokenizer | None) -> Chunker:
         if not text.strip():
             return []
         found = splitter.chunk_indices(text)
-        return [Span(start, start + len(passage)) for start, passage in found] or _whole(text)
+        return [Span(start, start + len(chunk)) for start, chunk in found] or _whole(text)
 
     return chunk
 

@@ -113,14 +113,14 @@ class SharedEmbedder(ABC):
         return fingerprint_of(self.contract)
 
     def chunk(self, text: str) -> list[Span]:
-        """Split a document into the passages that get one vector each. A blank text has none."""
+        """Split a document into the chunks that get one vector each. A blank text has none."""
         with self._chunker_lock:
             if self._chunker is None:
                 self._chunker = self._make_chunker()
         return self._chunker(text)
 
     def embed_documents(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors of passages: shape (len(texts), dimension). Raises EmbeddingError."""
+        """Vectors of chunks: shape (len(texts), dimension). Raises EmbeddingError."""
         return self._embed(texts, "document")
 
     def embed_queries(self, texts: Sequence[str]) -> FloatArray:

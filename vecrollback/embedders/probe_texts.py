@@ -42,7 +42,7 @@ _SHORT = (
     "tabs\tand\nnew\r\nlines   and     spaces",
 )
 
-_MEDIUM = (
+_FILE_STORE = (
     "The court held that the contract was void because neither party had agreed on the price.",
     "Mitochondria produce most of the chemical energy that a cell needs, in the form of ATP.",
     "Der Zug nach München fährt heute wegen einer Störung zwanzig Minuten später ab.",
@@ -99,7 +99,7 @@ def _long(number: int, words: int) -> str:
 PROBES: tuple[str, ...] = (
     *_QUERIES,
     *_SHORT,
-    *_MEDIUM,
+    *_FILE_STORE,
     *_RARE,
     *(_long(number, words) for number, words in enumerate(_LONG_WORDS)),
 )

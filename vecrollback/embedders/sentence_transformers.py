@@ -128,9 +128,9 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         return sum(self._hf_tokenizer.lengths(texts, self._shape.document_prompt, self._options.max_length))
 
     def ideal_seconds(self, texts: Sequence[str]) -> float | None:
-        """Seconds that the model's arithmetic over passages embedded a moment ago takes at this machine's best rate.
+        """Seconds that the model's arithmetic over chunks embedded a moment ago takes at this machine's best rate.
 
-        None where that cannot be told. The first call over many passages measures the rate, in half a second.
+        None where that cannot be told. The first call over many chunks measures the rate, in half a second.
         """
         tokens, squares = self._recent.recall(texts), self._squares.recall(texts)
         if tokens is None or squares is None:
@@ -174,8 +174,8 @@ class SentenceTransformersEmbedder(SharedEmbedder):
             room = limit - self._hf_tokenizer.lengths([""], self._shape.document_prompt, None)[0]
             if rule.size > room:
                 raise EmbedderSpecError(
-                    f"chunk={rule}: the model reads {limit} tokens, of which {room} are left for a passage; "
-                    "the end of every full passage would be cut off",
+                    f"chunk={rule}: the model reads {limit} tokens, of which {room} are left for a chunk; "
+                    "the end of every full chunk would be cut off",
                     hint=f"use a size of at most {room}",
                 )
         return super()._make_chunker()

@@ -55,7 +55,7 @@ def measure_recall(index: VectorIndex, vectors: FloatArray, *, k: int = 10, quer
 def recall(truth: Neighbours, found: Neighbours, queries: FloatArray, vectors: FloatArray, metric: Metric) -> float:
     """Share of the found neighbours that are as near as the k-th true one.
 
-    Judged by true scores, not positions: of two equal passages either is right.
+    Judged by true scores, not positions: of two equal chunks either is right.
     """
     k = truth.scores.shape[1]
     hits = 0

@@ -27,7 +27,7 @@ _WHOLE_FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class ShardPart:
-    """One shard of an index: its artefact, and how many passages are in it, in the order of the id map."""
+    """One shard of an index: its artefact, and how many chunks are in it, in the order of the id map."""
 
     artifact: str
     chunks: int
@@ -86,7 +86,7 @@ class Manifest:
 
     @property
     def chunks(self) -> int:
-        """Passages it holds: those of the index and the rows after it, superseded ones included."""
+        """Chunks it holds: those of the index and the rows after it, superseded ones included."""
         return self.index.chunks + self.rows - self.index.rows
 
     def artifacts(self) -> tuple[str, ...]:
@@ -128,7 +128,7 @@ def _opened(artifacts: Artifacts, part: IndexPart, metric: Metric, *, serving: b
     if index.sizes != (named := tuple(shard.chunks for shard in part.shards)):
         index.close()
         raise CorruptArtifactError(
-            f"shards hold {list(index.sizes)} passages, their manifest says {list(named)}",
+            f"shards hold {list(index.sizes)} chunks, their manifest says {list(named)}",
             hint="`vecrollback snapshot import` a bundle of the pair, or `vecrollback repair` it",
         )
     return index
@@ -142,7 +142,7 @@ def require_files(artifacts: Artifacts, snapshot: Snapshot, vectors: Vectors) ->
 
 
 def load_ids(artifacts: Artifacts, manifest: Manifest) -> pa.Table:
-    """The id map, memory-mapped: row i tells whose passage position i of the index is. Columns:
+    """The id map, memory-mapped: row i tells whose chunk position i of the index is. Columns:
     KEY_COLUMNS, and `row`, its number in the vectors table.
     """
     with pa.memory_map(str(artifacts.require(manifest.index.ids))) as source:

@@ -35,10 +35,12 @@ _TABLE = ".lance"
 class Pruner:
     """Decides what may go, and lets it go."""
 
-    def __init__(self, medium: FileStore, catalog: Catalog, artifacts: Artifacts) -> None:
+    def __init__(self, file_store: FileStore, catalog: Catalog, artifacts: Artifacts) -> None:
         self._catalog, self._artifacts = catalog, artifacts
         self._shelf: RemovableFiles = (
-            S3RemovableFiles(medium) if isinstance(medium, S3FileStore) else LocalRemovableFiles(Path(medium.uri))
+            S3RemovableFiles(file_store)
+            if isinstance(file_store, S3FileStore)
+            else LocalRemovableFiles(Path(file_store.uri))
         )
 
     def retire(self, pair: Pair, reason: str = "") -> None:

@@ -83,7 +83,7 @@ class LocalRemovableFiles:
             gone = tuple(file for file in files if self._set_aside(file, kept, cool_down, spared))
         reach("prune.set_aside")
         for file in gone:
-            remove(self._aside(file))
+            remove(self._borrowed(file))
             reach("prune.file_removed")
         return gone
 
@@ -92,14 +92,14 @@ class LocalRemovableFiles:
         if file.path in named or not path.exists():
             spared[file.path] = "something names it again" if file.path in named else "it is gone already"
             return False
-        path.rename(self._aside(file))
-        if _age(self._aside(file)) < cool_down:
-            self._aside(file).rename(path)
+        path.rename(self._borrowed(file))
+        if _age(self._borrowed(file)) < cool_down:
+            self._borrowed(file).rename(path)
             spared[file.path] = "a writer has just found it in place"
             return False
         return True
 
-    def _aside(self, file: PrunableFile) -> Path:
+    def _borrowed(self, file: PrunableFile) -> Path:
         path: Path = self._root / file.path
         return path.with_name(ASIDE + path.name.removeprefix(ASIDE))
 
@@ -111,15 +111,15 @@ class S3RemovableFiles:
     that finds bytes in place which have been there for a while puts them again, so that they are young.
     """
 
-    def __init__(self, medium: S3FileStore) -> None:
-        self._medium = medium
+    def __init__(self, file_store: S3FileStore) -> None:
+        self._file_store = file_store
 
     def candidates(self) -> Iterator[Candidate]:
         now = time.time()
-        for entry in self._medium.entries("artifacts"):
+        for entry in self._file_store.entries("artifacts"):
             yield Candidate(f"artifacts/{entry.name.removesuffix('.tar')}", entry.bytes, now - entry.modified)
         tables: dict[str, tuple[int, float]] = {}
-        for entry in self._medium.entries("tables"):
+        for entry in self._file_store.entries("tables"):
             name = entry.name.partition("/")[0]
             total, newest = tables.get(name, (0, 0.0))
             tables[name] = total + entry.bytes, max(newest, entry.modified)
@@ -151,7 +151,7 @@ class S3RemovableFiles:
                 kept = named()
                 going = [file for file in part if file.path not in kept]
                 keys = [key for file in going for key in (file.path, f"{file.path}.tar")]
-                self._medium.remove_all(keys, hasty=True)
+                self._file_store.remove_all(keys, hasty=True)
             reach("prune.set_aside")
             spared |= {file.path: "something names it again" for file in part if file not in going}
             gone += going
@@ -163,7 +163,7 @@ class S3RemovableFiles:
                 if file.path in named():
                     spared[file.path] = "something names it again"
                     return False
-                self._medium.remove(file.path)
+                self._file_store.remove(file.path)
         except LockHeldError as error:
             spared[file.path] = error.message
             return False

@@ -25,9 +25,9 @@ KEY_COLUMNS = ["doc_id", "seq", "batch", "ordinal", "start", "end", "content_has
 
 
 def schema(dimension: int) -> pa.Schema:
-    """Columns of the table. `start`, `end`: characters of the passage; `content_hash`: of the document's text.
+    """Columns of the table. `start`, `end`: characters of the chunk; `content_hash`: of the document's text.
 
-    The rows of one document change are written together, by `ordinal` from 0. A text without passages has one row of
+    The rows of one document change are written together, by `ordinal` from 0. A text without chunks has one row of
     ordinal -1 and a zero vector: it says that the change was seen.
     """
     return pa.schema(

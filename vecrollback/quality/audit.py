@@ -36,8 +36,8 @@ class AuditOptions(TypedDict, total=False):
     """What is asked of an audit.
 
     `suspects`: pairs or embedder strings; None for other pairs of the store, () for none. `budget`: texts to embed at
-    most, a number or a share of the passages like `2%`; None for as many as the bound needs. `bound`, `confidence`: of
-    the passages that were not re-embedded at most this share is foreign; 0.1% at 99%. `seed`: None draws anew.
+    most, a number or a share of the chunks like `2%`; None for as many as the bound needs. `bound`, `confidence`: of
+    the chunks that were not re-embedded at most this share is foreign; 0.1% at 99%. `seed`: None draws anew.
     """
 
     suspects: Sequence[str] | None
@@ -54,11 +54,11 @@ class Auditor:
         self,
         catalog: Catalog,
         corpus: Corpus,
-        models: PairEmbedders,
+        embedders: PairEmbedders,
         vectors_of: Callable[[Pair], Vectors],
         checker: Checker,
     ) -> None:
-        self._catalog, self._corpus, self._models = catalog, corpus, models
+        self._catalog, self._corpus, self._embedders = catalog, corpus, embedders
         self._vectors_of, self._checker = vectors_of, checker
 
     def run(self, pair: Pair, asking: AuditOptions, progress: ProgressCallback | None = None) -> Report:
@@ -70,7 +70,7 @@ class Auditor:
         suspects = self._suspects(pair, asking.get("suspects"))
         population = self._population(pair)
         asked = _asked(pair, asking, population.count)
-        own = self._models.of(pair)
+        own = self._embedders.of(pair)
         outcome = audit(
             population,
             own.embed_documents,
@@ -104,14 +104,14 @@ class Auditor:
                 continue
             seen.add(other.fingerprint)
             try:
-                found[other.name] = self._models.of(other).embed_documents
+                found[other.name] = self._embedders.of(other).embed_documents
             except (VecrollbackError, ImportError, OSError):
                 continue  # a model that is gone cannot be asked; the audit goes on without it
         return found
 
     def _named(self, name: str) -> Embedder:
         pair = self._catalog.pairs.find(name)
-        return self._models.of(pair) if pair else self._models.open(name)
+        return self._embedders.of(pair) if pair else self._embedders.open(name)
 
 
 def certified(after: Report, before: Report) -> Report:
@@ -125,12 +125,12 @@ def certified(after: Report, before: Report) -> Report:
     return replace(after, certificate=proof)
 
 
-def _asked(pair: Pair, asking: AuditOptions, passages: int) -> AuditRequest:
+def _asked(pair: Pair, asking: AuditOptions, chunks: int) -> AuditRequest:
     budget = asking.get("budget")
     return AuditRequest(
         bound=asking.get("bound", _BOUND),
         confidence=asking.get("confidence", _CONFIDENCE),
-        budget=parse_budget(budget, passages) if isinstance(budget, str) else budget,
+        budget=parse_budget(budget, chunks) if isinstance(budget, str) else budget,
         floor=pair.probe_floor,
         seed=asking.get("seed"),
     )

@@ -22,7 +22,7 @@ _CHANGED = pa.schema(
 
 
 class PairPopulation:
-    """The passages of a pair whose text is still the one they were made from. Others are stale, which a check tells."""
+    """The chunks of a pair whose text is still the one they were made from. Others are stale, which a check tells."""
 
     def __init__(self, vectors: Vectors, version: int, rows: VectorKeys, log: LogRows, corpus: Corpus, at: int) -> None:
         self._vectors, self._version, self._corpus, self._at = vectors, version, corpus, at

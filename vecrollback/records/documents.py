@@ -10,7 +10,7 @@ from vecrollback.records.types import Json
 
 
 class Span(NamedTuple):
-    """A passage of a text: characters `start` to `end`."""
+    """A chunk of a text: characters `start` to `end`."""
 
     start: int
     end: int

@@ -10,7 +10,7 @@ from vecrollback.records.types import Json
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One document that answers a query. `score`: higher is nearer. `chunk`: ordinal of its best passage.
+    """One document that answers a query. `score`: higher is nearer. `chunk`: ordinal of its best chunk.
 
     `stale` means the document changed after this vector was made; `text` is then today's text at the same place.
     """

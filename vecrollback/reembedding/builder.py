@@ -51,18 +51,18 @@ class Builder:
         catalog: Catalog,
         corpus: Corpus,
         artifacts: Artifacts,
-        models: PairEmbedders,
+        embedders: PairEmbedders,
         vectors_of: Callable[[Pair], Vectors],
     ) -> None:
         self._catalog, self._corpus, self._artifacts = catalog, corpus, artifacts
-        self._models, self._vectors_of = models, vectors_of
+        self._embedders, self._vectors_of = embedders, vectors_of
 
     def begin(self, request: BuildRequest) -> Pair:
         """Find the pair a build is to make or to resume, or register it.
 
         Raises PairStateError when the name belongs to a pair of another embedder or index.
         """
-        embedder = self._models.open(request.embedder)
+        embedder = self._embedders.open(request.embedder)
         resolve_spec(request.index, 0)
         name = request.name or pair_name(self._catalog, request.embedder, embedder)
         if not valid_pair_name(name):
@@ -152,7 +152,7 @@ class Builder:
 
     def renew_probes(self, pair: Pair) -> None:
         """Write lost or damaged probe vectors again. Their name is their digest: only the very same bytes count."""
-        embedder = self._models.open(pair.embedder)
+        embedder = self._embedders.open(pair.embedder)
         if embedder.fingerprint == pair.fingerprint:
             put_probes(self._artifacts, embed_probes(embedder))
 
@@ -197,7 +197,7 @@ class Builder:
         created = self._vectors_of(pair).create()
         pair = replace(pair, vectors_version=created.version)
         self._catalog.pairs.add(pair, created.files, partial(self._require, pair))
-        self._models.trust(pair, embedder)
+        self._embedders.trust(pair, embedder)
         return pair
 
     def _require(self, pair: Pair) -> None:
@@ -207,7 +207,7 @@ class Builder:
     def _working(
         self, pair: Pair, job: str, progress: ProgressCallback | None, effort: Effort
     ) -> AbstractContextManager[JobContext]:
-        return workplace(self._catalog, self._corpus, self._models, pair, job, progress, effort)
+        return workplace(self._catalog, self._corpus, self._embedders, pair, job, progress, effort)
 
     def _refresh(self, pair: Pair, work: JobContext) -> Refresher:
         refresher = work.refresher(pair, self._vectors_of(pair), self._others)

@@ -35,7 +35,7 @@ class JobContext:
 
     catalog: Catalog
     corpus: Corpus
-    models: PairEmbedders
+    embedders: PairEmbedders
     job: str
     report: Reporter
     engine: Engine
@@ -48,7 +48,7 @@ class JobContext:
             self.catalog,
             self.corpus,
             vectors,
-            self.models.of(pair),
+            self.embedders.of(pair),
             pair,
             others=lambda: others(pair),
             on_batch=self.report,
@@ -63,7 +63,7 @@ class JobContext:
 def workplace(
     catalog: Catalog,
     corpus: Corpus,
-    models: PairEmbedders,
+    embedders: PairEmbedders,
     pair: Pair,
     job: str,
     progress: ProgressCallback | None,
@@ -73,19 +73,19 @@ def workplace(
     check_setting(effort.engine)
     report = Reporter(catalog, job, progress)
     pacer = Throttle(effort, report.look)
-    embedder = models.of(pair)
-    choice = _chosen(corpus, models, pair, effort, report)
+    embedder = embedders.of(pair)
+    choice = _chosen(corpus, embedders, pair, effort, report)
     same = catalog.equivalences.of(pair.fingerprint)
     recipe = EmbedderRecipe(embedder.spec, same, effort.idle, choice.backend if choice else None)
     engine = open_engine(effort.engine, recipe, embedder)
     try:
-        yield JobContext(catalog, corpus, models, job, report, engine, pacer, choice)
+        yield JobContext(catalog, corpus, embedders, job, report, engine, pacer, choice)
     finally:
         engine.close()
 
 
 def _chosen(
-    corpus: Corpus, models: PairEmbedders, pair: Pair, effort: Effort, report: Reporter
+    corpus: Corpus, embedders: PairEmbedders, pair: Pair, effort: Effort, report: Reporter
 ) -> RuntimeChoice | None:
     """The backend for what the pair lacks; None when nothing was asked for, or there is too little for it to pay."""
     if effort.accelerate == "off":
@@ -96,12 +96,12 @@ def _chosen(
         return None
     report.phase = "choosing a backend"
     report(EmbedCounts())
-    embedder = models.of(pair)
+    embedder = embedders.of(pair)
     several = effort.engine != "inline" or effort.idle
     choice = choose(
         embedder,
         effort.accelerate,
-        recorded=models.probes(pair),
+        recorded=embedders.probes(pair),
         texts=_some(corpus, embedder, pair, lacking.num_rows),
         threads=(1,) if several else _thread_counts(),
         keep=not several,
@@ -111,7 +111,7 @@ def _chosen(
 
 
 def _some(corpus: Corpus, embedder: Embedder, pair: Pair, count: int) -> list[str]:
-    """Passages drawn from the changes that the pair lacks."""
+    """Chunks drawn from the changes that the pair lacks."""
     state = corpus.state()
     rows = corpus.changes(pair.watermark, state.head, version=state.version)["_rowid"].to_pylist()
     chosen = np.random.default_rng().permutation(min(count, len(rows)))[:_TRIED_ON].tolist()

@@ -70,10 +70,15 @@ class Planner:
     """Counts and times; changes nothing."""
 
     def __init__(
-        self, root: Path, catalog: Catalog, corpus: Corpus, models: PairEmbedders, vectors_of: Callable[[Pair], Vectors]
+        self,
+        root: Path,
+        catalog: Catalog,
+        corpus: Corpus,
+        embedders: PairEmbedders,
+        vectors_of: Callable[[Pair], Vectors],
     ) -> None:
         self._root, self._catalog, self._corpus = root, catalog, corpus
-        self._models, self._vectors_of = models, vectors_of
+        self._embedders, self._vectors_of = embedders, vectors_of
 
     def __call__(
         self,
@@ -90,7 +95,7 @@ class Planner:
         `price`: dollars per million tokens; default: the embedder's own. `measure`: time a short run; None times it
         unless the model is behind a service, where that costs money. Raises EmbedderSpecError, EmbeddingError.
         """
-        embedder = self._models.open(spec)
+        embedder = self._embedders.open(spec)
         pair = self._catalog.pairs.find(name or pair_name(self._catalog, spec, embedder))
         state = self._corpus.state()
         changes, known = self._left(embedder, pair, state)
@@ -149,20 +154,20 @@ class Planner:
     def _count(self, embedder: Embedder, texts: pa.Table, state: CorpusState, chance: np.random.Generator) -> _Counted:
         whole = texts.num_rows <= COUNTED_WHOLE
         chosen = np.arange(texts.num_rows) if whole else chance.choice(texts.num_rows, COUNTED_WHOLE, replace=False)
-        chunks, tokens = np.zeros(len(chosen)), np.zeros(len(chosen))
+        counts, tokens = np.zeros(len(chosen)), np.zeros(len(chosen))
         for first in range(0, len(chosen), _READ):
             part = chosen[first : first + _READ]
             for place, text in enumerate(self._texts(texts, part, state), start=first):
-                passages = [text[start:end] for start, end in embedder.chunk(text)]
-                chunks[place] = len(passages)
-                tokens[place] = embedder.count_tokens(passages) if passages else 0
+                chunks = [text[start:end] for start, end in embedder.chunk(text)]
+                counts[place] = len(chunks)
+                tokens[place] = embedder.count_tokens(chunks) if chunks else 0
         if whole:
-            return _Counted(int(chunks.sum()), int(tokens.sum()), len(chosen), 0.0)
+            return _Counted(int(counts.sum()), int(tokens.sum()), len(chosen), 0.0)
         # of a sample without replacement: the share that was read takes no part in the error
         scale, unread = texts.num_rows / len(chosen), 1 - len(chosen) / texts.num_rows
         deviation = float(tokens.std(ddof=1)) * math.sqrt(unread / len(chosen))
         error = 1.96 * deviation / max(float(tokens.mean()), 1e-9)
-        return _Counted(round(chunks.sum() * scale), round(tokens.sum() * scale), len(chosen), error)
+        return _Counted(round(counts.sum() * scale), round(tokens.sum() * scale), len(chosen), error)
 
     def _time(
         self, embedder: Embedder, texts: pa.Table, state: CorpusState, chance: np.random.Generator
@@ -172,11 +177,11 @@ class Planner:
             return None
         chosen = chance.choice(texts.num_rows, min(_TIMED, texts.num_rows), replace=False)
         read = self._texts(texts, chosen, state)
-        passages = sorted((t[a:b] for t in read for a, b in embedder.chunk(t)), key=len)
-        if not passages:
+        chunks = sorted((t[a:b] for t in read for a, b in embedder.chunk(t)), key=len)
+        if not chunks:
             return None
-        embedder.embed_documents(passages[:1])  # loads the model
-        slices = [passages[i : i + _TIMED_SLICE] for i in range(0, len(passages), _TIMED_SLICE)]
+        embedder.embed_documents(chunks[:1])  # loads the model
+        slices = [chunks[i : i + _TIMED_SLICE] for i in range(0, len(chunks), _TIMED_SLICE)]
         done, tokens, started = 0, 0, time.monotonic()
         for number in chance.permutation(len(slices)).tolist():
             embedder.embed_documents(slices[number])
@@ -185,7 +190,7 @@ class Planner:
             if time.monotonic() - started > _TIMED_SECONDS:
                 break
         seconds = max(time.monotonic() - started, 1e-9)
-        return _Pace(done, tokens / seconds, seconds / done * len(passages) / len(read))
+        return _Pace(done, tokens / seconds, seconds / done * len(chunks) / len(read))
 
     def _texts(self, changes: pa.Table, chosen: NDArray[np.int64], state: CorpusState) -> list[str]:
         rows = changes["_rowid"].take(pa.array(chosen)).to_pylist()
@@ -202,7 +207,7 @@ class Planner:
         documents = state.head - pair.watermark + round(self._per_second(pair, state) * (seconds or 0.0))
         if not documents:
             return 0, 0.0
-        embedder = self._models.of(pair)
+        embedder = self._embedders.of(pair)
         if embedder.contract.get("kind") == "openai":
             return documents, None
         every = self._corpus.changes(0, state.head, version=state.version)

@@ -131,7 +131,7 @@ class Refresher:
     def _mask(self, changes: Sequence[Pending]) -> None:
         """Take these documents out of every answer until they have new vectors; durable when it returns.
 
-        Each gets a row without a passage and without a content hash: it supersedes what is wrong, no search finds it,
+        Each gets a row without a chunk and without a content hash: it supersedes what is wrong, no search finds it,
         no text is ever matched to it, and a check calls the document stale, so a repair that dies here is seen.
         """
         nothing = ChunkVectors(np.empty((0, 2), np.int32), np.empty((0, self._embedder.dimension), np.float32))
@@ -281,7 +281,7 @@ class Refresher:
             self._give_up(changes, task.reason)
             return
         self._sizing.learn(task)
-        self.tally.chunks += sum(len(passages.spans) for passages in task.made)
+        self.tally.chunks += sum(len(chunks.spans) for chunks in task.made)
         self.tally.tokens += task.tokens
         self.tally.ideal += task.ideal
         self.tally.embedded += len(task.groups)
@@ -319,15 +319,15 @@ class Refresher:
 
 def table(batch: Batch, fingerprint: str, number: int, dimension: int) -> pa.Table:
     """Rows of a batch. `number` is the version they will be: of two batches for one change, the later one counts."""
-    counts = [max(1, len(passages.spans)) for _, passages in batch]
+    counts = [max(1, len(chunks.spans)) for _, chunks in batch]
     vectors: list[FloatArray] = []
     spans: list[NDArray[np.int32]] = []
     ordinals: list[NDArray[np.int32]] = []
-    for _, passages in batch:
-        blank = not len(passages.spans)
-        vectors.append(np.zeros((1, dimension), np.float32) if blank else passages.vectors)
-        spans.append(np.zeros((1, 2), np.int32) if blank else passages.spans)
-        ordinals.append(np.array([-1], np.int32) if blank else np.arange(len(passages.spans), dtype=np.int32))
+    for _, chunks in batch:
+        blank = not len(chunks.spans)
+        vectors.append(np.zeros((1, dimension), np.float32) if blank else chunks.vectors)
+        spans.append(np.zeros((1, 2), np.int32) if blank else chunks.spans)
+        ordinals.append(np.array([-1], np.int32) if blank else np.arange(len(chunks.spans), dtype=np.int32))
     every = np.concatenate(spans)
     repeat = np.repeat(np.arange(len(batch)), counts)
     flat = pa.array(np.concatenate(vectors).reshape(-1))

@@ -16,7 +16,7 @@ from vecrollback.pairs.vectors import Vectors
 
 @dataclass(frozen=True, slots=True)
 class ChunkVectors:
-    """The passages of one text: spans of shape (n, 2) and vectors of shape (n, dimension); n is 0 for a blank text."""
+    """The chunks of one text: spans of shape (n, 2) and vectors of shape (n, dimension); n is 0 for a blank text."""
 
     spans: NDArray[np.int32]
     vectors: FloatArray

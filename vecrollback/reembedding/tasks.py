@@ -82,7 +82,7 @@ class Task:
     @property
     def batch(self) -> Batch:
         pairs = zip(self.groups, self.made, strict=True)
-        return [(change, passages) for group, passages in pairs for change in group]
+        return [(change, chunks) for group, chunks in pairs for change in group]
 
 
 class TaskSizes:

@@ -128,7 +128,7 @@ class CheckRequest(BaseModel):
     level: Literal["full", "quick"] = "full"
     bound: float = Field(0.01, gt=0, lt=1)
     confidence: float = Field(0.95, gt=0, lt=1)
-    sample: int | None = Field(None, ge=1, description="Passages to re-embed. Default: what the bound needs.")
+    sample: int | None = Field(None, ge=1, description="Chunks to re-embed. Default: what the bound needs.")
     wait: bool = Field(True, description="False: answer 202 with a job at once; GET /v1/check has the report later.")
 
 

@@ -17,8 +17,8 @@ _FOREIGN = ("foreign_vector", "foreign_fingerprint")
 class Inspection:
     """Reads pairs for people."""
 
-    def __init__(self, catalog: Catalog, vectors_of: Callable[[Pair], Vectors], aside: BorrowedPairs) -> None:
-        self._catalog, self._vectors_of, self._aside = catalog, vectors_of, aside
+    def __init__(self, catalog: Catalog, vectors_of: Callable[[Pair], Vectors], borrowed: BorrowedPairs) -> None:
+        self._catalog, self._vectors_of, self._borrowed = catalog, vectors_of, borrowed
 
     def reports(self, pair: str | None = None, *, limit: int = 20) -> list[Report]:
         """Kept check reports of one pair or of all, newest first."""
@@ -27,14 +27,14 @@ class Inspection:
 
     def search(self, pair: str, query: str, k: int = 10) -> Result:
         """What this pair answers, whether it serves or not. The epoch is 0: no pointer led there."""
-        with self._aside.pairs(pair) as [held]:
+        with self._borrowed.pairs(pair) as [held]:
             return _answer(held, query, k)
 
     def compare(self, query: str, a: str, b: str, k: int = 10) -> AnswerComparison:
         """One query on two pairs; each document's rank in both, the best ranks first."""
         if a == b:
             raise UsageError(f"both are pair {a!r}", hint="name two pairs")
-        with self._aside.pairs(a, b) as held:
+        with self._borrowed.pairs(a, b) as held:
             left, right = (_answer(one, query, k) for one in held)
         ranks = [{hit.id: rank for rank, hit in enumerate(one.hits, 1)} for one in (left, right)]
         union = dict.fromkeys([*ranks[0], *ranks[1]])
@@ -54,7 +54,7 @@ class Inspection:
 
     def close(self) -> None:
         """Let go of what is held open. Idempotent; the next comparison opens it again."""
-        self._aside.close()
+        self._borrowed.close()
 
 
 def _answer(held: OpenPair, query: str, k: int) -> Result:

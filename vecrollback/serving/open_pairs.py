@@ -15,8 +15,8 @@ from pathlib import Path
 
 from vecrollback.catalog import Catalog
 from vecrollback.corpus.corpus import Corpus
-from vecrollback.corpus.text_cache import TextCache, open_passages
-from vecrollback.corpus.text_cache import advanced as advanced_passages
+from vecrollback.corpus.text_cache import TextCache, open_text_cache
+from vecrollback.corpus.text_cache import advanced as advance_text_cache
 from vecrollback.embedders import Embedder
 from vecrollback.errors import PairStateError, StorageUnavailableError, VecrollbackError
 from vecrollback.pairs.embedders import PairEmbedders
@@ -65,15 +65,15 @@ class OpenPairs:
         catalog: Catalog,
         corpus: Corpus,
         artifacts: Artifacts,
-        models: PairEmbedders,
+        embedders: PairEmbedders,
         *,
         vectors_of: Callable[[Pair], Vectors],
         cache: Path,
     ) -> None:
-        self._catalog, self._corpus, self._artifacts, self._models = catalog, corpus, artifacts, models
+        self._catalog, self._corpus, self._artifacts, self._embedders = catalog, corpus, artifacts, embedders
         self._vectors_of, self._cache = vectors_of, cache
         self._lock = threading.RLock()
-        self._passages: TextCache | None = None
+        self._texts: TextCache | None = None
         self._held: dict[str, OpenPair] = {}
         self._cold: set[str] = set()
         self._away_until = 0.0
@@ -94,8 +94,8 @@ class OpenPairs:
             if held is not None and self._lacks(held, position, head) and self._away():
                 return self._without_storage(held, head)
             try:
-                passages = self._refreshed(head)
-                return self._advance(held or self._open(position, passages), position, passages)
+                texts = self._refreshed(head)
+                return self._advance(held or self._open(position, texts), position, texts)
             except (VecrollbackError, OSError):
                 if held is None or self._reachable():
                     raise
@@ -110,8 +110,8 @@ class OpenPairs:
             try:
                 if position.ref not in self._held:
                     with self._lock:
-                        passages = self._refreshed()
-                    held = self._open(position, passages)
+                        texts = self._refreshed()
+                    held = self._open(position, texts)
                     held.embedder.embed_queries(["warm"])
                     self._held.setdefault(position.ref, held)
                 self.at(position)
@@ -136,8 +136,8 @@ class OpenPairs:
     def _lacks(self, held: OpenPair, position: Position, head: int) -> bool:
         """Whether files have to be read before it answers for this position."""
         standing = held.view.vectors_version, held.view.watermark
-        passages = self._passages
-        return standing != (position.vectors_version, position.watermark) or passages is None or passages.head < head
+        texts = self._texts
+        return standing != (position.vectors_version, position.watermark) or texts is None or texts.head < head
 
     def _away(self) -> bool:
         """Whether the storage was away a moment ago; looked at again after a while, soon answered either way."""
@@ -147,7 +147,7 @@ class OpenPairs:
 
     def _reachable(self) -> bool:
         try:
-            self._corpus.table.medium.require_reachable()
+            self._corpus.table.file_store.require_reachable()
         except StorageUnavailableError as error:
             if not self._away_until:
                 _log.warning("answering from what is held open: %s", error)
@@ -160,7 +160,7 @@ class OpenPairs:
     def _without_storage(self, held: OpenPair, head: int) -> OpenPair:
         known = self._behind.get(held.view.snapshot.ref)
         if known is None or known[0] is not held or known[1] != head:
-            fresh = self._catalog.ledger.tombstones(held.view.passages.head)
+            fresh = self._catalog.ledger.tombstones(held.view.texts.head)
             known = held, head, replace(held, view=without(held.view, fresh), current=False)
             self._behind[held.view.snapshot.ref] = known
         return known[2]
@@ -169,45 +169,45 @@ class OpenPairs:
 
     def _refreshed(self, head: int | None = None) -> TextCache:
         """Texts and changes at the head. Deletes count from the first query after their acknowledgement."""
-        if self._passages is not None and head is not None and self._passages.head >= head:
-            return self._passages
-        if self._passages is None:
-            self._passages = open_passages(self._corpus, self._cache)
+        if self._texts is not None and head is not None and self._texts.head >= head:
+            return self._texts
+        if self._texts is None:
+            self._texts = open_text_cache(self._corpus, self._cache)
         else:
-            self._passages = advanced_passages(self._passages, self._corpus)
-        return self._passages
+            self._texts = advance_text_cache(self._texts, self._corpus)
+        return self._texts
 
     def _renew(self) -> None:
         """Write a new file of texts when too much changed since the last one."""
-        if self._passages is not None and self._passages.worn:
-            fresh = open_passages(self._corpus, self._cache)
+        if self._texts is not None and self._texts.worn:
+            fresh = open_text_cache(self._corpus, self._cache)
             with self._lock:
-                self._passages = advanced_passages(fresh, self._corpus)
+                self._texts = advance_text_cache(fresh, self._corpus)
 
-    def _open(self, position: Position, passages: TextCache) -> OpenPair:
+    def _open(self, position: Position, texts: TextCache) -> OpenPair:
         snapshot = self._catalog.pairs.find_snapshot(position.ref)
         pair = self._catalog.pairs.get(snapshot.pair)
-        embedder = self._models.of(pair)
+        embedder = self._embedders.of(pair)
         opened = OpenSnapshot(self._artifacts, snapshot)
         view = open_view(
             opened,
             self._vectors_of(pair),
-            passages,
-            self._catalog.ledger.tombstones(),  # read after the passages: it may know more deletes, never fewer
+            texts,
+            self._catalog.ledger.tombstones(),  # read after the chunks: it may know more deletes, never fewer
             vectors_version=position.vectors_version,
             watermark=position.watermark,
         )
         return OpenPair(pair, embedder, view)
 
-    def _advance(self, held: OpenPair, position: Position, passages: TextCache) -> OpenPair:
+    def _advance(self, held: OpenPair, position: Position, texts: TextCache) -> OpenPair:
         view = held.view
-        wanted = (position.vectors_version, position.watermark, passages)
-        if (view.vectors_version, view.watermark, view.passages) != wanted:
-            fresh: Mapping[str, int] = self._catalog.ledger.tombstones(view.passages.head)
+        wanted = (position.vectors_version, position.watermark, texts)
+        if (view.vectors_version, view.watermark, view.texts) != wanted:
+            fresh: Mapping[str, int] = self._catalog.ledger.tombstones(view.texts.head)
             view = advanced_view(
                 view,
                 self._vectors_of(held.pair),
-                passages,
+                texts,
                 fresh,
                 vectors_version=position.vectors_version,
                 watermark=position.watermark,

@@ -37,11 +37,11 @@ class OpenSnapshot:
         self.spans = np.stack([np.asarray(table["start"]), np.asarray(table["end"])], axis=1)
         self.hashes = hash_matrix(table["content_hash"])
         self.index: VectorIndex = open_indexed(artifacts, self.manifest, serving=True)
-        self.one_passage_each = not np.any(self.ordinals)
+        self.one_chunk_each = not np.any(self.ordinals)
         weakref.finalize(self, _reaper.put, self.index).atexit = False
 
     def positions_of(self, ids: Iterable[str]) -> NDArray[np.int64]:
-        """Positions of all passages of these documents."""
+        """Positions of all chunks of these documents."""
         return np.flatnonzero(is_in(self.ids, pa.array(list(ids), pa.string())))
 
 

@@ -44,17 +44,17 @@ class PairView:
     watermark: int
     tombstones: Mapping[str, int]
     delta: Delta
-    passages: TextCache
+    texts: TextCache
     rows: NDArray[np.int32]
     stale: Mask
     alive: Mask | None
     _filters: dict[str, tuple[Mask, Mask]] = field(default_factory=dict)
 
     def search(self, queries: FloatArray, k: int, only: Filter | None = None) -> list[list[Hit]]:
-        """The k nearest documents of each query, each by its best passage."""
+        """The k nearest documents of each query, each by its best chunk."""
         allowed, delta_allowed = self._allowed(only)
         total = len(self.snapshot.ids) + len(self.delta.ids)
-        fetch = k if self.snapshot.one_passage_each and not np.any(self.delta.ordinals) else 4 * k
+        fetch = k if self.snapshot.one_chunk_each and not np.any(self.delta.ordinals) else 4 * k
         while True:
             found = self._nearest(queries, min(fetch, total), allowed, delta_allowed)
             answers = [self._hits(scores, places, k) for scores, places in found]
@@ -91,23 +91,23 @@ class PairView:
     def _indexed(self, position: int, score: float) -> Hit:
         snapshot = self.snapshot
         id_ = snapshot.ids[position].as_py()
-        change = self.passages.changed.get(id_) if self.passages.changed else None
+        change = self.texts.changed.get(id_) if self.texts.changed else None
         stale = (
             bool(self.stale[position]) if change is None else snapshot.hashes[position].tobytes() != change.content_hash
         )
         start, end = snapshot.spans[position].tolist()
-        text, metadata = self.passages.lookup(id_, int(self.rows[position]))
-        return Hit(id_, score, _passage(text, start, end), metadata, int(snapshot.ordinals[position]), stale)
+        text, metadata = self.texts.lookup(id_, int(self.rows[position]))
+        return Hit(id_, score, _chunk_text(text, start, end), metadata, int(snapshot.ordinals[position]), stale)
 
     def _added(self, place: int, score: float) -> Hit:
-        delta, passages = self.delta, self.passages
+        delta, texts = self.delta, self.texts
         id_, row = delta.ids[place], int(delta.rows[place])
-        change = passages.changed.get(id_)
-        current = change.content_hash if change else passages.base.hashes[row].tobytes()
-        text, metadata = passages.lookup(id_, row)
+        change = texts.changed.get(id_)
+        current = change.content_hash if change else texts.base.hashes[row].tobytes()
+        text, metadata = texts.lookup(id_, row)
         start, end = delta.spans[place].tolist()
         stale = current != delta.hashes[place]
-        return Hit(id_, score, _passage(text, start, end), metadata, int(delta.ordinals[place]), stale)
+        return Hit(id_, score, _chunk_text(text, start, end), metadata, int(delta.ordinals[place]), stale)
 
     def _allowed(self, only: Filter | None) -> tuple[Mask | None, Mask | None]:
         if only is None:
@@ -127,45 +127,45 @@ class PairView:
 def open_view(
     snapshot: OpenSnapshot,
     vectors: Vectors,
-    passages: TextCache,
+    texts: TextCache,
     tombstones: Mapping[str, int],
     *,
     vectors_version: int,
     watermark: int,
 ) -> PairView:
-    """The view of a snapshot and all acknowledged rows after it, at the head of `passages`."""
-    delta = _read_delta(snapshot, vectors, vectors_version, tombstones, passages)
-    rows, stale = _join(snapshot, passages.base)
+    """The view of a snapshot and all acknowledged rows after it, at the head of `chunks`."""
+    delta = _read_delta(snapshot, vectors, vectors_version, tombstones, texts)
+    rows, stale = _join(snapshot, texts.base)
     alive = mask_deleted(snapshot.ids, snapshot.seq, np.ones(len(snapshot.ids), dtype=bool), tombstones)
     alive[snapshot.positions_of(delta.supersedes)] = False
     unknown = np.flatnonzero(rows < 0)
     if len(unknown):
-        added = [id_ for id_, change in passages.changed.items() if not change.deleted]
+        added = [id_ for id_, change in texts.changed.items() if not change.deleted]
         known = is_in(snapshot.ids.take(pa.array(unknown)), pa.array(added, pa.string()))
         alive[unknown[~known]] = False
     mask = None if alive.all() else frozen(alive)
-    return PairView(snapshot, vectors_version, watermark, tombstones, delta, passages, rows, stale, mask)
+    return PairView(snapshot, vectors_version, watermark, tombstones, delta, texts, rows, stale, mask)
 
 
 def advanced(
     view: PairView,
     vectors: Vectors,
-    passages: TextCache,
+    texts: TextCache,
     tombstones: Mapping[str, int],
     *,
     vectors_version: int,
     watermark: int,
 ) -> PairView:
     """The view after more was written. `tombstones`: those since the view's; costs what changed, not the corpus."""
-    if passages.base is not view.passages.base or vectors_version < view.vectors_version:
+    if texts.base is not view.texts.base or vectors_version < view.vectors_version:
         # Back to older vectors, by an exact restore: what the newer ones hid must show again.
         all_of_them = {**view.tombstones, **tombstones}
         where = {"vectors_version": vectors_version, "watermark": watermark}
-        return open_view(view.snapshot, vectors, passages, all_of_them, **where)
+        return open_view(view.snapshot, vectors, texts, all_of_them, **where)
     known = {**view.tombstones, **tombstones} if tombstones else view.tombstones
     delta = view.delta
     if vectors_version != view.vectors_version or tombstones:
-        delta = _read_delta(view.snapshot, vectors, vectors_version, known, passages)
+        delta = _read_delta(view.snapshot, vectors, vectors_version, known, texts)
     alive = view.alive
     fresh = delta.supersedes - view.delta.supersedes
     if fresh or tombstones:
@@ -179,7 +179,7 @@ def advanced(
         watermark=watermark,
         tombstones=known,
         delta=delta,
-        passages=passages,
+        texts=texts,
         alive=alive,
         _filters={},
     )
@@ -206,15 +206,15 @@ def without(view: PairView, tombstones: Mapping[str, int]) -> PairView:
 
 
 def _read_delta(
-    snapshot: OpenSnapshot, vectors: Vectors, version: int, tombstones: Mapping[str, int], passages: TextCache
+    snapshot: OpenSnapshot, vectors: Vectors, version: int, tombstones: Mapping[str, int], texts: TextCache
 ) -> Delta:
     after = snapshot.manifest.index.rows
     keys = vectors.keys(version, after=after)
     rows = newest(keys, dict(tombstones))
     rows = rows[np.asarray(keys["ordinal"])[rows] >= 0]
     ids = keys["doc_id"].take(pa.array(rows))
-    base_rows = passages.base.rows_of(ids)
-    added = pa.array([id_ for id_, change in passages.changed.items() if not change.deleted], pa.string())
+    base_rows = texts.base.rows_of(ids)
+    added = pa.array([id_ for id_, change in texts.changed.items() if not change.deleted], pa.string())
     known = (base_rows >= 0) | is_in(ids, added)
     rows, base_rows = rows[known], base_rows[known]
     kept = keys.take(pa.array(rows))
@@ -237,8 +237,8 @@ def _join(snapshot: OpenSnapshot, base: Base) -> tuple[NDArray[np.int32], Mask]:
     return rows, stale
 
 
-def _passage(text: str, start: int, end: int) -> str:
-    """The passage at these characters; of a text that became shorter, as much of its end."""
+def _chunk_text(text: str, start: int, end: int) -> str:
+    """The chunk at these characters; of a text that became shorter, as much of its end."""
     if start == 0 and end >= len(text):
         return text
     return text[start:end] or text[-(end - start) :]

@@ -11,11 +11,11 @@ from vecrollback.storage.local import LocalFileStore
 from vecrollback.storage.s3 import S3FileStore
 from vecrollback.storage.s3_address import is_address, parse_address
 
-__all__ = ["FileEntry", "FileStore", "LocalFileStore", "S3FileStore", "medium_at"]
+__all__ = ["FileEntry", "FileStore", "LocalFileStore", "S3FileStore", "file_store_at"]
 
 
-def medium_at(place: str | Path | FileStore) -> LocalFileStore | S3FileStore | FileStore:
-    """The medium that a store's URI or path names. Raises UsageError, MissingDependencyError."""
+def file_store_at(place: str | Path | FileStore) -> LocalFileStore | S3FileStore | FileStore:
+    """The file store that a store's URI or path names. Raises UsageError, MissingDependencyError."""
     if isinstance(place, Path):
         return LocalFileStore(place)
     if not isinstance(place, str):

@@ -10,7 +10,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """A file. `name`: its path from where it was listed; `modified`: seconds since 1970, by the medium's clock."""
+    """A file. `name`: its path from where it was listed; `modified`: seconds since 1970, by that storage's clock."""
 
     name: str
     bytes: int

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from vecrollback.errors import CorruptArtifactError, HeadMovedError, VecrollbackError
-from vecrollback.storage import FileStore, medium_at
+from vecrollback.storage import FileStore, file_store_at
 from vecrollback.storage.crash_points import reach
 
 
@@ -59,18 +59,18 @@ class LanceTable:
     """One Lance dataset. Versions are immutable; one writer at a time holds the caller's lock."""
 
     def __init__(self, place: Path | FileStore) -> None:
-        self.medium = medium_at(place)
-        self.name = self.medium.uri.rstrip("/").rpartition("/")[2].removesuffix(".lance")
+        self.file_store = file_store_at(place)
+        self.name = self.file_store.uri.rstrip("/").rpartition("/")[2].removesuffix(".lance")
         self._opened: Any = None
 
     def exists(self) -> bool:
-        return self.medium.exists("_versions")
+        return self.file_store.exists("_versions")
 
     def require(self) -> None:
         """Raises CorruptArtifactError unless the table is there."""
         if not self.exists():
             raise CorruptArtifactError(
-                f"the table {self.medium.uri} is gone", hint="the same command again writes it anew"
+                f"the table {self.file_store.uri} is gone", hint="the same command again writes it anew"
             )
 
     def create(self, schema: pa.Schema, *, stable_row_ids: bool = False) -> Commit:
@@ -78,15 +78,15 @@ class LanceTable:
         import lance
 
         if not self.exists():
-            options: Any = {"enable_stable_row_ids": stable_row_ids, "storage_options": self.medium.options}
-            lance.write_dataset(schema.empty_table(), self.medium.uri, **options)
-            self.medium.settle_all()
+            options: Any = {"enable_stable_row_ids": stable_row_ids, "storage_options": self.file_store.options}
+            lance.write_dataset(schema.empty_table(), self.file_store.uri, **options)
+            self.file_store.settle_all()
         return self.described(self._version(1))
 
     def discard(self) -> None:
         """Remove the table and all its versions."""
         self._opened = None
-        self.medium.remove("")
+        self.file_store.remove("")
 
     def at(self, version: int) -> Any:
         """The dataset at exactly this version. Raises CorruptArtifactError when it cannot be read."""
@@ -113,9 +113,9 @@ class LanceTable:
             except CorruptArtifactError:
                 torn = self.manifest(version)
                 # kept: what kept it from being read may have been passing
-                self.medium.move(torn, torn.removesuffix(".manifest") + ".torn")
+                self.file_store.move(torn, torn.removesuffix(".manifest") + ".torn")
                 continue
-            self.medium.settle_all()
+            self.file_store.settle_all()
             return newest
         return self.at(known)
 
@@ -124,7 +124,7 @@ class LanceTable:
         import lance
 
         fragments = lance.fragment.write_fragments(
-            rows, onto, schema=onto.schema, mode="append", storage_options=self.medium.options
+            rows, onto, schema=onto.schema, mode="append", storage_options=self.file_store.options
         )
         names = self._settled(fragments)
         reach("table.data_synced")
@@ -161,8 +161,8 @@ class LanceTable:
         import lance
 
         self._version(version).restore()
-        self.medium.settle_all()
-        return lance.dataset(self.medium.uri, storage_options=self.medium.options)
+        self.file_store.settle_all()
+        return lance.dataset(self.file_store.uri, storage_options=self.file_store.options)
 
     @contextmanager
     def reported(self) -> Iterator[None]:
@@ -170,7 +170,7 @@ class LanceTable:
         try:
             yield
         except (OSError, ValueError):  # Lance says it in either way
-            self.medium.require_reachable()
+            self.file_store.require_reachable()
             raise
 
     def worn(self, dataset: Any) -> bool:
@@ -181,7 +181,7 @@ class LanceTable:
         """Merge small fragments and drop replaced rows; `purge`: also where few were replaced."""
         onto.optimize.compact_files(materialize_deletions_threshold=0.0 if purge else 0.1)
         onto.checkout_latest()
-        self.medium.settle_all()
+        self.file_store.settle_all()
         return self.described(onto)
 
     def forget_old_versions(self, *, onto: Any, purge: bool = False) -> None:
@@ -192,14 +192,14 @@ class LanceTable:
     def described(self, dataset: Any, known: Iterable[str] = ()) -> Commit:
         """A version with the digests of all its files but the known ones; reads them."""
         names = self.files(dataset) - set(known)
-        return Commit(dataset, {name: self.medium.digest(name) for name in names})
+        return Commit(dataset, {name: self.file_store.digest(name) for name in names})
 
     def sound(self, version: int, digests: Mapping[str, str]) -> bool:
         """Whether every file of this version has its recorded digest; reads them."""
         manifest = self.manifest(version)
         try:
             # Before it is opened: over some damage Lance ends the process.
-            if digests.get(manifest) != self.medium.digest(manifest):
+            if digests.get(manifest) != self.file_store.digest(manifest):
                 return False
             files = self.described(self.at(version)).files
         except (CorruptArtifactError, OSError):
@@ -225,9 +225,9 @@ class LanceTable:
             # Lance put the commit on top of another process's, which this one knows nothing of
             raise HeadMovedError(self.name, expected=f"version {after}", found=f"version {dataset.version - 1}")
         manifest = self.manifest(dataset.version)
-        self.medium.settle([manifest])
+        self.file_store.settle([manifest])
         self._opened = dataset
-        return Commit(dataset, {name: self.medium.digest(name) for name in names | {manifest}})
+        return Commit(dataset, {name: self.file_store.digest(name) for name in names | {manifest}})
 
     def _settled(self, fragments: list[Any], *, known: Set[str] = frozenset()) -> set[str]:
         """The files that these fragments consist of but for the known ones, made durable."""
@@ -235,32 +235,32 @@ class LanceTable:
         deleted = [(fragment.id, fragment.deletion_file) for fragment in fragments if fragment.deletion_file]
         fresh |= {file.path(fragment) for fragment, file in deleted}
         fresh -= known
-        self.medium.settle(fresh, new_folders=True)
+        self.file_store.settle(fresh, new_folders=True)
         return fresh
 
     def _version(self, version: int) -> Any:
         import lance
 
-        return lance.dataset(self.medium.uri, version=version, storage_options=self.medium.options)
+        return lance.dataset(self.file_store.uri, version=version, storage_options=self.file_store.options)
 
     def _require_files(self, newest: Any, known: int) -> None:
         """Raises CorruptArtifactError unless the files that came after version `known` are there."""
         for name in sorted(self.files(newest) - self.files(self.at(known))):
-            if not self.medium.exists(name):
+            if not self.file_store.exists(name):
                 raise CorruptArtifactError(f"{name} of table {self.name} is missing")
 
     @contextmanager
     def _readable(self, version: int) -> Iterator[None]:
         """As `readable`; what cannot be reached is not damaged. Raises StorageUnavailableError for it."""
         try:
-            with readable(f"version {version} of table {self.medium.uri}"):
+            with readable(f"version {version} of table {self.file_store.uri}"):
                 yield
         except CorruptArtifactError:
-            self.medium.require_reachable()
+            self.file_store.require_reachable()
             raise
 
     def _versions_above(self, known: int) -> list[int]:
-        names = self.medium.names("_versions")
+        names = self.file_store.names("_versions")
         stems = [name.removesuffix(".manifest") for name in names if name.endswith(".manifest")]
         versions = [2**64 - 1 - int(stem) for stem in stems if stem.isdigit()]
         return [version for version in versions if version > known]

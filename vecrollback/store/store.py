@@ -87,7 +87,7 @@ class Store(Contents):
         """
         from vecrollback.reembedding.adopt import Adopter
 
-        parts = self._catalog, self._corpus, self._artifacts, self._models, self._builder, self._vectors
+        parts = self._catalog, self._corpus, self._artifacts, self._embedders, self._builder, self._vectors
         adopted = Adopter(*parts).run(source, model, options)
         return replace(adopted, report=self.check(adopted.pair))
 
@@ -96,7 +96,7 @@ class Store(Contents):
 
         Raises EmbedderChangedError unless their probes agree.
         """
-        return self._models.equate(a, b, actor=self.actor)
+        return self._embedders.equate(a, b, actor=self.actor)
 
     # -- serving ------------------------------------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class Store(Contents):
         report = self.check(found, bound=needed.bound, confidence=needed.confidence)
         found = self.pair(found)
         if override:
-            self._models.of(found)  # no reason is good enough for a pair whose queries would all fail
+            self._embedders.of(found)  # no reason is good enough for a pair whose queries would all fail
         self._switch.gate(found, order, report)
         order = self.gates.passed(found, order)
         return self._warned(replace(self._switch.promote(found, report, order), report=report))
@@ -222,7 +222,7 @@ class Store(Contents):
         """Audit a pair (default: the live one) against the log; the report is kept.
 
         "quick" looks at the catalog and at which files are there. "full" reads everything and re-embeds a random
-        sample: as many passages as certify at most `bound` foreign vectors at `confidence`, or `sample` of them.
+        sample: as many chunks as certify at most `bound` foreign vectors at `confidence`, or `sample` of them.
         """
         found = self.live() if pair is None else self.pair(pair)
         report = self._checker.run(found, level, Sampling(bound, confidence, sample, seed))
@@ -260,7 +260,7 @@ class Store(Contents):
 
     def status(self) -> dict[str, Json]:
         """Aliases, corpus, pairs with their lag, unfinished jobs: one reading of the catalog, no model, no table."""
-        return {"store": self._medium.uri, "catalog": self._catalog.place} | describe(self._catalog)
+        return {"store": self._file_store.uri, "catalog": self._catalog.place} | describe(self._catalog)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

@@ -72,7 +72,7 @@ class EmbedderConformance:
         assert again.fingerprint == embedder.fingerprint
         np.testing.assert_allclose(again.embed_documents(TEXTS), embedder.embed_documents(TEXTS), atol=self.tolerance)
 
-    def test_blank_text_has_no_passages_and_others_are_covered(self, embedder: Embedder) -> None:
+    def test_blank_text_has_no_chunks_and_others_are_covered(self, embedder: Embedder) -> None:
         assert embedder.chunk("") == embedder.chunk(" \n\t ") == []
         for text in TEXTS:
             spans = embedder.chunk(text)

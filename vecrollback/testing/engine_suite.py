@@ -56,14 +56,14 @@ class EngineSuite:
             assert outcome.number not in seen
             seen[outcome.number] = outcome
         model = open_embedder(PLAIN)
-        for number, passages in wanted.items():
+        for number, chunks in wanted.items():
             made = seen[number]
-            np.testing.assert_array_equal(made.vectors, model.embed_documents(passages))
+            np.testing.assert_array_equal(made.vectors, model.embed_documents(chunks))
             assert made.counts == (1,) * 5
-            assert made.spans.tolist() == [[0, len(text)] for text in passages]
-            assert made.tokens == model.count_tokens(passages)
+            assert made.spans.tolist() == [[0, len(text)] for text in chunks]
+            assert made.tokens == model.count_tokens(chunks)
 
-    def test_passages_and_blank_texts_are_told_apart(self, open: Open) -> None:
+    def test_chunks_and_blank_texts_are_told_apart(self, open: Open) -> None:
         engine = open(f"{PLAIN}&chunk=tokens:3:0")
         engine.submit(Unit(1, ("one two three four", "  ", "five")))
         made = engine.take()

@@ -33,24 +33,24 @@ def held(dataset: object) -> dict[str, int]:
     return dict(zip(found["id"].to_pylist(), found["number"].to_pylist(), strict=True))
 
 
-class MediumSuite:
-    """Give `medium`, a fixture: an empty one."""
+class FileStoreSuite:
+    """Give `file_store`, a fixture: an empty one."""
 
-    def test_a_file_is_created_once_and_reads_back(self, medium: FileStore) -> None:
-        assert medium.create("a/b", b"one")
-        assert not medium.create("a/b", b"two")
-        assert medium.read("a/b") == b"one"
-        assert medium.digest("a/b") == "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
-        assert medium.exists("a/b")
-        assert medium.exists("a")
-        assert not medium.exists("a/c")
-        assert medium.inside("a").read("b") == b"one"
+    def test_a_file_is_created_once_and_reads_back(self, file_store: FileStore) -> None:
+        assert file_store.create("a/b", b"one")
+        assert not file_store.create("a/b", b"two")
+        assert file_store.read("a/b") == b"one"
+        assert file_store.digest("a/b") == "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
+        assert file_store.exists("a/b")
+        assert file_store.exists("a")
+        assert not file_store.exists("a/c")
+        assert file_store.inside("a").read("b") == b"one"
 
-    def test_of_many_that_create_one_file_one_succeeds(self, medium: FileStore) -> None:
+    def test_of_many_that_create_one_file_one_succeeds(self, file_store: FileStore) -> None:
         created: list[int] = []
 
         def create(number: int) -> None:
-            if medium.create("store.json", str(number).encode()):
+            if file_store.create("store.json", str(number).encode()):
                 created.append(number)
 
         threads = [threading.Thread(target=create, args=(number,)) for number in range(12)]
@@ -59,33 +59,33 @@ class MediumSuite:
         for thread in threads:
             thread.join()
         assert len(created) == 1
-        assert medium.read("store.json") == str(created[0]).encode()
+        assert file_store.read("store.json") == str(created[0]).encode()
 
-    def test_what_is_not_there_is_said_to_be_not_there(self, medium: FileStore) -> None:
-        for read in (medium.read, medium.digest):
+    def test_what_is_not_there_is_said_to_be_not_there(self, file_store: FileStore) -> None:
+        for read in (file_store.read, file_store.digest):
             with pytest.raises(FileNotFoundError):
                 read("nothing")
-        assert list(medium.entries("nothing")) == []
-        assert medium.names("nothing") == []
-        medium.remove("nothing")
+        assert list(file_store.entries("nothing")) == []
+        assert file_store.names("nothing") == []
+        file_store.remove("nothing")
 
-    def test_files_are_listed_moved_and_removed(self, medium: FileStore) -> None:
+    def test_files_are_listed_moved_and_removed(self, file_store: FileStore) -> None:
         for name in ("one", "folder/two", "folder/deeper/three"):
-            medium.create(name, name.encode())
-        assert {(entry.name, entry.bytes) for entry in medium.entries()} == {
+            file_store.create(name, name.encode())
+        assert {(entry.name, entry.bytes) for entry in file_store.entries()} == {
             ("one", 3),
             ("folder/two", 10),
             ("folder/deeper/three", 19),
         }
-        assert {entry.name for entry in medium.entries("folder")} == {"two", "deeper/three"}
-        assert sorted(medium.names("folder")) == ["deeper", "two"]
-        medium.move("one", "won")
-        assert (medium.exists("one"), medium.read("won")) == (False, b"one")
-        medium.remove("folder")
-        assert [entry.name for entry in medium.entries()] == ["won"]
+        assert {entry.name for entry in file_store.entries("folder")} == {"two", "deeper/three"}
+        assert sorted(file_store.names("folder")) == ["deeper", "two"]
+        file_store.move("one", "won")
+        assert (file_store.exists("one"), file_store.read("won")) == (False, b"one")
+        file_store.remove("folder")
+        assert [entry.name for entry in file_store.entries()] == ["won"]
 
-    def test_a_tree_takes_the_place_of_another(self, medium: FileStore, tmp_path: Path) -> None:
-        place = medium.inside("tables/t")
+    def test_a_tree_takes_the_place_of_another(self, file_store: FileStore, tmp_path: Path) -> None:
+        place = file_store.inside("tables/t")
         place.create("old", b"old")
         made = tmp_path / "made"
         (made / "_versions").mkdir(parents=True)
@@ -187,7 +187,7 @@ class TableSuite:
         assert table.files(table.at(4)) <= known.keys()
         assert any(name.startswith("_deletions/") for name in third.files)
         assert not table.sound(4, known | {table.manifest(4): "0"})
-        fresh = type(table)(table.medium)
+        fresh = type(table)(table.file_store)
         assert held(fresh.at(2)) == {"a": 1, "b": 2}
 
     def test_a_commit_records_no_file_that_was_there_before(self, table: LanceTable) -> None:
@@ -201,7 +201,7 @@ class TableSuite:
         first = table.create(SCHEMA)
         second = table.append(rows(("a", 1)), onto=first.dataset)
         table.append(rows(("b", 2)), onto=second.dataset)
-        fresh = type(table)(table.medium)
+        fresh = type(table)(table.file_store)
         found = fresh.recover(2)
         assert (found.version, held(found)) == (3, {"a": 1, "b": 2})
         assert fresh.described(found, known=second.files).files.keys() > {fresh.manifest(3)}
@@ -211,8 +211,8 @@ class TableSuite:
     def test_a_torn_manifest_is_set_aside(self, table: LanceTable) -> None:
         first = table.create(SCHEMA)
         second = table.append(rows(("a", 1)), onto=first.dataset)
-        table.medium.create(table.manifest(3), b"torn")
-        fresh = type(table)(table.medium)
+        table.file_store.create(table.manifest(3), b"torn")
+        fresh = type(table)(table.file_store)
         assert fresh.recover(2).version == 2
         third = fresh.append(rows(("b", 2)), onto=fresh.at(2))
         assert (third.version, held(third.dataset)) == (3, {"a": 1, "b": 2})
@@ -224,12 +224,12 @@ class TableSuite:
         second = table.append(rows(("a", 1)), onto=first.dataset)
         third = table.append(rows(("b", 2)), onto=second.dataset)
         for name in third.files.keys() - {table.manifest(3)}:
-            table.medium.remove(name)
-        assert held(type(table)(table.medium).recover(2)) == {"a": 1}
+            table.file_store.remove(name)
+        assert held(type(table)(table.file_store).recover(2)) == {"a": 1}
 
     def test_a_writer_that_was_overtaken_is_refused(self, table: LanceTable) -> None:
         first = table.create(SCHEMA, stable_row_ids=True)
-        late = type(table)(table.medium)
+        late = type(table)(table.file_store)
         behind = late.at(1)
         table.append(rows(("a", 1)), onto=first.dataset)
         with pytest.raises(HeadMovedError):
@@ -244,8 +244,8 @@ class TableSuite:
         before = held(commit.dataset)
         compacted = table.compact(onto=commit.dataset, purge=True)
         table.forget_old_versions(onto=compacted.dataset, purge=True)
-        assert held(type(table)(table.medium).at(compacted.version)) == before
-        assert table.medium.names("_versions").count(table.manifest(1).rpartition("/")[2]) == 0
+        assert held(type(table)(table.file_store).at(compacted.version)) == before
+        assert table.file_store.names("_versions").count(table.manifest(1).rpartition("/")[2]) == 0
         assert compacted.files.keys() == table.files(compacted.dataset)
 
     def test_damage_is_found(self, table: LanceTable, flip: Callable[[str], None]) -> None:
@@ -254,9 +254,9 @@ class TableSuite:
         known = {**first.files, **second.files}
         for name in sorted(table.files(second.dataset)):
             flip(name)
-            assert not type(table)(table.medium).sound(2, known), name
+            assert not type(table)(table.file_store).sound(2, known), name
             flip(name)
-        assert type(table)(table.medium).sound(2, known)
+        assert type(table)(table.file_store).sound(2, known)
 
     def test_a_table_is_gone_when_it_was_discarded(self, table: LanceTable) -> None:
         table.create(SCHEMA)

@@ -54,7 +54,7 @@ class Guard:
         self._most, self.rounds = rounds, 0
         self._evaluator = Evaluator(policy)
         store.notices.use(policy)
-        self._collector = MetricReader(store, policy, traffic, PairAnswers(store.open_aside), search or store.search)
+        self._collector = MetricReader(store, policy, traffic, PairAnswers(store.borrow_pairs), search or store.search)
         self._failed_at: int | None = None
 
     def run(self) -> None:

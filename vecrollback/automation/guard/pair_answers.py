@@ -24,7 +24,7 @@ _FRESH = 64
 @dataclass(frozen=True, slots=True)
 class Fact:
     """One query on one snapshot. `standout`: by how many standard deviations the best hit's score lies above those of
-    random passages; None when there is no hit. Unlike a score it can be compared between models.
+    random chunks; None when there is no hit. Unlike a score it can be compared between models.
     """
 
     vector: FloatArray
@@ -36,9 +36,9 @@ class Fact:
 class PairAnswers:
     """Asks each query of each snapshot once, and remembers."""
 
-    def __init__(self, open_aside: Callable[[], BorrowedPairs]) -> None:
+    def __init__(self, borrow_pairs: Callable[[], BorrowedPairs]) -> None:
         # One for each pair, so that a standby that cannot be opened does not keep the live pair from being asked.
-        self._asides = [open_aside() for _ in range(_PAIRS)]
+        self._borrowed_pairs = [borrow_pairs() for _ in range(_PAIRS)]
         self._places: dict[str, BorrowedPairs] = {}
         self._facts: OrderedDict[tuple[str, str], Fact] = OrderedDict()
         self._background: dict[str, FloatArray] = {}
@@ -49,9 +49,9 @@ class PairAnswers:
             return self._of(held, list(dict.fromkeys(queries)))
 
     def directions(self, pair: str) -> FloatArray:
-        """Directions in which the passages of a pair differ most, shape (n, dimension).
+        """Directions in which the chunks of a pair differ most, shape (n, dimension).
 
-        Of the passages, not of the queries: directions that fit one sample of queries best fit every other one less
+        Of the chunks, not of the queries: directions that fit one sample of queries best fit every other one less
         well, which would look like a change.
         """
         with self._place(pair).pairs(pair) as [held]:
@@ -60,7 +60,9 @@ class PairAnswers:
     def _place(self, pair: str) -> BorrowedPairs:
         if pair not in self._places:
             free = len(self._places) < _PAIRS
-            self._places[pair] = self._asides[len(self._places)] if free else self._places.pop(next(iter(self._places)))
+            self._places[pair] = (
+                self._borrowed_pairs[len(self._places)] if free else self._places.pop(next(iter(self._places)))
+            )
         return self._places[pair]
 
     def _of(self, held: OpenPair, queries: Sequence[str]) -> dict[str, Fact]:
@@ -87,7 +89,7 @@ class PairAnswers:
         return facts
 
     def _random(self, held: OpenPair) -> FloatArray:
-        """Vectors of random passages, the same for all queries of a snapshot."""
+        """Vectors of random chunks, the same for all queries of a snapshot."""
         snapshot = held.view.snapshot
         if snapshot.ref not in self._background:
             count = len(snapshot.ids)

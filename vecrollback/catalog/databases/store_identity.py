@@ -30,60 +30,60 @@ UNKNOWN = StoreIdentity("", "")
 """Of a place that cannot be asked now: what moves the pointer must go on without it."""
 
 
-def recorded(medium: FileStore) -> StoreIdentity | None:
+def recorded(file_store: FileStore) -> StoreIdentity | None:
     """What the place of a store says of itself; None for one that says nothing. Raises StoreFormatError."""
     try:
-        return StoreIdentity(**json.loads(medium.read(FILE)))
+        return StoreIdentity(**json.loads(file_store.read(FILE)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
         raise StoreFormatError(
-            f"{FILE} in {medium.uri} cannot be read: {error}",
+            f"{FILE} in {file_store.uri} cannot be read: {error}",
             hint='write it again as {"id": ..., "catalog": ...}; the id is in the table `store` of the catalog',
         ) from error
 
 
-def claim(medium: FileStore, catalog: str) -> StoreIdentity:
+def claim(file_store: FileStore, catalog: str) -> StoreIdentity:
     """The place's identity, a new one when it has none. Of several processes one decides."""
-    found = recorded(medium)
+    found = recorded(file_store)
     if found is not None:
         return found
-    medium.create(FILE, json.dumps(asdict(StoreIdentity(uuid.uuid4().hex, catalog))).encode())
-    claimed = recorded(medium)
+    file_store.create(FILE, json.dumps(asdict(StoreIdentity(uuid.uuid4().hex, catalog))).encode())
+    claimed = recorded(file_store)
     assert claimed is not None
     return claimed
 
 
-def require_store(medium: FileStore, found: StoreIdentity | None, *, embedded: bool) -> None:
+def require_store(file_store: FileStore, found: StoreIdentity | None, *, embedded: bool) -> None:
     """Raise StoreNotFoundError for a place that is no store; `found`: what it says of itself."""
-    if medium.exists(EMBEDDED) if embedded else found is not None:
+    if file_store.exists(EMBEDDED) if embedded else found is not None:
         return
     raise StoreNotFoundError(
-        f"there is no store at {medium.uri}",
-        hint=f"`vecrollback init --store {medium.uri}`, or connect(..., create=True)",
+        f"there is no store at {file_store.uri}",
+        hint=f"`vecrollback init --store {file_store.uri}`, or connect(..., create=True)",
     )
 
 
-def require_kind(medium: FileStore, found: StoreIdentity | None, *, embedded: bool) -> None:
+def require_kind(file_store: FileStore, found: StoreIdentity | None, *, embedded: bool) -> None:
     """Raise CatalogMismatchError when the store has its catalog in another kind of place than the one asked for."""
-    where = found.catalog if found is not None else EMBEDDED if medium.exists(EMBEDDED) else None
+    where = found.catalog if found is not None else EMBEDDED if file_store.exists(EMBEDDED) else None
     if embedded and where not in (EMBEDDED, None):
         raise CatalogMismatchError(
-            f"the store at {medium.uri} has its catalog in {where}",
+            f"the store at {file_store.uri} has its catalog in {where}",
             hint="name it: --catalog URL, or VECROLLBACK_CATALOG, or `catalog` in vecrollback.toml",
         )
     if not embedded and where == EMBEDDED:
         raise CatalogMismatchError(
-            f"the store at {medium.uri} has its catalog in the directory itself, in {EMBEDDED}",
+            f"the store at {file_store.uri} has its catalog in the directory itself, in {EMBEDDED}",
             hint="leave the catalog's URL out; a store for several hosts is made new, `vecrollback init --catalog URL`",
         )
 
 
-def require_same(medium: FileStore, place: str, *, directory: str, catalog: str) -> None:
+def require_same(file_store: FileStore, place: str, *, directory: str, catalog: str) -> None:
     """Raise CatalogMismatchError unless both ids are of one store."""
     if directory not in (catalog, UNKNOWN.id):
         raise CatalogMismatchError(
-            f"the directory {medium.uri} is store {directory[:12]}, but the catalog {place} belongs to store "
+            f"the directory {file_store.uri} is store {directory[:12]}, but the catalog {place} belongs to store "
             f"{catalog[:12]}",
             hint="give the store's own directory and catalog; for a new store in the same database: ?schema=NAME",
         )

@@ -121,12 +121,12 @@ class _RuntimeTrials:
 
     def __init__(self, embedder: Any, recorded: FloatArray, texts: Sequence[str]) -> None:
         self._embedder, self._recorded = embedder, recorded
-        passages = list(dict.fromkeys(text for text in texts if text.strip()))
-        embedder.embed_documents(passages[:1])  # loads the model
-        _, pace = _timed(embedder, passages[:_FIRST_TEXTS])
+        chunks = list(dict.fromkeys(text for text in texts if text.strip()))
+        embedder.embed_documents(chunks[:1])  # loads the model
+        _, pace = _timed(embedder, chunks[:_FIRST_TEXTS])
         count = max(_FIRST_TEXTS, int(pace * _SAMPLE_SECONDS))
-        self._passages = sorted(passages[:count], key=len)
-        self._own, self.rate = _timed(embedder, self._passages)
+        self._chunks = sorted(chunks[:count], key=len)
+        self._own, self.rate = _timed(embedder, self._chunks)
 
     def proven(self, name: str, threads: Sequence[int | None]) -> Iterator[RuntimeTrial]:
         """The backend with each number of threads, if the recorded probes say that it is the model."""
@@ -163,8 +163,8 @@ class _RuntimeTrials:
     def timed(self, backend: Runtime, worst: float) -> RuntimeTrial:
         """One way to run it; `worst`: its lowest cosine so far."""
         made = self._embedder.accelerated(backend)
-        made.embed_documents(self._passages[:1])
-        vectors, rate = _timed(made, self._passages)
+        made.embed_documents(self._chunks[:1])
+        vectors, rate = _timed(made, self._chunks)
         made.close()
         near = float(min(np.einsum("ij,ij->i", vectors, self._own) / _lengths(vectors, self._own), default=1.0))
         refused = "" if near >= _NEAREST else f"cosine {near:.6f} on a text of the corpus"
@@ -172,13 +172,13 @@ class _RuntimeTrials:
 
     def load(self, backend: Runtime) -> None:
         """Have it ready for this process."""
-        self._embedder.accelerated(backend).embed_documents(self._passages[:1])
+        self._embedder.accelerated(backend).embed_documents(self._chunks[:1])
 
 
-def _timed(embedder: Embedder, passages: Sequence[str]) -> tuple[FloatArray, float]:
+def _timed(embedder: Embedder, chunks: Sequence[str]) -> tuple[FloatArray, float]:
     started = time.perf_counter()
-    vectors = embedder.embed_documents(passages)
-    return vectors, len(passages) / max(time.perf_counter() - started, 1e-9)
+    vectors = embedder.embed_documents(chunks)
+    return vectors, len(chunks) / max(time.perf_counter() - started, 1e-9)
 
 
 def _lengths(a: FloatArray, b: FloatArray) -> FloatArray:

@@ -31,7 +31,7 @@ class ShardLayout:
 def arranged(documents: pa.ChunkedArray, rows: NDArray[np.int64], count: int) -> ShardLayout:
     """Arrange `rows` in `count` shards; `documents` names the document of every row of the table.
 
-    All passages of a document are in one shard.
+    All chunks of a document are in one shard.
     """
     if count == 1:
         return ShardLayout(rows, np.array([0, len(rows)], dtype=np.int64))

@@ -253,7 +253,7 @@ def _check_index(index: IndexPart, contents: BundleContents) -> None:
         refuse(f"{MANIFEST}: {error}")
     sizes = [shard.chunks for shard in index.shards]
     if (len(sizes) or 1) != wanted or (sizes and (min(sizes) < 0 or sum(sizes) != index.chunks)):
-        refuse(f"{MANIFEST} has {len(sizes)} shards of {sum(sizes)} passages for {index.spec!r} of {index.chunks}")
+        refuse(f"{MANIFEST} has {len(sizes)} shards of {sum(sizes)} chunks for {index.spec!r} of {index.chunks}")
     listed = {name.partition("/")[0] for name in contents.members} - set(_REQUIRED)
     if listed != set(index_members(index).values()):
         refuse(f"{MANIFEST} and {CONTENTS} speak of different parts of the index")

@@ -139,6 +139,6 @@ class BundleImporter:
             self._artifacts.restore(made.name, made)
         self._artifacts.restore(self._bundle.manifest.probes, self._bundle.folder / toc.PROBES)
         # What is there no catalog row names: an import or a build left it that died before its last step.
-        place = self._vectors_of(self._pair).table.medium
+        place = self._vectors_of(self._pair).table.file_store
         place.receive(self._workspace / _TABLE, self._workspace / "left-over.lance")
         reach("bundle.table_moved")

@@ -58,7 +58,7 @@ def encode_vectors(batch: pa.RecordBatch, dimension: int) -> bytes:
 class ReceivedRows:
     """The rows of an unpacked bundle, verified.
 
-    `keys`: COLUMNS of every row. `counted`: numbers of those that count, a document's passages together and in order,
+    `keys`: COLUMNS of every row. `counted`: numbers of those that count, a document's chunks together and in order,
     all of them finite and made by the manifest's embedder. Raises BundleError when they are anything else.
     """
 
@@ -156,4 +156,4 @@ def _check_runs(keys: pa.Table) -> None:
     steps = np.append(0, np.diff(ordinal))
     runs = len(pc.unique(keys["doc_id"]))
     if np.any(follows & ~(same & (steps == 1))) or np.count_nonzero(~follows) != runs:
-        refuse(f"{ROWS} has passages out of order")
+        refuse(f"{ROWS} has chunks out of order")

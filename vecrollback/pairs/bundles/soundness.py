@@ -12,7 +12,7 @@ def require_sound_table(table: LanceTable, version: int, digests: Mapping[str, s
     """Read every file of a version. Raises CorruptArtifactError naming the first that is missing or changed."""
     for name in sorted(table.files(table.at(version))):
         try:
-            found: str | None = table.medium.digest(name)
+            found: str | None = table.file_store.digest(name)
         except FileNotFoundError:
             found = None
         if found is None or found != digests.get(name):

@@ -38,7 +38,7 @@ def examine_table(notes: Notes, table: LanceTable, version: int, digests: dict[s
     if unknown := sorted(files - digests.keys()):
         notes.add("not_examined", f"table {name}: files without a digest", unknown, severity="unknown")
     # one look for all of them: on object storage each one takes a request
-    there = files if deep else {entry.name for entry in table.medium.entries()}
+    there = files if deep else {entry.name for entry in table.file_store.entries()}
     for path in sorted(files & digests.keys()):
         wrong = "" if path in there else "is missing"
         if wrong := wrong or (_wrong(table, path, digests[path]) if deep else ""):
@@ -48,7 +48,7 @@ def examine_table(notes: Notes, table: LanceTable, version: int, digests: dict[s
 
 def _wrong(table: LanceTable, path: str, digest: str) -> str:
     try:
-        found = table.medium.digest(path)
+        found = table.file_store.digest(path)
     except FileNotFoundError:
         return "is missing"
     return f"has digest {found[:12]}, recorded is {digest[:12]}" if found != digest else ""

@@ -48,8 +48,8 @@ def examine_index(notes: Notes, artifacts: Artifacts, manifest: Manifest, eviden
 def _examine_coverage(
     notes: Notes, rows: VectorKeys, numbers: np.ndarray[tuple[int], np.dtype[np.int64]], built: int
 ) -> None:
-    passages = rows.passages()
-    absent = np.setdiff1d(passages[passages < built], numbers, assume_unique=True)
+    chunks = rows.chunks()
+    absent = np.setdiff1d(chunks[chunks < built], numbers, assume_unique=True)
     notes.add("not_indexed", "vectors that the index should hold and does not", rows.ids(absent))
 
 

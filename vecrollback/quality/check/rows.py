@@ -112,7 +112,7 @@ class VectorKeys:
     keys: pa.Table
     counted: NDArray[np.int64]
 
-    def passages(self) -> NDArray[np.int64]:
+    def chunks(self) -> NDArray[np.int64]:
         """Rows that count and have a vector."""
         has_vector = np.asarray(self.keys["ordinal"])[self.counted] >= 0
         return np.asarray(self.counted[has_vector], dtype=np.int64)
@@ -183,30 +183,30 @@ def _examine_content(
     same = np.diff(document[by_document]) == 0
     steps = np.diff(ordinal[by_document])
     notes.add(
-        "duplicate_vector", "passages with more than one vector", rows.ids(here[by_document][1:][same & (steps == 0)])
+        "duplicate_vector", "chunks with more than one vector", rows.ids(here[by_document][1:][same & (steps == 0)])
     )
     first = np.append(True, ~same) if len(here) else np.empty(0, bool)
     gaps = np.append(False, same & (steps > 1)) if len(here) else first
     broken = here[by_document][(first & (ordinal[by_document] > 0)) | gaps]
-    notes.add("missing_vector", "documents with some passages without a vector", rows.ids(broken))
+    notes.add("missing_vector", "documents with some chunks without a vector", rows.ids(broken))
 
 
 def examine_vectors(notes: Notes, evidence: PairEvidence, fingerprints: pa.ChunkedArray, same: frozenset[str]) -> None:
     """Provenance, dimension, finite values and length of every vector that counts."""
     pair, rows, vectors = evidence.pair, evidence.rows, evidence.vectors
-    passages = rows.passages()
+    chunks = rows.chunks()
     if vectors.shape[1] != pair.dimension:
         notes.add(
             "dimension_differs", f"vectors have {vectors.shape[1]} dimensions, the pair {pair.dimension}", ["dimension"]
         )
         return
     own = np.asarray(pc.is_in(fingerprints, value_set=pa.array(sorted(same), pa.string())), dtype=bool)
-    foreign = passages[~own[passages]]
+    foreign = chunks[~own[chunks]]
     notes.add("foreign_fingerprint", "vectors recorded as made by another embedder", rows.ids(foreign))
-    lengths = memmap.lengths(vectors)[passages]
+    lengths = memmap.lengths(vectors)[chunks]
     finite = np.isfinite(lengths)
-    notes.add("invalid_vector", "vectors with NaN or infinite values", rows.ids(passages[~finite]))
-    notes.add("invalid_vector", "zero vectors", rows.ids(passages[finite & (lengths == 0)]))
+    notes.add("invalid_vector", "vectors with NaN or infinite values", rows.ids(chunks[~finite]))
+    notes.add("invalid_vector", "zero vectors", rows.ids(chunks[finite & (lengths == 0)]))
     if pair.metric == "cosine":
         off = finite & (lengths > 0) & (np.abs(lengths - 1) > _LENGTH_TOLERANCE)
-        notes.add("invalid_vector", "vectors that are not of unit length", rows.ids(passages[off]))
+        notes.add("invalid_vector", "vectors that are not of unit length", rows.ids(chunks[off]))

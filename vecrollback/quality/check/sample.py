@@ -47,7 +47,7 @@ def _examine_floor(notes: Notes, embedder: Embedder, pair: Pair) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How much to re-embed: what `bound` at `confidence` needs, or `size` passages. `seed`: None draws anew."""
+    """How much to re-embed: what `bound` at `confidence` needs, or `size` chunks. `seed`: None draws anew."""
 
     bound: float = 0.01
     confidence: float = 0.95
@@ -56,9 +56,9 @@ class Sampling:
 
 
 def examine_sample(notes: Notes, embedder: Embedder, evidence: PairEvidence, sampling: Sampling) -> Certificate:
-    """Re-embed a random sample of the passages and compare; certify the rest.
+    """Re-embed a random sample of the chunks and compare; certify the rest.
 
-    Only passages whose text is still the one they were made from can be compared; the others are stale and told
+    Only chunks whose text is still the one they were made from can be compared; the others are stale and told
     elsewhere.
     """
     population = comparable(evidence.log, evidence.rows)
@@ -76,17 +76,17 @@ def examine_sample(notes: Notes, embedder: Embedder, evidence: PairEvidence, sam
 
 def comparable(log: LogRows, rows: VectorKeys) -> Numbers:
     """Rows of the chunks whose text is still the one they were made from, in order."""
-    passages = rows.passages()
-    if not len(passages) or not len(log.ids):
+    chunks = rows.chunks()
+    if not len(chunks) or not len(log.ids):
         return np.empty(0, np.int64)
-    taken = rows.keys.take(pa.array(passages))
+    taken = rows.keys.take(pa.array(chunks))
     place = pc.fill_null(pc.index_in(taken["doc_id"], value_set=log.ids), 0)
     same = np.asarray(pc.equal(taken["content_hash"], log.hashes.take(place.combine_chunks())), dtype=bool)
-    return np.asarray(passages[same], dtype=np.int64)
+    return np.asarray(chunks[same], dtype=np.int64)
 
 
 def cosines(embedder: Embedder, evidence: PairEvidence, chosen: Numbers) -> FloatArray:
-    """Of each of these rows' vectors to what the embedder makes of its passage now."""
+    """Of each of these rows' vectors to what the embedder makes of its chunk now."""
     if not len(chosen):
         return np.empty(0, np.float32)
     taken = evidence.rows.keys.take(pa.array(chosen)).to_pylist()

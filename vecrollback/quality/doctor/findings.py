@@ -51,7 +51,7 @@ def facts(source: ForeignIndex, survey: IndexSurvey) -> dict[str, Json]:
         "unit_share": float(np.count_nonzero(survey.units())) / known if known else None,
         "lengths": length_facts(survey.lengths),
         "texts": source.count - int(np.count_nonzero(survey.missing)),
-        "models": _models(survey),
+        "models": _embedders(survey),
         "batches": len(survey.batch_names),
         "id_field": source.id_field,
         "text_field": source.text_field,
@@ -95,7 +95,7 @@ def _of_rows(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFindin
 
 
 def _of_models(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFinding]:
-    counts = _models(survey)
+    counts = _embedders(survey)
     if len(counts) > 1:
         usual = survey.model_names.index(max(counts, key=lambda name: counts[name]))
         others = (survey.models >= 0) & (survey.models != usual)
@@ -105,7 +105,7 @@ def _of_models(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFind
     yield from _found(source, survey, "model_not_recorded", unnamed, "rows name no model, others do", "warn")
 
 
-def _models(survey: IndexSurvey) -> dict[str, int]:
+def _embedders(survey: IndexSurvey) -> dict[str, int]:
     counts = survey.model_counts()
     return counts if len(counts) <= _MOST_MODELS else {}
 

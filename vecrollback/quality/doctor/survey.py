@@ -55,7 +55,7 @@ class IndexSurvey:
         self.vector_keys = np.zeros(count, np.uint64)
         self.text_keys, self.id_keys = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self.missing, self.blank = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
-        self._models, self._batches = LabelNumbers(), LabelNumbers()
+        self._embedders, self._batches = LabelNumbers(), LabelNumbers()
         self.models = np.full(count, _NOTHING, np.int32)
         self.batches = np.full(count, _NOTHING, np.int64)
         self.times: Times = np.full(count, np.nan)
@@ -64,7 +64,7 @@ class IndexSurvey:
 
     @property
     def model_names(self) -> tuple[str, ...]:
-        return self._models.labels
+        return self._embedders.labels
 
     @property
     def batch_names(self) -> tuple[str, ...]:
@@ -127,7 +127,7 @@ class IndexSurvey:
             self.text_keys[row], self.id_keys[row] = hash(text), hash(here.id_of(record, row))
             if meaning.TELLING.isdisjoint(record):
                 continue
-            self.models[row] = self._models.number(meaning.model_of(record))
+            self.models[row] = self._embedders.number(meaning.model_of(record))
             self.batches[row] = self._batches.number(meaning.usual(record, meaning.BATCH_NAMES))
             self.times[row] = meaning.seconds_of(record)
         if not part.records:

@@ -22,8 +22,8 @@ _MAX_K = 1_000
 class Quality:
     """Asks pairs the same queries. Holds what it asks open apart from what serves."""
 
-    def __init__(self, catalog: Catalog, corpus: Corpus, aside: BorrowedPairs) -> None:
-        self._catalog, self._corpus, self._aside = catalog, corpus, aside
+    def __init__(self, catalog: Catalog, corpus: Corpus, borrowed: BorrowedPairs) -> None:
+        self._catalog, self._corpus, self._borrowed = catalog, corpus, borrowed
 
     def compare(
         self,
@@ -41,7 +41,7 @@ class Quality:
         asked = self.required(queries)
         if not 1 <= k <= _MAX_K:
             raise UsageError(f"k is {k}; it must be from 1 to {_MAX_K}")
-        with self._aside.pairs(a, b) as both:
+        with self._borrowed.pairs(a, b) as both:
             refs = [held.view.snapshot.ref for held in both]
             answers, seconds = ask_in_turns(both, [q.text for q in asked], k, _told(progress, len(asked)))
         values = [metrics.judged_values(asked, ranked, k, SHOWN) for ranked in answers]
@@ -67,12 +67,12 @@ class Quality:
 
     def rankings(self, pairs: Sequence[str], queries: Sequence[GoldenQuery], k: int) -> list[list[list[str]]]:
         """What each pair answers, untimed and therefore in batches."""
-        with self._aside.pairs(*pairs) as held:
+        with self._borrowed.pairs(*pairs) as held:
             return [ask(one, [query.text for query in queries], k) for one in held]
 
     def latencies(self, pairs: Sequence[str], queries: Sequence[GoldenQuery], k: int) -> list[Latency]:
         """How long each pair takes for one query."""
-        with self._aside.pairs(*pairs) as held:
+        with self._borrowed.pairs(*pairs) as held:
             return [latency(seconds) for seconds in ask_in_turns(held, [query.text for query in queries], k)[1]]
 
     def required(self, queries: Sequence[GoldenQuery] | None) -> list[GoldenQuery]:

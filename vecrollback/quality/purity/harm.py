@@ -13,7 +13,7 @@ from vecrollback.arrays import FloatArray, Numbers
 from vecrollback.quality.purity.population import Population
 from vecrollback.records import GoldenQuery
 
-_PASSAGES_PER_DOCUMENT = 4
+_CHUNKS_PER_DOCUMENT = 4
 
 
 class JudgedQueries(NamedTuple):
@@ -85,7 +85,7 @@ def golden_harm(population: Population, own: Mapping[int, FloatArray], judged: J
 
     A document counts by its best row; nDCG has linear gain.
     """
-    queries, kept = _units(judged.queries), _PASSAGES_PER_DOCUMENT * k
+    queries, kept = _units(judged.queries), _CHUNKS_PER_DOCUMENT * k
     now, repaired = _Best(len(queries), kept), _Best(len(queries), kept)
     rows = np.array(sorted(own), np.int64)
     for first, block in population.blocks():

@@ -3,7 +3,7 @@
 Its documents enter the log; ids that the log knows already stay as the log has them. Its vectors go to a table beside
 the pair's, under the content hash of their texts, and the loop that builds every pair takes finished vectors from it.
 So what follows is what `reembed` does: whatever is not in that table, because its vector is foreign or damaged, or
-because the model splits its text into other passages, is embedded. A run that was cut off, started again, goes on.
+because the model splits its text into other chunks, is embedded. A run that was cut off, started again, goes on.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Adopter:
     catalog: Catalog
     corpus: Corpus
     artifacts: Artifacts
-    models: PairEmbedders
+    embedders: PairEmbedders
     builder: Builder
     vectors_of: Callable[[Pair], Vectors]
 
@@ -82,11 +82,11 @@ class Adopter:
             confidence=options.get("confidence", CONFIDENCE),
             seed=options.get("seed"),
         )
-        examination = examine_source(source, request, options.get("progress"), opened=self.models.open)
+        examination = examine_source(source, request, options.get("progress"), opened=self.embedders.open)
         _check_ids(examination)
         assert examination.audited is not None
         _check_model(examination, examination.audited)
-        _check_fidelity(source, self.models.open(model), examination.audited)
+        _check_fidelity(source, self.embedders.open(model), examination.audited)
         _check_proof(examination.audited, bound)
         return examination
 
@@ -127,7 +127,7 @@ class _Adoption:
 
     def _take_in(self, doubted: NDArray[np.bool_], folder: Path) -> tuple[Counts, tuple[Vectors, int]]:
         report = self._reporter("writing documents")
-        embedder = self.parts.models.of(self.pair)
+        embedder = self.parts.embedders.of(self.pair)
 
         def told(counts: Counts) -> None:
             report(EmbedCounts(documents=counts.documents + counts.left_out, total=self.source.count))
@@ -145,7 +145,7 @@ class _Adoption:
                 parts.catalog,
                 parts.corpus,
                 parts.vectors_of(pair),
-                parts.models.of(pair),
+                parts.embedders.of(pair),
                 pair,
                 others=lambda: [shelf],
                 on_batch=self._reporter("embedding"),

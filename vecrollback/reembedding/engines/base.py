@@ -37,7 +37,7 @@ class EmbedderRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Texts of documents, to be split into passages and embedded at once."""
+    """Texts of documents, to be split into chunks and embedded at once."""
 
     number: int
     texts: tuple[str, ...]
@@ -45,7 +45,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedUnit:
-    """A finished unit: for each text its number of passages, then spans (n, 2) and vectors (n, dimension) of all.
+    """A finished unit: for each text its number of chunks, then spans (n, 2) and vectors (n, dimension) of all.
 
     `ideal_seconds`: what the model's arithmetic takes at the best rate of the worker's machine; None: not told.
     """
@@ -175,27 +175,27 @@ def told(number: int, error: BaseException) -> FailedUnit:
 
 def _embedded(embedder: Embedder, unit: Unit) -> EmbeddedUnit:
     parts = [np.array(embedder.chunk(text), dtype=np.int32).reshape(-1, 2) for text in unit.texts]
-    passages = [t[a:b] for t, spans in zip(unit.texts, parts, strict=True) for a, b in spans.tolist()]
-    order = sorted(range(len(passages)), key=lambda i: len(passages[i]))
-    ordered = [passages[i] for i in order]
-    vectors = np.empty((len(passages), embedder.dimension), dtype=np.float32)
-    if passages:
+    chunks = [t[a:b] for t, spans in zip(unit.texts, parts, strict=True) for a, b in spans.tolist()]
+    order = sorted(range(len(chunks)), key=lambda i: len(chunks[i]))
+    ordered = [chunks[i] for i in order]
+    vectors = np.empty((len(chunks), embedder.dimension), dtype=np.float32)
+    if chunks:
         vectors[order] = embedder.embed_documents(ordered)
     return EmbeddedUnit(
         number=unit.number,
         counts=tuple(map(len, parts)),
         spans=np.concatenate(parts) if parts else np.empty((0, 2), np.int32),
         vectors=vectors,
-        tokens=embedder.count_tokens(ordered) if passages else 0,
+        tokens=embedder.count_tokens(ordered) if chunks else 0,
         ideal_seconds=_ideal(embedder, ordered),
     )
 
 
-def _ideal(embedder: Embedder, passages: list[str]) -> float | None:
-    """What the embedder says of passages that it has just embedded; most kinds say nothing."""
+def _ideal(embedder: Embedder, chunks: list[str]) -> float | None:
+    """What the embedder says of chunks that it has just embedded; most kinds say nothing."""
     say = getattr(embedder, "ideal_seconds", None)
     try:
-        seconds = say(passages) if say else None
+        seconds = say(chunks) if say else None
         return None if seconds is None else float(seconds)
     except Exception:  # a number for people is not worth a unit
         return None

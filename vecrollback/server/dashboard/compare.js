@@ -64,7 +64,7 @@ function side(letter, result, places, own, other) {
       h("span", { class: "rank" }, String(index + 1)),
       h("div", null,
         h("p", null, h("span", { class: "ids" }, hit.id), hit.stale ? h("span", { class: "mark warn" }, " stale") : null),
-        h("p", { class: "note passage" }, hit.text.slice(0, 240))),
+        h("p", { class: "note chunk" }, hit.text.slice(0, 240))),
       h("div", { class: "moved-by" },
         h("p", null, h("span", { class: "unseen" }, "score "), hit.score.toFixed(3)),
         h("p", { class: "note" }, moved(rank.get(hit.id)[other], rank.get(hit.id)[own])))))));

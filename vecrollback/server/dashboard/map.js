@@ -68,7 +68,7 @@ function figure(map) {
     h("figcaption", null, h("strong", null, `${map.pair}@${map.snapshot}`), ` · ${plural(all.length, "vector")} of ${count(map.population)} on their two principal axes (${percent(map.explained[0])} and ${percent(map.explained[1])} of the variance; suspects weigh as much as all others)`),
     h("ul", { class: "legend" }, parts.map(([kind, words, members]) => h("li", null, s("svg", { viewBox: "-7 -7 14 14", width: 14, height: 14, "aria-hidden": "true" }, mark(kind, 0, 0)), ` ${count(members.length)} ${words}`))),
     s("svg", { class: "plane", viewBox: `0 0 ${SIZE.join(" ")}`, role: "img", "aria-label": said },
-      parts.map(([kind, , members]) => members.map((point) => mark(kind, x(point.x), y(point.y), `${point.id}, passage ${point.chunk}`)))),
+      parts.map(([kind, , members]) => members.map((point) => mark(kind, x(point.x), y(point.y), `${point.id}, chunk ${point.chunk}`)))),
     suspects(parts));
 }
 
@@ -84,5 +84,5 @@ function mark(kind, x, y, title) {
 function suspects(parts) {
   const rows = parts.filter(([kind]) => kind !== "own").flatMap(([, words, members]) => members.map((point) => [point.id, String(point.chunk), words, point.fingerprint.slice(0, 16)]));
   return rows.length ? h("details", null, h("summary", null, `As a table: ${plural(rows.length, "suspect")}`),
-    table("Suspects", [["Document"], ["Passage", "number"], ["Why"], ["Recorded fingerprint"]], rows.slice(0, 200))) : null;
+    table("Suspects", [["Document"], ["Chunk", "number"], ["Why"], ["Recorded fingerprint"]], rows.slice(0, 200))) : null;
 }

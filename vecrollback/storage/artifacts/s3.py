@@ -29,8 +29,8 @@ _FRESH_SECONDS = 600.0
 class S3Artifacts(Artifacts):
     """The artefacts below a prefix. `scratch`: a folder of this machine, for what is being made."""
 
-    def __init__(self, medium: S3FileStore, cache: Cache, scratch: Path) -> None:
-        self._medium, self._cache, self._scratch = medium, cache, scratch
+    def __init__(self, file_store: S3FileStore, cache: Cache, scratch: Path) -> None:
+        self._file_store, self._cache, self._scratch = file_store, cache, scratch
 
     def put(self, suffix: str, write: Callable[[Path], None]) -> str:
         with self._cache.room() as folder:
@@ -83,12 +83,12 @@ class S3Artifacts(Artifacts):
         return found.bytes
 
     def remove(self, name: str) -> None:
-        self._medium.remove_all([name, name + _FOLDER])
+        self._file_store.remove_all([name, name + _FOLDER])
         self._cache.drop(name)
 
     def copy_to(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        for entry in self._medium.entries():
+        for entry in self._file_store.entries():
             name = entry.name.removesuffix(_FOLDER)
             self._fetch(name, folder / name)
 
@@ -98,7 +98,7 @@ class S3Artifacts(Artifacts):
         return self._scratch / name
 
     def _head(self, name: str) -> FileEntry | None:
-        return self._medium.head(name) or self._medium.head(name + _FOLDER)
+        return self._file_store.head(name) or self._file_store.head(name + _FOLDER)
 
     def _store(self, name: str, made: Path) -> None:
         """Put it where nothing is, over a damaged one, or over an old one: nothing may take it for forgotten."""
@@ -107,15 +107,15 @@ class S3Artifacts(Artifacts):
             if made.is_dir():
                 key, file = name + _FOLDER, folder / "packed.tar"
                 _pack(made, file)
-            if self._medium.create_from(key, file):
+            if self._file_store.create_from(key, file):
                 return
-            there = self._medium.head(key)
+            there = self._file_store.head(key)
             if there is None or time.time() - there.modified > _FRESH_SECONDS or self._digest(name) != digest(made):
-                self._medium.write(key, file)
+                self._file_store.write(key, file)
 
     def _fetch(self, name: str, path: Path) -> None:
         """Write the bytes of an artefact to a local path, and verify them there. Raises CorruptArtifactError."""
-        if self._medium.head(name) is not None:
+        if self._file_store.head(name) is not None:
             self._download(name, path, name)
         else:
             packed = path.with_name(path.name + _FOLDER)
@@ -127,18 +127,18 @@ class S3Artifacts(Artifacts):
 
     def _download(self, key: str, path: Path, name: str) -> None:
         try:
-            write_blocks(path, self._medium.blocks(key))
+            write_blocks(path, self._file_store.blocks(key))
         except FileNotFoundError:
             raise CorruptArtifactError(f"artefact {name} is missing", hint=MEND) from None
 
     def _digest(self, name: str) -> str | None:
         """The digest of what the storage holds, read as a stream; None when it holds nothing of this name."""
         try:
-            return self._medium.digest(name)
+            return self._file_store.digest(name)
         except FileNotFoundError:
             pass
         try:
-            stream = io.BufferedReader(_Stream(self._medium.blocks(name + _FOLDER)), 1 << 20)
+            stream = io.BufferedReader(_Stream(self._file_store.blocks(name + _FOLDER)), 1 << 20)
             with tarfile.open(fileobj=stream, mode="r|") as tar:
                 return digest_of_folder((member.name, _sha256(tar.extractfile(member))) for member in tar)
         except FileNotFoundError:

@@ -27,11 +27,11 @@ class WayBack:
         self,
         catalog: Catalog,
         artifacts: Artifacts,
-        models: PairEmbedders,
+        embedders: PairEmbedders,
         switch: Switch,
         vectors_of: Callable[[Pair], Vectors],
     ) -> None:
-        self._catalog, self._artifacts, self._models = catalog, artifacts, models
+        self._catalog, self._artifacts, self._embedders = catalog, artifacts, embedders
         self._switch, self._vectors_of = switch, vectors_of
 
     def verify(self, live: str, promoted: str, *, wait_seconds: float) -> GateOutcome:
@@ -65,7 +65,7 @@ class WayBack:
 
     def _model(self, found: _Found, pair: Pair) -> None:
         try:
-            worst = self._models.prove(pair)
+            worst = self._embedders.prove(pair)
             found.good(f"its model gives its probes again (worst cosine {worst:.6f})")
         except EmbedderChangedError as error:
             found.add("fail", str(error))

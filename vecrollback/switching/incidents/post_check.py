@@ -15,10 +15,10 @@ from vecrollback.serving.open_pairs import BorrowedPairs
 _K = 10
 
 
-def post_check(catalog: Catalog, models: PairEmbedders, aside: BorrowedPairs, pair: str) -> PostCheck:
+def post_check(catalog: Catalog, embedders: PairEmbedders, borrowed: BorrowedPairs, pair: str) -> PostCheck:
     """Ask the probe queries of a pair with their recorded vectors and with today's, and compare the answers."""
-    recorded = models.probes(catalog.pairs.get(pair))[len(PROBES) :]
-    with aside.pairs(pair) as [held]:
+    recorded = embedders.probes(catalog.pairs.get(pair))[len(PROBES) :]
+    with borrowed.pairs(pair) as [held]:
         today = held.embedder.embed_queries(PROBES[:QUERIES])
         then, now_ = (held.view.search(vectors, _K) for vectors in (recorded, today))
     shares = [_shared({hit.id for hit in a}, {hit.id for hit in b}) for a, b in zip(then, now_, strict=True)]

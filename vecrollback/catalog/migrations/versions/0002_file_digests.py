@@ -17,12 +17,12 @@ def upgrade() -> None:
         sa.Column("path", sa.String, primary_key=True),
         sa.Column("sha256", sa.String, nullable=False),
     )
-    connection, medium = op.get_bind(), context.config.attributes["medium"]
+    connection, file_store = op.get_bind(), context.config.attributes["file_store"]
     versions = {"documents": connection.scalar(sa.text("SELECT version FROM corpus"))}
     for name, version in connection.execute(sa.text("SELECT name, vectors_version FROM pair")):
         versions[f"vectors-{name}"] = version
     for owner, version in versions.items():
-        table = LanceTable(medium.inside(f"tables/{owner}.lance"))
+        table = LanceTable(file_store.inside(f"tables/{owner}.lance"))
         if version and table.exists():
             files = table.described(table.at(version)).files
             rows = [{"owner": owner, "path": path, "sha256": digest} for path, digest in files.items()]
