@@ -25,7 +25,7 @@ from vecrollback.errors import (
     UsageError,
 )
 from vecrollback.records import CorpusState
-from vecrollback.testing.catalog_suite import EMPTY, a_move, a_pair, a_snapshot
+from vecrollback.testing.catalog_records import EMPTY, a_move, a_pair, a_snapshot
 
 
 @pytest.fixture

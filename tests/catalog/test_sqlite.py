@@ -9,7 +9,6 @@ import pytest
 from tests.support.postgres import PostgresServer
 from vecrollback.catalog import Catalog
 from vecrollback.errors import StoreNotFoundError
-from vecrollback.testing.catalog_evaluation_suite import QualityConformance
 from vecrollback.testing.catalog_suite import CatalogConformance
 
 
@@ -22,7 +21,7 @@ def open_postgres(target: str, create: bool) -> Catalog:
     return Catalog(Path(root), url, create=create)
 
 
-class TestSqlite(CatalogConformance, QualityConformance):
+class TestSqlite(CatalogConformance):
     opener = staticmethod(open_sqlite)
 
     @pytest.fixture
@@ -49,7 +48,7 @@ class TestSqlite(CatalogConformance, QualityConformance):
             open_sqlite(str(tmp_path / "other"), False)
 
 
-class TestPostgres(CatalogConformance, QualityConformance):
+class TestPostgres(CatalogConformance):
     opener = staticmethod(open_postgres)
 
     @pytest.fixture

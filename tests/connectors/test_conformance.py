@@ -15,7 +15,7 @@ import pytest
 from tests.support.postgres import PostgresServer
 from vecrollback.errors import UsageError
 from vecrollback.quality.doctor import ForeignIndex
-from vecrollback.testing.connector_suite import COUNT, DIMENSION, WITHOUT_TEXT, SourceConformance, rows, vectors
+from vecrollback.testing.connector_suite import COUNT, DIMENSION, WITHOUT_TEXT, ConnectorConformance, rows, vectors
 
 
 def write_texts(folder: Path) -> Path:
@@ -30,14 +30,14 @@ def table(kind: pa.DataType) -> pa.Table:
     return pa.table(columns | {"vector": pa.array(list(vectors().astype(width)), kind)})
 
 
-class TestNumpy(SourceConformance):
+class TestNumpy(ConnectorConformance):
     @classmethod
     def make(cls, folder: Path) -> tuple[str, Path | None]:
         np.save(folder / "vectors.npy", vectors())
         return str(folder / "vectors.npy"), write_texts(folder)
 
 
-class TestNumpyHalves(SourceConformance):
+class TestNumpyHalves(ConnectorConformance):
     stored, decoded_cosine = "float16", 0.99999
 
     @classmethod
@@ -46,7 +46,7 @@ class TestNumpyHalves(SourceConformance):
         return str(folder / "vectors.npy"), write_texts(folder)
 
 
-class FaissConformance(SourceConformance):
+class FaissConformance(ConnectorConformance):
     spec: ClassVar[str]
     metric = "dot"
 
@@ -84,14 +84,14 @@ class TestFaissReduced(FaissConformance):
     spec, stored, decoded_cosine = "PCA20,Flat", "IndexPreTransform", 0.7
 
 
-class TestParquetLists(SourceConformance):
+class TestParquetLists(ConnectorConformance):
     @classmethod
     def make(cls, folder: Path) -> tuple[str, Path | None]:
         pq.write_table(table(pa.list_(pa.float32())), folder / "t.parquet", row_group_size=60)
         return f"parquet:{folder / 't.parquet'}", None
 
 
-class TestParquetFixed(SourceConformance):
+class TestParquetFixed(ConnectorConformance):
     stored = "float64"
 
     @classmethod
@@ -100,7 +100,7 @@ class TestParquetFixed(SourceConformance):
         return str(folder / "t.parquet"), None
 
 
-class TestArrowFile(SourceConformance):
+class TestArrowFile(ConnectorConformance):
     @classmethod
     def make(cls, folder: Path) -> tuple[str, Path | None]:
         made = table(pa.list_(pa.float32(), DIMENSION))
@@ -109,7 +109,7 @@ class TestArrowFile(SourceConformance):
         return f"arrow:{folder / 't.arrow'}", None
 
 
-class TestArrowStream(SourceConformance):
+class TestArrowStream(ConnectorConformance):
     stored, decoded_cosine = "float16", 0.99999
 
     @classmethod
@@ -120,7 +120,7 @@ class TestArrowStream(SourceConformance):
         return str(folder / "t.arrow"), None
 
 
-class TestLanceDB(SourceConformance):
+class TestLanceDB(ConnectorConformance):
     metric = "cosine"
 
     @classmethod
@@ -135,7 +135,7 @@ class TestLanceDB(SourceConformance):
         return f"lancedb:{folder}#docs", None
 
 
-class TestPostgres(SourceConformance):
+class TestPostgres(ConnectorConformance):
     metric = "l2"
     column = "vector(24)"
 
@@ -187,7 +187,7 @@ def _row(number: int) -> tuple[Any, ...]:
     return fields["id"], fields.get("text"), metadata, vectors()[number].tolist()
 
 
-class TestChroma(SourceConformance):
+class TestChroma(ConnectorConformance):
     metric, text_field = "cosine", "document"
 
     @classmethod
@@ -204,7 +204,7 @@ class TestChroma(SourceConformance):
         return f"chroma:{folder / 'db'}#docs", None
 
 
-class TestQdrant(SourceConformance):
+class TestQdrant(ConnectorConformance):
     metric, ordered, id_field = "cosine", False, "payload.id"
 
     @classmethod

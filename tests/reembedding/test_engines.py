@@ -22,14 +22,14 @@ from vecrollback.reembedding.engines import (
     open_engine,
 )
 from vecrollback.reembedding.engines.local import Local
-from vecrollback.testing.engine_suite import EngineSuite, texts
+from vecrollback.testing.engine_suite import EngineConformance, texts
 
 
 def opened(setting: str, recipe: EmbedderRecipe) -> Engine:
     return open_engine(setting, recipe, open_embedder(recipe.spec))
 
 
-class TestInline(EngineSuite):
+class TestInline(EngineConformance):
     kills = False
 
     def engine(self, recipe: EmbedderRecipe) -> Engine:
@@ -39,7 +39,7 @@ class TestInline(EngineSuite):
         pytest.skip("it is given its embedder")
 
 
-class TestLocal(EngineSuite):
+class TestLocal(EngineConformance):
     def engine(self, recipe: EmbedderRecipe) -> Engine:
         return opened("local:2", recipe)
 
@@ -78,7 +78,7 @@ def scheduler() -> Iterator[str]:
         yield cluster.scheduler_address.replace("tcp://", "dask://")
 
 
-class TestDask(EngineSuite):
+class TestDask(EngineConformance):
     @pytest.fixture(autouse=True)
     def connected(self, scheduler: str) -> None:
         self.address = scheduler
@@ -87,7 +87,7 @@ class TestDask(EngineSuite):
         return opened(self.address, recipe)
 
 
-class TestRay(EngineSuite):
+class TestRay(EngineConformance):
     @pytest.fixture(autouse=True)
     def installed(self) -> None:
         pytest.importorskip("ray", reason="pip install 'vecrollback[ray]'")

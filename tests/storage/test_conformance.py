@@ -12,7 +12,7 @@ from tests.support.s3_server import ObjectServer
 from vecrollback.storage import FileStore, LocalFileStore, S3FileStore, file_store_at
 from vecrollback.storage.artifacts import Artifacts, Cache, LocalArtifacts, S3Artifacts
 from vecrollback.storage.lance_table import LanceTable
-from vecrollback.testing.storage_suite import ArtifactSuite, FileStoreSuite, TableSuite
+from vecrollback.testing.storage_suite import StorageConformance
 
 
 def flipped(file_store: FileStore, name: str) -> None:
@@ -37,7 +37,7 @@ class _Fixtures:
         return lambda name: flipped(table.file_store, name)
 
 
-class TestLocal(_Fixtures, FileStoreSuite, ArtifactSuite, TableSuite):
+class TestLocal(_Fixtures, StorageConformance):
     @pytest.fixture
     def file_store(self, tmp_path: Path) -> FileStore:
         return LocalFileStore(tmp_path / "store")
@@ -56,7 +56,7 @@ class TestLocal(_Fixtures, FileStoreSuite, ArtifactSuite, TableSuite):
         return damage
 
 
-class TestObjects(_Fixtures, FileStoreSuite, ArtifactSuite, TableSuite):
+class TestObjects(_Fixtures, StorageConformance):
     @pytest.fixture
     def file_store(self, objects: ObjectServer) -> FileStore:
         return file_store_at(objects.uri())

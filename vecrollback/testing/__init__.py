@@ -1,1 +1,49 @@
-"""Conformance suites for authors of embedders, indexes, connectors, engines, storage and catalogs."""
+"""Conformance suites: what an implementation of your own must promise, as test classes to subclass.
+
+    from vecrollback.testing import EmbedderConformance
+
+    class TestMine(EmbedderConformance):
+        @pytest.fixture
+        def spec(self) -> str:
+            return "mine:small"
+
+They need pytest: `pip install 'vecrollback[testing]'`. Each suite's docstring has a whole adopter. The product's own
+embedders, index kinds, connectors, engines, file stores and catalogs pass the same classes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vecrollback.testing.catalog_suite import CatalogConformance
+    from vecrollback.testing.connector_suite import ConnectorConformance
+    from vecrollback.testing.embedder_suite import EmbedderConformance
+    from vecrollback.testing.engine_suite import EngineConformance
+    from vecrollback.testing.index_suite import IndexConformance
+    from vecrollback.testing.storage_suite import StorageConformance
+
+__all__ = [
+    "CatalogConformance",
+    "ConnectorConformance",
+    "EmbedderConformance",
+    "EngineConformance",
+    "IndexConformance",
+    "StorageConformance",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when asked for: pytest is needed by whoever runs a suite, not by what only imports the package.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = f"{__name__}.{name.removesuffix('Conformance').lower()}_suite"
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name != "pytest":
+            raise
+        from vecrollback.errors import MissingDependencyError
+
+        raise MissingDependencyError("pytest", "testing") from error

@@ -1,4 +1,4 @@
-"""What every catalog promises of golden queries, gates and trials. Adopted together with `CatalogConformance`."""
+"""What every catalog promises of golden queries, gates and trials."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from vecrollback.catalog import Catalog
 from vecrollback.errors import PairStateError, UnknownNameError
 from vecrollback.records import Canary, CanaryRun, GateOutcome, GateVerdict, GoldenQuery, Observation
-from vecrollback.testing.catalog_suite import a_move, a_pair, a_snapshot
+from vecrollback.testing.catalog_records import a_move, a_pair, a_snapshot
 
 
 def a_query(id_: str = "q", at: str = "2025-01-01") -> GoldenQuery:
@@ -21,8 +21,8 @@ def a_rollout(pair: str = "two") -> CanaryRun:
     return CanaryRun(0, "live", pair, "one", 0, 0.0, 10.0, "salt", policy, 0.0, "", "somebody")
 
 
-class QualityConformance:
-    """Every test gets a new catalog with pair `one`, which is live, and pair `two`."""
+class CatalogEvaluation:
+    """A part of `CatalogConformance`, whose fixtures it uses: tests get pair `one`, which is live, and pair `two`."""
 
     @pytest.fixture
     def tried(self, served: Catalog) -> Catalog:

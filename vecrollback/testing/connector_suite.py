@@ -48,7 +48,7 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-class SourceConformance:
+class ConnectorConformance:
     """`decoded_cosine`: of what comes back, 1 where the very vectors do. `ordered`: rows come as they were written."""
 
     metric: ClassVar[Metric | None] = None

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from tests.support.models import PLAIN
 from vecrollback.embedders import open_embedder
 from vecrollback.reembedding.engines import EmbeddedUnit, EmbedderRecipe, Engine, FailedUnit, Unit
+from vecrollback.testing.models import DEADLY, PLAIN, TOUCHY
 
 Open = Callable[[str], Engine]
 
@@ -18,7 +18,7 @@ def texts(unit: int, count: int = 5) -> tuple[str, ...]:
     return tuple(f"note {unit} of {place}, on boats" for place in range(count))
 
 
-class EngineSuite:
+class EngineConformance:
     """Units go in, each comes back once, whatever order and whoever died meanwhile."""
 
     kills = True
@@ -73,7 +73,7 @@ class EngineSuite:
         assert made.vectors.shape == (3, 32)
 
     def test_a_model_that_raises_is_told_and_the_worker_goes_on(self, open: Open) -> None:
-        engine = open("tests.support.models:touchy")
+        engine = open(TOUCHY)
         engine.submit(Unit(1, ("good", "poison")))
         failed = engine.take()
         assert isinstance(failed, FailedUnit)
@@ -96,7 +96,7 @@ class EngineSuite:
     def test_a_text_that_kills_its_worker_is_told_and_others_are_embedded(self, open: Open) -> None:
         if not self.kills:
             pytest.skip("its workers live in this process")
-        engine = open("tests.support.models:deadly")
+        engine = open(DEADLY)
         engine.submit(Unit(1, ("a lethal text",)))
         failed = engine.take()
         assert isinstance(failed, FailedUnit)

@@ -33,7 +33,7 @@ def held(dataset: object) -> dict[str, int]:
     return dict(zip(found["id"].to_pylist(), found["number"].to_pylist(), strict=True))
 
 
-class FileStoreSuite:
+class FileStoreConformance:
     """Give `file_store`, a fixture: an empty one."""
 
     def test_a_file_is_created_once_and_reads_back(self, file_store: FileStore) -> None:
@@ -97,7 +97,7 @@ class FileStoreSuite:
         assert (tmp_path / "copy" / "_versions" / "1").read_bytes() == b"manifest"
 
 
-class ArtifactSuite:
+class ArtifactsConformance:
     """Give `artifacts`, a fixture: empty ones; and `damaged`, which flips a byte of a stored artefact."""
 
     def folder(self, path: Path) -> None:
@@ -167,7 +167,7 @@ class ArtifactSuite:
         assert (tmp_path / "copy" / sorted(names, key=len)[0]).exists()
 
 
-class TableSuite:
+class TableConformance:
     """Give `table`, a fixture: one that is not there yet; and `flip`, which flips a byte of a file of it."""
 
     def test_versions_are_immutable_and_their_files_have_digests(self, table: LanceTable) -> None:
@@ -265,6 +265,10 @@ class TableSuite:
         with pytest.raises(CorruptArtifactError):
             table.require()
         assert table.create(SCHEMA).version == 1
+
+
+class StorageConformance(FileStoreConformance, ArtifactsConformance, TableConformance):
+    """All three: what a place for a whole store has to keep."""
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -1,0 +1,123 @@
+"""What every catalog promises of operations: incidents, freezes, approvals, notices, drills, the memory of a policy."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vecrollback.catalog import Catalog
+from vecrollback.errors import UnknownNameError
+from vecrollback.records import Drill, Freeze, Phase
+from vecrollback.testing.catalog_records import a_move, a_report, an_approval, an_incident
+
+
+class CatalogOperations:
+    """A part of `CatalogConformance`, whose fixtures it uses."""
+
+    def test_one_move_has_one_incident_and_it_comes_back_as_it_went_in(self, catalog: Catalog) -> None:
+        opened = catalog.incidents.open(an_incident())
+        assert opened == replace(an_incident(), number=opened.number)
+        assert catalog.incidents.open(replace(an_incident(), reason="another")) == opened
+        assert catalog.incidents.epochs("live") == {3}
+        assert catalog.incidents.epochs("candidate") == set()
+        closed = catalog.incidents.change(opened.number, lambda one: replace(one, state="closed", verdict="pass"))
+        assert catalog.incidents.get(opened.number) == closed
+        assert catalog.incidents.all(state="open") == []
+        assert catalog.incidents.all(state="closed") == [closed]
+        with pytest.raises(UnknownNameError, match="9"):
+            catalog.incidents.get(9)
+
+    def test_answers_are_summed_over_readers_and_epochs(self, catalog: Catalog) -> None:
+        catalog.served.note("r1", "live", [(2, 5, 10.0, 20.0), (3, 1, 21.0, 22.0)])
+        catalog.served.note("r1", "live", [(2, 7, 10.0, 25.0)])  # a count so far, not an addition
+        catalog.served.note("r2", "live", [(2, 4, 9.0, 30.0)])
+        catalog.served.note("r3", "candidate", [(2, 100, 1.0, 2.0)])
+        assert catalog.served.between("live", 2, 2) == (11, 2, 9.0, 30.0)
+        assert catalog.served.between("live", 1, 3) == (12, 2, 9.0, 30.0)
+        assert catalog.served.between("live", 7, 9) == (0, 0, None, None)
+        catalog.served.forget(before=23.0)
+        assert catalog.served.between("live", 1, 3).answers == 11
+
+    def test_freeze_holds_until_its_end(self, catalog: Catalog) -> None:
+        assert catalog.freezes.of("live") is None
+        catalog.freezes.put(Freeze("live", "why", "anna", "2025-01-01", "2025-01-02"))
+        assert catalog.freezes.of("live") is None  # its end is long past
+        later = Freeze("live", "why", "ben", "2025-01-01")
+        catalog.freezes.put(later)
+        assert catalog.freezes.of("live") == later
+        assert catalog.freezes.lift("live")
+        assert not catalog.freezes.lift("live")
+
+    def test_request_for_the_same_move_is_the_same_request(self, catalog: Catalog) -> None:
+        asked = catalog.approvals.ask(an_approval())
+        assert catalog.approvals.ask(an_approval()) == asked
+        other = catalog.approvals.ask(replace(an_approval(), epoch=4))
+        assert other.number != asked.number
+        said = {"actor": "anna", "decision": "approve", "reason": "", "at": "2025-01-01"}
+        done = catalog.approvals.change(asked.number, lambda one: replace(one, state="done", decisions=(said,)))
+        assert catalog.approvals.get(asked.number) == done
+        assert done.approved_by == ("anna",)
+        assert catalog.approvals.all(state="waiting") == [other]
+        assert catalog.approvals.ask(an_approval()).number not in (asked.number, other.number)
+
+    def test_notice_waits_in_line_until_it_was_sent(self, catalog: Catalog) -> None:
+        catalog.notices.add(["hook", "mail"], {"event": "alert", "text": "größer"}, due=10.0)
+        catalog.notices.add([], {"event": "alert"}, due=10.0)
+        assert catalog.notices.due(9.0) == []
+        first, second = catalog.notices.due(10.0)
+        assert (first.channel, second.channel, first.body["text"]) == ("hook", "mail", "größer")
+        catalog.notices.tried(first.number, "waiting", due=50.0, error="away")
+        catalog.notices.tried(second.number, "sent", due=10.0)
+        assert catalog.notices.due(49.0) == []
+        [again] = catalog.notices.due(50.0)
+        assert (again.attempts, again.error) == (1, "away")
+        assert [one.number for one in catalog.notices.all(state="sent")] == [second.number]
+
+    def test_drill_comes_back_as_it_went_in(self, catalog: Catalog) -> None:
+        drill = Drill(
+            0, "", 2, "two@1", "one@1", "pass", (Phase("switch", 0.5, True, "x", 60.0),), "", "a", "2025", 1.5
+        )
+        kept = catalog.drills.add(drill)
+        assert catalog.drills.all() == [replace(drill, number=kept.number)]
+        catalog.drills.add(replace(drill, chaos="disk-full"))
+        assert [one.chaos for one in catalog.drills.all(limit=1)] == ["disk-full"]
+
+    def test_first_baseline_of_an_epoch_stands(self, catalog: Catalog) -> None:
+        assert catalog.watching.baseline("live", 2) is None
+        catalog.watching.keep_baseline("live", 2, "one", {"scores": [0.5]})
+        catalog.watching.keep_baseline("live", 2, "one", {"scores": [0.9]})
+        catalog.watching.keep_baseline("live", 5, "one", {"scores": [0.7]})
+        assert catalog.watching.baseline("live", 2) == {"scores": [0.5]}
+        assert catalog.watching.baseline_of("live", "one") == {"scores": [0.7]}
+        assert catalog.watching.baseline_of("live", "two") is None
+
+    def test_pushed_values_and_the_memory_of_a_policy_are_kept(self, catalog: Catalog) -> None:
+        at = time.time()
+        catalog.watching.push([("clicks", 0.5, at - 10), ("clicks", 0.25, at), ("other", 1.0, at)])
+        assert catalog.watching.pushed("clicks", at - 20) == [0.5, 0.25]
+        assert catalog.watching.pushed("clicks", at - 5) == [0.25]
+        catalog.watching.push([("clicks", 9.0, at - 40 * 86400)])
+        assert catalog.watching.pushed("clicks", 0) == [0.5, 0.25]
+        memory = {"lag": {"epoch": 2, "recent": [[at, "failure", 9.0, 1, "> 5", ""]], "firing": True, "ordered": {}}}
+        catalog.watching.remember("live", memory)
+        catalog.watching.remember("live", memory)
+        assert catalog.watching.memory("live") == memory
+        [standing] = catalog.watching.standing("live")
+        assert (standing["metric"], standing["phase"], standing["value"]) == ("lag", "failure", 9.0)
+
+    def test_copy_is_a_store_of_its_own_with_everything_in_it(self, served: Catalog, tmp_path: Path) -> None:
+        served.aliases.move(a_move())
+        served.reports.add(a_report())
+        served.notices.add(["hook"], {"event": "alert"}, due=0.0)
+        served.copy_to(tmp_path / "copy")
+        copy = Catalog(tmp_path / "copy")
+        assert (copy.pairs.all(), copy.aliases.history()) == (served.pairs.all(), served.aliases.history())
+        assert copy.reports.newest("one") == served.reports.newest("one")
+        assert copy.notices.all() == []  # it would be sent twice
+        assert copy.store_id != served.store_id
+        copy.aliases.move(a_move(expected=1))
+        assert served.aliases.get("live") == ("one", 1, 1)
+        copy.close()
