@@ -107,7 +107,9 @@ def _whole(walks: dict[str, list[str]]) -> Iterator[str]:
 
 def _build(store: Store) -> None:
     """Two pairs that have both served."""
-    store.upsert(Document(f"d{n}", f"Green tea, kind {n}, is steeped {n} minutes.", {"n": n}) for n in range(_DOCUMENTS))
+    store.upsert(
+        Document(f"d{n}", f"Green tea, kind {n}, is steeped {n} minutes.", {"n": n}) for n in range(_DOCUMENTS)
+    )
     for name, embedder in _PAIRS.items():
         store.reembed(embedder, name=name).wait()
         store.promote(name, reason="a walk")
@@ -163,9 +165,12 @@ def main() -> None:
                 print(f"{name}:", *files, sep="\n  ")
     for name, files in walks.items():
         print(f"{name:24} {len(files):3} files {len(rooms(files)):3} rooms")
-    print(json.dumps({"benchmark": "walks", "small": options.small} | {
-        name: {"files": len(files), "rooms": len(rooms(files))} for name, files in walks.items()
-    }))
+    print(
+        json.dumps(
+            {"benchmark": "walks", "small": options.small}
+            | {name: {"files": len(files), "rooms": len(rooms(files))} for name, files in walks.items()}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -227,11 +227,11 @@ def start(
 
 def _trace() -> Counter[str]:
     """Count the fault points passed from now on."""
-    from vecrollback.storage import crash_points
+    from vecrollback.storage import local
 
     passed: Counter[str] = Counter()
     for module in list(sys.modules.values()):
-        if getattr(module, "reach", None) is crash_points.reach and module is not crash_points:
+        if getattr(module, "reach", None) is local.reach and module is not local:
             module.reach = lambda name: passed.update([name])  # type: ignore[attr-defined]
     return passed
 

@@ -98,7 +98,7 @@ ROLES: dict[str, Callable[..., None]] = {role.__name__: role for role in (serve,
 
 def _stop_at(point: str) -> None:
     """Stop this process the first time it passes the point. The modules' own names are replaced, as a trace does."""
-    from vecrollback.storage import crash_points
+    from vecrollback.storage import local
 
     waiting = [point]
 
@@ -108,7 +108,7 @@ def _stop_at(point: str) -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
 
     for module in list(sys.modules.values()):
-        if getattr(module, "reach", None) is crash_points.reach and module is not crash_points:
+        if getattr(module, "reach", None) is local.reach and module is not local:
             module.reach = reach  # type: ignore[attr-defined]
 
 

@@ -18,7 +18,7 @@ from vecrollback.catalog.schema import alias as alias_table
 from vecrollback.catalog.schema import history, pair, snapshot
 from vecrollback.errors import AliasMovedError, CatalogUnavailableError, UnknownNameError, UsageError
 from vecrollback.records import GateVerdict, Move, MoveKind, PairState
-from vecrollback.storage.crash_points import reach
+from vecrollback.storage.local import reach
 
 GENESIS = "0" * 64
 SCRATCH = "drill-"

@@ -14,7 +14,7 @@ from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.schema import alias, file, history, making, pair, report, snapshot, stale_read, tag, unembedded
 from vecrollback.errors import HeadMovedError, PairStateError, UnknownNameError
 from vecrollback.records import Pair, PairState, Snapshot
-from vecrollback.storage.crash_points import reach
+from vecrollback.storage.local import reach
 
 NAME_RULE = "letters, digits, dot, dash, underscore; at most 64"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

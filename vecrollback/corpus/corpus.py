@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -20,8 +19,8 @@ from vecrollback.corpus.documents import canonical_json, content_hash, document_
 from vecrollback.errors import BadDocumentError, BadFilterError, CorruptArtifactError, VecrollbackError
 from vecrollback.records import CorpusState, Document, Json
 from vecrollback.storage import FileStore
-from vecrollback.storage.crash_points import reach
 from vecrollback.storage.lance_table import LanceTable
+from vecrollback.storage.local import reach
 
 T = TypeVar("T")
 _MAX_FILTER_KEYS = 256
@@ -51,10 +50,10 @@ class Corpus:
     `metadata` are kept and returned but cannot be filtered on; nor can lists and objects.
     """
 
-    def __init__(self, place: Path | FileStore, catalog: Catalog) -> None:
+    def __init__(self, file_store: FileStore, catalog: Catalog) -> None:
         self._catalog = catalog
         self._ledger = catalog.ledger
-        self.table = LanceTable(place)
+        self.table = LanceTable(file_store)
 
     def create(self) -> None:
         commit = self.table.create(_SCHEMA, stable_row_ids=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.records import CorpusState, Json
-from vecrollback.storage import fsync
+from vecrollback.storage.local import written
 
 _COLUMNS = ["id", "text", "metadata", "_seq", "_content_hash", "_deleted"]
 _REBUILD_SHARE = 0.2
@@ -125,7 +125,7 @@ def _write_base(corpus: Corpus, folder: Path, state: CorpusState) -> Base:
         [("id", pa.string()), ("text", pa.large_string()), ("metadata", pa.string()), ("_content_hash", pa.binary(16))]
     )
     path = folder / f"documents-{state.head:020d}.arrow"
-    with fsync.written(path) as temporary, pa.ipc.new_file(str(temporary), schema) as writer:
+    with written(path) as temporary, pa.ipc.new_file(str(temporary), schema) as writer:
         for batch in _live(corpus.scan(state.version, columns=_COLUMNS)):
             writer.write_table(pa.table({f.name: batch[f.name] for f in schema}, schema=schema))
     for old in folder.glob("documents-*.arrow"):

@@ -12,7 +12,7 @@ from typing import Any
 
 from vecrollback.embedders.spec import Spec
 from vecrollback.errors import EmbedderSpecError, EmbeddingError
-from vecrollback.storage.fsync import sha256_file
+from vecrollback.storage.local import sha256_file
 
 POOLING_MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 

@@ -26,7 +26,7 @@ from vecrollback.pairs.removable_files import (
 from vecrollback.records import Pair, PrunableFile, PrunePlan, PruneResult, RetentionRules, Snapshot
 from vecrollback.storage import FileStore, S3FileStore
 from vecrollback.storage.artifacts import Artifacts
-from vecrollback.storage.crash_points import reach
+from vecrollback.storage.local import reach
 
 _DEFAULT = RetentionRules()
 _TABLE = ".lance"

@@ -17,7 +17,7 @@ from vecrollback.errors import LockHeldError
 from vecrollback.records import PrunableFile
 from vecrollback.storage import S3FileStore
 from vecrollback.storage.artifacts import remove, size
-from vecrollback.storage.crash_points import reach
+from vecrollback.storage.local import reach
 
 ASIDE = ".pruned-"
 UNFINISHED_SECONDS = 24 * 3600.0

@@ -23,9 +23,8 @@ from vecrollback.indexes import ShardSpec, build_index, measure_recall, resolve_
 from vecrollback.indexes.accuracy import decode_error
 from vecrollback.indexes.sharded import ShardBuilder, ShardLayout, ShardsDone, arranged, lay_out
 from vecrollback.pairs.manifest import _WHOLE_FORMAT, MANIFEST_FORMAT, IndexPart, Manifest, ShardPart, _opened
-from vecrollback.pairs.vectors import KEY_COLUMNS, Vectors, newest
+from vecrollback.pairs.vectors import KEY_COLUMNS, Vectors, newest, take_rows
 from vecrollback.records import Pair, Snapshot
-from vecrollback.storage import memmap
 from vecrollback.storage.artifacts import Artifacts, remove
 
 """Of a manifest whose index is not sharded: programs that know no shards read it as ever."""
@@ -129,7 +128,7 @@ class SnapshotWriter:
     @contextmanager
     def _whole(self, version: int, rows: NDArray[np.int64]) -> Iterator[tuple[FloatArray, _Make]]:
         """The vectors, and how one index of them is made."""
-        vectors, metric = memmap.take(self._vectors.vectors(version), rows), self._pair.metric
+        vectors, metric = take_rows(self._vectors.vectors(version), rows), self._pair.metric
 
         def make(spec: str) -> tuple[str, tuple[ShardPart, ...]]:
             return self._artifacts.put(_suffix(spec), lambda path: build_index(spec, vectors, metric, path)), ()

@@ -1,14 +1,15 @@
 """Vectors with their provenance: one append-only Lance table per pair.
 
 Rows are never changed. For a document the rows of its highest (seq, batch) count, the others are history. So any
-number of writers may append, and a batch written twice changes nothing.
+number of writers may append, and a batch written twice changes nothing. Vectors that exist for a content are found here
+again, so that nothing is embedded twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,14 @@ from numpy.typing import NDArray
 
 from vecrollback.arrays import FloatArray
 from vecrollback.errors import CorruptArtifactError
-from vecrollback.storage import FileStore, memmap
+from vecrollback.storage import FileStore
 from vecrollback.storage.lance_table import Commit, LanceTable
+
+_IN_MEMORY = 1 << 30
+"""Bytes of vectors; more of them lie in a map over a file."""
+
+_BLOCK = 65_536
+"""Rows to go through at a time."""
 
 KEY_COLUMNS = ["doc_id", "seq", "batch", "ordinal", "start", "end", "content_hash"]
 
@@ -57,7 +64,7 @@ class VectorRows:
 class Vectors:
     """The vectors of one pair. Writers hold the pair's lock; readers open a version that the catalog names."""
 
-    def __init__(self, place: Path | FileStore, dimension: int) -> None:
+    def __init__(self, place: FileStore, dimension: int) -> None:
         self.dimension = dimension
         self.table = LanceTable(place)
 
@@ -106,11 +113,11 @@ class Vectors:
             return self._scan(version, KEY_COLUMNS, after)
 
     def vectors(self, version: int, *, after: int = 0) -> FloatArray:
-        """Vectors in the order of `keys`, shape (rows, dimension); past a gigabyte in a map, see `scratch`."""
+        """Vectors in the order of `keys`, shape (rows, dimension); past a gigabyte in a map, see `room_for`."""
         with self.table.reported():
             if after:
                 return matrix(self._scan(version, ["vector"], after)["vector"], self.dimension)
-            found = memmap.room(self.rows(version), self.dimension)
+            found = room_for(self.rows(version), self.dimension)
             for first, block in self.blocks(version):
                 found[first : first + len(block)] = block
             return found
@@ -181,3 +188,117 @@ def newest(keys: pa.Table, tombstones: dict[str, int]) -> NDArray[np.int64]:
         deleted_at = np.where(codes >= 0, np.fromiter(tombstones.values(), np.int64, len(tombstones))[codes], -1)
         keep &= seq > deleted_at[documents]
     return np.flatnonzero(keep)
+
+
+def room_for(count: int, dimension: int) -> FloatArray:
+    """An array (count, dimension), float32, to be filled: in memory while that is little, else a map over a file.
+
+    The system writes such a map to disk and takes its pages back when it needs them, so what goes through all vectors
+    of a pair in blocks needs no memory of their size. The file has no name, lies where `TMPDIR` says and is gone with
+    the process. Raises OSError when the disk has no room for it.
+    """
+    if 4 * count * dimension <= _IN_MEMORY:
+        return np.empty((count, dimension), np.float32)
+    with tempfile.TemporaryFile(prefix="vecrollback-") as file:
+        return np.memmap(file, np.float32, "w+", shape=(count, dimension))
+
+
+def take_rows(vectors: FloatArray, rows: NDArray[np.int64]) -> FloatArray:
+    """These rows, in this order; the vectors themselves when that is all of them as they stand."""
+    if len(rows) == len(vectors) and np.array_equal(rows, np.arange(len(vectors))):
+        return vectors
+    taken = room_for(len(rows), vectors.shape[1])
+    for first in range(0, len(rows), _BLOCK):
+        taken[first : first + _BLOCK] = vectors[rows[first : first + _BLOCK]]
+    return taken
+
+
+def row_lengths(vectors: FloatArray) -> FloatArray:
+    """Euclidean length of each vector, shape (n,)."""
+    found = np.empty(len(vectors), np.float32)
+    for first in range(0, len(vectors), _BLOCK):
+        found[first : first + _BLOCK] = np.linalg.norm(vectors[first : first + _BLOCK], axis=1)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkVectors:
+    """The chunks of one text: spans of shape (n, 2) and vectors of shape (n, dimension); n is 0 for a blank text."""
+
+    spans: NDArray[np.int32]
+    vectors: FloatArray
+
+
+class ReusableVectors:
+    """Looks texts up by content hash in the vectors tables of one fingerprint, the pair's own first.
+
+    `others` is asked for further tables, once, when a text is not in the pair's own.
+    """
+
+    def __init__(
+        self, own: Vectors, version: int, others: Callable[[], Sequence[tuple[Vectors, int]]] = lambda: ()
+    ) -> None:
+        self._own = _Shelf(own, version)
+        self._name_others = others
+        self._others: list[_Shelf] | None = None
+
+    def find(self, hashes: Sequence[bytes]) -> dict[bytes, ChunkVectors]:
+        """What exists, by content hash."""
+        found = self._own.find(hashes)
+        missing = [h for h in dict.fromkeys(hashes) if h not in found]
+        if missing and self._others is None:
+            self._others = [_Shelf(vectors, version) for vectors, version in self._name_others()]
+        for shelf in self._others or ():
+            found |= shelf.find([h for h in missing if h not in found])
+        return found
+
+    def extend(self, version: int) -> None:
+        """Take in what was appended to the pair's own table since."""
+        self._own.version = version
+
+
+class _Shelf:
+    """One table: hashes of all texts in it, and where the rows of each are. A text's rows stand together.
+
+    Newest first: a row that a repair wrote comes before the damaged one that it superseded.
+    """
+
+    def __init__(self, vectors: Vectors, version: int) -> None:
+        self.vectors = vectors
+        self.version = version
+        self._read = 0
+        self._rows = 0
+        self._hashes = pa.chunked_array([], pa.binary(16))
+        self._starts = np.empty(0, np.int64)
+        self._ends = np.empty(0, np.int64)
+
+    def _load(self) -> None:
+        if self._read == self.version:
+            return
+        keys = self.vectors.keys(self.version, after=self._rows)
+        starts = np.flatnonzero(np.asarray(keys["ordinal"]) <= 0)
+        ends = np.append(starts, keys.num_rows)[1:]
+        hashes = keys["content_hash"].take(pa.array(starts[::-1]))
+        self._hashes = pa.chunked_array([*hashes.chunks, *self._hashes.chunks], pa.binary(16))
+        self._starts = np.concatenate([starts[::-1] + self._rows, self._starts])
+        self._ends = np.concatenate([ends[::-1] + self._rows, self._ends])
+        self._rows += keys.num_rows
+        self._read = self.version
+
+    def find(self, hashes: Sequence[bytes]) -> dict[bytes, ChunkVectors]:
+        if not hashes:
+            return {}
+        self._load()
+        places = pc.index_in(pa.array(hashes, pa.binary(16)), value_set=self._hashes).to_pylist()
+        pairs = [(h, p) for h, p in zip(hashes, places, strict=True) if p is not None]
+        wanted = [(h, int(self._starts[p]), int(self._ends[p])) for h, p in pairs]
+        if not wanted:
+            return {}
+        rows = np.concatenate([np.arange(first, end) for _, first, end in wanted])
+        taken = self.vectors.read(self._read, rows)
+        found, at = {}, 0
+        for content_hash, first, end in wanted:
+            part = slice(at, at := at + end - first)
+            keep = taken.ordinals[part] >= 0
+            found[content_hash] = ChunkVectors(taken.spans[part][keep], taken.vectors[part][keep])
+        return found

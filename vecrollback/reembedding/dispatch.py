@@ -12,8 +12,8 @@ import numpy as np
 
 from vecrollback.embedders.probe_texts import PROBES
 from vecrollback.errors import EmbeddingError, EngineLostError
+from vecrollback.pairs.vectors import ChunkVectors
 from vecrollback.reembedding.engines import EmbeddedUnit, Engine, FailedUnit, Outcome, Unit
-from vecrollback.reembedding.reuse import ChunkVectors
 from vecrollback.reembedding.tasks import Task
 
 _KNOWN_GOOD = (PROBES[0],)

@@ -23,13 +23,12 @@ from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.embedders import Embedder
 from vecrollback.errors import EngineLostError, StoppedError
-from vecrollback.pairs.vectors import Vectors, schema
+from vecrollback.pairs.vectors import ChunkVectors, ReusableVectors, Vectors, schema
 from vecrollback.records import CorpusState, Pair, UnembeddedDocument
 from vecrollback.reembedding.dispatch import Admission, Dispatch
 from vecrollback.reembedding.engines import Engine, Threads
-from vecrollback.reembedding.reuse import ChunkVectors, ReusableVectors
 from vecrollback.reembedding.tasks import Batch, EmbedCounts, Pending, SameTexts, Task, TaskSizes
-from vecrollback.storage.crash_points import reach
+from vecrollback.storage.local import reach
 
 _WINDOW_CHANGES = 16_384
 _WINDOW_CHARACTERS = 64 << 20

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from vecrollback.reembedding.reuse import ChunkVectors
+from vecrollback.pairs.vectors import ChunkVectors
 
 _SECONDS = 10.0
 _FIRST_TEXTS, _MOST_TEXTS = 256, 8_192

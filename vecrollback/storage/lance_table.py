@@ -12,14 +12,13 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from vecrollback.errors import CorruptArtifactError, HeadMovedError, VecrollbackError
-from vecrollback.storage import FileStore, file_store_at
-from vecrollback.storage.crash_points import reach
+from vecrollback.storage import FileStore
+from vecrollback.storage.local import reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +57,8 @@ def readable(what: str) -> Iterator[None]:
 class LanceTable:
     """One Lance dataset. Versions are immutable; one writer at a time holds the caller's lock."""
 
-    def __init__(self, place: Path | FileStore) -> None:
-        self.file_store = file_store_at(place)
+    def __init__(self, file_store: FileStore) -> None:
+        self.file_store = file_store
         self.name = self.file_store.uri.rstrip("/").rpartition("/")[2].removesuffix(".lance")
         self._opened: Any = None
 

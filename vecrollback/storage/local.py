@@ -1,16 +1,23 @@
-"""A directory on a local disk: what was written is synced, because nothing else makes it durable."""
+"""A directory on a local disk: what was written is synced, because nothing else makes it durable.
+
+Lance and FAISS write without syncing. What they wrote survives a power loss from here on, before a catalog row may
+name it: sync the file, rename it into place, sync the directory. `reach` marks the points between two such steps at
+which a crash test may end the process.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from vecrollback.storage import fsync
 from vecrollback.storage.base import FileEntry
 
 
@@ -46,17 +53,17 @@ class LocalFileStore:
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(data)
             temporary.chmod(0o644)
-            fsync.sync_file(temporary)
+            sync_file(temporary)
             path.hardlink_to(temporary)  # fails when it is there, as a rename would not
         except FileExistsError:
             return False
         finally:
             temporary.unlink(missing_ok=True)
-            fsync.sync_directory(path.parent)
+            sync_directory(path.parent)
         return True
 
     def digest(self, name: str) -> str:
-        return fsync.sha256_file(self.root / name)
+        return sha256_file(self.root / name)
 
     def entries(self, folder: str = "") -> Iterator[FileEntry]:
         top = self.root / folder
@@ -92,14 +99,14 @@ class LocalFileStore:
 
     def settle(self, names: Iterable[str], *, new_folders: bool = False) -> None:
         paths = [self.root / name for name in names]
-        fsync.sync_files(paths)
+        sync_files(paths)
         for folder in sorted({path.parent for path in paths}):
-            fsync.sync_directory(folder)
+            sync_directory(folder)
         if new_folders:
-            fsync.sync_directory(self.root)
+            sync_directory(self.root)
 
     def settle_all(self) -> None:
-        fsync.sync_tree(self.root)
+        sync_tree(self.root)
 
     def require_reachable(self) -> None:
         """A disk is always at hand."""
@@ -110,3 +117,85 @@ def _link(source: str, target: str) -> None:
         Path(target).hardlink_to(source)
     except OSError:  # another file system
         shutil.copy2(source, target)
+
+
+_BLOCK = 1 << 20
+
+
+def sync_file(path: Path) -> None:
+    """Flush one file's data and size to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Flush a directory's entries, so that names created in it survive."""
+    sync_file(path)
+
+
+def sync_tree(root: Path) -> None:
+    """Flush every file and directory under `root`, and `root`'s own name."""
+    for directory, _, names in os.walk(root, topdown=False):
+        sync_files(Path(directory) / name for name in names)
+        sync_directory(Path(directory))
+    sync_directory(root.parent)
+
+
+def sync_files(paths: Iterable[Path]) -> None:
+    for path in paths:
+        sync_file(path)
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on a clean exit it is synced and renamed to `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        sync_file(temporary)
+        temporary.replace(path)
+        sync_directory(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+_armed: str | None = None
+
+
+_left = 0
+
+
+def arm(setting: str | None) -> None:
+    """Arm `name` or `name:n` (the n-th time, from 1); None disarms."""
+    global _armed, _left
+    name, _, count = (setting or "").partition(":")
+    _armed, _left = name or None, int(count or 1)
+
+
+def reach(name: str) -> None:
+    """Pass the fault point `name`, as every multi-step write does. In production this is one comparison with None.
+
+    With `VECROLLBACK_FAULT=name[:n]` in the environment the process sends itself SIGKILL when it reaches that point
+    for the n-th time. A real kill is the only honest crash: no `finally`, no `atexit`, no flush.
+    """
+    global _left
+    if _armed is None or _armed != name:
+        return
+    _left -= 1
+    if _left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+arm(os.environ.get("VECROLLBACK_FAULT"))

@@ -26,6 +26,7 @@ from vecrollback.errors import CatalogUnavailableError, FailedError
 from vecrollback.pairs.manifest import load_manifest
 from vecrollback.pairs.vectors import Vectors, schema
 from vecrollback.records import Switched
+from vecrollback.storage import LocalFileStore
 from vecrollback.storage.artifacts import LocalArtifacts
 from vecrollback.store.store import Store, connect
 from vecrollback.switching.policy import Policy
@@ -195,7 +196,7 @@ def _poison(scene: Scene) -> int:
     """Write vectors that the pair's model did not make, as its own: a batch with a lying fingerprint."""
     pair = scene.store.pair(_pair(scene.target))
     catalog = Catalog(scene.store.root)
-    vectors = Vectors(scene.store.root / "tables" / f"{vectors_table(pair.name)}.lance", pair.dimension)
+    vectors = Vectors(LocalFileStore(scene.store.root / "tables" / f"{vectors_table(pair.name)}.lance"), pair.dimension)
     keys = vectors.keys(pair.vectors_version)
     chance = np.random.default_rng(0)
     ids = sorted(set(keys["doc_id"].to_pylist()))

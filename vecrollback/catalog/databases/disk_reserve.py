@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from vecrollback.storage import fsync
+from vecrollback.storage.local import written
 
 NAME = "reserve"
 _BYTES = 1 << 20
@@ -26,7 +26,7 @@ class DiskReserve:
             return
         with contextlib.suppress(OSError):
             if shutil.disk_usage(self._path.parent).free > 4 * _BYTES:
-                with fsync.written(self._path) as temporary:
+                with written(self._path) as temporary:
                     temporary.write_bytes(os.urandom(_BYTES))  # a file system that compresses would keep no zeros
 
     def give(self) -> bool:

@@ -24,8 +24,7 @@ from vecrollback.indexes.sharded.build_pool import BuildPool
 from vecrollback.indexes.sharded.build_process import BuildOrder, carry_out
 from vecrollback.indexes.sharded.layout import ShardLayout
 from vecrollback.records import Metric
-from vecrollback.storage import fsync
-from vecrollback.storage.crash_points import reach
+from vecrollback.storage.local import reach, sha256_file, written
 
 _VECTORS = "vectors.npy"
 _ALONE_ROWS = 20_000
@@ -94,7 +93,7 @@ class ShardBuilder:
     def build(self, spec: str, metric: Metric, suffix: str) -> list[str]:
         """The artefact of every shard, in order; `spec`: of one. Raises IndexSpecError, FailedError."""
         trained = self._trained(spec, metric)
-        learnt = fsync.sha256_file(trained) if trained else ""
+        learnt = sha256_file(trained) if trained else ""
         keys = [self._key(spec, metric, digest, learnt) for digest in self._laid.digests]
         found = {key: name for key in keys if (name := self._finished(key)) is not None}
         orders = {
@@ -122,7 +121,7 @@ class ShardBuilder:
         """What all shards share, learnt from a sample of all vectors; None when there is nothing to learn."""
         path = self._folder / f"trained-{self._key(spec, metric, *self._laid.digests)}"
         if not path.exists():
-            with fsync.written(path) as temporary:
+            with written(path) as temporary:
                 train_index(spec, self._laid.vectors, metric, temporary)
         return path if path.stat().st_size else None
 
@@ -135,7 +134,7 @@ class ShardBuilder:
 
     def _kept(self, key: str, suffix: str) -> str:
         name = self._put(suffix, lambda path: _moved(self._made(key), path))
-        with fsync.written(self._marker(key)) as temporary:
+        with written(self._marker(key)) as temporary:
             temporary.write_text(json.dumps({"artifact": name}), encoding="utf-8")
         reach("shard.kept")
         return name

@@ -24,9 +24,8 @@ from vecrollback.pairs.bundles.tar import TarWriter
 from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.pairs.vectors import Vectors, newest
 from vecrollback.records import ExportResult, Pair, Progress, ProgressCallback, Snapshot
-from vecrollback.storage import fsync
 from vecrollback.storage.artifacts import Artifacts
-from vecrollback.storage.crash_points import reach
+from vecrollback.storage.local import reach, sha256_file, written
 
 _BLOCK = 1 << 20
 
@@ -67,10 +66,10 @@ class BundleExporter:
         log = BundleLog.read(self._corpus, self._catalog.ledger.tombstones())
         told = log.told_by(keys.take(pa.array(self._counted)))
         self._total = self._manifest.rows + len(told)
-        with fsync.written(path) as temporary:
+        with written(path) as temporary:
             with temporary.open("wb") as stream:
                 self._write(stream, log, told)
-            size, sha256 = temporary.stat().st_size, fsync.sha256_file(temporary)
+            size, sha256 = temporary.stat().st_size, sha256_file(temporary)
             reach("bundle.exported")
         return ExportResult(str(path), size, sha256, self._snapshot.ref, self._documents, self._snapshot.chunks)
 

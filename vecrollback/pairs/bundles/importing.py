@@ -28,8 +28,9 @@ from vecrollback.pairs.manifest import require_files
 from vecrollback.pairs.snapshots import SnapshotWriter
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.records import Document, Pair, Snapshot
+from vecrollback.storage import LocalFileStore
 from vecrollback.storage.artifacts import Artifacts, LocalArtifacts
-from vecrollback.storage.crash_points import reach
+from vecrollback.storage.local import reach
 
 _APPEND_BYTES = 64 << 20
 _TABLE = "vectors.lance"
@@ -108,7 +109,7 @@ class BundleImporter:
     def _write_vectors(
         self, rows: ReceivedRows, chosen: NDArray[np.int64], seq: NDArray[np.int64]
     ) -> tuple[Vectors, dict[str, str]]:
-        vectors = Vectors(self._workspace / _TABLE, self._pair.dimension)
+        vectors = Vectors(LocalFileStore(self._workspace / _TABLE), self._pair.dimension)
         commit = vectors.create()
         files, first = dict(commit.files), commit.version
         step = max(1, _APPEND_BYTES // (4 * self._pair.dimension))

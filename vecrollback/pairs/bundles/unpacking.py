@@ -15,7 +15,7 @@ from vecrollback.pairs.bundles import contents as toc
 from vecrollback.pairs.bundles.tar import COPY_AGAIN, TarEntry, read_entries
 from vecrollback.pairs.manifest import Manifest
 from vecrollback.storage.artifacts import digest
-from vecrollback.storage.crash_points import reach
+from vecrollback.storage.local import reach
 
 _BLOCK = 1 << 20
 _SUFFIX = re.compile(r"(\.[a-z0-9]+)+")

@@ -9,10 +9,9 @@ from vecrollback.arrays import FloatArray
 from vecrollback.indexes import VectorIndex, measure_recall
 from vecrollback.indexes.accuracy import distances
 from vecrollback.pairs.manifest import Manifest, load_ids, open_indexed
-from vecrollback.pairs.vectors import KEY_COLUMNS
+from vecrollback.pairs.vectors import KEY_COLUMNS, take_rows
 from vecrollback.quality.check.findings import Notes
 from vecrollback.quality.check.rows import PairEvidence, VectorKeys
-from vecrollback.storage import memmap
 from vecrollback.storage.artifacts import Artifacts
 
 _BLOCK = 65_536
@@ -36,7 +35,7 @@ def examine_index(notes: Notes, artifacts: Artifacts, manifest: Manifest, eviden
             notes.add("index_differs", "the id map names other rows than the vectors table holds", ["id map"])
             return
         _examine_coverage(notes, rows, numbers, part.rows)
-        built = memmap.take(evidence.vectors, numbers)
+        built = take_rows(evidence.vectors, numbers)
         _examine_content(notes, index, built, manifest, ids)
         _examine_recall(notes, index, built, manifest)
     finally:

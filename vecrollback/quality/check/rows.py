@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from vecrollback.arrays import FloatArray
 from vecrollback.corpus.corpus import Corpus, parse_metadata
 from vecrollback.corpus.documents import content_hash, document_digest
-from vecrollback.pairs.vectors import Vectors, newest
+from vecrollback.pairs.vectors import Vectors, newest, row_lengths
 from vecrollback.quality.check.findings import Notes
 from vecrollback.records import CorpusState, Document, Pair
-from vecrollback.storage import memmap
 
 _LENGTH_TOLERANCE = 1e-3
 _LOG_SCHEMA = pa.schema(
@@ -203,7 +202,7 @@ def examine_vectors(notes: Notes, evidence: PairEvidence, fingerprints: pa.Chunk
     own = np.asarray(pc.is_in(fingerprints, value_set=pa.array(sorted(same), pa.string())), dtype=bool)
     foreign = chunks[~own[chunks]]
     notes.add("foreign_fingerprint", "vectors recorded as made by another embedder", rows.ids(foreign))
-    lengths = memmap.lengths(vectors)[chunks]
+    lengths = row_lengths(vectors)[chunks]
     finite = np.isfinite(lengths)
     notes.add("invalid_vector", "vectors with NaN or infinite values", rows.ids(chunks[~finite]))
     notes.add("invalid_vector", "zero vectors", rows.ids(chunks[finite & (lengths == 0)]))

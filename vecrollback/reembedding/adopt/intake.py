@@ -18,7 +18,8 @@ from vecrollback.errors import BadDocumentError
 from vecrollback.pairs.vectors import Vectors, schema
 from vecrollback.quality.doctor import ForeignIndex
 from vecrollback.records import Document, Span
-from vecrollback.storage.crash_points import reach
+from vecrollback.storage import LocalFileStore
+from vecrollback.storage.local import reach
 
 _BATCH_CHARACTERS = 32 << 20
 
@@ -61,7 +62,7 @@ class Intake:
 
     def run(self, folder: Path) -> tuple[Vectors, int]:
         """Write everything; returns the table of vectors, in `folder`, and its version. Raises BadDocumentError."""
-        shelf = Vectors(folder / "proven.lance", self._embedder.dimension)
+        shelf = Vectors(LocalFileStore(folder / "proven.lance"), self._embedder.dimension)
         version, batch, row = shelf.create().version, _Batch(), 0
         for part in self._source.reader.scan(None):
             for record, vector in zip(part.records, part.vectors, strict=True):

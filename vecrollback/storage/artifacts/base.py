@@ -1,17 +1,21 @@
-"""What the store asks of the place where its immutable files are."""
+"""What the store asks of the place where its immutable files are, and such a place on a local disk."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import shutil
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from vecrollback.errors import CorruptArtifactError
-from vecrollback.storage import fsync
+from vecrollback.storage import LocalFileStore
+from vecrollback.storage.local import reach, sha256_file, sync_directory, sync_file, sync_tree
 
 MEND = "`vecrollback snapshot import` a bundle of the pair, or re-embed it"
 
@@ -123,11 +127,84 @@ def remove(path: Path) -> None:
 def digest(path: Path) -> str:
     """Hex SHA-256 of a file, or of a directory's sorted list of files and digests."""
     if not path.is_dir():
-        return fsync.sha256_file(path)
+        return sha256_file(path)
     files = sorted(p for p in path.rglob("*") if p.is_file())
-    return digest_of_folder((p.relative_to(path).as_posix(), fsync.sha256_file(p)) for p in files)
+    return digest_of_folder((p.relative_to(path).as_posix(), sha256_file(p)) for p in files)
 
 
 def digest_of_folder(files: Iterable[tuple[str, str]]) -> str:
     """Hex SHA-256 of a directory's files, given as (path, digest) in the order of their paths."""
     return hashlib.sha256(json.dumps(list(files)).encode()).hexdigest()
+
+
+class LocalArtifacts(Artifacts):
+    """The artefacts below `root`: written to a temporary name, synced, renamed into place, and read where they lie."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, suffix: str, write: Callable[[Path], None]) -> str:
+        self.root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=self.root) as folder:
+            made = Path(folder) / f"artefact{suffix}"
+            write(made)
+            (sync_tree if made.is_dir() else sync_file)(made)
+            name = digest(made) + suffix
+            reach("artifact.written")
+            if self.path(name).exists():
+                self.restore(name, made)  # a sound copy stays; a damaged one must not stand in the way of a repair
+            else:
+                made.replace(self.path(name))
+                sync_directory(self.root)
+        reach("artifact.renamed")
+        return name
+
+    def restore(self, name: str, made: Path) -> None:
+        if self.verify(name) is None:
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(self.path(name))  # it is needed now: nothing may take it for old
+                return
+        self.root.mkdir(parents=True, exist_ok=True)
+        (sync_tree if made.is_dir() else sync_file)(made)
+        with tempfile.TemporaryDirectory(prefix=".old-", dir=self.root) as attic:
+            if self.path(name).exists():  # a folder that is not empty cannot be renamed onto
+                self.path(name).rename(Path(attic) / name)
+            reach("bundle.artifact_set_aside")
+            made.replace(self.path(name))
+        sync_directory(self.root)
+        reach("bundle.artifact_restored")
+
+    def path(self, name: str) -> Path:
+        return self.root / name
+
+    def exists(self, name: str) -> bool:
+        return self.path(name).exists()
+
+    def require(self, name: str) -> Path:
+        path = self.path(name)
+        if not path.exists():
+            raise CorruptArtifactError(f"artefact {name} is missing from {self.root}", hint=MEND)
+        return path
+
+    def keep(self, names: Iterable[str]) -> object:
+        """Nothing takes them away: a prune knows from the catalog what readers hold."""
+        return tuple(names)
+
+    def verify(self, name: str) -> str | None:
+        path = self.path(name)
+        if not path.exists():
+            return f"{name} is missing"
+        found = digest(path)
+        return None if name.startswith(found) else f"{name} has digest {found}"
+
+    def size(self, name: str) -> int:
+        return size(self.path(name))
+
+    def remove(self, name: str) -> None:
+        remove(self.path(name))
+
+    def copy_to(self, folder: Path) -> None:
+        LocalFileStore(self.root).copy_to(folder)
+
+    def _workspace(self, name: str) -> Path:
+        return self.root / name

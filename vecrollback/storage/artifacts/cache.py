@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vecrollback.storage import fsync
 from vecrollback.storage.artifacts.base import remove, size
+from vecrollback.storage.local import sync_file, sync_tree
 
 _LEFT_OVER_SECONDS = 24 * 3600.0
 """From when on an unfinished copy belongs to a process that died."""
@@ -45,7 +45,7 @@ class Cache:
 
     def take(self, name: str, made: Path) -> None:
         """Move a file or folder that has this name's digest into the cache."""
-        (fsync.sync_tree if made.is_dir() else fsync.sync_file)(made)
+        (sync_tree if made.is_dir() else sync_file)(made)
         with contextlib.suppress(OSError):  # a folder that is there already: its bytes are the same
             made.replace(self.root / name)
         self._used(name)

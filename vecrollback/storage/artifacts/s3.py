@@ -18,7 +18,7 @@ from vecrollback.errors import CorruptArtifactError
 from vecrollback.storage import FileEntry, S3FileStore
 from vecrollback.storage.artifacts.base import MEND, Artifacts, changed, digest, digest_of_folder
 from vecrollback.storage.artifacts.cache import Cache
-from vecrollback.storage.crash_points import reach
+from vecrollback.storage.local import reach
 from vecrollback.storage.s3 import write_blocks
 
 _FOLDER = ".tar"
