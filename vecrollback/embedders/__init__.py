@@ -17,11 +17,11 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
-from vecrollback.embedders.base import Embedder, fingerprint_of
+from vecrollback.embedders.base import Embedder, Traits, fingerprint_of, traits_of
 from vecrollback.embedders.spec import CALLABLE, SENTENCE_TRANSFORMERS, Spec, parse
 from vecrollback.errors import EmbedderSpecError
 
-__all__ = ["Embedder", "fingerprint_of", "open_embedder"]
+__all__ = ["Embedder", "Traits", "fingerprint_of", "open_embedder", "traits_of"]
 
 Opener = Callable[[Spec], Embedder]
 

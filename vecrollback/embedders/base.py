@@ -1,62 +1,219 @@
-"""What an embedder is to the rest of the product: a contract, a fingerprint of it, and vectors."""
+"""What an embedder is to the rest of the product: a contract, a fingerprint of it, what it says of itself, vectors."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from vecrollback.arrays import FloatArray
+from vecrollback.errors import EmbedderSpecError
 from vecrollback.records import Json, Metric, Span
+
+FLOOR = 0.9999
+"""Least cosine between a model's probe vectors then and now. What was measured: `vecrollback.embedders.probes`."""
+COARSE_FLOOR = 0.9995
+"""For models whose own rounding depends on the batch; still above every quantised copy that was measured."""
+
+_PRICE_WORDS = ("price", "cost", "spend", "spent", "budget", "billing")
+_REMOTE_WORDS = ("remote", "base_url", "api_base", "api_key", "endpoint")
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What an embedder says about how it may be used. Nothing of it shapes a vector, so no fingerprint holds it.
+
+    The rest of the product decides by these and never by the kind of an embedder.
+
+    Attributes:
+        remote: The model runs behind a service. Its provider may change it under the same name.
+        priced: Calls cost money.
+        price: Dollars per million tokens, where that is known.
+        tokens_estimated: `count_tokens` estimates before the texts were embedded.
+        probe_floor: Least cosine, from 0 to 1, at which a model of this kind is still itself: `FLOOR`, or lower where
+            its arithmetic is coarse.
+
+    Example:
+        >>> Traits(remote=True, priced=True, price=0.02).metered
+        True
+        >>> Traits().metered
+        False
+    """
+
+    remote: bool = False
+    priced: bool = False
+    price: float | None = None
+    tokens_estimated: bool = False
+    probe_floor: float = FLOOR
+
+    @property
+    def metered(self) -> bool:
+        """Whether one object has to count the calls: it is never timed unasked, nor called from several processes.
+
+        A limit on money or on requests holds only where one object does the counting.
+        """
+        return self.remote or self.priced
 
 
 class Embedder(Protocol):
     """A model with everything that shapes its vectors.
 
     Making one is cheap: it reads names and digests. The model itself is loaded by the first call that needs it.
-    `contract` holds every argument that can change a vector (model, revision, weights digest, chunker, prompts,
-    pooling, maximum length, normalisation, dimension, precision, backend); `fingerprint` is its digest. `spec` is the
-    string it was opened from: where the model is, which is not part of what it is.
+    Methods may be called from several threads. `vecrollback.testing.EmbedderConformance` tests all that is said here.
+
+    Example:
+        >>> from vecrollback.embedders import open_embedder
+        >>> embedder = open_embedder("hash:64?seed=1")
+        >>> embedder.embed_documents(["ships leave at dawn", "the harbour"]).shape
+        (2, 64)
     """
 
     @property
-    def spec(self) -> str: ...
+    def spec(self) -> str:
+        """The string it was opened from, which opens it again: where the model is, not part of what it is."""
+        ...
 
     @property
-    def contract(self) -> Mapping[str, Json]: ...
+    def contract(self) -> Mapping[str, Json]:
+        """Every argument that can change a vector, as JSON.
+
+        Model, revision, weights digest, chunker, prompts, pooling, maximum length, normalisation, dimension, precision.
+        """
+        ...
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """The digest of the contract: `fingerprint_of(contract)`, 32 hex digits."""
+        ...
 
     @property
-    def dimension(self) -> int: ...
+    def traits(self) -> Traits:
+        """How it may be used. Of an object that does not say, `traits_of` assumes the careful answer."""
+        ...
 
     @property
-    def metric(self) -> Metric: ...
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+        ...
+
+    @property
+    def metric(self) -> Metric:
+        """How its vectors are compared: "cosine", "dot" or "l2"."""
+        ...
 
     def chunk(self, text: str) -> list[Span]:
-        """Split a document into the chunks that get one vector each. A blank text has none."""
+        """Split a document into the chunks that get one vector each.
+
+        Args:
+            text: A whole document.
+
+        Returns:
+            Character offsets (start, end) with 0 <= start < end <= len(text); the same for the same text. A blank text
+            has none, any other at least one.
+        """
         ...
 
     def embed_documents(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors of chunks: shape (len(texts), dimension), finite, unit length when `metric` is "cosine"."""
+        """Embed chunks.
+
+        Args:
+            texts: Any number of chunks, none included. What stands beside a text must not change its vector.
+
+        Returns:
+            A new float32 array, shape (len(texts), dimension), finite, of unit length when `metric` is "cosine".
+
+        Raises:
+            EmbeddingError: The model or its service gave no usable vectors.
+            StoppedError: A limit on money is reached.
+        """
         ...
 
     def embed_queries(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors of queries, the same shape; differs from documents only by the prompt."""
+        """Embed queries: `embed_documents` with the prompt for queries, where the model has one."""
         ...
 
     def count_tokens(self, texts: Sequence[str]) -> int:
-        """Tokens the model reads for these chunks in all."""
+        """Count the tokens that the model reads for these chunks, in all. It must not call a priced service.
+
+        Args:
+            texts: Chunks, as `embed_documents` gets them.
+
+        Returns:
+            Tokens, 0 for no texts; an estimate where `traits.tokens_estimated` says so.
+        """
         ...
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Let go of the model. Idempotent; the next call that needs the model loads it again."""
         ...
 
 
 def fingerprint_of(contract: Mapping[str, Json]) -> str:
-    """32 hex digits that change when anything in the contract does."""
+    """Digest a contract.
+
+    Args:
+        contract: What shapes the vectors, as JSON. The order of its keys does not matter.
+
+    Returns:
+        32 hex digits that change when anything in the contract does.
+
+    Example:
+        >>> fingerprint_of({"model": "a", "dimension": 2}) == fingerprint_of({"dimension": 2, "model": "a"})
+        True
+    """
     canonical = json.dumps(contract, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def traits_of(embedder: object) -> Traits:
+    """What an embedder says of itself, or what is assumed of one that says nothing.
+
+    An object without `traits` is assumed to be remote and priced when a public attribute or a key of its contract
+    speaks of a price or of a service (`price`, `cost`, `spent`, `remote`, `base_url`, `endpoint`, ...), or a value of
+    its contract is an http address: a wrong guess that way costs time, the other way it costs money. Any other is
+    taken for a local model. Its token counts are estimates either way, since nobody said that they are exact.
+
+    Args:
+        embedder: An Embedder, or an object that was one before `traits` existed.
+
+    Returns:
+        Its traits.
+
+    Raises:
+        EmbedderSpecError: `traits` is something else than a Traits.
+
+    Example:
+        >>> class Service:
+        ...     contract, price = {"kind": "elsewhere"}, 0.06
+        >>> traits_of(Service()).metered
+        True
+    """
+    said = getattr(embedder, "traits", None)
+    if said is None:
+        return _assumed(embedder)
+    if not isinstance(said, Traits):
+        raise EmbedderSpecError(
+            f"the traits of {type(embedder).__name__} are a {type(said).__name__}",
+            hint="return a vecrollback.embedders.Traits",
+        )
+    return said
+
+
+def _assumed(embedder: object) -> Traits:
+    contract: Mapping[str, Json] = getattr(embedder, "contract", {})
+    # Names and not values: reading a property may be a call to the service.
+    names = {name.lower() for name in (*dir(embedder), *contract) if not name.startswith("_")}
+    if getattr(embedder, "remote", None) is False:
+        names.discard("remote")
+    addressed = any(str(value).startswith(("http://", "https://")) for value in contract.values())
+    metered = addressed or any(word in name for name in names for word in _PRICE_WORDS + _REMOTE_WORDS)
+    price = getattr(embedder, "price", None) if "price" in names else None
+    return Traits(
+        remote=metered,
+        priced=metered,
+        price=float(price) if isinstance(price, int | float) else None,
+        tokens_estimated=True,
+        probe_floor=COARSE_FLOOR if metered or contract.get("precision") == "bfloat16" else FLOOR,
+    )

@@ -3,6 +3,7 @@
 What the name leads to is an Embedder, a function without arguments that returns one, or a plain function
 `texts -> array (n, dimension)`. The last takes the common arguments (`chunk`, `normalize`, `metric`, prompts), and its
 contract names the module, the function, the version of the installed distribution and a digest of the source file.
+A function that calls a service says so: `function.traits = Traits(remote=True)`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, cast
 import numpy as np
 
 from vecrollback.arrays import FloatArray
-from vecrollback.embedders.base import Embedder
+from vecrollback.embedders.base import Embedder, Traits, traits_of
 from vecrollback.embedders.common import Role, Shape, SharedEmbedder, prefixed, read_shape
 from vecrollback.embedders.spec import Spec
 from vecrollback.errors import EmbedderSpecError, EmbeddingError
@@ -51,6 +52,11 @@ class CallableEmbedder(SharedEmbedder):
     def __init__(self, spec: Spec, shape: Shape, function: Callable[[list[str]], Any]) -> None:
         super().__init__(spec, shape)
         self._function = function
+
+    @property
+    def traits(self) -> Traits:
+        """What the function says in an attribute `traits`; a function that says nothing is taken for a local model."""
+        return traits_of(self._function)
 
     @cached_property
     def dimension(self) -> int:
@@ -120,7 +126,7 @@ def _own_embedder(found: Any, spec: Spec) -> Embedder:
     spec.arguments.refuse_unknown("callable")
     if not _is_embedder(found):
         raise EmbedderSpecError(
-            f"{spec.target} gave a {type(found).__name__}, which is no embedder",
+            f"{spec.target} gave a {type(found).__name__}, which is not an embedder",
             hint=f"an embedder has {', '.join(_MEMBERS)}",
         )
     if found.spec != spec.text:

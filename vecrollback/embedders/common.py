@@ -13,7 +13,7 @@ from typing import Literal, cast
 import numpy as np
 
 from vecrollback.arrays import FloatArray
-from vecrollback.embedders.base import fingerprint_of
+from vecrollback.embedders.base import Traits, fingerprint_of
 from vecrollback.embedders.chunking import Chunker, ChunkRule, Tokenizer, make_chunker, parse_rule
 from vecrollback.embedders.spec import Arguments, Spec
 from vecrollback.errors import EmbedderSpecError, EmbeddingError
@@ -80,6 +80,10 @@ class SharedEmbedder(ABC):
         self._shape = shape
         self._chunker_lock = threading.Lock()
         self._chunker: Chunker | None = None
+
+    @property
+    @abstractmethod
+    def traits(self) -> Traits: ...
 
     @property
     @abstractmethod

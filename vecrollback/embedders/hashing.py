@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecrollback.arrays import FloatArray
+from vecrollback.embedders.base import Traits
 from vecrollback.embedders.common import Role, Shape, SharedEmbedder, prefixed, read_shape
 from vecrollback.embedders.spec import Spec
 from vecrollback.errors import EmbedderSpecError
@@ -69,6 +70,10 @@ class HashingEmbedder(SharedEmbedder):
         self._seed = seed
         self._noise = noise
         self._words = _Vocabulary(seed)
+
+    @property
+    def traits(self) -> Traits:
+        return Traits()
 
     @property
     def dimension(self) -> int:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from vecrollback.arrays import FloatArray
+from vecrollback.embedders.base import COARSE_FLOOR, Traits
 from vecrollback.embedders.common import RecentTokens, Role, Shape, SharedEmbedder, excerpt, prefixed, read_shape
 from vecrollback.embedders.openai_http import Limits, OpenAIService, tokens_used
 from vecrollback.embedders.spec import Arguments, Spec
@@ -86,6 +87,12 @@ class OpenAIEmbedder(SharedEmbedder):
         if self._dimension is None:
             self._dimension = self._request(["dimension"])[0].shape[1]
         return self._dimension
+
+    @property
+    def traits(self) -> Traits:
+        """Remote: whoever serves it may change the model, and only this object counts what is spent."""
+        priced = self.price is not None or self._service.base_url == _OPENAI
+        return Traits(True, priced, self.price, tokens_estimated=True, probe_floor=COARSE_FLOOR)
 
     @property
     def price(self) -> float | None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecrollback.arrays import FloatArray
-from vecrollback.embedders.base import Embedder
+from vecrollback.embedders.base import FLOOR, Embedder, traits_of
 from vecrollback.embedders.common import excerpt
 from vecrollback.embedders.probe_texts import PROBES, QUERIES
 from vecrollback.errors import CorruptArtifactError, EmbedderChangedError
@@ -28,10 +28,6 @@ __all__ = [
     "floor_for",
     "verify_probes",
 ]
-
-FLOOR = 0.9999
-_COARSE_FLOOR = 0.9995
-"""For models whose own rounding depends on the batch; still above every quantised copy that was measured."""
 
 _DOCUMENTS = len(PROBES)
 _SLIGHT = 0.99
@@ -91,9 +87,7 @@ def compare_probes(recorded: FloatArray, now: FloatArray, floor: float = FLOOR) 
 
 def floor_for(embedder: Embedder) -> float:
     """The floor that fits an embedder: lower in bfloat16, and behind a service, whose arithmetic nobody sees."""
-    contract = embedder.contract
-    coarse = contract.get("precision") == "bfloat16" or contract.get("kind") == "openai"
-    return _COARSE_FLOOR if coarse else FLOOR
+    return traits_of(embedder).probe_floor
 
 
 def verify_probes(embedder: Embedder, recorded: FloatArray, floor: float = FLOOR) -> ProbeComparison:
@@ -103,7 +97,7 @@ def verify_probes(embedder: Embedder, recorded: FloatArray, floor: float = FLOOR
         return compared
     role = "document" if compared.worst_index < _DOCUMENTS else "query"
     cause = compared.cause
-    if embedder.contract.get("kind") == "openai":
+    if traits_of(embedder).remote:
         cause += "; behind a service: the provider changed the model under this name"
     raise EmbedderChangedError(
         f"{embedder.spec} no longer gives the recorded vectors: cosine {compared.worst_cosine:.6f} < {floor} "

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from vecrollback.arrays import FloatArray
+from vecrollback.embedders.base import COARSE_FLOOR, FLOOR, Traits
 from vecrollback.embedders.batching import batches, encode
 from vecrollback.embedders.chunking import Chunker
 from vecrollback.embedders.common import RecentTokens, Role, Shape, SharedEmbedder, read_shape
@@ -103,6 +104,11 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         other.__dict__["contract"] = self.contract  # what it is does not depend on where it runs
         self._others[backend] = other
         return other
+
+    @property
+    def traits(self) -> Traits:
+        # bfloat16 rounds differently at another batch size, which no other precision does visibly.
+        return Traits(probe_floor=COARSE_FLOOR if self._options.precision == "bfloat16" else FLOOR)
 
     @property
     def device(self) -> str | None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vecrollback.catalog import Catalog
 from vecrollback.corpus.corpus import Corpus
-from vecrollback.embedders import Embedder
+from vecrollback.embedders import Embedder, traits_of
 from vecrollback.indexes import ShardSpec, resolve_spec
 from vecrollback.pairs.embedders import PairEmbedders
 from vecrollback.pairs.vectors import Vectors
@@ -34,8 +34,6 @@ _ROW_BYTES = 110
 """A row of the vectors table without its vector, and its line in an index's id map; measured on 20,000 texts."""
 
 _RATE_HOURS = 24
-_OPAQUE = ("openai", "callable")
-"""Kinds whose tokens are estimated from the texts' length: what reads them cannot be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +91,20 @@ class Planner:
         """What `reembed` would take for these arguments.
 
         `price`: dollars per million tokens; default: the embedder's own. `measure`: time a short run; None times it
-        unless the model is behind a service, where that costs money. Raises EmbedderSpecError, EmbeddingError.
+        unless the model is metered: behind a service, or paid for. Raises EmbedderSpecError, EmbeddingError.
         """
         embedder = self._embedders.open(spec)
+        traits = traits_of(embedder)
         pair = self._catalog.pairs.find(name or pair_name(self._catalog, spec, embedder))
         state = self._corpus.state()
         changes, known = self._left(embedder, pair, state)
         chance = np.random.default_rng(seed)
         counted = self._count(embedder, changes, state, chance)
         if measure is None:
-            measure = embedder.contract.get("kind") != "openai"
+            measure = not traits.metered
         pace = self._time(embedder, changes, state, chance) if measure else None
         seconds = None if pace is None else counted.tokens / pace.tokens_per_second
-        price = getattr(embedder, "price", None) if price is None else price
+        price = traits.price if price is None else price
         chunks = counted.chunks + known.chunks
         resolved = resolve_spec(pair.index_spec if pair else index, chunks)
         stale = self._stale(state, seconds, chance)
@@ -121,7 +120,7 @@ class Planner:
             tokens=counted.tokens,
             counted=counted.texts,
             error=counted.error,
-            estimated=embedder.contract.get("kind") in _OPAQUE,
+            estimated=traits.tokens_estimated,
             measured=pace.texts if pace else 0,
             tokens_per_second=pace.tokens_per_second if pace else None,
             seconds=seconds,
@@ -207,9 +206,10 @@ class Planner:
         documents = state.head - pair.watermark + round(self._per_second(pair, state) * (seconds or 0.0))
         if not documents:
             return 0, 0.0
-        embedder = self._embedders.of(pair)
-        if embedder.contract.get("kind") == "openai":
+        # Before anything is compared with its recorded probes: that would be calls, too.
+        if traits_of(self._embedders.open(pair.embedder)).metered:
             return documents, None
+        embedder = self._embedders.of(pair)
         every = self._corpus.changes(0, state.head, version=state.version)
         pace = self._time(embedder, every.filter(pc.invert(every["_deleted"])), state, chance)
         return documents, documents * pace.per_document if pace else None

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from vecrollback.embedders import Embedder, fingerprint_of, open_embedder
+from vecrollback.embedders import Embedder, Traits, fingerprint_of, open_embedder
+from vecrollback.embedders.probes import embed_probes, verify_probes
 
 TEXTS = (
     "The river changed its course after the flood.",
@@ -65,6 +66,21 @@ class EmbedderConformance:
     def test_fingerprint_is_the_digest_of_the_contract(self, embedder: Embedder) -> None:
         assert embedder.fingerprint == fingerprint_of(embedder.contract)
         assert len(embedder.fingerprint) == 32
+
+    def test_it_says_how_it_may_be_used(self, embedder: Embedder) -> None:
+        traits = embedder.traits
+        assert isinstance(traits, Traits)
+        assert 0.9 < traits.probe_floor < 1
+        assert traits.price is None or traits.priced
+        if not traits.tokens_estimated:
+            before = embedder.count_tokens(TEXTS)
+            embedder.embed_documents(TEXTS)
+            assert embedder.count_tokens(TEXTS) == before
+
+    def test_its_probes_agree_with_themselves_by_its_own_floor(self, embedder: Embedder) -> None:
+        recorded = embed_probes(embedder)
+        embedder.close()
+        assert verify_probes(embedder, recorded, embedder.traits.probe_floor).agrees
 
     def test_its_own_spec_opens_the_same_embedder(self, embedder: Embedder) -> None:
         again = open_embedder(embedder.spec)

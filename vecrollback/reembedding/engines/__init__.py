@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from vecrollback.embedders import Embedder
+from vecrollback.embedders import Embedder, traits_of
 from vecrollback.errors import UsageError
 from vecrollback.reembedding.engines.base import (
     EmbeddedUnit,
@@ -36,7 +36,6 @@ __all__ = [
 ]
 
 _SETTING = re.compile(r"inline|local(?::([1-9]\d{0,3}))?|(?:dask|ray)(?::([1-9]\d{0,3}))?|(?:dask|ray|tcp|tls)://\S+")
-_SERVICES = ("openai",)
 
 
 def check_setting(setting: str) -> None:
@@ -52,7 +51,7 @@ def open_engine(setting: str, recipe: EmbedderRecipe, embedder: Embedder) -> Eng
     check_setting(setting)
     name, _, count = setting.partition(":")
     remote = "://" in setting
-    if embedder.contract.get("kind") in _SERVICES:
+    if traits_of(embedder).metered:
         return _threads(setting, embedder, 1 if remote else int(count or 1), remote=remote or name in ("dask", "ray"))
     if name == "inline" and not recipe.idle:
         return Threads(in_backend(embedder, recipe.backend) if recipe.backend else embedder)
