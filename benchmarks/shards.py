@@ -194,12 +194,10 @@ def _opened(root: Path, spec: str) -> Iterator[dict[str, Any]]:
     one_spec, spec = _spec("one", spec), _spec("shards", spec)
     in_turn = open_shards(spec, paths, "cosine")
     in_turn._shards = InTurn([open_index(spec, path, "cosine") for path in paths])
-    os.environ["VECROLLBACK_SHARDS"] = "processes"
     sides = {
         "one": open_index(one_spec, one / "index", "cosine"),
         "shards in turn": in_turn,
         "shards in threads": open_shards(spec, paths, "cosine"),
-        "shards in processes": open_shards(spec, paths, "cosine", serving=True),
     }
     yield sides
     for side in sides.values():

@@ -13,7 +13,6 @@ exit code of the command line, so a script can tell a refusal from a failure::
     │   ├── UnreachableError          no answer came from the server
     │   ├── EmbeddingError            the model or its service gave no usable vectors
     │   ├── EngineLostError           the workers of a job, or their scheduler, are gone
-    │   ├── ShardLostError            a part of an index gives no answer, so there is none
     │   └── RecallTooLowError         the built index finds too few true neighbours
     ├── UsageError                 2  the request or the configuration is wrong
     │   ├── StoreNotFoundError
@@ -100,10 +99,6 @@ class EmbeddingError(FailedError):
 
 class EngineLostError(FailedError):
     """The workers of a job, or their scheduler, are gone; the same command goes on where it stopped."""
-
-
-class ShardLostError(FailedError):
-    """A part of an index gives no answer, and an answer without it would be another one."""
 
 
 class RecallTooLowError(FailedError):

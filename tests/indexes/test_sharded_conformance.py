@@ -20,7 +20,6 @@ from vecrollback.testing.index_suite import IndexConformance
 class Sharded(IndexConformance):
     """Shards of very different sizes, one of them empty, one too small to learn anything from."""
 
-    serving: ClassVar[bool] = False
     bounds: ClassVar[tuple[float, ...]] = (0.0, 0.5, 0.5, 0.51, 1.0)
 
     @classmethod
@@ -36,7 +35,7 @@ class Sharded(IndexConformance):
     @classmethod
     def open(cls, path: Path, metric: Metric) -> VectorIndex:
         paths = [path / f"shard-{shard}" for shard in range(len(cls.bounds) - 1)]
-        return open_shards(cls.spec, paths, metric, serving=cls.serving)
+        return open_shards(cls.spec, paths, metric)
 
 
 class TestFlatShards(Sharded):
@@ -78,19 +77,6 @@ class TestLanceShards(Sharded):
     spec = "lance:IVF_SQ"
     metrics = ("cosine",)
     lossless = True
-
-
-class TestGraphShardsInProcesses(Sharded):
-    spec = "HNSW32,SQ8"
-    metrics = ("dot",)
-    serving = True
-
-    @pytest.fixture(autouse=True, scope="class")
-    @classmethod
-    def in_processes(cls) -> Iterator[None]:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("VECROLLBACK_SHARDS", "processes:2")
-            yield
 
 
 def test_shards_that_share_what_they_learnt_decode_alike(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vecrollback.arrays import FloatArray, Mask
-from vecrollback.errors import CorruptArtifactError, FailedError, IndexSpecError, ShardLostError, UsageError
-from vecrollback.indexes import ShardSpec, VectorIndex, build_index, open_index, resolve_spec
+from vecrollback.errors import CorruptArtifactError, FailedError, IndexSpecError
+from vecrollback.indexes import ShardSpec, build_index, open_index, resolve_spec
 from vecrollback.indexes.sharded import ShardBuilder, ShardedIndex, arranged, lay_out, open_shards, shard_of
 from vecrollback.indexes.sharded.build_pool import BuildPool
-from vecrollback.indexes.sharded.process_pool import ProcessShards, Source
-from vecrollback.indexes.sharded.shard_client import ShardProcess
-from vecrollback.indexes.sharded.wire import Message
 from vecrollback.testing.index_suite import corpus
 
 
@@ -149,10 +145,10 @@ def test_sharded_search_equals_unsharded_search(
 def test_a_shard_that_fails_fails_the_query(tmp_path: Path) -> None:
     class Failing:
         def search(self, chosen: Any, queries: Any, k: int, masks: Any) -> Any:
-            raise ShardLostError("shard 1 of 2 gives no answer")
+            raise CorruptArtifactError("shard 1 of 2 cannot be read")
 
     index = ShardedIndex(Failing(), [3, 3], 4, "l2")  # type: ignore[arg-type]
-    with pytest.raises(ShardLostError):
+    with pytest.raises(CorruptArtifactError):
         index.search(np.zeros((1, 4), np.float32), 2)
 
 
@@ -162,8 +158,6 @@ def test_a_damaged_shard_is_refused_when_it_is_opened(tmp_path: Path) -> None:
     paths[1].write_bytes(paths[1].read_bytes()[:-100])
     with pytest.raises(CorruptArtifactError, match=paths[1].name):
         open_shards("Flat", paths, "l2")
-    with pytest.raises(CorruptArtifactError, match=paths[1].name):
-        ProcessShards([Source("Flat", path, "l2") for path in paths])
 
 
 # -- building ---------------------------------------------------------------------------------------------------------
@@ -284,126 +278,8 @@ def test_a_builder_ends_with_its_parent(tmp_path: Path) -> None:
     np.save(tmp_path / "vectors.npy", np.random.default_rng(0).random((20_000, 256), np.float32))
     order |= {"vectors": str(tmp_path / "vectors.npy"), "made": str(tmp_path / "made")}
     (tmp_path / "order.json").write_text(json.dumps(order))
-    command = [sys.executable, "-m", "vecrollback.indexes.sharded", "build", str(tmp_path / "order.json")]
+    command = [sys.executable, "-m", "vecrollback.indexes.sharded.build_process", str(tmp_path / "order.json")]
     process = subprocess.Popen(command, stdin=subprocess.PIPE)
     assert process.stdin is not None
     process.stdin.close()
     assert process.wait(timeout=30) == 2
-
-
-# -- in processes -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("files")
-    sliced(corpus("l2"), [1000, 1000, 2200], folder).close()
-    return sorted(folder.iterdir())
-
-
-@pytest.fixture
-def served(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardedIndex]:
-    monkeypatch.setenv("VECROLLBACK_SHARDS", "processes")
-    index = open_shards("Flat", files, "l2", serving=True)
-    yield index
-    index.close()
-
-
-def pids(index: ShardedIndex) -> list[int]:
-    shards = index._shards
-    assert isinstance(shards, ProcessShards)
-    return shards.pids
-
-
-def test_processes_answer_as_threads_do(served: ShardedIndex, files: list[Path]) -> None:
-    here = open_shards("Flat", files, "l2")
-    assert (served.size, served.dimension) == (here.size, here.dimension)
-    assert len(set(pids(served)) | {os.getpid()}) == 5
-    mask = np.random.default_rng(0).random(here.size) < 0.3
-    mask.flags.writeable = False
-    for allowed in (None, mask, mask, np.zeros(here.size, np.bool_)):
-        found, expected = (index.search(corpus("l2")[:7], 12, allowed) for index in (served, here))
-        np.testing.assert_array_equal(found.positions, expected.positions)
-        np.testing.assert_array_equal(found.scores, expected.scores)
-    places = np.array([2999, 0, 1500, 1500])
-    np.testing.assert_array_equal(served.reconstruct(places), corpus("l2")[places])
-
-
-def test_a_killed_shard_process_fails_no_query_and_forgets_no_mask(served: ShardedIndex) -> None:
-    mask = np.arange(served.size) % 2 == 0
-    mask.flags.writeable = False
-    expected = served.search(corpus("l2")[:1], 5, mask)
-    for _ in range(3):
-        for pid in pids(served):
-            os.kill(pid, signal.SIGKILL)
-        found = served.search(corpus("l2")[:1], 5, mask)
-        np.testing.assert_array_equal(found.positions, expected.positions)
-
-
-def test_more_masks_than_are_remembered_are_told_again(served: ShardedIndex, files: list[Path]) -> None:
-    here = open_shards("Flat", files, "l2")
-    masks = [np.arange(served.size) % 30 != number for number in range(20)]
-    for mask in masks:
-        mask.flags.writeable = False
-    for number, mask in [*enumerate(masks), *enumerate(masks)]:
-        found = served.search(corpus("l2")[number : number + 1], 3, mask)
-        assert number not in found.positions
-        np.testing.assert_array_equal(
-            found.positions, here.search(corpus("l2")[number : number + 1], 3, mask).positions
-        )
-
-
-def test_a_hung_shard_process_is_replaced(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vecrollback.indexes.sharded.process_pool.ShardProcess", lambda: ShardProcess(patience=2.0))
-    shards = ProcessShards([Source("Flat", path, "l2") for path in files], 1)
-    index = ShardedIndex(shards, shards.sizes, shards.dimension, "l2")
-    (before,) = shards.pids
-    os.kill(before, signal.SIGSTOP)
-    assert index.search(corpus("l2")[5:6], 1).positions.tolist() == [[5]]
-    assert shards.pids != [before]
-    index.close()
-
-
-def test_a_shard_that_stays_away_is_an_error_and_never_part_of_an_answer(
-    served: ShardedIndex, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    os.kill(pids(served)[0], signal.SIGKILL)
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(ShardLostError, match="of 4 gives no answer"):
-        served.search(corpus("l2")[:1], 5)
-
-
-def test_processes_are_shared_and_end_with_the_last_index(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VECROLLBACK_SHARDS", "processes:2")
-    first, second = (open_shards("Flat", files, "l2", serving=True) for _ in range(2))
-    assert len(pids(first)) == 2 and pids(first) == pids(second)
-    before = pids(first)
-    first.close()
-    assert second.search(corpus("l2")[:1], 1).positions.tolist() == [[0]] and pids(second) == before
-    second.close()
-    for pid in before:
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
-    with pytest.raises(UsageError, match="closed"):
-        first.search(corpus("l2")[:1], 1)
-
-
-def test_a_place_for_shards_that_is_none_is_refused(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    for said in ("process", "processes:0", "processes:many", "tcp"):
-        monkeypatch.setenv("VECROLLBACK_SHARDS", said)
-        with pytest.raises(UsageError, match="VECROLLBACK_SHARDS"):
-            open_shards("Flat", files, "l2", serving=True)
-
-
-def test_a_process_refuses_what_it_does_not_know_and_goes_on() -> None:
-    process = ShardProcess()
-    try:
-        assert process.ask(Message({"do": "sing"})).said["error"] == "FailedError"
-        assert process.ask(Message({"do": "search", "shard": "none", "mask": None, "k": 1})).said == {"needs": "open"}
-    finally:
-        process.stop()
-
-
-def test_index_types() -> None:
-    index: VectorIndex = ShardedIndex(object(), [], 4, "l2")  # type: ignore[arg-type]
-    assert index.size == 0 and index.search(np.zeros((2, 4), np.float32), 3).positions.shape == (2, 3)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import threading
 import time
@@ -37,9 +36,8 @@ from tests.support.postgres import PostgresServer
 from tests.support.s3_server import ObjectServer
 from vecrollback import Document, Store
 from vecrollback.automation.drills import run_drill
-from vecrollback.errors import BundleError, CorruptArtifactError, JobCancelledError, RecallTooLowError, ShardLostError
-from vecrollback.indexes.sharded import ShardedIndex, shard_of
-from vecrollback.indexes.sharded.process_pool import ProcessShards
+from vecrollback.errors import BundleError, CorruptArtifactError, JobCancelledError, RecallTooLowError
+from vecrollback.indexes.sharded import shard_of
 from vecrollback.pairs.manifest import Manifest, load_ids, load_manifest, open_indexed
 from vecrollback.records import Progress, RetentionRules
 
@@ -59,21 +57,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(params=["threads", "processes:2"])
-def placed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("VECROLLBACK_SHARDS", request.param)
-    return str(request.param)
-
-
 def manifest(store: Store, ref: str) -> Manifest:
     found = next(one for one in store.snapshots() if one.ref == ref)
     return load_manifest(store._artifacts, found.manifest)
-
-
-def opened(searcher: object, ref: str) -> ProcessShards:
-    index = searcher._holder._held[ref].view.snapshot.index  # type: ignore[attr-defined]
-    assert isinstance(index, ShardedIndex) and isinstance(index._shards, ProcessShards)
-    return index._shards
 
 
 def test_shards_hold_whole_documents_and_are_named_in_the_manifest(store: Store) -> None:
@@ -128,7 +114,6 @@ def test_only_a_sharded_snapshot_asks_for_a_newer_program(store: Store, root: Pa
     assert "upgrade" in refused.value.hint
 
 
-@pytest.mark.usefixtures("placed")
 def test_a_sharded_pair_answers_exactly_through_upserts_deletes_and_a_new_index(store: Store) -> None:
     assert_serves(store, TEXTS)
     texts = TEXTS | {"d3": words(50, 2), "new": "bread and boats"}
@@ -157,9 +142,8 @@ def test_fewer_documents_than_shards(count: int, tmp_path: Path) -> None:
         assert_serves(store, TEXTS)
 
 
-def test_one_pointer_between_a_sharded_and_an_unsharded_pair(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_pointer_between_a_sharded_and_an_unsharded_pair(root: Path) -> None:
     """No answer fails or mixes the two while `live` flips between them."""
-    monkeypatch.setenv("VECROLLBACK_SHARDS", "processes:2")
     wanted = {(name, query): exact(spec, TEXTS, query) for name, spec in SPECS.items() for query in QUERIES}
     followers = [traffic(root, "query", "follow"), traffic(root, "query", "store")]
     flipper = traffic(root, "flip")
@@ -181,10 +165,7 @@ def test_one_pointer_between_a_sharded_and_an_unsharded_pair(root: Path, monkeyp
             assert max(abs(score - exactly[id_]) for id_, score in result["scores"].items()) < TOLERANCE
 
 
-def test_rollbacks_and_restores_under_queries_fail_none_and_mix_none(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("VECROLLBACK_SHARDS", "processes:2")
+def test_rollbacks_and_restores_under_queries_fail_none_and_mix_none(root: Path) -> None:
     with vecrollback.connect(root) as store, store.searcher() as searcher, ThreadPoolExecutor(2) as pool:
         store.reembed(THREE, name="three", index="shards:4(Flat)").wait()
         store.promote("three")
@@ -215,51 +196,6 @@ def await_answer(answered: list[str], pair: str) -> None:
     while answered[0] != pair:
         assert time.monotonic() < ends, f"no answer by {pair}, the last was by {answered[0]}"
         time.sleep(0.01)
-
-
-def test_shard_processes_killed_under_queries_fail_none(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VECROLLBACK_SHARDS", "processes")
-    chance, failed, answered = random.Random(3), [], [0]
-    with vecrollback.connect(root) as store, store.searcher() as searcher:
-        searcher.search(QUERIES[0])
-        shards, ended = opened(searcher, "one@1"), threading.Event()
-
-        def ask() -> None:
-            while not ended.is_set():
-                for query in QUERIES:
-                    try:
-                        assert_answers(searcher.search(query, k=EVERYTHING), ONE, TEXTS, query)
-                        answered[0] += 1
-                    except Exception as error:
-                        failed.append(error)
-
-        asking = [threading.Thread(target=ask) for _ in range(2)]
-        for thread in asking:
-            thread.start()
-        for _ in range(5):
-            if pids := shards.pids:
-                os.kill(chance.choice(pids), signal.SIGKILL)
-            before, ends = answered[0], time.monotonic() + 10
-            while answered[0] < before + 4 and time.monotonic() < ends:
-                time.sleep(0.02)
-        ended.set()
-        for thread in asking:
-            thread.join()
-    assert not failed, failed[:3]
-    assert answered[0] >= 20
-
-
-def test_a_lost_shard_is_an_error_of_the_query_and_of_nothing_else(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VECROLLBACK_SHARDS", "processes")
-    with vecrollback.connect(root) as store, store.searcher(follow=False) as searcher:
-        searcher.search(QUERIES[0])
-        monkeypatch.setattr("sys.executable", "/bin/false")
-        for pid in opened(searcher, "one@1").pids:
-            os.kill(pid, signal.SIGKILL)
-        with pytest.raises(ShardLostError):
-            searcher.search(QUERIES[0])
-        store.rollback(reason="a shard is lost")
-        assert_answers(searcher.search(QUERIES[0], k=EVERYTHING), TWO, TEXTS, QUERIES[0])
 
 
 def test_a_damaged_shard_is_found_and_mended(root: Path, store: Store) -> None:
@@ -355,7 +291,6 @@ def test_prune_keeps_the_shards_that_are_named_and_takes_those_that_are_not(root
     assert_serves(store, TEXTS)
 
 
-@pytest.mark.usefixtures("placed")
 def test_shards_are_objects_of_their_own_on_object_storage(
     postgres: PostgresServer, objects: ObjectServer, tmp_path: Path
 ) -> None:

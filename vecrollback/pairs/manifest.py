@@ -112,19 +112,16 @@ def load_manifest(artifacts: Artifacts, name: str) -> Manifest:
     return Manifest(**(body | {"index": IndexPart.decoded(body["index"])}))
 
 
-def open_indexed(artifacts: Artifacts, manifest: Manifest, *, serving: bool = False) -> VectorIndex:
-    """Open the index of a snapshot. `serving`: for queries, so its shards may be put where the environment says.
-
-    Raises CorruptArtifactError.
-    """
-    return _opened(artifacts, manifest.index, manifest.metric, serving=serving)  # type: ignore[arg-type]
+def open_indexed(artifacts: Artifacts, manifest: Manifest) -> VectorIndex:
+    """Open the index of a snapshot. Raises CorruptArtifactError."""
+    return _opened(artifacts, manifest.index, manifest.metric)  # type: ignore[arg-type]
 
 
-def _opened(artifacts: Artifacts, part: IndexPart, metric: Metric, *, serving: bool = False) -> VectorIndex:
+def _opened(artifacts: Artifacts, part: IndexPart, metric: Metric) -> VectorIndex:
     if not part.shards:
         return open_index(part.spec, artifacts.require(part.artifact), metric)
     paths = [artifacts.require(shard.artifact) for shard in part.shards]
-    index = open_shards(ShardSpec.of(part.spec).spec, paths, metric, serving=serving)
+    index = open_shards(ShardSpec.of(part.spec).spec, paths, metric)
     if index.sizes != (named := tuple(shard.chunks for shard in part.shards)):
         index.close()
         raise CorruptArtifactError(

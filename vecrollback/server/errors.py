@@ -22,7 +22,6 @@ from vecrollback.errors import (
     MissingDependencyError,
     OverloadedError,
     RefusedError,
-    ShardLostError,
     StoppedError,
     StorageUnavailableError,
     StoreFormatError,
@@ -43,7 +42,6 @@ _STATUS: Mapping[type[VecrollbackError], int] = {
     CatalogUnavailableError: 503,
     StorageUnavailableError: 503,
     EmbeddingError: 503,
-    ShardLostError: 503,
     FailedError: 500,
     # Of these the caller is not to blame: the server's own store or models are not as they should be.
     StoreNotFoundError: 503,

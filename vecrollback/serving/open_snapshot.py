@@ -36,7 +36,7 @@ class OpenSnapshot:
         self.ordinals = np.asarray(table["ordinal"])
         self.spans = np.stack([np.asarray(table["start"]), np.asarray(table["end"])], axis=1)
         self.hashes = hash_matrix(table["content_hash"])
-        self.index: VectorIndex = open_indexed(artifacts, self.manifest, serving=True)
+        self.index: VectorIndex = open_indexed(artifacts, self.manifest)
         self.one_chunk_each = not np.any(self.ordinals)
         weakref.finalize(self, _reaper.put, self.index).atexit = False
 

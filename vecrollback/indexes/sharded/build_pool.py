@@ -69,7 +69,7 @@ class BuildPool:
         file.write_text(order.encoded(), encoding="utf-8")
         paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(_threads(width))}
-        command = [sys.executable, "-m", "vecrollback.indexes.sharded", "build", str(file)]
+        command = [sys.executable, "-m", "vecrollback.indexes.sharded.build_process", str(file)]
         ours, theirs = Pipe(duplex=False)
         try:
             with theirs, said.open("wb") as output:

@@ -1,8 +1,16 @@
-"""Building one shard, in this process or in one of its own."""
+"""Building one shard, in this process or in one of its own.
+
+`python -m vecrollback.indexes.sharded.build_process ORDER` is started by a parent that holds its standard input, and
+ends when that does, however it ends.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -55,3 +63,20 @@ def build(order: Path) -> int:
         print(json.dumps({"kind": type(error).__name__, "message": error.message, "hint": error.hint}))
         return 1
     return 0
+
+
+def main() -> None:
+    """Carry out the order named on the command line."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sys.exit(build(Path(sys.argv[1])))
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 1):  # not sys.stdin, whose lock a waiting thread would hold at the end
+        pass
+    os._exit(2)
+
+
+if __name__ == "__main__":
+    main()

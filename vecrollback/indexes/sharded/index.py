@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count
-from typing import Protocol
 
 import numpy as np
 
@@ -12,52 +10,17 @@ from vecrollback.arrays import FloatArray, Mask, Positions
 from vecrollback.indexes import Neighbours
 from vecrollback.indexes.exact import checked_mask, checked_queries, nothing
 from vecrollback.indexes.filtered_search import MaskCache
+from vecrollback.indexes.sharded.thread_pool import ShardMasks, ThreadShards
 from vecrollback.records import Metric
 
 MOST_MASKS = 16
 """As many as a view remembers filters."""
-_numbers = count(1)
-
-
-class ShardMasks:
-    """One mask, cut up. `parts`: of each shard, None where all of it is allowed; `empty`: where nothing is.
-
-    `number` is this mask's alone in this process: who was sent it once can be told it by number.
-    """
-
-    def __init__(self, mask: Mask, slices: Sequence[slice]) -> None:
-        self.mask = mask
-        self.number = next(_numbers)
-        self.parts: list[Mask | None] = []
-        self.empty: list[bool] = []
-        for part in (mask[one] for one in slices):
-            self.parts.append(None if part.all() else part)
-            self.empty.append(not part.any())
-        for cut in self.parts:
-            if cut is not None:
-                cut.flags.writeable = False
-
-
-class Shards(Protocol):
-    """Where the shards are: in this process, or in others. Safe to ask from many threads."""
-
-    def search(
-        self, chosen: Sequence[int], queries: FloatArray, k: int, masks: ShardMasks | None
-    ) -> Sequence[Neighbours]:
-        """The k nearest in each of the chosen shards, with positions of that shard. All of them, or an error."""
-        ...
-
-    def reconstruct(self, shard: int, positions: Positions) -> FloatArray:
-        """The vectors that a shard holds at positions of its own."""
-        ...
-
-    def close(self) -> None: ...
 
 
 class ShardedIndex:
     """A VectorIndex whose position i of shard s is i after all positions of the shards before. `sizes`: of each."""
 
-    def __init__(self, shards: Shards, sizes: Sequence[int], dimension: int, metric: Metric) -> None:
+    def __init__(self, shards: ThreadShards, sizes: Sequence[int], dimension: int, metric: Metric) -> None:
         self._shards = shards
         self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
         ends = self._starts.tolist()

@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from vecrollback.arrays import FloatArray, Positions
+from vecrollback.arrays import FloatArray, Mask, Positions
 from vecrollback.indexes import Neighbours, VectorIndex
-from vecrollback.indexes.sharded.index import ShardMasks
 
 _BATCH = 16
 """From this many queries on FAISS and BLAS use every core inside one shard; shards then come one after another."""
@@ -21,6 +20,20 @@ A helper may have to wait until the interpreter switches to it, 5 ms by default:
 ms at the 99th percentile, one after another 0.6; scans of 0.85 ms gained a sixth (benchmarks/README.md).
 """
 _MEMORY = 0.1
+
+
+class ShardMasks:
+    """One mask, cut up. `parts`: of each shard, None where all of it is allowed; `empty`: where nothing is."""
+
+    def __init__(self, mask: Mask, slices: Sequence[slice]) -> None:
+        self.parts: list[Mask | None] = []
+        self.empty: list[bool] = []
+        for part in (mask[one] for one in slices):
+            self.parts.append(None if part.all() else part)
+            self.empty.append(not part.any())
+        for cut in self.parts:
+            if cut is not None:
+                cut.flags.writeable = False
 
 
 class ThreadShards:
