@@ -2,7 +2,7 @@
 
 The two stores have their catalog in the same PostgreSQL server and take turns. Measured: putting an artefact and
 reading it back, with and without a copy in this machine's cache; the commit of 1,000 vectors and of 100 documents; the
-time to the first answer of a pair that nothing holds open; and promote and rollback with one reader, to its
+time to the first answer of a pair that nothing holds open; and promote and rollback with one searcher, to its
 acknowledgement. The object storage is moto's server on this machine: it keeps everything in memory and has no network
 between, so this is what the protocol and the copying cost, not what a bucket far away does. Add its round trips. Local
 writes are synced to the disk, the server's are not. Without the packages that carry the servers nothing is measured.
@@ -144,7 +144,7 @@ def opening(found: dict[str, Store], rounds: int) -> dict[str, float]:
 
 
 def moves(found: dict[str, Store], rounds: int) -> dict[str, float]:
-    """Milliseconds of a whole promote (catch-up, check, way back, warm reader, move) and, of it, the move itself;
+    """Milliseconds of a whole promote (catch-up, check, way back, warm searcher, move) and, of it, the move itself;
     and of a rollback's move.
     """
     whole: Taken = {name: [] for name in found}

@@ -1,8 +1,8 @@
 """What does the exact pointer cost, and how soon is a move everywhere, with the catalog in SQLite and in PostgreSQL?
 
 Measured in turns, for each catalog: microseconds of the read that every query makes; milliseconds from the decision to
-move until the last of four reader processes acknowledged it, and until the last one answered from the new pair; and
-the 99th percentile of queries that began less than 100 ms after a decision against that of the others. The readers
+move until the last of four searcher processes acknowledged it, and until the last one answered from the new pair; and
+the 99th percentile of queries that began less than 100 ms after a decision against that of the others. The searchers
 query all the time; an answer that began after an acknowledged move and came from the pair before counts as wrong. Next
 to each flip the disk syncs 4 KiB: no durable move is faster than that. Aims: under 10 ms at the 99th percentile, none
 wrong, queries around a flip under 1.2 times the others. PostgreSQL is started here, on a socket; without the package
@@ -33,7 +33,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from tests.support import postgres
 
 _HASHES = ("hash:32?seed=1", "hash:32?seed=2")
-_READERS = 4
+_SEARCHERS = 4
 _PAUSE, _MODEL_PAUSE = 0.001, 0.03
 _SETTLE = (0.25, 0.35)
 _NEAR = 0.1
@@ -41,7 +41,7 @@ _TURNS = 4
 _TEXT = "boats on the lake"
 
 Firsts: TypeAlias = "Queue[tuple[int, float, int]]"
-"""(reader, time, epoch): the first answer of each epoch, as soon as it is there."""
+"""(searcher, time, epoch): the first answer of each epoch, as soon as it is there."""
 
 
 class Answer(NamedTuple):
@@ -53,12 +53,12 @@ class Answer(NamedTuple):
 
 
 Logs: TypeAlias = "Queue[tuple[array[float], array[float], array[int]]]"
-"""Every answer of one reader by its fields, when it ends."""
+"""Every answer of one searcher by its fields, when it ends."""
 
 
 class Flip(NamedTuple):
-    """Milliseconds until the last reader acknowledged, as the product tells; from the call until the last one answered;
-    of a sync just before.
+    """Milliseconds until the last searcher acknowledged, as the product tells; from the call until the last one
+    answered; of a sync just before.
     """
 
     acknowledged_ms: float
@@ -66,8 +66,8 @@ class Flip(NamedTuple):
     sync_ms: float
 
 
-class Readers(NamedTuple):
-    """What reader processes are told, and what they tell."""
+class Searchers(NamedTuple):
+    """What searcher processes are told, and what they tell."""
 
     asking: Event
     stop: Event
@@ -76,7 +76,7 @@ class Readers(NamedTuple):
 
 
 class Side:
-    """One store with its catalog and its readers."""
+    """One store with its catalog and its searchers."""
 
     def __init__(
         self,
@@ -92,24 +92,24 @@ class Side:
         _build(self.store, embedders)
         self.pointer = self.store._catalog.aliases.pointer_reader("live")
         inside.callback(self.pointer.close)
-        self.readers = inside.enter_context(_readers(root, catalog, pause))
+        self.searchers = inside.enter_context(_searchers(root, catalog, pause))
         self.flips: list[Flip] = []
         self.decided: list[float] = []
         self.moves: list[tuple[float, int]] = []
         self.disk = inside.enter_context((root / "synced").open("wb", buffering=0))
 
     def warm(self) -> None:
-        """Wait until every reader holds both pairs open."""
-        while [len(reader.warm) for reader in self.store._catalog.readers.alive("live")] != [2] * _READERS:
+        """Wait until every searcher holds both pairs open."""
+        while [len(searcher.warm) for searcher in self.store._catalog.searchers.alive("live")] != [2] * _SEARCHERS:
             time.sleep(0.1)
 
     def flips_in_turn(self, count: int) -> None:
-        """Some flips, with the readers of this side alone busy."""
-        self.readers.asking.set()
+        """Some flips, with the searchers of this side alone busy."""
+        self.searchers.asking.set()
         for _ in range(count):
             time.sleep(random.uniform(*_SETTLE))
             self.flip()
-        self.readers.asking.clear()
+        self.searchers.asking.clear()
 
     def flip(self) -> None:
         target = "new" if self.store.live().name == "old" else "old"
@@ -118,13 +118,13 @@ class Side:
         self.decided.append(started)
         moved = self.store.restore(f"{target}@1", reason="benchmark", catch_up=False)
         returned = time.monotonic()
-        assert (moved.readers.expected, moved.readers.acknowledged) == (_READERS, _READERS), moved.readers
+        assert (moved.searchers.expected, moved.searchers.acknowledged) == (_SEARCHERS, _SEARCHERS), moved.searchers
         self.moves.append((returned, moved.epoch))
         heard: dict[int, float] = {}
-        while len(heard) < _READERS:
-            reader, at, epoch = self.readers.firsts.get(timeout=60)
+        while len(heard) < _SEARCHERS:
+            searcher, at, epoch = self.searchers.firsts.get(timeout=60)
             if epoch == moved.epoch:
-                heard[reader] = at
+                heard[searcher] = at
         self.flips.append(Flip(moved.switch_ms, 1000 * (max(heard.values()) - started), sync_ms))
 
     def sync(self) -> float:
@@ -134,9 +134,11 @@ class Side:
         return 1000 * (time.monotonic() - started)
 
     def log(self) -> list[Answer]:
-        """Every answer of every reader, which end with it."""
-        self.readers.stop.set()
-        return [Answer(*one) for _ in range(_READERS) for one in zip(*self.readers.logs.get(timeout=60), strict=True)]
+        """Every answer of every searcher, which end with it."""
+        self.searchers.stop.set()
+        return [
+            Answer(*one) for _ in range(_SEARCHERS) for one in zip(*self.searchers.logs.get(timeout=60), strict=True)
+        ]
 
     def wrong(self, log: list[Answer]) -> int:
         """How many answers came from a pair that was left before they began."""
@@ -172,7 +174,7 @@ def main() -> None:
         for number in range(_TURNS):
             for side in common.turned(sides, number):
                 side.flips_in_turn(flips // _TURNS)
-        measured: dict[str, Any] = {"readers": _READERS, "flips": flips}
+        measured: dict[str, Any] = {"searchers": _SEARCHERS, "flips": flips}
         for side in sides:
             measured[side.name] = _told(side)
         reading = {side.name: _reading(side) for side in sides}
@@ -200,41 +202,41 @@ def _told(side: Side) -> dict[str, float]:
 
 
 @contextmanager
-def _readers(root: Path, catalog: str | None, pause: float) -> Iterator[Readers]:
+def _searchers(root: Path, catalog: str | None, pause: float) -> Iterator[Searchers]:
     """Processes that query while `asking` is set, and otherwise now and then."""
     context = multiprocessing.get_context("spawn")
-    readers = Readers(context.Event(), context.Event(), context.Queue(), context.Queue())
-    processes = [context.Process(target=_read, args=(n, root, catalog, pause, readers)) for n in range(_READERS)]
+    searchers = Searchers(context.Event(), context.Event(), context.Queue(), context.Queue())
+    processes = [context.Process(target=_read, args=(n, root, catalog, pause, searchers)) for n in range(_SEARCHERS)]
     for process in processes:
         process.start()
     try:
         for _ in processes:
-            readers.firsts.get(timeout=120)
-        yield readers
+            searchers.firsts.get(timeout=120)
+        yield searchers
     finally:
-        readers.stop.set()
+        searchers.stop.set()
         for process in processes:
             process.join(timeout=10)
             process.kill()
 
 
-def _read(number: int, root: Path, catalog: str | None, pause: float, readers: Readers) -> None:
+def _read(number: int, root: Path, catalog: str | None, pause: float, searchers: Searchers) -> None:
     log = array("d"), array("d"), array("q")  # no objects: collecting them would stop the queries
     epoch = 0
     with connect(root, catalog=catalog) as store, store.searcher() as searcher:
-        while not readers.stop.is_set():
+        while not searchers.stop.is_set():
             begun = time.monotonic()
             result = searcher.search(_TEXT, k=10)
             ended = time.monotonic()
             if result.epoch != epoch:
                 epoch = result.epoch
-                readers.firsts.put((number, ended, epoch))
-            if readers.asking.is_set():  # else: a query now and then finds cold caches and says nothing about flips
+                searchers.firsts.put((number, ended, epoch))
+            if searchers.asking.is_set():  # else: a query now and then finds cold caches and says nothing about flips
                 for field, value in zip(log, (begun, ended, epoch), strict=True):
                     field.append(value)  # type: ignore[attr-defined]
             time.sleep(pause)
-            readers.asking.wait(0.2)
-    readers.logs.put(log)
+            searchers.asking.wait(0.2)
+    searchers.logs.put(log)
 
 
 def _build(store: Store, embedders: tuple[str, str]) -> None:

@@ -1,6 +1,6 @@
-"""How long does a rollback take, up to the last reader's acknowledgement, as the corpus grows?
+"""How long does a rollback take, up to the last searcher's acknowledgement, as the corpus grows?
 
-Two reader processes follow `live` and query all the time. `live` goes forward by `restore` and back by `rollback`, as
+Two searcher processes follow `live` and query all the time. `live` goes forward by `restore` and back by `rollback`, as
 often as asked for. Aims: the median at 1,000,000 vectors under 1.5 times that at 10,000, and under 50 ms. Texts are
 synthetic (six random words each), the embedders hashing ones of 32 dimensions: what grows is the index and the log.
 """
@@ -23,18 +23,18 @@ from vecrollback import Document, Store, connect
 
 _OLD, _NEW = "hash:32?seed=1", "hash:32?seed=2"
 _INDEX = "IVF256,SQ8"
-_READERS = 2
+_SEARCHERS = 2
 _BATCH = 100_000
 _QUERY_PAUSE = 0.005
 _SETTLE = (0.3, 0.9)
 _WORDS = [f"{n * 7919 % 10_000:04d}word" for n in range(5_000)]
 
 Answers: TypeAlias = "Queue[tuple[int, int, float]]"
-"""(reader, epoch, when its first answer of that epoch was there, on the monotonic clock that all processes share)."""
+"""(searcher, epoch, when its first answer of that epoch was there, on the monotonic clock that all processes share)."""
 
 
 class Flip(NamedTuple):
-    """Milliseconds: switch with acknowledgements; whole call; until every reader answered from the older pair."""
+    """Milliseconds: switch with acknowledgements; whole call; until every searcher answered from the older pair."""
 
     switch_ms: float
     call_ms: float
@@ -51,7 +51,7 @@ def main() -> None:
         for number in range(passes):  # all sizes in turn, so that a busy minute of the machine meets each
             for size in common.turned(sizes, number):
                 taken[size] += _measure(root / f"rollback-{size}", flips)
-    measured: dict[str, Any] = {"index": _INDEX, "readers": _READERS, "flips": passes * flips}
+    measured: dict[str, Any] = {"index": _INDEX, "searchers": _SEARCHERS, "flips": passes * flips}
     measured |= {str(size): _told(size, flips) for size, flips in taken.items()}
     first, last = (measured[str(size)] for size in (sizes[0], sizes[-1]))
     for kind in ("switch_ms", "first_answer_ms"):
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _measure(root: Path, flips: int) -> list[Flip]:
-    with connect(root) as store, _readers(root) as answers:
+    with connect(root) as store, _searchers(root) as answers:
         return [_flip(store, answers) for _ in range(flips)]
 
 
@@ -77,31 +77,31 @@ def _flip(store: Store, answers: Answers) -> Flip:
     """Forward, then the rollback that is measured."""
     forward = store.restore("new@1", reason="benchmark: forward", catch_up=False)
     _await(answers, forward.epoch)
-    time.sleep(random.uniform(*_SETTLE))  # readers beat once a second: meet them anywhere in it
+    time.sleep(random.uniform(*_SETTLE))  # searchers beat once a second: meet them anywhere in it
     started = time.monotonic()
     switched = store.rollback(reason="benchmark: back", catch_up=False)
     ended = time.monotonic()
-    assert (switched.readers.expected, switched.readers.acknowledged) == (_READERS, _READERS)
+    assert (switched.searchers.expected, switched.searchers.acknowledged) == (_SEARCHERS, _SEARCHERS)
     assert switched.target == "old@1"
     seen = _await(answers, switched.epoch)
     return Flip(switched.switch_ms, 1000 * (ended - started), 1000 * (seen - started))
 
 
 def _await(answers: Answers, epoch: int) -> float:
-    """When the last reader had an answer of this epoch."""
+    """When the last searcher had an answer of this epoch."""
     seen: dict[int, float] = {}
-    while len(seen) < _READERS:
-        reader, found, at = answers.get(timeout=60)
+    while len(seen) < _SEARCHERS:
+        searcher, found, at = answers.get(timeout=60)
         if found == epoch:
-            seen[reader] = at
+            seen[searcher] = at
     return max(seen.values())
 
 
 @contextmanager
-def _readers(root: Path) -> Iterator[Answers]:
+def _searchers(root: Path) -> Iterator[Answers]:
     context = multiprocessing.get_context("spawn")
     stop, answers = context.Event(), context.Queue()
-    processes = [context.Process(target=_read, args=(root, number, answers, stop)) for number in range(_READERS)]
+    processes = [context.Process(target=_read, args=(root, number, answers, stop)) for number in range(_SEARCHERS)]
     for process in processes:
         process.start()
     try:

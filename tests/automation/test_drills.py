@@ -45,7 +45,7 @@ def test_a_drill_rehearses_every_step_and_leaves_live_alone(store: Store) -> Non
     assert drill.verdict == "pass", drill
     assert [one.name for one in drill.phases] == [
         "decide",
-        "readers ready",
+        "searchers ready",
         "switch",
         "first right answer",
         "catch-up",
@@ -55,7 +55,7 @@ def test_a_drill_rehearses_every_step_and_leaves_live_alone(store: Store) -> Non
         "restore elsewhere",
     ]
     assert (step(drill, "switch").limit, step(drill, "whole").limit) == (60.0, 300.0)
-    assert "of 2 readers" in step(drill, "switch").said
+    assert "of 2 searchers" in step(drill, "switch").said
     assert "3 changes" in step(drill, "catch-up").said
     assert (drill.source, drill.target) == ("v2@1", "v1@1")
     assert (serving(store), store.history(alias="live")) == (before, moves)
@@ -90,7 +90,7 @@ def test_a_drill_where_nothing_is_live_is_unknown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [kind if kind == "reader-hung" else pytest.param(kind, marks=pytest.mark.slow) for kind in sorted(CHAOS)]
+    "kind", [kind if kind == "searcher-hung" else pytest.param(kind, marks=pytest.mark.slow) for kind in sorted(CHAOS)]
 )
 def test_chaos_of_each_kind_ends_with_the_right_verdict(root: Path, store: Store, kind: str) -> None:
     before = serving(store), store.history(), sorted(path for path in root.rglob("*") if "cache" not in path.parts)
@@ -136,10 +136,10 @@ def test_a_worker_tells_once_that_a_drill_is_overdue(root: Path, store: Store) -
 
 def test_drills_on_the_command_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VECROLLBACK_STORE", str(root))
-    done = cli("drill", "--chaos", "reader-hung")
+    done = cli("drill", "--chaos", "searcher-hung")
     assert done.exit_code == 0, done.output
     assert "named as missing" in done.stdout
-    assert cli_json("drill", "--list")["drills"][0]["chaos"] == "reader-hung"
+    assert cli_json("drill", "--list")["drills"][0]["chaos"] == "searcher-hung"
     assert cli("drill", "--chaos", "lunch").exit_code == 2
 
 

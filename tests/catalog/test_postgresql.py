@@ -115,8 +115,8 @@ def test_password_is_in_no_message(url: str, tmp_path: Path) -> None:
 
 def test_driver_that_is_not_installed_is_named_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    for module in ("postgresql", "listening"):
-        monkeypatch.delitem(sys.modules, f"vecrollback.catalog.{module}", raising=False)
+    for module in ("postgresql", "listen_notify"):
+        monkeypatch.delitem(sys.modules, f"vecrollback.catalog.databases.{module}", raising=False)
     with pytest.raises(MissingDependencyError) as refused:
         Catalog(tmp_path, "postgresql://somebody@host/db", create=True)
     assert "vecrollback[postgresql]" in refused.value.hint
@@ -226,7 +226,7 @@ def test_pointer_reader_connects_again_by_itself(postgres: PostgresServer, catal
 def test_waiting_reader_is_woken_by_a_commit_that_concerns_it_and_by_no_other(catalog: Catalog) -> None:
     reader = catalog.aliases.pointer_reader("live")
     assert reader.wait(5), "the first wait says that something may have changed before it listened"
-    catalog.readers.forget_dead()
+    catalog.searchers.forget_dead()
     assert not reader.wait(0.2)
     threading.Timer(0.1, lambda: catalog.aliases.move(a_move())).start()
     begun = time.monotonic()

@@ -129,7 +129,7 @@ def test_promote_tells_the_move(store: Path) -> None:
     moved = cli_json("promote", "v1", "--reason", "back to the first")
     assert set(moved) == keys_promised("promote")
     assert (moved["from"], moved["to"], moved["epoch"]) == ("v2@1", "v1@1", 3)
-    assert set(moved["readers"]) == {"expected", "acknowledged", "missing"}
+    assert set(moved["searchers"]) == {"expected", "acknowledged", "missing"}
     assert "live: v1@1 -> v2@1" in text("promote", "v2")
 
 

@@ -75,7 +75,7 @@ def test_a_rollback_works_on_a_full_disk(small_disk: Path) -> None:
             with pytest.raises((vecrollback.VecrollbackError, OSError)):
                 store.upsert([Document("new", "a text " * 2000)])
             done = store.rollback(reason="on a full disk", wait=20)
-            assert (done.readers.acknowledged, done.readers.missing) == (1, ())
+            assert (done.searchers.acknowledged, done.searchers.missing) == (1, ())
             assert searcher.search("subject 7", k=5).pair == "v1"
         assert store.history(limit=1)[0].reason == "on a full disk"
     with vecrollback.connect(small_disk / "store") as again:

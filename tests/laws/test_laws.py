@@ -86,7 +86,7 @@ def stop(*busy: Traffic) -> list[list[dict[str, Any]]]:
 # -- 1. One pointer ---------------------------------------------------------------------------------------------------
 
 
-def test_a_pair_that_became_live_stays_open_in_a_reader_that_has_yet_to_notice(root: Path) -> None:
+def test_a_pair_that_became_live_stays_open_in_a_searcher_that_has_yet_to_notice(root: Path) -> None:
     with vecrollback.connect(root) as store, vecrollback.connect(root) as other:
         target = store.rollback_target().ref
         with store.searcher(follow=False) as searcher:
@@ -480,14 +480,14 @@ def test_rollback_stands_when_the_proof_after_it_fails(root: Path, store: Store)
     assert store.live().name == "two"
 
 
-def test_rollback_reaches_readers_that_are_serving(root: Path, store: Store) -> None:
-    reader = traffic(root, "query", "follow")
+def test_rollback_reaches_searchers_that_are_serving(root: Path, store: Store) -> None:
+    searcher = traffic(root, "query", "follow")
     ends = time.monotonic() + 10
-    while not store.status()["readers"] and time.monotonic() < ends:
+    while not store.status()["searchers"] and time.monotonic() < ends:
         time.sleep(0.01)
     switched = store.rollback(reason="a test", catch_up=False)
-    assert (switched.readers.expected, switched.readers.acknowledged) == (1, 1)
-    stop(reader)
+    assert (switched.searchers.expected, switched.searchers.acknowledged) == (1, 1)
+    stop(searcher)
 
 
 # -- 8. Forward is gradual and gated; back is instant -----------------------------------------------------------------

@@ -87,15 +87,15 @@ def test_what_was_live_within_the_cool_down_stays(store: Store) -> None:
     assert "alias 'live' moved" in store.retention.plan(RetentionRules(snapshots=1, cool_down=1)).kept[first]
 
 
-def test_what_a_reader_holds_open_stays_until_it_ends(store: Store) -> None:
+def test_what_a_searcher_holds_open_stays_until_it_ends(store: Store) -> None:
     with store.searcher() as searcher:
         assert searcher.search(QUERIES[0]).snapshot == 1
         for _ in range(2):
             rebuilt(store, "one")
-        readers = store._catalog.readers
-        while not any("one@3" in reader.warm for reader in readers.registered("live")):
+        searchers = store._catalog.searchers
+        while not any("one@3" in searcher.warm for searcher in searchers.registered("live")):
             time.sleep(0.01)
-        assert "reader" in store.retention.plan(NOW).kept.get("one@3", "")
+        assert "searcher" in store.retention.plan(NOW).kept.get("one@3", "")
     assert store.retention.plan(NOW).snapshots == ("one@1", "one@2")
 
 

@@ -43,7 +43,7 @@ def taken_in(store: Store) -> list[str]:
     return list(keys["doc_id"].to_pylist()[100:])
 
 
-def test_readers_tell_which_documents_they_answered_from_outdated_vectors(store: Store) -> None:
+def test_searchers_tell_which_documents_they_answered_from_outdated_vectors(store: Store) -> None:
     read(store)
     assert store._catalog.stale_reads.most("v1", 10) == list(READ)
     read(store)
@@ -66,7 +66,7 @@ def test_what_was_read_is_forgotten_once_it_is_mended(store: Store) -> None:
     store.delete([READ[0]])
     store.catch_up("v1")
     assert store._catalog.stale_reads.most("v1", 10) == []
-    store._catalog.stale_reads.note("v1", {"d3": 1})  # by a reader that was late
+    store._catalog.stale_reads.note("v1", {"d3": 1})  # by a searcher that was late
     store.catch_up("v1")
     assert store._catalog.stale_reads.most("v1", 10) == []
     assert_passes(store.check("v1"))

@@ -45,7 +45,7 @@ def test_a_client_writes_and_operates(own_store: Path) -> None:
         assert client.upsert([Document("x", "sloes", {"year": 1999})]) == 61
         assert client.delete(["x"]) == 62
         done = client.rollback(reason="worse")
-        assert (done.source, done.target, done.readers.expected, done.trouble) == ("v2@1", "v1@1", 1, "")
+        assert (done.source, done.target, done.searchers.expected, done.trouble) == ("v2@1", "v1@1", 1, "")
         assert done.caught_up is not None
         assert done.report is not None
         assert done.report.verdict == "pass"

@@ -64,8 +64,8 @@ def test_what_is_live_and_where_a_rollback_would_go_stand_on_top(shown: Server, 
     hero = page.await_text("#live", "Last check")
     for words in ("v2@1 is live", "promote by builder", "1 change behind", "passed", "Roll back to v1@1", "Standby"):
         assert words in hero
-    assert "2 of" not in page.text("#readers")
-    assert page.text("#readers").count("yes") == 2
+    assert "2 of" not in page.text("#searchers")
+    assert page.text("#searchers").count("yes") == 2
     timeline = page.text("#timeline")
     assert "v1@1 → v2@1" in timeline
     assert "built" in timeline
@@ -216,13 +216,13 @@ def test_a_rollback_by_keyboard_alone(own_store: Path, page: Page) -> None:
     with connect(own_store, actor="writer") as opened:
         opened.upsert([Document("d1", "medlars"), Document("d2", "sloes")])
     with serving(own_store, "--workers", "2") as server:
-        wait_for("both workers", lambda: len(server.readers()) == 2)
+        wait_for("both workers", lambda: len(server.searchers()) == 2)
         page.open(server.url)
         page.await_text("#rollback", "Roll back to v1@1")
         page.tab_to("rollback", limit=8)  # skip link, theme, what is live, then this: few keys at 3 a.m.
         page.press(Keys.ENTER)
         plan = page.await_text("#rollback-plan", "What will happen")
-        for words in ("from v2@1 to v1@1", "2 readers follow", "v2 is quarantined", "2 changes behind", "passed"):
+        for words in ("from v2@1 to v1@1", "2 searchers follow", "v2 is quarantined", "2 changes behind", "passed"):
             assert words in plan
         assert page.run("return document.activeElement.id") == "rollback-reason"
         page.press(f"answers got worse {_EVIL}")
@@ -266,7 +266,7 @@ def test_a_switch_by_somebody_else_meanwhile_stops_the_rollback(own_store: Path,
         assert live(server) == {"pair": "v1", "snapshot": 1, "epoch": 4}
 
 
-def test_only_a_known_token_opens_the_page_and_a_reader_only_looks(own_store: Path, page: Page) -> None:
+def test_only_a_known_token_opens_the_page_and_a_searcher_only_looks(own_store: Path, page: Page) -> None:
     reader, operator = make_token(own_store, "reader", "rita"), make_token(own_store, "operator", "olaf")
     with serving(own_store) as server:
         page.open(server.url)

@@ -67,7 +67,7 @@ def test_fuzzed_bodies_never_kill_a_worker(own_store: Path) -> None:
     ]
     paths = ("/v1/search", "/v1/documents", "/v1/rollback", "/v1/promote", "/v1/check", "/v1/tokens", "/v1/restore")
     with serving(own_store, token=make_token(own_store, "admin")) as server:
-        before = server.http.get("/v1/status").json()["readers"]
+        before = server.http.get("/v1/status").json()["searchers"]
         for _ in range(150):
             content = mutated(json.dumps(chance.choice(seeds)).encode(), chance)
             headers = {
@@ -75,7 +75,7 @@ def test_fuzzed_bodies_never_kill_a_worker(own_store: Path) -> None:
             }
             response = server.http.post(chance.choice(paths), content=content, headers=headers)
             assert response.status_code < 500, (content, response.text)
-        assert [r["pid"] for r in server.http.get("/v1/status").json()["readers"]] == [r["pid"] for r in before]
+        assert [r["pid"] for r in server.http.get("/v1/status").json()["searchers"]] == [r["pid"] for r in before]
         assert not [entry for entry in server.logged() if "traceback" in entry]
 
 

@@ -120,7 +120,7 @@ def test_rollback_answers_at_the_switch_and_proves_it_as_a_job(own_store: Path) 
     with serving(own_store) as server:
         server.post("/v1/documents", {"documents": [{"id": "d1", "text": "medlars"}]})
         done = server.post("/v1/rollback", {"reason": "worse"}).json()
-        assert (done["from"], done["to"], done["readers"]["acknowledged"], done["lag"]) == ("v2@1", "v1@1", 1, 1)
+        assert (done["from"], done["to"], done["searchers"]["acknowledged"], done["lag"]) == ("v2@1", "v1@1", 1, 1)
         assert done["caught_up"] is None
         assert server.post("/v1/search", {"query": "a", "k": 1}).json()["pair"] == "v1"
         wait_for("the job", lambda: server.get(f"/v1/jobs/{done['job']}").json()["state"] == "done")

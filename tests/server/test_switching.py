@@ -91,9 +91,9 @@ def flip(store: Path, server: Server, flips: int, *, by_cli: int) -> list[tuple[
             body = {"pair": pair, "reason": "flip"}
             response = fresh(server.url, "POST", "/v1/promote", json=body)
             assert response.status_code == 200, response.text
-            readers = response.json()["readers"]
-            assert (readers["acknowledged"], readers["missing"]) == (readers["expected"], [])
-            assert readers["expected"] >= 2
+            searchers = response.json()["searchers"]
+            assert (searchers["acknowledged"], searchers["missing"]) == (searchers["expected"], [])
+            assert searchers["expected"] >= 2
             epoch = response.json()["epoch"]
         acknowledged.append((time.monotonic(), epoch))
     return acknowledged
@@ -121,7 +121,7 @@ def flips(store: Path, count: int, by_cli: int, *, workers: int = 2, catalog: st
     expected = own_answers(store, catalog)
     where = ("--catalog", catalog) if catalog else ()
     with serving(store, "--workers", str(workers), *where) as server:
-        wait_for("all workers", lambda: len(server.readers()) == workers)
+        wait_for("all workers", lambda: len(server.searchers()) == workers)
         with traffic(server.url) as asked:
             acknowledged = flip(store, server, count, by_cli=by_cli)
     verify(asked, acknowledged, store, expected, catalog)
@@ -149,34 +149,34 @@ def test_two_hundred_flips_under_load_lose_nothing_and_answer_nothing_wrong(own_
 
 def test_a_worker_that_is_killed_is_replaced_and_the_others_answer(own_store: Path) -> None:
     with serving(own_store, "--workers", "2") as server:
-        wait_for("both workers", lambda: len(server.readers()) == 2)
-        killed = server.readers()[0]
+        wait_for("both workers", lambda: len(server.searchers()) == 2)
+        killed = server.searchers()[0]
         os.kill(killed, signal.SIGKILL)
         for _ in range(20):
             assert fresh(server.url, "POST", "/v1/search", json={"query": "apples"}).status_code == 200
-        wait_for("the new worker", lambda: len(set(server.readers()) - {killed}) == 2)
+        wait_for("the new worker", lambda: len(set(server.searchers()) - {killed}) == 2)
         done = fresh(server.url, "POST", "/v1/rollback", json={"reason": "x"}).json()
-        assert done["readers"] == {"expected": 2, "acknowledged": 2, "missing": []}
+        assert done["searchers"] == {"expected": 2, "acknowledged": 2, "missing": []}
 
 
 def test_a_worker_that_hangs_over_a_switch_is_named_and_answers_right_when_it_goes_on(own_store: Path) -> None:
     with serving(own_store, "--workers", "2") as server:
-        wait_for("both workers", lambda: len(server.readers()) == 2)
+        wait_for("both workers", lambda: len(server.searchers()) == 2)
         clients = [httpx.Client(base_url=server.url, timeout=60) for _ in range(12)]
         with ThreadPoolExecutor(len(clients)) as pool:
             ask = lambda http: http.post("/v1/search", json={"query": "apples"}).json()  # noqa: E731
             assert {one["epoch"] for one in pool.map(ask, clients)} == {2}  # each connection now belongs to a worker
-            hung = server.readers()[0]
+            hung = server.searchers()[0]
             os.kill(hung, signal.SIGSTOP)
             try:
-                body = {"reason": "worse", "reader_seconds": 0.5, "catch_up": False}
+                body = {"reason": "worse", "wait_seconds": 0.5, "catch_up": False}
                 done = fresh(server.url, "POST", "/v1/rollback", json=body).json()
                 waiting = [pool.submit(ask, http) for http in clients]
                 time.sleep(0.5)
             finally:
                 os.kill(hung, signal.SIGCONT)
-            assert done["readers"]["acknowledged"] == 1
-            assert [name.rpartition(":")[2] for name in done["readers"]["missing"]] == [str(hung)]
+            assert done["searchers"]["acknowledged"] == 1
+            assert [name.rpartition(":")[2] for name in done["searchers"]["missing"]] == [str(hung)]
             assert {(one.result()["pair"], one.result()["epoch"]) for one in waiting} == {("v1", 3)}
         for http in clients:
             http.close()
@@ -200,7 +200,7 @@ def test_a_server_that_is_told_to_end_answers_what_it_was_asked(tmp_path: Path, 
     store = build(tmp_path / "store", V1)
     shell("reembed", "slow_model:embed", "--name", "slow", "--promote", "--store", store, env={"PYTHONPATH": path})
     with serving(store, "--workers", workers, env={"PYTHONPATH": path}) as server, ThreadPoolExecutor(2) as pool:
-        wait_for("the workers", lambda: len(server.readers()) == int(workers))
+        wait_for("the workers", lambda: len(server.searchers()) == int(workers))
         query = pool.submit(fresh, server.url, "POST", "/v1/search", json={"query": "slowly"})
         stream = pool.submit(fresh, server.url, "GET", f"/v1/jobs/{_hanging_job(store)}/events")
         time.sleep(0.5)
@@ -212,7 +212,7 @@ def test_a_server_that_is_told_to_end_answers_what_it_was_asked(tmp_path: Path, 
         assert server.process.wait(30) == 0
         assert time.monotonic() - started < 10
     with connect(store) as opened:
-        assert not opened.status()["readers"]
+        assert not opened.status()["searchers"]
 
 
 def _hanging_job(store: Path) -> str:
@@ -223,8 +223,8 @@ def _hanging_job(store: Path) -> str:
 
 def test_workers_end_when_their_supervisor_was_killed(own_store: Path) -> None:
     with serving(own_store, "--workers", "2") as server:
-        wait_for("both workers", lambda: len(server.readers()) == 2)
-        workers = server.readers()
+        wait_for("both workers", lambda: len(server.searchers()) == 2)
+        workers = server.searchers()
         server.process.kill()
         wait_for("the workers to go", lambda: not any(_exists(pid) for pid in workers))
 

@@ -16,13 +16,13 @@ from tests.support.http_server import V1, V2, build, fresh, serving, wait_for
 
 def test_every_worker_counts_into_the_same_metrics(own_store: Path) -> None:
     with serving(own_store, "--workers", "2") as server:
-        wait_for("both workers", lambda: len(server.readers()) == 2)
+        wait_for("both workers", lambda: len(server.searchers()) == 2)
         for _ in range(20):
             fresh(server.url, "POST", "/v1/search", json={"query": "apples"})
         pages = {fresh(server.url, "GET", "/metrics").text for _ in range(8)}
         for page in pages:
             assert 'vecrollback_queries_total{pair="v2"} 20.0' in page.splitlines()
-            assert "vecrollback_readers 2.0" in page.splitlines()
+            assert "vecrollback_searchers 2.0" in page.splitlines()
 
 
 def test_a_worker_that_loses_the_catalog_goes_on_and_says_so(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_worker_that_loses_the_catalog_goes_on_and_says_so(tmp_path: Path) -> 
             assert int(refused.headers["Retry-After"]) > 0
             database.start()
             wait_for("the catalog", lambda: server.get("/readyz").json()["current"])
-            assert server.post("/v1/rollback", {"reason": "x"}).json()["readers"]["missing"] == []
+            assert server.post("/v1/rollback", {"reason": "x"}).json()["searchers"]["missing"] == []
             assert server.post("/v1/search", {"query": "apples"}).json()["pair"] == "v1"
             assert "vecrollback_outdated_answers_total 1.0" in server.get("/metrics").text.splitlines()
 

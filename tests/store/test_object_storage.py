@@ -249,10 +249,10 @@ class TestStorageGoes:
         texts = {**TEXTS, "d1": "bread and nothing else"}
         store.upsert([Document("d1", texts["d1"])])
         store.catch_up("two")
-        reader = host("reader").run("serve", output=tmp_path / "reader")
+        searcher = host("searcher").run("serve", output=tmp_path / "searcher")
         try:
-            eventually(lambda: len(heard(tmp_path / "reader")) > 3)
-            eventually(lambda: all({"one@1", "two@1"} <= set(r["warm"]) for r in readers(store)))
+            eventually(lambda: len(heard(tmp_path / "searcher")) > 3)
+            eventually(lambda: all({"one@1", "two@1"} <= set(r["warm"]) for r in searchers(store)))
             objects.stop()
             went = time.monotonic()
             said = host("operator").done("rollback", "the storage is away")  # it never saw the store before
@@ -260,22 +260,22 @@ class TestStorageGoes:
             assert (said[0]["expected"], said[0]["told"]) == (1, [])
             assert "object storage" in said[0]["trouble"]
             asked = time.monotonic()
-            eventually(lambda: heard(tmp_path / "reader")[-1]["begun"] > asked)
-            answers = [answer for answer in heard(tmp_path / "reader") if answer["begun"] > went]
+            eventually(lambda: heard(tmp_path / "searcher")[-1]["begun"] > asked)
+            answers = [answer for answer in heard(tmp_path / "searcher") if answer["begun"] > went]
             assert {answer["pair"] for answer in answers if answer["begun"] > asked} == {"one"}
-            assert reader.poll() is None, "a query failed"
+            assert searcher.poll() is None, "a query failed"
             with pytest.raises(StorageUnavailableError):
                 store.check("one")
             objects.start()
             assert store.catch_up("one").lag == 0
             assert_passes(store.check("one", sample=EVERY_ROW))
             assert_serves(store, texts)
-            assert reader.poll() is None
+            assert searcher.poll() is None
         finally:
-            reader.communicate("\n", timeout=60)
-        assert reader.returncode == 0
+            searcher.communicate("\n", timeout=60)
+        assert searcher.returncode == 0
 
-    def test_reader_that_had_not_yet_read_a_change_answers_without_what_was_deleted(
+    def test_searcher_that_had_not_yet_read_a_change_answers_without_what_was_deleted(
         self, store: Store, objects: ObjectServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("vecrollback.serving.open_pairs._AWAY_SECONDS", 0.5)
@@ -316,8 +316,8 @@ class TestStorageGoes:
         assert_passes(store.check("two", sample=EVERY_ROW))
 
 
-def readers(store: Store) -> list[dict[str, Any]]:
-    return [{"host": reader.host, "warm": reader.warm} for reader in store.readers("live")]
+def searchers(store: Store) -> list[dict[str, Any]]:
+    return [{"host": searcher.host, "warm": searcher.warm} for searcher in store.searchers("live")]
 
 
 # -- several hosts ----------------------------------------------------------------------------------------------------
@@ -347,10 +347,10 @@ def test_one_host_embeds_one_serves_one_writes_and_no_answer_is_mixed_or_missing
             assert host("resumes").done("build", "two", TWO) == [{"ready": "two"}]
             for number in range(flips):
                 moved = store.promote(("two", "one")[number % 2], reason="flip")
-                assert moved.readers.acknowledged == moved.readers.expected == 1
+                assert moved.searchers.acknowledged == moved.searchers.expected == 1
             live = store.live().name
             assert store.rollback(reason="the way back").target.partition("@")[0] != live
-            assert {reader.host for reader in store.readers("live")} == {"serves"}
+            assert {searcher.host for searcher in store.searchers("live")} == {"serves"}
             time.sleep(0.3)
         finally:
             ended = [process.communicate("\n", timeout=60)[1] for process in running]

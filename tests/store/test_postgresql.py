@@ -21,7 +21,7 @@ from vecrollback.errors import CatalogUnavailableError, VecrollbackError
 
 SPECS = {"one": ONE, "two": TWO}
 TEXTS = {f"d{n}": f"note {n} on {('boats', 'the lake', 'bread', 'the harbour')[n % 4]}, {n * 7}" for n in range(40)}
-READERS = 2
+SEARCHERS = 2
 
 
 @pytest.fixture
@@ -46,10 +46,10 @@ def store(url: str, tmp_path: Path) -> Iterator[Store]:
 
 
 class Traffic:
-    """Reader processes that ask all the time and write down what they heard."""
+    """Searcher processes that ask all the time and write down what they heard."""
 
     def __init__(self, store: Store, url: str) -> None:
-        self._files = [store.root.parent / f"reader-{n}" for n in range(READERS)]
+        self._files = [store.root.parent / f"searcher-{n}" for n in range(SEARCHERS)]
         call = (str(store.root), "query", "follow")
         options: dict[str, Any] = {"module": "tests.support.traffic", "VECROLLBACK_CATALOG": url}
         self._processes = [start(*call, output=file, **options) for file in self._files]
@@ -92,7 +92,7 @@ def flip(store: Store, times: int) -> list[tuple[float, int]]:
     for number in range(times):
         done = store.promote(list(SPECS)[number % 2], reason="flip")
         moves.append((time.monotonic(), done.epoch))
-        assert done.readers.acknowledged == done.readers.expected == READERS, done.readers
+        assert done.searchers.acknowledged == done.searchers.expected == SEARCHERS, done.searchers
     return moves
 
 
@@ -184,9 +184,9 @@ class TestServerGoes:
             eventually(lambda: searcher.search(QUERIES[0]).current)
             assert store.history() == history
             assert store.get(["x"]) == {}
-            eventually(lambda: len(store.status()["readers"]) == READERS + 1)
+            eventually(lambda: len(store.status()["searchers"]) == SEARCHERS + 1)
             moved = store.rollback(reason="it is back", catch_up=False)
-            assert moved.readers.acknowledged == moved.readers.expected == READERS + 1
+            assert moved.searchers.acknowledged == moved.searchers.expected == SEARCHERS + 1
             assert searcher.search(QUERIES[0]).epoch == moved.epoch
         eventually(lambda: all(part[-1]["epoch"] == moved.epoch for part in traffic.answers()))
         assert_never_behind(store, traffic.stop(), [(time.monotonic(), moved.epoch)])

@@ -42,9 +42,9 @@ class Server:
     def delete(self, path: str, body: Any = None, **options: Any) -> httpx.Response:
         return self.http.request("DELETE", path, json=body, **options)
 
-    def readers(self) -> list[int]:
+    def searchers(self) -> list[int]:
         """Process ids of the workers that serve."""
-        return [reader["pid"] for reader in fresh(self.url, "GET", "/v1/status").json()["readers"]]
+        return [searcher["pid"] for searcher in fresh(self.url, "GET", "/v1/status").json()["searchers"]]
 
     def logged(self) -> list[dict[str, Any]]:
         self.log.seek(0)

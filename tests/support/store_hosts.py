@@ -30,7 +30,7 @@ stopped = threading.Event()
 
 @dataclass(frozen=True)
 class Host:
-    """`name`: what its readers call themselves, and its sessions in the catalog's server."""
+    """`name`: what its searchers call themselves, and its sessions in the catalog's server."""
 
     name: str
     uri: str
@@ -90,7 +90,9 @@ def catch_up(store: Store, name: str) -> None:
 
 def rollback(store: Store, reason: str) -> None:
     moved = store.rollback(reason=reason)
-    acknowledge(target=moved.target, trouble=moved.trouble, expected=moved.readers.expected, told=moved.readers.missing)
+    acknowledge(
+        target=moved.target, trouble=moved.trouble, expected=moved.searchers.expected, told=moved.searchers.missing
+    )
 
 
 ROLES: dict[str, Callable[..., None]] = {role.__name__: role for role in (serve, write, build, put, catch_up, rollback)}

@@ -59,7 +59,7 @@ def searcher(store: Store) -> Iterator[Searcher]:
 
 
 def trying(store: Store, searcher: Searcher) -> None:
-    """Start the trial, and wait until the reader has opened the candidate."""
+    """Start the trial, and wait until the searcher has opened the candidate."""
     store.rollouts.start("v2", reason="to see")
     wait_until(lambda: searcher._serving is not None and searcher._serving.canary is not None)
 
@@ -89,7 +89,7 @@ def test_a_stable_share_of_the_callers_gets_the_candidate_and_keeps_it_as_the_sh
     assert searcher.search("crate 7", 5).pair == "v1", "who says nothing of himself is not drawn"
 
 
-def test_every_reader_draws_the_same_callers_and_every_trial_others(store: Store, root: Path) -> None:
+def test_every_searcher_draws_the_same_callers_and_every_trial_others(store: Store, root: Path) -> None:
     policy(shadow=0, steps=[30])
     store.rollouts.start("v2")
     pointers = []
@@ -120,7 +120,9 @@ def test_no_answer_mixes_the_candidate_with_the_live_pair(store: Store, searcher
     assert seen == {("v1", False), ("v2", True)}
 
 
-def test_stop_is_one_move_for_every_reader_from_the_next_query_on(store: Store, root: Path, searcher: Searcher) -> None:
+def test_stop_is_one_move_for_every_searcher_from_the_next_query_on(
+    store: Store, root: Path, searcher: Searcher
+) -> None:
     policy(shadow=0, steps=[100])
     trying(store, searcher)
     assert set(served(searcher, KEYS[:20]).values()) == {"v2"}
@@ -210,7 +212,7 @@ def _with(held: object, embedder: object) -> object:
     return replace(held, embedder=embedder)  # type: ignore[type-var]
 
 
-def test_a_reader_that_has_not_opened_the_candidate_answers_from_the_live_pair(
+def test_a_searcher_that_has_not_opened_the_candidate_answers_from_the_live_pair(
     store: Store, searcher: Searcher
 ) -> None:
     policy(shadow=0, steps=[100])

@@ -263,18 +263,18 @@ def test_a_live_pair_that_failed_its_last_check_is_no_way_back(store: Store) -> 
     assert store.promote("good", reason="mended").target == "good@1"
 
 
-def test_a_reader_that_does_not_hold_the_way_back_warm_blocks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_searcher_that_does_not_hold_the_way_back_warm_blocks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise OSError("no memory left for it")
 
     def announced(warm: bool) -> bool:
-        return [bool(reader.warm) for reader in store._catalog.readers.alive("live")] == [warm]
+        return [bool(searcher.warm) for searcher in store._catalog.searchers.alive("live")] == [warm]
 
     with store.searcher() as searcher:
         searcher.search("crate 1")
         wait_until(lambda: announced(True))
         found = store.gates.judge("good").outcomes[0]
-        assert (found.outcome, "1 of 1 readers hold it warm" in found.sentence) == ("pass", True)
+        assert (found.outcome, "1 of 1 searchers hold it warm" in found.sentence) == ("pass", True)
         monkeypatch.setattr(searcher._holder, "_open", fails)
         searcher._holder.keep_only(())
         wait_until(lambda: announced(False))

@@ -60,7 +60,7 @@ def test_answers_of_the_bad_pair_are_counted_over_all_its_epochs(store: Store) -
         store.rollback(reason="worse answers")
         searcher.search("after")
     [incident] = store.incidents.all()
-    assert (incident.blast.pair, incident.blast.answers, incident.blast.readers) == ("v2", 5, 1)
+    assert (incident.blast.pair, incident.blast.answers, incident.blast.searchers) == ("v2", 5, 1)
     assert incident.blast.last_epoch == incident.epoch - 1
     assert incident.blast.first_epoch < incident.blast.last_epoch
     assert incident.blast.since is not None
@@ -103,10 +103,10 @@ def test_a_rollback_whose_process_died_after_the_move_has_an_incident_all_the_sa
 
 def test_an_incident_that_a_watcher_opened_from_the_history_loses_nothing(store: Store) -> None:
     done = store._switch.rollback(None, _order("worse answers"))
-    assert store.incidents.all()[0].readers is None
+    assert store.incidents.all()[0].searchers is None
     store.incidents.open(done, decided="2026-01-31T12:00:00.000000+00:00", trigger={"metrics": []})
     [incident] = store.incidents.all()
-    assert (incident.readers, incident.switch_ms) == (done.readers, done.switch_ms)
+    assert (incident.searchers, incident.switch_ms) == (done.searchers, done.switch_ms)
     assert (incident.timeline.decided, incident.trigger) == ("2026-01-31T12:00:00.000000+00:00", {"metrics": []})
 
 
@@ -117,23 +117,23 @@ def test_a_rollback_needs_no_incident(root: Path, broken: str) -> None:
         connection.execute(f"DROP TABLE {broken}")
     with vecrollback.connect(root) as store, store.searcher() as searcher:
         assert searcher.search("apples").pair == "v2"
-        _await_reader(store)
+        _await_searcher(store)
         done = store.rollback(reason="worse answers")
         assert store.live().name == "v1"
         assert searcher.search("apples").pair == "v1"
-        assert (done.readers.expected, done.readers.missing) == (1, ())
+        assert (done.searchers.expected, done.searchers.missing) == (1, ())
         assert done.caught_up is not None
         assert done.report is not None
         assert done.report.verdict == "pass"
         assert f"no such table: {broken}" in done.trouble
 
 
-def test_readers_give_signs_of_life_while_their_answers_cannot_be_counted(root: Path) -> None:
+def test_searchers_give_signs_of_life_while_their_answers_cannot_be_counted(root: Path) -> None:
     with sqlite3.connect(root / "catalog.db") as connection:
         connection.execute("DROP TABLE served")
     with vecrollback.connect(root) as store, store.searcher() as searcher:
         searcher.search("apples")
-        _await_reader(store)
+        _await_searcher(store)
 
 
 def test_a_post_check_that_cannot_be_made_leaves_the_rest_of_the_incident(
@@ -198,14 +198,14 @@ def _order(reason: str) -> Order:
     return Order(reason, "somebody")
 
 
-def _await_reader(store: Store) -> None:
+def _await_searcher(store: Store) -> None:
     deadline = time.monotonic() + 10
-    while not store.status()["readers"]:
+    while not store.status()["searchers"]:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def test_a_locked_incident_table_holds_up_neither_rollback_nor_readers(
+def test_a_locked_incident_table_holds_up_neither_rollback_nor_searchers(
     tmp_path: Path, postgres: PostgresServer
 ) -> None:
     url = postgres.url()
@@ -215,11 +215,11 @@ def test_a_locked_incident_table_holds_up_neither_rollback_nor_readers(
             store.promote(store.reembed(embedder, name=name).wait(), reason="a release")
         with store.searcher() as searcher, store._catalog._database.engine.connect() as locking:
             searcher.search("apples")
-            _await_reader(store)
+            _await_searcher(store)
             locking.exec_driver_sql("LOCK TABLE incident, served IN ACCESS EXCLUSIVE MODE")
             searcher.search("apples")
             done = store.rollback(reason="worse answers", catch_up=False)
-            assert (done.readers.expected, done.readers.missing) == (1, ())
+            assert (done.searchers.expected, done.searchers.missing) == (1, ())
             assert "lock timeout" in done.trouble
             locking.rollback()
             store.catch_up("v1")

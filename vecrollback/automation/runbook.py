@@ -46,7 +46,7 @@ class _Writer:
         for pair in self._status["pairs"]:
             checked = pair["checked"] or "none"
             yield f"| pair `{pair['name']}` | {pair['state']}, `{pair['embedder']}`, last check {checked} |"
-        yield f"| readers now | {', '.join(_readers(self._status)) or 'none'} |\n"
+        yield f"| searchers now | {', '.join(_searchers(self._status)) or 'none'} |\n"
 
     def _target(self) -> str:
         try:
@@ -57,10 +57,10 @@ class _Writer:
     def _back(self) -> Iterator[str]:
         yield "## Answers are bad: go back\n\nLook where it would go; nothing moves:\n"
         yield from self._typed("rollback --dry-run")
-        yield "Then go. Model and index move together, in every reader, before the command's next line:\n"
+        yield "Then go. Model and index move together, in every searcher, before the command's next line:\n"
         yield from self._typed("rollback --reason 'what is wrong'")
         whole, switch = self._policy.objectives.whole, self._policy.objectives.switch
-        yield f"Objective: every reader within {switch:g} s, caught up and checked within {whole:g} s.\n"
+        yield f"Objective: every searcher within {switch:g} s, caught up and checked within {whole:g} s.\n"
 
     def _afterwards(self) -> Iterator[str]:
         yield "## Afterwards\n\nIs it right again? What was touched?\n"
@@ -70,7 +70,7 @@ class _Writer:
     def _otherwise(self) -> Iterator[str]:
         yield "## If that is not enough\n\n| what is wrong | what to do |\n|---|---|"
         yield "| the command refuses (exit code 3) | it says for each pair why; mend one: `vecrollback repair PAIR` |"
-        yield "| a reader is not heard from | restart it; it follows from its first query on |"
+        yield "| a searcher is not heard from | restart it; it follows from its first query on |"
         yield "| the disk is full | delete the store's `cache/`, type the command again |"
         yield "| the older pair's index is damaged | `vecrollback restore PAIR@N`, or import a bundle |"
         need = self._policy.authority.restore_approvals
@@ -121,5 +121,5 @@ def _ref(alias: Json) -> str:
     return f"`{alias['pair']}@{alias['snapshot']}`, epoch {alias['epoch']}" if alias else "nothing yet"
 
 
-def _readers(status: Json) -> list[str]:
-    return [f"{one['host']}:{one['pid']}" for one in status["readers"]]
+def _searchers(status: Json) -> list[str]:
+    return [f"{one['host']}:{one['pid']}" for one in status["searchers"]]

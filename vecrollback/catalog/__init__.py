@@ -21,8 +21,8 @@ from vecrollback.catalog.jobs import EmbeddingTable, Jobs
 from vecrollback.catalog.operations import Approvals, Drills, Freezes, IncidentTable, Outbox
 from vecrollback.catalog.pairs import NAME_RULE, Pairs, valid_pair_name, vectors_table
 from vecrollback.catalog.policy_state import PolicyState
-from vecrollback.catalog.readers import Searchers
 from vecrollback.catalog.reports import Equivalences, Reports
+from vecrollback.catalog.searchers import Searchers
 from vecrollback.storage import FileStore
 
 __all__ = [
@@ -39,7 +39,7 @@ __all__ = [
 
 
 class Catalog:
-    """Pairs, snapshots, aliases, history, jobs, readers, reports, tokens and the tombstone ledger of one store.
+    """Pairs, snapshots, aliases, history, jobs, searchers, reports, tokens and the tombstone ledger of one store.
 
     `where`: the store's directory or file store. `url`: a PostgreSQL database; without one the catalog is SQLite in
     that directory. `place` says where it is, without a password.
@@ -59,7 +59,7 @@ class Catalog:
         self.files = FileDigests(self._database)
         self.jobs = Jobs(self._database)
         self.embedding = EmbeddingTable(self._database)
-        self.readers = Searchers(self._database)
+        self.searchers = Searchers(self._database)
         self.reports = Reports(self._database)
         self.equivalences = Equivalences(self._database)
         self.tokens = Tokens(self._database)

@@ -1,4 +1,4 @@
-"""What readers say they answered. Never in the way of anything: a write that has to wait is given up."""
+"""What searchers say they answered. Never in the way of anything: a write that has to wait is given up."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ _BRIEF_MS = 200
 
 
 class AnswerTotals(NamedTuple):
-    """Answers of some epochs: how many, by how many readers, between which times (seconds since 1970)."""
+    """Answers of some epochs: how many, by how many searchers, between which times (seconds since 1970)."""
 
     answers: int
-    readers: int
+    searchers: int
     since: float | None
     until: float | None
 
 
 class AnswerTable:
-    """How many queries each reader answered in each epoch. Written by the readers, about once a second."""
+    """How many queries each searcher answered in each epoch. Written by the searchers, about once a second."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def note(self, reader: str, alias: str, counts: Iterable[tuple[int, int, float, float]]) -> None:
-        """Write what a reader has answered so far: (epoch, answers, first, last) in seconds since 1970."""
+    def note(self, searcher: str, alias: str, counts: Iterable[tuple[int, int, float, float]]) -> None:
+        """Write what a searcher has answered so far: (epoch, answers, first, last) in seconds since 1970."""
         with self._database.note() as connection:
             hurry(connection, _BRIEF_MS)
             for epoch, answers, first, last in counts:
+                # The column was named before searchers were: a stored name stays.
                 values = {"alias": alias, "answers": answers, "first_at": first, "last_at": last}
-                statement = self._database.insert(served).values(reader=reader, epoch=epoch, **values)
+                statement = self._database.insert(served).values(reader=searcher, epoch=epoch, **values)
                 connection.execute(statement.on_conflict_do_update(index_elements=["reader", "epoch"], set_=values))
 
     def between(self, alias: str, first: int, last: int) -> AnswerTotals:
-        """What all readers of an alias answered in the epochs `first` to `last`."""
+        """What all searchers of an alias answered in the epochs `first` to `last`."""
         query = sa.select(
             sa.func.coalesce(sa.func.sum(served.c.answers), 0),
             sa.func.count(served.c.reader.distinct()),
@@ -46,8 +47,8 @@ class AnswerTable:
             sa.func.max(served.c.last_at),
         ).where(served.c.alias == alias, served.c.epoch.between(first, last), served.c.answers > 0)
         with self._database.read() as connection:
-            answers, readers, since, until = connection.execute(query).one()
-        return AnswerTotals(int(answers), int(readers), since, until)
+            answers, searchers, since, until = connection.execute(query).one()
+        return AnswerTotals(int(answers), int(searchers), since, until)
 
     def forget(self, before: float) -> None:
         """Drop counts whose last answer is older than `before`, in seconds since 1970."""
@@ -62,10 +63,10 @@ class StaleAnswerTable:
         self._database = database
 
     def note(self, pair: str, reads: Mapping[str, int]) -> None:
-        """Add what a reader has counted since it told last: document -> answers that held it."""
+        """Add what a searcher has counted since it told last: document -> answers that held it."""
         with self._database.note() as connection:
             hurry(connection, _BRIEF_MS)
-            for document in sorted(reads):  # two readers that lock rows in one order do not lock each other out
+            for document in sorted(reads):  # two searchers that lock rows in one order do not lock each other out
                 statement = self._database.insert(stale_read).values(
                     pair=pair, document=document, reads=reads[document]
                 )

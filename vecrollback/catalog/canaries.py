@@ -17,7 +17,7 @@ from vecrollback.records import CanaryRun, Json, Observation
 
 
 class CanaryTable:
-    """At most one runs for an alias. Every change of it wakes the readers, as a move does."""
+    """At most one runs for an alias. Every change of it wakes the searchers, as a move does."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -48,7 +48,7 @@ class Database:
             ticket = self._backend.begin(connection)
             yield connection
             if wakes:
-                self._backend.wake_readers(connection)
+                self._backend.wake_searchers(connection)
             try:
                 connection.commit()
             except (sa.exc.OperationalError, sa.exc.InterfaceError):
@@ -141,7 +141,7 @@ class Database:
         """
         with self.read() as mine, other.write() as theirs:
             for table in schema.metadata.sorted_tables:
-                if table in (schema.store, schema.reader, schema.served, schema.stale_read, schema.notice):
+                if table in (schema.store, schema.searcher, schema.served, schema.stale_read, schema.notice):
                     continue
                 theirs.execute(table.delete())
                 rows = [dict(row._mapping) for row in mine.execute(sa.select(table))]

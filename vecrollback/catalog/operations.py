@@ -106,11 +106,11 @@ def _found_incident(row: sa.Row[Any] | None, number: int) -> sa.Row[Any]:
 
 
 def _incident(row: sa.Row[Any]) -> Incident:
-    body: dict[str, Any] = dict(row.body)
+    body: dict[str, Any] = _searchers_named(row.body)
     nested: dict[str, Any] = {
         "timeline": Timeline(**body.pop("timeline")),
-        "blast": BlastRadius(**body.pop("blast")),
-        "readers": _readers(body.pop("readers")),
+        "blast": BlastRadius(**_searchers_named(body.pop("blast"))),
+        "searchers": _acknowledgements(body.pop("searchers")),
         "post_check": PostCheck(**post) if (post := body.pop("post_check")) else None,
         "findings": _findings(body.pop("findings")),
         "failed_findings": _findings(body.pop("failed_findings")),
@@ -118,7 +118,12 @@ def _incident(row: sa.Row[Any]) -> Incident:
     return Incident(**{name: getattr(row, name) for name in _INCIDENT_COLUMNS}, **body, **nested)
 
 
-def _readers(body: Mapping[str, Any] | None) -> Acknowledgements | None:
+def _searchers_named(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored body under today's keys: stores of earlier versions hold incidents that say `readers`."""
+    return {"searchers" if key == "readers" else key: value for key, value in body.items()}
+
+
+def _acknowledgements(body: Mapping[str, Any] | None) -> Acknowledgements | None:
     return Acknowledgements(**(dict(body) | {"missing": tuple(body["missing"])})) if body else None
 
 

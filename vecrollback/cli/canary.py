@@ -50,7 +50,7 @@ def advance(session: Session, override: Override = False) -> None:
 
 @command(app, returns="the `rollout` of `canary status`", examples=["canary stop --reason 'answers are off'"])
 def stop(session: Session, reason: NeededReason = "") -> None:
-    """End the trial: with the next query of every reader everybody is answered by the live pair again."""
+    """End the trial: with the next query of every searcher everybody is answered by the live pair again."""
     with session.store() as store:
         ended = store.rollouts.stop(reason=reason)
     session.emit(payloads.rollout(ended), lambda: [f"{ended.pair} is not tried any more; {ended.baseline} answers all"])

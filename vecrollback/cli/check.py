@@ -46,7 +46,7 @@ def _sample(value: str) -> int:
     panel=_PANEL,
     returns="{store, catalog, alias: {live: {pair, snapshot, epoch}}, corpus: {head, documents}, "
     "pairs: [{name, state, reason, embedder, fingerprint, dimension, index, snapshot, watermark, lag, checked}], "
-    "readers: [{host, pid, epoch}], jobs: [{id, kind, pair, state, progress, error}], rollback: {target, reason}}",
+    "searchers: [{host, pid, epoch}], jobs: [{id, kind, pair, state, progress, error}], rollback: {target, reason}}",
 )
 def status(session: Session) -> None:
     """Show what is live, how far behind it is, where a rollback would go right now, and what is unfinished."""

@@ -16,7 +16,7 @@ app = typer.Typer()
     app,
     panel="First steps",
     returns="{documents, changes, quality, from, to, switch_ms, lag, re_embedded, check, "
-    "deleted_returned, reader, held}",
+    "deleted_returned, searcher, held}",
     examples=["demo", "demo --keep /tmp/demo"],
 )
 def demo(

@@ -28,7 +28,7 @@ _DRILL = (
     app,
     panel=_PANEL,
     returns=f"{_DRILL}; with --list {{drills: [...]}}",
-    examples=["drill", "drill --chaos reader-hung", "drill --list"],
+    examples=["drill", "drill --chaos searcher-hung", "drill --list"],
 )
 def drill(
     session: Session,
@@ -36,13 +36,13 @@ def drill(
         str,
         typer.Option(
             metavar="KIND",
-            help="Break this in a copy: files-gone, model-unloadable, catalog-slow, reader-hung, foreign-vectors, "
+            help="Break this in a copy: files-gone, model-unloadable, catalog-slow, searcher-hung, foreign-vectors, "
             "disk-full.",
         ),
     ] = "",
     listed: Annotated[bool, typer.Option("--list", help="Show those that were run.")] = False,
 ) -> None:
-    """Rehearse the whole rollback with real readers and files, beside what serves; exit code 1 unless it passes."""
+    """Rehearse the whole rollback with real searchers and files, beside what serves; exit code 1 unless it passes."""
     if listed:
         _list(session)
         return

@@ -18,8 +18,8 @@ incidents = typer.Typer(callback=common, help="What happened at each rollback, w
 _PANEL = "Status and proof"
 _INCIDENT = (
     "{number, state, alias, epoch, kind, source, target, reason, actor, timeline: {began, detected, decided, switched, "
-    "acknowledged, caught_up, verified}, blast: {pair, first_epoch, last_epoch, answers, readers, since, until}, "
-    "readers, switch_ms, lag, verdict, findings, failed_findings, post_check, trigger, archived, trouble, notes}"
+    "acknowledged, caught_up, verified}, blast: {pair, first_epoch, last_epoch, answers, searchers, since, until}, "
+    "searchers, switch_ms, lag, verdict, findings, failed_findings, post_check, trigger, archived, trouble, notes}"
 )
 Number = Annotated[int, typer.Argument(metavar="ID", min=1, help="The incident's number.")]
 

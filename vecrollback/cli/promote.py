@@ -15,7 +15,7 @@ from vecrollback.store import payloads
 app = typer.Typer()
 _PANEL = "Moving what is live"
 _RETURNS = (
-    "{alias, from, to, epoch, switch_ms, readers: {expected, acknowledged, missing}, lag, caught_up, check, trouble, "
+    "{alias, from, to, epoch, switch_ms, searchers: {expected, acknowledged, missing}, lag, caught_up, check, trouble, "
     "warning, gates}"
 )
 
@@ -26,7 +26,7 @@ Override = Annotated[bool, typer.Option("--override", help="Pass the safety rule
 NoCatchUp = Annotated[
     bool, typer.Option("--no-catch-up", help="Only switch; leave catch-up and check to a worker or to later.")
 ]
-Wait = Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="How long to wait for the readers.")]
+Wait = Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="How long to wait for the searchers.")]
 
 
 @command(app, panel=_PANEL, returns=_RETURNS, examples=["promote v2", "promote v2 --override --reason 'was no fault'"])
@@ -37,7 +37,7 @@ def promote(
     override: Override = False,
     wait: Wait = 10.0,
 ) -> None:
-    """Let a pair serve: catch it up, check it, have every reader load it, then move live."""
+    """Let a pair serve: catch it up, check it, have every searcher load it, then move live."""
     with session.store() as store, session.watch() as watch:
         done = store.promote(pair, reason=reason, override=override, progress=watch, wait=wait)
     show_switch(session, done)

@@ -41,7 +41,7 @@ def prune(
     ] = 24.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go, and why the rest stays.")] = False,
 ) -> None:
-    """Delete retired pairs, old snapshots, and files that nothing names; what any alias, tag or reader holds stays."""
+    """Delete retired pairs, old snapshots, and files that nothing names; what an alias, tag or searcher holds stays."""
     with session.store() as store:
         plan = store.retention.plan(RetentionRules(keep, cool_down * 3600))
         done = None if dry_run else store.retention.apply(plan)

@@ -38,7 +38,7 @@ def status(state: Json) -> Iterator[RenderableType]:
     target = state["rollback"]
     yield f"rollback  to {target['target']}" if target["target"] else f"rollback  nowhere: {target['reason']}"
     yield f"corpus    {state['corpus']['documents']:,} documents, head {state['corpus']['head']:,}"
-    yield f"readers   {len(state['readers'])}"
+    yield f"searchers   {len(state['searchers'])}"
     if state["pairs"]:
         yield ""
         yield pairs(state["pairs"])
@@ -111,14 +111,18 @@ def result(found: Result) -> Iterator[RenderableType]:
 
 def switched(done: Switched) -> Iterator[RenderableType]:
     """What moved; then what was done about the lag; then the proof, or that the move stands without one."""
-    readers = done.readers
-    followed = f"{readers.acknowledged} of {readers.expected} readers follow" if readers.expected else "no reader runs"
+    searchers = done.searchers
+    followed = (
+        f"{searchers.acknowledged} of {searchers.expected} searchers follow"
+        if searchers.expected
+        else "no searcher runs"
+    )
     yield (
         f"{done.alias}: {done.source or 'nothing'} -> {done.target}  epoch {done.epoch}  "
         f"{done.switch_ms:.1f} ms  {followed}"
     )
-    if readers.missing:
-        yield f"not heard from: {', '.join(readers.missing)}"
+    if searchers.missing:
+        yield f"not heard from: {', '.join(searchers.missing)}"
     if done.caught_up is not None:
         yield caught_up(done.caught_up)
     if done.report is not None:

@@ -60,7 +60,7 @@ def history(alias: str | None, limit: int | None) -> HttpCall[list[Move]]:
 
 
 def promote(pair: PairLike, reason: str, override: bool, wait: float) -> HttpCall[Switched]:
-    body = {"pair": _name(pair), "reason": reason, "override": override, "reader_seconds": wait}
+    body = {"pair": _name(pair), "reason": reason, "override": override, "wait_seconds": wait}
     return HttpCall("POST", "/v1/promote", responses.switched, body, long=True)
 
 
@@ -68,7 +68,7 @@ def rollback(
     to: PairLike | None, reason: str, override: bool, catch_up: bool, wait: float, expected_epoch: int | None
 ) -> HttpCall[Switched]:
     target = None if to is None else _name(to)
-    body: dict[str, Any] = {"to": target, "reason": reason, "override": override, "reader_seconds": wait}
+    body: dict[str, Any] = {"to": target, "reason": reason, "override": override, "wait_seconds": wait}
     body["expected_epoch"] = expected_epoch
     return HttpCall(
         "POST", "/v1/rollback", responses.switched, body | {"catch_up": catch_up, "wait": catch_up}, long=True
@@ -76,7 +76,7 @@ def rollback(
 
 
 def restore(ref: str, reason: str, catch_up: bool, wait: float, expected_epoch: int | None) -> HttpCall[Switched]:
-    body = {"ref": ref, "reason": reason, "reader_seconds": wait, "expected_epoch": expected_epoch}
+    body = {"ref": ref, "reason": reason, "wait_seconds": wait, "expected_epoch": expected_epoch}
     return HttpCall(
         "POST", "/v1/restore", responses.switched, body | {"catch_up": catch_up, "wait": catch_up}, long=True
     )

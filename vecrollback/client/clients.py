@@ -76,7 +76,7 @@ class Client:
         return self._send(calls.history(alias, limit))
 
     def promote(self, pair: PairLike, *, reason: str = "", override: bool = False, wait: float = 10.0) -> Switched:
-        """Let a pair serve: catch it up, check it, have every reader load it, move `live`."""
+        """Let a pair serve: catch it up, check it, have every searcher load it, move `live`."""
         return self._send(calls.promote(pair, reason, override, wait))
 
     def rollback(

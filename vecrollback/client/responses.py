@@ -45,13 +45,13 @@ def report(found: Mapping[str, Json]) -> Report:
 
 
 def switched(found: Mapping[str, Json]) -> Switched:
-    readers = found["readers"]
+    searchers = found["searchers"]
     return _record(
         Switched,
         found,
         source=found["from"],
         target=found["to"],
-        readers=_record(Acknowledgements, readers, missing=tuple(readers["missing"])),
+        searchers=_record(Acknowledgements, searchers, missing=tuple(searchers["missing"])),
         caught_up=_record(CatchUp, found["caught_up"]) if found["caught_up"] else None,
         report=report(found["check"]) if found["check"] else None,
         gates=tuple(_record(GateOutcome, one) for one in found.get("gates", [])),

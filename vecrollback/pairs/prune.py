@@ -1,4 +1,4 @@
-"""Prune: plan, then delete, what no alias, tag, reader or cool-down keeps.
+"""Prune: plan, then delete, what no alias, tag, searcher or cool-down keeps.
 
 The catalog forgets first, files go after: a prune that dies in between leaves files that nothing names, for the next
 one. A file is set aside while nobody else can change the catalog, and whoever names files in the catalog looks for them
@@ -90,9 +90,9 @@ class Pruner:
         for name, (pair, number) in self._catalog.pairs.tags().items():
             held.setdefault(f"{pair}@{number}", f"tag {name!r}")
         for alias in aliases:
-            for reader in self._catalog.readers.registered(alias):
-                for ref in reader.warm:
-                    held.setdefault(ref, f"reader {reader.host}:{reader.pid} holds it open")
+            for searcher in self._catalog.searchers.registered(alias):
+                for ref in searcher.warm:
+                    held.setdefault(ref, f"searcher {searcher.host}:{searcher.pid} holds it open")
         for found in self._catalog.pairs.all():
             if found.state != "retired":
                 held.setdefault(found.ref, f"what {found.name} serves from")

@@ -17,7 +17,7 @@ IncidentState = Literal["open", "closed"]
 class Timeline:
     """Times as the catalog writes them; None for what has not happened, or what nobody noted.
 
-    `began`: the bad pair became live. `detected`: the first sign of it. `acknowledged`: the last reader followed.
+    `began`: the bad pair became live. `detected`: the first sign of it. `acknowledged`: the last searcher followed.
     """
 
     began: str | None = None
@@ -31,13 +31,13 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class BlastRadius:
-    """What the pair that was left had answered: queries counted by long-lived readers, in these epochs."""
+    """What the pair that was left had answered: queries counted by long-lived searchers, in these epochs."""
 
     pair: str
     first_epoch: int
     last_epoch: int
     answers: int = 0
-    readers: int = 0
+    searchers: int = 0
     since: str | None = None
     until: str | None = None
 
@@ -77,7 +77,7 @@ class Incident:
     actor: str
     timeline: Timeline
     blast: BlastRadius
-    readers: Acknowledgements | None = None
+    searchers: Acknowledgements | None = None
     switch_ms: float | None = None
     lag: int | None = None
     verdict: Verdict | None = None

@@ -27,7 +27,7 @@ class Hit:
 class Result:
     """The answer to one query and which pair, snapshot and epoch gave it. Never two of them.
 
-    `current` is False when the catalog could not be asked: the answer then comes from what the reader last knew.
+    `current` is False when the catalog could not be asked: the answer then comes from what the searcher last knew.
     `canary`: the pair is one that is tried, not the one that serves; `epoch` is of the pointer all the same.
     """
 

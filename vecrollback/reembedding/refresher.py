@@ -184,8 +184,8 @@ class Refresher:
             self._take_in(sorted(pending, key=lambda p: len(p.text)))
 
     def _take_in_most_read(self) -> None:
-        """Then those whose outdated vectors answered the most queries, as far as readers have told."""
-        for _ in range(_MOST_READ_ROUNDS):  # not until there are none: writers and readers go on meanwhile
+        """Then those whose outdated vectors answered the most queries, as far as searchers have told."""
+        for _ in range(_MOST_READ_ROUNDS):  # not until there are none: writers and searchers go on meanwhile
             read = self._catalog.stale_reads.most(self._pair.name, _MOST_READ)
             if not read:
                 return

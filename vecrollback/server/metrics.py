@@ -19,9 +19,9 @@ from vecrollback.store.store import Store
 _log = logging.getLogger(__name__)
 _PERFORMANCE = {
     "rollbacks": "Rollbacks",
-    "success_rate": "Share of rollbacks that every reader followed and whose check passed",
+    "success_rate": "Share of rollbacks that every searcher followed and whose check passed",
     "mttd_seconds": "Mean time from the promote of a bad pair to its detection",
-    "mttr_seconds": "Mean time from detection to the last reader's acknowledgement",
+    "mttr_seconds": "Mean time from detection to the last searcher's acknowledgement",
     "answers_by_bad_pairs": "Queries answered by pairs that were rolled back from",
     "drill_rate": "Share of drills that passed",
     "drilled_rate": "Share of promotes whose way back was rehearsed",
@@ -47,7 +47,7 @@ class Metrics:
         self._errors = self._counter("query_errors", "Queries that got an error", "type")
         self._batch = self._histogram("batch_queries", "Queries answered by one call", _BATCHES)
         self._switch = self._histogram(
-            "switch_seconds", "From the decision to the last reader's first right answer", _LATENCY, "kind"
+            "switch_seconds", "From the decision to the last searcher's first right answer", _LATENCY, "kind"
         )
 
     def answered(self, results: Sequence[Result], seconds: float) -> None:
@@ -105,7 +105,7 @@ class _Known:
         yield _gauge("epoch", "Moves of an alias", ["alias"], {(n,): a["epoch"] for n, a in status["alias"].items()})
         yield _gauge("documents", "Live documents", [], {(): status["corpus"]["documents"]})
         yield _gauge("head", "Last change of the corpus", [], {(): status["corpus"]["head"]})
-        yield _gauge("readers", "Processes that serve", [], {(): len(status["readers"])})
+        yield _gauge("searchers", "Processes that serve", [], {(): len(status["searchers"])})
         yield from self._of_pairs(status["pairs"])
         try:
             yield from self._of_operations()

@@ -10,7 +10,7 @@ from vecrollback.records import Acknowledgements, CatchUp, Document, GateOutcome
 
 PairName = Annotated[str, Field(min_length=1, max_length=200)]
 Reason = Annotated[str, Field(max_length=2_000, description="Why; it is kept in the history.")]
-ReaderSeconds = Annotated[float, Field(ge=0, le=300, description="How long to wait for the readers.")]
+WaitSeconds = Annotated[float, Field(ge=0, le=300, description="How long to wait for the searchers.")]
 
 
 def _body(*examples: Json) -> ConfigDict:
@@ -81,14 +81,14 @@ class WriteAnswer(BaseModel):
 
 
 class PromoteRequest(BaseModel):
-    """Let a pair serve: catch it up, check it, have every reader load it, move `live`."""
+    """Let a pair serve: catch it up, check it, have every searcher load it, move `live`."""
 
     model_config = _body({"pair": "v2", "reason": "better answers"})
 
     pair: PairName
     reason: Reason = ""
     override: bool = False
-    reader_seconds: ReaderSeconds = 10.0
+    wait_seconds: WaitSeconds = 10.0
     wait: bool = Field(True, description="False: answer 202 with a job at once.")
 
 
@@ -101,7 +101,7 @@ class RollbackRequest(BaseModel):
     reason: Reason
     override: bool = False
     expected_epoch: int | None = Field(None, ge=0, description="Refuse unless `live` is at this epoch.")
-    reader_seconds: ReaderSeconds = 10.0
+    wait_seconds: WaitSeconds = 10.0
     catch_up: bool = Field(True, description="False: only switch; a worker or somebody else catches up and checks.")
     wait: bool = Field(False, description="Answer when catch-up and check are done, not when the switch is.")
 
@@ -113,7 +113,7 @@ class RestoreRequest(BaseModel):
 
     ref: Annotated[str, Field(min_length=1, max_length=200)]
     reason: Reason
-    reader_seconds: ReaderSeconds = 10.0
+    wait_seconds: WaitSeconds = 10.0
     catch_up: bool = True
     expected_epoch: int | None = Field(None, ge=0, description="Refuse unless `live` is at this epoch.")
     wait: bool = False
@@ -146,7 +146,7 @@ class CompareRequest(BaseModel):
 class TokenRequest(BaseModel):
     """A new token."""
 
-    model_config = _body({"role": "reader", "name": "shop-frontend"})
+    model_config = _body({"role": "searcher", "name": "shop-frontend"})
 
     role: Role
     name: str | None = None
@@ -196,7 +196,7 @@ class SwitchedAnswer(BaseModel):
     target: str = Field(alias="to")
     epoch: int
     switch_ms: float
-    readers: Acknowledgements
+    searchers: Acknowledgements
     lag: int
     caught_up: CatchUp | None
     check: Report | None

@@ -49,7 +49,7 @@ class OpenPair:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A snapshot, `PAIR@N`, and how far its pair's vectors go; `head`: of the log, as its reader has just found it."""
+    """A snapshot, `PAIR@N`, and how far its pair's vectors go; `head`: of the log, as its searcher has just read it."""
 
     ref: str
     vectors_version: int

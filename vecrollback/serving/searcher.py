@@ -52,7 +52,7 @@ class Searcher:
     A query reads the pointer once and stays with what it found. The pairs that could come next (standby, candidate)
     are held open as well, so a move costs no load. While the catalog, or the storage of the files, cannot be read,
     answers come from what was last known and say so. `follow=False` leaves out the background threads, the registration
-    as a reader and the warm pairs: for one-off queries.
+    as a searcher and the warm pairs: for one-off queries.
     """
 
     def __init__(
@@ -273,7 +273,7 @@ class Searcher:
 
     def _announce(self, epoch: int, warm: tuple[str, ...]) -> None:
         row = SearcherRecord(self._id, self.alias, socket.gethostname(), os.getpid(), epoch, warm, time.time())
-        self._catalog.readers.announce(row)
+        self._catalog.searchers.announce(row)
 
     def _note_answers(self) -> None:
         """Write how many queries were answered in which epoch, and how often from outdated vectors.
@@ -344,7 +344,7 @@ class Searcher:
         if self._threads:
             self._note_answers()
             with contextlib.suppress(CatalogUnavailableError):
-                self._catalog.readers.leave(self._id)
+                self._catalog.searchers.leave(self._id)
         with self._lock:
             self._serving = None
             self._holder.keep_only(())

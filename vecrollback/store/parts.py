@@ -94,9 +94,9 @@ class Assembly:
         """Hold a named lock of the store across processes. Raises LockHeldError after `timeout` seconds."""
         return self._catalog.lock(name, timeout=timeout)
 
-    def readers(self, alias: str) -> list[SearcherRecord]:
+    def searchers(self, alias: str) -> list[SearcherRecord]:
         """Processes that follow an alias and give signs of life."""
-        return self._catalog.readers.alive(alias)
+        return self._catalog.searchers.alive(alias)
 
     def copy_to(self, root: Path) -> None:
         """Lay out a store of its own in a new directory with everything that is here, files linked where they can be.

@@ -59,7 +59,7 @@ def switched(done: Switched) -> Payload:
         "to": done.target,
         "epoch": done.epoch,
         "switch_ms": round(done.switch_ms, 3),
-        "readers": asdict(done.readers),
+        "searchers": asdict(done.searchers),
         "lag": done.lag,
         "caught_up": asdict(done.caught_up) if done.caught_up else None,
         "check": asdict(done.report) if done.report else None,

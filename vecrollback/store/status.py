@@ -7,7 +7,7 @@ from vecrollback.records import Json
 
 
 def describe(catalog: Catalog) -> dict[str, Json]:
-    """Aliases, head of the corpus, pairs with their lag and last verdict, readers, unfinished jobs."""
+    """Aliases, head of the corpus, pairs with their lag and last verdict, searchers, unfinished jobs."""
     state = catalog.ledger.state()
     verdicts = catalog.reports.verdicts()
     pairs = [
@@ -32,7 +32,7 @@ def describe(catalog: Catalog) -> dict[str, Json]:
         "alias": {name: {"pair": pair, "snapshot": n, "epoch": epoch} for name, (pair, n, epoch) in aliases},
         "corpus": {"head": state.head, "documents": state.documents},
         "pairs": pairs,
-        "readers": [{"host": r.host, "pid": r.pid, "epoch": r.epoch} for r in catalog.readers.alive("live")],
+        "searchers": [{"host": r.host, "pid": r.pid, "epoch": r.epoch} for r in catalog.searchers.alive("live")],
         "jobs": [
             {"id": j.id, "kind": j.kind, "pair": j.pair, "state": j.state, "progress": j.progress, "error": j.error}
             for j in jobs

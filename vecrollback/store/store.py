@@ -131,7 +131,7 @@ class Store(Contents):
         wait: float = 10.0,
         actor: str | None = None,
     ) -> Switched:
-        """Let a pair serve: catch it up, check it, look at its gates and the way back, have every reader load it, move.
+        """Let a pair serve: catch it up, check it, look at its gates and the way back, let searchers load it, move.
 
         Raises CheckRefusedError, GateRefusedError, QuarantinedError, PairStateError; `override` with a reason passes
         those, but never a model that cannot be loaded: every query would fail.

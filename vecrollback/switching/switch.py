@@ -44,7 +44,7 @@ _POLL_SECONDS = 0.002
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Why a pointer is moved, by whom, and how long to wait for the readers.
+    """Why a pointer is moved, by whom, and how long to wait for the searchers.
 
     `expected_epoch`: of `live` when somebody decided this; None decides on what is found. `gated`: what a promote
     had to pass, to be kept with the move.
@@ -87,7 +87,7 @@ class Switch:
             )
 
     def promote(self, pair: Pair, report: Report, order: Order) -> Switched:
-        """Move `live` forward to a pair that passed `report`. Readers load it before the move, not at it."""
+        """Move `live` forward to a pair that passed `report`. Searchers load it before the move, not at it."""
         self.gate(pair, order, report)
         if pair.state == "quarantined":
             self._catalog.pairs.set_state(pair.name, "ready", f"out of quarantine: {order.reason}")
@@ -107,7 +107,7 @@ class Switch:
         return self._move("promote", live, snapshot, states | {pair.name: ("live", "")}, order)
 
     def _warm(self, snapshot: Snapshot, order: Order) -> None:
-        """Point `candidate` at the snapshot and wait until every live reader holds it open."""
+        """Point `candidate` at the snapshot and wait until every live searcher holds it open."""
         candidate = self._catalog.aliases.get(CANDIDATE)
         if candidate is None or candidate[:2] != (snapshot.pair, snapshot.number):
             epoch = candidate[2] if candidate else 0
@@ -116,13 +116,13 @@ class Switch:
             self._catalog.aliases.move(MoveOrder(*where, kind="set", reason=reason, actor=order.actor))
         deadline = time.monotonic() + order.warm_seconds
         while time.monotonic() < deadline:
-            if all(snapshot.ref in reader.warm for reader in self._catalog.readers.alive(LIVE)):
+            if all(snapshot.ref in searcher.warm for searcher in self._catalog.searchers.alive(LIVE)):
                 return
             time.sleep(_POLL_SECONDS)
-        cold = [f"{r.host}:{r.pid}" for r in self._catalog.readers.alive(LIVE) if snapshot.ref not in r.warm]
+        cold = [f"{r.host}:{r.pid}" for r in self._catalog.searchers.alive(LIVE) if snapshot.ref not in r.warm]
         if cold and not order.override:
             raise PairStateError(
-                f"{len(cold)} reader(s) could not load {snapshot.ref} in {order.warm_seconds:.0f} s: {', '.join(cold)}",
+                f"{len(cold)} searcher(s) did not load {snapshot.ref} in {order.warm_seconds:.0f} s: {', '.join(cold)}",
                 hint="see their logs (is the model on that host?), or promote with --override",
             )
 
@@ -200,7 +200,7 @@ class Switch:
         except (CorruptArtifactError, UnknownNameError) as error:
             return str(error)
         except StorageUnavailableError:
-            return ""  # nothing says that its files are gone, and readers hold it open: law 7
+            return ""  # nothing says that its files are gone, and searchers hold it open: law 7
         return ""
 
     # -- rehearsing ---------------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ class Switch:
         return self._catalog.pairs.find_snapshot(f"{pair}@{number}")
 
     def rehearse(self, alias: str, target: Snapshot, order: Order) -> Switched:
-        """Move a scratch alias as a rollback moves `live`, to its readers' acknowledgement; no pair's state changes."""
+        """Move a scratch alias as a rollback moves `live`, until its searchers follow; no pair's state changes."""
         return self._move("rollback", self._catalog.aliases.get(alias), target, {}, order, alias=alias)
 
     # -- both ---------------------------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ class Switch:
     ) -> Switched:
         if not order.reason and kind != "promote":
             raise UsageError(f"a {kind} needs a reason", hint="--reason 'what was wrong'; it is kept in the history")
-        expected = {reader.id for reader in self._catalog.readers.alive(alias)}
+        expected = {searcher.id for searcher in self._catalog.searchers.alive(alias)}
         started = time.perf_counter()
         epoch = live[2] if live else 0
         move = self._catalog.aliases.move(
@@ -252,7 +252,7 @@ class Switch:
                 alias, epoch, target.pair, target.number, kind, order.reason, order.actor, states, head, order.gated
             )
         )
-        readers = self._await_readers(move, expected, order.wait_seconds)
+        searchers = self._await_searchers(move, expected, order.wait_seconds)
         pair = self._catalog.pairs.get(target.pair)
         return Switched(
             alias=alias,
@@ -260,16 +260,16 @@ class Switch:
             target=move.target,
             epoch=move.epoch,
             switch_ms=(time.perf_counter() - started) * 1000,
-            readers=readers,
+            searchers=searchers,
             lag=self._catalog.ledger.state().head - pair.watermark,
             gates=order.gated.outcomes if order.gated else (),
         )
 
-    def _await_readers(self, move: Move, expected: set[str], seconds: float) -> Acknowledgements:
-        """Wait until every expected reader has applied the move or left; one that hangs is named as missing."""
+    def _await_searchers(self, move: Move, expected: set[str], seconds: float) -> Acknowledgements:
+        """Wait until every expected searcher has applied the move or left; one that hangs is named as missing."""
         deadline = time.monotonic() + seconds
         while True:
-            registered = self._catalog.readers.registered(move.alias)
+            registered = self._catalog.searchers.registered(move.alias)
             late = [r for r in registered if r.id in expected and r.epoch < move.epoch]
             if not late or time.monotonic() > deadline:
                 names = tuple(f"{r.host}:{r.pid}" for r in late)

@@ -168,37 +168,37 @@ class CatalogEntries:
         with pytest.raises(UnknownNameError):
             catalog.jobs.get("nothing")
 
-    # -- readers ------------------------------------------------------------------------------------------------------
+    # -- searchers ----------------------------------------------------------------------------------------------------
 
-    def test_reader_is_alive_until_it_leaves_dies_or_falls_silent(self, catalog: Catalog) -> None:
+    def test_searcher_is_alive_until_it_leaves_dies_or_falls_silent(self, catalog: Catalog) -> None:
         here = SearcherRecord("r1", "live", socket.gethostname(), os.getpid(), 3, ("one@1", "two@1"), 0.0)
-        catalog.readers.announce(here)
-        found = catalog.readers.alive("live")[0]
+        catalog.searchers.announce(here)
+        found = catalog.searchers.alive("live")[0]
         assert replace(found, heartbeat=0.0) == here
         assert abs(found.heartbeat - time.time()) < 5
-        catalog.readers.announce(replace(here, epoch=4))
-        assert [reader.epoch for reader in catalog.readers.alive("live")] == [4]
-        assert catalog.readers.alive("candidate") == []
+        catalog.searchers.announce(replace(here, epoch=4))
+        assert [searcher.epoch for searcher in catalog.searchers.alive("live")] == [4]
+        assert catalog.searchers.alive("candidate") == []
         process = _SPAWN.Process(target=time.sleep, args=(0,))
         process.start()
         process.join()
         assert process.pid
-        catalog.readers.announce(replace(here, id="dead", pid=process.pid))
-        catalog.readers.announce(replace(here, id="far", host="elsewhere", pid=process.pid))
-        assert {reader.id for reader in catalog.readers.registered("live")} == {"r1", "far"}
+        catalog.searchers.announce(replace(here, id="dead", pid=process.pid))
+        catalog.searchers.announce(replace(here, id="far", host="elsewhere", pid=process.pid))
+        assert {searcher.id for searcher in catalog.searchers.registered("live")} == {"r1", "far"}
         self._age(catalog, "far", 60)
-        assert {reader.id for reader in catalog.readers.alive("live")} == {"r1"}
-        assert {reader.id for reader in catalog.readers.registered("live")} == {"r1", "far"}
+        assert {searcher.id for searcher in catalog.searchers.alive("live")} == {"r1"}
+        assert {searcher.id for searcher in catalog.searchers.registered("live")} == {"r1", "far"}
         self._age(catalog, "far", 7200)
-        catalog.readers.forget_dead()
-        assert {reader.id for reader in catalog.readers.registered("live")} == {"r1"}
-        catalog.readers.leave("r1")
-        catalog.readers.leave("r1")
-        assert catalog.readers.registered("live") == []
+        catalog.searchers.forget_dead()
+        assert {searcher.id for searcher in catalog.searchers.registered("live")} == {"r1"}
+        catalog.searchers.leave("r1")
+        catalog.searchers.leave("r1")
+        assert catalog.searchers.registered("live") == []
 
-    def _age(self, catalog: Catalog, reader: str, seconds: float) -> None:
+    def _age(self, catalog: Catalog, id_: str, seconds: float) -> None:
         with catalog._database.write() as connection:
-            old = tables.reader.update().where(tables.reader.c.id == reader).values(heartbeat=time.time() - seconds)
+            old = tables.searcher.update().where(tables.searcher.c.id == id_).values(heartbeat=time.time() - seconds)
             connection.execute(old)
 
     # -- reports ------------------------------------------------------------------------------------------------------

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from vecrollback.catalog import Catalog
+from vecrollback.catalog import schema as tables
 from vecrollback.errors import UnknownNameError
 from vecrollback.records import Drill, Freeze, Phase
 from vecrollback.testing.catalog_records import a_move, a_report, an_approval, an_incident
@@ -30,7 +32,18 @@ class CatalogOperations:
         with pytest.raises(UnknownNameError, match="9"):
             catalog.incidents.get(9)
 
-    def test_answers_are_summed_over_readers_and_epochs(self, catalog: Catalog) -> None:
+    def test_incident_whose_stored_body_says_readers_is_read_and_rewritten(self, catalog: Catalog) -> None:
+        opened = catalog.incidents.open(an_incident())
+        with catalog._database.engine.begin() as connection:
+            body = dict(connection.execute(sa.select(tables.incident.c.body)).scalar_one())
+            blast = dict(body.pop("blast"))
+            old = {"readers": body.pop("searchers"), "blast": blast | {"readers": blast.pop("searchers")}}
+            connection.execute(tables.incident.update().values(body=body | old))
+        assert catalog.incidents.get(opened.number) == opened
+        assert catalog.incidents.change(opened.number, lambda one: replace(one, lag=5)) == replace(opened, lag=5)
+        assert catalog.incidents.all() == [replace(opened, lag=5)]
+
+    def test_answers_are_summed_over_searchers_and_epochs(self, catalog: Catalog) -> None:
         catalog.served.note("r1", "live", [(2, 5, 10.0, 20.0), (3, 1, 21.0, 22.0)])
         catalog.served.note("r1", "live", [(2, 7, 10.0, 25.0)])  # a count so far, not an addition
         catalog.served.note("r2", "live", [(2, 4, 9.0, 30.0)])

@@ -69,7 +69,7 @@ def an_incident() -> Incident:
         actor="anna",
         timeline=Timeline(began="2025-01-01T00:00:00+00:00", switched="2025-01-01T01:00:00+00:00"),
         blast=BlastRadius("two", 2, 2, 7, 1),
-        readers=Acknowledgements(2, 1, ("host:1",)),
+        searchers=Acknowledgements(2, 1, ("host:1",)),
         switch_ms=12.5,
         lag=4,
         findings=a_report().findings,

@@ -1,4 +1,4 @@
-"""Drills: the whole rollback rehearsed with real readers and real files, beside what serves.
+"""Drills: the whole rollback rehearsed with real searchers and real files, beside what serves.
 
 Without chaos it runs on a scratch alias of the store itself and changes nothing that serves. With chaos, something is
 broken on purpose in a copy of the store, where the real rollback has to come to the right verdict.

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from vecrollback.automation.drills.readers import DrillSearcher, await_answer, await_asking, await_warm, reading
+from vecrollback.automation.drills.searchers import DrillSearcher, await_answer, await_asking, await_warm, reading
 from vecrollback.automation.drills.stopwatch import Stopwatch
 from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.errors import CatalogUnavailableError, FailedError
@@ -32,7 +32,7 @@ from vecrollback.store.store import Store, connect
 from vecrollback.switching.policy import Policy
 from vecrollback.switching.policy.model import Objectives
 
-_READERS = 2
+_SEARCHERS = 2
 _LIVE = "live"
 _HUNG_SECONDS = 1.0
 _SLOW_SECONDS, _HELD_SECONDS, _FREE_SECONDS = 3.0, 0.4, 0.05
@@ -50,18 +50,18 @@ class Scene:
     objectives: Objectives
 
     def roll_back(self, *, wait: float = 10.0) -> Switched:
-        """The real thing, up to its readers; and the objective it has to meet."""
+        """The real thing, up to its searchers; and the objective it has to meet."""
         with self.watch.phase("switch", self.objectives.switch) as timed:
             done = self.store.rollback(reason="a drill", catch_up=False, wait=wait)
-            timed.say(f"to {done.target} in {done.switch_ms:.1f} ms, {done.readers.acknowledged} readers follow")
+            timed.say(f"to {done.target} in {done.switch_ms:.1f} ms, {done.searchers.acknowledged} searchers follow")
         if done.target != self.target:
             raise FailedError(f"it went to {done.target}, not to {self.target}")
         return done
 
-    def answered(self, readers: list[DrillSearcher], since: float) -> None:
+    def answered(self, searchers: list[DrillSearcher], since: float) -> None:
         with self.watch.phase("first right answer", self.objectives.switch) as timed:
-            timed.seconds = await_answer(readers, _pair(self.target), since) - since
-            timed.say("of the slowest reader")
+            timed.seconds = await_answer(searchers, _pair(self.target), since) - since
+            timed.say("of the slowest searcher")
 
     def check(self, expected: str) -> None:
         """Catch up and check; the check has to say this."""
@@ -73,52 +73,52 @@ class Scene:
 
 def files_gone(scene: Scene) -> str:
     """Every file of the failed pair vanishes while it serves."""
-    with reading(scene.store, _LIVE, _READERS) as readers:
-        await_warm(scene.store, _LIVE, readers, scene.source, scene.target)
+    with reading(scene.store, _LIVE, _SEARCHERS) as searchers:
+        await_warm(scene.store, _LIVE, searchers, scene.source, scene.target)
         with scene.watch.phase("files gone") as timed:
             timed.say(f"{_remove_files(scene)} files and folders of {scene.source} removed")
         ordered = time.time()
         scene.roll_back()
-        scene.answered(readers, ordered)
+        scene.answered(searchers, ordered)
     scene.check("pass")
     return "the rollback needed nothing of the failed pair"
 
 
 def model_unloadable(scene: Scene) -> str:
-    """The failed pair's model is not there, so readers that start can answer nothing."""
+    """The failed pair's model is not there, so searchers that start can answer nothing."""
     catalog = Catalog(scene.store.root)
     catalog.pairs.set_embedder(_pair(scene.source), str(scene.store.root / "no-such-model"))
     catalog.close()
-    with connect(scene.store.root, catalog="") as fresh, reading(fresh, _LIVE, _READERS) as readers:
+    with connect(scene.store.root, catalog="") as fresh, reading(fresh, _LIVE, _SEARCHERS) as searchers:
         scene.store = fresh
         fresh.notices.use(Policy())
-        with scene.watch.phase("readers without a model") as timed:
-            await_asking(readers)
-            timed.say(f"{sum(bool(reader.answered(_pair(scene.source))) for reader in readers)} of them answer")
+        with scene.watch.phase("searchers without a model") as timed:
+            await_asking(searchers)
+            timed.say(f"{sum(bool(searcher.answered(_pair(scene.source))) for searcher in searchers)} of them answer")
         ordered = time.time()
         scene.roll_back(wait=60.0)
-        scene.answered(readers, ordered)
+        scene.answered(searchers, ordered)
         scene.check("pass")
-    return "readers that could not answer do after the rollback"
+    return "searchers that could not answer do after the rollback"
 
 
 def catalog_slow(scene: Scene) -> str:
     """Another process holds the catalog's write lock most of the time."""
-    with reading(scene.store, _LIVE, _READERS) as readers:
-        await_warm(scene.store, _LIVE, readers, scene.source, scene.target)
+    with reading(scene.store, _LIVE, _SEARCHERS) as searchers:
+        await_warm(scene.store, _LIVE, searchers, scene.source, scene.target)
         ordered = time.time()
         with _hogging(scene.store.root / "catalog.db"):
             scene.roll_back()
-        scene.answered(readers, ordered)
+        scene.answered(searchers, ordered)
     scene.check("pass")
     return "the rollback waited its turn and met its objective"
 
 
-def reader_hung(scene: Scene) -> str:
-    """A reader stands still over the switch; it must be named, and right once it goes on."""
-    with reading(scene.store, _LIVE, _READERS) as readers:
-        await_warm(scene.store, _LIVE, readers, scene.source, scene.target)
-        hung, *others = readers
+def searcher_hung(scene: Scene) -> str:
+    """A searcher stands still over the switch; it must be named, and right once it goes on."""
+    with reading(scene.store, _LIVE, _SEARCHERS) as searchers:
+        await_warm(scene.store, _LIVE, searchers, scene.source, scene.target)
+        hung, *others = searchers
         os.kill(hung.pid, signal.SIGSTOP)
         try:
             ordered = time.time()
@@ -126,24 +126,24 @@ def reader_hung(scene: Scene) -> str:
             scene.answered(others, ordered)
         finally:
             os.kill(hung.pid, signal.SIGCONT)
-        with scene.watch.phase("the hung reader") as timed:
-            named = [name for name in done.readers.missing if name.endswith(f":{hung.pid}")]
+        with scene.watch.phase("the hung searcher") as timed:
+            named = [name for name in done.searchers.missing if name.endswith(f":{hung.pid}")]
             later = await_answer([hung], _pair(scene.target), ordered)
-            alone = len(named) == 1 == len(done.readers.missing)
+            alone = len(named) == 1 == len(done.searchers.missing)
             timed.say(f"named as missing; right {later - ordered:.2f} s after the order", ok=alone)
     scene.check("pass")
-    return "the reader that hung was named, and the switch did not wait for it"
+    return "the searcher that hung was named, and the switch did not wait for it"
 
 
 def foreign_vectors(scene: Scene) -> str:
     """Vectors of another model lie in the pair to go back to, under its own fingerprint: the check has to find them."""
     with scene.watch.phase("foreign vectors") as timed:
         timed.say(f"{_poison(scene)} documents of {scene.target} have vectors of another model")
-    with reading(scene.store, _LIVE, _READERS) as readers:
-        await_warm(scene.store, _LIVE, readers, scene.source, scene.target)
+    with reading(scene.store, _LIVE, _SEARCHERS) as searchers:
+        await_warm(scene.store, _LIVE, searchers, scene.source, scene.target)
         ordered = time.time()
         scene.roll_back()
-        scene.answered(readers, ordered)
+        scene.answered(searchers, ordered)
     scene.check("fail")
     return "the rollback stood, and the check after it found the foreign vectors"
 
@@ -158,11 +158,11 @@ def disk_full(scene: Scene) -> str:
         said = done.stdout.strip() or done.stderr.strip()[-200:]
         whole = scene.store.live().name == before and scene.store.pair(before).state == "live"
         timed.say(said, ok=done.returncode == 0 and whole)
-    with reading(scene.store, _LIVE, _READERS) as readers:
-        await_warm(scene.store, _LIVE, readers, scene.source, scene.target)
+    with reading(scene.store, _LIVE, _SEARCHERS) as searchers:
+        await_warm(scene.store, _LIVE, searchers, scene.source, scene.target)
         ordered = time.time()
         scene.roll_back()
-        scene.answered(readers, ordered)
+        scene.answered(searchers, ordered)
     scene.check("pass")
     return "refused whole while nothing could be written, done once there was room"
 
@@ -171,7 +171,7 @@ CHAOS: Mapping[str, Callable[[Scene], str]] = {
     "files-gone": files_gone,
     "model-unloadable": model_unloadable,
     "catalog-slow": catalog_slow,
-    "reader-hung": reader_hung,
+    "searcher-hung": searcher_hung,
     "foreign-vectors": foreign_vectors,
     "disk-full": disk_full,
 }

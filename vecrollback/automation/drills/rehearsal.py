@@ -7,7 +7,7 @@ import time
 import uuid
 from pathlib import Path
 
-from vecrollback.automation.drills.readers import await_answer, await_warm, reading
+from vecrollback.automation.drills.searchers import await_answer, await_warm, reading
 from vecrollback.automation.drills.stopwatch import Stopwatch
 from vecrollback.catalog.aliases import SCRATCH
 from vecrollback.records import Snapshot
@@ -15,7 +15,7 @@ from vecrollback.store.store import Store, connect
 from vecrollback.switching.policy.model import Objectives
 from vecrollback.switching.switch import Order
 
-_READERS = 2
+_SEARCHERS = 2
 
 
 def rehearse(store: Store, watch: Stopwatch, objectives: Objectives, actor: str) -> tuple[str, str]:
@@ -26,18 +26,18 @@ def rehearse(store: Store, watch: Stopwatch, objectives: Objectives, actor: str)
         with watch.phase("decide"):
             target = store.rollback_target()
         source = store.rehearsal.stage(alias, order)
-        with reading(store, alias, _READERS) as readers:
-            with watch.phase("readers ready") as timed:
-                await_warm(store, alias, readers, source.ref, target.ref)
-                timed.say(f"{len(readers)} processes")
+        with reading(store, alias, _SEARCHERS) as searchers:
+            with watch.phase("searchers ready") as timed:
+                await_warm(store, alias, searchers, source.ref, target.ref)
+                timed.say(f"{len(searchers)} processes")
             with watch.phase("switch", objectives.switch) as timed:
                 ordered = time.time()
                 done = store.rehearsal.rehearse(alias, target, order)
-                missing = done.readers.missing
-                timed.say(f"last of {done.readers.expected} readers after {done.switch_ms:.1f} ms", ok=not missing)
+                missing = done.searchers.missing
+                timed.say(f"last of {done.searchers.expected} searchers after {done.switch_ms:.1f} ms", ok=not missing)
             with watch.phase("first right answer", objectives.switch) as timed:
-                timed.seconds = await_answer(readers, target.pair, ordered) - ordered
-                timed.say("of the slower reader")
+                timed.seconds = await_answer(searchers, target.pair, ordered) - ordered
+                timed.say("of the slower searcher")
     finally:
         store.rehearsal.drop(alias)
     _prove(store, watch, target.pair)

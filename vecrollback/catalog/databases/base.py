@@ -40,7 +40,7 @@ class DatabaseDriver(Protocol):
     def landed(self, ticket: str) -> bool:
         """Whether a transaction whose commit raised did commit. Raises CommitUnknownError."""
 
-    def wake_readers(self, connection: sa.Connection) -> None:
+    def wake_searchers(self, connection: sa.Connection) -> None:
         """Wake waiting pointer readers when this transaction commits."""
 
     def lock(self, name: str, *, timeout: float) -> AbstractContextManager[None]:

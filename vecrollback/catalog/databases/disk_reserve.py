@@ -11,7 +11,7 @@ from vecrollback.storage.local import written
 
 NAME = "reserve"
 _BYTES = 1 << 20
-"""A move and the readers' acknowledgements write a few pages each; the log of SQLite may need new ones for them."""
+"""A move and the searchers' acknowledgements write a few pages each; the log of SQLite may need new ones for them."""
 
 
 class DiskReserve:

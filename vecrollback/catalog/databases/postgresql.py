@@ -105,7 +105,7 @@ class PostgresDriver:
         except sa.exc.DBAPIError:  # away still; or a standby took over that never heard of this transaction
             return None
 
-    def wake_readers(self, connection: sa.Connection) -> None:
+    def wake_searchers(self, connection: sa.Connection) -> None:
         connection.execute(sa.select(sa.func.pg_notify(self._channel, "")))
 
     def lock(self, name: str, *, timeout: float) -> AbstractContextManager[None]:

@@ -61,7 +61,7 @@ class SqliteDriver:
     def landed(self, ticket: str) -> bool:  # noqa: ARG002
         return False  # the commit is in this process: when it raises, it did not happen
 
-    def wake_readers(self, connection: sa.Connection) -> None:
+    def wake_searchers(self, connection: sa.Connection) -> None:
         """Nothing to send: `data_version` tells every connection of every process."""
 
     @contextmanager

@@ -18,7 +18,7 @@ from vecrollback.catalog.schema.operations import (
 from vecrollback.catalog.schema.pairs import alias, history, pair, snapshot, tag
 from vecrollback.catalog.schema.people import audit, token
 from vecrollback.catalog.schema.quality import gate_outcome, golden, observation, rollout, rollout_sample
-from vecrollback.catalog.schema.work import equivalence, job, reader, report
+from vecrollback.catalog.schema.work import equivalence, job, report, searcher
 
 __all__ = [
     "FORMAT",
@@ -43,11 +43,11 @@ __all__ = [
     "notice",
     "observation",
     "pair",
-    "reader",
     "report",
     "rollout",
     "rollout_sample",
     "runner",
+    "searcher",
     "served",
     "snapshot",
     "stale_read",

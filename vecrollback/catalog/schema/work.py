@@ -1,4 +1,4 @@
-"""What processes do and found: jobs, readers, reports, declared equivalences."""
+"""What processes do and found: jobs, searchers, reports, declared equivalences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ job = sa.Table(
     sa.Column("updated_at", sa.String, nullable=False),
 )
 
-reader = sa.Table(
+# The table keeps the name that the first format gave it: stores of every version share one schema.
+searcher = sa.Table(
     "reader",
     metadata,
     sa.Column("id", sa.String, primary_key=True),

@@ -8,7 +8,7 @@ import { drawLive } from "./live.js";
 import { drawOutcome, prepareRollback } from "./rollback.js";
 import { drawTraffic } from "./traffic.js";
 import { drawTimeline } from "./timeline.js";
-import { drawJobs, drawReaders } from "./work.js";
+import { drawJobs, drawSearchers } from "./work.js";
 import { drawPairs, drawReports } from "./checks.js";
 import { drawMap } from "./map.js";
 import { drawCompare, prepareCompare } from "./compare.js";
@@ -86,7 +86,7 @@ function prepare() {
 onChange(() => {
   drawFreshness();
   if (!state.status) return;
-  for (const draw of [drawTop, drawLive, drawOutcome, drawTraffic, drawTimeline, drawReaders, drawJobs, drawPairs,
+  for (const draw of [drawTop, drawLive, drawOutcome, drawTraffic, drawTimeline, drawSearchers, drawJobs, drawPairs,
     drawReports, drawMap, drawCompare]) draw();
 });
 

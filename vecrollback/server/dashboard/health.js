@@ -27,10 +27,10 @@ function* reasons() {
     const share = errors / (answers + errors);
     yield [share > 0.01 ? "bad" : "warn", `${plural(errors, "error")} in the last minute, ${percent(share)} of the queries`];
   }
-  const readers = state.status.readers;
-  const late = readers.filter((reader) => reader.epoch < pointer.epoch);
-  if (!readers.length) yield ["warn", "No reader is registered"];
-  if (late.length) yield ["bad", `${late.length} of ${plural(readers.length, "reader")} still answer from an older epoch`];
+  const searchers = state.status.searchers;
+  const late = searchers.filter((searcher) => searcher.epoch < pointer.epoch);
+  if (!searchers.length) yield ["warn", "No searcher is registered"];
+  if (late.length) yield ["bad", `${late.length} of ${plural(searchers.length, "searcher")} still answer from an older epoch`];
   const job = state.status.jobs.find((one) => one.pair === pointer.pair && one.state === "failed");
   if (job) yield ["warn", `Its ${job.kind} job failed: ${job.error}`];
   if (pair.lag) yield [pair.lag > 0.05 * state.status.corpus.head ? "warn" : "note", `It is ${behind(pair.lag)}`];
@@ -45,7 +45,7 @@ export function health() {
   const level = found[0]?.[0] ?? "good";
   const word = { good: "Well", note: "Well", warn: "Look at it", bad: "Not well" }[level];
   const said = found.map(([, words]) => words);
-  const readers = state.status.readers.length;
-  if (!said.length) said.push(`Its last check passed, ${readers === 1 ? "its reader follows" : `${count(readers)} of ${count(readers)} readers follow`}, no errors in the last minute`);
+  const searchers = state.status.searchers.length;
+  if (!said.length) said.push(`Its last check passed, ${searchers === 1 ? "its searcher follows" : `${count(searchers)} of ${count(searchers)} searchers follow`}, no errors in the last minute`);
   return { level: level === "note" ? "good" : level, word, reasons: said };
 }

@@ -28,15 +28,15 @@ function drawFacts(pointer) {
   const report = lastReport(pointer.pair);
   const { answers, perSecond, p99 } = lately();
   const rate = perSecond >= 10 ? count(Math.round(perSecond)) : perSecond.toFixed(1);
-  const readers = state.status.readers;
-  const following = readers.filter((reader) => reader.epoch >= pointer.epoch).length;
-  const seen = [pointer, pair, move?.number, report?.at, rate, p99, readers.length, following];
+  const searchers = state.status.searchers;
+  const following = searchers.filter((searcher) => searcher.epoch >= pointer.epoch).length;
+  const seen = [pointer, pair, move?.number, report?.at, rate, p99, searchers.length, following];
   return show($("live-facts"), seen, () => facts(
     ["Last check", checked(report)],
     ["Lag", behind(pair.lag)],
     ["Last minute", answers ? [`${rate} queries/s`, h("div", { class: "note" }, `p99 up to ${ms(p99)}`)] : "no queries"],
     ["Live since", move && [ago(move.at), h("div", { class: "note" }, `${move.kind} by ${move.actor}`)]],
-    ["Readers", readers.length ? `${following} of ${readers.length} follow` : "none"],
+    ["Searchers", searchers.length ? `${following} of ${searchers.length} follow` : "none"],
     ["Epoch", count(pointer.epoch)],
   ));
 }

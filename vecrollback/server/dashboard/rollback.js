@@ -40,12 +40,12 @@ function open() {
 function planned({ from, to, epoch }) {
   const [target, current] = [pairRow(nameOf(to)), pairRow(nameOf(from))];
   const report = lastReport(target.name);
-  const readers = state.status.readers.length;
+  const searchers = state.status.searchers.length;
   const warm = target.state === "standby" ? "at once: it is held open already, and no query is dropped." : "as soon as it is loaded there.";
   return [
     h("p", null, h("strong", null, "What will happen")),
     h("ol", { class: "plan" },
-      h("li", null, h("strong", null, "live"), ` moves from ${from} to `, h("strong", null, to), `, model and index together. ${readers ? `${plural(readers, "reader")} ${readers === 1 ? "follows" : "follow"} ${warm}` : "No reader runs that would follow."}`),
+      h("li", null, h("strong", null, "live"), ` moves from ${from} to `, h("strong", null, to), `, model and index together. ${searchers ? `${plural(searchers, "searcher")} ${searchers === 1 ? "follows" : "follow"} ${warm}` : "No searcher runs that would follow."}`),
       h("li", null, `${current.name} is quarantined: promoting it again takes an override.`),
       h("li", null, target.lag
         ? `${target.name} is ${behind(target.lag)}. It serves at once; documents changed since then answer with their old vector, marked stale, until a job has caught up. Deleted ones are gone from the first query.`
@@ -100,8 +100,8 @@ function refusal(error) {
 }
 
 function announce(done) {
-  const { expected, acknowledged, missing } = done.readers;
-  text($("announce"), `Rolled back. ${done.to} is live after ${ms(done.switch_ms)}. ${acknowledged} of ${plural(expected, "reader")} acknowledged${missing.length ? `; not heard from: ${missing.join(", ")}` : ""}.`);
+  const { expected, acknowledged, missing } = done.searchers;
+  text($("announce"), `Rolled back. ${done.to} is live after ${ms(done.switch_ms)}. ${acknowledged} of ${plural(expected, "searcher")} acknowledged${missing.length ? `; not heard from: ${missing.join(", ")}` : ""}.`);
 }
 
 /** The result stays until the page is left; its catch-up and check fill in as the job goes on. */
@@ -112,20 +112,20 @@ export function drawOutcome() {
   const job = done.job && state.status ? jobNow(done.job) : null;
   const report = lastReport(nameOf(done.to));
   const proven = report && report.at > movedAt(done) ? report : null;
-  const { expected, acknowledged, missing } = done.readers;
+  const { expected, acknowledged, missing } = done.searchers;
   node.hidden = false;
   node.dataset.level = proven && proven.verdict !== "pass" ? "bad" : missing.length || done.trouble ? "warn" : "good";
   text($("outcome-title"), `Rolled back: ${done.to} is live`);
   show($("outcome-body"), [done, job, proven?.at, proven?.verdict], () => [
     h("dl", { class: "facts" }, facts(
-      ["Switch", `${ms(done.switch_ms)} from the decision to the last reader`],
-      ["Readers", `${acknowledged} of ${expected} acknowledged`],
+      ["Switch", `${ms(done.switch_ms)} from the decision to the last searcher`],
+      ["Searchers", `${acknowledged} of ${expected} acknowledged`],
       ["Not heard from", missing.join(", ")],
       ["Catch-up", catchUp(done, job, proven)],
       ["Check", proven ? checked(proven) : "after the catch-up"],
       ["Left", done.from && `${done.from}, quarantined`],
       ["Reason", reason, "broad"])),
-    missing.length ? h("p", null, "A reader that was not heard from may hang. If it wakes, its next query reads the pointer first.") : null,
+    missing.length ? h("p", null, "A searcher that was not heard from may hang. If it wakes, its next query reads the pointer first.") : null,
     done.trouble ? h("p", { class: "problem" }, done.trouble) : null,
   ]);
 }

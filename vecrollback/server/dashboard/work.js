@@ -5,12 +5,12 @@ import { $, h, show, table } from "./dom.js";
 import { ago, count } from "./format.js";
 import { changed, live, look, reaches, state } from "./state.js";
 
-export function drawReaders() {
-  const readers = [...state.status.readers].sort((a, b) => `${a.host}:${a.pid}`.localeCompare(`${b.host}:${b.pid}`));
+export function drawSearchers() {
+  const searchers = [...state.status.searchers].sort((a, b) => `${a.host}:${a.pid}`.localeCompare(`${b.host}:${b.pid}`));
   const epoch = live()?.epoch ?? 0;
-  show($("readers"), [readers, epoch], () => readers.length
-    ? table("Readers: processes that answer queries", [["Reader"], ["Epoch", "number"], ["Follows"]],
-      readers.map((reader) => [`${reader.host}:${reader.pid}`, count(reader.epoch), follows(reader.epoch, epoch)]))
+  show($("searchers"), [searchers, epoch], () => searchers.length
+    ? table("Searchers: processes that answer queries", [["Searcher"], ["Epoch", "number"], ["Follows"]],
+      searchers.map((searcher) => [`${searcher.host}:${searcher.pid}`, count(searcher.epoch), follows(searcher.epoch, epoch)]))
     : h("p", { class: "empty" }, "No process answers queries."));
 }
 

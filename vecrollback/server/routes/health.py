@@ -30,7 +30,7 @@ async def healthz() -> Response:
 async def readyz(held: Held) -> Response:
     """Whether queries are answered; `current` is false while that is from what was last known. Needs no token.
 
-    A catalog that cannot be read does not make a reader unready: all would leave the load balancer at once, and
+    A catalog that cannot be read does not make a searcher unready: all would leave the load balancer at once, and
     answers that say they may be old would become none.
     """
     reason = await held.reads.run(held.unready)

@@ -25,7 +25,7 @@ _SWITCHED = {
     "to": "v1@1",
     "epoch": 3,
     "switch_ms": 4.2,
-    "readers": {"expected": 4, "acknowledged": 4, "missing": []},
+    "searchers": {"expected": 4, "acknowledged": 4, "missing": []},
     "lag": 12,
     "caught_up": None,
     "check": None,
@@ -42,7 +42,7 @@ _AS_JOB: dict[int | str, Any] = {
 
 @router.post("/promote", responses=answers(409, model=SwitchedAnswer, example=_SWITCHED) | _AS_JOB)
 async def promote(body: PromoteRequest, caller: Operating, held: Held) -> Response:
-    """Let a pair serve: catch it up, check it, have every reader load it, then move `live`."""
+    """Let a pair serve: catch it up, check it, have every searcher load it, then move `live`."""
 
     def move(progress: ProgressCallback) -> Switched:
         done = held.store.promote(
@@ -50,7 +50,7 @@ async def promote(body: PromoteRequest, caller: Operating, held: Held) -> Respon
             reason=body.reason,
             override=body.override,
             progress=progress,
-            wait=body.reader_seconds,
+            wait=body.wait_seconds,
             actor=caller.name,
         )
         held.metrics.switched("promote", done)
@@ -63,7 +63,7 @@ async def promote(body: PromoteRequest, caller: Operating, held: Held) -> Respon
 
 @router.post("/rollback", responses=answers(409, model=SwitchedAnswer, example=_SWITCHED))
 async def rollback(body: RollbackRequest, caller: Operating, held: Held) -> Response:
-    """Go back: model and index in one move. Answers once every reader follows; catch-up and check go on as a job."""
+    """Go back: model and index in one move. Answers once every searcher follows; catch-up and check go on as a job."""
 
     def move() -> Switched:
         return held.store.rollback(
@@ -72,7 +72,7 @@ async def rollback(body: RollbackRequest, caller: Operating, held: Held) -> Resp
             override=body.override,
             catch_up=body.catch_up and body.wait,
             progress=held.progress(),
-            wait=body.reader_seconds,
+            wait=body.wait_seconds,
             expected_epoch=body.expected_epoch,
             actor=caller.name,
         )
@@ -91,7 +91,7 @@ async def restore(body: RestoreRequest, caller: Operating, held: Held) -> Respon
             reason=body.reason,
             catch_up=body.catch_up and body.wait,
             progress=held.progress(),
-            wait=body.reader_seconds,
+            wait=body.wait_seconds,
             expected_epoch=body.expected_epoch,
             actor=caller.name,
         )

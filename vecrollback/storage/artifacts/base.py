@@ -187,7 +187,7 @@ class LocalArtifacts(Artifacts):
         return path
 
     def keep(self, names: Iterable[str]) -> object:
-        """Nothing takes them away: a prune knows from the catalog what readers hold."""
+        """Nothing takes them away: a prune knows from the catalog what searchers hold."""
         return tuple(names)
 
     def verify(self, name: str) -> str | None:

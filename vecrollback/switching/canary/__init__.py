@@ -20,7 +20,7 @@ __all__ = ["Canaries", "CanarySettings", "load_policy"]
 
 
 class Canaries:
-    """Starts, watches and ends the trial of a pair. What it changes, every reader obeys with its next query."""
+    """Starts, watches and ends the trial of a pair. What it changes, every searcher obeys with its next query."""
 
     def __init__(self, root: Path, catalog: Catalog, switch: Switch, actor: str) -> None:
         self._root, self._catalog, self._switch, self._actor = root, catalog, switch, actor
@@ -148,7 +148,7 @@ class Canaries:
         return counted
 
     def _make_candidate(self, pair: str, snapshot: int, order: Order) -> None:
-        """Have the readers load it."""
+        """Have the searchers load it."""
         candidate = self._catalog.aliases.get(CANDIDATE)
         if candidate is None or candidate[:2] != (pair, snapshot):
             where = (CANDIDATE, candidate[2] if candidate else 0, pair, snapshot)

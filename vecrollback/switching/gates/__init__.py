@@ -63,7 +63,7 @@ class Gates:
     def judge(self, pair: str, *, wait_seconds: float = 10.0) -> GateVerdict:
         """What the gates say of a pair, by its newest full check; the way back is looked at first.
 
-        `wait_seconds`: how long a reader may take to announce what it holds.
+        `wait_seconds`: how long a searcher may take to announce what it holds.
         """
         gates, found = self.written(), self._catalog.pairs.get(pair)
         live, _, epoch = self._catalog.aliases.get(LIVE) or ("", 0, 0)

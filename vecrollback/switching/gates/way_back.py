@@ -37,7 +37,7 @@ class WayBack:
     def verify(self, live: str, promoted: str, *, wait_seconds: float) -> GateOutcome:
         """Whether `live`, a pair's name, could serve again after `promoted` did. What is wrong is told, not raised.
 
-        Reads every byte that a rollback would serve from; waits up to `wait_seconds` for readers to hold it open.
+        Reads every byte that a rollback would serve from; waits up to `wait_seconds` for searchers to hold it open.
         """
         if not live:
             return GateOutcome(GATE, "pass", "no pair is live yet: there is nothing to go back to")
@@ -46,7 +46,7 @@ class WayBack:
             found.add("fail", f"a rollback would not go to {live!r}: {why}")
         self._files(found, pair)
         self._model(found, pair)
-        self._readers(found, pair, wait_seconds)
+        self._searchers(found, pair, wait_seconds)
         return found.outcome(pair.ref)
 
     def _files(self, found: _Found, pair: Pair) -> None:
@@ -72,16 +72,18 @@ class WayBack:
         except (VecrollbackError, ImportError, OSError) as error:
             found.add("unknown", f"its model cannot be loaded here: {error}")
 
-    def _readers(self, found: _Found, pair: Pair, wait_seconds: float) -> None:
+    def _searchers(self, found: _Found, pair: Pair, wait_seconds: float) -> None:
         deadline = time.monotonic() + wait_seconds
         while True:
-            readers = self._catalog.readers.alive(LIVE)
-            cold = [f"{r.host}:{r.pid}" for r in readers if pair.ref not in r.warm]
+            searchers = self._catalog.searchers.alive(LIVE)
+            cold = [f"{r.host}:{r.pid}" for r in searchers if pair.ref not in r.warm]
             if not cold:
-                found.good(f"{len(readers)} of {len(readers)} readers hold it warm" if readers else "no reader runs")
+                found.good(
+                    f"{len(searchers)} of {len(searchers)} searchers hold it warm" if searchers else "no searcher runs"
+                )
                 return
             if time.monotonic() >= deadline:
-                found.add("fail", f"readers that do not hold it warm: {', '.join(cold)} (see their logs)")
+                found.add("fail", f"searchers that do not hold it warm: {', '.join(cold)} (see their logs)")
                 return
             time.sleep(_POLL_SECONDS)
 

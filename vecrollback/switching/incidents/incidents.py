@@ -39,10 +39,10 @@ class Incidents:
             move = next(m for m in self._catalog.aliases.history(done.alias) if m.epoch == done.epoch)
             if move.source is None:
                 return done
-            acknowledged = _later(move.at, done.switch_ms) if not done.readers.missing else None
+            acknowledged = _later(move.at, done.switch_ms) if not done.searchers.missing else None
             detected = str(found) if (found := (trigger or {}).get("detected")) else None
             times: dict[str, Any] = {"detected": detected, "decided": decided, "acknowledged": acknowledged}
-            told: dict[str, Any] = {"readers": done.readers, "switch_ms": done.switch_ms, "lag": done.lag}
+            told: dict[str, Any] = {"searchers": done.searchers, "switch_ms": done.switch_ms, "lag": done.lag}
             told["trigger"] = dict(trigger or {})
 
             def completed(one: Incident) -> Incident:
@@ -148,7 +148,7 @@ class Incidents:
     def _counted(self, one: Incident) -> BlastRadius:
         found = self._catalog.served.between(one.alias, one.blast.first_epoch, one.blast.last_epoch)
         since, until = (None if at is None else _iso(at) for at in (found.since, found.until))
-        return replace(one.blast, answers=found.answers, readers=found.readers, since=since, until=until)
+        return replace(one.blast, answers=found.answers, searchers=found.searchers, since=since, until=until)
 
     def _proof(self, one: Incident, target: str) -> Report | None:
         """The first full check of the pair after the switch."""

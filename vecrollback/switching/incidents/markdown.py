@@ -12,7 +12,7 @@ _STEPS = {
     "detected": "first sign",
     "decided": "rollback ordered",
     "switched": "`live` moved",
-    "acknowledged": "last reader followed",
+    "acknowledged": "last searcher followed",
     "caught_up": "changes since taken in",
     "verified": "check ended",
 }
@@ -66,7 +66,7 @@ def _blast(one: Incident) -> Iterator[str]:
     yield "## Blast radius\n"
     yield (
         f"Epochs {blast.first_epoch} to {blast.last_epoch} were answered by pair `{blast.pair}`: {blast.answers:,} "
-        f"queries, counted by {blast.readers} long-lived readers."
+        f"queries, counted by {blast.searchers} long-lived searchers."
     )
     if blast.since and blast.until:
         yield f"First answer {blast.since[:23]}, last {blast.until[:23]} (UTC)."
@@ -77,9 +77,9 @@ def _proof(one: Incident) -> Iterator[str]:
     yield "## Is it right again?\n"
     yield f"Check of {one.target}: {one.verdict or 'not ended yet'}."
     yield from _findings(one.findings)
-    if one.readers is not None:
-        missing = f", not heard from: {', '.join(one.readers.missing)}" if one.readers.missing else ""
-        yield f"Readers: {one.readers.acknowledged} of {one.readers.expected} follow{missing}."
+    if one.searchers is not None:
+        missing = f", not heard from: {', '.join(one.searchers.missing)}" if one.searchers.missing else ""
+        yield f"Searchers: {one.searchers.acknowledged} of {one.searchers.expected} follow{missing}."
     if (asked := one.post_check) is not None:
         yield (
             f"Probe queries: {asked.same} of {asked.queries} answered as when the snapshot was taken "

@@ -17,9 +17,9 @@ class Performance:
     """What the incidents and drills of a period come to; None where there is nothing to divide by.
 
     `mttd_seconds`: mean, from the promote of the bad pair to the first sign of it, or to the decision where nobody
-    noted one. `mttr_seconds`: mean, from there to the last reader's acknowledgement. `success_rate`: share of rollbacks
-    that every reader followed and whose check passed. `drill_rate`: share of drills that passed; `drilled_rate`: share
-    of promotes whose way back a passed drill rehearsed.
+    noted one. `mttr_seconds`: mean, from there to the last searcher's acknowledgement. `success_rate`: share of
+    rollbacks that every searcher followed and whose check passed. `drill_rate`: share of drills that passed;
+    `drilled_rate`: share of promotes whose way back a passed drill rehearsed.
     """
 
     since: str
@@ -69,7 +69,7 @@ def _rehearsed(passed: Iterable[Drill]) -> set[int]:
 
 
 def _succeeded(one: Incident) -> bool:
-    return one.verdict == "pass" and not (one.readers and one.readers.missing)
+    return one.verdict == "pass" and not (one.searchers and one.searchers.missing)
 
 
 def _noticed(one: Incident) -> str | None:

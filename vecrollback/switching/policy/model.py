@@ -112,7 +112,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Objectives:
-    """Seconds. `latency`: of a query at the 99th percentile; `switch`: of a rollback to the last reader; `whole`: to
+    """Seconds. `latency`: of a query at the 99th percentile; `switch`: of a rollback to the last searcher; `whole`: to
     the end of its check.
     """
 

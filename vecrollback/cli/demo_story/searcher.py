@@ -1,7 +1,7 @@
 """The query loop of the demo: a process of its own that asks all the time and proves every answer.
 
 An answer is mixed when a hit's score is not what the model of the pair it names gives for that text and query; it is
-failed when it raises. Run as `python -m vecrollback.cli.demo_story.reader STORE QUERIES STOP-FILE`; prints one
+failed when it raises. Run as `python -m vecrollback.cli.demo_story.searcher STORE QUERIES STOP-FILE`; prints one
 JSON line.
 """
 

@@ -1,7 +1,7 @@
-"""A reader of a drill: a process of its own that asks an alias all the time.
+"""A searcher of a drill: a process of its own that asks an alias all the time.
 
-`python -m vecrollback.automation.drills.reader ALIAS`, with the store in the environment; prints one JSON line whenever
-another pair or epoch answers, and when answers fail or come back. Ends when its standard input does.
+`python -m vecrollback.automation.drills.searcher_process ALIAS`, with the store in the environment; prints one
+JSON line whenever another pair or epoch answers, and when answers fail or come back. Ends when its standard input does.
 """
 
 from __future__ import annotations

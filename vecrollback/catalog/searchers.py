@@ -8,22 +8,22 @@ import socket
 import sqlalchemy as sa
 
 from vecrollback.catalog.database import Database
-from vecrollback.catalog.schema import reader
+from vecrollback.catalog.schema import searcher
 from vecrollback.records import SearcherRecord
 
 ALIVE_SECONDS = 5.0
-"""A reader whose last heartbeat is older is taken for dead."""
+"""A searcher whose last heartbeat is older is taken for dead."""
 _FORGOTTEN_SECONDS = 3600.0
 
 
 class Searchers:
-    """Rows of readers, each written by the process it stands for."""
+    """Rows of searchers, each written by the process it stands for."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def announce(self, new: SearcherRecord) -> None:
-        """Write a reader's row: what it has applied, what it holds open, that it is alive."""
+        """Write a searcher's row: what it has applied, what it holds open, that it is alive."""
         values = {
             "alias": new.alias,
             "host": new.host,
@@ -32,25 +32,25 @@ class Searchers:
             "warm": list(new.warm),
             "heartbeat": self._database.clock(),
         }
-        statement = self._database.insert(reader).values(id=new.id, **values)
+        statement = self._database.insert(searcher).values(id=new.id, **values)
         with self._database.note() as connection:
             connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
 
     def leave(self, id_: str) -> None:
         with self._database.note() as connection:
-            connection.execute(reader.delete().where(reader.c.id == id_))
+            connection.execute(searcher.delete().where(searcher.c.id == id_))
 
     def registered(self, alias: str) -> list[SearcherRecord]:
         """Searchers that follow the alias, but for those of this host whose process is gone. They may hang."""
-        return self._those(reader.c.alias == alias)
+        return self._those(searcher.c.alias == alias)
 
     def alive(self, alias: str) -> list[SearcherRecord]:
-        """Registered readers with a fresh heartbeat."""
-        return self._those(reader.c.alias == alias, reader.c.heartbeat > self._database.clock() - ALIVE_SECONDS)
+        """Registered searchers with a fresh heartbeat."""
+        return self._those(searcher.c.alias == alias, searcher.c.heartbeat > self._database.clock() - ALIVE_SECONDS)
 
     def _those(self, *conditions: sa.ColumnElement[bool]) -> list[SearcherRecord]:
         with self._database.read() as connection:
-            query = sa.select(reader).where(*conditions)
+            query = sa.select(searcher).where(*conditions)
             rows = [
                 SearcherRecord(**(dict(row._mapping) | {"warm": tuple(row.warm)})) for row in connection.execute(query)
             ]
@@ -58,10 +58,10 @@ class Searchers:
         return [r for r in rows if r.host != here or _process_exists(r.pid)]
 
     def forget_dead(self) -> None:
-        """Drop the rows of readers that have not been heard of for an hour."""
+        """Drop the rows of searchers that have not been heard of for an hour."""
         with self._database.write() as connection:
-            old = reader.c.heartbeat < self._database.clock() - _FORGOTTEN_SECONDS
-            connection.execute(reader.delete().where(old))
+            old = searcher.c.heartbeat < self._database.clock() - _FORGOTTEN_SECONDS
+            connection.execute(searcher.delete().where(old))
 
 
 def _process_exists(pid: int) -> bool:
