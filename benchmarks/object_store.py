@@ -78,8 +78,8 @@ def artifacts(found: dict[str, Store], size: int, rounds: int) -> dict[str, floa
 def commits(found: dict[str, Store], rounds: int) -> dict[str, float]:
     """Milliseconds to append 1,000 vectors to a table, and to upsert 100 documents, each durable."""
     from vecrollback.pairs.vectors import Vectors
+    from vecrollback.reembedding.dispatch import ChunkVectors, Pending
     from vecrollback.reembedding.refresher import table
-    from vecrollback.reembedding.tasks import ChunkVectors, Pending
 
     chance, tables = np.random.default_rng(0), {}
     for name, store in found.items():

@@ -18,7 +18,7 @@ from tests.support.operations import EVERY_ROW
 from tests.support.oracle import ONE, assert_passes, assert_serves
 from vecrollback import Document, Store
 from vecrollback.errors import HeadMovedError
-from vecrollback.reembedding import Refresher
+from vecrollback.reembedding.refresher import Refresher
 
 TEXTS = {f"d{n}": f"note {n} on boats, the lake and bread" for n in range(12)}
 

@@ -186,7 +186,7 @@ def test_a_backend_that_goes_wrong_after_it_was_chosen_is_found_by_the_check(
         return made[::-1].copy() if self._backend is not None and broken else made
 
     monkeypatch.setattr(sentence_transformers.SentenceTransformersEmbedder, "_vectors", vectors)
-    monkeypatch.setattr("vecrollback.reembedding.job_context.open_engine", _then(broken))
+    monkeypatch.setattr("vecrollback.reembedding.builder.open_engine", _then(broken))
     store.reembed(str(tiny), name="one", effort=Effort(accelerate="torch")).wait()
     report = store.check("one", sample=1)
     assert report.verdict == "fail"

@@ -16,10 +16,8 @@ from vecrollback.embedders import open_embedder, sentence_transformers
 from vecrollback.errors import EngineLostError
 from vecrollback.records import Effort, Progress
 from vecrollback.reembedding import dispatch
-from vecrollback.reembedding.dispatch import Dispatch
+from vecrollback.reembedding.dispatch import Dispatch, Pending, Task, Throttle
 from vecrollback.reembedding.engines import Threads, Unit
-from vecrollback.reembedding.refresher import Open
-from vecrollback.reembedding.tasks import Pending, Task
 
 Events = list[tuple[str, int]]
 
@@ -40,7 +38,7 @@ def driven(write: Callable[[], None], count: int = 1) -> Events:
     events: Events = []
     changes = [[Pending(f"d{n}", n, b"", f"note {n}")] for n in range(1, 7)]
     with closing(Watched(events, count)) as engine:
-        for task in Dispatch(engine, Open()).run(Task([change]) for change in changes):
+        for task in Dispatch(engine, Throttle()).run(Task([change]) for change in changes):
             write()
             events.append(("written", task.groups[0][0].seq))
     assert sorted(seq for event, seq in events if event == "written") == [1, 2, 3, 4, 5, 6]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vecrollback.embedders import peak_throughput, sentence_transformers
 from vecrollback.embedders.batching import batches
 from vecrollback.embedders.peak_throughput import Workload, matmul_rate, work_of
-from vecrollback.reembedding.tasks import TaskSizes
+from vecrollback.reembedding.dispatch import TaskSizes
 
 LENGTHS = st.lists(st.integers(1, 512), min_size=1, max_size=200)
 

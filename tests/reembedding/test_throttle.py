@@ -16,10 +16,9 @@ from tests.support import models
 from vecrollback import Document, Progress, Store
 from vecrollback.errors import JobCancelledError, UsageError
 from vecrollback.records import Effort
-from vecrollback.reembedding import throttle
+from vecrollback.reembedding.dispatch import Throttle, Window
 from vecrollback.reembedding.engines import EmbedderRecipe, Unit
 from vecrollback.reembedding.engines.local import Local
-from vecrollback.reembedding.throttle import Throttle, Window
 
 SLOW = "tests.support.models:slow"
 
@@ -104,9 +103,9 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.load = 0.0, 0.0
-        monkeypatch.setattr(throttle.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(throttle.time, "sleep", self.sleep)
-        monkeypatch.setattr(throttle.os, "getloadavg", lambda: (self.load, 0.0, 0.0))
+        monkeypatch.setattr(dispatch.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(dispatch.time, "sleep", self.sleep)
+        monkeypatch.setattr(dispatch.os, "getloadavg", lambda: (self.load, 0.0, 0.0))
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds

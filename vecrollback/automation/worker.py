@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from vecrollback.automation.drills import overdue, run_drill
 from vecrollback.errors import StoppedError, VecrollbackError
 from vecrollback.records import Effort, ProgressCallback
-from vecrollback.reembedding.job_context import PLAIN
+from vecrollback.reembedding.dispatch import PLAIN
 from vecrollback.store.store import Store
 from vecrollback.switching.policy import load_policy
 

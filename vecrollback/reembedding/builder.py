@@ -6,8 +6,8 @@ All writers of a pair's vectors hold its lock, so that one process at a time wri
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -25,8 +25,11 @@ from vecrollback.pairs.manifest import Manifest, load_manifest, put_probes, requ
 from vecrollback.pairs.snapshots import RECALL_FLOOR, SnapshotWriter
 from vecrollback.pairs.vectors import Vectors, newest
 from vecrollback.records import CatchUp, Effort, Json, Pair, ProgressCallback, Snapshot
-from vecrollback.reembedding import EmbedCounts, Refresher
-from vecrollback.reembedding.job_context import PLAIN, JobContext, workplace
+from vecrollback.reembedding.acceleration import RuntimeLog, choose_runtime
+from vecrollback.reembedding.dispatch import PLAIN, EmbedCounts, Throttle
+from vecrollback.reembedding.engines import EmbedderRecipe, Engine, check_setting, open_engine
+from vecrollback.reembedding.jobs import Reporter
+from vecrollback.reembedding.refresher import Refresher
 from vecrollback.storage.artifacts import Artifacts
 
 _DELTA_LEAST, _DELTA_SHARE, _DEAD_SHARE = 2_000, 0.1, 0.3
@@ -41,6 +44,17 @@ class BuildRequest:
     name: str | None = None
     settings: Mapping[str, Json] | None = None
     recall_floor: float = RECALL_FLOOR
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What one job works with, from its first document to its last."""
+
+    job: str
+    report: Reporter
+    engine: Engine
+    throttle: Throttle
+    runtime: RuntimeLog | None
 
 
 class Builder:
@@ -204,13 +218,37 @@ class Builder:
         self._artifacts.expect(pair.probes)
         self._vectors_of(pair).table.require()
 
-    def _working(
-        self, pair: Pair, job: str, progress: ProgressCallback | None, effort: Effort
-    ) -> AbstractContextManager[JobContext]:
-        return workplace(self._catalog, self._corpus, self._embedders, pair, job, progress, effort)
+    @contextmanager
+    def _working(self, pair: Pair, job: str, progress: ProgressCallback | None, effort: Effort) -> Iterator[Workshop]:
+        """Set up what a job needs; its workers are let go at the end. Raises UsageError, EmbedderChangedError."""
+        check_setting(effort.engine)
+        report = Reporter(self._catalog, job, progress)
+        embedder, choice = self._embedders.of(pair), None
+        if effort.accelerate != "off":
+            choice = choose_runtime(self._corpus, self._embedders, pair, effort, report)
+        same = self._catalog.equivalences.of(pair.fingerprint)
+        recipe = EmbedderRecipe(embedder.spec, same, effort.idle, choice.backend if choice else None)
+        runtime = RuntimeLog(self._catalog, pair.name, job, choice) if choice else None
+        engine = open_engine(effort.engine, recipe, embedder)
+        try:
+            yield Workshop(job, report, engine, Throttle(effort, report.look), runtime)
+        finally:
+            engine.close()
 
-    def _refresh(self, pair: Pair, work: JobContext) -> Refresher:
-        refresher = work.refresher(pair, self._vectors_of(pair), self._others)
+    def _refresh(self, pair: Pair, work: Workshop) -> Refresher:
+        refresher = Refresher(
+            self._catalog,
+            self._corpus,
+            self._vectors_of(pair),
+            self._embedders.of(pair),
+            pair,
+            others=partial(self._others, pair),
+            on_batch=work.report,
+            on_made=work.runtime or (lambda _: None),
+            engine=work.engine,
+            gate=work.throttle,
+            job=work.job,
+        )
         refresher.run()
         return refresher
 

@@ -1,21 +1,30 @@
-"""Driving an engine: keep its workers busy, put right what they drop, and single out a text that breaks the model."""
+"""Driving an engine: how many texts make a task, when the next one may go, and what becomes of those that fail.
+
+`Task` is what goes to a worker and comes back, `Throttle` lets it wait beside a service, `Dispatch` keeps the workers
+busy, puts right what they drop, and singles out a text that breaks the model.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
+import math
+import os
+import re
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from vecrollback.embedders.probe_texts import PROBES
-from vecrollback.errors import EmbeddingError, EngineLostError
+from vecrollback.errors import EmbeddingError, EngineLostError, UsageError
 from vecrollback.pairs.vectors import ChunkVectors
+from vecrollback.records import Effort
 from vecrollback.reembedding.engines import EmbeddedUnit, Engine, FailedUnit, Outcome, Unit
-from vecrollback.reembedding.tasks import Task
 
+PLAIN = Effort()
 _KNOWN_GOOD = (PROBES[0],)
 _PATIENCE, _LONE_PATIENCE = 2, 3
 """Deaths of workers after which it is the unit's fault: of several texts, of one. A worker may be killed by chance."""
@@ -27,17 +36,189 @@ alone does not wait for it. Below that a crash is to cost the unit in work and n
 _TOLERATED, _TOLERATED_SHARE = 20, 0.1
 """Texts that may fail, at least and as a share of those tried. More of them say that the model is broken."""
 
+_SECONDS = 10.0
+_FIRST_TEXTS, _MOST_TEXTS = 256, 8_192
+_FIRST_CHARACTERS, _LEAST_CHARACTERS, _MOST_CHARACTERS = 128 << 10, 16 << 10, 8 << 20
+_GROWTH = 4.0
 
-class Admission(Protocol):
-    """Says when work may go on. Both methods raise when it is to end."""
+_LOOK_SECONDS = 0.25
+_LOAD_SECONDS = 60.0
+"""Time constant of the system's one-minute load average."""
+
+_WINDOW = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)-([01]?\d|2[0-3]):([0-5]\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One document change that has no vectors yet."""
+
+    id: str
+    seq: int
+    content_hash: bytes
+    text: str
+
+
+@dataclass(slots=True)
+class EmbedCounts:
+    """What was done so far. `documents`: changes taken in; `embedded`, `reused`: texts; `chunks`, `tokens`: read.
+
+    `given_up`: changes whose text the model cannot embed. `ideal`: seconds that the model's arithmetic takes at the
+    machine's best rate, in all; `workers`: those that share it.
+    """
+
+    documents: int = 0
+    embedded: int = 0
+    reused: int = 0
+    chunks: int = 0
+    tokens: int = 0
+    total: int = 0
+    given_up: int = 0
+    ideal: float = 0.0
+    workers: int = 1
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def share(self) -> float | None:
+        """Of what the workers' processors could do, the part that reached the model; None where nobody can tell."""
+        return self.ideal / (self.elapsed * self.workers) if self.ideal and self.elapsed else None
+
+
+Batch = list[tuple[Pending, ChunkVectors]]
+"""Changes with their vectors, ready to be written."""
+
+SameTexts = list[Pending]
+"""Changes of one text: embedded once."""
+
+
+@dataclass(slots=True)
+class Task:
+    """Texts on their way through an engine: each with the changes that have it.
+
+    In the end it has either `made`, or a `reason` why its only text has no vectors. `deaths`: workers it has seen die.
+    """
+
+    groups: Sequence[SameTexts]
+    made: list[ChunkVectors] = field(default_factory=list)
+    tokens: int = 0
+    ideal: float = 0.0
+    reason: str = ""
+    deaths: int = 0
+    seconds: float = 0.0
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return tuple(group[0].text for group in self.groups)
+
+    @property
+    def batch(self) -> Batch:
+        pairs = zip(self.groups, self.made, strict=True)
+        return [(change, chunks) for group, chunks in pairs for change in group]
+
+
+class TaskSizes:
+    """Sizes units so that a crash loses about ten seconds of a worker, whatever the model."""
+
+    def __init__(self) -> None:
+        self._texts = float(_FIRST_TEXTS)
+        self._characters = float(_FIRST_CHARACTERS)
+
+    def first(self, lengths: Iterable[int], share: float) -> int:
+        """How many texts of these lengths make the next unit; at least one.
+
+        `share`: characters that are left for each worker. Towards the end units get smaller, so that none of the
+        workers is still busy for long when the others have nothing to do.
+        """
+        most = min(self._characters, max(share, _LEAST_CHARACTERS))
+        count = characters = 0
+        for length in lengths:
+            characters += length
+            if count and (count >= self._texts or characters > most):
+                break
+            count += 1
+        return count
+
+    def learn(self, task: Task) -> None:
+        """Take in how long a unit took."""
+        characters = sum(map(len, task.texts))
+        if not characters:
+            return
+        factor = _SECONDS / max(task.seconds, 1e-3)
+        grown = min(_GROWTH * self._characters, _MOST_CHARACTERS)
+        self._characters = min(max(factor * characters, _LEAST_CHARACTERS), grown)
+        grown = min(_GROWTH * self._texts, _MOST_TEXTS)
+        self._texts = min(max(factor * len(task.groups), _FIRST_TEXTS), grown)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Hours of the day, in the machine's local time; `end` before `start` goes over midnight."""
+
+    start: dt.time
+    end: dt.time
+
+    @classmethod
+    def read(cls, text: str) -> Window:
+        """Read `22:00-06:00`. Raises UsageError."""
+        found = _WINDOW.fullmatch(text.strip())
+        first, minute, last, end = map(int, found.groups()) if found else (0, 0, 0, 0)
+        if (first, minute) == (last, end):
+            raise UsageError(f"{text!r} is no window of the day", hint="for example 22:00-06:00")
+        return cls(dt.time(first, minute), dt.time(last, end))
+
+    def holds(self, at: dt.time) -> bool:
+        if self.start < self.end:
+            return self.start <= at < self.end
+        return at >= self.start or at < self.end
+
+
+class Throttle:
+    """The gate of a job: waits while it is paused, others need the machine, or it is not the hour for it.
+
+    `look` is asked before every unit, and while the job waits: it is told what for, or "", says whether somebody
+    paused the job, and raises when it is to end. Without arguments the gate is always open.
+    """
+
+    def __init__(self, effort: Effort = PLAIN, look: Callable[[str], bool] = lambda _: False) -> None:
+        self._look = look
+        self._max_load = effort.max_load
+        self._window = Window.read(effort.window) if effort.window else None
+        self._own = 0.0
+        self._counted = time.monotonic()
 
     def open(self, running: int) -> bool:
         """Whether another unit may be begun while so many are running."""
-        ...
+        self._count(running)
+        return not self._obstacle()
 
     def wait(self) -> None:
-        """Return when one may be begun; nothing runs meanwhile."""
-        ...
+        """Return when another unit may be begun; nothing runs meanwhile."""
+        while obstacle := self._obstacle():
+            self._look(obstacle)
+            time.sleep(_LOOK_SECONDS)
+            self._count(0)
+
+    def _obstacle(self) -> str:
+        if self._look(""):
+            return "paused"
+        if self._window and not self._window.holds(dt.datetime.now().time()):
+            return f"waiting for {self._window.start:%H:%M}"
+        if self._max_load is not None and self._others() > self._max_load:
+            return f"waiting: others keep {self._others():.1f} cores busy"
+        return ""
+
+    def _others(self) -> float:
+        return os.getloadavg()[0] - self._own
+
+    def _count(self, running: int) -> None:
+        """Follow this job's part in the load average, which fades as the average does."""
+        now = time.monotonic()
+        kept = math.exp((self._counted - now) / _LOAD_SECONDS)
+        self._own = self._own * kept + running * (1 - kept)
+        self._counted = now
 
 
 class Dispatch:
@@ -47,7 +228,7 @@ class Dispatch:
     the model itself is well; a single text that fails is given up, and only it.
     """
 
-    def __init__(self, engine: Engine, gate: Admission) -> None:
+    def __init__(self, engine: Engine, gate: Throttle) -> None:
         self._engine, self._gate = engine, gate
         self._waiting: deque[Task] = deque()
         self._running: dict[int, tuple[Task, float]] = {}

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from vecrollback.catalog import Catalog
 from vecrollback.errors import CatalogUnavailableError, JobCancelledError, StoppedError
 from vecrollback.records import JobRecord, Progress, ProgressCallback, RuntimeBatches, UnembeddedDocument
-from vecrollback.reembedding import EmbedCounts
+from vecrollback.reembedding.dispatch import EmbedCounts
 
 T = TypeVar("T")
 _REPORT_SECONDS = 0.5

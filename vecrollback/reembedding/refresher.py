@@ -25,9 +25,17 @@ from vecrollback.embedders import Embedder
 from vecrollback.errors import EngineLostError, StoppedError
 from vecrollback.pairs.vectors import ChunkVectors, ReusableVectors, Vectors, schema
 from vecrollback.records import CorpusState, Pair, UnembeddedDocument
-from vecrollback.reembedding.dispatch import Admission, Dispatch
+from vecrollback.reembedding.dispatch import (
+    Batch,
+    Dispatch,
+    EmbedCounts,
+    Pending,
+    SameTexts,
+    Task,
+    TaskSizes,
+    Throttle,
+)
 from vecrollback.reembedding.engines import Engine, Threads
-from vecrollback.reembedding.tasks import Batch, EmbedCounts, Pending, SameTexts, Task, TaskSizes
 from vecrollback.storage.local import reach
 
 _WINDOW_CHANGES = 16_384
@@ -36,16 +44,6 @@ _READ_CHANGES = 1_024
 _KNOWN_BATCH = 8_192
 _NO_HASH = bytes(16)
 _MOST_READ, _MOST_READ_ROUNDS = 512, 8
-
-
-class Open:
-    """A gate that nobody closes."""
-
-    def open(self, _running: int) -> bool:
-        return True
-
-    def wait(self) -> None:
-        return
 
 
 class Refresher:
@@ -69,12 +67,12 @@ class Refresher:
         on_batch: Callable[[EmbedCounts], None] = lambda _: None,
         on_made: Callable[[int], None] = lambda _: None,
         engine: Engine | None = None,
-        gate: Admission | None = None,
+        gate: Throttle | None = None,
         job: str = "",
     ) -> None:
         self._catalog, self._corpus, self._vectors = catalog, corpus, vectors
         self._embedder, self._pair, self._on_batch, self._on_made = embedder, pair, on_batch, on_made
-        self._engine, self._gate, self._job = engine, gate or Open(), job
+        self._engine, self._gate, self._job = engine, gate or Throttle(), job
         self._owner = vectors_table(pair.name)
         self._version = self._acknowledged = self._adopt()
         self._watermark = pair.watermark

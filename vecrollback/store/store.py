@@ -16,7 +16,7 @@ from vecrollback.quality.audit import AuditOptions, certified
 from vecrollback.quality.check import Level, Sampling
 from vecrollback.records import CatchUp, Effort, Json, Move, Pair, ProgressCallback, Report, Result, Snapshot, Switched
 from vecrollback.reembedding.builder import BuildRequest
-from vecrollback.reembedding.job_context import PLAIN
+from vecrollback.reembedding.dispatch import PLAIN
 from vecrollback.reembedding.jobs import Job
 from vecrollback.serving.searcher import Queries, Searcher
 from vecrollback.store.contents import Contents, PairLike

@@ -27,12 +27,13 @@ from vecrollback.quality.doctor import Examination, ExaminationRequest, ForeignI
 from vecrollback.quality.doctor.examination import BOUND, CONFIDENCE
 from vecrollback.quality.purity import AuditResult
 from vecrollback.records import Pair
-from vecrollback.reembedding import EmbedCounts, Refresher
 from vecrollback.reembedding.adopt.intake import Counts, Intake
 from vecrollback.reembedding.adopt.outcome import AdoptOptions, AdoptResult
 from vecrollback.reembedding.builder import Builder
 from vecrollback.reembedding.builder import BuildRequest as BuildRequest
+from vecrollback.reembedding.dispatch import EmbedCounts
 from vecrollback.reembedding.jobs import Job, Reporter
+from vecrollback.reembedding.refresher import Refresher
 from vecrollback.storage.artifacts import Artifacts
 
 __all__ = ["AdoptOptions", "AdoptResult", "Adopter"]

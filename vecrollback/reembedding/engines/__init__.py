@@ -18,10 +18,10 @@ from vecrollback.reembedding.engines.base import (
     Engine,
     FailedUnit,
     Outcome,
+    Threads,
     Unit,
     in_backend,
 )
-from vecrollback.reembedding.engines.inline import Threads
 
 __all__ = [
     "EmbeddedUnit",

@@ -1,0 +1,78 @@
+"""Which runtime a job embeds with, where it may be another one than its pair's: chosen on the texts that wait for it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+
+from vecrollback.catalog import Catalog
+from vecrollback.corpus.corpus import Corpus
+from vecrollback.embedders import Embedder
+from vecrollback.embedders.runtimes.selection import RuntimeChoice, choose
+from vecrollback.pairs.embedders import PairEmbedders
+from vecrollback.records import Effort, Pair
+from vecrollback.reembedding.dispatch import EmbedCounts
+from vecrollback.reembedding.jobs import Reporter
+
+_WORTH_TRYING = 2_000
+"""Changes from which it pays to try backends."""
+
+_TRIED_ON = 96
+
+
+def choose_runtime(
+    corpus: Corpus, embedders: PairEmbedders, pair: Pair, effort: Effort, report: Reporter
+) -> RuntimeChoice | None:
+    """The backend for what the pair lacks; None when there is too little for one to pay."""
+    state = corpus.state()
+    lacking = corpus.changes(pair.watermark, state.head, version=state.version)
+    if effort.accelerate == "auto" and lacking.num_rows < _WORTH_TRYING:
+        return None
+    report.phase = "choosing a backend"
+    report(EmbedCounts())
+    embedder = embedders.of(pair)
+    several = effort.engine != "inline" or effort.idle
+    choice = choose(
+        embedder,
+        effort.accelerate,
+        recorded=embedders.probes(pair),
+        texts=_some(corpus, embedder, pair, lacking.num_rows),
+        threads=(1,) if several else _thread_counts(),
+        keep=not several,
+    )
+    report.phase = "embedding"
+    return choice
+
+
+def _some(corpus: Corpus, embedder: Embedder, pair: Pair, count: int) -> list[str]:
+    """Chunks drawn from the changes that the pair lacks."""
+    state = corpus.state()
+    rows = corpus.changes(pair.watermark, state.head, version=state.version)["_rowid"].to_pylist()
+    chosen = np.random.default_rng().permutation(min(count, len(rows)))[:_TRIED_ON].tolist()
+    texts = corpus.texts([rows[place] for place in chosen], version=state.version)
+    return [text[start:end] for text in texts for start, end in embedder.chunk(text)][: 2 * _TRIED_ON]
+
+
+def _thread_counts() -> tuple[int, ...]:
+    """One, and as many as torch takes by itself."""
+    import torch
+
+    return tuple(sorted({1, torch.get_num_threads()}))
+
+
+class RuntimeLog:
+    """Records which batches a backend made that is not the pair's own embedder."""
+
+    def __init__(self, catalog: Catalog, pair: str, job: str, choice: RuntimeChoice) -> None:
+        self._catalog, self._pair, self._job = catalog, pair, job
+        self._choice = choice
+        self._number = 0
+
+    def __call__(self, batch: int) -> None:
+        if (backend := self._choice.backend) is None:
+            return
+        if not self._number:
+            facts = {**asdict(backend), **self._choice.facts()}
+            self._number = self._catalog.embedding.begin(self._pair, self._job, backend.name, facts, after=batch - 1)
+        self._catalog.embedding.reached(self._number, batch)
