@@ -16,6 +16,7 @@ from tests.support import models
 from vecrollback import Document, Progress, Store
 from vecrollback.errors import JobCancelledError, UsageError
 from vecrollback.records import Effort
+from vecrollback.reembedding import dispatch
 from vecrollback.reembedding.dispatch import Throttle, Window
 from vecrollback.reembedding.engines import EmbedderRecipe, Unit
 from vecrollback.reembedding.engines.local import Local

@@ -1,4 +1,4 @@
-"""Which runtime a job embeds with, where it may be another one than its pair's: chosen on the texts that wait for it."""
+"""Which runtime a job embeds with, where it may be another than its pair's: tried on the texts that wait for it."""
 
 from __future__ import annotations
 
