@@ -156,7 +156,7 @@ def _searches(root: Path, spec: str, rounds: int) -> dict[str, Any]:
     import numpy as np
 
     from vecrollback.indexes import measure_recall
-    from vecrollback.indexes.accuracy import sample_queries
+    from vecrollback.indexes.exact import sample_queries
 
     vectors = np.load(root / "vectors.npy", mmap_mode="r")
     queries = [query[None] for query in sample_queries(vectors, rounds, 7)]

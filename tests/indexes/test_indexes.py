@@ -12,8 +12,7 @@ from vecrollback import indexes
 from vecrollback.arrays import FloatArray, Mask
 from vecrollback.errors import CorruptArtifactError, IndexSpecError, UsageError
 from vecrollback.indexes import Neighbours, build_index, exact_search, measure_recall, open_index, resolve_spec
-from vecrollback.indexes.accuracy import sample_queries
-from vecrollback.indexes.exact import ExactIndex, ExactKind
+from vecrollback.indexes.exact import ExactIndex, ExactKind, sample_queries
 from vecrollback.indexes.filtered_search import Selections, widened_search
 from vecrollback.testing.index_suite import corpus
 

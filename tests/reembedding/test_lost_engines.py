@@ -15,7 +15,7 @@ import pytest
 import vecrollback
 from tests.cli.support import cli_json, text
 from vecrollback import Document, Store
-from vecrollback.catalog.databases import process_identity
+from vecrollback.catalog import jobs
 
 _RUN = """
     import sys, time, vecrollback
@@ -64,9 +64,9 @@ def test_a_job_whose_process_was_killed_is_lost_and_goes_on(store: Store) -> Non
 
 
 def test_another_process_of_the_same_number_does_not_stand_for_a_dead_one(store: Store) -> None:
-    mine = process_identity.this_process()
+    mine = jobs.this_process()
     assert mine.alive
-    assert not process_identity.ProcessIdentity(mine.host, mine.pid, "another boot/1").alive
+    assert not jobs.ProcessIdentity(mine.host, mine.pid, "another boot/1").alive
     process = begin(store)
     try:
         assert store.jobs()[0].state == "running"

@@ -38,7 +38,8 @@ from vecrollback import Document, Store
 from vecrollback.automation.drills import run_drill
 from vecrollback.errors import BundleError, CorruptArtifactError, JobCancelledError, RecallTooLowError
 from vecrollback.indexes.sharded import shard_of
-from vecrollback.pairs.manifest import Manifest, load_ids, load_manifest, open_indexed
+from vecrollback.pairs.manifest import Manifest, load_manifest
+from vecrollback.pairs.snapshots import load_ids, open_indexed
 from vecrollback.records import Progress, RetentionRules
 
 TEXTS = {f"d{n}": words(n) for n in range(30)}

@@ -19,9 +19,9 @@ from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.catalog.evaluation import GateOutcomes, GoldenQueries
 from vecrollback.catalog.jobs import EmbeddingTable, Jobs
 from vecrollback.catalog.operations import Approvals, Drills, Freezes, IncidentTable, Outbox
-from vecrollback.catalog.pairs import NAME_RULE, Pairs, valid_pair_name, vectors_table
+from vecrollback.catalog.pairs import NAME_RULE, Equivalences, Pairs, valid_pair_name, vectors_table
 from vecrollback.catalog.policy_state import PolicyState
-from vecrollback.catalog.reports import Equivalences, Reports
+from vecrollback.catalog.reports import Reports
 from vecrollback.catalog.searchers import Searchers
 from vecrollback.storage import FileStore
 

@@ -1,19 +1,23 @@
 """Jobs: long work that can be watched, paused, cancelled and resumed from another process.
 
-With what a job leaves behind: texts that could not be embedded, and which runtime made the vectors of the rest.
+With which process runs a job and whether it still lives, and with what a job leaves behind: texts that could not be
+embedded, and which runtime made the vectors of the rest.
 """
 
 from __future__ import annotations
 
+import os
+import socket
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from vecrollback.catalog.database import Database, now
-from vecrollback.catalog.databases.process_identity import ProcessIdentity, this_process
 from vecrollback.catalog.schema import job, making, runner, unembedded
 from vecrollback.errors import UnknownNameError
 from vecrollback.records import JobRecord, JobState, Json, RuntimeBatches, UnembeddedDocument
@@ -173,3 +177,50 @@ class EmbeddingTable:
         query = sa.select(making).where(making.c.pair == pair).order_by(making.c.number)
         with self._database.read() as connection:
             return [RuntimeBatches(**row._mapping) for row in connection.execute(query)]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """A process of a host. `begun` tells it from a later one of the same number; empty where that cannot be known."""
+
+    host: str
+    pid: int
+    begun: str
+
+    @property
+    def here(self) -> bool:
+        """Whether it is, or was, one of this host's."""
+        return self.host == socket.gethostname()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs now; for a process of this host only."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return _begun(self.pid) == self.begun
+
+
+def this_process() -> ProcessIdentity:
+    return ProcessIdentity(socket.gethostname(), os.getpid(), _begun(os.getpid()))
+
+
+def _begun(pid: int) -> str:
+    """When a process began: clock ticks since this boot, and which boot; a dead one's parent may not have noticed."""
+    try:
+        # the name before the last ")" may hold spaces and parentheses
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else f"{_boot()}/{fields[19]}"
+
+
+@cache
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

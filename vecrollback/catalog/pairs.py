@@ -1,4 +1,4 @@
-"""Pairs, their snapshots, and the tags that keep snapshots."""
+"""Pairs, their snapshots, the tags that keep snapshots, and which fingerprints were declared to be one model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,19 @@ import sqlalchemy as sa
 from vecrollback.catalog.aliases import MoveOrder, apply_move
 from vecrollback.catalog.corpus_log import record_files
 from vecrollback.catalog.database import Database, now
-from vecrollback.catalog.schema import alias, file, history, making, pair, report, snapshot, stale_read, tag, unembedded
+from vecrollback.catalog.schema import (
+    alias,
+    equivalence,
+    file,
+    history,
+    making,
+    pair,
+    report,
+    snapshot,
+    stale_read,
+    tag,
+    unembedded,
+)
 from vecrollback.errors import HeadMovedError, PairStateError, UnknownNameError
 from vecrollback.records import Pair, PairState, Snapshot
 from vecrollback.storage.local import reach
@@ -221,3 +233,24 @@ def _holder(connection: sa.Connection, held: Snapshot) -> str | None:
         return f"pair {held.pair!r}, which serves from it"
     newest = connection.scalar(sa.select(sa.func.max(snapshot.c.number)).where(snapshot.c.pair == held.pair))
     return "the next one, which would be given its number" if newest == held.number else None
+
+
+class Equivalences:
+    """Declared: two fingerprints are the same model behind different servers or backends."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def declare(self, a: str, b: str, *, cosine: float, actor: str) -> None:
+        """Record that the probes of `a` and `b` agree to at least `cosine`."""
+        values = {"cosine": cosine, "actor": actor, "at": now()}
+        low, high = sorted((a, b))
+        statement = self._database.insert(equivalence).values(fingerprint=low, other=high, **values)
+        with self._database.write() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=["fingerprint", "other"], set_=values))
+
+    def of(self, fingerprint: str) -> frozenset[str]:
+        """The fingerprint and every one declared equal to it, directly."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(equivalence.c.fingerprint, equivalence.c.other)).all()
+        return frozenset({fingerprint}) | {b if a == fingerprint else a for a, b in rows if fingerprint in (a, b)}

@@ -1,4 +1,4 @@
-"""What checks found, and which fingerprints somebody declared to be one model."""
+"""What checks found: every report, of which the newest of a pair counts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 import sqlalchemy as sa
 
-from vecrollback.catalog.database import Database, now
-from vecrollback.catalog.schema import equivalence, report
+from vecrollback.catalog.database import Database
+from vecrollback.catalog.schema import report
 from vecrollback.records import Certificate, Finding, Report, Verdict
 
 
@@ -53,24 +53,3 @@ def _report(body: dict[str, object]) -> Report:
         findings=tuple(Finding(**(f | {"ids": tuple(f["ids"])})) for f in findings),
         certificate=Certificate(**certificate) if isinstance(certificate, dict) else None,
     )
-
-
-class Equivalences:
-    """Declared: two fingerprints are the same model behind different servers or backends."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def declare(self, a: str, b: str, *, cosine: float, actor: str) -> None:
-        """Record that the probes of `a` and `b` agree to at least `cosine`."""
-        values = {"cosine": cosine, "actor": actor, "at": now()}
-        low, high = sorted((a, b))
-        statement = self._database.insert(equivalence).values(fingerprint=low, other=high, **values)
-        with self._database.write() as connection:
-            connection.execute(statement.on_conflict_do_update(index_elements=["fingerprint", "other"], set_=values))
-
-    def of(self, fingerprint: str) -> frozenset[str]:
-        """The fingerprint and every one declared equal to it, directly."""
-        with self._database.read() as connection:
-            rows = connection.execute(sa.select(equivalence.c.fingerprint, equivalence.c.other)).all()
-        return frozenset({fingerprint}) | {b if a == fingerprint else a for a, b in rows if fingerprint in (a, b)}

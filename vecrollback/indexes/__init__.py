@@ -12,12 +12,10 @@ from pathlib import Path
 
 from vecrollback.arrays import FloatArray
 from vecrollback.errors import IndexSpecError
-from vecrollback.indexes.accuracy import measure_recall
-from vecrollback.indexes.base import IndexKind, Neighbours, SharingKind, VectorIndex
-from vecrollback.indexes.exact import ExactKind, exact_search
+from vecrollback.indexes.base import IndexKind, Neighbours, ShardSpec, SharingKind, VectorIndex
+from vecrollback.indexes.exact import ExactKind, exact_search, measure_recall
 from vecrollback.indexes.faiss_index import FaissKind
 from vecrollback.indexes.lance_index import LanceKind
-from vecrollback.indexes.shard_spec import ShardSpec
 from vecrollback.records import Metric
 
 __all__ = [
@@ -36,7 +34,11 @@ __all__ = [
 
 _FLAT_UP_TO = 20_000
 _GRAPH_UP_TO = 500_000
-_BUILT_IN: tuple[IndexKind, ...] = (ExactKind(), LanceKind(), FaissKind())
+_BUILT_IN: tuple[IndexKind, ...] = (
+    FaissKind(),
+    ExactKind(),
+    LanceKind(),
+)  # the most usual first: no spec is two kinds'
 
 
 def resolve_spec(spec: str, chunks: int) -> str:

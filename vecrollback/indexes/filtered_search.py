@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecrollback.arrays import FloatArray, Mask, Positions
+from vecrollback.errors import UsageError
 from vecrollback.indexes.base import Neighbours
-from vecrollback.indexes.exact import nothing
 
 _MOST_REACH = 1024
 """FAISS's HNSW counts its whole candidate list at each step, so cost is quadratic in the reach from about here."""
@@ -139,3 +139,33 @@ def padded(found: Neighbours, k: int) -> Neighbours:
         return found
     blank = nothing(len(found.scores), missing)
     return Neighbours(np.hstack([found.scores, blank.scores]), np.hstack([found.positions, blank.positions]))
+
+
+def nothing(queries: int, k: int) -> Neighbours:
+    """An answer with every place unused."""
+    return Neighbours(np.full((queries, k), -np.inf, np.float32), np.full((queries, k), -1, np.int64))
+
+
+def checked_queries(queries: FloatArray, dimension: int) -> FloatArray:
+    """Queries as C-contiguous float32 (q, dimension), or UsageError naming both shapes."""
+    if queries.ndim != 2 or queries.shape[1] != dimension:
+        raise UsageError(
+            f"queries have shape {queries.shape}, the index holds vectors of dimension {dimension}",
+            hint="pass an array of shape (queries, dimension), made by the embedder of this pair",
+        )
+    return np.ascontiguousarray(queries, dtype=np.float32)
+
+
+def checked_mask(allowed: Mask, size: int) -> Mask:
+    """A mask of shape (size,), or UsageError: a mask of another snapshot would let deleted positions through."""
+    if allowed.shape != (size,) or allowed.dtype != np.bool_:
+        raise UsageError(
+            f"mask has shape {allowed.shape} and type {allowed.dtype}, the index holds {size} vectors",
+            hint="pass a boolean array with one value for each position of this index",
+        )
+    return allowed
+
+
+def closed() -> UsageError:
+    """The error of an index that is used after close()."""
+    return UsageError("this index is closed", hint="open the snapshot again")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import threading
+from pathlib import Path
+
+import numpy as np
 
 from vecrollback.arrays import FloatArray
 from vecrollback.catalog import Catalog
 from vecrollback.embedders import Embedder, open_embedder
 from vecrollback.embedders.probes import compare_probes, embed_probes, floor_for, verify_probes
 from vecrollback.errors import EmbedderChangedError
-from vecrollback.pairs.manifest import load_probes
 from vecrollback.records import Pair
 from vecrollback.storage.artifacts import Artifacts
 
@@ -103,3 +106,19 @@ class PairEmbedders:
                 embedder.close()
             self._loaded.clear()
             self._verified.clear()
+
+
+def load_probes(artifacts: Artifacts, name: str) -> FloatArray:
+    """Recorded probe vectors, verified."""
+    loaded: FloatArray = np.load(io.BytesIO(artifacts.read_bytes(name)), allow_pickle=False)
+    return loaded
+
+
+def put_probes(artifacts: Artifacts, vectors: FloatArray) -> str:
+    """Keep probe vectors as an artefact; returns its name."""
+
+    def write(path: Path) -> None:
+        with path.open("wb") as stream:
+            np.save(stream, vectors, allow_pickle=False)
+
+    return artifacts.put(".npy", write)

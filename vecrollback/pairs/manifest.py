@@ -1,28 +1,19 @@
-"""What a snapshot is made of: its manifest, which names every file by digest, and how each is read back."""
+"""What a snapshot is made of: its manifest, which names every file by digest. A switch reads it without NumPy."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
-from vecrollback.arrays import FloatArray
 from vecrollback.errors import CorruptArtifactError
-from vecrollback.indexes import ShardSpec, VectorIndex, open_index
-from vecrollback.indexes.sharded import open_shards
-from vecrollback.pairs.vectors import Vectors
-from vecrollback.records import Json, Metric, Snapshot
+from vecrollback.records import Json
 from vecrollback.storage.artifacts import Artifacts
 
 MANIFEST_FORMAT = 2
-
-
-_WHOLE_FORMAT = 1
+WHOLE_FORMAT = 1
+"""Of a manifest whose index is not sharded: programs that know no shards read it as ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,53 +101,3 @@ def load_manifest(artifacts: Artifacts, name: str) -> Manifest:
             hint="pip install --upgrade vecrollback",
         )
     return Manifest(**(body | {"index": IndexPart.decoded(body["index"])}))
-
-
-def open_indexed(artifacts: Artifacts, manifest: Manifest) -> VectorIndex:
-    """Open the index of a snapshot. Raises CorruptArtifactError."""
-    return _opened(artifacts, manifest.index, manifest.metric)  # type: ignore[arg-type]
-
-
-def _opened(artifacts: Artifacts, part: IndexPart, metric: Metric) -> VectorIndex:
-    if not part.shards:
-        return open_index(part.spec, artifacts.require(part.artifact), metric)
-    paths = [artifacts.require(shard.artifact) for shard in part.shards]
-    index = open_shards(ShardSpec.of(part.spec).spec, paths, metric)
-    if index.sizes != (named := tuple(shard.chunks for shard in part.shards)):
-        index.close()
-        raise CorruptArtifactError(
-            f"shards hold {list(index.sizes)} chunks, their manifest says {list(named)}",
-            hint="`vecrollback snapshot import` a bundle of the pair, or `vecrollback repair` it",
-        )
-    return index
-
-
-def require_files(artifacts: Artifacts, snapshot: Snapshot, vectors: Vectors) -> None:
-    """Raises CorruptArtifactError unless all that a snapshot consists of is in place."""
-    vectors.table.require()
-    for name in (snapshot.manifest, *load_manifest(artifacts, snapshot.manifest).artifacts()):
-        artifacts.expect(name)
-
-
-def load_ids(artifacts: Artifacts, manifest: Manifest) -> pa.Table:
-    """The id map, memory-mapped: row i tells whose chunk position i of the index is. Columns:
-    KEY_COLUMNS, and `row`, its number in the vectors table.
-    """
-    with pa.memory_map(str(artifacts.require(manifest.index.ids))) as source:
-        return pa.ipc.open_file(source).read_all()
-
-
-def load_probes(artifacts: Artifacts, name: str) -> FloatArray:
-    """Recorded probe vectors, verified."""
-    import io
-
-    loaded: FloatArray = np.load(io.BytesIO(artifacts.read_bytes(name)), allow_pickle=False)
-    return loaded
-
-
-def put_probes(artifacts: Artifacts, vectors: FloatArray) -> str:
-    def write(path: Path) -> None:
-        with path.open("wb") as stream:
-            np.save(stream, vectors, allow_pickle=False)
-
-    return artifacts.put(".npy", write)

@@ -1,4 +1,4 @@
-"""Snapshots: the immutable versions of a pair, and how one is written.
+"""Snapshots: the immutable versions of a pair, how one is written and how its files are read back.
 
 A snapshot names an index, the rows it was built from, and how far the vectors table went when it was taken. Taking one
 without a new index costs the rows since the last one; searching it is the index plus those rows, exactly.
@@ -18,16 +18,15 @@ from numpy.typing import NDArray
 
 from vecrollback.arrays import FloatArray
 from vecrollback.catalog import now
-from vecrollback.errors import RecallTooLowError, UsageError
-from vecrollback.indexes import ShardSpec, build_index, measure_recall, resolve_spec
-from vecrollback.indexes.accuracy import decode_error
-from vecrollback.indexes.sharded import ShardBuilder, ShardLayout, ShardsDone, arranged, lay_out
-from vecrollback.pairs.manifest import _WHOLE_FORMAT, MANIFEST_FORMAT, IndexPart, Manifest, ShardPart, _opened
+from vecrollback.errors import CorruptArtifactError, RecallTooLowError, UsageError
+from vecrollback.indexes import ShardSpec, VectorIndex, build_index, measure_recall, open_index, resolve_spec
+from vecrollback.indexes.exact import decode_error
+from vecrollback.indexes.sharded import ShardBuilder, ShardLayout, ShardsDone, arranged, lay_out, open_shards
+from vecrollback.pairs.manifest import MANIFEST_FORMAT, WHOLE_FORMAT, IndexPart, Manifest, ShardPart, load_manifest
 from vecrollback.pairs.vectors import KEY_COLUMNS, Vectors, newest, take_rows
-from vecrollback.records import Pair, Snapshot
+from vecrollback.records import Metric, Pair, Snapshot
 from vecrollback.storage.artifacts import Artifacts, remove
 
-"""Of a manifest whose index is not sharded: programs that know no shards read it as ever."""
 RECALL_FLOOR = 0.95
 _RECALL_QUERIES = 200
 _MORE_EXACT = ("HNSW32,Flat", "Flat")
@@ -66,7 +65,7 @@ class SnapshotWriter:
         pair, version = self._pair, self._pair.vectors_version
         index = previous.index if previous and not rebuild else self._build(version, tombstones, recall_floor)
         manifest = Manifest(
-            format=MANIFEST_FORMAT if index.shards else _WHOLE_FORMAT,
+            format=MANIFEST_FORMAT if index.shards else WHOLE_FORMAT,
             pair=pair.name,
             number=number,
             embedder=pair.embedder,
@@ -99,11 +98,13 @@ class SnapshotWriter:
         keys = self._vectors.keys(version)
         rows = newest(keys, tombstones)
         rows = rows[np.asarray(keys["ordinal"])[rows] >= 0]
-        arrangement = arranged(keys["doc_id"], rows, ShardSpec.of(self._pair.index_spec).count)
-        ids = self._artifacts.put(".ids.arrow", lambda path: _write_ids(path, keys, arrangement.rows))
+        sharding, arrangement = ShardSpec.of(self._pair.index_spec), None
+        if sharding.sharded:
+            arrangement = arranged(keys["doc_id"], rows, sharding.count)
+            rows = arrangement.rows
+        ids = self._artifacts.put(".ids.arrow", lambda path: _write_ids(path, keys, rows))
         part = partial(IndexPart, ids=ids, rows=keys.num_rows, chunks=len(rows), recall_floor=floor)
-        sharded = len(arrangement.slices) > 1
-        source = self._in_shards(version, arrangement, keys.num_rows) if sharded else self._whole(version, rows)
+        source = self._in_shards(version, arrangement, keys.num_rows) if arrangement else self._whole(version, rows)
         with source as (vectors, make):
             for spec in self._specs(len(rows)):
                 artifact, shards = make(spec)
@@ -181,3 +182,37 @@ def _write_ids(path: Path, keys: pa.Table, rows: NDArray[np.int64]) -> None:
     table = keys.select(KEY_COLUMNS).take(numbers).append_column("row", numbers).combine_chunks()
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
+
+
+def open_indexed(artifacts: Artifacts, manifest: Manifest) -> VectorIndex:
+    """Open the index of a snapshot. Raises CorruptArtifactError."""
+    return _opened(artifacts, manifest.index, manifest.metric)  # type: ignore[arg-type]
+
+
+def _opened(artifacts: Artifacts, part: IndexPart, metric: Metric) -> VectorIndex:
+    if not part.shards:
+        return open_index(part.spec, artifacts.require(part.artifact), metric)
+    paths = [artifacts.require(shard.artifact) for shard in part.shards]
+    index = open_shards(ShardSpec.of(part.spec).spec, paths, metric)
+    if index.sizes != (named := tuple(shard.chunks for shard in part.shards)):
+        index.close()
+        raise CorruptArtifactError(
+            f"shards hold {list(index.sizes)} chunks, their manifest says {list(named)}",
+            hint="`vecrollback snapshot import` a bundle of the pair, or `vecrollback repair` it",
+        )
+    return index
+
+
+def require_files(artifacts: Artifacts, snapshot: Snapshot, vectors: Vectors) -> None:
+    """Raises CorruptArtifactError unless all that a snapshot consists of is in place."""
+    vectors.table.require()
+    for name in (snapshot.manifest, *load_manifest(artifacts, snapshot.manifest).artifacts()):
+        artifacts.expect(name)
+
+
+def load_ids(artifacts: Artifacts, manifest: Manifest) -> pa.Table:
+    """The id map, memory-mapped: row i tells whose chunk position i of the index is. Columns:
+    KEY_COLUMNS, and `row`, its number in the vectors table.
+    """
+    with pa.memory_map(str(artifacts.require(manifest.index.ids))) as source:
+        return pa.ipc.open_file(source).read_all()

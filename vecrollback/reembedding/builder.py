@@ -20,9 +20,9 @@ from vecrollback.embedders.probes import embed_probes, floor_for
 from vecrollback.errors import CorruptArtifactError, PairStateError, UsageError
 from vecrollback.indexes import resolve_spec
 from vecrollback.indexes.sharded import ShardsDone
-from vecrollback.pairs.embedders import PairEmbedders
-from vecrollback.pairs.manifest import Manifest, load_manifest, put_probes, require_files
-from vecrollback.pairs.snapshots import RECALL_FLOOR, SnapshotWriter
+from vecrollback.pairs.embedders import PairEmbedders, put_probes
+from vecrollback.pairs.manifest import Manifest, load_manifest
+from vecrollback.pairs.snapshots import RECALL_FLOOR, SnapshotWriter, require_files
 from vecrollback.pairs.vectors import Vectors, newest
 from vecrollback.records import CatchUp, Effort, Json, Pair, ProgressCallback, Snapshot
 from vecrollback.reembedding.acceleration import RuntimeLog, choose_runtime

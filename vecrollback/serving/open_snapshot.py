@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from vecrollback.corpus.text_cache import hash_matrix
 from vecrollback.indexes import VectorIndex
-from vecrollback.pairs.manifest import Manifest, load_ids, load_manifest, open_indexed
+from vecrollback.pairs.manifest import Manifest, load_manifest
+from vecrollback.pairs.snapshots import load_ids, open_indexed
 from vecrollback.records import Snapshot
 from vecrollback.serving.masks import is_in
 from vecrollback.storage.artifacts import Artifacts

@@ -14,7 +14,7 @@ import pytest
 from vecrollback.arrays import FloatArray, Mask
 from vecrollback.errors import CorruptArtifactError, UsageError, VecrollbackError
 from vecrollback.indexes import Neighbours, VectorIndex, build_index, exact_search, open_index
-from vecrollback.indexes.accuracy import recall
+from vecrollback.indexes.exact import recall
 from vecrollback.records import Metric
 
 COUNT, DIMENSION, QUERIES, K = 3000, 64, 40, 10

@@ -8,8 +8,7 @@ import numpy as np
 
 from vecrollback.arrays import FloatArray, Mask, Positions
 from vecrollback.indexes import Neighbours
-from vecrollback.indexes.exact import checked_mask, checked_queries, nothing
-from vecrollback.indexes.filtered_search import MaskCache
+from vecrollback.indexes.filtered_search import MaskCache, checked_mask, checked_queries, nothing
 from vecrollback.indexes.sharded.thread_pool import ShardMasks, ThreadShards
 from vecrollback.records import Metric
 

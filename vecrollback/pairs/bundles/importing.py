@@ -24,8 +24,7 @@ from vecrollback.pairs.bundles.documents import read_documents, stand_ins
 from vecrollback.pairs.bundles.log import BundleLog
 from vecrollback.pairs.bundles.rows import ReceivedRows
 from vecrollback.pairs.bundles.unpacking import UnpackedBundle
-from vecrollback.pairs.manifest import require_files
-from vecrollback.pairs.snapshots import SnapshotWriter
+from vecrollback.pairs.snapshots import SnapshotWriter, require_files
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.records import Document, Pair, Snapshot
 from vecrollback.storage import LocalFileStore

@@ -6,7 +6,8 @@ from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.errors import BundleError, CorruptArtifactError
 from vecrollback.pairs.bundles.soundness import require_sound_table
 from vecrollback.pairs.bundles.unpacking import UnpackedBundle
-from vecrollback.pairs.manifest import Manifest, require_files
+from vecrollback.pairs.manifest import Manifest
+from vecrollback.pairs.snapshots import require_files
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.records import Pair, Snapshot
 from vecrollback.storage.artifacts import Artifacts

@@ -7,8 +7,9 @@ import pyarrow as pa
 
 from vecrollback.arrays import FloatArray
 from vecrollback.indexes import VectorIndex, measure_recall
-from vecrollback.indexes.accuracy import distances
-from vecrollback.pairs.manifest import Manifest, load_ids, open_indexed
+from vecrollback.indexes.exact import distances
+from vecrollback.pairs.manifest import Manifest
+from vecrollback.pairs.snapshots import load_ids, open_indexed
 from vecrollback.pairs.vectors import KEY_COLUMNS, take_rows
 from vecrollback.quality.check.findings import Notes
 from vecrollback.quality.check.rows import PairEvidence, VectorKeys
