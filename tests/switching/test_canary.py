@@ -15,6 +15,7 @@ from vecrollback import Document, Searcher, Store
 from vecrollback.errors import PairStateError, QuarantinedError, UnknownNameError, UsageError
 from vecrollback.records import CanaryRun
 from vecrollback.switching.canary import CanarySettings, load_policy
+from vecrollback.switching.canary.settings import from_mapping
 
 V1, V2 = "hash:64?seed=1", "hash:64?seed=2"
 KEYS = [f"caller-{n}" for n in range(400)]
@@ -245,23 +246,6 @@ def test_a_shadow_is_asked_beside_and_only_counted(store: Store, searcher: Searc
     assert 1 <= overlap.count <= 20
     assert 0 <= overlap.lowest <= overlap.mean <= overlap.highest <= 1
     assert {"live_ms", "candidate_ms", "live_score", "candidate_score", "failed"} <= set(status.observed)
-    assert store.rollouts.samples(status.rollout.number) == [], "no text is kept unless that was asked for"
-
-
-def test_texts_are_kept_only_where_the_policy_says_so_and_no_more_than_it_says(
-    store: Store, searcher: Searcher
-) -> None:
-    policy(shadow=100, keep_texts=5)
-    trying(store, searcher)
-    for number in range(30):
-        searcher.search(f"crate {number}", 3)
-        time.sleep(0.005)
-    number = store.rollouts.status().rollout.number
-    wait_until(lambda: bool(store.rollouts.samples(number)))
-    searcher.close()
-    kept = store.rollouts.samples(number)
-    assert len(kept) <= 5
-    assert {"query", "live", "candidate", "at"} == set(kept[0])
 
 
 def test_a_shadow_that_hangs_and_then_fails_holds_up_nothing(store: Store, searcher: Searcher) -> None:
@@ -405,7 +389,7 @@ def test_who_started_and_advanced_is_on_record(store: Store) -> None:
         ("shadow = 101", "percentage"),
         ("shadow = true", "percentage"),
         ("alpha = 0", "between 0 and 0.5"),
-        ("keep_texts = 1.5", "whole number"),
+        ("keep_texts = 5", "no key"),
         ("min_overlap = 'half'", "a share"),
     ],
 )
@@ -418,3 +402,8 @@ def test_a_policy_that_means_nothing_names_its_line(text: str, said: str, root: 
 
 def test_without_a_policy_the_defaults_hold(root: Path) -> None:
     assert load_policy(root) == CanarySettings()
+
+
+def test_a_trial_that_an_earlier_version_began_is_read_without_the_keys_that_are_gone() -> None:
+    kept = {"shadow": 50.0, "steps": [5, 10], "keep_texts": 7}
+    assert from_mapping(kept) == CanarySettings(shadow=50.0, steps=(5, 10))

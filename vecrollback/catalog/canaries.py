@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 import sqlalchemy as sa
 
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.schema import alias as alias_table
-from vecrollback.catalog.schema import observation, rollout, rollout_sample
+from vecrollback.catalog.schema import observation, rollout
 from vecrollback.errors import PairStateError
-from vecrollback.records import CanaryRun, Json, Observation
+from vecrollback.records import CanaryRun, Observation
 
 
 class CanaryTable:
@@ -82,22 +81,6 @@ class CanaryTable:
         """Measure -> what was seen of it at a step."""
         with self._database.read() as connection:
             return _observed(connection, number, step)
-
-    def sample(self, number: int, bodies: Sequence[Mapping[str, Json]], *, keep: int) -> None:
-        """Keep queries as they were answered, the newest `keep` of a trial."""
-        rows = [{"rollout": number, "body": dict(body), "at": now()} for body in bodies]
-        mine = rollout_sample.c.rollout == number
-        with self._database.write() as connection:
-            connection.execute(rollout_sample.insert(), rows)
-            kept = sa.select(rollout_sample.c.number).where(mine).order_by(rollout_sample.c.number.desc()).limit(keep)
-            connection.execute(rollout_sample.delete().where(mine, rollout_sample.c.number.not_in(kept)))
-
-    def samples(self, number: int) -> list[dict[str, Any]]:
-        """Kept queries, newest first."""
-        query = sa.select(rollout_sample).where(rollout_sample.c.rollout == number)
-        with self._database.read() as connection:
-            rows = connection.execute(query.order_by(rollout_sample.c.number.desc()))
-            return [{"at": row.at, **row.body} for row in rows]
 
 
 def end_rollout(connection: sa.Connection, alias: str, *, reason: str, actor: str, unless: str = "") -> None:

@@ -13,18 +13,17 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from vecrollback.catalog import Catalog
 from vecrollback.errors import CatalogUnavailableError
-from vecrollback.records import Canary, Hit, Json, Observation
+from vecrollback.records import Canary, Hit, Observation
 from vecrollback.records.results import overlap
 
 _log = logging.getLogger(__name__)
 _WAITING = 32
 _FLUSH_SECONDS = 1.0
-_KEPT_AT_ONCE = 50
 
 Answers = Sequence[Sequence[Hit]]
 
@@ -53,8 +52,6 @@ class Shadow:
         self._waiting: queue.Queue[ShadowTask | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        self._keep: dict[int, int] = {}
-        self._kept: list[tuple[int, Mapping[str, Json]]] = []
         self._closed = self._told = False
 
     def offer(self, task: ShadowTask) -> None:
@@ -115,7 +112,7 @@ class Shadow:
             return
         each = 1000 / len(task.texts)
         seconds = time.perf_counter() - started
-        for text, live, other in zip(task.texts, task.answers, answers, strict=True):
+        for live, other in zip(task.answers, answers, strict=True):
             ids, others = [hit.id for hit in live], [hit.id for hit in other]
             self._seen.note(
                 _step(task.canary),
@@ -126,25 +123,13 @@ class Shadow:
                 **({"live_score": live[0].score} if live else {}),
                 **({"candidate_score": other[0].score} if other else {}),
             )
-            self._keep_text(task.canary, {"query": text, "live": ids, "candidate": others})
-
-    def _keep_text(self, canary: Canary, body: Mapping[str, Json]) -> None:
-        if canary.rollout not in self._keep:
-            [trial] = [one for one in self._catalog.rollouts.all() if one.number == canary.rollout]
-            self._keep[canary.rollout] = int(trial.policy.get("keep_texts", 0))
-        if self._keep[canary.rollout] and len(self._kept) < _KEPT_AT_ONCE:
-            self._kept.append((canary.rollout, body))
 
     def _flush(self) -> None:
-        taken, kept = self._seen.take(), self._kept
-        self._kept = []
+        taken = self._seen.take()
         try:
             for (number, step), measures in list(taken.items()):
                 self._catalog.rollouts.observe(number, step, measures)
                 del taken[(number, step)]
-            for number in {number for number, _ in kept}:
-                bodies = [body for owner, body in kept if owner == number]
-                self._catalog.rollouts.sample(number, bodies, keep=self._keep[number])
         except CatalogUnavailableError:
             self._seen.give_back(taken)
 

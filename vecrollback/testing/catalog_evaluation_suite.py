@@ -124,10 +124,3 @@ class CatalogEvaluation:
         assert seen["overlap"] == Observation(6, 3.0, 1.5, 0.25, 0.75, {"2": 3, "7": 3})
         assert seen["failed"].count == 3
         assert tried.rollouts.observed(begun.number, 1) == {"overlap": one}
-
-    def test_samples_are_kept_up_to_a_number_the_newest_first(self, tried: Catalog) -> None:
-        begun = tried.rollouts.start(a_rollout())
-        for first in range(0, 6, 2):
-            tried.rollouts.sample(begun.number, [{"query": f"q{n}"} for n in (first, first + 1)], keep=3)
-        assert [one["query"] for one in tried.rollouts.samples(begun.number)] == ["q5", "q4", "q3"]
-        assert tried.rollouts.samples(begun.number + 1) == []

@@ -64,6 +64,7 @@ observation = sa.Table(
     sa.Column("bins", sa.JSON, nullable=False),
 )
 
+# Earlier versions kept queries of a trial here; the table stays, so that their stores and ours have one schema.
 rollout_sample = sa.Table(
     "rollout_sample",
     metadata,

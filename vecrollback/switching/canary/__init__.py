@@ -123,10 +123,6 @@ class Canaries:
         """Trials, newest first."""
         return self._catalog.rollouts.all(limit=limit)
 
-    def samples(self, number: int) -> list[dict[str, object]]:
-        """Queries of a trial as they were answered, newest first; none unless the policy keeps texts."""
-        return self._catalog.rollouts.samples(number)
-
     def outcomes(self, pushed: Iterable[tuple[str, float]]) -> int:
         """What came of answers: (key of the caller, value from 0 for useless to 1). Returns how many were counted.
 

@@ -10,7 +10,6 @@
     max_failures = 0.01      # of the queries it was asked
     margin = 0.02            # how much worse the outcomes of its callers may be
     alpha = 0.05             # how often the test may be wrong, however often somebody looks
-    keep_texts = 0           # how many queries to keep as they were asked; they may be private
 """
 
 from __future__ import annotations
@@ -39,7 +38,6 @@ class CanarySettings:
     max_failures: float = 0.01
     margin: float = 0.02
     alpha: float = 0.05
-    keep_texts: int = 0
 
 
 def load_policy(root: Path) -> CanarySettings:
@@ -63,8 +61,9 @@ def read_policy(found: Section) -> CanarySettings:
 
 
 def from_mapping(values: Mapping[str, Any]) -> CanarySettings:
-    """A policy from what was kept of it with a trial."""
-    return CanarySettings(**{**values, **({"steps": tuple(values["steps"])} if "steps" in values else {})})
+    """A policy from what was kept of it with a trial; keys that only an earlier version knew are left out."""
+    known = {field.name: values[field.name] for field in fields(CanarySettings) if field.name in values}
+    return CanarySettings(**known | ({"steps": tuple(values["steps"])} if "steps" in values else {}))
 
 
 def _number(low: float, high: float) -> Callable[[Any], bool]:
@@ -76,10 +75,6 @@ def _steps(value: Any) -> bool:
     return isinstance(value, list) and all(map(percent, value)) and all(a < b for a, b in pairwise(value))
 
 
-def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 10_000
-
-
 _PERCENT, _SHARE = (_number(0, 100), "a percentage, from 0 to 100"), (_number(0, 1), "a share, from 0 to 1")
 _RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "shadow": _PERCENT,
@@ -89,5 +84,4 @@ _RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "max_failures": _SHARE,
     "margin": _SHARE,
     "alpha": (_number(1e-9, 0.5), "between 0 and 0.5"),
-    "keep_texts": (_count, "a whole number from 0 to 10000"),
 }
