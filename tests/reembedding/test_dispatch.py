@@ -103,7 +103,7 @@ def test_a_job_tells_its_pace_and_its_share_of_the_ceiling_while_it_runs_and_aft
         job = store.reembed(str(tiny), name="one", progress=seen.append)
         job.wait()
         told = job.status().progress
-        tokens = store._embedders.of(store.pair("one")).count_tokens([f"note {n} on boats. " * 9 for n in range(60)])
+        tokens = open_embedder(str(tiny)).count_tokens([f"note {n} on boats. " * 9 for n in range(60)])
     last = max(seen, key=lambda progress: progress.tokens)
     assert told["tokens"] == last.tokens == tokens
     assert last.share_of_ceiling is not None

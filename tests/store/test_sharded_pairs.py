@@ -17,7 +17,6 @@ import pytest
 
 import vecrollback
 from tests.cli.support import cli_json
-from tests.laws.test_laws import stop, traffic
 from tests.support import bundle_files
 from tests.support.operations import EVERY_ROW, start, words
 from tests.support.oracle import (
@@ -34,6 +33,7 @@ from tests.support.oracle import (
 )
 from tests.support.postgres import PostgresServer
 from tests.support.s3_server import ObjectServer
+from tests.support.traffic import start_traffic, stop_traffic
 from vecrollback import Document, Store
 from vecrollback.automation.drills import run_drill
 from vecrollback.errors import BundleError, CorruptArtifactError, JobCancelledError, RecallTooLowError
@@ -143,18 +143,19 @@ def test_fewer_documents_than_shards(count: int, tmp_path: Path) -> None:
         assert_serves(store, TEXTS)
 
 
+@pytest.mark.law
 def test_one_pointer_between_a_sharded_and_an_unsharded_pair(root: Path) -> None:
     """No answer fails or mixes the two while `live` flips between them."""
     wanted = {(name, query): exact(spec, TEXTS, query) for name, spec in SPECS.items() for query in QUERIES}
-    followers = [traffic(root, "query", "follow"), traffic(root, "query", "store")]
-    flipper = traffic(root, "flip")
+    followers = [start_traffic(root, "query", "follow"), start_traffic(root, "query", "store")]
+    flipper = start_traffic(root, "flip")
     ends = time.monotonic() + 40
     with vecrollback.connect(root) as store, store.searcher() as searcher:
         while flipper[1].read_text(encoding="utf-8").count("\n") < 8 and time.monotonic() < ends:
             for query in QUERIES:
                 result = searcher.search(query, k=EVERYTHING)
                 assert_answers(result, SPECS[result.pair], TEXTS, query)
-        moves, *asked = stop(flipper, *followers)
+        moves, *asked = stop_traffic(flipper, *followers)
         targets = {move.epoch: move.target.partition("@")[0] for move in store.history(alias="live")}
     assert len(moves) >= 8
     for results in asked:

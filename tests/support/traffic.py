@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import vecrollback
+from tests.support.operations import start
 from tests.support.oracle import EVERYTHING, QUERIES
 from vecrollback import Document, Store
 
@@ -74,6 +77,25 @@ def refresh(store: Store, name: str) -> None:
     while not stopped.is_set():
         done = store.catch_up(name)
         say(watermark=done.watermark, documents=done.documents)
+
+
+Traffic = tuple[subprocess.Popen[str], Path]
+
+
+def start_traffic(root: Path, role: str, argument: str = "") -> Traffic:
+    """One of these processes, and the file that it writes to."""
+    output = root.parent / f"{role}-{argument}"
+    return start(str(root), role, argument, module="tests.support.traffic", output=output), output
+
+
+def stop_traffic(*busy: Traffic) -> list[list[dict[str, Any]]]:
+    """Ask them to end; what each said. A process that failed fails the test."""
+    said = []
+    for process, output in busy:
+        errors = process.communicate("\n", timeout=60)[1]
+        assert process.returncode == 0, errors
+        said.append([json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()])
+    return said
 
 
 def main() -> None:

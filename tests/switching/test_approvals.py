@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,22 +128,6 @@ def test_a_person_moves_a_frozen_store_and_is_warned(store: Store) -> None:
     done = store.rollback(reason="worse answers")
     assert (done.target, done.trouble) == ("v1@1", "")
     assert done.warning == "'live' is frozen by anna: release day"
-
-
-@pytest.mark.parametrize("broken", ["freeze", "approval", "audit"])
-def test_a_rollback_needs_no_authority_table(root: Path, broken: str) -> None:
-    with sqlite3.connect(root / "catalog.db") as connection:
-        connection.execute(f"DROP TABLE {broken}")
-    with vecrollback.connect(root) as store:
-        done = store.rollback(reason="worse answers")
-        assert done.report is not None
-        assert done.report.verdict == "pass"
-        assert store.live().name == "v1"
-
-
-def test_a_policy_that_cannot_be_read_keeps_nobody_from_a_rollback(root: Path, store: Store) -> None:
-    (root / "vecrollback.toml").write_text("[policy]\nnonsense = 1\n")
-    assert store.rollback(reason="worse answers").target == "v1@1"
 
 
 def _agreed(one: Approval) -> Approval:

@@ -106,6 +106,7 @@ def test_every_searcher_draws_the_same_callers_and_every_trial_others(store: Sto
     assert first != {key for key in KEYS if pointer.canary.draws(key)}
 
 
+@pytest.mark.law
 def test_no_answer_mixes_the_candidate_with_the_live_pair(store: Store, searcher: Searcher) -> None:
     policy(shadow=0, steps=[50])
     texts = {f"d{i}": f"crate {i} holds apples of row {i % 7}, word{i * i % 53}" for i in range(60)}
@@ -180,6 +181,7 @@ def test_a_new_snapshot_of_either_pair_goes_on_with_the_trial(store: Store, sear
     assert snapshots == {2}
 
 
+@pytest.mark.law
 def test_deletes_win_in_a_candidate_too(store: Store, searcher: Searcher) -> None:
     policy(shadow=0, steps=[100])
     trying(store, searcher)
@@ -217,7 +219,7 @@ def test_a_searcher_that_has_not_opened_the_candidate_answers_from_the_live_pair
     store: Store, searcher: Searcher
 ) -> None:
     policy(shadow=0, steps=[100])
-    searcher._holder.warm = lambda _: None  # type: ignore[method-assign,assignment]
+    searcher.open_pairs.warm = lambda _: None  # type: ignore[method-assign,assignment]
     store.rollouts.start("v2")
     assert set(served(searcher, KEYS[:10]).values()) == {"v1"}
 

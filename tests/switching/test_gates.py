@@ -275,8 +275,8 @@ def test_a_searcher_that_does_not_hold_the_way_back_warm_blocks(store: Store, mo
         wait_until(lambda: announced(True))
         found = store.gates.judge("good").outcomes[0]
         assert (found.outcome, "1 of 1 searchers hold it warm" in found.sentence) == ("pass", True)
-        monkeypatch.setattr(searcher._holder, "_open", fails)
-        searcher._holder.keep_only(())
+        monkeypatch.setattr(searcher.open_pairs, "_open", fails)
+        searcher.open_pairs.keep_only(())
         wait_until(lambda: announced(False))
         found = store.gates.judge("good", wait_seconds=0.0).outcomes[0]
         assert (found.outcome, "do not hold it warm" in found.sentence) == ("fail", True)

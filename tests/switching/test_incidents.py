@@ -110,24 +110,6 @@ def test_an_incident_that_a_watcher_opened_from_the_history_loses_nothing(store:
     assert (incident.timeline.decided, incident.trigger) == ("2026-01-31T12:00:00.000000+00:00", {"metrics": []})
 
 
-@pytest.mark.parametrize("broken", ["incident", "served", "tag"])
-def test_a_rollback_needs_no_incident(root: Path, broken: str) -> None:
-    """Law 7, for everything that hangs on a rollback."""
-    with sqlite3.connect(root / "catalog.db") as connection:
-        connection.execute(f"DROP TABLE {broken}")
-    with vecrollback.connect(root) as store, store.searcher() as searcher:
-        assert searcher.search("apples").pair == "v2"
-        _await_searcher(store)
-        done = store.rollback(reason="worse answers")
-        assert store.live().name == "v1"
-        assert searcher.search("apples").pair == "v1"
-        assert (done.searchers.expected, done.searchers.missing) == (1, ())
-        assert done.caught_up is not None
-        assert done.report is not None
-        assert done.report.verdict == "pass"
-        assert f"no such table: {broken}" in done.trouble
-
-
 def test_searchers_give_signs_of_life_while_their_answers_cannot_be_counted(root: Path) -> None:
     with sqlite3.connect(root / "catalog.db") as connection:
         connection.execute("DROP TABLE served")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import sys
 import time
 from collections.abc import Iterator
@@ -118,28 +117,6 @@ def test_a_channel_gets_only_its_events(root: Path, store: Store, hook: Webhook)
     store.notices.tell("alert", "something")
     store.notices.send_due()
     assert [body["event"] for body in hook.got] == ["alert"]
-
-
-def test_a_rollback_waits_for_no_channel(root: Path) -> None:
-    channels(root, "kind = 'command'\ncommand = ['sleep', '60']")
-    with vecrollback.connect(root) as store:
-        done = store.rollback(reason="worse answers")
-        assert done.report is not None
-        assert done.report.verdict == "pass"
-        [notice] = store.notices.all()
-        assert (notice.state, notice.attempts) == ("waiting", 0)
-
-
-def test_a_rollback_needs_no_outbox_and_says_that_nobody_is_told(root: Path) -> None:
-    channels(root, "kind = 'command'\ncommand = ['true']")
-    with sqlite3.connect(root / "catalog.db") as connection:
-        connection.execute("DROP TABLE notice")
-    with vecrollback.connect(root) as store:
-        done = store.rollback(reason="worse answers")
-        assert done.report is not None
-        assert (done.report.verdict, store.live().name) == ("pass", "v1")
-        assert done.trouble == "nobody is told of it: the outbox cannot be written"
-        assert store.incidents.get(1).reason == "worse answers"
 
 
 def test_a_worker_delivers_what_others_left(root: Path, store: Store, hook: Webhook) -> None:

@@ -84,6 +84,10 @@ class OpenPairs:
         """Snapshots that are open, sorted."""
         return tuple(sorted(self._held))
 
+    def find(self, ref: str) -> OpenPair | None:
+        """The pair that is open at this snapshot, as it was when it was last asked for; opens and advances nothing."""
+        return self._held.get(ref)
+
     def at(self, position: Position) -> OpenPair:
         """The pair at this position and at the corpus's head; opened first when it is not.
 

@@ -83,6 +83,11 @@ class Searcher:
         """What answers come from at this moment; None before the first reading."""
         return self._serving.pointer if self._serving else None
 
+    @property
+    def open_pairs(self) -> OpenPairs:
+        """What is held open: the pair that answers, and those that may come next."""
+        return self._holder
+
     def draws(self, key: str) -> bool:
         """Whether a canary answers the caller with this key at this moment."""
         try:

@@ -1,0 +1,128 @@
+"""Law 6. A resumed job repeats no finished batch; equal texts are embedded once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import vecrollback
+from tests.laws.support import COUNTED
+from tests.support import counting
+from tests.support.operations import ROOT, words
+from tests.support.oracle import (
+    assert_passes,
+)
+from vecrollback import Document
+from vecrollback.embedders.probe_texts import PROBES
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(counting.LOG, str(tmp_path / "calls"))
+    return tmp_path / "calls"
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """600 documents, every text its own: more than one batch."""
+    with vecrollback.connect(tmp_path / "many", create=True) as store:
+        store.upsert([Document(f"d{n}", words(n)) for n in range(600)])
+    return tmp_path / "many"
+
+
+BUILD = f"import vecrollback; vecrollback.connect({{}}).reembed('{COUNTED}', name='counted', index='Flat').wait()"
+
+
+def build(root: Path, fault: str = "") -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "VECROLLBACK_FAULT": fault}
+    done = subprocess.run([sys.executable, "-c", BUILD.format(repr(str(root)))], env=environment, cwd=ROOT, check=False)
+    assert done.returncode == (-signal.SIGKILL if fault else 0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "written"),
+    [("vectors.appended", 1), ("vectors.appended:2", 2), ("pair.advanced", 1), ("snapshot.registered", 3)],
+)
+def test_nothing_is_embedded_twice_that_was_written_before_the_crash(
+    many: Path, log: Path, fault: str, written: int
+) -> None:
+    build(many, fault)
+    before = counting.units(log)
+    build(many)
+    again = repeated(counting.embedded(log))
+    assert not again & {text for unit in before[:written] for text in unit}
+    assert again <= {text for unit in before[written : written + 1] for text in unit}, "more than was in work"
+
+
+@pytest.mark.parametrize(("fault", "written"), [("table.data_synced", 0), ("table.data_synced:2", 1)])
+def test_nothing_is_embedded_twice_but_what_was_being_written_and_embedded(
+    many: Path, log: Path, fault: str, written: int
+) -> None:
+    build(many, fault)
+    before = counting.units(log)
+    build(many)
+    again = repeated(counting.embedded(log))
+    assert set(before[written]) <= again
+    assert again <= {text for unit in before[written : written + 2] for text in unit}
+
+
+def repeated(texts: list[str]) -> set[str]:
+    """Texts that were embedded twice; every one of the corpus was at least once, and none three times."""
+    counts = Counter(texts)
+    assert counts.keys() == {words(n) for n in range(600)}
+    assert max(counts.values()) <= 2
+    return {text for text, count in counts.items() if count == 2}
+
+
+def test_nothing_is_embedded_twice_for_duplicates_other_indexes_and_texts_that_come_back(
+    tmp_path: Path, log: Path
+) -> None:
+    with vecrollback.connect(tmp_path / "store", create=True) as store:
+        store.upsert([Document(f"d{n}", words(n % 10)) for n in range(300)])
+        store.reembed(COUNTED, name="counted", index="Flat").wait()
+        assert sorted(counting.embedded(log)) == sorted(words(n) for n in range(10))
+        store.reembed(COUNTED, name="again", index="HNSW16,Flat").wait()
+        store.reembed(COUNTED, name="counted", index="Flat").wait()
+        store.upsert([Document("d0", words(0), {"only": "metadata"}), Document("d1", words(11))])
+        store.delete(["d2"])
+        store.catch_up("counted")
+        store.upsert([Document("d1", words(1)), Document("d2", words(2)), Document("d3", words(11))])
+        for name in ("counted", "again"):
+            store.catch_up(name)
+        store.snapshot("counted", rebuild=True)
+        store.restore("counted@1", reason="a test", catch_up=False)
+        store.catch_up("counted")
+        assert_passes(store.check("again", sample=0))
+        assert_passes(store.check("counted", sample=0))
+        assert sorted(counting.embedded(log)) == sorted([*(words(n) for n in range(10)), words(11)])
+
+
+def test_nothing_is_embedded_twice_after_a_cancel(many: Path, log: Path) -> None:
+    with vecrollback.connect(many) as store:
+        job = None
+
+        def cancel(_: object) -> None:
+            time.sleep(0.6)  # progress reaches the catalog twice a second
+            store._catalog.jobs.cancel(store.jobs()[0].id)
+
+        job = store.reembed(COUNTED, name="counted", index="Flat", progress=cancel)
+        with pytest.raises(vecrollback.VecrollbackError, match="cancelled"):
+            job.wait()
+        assert job.status().state == "cancelled"
+        assert 0 < len(counting.embedded(log)) < 600
+        resumed = store.reembed(COUNTED, name="counted", index="Flat")
+        assert resumed.id == job.id
+        assert resumed.wait().state == "ready"
+    assert sorted(counting.embedded(log)) == sorted(words(n) for n in range(600))
+
+
+def test_probes_are_not_documents() -> None:
+    """The counting above tells the two apart by their first word."""
+    assert not [text for text in PROBES if text.startswith("note ")]
