@@ -17,8 +17,10 @@ from vecrollback.records import Json
 FILE = "vecrollback.toml"
 DEFAULT_STORE = "indices/default"
 DEFAULT_CACHE_SIZE = "32GiB"
-SECTIONS = ("gates", "policy", "rollout")
+SECTIONS = ("gates", "policy", "canary")
 """Tables of the file, each read by the module that obeys it."""
+_RENAMED = {"rollout": "canary"}
+"""Tables by their earlier names. Refused: a table that nobody reads would leave a pair on the defaults, unnoticed."""
 
 
 _UNITS = {"": 1, "B": 1} | {
@@ -112,9 +114,13 @@ def _parsed(path: Path) -> tuple[dict[str, Json], str]:
         return {}, ""
     try:
         text = path.read_text(encoding="utf-8")
-        return tomllib.loads(text), text
+        values = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from error
+    for old, new in _RENAMED.items():
+        if old in values:
+            raise UsageError(f"{path}: the table [{old}] is called [{new}] now", hint=f"write [{new}] instead")
+    return values, text
 
 
 def _file(path: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Golden queries, comparisons, gates and trials from the command line."""
+"""Golden queries, comparisons, gates and canaries from the command line."""
 
 from __future__ import annotations
 
@@ -70,17 +70,17 @@ def test_gates_are_looked_at_without_moving_and_stop_a_promote(here: Path) -> No
     assert "did you mean 'lag'" in refusal("promote", "v3", "--override", "--reason", "x", code=2)["message"]
 
 
-def test_a_trial_is_started_watched_advanced_and_stopped(here: Path, store: Path) -> None:
-    (here / "vecrollback.toml").write_text("[rollout]\nsteps = [5]\nbake_seconds = 0\n")
+def test_a_canary_is_started_watched_advanced_and_stopped(here: Path, store: Path) -> None:
+    (here / "vecrollback.toml").write_text("[canary]\nsteps = [5]\nbake_seconds = 0\n")
     assert refusal("canary", "status", code=2)["hint"] == "`vecrollback canary start PAIR`"
     cli("reembed", V1, "--name", "v3")
     cli("check", "v3")
     begun = cli_json("canary", "start", "v3", "--reason", "to see")
     assert set(begun) == keys_promised("canary", "start")
-    assert "salt" not in begun["rollout"]
+    assert "salt" not in begun["canary"]
     assert "v3 is tried against v2: step 0" in text("canary", "status")
     assert refusal("canary", "advance", code=3)["type"] == "PairStateError"
-    assert cli_json("canary", "advance", "--override")["rollout"]["share"] == 5.0
+    assert cli_json("canary", "advance", "--override")["canary"]["share"] == 5.0
     assert "promote v3" in text("canary", "status")
     assert refusal("canary", "stop", code=2)["hint"]
     ended = cli_json("canary", "stop", "--reason", "enough")

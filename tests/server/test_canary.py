@@ -1,4 +1,4 @@
-"""A trial over HTTP: the key of a request decides who answers it."""
+"""A canary over HTTP: the key of a request decides who answers it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vecrollback import Client, connect
 
 @pytest.fixture
 def server(own_store: Path) -> object:
-    (own_store / "vecrollback.toml").write_text("[rollout]\nshadow = 50\nsteps = [40, 100]\nbake_seconds = 0\n")
+    (own_store / "vecrollback.toml").write_text("[canary]\nshadow = 50\nsteps = [40, 100]\nbake_seconds = 0\n")
     with serving(own_store) as running:
         yield running
 
@@ -27,8 +27,8 @@ def _pair(server: Server, key: str | None, **headers: str) -> str:
 def test_a_key_in_body_or_header_is_drawn_alike_and_stop_is_for_everybody(own_store: Path, server: Server) -> None:
     keys = [f"caller-{n}" for n in range(60)]
     with connect(own_store, actor="tester") as store:
-        store.rollouts.start("v1", reason="again")
-        store.rollouts.advance(override=True)
+        store.canaries.start("v1", reason="again")
+        store.canaries.advance(override=True)
         wait_for("the candidate to be open", lambda: any(_pair(server, key) == "v1" for key in keys))
         drawn = {key: _pair(server, key) for key in keys}
         assert set(drawn.values()) == {"v1", "v2"}
@@ -39,7 +39,7 @@ def test_a_key_in_body_or_header_is_drawn_alike_and_stop_is_for_everybody(own_st
                 assert client.search("crate 7", key=key).pair == drawn[key]
             chosen = next(key for key, pair in drawn.items() if pair == "v1")
             assert {result.pair for result in client.search(["crate 1", "crate 2"], key=chosen)} == {"v1"}
-        store.rollouts.stop(reason="enough")
+        store.canaries.stop(reason="enough")
         assert {_pair(server, key) for key in keys} == {"v2"}
 
 

@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def policy(**values: object) -> None:
     lines = [f"{name} = {value}" for name, value in {"bake_seconds": 0, **values}.items()]
-    Path("vecrollback.toml").write_text("\n".join(["[rollout]", *lines, ""]))
+    Path("vecrollback.toml").write_text("\n".join(["[canary]", *lines, ""]))
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -60,9 +60,9 @@ def searcher(store: Store) -> Iterator[Searcher]:
 
 
 def trying(store: Store, searcher: Searcher) -> None:
-    """Start the trial, and wait until the searcher has opened the candidate."""
-    store.rollouts.start("v2", reason="to see")
-    wait_until(lambda: searcher._serving is not None and searcher._serving.canary is not None)
+    """Start the canary, and wait until the searcher has opened the candidate."""
+    store.canaries.start("v2", reason="to see")
+    wait_until(lambda: searcher._serving is not None and searcher._serving.candidate is not None)
 
 
 def served(searcher: Searcher, keys: list[str]) -> dict[str, str]:
@@ -86,21 +86,21 @@ def test_a_stable_share_of_the_callers_gets_the_candidate_and_keeps_it_as_the_sh
         assert abs(len(chosen) / len(KEYS) * 100 - share) < 6
         before = chosen
         if share < 100:
-            assert store.rollouts.advance(override=True).rollout.share in (25.0, 100.0)
+            assert store.canaries.advance(override=True).canary.share in (25.0, 100.0)
     assert searcher.search("crate 7", 5).pair == "v1", "who says nothing of himself is not drawn"
 
 
-def test_every_searcher_draws_the_same_callers_and_every_trial_others(store: Store, root: Path) -> None:
+def test_every_searcher_draws_the_same_callers_and_every_canary_others(store: Store, root: Path) -> None:
     policy(shadow=0, steps=[30])
-    store.rollouts.start("v2")
+    store.canaries.start("v2")
     pointers = []
     for _ in range(2):
         with vecrollback.connect(root) as other:
             pointers.append(other._catalog.aliases.pointer_reader("live").read())
     assert pointers[0] == pointers[1] and pointers[0] is not None and pointers[0].canary is not None
     first = {key for key in KEYS if pointers[0].canary.draws(key)}
-    store.rollouts.stop(reason="again")
-    store.rollouts.start("v2")
+    store.canaries.stop(reason="again")
+    store.canaries.start("v2")
     pointer = store._catalog.aliases.pointer_reader("live").read()
     assert pointer is not None and pointer.canary is not None
     assert first != {key for key in KEYS if pointer.canary.draws(key)}
@@ -129,13 +129,13 @@ def test_stop_is_one_move_for_every_searcher_from_the_next_query_on(
     trying(store, searcher)
     assert set(served(searcher, KEYS[:20]).values()) == {"v2"}
     with vecrollback.connect(root, actor="somebody else") as other:
-        ended = other.rollouts.stop(reason="answers are off")
+        ended = other.canaries.stop(reason="answers are off")
     assert set(served(searcher, KEYS[:20]).values()) == {"v1"}
     assert (ended.ended_by, ended.end_reason, ended.pair) == ("somebody else", "answers are off", "v2")
     with pytest.raises(UnknownNameError):
-        store.rollouts.stop(reason="twice")
+        store.canaries.stop(reason="twice")
     with pytest.raises(UnknownNameError):
-        store.rollouts.status()
+        store.canaries.status()
 
 
 def _promote(store: Store) -> None:
@@ -146,36 +146,36 @@ def _rollback_of_live(store: Store) -> None:
     store.reembed("hash:64?seed=3", name="v3").wait()
     store.promote("v3", reason="meanwhile")
     policy(shadow=0, steps=[100])
-    store.rollouts.start("v2")
+    store.canaries.start("v2")
     store.rollback(reason="worse", catch_up=False)
 
 
 @pytest.mark.parametrize("move", [_promote, _rollback_of_live])
-def test_any_move_of_live_ends_the_trial_in_the_same_commit(move: Callable[[Store], None], store: Store) -> None:
+def test_any_move_of_live_ends_the_canary_in_the_same_commit(move: Callable[[Store], None], store: Store) -> None:
     policy(shadow=0, steps=[100])
-    store.rollouts.start("v2")
+    store.canaries.start("v2")
     move(store)
-    assert store._catalog.rollouts.running("live") is None
-    newest = store.rollouts.history()[0]
+    assert store._catalog.canaries.running("live") is None
+    newest = store.canaries.history()[0]
     assert newest.ended_at is not None and newest.end_reason.split()[0] in ("promote", "rollback")
     pointer = store._catalog.aliases.pointer_reader("live").read()
     assert pointer is not None and pointer.canary is None
 
 
-def test_a_promote_of_another_pair_ends_the_trial(store: Store) -> None:
+def test_a_promote_of_another_pair_ends_the_canary(store: Store) -> None:
     policy(shadow=0, steps=[100])
-    store.rollouts.start("v2")
+    store.canaries.start("v2")
     store.reembed("hash:64?seed=3", name="v3").wait()
     store.promote("v3", reason="the other one")
-    assert store.rollouts.history()[0].end_reason == "set of v3"
+    assert store.canaries.history()[0].end_reason == "set of v3"
 
 
-def test_a_new_snapshot_of_either_pair_goes_on_with_the_trial(store: Store, searcher: Searcher) -> None:
+def test_a_new_snapshot_of_either_pair_goes_on_with_the_canary(store: Store, searcher: Searcher) -> None:
     policy(shadow=0, steps=[50])
     trying(store, searcher)
     for name in ("v1", "v2"):
         store.snapshot(name, rebuild=True)
-    assert store.rollouts.status().rollout.pair == "v2"
+    assert store.canaries.status().canary.pair == "v2"
     wait_until(lambda: set(served(searcher, KEYS[:40]).values()) == {"v1", "v2"})
     snapshots = {searcher.search("crate 7", key=key).snapshot for key in KEYS[:40]}
     assert snapshots == {2}
@@ -195,18 +195,18 @@ def test_a_candidate_that_breaks_fails_no_query_and_is_counted(store: Store, sea
     policy(shadow=0, steps=[100], max_failures=0.2)
     trying(store, searcher)
     held = searcher._serving
-    assert held is not None and held.canary is not None
+    assert held is not None and held.candidate is not None
 
     class Broken:
         def embed_queries(self, _: object) -> None:
             raise RuntimeError("the model's process is gone")
 
-    broken = held.canary._replace(held=_with(held.canary.held, Broken()))
-    searcher._serving = held._replace(canary=broken)
+    broken = held.candidate._replace(held=_with(held.candidate.held, Broken()))
+    searcher._serving = held._replace(candidate=broken)
     assert set(served(searcher, KEYS[:60]).values()) == {"v1"}
-    wait_until(lambda: store.rollouts.status().observed.get("failed", CanaryRun) is not CanaryRun)
-    wait_until(lambda: store.rollouts.status().observed["failed"].count == 60)
-    assert store.rollouts.status().standing == "worse"
+    wait_until(lambda: store.canaries.status().observed.get("failed", CanaryRun) is not CanaryRun)
+    wait_until(lambda: store.canaries.status().observed["failed"].count == 60)
+    assert store.canaries.status().standing == "worse"
 
 
 def _with(held: object, embedder: object) -> object:
@@ -220,13 +220,13 @@ def test_a_searcher_that_has_not_opened_the_candidate_answers_from_the_live_pair
 ) -> None:
     policy(shadow=0, steps=[100])
     searcher.open_pairs.warm = lambda _: None  # type: ignore[method-assign,assignment]
-    store.rollouts.start("v2")
+    store.canaries.start("v2")
     assert set(served(searcher, KEYS[:10]).values()) == {"v1"}
 
 
 def test_a_one_off_search_with_a_key_is_drawn_too(store: Store) -> None:
     policy(shadow=0, steps=[100])
-    store.rollouts.start("v2")
+    store.canaries.start("v2")
     assert store.search("crate 7", key="somebody").pair == "v2"
     assert store.search("crate 7").pair == "v1"
 
@@ -241,9 +241,9 @@ def test_a_shadow_is_asked_beside_and_only_counted(store: Store, searcher: Searc
         found = searcher.search(f"crate {number}", 5, key="somebody")
         assert (found.pair, found.canary) == ("v1", False)
         time.sleep(0.005)
-    wait_until(lambda: "overlap" in store.rollouts.status().observed)
+    wait_until(lambda: "overlap" in store.canaries.status().observed)
     searcher.close()
-    status = store.rollouts.status()
+    status = store.canaries.status()
     overlap = status.observed["overlap"]
     assert 1 <= overlap.count <= 20
     assert 0 <= overlap.lowest <= overlap.mean <= overlap.highest <= 1
@@ -254,20 +254,20 @@ def test_a_shadow_that_hangs_and_then_fails_holds_up_nothing(store: Store, searc
     policy(shadow=100)
     trying(store, searcher)
     held, released = searcher._serving, threading.Event()
-    assert held is not None and held.canary is not None
+    assert held is not None and held.candidate is not None
 
     class Stuck:
         def embed_queries(self, _: object) -> None:
             released.wait(60)
             raise RuntimeError("and then it fails")
 
-    searcher._serving = held._replace(canary=held.canary._replace(held=_with(held.canary.held, Stuck())))  # type: ignore[arg-type]
+    searcher._serving = held._replace(candidate=held.candidate._replace(held=_with(held.candidate.held, Stuck())))  # type: ignore[arg-type]
     for number in range(200):
         assert searcher.search(f"crate {number}", 3).pair == "v1"
     assert not released.is_set(), "every query was answered while the candidate hung"
     assert searcher._shadow._waiting.qsize() <= 32
     released.set()
-    wait_until(lambda: store.rollouts.status().observed.get("failed") is not None)
+    wait_until(lambda: store.canaries.status().observed.get("failed") is not None)
 
 
 @pytest.mark.parametrize(("embedder", "standing"), [(V1, "better"), (V2, "worse")])
@@ -277,14 +277,14 @@ def test_a_shadow_tells_the_same_model_from_another(
     policy(shadow=100, min_overlap=0.5, max_failures=0.2)
     store.reembed(embedder, name="tried", index="HNSW32,Flat").wait()
     store.check("tried")
-    store.rollouts.start("tried")
+    store.canaries.start("tried")
     stood: list[str] = []
 
     def told() -> bool:
         for number in range(20):
             searcher.search(f"crate {number} word{number}", 10)
             time.sleep(0.002)
-        stood.append(store.rollouts.status().standing)
+        stood.append(store.canaries.status().standing)
         return stood[-1] != "undecided"
 
     wait_until(told, 60)
@@ -294,47 +294,47 @@ def test_a_shadow_tells_the_same_model_from_another(
 # -- steps ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_trial_goes_on_only_after_its_time_and_a_good_test(store: Store) -> None:
+def test_a_canary_goes_on_only_after_its_time_and_a_good_test(store: Store) -> None:
     policy(shadow=10, steps=[1, 5], bake_seconds=3600)
-    status = store.rollouts.start("v2")
-    assert (status.rollout.step, status.rollout.share, status.next_share) == (0, 0.0, 1.0)
+    status = store.canaries.start("v2")
+    assert (status.canary.step, status.canary.share, status.next_share) == (0, 0.0, 1.0)
     with pytest.raises(PairStateError, match="of 3600 s"):
-        store.rollouts.advance()
-    store.rollouts.stop(reason="too slow")
+        store.canaries.advance()
+    store.canaries.stop(reason="too slow")
     policy(shadow=10, steps=[1, 5], max_failures=0.1)
-    store.rollouts.start("v2")
+    store.canaries.start("v2")
     with pytest.raises(PairStateError, match="overlap lies between"):
-        store.rollouts.advance()
-    assert store.rollouts.advance(override=True).rollout.share == 1.0
-    assert store.rollouts.advance(override=True).rollout.share == 5.0
+        store.canaries.advance()
+    assert store.canaries.advance(override=True).canary.share == 1.0
+    assert store.canaries.advance(override=True).canary.share == 5.0
     with pytest.raises(PairStateError, match="last step"):
-        store.rollouts.advance(override=True)
+        store.canaries.advance(override=True)
 
 
 def test_two_who_advance_at_once_go_one_step(store: Store) -> None:
     policy(shadow=10, steps=[1, 5, 25])
-    number = store.rollouts.start("v2").rollout.number
-    store._catalog.rollouts.step(number, expected=0, step=1, share=1.0)
+    number = store.canaries.start("v2").canary.number
+    store._catalog.canaries.step(number, expected=0, step=1, share=1.0)
     with pytest.raises(PairStateError, match="not at step 0"):
-        store._catalog.rollouts.step(number, expected=0, step=1, share=1.0)
+        store._catalog.canaries.step(number, expected=0, step=1, share=1.0)
 
 
 def test_outcomes_count_for_whoever_answered(store: Store) -> None:
     policy(shadow=0, steps=[40], max_failures=1, margin=0.02)
-    assert store.rollouts.outcomes([("nobody", 1.0)]) == 0
-    running = store.rollouts.start("v2").rollout
+    assert store.canaries.outcomes([("nobody", 1.0)]) == 0
+    running = store.canaries.start("v2").canary
     pointer = store._catalog.aliases.pointer_reader("live").read()
     assert pointer is not None and pointer.canary is not None
     chosen = {key: pointer.canary.draws(key) for key in KEYS}
     for _ in range(5):
-        assert store.rollouts.outcomes((key, 0.0 if chosen[key] else 1.0) for key in KEYS) == len(KEYS)
-    seen = store.rollouts.status().observed
+        assert store.canaries.outcomes((key, 0.0 if chosen[key] else 1.0) for key in KEYS) == len(KEYS)
+    seen = store.canaries.status().observed
     assert seen["canary_outcome"].count == 5 * sum(chosen.values())
     assert (seen["canary_outcome"].mean, seen["live_outcome"].mean) == (0.0, 1.0)
-    assert store.rollouts.status().standing == "worse"
-    assert store.rollouts.status().rollout.number == running.number
+    assert store.canaries.status().standing == "worse"
+    assert store.canaries.status().canary.number == running.number
     with pytest.raises(UsageError):
-        store.rollouts.outcomes([("somebody", 2.0)])
+        store.canaries.outcomes([("somebody", 2.0)])
 
 
 @pytest.mark.parametrize("wrong", ["v1", "unbuilt", "unchecked", "quarantined", "nothing"])
@@ -349,8 +349,8 @@ def test_what_could_not_serve_is_not_tried(wrong: str, store: Store) -> None:
     elif wrong == "unbuilt":
         store._builder.begin(_request(wrong))
     with pytest.raises(kinds.get(wrong, PairStateError)):
-        store.rollouts.start(wrong)
-    assert store._catalog.rollouts.running("live") is None
+        store.canaries.start(wrong)
+    assert store._catalog.canaries.running("live") is None
 
 
 def _request(name: str) -> object:
@@ -359,25 +359,25 @@ def _request(name: str) -> object:
     return BuildRequest("hash:64?seed=5", "auto", name, None, 0.95)
 
 
-def test_one_trial_at_a_time(store: Store) -> None:
+def test_one_canary_at_a_time(store: Store) -> None:
     policy()
     store.reembed("hash:64?seed=3", name="v3").wait()
     store.check("v3")
-    store.rollouts.start("v2")
+    store.canaries.start("v2")
     for other in ("v2", "v3"):
         with pytest.raises(PairStateError, match="'v2' is tried already"):
-            store.rollouts.start(other)
-    assert store.rollouts.status().rollout.pair == "v2"
+            store.canaries.start(other)
+    assert store.canaries.status().canary.pair == "v2"
 
 
 def test_who_started_and_advanced_is_on_record(store: Store) -> None:
     policy(steps=[5])
-    store.rollouts.start("v2", actor="anna")
-    store.rollouts.advance(override=True, actor="ben")
+    store.canaries.start("v2", actor="anna")
+    store.canaries.advance(override=True, actor="ben")
     newest = store._catalog.audits.all(limit=2)
     assert [(one.actor, one.action, one.subject) for one in newest] == [
-        ("ben", "rollout.advance", "v2 to 5% (override)"),
-        ("anna", "rollout.start", "v2"),
+        ("ben", "canary.advance", "v2 to 5% (override)"),
+        ("anna", "canary.start", "v2"),
     ]
 
 
@@ -396,7 +396,7 @@ def test_who_started_and_advanced_is_on_record(store: Store) -> None:
     ],
 )
 def test_a_policy_that_means_nothing_names_its_line(text: str, said: str, root: Path) -> None:
-    Path("vecrollback.toml").write_text(f"[rollout]\nbake_seconds = 1\n{text}\n")
+    Path("vecrollback.toml").write_text(f"[canary]\nbake_seconds = 1\n{text}\n")
     with pytest.raises(UsageError, match=said) as refused:
         load_policy(root)
     assert "vecrollback.toml:3: " in str(refused.value)
@@ -406,6 +406,13 @@ def test_without_a_policy_the_defaults_hold(root: Path) -> None:
     assert load_policy(root) == CanarySettings()
 
 
-def test_a_trial_that_an_earlier_version_began_is_read_without_the_keys_that_are_gone() -> None:
+def test_a_canary_that_an_earlier_version_began_is_read_without_the_keys_that_are_gone() -> None:
     kept = {"shadow": 50.0, "steps": [5, 10], "keep_texts": 7}
     assert from_mapping(kept) == CanarySettings(shadow=50.0, steps=(5, 10))
+
+
+def test_the_earlier_name_of_the_section_is_refused_with_the_cure(root: Path) -> None:
+    Path("vecrollback.toml").write_text("[rollout]\nshadow = 50\n")
+    with pytest.raises(UsageError, match=r"the table \[rollout\] is called \[canary\] now") as refused:
+        load_policy(root)
+    assert refused.value.hint == "write [canary] instead"

@@ -66,7 +66,7 @@ class Catalog:
         self.audits = AuditLog(self._database)
         self.golden = GoldenQueries(self._database)
         self.gatekeeping = GateOutcomes(self._database)
-        self.rollouts = CanaryTable(self._database)
+        self.canaries = CanaryTable(self._database)
         self.incidents = IncidentTable(self._database)
         self.served = AnswerTable(self._database)
         self.stale_reads = StaleAnswerTable(self._database)

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from vecrollback.catalog.canaries import end_rollout
+from vecrollback.catalog.canaries import end_canary
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.catalog.evaluation import record_gates
@@ -123,17 +123,17 @@ def apply_move(connection: sa.Connection, order: MoveOrder) -> Move:
     if order.gated is not None:
         record_gates(connection, order.gated, actor=order.actor, move=move.number)
     if order.kind != "advance":
-        _end_trial(connection, order)
+        _end_canary(connection, order)
     return move
 
 
-def _end_trial(connection: sa.Connection, order: MoveOrder) -> None:
-    """A trial ends with the pair it is measured against, and when `candidate` becomes another one than the tried."""
+def _end_canary(connection: sa.Connection, order: MoveOrder) -> None:
+    """A canary ends with the pair it is measured against, and when `candidate` becomes another one than the tried."""
     why = {"alias": order.alias, "reason": f"{order.kind} of {order.pair}", "actor": order.actor}
     if order.alias == "candidate":
-        end_rollout(connection, **why | {"alias": "live"}, unless=order.pair)
+        end_canary(connection, **why | {"alias": "live"}, unless=order.pair)
     else:
-        end_rollout(connection, **why)
+        end_canary(connection, **why)
 
 
 def _apply_states(connection: sa.Connection, order: MoveOrder) -> None:

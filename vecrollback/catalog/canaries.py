@@ -1,4 +1,7 @@
-"""Trials of pairs on real traffic. The row of the one that runs is part of what every query's pointer read returns."""
+"""Pairs that are tried on real traffic. The row of the one that runs is part of every query's pointer read.
+
+Tables and columns keep the names of the format that brought them: `rollout`, `alias.trial`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import sqlalchemy as sa
 
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.schema import alias as alias_table
-from vecrollback.catalog.schema import observation, rollout
+from vecrollback.catalog.schema import canary, observation
 from vecrollback.errors import PairStateError
 from vecrollback.records import CanaryRun, Observation
 
@@ -22,37 +25,37 @@ class CanaryTable:
         self._database = database
 
     def start(self, new: CanaryRun) -> CanaryRun:
-        """Begin a trial; its number and times are set here. Raises PairStateError while another one runs."""
+        """Begin a canary; its number and times are set here. Raises PairStateError while another one runs."""
         with self._database.write(wakes=True) as connection:
             if (running := _running(connection, new.alias)) is not None:
                 raise PairStateError(
-                    f"rollout {running.number} of {running.pair!r} runs already",
+                    f"canary {running.number} of {running.pair!r} runs already",
                     hint="`vecrollback canary stop` ends it, `vecrollback canary advance` goes on with it",
                 )
             row = asdict(new) | {"since": time.time(), "started_at": now(), "policy": dict(new.policy)}
             row.pop("number")
-            found = connection.execute(rollout.insert().values(**row).returning(rollout)).one()
+            found = connection.execute(canary.insert().values(**row).returning(canary)).one()
             connection.execute(alias_table.update().where(alias_table.c.name == new.alias).values(trial=found.number))
         return CanaryRun(**found._mapping)
 
     def step(self, number: int, *, expected: int, step: int, share: float) -> CanaryRun:
         """Go from step `expected` to another one. Raises PairStateError when it ended, or is at another step."""
         with self._database.write(wakes=True) as connection:
-            condition = sa.and_(rollout.c.number == number, rollout.c.step == expected, rollout.c.ended_at.is_(None))
-            changed = rollout.update().where(condition).values(step=step, share=share, since=time.time())
-            found = connection.execute(changed.returning(rollout)).one_or_none()
+            condition = sa.and_(canary.c.number == number, canary.c.step == expected, canary.c.ended_at.is_(None))
+            changed = canary.update().where(condition).values(step=step, share=share, since=time.time())
+            found = connection.execute(changed.returning(canary)).one_or_none()
         if found is None:
             raise PairStateError(
-                f"rollout {number} is not at step {expected} any more", hint="look at `vecrollback canary status`"
+                f"canary {number} is not at step {expected} any more", hint="look at `vecrollback canary status`"
             )
         return CanaryRun(**found._mapping)
 
     def end(self, alias: str, *, reason: str, actor: str) -> CanaryRun | None:
-        """End the trial that runs: every query is answered by the alias's own pair again. None when none ran."""
+        """End the canary that runs: every query is answered by the alias's own pair again. None when none ran."""
         with self._database.write(wakes=True) as connection:
             running = _running(connection, alias)
             if running is not None:
-                end_rollout(connection, alias, reason=reason, actor=actor)
+                end_canary(connection, alias, reason=reason, actor=actor)
         return running
 
     def running(self, alias: str) -> CanaryRun | None:
@@ -60,8 +63,8 @@ class CanaryTable:
             return _running(connection, alias)
 
     def all(self, *, limit: int | None = None) -> list[CanaryRun]:
-        """Trials, newest first."""
-        query = sa.select(rollout).order_by(rollout.c.number.desc()).limit(limit)
+        """Canaries, newest first."""
+        query = sa.select(canary).order_by(canary.c.number.desc()).limit(limit)
         with self._database.read() as connection:
             return [CanaryRun(**row._mapping) for row in connection.execute(query)]
 
@@ -83,16 +86,16 @@ class CanaryTable:
             return _observed(connection, number, step)
 
 
-def end_rollout(connection: sa.Connection, alias: str, *, reason: str, actor: str, unless: str = "") -> None:
-    """End what runs for an alias, inside a transaction; but not a trial of the pair `unless`."""
-    running = sa.and_(rollout.c.alias == alias, rollout.c.ended_at.is_(None), rollout.c.pair != unless)
+def end_canary(connection: sa.Connection, alias: str, *, reason: str, actor: str, unless: str = "") -> None:
+    """End what runs for an alias, inside a transaction; but not a canary of the pair `unless`."""
+    running = sa.and_(canary.c.alias == alias, canary.c.ended_at.is_(None), canary.c.pair != unless)
     values = {"ended_at": now(), "ended_by": actor, "end_reason": reason}
-    if connection.execute(rollout.update().where(running).values(**values)).rowcount:
+    if connection.execute(canary.update().where(running).values(**values)).rowcount:
         connection.execute(alias_table.update().where(alias_table.c.name == alias).values(trial=None))
 
 
 def _running(connection: sa.Connection, alias: str) -> CanaryRun | None:
-    query = sa.select(rollout).where(rollout.c.alias == alias, rollout.c.ended_at.is_(None))
+    query = sa.select(canary).where(canary.c.alias == alias, canary.c.ended_at.is_(None))
     row = connection.execute(query).one_or_none()
     return CanaryRun(**row._mapping) if row else None
 

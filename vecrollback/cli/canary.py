@@ -1,4 +1,4 @@
-"""Commands on trials: start, advance, stop, status."""
+"""Commands on canaries: start, advance, stop, status."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     callback=common, help="Try a pair on real traffic: beside it, then for a growing share of the callers."
 )
 _RETURNS = (
-    "{rollout: {number, alias, pair, baseline, step, share, shadow, policy, since, started_at, started_by, ended_at, "
+    "{canary: {number, alias, pair, baseline, step, share, shadow, policy, since, started_at, started_by, ended_at, "
     "ended_by, end_reason}, standing: better|worse|undecided, judgements: [{measure, standing, low, high, count, "
     "sentence}], observed: {MEASURE: {count, total, squares, lowest, highest, bins}}, baked, bake_seconds, next_share}"
 )
@@ -34,49 +34,49 @@ def start(
     reason: Reason = "",
     override: Override = False,
 ) -> None:
-    """Let a candidate answer beside the live pair, or for the first share of the callers; `[rollout]` says which."""
+    """Let a candidate answer beside the live pair, or for the first share of the callers; `[canary]` says which."""
     with session.store() as store:
-        found = store.rollouts.start(pair, reason=reason, override=override)
-    session.emit(payloads.rollout_status(found), lambda: told(found))
+        found = store.canaries.start(pair, reason=reason, override=override)
+    session.emit(payloads.canary_status(found), lambda: told(found))
 
 
 @command(app, returns=_RETURNS, examples=["canary advance"])
 def advance(session: Session, override: Override = False) -> None:
     """Give the candidate the next share; refused before its time is over and while the test has not said better."""
     with session.store() as store:
-        found = store.rollouts.advance(override=override)
-    session.emit(payloads.rollout_status(found), lambda: told(found))
+        found = store.canaries.advance(override=override)
+    session.emit(payloads.canary_status(found), lambda: told(found))
 
 
-@command(app, returns="the `rollout` of `canary status`", examples=["canary stop --reason 'answers are off'"])
+@command(app, returns="the `canary` of `canary status`", examples=["canary stop --reason 'answers are off'"])
 def stop(session: Session, reason: NeededReason = "") -> None:
-    """End the trial: with the next query of every searcher everybody is answered by the live pair again."""
+    """End the canary: with the next query of every searcher everybody is answered by the live pair again."""
     with session.store() as store:
-        ended = store.rollouts.stop(reason=reason)
-    session.emit(payloads.rollout(ended), lambda: [f"{ended.pair} is not tried any more; {ended.baseline} answers all"])
+        ended = store.canaries.stop(reason=reason)
+    session.emit(payloads.canary(ended), lambda: [f"{ended.pair} is not tried any more; {ended.baseline} answers all"])
 
 
 @command(app, returns=_RETURNS, examples=["canary status"])
 def status(session: Session) -> None:
-    """Show the trial that runs: its share, what was seen, and what the test says of it."""
+    """Show the canary that runs: its share, what was seen, and what the test says of it."""
     with session.store() as store:
-        found = store.rollouts.status()
-    session.emit(payloads.rollout_status(found), lambda: told(found))
+        found = store.canaries.status()
+    session.emit(payloads.canary_status(found), lambda: told(found))
 
 
 def told(found: CanaryStatus) -> Iterator[RenderableType]:
-    """Where the trial stands, the test, and the numbers."""
-    trial = found.rollout
+    """Where the canary stands, the test, and the numbers."""
+    run = found.canary
     yield (
-        f"{trial.pair} is tried against {trial.baseline}: step {trial.step}, {trial.share:g}% of the callers, "
-        f"{trial.shadow:g}% of the queries in shadow"
+        f"{run.pair} is tried against {run.baseline}: step {run.step}, {run.share:g}% of the callers, "
+        f"{run.shadow:g}% of the queries in shadow"
     )
     yield f"{found.standing}, after {found.baked:.0f} s of {found.bake_seconds:.0f} s at this step"
     rows = ((one.measure, one.standing, one.sentence) for one in found.judgements)
     yield render.table(("test", "", "found"), rows)
     if found.observed:
         yield _observed(found)
-    following = f"promote {trial.pair}" if found.next_share is None else "canary advance"
+    following = f"promote {run.pair}" if found.next_share is None else "canary advance"
     share = "" if found.next_share is None else f" ({found.next_share:g}%)"
     yield f"next: `vecrollback {following}`{share}; back: `vecrollback canary stop --reason TEXT`"
 

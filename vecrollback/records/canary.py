@@ -16,9 +16,9 @@ _RANGE = float(2**64)
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """What a query needs to know of a running rollout. `share`, `shadow`: percent of callers, of live queries."""
+    """What a query needs to know of a running canary. `share`, `shadow`: percent of callers, of live queries."""
 
-    rollout: int
+    number: int
     step: int
     share: float
     shadow: float
@@ -35,8 +35,8 @@ class Canary:
     def draws(self, key: str) -> bool:
         """Whether the caller with this key is among the canary's share.
 
-        The same in every process and for the whole trial; who is in at a small share stays in at a larger one, and
-        another trial, with another salt, draws others.
+        The same in every process and as long as the canary runs; who is in at a small share stays in at a larger one,
+        and another canary, with another salt, draws others.
         """
         digest = hashlib.blake2b(f"{self.salt}\0{key}".encode(errors="surrogatepass"), digest_size=8).digest()
         return int.from_bytes(digest, "big") / _RANGE * 100 < self.share
@@ -44,7 +44,7 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class CanaryRun:
-    """One trial of a pair. `step` 0 is shadow alone, step n gives the candidate `policy["steps"][n - 1]` percent.
+    """A pair that is tried. `step` 0 is shadow alone, step n gives the candidate `policy["steps"][n - 1]` percent.
 
     `since`: when this step began, seconds since 1970. `ended_at` is None while it runs.
     """
@@ -108,12 +108,12 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class CanaryStatus:
-    """A rollout and what was seen at its present step.
+    """A canary and what was seen at its present step.
 
     `baked`: seconds since that began; `next_share`: percent of the next one, None at the end.
     """
 
-    rollout: CanaryRun
+    canary: CanaryRun
     observed: Mapping[str, Observation]
     judgements: tuple[Judgement, ...]
     baked: float

@@ -43,7 +43,7 @@ class _Serving(NamedTuple):
     pointer: Pointer
     held: OpenPair
     current: bool = True
-    canary: _Serving | None = None  # what a share of the callers is answered from, where it is open
+    candidate: _Serving | None = None  # what a share of the callers is answered from, where it is open
 
 
 class Searcher:
@@ -153,27 +153,27 @@ class Searcher:
         self, serving: _Serving, texts: list[str], k: int, where: str | None, key: str | None, canary: bool
     ) -> list[Result]:
         """The answers: of the canary to callers it has drawn, else of the pair that serves, and then maybe of both."""
-        tried, trial = serving.canary, serving.pointer.canary
-        if tried is None or trial is None:
+        candidate, running = serving.candidate, serving.pointer.canary
+        if candidate is None or running is None:
             return self._answer(serving, serving.held.embedder.embed_queries(texts), k, where)
         started = time.perf_counter()
-        if canary or (key is not None and trial.draws(key)):
+        if canary or (key is not None and running.draws(key)):
             try:
-                results = self._answer(tried, tried.held.embedder.embed_queries(texts), k, where, canary=True)
-                self._shadow.answered(trial, (time.perf_counter() - started) / len(texts))
+                results = self._answer(candidate, candidate.held.embedder.embed_queries(texts), k, where, canary=True)
+                self._shadow.answered(running, (time.perf_counter() - started) / len(texts))
                 return results
             except UsageError:
                 raise
-            except Exception as error:  # whatever is wrong with it: the caller gets an answer, and the trial a failure
-                self._shadow.failed(trial, error)
+            except Exception as error:  # whatever is wrong with it: the caller gets an answer, and the canary a failure
+                self._shadow.failed(running, error)
         results = self._answer(serving, serving.held.embedder.embed_queries(texts), k, where)
 
         def again() -> list[list[Hit]]:
-            found = self._answer(tried, tried.held.embedder.embed_queries(texts), k, where, canary=True)
+            found = self._answer(candidate, candidate.held.embedder.embed_queries(texts), k, where, canary=True)
             return [result.hits for result in found]
 
         seconds = time.perf_counter() - started
-        self._shadow.offer(ShadowTask(trial, texts, [result.hits for result in results], seconds, again))
+        self._shadow.offer(ShadowTask(running, texts, [result.hits for result in results], seconds, again))
         return results
 
     def _answer(
@@ -221,20 +221,20 @@ class Searcher:
             if self._serving is None or self._serving.pointer is not pointer or not self._serving.current:
                 ref = f"{pointer.pair}@{pointer.snapshot}"
                 held = self._holder.at(Position(ref, pointer.vectors_version, pointer.watermark, pointer.head))
-                self._serving = _Serving(pointer, held, held.current, canary=self._tried(pointer))
+                self._serving = _Serving(pointer, held, held.current, candidate=self._candidate(pointer))
             return self._serving
 
-    def _tried(self, pointer: Pointer) -> _Serving | None:
+    def _candidate(self, pointer: Pointer) -> _Serving | None:
         """What the canary answers from; None without one, and until it is open: no query waits for it."""
-        trial = pointer.canary
-        if trial is None or (self._threads and trial.ref not in self._holder.refs):
+        canary = pointer.canary
+        if canary is None or (self._threads and canary.ref not in self._holder.refs):
             return None
         try:
-            held = self._holder.at(Position(trial.ref, trial.vectors_version, trial.watermark, pointer.head))
+            held = self._holder.at(Position(canary.ref, canary.vectors_version, canary.watermark, pointer.head))
         except (VecrollbackError, OSError) as error:
-            self._shadow.failed(trial, error)
+            self._shadow.failed(canary, error)
             return None
-        return _Serving(replace(pointer, pair=trial.pair, snapshot=trial.snapshot), held)
+        return _Serving(replace(pointer, pair=canary.pair, snapshot=canary.snapshot), held)
 
     def _last_known(self) -> _Serving:
         with self._lock:
@@ -323,8 +323,8 @@ class Searcher:
         with self._lock:
             pointer = self._serving.pointer if self._serving else None
             self._holder.keep_only(near | ({f"{pointer.pair}@{pointer.snapshot}"} if pointer else set()))
-            if self._serving and self._serving.pointer.canary and not self._serving.canary:
-                self._serving = self._serving._replace(canary=self._tried(self._serving.pointer))
+            if self._serving and self._serving.pointer.canary and not self._serving.candidate:
+                self._serving = self._serving._replace(candidate=self._candidate(self._serving.pointer))
 
     def _near(self) -> list[Position]:
         """Where the alias points, maybe since just now, and what it may move to: the standby and the candidate."""

@@ -44,7 +44,7 @@ class ShadowTask(NamedTuple):
 class Shadow:
     """Takes queries as long as there is room, and leaves out the others. Counts what it sees in the catalog.
 
-    Its thread starts with the first trial; without one it costs nothing.
+    Its thread starts with the first canary; without one it costs nothing.
     """
 
     def __init__(self, catalog: Catalog) -> None:
@@ -128,22 +128,22 @@ class Shadow:
         taken = self._seen.take()
         try:
             for (number, step), measures in list(taken.items()):
-                self._catalog.rollouts.observe(number, step, measures)
+                self._catalog.canaries.observe(number, step, measures)
                 del taken[(number, step)]
         except CatalogUnavailableError:
             self._seen.give_back(taken)
 
 
 def _step(canary: Canary) -> Step:
-    return canary.rollout, canary.step
+    return canary.number, canary.step
 
 
 Step = tuple[int, int]
-"""Number of the trial, and its step."""
+"""Number of the canary, and its step."""
 
 
 class ShadowObservations:
-    """Gathers values by trial, step and measure. Bounded by the number of measures, whatever comes in."""
+    """Gathers values by canary, step and measure. Bounded by the number of measures, whatever comes in."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

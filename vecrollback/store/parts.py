@@ -81,7 +81,7 @@ class Assembly:
         self.quality = Quality(self._catalog, self._corpus, self.borrow_pairs())
         way_back = WayBack(self._catalog, self._artifacts, self._embedders, self._switch, self._vectors)
         self.gates = Gates(root, self._catalog, self.quality, way_back)
-        self.rollouts = Canaries(root, self._catalog, self._switch, self.actor)
+        self.canaries = Canaries(root, self._catalog, self._switch, self.actor)
         self._searcher: Searcher | None = None
         self._lock = threading.Lock()
 

@@ -115,12 +115,12 @@ def gated(found: GateVerdict) -> Payload:
     return {"pair": found.pair, "snapshot": found.snapshot, "passed": found.passed, "outcomes": outcomes}
 
 
-def rollout(found: CanaryRun) -> Payload:
+def canary(found: CanaryRun) -> Payload:
     return {name: value for name, value in asdict(found).items() if name != "salt"}  # who knows it can choose a share
 
 
-def rollout_status(found: CanaryStatus) -> Payload:
-    shown = asdict(found) | {"rollout": rollout(found.rollout)}
+def canary_status(found: CanaryStatus) -> Payload:
+    shown = asdict(found) | {"canary": canary(found.canary)}
     return shown | {"standing": found.standing}
 
 

@@ -1,4 +1,4 @@
-"""What every catalog promises of golden queries, gates and trials."""
+"""What every catalog promises of golden queries, gates and canaries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def a_query(id_: str = "q", at: str = "2025-01-01") -> GoldenQuery:
     return GoldenQuery(id_, "wörds ☂", {"doc ☂": 2, "b": 0}, ("incident-1", "hot"), at, "somebody")
 
 
-def a_rollout(pair: str = "two") -> CanaryRun:
+def a_canary(pair: str = "two") -> CanaryRun:
     policy = {"steps": [1, 5], "shadow": 10.0}
     return CanaryRun(0, "live", pair, "one", 0, 0.0, 10.0, "salt", policy, 0.0, "", "somebody")
 
@@ -63,64 +63,64 @@ class CatalogEvaluation:
             tried.aliases.move(replace(a_move("two", expected=2, snapshot=9), gated=failed))
         assert tried.gatekeeping.newest("two") == passed
 
-    # -- trials -------------------------------------------------------------------------------------------------------
+    # -- canaries -----------------------------------------------------------------------------------------------------
 
-    def test_pointer_carries_the_trial_that_runs_and_nothing_else(self, tried: Catalog) -> None:
+    def test_pointer_carries_the_canary_that_runs_and_nothing_else(self, tried: Catalog) -> None:
         reader = tried.aliases.pointer_reader("live")
         before = reader.read()
         assert before is not None and before.canary is None
-        begun = tried.rollouts.start(a_rollout())
+        begun = tried.canaries.start(a_canary())
         pointer = reader.read()
         assert pointer is not None
         assert pointer.canary == Canary(begun.number, 0, 0.0, 10.0, "salt", "two", 1, 0, 1)
-        tried.rollouts.step(begun.number, expected=0, step=1, share=1.5)
+        tried.canaries.step(begun.number, expected=0, step=1, share=1.5)
         tried.pairs.advance("two", watermark=5, vectors_version=2, expected=1)
         pointer = reader.read()
         assert pointer is not None and pointer.canary is not None
         assert (pointer.canary.step, pointer.canary.share, pointer.canary.watermark) == (1, 1.5, 5)
         assert reader.read() is pointer
-        tried.rollouts.end("live", reason="enough", actor="somebody")
+        tried.canaries.end("live", reason="enough", actor="somebody")
         pointer = reader.read()
         assert pointer == before
         reader.close()
 
-    def test_one_trial_runs_at_a_time_and_a_step_states_what_it_expects(self, tried: Catalog) -> None:
-        begun = tried.rollouts.start(a_rollout())
+    def test_one_canary_runs_at_a_time_and_a_step_states_what_it_expects(self, tried: Catalog) -> None:
+        begun = tried.canaries.start(a_canary())
         with pytest.raises(PairStateError, match="runs already"):
-            tried.rollouts.start(a_rollout())
+            tried.canaries.start(a_canary())
         with pytest.raises(PairStateError, match="step 3"):
-            tried.rollouts.step(begun.number, expected=3, step=4, share=5.0)
-        assert tried.rollouts.running("live") == begun
-        assert tried.rollouts.end("live", reason="bad", actor="anna") == begun
-        assert tried.rollouts.end("live", reason="twice", actor="anna") is None
-        [ended] = tried.rollouts.all()
+            tried.canaries.step(begun.number, expected=3, step=4, share=5.0)
+        assert tried.canaries.running("live") == begun
+        assert tried.canaries.end("live", reason="bad", actor="anna") == begun
+        assert tried.canaries.end("live", reason="twice", actor="anna") is None
+        [ended] = tried.canaries.all()
         assert (ended.ended_by, ended.end_reason, ended.policy) == ("anna", "bad", {"steps": [1, 5], "shadow": 10.0})
         with pytest.raises(PairStateError):
-            tried.rollouts.step(begun.number, expected=0, step=1, share=1.0)
-        assert tried.rollouts.start(a_rollout()).number > begun.number
+            tried.canaries.step(begun.number, expected=0, step=1, share=1.0)
+        assert tried.canaries.start(a_canary()).number > begun.number
 
-    def test_trial_ends_with_a_move_of_its_alias_but_not_with_a_new_snapshot(self, tried: Catalog) -> None:
-        tried.rollouts.start(a_rollout())
+    def test_canary_ends_with_a_move_of_its_alias_but_not_with_a_new_snapshot(self, tried: Catalog) -> None:
+        tried.canaries.start(a_canary())
         tried.pairs.add_snapshot(a_snapshot("one", 3))
         tried.aliases.move(replace(a_move("two"), alias="candidate"))
         tried.pairs.add_snapshot(a_snapshot("two", 2))
-        assert tried.rollouts.running("live") is not None
+        assert tried.canaries.running("live") is not None
         tried.aliases.move(a_move("two", expected=2, snapshot=2))
-        assert tried.rollouts.running("live") is None
-        assert tried.rollouts.all()[0].end_reason == "promote of two"
+        assert tried.canaries.running("live") is None
+        assert tried.canaries.all()[0].end_reason == "promote of two"
 
-    def test_trial_ends_when_the_candidate_becomes_another_pair(self, tried: Catalog) -> None:
-        tried.rollouts.start(a_rollout())
+    def test_canary_ends_when_the_candidate_becomes_another_pair(self, tried: Catalog) -> None:
+        tried.canaries.start(a_canary())
         tried.aliases.move(replace(a_move("one"), alias="candidate"))
-        assert tried.rollouts.running("live") is None
+        assert tried.canaries.running("live") is None
 
     def test_observations_add_up(self, tried: Catalog) -> None:
-        begun = tried.rollouts.start(a_rollout())
+        begun = tried.canaries.start(a_canary())
         one = Observation(2, 1.0, 0.5, 0.25, 0.75, {"2": 1, "7": 1})
         for _ in range(3):
-            tried.rollouts.observe(begun.number, 0, {"overlap": one, "failed": Observation(1)})
-        tried.rollouts.observe(begun.number, 1, {"overlap": one})
-        seen = tried.rollouts.observed(begun.number, 0)
+            tried.canaries.observe(begun.number, 0, {"overlap": one, "failed": Observation(1)})
+        tried.canaries.observe(begun.number, 1, {"overlap": one})
+        seen = tried.canaries.observed(begun.number, 0)
         assert seen["overlap"] == Observation(6, 3.0, 1.5, 0.25, 0.75, {"2": 3, "7": 3})
         assert seen["failed"].count == 3
-        assert tried.rollouts.observed(begun.number, 1) == {"overlap": one}
+        assert tried.canaries.observed(begun.number, 1) == {"overlap": one}

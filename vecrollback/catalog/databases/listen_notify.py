@@ -13,13 +13,13 @@ from typing import Any
 import psycopg
 from psycopg import pq
 
-from vecrollback.catalog.databases.pointer import POINTER_SQL, TRIAL_SQL, pointer_of, tries
+from vecrollback.catalog.databases.pointer import CANARY_SQL, POINTER_SQL, pointer_of, tries
 from vecrollback.errors import CatalogUnavailableError
 from vecrollback.records import Pointer
 
 _ANSWER_SECONDS = 3.0
 _RETRY_SECONDS = 0.25
-_STATEMENT, _TRIAL_STATEMENT = b"pointer", b"trial"
+_STATEMENT, _CANARY_STATEMENT = b"pointer", b"canary"
 
 
 class PostgresPointerReader:
@@ -71,7 +71,7 @@ class PostgresPointerReader:
 
     def _fetched(self, connection: psycopg.Connection) -> tuple[Any, ...] | None:
         row = self._executed(connection, _STATEMENT)
-        return self._executed(connection, _TRIAL_STATEMENT) if row and tries(row) else row
+        return self._executed(connection, _CANARY_STATEMENT) if row and tries(row) else row
 
     def _executed(self, connection: psycopg.Connection, statement: bytes) -> tuple[Any, ...] | None:
         # below psycopg's cursors, which would wait for a server that hangs for ever
@@ -88,7 +88,7 @@ class PostgresPointerReader:
     def _prepared(self) -> psycopg.Connection:
         connection = self._connected()
         try:
-            for name, sql in ((_STATEMENT, POINTER_SQL), (_TRIAL_STATEMENT, TRIAL_SQL)):
+            for name, sql in ((_STATEMENT, POINTER_SQL), (_CANARY_STATEMENT, CANARY_SQL)):
                 result = connection.pgconn.prepare(name, sql.format("$1::text").encode())
                 if result.status != pq.ExecStatus.COMMAND_OK:
                     raise psycopg.OperationalError(result.error_message.decode(errors="replace").strip())

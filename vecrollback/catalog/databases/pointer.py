@@ -11,9 +11,9 @@ POINTER_SQL = """
 SELECT a.epoch, a.pair, a.snapshot, p.watermark, p.vectors_version, c.head, c.version, a.trial
 FROM alias a JOIN pair p ON p.name = a.pair CROSS JOIN corpus c WHERE a.name = {}
 """
-"""What `Pointer` holds after the alias's name, and which trial runs. The hole is for the parameter."""
+"""What `Pointer` holds after the alias's name, and which canary runs. The hole is for the parameter."""
 
-TRIAL_SQL = """
+CANARY_SQL = """
 SELECT a.epoch, a.pair, a.snapshot, p.watermark, p.vectors_version, c.head, c.version,
 r.number, r.step, r.share, r.shadow, r.salt, q.name, q.snapshot, q.watermark, q.vectors_version
 FROM alias a JOIN pair p ON p.name = a.pair CROSS JOIN corpus c
@@ -22,16 +22,16 @@ WHERE a.name = {}
 """
 """The same and what `Canary` holds, at one moment. Asked only while a pair is tried: it costs half as much again."""
 
-_TRIAL = 7
+_CANARY = 7
 
 
 def tries(row: Sequence[Any]) -> bool:
     """Whether a row of `POINTER_SQL` says that a pair is tried."""
-    return row[_TRIAL] is not None
+    return row[_CANARY] is not None
 
 
 def pointer_of(alias: str, row: Sequence[Any]) -> Pointer:
-    """A row of `POINTER_SQL` or `TRIAL_SQL` as a value. Some drivers give strings for numbers."""
+    """A row of `POINTER_SQL` or `CANARY_SQL` as a value. Some drivers give strings for numbers."""
     epoch, pair, snapshot, watermark, version, head, corpus, *tried = row
     own = (alias, int(epoch), pair, int(snapshot), int(watermark), int(version), int(head), int(corpus))
     if tried[0] is None:

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from vecrollback.catalog.databases.pointer import POINTER_SQL, TRIAL_SQL, pointer_of, tries
+from vecrollback.catalog.databases.pointer import CANARY_SQL, POINTER_SQL, pointer_of, tries
 from vecrollback.catalog.databases.store_identity import EMBEDDED
 from vecrollback.errors import CatalogUnavailableError, LockHeldError
 from vecrollback.records import Pointer
@@ -117,7 +117,7 @@ class SqlitePointerReader:
 
     def __init__(self, path: Path, alias: str) -> None:
         self._alias = alias
-        self._sql, self._trial_sql = POINTER_SQL.format("?"), TRIAL_SQL.format("?")
+        self._sql, self._canary_sql = POINTER_SQL.format("?"), CANARY_SQL.format("?")
         self._connection = sqlite3.connect(
             f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False, isolation_level=None
         )
@@ -140,7 +140,7 @@ class SqlitePointerReader:
             if version != self._seen:
                 row = self._connection.execute(self._sql, (self._alias,)).fetchone()
                 if row and tries(row):
-                    row = self._connection.execute(self._trial_sql, (self._alias,)).fetchone()
+                    row = self._connection.execute(self._canary_sql, (self._alias,)).fetchone()
                 found = pointer_of(self._alias, row) if row else None
                 self._pointer = self._pointer if found == self._pointer else found
                 self._seen = version

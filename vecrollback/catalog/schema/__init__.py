@@ -17,7 +17,7 @@ from vecrollback.catalog.schema.operations import (
 )
 from vecrollback.catalog.schema.pairs import alias, history, pair, snapshot, tag
 from vecrollback.catalog.schema.people import audit, token
-from vecrollback.catalog.schema.quality import gate_outcome, golden, observation, rollout, rollout_sample
+from vecrollback.catalog.schema.quality import canary, canary_sample, gate_outcome, golden, observation
 from vecrollback.catalog.schema.work import equivalence, job, report, searcher
 
 __all__ = [
@@ -26,6 +26,8 @@ __all__ = [
     "approval",
     "audit",
     "baseline",
+    "canary",
+    "canary_sample",
     "corpus",
     "drill",
     "equivalence",
@@ -44,8 +46,6 @@ __all__ = [
     "observation",
     "pair",
     "report",
-    "rollout",
-    "rollout_sample",
     "runner",
     "searcher",
     "served",

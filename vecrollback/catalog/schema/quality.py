@@ -1,4 +1,4 @@
-"""What is expected of a pair's answers, and what came of it: golden queries, gates, rollouts."""
+"""What is expected of a pair's answers, and what came of it: golden queries, gates, canaries."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ gate_outcome = sa.Table(
     sa.Column("at", sa.String, nullable=False),
 )
 
-rollout = sa.Table(
+# Called `rollout` in the database, as the format that brought it did: stored names stay.
+canary = sa.Table(
     "rollout",
     metadata,
     sa.Column("number", NUMBER, primary_key=True),
@@ -64,8 +65,8 @@ observation = sa.Table(
     sa.Column("bins", sa.JSON, nullable=False),
 )
 
-# Earlier versions kept queries of a trial here; the table stays, so that their stores and ours have one schema.
-rollout_sample = sa.Table(
+# Earlier versions kept queries of a canary here; the table stays, so that their stores and ours have one schema.
+canary_sample = sa.Table(
     "rollout_sample",
     metadata,
     sa.Column("number", NUMBER, primary_key=True),

@@ -1,4 +1,4 @@
-"""Trials of a pair on real traffic: forward step by step, back at once."""
+"""A pair tried on real traffic: forward step by step, back at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Canaries", "CanarySettings", "load_policy"]
 
 
 class Canaries:
-    """Starts, watches and ends the trial of a pair. What it changes, every searcher obeys with its next query."""
+    """Starts, watches and ends the canary. What it changes, every searcher obeys with its next query."""
 
     def __init__(self, root: Path, catalog: Catalog, switch: Switch, actor: str) -> None:
         self._root, self._catalog, self._switch, self._actor = root, catalog, switch, actor
@@ -35,11 +35,11 @@ class Canaries:
         order = Order(reason, actor or self._actor, override)
         baseline = self._admitted(found, order)
         if not policy.shadow and not policy.steps:
-            raise UsageError("the policy gives a trial no traffic", hint="[rollout] needs `shadow` or `steps`")
-        self._catalog.audits.add(order.actor, "rollout.start", pair)
+            raise UsageError("the policy gives a canary no traffic", hint="[canary] needs `shadow` or `steps`")
+        self._catalog.audits.add(order.actor, "canary.start", pair)
         self._make_candidate(found.name, found.snapshot, order)
         step = 0 if policy.shadow else 1
-        trial = CanaryRun(
+        canary = CanaryRun(
             number=0,
             alias=LIVE,
             pair=pair,
@@ -53,11 +53,11 @@ class Canaries:
             started_at="",
             started_by=order.actor,
         )
-        self._catalog.rollouts.start(trial)
+        self._catalog.canaries.start(canary)
         return self.status()
 
     def _admitted(self, pair: Pair, order: Order) -> str:
-        """The pair to try this one against. Raises where there must be no trial."""
+        """The pair to try this one against. Raises where it must not be tried."""
         self._switch.gate(pair, order)
         live = self._catalog.aliases.get(LIVE)
         if live is None or live[0] == pair.name:
@@ -69,7 +69,7 @@ class Canaries:
             raise PairStateError(
                 f"pair {pair.name!r} cannot be tried: {why}", hint=f"`vecrollback check {pair.name}`, or --override"
             )
-        if (running := self._catalog.rollouts.running(LIVE)) is not None:  # and making another candidate would end it
+        if (running := self._catalog.canaries.running(LIVE)) is not None:  # and making another candidate would end it
             raise PairStateError(
                 f"pair {running.pair!r} is tried already", hint="`vecrollback canary stop`, then start this one"
             )
@@ -84,34 +84,34 @@ class Canaries:
         now = self.status()
         if now.next_share is None:
             raise PairStateError(
-                f"pair {now.rollout.pair!r} has the last step's share", hint=f"`vecrollback promote {now.rollout.pair}`"
+                f"pair {now.canary.pair!r} has the last step's share", hint=f"`vecrollback promote {now.canary.pair}`"
             )
         if not override and (why := _unready(now)):
-            raise PairStateError(f"pair {now.rollout.pair!r} stays where it is: {why}", hint="wait, or --override")
-        at, subject = now.rollout.step, f"{now.rollout.pair} to {now.next_share:g}%"
-        self._catalog.audits.add(actor or self._actor, "rollout.advance", subject + " (override)" * override)
-        self._catalog.rollouts.step(now.rollout.number, expected=at, step=at + 1, share=now.next_share)
+            raise PairStateError(f"pair {now.canary.pair!r} stays where it is: {why}", hint="wait, or --override")
+        at, subject = now.canary.step, f"{now.canary.pair} to {now.next_share:g}%"
+        self._catalog.audits.add(actor or self._actor, "canary.advance", subject + " (override)" * override)
+        self._catalog.canaries.step(now.canary.number, expected=at, step=at + 1, share=now.next_share)
         return self.status()
 
     def stop(self, *, reason: str, actor: str | None = None) -> CanaryRun:
         """Back at once and for everybody: one commit, after which no query is answered by the candidate."""
         if not reason:
-            raise UsageError("to stop needs a reason", hint="--reason 'what was wrong'; it is kept with the trial")
-        ended = self._catalog.rollouts.end(LIVE, reason=reason, actor=actor or self._actor)
+            raise UsageError("to stop needs a reason", hint="--reason 'what was wrong'; it is kept with the canary")
+        ended = self._catalog.canaries.end(LIVE, reason=reason, actor=actor or self._actor)
         if ended is None:
             raise _nothing_runs()
-        return next(one for one in self._catalog.rollouts.all() if one.number == ended.number)
+        return next(one for one in self._catalog.canaries.all() if one.number == ended.number)
 
     def status(self) -> CanaryStatus:
-        """The trial that runs, and what was seen at its present step. Raises UnknownNameError when none does."""
-        running = self._catalog.rollouts.running(LIVE)
+        """The canary that runs, and what was seen at its present step. Raises UnknownNameError when none does."""
+        running = self._catalog.canaries.running(LIVE)
         if running is None:
             raise _nothing_runs()
         policy = from_mapping(running.policy)
-        seen = self._catalog.rollouts.observed(running.number, running.step)
+        seen = self._catalog.canaries.observed(running.number, running.step)
         left = policy.steps[running.step :]
         return CanaryStatus(
-            rollout=running,
+            canary=running,
             observed=seen,
             judgements=judge(seen, policy),
             baked=max(0.0, time.time() - running.since),
@@ -120,16 +120,16 @@ class Canaries:
         )
 
     def history(self, *, limit: int | None = None) -> list[CanaryRun]:
-        """Trials, newest first."""
-        return self._catalog.rollouts.all(limit=limit)
+        """Canaries, newest first."""
+        return self._catalog.canaries.all(limit=limit)
 
     def outcomes(self, pushed: Iterable[tuple[str, float]]) -> int:
         """What came of answers: (key of the caller, value from 0 for useless to 1). Returns how many were counted.
 
         Whoever was drawn by the canary counts for it, everybody else for the live pair. Nothing is counted while no
-        trial serves callers.
+        canary serves callers.
         """
-        running, seen, counted = self._catalog.rollouts.running(LIVE), ShadowObservations(), 0
+        running, seen, counted = self._catalog.canaries.running(LIVE), ShadowObservations(), 0
         if running is None or not running.share:
             return 0
         canary = _as_canary(running)
@@ -140,7 +140,7 @@ class Canaries:
             seen.note((running.number, running.step), **{measure: value})
             counted += 1
         for (number, step), measures in seen.take().items():
-            self._catalog.rollouts.observe(number, step, measures)
+            self._catalog.canaries.observe(number, step, measures)
         return counted
 
     def _make_candidate(self, pair: str, snapshot: int, order: Order) -> None:
@@ -153,7 +153,7 @@ class Canaries:
 
 
 def _unready(now: CanaryStatus) -> str:
-    """Why a trial must not go on yet; empty when it may."""
+    """Why a canary must not go on yet; empty when it may."""
     if now.baked < now.bake_seconds:
         return f"it is at this step for {now.baked:.0f} s of {now.bake_seconds:.0f} s"
     if now.standing != "better":

@@ -1,4 +1,4 @@
-"""What a trial's observations say: better, worse, or not enough yet."""
+"""What a canary's observations say: better, worse, or not enough yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking at a running trial as often as one likes without being fooled by chance.
+"""Looking at a running canary as often as one likes without being fooled by chance.
 
 The usual interval is right for one look. Somebody who looks every second, and stops when it looks good, is wrong far
 more often than it says. A confidence sequence holds the true mean at all looks at once.

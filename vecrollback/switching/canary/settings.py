@@ -1,8 +1,8 @@
-"""How a trial goes on: the table `[rollout]` of `vecrollback.toml`.
+"""How a canary goes on: the table `[canary]` of `vecrollback.toml`.
 
 ::
 
-    [rollout]
+    [canary]
     shadow = 10              # percent of the live queries that the candidate answers too
     steps = [1, 5, 25]       # percent of the callers that it serves, step by step
     bake_seconds = 600       # at least so long at every step
@@ -24,12 +24,12 @@ from vecrollback import config
 from vecrollback.config import Section
 from vecrollback.errors import UsageError
 
-_SECTION = "rollout"
+_SECTION = "canary"
 
 
 @dataclass(frozen=True, slots=True)
 class CanarySettings:
-    """What a trial does and is measured by. Shares of traffic in percent, the others between 0 and 1."""
+    """What a canary does and is measured by. Shares of traffic in percent, the others between 0 and 1."""
 
     shadow: float = 10.0
     steps: tuple[float, ...] = (1.0, 5.0, 25.0)
@@ -61,7 +61,7 @@ def read_policy(found: Section) -> CanarySettings:
 
 
 def from_mapping(values: Mapping[str, Any]) -> CanarySettings:
-    """A policy from what was kept of it with a trial; keys that only an earlier version knew are left out."""
+    """The settings that were kept with a canary; keys that only an earlier version knew are left out."""
     known = {field.name: values[field.name] for field in fields(CanarySettings) if field.name in values}
     return CanarySettings(**known | ({"steps": tuple(values["steps"])} if "steps" in values else {}))
 
