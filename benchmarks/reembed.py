@@ -7,7 +7,7 @@ against the library's own pool of two processes. Sides take turns; time is given
 Aims: without acceleration 0.97 of the best single loop and 1.5 times the naive one; with it 4 times the naive loop and
 twice the sorted `model.encode`, every vector at cosine 0.9999 or better to torch in float32.
 
-Recording the 64 probes of a new pair, choosing a backend and starting workers that load the model is fixed work that
+Recording the 64 probes of a new pair, choosing a runtime and starting workers that load the model is fixed work that
 the loops do not do (the pool's processes are started before): throughputs are without it, and the seconds it takes are
 given beside them. `share_of_ceiling` is what the product itself reports, and for the loops the same by the same rates.
 """
@@ -74,8 +74,8 @@ def main() -> None:
 
 def _measure(root: Path, directory: str, rows: list[common.Row], rounds: int, only: list[str]) -> dict[str, Any]:
     texts = [row.whole for row in rows]
-    backend = _chosen(directory, texts) if "accelerated" in only else "off"
-    efforts = {"product": Effort(), "accelerated": Effort(accelerate=backend), "workers_2": Effort("local:2")}
+    runtime = _chosen(directory, texts) if "accelerated" in only else "off"
+    efforts = {"product": Effort(), "accelerated": Effort(accelerate=runtime), "workers_2": Effort("local:2")}
     taken: dict[str, list[Seconds]] = {name: [] for name in only}
     fixed: dict[str, list[Seconds]] = {name: [] for name in efforts if name in only}
     nearest: list[float] = []
@@ -100,24 +100,24 @@ def _measure(root: Path, directory: str, rows: list[common.Row], rounds: int, on
                     flush=True,
                 )
     tokens = open_embedder(directory).count_tokens(texts)
-    told = {"backend": backend, "tokens": tokens, "lowest_cosine_to_torch_float32": round(min(nearest), 7)}
+    told = {"runtime": runtime, "tokens": tokens, "lowest_cosine_to_torch_float32": round(min(nearest), 7)}
     return told | _told(taken, fixed, len(rows), tokens, _ceiling(directory, texts))
 
 
 def _chosen(directory: str, texts: list[str]) -> str:
-    """The backend that `--accelerate auto` takes for a large job on this machine now; "torch" when none is faster."""
+    """The runtime that `--accelerate auto` takes for a large job on this machine now; "torch" when none is faster."""
     embedder = open_embedder(directory)
     choice = choose(embedder, "auto", recorded=embed_probes(embedder), texts=texts[:96], threads=(1,))
     for one in choice.trials:
-        print(f"{one.backend}: {one.texts_per_second:.0f} texts/s, {one.worst_cosine:.7f} {one.refused}", flush=True)
+        print(f"{one.runtime}: {one.texts_per_second:.0f} texts/s, {one.worst_cosine:.7f} {one.refused}", flush=True)
     embedder.close()
-    return choice.backend.name if choice.backend else "torch"
+    return choice.runtime.name if choice.runtime else "torch"
 
 
 def _reembed(
     root: Path, directory: str, rows: list[common.Row], effort: Effort, exact: dict[str, Any], nearest: list[float]
 ) -> tuple[Seconds, Seconds]:
-    """Seconds of the fixed work (probes, choosing a backend) and of the rest. The store and the model are there."""
+    """Seconds of the fixed work (probes, choosing a runtime) and of the rest. The store and the model are there."""
     shutil.rmtree(root, ignore_errors=True)
     with connect(root, create=True) as store:
         store.reembed(directory, name="loaded").wait()  # over no document: loads the model

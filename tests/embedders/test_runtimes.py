@@ -46,14 +46,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the backend "torch-bf16" be a copy of the weights in eight bits."""
+    """Let the runtime "torch-bf16" be a copy of the weights in eight bits."""
     real = runtimes.accelerate
 
-    def accelerate(model: Any, backend: Runtime, converted: dict[str, Any]) -> None:
+    def accelerate(model: Any, runtime: Runtime, converted: dict[str, Any]) -> None:
         import torch
 
-        if backend.name != "torch-bf16":
-            return real(model, backend, converted)
+        if runtime.name != "torch-bf16":
+            return real(model, runtime, converted)
         torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
         return None
 
@@ -71,15 +71,15 @@ def test_another_runtime_gives_the_same_vectors(own: Any, name: str, size: int) 
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)
-def test_a_backend_that_was_named_is_proven_and_measured(own: Embedder, recorded: Any, name: str) -> None:
+def test_a_runtime_that_was_named_is_proven_and_measured(own: Embedder, recorded: Any, name: str) -> None:
     choice = choose(own, name, recorded=recorded, texts=TEXTS, threads=(1,))
-    assert choice.backend
-    assert choice.backend.name == name
-    tried = {trial.backend.batch_tokens for trial in choice.trials}
+    assert choice.runtime
+    assert choice.runtime.name == name
+    tried = {trial.runtime.batch_tokens for trial in choice.trials}
     assert tried >= {512, 1_024, 2_048} or tried >= {256, 512, 1_024}, "half and twice as much, or ever less"
     assert all(trial.worst_cosine > 0.99999 and trial.texts_per_second > 0 for trial in choice.trials)
     best = max(choice.trials, key=lambda trial: trial.texts_per_second)
-    assert best.backend == choice.backend
+    assert best.runtime == choice.runtime
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:torch.quantize:UserWarning")
@@ -90,9 +90,9 @@ def test_a_quantised_copy_is_refused_by_the_probes(
     with pytest.raises(EmbedderChangedError, match="does not give the pair's vectors: cosine"):
         choose(own, "torch-bf16", recorded=recorded, texts=TEXTS, threads=(1,))
     choice = choose(own, "auto", recorded=recorded, texts=TEXTS, threads=(1,))
-    [trial] = [one for one in choice.trials if one.backend.name == "torch-bf16"]
+    [trial] = [one for one in choice.trials if one.runtime.name == "torch-bf16"]
     assert "cosine" in trial.refused
-    assert choice.backend is None or choice.backend.name != "torch-bf16"
+    assert choice.runtime is None or choice.runtime.name != "torch-bf16"
 
 
 def test_auto_takes_the_fastest_that_agrees_and_nothing_slower_than_the_own(
@@ -102,15 +102,15 @@ def test_auto_takes_the_fastest_that_agrees_and_nothing_slower_than_the_own(
     monkeypatch.setattr(selection, "NAMES", ("torch", "onnx", "openvino"))
 
     def timed(embedder: Any, chunks: list[str]) -> Any:
-        name = embedder._backend.name if embedder._backend else "own"
+        name = embedder._runtime.name if embedder._runtime else "own"
         return embedder.embed_documents(chunks), rates.get(name, 1.5)
 
     monkeypatch.setattr(selection, "_timed", timed)
     choice = choose(own, "auto", recorded=recorded, texts=TEXTS, threads=(1,))
-    assert choice.backend
-    assert choice.backend.name == "onnx"
+    assert choice.runtime
+    assert choice.runtime.name == "onnx"
     rates |= {"onnx": 1.5, "openvino": 1.55}
-    assert choose(own, "auto", recorded=recorded, texts=TEXTS, threads=(1,)).backend is None
+    assert choose(own, "auto", recorded=recorded, texts=TEXTS, threads=(1,)).runtime is None
 
 
 @pytest.mark.parametrize("name", ["int8", "onnx-int8", "openvino-int8", "quantized"])
@@ -119,8 +119,8 @@ def test_int8_is_another_model(store: Store, tiny: Path, name: str) -> None:
         store.reembed(str(tiny), name="one", effort=Effort(accelerate=name)).wait()
 
 
-def test_what_is_no_backend_is_refused(store: Store, tiny: Path, own: Any) -> None:
-    with pytest.raises(UsageError, match="no backend"):
+def test_what_is_not_a_runtime_is_refused(store: Store, tiny: Path, own: Any) -> None:
+    with pytest.raises(UsageError, match="not a valid runtime"):
         choose(own, "tpu", recorded=np.zeros((80, 48)), texts=TEXTS, threads=(1,))
     with pytest.raises(UsageError, match="one way only"):
         store.reembed("hash:32", effort=Effort(accelerate="onnx")).wait()
@@ -138,7 +138,7 @@ def test_an_absent_package_is_named_with_its_cure_and_auto_goes_on(
         choose(fresh, "openvino", recorded=recorded, texts=TEXTS, threads=(1,))
     assert refused.value.hint == "pip install 'vecrollback[openvino]'"
     choice = choose(fresh, "auto", recorded=recorded, texts=TEXTS, threads=(1,))
-    assert {one.refused for one in choice.trials if one.backend.name == "openvino"} == {"openvino is not installed"}
+    assert {one.refused for one in choice.trials if one.runtime.name == "openvino"} == {"openvino is not installed"}
 
 
 @pytest.mark.parametrize("engine", ["inline", pytest.param("local:1", marks=pytest.mark.slow)])
@@ -148,7 +148,7 @@ def test_an_accelerated_pair_is_the_pair_and_says_what_made_it(store: Store, tin
     store.upsert([Document(f"d{n}", f"another text, number {n}") for n in range(40)])
     pair = store.reembed(f"{tiny}?chunk=tokens:64:0", name="fast", effort=Effort(engine, "onnx")).wait()
     [made] = store.work.made("fast")
-    assert (made.backend, made.first) == ("onnx", 2)
+    assert (made.runtime, made.first) == ("onnx", 2)
     assert made.last == pair.vectors_version
     assert made.body["trials"]
     assert made.body["own_texts_per_second"] > 0
@@ -175,7 +175,7 @@ def test_auto_is_not_worth_it_for_few_documents(store: Store, tiny: Path) -> Non
     assert not store.work.made("one")
 
 
-def test_a_backend_that_goes_wrong_after_it_was_chosen_is_found_by_the_check(
+def test_a_runtime_that_goes_wrong_after_it_was_chosen_is_found_by_the_check(
     store: Store, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = sentence_transformers.SentenceTransformersEmbedder._vectors
@@ -183,14 +183,14 @@ def test_a_backend_that_goes_wrong_after_it_was_chosen_is_found_by_the_check(
 
     def vectors(self: Any, texts: list[str], role: Any) -> Any:
         made = real(self, texts, role)
-        return made[::-1].copy() if self._backend is not None and broken else made
+        return made[::-1].copy() if self._runtime is not None and broken else made
 
     monkeypatch.setattr(sentence_transformers.SentenceTransformersEmbedder, "_vectors", vectors)
     monkeypatch.setattr("vecrollback.reembedding.builder.open_engine", _then(broken))
     store.reembed(str(tiny), name="one", effort=Effort(accelerate="torch")).wait()
     report = store.check("one", sample=1)
     assert report.verdict == "fail"
-    assert any("backend torch" in finding.message for finding in report.findings)
+    assert any("runtime torch" in finding.message for finding in report.findings)
 
 
 def _then(broken: list[bool]) -> Any:

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from vecrollback.catalog import schema
 from vecrollback.catalog.databases import store_identity
-from vecrollback.catalog.databases.base import open_backend
+from vecrollback.catalog.databases.base import open_driver
 from vecrollback.catalog.databases.disk_reserve import DiskReserve
 from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.errors import CatalogUnavailableError, StorageUnavailableError, StoreFormatError, StoreNotFoundError
@@ -31,10 +31,10 @@ class Database:
     def __init__(self, where: Path | FileStore, url: str | None = None) -> None:
         self.file_store = file_store_at(where)
         root = self.file_store.root if isinstance(self.file_store, LocalFileStore) else None
-        self._backend = open_backend(root, url)
-        self.place = self._backend.place
-        self.engine = self._backend.engine
-        self.reserve = DiskReserve(root) if root and self._backend.embedded else None
+        self._driver = open_driver(root, url)
+        self.place = self._driver.place
+        self.engine = self._driver.engine
+        self.reserve = DiskReserve(root) if root and self._driver.embedded else None
 
     @contextmanager
     def write(self, *, wakes: bool = False) -> Iterator[sa.Connection]:
@@ -45,27 +45,27 @@ class Database:
         """
         with self._reported(), self.engine.connect() as connection:
             connection.begin()
-            ticket = self._backend.begin(connection)
+            ticket = self._driver.begin(connection)
             yield connection
             if wakes:
-                self._backend.wake_searchers(connection)
+                self._driver.wake_searchers(connection)
             try:
                 connection.commit()
             except (sa.exc.OperationalError, sa.exc.InterfaceError):
                 # a server that went away may have committed before it did: only it can tell
-                if not self._backend.landed(ticket):
+                if not self._driver.landed(ticket):
                     raise
 
     @contextmanager
     def note(self) -> Iterator[sa.Connection]:
         """One transaction for signs of life: not synced, because after a power loss nobody lives who gave them."""
-        with self._reported(), self._backend.fleeting().begin() as connection:
+        with self._reported(), self._driver.fleeting().begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """One consistent view of the catalog; never waits for writers."""
-        with self._reported(), self._backend.reading().connect() as connection, connection.begin():
+        with self._reported(), self._driver.reading().connect() as connection, connection.begin():
             yield connection
 
     def lock(self, name: str, *, timeout: float = -1) -> AbstractContextManager[None]:
@@ -74,22 +74,22 @@ class Database:
         Raises LockHeldError after `timeout` seconds (-1: wait for ever); CatalogUnavailableError at the end when the
         lock was lost meanwhile.
         """
-        return self._backend.lock(name, timeout=timeout)
+        return self._driver.lock(name, timeout=timeout)
 
     def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
         """An INSERT of the dialect, which knows `on_conflict_do_update`."""
-        return self._backend.insert(table)
+        return self._driver.insert(table)
 
     def clock(self) -> sa.ColumnElement[float]:
         """Seconds since 1970, for times that processes compare: by the server's clock where hosts share one."""
-        return self._backend.clock()
+        return self._driver.clock()
 
     def pointer_reader(self, alias: str) -> PointerReader:
-        return self._backend.pointer_reader(alias)
+        return self._driver.pointer_reader(alias)
 
     def create(self) -> str:
         """Lay out an empty catalog and `open` it. Idempotent: the first of several processes does it."""
-        embedded, found = self._backend.embedded, store_identity.recorded(self.file_store)
+        embedded, found = self._driver.embedded, store_identity.recorded(self.file_store)
         store_identity.require_kind(self.file_store, found, embedded=embedded)
         if found is None and embedded and self.file_store.exists(store_identity.EMBEDDED):
             return self.open()  # from before directories had an identity
@@ -98,7 +98,7 @@ class Database:
         mine = found or store_identity.claim(self.file_store, store_identity.EMBEDDED if embedded else self.place)
         with self.write() as connection:
             if not sa.inspect(connection).has_table("store"):  # one of an older format is for `open` to migrate
-                self._backend.lay_out(connection)
+                self._driver.lay_out(connection)
                 schema.metadata.create_all(connection)
                 row = {"id": mine.id, "format": schema.FORMAT, "created_at": now()}
                 connection.execute(schema.store.insert().values(**row))
@@ -110,7 +110,7 @@ class Database:
 
         Raises StoreNotFoundError, CatalogMismatchError, StoreFormatError.
         """
-        mine, embedded = self._identity(), self._backend.embedded
+        mine, embedded = self._identity(), self._driver.embedded
         store_identity.require_kind(self.file_store, mine, embedded=embedded)
         store_identity.require_store(self.file_store, mine, embedded=embedded)
         with self.read() as connection:
@@ -152,16 +152,16 @@ class Database:
         """What the database finds wrong with its own pages; empty when nothing is."""
         try:
             with self.read() as connection:
-                return self._backend.integrity(connection)
+                return self._driver.integrity(connection)
         except sa.exc.DatabaseError as error:  # so damaged that the check itself cannot be made
             return str(error.orig)
 
     def close(self) -> None:
-        self._backend.close()
+        self._driver.close()
 
     def _refuse_taken(self) -> None:
         """Raise CatalogMismatchError before a new place is claimed for the catalog of another store."""
-        if not self._backend.embedded:
+        if not self._driver.embedded:
             with self.read() as connection:
                 if sa.inspect(connection).has_table("store"):
                     found = connection.scalar(sa.select(schema.store.c.id))
@@ -182,7 +182,7 @@ class Database:
         except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.ProgrammingError) as error:
             # `orig` alone: the whole message holds the statement and its values
             raise CatalogUnavailableError(
-                f"the catalog {self.place} cannot be used: {str(error.orig).strip()}", hint=self._backend.advice
+                f"the catalog {self.place} cannot be used: {str(error.orig).strip()}", hint=self._driver.advice
             ) from error
 
 

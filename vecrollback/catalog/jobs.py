@@ -161,9 +161,9 @@ class EmbeddingTable:
         with self._database.read() as connection:
             return [UnembeddedDocument(**row._mapping) for row in connection.execute(query)]
 
-    def begin(self, pair: str, job: str, backend: str, facts: dict[str, Json], *, after: int) -> int:
+    def begin(self, pair: str, job: str, runtime: str, facts: dict[str, Json], *, after: int) -> int:
         """Record what embeds the batches after this one; returns the record's number."""
-        values = {"pair": pair, "job": job, "backend": backend, "body": facts, "first": after + 1, "last": after}
+        values = {"pair": pair, "job": job, "backend": runtime, "body": facts, "first": after + 1, "last": after}
         with self._database.write() as connection:
             return int(connection.scalar(making.insert().values(**values, at=now()).returning(making.c.number)) or 0)
 
@@ -176,7 +176,13 @@ class EmbeddingTable:
         """What made a pair's vectors, oldest first."""
         query = sa.select(making).where(making.c.pair == pair).order_by(making.c.number)
         with self._database.read() as connection:
-            return [RuntimeBatches(**row._mapping) for row in connection.execute(query)]
+            return [_runtime_batches(row) for row in connection.execute(query)]
+
+
+def _runtime_batches(row: sa.Row[Any]) -> RuntimeBatches:
+    # The column is called `backend` in every store; in code that word is kept for where vectors are searched.
+    values = dict(row._mapping)
+    return RuntimeBatches(runtime=values.pop("backend"), **values)
 
 
 @dataclass(frozen=True, slots=True)

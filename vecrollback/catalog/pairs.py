@@ -236,7 +236,7 @@ def _holder(connection: sa.Connection, held: Snapshot) -> str | None:
 
 
 class Equivalences:
-    """Declared: two fingerprints are the same model behind different servers or backends."""
+    """Declared: two fingerprints are the same model behind different servers or runtimes."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

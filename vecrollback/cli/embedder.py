@@ -43,7 +43,7 @@ def equate(
     a: Annotated[str, typer.Argument(help="A pair's name or an embedder.")],
     b: Annotated[str, typer.Argument(help="The other one.")],
 ) -> None:
-    """Declare two embedders to be one model behind two servers or backends; refused unless their probes agree."""
+    """Declare two embedders to be one model behind two servers or runtimes; refused unless their probes agree."""
     with session.store() as store:
         cosine = store.equate(a, b)
     said = f"{a} and {b} are one model: the worst probe has cosine {cosine:.6f}"

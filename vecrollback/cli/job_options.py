@@ -30,7 +30,7 @@ WindowOption = Annotated[
 AccelerateOption = Annotated[
     str,
     typer.Option(
-        metavar="BACKEND",
+        metavar="RUNTIME",
         help="off, auto, torch, torch-onednn, torch-bf16, onnx, openvino, openvino-bf16: if the probes agree.",
         rich_help_panel=_PANEL,
     ),

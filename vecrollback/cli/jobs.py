@@ -65,7 +65,7 @@ def list_(
 @command(
     jobs,
     returns=_JOB.removesuffix("}") + ", unembedded: [{pair, document, seq, job, reason, at}], "
-    "made: [{number, pair, job, backend, body, first, last, at}]}",
+    "made: [{number, pair, job, runtime, body, first, last, at}]}",
     examples=["jobs show 5f0c2a9be871"],
 )
 def show(session: Session, job: JobArgument) -> None:

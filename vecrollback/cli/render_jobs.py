@@ -67,13 +67,13 @@ def _job_row(one: JobRecord) -> tuple[object, ...]:
 def job(
     found: JobRecord, without: Sequence[UnembeddedDocument], made: Sequence[RuntimeBatches]
 ) -> Iterator[RenderableType]:
-    """A job, what it could not embed, and which backends did the rest."""
+    """A job, what it could not embed, and which runtimes did the rest."""
     yield from jobs([found])
     yield from embedded(found.progress)
     for one in made:
         tokens = one.body.get("batch_tokens")  # stores that older versions wrote do not say it
         size = f", {tokens:,} tokens at a time" if tokens else ""
-        yield f"batches {one.first} to {one.last} by {one.backend}{size}"
+        yield f"batches {one.first} to {one.last} by {one.runtime}{size}"
     if without:
         yield ""
         yield "documents it could not embed (a new text, or `vecrollback repair`, tries again)"

@@ -83,26 +83,26 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         self._model: Any = None
         self._work: Workload | None = None
         self._recent, self._squares = RecentTokens(), RecentTokens()
-        self._backend: Runtime | None = None
+        self._runtime: Runtime | None = None
         self._converted: dict[str, Any] = {}
         self._others: dict[Runtime, SentenceTransformersEmbedder] = {}
 
-    def accelerated(self, backend: Runtime) -> SentenceTransformersEmbedder:
+    def accelerated(self, runtime: Runtime) -> SentenceTransformersEmbedder:
         """The same model in another runtime, on this machine's processor. Whether it is: ask the probes.
 
-        One object for each backend, which the closing of this one closes too. Raises UsageError for a name of no
-        backend, and for a model that is not in float32 on the processor.
+        One object for each runtime, which the closing of this one closes too. Raises UsageError for a name that is
+        not a runtime, and for a model that is not in float32 on the processor.
         """
-        if backend in self._others:
-            return self._others[backend]
-        check_name(backend.name)
+        if runtime in self._others:
+            return self._others[runtime]
+        check_name(runtime.name)
         if self._options.precision != "float32" or self._options.device not in (None, "cpu") or self._on_device():
-            raise UsageError("only models in float32 on the processor have other backends", hint="--accelerate off")
+            raise UsageError("only models in float32 on the processor have other runtimes", hint="--accelerate off")
         options = replace(self._options, device="cpu", batch_size=None)
         other = SentenceTransformersEmbedder(self._spec, self._shape, self._root, self._facts, options)
-        other._backend, other._converted = backend, self._converted
+        other._runtime, other._converted = runtime, self._converted
         other.__dict__["contract"] = self.contract  # what it is does not depend on where it runs
-        self._others[backend] = other
+        self._others[runtime] = other
         return other
 
     @property
@@ -151,7 +151,7 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         """Let go of the weights. The next call that needs them loads them again."""
         with self._lock:
             self._model = None
-            if self._backend is None:  # else it is shared with the one that this was made from
+            if self._runtime is None:  # else it is shared with the one that this was made from
                 self._converted.clear()
         for other in self._others.values():
             other.close()
@@ -164,7 +164,7 @@ class SentenceTransformersEmbedder(SharedEmbedder):
             "max_length": options.max_length,
             "truncate_dim": options.truncate_dim,
             "precision": options.precision,
-            "backend": "torch",
+            "backend": "torch",  # a key of stored contracts: another name would be another fingerprint
         }
 
     @cached_property
@@ -213,8 +213,8 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         return made
 
     def _batch_tokens(self, device: str) -> int:
-        if self._backend is not None:
-            return self._backend.batch_tokens
+        if self._runtime is not None:
+            return self._runtime.batch_tokens
         if self._options.batch_size is not None:
             return sys.maxsize
         return _CPU_TOKENS if device == "cpu" else _DEVICE_TOKENS
@@ -222,12 +222,12 @@ class SentenceTransformersEmbedder(SharedEmbedder):
     def _rate(self, model: Any, *, measure: bool) -> float | None:
         import torch
 
-        backend = self._backend
-        coarse = backend is not None and backend.name.endswith("-bf16")
+        runtime = self._runtime
+        coarse = runtime is not None and runtime.name.endswith("-bf16")
         dtype = torch.bfloat16 if coarse else next(model.parameters()).dtype
-        elsewhere = backend is not None and not backend.name.startswith("torch")
+        elsewhere = runtime is not None and not runtime.name.startswith("torch")
         return matmul_rate(
-            str(model.device), dtype, backend.threads if backend and elsewhere else None, measure=measure
+            str(model.device), dtype, runtime.threads if runtime and elsewhere else None, measure=measure
         )
 
     def _on_device(self) -> bool:
@@ -243,8 +243,8 @@ class SentenceTransformersEmbedder(SharedEmbedder):
     def _loaded(self) -> Any:
         if self._model is None:
             model = _load(self._root, self._options, self._facts)
-            if self._backend is not None:
-                accelerate(model, self._backend, self._converted)
+            if self._runtime is not None:
+                accelerate(model, self._runtime, self._converted)
             self._model = model
         return self._model
 

@@ -82,12 +82,12 @@ class UnembeddedDocument:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeBatches:
-    """What embedded the batches `first` to `last` of a pair's vectors: a backend of the pair's model, and its facts."""
+    """What embedded the batches `first` to `last` of a pair's vectors: a runtime of the pair's model, and its facts."""
 
     number: int
     pair: str
     job: str
-    backend: str
+    runtime: str
     body: Mapping[str, Json]
     first: int
     last: int
@@ -99,7 +99,7 @@ class Effort:
     """Where a job works, and how hard. What it makes is the same whatever stands here.
 
     `engine`: "inline" (in this process), "local:N" (N processes) or "dask://HOST:PORT". `accelerate`: "off", "auto" or
-    the name of a backend. `idle`: in the scheduling class that runs when nothing else wants to. `max_load`: wait while
+    the name of a runtime. `idle`: in the scheduling class that runs when nothing else wants to. `max_load`: wait while
     others keep more cores busy than this. `window`: hours of the day to work in, "22:00-06:00", local time.
     """
 

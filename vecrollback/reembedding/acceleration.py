@@ -16,7 +16,7 @@ from vecrollback.reembedding.dispatch import EmbedCounts
 from vecrollback.reembedding.jobs import Reporter
 
 _WORTH_TRYING = 2_000
-"""Changes from which it pays to try backends."""
+"""Changes from which it pays to try runtimes."""
 
 _TRIED_ON = 96
 
@@ -24,12 +24,12 @@ _TRIED_ON = 96
 def choose_runtime(
     corpus: Corpus, embedders: PairEmbedders, pair: Pair, effort: Effort, report: Reporter
 ) -> RuntimeChoice | None:
-    """The backend for what the pair lacks; None when there is too little for one to pay."""
+    """The runtime for what the pair lacks; None when there is too little for one to pay."""
     state = corpus.state()
     lacking = corpus.changes(pair.watermark, state.head, version=state.version)
     if effort.accelerate == "auto" and lacking.num_rows < _WORTH_TRYING:
         return None
-    report.phase = "choosing a backend"
+    report.phase = "choosing a runtime"
     report(EmbedCounts())
     embedder = embedders.of(pair)
     several = effort.engine != "inline" or effort.idle
@@ -62,7 +62,7 @@ def _thread_counts() -> tuple[int, ...]:
 
 
 class RuntimeLog:
-    """Records which batches a backend made that is not the pair's own embedder."""
+    """Records which batches a runtime made that is not the pair's own embedder."""
 
     def __init__(self, catalog: Catalog, pair: str, job: str, choice: RuntimeChoice) -> None:
         self._catalog, self._pair, self._job = catalog, pair, job
@@ -70,9 +70,9 @@ class RuntimeLog:
         self._number = 0
 
     def __call__(self, batch: int) -> None:
-        if (backend := self._choice.backend) is None:
+        if (runtime := self._choice.runtime) is None:
             return
         if not self._number:
-            facts = {**asdict(backend), **self._choice.facts()}
-            self._number = self._catalog.embedding.begin(self._pair, self._job, backend.name, facts, after=batch - 1)
+            facts = {**asdict(runtime), **self._choice.facts()}
+            self._number = self._catalog.embedding.begin(self._pair, self._job, runtime.name, facts, after=batch - 1)
         self._catalog.embedding.reached(self._number, batch)

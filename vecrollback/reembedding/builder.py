@@ -227,7 +227,7 @@ class Builder:
         if effort.accelerate != "off":
             choice = choose_runtime(self._corpus, self._embedders, pair, effort, report)
         same = self._catalog.equivalences.of(pair.fingerprint)
-        recipe = EmbedderRecipe(embedder.spec, same, effort.idle, choice.backend if choice else None)
+        recipe = EmbedderRecipe(embedder.spec, same, effort.idle, choice.runtime if choice else None)
         runtime = RuntimeLog(self._catalog, pair.name, job, choice) if choice else None
         engine = open_engine(effort.engine, recipe, embedder)
         try:

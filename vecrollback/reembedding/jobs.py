@@ -186,7 +186,7 @@ class Work:
         return self._catalog.jobs.get(id_)
 
     def made(self, pair: str) -> list[RuntimeBatches]:
-        """Which backends embedded batches of a pair, beside its own embedder, and what was measured of each."""
+        """Which runtimes embedded batches of a pair, beside its own embedder, and what was measured of each."""
         return self._catalog.embedding.made(pair)
 
     def unembedded(self, id_: str) -> list[UnembeddedDocument]:

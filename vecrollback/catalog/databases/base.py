@@ -60,7 +60,7 @@ class DatabaseDriver(Protocol):
     def close(self) -> None: ...
 
 
-def open_backend(root: Path | None, url: str | None) -> DatabaseDriver:
+def open_driver(root: Path | None, url: str | None) -> DatabaseDriver:
     """The database at `url`, or the one in the store's directory `root`. Raises UsageError, MissingDependencyError."""
     if url is None:
         if root is None:

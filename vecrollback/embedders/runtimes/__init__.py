@@ -2,7 +2,7 @@
 
 Only the transformer runs elsewhere; tokenizer, pooling, further layers and unit length stay those of the pair's own
 embedder. Whether the vectors are the same is for the probes to say, on the machine that embeds. A quantised copy
-(int8) is another model: it is no backend, but an embedder of its own.
+(int8) is another model: it is not offered as a runtime, but as an embedder of its own.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ class Runtime:
 
 
 def check_name(name: str) -> None:
-    """Raise UsageError for a name of no backend."""
+    """Raise UsageError for a name that is not in `NAMES`."""
     if "int8" in name or "quant" in name:
         raise UsageError(
             f"{name!r} is another model: its vectors differ from the full one's by more than any rounding does",
             hint="give the quantised model as an embedder and build a pair of its own",
         )
     if name not in NAMES:
-        raise UsageError(f"no backend {name!r}", hint=f"off, auto, {', '.join(NAMES)}")
+        raise UsageError(f"{name!r} is not a valid runtime", hint=f"use one of off, auto, {', '.join(NAMES)}")
 
 
-def accelerate(model: Any, backend: Runtime, converted: dict[str, Any]) -> None:
-    """Let the transformer of a SentenceTransformer run in this backend.
+def accelerate(model: Any, runtime: Runtime, converted: dict[str, Any]) -> None:
+    """Let the transformer of a SentenceTransformer run in this runtime.
 
     `converted` keeps what was converted, for the next time. Raises MissingDependencyError, and whatever a converter
     raises over a model that it does not know.
     """
-    check_name(backend.name)
-    runtime, _, precision = backend.name.partition("-")
-    if runtime == "torch":
+    check_name(runtime.name)
+    library, _, precision = runtime.name.partition("-")
+    if library == "torch":
         if precision == "bf16":
             import torch
 
@@ -58,10 +58,10 @@ def accelerate(model: Any, backend: Runtime, converted: dict[str, Any]) -> None:
             repack(model[0].auto_model)
         return
     transformer = model[0].auto_model
-    runner: Any = import_module(f"{__name__}.{runtime}")
-    if runtime not in converted:
-        converted[runtime] = runner.convert(transformer)
-    transformer.forward = _answering(runner.session(converted[runtime], backend, precision))
+    runner: Any = import_module(f"{__name__}.{library}")
+    if library not in converted:
+        converted[library] = runner.convert(transformer)
+    transformer.forward = _answering(runner.session(converted[library], runtime, precision))
 
 
 def _answering(run: Callable[[Any, Any], Any]) -> Forward:

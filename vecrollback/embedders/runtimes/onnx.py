@@ -27,13 +27,13 @@ def convert(transformer: Any) -> bytes:
     return written.getvalue()
 
 
-def session(converted: bytes, backend: Any, _precision: str) -> Callable[[Any, Any], Any]:
+def session(converted: bytes, runtime: Any, _precision: str) -> Callable[[Any, Any], Any]:
     """Run it on the processor, in float32."""
     runtime = _imported()
     options = runtime.SessionOptions()
     options.log_severity_level = 3
-    if backend.threads:
-        options.intra_op_num_threads = backend.threads
+    if runtime.threads:
+        options.intra_op_num_threads = runtime.threads
     opened = runtime.InferenceSession(converted, options, providers=["CPUExecutionProvider"])
     return lambda ids, mask: opened.run(None, {"input_ids": ids, "attention_mask": mask})[0]
 

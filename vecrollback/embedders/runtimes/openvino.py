@@ -23,7 +23,7 @@ def convert(transformer: Any) -> Any:
         return openvino.convert_model(module, example_input={"input_ids": ids, "attention_mask": mask})
 
 
-def session(converted: Any, backend: Any, precision: str) -> Callable[[Any, Any], Any]:
+def session(converted: Any, runtime: Any, precision: str) -> Callable[[Any, Any], Any]:
     """Run it in float32, or in bfloat16 where `precision` says so."""
     settings: dict[str, Any] = {
         # By itself it computes in bfloat16 on processors that can, and pins one-thread processes to one core.
@@ -31,8 +31,8 @@ def session(converted: Any, backend: Any, precision: str) -> Callable[[Any, Any]
         "ENABLE_CPU_PINNING": False,
         "PERFORMANCE_HINT": "LATENCY",
     }
-    if backend.threads:
-        settings["INFERENCE_NUM_THREADS"] = backend.threads
+    if runtime.threads:
+        settings["INFERENCE_NUM_THREADS"] = runtime.threads
     compiled = _imported().Core().compile_model(converted, "CPU", settings)
     request = compiled.create_infer_request()
 

@@ -1,4 +1,4 @@
-"""Finding the fastest backend that is provably the pair's own model, on this machine and on texts of this corpus."""
+"""Finding the fastest runtime that is provably the pair's own model, on this machine and on texts of this corpus."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vecrollback.records import Json
 _log = logging.getLogger(__name__)
 
 _TOKENS, _LEAST_TOKENS, _MOST_TOKENS = 1_024, 256, 65_536
-"""Tokens of a batch that every backend is tried with. The fastest is then tried with half and twice as many, and so on
+"""Tokens of a batch that every runtime is tried with. The fastest is then tried with half and twice as many, and so on
 for as long as that is faster: caches and cores differ from machine to machine."""
 
 _SAMPLE_SECONDS, _FIRST_TEXTS = 1.5, 24
@@ -28,18 +28,18 @@ _SAMPLE_SECONDS, _FIRST_TEXTS = 1.5, 24
 first of them."""
 
 _NEAREST = 1 - (1 - FLOOR) / 2
-"""Worst cosine that a backend may have to the pair's own vectors: half of what the check allows, for the texts that
+"""Worst cosine that a runtime may have to the pair's own vectors: half of what the check allows, for the texts that
 are not tried are many more than those that are."""
 
 _WORTH = 1.05
-"""A backend that is faster by less than this is not worth being another one."""
+"""A runtime that is faster by less than this is not worth being another one."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeTrial:
-    """One backend tried: texts per second, its worst cosine to the pair's own vectors, and why it was refused if so."""
+    """One runtime tried: texts per second, its worst cosine to the pair's own vectors, and why it was refused if so."""
 
-    backend: Runtime
+    runtime: Runtime
     texts_per_second: float
     worst_cosine: float
     refused: str = ""
@@ -49,7 +49,7 @@ class RuntimeTrial:
 class RuntimeChoice:
     """What will embed the bulk; None: the pair's own embedder as it is."""
 
-    backend: Runtime | None
+    runtime: Runtime | None
     own_per_second: float
     trials: tuple[RuntimeTrial, ...]
     seconds: float = 0.0
@@ -74,12 +74,12 @@ def choose(
     threads: Sequence[int | None],
     keep: bool = False,
 ) -> RuntimeChoice:
-    """Try the backend that `setting` names, or all of them with "auto", against the recorded probes and on `texts`.
+    """Try the runtime that `setting` names, or all of them with "auto", against the recorded probes and on `texts`.
 
     `keep`: leave the chosen one loaded, for this process will use it.
 
-    Raises UsageError for a name of no backend or a model that has none, EmbedderChangedError when the one that was
-    named gives other vectors; "auto" then goes on without.
+    Raises UsageError for a name that is not a runtime or a model that has only one, EmbedderChangedError when the
+    one that was named gives other vectors; "auto" then goes on without.
     """
     if setting != "auto":
         check_name(setting)
@@ -102,9 +102,9 @@ def choose(
     best = _fastest(trials)
     if setting != "auto" and best is None:
         raise EmbedderChangedError(
-            f"backend {setting!r} does not give the pair's vectors: {trials[0].refused}", hint="--accelerate off"
+            f"runtime {setting!r} does not give the pair's vectors: {trials[0].refused}", hint="--accelerate off"
         )
-    chosen = best.backend if best and (setting != "auto" or best.texts_per_second > _WORTH * trying.rate) else None
+    chosen = best.runtime if best and (setting != "auto" or best.texts_per_second > _WORTH * trying.rate) else None
     _log.info("embedding with %s", chosen or "the pair's own embedder")
     if chosen and keep:
         trying.load(chosen)
@@ -129,7 +129,7 @@ class _RuntimeTrials:
         self._own, self.rate = _timed(embedder, self._chunks)
 
     def proven(self, name: str, threads: Sequence[int | None]) -> Iterator[RuntimeTrial]:
-        """The backend with each number of threads, if the recorded probes say that it is the model."""
+        """The runtime with each number of threads, if the recorded probes say that it is the model."""
         first = Runtime(name, _TOKENS, threads[0])
         try:
             worst = compare_probes(self._recorded, embed_probes(self._embedder.accelerated(first)), _NEAREST)
@@ -148,11 +148,11 @@ class _RuntimeTrials:
             yield self.timed(replace(first, threads=count), worst.worst_cosine)
 
     def tuned(self, start: RuntimeTrial) -> Iterator[RuntimeTrial]:
-        """The same backend with other batches, towards whatever is faster."""
+        """The same runtime with other batches, towards whatever is faster."""
         best = start
         for factor in (0.5, 2.0):
-            while _LEAST_TOKENS <= (tokens := int(best.backend.batch_tokens * factor)) <= _MOST_TOKENS:
-                tried = self.timed(replace(best.backend, batch_tokens=tokens), best.worst_cosine)
+            while _LEAST_TOKENS <= (tokens := int(best.runtime.batch_tokens * factor)) <= _MOST_TOKENS:
+                tried = self.timed(replace(best.runtime, batch_tokens=tokens), best.worst_cosine)
                 yield tried
                 if tried.refused or tried.texts_per_second <= best.texts_per_second:
                     break
@@ -160,19 +160,19 @@ class _RuntimeTrials:
             if best is not start:
                 return
 
-    def timed(self, backend: Runtime, worst: float) -> RuntimeTrial:
+    def timed(self, runtime: Runtime, worst: float) -> RuntimeTrial:
         """One way to run it; `worst`: its lowest cosine so far."""
-        made = self._embedder.accelerated(backend)
+        made = self._embedder.accelerated(runtime)
         made.embed_documents(self._chunks[:1])
         vectors, rate = _timed(made, self._chunks)
         made.close()
         near = float(min(np.einsum("ij,ij->i", vectors, self._own) / _lengths(vectors, self._own), default=1.0))
         refused = "" if near >= _NEAREST else f"cosine {near:.6f} on a text of the corpus"
-        return RuntimeTrial(backend, rate, min(near, worst), refused)
+        return RuntimeTrial(runtime, rate, min(near, worst), refused)
 
-    def load(self, backend: Runtime) -> None:
+    def load(self, runtime: Runtime) -> None:
         """Have it ready for this process."""
-        self._embedder.accelerated(backend).embed_documents(self._chunks[:1])
+        self._embedder.accelerated(runtime).embed_documents(self._chunks[:1])
 
 
 def _timed(embedder: Embedder, chunks: Sequence[str]) -> tuple[FloatArray, float]:

@@ -132,5 +132,5 @@ class Checker:
         if embedder is None:
             return None
         if (made := self._catalog.embedding.made(pair.name)) and sampling.size != 0:
-            sample.examine_backends(notes, embedder, evidence, made, sampling.seed)
+            sample.examine_runtimes(notes, embedder, evidence, made, sampling.seed)
         return sample.examine_sample(notes, embedder, evidence, sampling)

@@ -101,24 +101,24 @@ def cosines(embedder: Embedder, evidence: PairEvidence, chosen: Numbers) -> Floa
         return np.asarray(np.einsum("ij,ij->i", made, stored) / lengths, dtype=np.float32)
 
 
-def examine_backends(
+def examine_runtimes(
     notes: Notes, embedder: Embedder, evidence: PairEvidence, made: Sequence[RuntimeBatches], seed: int | None
 ) -> None:
-    """Re-embed vectors of every backend with the pair's own embedder. A certificate is over the random sample alone."""
+    """Re-embed vectors of every runtime with the pair's own embedder. A certificate is over the random sample alone."""
     population = comparable(evidence.log, evidence.rows)
     batches = np.asarray(evidence.rows.keys["batch"])[population]
     chance = np.random.default_rng(seed)
-    for name in sorted({one.backend for one in made}):
+    for name in sorted({one.runtime for one in made}):
         inside = np.zeros(len(population), dtype=bool)
         for one in made:
-            if one.backend == name:
+            if one.runtime == name:
                 inside |= (batches >= one.first) & (batches <= one.last)
         theirs = population[inside]
         chosen = np.sort(chance.choice(theirs, min(_OF_EACH, len(theirs)), replace=False))
         near = cosines(embedder, evidence, chosen)
         foreign = chosen[~(near >= evidence.pair.probe_floor)]
         message = (
-            f"vectors of backend {name} that the pair's own embedder does not make: {len(foreign)} of {len(chosen)}"
+            f"vectors of runtime {name} that the pair's own embedder does not make: {len(foreign)} of {len(chosen)}"
         )
         notes.add("foreign_vector", message, evidence.rows.ids(foreign))
         notes.examined[f"re-embedded of {name}"] = len(chosen)

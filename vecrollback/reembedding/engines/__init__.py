@@ -20,7 +20,7 @@ from vecrollback.reembedding.engines.base import (
     Outcome,
     Threads,
     Unit,
-    in_backend,
+    in_runtime,
 )
 
 __all__ = [
@@ -54,7 +54,7 @@ def open_engine(setting: str, recipe: EmbedderRecipe, embedder: Embedder) -> Eng
     if traits_of(embedder).metered:
         return _threads(setting, embedder, 1 if remote else int(count or 1), remote=remote or name in ("dask", "ray"))
     if name == "inline" and not recipe.idle:
-        return Threads(in_backend(embedder, recipe.backend) if recipe.backend else embedder)
+        return Threads(in_runtime(embedder, recipe.runtime) if recipe.runtime else embedder)
     if name in ("inline", "local"):
         from vecrollback.reembedding.engines.devices import devices_for
         from vecrollback.reembedding.engines.local import Local

@@ -28,13 +28,13 @@ _COMPARED = 8
 class EmbedderRecipe:
     """How a worker elsewhere comes by the embedder of a job. `fingerprints`: those that count as the pair's.
 
-    `backend`: the runtime that was found to be the same model, and faster.
+    `runtime`: the runtime that was found to be the same model, and faster.
     """
 
     spec: str
     fingerprints: frozenset[str]
     idle: bool = False
-    backend: Runtime | None = None
+    runtime: Runtime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,23 +124,23 @@ def open_recipe(recipe: EmbedderRecipe) -> Embedder:
             f"{recipe.spec!r} is another model where the worker runs: {embedder.fingerprint}",
             hint="put the same files there; every worker opens the embedder's string by itself",
         )
-    return _compared(embedder, recipe.backend) if recipe.backend else embedder
+    return _compared(embedder, recipe.runtime) if recipe.runtime else embedder
 
 
-def in_backend(embedder: Embedder, backend: Runtime) -> Embedder:
-    """The embedder in another backend."""
-    made: Embedder = embedder.accelerated(backend)  # type: ignore[attr-defined]
+def in_runtime(embedder: Embedder, runtime: Runtime) -> Embedder:
+    """The embedder in another runtime."""
+    made: Embedder = embedder.accelerated(runtime)  # type: ignore[attr-defined]
     return made
 
 
-def _compared(embedder: Embedder, backend: Runtime) -> Embedder:
+def _compared(embedder: Embedder, runtime: Runtime) -> Embedder:
     """The same, compared in the worker that will use it: another machine's processor may round otherwise."""
-    made = in_backend(embedder, backend)
+    made = in_runtime(embedder, runtime)
     ours, theirs = (one.embed_documents(PROBES[:_COMPARED]) for one in (embedder, made))
     lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
     if (worst := float((np.einsum("ij,ij->i", ours, theirs) / lengths).min())) < FLOOR:
         raise EmbedderChangedError(
-            f"backend {backend.name!r} does not give the pair's vectors on this machine: cosine {worst:.6f}",
+            f"runtime {runtime.name!r} does not give the pair's vectors on this machine: cosine {worst:.6f}",
             hint="--accelerate off",
         )
     return made
