@@ -7,11 +7,9 @@ from collections.abc import Iterator
 
 from vecrollback.catalog import now
 from vecrollback.errors import NoRollbackTargetError
-from vecrollback.records import Json
+from vecrollback.records import LIVE, Json
 from vecrollback.store.store import Store
 from vecrollback.switching.policy import Policy, load_policy
-
-_LIVE = "live"
 
 
 def write_runbook(store: Store) -> str:
@@ -39,7 +37,7 @@ class _Writer:
         yield from self._people()
 
     def _names(self) -> Iterator[str]:
-        live = self._status["alias"].get(_LIVE)
+        live = self._status["alias"].get(LIVE)
         yield "## What there is\n\n| | |\n|---|---|"
         yield f"| store | `{self._store.uri}` |\n| catalog | `{self._status['catalog']}` |"
         yield f"| live | {_ref(live)} |\n| a rollback goes to | {self._target()} |"

@@ -17,7 +17,7 @@ from vecrollback.catalog.evaluation import record_gates
 from vecrollback.catalog.schema import alias as alias_table
 from vecrollback.catalog.schema import history, pair, snapshot
 from vecrollback.errors import AliasMovedError, CatalogUnavailableError, UnknownNameError, UsageError
-from vecrollback.records import GateVerdict, Move, MoveKind, PairState
+from vecrollback.records import CANDIDATE, LIVE, AliasTarget, GateVerdict, Move, MoveKind, PairState
 from vecrollback.storage.local import reach
 
 GENESIS = "0" * 64
@@ -52,15 +52,28 @@ class Aliases:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def all(self) -> dict[str, tuple[str, int, int]]:
-        """Every alias: name -> (pair, snapshot, epoch)."""
+    def all(self) -> dict[str, AliasTarget]:
+        """Where every alias points, by its name.
+
+        Returns:
+            Name -> target, in the order of the names.
+        """
         with self._database.read() as connection:
             rows = connection.execute(sa.select(alias_table).order_by(alias_table.c.name))
-            return {r.name: (r.pair, r.snapshot, r.epoch) for r in rows}
+            return {row.name: AliasTarget(row.pair, row.snapshot, row.epoch) for row in rows}
 
-    def get(self, name: str) -> tuple[str, int, int] | None:
-        """(pair, snapshot, epoch) of one alias, None when it was never set."""
-        return self.all().get(name)
+    def get(self, name: str) -> AliasTarget | None:
+        """Where one alias points.
+
+        Args:
+            name: Of the alias, `live` for one.
+
+        Returns:
+            Its target; None when it was never set.
+        """
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(alias_table).where(alias_table.c.name == name)).one_or_none()
+        return AliasTarget(row.pair, row.snapshot, row.epoch) if row else None
 
     def move(self, order: MoveOrder) -> Move:
         """Move an alias. Raises AliasMovedError when its epoch is not the expected one."""
@@ -130,8 +143,8 @@ def apply_move(connection: sa.Connection, order: MoveOrder) -> Move:
 def _end_canary(connection: sa.Connection, order: MoveOrder) -> None:
     """A canary ends with the pair it is measured against, and when `candidate` becomes another one than the tried."""
     why = {"alias": order.alias, "reason": f"{order.kind} of {order.pair}", "actor": order.actor}
-    if order.alias == "candidate":
-        end_canary(connection, **why | {"alias": "live"}, unless=order.pair)
+    if order.alias == CANDIDATE:
+        end_canary(connection, **why | {"alias": LIVE}, unless=order.pair)
     else:
         end_canary(connection, **why)
 

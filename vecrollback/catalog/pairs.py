@@ -24,8 +24,8 @@ from vecrollback.catalog.schema import (
     tag,
     unembedded,
 )
-from vecrollback.errors import HeadMovedError, PairStateError, UnknownNameError
-from vecrollback.records import Pair, PairState, Snapshot
+from vecrollback.errors import HeadMovedError, PairStateError, UnknownNameError, UsageError
+from vecrollback.records import Pair, PairState, Snapshot, SnapshotRef
 from vecrollback.storage.local import reach
 
 NAME_RULE = "letters, digits, dot, dash, underscore; at most 64"
@@ -155,18 +155,13 @@ class Pairs:
 
     def find_snapshot(self, ref: str) -> Snapshot:
         """The snapshot `PAIR@N`, `PAIR` (the one it serves from) or a tag's. Raises UnknownNameError."""
-        name, _, number = ref.rpartition("@")
-        wanted = (name, int(number)) if name and number.isdigit() else self._resolve(ref)
-        found = next((s for s in self.snapshots(wanted[0]) if s.number == wanted[1]), None)
+        with self._database.read() as connection:
+            found = find_snapshot(connection, ref)
         if found is None:
+            if "@" not in ref:
+                self.get(ref)  # it says which pairs there are
             raise UnknownNameError(f"no snapshot {ref!r}", hint="`vecrollback snapshot list` shows what there is")
         return found
-
-    def _resolve(self, ref: str) -> tuple[str, int]:
-        if tagged := self.tags().get(ref):
-            return tagged
-        found = self.get(ref)
-        return found.name, found.snapshot
 
     def delete_snapshot(self, old: Snapshot) -> None:
         """Forget a snapshot that no alias, tag or pair head holds. Raises PairStateError naming the holder."""
@@ -216,6 +211,22 @@ class Pairs:
         with self._database.write() as connection:
             if not connection.execute(tag.delete().where(tag.c.name == name)).rowcount:
                 raise UnknownNameError(f"no tag {name!r}", hint="`vecrollback snapshot list` shows the tags")
+
+
+def find_snapshot(connection: sa.Connection, ref: str) -> Snapshot | None:
+    """The snapshot `PAIR@N`, `PAIR` (the one it serves from) or a tag's, inside a transaction; None without one."""
+    try:
+        wanted = SnapshotRef.parse(ref)
+    except UsageError:
+        tagged = connection.execute(sa.select(tag.c.pair, tag.c.snapshot).where(tag.c.name == ref)).one_or_none()
+        serves = sa.select(pair.c.name, pair.c.snapshot).where(pair.c.name == ref)
+        named = tagged or connection.execute(serves).one_or_none()
+        if named is None:
+            return None
+        wanted = SnapshotRef(*named)
+    query = sa.select(snapshot).where(snapshot.c.pair == wanted.pair, snapshot.c.number == wanted.number)
+    row = connection.execute(query).one_or_none()
+    return Snapshot(**row._mapping) if row else None
 
 
 def _refuse_held(connection: sa.Connection, name: str, holders: sa.Select[tuple[str]], word: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from vecrollback.cli.output import clean
-from vecrollback.records import CatchUp, Finding, GateOutcome, Json, Move, Report, Result, Switched
+from vecrollback.records import LIVE, CatchUp, Finding, GateOutcome, Json, Move, Report, Result, SnapshotRef, Switched
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -78,7 +78,7 @@ def pairs(rows: Json) -> Table:
 
 
 def _live(state: Json) -> Iterator[str]:
-    live = state["alias"].get("live")
+    live = state["alias"].get(LIVE)
     if live is None:
         yield "live      nothing yet: `vecrollback promote PAIR`"
         return
@@ -130,7 +130,7 @@ def switched(done: Switched) -> Iterator[RenderableType]:
     if done.gates:
         yield gates(done.gates)
     if done.caught_up is None and done.lag:
-        pair = done.target.rpartition("@")[0]
+        pair = SnapshotRef.parse(done.target).pair
         yield f"{pair} is {done.lag:,} changes behind: `vecrollback catch-up {pair}`"
 
 
@@ -141,7 +141,7 @@ def gates(found: Iterable[GateOutcome]) -> Table:
 
 def stands(done: Switched) -> str:
     """The sentence for a move that happened while something after it did not go well."""
-    pair = done.target.rpartition("@")[0]
+    pair = SnapshotRef.parse(done.target).pair
     trouble = done.trouble or (f"the check says {done.report.verdict}" if done.report else "")
     return (
         f"the switch itself stands: {done.target} is live. After it: {trouble}\n"

@@ -23,7 +23,7 @@ from vecrollback.pairs.removable_files import (
     RemovableFiles,
     S3RemovableFiles,
 )
-from vecrollback.records import Pair, PrunableFile, PrunePlan, PruneResult, RetentionRules, Snapshot
+from vecrollback.records import Pair, PrunableFile, PrunePlan, PruneResult, RetentionRules, Snapshot, SnapshotRef
 from vecrollback.storage import FileStore, S3FileStore
 from vecrollback.storage.artifacts import Artifacts
 from vecrollback.storage.local import reach
@@ -86,9 +86,9 @@ class Pruner:
     def _held(self) -> dict[str, str]:
         """Snapshots in use right now. The one that a pair would serve from is, unless the pair is retired."""
         aliases = self._catalog.aliases.all()
-        held = {f"{pair}@{number}": f"alias {name!r}" for name, (pair, number, _) in aliases.items()}
-        for name, (pair, number) in self._catalog.pairs.tags().items():
-            held.setdefault(f"{pair}@{number}", f"tag {name!r}")
+        held = {target.ref: f"alias {name!r}" for name, target in aliases.items()}
+        for name, tagged in self._catalog.pairs.tags().items():
+            held.setdefault(str(SnapshotRef(*tagged)), f"tag {name!r}")
         for alias in aliases:
             for searcher in self._catalog.searchers.registered(alias):
                 for ref in searcher.warm:
@@ -127,7 +127,7 @@ class Pruner:
         with self._catalog.lock("prune", timeout=0):
             pairs = tuple(name for name in plan.pairs if self._pair_forgotten(name, spared))
             snapshots = tuple(
-                ref for ref in plan.snapshots if ref.rpartition("@")[0] in pairs or self._forgotten(ref, spared)
+                ref for ref in plan.snapshots if SnapshotRef.parse(ref).pair in pairs or self._forgotten(ref, spared)
             )
             quiet = PruneLocks(self._catalog.alone, self._table_lock)
             files = self._shelf.take(plan.files, self._named_now, quiet, plan.keep.cool_down, spared)

@@ -26,14 +26,27 @@ from vecrollback.records.jobs import (
 )
 from vecrollback.records.moves import Acknowledgements, Move, MoveKind, Pointer, SearcherRecord, Switched
 from vecrollback.records.operations import Approval, ApprovalState, Drill, Freeze, Notice, NoticeState, Phase
-from vecrollback.records.pairs import ExportResult, Metric, Pair, PairState, Snapshot
+from vecrollback.records.pairs import (
+    CANDIDATE,
+    LIVE,
+    AliasTarget,
+    ExportResult,
+    Metric,
+    Pair,
+    PairState,
+    Snapshot,
+    SnapshotRef,
+)
 from vecrollback.records.reports import Certificate, Finding, Report, Verdict
 from vecrollback.records.results import AnswerComparison, DocumentRanks, Hit, Result
 from vecrollback.records.retention import PrunableFile, PrunePlan, PruneResult, RetentionRules
 from vecrollback.records.types import Json
 
 __all__ = [
+    "CANDIDATE",
+    "LIVE",
     "Acknowledgements",
+    "AliasTarget",
     "AnswerComparison",
     "AnsweredQuery",
     "Approval",
@@ -92,6 +105,7 @@ __all__ = [
     "RuntimeBatches",
     "SearcherRecord",
     "Snapshot",
+    "SnapshotRef",
     "Span",
     "Standing",
     "Switched",

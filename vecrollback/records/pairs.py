@@ -6,10 +6,53 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from vecrollback.errors import UsageError
 from vecrollback.records.types import Json
 
 PairState = Literal["building", "ready", "live", "standby", "retired", "quarantined"]
 Metric = Literal["cosine", "dot", "l2"]
+
+LIVE = "live"
+"""The alias that queries follow."""
+CANDIDATE = "candidate"
+"""The alias of what is to be promoted: serving processes load what it points to before `live` moves there."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRef:
+    """The name of one snapshot: `PAIR@N`, which is also what `str` gives."""
+
+    pair: str
+    number: int
+
+    @classmethod
+    def parse(cls, text: str) -> SnapshotRef:
+        """Read `PAIR@N`. A pair's name holds no `@`, so the last one parts the two.
+
+        Raises:
+            UsageError: The text has another form.
+        """
+        pair, _, number = text.rpartition("@")
+        # `isdigit` alone takes digits of other scripts too, and `int` takes blanks and signs
+        if not pair or not (number.isascii() and number.isdigit()):
+            raise UsageError(f"{text!r} is not a valid snapshot; use PAIR@N", hint="`vecrollback snapshot list`")
+        return cls(pair, int(number))
+
+    def __str__(self) -> str:
+        return f"{self.pair}@{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class AliasTarget:
+    """Where an alias points. `epoch`: the number of its moves so far."""
+
+    pair: str
+    snapshot: int
+    epoch: int
+
+    @property
+    def ref(self) -> str:
+        return str(SnapshotRef(self.pair, self.snapshot))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +82,7 @@ class Pair:
 
     @property
     def ref(self) -> str:
-        return f"{self.name}@{self.snapshot}"
+        return str(SnapshotRef(self.name, self.snapshot))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +100,7 @@ class Snapshot:
 
     @property
     def ref(self) -> str:
-        return f"{self.pair}@{self.number}"
+        return str(SnapshotRef(self.pair, self.number))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from vecrollback.embedders import Embedder, traits_of
 from vecrollback.indexes import ShardSpec, resolve_spec
 from vecrollback.pairs.embedders import PairEmbedders
 from vecrollback.pairs.vectors import Vectors
-from vecrollback.records import CorpusState, Pair, Plan
+from vecrollback.records import LIVE, CorpusState, Pair, Plan
 from vecrollback.reembedding.builder import pair_name
 
 COUNTED_WHOLE = 50_000
@@ -199,10 +199,10 @@ class Planner:
         self, state: CorpusState, seconds: float | None, chance: np.random.Generator
     ) -> tuple[int, float | None] | None:
         """What the live pair would have to take in after a rollback to it at the end of the job, by its own model."""
-        live = self._catalog.aliases.get("live")
+        live = self._catalog.aliases.get(LIVE)
         if live is None:
             return None
-        pair = self._catalog.pairs.get(live[0])
+        pair = self._catalog.pairs.get(live.pair)
         documents = state.head - pair.watermark + round(self._per_second(pair, state) * (seconds or 0.0))
         if not documents:
             return 0, 0.0

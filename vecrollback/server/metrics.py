@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from vecrollback.errors import VecrollbackError
-from vecrollback.records import Json, Result, Switched
+from vecrollback.records import LIVE, Json, Result, Switched
 from vecrollback.store.store import Store
 
 _log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ class _Known:
         for name, said in _PERFORMANCE.items():
             value = getattr(known, name)
             yield _gauge(name, f"{said}, in 30 days", [], {} if value is None else {(): value})
-        standing = self._store.measurements.standing("live")
+        standing = self._store.measurements.standing(LIVE)
         phases = {(one["metric"], one["phase"]): 1 for one in standing}
         yield _gauge("policy_phase", "1 for what the last measurement was", ["metric", "phase"], phases)
         values = {(one["metric"],): one["value"] for one in standing if one["value"] is not None}

@@ -24,7 +24,7 @@ from vecrollback.errors import (
     UsageError,
     VecrollbackError,
 )
-from vecrollback.records import Hit, Pointer, Result, SearcherRecord
+from vecrollback.records import CANDIDATE, LIVE, Hit, Pointer, Result, SearcherRecord
 from vecrollback.serving.answer_counts import AnswerCounts, StaleAnswerCounts
 from vecrollback.serving.masks import Filter
 from vecrollback.serving.open_pairs import OpenPair, OpenPairs, Position
@@ -56,11 +56,11 @@ class Searcher:
     """
 
     def __init__(
-        self, catalog: Catalog, corpus: Corpus, holder: OpenPairs, *, alias: str = "live", follow: bool = True
+        self, catalog: Catalog, corpus: Corpus, holder: OpenPairs, *, alias: str = LIVE, follow: bool = True
     ) -> None:
         self._catalog, self._corpus, self._holder, self.alias = catalog, corpus, holder, alias
         self._pointers = catalog.aliases.pointer_reader(alias)
-        self._candidates = catalog.aliases.pointer_reader("candidate")
+        self._candidates = catalog.aliases.pointer_reader(CANDIDATE)
         self._id = uuid.uuid4().hex
         self._tally, self._stale, self._uncounted = AnswerCounts(), StaleAnswerCounts(), False
         self._shadow = Shadow(catalog)
@@ -332,10 +332,10 @@ class Searcher:
         wanted = {pair.ref: pair for pair in pairs.values() if pair.state == "standby"}
         # read after the states: of a move in between, this knows the pair that was a standby
         aliases = self._catalog.aliases.all()
-        for alias in (self.alias, "candidate"):
-            name, number, _ = aliases.get(alias, ("", 0, 0))
-            if name and pairs[name].state != "quarantined":  # its model may be what is broken
-                wanted[f"{name}@{number}"] = pairs[name]
+        for alias in (self.alias, CANDIDATE):
+            target = aliases.get(alias)
+            if target and pairs[target.pair].state != "quarantined":  # its model may be what is broken
+                wanted[target.ref] = pairs[target.pair]
         return [Position(ref, pair.vectors_version, pair.watermark) for ref, pair in wanted.items()]
 
     def close(self) -> None:

@@ -9,9 +9,8 @@ from vecrollback.corpus.documents import validate_batch, validate_id
 from vecrollback.corpus.ingest import Ingestion
 from vecrollback.errors import UnknownNameError, UsageError
 from vecrollback.pairs.manifest import Manifest, load_manifest
-from vecrollback.records import Document, ExportResult, Ingested, Pair, ProgressCallback, Snapshot
+from vecrollback.records import LIVE, Document, ExportResult, Ingested, Pair, ProgressCallback, Snapshot, SnapshotRef
 from vecrollback.store.parts import Assembly
-from vecrollback.switching.switch import LIVE
 
 PairLike = Pair | str
 
@@ -80,7 +79,7 @@ class Contents(Assembly):
         alias = self._catalog.aliases.get(LIVE)
         if alias is None:
             raise UnknownNameError("no pair is live yet", hint="`vecrollback promote PAIR`")
-        return self.pair(alias[0])
+        return self.pair(alias.pair)
 
     def lag(self, pair: PairLike) -> int:
         """Changes between a pair's watermark and the head."""
@@ -118,7 +117,7 @@ class Contents(Assembly):
 
     def tags(self) -> dict[str, str]:
         """Tag -> snapshot."""
-        return {name: f"{pair}@{number}" for name, (pair, number) in self._catalog.pairs.tags().items()}
+        return {name: str(SnapshotRef(*held)) for name, held in self._catalog.pairs.tags().items()}
 
     def untag(self, name: str) -> None:
         self._catalog.pairs.delete_tag(name)

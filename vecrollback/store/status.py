@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vecrollback.catalog import Catalog
-from vecrollback.records import Json
+from vecrollback.records import LIVE, Json
 
 
 def describe(catalog: Catalog) -> dict[str, Json]:
@@ -29,10 +29,10 @@ def describe(catalog: Catalog) -> dict[str, Json]:
     aliases = catalog.aliases.all().items()
     jobs = catalog.jobs.all(unfinished=True)
     return {
-        "alias": {name: {"pair": pair, "snapshot": n, "epoch": epoch} for name, (pair, n, epoch) in aliases},
+        "alias": {name: {"pair": to.pair, "snapshot": to.snapshot, "epoch": to.epoch} for name, to in aliases},
         "corpus": {"head": state.head, "documents": state.documents},
         "pairs": pairs,
-        "searchers": [{"host": r.host, "pid": r.pid, "epoch": r.epoch} for r in catalog.searchers.alive("live")],
+        "searchers": [{"host": r.host, "pid": r.pid, "epoch": r.epoch} for r in catalog.searchers.alive(LIVE)],
         "jobs": [
             {"id": j.id, "kind": j.kind, "pair": j.pair, "state": j.state, "progress": j.progress, "error": j.error}
             for j in jobs

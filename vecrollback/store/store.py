@@ -14,7 +14,20 @@ from vecrollback.errors import VecrollbackError
 from vecrollback.pairs.snapshots import RECALL_FLOOR
 from vecrollback.quality.audit import AuditOptions, certified
 from vecrollback.quality.check import Level, Sampling
-from vecrollback.records import CatchUp, Effort, Json, Move, Pair, ProgressCallback, Report, Result, Snapshot, Switched
+from vecrollback.records import (
+    LIVE,
+    CatchUp,
+    Effort,
+    Json,
+    Move,
+    Pair,
+    ProgressCallback,
+    Report,
+    Result,
+    Snapshot,
+    SnapshotRef,
+    Switched,
+)
 from vecrollback.reembedding.builder import BuildRequest
 from vecrollback.reembedding.dispatch import PLAIN
 from vecrollback.reembedding.jobs import Job
@@ -22,7 +35,7 @@ from vecrollback.serving.searcher import Queries, Searcher
 from vecrollback.store.contents import Contents, PairLike
 from vecrollback.store.status import describe
 from vecrollback.switching.policy import Policy, load_policy
-from vecrollback.switching.switch import LIVE, Order
+from vecrollback.switching.switch import Order
 
 if TYPE_CHECKING:
     from vecrollback.reembedding.adopt import AdoptOptions, AdoptResult
@@ -269,7 +282,7 @@ class Store(Contents):
 
     def _proven(self, switched: Switched, progress: ProgressCallback | None) -> Switched:
         """Catch up and check after a move. The move stands whatever happens here."""
-        pair = switched.target.rpartition("@")[0]
+        pair = SnapshotRef.parse(switched.target).pair
         try:
             caught_up = self.catch_up(pair, advance=False, progress=progress)
             switched = replace(switched, caught_up=caught_up, report=self.check(pair))

@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 
 from vecrollback.catalog import Catalog, now
 from vecrollback.errors import AliasMovedError, ApprovalNeededError, UsageError
-from vecrollback.records import Approval, Freeze, Json, Switched
+from vecrollback.records import LIVE, Approval, Freeze, Json, Switched
 
-_LIVE = "live"
 Record = Callable[[str, str, str], None]
 
 
@@ -41,19 +40,19 @@ class Authority:
         if until is not None and until.astimezone(dt.UTC) <= dt.datetime.now(dt.UTC):
             raise UsageError(f"{until.isoformat()} is over already", hint="name a time to come, or none")
         end = None if until is None else until.astimezone(dt.UTC).isoformat(timespec="microseconds")
-        new = Freeze(_LIVE, reason, actor, now(), end)
-        self._record(actor, "freeze", f"{_LIVE} ({reason})")
+        new = Freeze(LIVE, reason, actor, now(), end)
+        self._record(actor, "freeze", f"{LIVE} ({reason})")
         self._catalog.freezes.put(new)
         return new
 
     def unfreeze(self, *, actor: str) -> bool:
         """Let automation act again; whether it was frozen."""
-        self._record(actor, "unfreeze", _LIVE)
-        return self._catalog.freezes.lift(_LIVE)
+        self._record(actor, "unfreeze", LIVE)
+        return self._catalog.freezes.lift(LIVE)
 
     def frozen(self) -> Freeze | None:
         """The freeze that holds now."""
-        return self._catalog.freezes.of(_LIVE)
+        return self._catalog.freezes.of(LIVE)
 
     def warning(self) -> str:
         """What a person who moves `live` should know; empty when nothing. Raises nothing."""
@@ -61,7 +60,7 @@ class Authority:
             held = self.frozen()
         except Exception as error:  # a broken table of freezes is no reason to keep anybody from a rollback
             return f"whether the store is frozen is not known ({error})"
-        return f"{_LIVE!r} is frozen by {held.actor}: {held.reason}" if held else ""
+        return f"{LIVE!r} is frozen by {held.actor}: {held.reason}" if held else ""
 
     # -- approvals ----------------------------------------------------------------------------------------------------
 
@@ -76,13 +75,13 @@ class Authority:
         trigger: Mapping[str, Json] | None = None,
     ) -> Approval:
         """Ask for a move. The request that waits for the same one already is returned instead."""
-        live = self._catalog.aliases.get(_LIVE)
+        live = self._catalog.aliases.get(LIVE)
         new = Approval(
             number=0,
             kind=kind,  # type: ignore[arg-type]
             state="waiting",
             target=target,
-            epoch=live[2] if live else 0,
+            epoch=live.epoch if live else 0,
             reason=reason,
             asked_by=actor,
             at=now(),
@@ -131,9 +130,9 @@ class Authority:
 
     def approvals(self, *, state: str | None = None) -> list[Approval]:
         """Approvals, newest first. Those that wait for a move from where `live` is no more have expired."""
-        live = self._catalog.aliases.get(_LIVE)
+        live = self._catalog.aliases.get(LIVE)
         for one in self._catalog.approvals.all(state="waiting"):
-            if live is not None and one.epoch != live[2]:
+            if live is not None and one.epoch != live.epoch:
                 self._catalog.approvals.change(one.number, lambda old: replace(old, state="expired"))
         return self._catalog.approvals.all(state=state)
 

@@ -25,7 +25,10 @@ from vecrollback.errors import (
 )
 from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.records import (
+    CANDIDATE,
+    LIVE,
     Acknowledgements,
+    AliasTarget,
     GateVerdict,
     Move,
     MoveKind,
@@ -33,12 +36,11 @@ from vecrollback.records import (
     PairState,
     Report,
     Snapshot,
+    SnapshotRef,
     Switched,
 )
 from vecrollback.storage.artifacts import Artifacts
 
-LIVE = "live"
-CANDIDATE = "candidate"
 _POLL_SECONDS = 0.002
 
 
@@ -93,9 +95,9 @@ class Switch:
             self._catalog.pairs.set_state(pair.name, "ready", f"out of quarantine: {order.reason}")
         snapshot, _ = self._verified(pair.ref)
         live = self._catalog.aliases.get(LIVE)
-        if order.gated and order.gated.live != (live[0] if live else ""):  # it was measured against another one
-            raise AliasMovedError(LIVE, expected=order.gated.epoch, found=live[2] if live else 0)
-        if live and live[:2] == (pair.name, pair.snapshot):
+        if order.gated and order.gated.live != (live.pair if live else ""):  # it was measured against another one
+            raise AliasMovedError(LIVE, expected=order.gated.epoch, found=live.epoch if live else 0)
+        if live and live.ref == pair.ref:
             raise PairStateError(f"pair {pair.ref} is live already", hint="nothing to do")
         self._warm(snapshot, order)
         states: dict[str, tuple[PairState, str]] = {}
@@ -103,14 +105,14 @@ class Switch:
             if other.state == "standby":
                 states[other.name] = ("ready", "")
         if live:
-            states[live[0]] = ("standby", f"live until {pair.name} was promoted")
+            states[live.pair] = ("standby", f"live until {pair.name} was promoted")
         return self._move("promote", live, snapshot, states | {pair.name: ("live", "")}, order)
 
     def _warm(self, snapshot: Snapshot, order: Order) -> None:
         """Point `candidate` at the snapshot and wait until every live searcher holds it open."""
         candidate = self._catalog.aliases.get(CANDIDATE)
-        if candidate is None or candidate[:2] != (snapshot.pair, snapshot.number):
-            epoch = candidate[2] if candidate else 0
+        if candidate is None or candidate.ref != snapshot.ref:
+            epoch = candidate.epoch if candidate else 0
             reason = ": ".join(filter(None, ("to be promoted", order.reason)))
             where = (CANDIDATE, epoch, snapshot.pair, snapshot.number)
             self._catalog.aliases.move(MoveOrder(*where, kind="set", reason=reason, actor=order.actor))
@@ -135,10 +137,10 @@ class Switch:
         Raises AliasMovedError, and NoRollbackTargetError, which says for each pair why not.
         """
         live = self._live()
-        _require_epoch(order, live[2])
+        _require_epoch(order, live.epoch)
         target = self.target(to, override=order.override)
         states: dict[str, tuple[PairState, str]] = {
-            live[0]: ("quarantined", order.reason),
+            live.pair: ("quarantined", order.reason),
             target.pair: ("live", ""),
         }
         return self._move("rollback", live, target, states, order)
@@ -146,7 +148,7 @@ class Switch:
     def target(self, to: str | None = None, *, override: bool = False) -> Snapshot:
         """The snapshot a rollback would go to now. Reads the catalog and looks at files; changes nothing."""
         live = self._live()
-        served = self._served_before(live[0])
+        served = self._served_before(live.pair)
         if to is not None:
             pair = self._catalog.pairs.get(to)
             if to not in served and not override:
@@ -173,16 +175,16 @@ class Switch:
         """
         snapshot, manifest = self._verified(ref)
         live = self._catalog.aliases.get(LIVE)
-        _require_epoch(order, live[2] if live else 0)
+        _require_epoch(order, live.epoch if live else 0)
         states: dict[str, tuple[PairState, str]] = {snapshot.pair: ("live", "")}
-        if live and live[0] != snapshot.pair:
-            states[live[0]] = ("standby", f"live until {snapshot.ref} was restored")
+        if live and live.pair != snapshot.pair:
+            states[live.pair] = ("standby", f"live until {snapshot.ref} was restored")
         head = (manifest.watermark, manifest.vectors_version)
         return self._move("restore", live, snapshot, states, order, head=head)
 
     def _served_before(self, live: str) -> list[str]:
         """Names of pairs that served, the most recent first."""
-        names = [move.target.rpartition("@")[0] for move in self._catalog.aliases.history(LIVE)]
+        names = [SnapshotRef.parse(move.target).pair for move in self._catalog.aliases.history(LIVE)]
         return [name for name in dict.fromkeys(names) if name != live]
 
     def unfit(self, name: str, *, override: bool = False) -> str:
@@ -207,9 +209,9 @@ class Switch:
 
     def stage(self, alias: str, order: Order) -> Snapshot:
         """Point a scratch alias where `live` points, for a rehearsal."""
-        pair, number, _ = self._live()
-        self._catalog.aliases.move(MoveOrder(alias, 0, pair, number, "set", order.reason, order.actor))
-        return self._catalog.pairs.find_snapshot(f"{pair}@{number}")
+        live = self._live()
+        self._catalog.aliases.move(MoveOrder(alias, 0, live.pair, live.snapshot, "set", order.reason, order.actor))
+        return self._catalog.pairs.find_snapshot(live.ref)
 
     def rehearse(self, alias: str, target: Snapshot, order: Order) -> Switched:
         """Move a scratch alias as a rollback moves `live`, until its searchers follow; no pair's state changes."""
@@ -217,7 +219,7 @@ class Switch:
 
     # -- both ---------------------------------------------------------------------------------------------------------
 
-    def _live(self) -> tuple[str, int, int]:
+    def _live(self) -> AliasTarget:
         live = self._catalog.aliases.get(LIVE)
         if live is None:
             raise NoRollbackTargetError(f"alias {LIVE!r} points nowhere yet", hint="`vecrollback promote PAIR` first")
@@ -234,7 +236,7 @@ class Switch:
     def _move(
         self,
         kind: MoveKind,
-        live: tuple[str, int, int] | None,
+        live: AliasTarget | None,
         target: Snapshot,
         states: Mapping[str, tuple[PairState, str]],
         order: Order,
@@ -246,7 +248,7 @@ class Switch:
             raise UsageError(f"a {kind} needs a reason", hint="--reason 'what was wrong'; it is kept in the history")
         expected = {searcher.id for searcher in self._catalog.searchers.alive(alias)}
         started = time.perf_counter()
-        epoch = live[2] if live else 0
+        epoch = live.epoch if live else 0
         move = self._catalog.aliases.move(
             MoveOrder(
                 alias, epoch, target.pair, target.number, kind, order.reason, order.actor, states, head, order.gated

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from vecrollback.catalog import CORPUS, Catalog, vectors_table
 from vecrollback.catalog import schema as tables
 from vecrollback.errors import HeadMovedError, PairStateError, UnknownNameError
-from vecrollback.records import CorpusState, JobState, SearcherRecord
+from vecrollback.records import AliasTarget, CorpusState, JobState, SearcherRecord
 from vecrollback.testing.catalog_records import EMPTY, a_move, a_pair, a_report, a_snapshot, assert_chained
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -51,12 +51,12 @@ class CatalogEntries:
         served.aliases.move(a_move(snapshot=2))
         served.pairs.add_snapshot(a_snapshot(number=3))
         assert served.pairs.get("one").ref == "one@3"
-        assert served.aliases.get("live") == ("one", 3, 2)
+        assert served.aliases.get("live") == AliasTarget("one", 3, 2)
         assert served.aliases.history()[0].kind == "advance"
         assert_chained(served)
         with pytest.raises(sa.exc.IntegrityError):
             served.pairs.add_snapshot(a_snapshot(number=3))
-        assert served.aliases.get("live") == ("one", 3, 2)
+        assert served.aliases.get("live") == AliasTarget("one", 3, 2)
 
     def test_snapshot_is_found_by_its_ref_its_pair_and_its_tag(self, served: Catalog) -> None:
         served.pairs.set_tag("before-launch", a_snapshot(number=1))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from vecrollback.catalog import Catalog
 from vecrollback.catalog import schema as tables
 from vecrollback.errors import UnknownNameError
-from vecrollback.records import Drill, Freeze, Phase
+from vecrollback.records import AliasTarget, Drill, Freeze, Phase
 from vecrollback.testing.catalog_records import a_move, a_report, an_approval, an_incident
 
 
@@ -132,5 +132,5 @@ class CatalogOperations:
         assert copy.notices.all() == []  # it would be sent twice
         assert copy.store_id != served.store_id
         copy.aliases.move(a_move(expected=1))
-        assert served.aliases.get("live") == ("one", 1, 1)
+        assert served.aliases.get("live") == AliasTarget("one", 1, 1)
         copy.close()

@@ -28,7 +28,7 @@ from vecrollback.errors import (
     UsageError,
     VecrollbackError,
 )
-from vecrollback.records import CorpusState
+from vecrollback.records import AliasTarget, CorpusState
 from vecrollback.testing.catalog_entries_suite import CatalogEntries
 from vecrollback.testing.catalog_evaluation_suite import CatalogEvaluation
 from vecrollback.testing.catalog_operations_suite import CatalogOperations
@@ -47,7 +47,8 @@ def _race(opener: Opener, target: str, number: int) -> list[int]:
     while len(held) < MOVES // PROCESSES:
         seen = catalog.aliases.get("live")
         try:
-            held.append(catalog.aliases.move(a_move(expected=seen[2] if seen else 0, actor=f"process {number}")).epoch)
+            move = a_move(expected=seen.epoch if seen else 0, actor=f"process {number}")
+            held.append(catalog.aliases.move(move).epoch)
         except AliasMovedError:
             continue
     catalog.close()
@@ -135,7 +136,7 @@ class CatalogConformance(CatalogEntries, CatalogOperations, CatalogEvaluation):
         assert [move.epoch for move in moves] == list(range(1, MOVES + 1))
         for number, epochs in enumerate(held):
             assert [move.epoch for move in moves if move.actor == f"process {number}"] == epochs
-        assert served.aliases.get("live") == ("one", 1, MOVES)
+        assert served.aliases.get("live") == AliasTarget("one", 1, MOVES)
         assert_chained(served)
 
     def test_move_names_what_it_expected_and_what_it_found(self, served: Catalog) -> None:
@@ -147,7 +148,7 @@ class CatalogConformance(CatalogEntries, CatalogOperations, CatalogEvaluation):
         with pytest.raises(AliasMovedError):
             served.aliases.move(a_move(expected=0))
         assert served.aliases.history() == before
-        assert served.aliases.get("live") == ("one", 1, 1)
+        assert served.aliases.get("live") == AliasTarget("one", 1, 1)
 
     def test_move_to_nothing_is_refused(self, served: Catalog) -> None:
         for wrong in (a_move(pair="two"), a_move(snapshot=9)):

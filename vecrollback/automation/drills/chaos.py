@@ -25,7 +25,7 @@ from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.errors import CatalogUnavailableError, FailedError
 from vecrollback.pairs.manifest import load_manifest
 from vecrollback.pairs.vectors import Vectors, schema
-from vecrollback.records import Switched
+from vecrollback.records import LIVE, SnapshotRef, Switched
 from vecrollback.storage import LocalFileStore
 from vecrollback.storage.artifacts import LocalArtifacts
 from vecrollback.store.store import Store, connect
@@ -33,7 +33,6 @@ from vecrollback.switching.policy import Policy
 from vecrollback.switching.policy.model import Objectives
 
 _SEARCHERS = 2
-_LIVE = "live"
 _HUNG_SECONDS = 1.0
 _SLOW_SECONDS, _HELD_SECONDS, _FREE_SECONDS = 3.0, 0.4, 0.05
 _FOREIGN_SHARE = 0.2
@@ -49,6 +48,14 @@ class Scene:
     watch: Stopwatch
     objectives: Objectives
 
+    @property
+    def source_pair(self) -> str:
+        return SnapshotRef.parse(self.source).pair
+
+    @property
+    def target_pair(self) -> str:
+        return SnapshotRef.parse(self.target).pair
+
     def roll_back(self, *, wait: float = 10.0) -> Switched:
         """The real thing, up to its searchers; and the objective it has to meet."""
         with self.watch.phase("switch", self.objectives.switch) as timed:
@@ -60,21 +67,21 @@ class Scene:
 
     def answered(self, searchers: list[DrillSearcher], since: float) -> None:
         with self.watch.phase("first right answer", self.objectives.switch) as timed:
-            timed.seconds = await_answer(searchers, _pair(self.target), since) - since
+            timed.seconds = await_answer(searchers, self.target_pair, since) - since
             timed.say("of the slowest searcher")
 
     def check(self, expected: str) -> None:
         """Catch up and check; the check has to say this."""
         with self.watch.phase("check") as timed:
-            self.store.catch_up(_pair(self.target), advance=False)
-            report = self.store.check(_pair(self.target))
+            self.store.catch_up(self.target_pair, advance=False)
+            report = self.store.check(self.target_pair)
             timed.say(f"the check says {report.verdict}", ok=report.verdict == expected)
 
 
 def files_gone(scene: Scene) -> str:
     """Every file of the failed pair vanishes while it serves."""
-    with reading(scene.store, _LIVE, _SEARCHERS) as searchers:
-        await_warm(scene.store, _LIVE, searchers, scene.source, scene.target)
+    with reading(scene.store, LIVE, _SEARCHERS) as searchers:
+        await_warm(scene.store, LIVE, searchers, scene.source, scene.target)
         with scene.watch.phase("files gone") as timed:
             timed.say(f"{_remove_files(scene)} files and folders of {scene.source} removed")
         ordered = time.time()
@@ -87,14 +94,14 @@ def files_gone(scene: Scene) -> str:
 def model_unloadable(scene: Scene) -> str:
     """The failed pair's model is not there, so searchers that start can answer nothing."""
     catalog = Catalog(scene.store.root)
-    catalog.pairs.set_embedder(_pair(scene.source), str(scene.store.root / "no-such-model"))
+    catalog.pairs.set_embedder(scene.source_pair, str(scene.store.root / "no-such-model"))
     catalog.close()
-    with connect(scene.store.root, catalog="") as fresh, reading(fresh, _LIVE, _SEARCHERS) as searchers:
+    with connect(scene.store.root, catalog="") as fresh, reading(fresh, LIVE, _SEARCHERS) as searchers:
         scene.store = fresh
         fresh.notices.use(Policy())
         with scene.watch.phase("searchers without a model") as timed:
             await_asking(searchers)
-            timed.say(f"{sum(bool(searcher.answered(_pair(scene.source))) for searcher in searchers)} of them answer")
+            timed.say(f"{sum(bool(searcher.answered(scene.source_pair)) for searcher in searchers)} of them answer")
         ordered = time.time()
         scene.roll_back(wait=60.0)
         scene.answered(searchers, ordered)
@@ -104,8 +111,8 @@ def model_unloadable(scene: Scene) -> str:
 
 def catalog_slow(scene: Scene) -> str:
     """Another process holds the catalog's write lock most of the time."""
-    with reading(scene.store, _LIVE, _SEARCHERS) as searchers:
-        await_warm(scene.store, _LIVE, searchers, scene.source, scene.target)
+    with reading(scene.store, LIVE, _SEARCHERS) as searchers:
+        await_warm(scene.store, LIVE, searchers, scene.source, scene.target)
         ordered = time.time()
         with _hogging(scene.store.root / "catalog.db"):
             scene.roll_back()
@@ -116,8 +123,8 @@ def catalog_slow(scene: Scene) -> str:
 
 def searcher_hung(scene: Scene) -> str:
     """A searcher stands still over the switch; it must be named, and right once it goes on."""
-    with reading(scene.store, _LIVE, _SEARCHERS) as searchers:
-        await_warm(scene.store, _LIVE, searchers, scene.source, scene.target)
+    with reading(scene.store, LIVE, _SEARCHERS) as searchers:
+        await_warm(scene.store, LIVE, searchers, scene.source, scene.target)
         hung, *others = searchers
         os.kill(hung.pid, signal.SIGSTOP)
         try:
@@ -128,7 +135,7 @@ def searcher_hung(scene: Scene) -> str:
             os.kill(hung.pid, signal.SIGCONT)
         with scene.watch.phase("the hung searcher") as timed:
             named = [name for name in done.searchers.missing if name.endswith(f":{hung.pid}")]
-            later = await_answer([hung], _pair(scene.target), ordered)
+            later = await_answer([hung], scene.target_pair, ordered)
             alone = len(named) == 1 == len(done.searchers.missing)
             timed.say(f"named as missing; right {later - ordered:.2f} s after the order", ok=alone)
     scene.check("pass")
@@ -139,8 +146,8 @@ def foreign_vectors(scene: Scene) -> str:
     """Vectors of another model lie in the pair to go back to, under its own fingerprint: the check has to find them."""
     with scene.watch.phase("foreign vectors") as timed:
         timed.say(f"{_poison(scene)} documents of {scene.target} have vectors of another model")
-    with reading(scene.store, _LIVE, _SEARCHERS) as searchers:
-        await_warm(scene.store, _LIVE, searchers, scene.source, scene.target)
+    with reading(scene.store, LIVE, _SEARCHERS) as searchers:
+        await_warm(scene.store, LIVE, searchers, scene.source, scene.target)
         ordered = time.time()
         scene.roll_back()
         scene.answered(searchers, ordered)
@@ -158,8 +165,8 @@ def disk_full(scene: Scene) -> str:
         said = done.stdout.strip() or done.stderr.strip()[-200:]
         whole = scene.store.live().name == before and scene.store.pair(before).state == "live"
         timed.say(said, ok=done.returncode == 0 and whole)
-    with reading(scene.store, _LIVE, _SEARCHERS) as searchers:
-        await_warm(scene.store, _LIVE, searchers, scene.source, scene.target)
+    with reading(scene.store, LIVE, _SEARCHERS) as searchers:
+        await_warm(scene.store, LIVE, searchers, scene.source, scene.target)
         ordered = time.time()
         scene.roll_back()
         scene.answered(searchers, ordered)
@@ -183,18 +190,18 @@ def _remove_files(scene: Scene) -> int:
     needed: dict[bool, set[str]] = {True: set(), False: set()}
     for one in scene.store.snapshots():
         names = {one.manifest, *load_manifest(artifacts, one.manifest).artifacts()}
-        needed[one.pair == _pair(scene.source)] |= names
+        needed[one.pair == scene.source_pair] |= names
     gone = needed[True] - needed[False]
     for name in gone:
         path = artifacts.path(name)
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    shutil.rmtree(root / "tables" / f"{vectors_table(_pair(scene.source))}.lance")
+    shutil.rmtree(root / "tables" / f"{vectors_table(scene.source_pair)}.lance")
     return len(gone) + 1
 
 
 def _poison(scene: Scene) -> int:
     """Write vectors that the pair's model did not make, as its own: a batch with a lying fingerprint."""
-    pair = scene.store.pair(_pair(scene.target))
+    pair = scene.store.pair(scene.target_pair)
     catalog = Catalog(scene.store.root)
     vectors = Vectors(LocalFileStore(scene.store.root / "tables" / f"{vectors_table(pair.name)}.lance"), pair.dimension)
     keys = vectors.keys(pair.vectors_version)
@@ -244,10 +251,6 @@ def _hogging(path: Path) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-
-
-def _pair(ref: str) -> str:
-    return ref.rpartition("@")[0]
 
 
 def _on_a_full_disk() -> int:

@@ -12,11 +12,9 @@ from vecrollback.automation.drills.rehearsal import rehearse
 from vecrollback.automation.drills.stopwatch import Stopwatch
 from vecrollback.catalog import now
 from vecrollback.errors import RefusedError, UsageError
-from vecrollback.records import Drill
+from vecrollback.records import LIVE, Drill, SnapshotRef
 from vecrollback.store.store import Store, connect
 from vecrollback.switching.policy import Policy, load_policy
-
-_LIVE = "live"
 
 
 def run_drill(store: Store, chaos: str = "", *, policy: Policy | None = None, actor: str | None = None) -> Drill:
@@ -29,8 +27,8 @@ def run_drill(store: Store, chaos: str = "", *, policy: Policy | None = None, ac
         raise UsageError(f"there is no chaos {chaos!r}", hint=f"one of {', '.join(CHAOS)}")
     policy = policy or load_policy(store.root) or Policy()
     who, watch, at = actor or store.actor, Stopwatch(), now()
-    live = store.status()["alias"].get(_LIVE)
-    source = f"{live['pair']}@{live['snapshot']}" if live else ""
+    live = store.status()["alias"].get(LIVE)
+    source = str(SnapshotRef(live["pair"], live["snapshot"])) if live else ""
     target, said, verdict = "", "", "unknown"
     try:
         if chaos:
@@ -64,8 +62,8 @@ def run_drill(store: Store, chaos: str = "", *, policy: Policy | None = None, ac
 
 def overdue(store: Store, policy: Policy) -> str:
     """Why a drill is to be run now; empty when none is."""
-    live = store.status()["alias"].get(_LIVE)
-    moves = [move for move in store.history(alias=_LIVE) if move.kind != "advance"]
+    live = store.status()["alias"].get(LIVE)
+    moves = [move for move in store.history(alias=LIVE) if move.kind != "advance"]
     if live is None or not moves or moves[0].source is None:
         return ""  # nothing ever served before: there is no way back to rehearse
     plain = [one for one in store.rehearsal.drills(limit=200) if not one.chaos]

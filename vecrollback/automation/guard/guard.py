@@ -13,12 +13,11 @@ from vecrollback.automation.guard.metrics import MetricReader
 from vecrollback.automation.guard.pair_answers import PairAnswers
 from vecrollback.automation.guard.traffic import Traffic
 from vecrollback.errors import AliasMovedError, LockHeldError, VecrollbackError
-from vecrollback.records import Json, ProgressCallback, Result
+from vecrollback.records import LIVE, Json, ProgressCallback, Result, SnapshotRef
 from vecrollback.store.store import Store
 from vecrollback.switching.policy import Policy
 
 _log = logging.getLogger(__name__)
-_LIVE = "live"
 _LOCK = "guard"
 _NAP_SECONDS = 0.2
 ACTOR = "policy"
@@ -72,8 +71,8 @@ class Guard:
 
     def _lead(self) -> None:
         self._evaluator = Evaluator(self._policy)
-        self._evaluator.resume(self._store.measurements.memory(_LIVE))
-        _log.info("watching %s by %s", _LIVE, self._policy.origin or "the built-in policy")
+        self._evaluator.resume(self._store.measurements.memory(LIVE))
+        _log.info("watching %s by %s", LIVE, self._policy.origin or "the built-in policy")
         while not self._stopping():
             self.tick()
             self._rest(self._policy.interval)
@@ -98,7 +97,7 @@ class Guard:
         decision = self._evaluator.step(at, now, readings)
         self._act(decision, now)
         if readings:  # after the act: a process that dies in between leaves it to be decided again, not undone
-            self._store.measurements.remember(_LIVE, self._evaluator.kept())
+            self._store.measurements.remember(LIVE, self._evaluator.kept())
         self._note_latency(now)
         self._store.notices.send_soon()
         return decision
@@ -108,9 +107,9 @@ class Guard:
         return dict(self._evaluator.phases())
 
     def _baseline(self, now: Situation) -> dict[str, Any] | None:
-        kept = self._store.measurements.baseline(_LIVE, now.epoch)
+        kept = self._store.measurements.baseline(LIVE, now.epoch)
         if kept is None and (made := self._collector.baseline(now)) is not None:
-            self._store.measurements.keep_baseline(_LIVE, now.epoch, now.pair, made)
+            self._store.measurements.keep_baseline(LIVE, now.epoch, now.pair, made)
             kept = made
         return kept
 
@@ -133,7 +132,7 @@ class Guard:
             self._roll_back(decision, now)
 
     def _roll_back(self, decision: Decision, now: Situation) -> None:
-        live = self._store.status()["alias"][_LIVE]
+        live = self._store.status()["alias"][LIVE]
         if live["pair"] != now.pair:
             return  # somebody was faster
         try:
@@ -145,7 +144,7 @@ class Guard:
                 progress=self._progress,
             )
         except AliasMovedError as error:
-            _log.info("somebody moved %s meanwhile: %s", _LIVE, error)
+            _log.info("somebody moved %s meanwhile: %s", LIVE, error)
         except VecrollbackError as error:
             self._evaluator.retry()
             if self._failed_at != now.epoch:
@@ -168,7 +167,7 @@ class Guard:
         """Say of the last incident whether queries take as long again as they did before."""
         if now.kind != "rollback":
             return
-        known = self._store.measurements.baseline_of(_LIVE, now.pair)
+        known = self._store.measurements.baseline_of(LIVE, now.pair)
         volume = self._traffic.volume(_LATENCY_SECONDS, now.epoch)
         if known is None or known.get("latency") is None or volume.p99 is None or volume.answers < _ANSWERS:
             return
@@ -200,11 +199,11 @@ def _facts(decision: Decision) -> dict[str, Json]:
 
 def situation(store: Store) -> Situation | None:
     """None while nothing is live."""
-    moves = [move for move in store.history(alias=_LIVE) if move.kind != "advance"]
+    moves = [move for move in store.history(alias=LIVE) if move.kind != "advance"]
     if not moves:
         return None
-    last, pair = moves[0], _pair(moves[0].target)
-    left = {_pair(move.source) for move in moves if move.kind == "rollback" and move.source}
+    last, pair = moves[0], SnapshotRef.parse(moves[0].target).pair
+    left = {SnapshotRef.parse(move.source).pair for move in moves if move.kind == "rollback" and move.source}
     held = store.authority.frozen()
     return Situation(
         epoch=last.epoch,
@@ -214,7 +213,3 @@ def situation(store: Store) -> Situation | None:
         overridden=last.kind == "promote" and pair in left,
         frozen=held.reason if held else "",
     )
-
-
-def _pair(ref: str) -> str:
-    return ref.rpartition("@")[0]

@@ -79,7 +79,7 @@ def _examine_history(notes: Notes, catalog: Catalog) -> None:
         previous = move.hash
         last[move.alias] = (move.target, move.epoch)
     notes.add("history_broken", "entries of the history were changed or removed", broken)
-    now = {name: (f"{pair}@{number}", epoch) for name, (pair, number, epoch) in catalog.aliases.all().items()}
+    now = {name: (target.ref, target.epoch) for name, target in catalog.aliases.all().items()}
     notes.add(
         "alias_differs", "aliases point elsewhere than their history says", [n for n in now if last.get(n) != now[n]]
     )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from vecrollback.records import Approval
+from vecrollback.records import LIVE, Approval
 from vecrollback.server.auth import Operating, Reading, Writing
 from vecrollback.server.routes.responses import Held, answers, as_json
 from vecrollback.server.schemas import DecisionRequest, FreezeRequest, PushRequest
@@ -47,7 +47,7 @@ async def report(_: Reading, held: Held, days: float = Query(30.0, ge=0, le=36_5
 @router.get("/policy", responses=answers(example=_STANDING))
 async def policy(_: Reading, held: Held) -> Response:
     """How each metric of the policy stood when it was last measured."""
-    return as_json({"metrics": await held.reads.run(held.store.measurements.standing, "live")})
+    return as_json({"metrics": await held.reads.run(held.store.measurements.standing, LIVE)})
 
 
 @router.get("/approvals", responses=answers(example={"approvals": [_APPROVAL]}))

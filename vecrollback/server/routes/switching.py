@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Query, Response
 
 from vecrollback.errors import UnknownNameError
-from vecrollback.records import ProgressCallback, Report, Switched
+from vecrollback.records import ProgressCallback, Report, SnapshotRef, Switched
 from vecrollback.reembedding.jobs import Job
 from vecrollback.server.auth import Operating, Reading
 from vecrollback.server.routes.jobs import EXAMPLE as JOB
@@ -124,7 +124,7 @@ async def last_check(_: Reading, held: Held, pair: str = Query(min_length=1, max
 async def _moved(held: StoreService, kind: str, done: Switched, *, follow: bool) -> Response:
     """Answer a move; with `follow` the target is caught up and checked as a job from here on."""
     held.metrics.switched(kind, done)
-    pair = done.target.rpartition("@")[0]
+    pair = SnapshotRef.parse(done.target).pair
 
     def prove(progress: ProgressCallback) -> Report:
         held.store.catch_up(pair, advance=False, progress=progress)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from vecrollback.catalog import Catalog, MoveOrder
 from vecrollback.errors import PairStateError, UnknownNameError, UsageError
-from vecrollback.records import Canary, CanaryRun, CanaryStatus, Pair
+from vecrollback.records import CANDIDATE, LIVE, Canary, CanaryRun, CanaryStatus, Pair, SnapshotRef
 from vecrollback.serving.shadow import ShadowObservations
 from vecrollback.switching.canary.judge import CANARY_OUTCOME, LIVE_OUTCOME, judge
 from vecrollback.switching.canary.settings import CanarySettings, from_mapping, load_policy
-from vecrollback.switching.switch import CANDIDATE, LIVE, Order, Switch
+from vecrollback.switching.switch import Order, Switch
 
 __all__ = ["Canaries", "CanarySettings", "load_policy"]
 
@@ -60,7 +60,7 @@ class Canaries:
         """The pair to try this one against. Raises where it must not be tried."""
         self._switch.gate(pair, order)
         live = self._catalog.aliases.get(LIVE)
-        if live is None or live[0] == pair.name:
+        if live is None or live.pair == pair.name:
             raise PairStateError(
                 f"pair {pair.name!r} is live already" if live else "nothing is live to try it against",
                 hint="try another one" if live else f"`vecrollback promote {pair.name}`",
@@ -73,7 +73,7 @@ class Canaries:
             raise PairStateError(
                 f"pair {running.pair!r} is tried already", hint="`vecrollback canary stop`, then start this one"
             )
-        return live[0]
+        return live.pair
 
     def advance(self, *, override: bool = False, actor: str | None = None) -> CanaryStatus:
         """Give the candidate the next step's share of the callers.
@@ -146,8 +146,8 @@ class Canaries:
     def _make_candidate(self, pair: str, snapshot: int, order: Order) -> None:
         """Have the searchers load it."""
         candidate = self._catalog.aliases.get(CANDIDATE)
-        if candidate is None or candidate[:2] != (pair, snapshot):
-            where = (CANDIDATE, candidate[2] if candidate else 0, pair, snapshot)
+        if candidate is None or candidate.ref != str(SnapshotRef(pair, snapshot)):
+            where = (CANDIDATE, candidate.epoch if candidate else 0, pair, snapshot)
             reason = ": ".join(filter(None, ("to be tried", order.reason)))
             self._catalog.aliases.move(MoveOrder(*where, kind="set", reason=reason, actor=order.actor))
 

@@ -10,13 +10,13 @@ from vecrollback.catalog import Catalog
 from vecrollback.errors import GateRefusedError, UnknownNameError, UsageError
 from vecrollback.quality.check import Sampling
 from vecrollback.quality.evaluation import Quality
-from vecrollback.records import GateVerdict, Pair
+from vecrollback.records import CANDIDATE, LIVE, GateVerdict, Pair
 from vecrollback.switching.gates import judge
 from vecrollback.switching.gates.evidence import GateEvidence
 from vecrollback.switching.gates.grammar import Gate, parse
 from vecrollback.switching.gates.way_back import GATE as WAY_BACK
 from vecrollback.switching.gates.way_back import WayBack
-from vecrollback.switching.switch import CANDIDATE, LIVE, Order
+from vecrollback.switching.switch import Order
 
 __all__ = ["WAY_BACK", "Gate", "Gates", "parse"]
 
@@ -58,7 +58,7 @@ class Gates:
         candidate = self._catalog.aliases.get(CANDIDATE)
         if pair is None and candidate is None:
             raise UnknownNameError("there is no candidate yet", hint="name a pair: `vecrollback gates PAIR`")
-        return self.judge(pair or (candidate[0] if candidate else ""), wait_seconds=0.0)
+        return self.judge(pair or (candidate.pair if candidate else ""), wait_seconds=0.0)
 
     def judge(self, pair: str, *, wait_seconds: float = 10.0) -> GateVerdict:
         """What the gates say of a pair, by its newest full check; the way back is looked at first.
@@ -66,13 +66,14 @@ class Gates:
         `wait_seconds`: how long a searcher may take to announce what it holds.
         """
         gates, found = self.written(), self._catalog.pairs.get(pair)
-        live, _, epoch = self._catalog.aliases.get(LIVE) or ("", 0, 0)
-        outcomes = [self._way_back.verify(live, found.name, wait_seconds=wait_seconds)]
+        live = self._catalog.aliases.get(LIVE)
+        serving = live.pair if live else ""
+        outcomes = [self._way_back.verify(serving, found.name, wait_seconds=wait_seconds)]
         evidence = GateEvidence(
-            self._catalog, self._quality, found, live, self._catalog.reports.newest(found.name), gates
+            self._catalog, self._quality, found, serving, self._catalog.reports.newest(found.name), gates
         )
         outcomes += [judge.judge(gate, evidence) for gate in gates]
-        return GateVerdict(found.name, found.snapshot, tuple(outcomes), live, epoch)
+        return GateVerdict(found.name, found.snapshot, tuple(outcomes), serving, live.epoch if live else 0)
 
     def passed(self, pair: Pair, order: Order) -> Order:
         """The order of a promote, with the verdict on it. Raises GateRefusedError, which tells every gate.

@@ -12,9 +12,9 @@ from vecrollback.pairs.manifest import load_manifest
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.quality.check.files import examine_artifacts, examine_table
 from vecrollback.quality.check.findings import Notes
-from vecrollback.records import GateOutcome, Pair, Verdict
+from vecrollback.records import LIVE, GateOutcome, Pair, Verdict
 from vecrollback.storage.artifacts import Artifacts
-from vecrollback.switching.switch import LIVE, Switch
+from vecrollback.switching.switch import Switch
 
 GATE = "way back"
 _POLL_SECONDS = 0.01

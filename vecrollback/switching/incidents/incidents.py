@@ -14,7 +14,19 @@ from typing import Any
 
 from vecrollback.catalog import Catalog, now
 from vecrollback.errors import UsageError, VecrollbackError
-from vecrollback.records import BlastRadius, Finding, Incident, Json, Move, PostCheck, Report, Switched, Timeline
+from vecrollback.records import (
+    LIVE,
+    BlastRadius,
+    Finding,
+    Incident,
+    Json,
+    Move,
+    PostCheck,
+    Report,
+    SnapshotRef,
+    Switched,
+    Timeline,
+)
 from vecrollback.switching.incidents.performance import Performance, performance
 from vecrollback.switching.notifications import Notifications
 
@@ -22,7 +34,6 @@ _log = logging.getLogger(__name__)
 _KINDS = ("rollback", "restore")
 _RECENT = dt.timedelta(days=7)
 _KEPT_IDS = 20
-_LIVE = "live"
 
 
 class Incidents:
@@ -64,11 +75,11 @@ class Incidents:
 
     def reconcile(self) -> list[Incident]:
         """Open what recent rollbacks in the history have no incident for; returns those that were opened."""
-        known = self._catalog.incidents.epochs(_LIVE)
+        known = self._catalog.incidents.epochs(LIVE)
         since = (dt.datetime.now(dt.UTC) - _RECENT).isoformat()
         lost = [
             move
-            for move in self._catalog.aliases.history(_LIVE)
+            for move in self._catalog.aliases.history(LIVE)
             if move.kind in _KINDS and move.source and move.epoch not in known and move.at > since
         ]
         return [self._archive(self._catalog.incidents.open(self._from_history(move))) for move in reversed(lost)]
@@ -77,7 +88,7 @@ class Incidents:
         moves = self._catalog.aliases.history(move.alias)
         began, blast = _lived(moves, move)
         assert move.source is not None
-        failed = self._catalog.reports.newest(move.source.rpartition("@")[0])
+        failed = self._catalog.reports.newest(SnapshotRef.parse(move.source).pair)
         return Incident(
             number=0,
             state="open",
@@ -124,7 +135,7 @@ class Incidents:
         """Add what the catalog has learned about an incident since it was opened."""
         if one.state == "closed":
             return one
-        target = one.target.rpartition("@")[0]
+        target = SnapshotRef.parse(one.target).pair
         timeline, facts = one.timeline, dict[str, Json](blast=self._counted(one))
         if timeline.caught_up is None:
             timeline = replace(timeline, caught_up=self._caught_up(one, target))
@@ -217,12 +228,12 @@ class Incidents:
 def _lived(moves: list[Move], left: Move) -> tuple[str | None, BlastRadius]:
     """When the pair that was left became live, and its epochs. `moves`: newest first."""
     assert left.source is not None
-    pair = left.source.rpartition("@")[0]
+    pair = SnapshotRef.parse(left.source).pair
     began, first = None, left.epoch - 1
     for move in moves:
         if move.epoch >= left.epoch:
             continue
-        if move.target.rpartition("@")[0] != pair:
+        if SnapshotRef.parse(move.target).pair != pair:
             break
         began, first = move.at, move.epoch
     return began, BlastRadius(pair, first, left.epoch - 1)

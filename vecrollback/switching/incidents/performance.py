@@ -7,9 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vecrollback.catalog import Catalog
-from vecrollback.records import Drill, Incident
-
-_LIVE = "live"
+from vecrollback.records import LIVE, Drill, Incident
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ def performance(catalog: Catalog, incidents: Sequence[Incident], *, days: float)
     succeeded = sum(map(_succeeded, recent))
     drills = [one for one in catalog.drills.all() if one.at >= since]
     passed = [one for one in drills if one.verdict == "pass"]
-    promotes = {m.epoch for m in catalog.aliases.history(_LIVE) if m.kind == "promote" and m.source and m.at >= since}
+    promotes = {m.epoch for m in catalog.aliases.history(LIVE) if m.kind == "promote" and m.source and m.at >= since}
     return Performance(
         since=since,
         rollbacks=len(recent),
