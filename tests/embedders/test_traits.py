@@ -11,7 +11,7 @@ import pytest
 
 import vecrollback
 from tests.support import voyage
-from tests.support.installed import install
+from tests.support.third_party import install
 from vecrollback import Document, Store
 from vecrollback.embedders import Traits, open_embedder, traits_of
 from vecrollback.embedders.base import COARSE_FLOOR, FLOOR

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from vecrollback import indexes
 from vecrollback.arrays import FloatArray, Mask
 from vecrollback.errors import CorruptArtifactError, IndexSpecError, UsageError
 from vecrollback.indexes import Neighbours, build_index, exact_search, measure_recall, open_index, resolve_spec
-from vecrollback.indexes.exact import ExactIndex, ExactKind, sample_queries
+from vecrollback.indexes.exact import ExactIndex, sample_queries
 from vecrollback.indexes.filtered_search import Selections, widened_search
 from vecrollback.testing.index_suite import corpus
 
@@ -206,18 +204,3 @@ def test_only_sealed_masks_are_remembered() -> None:
     selections.get(masks[1])
     selections.get(masks[2])
     assert selections.get(masks[0]) is not first
-
-
-def test_third_party_kinds_come_from_entry_points(
-    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    class Acme(ExactKind):
-        def accepts(self, spec: str) -> bool:
-            return spec == "acme"
-
-    point = SimpleNamespace(load=Acme)
-    monkeypatch.setattr(indexes, "entry_points", lambda group: [point] if group == "vecrollback.indexes" else [])
-    indexes._third_party.cache_clear()
-    request.addfinalizer(indexes._third_party.cache_clear)
-    build_index("acme", corpus("cosine"), "cosine", tmp_path / "index")
-    assert open_index(resolve_spec("acme", 1), tmp_path / "index", "cosine").size == 3000

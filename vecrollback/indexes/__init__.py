@@ -1,14 +1,16 @@
 """Index kinds: one file per kind, found by spec; third parties register more as entry points.
 
-An entry point of the group `vecrollback.indexes` names an `IndexKind` object.
+An entry point of the group `vecrollback.indexes` names an `IndexKind`: an object, or a class without arguments.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import cast
 
 from vecrollback.arrays import FloatArray
 from vecrollback.errors import IndexSpecError
@@ -26,12 +28,17 @@ __all__ = [
     "VectorIndex",
     "build_index",
     "exact_search",
+    "index_bytes",
+    "index_suffix",
     "measure_recall",
     "open_index",
     "resolve_spec",
+    "specs_to_build",
     "train_index",
 ]
 
+_GROUP = "vecrollback.indexes"
+_MEMBERS = ("accepts", "suffix", "bytes_per_vector", "fallbacks", "build", "open")
 _FLAT_UP_TO = 20_000
 _GRAPH_UP_TO = 500_000
 _BUILT_IN: tuple[IndexKind, ...] = (
@@ -42,10 +49,24 @@ _BUILT_IN: tuple[IndexKind, ...] = (
 
 
 def resolve_spec(spec: str, chunks: int) -> str:
-    """The spec that will be built: `auto` becomes the one that suits this many chunks, another is checked.
+    """Say which index will be built. Of a sharded one each shard gets what suits its size.
 
     Flat scans are exact and fast enough while small; a graph answers fastest but takes longest to build; an inverted
-    file builds in half the time from about half a million on. Of a sharded index each shard gets what suits its size.
+    file builds in half the time from about half a million on.
+
+    Args:
+        spec: What was asked for; "auto" leaves the choice, any other is only checked.
+        chunks: How many vectors it will hold.
+
+    Returns:
+        A spec that `build_index` takes.
+
+    Raises:
+        IndexSpecError: No kind understands the spec.
+
+    Example:
+        >>> resolve_spec("auto", 100_000), resolve_spec("shards:8(auto)", 100_000)
+        ('HNSW32,SQ8', 'shards:8(Flat)')
     """
     sharding = ShardSpec.of(spec)
     if sharding.sharded:
@@ -59,11 +80,68 @@ def resolve_spec(spec: str, chunks: int) -> str:
     return "HNSW32,SQ8" if chunks <= _GRAPH_UP_TO else f"IVF{round(4 * math.sqrt(chunks))},SQ8"
 
 
-def build_index(spec: str, vectors: FloatArray, metric: Metric, path: Path, *, trained: Path | None = None) -> None:
-    """Write the index of `vectors` (n, d) to `path`, a file or directory by its kind; making it durable is left over.
+def specs_to_build(spec: str, chunks: int) -> list[str]:
+    """Say what to build, in order, until an index reaches the recall floor: first the spec, then its kind's fallbacks.
 
-    `trained`: what `train_index` wrote for this spec. Raises IndexSpecError when the spec cannot be built over these
-    vectors.
+    Args:
+        spec: What was asked for, sharded or not; "auto" included.
+        chunks: How many vectors the index will hold.
+
+    Raises:
+        IndexSpecError: No kind understands the spec.
+
+    Example:
+        >>> specs_to_build("auto", 100_000)
+        ['HNSW32,SQ8', 'HNSW32,Flat', 'Flat']
+        >>> specs_to_build("IVF64,SQ8", 100_000)
+        ['IVF64,SQ8']
+    """
+    sharding, first = ShardSpec.of(spec), resolve_spec(spec, chunks)
+    more = _kind(ShardSpec.of(first).spec).fallbacks(sharding.spec)
+    return list(dict.fromkeys([first, *map(sharding.around, more)]))
+
+
+def index_bytes(spec: str, dimension: int) -> int:
+    """Say about how many bytes an index takes for each vector, in shards or whole.
+
+    Args:
+        spec: What `resolve_spec` gave.
+        dimension: Numbers in a vector.
+
+    Example:
+        >>> index_bytes("Flat", 384)
+        1536
+    """
+    inner = ShardSpec.of(spec).spec
+    return _kind(inner).bytes_per_vector(inner, dimension)
+
+
+def index_suffix(spec: str) -> str:
+    """How the name of an artefact of this spec ends, the dot included; of a sharded one that of each shard."""
+    return _kind(ShardSpec.of(spec).spec).suffix
+
+
+def build_index(spec: str, vectors: FloatArray, metric: Metric, path: Path, *, trained: Path | None = None) -> None:
+    """Write the index of some vectors; making it durable is left to the caller.
+
+    Args:
+        spec: A spec that is not sharded, and not "auto".
+        vectors: float32, shape (n, dimension), n >= 0; row i is position i.
+        metric: "cosine" (then of unit length), "dot" or "l2".
+        path: A new file, or a directory, by its kind.
+        trained: What `train_index` wrote for this spec.
+
+    Raises:
+        IndexSpecError: No kind understands the spec, or it cannot be built over these vectors.
+
+    Example:
+        >>> import numpy as np
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "artefact"
+        >>> build_index("exact", np.eye(3, dtype=np.float32), "dot", path)
+        >>> open_index("exact", path, "dot").search(np.eye(3, dtype=np.float32)[:1], 1).positions.tolist()
+        [[0]]
     """
     kind = _kind(spec)
     if trained is not None and isinstance(kind, SharingKind):
@@ -73,13 +151,23 @@ def build_index(spec: str, vectors: FloatArray, metric: Metric, path: Path, *, t
 
 
 def train_index(spec: str, vectors: FloatArray, metric: Metric, path: Path) -> bool:
-    """Write to `path` what indexes of parts of `vectors` can share; False, and no file, where that is nothing."""
+    """Write to `path` what indexes of parts of `vectors` (n, d) can share. False, and no file: there is nothing."""
     kind = _kind(spec)
     return isinstance(kind, SharingKind) and kind.train(spec, vectors, metric, path)
 
 
 def open_index(spec: str, path: Path, metric: Metric) -> VectorIndex:
-    """Open an index artefact for reading. Raises CorruptArtifactError when it is damaged."""
+    """Open an index artefact for reading.
+
+    Args:
+        spec: The spec that it was built by.
+        path: What `build_index` wrote.
+        metric: That of its pair.
+
+    Raises:
+        CorruptArtifactError: It is damaged, cut off or missing.
+        IndexSpecError: No kind understands the spec, or it was built for another metric.
+    """
     return _kind(spec).open(path, metric)
 
 
@@ -97,6 +185,24 @@ def _kind(spec: str) -> IndexKind:
     )
 
 
+def _third_party() -> Iterator[IndexKind]:
+    for point in entry_points(group=_GROUP):
+        yield _load(point)
+
+
 @cache
-def _third_party() -> tuple[IndexKind, ...]:
-    return tuple(point.load() for point in entry_points(group="vecrollback.indexes"))
+def _load(point: EntryPoint) -> IndexKind:
+    try:
+        kind = point.load()
+    except (ImportError, AttributeError) as error:
+        raise IndexSpecError(
+            f"the index kind {point.name!r} ({point.value}) cannot be loaded: {error}",
+            hint="repair or uninstall the package that provides it",
+        ) from error
+    kind = kind() if isinstance(kind, type) else kind
+    if missing := [name for name in _MEMBERS if not hasattr(kind, name)]:
+        raise IndexSpecError(
+            f"the index kind {point.name!r} ({point.value}) does not say: {', '.join(missing)}",
+            hint="vecrollback.indexes.IndexKind says what each of them is; upgrade the package that provides the kind",
+        )
+    return cast(IndexKind, kind)

@@ -110,6 +110,14 @@ class ExactIndex:
 class ExactKind:
     """The spec `exact`: a .npy file, which serves any metric."""
 
+    suffix = ".index"
+
+    def bytes_per_vector(self, _spec: str, dimension: int) -> int:
+        return 4 * dimension
+
+    def fallbacks(self, _spec: str) -> tuple[str, ...]:
+        return ()
+
     def accepts(self, spec: str) -> bool:
         return spec == "exact"
 

@@ -21,6 +21,7 @@ from vecrollback.arrays import FloatArray, Mask, Positions
 from vecrollback.errors import CorruptArtifactError, FailedError, IndexSpecError
 from vecrollback.indexes.base import Neighbours
 from vecrollback.indexes.exact import TopK, sample_queries
+from vecrollback.indexes.faiss_size import bytes_per_vector
 from vecrollback.indexes.filtered_search import (
     Selection,
     Selections,
@@ -117,6 +118,15 @@ class FaissIndex:
 
 class FaissKind:
     """Factory strings over one vector per position: flat, scalar and product codes, graphs, inverted files, refined."""
+
+    suffix = ".index"
+
+    def bytes_per_vector(self, spec: str, dimension: int) -> int:
+        return bytes_per_vector(spec, dimension)
+
+    def fallbacks(self, spec: str) -> tuple[str, ...]:
+        # Vectors may lie so close together that a compressed index cannot tell them apart.
+        return ("HNSW32,Flat", "Flat") if spec == "auto" else ()
 
     def accepts(self, spec: str) -> bool:
         return _SPEC.fullmatch(spec) is not None

@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 from vecrollback.arrays import FloatArray
 from vecrollback.catalog import now
 from vecrollback.errors import CorruptArtifactError, RecallTooLowError, UsageError
-from vecrollback.indexes import ShardSpec, VectorIndex, build_index, measure_recall, open_index, resolve_spec
+from vecrollback.indexes import (
+    ShardSpec,
+    VectorIndex,
+    build_index,
+    index_suffix,
+    measure_recall,
+    open_index,
+    specs_to_build,
+)
 from vecrollback.indexes.exact import decode_error
 from vecrollback.indexes.sharded import ShardBuilder, ShardLayout, ShardsDone, arranged, lay_out, open_shards
 from vecrollback.pairs.manifest import MANIFEST_FORMAT, WHOLE_FORMAT, IndexPart, Manifest, ShardPart, load_manifest
@@ -29,9 +37,6 @@ from vecrollback.storage.artifacts import Artifacts, remove
 
 RECALL_FLOOR = 0.95
 _RECALL_QUERIES = 200
-_MORE_EXACT = ("HNSW32,Flat", "Flat")
-"""What "auto" falls back to over vectors so close together that a compressed index cannot tell them apart."""
-
 
 _Make = Callable[[str], tuple[str, tuple[ShardPart, ...]]]
 """Makes an index of a spec: the artefact, or the shards."""
@@ -106,7 +111,7 @@ class SnapshotWriter:
         part = partial(IndexPart, ids=ids, rows=keys.num_rows, chunks=len(rows), recall_floor=floor)
         source = self._in_shards(version, arrangement, keys.num_rows) if arrangement else self._whole(version, rows)
         with source as (vectors, make):
-            for spec in self._specs(len(rows)):
+            for spec in specs_to_build(self._pair.index_spec, len(rows)):
                 artifact, shards = make(spec)
                 built = part(spec=spec, artifact=artifact, shards=shards, recall=None, decode_error=0.0)
                 built = self._measured(built, vectors)
@@ -119,20 +124,13 @@ class SnapshotWriter:
             "the vectors are kept, nothing is embedded again",
         )
 
-    def _specs(self, chunks: int) -> list[str]:
-        """What to build, in order, until one reaches the recall floor. Only "auto" leaves a choice."""
-        spec, sharding = resolve_spec(self._pair.index_spec, chunks), ShardSpec.of(self._pair.index_spec)
-        if sharding.spec != "auto":
-            return [spec]
-        return [spec, *(other for s in _MORE_EXACT if (other := sharding.around(s)) != spec)]
-
     @contextmanager
     def _whole(self, version: int, rows: NDArray[np.int64]) -> Iterator[tuple[FloatArray, _Make]]:
         """The vectors, and how one index of them is made."""
         vectors, metric = take_rows(self._vectors.vectors(version), rows), self._pair.metric
 
         def make(spec: str) -> tuple[str, tuple[ShardPart, ...]]:
-            return self._artifacts.put(_suffix(spec), lambda path: build_index(spec, vectors, metric, path)), ()
+            return self._artifacts.put(index_suffix(spec), lambda path: build_index(spec, vectors, metric, path)), ()
 
         yield vectors, make
 
@@ -147,7 +145,7 @@ class SnapshotWriter:
 
         def make(spec: str) -> tuple[str, tuple[ShardPart, ...]]:
             inner = ShardSpec.of(spec).spec
-            names = builder.build(inner, self._pair.metric, _suffix(inner))
+            names = builder.build(inner, self._pair.metric, index_suffix(inner))
             return "", tuple(
                 ShardPart(name, one.stop - one.start) for name, one in zip(names, laid.slices, strict=True)
             )
@@ -171,10 +169,6 @@ class SnapshotWriter:
     def _digests(self, version: int, known: Mapping[str, str]) -> dict[str, str]:
         table = self._vectors.table
         return {name: known[name] for name in sorted(table.files(table.at(version))) if name.startswith("data/")}
-
-
-def _suffix(spec: str) -> str:
-    return ".lance" if spec.startswith("lance:") else ".index"
 
 
 def _write_ids(path: Path, keys: pa.Table, rows: NDArray[np.int64]) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from vecrollback.catalog import Catalog
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.embedders import Embedder, traits_of
-from vecrollback.indexes import ShardSpec, resolve_spec
+from vecrollback.indexes import index_bytes, resolve_spec
 from vecrollback.pairs.embedders import PairEmbedders
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.records import LIVE, CorpusState, Pair, Plan
@@ -127,7 +126,7 @@ class Planner:
             price=price,
             dollars=None if price is None else counted.tokens * price / 1e6,
             index=resolved,
-            disk=chunks * (4 * embedder.dimension + _ROW_BYTES + _index_bytes(resolved, embedder.dimension)),
+            disk=chunks * (4 * embedder.dimension + _ROW_BYTES + index_bytes(resolved, embedder.dimension)),
             disk_free=shutil.disk_usage(self._root).free,
             stale_documents=stale[0] if stale else None,
             stale_seconds=stale[1] if stale else None,
@@ -229,18 +228,3 @@ def _first_of_each(hashes: pa.ChunkedArray) -> pa.Array:
     """Places of the first occurrence of every value."""
     places = pa.table({"hash": hashes, "place": np.arange(len(hashes))})
     return places.group_by("hash").aggregate([("place", "min")])["place_min"].combine_chunks()
-
-
-def _index_bytes(spec: str, dimension: int) -> int:
-    """Bytes an index of this spec holds for a vector, by its usual parts; a whole float32 vector where unsure."""
-    parts: Sequence[str] = re.split(r"[,(:]", ShardSpec.of(spec).spec)
-    links = next((int(found[1]) for part in parts if (found := re.match(r"HNSW(\d+)", part))), 0)
-    if any("SQ8" in part or part == "IVF_SQ" for part in parts):
-        stored = dimension
-    elif found := next((m for part in parts if (m := re.match(r"PQ(\d+)", part))), None):
-        stored = int(found[1])
-    elif "IVF_RQ" in parts:
-        stored = dimension // 8 + 16
-    else:
-        stored = 4 * dimension
-    return stored + 10 * links

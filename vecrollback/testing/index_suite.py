@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from hashlib import sha256
@@ -13,7 +14,16 @@ import pytest
 
 from vecrollback.arrays import FloatArray, Mask
 from vecrollback.errors import CorruptArtifactError, UsageError, VecrollbackError
-from vecrollback.indexes import Neighbours, VectorIndex, build_index, exact_search, open_index
+from vecrollback.indexes import (
+    Neighbours,
+    VectorIndex,
+    build_index,
+    exact_search,
+    index_bytes,
+    index_suffix,
+    open_index,
+    specs_to_build,
+)
 from vecrollback.indexes.exact import recall
 from vecrollback.records import Metric
 
@@ -215,6 +225,16 @@ class IndexConformance:
         victim.write_bytes(whole[: int(share * len(whole)) if share >= 0 else -1])
         with pytest.raises(CorruptArtifactError, match="artefact"):
             self.open(copy, metric)
+
+    def test_an_artefact_is_about_as_large_as_its_kind_says(self, path: Path) -> None:
+        files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+        said, found = index_bytes(self.spec, DIMENSION), sum(file.stat().st_size for file in files) / COUNT
+        assert said / 2 < found < 2 * said
+
+    def test_its_names_end_alike_and_its_fallbacks_are_specs(self) -> None:
+        assert re.fullmatch(r"\.[a-z0-9]+", index_suffix(self.spec))
+        for spec in specs_to_build(self.spec, COUNT):
+            assert index_suffix(spec) == index_suffix(self.spec)
 
     def test_missing_artefact_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(CorruptArtifactError, match="nowhere"):
