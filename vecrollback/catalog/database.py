@@ -7,19 +7,29 @@ import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vecrollback.catalog import schema
 from vecrollback.catalog.databases import store_identity
 from vecrollback.catalog.databases.base import open_driver
-from vecrollback.catalog.databases.disk_reserve import DiskReserve
 from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.errors import CatalogUnavailableError, StorageUnavailableError, StoreFormatError, StoreNotFoundError
 from vecrollback.storage import FileStore, LocalFileStore, file_store_at
 
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite  # each costs a switch 20 ms, and a catalog has one of them
+import contextlib
+import os
+import shutil
+
+from vecrollback.storage.local import written
+
 _log = logging.getLogger(__name__)
+_RESERVE = "reserve"
+_RESERVE_BYTES = 1 << 20
+"""A move and the searchers' acknowledgements write a few pages each; the log of SQLite may need new ones for them."""
 
 
 class Database:
@@ -189,3 +199,29 @@ class Database:
 def now() -> str:
     """The time now, as the catalog writes it: ISO 8601, UTC, microseconds."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
+
+
+class DiskReserve:
+    """A file beside the catalog that holds room: a full disk must not stand between a person and a rollback."""
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / _RESERVE
+
+    def keep(self) -> None:
+        """Take the room, where there is plenty. Costs a look at the file when it is held already."""
+        if self._path.exists():
+            return
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(self._path.parent).free > 4 * _RESERVE_BYTES:
+                with written(self._path) as temporary:
+                    temporary.write_bytes(
+                        os.urandom(_RESERVE_BYTES)
+                    )  # a file system that compresses would keep no zeros
+
+    def give(self) -> bool:
+        """Free the room when the disk is full; whether there is more of it now."""
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(self._path.parent).free < _RESERVE_BYTES:
+                self._path.unlink()
+                return True
+        return False

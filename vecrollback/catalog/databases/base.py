@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.errors import MissingDependencyError, UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite  # each costs a switch 20 ms, and a catalog has one of them
 
 
 class DatabaseDriver(Protocol):
