@@ -226,7 +226,7 @@ def test_pointer_reader_connects_again_by_itself(postgres: PostgresServer, catal
 def test_waiting_reader_is_woken_by_a_commit_that_concerns_it_and_by_no_other(catalog: Catalog) -> None:
     reader = catalog.aliases.pointer_reader("live")
     assert reader.wait(5), "the first wait says that something may have changed before it listened"
-    catalog.searchers.forget_dead()
+    catalog.searchers.leave("nobody")
     assert not reader.wait(0.2)
     threading.Timer(0.1, lambda: catalog.aliases.move(a_move())).start()
     begun = time.monotonic()

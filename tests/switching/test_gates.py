@@ -97,8 +97,7 @@ def test_a_pair_that_is_as_good_passes_and_the_verdict_stays_with_the_move(store
     gates("ndcg@10 >= 0.98 * live", "recall@10 of the index >= 0.95", "purity certificate <= 5% at 99%", "lag = 0")
     done = store.promote("good", reason="as good")
     assert [one.outcome for one in done.gates] == ["pass"] * 5
-    move = store.history(alias="live")[0]
-    kept = store._catalog.gatekeeping.of_move(move.number)
+    kept = store._catalog.gatekeeping.newest("good")
     assert kept is not None and kept.passed
     assert (kept.pair, kept.outcomes) == ("good", done.gates)
 

@@ -58,16 +58,10 @@ class GateOutcomes:
         with self._database.write() as connection:
             record_gates(connection, gated, actor=actor, move=None)
 
-    def of_move(self, number: int) -> GateVerdict | None:
-        """What the gates said before this move of the history; None when it had none to pass."""
-        return self._first(gate_outcome.c.move == number)
-
     def newest(self, pair: str) -> GateVerdict | None:
         """The last verdict on a pair."""
-        return self._first(gate_outcome.c.pair == pair)
-
-    def _first(self, condition: sa.ColumnElement[bool]) -> GateVerdict | None:
-        query = sa.select(gate_outcome).where(condition).order_by(gate_outcome.c.number.desc()).limit(1)
+        query = sa.select(gate_outcome).where(gate_outcome.c.pair == pair)
+        query = query.order_by(gate_outcome.c.number.desc()).limit(1)
         with self._database.read() as connection:
             row = connection.execute(query).one_or_none()
         return GateVerdict(row.pair, row.snapshot, tuple(GateOutcome(**one) for one in row.outcomes)) if row else None

@@ -37,8 +37,10 @@ class Searchers:
             connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
 
     def leave(self, id_: str) -> None:
+        """Remove a searcher that ends, and those of any host that are silent for an hour: they were killed."""
+        long_gone = searcher.c.heartbeat < self._database.clock() - _FORGOTTEN_SECONDS
         with self._database.note() as connection:
-            connection.execute(searcher.delete().where(searcher.c.id == id_))
+            connection.execute(searcher.delete().where(sa.or_(searcher.c.id == id_, long_gone)))
 
     def registered(self, alias: str) -> list[SearcherRecord]:
         """Searchers that follow the alias, but for those of this host whose process is gone. They may hang."""
@@ -56,12 +58,6 @@ class Searchers:
             ]
         here = socket.gethostname()
         return [r for r in rows if r.host != here or _process_exists(r.pid)]
-
-    def forget_dead(self) -> None:
-        """Drop the rows of searchers that have not been heard of for an hour."""
-        with self._database.write() as connection:
-            old = searcher.c.heartbeat < self._database.clock() - _FORGOTTEN_SECONDS
-            connection.execute(searcher.delete().where(old))
 
 
 def _process_exists(pid: int) -> bool:

@@ -35,17 +35,6 @@ class Progress:
     def tokens_per_second(self) -> float:
         return self.tokens / self.elapsed if self.elapsed > 0 else 0.0
 
-    @property
-    def chunks_per_second(self) -> float:
-        return self.chunks / self.elapsed if self.elapsed > 0 else 0.0
-
-    @property
-    def eta(self) -> float | None:
-        """Seconds left at the pace so far; None before there is one."""
-        if not self.documents or not self.elapsed:
-            return None
-        return (self.total - self.documents) * self.elapsed / self.documents
-
 
 ProgressCallback = Callable[[Progress], None]
 

@@ -190,8 +190,9 @@ class CatalogEntries:
         assert {searcher.id for searcher in catalog.searchers.alive("live")} == {"r1"}
         assert {searcher.id for searcher in catalog.searchers.registered("live")} == {"r1", "far"}
         self._age(catalog, "far", 7200)
-        catalog.searchers.forget_dead()
-        assert {searcher.id for searcher in catalog.searchers.registered("live")} == {"r1"}
+        catalog.searchers.announce(replace(here, id="r2"))
+        catalog.searchers.leave("r2")
+        assert {searcher.id for searcher in catalog.searchers.registered("live")} == {"r1"}, "long gone, so forgotten"
         catalog.searchers.leave("r1")
         catalog.searchers.leave("r1")
         assert catalog.searchers.registered("live") == []

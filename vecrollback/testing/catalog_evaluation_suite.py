@@ -56,9 +56,9 @@ class CatalogEvaluation:
         tried.gatekeeping.refused(failed, "somebody")
         newest = tried.gatekeeping.newest("two")
         assert (newest, newest and newest.passed) == (failed, False)
-        move = tried.aliases.move(replace(a_move("two", expected=1), gated=passed))
-        assert tried.gatekeeping.of_move(move.number) == passed
-        assert tried.gatekeeping.of_move(move.number - 1) is None
+        tried.aliases.move(replace(a_move("two", expected=1), gated=passed))
+        assert tried.gatekeeping.newest("two") == passed
+        assert tried.gatekeeping.newest("one") is None
         with pytest.raises(UnknownNameError):
             tried.aliases.move(replace(a_move("two", expected=2, snapshot=9), gated=failed))
         assert tried.gatekeeping.newest("two") == passed

@@ -199,7 +199,6 @@ class CatalogConformance(CatalogEntries, CatalogOperations, CatalogEvaluation):
         served.aliases.move(a_move())
         reader = served.aliases.pointer_reader("live")
         first = reader.read()
-        served.searchers.forget_dead()
         served.pairs.set_tag("kept", a_snapshot())
         assert reader.read() is first
         served.pairs.advance("one", watermark=3, vectors_version=2, expected=1)
