@@ -1,4 +1,4 @@
-"""Types of the arrays that every room shares."""
+"""Arrays that every room shares: their types, and the one cosine by which vectors are compared row by row."""
 
 from __future__ import annotations
 
@@ -19,3 +19,30 @@ Times = NDArray[np.float64]
 
 Mask = NDArray[np.bool_]
 """One value a row, shape (n,); False hides the row."""
+
+Cosines = NDArray[np.float64]
+"""Cosines, shape (n,); NaN where there is none."""
+
+
+def cosines(a: FloatArray, b: FloatArray) -> Cosines:
+    """Compare two lists of vectors row by row.
+
+    Args:
+        a: Vectors, shape (n, dimension).
+        b: Vectors, shape (n, dimension).
+
+    Returns:
+        Cosines, shape (n,), from -1 to 1. NaN where one of the two is zero or not finite: every comparison with NaN is
+        false, so ask whether a vector is near enough (`cosine >= floor`), never whether it is too far.
+
+    Example:
+        >>> import numpy as np
+        >>> cosines(np.array([[2.0, 0.0], [0.0, 0.0]]), np.array([[1.0, 1.0], [1.0, 0.0]])).round(4)
+        array([0.7071,    nan])
+    """
+    # Summed as float64 without a copy of the rows: float32 sums differ by 1e-7 for each hundred dimensions.
+    dots = (np.einsum("ij,ij->i", x, y, dtype=np.float64) for x, y in ((a, b), (a, a), (b, b)))
+    product, length_a, length_b = dots
+    with np.errstate(all="ignore"):
+        values = product / np.sqrt(length_a * length_b)
+    return np.where(np.isfinite(values), np.clip(values, -1.0, 1.0), np.nan)

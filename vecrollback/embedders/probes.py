@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray
+from vecrollback.arrays import Cosines, FloatArray, cosines
 from vecrollback.embedders.base import FLOOR, Embedder, traits_of
 from vecrollback.embedders.common import excerpt
 from vecrollback.embedders.probe_texts import PROBES, QUERIES
@@ -32,8 +31,6 @@ __all__ = [
 _DOCUMENTS = len(PROBES)
 _SLIGHT = 0.99
 """Worst cosine above which the difference is one of number formats rather than of weights."""
-
-Cosines = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +110,8 @@ def _texts() -> tuple[str, ...]:
 
 def _cosines(recorded: FloatArray, now: FloatArray) -> Cosines:
     """Row by row; 0 where a vector has no direction, unless both have none."""
-    a, b = recorded.astype(np.float64), now.astype(np.float64)
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cosines = np.einsum("ij,ij->i", a, b) / lengths
-    cosines = np.where(np.isfinite(cosines), cosines, 0.0)
-    both_empty = ~a.any(axis=1) & ~b.any(axis=1)
-    return np.where(both_empty, 1.0, np.clip(cosines, -1.0, 1.0))
+    both_empty = ~recorded.any(axis=1) & ~now.any(axis=1)
+    return np.where(both_empty, 1.0, np.nan_to_num(cosines(recorded, now), nan=0.0))
 
 
 def _cause(cosines: Cosines, floor: float) -> str:

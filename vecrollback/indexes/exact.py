@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray, Mask, Positions
+from vecrollback.arrays import FloatArray, Mask, Positions, cosines
 from vecrollback.errors import CorruptArtifactError, IndexSpecError, UsageError
 from vecrollback.indexes.base import Neighbours, VectorIndex
 from vecrollback.indexes.filtered_search import checked_mask, checked_queries, closed, nothing
@@ -208,5 +208,8 @@ def distances(held: FloatArray, true: FloatArray, metric: str) -> FloatArray:
     if metric == "l2":
         lengths = np.linalg.norm(true, axis=1)
         return np.asarray(np.linalg.norm(held - true, axis=1) / np.maximum(lengths, 1e-12), dtype=np.float32)
-    products = np.linalg.norm(held, axis=1) * np.linalg.norm(true, axis=1)
-    return np.asarray(1.0 - np.einsum("ij,ij->i", held, true) / np.maximum(products, 1e-12), dtype=np.float32)
+    near = cosines(held, true)
+    # A zero vector has no cosine: it is the same where the index holds zero too. NaN in the index stays NaN.
+    undefined = np.isnan(near) & np.isfinite(held).all(axis=1)
+    same = undefined & ~held.any(axis=1) & ~true.any(axis=1)
+    return np.asarray(1.0 - np.where(undefined, same, near), dtype=np.float32)

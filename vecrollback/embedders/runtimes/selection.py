@@ -8,9 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from vecrollback.arrays import FloatArray
+from vecrollback.arrays import FloatArray, cosines
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.probes import FLOOR, compare_probes, embed_probes
 from vecrollback.embedders.runtimes import NAMES, Runtime, check_name
@@ -166,7 +164,7 @@ class _RuntimeTrials:
         made.embed_documents(self._chunks[:1])
         vectors, rate = _timed(made, self._chunks)
         made.close()
-        near = float(min(np.einsum("ij,ij->i", vectors, self._own) / _lengths(vectors, self._own), default=1.0))
+        near = float(min(cosines(vectors, self._own), default=1.0))
         refused = "" if near >= _NEAREST else f"cosine {near:.6f} on a text of the corpus"
         return RuntimeTrial(runtime, rate, min(near, worst), refused)
 
@@ -179,7 +177,3 @@ def _timed(embedder: Embedder, chunks: Sequence[str]) -> tuple[FloatArray, float
     started = time.perf_counter()
     vectors = embedder.embed_documents(chunks)
     return vectors, len(chunks) / max(time.perf_counter() - started, 1e-9)
-
-
-def _lengths(a: FloatArray, b: FloatArray) -> FloatArray:
-    return np.asarray(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), dtype=np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecrollback.arrays import FloatArray, Numbers
+from vecrollback.arrays import Cosines, Numbers, cosines
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.probes import floor_for
 from vecrollback.errors import EmbedderChangedError, VecrollbackError
@@ -65,7 +65,7 @@ def examine_sample(notes: Notes, embedder: Embedder, evidence: PairEvidence, sam
     needed = sample_size(len(population), bound=sampling.bound, confidence=sampling.confidence)
     wanted = min(needed if sampling.size is None else sampling.size, len(population))
     chosen = np.sort(np.random.default_rng(sampling.seed).choice(population, wanted, replace=False))
-    near = cosines(embedder, evidence, chosen)
+    near = own_cosines(embedder, evidence, chosen)
     foreign = chosen[~(near >= evidence.pair.probe_floor)]
     worst = f"; the lowest cosine is {np.nanmin(near):.4f}" if len(foreign) else ""
     message = f"vectors that the pair's embedder did not make: {len(foreign)} of {len(chosen)} re-embedded{worst}"
@@ -85,20 +85,17 @@ def comparable(log: LogRows, rows: VectorKeys) -> Numbers:
     return np.asarray(chunks[same], dtype=np.int64)
 
 
-def cosines(embedder: Embedder, evidence: PairEvidence, chosen: Numbers) -> FloatArray:
+def own_cosines(embedder: Embedder, evidence: PairEvidence, chosen: Numbers) -> Cosines:
     """Of each of these rows' vectors to what the embedder makes of its chunk now."""
     if not len(chosen):
-        return np.empty(0, np.float32)
+        return np.empty(0)
     taken = evidence.rows.keys.take(pa.array(chosen)).to_pylist()
     documents = evidence.corpus.get(list({row["doc_id"] for row in taken}), version=evidence.version)
     texts = [documents[row["doc_id"]].text[row["start"] : row["end"]] for row in taken]
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     made = np.empty((len(texts), embedder.dimension), np.float32)
     made[order] = embedder.embed_documents([texts[i] for i in order])
-    stored = evidence.vectors[chosen]
-    lengths = np.linalg.norm(made, axis=1) * np.linalg.norm(stored, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.einsum("ij,ij->i", made, stored) / lengths, dtype=np.float32)
+    return cosines(made, evidence.vectors[chosen])
 
 
 def examine_runtimes(
@@ -115,7 +112,7 @@ def examine_runtimes(
                 inside |= (batches >= one.first) & (batches <= one.last)
         theirs = population[inside]
         chosen = np.sort(chance.choice(theirs, min(_OF_EACH, len(theirs)), replace=False))
-        near = cosines(embedder, evidence, chosen)
+        near = own_cosines(embedder, evidence, chosen)
         foreign = chosen[~(near >= evidence.pair.probe_floor)]
         message = (
             f"vectors of runtime {name} that the pair's own embedder does not make: {len(foreign)} of {len(chosen)}"

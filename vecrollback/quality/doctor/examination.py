@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vecrollback.arrays import cosines
 from vecrollback.embedders import Embedder, open_embedder
 from vecrollback.embedders.probes import PROBES, floor_for
 from vecrollback.errors import EmbeddingError, UsageError
@@ -155,8 +156,7 @@ def _floor(source: ForeignIndex, survey: IndexSurvey, embedder: Embedder) -> flo
     made = embedder.embed_documents(PROBES)
     lengths = np.linalg.norm(made, axis=1, keepdims=True)
     kept = np.rint(made / lengths * np.nanmedian(survey.lengths)) if rounded is None else rounded(made)
-    lengths = lengths[:, 0] * np.linalg.norm(kept, axis=1)
-    worst = float(np.min(np.einsum("ij,ij->i", made, kept) / np.maximum(lengths, 1e-12)))
+    worst = float(np.min(np.nan_to_num(cosines(made, kept), nan=0.0)))
     return min(floor, 1 - _CODE_MARGIN * (1 - worst))
 
 

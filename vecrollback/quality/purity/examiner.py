@@ -10,11 +10,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray, Numbers
+from vecrollback.arrays import FloatArray, Numbers, cosines
 from vecrollback.errors import EmbeddingError, UsageError
 from vecrollback.quality.purity.population import Population
 from vecrollback.quality.purity.results import NotExamined, Stage
-from vecrollback.quality.purity.storage_noise import Storage, angles, calibrated, cosines
+from vecrollback.quality.purity.storage_noise import Storage, angles, calibrated
 
 Embed: TypeAlias = Callable[[Sequence[str]], FloatArray]
 """Texts -> vectors (n, dimension), float32."""

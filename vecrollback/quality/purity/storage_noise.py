@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray
+from vecrollback.arrays import Cosines, FloatArray, cosines
 
-Cosines = NDArray[np.float64]
 Format = Literal["float32", "float16", "bfloat16", "int8 by row", "int8 by column", "codes"]
 
 _MARGIN = 1.5
@@ -32,14 +30,6 @@ class Storage:
     format: Format
     offset: FloatArray | None = None
     step: FloatArray | None = None
-
-
-def cosines(stored: FloatArray, made: FloatArray) -> Cosines:
-    """Row by row, shape (n,); NaN where one of the two has no direction or is not finite."""
-    a, b = stored.astype(np.float64), made.astype(np.float64)
-    with np.errstate(all="ignore"):
-        found = np.einsum("ij,ij->i", a, b) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
-    return np.where(np.isfinite(found), np.clip(found, -1.0, 1.0), np.nan)
 
 
 def recognise(sample: FloatArray) -> Storage:

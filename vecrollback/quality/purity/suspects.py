@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray, Numbers
+from vecrollback.arrays import FloatArray, Numbers, cosines
 from vecrollback.errors import VecrollbackError
 from vecrollback.quality.purity.examiner import Embed, Examiner, embed, units
-from vecrollback.quality.purity.storage_noise import cosines
 
 _TEXTS = 200
 TRIED = 16

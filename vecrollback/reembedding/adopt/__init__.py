@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vecrollback.arrays import cosines
 from vecrollback.catalog import Catalog
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.embedders import Embedder
@@ -213,11 +214,11 @@ def _check_fidelity(source: ForeignIndex, embedder: Embedder, audited: AuditResu
     stored = source.vectors(np.array([row for _, row in kept]))
     made = embedder.embed_documents([text for text, _ in kept])
     lengths = np.linalg.norm(stored, axis=1), np.linalg.norm(made, axis=1)
-    cosines = np.einsum("ij,ij->i", stored, made) / (lengths[0] * lengths[1])
-    if np.quantile(cosines, _FEW) < floor_for(embedder):
+    near = cosines(stored, made)
+    if not np.quantile(near, _FEW) >= floor_for(embedder):
         raise CheckRefusedError(
             f"{source.place} keeps its vectors as {audited.storage}, too coarse to stand for the model's own: cosine "
-            f"{np.median(cosines):.5f}",
+            f"{np.median(near):.5f}",
             hint="adopt the vectors as they were embedded; or `vecrollback ingest` the texts and `vecrollback reembed`",
         )
     stretched = float(np.median(np.abs(lengths[0] / lengths[1] - 1)))

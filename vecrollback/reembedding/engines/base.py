@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecrollback import errors
-from vecrollback.arrays import FloatArray
+from vecrollback.arrays import FloatArray, cosines
 from vecrollback.embedders import Embedder, open_embedder
 from vecrollback.embedders.probes import FLOOR, PROBES
 from vecrollback.embedders.runtimes import Runtime
@@ -137,8 +137,7 @@ def _compared(embedder: Embedder, runtime: Runtime) -> Embedder:
     """The same, compared in the worker that will use it: another machine's processor may round otherwise."""
     made = in_runtime(embedder, runtime)
     ours, theirs = (one.embed_documents(PROBES[:_COMPARED]) for one in (embedder, made))
-    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
-    if (worst := float((np.einsum("ij,ij->i", ours, theirs) / lengths).min())) < FLOOR:
+    if not (worst := float(cosines(ours, theirs).min())) >= FLOOR:  # NaN is not near enough either
         raise EmbedderChangedError(
             f"runtime {runtime.name!r} does not give the pair's vectors on this machine: cosine {worst:.6f}",
             hint="--accelerate off",
