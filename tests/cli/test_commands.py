@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.support import V1, V2, cli, cli_json, text, write_documents
 from vecrollback import Document, connect
-from vecrollback.cli.reference import json_shapes
+from vecrollback.cli.support.reference import json_shapes
 
 
 def keys_promised(*path: str) -> set[str]:

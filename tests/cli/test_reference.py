@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from vecrollback.cli.reference import PAGE, json_shapes, page
+from vecrollback.cli.support.reference import PAGE, json_shapes, page
 
 
 def test_the_committed_page_is_fresh() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "run `python -m vecrollback.cli.reference`"
+    assert PAGE.read_text(encoding="utf-8") == page(), "run `python -m vecrollback.cli.support.reference`"
 
 
 def test_every_command_promises_its_json() -> None:

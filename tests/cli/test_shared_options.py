@@ -48,7 +48,7 @@ def test_json_after_two_dashes_is_an_ordinary_word(store: Path) -> None:
 
 
 def test_every_command_has_help_and_both_options() -> None:
-    from vecrollback.cli.reference import json_shapes
+    from vecrollback.cli.support.reference import json_shapes
 
     for name in json_shapes():
         said = text(*name.split(), "--help")

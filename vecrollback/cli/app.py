@@ -1,4 +1,4 @@
-"""The application: its groups, and the one place where an error becomes an exit code."""
+"""The application: finds the command that was asked for, and is the one place where an error becomes an exit code."""
 
 from __future__ import annotations
 
@@ -8,42 +8,29 @@ from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from vecrollback.cli import (
-    approvals,
-    canary,
-    check,
-    compare,
-    demo,
-    doctor,
-    documents,
-    drill,
-    embedder,
-    golden,
-    incident,
-    jobs,
-    output,
-    policy,
-    promote,
-    prune,
-    reembed,
-    serve,
-    snapshot,
-)
-from vecrollback.cli.session import CatalogOption, JsonOption, StoreOption, common
-
-EXIT_CODES = {
-    0: "done",
-    1: "a check found something, or the work failed",
-    2: "wrong usage or configuration",
-    3: "refused by a safety rule",
-    4: "stopped before the end; the same command goes on where it stopped",
-}
+from vecrollback.cli.support import output
+from vecrollback.cli.support.commands import EXIT_CODES, PANELS, load
+from vecrollback.cli.support.session import CatalogOption, JsonOption, StoreOption, common
 
 
 class Root(TyperGroup):
     """The top-level command. Its `main` handles errors for the shell and for typer's test runner alike."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        # These only show their line in the help and in completions; `resolve_command` loads the one that is run.
+        self.commands = {
+            name: TyperCommand(name, help=line, rich_help_panel=panel)
+            for panel, lines in PANELS.items()
+            for name, line in lines.items()
+        }
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command that the arguments name, and load its module."""
+        name, shown, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name and shown else None, rest
 
     def main(
         self,
@@ -98,33 +85,6 @@ def root(
     """Change the embedding model of a vector system, and change it back: model and index together, with proof."""
     del version
     common(ctx, as_json, store, catalog)
-
-
-for group in (
-    documents,
-    reembed,
-    jobs,
-    promote,
-    approvals,
-    compare,
-    check,
-    prune,
-    incident,
-    policy,
-    drill,
-    serve,
-    doctor,
-    demo,
-):
-    app.add_typer(group.app)
-app.add_typer(snapshot.app, name="snapshot")
-app.add_typer(embedder.app, name="embedder")
-app.add_typer(golden.app, name="golden")
-app.add_typer(canary.app, name="canary")
-app.add_typer(incident.incidents, name="incident")
-app.add_typer(policy.policies, name="policy")
-app.add_typer(jobs.jobs, name="jobs")
-app.add_typer(serve.tokens, name="token")
 
 
 def main() -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vecrollback.cli import render
-from vecrollback.cli.promote import NeededReason, Override, Reason
-from vecrollback.cli.session import Session, command, common
+from vecrollback.cli.support import render
+from vecrollback.cli.support.moves import NeededReason, Override, Reason
+from vecrollback.cli.support.session import Session, command, common
 from vecrollback.records import CanaryStatus, Observation
 from vecrollback.store import payloads
 
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-app = typer.Typer(
-    callback=common, help="Try a pair on real traffic: beside it, then for a growing share of the callers."
-)
+app = typer.Typer(callback=common, help="Try a pair on part of the traffic before it goes live.")
 _RETURNS = (
     "{canary: {number, alias, pair, baseline, step, share, shadow, policy, since, started_at, started_by, ended_at, "
     "ended_by, end_reason}, standing: better|worse|undecided, judgements: [{measure, standing, low, high, count, "

@@ -1,4 +1,4 @@
-"""Commands that measure answers: compare, gates."""
+"""Compare two pairs."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vecrollback.cli import render
-from vecrollback.cli.output import clean, note
-from vecrollback.cli.session import Session, command
-from vecrollback.records import AnsweredQuery, Comparison, GateVerdict
+from vecrollback.cli.support import render
+from vecrollback.cli.support.output import clean, note
+from vecrollback.cli.support.session import Session, command
+from vecrollback.records import AnsweredQuery, Comparison
 from vecrollback.store import payloads
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-app = typer.Typer()
-_PANEL = "Quality"
+
+app = typer.Typer(add_completion=False)
 _WIDTH = 60
 
 
 @command(
     app,
-    panel=_PANEL,
     returns="{a, b, k, queries, judged, absent, unjudged: [a, b], overlap, rbo, latency: [{p50, p99}, {p50, p99}], "
     "differences: [{measure, queries, a, b, difference, low, high, p, significant}], "
     "answered: [{id, text, a: {MEASURE: value}, b, overlap, rbo}]}",
@@ -43,7 +42,10 @@ def compare(
     k: Annotated[int, typer.Option("-k", "--k", metavar="K", min=1, help="How deep to look.")] = 10,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report there too, one page.")] = None,
 ) -> None:
-    """Ask two pairs the same queries, in turns: quality, likeness, latency, and whether the difference is chance."""
+    """Ask two pairs the same queries, and compare their answers.
+
+    Measures quality, overlap and latency, and tells whether a difference may be chance.
+    """
     if qrels is not None and queries is None:
         raise typer.BadParameter("--qrels needs --queries")
     with session.store() as store, session.watch() as watch:
@@ -55,24 +57,6 @@ def compare(
             html.write_text(page(found), encoding="utf-8")
             note(f"written to {html}")
     session.emit(payloads.comparison(found), lambda: compared(found))
-
-
-@command(
-    app,
-    panel=_PANEL,
-    returns="{pair, snapshot, passed, outcomes: [{gate, outcome: pass|fail|unknown, sentence, measured, needed}]}",
-    examples=["gates v2", "gates"],
-)
-def gates(
-    session: Session,
-    pair: Annotated[str | None, typer.Argument(metavar="[PAIR]", help="Default: the candidate.")] = None,
-) -> None:
-    """Look whether a pair would pass its gates by its newest check, and whether there is a way back; change nothing."""
-    with session.store() as store:
-        found = store.gates.look(pair)
-    session.emit(payloads.gated(found), lambda: gated(found))
-    if not found.passed:
-        raise typer.Exit(1)
 
 
 def compared(found: Comparison) -> Iterator[RenderableType]:
@@ -96,11 +80,6 @@ def compared(found: Comparison) -> Iterator[RenderableType]:
     if worst := found.worst():
         yield ""
         yield _worst(found, worst)
-
-
-def gated(found: GateVerdict) -> Iterator[RenderableType]:
-    yield render.gates(found.outcomes)
-    yield f"{found.pair}@{found.snapshot} {'passes' if found.passed else 'does not pass'}"
 
 
 def _worst(found: Comparison, worst: list[AnsweredQuery]) -> Table:

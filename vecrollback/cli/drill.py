@@ -1,23 +1,21 @@
-"""Commands for the day before: drill, runbook."""
+"""Rehearse a rollback."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vecrollback.cli import render
-from vecrollback.cli.session import Session, command
-from vecrollback.errors import UsageError
+from vecrollback.cli.support import render
+from vecrollback.cli.support.session import Session, command
 from vecrollback.records import Drill
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-app = typer.Typer()
-_PANEL = "Status and proof"
+
+app = typer.Typer(add_completion=False)
 _DRILL = (
     "{number, chaos, epoch, source, target, verdict: pass|fail|unknown, phases: [{name, seconds, ok, said, limit}], "
     "said, actor, at, seconds}"
@@ -26,7 +24,6 @@ _DRILL = (
 
 @command(
     app,
-    panel=_PANEL,
     returns=f"{_DRILL}; with --list {{drills: [...]}}",
     examples=["drill", "drill --chaos searcher-hung", "drill --list"],
 )
@@ -42,7 +39,11 @@ def drill(
     ] = "",
     listed: Annotated[bool, typer.Option("--list", help="Show those that were run.")] = False,
 ) -> None:
-    """Rehearse the whole rollback with real searchers and files, beside what serves; exit code 1 unless it passes."""
+    """Rehearse a whole rollback beside what serves.
+
+    Real processes query a scratch alias of the same files while it moves. With --chaos, something is broken in a copy
+    of the store. Exit code 1 unless the drill passes.
+    """
     if listed:
         _list(session)
         return
@@ -54,26 +55,6 @@ def drill(
     session.emit(asdict(done), lambda: [head, _phases(done)])
     if done.verdict != "pass":
         raise typer.Exit(1)
-
-
-@command(app, panel=_PANEL, returns="{path}; without FILE {markdown}", examples=["runbook", "runbook RUNBOOK.md"])
-def runbook(
-    session: Session,
-    path: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Default: stdout.")] = None,
-) -> None:
-    """Write the runbook of this very store: its names, the commands to type, objectives, last drill, contacts."""
-    from vecrollback.automation.runbook import write_runbook
-
-    with session.store() as store:
-        written = write_runbook(store)
-    if path is None:
-        session.emit({"markdown": written}, lambda: [written])
-        return
-    try:
-        path.write_text(written + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}", hint="choose another place") from error
-    session.emit({"path": str(path)}, lambda: [f"wrote {path}"])
 
 
 def _phases(done: Drill) -> Table:

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli import render
-from vecrollback.cli.session import Session, command, common
+from vecrollback.cli.support import render
+from vecrollback.cli.support.session import Session, command, common
 
-app = typer.Typer(callback=common, help="Look at embedders, and declare two of them to be one model.")
+app = typer.Typer(callback=common, help="Show an embedder, or declare two of them to be one model.")
 
 
 @command(

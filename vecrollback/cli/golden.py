@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vecrollback.cli import render
-from vecrollback.cli.output import clean
-from vecrollback.cli.session import Session, command, common
+from vecrollback.cli.support import render
+from vecrollback.cli.support.output import clean
+from vecrollback.cli.support.session import Session, command, common
 from vecrollback.records import GoldenQuery
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-app = typer.Typer(
-    callback=common, help="Keep the queries whose right answers are known; every promote can be measured."
-)
+app = typer.Typer(callback=common, help="Keep queries whose right answers are known, to measure pairs by.")
 _QUERY = "{id, text, expected: {DOCUMENT: grade}, tags, created_at, created_by}"
 _WIDTH = 60
 

@@ -1,4 +1,4 @@
-"""What is left after a rollback: incidents, and how well it went."""
+"""The group `incident`: the record of each rollback."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli import render
-from vecrollback.cli.session import Session, command, common
+from vecrollback.cli.support import render
+from vecrollback.cli.support.session import Session, command, common
 from vecrollback.errors import UsageError
 from vecrollback.records import Incident
 
-app = typer.Typer()
-incidents = typer.Typer(callback=common, help="What happened at each rollback, what it touched, what proved it.")
-_PANEL = "Status and proof"
+app = typer.Typer(callback=common, help="List, show, export and close the records of rollbacks.")
 _INCIDENT = (
     "{number, state, alias, epoch, kind, source, target, reason, actor, timeline: {began, detected, decided, switched, "
     "acknowledged, caught_up, verified}, blast: {pair, first_epoch, last_epoch, answers, searchers, since, until}, "
@@ -24,7 +22,7 @@ _INCIDENT = (
 Number = Annotated[int, typer.Argument(metavar="ID", min=1, help="The incident's number.")]
 
 
-@command(incidents, "list", returns=f"{{incidents: [{_INCIDENT}]}}", examples=["incident list", "incident list --open"])
+@command(app, "list", returns=f"{{incidents: [{_INCIDENT}]}}", examples=["incident list", "incident list --open"])
 def list_(
     session: Session,
     only_open: Annotated[bool, typer.Option("--open", help="Only those that nobody closed.")] = False,
@@ -51,7 +49,7 @@ def list_(
     session.emit({"incidents": [asdict(one) for one in found]}, lambda: [said])
 
 
-@command(incidents, returns=_INCIDENT, examples=["incident show 1"])
+@command(app, returns=_INCIDENT, examples=["incident show 1"])
 def show(session: Session, number: Number) -> None:
     """Show one incident: timeline, trigger, blast radius, proof."""
     with session.store() as store:
@@ -59,7 +57,7 @@ def show(session: Session, number: Number) -> None:
     session.emit(asdict(found), lambda: [_markdown(found)])
 
 
-@command(incidents, returns="{path, incident}", examples=["incident export 1 incident-1.md"])
+@command(app, returns="{path, incident}", examples=["incident export 1 incident-1.md"])
 def export(
     session: Session,
     number: Number,
@@ -76,7 +74,7 @@ def export(
     session.emit({"path": str(path), "incident": number}, lambda: [f"wrote {path}"])
 
 
-@command(incidents, returns=_INCIDENT, examples=["incident close 1 --cause 'prompts were missing'"])
+@command(app, returns=_INCIDENT, examples=["incident close 1 --cause 'prompts were missing'"])
 def close(
     session: Session,
     number: Number,
@@ -92,7 +90,7 @@ def close(
 
 
 @command(
-    incidents,
+    app,
     "add-golden",
     returns="{id, text, expected, tags, created_at, created_by}",
     examples=["incident add-golden 1 --query 'how is espresso brewed' --expect coffee"],
@@ -108,23 +106,6 @@ def add_golden(
         store.incidents.get(number)
         kept = store.golden.add(query, expect, tags=[f"incident-{number}"])
     session.emit(asdict(kept), lambda: [f"golden query {kept.id}, tagged incident-{number}"])
-
-
-@command(
-    app,
-    panel=_PANEL,
-    returns="{since, rollbacks, succeeded, success_rate, mttd_seconds, mttr_seconds, answers_by_bad_pairs, drills, "
-    "drills_passed, drill_rate, promotes, drilled_rate, last_drill, open_incidents}; null where nothing is known",
-    examples=["report", "report --days 365 --json"],
-)
-def report(
-    session: Session,
-    days: Annotated[float, typer.Option(min=0, metavar="N", help="How far back.")] = 30,
-) -> None:
-    """Tell how it goes: time to detect, time to recover, how often rollbacks succeeded and were rehearsed."""
-    with session.store() as store:
-        found = asdict(store.incidents.performance(days=days))
-    session.emit(found, lambda: [render.facts(found)])
 
 
 def _markdown(found: Incident) -> str:

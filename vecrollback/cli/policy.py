@@ -1,20 +1,17 @@
-"""Commands of a policy: watch by it, check it, replay a recording against it."""
+"""The group `policy`."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-import json
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vecrollback.cli import render
-from vecrollback.cli.output import note
-from vecrollback.cli.session import Session, command, common
+from vecrollback.cli.support import render
+from vecrollback.cli.support.output import note
+from vecrollback.cli.support.session import Session, command, common
 from vecrollback.errors import UsageError
 from vecrollback.records import Json
 
@@ -23,54 +20,12 @@ if TYPE_CHECKING:
 
     from vecrollback.switching.policy import Policy
 
-app = typer.Typer()
-policies = typer.Typer(callback=common, help="Check a policy, and try it on what was recorded.")
-_PANEL = "Status and proof"
-PolicyOption = Annotated[
-    str | None, typer.Option("--policy", metavar="FILE", help="Default: [policy] in vecrollback.toml.")
-]
+
+app = typer.Typer(callback=common, help="Check a policy, or try it on recorded measurements.")
 
 
 @command(
     app,
-    panel=_PANEL,
-    returns="{rounds, decisions: [{kind, reason}], metrics: {name: success|failure|inconclusive}}, when it ends",
-    examples=["watch", "watch --policy policy.toml --queries queries.jsonl", "watch --rounds 5 --json"],
-)
-def watch(
-    session: Session,
-    policy: PolicyOption = None,
-    queries: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What to ask, JSONL. Default: the golden queries.")
-    ] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, metavar="N", help="End after as many.")] = None,
-    record: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Append every measurement, for `policy replay`.")
-    ] = None,
-) -> None:
-    """Watch what is live by a policy, asking it queries, and do what the policy says. A server watches by itself.
-
-    Several watches of one store do no harm: one leads, the others take over when it ends.
-    """
-    from vecrollback.automation.guard import watch_store
-    from vecrollback.quality.evaluation import read_queries
-
-    with session.store() as store, session.watch(finish=True) as signals, _recorder(record) as recorded:
-        asked = read_queries(queries) if queries else store.golden.list()
-        ended = watch_store(
-            store,
-            policy,
-            [query.text for query in asked],
-            rounds=rounds,
-            stopping=lambda: signals.stopping,
-            recorded=recorded,
-            told=lambda decision: note(f"{decision.kind}: {decision.reason}"),
-        )
-    session.emit(asdict(ended), lambda: [render.facts(ended.metrics)])
-
-
-@command(
-    policies,
     returns="{origin, interval, bake, window, automatic, metrics: [{name, source, failure, action, ...}], channels}",
     examples=["policy check policy.toml"],
 )
@@ -93,7 +48,7 @@ def check(
 
 
 @command(
-    policies,
+    app,
     returns="{rollback_at, decisions: [{at, kind, reason}], readings, unknown, silent}",
     examples=["policy replay policy.toml --metrics recorded.jsonl"],
 )
@@ -138,12 +93,3 @@ def _rules(policy: Policy) -> Table:
 
 def _when(at: float) -> str:
     return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="seconds")[:19]
-
-
-@contextlib.contextmanager
-def _recorder(path: Path | None) -> Iterator[Callable[[Mapping[str, Json]], None] | None]:
-    if path is None:
-        yield None
-        return
-    with path.open("a", encoding="utf-8", buffering=1) as file:
-        yield lambda row: print(json.dumps(row), file=file)

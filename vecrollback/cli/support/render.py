@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from vecrollback.cli.output import clean
+from vecrollback.cli.support.output import clean
 from vecrollback.records import LIVE, CatchUp, Finding, GateOutcome, Json, Move, Report, Result, SnapshotRef, Switched
 
 if TYPE_CHECKING:

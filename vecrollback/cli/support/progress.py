@@ -9,8 +9,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from vecrollback.cli import render_jobs
-from vecrollback.cli.output import console, note, write_error
+from vecrollback.cli.support import render_jobs
+from vecrollback.cli.support.output import console, note, write_error
 from vecrollback.errors import JobCancelledError
 from vecrollback.records import Progress
 

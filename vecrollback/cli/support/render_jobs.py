@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from vecrollback.cli.render import table
+from vecrollback.cli.support.render import table
 from vecrollback.records import JobRecord, Json, Plan, RuntimeBatches, UnembeddedDocument
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vecrollback.cli import output
-from vecrollback.cli.progress import ProgressDisplay
+from vecrollback.cli.support import output
+from vecrollback.cli.support.progress import ProgressDisplay
 from vecrollback.errors import JobCancelledError, UsageError
 from vecrollback.records import Json
 
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
     from vecrollback.store.store import Store
 
+SHARED_PANEL = "Options of every command"
+
 JsonOption = Annotated[
     bool,
-    typer.Option("--json", help="Print one JSON document instead of text.", rich_help_panel="Everywhere"),
+    typer.Option("--json", help="Print one JSON document instead of text.", rich_help_panel=SHARED_PANEL),
 ]
 StoreOption = Annotated[
     str | None,
@@ -33,7 +35,7 @@ StoreOption = Annotated[
         metavar="URI",
         help="The store: a directory, or s3://BUCKET/PREFIX. Default: VECROLLBACK_STORE, then `store` in "
         "vecrollback.toml, then indices/default.",
-        rich_help_panel="Everywhere",
+        rich_help_panel=SHARED_PANEL,
     ),
 ]
 CatalogOption = Annotated[
@@ -43,7 +45,7 @@ CatalogOption = Annotated[
         metavar="URL",
         help="PostgreSQL database of the catalog. Default: VECROLLBACK_CATALOG, then `catalog` in vecrollback.toml, "
         "then SQLite in the store. Leave the password to PGPASSWORD or ~/.pgpass.",
-        rich_help_panel="Everywhere",
+        rich_help_panel=SHARED_PANEL,
     ),
 ]
 
@@ -104,7 +106,6 @@ def command(
     *,
     returns: str,
     examples: Sequence[str] = (),
-    panel: str | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function whose first argument is the Session; typer gets the others and the shared options.
 
@@ -124,7 +125,7 @@ def command(
         signature = _with_common(function)
         call.__signature__ = signature  # type: ignore[attr-defined]
         call.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
-        app.command(name, epilog=_epilog(examples, returns), rich_help_panel=panel)(call)
+        app.command(name, epilog=_epilog(examples, returns))(call)
         return function
 
     return register

@@ -1,7 +1,7 @@
-"""The query loop of the demo: a process of its own that asks all the time and proves every answer.
+"""The query process of the demo: it asks all the time while the story moves `live`, and proves every answer.
 
 An answer is mixed when a hit's score is not what the model of the pair it names gives for that text and query; it is
-failed when it raises. Run as `python -m vecrollback.cli.demo_story.searcher STORE QUERIES STOP-FILE`; prints one
+failed when it raises. Run as `python -m vecrollback.cli.demo_story.query_process STORE QUERIES STOP-FILE`; prints one
 JSON line.
 """
 
@@ -36,8 +36,11 @@ class Witness:
         hit = next((hit for hit in result.hits if not hit.stale), None)
         if hit is None:
             return False
-        asked, found = self._vector(result.pair, "query", query), self._vector(result.pair, "text", hit.text)
-        return abs(float(asked @ found) - hit.score) > _TOLERANCE
+        query_vector, text_vector = (
+            self._vector(result.pair, "query", query),
+            self._vector(result.pair, "text", hit.text),
+        )
+        return abs(float(query_vector @ text_vector) - hit.score) > _TOLERANCE
 
     def _vector(self, pair: str, kind: str, text: str) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
         key = (pair, kind, text)

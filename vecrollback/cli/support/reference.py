@@ -1,6 +1,6 @@
 """The reference page of the command line, made from the commands themselves.
 
-`python -m vecrollback.cli.reference [FILE]` writes it; a test compares the committed page with a fresh one.
+`python -m vecrollback.cli.support.reference [FILE]` writes it; a test compares the committed page with a fresh one.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import typer
 from typer.core import TyperGroup
 
-from vecrollback.cli.app import EXIT_CODES, app
+from vecrollback.cli.support.commands import EXIT_CODES, NAMES, PANELS, load
+from vecrollback.cli.support.session import SHARED_PANEL
 
 _JSON = "JSON: "
 
 PAGE = Path("docs/reference/cli.md")
 
 _INTRO = """\
-<!-- Written by `python -m vecrollback.cli.reference`; edit the commands, not this page. -->
+<!-- Written by `python -m vecrollback.cli.support.reference`; edit the commands, not this page. -->
 
 # The command line
 
@@ -32,13 +32,13 @@ document: the result, or `{"error": {"type", "message", "hint"}}`. Keys are adde
 
 def page() -> str:
     """The whole page, Markdown."""
-    return "\n".join([_INTRO, *_exit_codes(), *_shared(), *_commands()])
+    return "\n".join([_INTRO, *_exit_codes(), *_shared(), *_contents(), *_panels()])
 
 
 def json_shapes() -> dict[str, str]:
     """What each command prints under `--json`, by the command's name: `snapshot list`."""
-    commands = _walk("", typer.main.get_command(app))
-    return {path.strip(): (command.epilog or "").rpartition(_JSON)[2] for path, command in commands}
+    commands = (found for name in NAMES for found in _walk(name, load(name)))
+    return {path: (command.epilog or "").rpartition(_JSON)[2] for path, command in commands}
 
 
 def _exit_codes() -> Iterator[str]:
@@ -49,15 +49,39 @@ def _exit_codes() -> Iterator[str]:
 
 def _shared() -> Iterator[str]:
     yield from ("## Options of every command", "")
-    root = typer.main.get_command(app)
-    yield from _options([p for p in root.params if getattr(p, "rich_help_panel", None)])
+    yield from _options([p for p in load(NAMES[0]).params if _shared_by_all(p)])
 
 
-def _commands() -> Iterator[str]:
-    for path, command in _walk("vecrollback", typer.main.get_command(app)):
-        yield from (f"## {path}", "", _plain(command.help or ""), "")
+def _shared_by_all(parameter: Any) -> bool:
+    return getattr(parameter, "rich_help_panel", None) == SHARED_PANEL
+
+
+def _contents() -> Iterator[str]:
+    yield from ("## The commands", "")
+    for panel, lines in PANELS.items():
+        yield from (f"**{panel}**", "", "| | |", "|---|---|")
+        yield from (f"| [`{name}`](#{_anchor(name)}) | {_cell(line)} |" for name, line in lines.items())
+        yield ""
+
+
+def _anchor(name: str) -> str:
+    # A group has no heading of its own: the link goes to its first command.
+    first, _ = next(_walk(f"vecrollback {name}", load(name)))
+    return first.replace(" ", "-")
+
+
+def _panels() -> Iterator[str]:
+    for panel, names in PANELS.items():
+        yield from (f"## {panel}", "")
+        for name in names:
+            yield from _command(name)
+
+
+def _command(name: str) -> Iterator[str]:
+    for path, command in _walk(f"vecrollback {name}", load(name)):
+        yield from (f"### {path}", "", *_paragraphs(command.help or ""))
         yield from (f"`{_usage(path, command)}`", "")
-        own = [p for p in command.params if not getattr(p, "rich_help_panel", None)]
+        own = [p for p in command.params if not _shared_by_all(p)]
         yield from _options([p for p in own if p.name != "help"])
         yield from _epilog(command.epilog or "")
 
@@ -106,6 +130,11 @@ def _epilog(epilog: str) -> Iterator[str]:
     if lines := [line.strip() for line in examples.splitlines()[1:] if line.strip()]:
         yield from ("```sh", *lines, "```", "")
     yield from (f"JSON: `{returns}`", "")
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    for paragraph in text.split("\n\n"):
+        yield from (_plain(paragraph), "")
 
 
 def _plain(text: str) -> str:

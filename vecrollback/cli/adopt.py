@@ -1,0 +1,96 @@
+"""Bring in an index that is kept elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vecrollback.cli.support import render
+from vecrollback.cli.support.examination import (
+    BoundOption,
+    BudgetOption,
+    ConfidenceOption,
+    IdOption,
+    SeedOption,
+    SourceArgument,
+    SuspectOption,
+    TextOption,
+    TextsOption,
+    VectorOption,
+    proof,
+)
+from vecrollback.cli.support.session import Session, command
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from vecrollback.reembedding.adopt import AdoptResult
+
+
+app = typer.Typer(add_completion=False)
+
+
+@command(
+    app,
+    returns="{pair, documents, known, reused, embedded, foreign, damaged, split, left_out, examination: as doctor "
+    "prints it, check: report}",
+    examples=["adopt vectors.npy --texts rows.jsonl --model sentence-transformers/all-MiniLM-L6-v2 --name v1"],
+)
+def adopt(
+    session: Session,
+    source: SourceArgument,
+    model: Annotated[str, typer.Option(metavar="EMBEDDER", help="The model that made the vectors.")],
+    name: Annotated[str | None, typer.Option(help="Name of the pair. Default: from the embedder.")] = None,
+    index: Annotated[
+        str, typer.Option(metavar="SPEC", help="auto, a FAISS factory string, lance:..., or shards:N(SPEC)")
+    ] = "auto",
+    texts: TextsOption = None,
+    suspect: SuspectOption = None,
+    budget: BudgetOption = None,
+    bound: BoundOption = None,
+    confidence: ConfidenceOption = "99%",  # type: ignore[assignment]
+    seed: SeedOption = None,
+    id_field: IdOption = None,
+    text_field: TextOption = None,
+    vector_field: VectorOption = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out rows that are no documents.")] = False,
+) -> None:
+    """Bring an index kept elsewhere into the store as a pair.
+
+    Embeds only the texts whose vectors an audit does not show to be the model's.
+    """
+    from vecrollback.quality.doctor import ColumnNames
+
+    with session.store() as store, session.watch() as watch:
+        done = store.adopt(
+            source,
+            model=model,
+            name=name,
+            index=index,
+            texts=texts,
+            suspects=tuple(suspect or ()),
+            budget=budget,
+            bound=bound,
+            confidence=confidence,
+            seed=seed,
+            fields=ColumnNames(id_field, text_field, vector_field),
+            skip_bad=skip_bad,
+            progress=watch,
+        )
+    session.emit(done.as_json(), lambda: _adopted(done))
+    if done.report is not None and done.report.verdict != "pass":
+        raise typer.Exit(1)
+
+
+def _adopted(done: AdoptResult) -> Iterator[RenderableType]:
+    yield f"pair {done.pair}: {done.documents:,} documents, {done.known:,} of them known before"
+    why = {"foreign": done.foreign, "damaged": done.damaged, "split otherwise by the model": done.split}
+    causes = ", ".join(f"{count:,} {cause}" for cause, count in why.items() if count)
+    yield f"{done.reused:,} vectors taken over, {done.embedded:,} texts embedded{f' ({causes})' if causes else ''}"
+    if done.left_out:
+        yield f"{done.left_out:,} rows left out: they are no documents"
+    yield from proof(done.examination)
+    if done.report is not None:
+        yield from render.report(done.report)

@@ -1,0 +1,41 @@
+"""Agree to a move that waits."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from vecrollback.cli.support import render
+from vecrollback.cli.support.approvals import APPROVAL, Number, Why
+from vecrollback.cli.support.moves import finish
+from vecrollback.cli.support.session import Session, command
+from vecrollback.store import payloads
+
+app = typer.Typer(add_completion=False)
+
+
+@command(
+    app,
+    returns=f"{{approval: {APPROVAL}, switched}}; switched as rollback prints it, null while more people are needed",
+    examples=["approve 3"],
+)
+def approve(
+    session: Session,
+    number: Number,
+    reason: Why = "",
+    no_catch_up: Annotated[bool, typer.Option("--no-catch-up", help="Only switch.")] = False,
+) -> None:
+    """Approve a move that waits; the last approval needed makes it."""
+    from vecrollback.store import deciding
+
+    with session.store() as store, session.watch(finish=True) as watch:
+        decided = deciding.approve(store, number, reason=reason, catch_up=not no_catch_up, progress=watch)
+    asked, done = decided.approval, decided.switched
+    payload = {"approval": asdict(asked), "switched": payloads.switched(done) if done else None}
+    left = asked.needed - len(asked.approved_by)
+    said = render.switched(done) if done else [f"{left} more of {asked.needed} people needed for request {number}"]
+    session.emit(payload, lambda: said)
+    if done is not None:
+        finish(done)

@@ -1,0 +1,29 @@
+"""List what was done over HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from vecrollback.cli.support import render
+from vecrollback.cli.support.session import Session, command
+
+app = typer.Typer(add_completion=False)
+
+
+@command(app, returns="{entries: [{number, at, actor, action, subject}]}", examples=["audit --limit 20"])
+def audit(
+    session: Session,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="The newest N.")] = None,
+) -> None:
+    """List what was changed over HTTP, and every change of a token.
+
+    Newest first. Moves of the live pointer are in `history`.
+    """
+    with session.store() as store:
+        found = store.access.audit(limit)
+    rows = [(entry.number, entry.at[:19], entry.actor, entry.action, entry.subject) for entry in found]
+    said = render.table(("#", "at (UTC)", "by", "did", "what"), rows, right=("#",)) if rows else "nothing yet"
+    session.emit({"entries": [asdict(entry) for entry in found]}, lambda: [said])

@@ -1,0 +1,44 @@
+"""Bring pairs up to date."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from vecrollback.cli.support import render
+from vecrollback.cli.support.job_options import AccelerateOption, EngineOption, IdleOption, LoadOption, WindowOption
+from vecrollback.cli.support.session import Session, command
+from vecrollback.records import Effort
+
+app = typer.Typer(add_completion=False)
+
+
+@command(
+    app,
+    "catch-up",
+    returns="{pairs: [{pair, watermark, lag, documents, embedded, reused, chunks, seconds}]}",
+    examples=["catch-up", "catch-up v1"],
+)
+def catch_up(
+    session: Session,
+    pair: Annotated[str | None, typer.Argument(help="Default: the pairs in live and standby.")] = None,
+    engine: EngineOption = "inline",
+    accelerate: AccelerateOption = "off",
+    idle: IdleOption = False,
+    max_load: LoadOption = None,
+    window: WindowOption = None,
+) -> None:
+    """Bring pairs up to date with the newest documents.
+
+    Each pair is brought to the head of the log with its own embedder, while it serves.
+    """
+    from vecrollback.automation.worker import kept_up
+
+    with session.store() as store, session.watch() as watch:
+        effort = Effort(engine, accelerate, idle=idle, max_load=max_load, window=window)
+        names = [pair] if pair else kept_up(store)
+        done = [store.catch_up(name, effort=effort, progress=watch) for name in names]
+    said = [render.caught_up(one) for one in done] or ["no pair is live or in standby"]
+    session.emit({"pairs": [asdict(one) for one in done]}, lambda: said)

@@ -1,0 +1,39 @@
+"""Stop automation from moving what is live."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from vecrollback.cli.support.session import Session, command
+from vecrollback.errors import UsageError
+
+app = typer.Typer(add_completion=False)
+
+
+@command(app, returns="{alias, reason, actor, at, until}", examples=["freeze --reason 'release day'"])
+def freeze(
+    session: Session,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, needed.")] = "",
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="When it ends, ISO 8601. Default: at `vecrollback unfreeze`.")
+    ] = None,
+) -> None:
+    """Forbid automation to move what is live; people still can.
+
+    Whoever moves it by hand meanwhile gets a warning.
+    """
+    with session.store() as store:
+        held = store.authority.freeze(reason, actor=store.actor, until=_time(until) if until else None)
+    end = f"until {held.until[:19]}" if held.until else "until `vecrollback unfreeze`"
+    session.emit(asdict(held), lambda: [f"automation moves nothing {end}: {held.reason}"])
+
+
+def _time(given: str) -> dt.datetime:
+    try:
+        return dt.datetime.fromisoformat(given).astimezone(dt.UTC)
+    except ValueError:
+        raise UsageError(f"{given!r} is no time", hint="like 2026-01-31T12:00:00+00:00") from None

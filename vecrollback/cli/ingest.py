@@ -1,0 +1,45 @@
+"""Write documents into the store."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vecrollback.cli.support.output import note
+from vecrollback.cli.support.session import Session, command
+
+app = typer.Typer(add_completion=False)
+
+
+@command(
+    app,
+    returns="{seq, read, changed, unchanged, deleted, rejected: [{line, reason}]}",
+    examples=["ingest documents.jsonl", "ingest changes.jsonl.zst --changes", "ingest notes/ --skip-bad"],
+)
+def ingest(
+    session: Session,
+    path: Annotated[Path, typer.Argument(help="A .jsonl, .csv or .parquet file (also .gz, .zst), or a folder.")],
+    id_field: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="Field of the id. Default: id, then _id.")
+    ] = None,
+    text_field: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="Field of the text. Default: text, after title.")
+    ] = None,
+    changes: Annotated[bool, typer.Option("--changes", help="Each row says in `op`: upsert or delete.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Count bad rows and go on.")] = False,
+) -> None:
+    """Write the documents of a file or folder into the store.
+
+    Running it again changes only the documents that differ.
+    """
+    with session.store() as store, session.watch(finish=True) as watch:
+        done = store.ingest(
+            path, id_field=id_field, text_field=text_field, changes=changes, skip_bad=skip_bad, progress=watch
+        )
+    for row in done.rejected:
+        note(f"{path}:{row.line}: {row.reason}")
+    summary = f"{done.read:,} read: {done.changed:,} changed, {done.unchanged:,} unchanged, {done.deleted:,} deleted"
+    session.emit(asdict(done), lambda: [f"{summary}, {len(done.rejected):,} rejected; head {done.seq:,}"])

@@ -1,0 +1,21 @@
+"""List the pairs."""
+
+from __future__ import annotations
+
+import typer
+
+from vecrollback.cli.support import render
+from vecrollback.cli.support.session import Session, command
+
+app = typer.Typer(add_completion=False)
+_PAIR = "{name, state, embedder, fingerprint, dimension, index, snapshot, watermark, lag, checked, reason}"
+
+
+@command(app, returns=f"{{pairs: [{_PAIR}]}}")
+def pairs(session: Session) -> None:
+    """List every pair: its state, embedder, lag and last check."""
+    with session.store() as store:
+        rows = store.status()["pairs"]
+    session.emit(
+        {"pairs": rows}, lambda: [render.pairs(rows)] if rows else ["no pair yet: `vecrollback reembed MODEL`"]
+    )

@@ -1,0 +1,29 @@
+"""Make one exact snapshot live."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vecrollback.cli.support.moves import SWITCH, NeededReason, NoCatchUp, Wait, show_switch
+from vecrollback.cli.support.session import Session, command
+
+app = typer.Typer(add_completion=False)
+
+
+@command(app, returns=SWITCH, examples=["restore v1@3 --reason 'the index of v1@4 is damaged'"])
+def restore(
+    session: Session,
+    ref: Annotated[str, typer.Argument(metavar="PAIR@N", help="The exact snapshot.")],
+    reason: NeededReason = "",
+    no_catch_up: NoCatchUp = False,
+    wait: Wait = 10.0,
+) -> None:
+    """Make one exact snapshot live.
+
+    Documents that were deleted after it was taken stay deleted.
+    """
+    with session.store() as store, session.watch(finish=True) as watch:
+        done = store.restore(ref, reason=reason, catch_up=not no_catch_up, progress=watch, wait=wait)
+    show_switch(session, done)

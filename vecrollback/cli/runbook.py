@@ -1,0 +1,40 @@
+"""Write the runbook of a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vecrollback.cli.support.session import Session, command
+from vecrollback.errors import UsageError
+
+if TYPE_CHECKING:
+    pass
+
+
+app = typer.Typer(add_completion=False)
+
+
+@command(app, returns="{path}; without FILE {markdown}", examples=["runbook", "runbook RUNBOOK.md"])
+def runbook(
+    session: Session,
+    path: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Default: stdout.")] = None,
+) -> None:
+    """Write the runbook of this store, with the commands to type.
+
+    Names its pairs, its objectives, the last drill and the contacts.
+    """
+    from vecrollback.automation.runbook import write_runbook
+
+    with session.store() as store:
+        written = write_runbook(store)
+    if path is None:
+        session.emit({"markdown": written}, lambda: [written])
+        return
+    try:
+        path.write_text(written + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", hint="choose another place") from error
+    session.emit({"path": str(path)}, lambda: [f"wrote {path}"])

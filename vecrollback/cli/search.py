@@ -1,0 +1,31 @@
+"""Search what is live."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vecrollback.cli.support import render
+from vecrollback.cli.support.session import Session, command
+from vecrollback.store import payloads
+
+app = typer.Typer(add_completion=False)
+
+
+@command(
+    app,
+    returns="{pair, snapshot, epoch, watermark, settings, hits: [{id, score, text, metadata, chunk, stale}], current, "
+    "canary}",
+    examples=["search 'how do I roll back' -k 5", 'search invoices --where "year >= 2024"'],
+)
+def search(
+    session: Session,
+    query: Annotated[str, typer.Argument(help="The words to search for.")],
+    k: Annotated[int, typer.Option("-k", "--k", metavar="K", min=1, help="How many documents.")] = 10,
+    where: Annotated[str | None, typer.Option(metavar="SQL", help="Filter over the metadata.")] = None,
+) -> None:
+    """Search the live pair, and say which pair answered."""
+    with session.store() as store:
+        found = store.search(query, k, where)
+    session.emit(payloads.result(found), lambda: render.result(found))

@@ -1,0 +1,41 @@
+"""What the commands that move the live pointer share: options, and what is said after a move."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vecrollback.cli.support import render
+from vecrollback.cli.support.output import note
+from vecrollback.cli.support.session import Session
+from vecrollback.records import Switched
+from vecrollback.store import payloads
+
+SWITCH = (
+    "{alias, from, to, epoch, switch_ms, searchers: {expected, acknowledged, missing}, lag, caught_up, check, trouble, "
+    "warning, gates}"
+)
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the history.")]
+# Not required of the parser: a --dry-run needs none, and the store refuses a move without one.
+NeededReason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, needed; it is kept in the history.")]
+Override = Annotated[bool, typer.Option("--override", help="Pass the safety rules; needs a --reason.")]
+NoCatchUp = Annotated[
+    bool, typer.Option("--no-catch-up", help="Only switch; leave catch-up and check to a worker or to later.")
+]
+Wait = Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="How long to wait for the searchers.")]
+
+
+def show_switch(session: Session, done: Switched) -> None:
+    """Render a move. Exit code 1 when it stands but what came after it did not go well."""
+    session.emit(payloads.switched(done), lambda: render.switched(done))
+    finish(done)
+
+
+def finish(done: Switched) -> None:
+    """Say what whoever moved it should know; exit code 1 when what came after the move did not go well."""
+    if done.warning:
+        note(f"warning: {done.warning}")
+    if done.trouble or (done.report is not None and done.report.verdict != "pass"):
+        note(render.stands(done))
+        raise typer.Exit(1)

@@ -1,0 +1,52 @@
+"""The group `token`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from vecrollback.cli.support import render
+from vecrollback.cli.support.session import Session, command, common
+
+app = typer.Typer(callback=common, help="Create, list and revoke the tokens of the HTTP API.")
+
+
+@command(
+    app,
+    returns="{name, role, created_at, created_by, revoked_at, secret}",
+    examples=["token create --role operator --name anna", "token create --role reader --json"],
+)
+def create(
+    session: Session,
+    role: Annotated[
+        str, typer.Option(metavar="ROLE", help="reader, writer, operator or admin; each includes those before.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The actor in the history. Default: made up.")
+    ] = None,
+) -> None:
+    """Make a token. Its secret is printed this once; the store keeps only a digest."""
+    with session.store() as store:
+        token, secret = store.access.create(role, name, actor=store.actor)  # type: ignore[arg-type]
+    session.emit({**asdict(token), "secret": secret}, lambda: [f"{token.name} ({token.role}), shown only now:", secret])
+
+
+@command(app, "list", returns="{tokens: [{name, role, created_at, created_by, revoked_at}]}")
+def list_(session: Session) -> None:
+    """List the tokens, revoked ones too."""
+    with session.store() as store:
+        found = store.access.tokens()
+    rows = [(t.name, t.role, t.created_at[:19], t.created_by, t.revoked_at and t.revoked_at[:19]) for t in found]
+    columns = ("token", "role", "made (UTC)", "by", "revoked (UTC)")
+    said = render.table(columns, rows) if rows else "no token yet: `vecrollback token create --role admin`"
+    session.emit({"tokens": [asdict(token) for token in found]}, lambda: [said])
+
+
+@command(app, returns="{name, role, created_at, created_by, revoked_at}", examples=["token revoke anna"])
+def revoke(session: Session, name: Annotated[str, typer.Argument(help="The token's name.")]) -> None:
+    """Revoke a token; running servers refuse it within a second."""
+    with session.store() as store:
+        token = store.access.revoke(name, actor=store.actor)
+    session.emit(asdict(token), lambda: [f"{token.name} opens nothing any more"])

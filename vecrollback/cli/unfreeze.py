@@ -1,0 +1,17 @@
+"""Let automation act again."""
+
+from __future__ import annotations
+
+import typer
+
+from vecrollback.cli.support.session import Session, command
+
+app = typer.Typer(add_completion=False)
+
+
+@command(app, returns="{was_frozen}")
+def unfreeze(session: Session) -> None:
+    """Let automation move what is live again."""
+    with session.store() as store:
+        was = store.authority.unfreeze(actor=store.actor)
+    session.emit({"was_frozen": was}, lambda: ["automation may act again" if was else "it was not frozen"])
