@@ -206,7 +206,7 @@ def _record(store: Store, name: str, spec: str, queries: Mapping[str, str], qrel
     store.reembed(spec, name=name, index="Flat").wait()
     if name in ("good", "bad") and name not in {m.target.rpartition("@")[0] for m in store.history(alias="live")}:
         store.promote(name, reason="a benchmark", override=True)  # so that one of them stands by
-    asked, texts = PairAnswers(store.borrow_pairs), list(queries.values())
+    asked, texts = PairAnswers(store.resources), list(queries.values())
     facts: dict[str, Fact] = {}
     while len(facts) < len(set(texts)):
         facts = asked.on(texts, name)

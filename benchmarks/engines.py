@@ -95,7 +95,7 @@ def _resuming(root: Path, spec: str, rows: Sequence[common.Row]) -> dict[str, An
     resumed = _run(root, f"{spec}{mark}document_prompt=a+", "killed")
     with connect(root) as store:
         pair = store.pair("killed")
-        keys = store._vectors(pair).keys(pair.vectors_version)
+        keys = store.resources.vectors_of(pair).keys(pair.vectors_version)
         changes = list(zip(keys["doc_id"].to_pylist(), keys["seq"].to_pylist(), strict=True))
     return {
         "documents": len(rows),

@@ -64,7 +64,7 @@ def artifacts(found: dict[str, Store], size: int, rounds: int) -> dict[str, floa
     for _ in range(rounds):
         data = chance.bytes(size)
         for name, store in found.items():
-            kept = store._artifacts
+            kept = store.resources.artifacts
             seconds, stored = _timed(partial(kept.put_bytes, ".bin", data))
             taken["put"][name].append(seconds)
             if name == "object":
@@ -83,7 +83,7 @@ def commits(found: dict[str, Store], rounds: int) -> dict[str, float]:
 
     chance, tables = np.random.default_rng(0), {}
     for name, store in found.items():
-        tables[name] = Vectors(store._file_store.inside("tables/benchmark.lance"), _DIMENSION)
+        tables[name] = Vectors(store.resources.file_store.inside("tables/benchmark.lance"), _DIMENSION)
         tables[name].create()
     versions = dict.fromkeys(found, 1)
 
@@ -129,7 +129,7 @@ def opening(found: dict[str, Store], rounds: int) -> dict[str, float]:
 
     def forget(store: Store) -> None:
         shutil.rmtree(store.root / "cache", ignore_errors=True)  # texts for answers, derived from the log
-        for path in store._artifacts._cache.root.iterdir():  # type: ignore[attr-defined]
+        for path in store.resources.artifacts._cache.root.iterdir():  # type: ignore[attr-defined]
             if path.is_file():
                 path.unlink()
 

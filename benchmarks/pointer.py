@@ -90,7 +90,7 @@ class Side:
         self.name = name
         self.store = inside.enter_context(connect(root, catalog=catalog, create=True))
         _build(self.store, embedders)
-        self.pointer = self.store._catalog.aliases.pointer_reader("live")
+        self.pointer = self.store.resources.catalog.aliases.pointer_reader("live")
         inside.callback(self.pointer.close)
         self.searchers = inside.enter_context(_searchers(root, catalog, pause))
         self.flips: list[Flip] = []
@@ -100,7 +100,9 @@ class Side:
 
     def warm(self) -> None:
         """Wait until every searcher holds both pairs open."""
-        while [len(searcher.warm) for searcher in self.store._catalog.searchers.alive("live")] != [2] * _SEARCHERS:
+        while [len(searcher.warm) for searcher in self.store.resources.catalog.searchers.alive("live")] != [
+            2
+        ] * _SEARCHERS:
             time.sleep(0.1)
 
     def flips_in_turn(self, count: int) -> None:

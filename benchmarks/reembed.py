@@ -150,14 +150,14 @@ def _starting(directory: str, effort: Effort) -> Seconds:
 
 
 def _choosing(store: Store, pair: str) -> Seconds:
-    made = store.work.made(pair)
+    made = store.runtime_batches(pair)
     return Seconds(made[0].body["seconds"], made[0].body["processor_seconds"]) if made else Seconds(0, 0)
 
 
 def _nearest(store: Store, exact: dict[str, Any]) -> float:
     """The lowest cosine of any vector of the store to that of `model.encode`."""
     pair = store.pair("measured")
-    table = store._vectors(pair)
+    table = store.resources.vectors_of(pair)
     ids = table.keys(pair.vectors_version)["doc_id"].to_pylist()
     theirs = np.stack([exact[id_] for id_ in ids])
     return float(np.einsum("ij,ij->i", table.vectors(pair.vectors_version), theirs).min())

@@ -46,7 +46,7 @@ def _transformer(root: Path, model: str, count: int, asked: int) -> dict[str, An
         texts = common.queries(asked)
         searcher.search(texts[0], k=_K)
         # The very model that the searcher holds: a second copy would push the first out of the caches.
-        embedder = store._embedders.of(store.live())
+        embedder = store.resources.embedders.of(store.live())
         taken = _apart({"raw": _raw(store, embedder), "search": partial(searcher.search, k=_K)}, texts)
     return _told(f"transformer, {count:,} chunks, following", taken)
 

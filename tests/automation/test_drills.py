@@ -13,8 +13,7 @@ import vecrollback
 from tests.cli.support import cli, cli_json
 from tests.support.operations import prepare_releases
 from vecrollback import Store
-from vecrollback.automation.drills import CHAOS, overdue, run_drill
-from vecrollback.automation.runbook import write_runbook
+from vecrollback.automation.drills import CHAOS, overdue
 from vecrollback.automation.worker import Worker
 from vecrollback.errors import UsageError
 from vecrollback.records import Drill
@@ -41,7 +40,7 @@ def step(drill: Drill, name: str) -> Any:
 
 def test_a_drill_rehearses_every_step_and_leaves_live_alone(store: Store) -> None:
     before, moves = serving(store), store.history(alias="live")
-    drill = run_drill(store)
+    drill = store.drill()
     assert drill.verdict == "pass", drill
     assert [one.name for one in drill.phases] == [
         "decide",
@@ -60,14 +59,14 @@ def test_a_drill_rehearses_every_step_and_leaves_live_alone(store: Store) -> Non
     assert (drill.source, drill.target) == ("v2@1", "v1@1")
     assert (serving(store), store.history(alias="live")) == (before, moves)
     assert store.incidents.all() == []
-    assert store.rehearsal.drills() == [drill]
+    assert store.drills() == [drill]
     performance = store.incidents.performance()
     assert (performance.drill_rate, performance.drilled_rate) == (1.0, 1.0)
 
 
 @pytest.mark.slow
 def test_a_drill_that_misses_its_objective_fails(store: Store) -> None:
-    drill = run_drill(store, policy=Policy(objectives=Objectives(switch=1e-9)))
+    drill = store.drill(policy=Policy(objectives=Objectives(switch=1e-9)))
     assert drill.verdict == "fail"
     assert not step(drill, "switch").ok
     assert step(drill, "check").ok
@@ -76,7 +75,7 @@ def test_a_drill_that_misses_its_objective_fails(store: Store) -> None:
 def test_a_drill_finds_that_there_is_no_way_back(store: Store) -> None:
     [snapshot] = store.snapshots("v1")
     (store.root / "artifacts" / snapshot.manifest).unlink()
-    drill = run_drill(store)
+    drill = store.drill()
     assert drill.verdict == "fail"
     assert "no pair is fit to roll back to" in drill.said
     assert store.status()["alias"].keys() <= {"live", "candidate"}
@@ -84,9 +83,9 @@ def test_a_drill_finds_that_there_is_no_way_back(store: Store) -> None:
 
 def test_a_drill_where_nothing_is_live_is_unknown(tmp_path: Path) -> None:
     with vecrollback.connect(tmp_path, create=True) as store:
-        assert run_drill(store).verdict == "unknown"
+        assert store.drill().verdict == "unknown"
         with pytest.raises(UsageError, match="no chaos 'lunch'"):
-            run_drill(store, "lunch")
+            store.drill("lunch")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +93,7 @@ def test_a_drill_where_nothing_is_live_is_unknown(tmp_path: Path) -> None:
 )
 def test_chaos_of_each_kind_ends_with_the_right_verdict(root: Path, store: Store, kind: str) -> None:
     before = serving(store), store.history(), sorted(path for path in root.rglob("*") if "cache" not in path.parts)
-    drill = run_drill(store, kind)
+    drill = store.drill(kind)
     assert drill.verdict == "pass", drill
     assert {"copy", "switch", "first right answer", "check"} <= {one.name for one in drill.phases}
     expected = "fail" if kind == "foreign-vectors" else "pass"
@@ -110,7 +109,7 @@ def test_a_drill_is_due_after_a_promote_and_after_its_time(store: Store) -> None
     eager = Policy(drills=DrillSettings(after_promote=True))
     assert overdue(store, eager) == "v2@1 was promoted"
     assert overdue(store, Policy()) == "the last one was never"
-    run_drill(store)
+    store.drill()
     assert overdue(store, eager) == ""
     assert overdue(store, forgetful).startswith("the last one was 20")
 
@@ -118,10 +117,10 @@ def test_a_drill_is_due_after_a_promote_and_after_its_time(store: Store) -> None
 def test_a_worker_runs_the_drill_after_a_promote_by_itself(root: Path, store: Store) -> None:
     (root / "vecrollback.toml").write_text("[policy.drills]\nafter_promote = true\n")
     Worker(store).run_once()
-    [drill] = store.rehearsal.drills()
+    [drill] = store.drills()
     assert (drill.verdict, drill.epoch) == ("pass", 2)
     Worker(store).run_once()
-    assert len(store.rehearsal.drills()) == 1
+    assert len(store.drills()) == 1
 
 
 def test_a_worker_tells_once_that_a_drill_is_overdue(root: Path, store: Store) -> None:
@@ -150,7 +149,7 @@ def test_every_command_of_the_runbook_can_be_typed_as_it_stands(root: Path, stor
     (root / "vecrollback.toml").write_text(
         "[policy.contacts]\n'on call' = '+49 30 1234'\n[policy.authority]\nrestore_approvals = 2\n"
     )
-    written = write_runbook(store)
+    written = store.runbook()
     assert "| live | `v2@1`, epoch 2 |" in written
     assert "| a rollback goes to | `v1@1` |" in written
     assert "| on call | +49 30 1234 |" in written
@@ -163,13 +162,13 @@ def test_every_command_of_the_runbook_can_be_typed_as_it_stands(root: Path, stor
         done = cli(*arguments)
         assert done.exit_code == 0, (command, done.output)
     assert store.live().name == "v1"
-    after = write_runbook(store)
+    after = store.runbook()
     assert "| switch |" in after
     assert "| a rollback goes to | nowhere: " in after
 
 
 def test_the_runbook_of_an_empty_store_says_so(tmp_path: Path) -> None:
     with vecrollback.connect(tmp_path, create=True) as store:
-        written = write_runbook(store)
+        written = store.runbook()
     assert "| live | nothing yet |" in written
     assert "Never. Do it now" in written

@@ -19,7 +19,6 @@ from vecrollback.automation.guard import Guard, SyntheticTraffic
 from vecrollback.automation.guard.evaluation import Decision
 from vecrollback.automation.guard.replay import replay
 from vecrollback.errors import UsageError
-from vecrollback.store.deciding import approve
 from vecrollback.switching.policy import read_policy
 
 GOOD, SAME, BAD = "hash:256?seed=1", "hash:256?seed=2", "hash:8?seed=3"
@@ -149,7 +148,7 @@ def test_business_numbers_wait_for_a_person(store: Store, watched: Watched) -> N
     assert store.live().name == "bad"
     [asked] = store.authority.approvals(state="waiting")
     assert (asked.kind, asked.asked_by) == ("rollback", "policy")
-    decided = approve(store, asked.number, actor="anna")
+    decided = store.approve(asked.number, actor="anna")
     assert decided.switched is not None
     assert store.live().name == "good"
     [incident] = store.incidents.all()
@@ -198,7 +197,7 @@ def test_one_of_two_watches_leads_and_the_other_takes_over(store: Store, watched
     stop = False
     guard = watched(STANDOUT, stopping=lambda: stop)
     store.promote("bad", reason="said to be better")
-    with store.lock("guard"):
+    with store.resources.catalog.lock("guard"):
         thread = threading.Thread(target=guard.run)
         thread.start()
         time.sleep(0.3)
@@ -228,7 +227,7 @@ def test_a_watch_that_died_before_it_acted_leaves_the_decision_to_the_next(store
 
 def test_what_was_measured_replays_to_the_same_decision(store: Store, watched: Watched, tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [{"at": time.time(), "event": "promote"}]
-    guard = watched(STANDOUT, recorded=lambda row: rows.append(dict(row)))
+    guard = watched(STANDOUT, on_reading=lambda row: rows.append(dict(row)))
     store.promote("bad", reason="said to be better")
     decided = rounds(guard)
     recorded = tmp_path / "recorded.jsonl"

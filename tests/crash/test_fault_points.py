@@ -167,7 +167,7 @@ def test_pair_that_was_never_registered_stands_in_nobodys_way(template: Path, tm
     """A process died when its pair had a table and no name; the name is free, for a model of another dimension too."""
     root = copied(template, tmp_path, "reembed")
     with vecrollback.connect(root) as store:
-        dying = mock.patch.object(store._catalog.pairs, "add", side_effect=SystemExit)
+        dying = mock.patch.object(store.resources.catalog.pairs, "add", side_effect=SystemExit)
         with dying, pytest.raises(SystemExit):
             store.reembed(THREE, name="three")
     with vecrollback.connect(root) as store:

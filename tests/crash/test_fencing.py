@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def unlocked(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """The same store in a process whose locks hold nobody."""
     with vecrollback.connect(store.root) as opened:
-        monkeypatch.setattr(opened._catalog, "lock", lambda name, timeout=-1: nullcontext())
+        monkeypatch.setattr(opened.resources.catalog, "lock", lambda name, timeout=-1: nullcontext())
         yield opened
 
 
@@ -70,7 +70,7 @@ def test_writer_that_was_overtaken_before_its_commit_changes_nothing(
     late: str, store: Store, unlocked: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fresh = {"new": "bread of yesterday", "d1": "boats of today"}
-    _before(monkeypatch, unlocked._corpus.table, "merge", lambda: _write(store, fresh))
+    _before(monkeypatch, unlocked.resources.corpus.table, "merge", lambda: _write(store, fresh))
     with pytest.raises(HeadMovedError) as refused:
         _write(unlocked, {late: "written too late"})
     assert "again" in refused.value.hint
@@ -89,8 +89,8 @@ def test_writer_with_the_lock_does_not_build_on_what_another_left(
         with pytest.raises(KeyboardInterrupt):
             _write(unlocked, {late: "written too late"})
 
-    _before(monkeypatch, unlocked._corpus._ledger, "commit", die)
-    _before(monkeypatch, store._corpus.table, "merge", intrude)
+    _before(monkeypatch, unlocked.resources.corpus._ledger, "commit", die)
+    _before(monkeypatch, store.resources.corpus.table, "merge", intrude)
     fresh = {"new": "bread of yesterday", "d1": "boats of today"}
     with pytest.raises(HeadMovedError):
         _write(store, fresh)
@@ -144,7 +144,7 @@ def test_catch_up_that_was_overtaken_stops_and_the_next_one_is_exact(
     store: Store, unlocked: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _write(store, {"new": "bread of yesterday"})
-    _before(monkeypatch, unlocked._catalog.pairs, "advance", lambda: store.catch_up("one"))
+    _before(monkeypatch, unlocked.resources.catalog.pairs, "advance", lambda: store.catch_up("one"))
     with pytest.raises(HeadMovedError, match="vectors-one"):
         unlocked.catch_up("one")
     _assert_sound(store, TEXTS | {"new": "bread of yesterday"})

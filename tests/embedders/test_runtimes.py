@@ -147,12 +147,12 @@ def test_an_accelerated_pair_is_the_pair_and_says_what_made_it(store: Store, tin
     plain = store.reembed(str(tiny), name="plain", index="Flat").wait()
     store.upsert([Document(f"d{n}", f"another text, number {n}") for n in range(40)])
     pair = store.reembed(f"{tiny}?chunk=tokens:64:0", name="fast", effort=Effort(engine, "onnx")).wait()
-    [made] = store.work.made("fast")
+    [made] = store.runtime_batches("fast")
     assert (made.runtime, made.first) == ("onnx", 2)
     assert made.last == pair.vectors_version
     assert made.body["trials"]
     assert made.body["own_texts_per_second"] > 0
-    assert not store.work.made(plain.name)
+    assert not store.runtime_batches(plain.name)
     report = store.check("fast")
     assert report.verdict == "pass"
     assert report.examined["re-embedded of onnx"] == 30
@@ -172,7 +172,7 @@ def test_a_converter_sends_nothing_to_its_makers() -> None:
 
 def test_auto_is_not_worth_it_for_few_documents(store: Store, tiny: Path) -> None:
     store.reembed(str(tiny), name="one", effort=Effort(accelerate="auto")).wait()
-    assert not store.work.made("one")
+    assert not store.runtime_batches("one")
 
 
 def test_a_runtime_that_goes_wrong_after_it_was_chosen_is_found_by_the_check(

@@ -110,7 +110,7 @@ def test_nothing_is_embedded_twice_after_a_cancel(many: Path, log: Path) -> None
 
         def cancel(_: object) -> None:
             time.sleep(0.6)  # progress reaches the catalog twice a second
-            store._catalog.jobs.cancel(store.jobs()[0].id)
+            store.resources.catalog.jobs.cancel(store.jobs()[0].id)
 
         job = store.reembed(COUNTED, name="counted", index="Flat", progress=cancel)
         with pytest.raises(vecrollback.VecrollbackError, match="cancelled"):

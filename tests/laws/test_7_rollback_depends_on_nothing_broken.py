@@ -32,7 +32,7 @@ def broken(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         store.promote("bad")
         bad, others = [], set()
         for snapshot in store.snapshots():
-            manifest = load_manifest(store._artifacts, snapshot.manifest)
+            manifest = load_manifest(store.resources.artifacts, snapshot.manifest)
             names = {snapshot.manifest, *manifest.artifacts()}
             bad += names if snapshot.pair == "bad" else []
             others |= names if snapshot.pair != "bad" else set()

@@ -20,8 +20,8 @@ from vecrollback.pairs.manifest import load_manifest
 
 def test_forward_is_gated_by_a_check(root: Path, store: Store) -> None:
     three = store.reembed("hash:32?seed=3", name="three", index="Flat").wait()
-    manifest = load_manifest(store._artifacts, store._catalog.pairs.find_snapshot(three.ref).manifest)
-    index = store._artifacts.path(manifest.index.artifact)
+    manifest = load_manifest(store.resources.artifacts, store.resources.catalog.pairs.find_snapshot(three.ref).manifest)
+    index = store.resources.artifacts.path(manifest.index.artifact)
     data = bytearray(index.read_bytes())
     data[-5] ^= 1
     index.write_bytes(data)

@@ -55,7 +55,7 @@ def test_no_vector_without_a_fingerprint_other_models_are_not_declared_equal(sto
 
 def test_no_vector_without_a_fingerprint_a_changed_model_neither_serves_nor_writes(store: Store) -> None:
     store.upsert([Document("new", words(70))])
-    store._catalog.pairs.set_embedder("one", TWO)
+    store.resources.catalog.pairs.set_embedder("one", TWO)
     for use in (lambda: store.search("bread"), lambda: store.catch_up("one")):
         with pytest.raises(EmbedderChangedError):
             use()

@@ -92,7 +92,7 @@ def test_what_a_searcher_holds_open_stays_until_it_ends(store: Store) -> None:
         assert searcher.search(QUERIES[0]).snapshot == 1
         for _ in range(2):
             rebuilt(store, "one")
-        searchers = store._catalog.searchers
+        searchers = store.resources.catalog.searchers
         while not any("one@3" in searcher.warm for searcher in searchers.registered("live")):
             time.sleep(0.01)
         assert "searcher" in store.retention.plan(NOW).kept.get("one@3", "")
@@ -135,7 +135,7 @@ def test_the_name_of_a_pruned_pair_that_served_is_not_given_again(store: Store) 
 
 def test_no_file_goes_while_one_cannot_tell_what_a_snapshot_needs(store: Store) -> None:
     rebuilt(store, "two")
-    manifest = store._artifacts.path(store.snapshots("one")[0].manifest)
+    manifest = store.resources.artifacts.path(store.snapshots("one")[0].manifest)
     manifest.write_bytes(b"{}")
     plan = store.retention.plan(NOW)
     assert plan.files == ()
@@ -158,7 +158,7 @@ def test_what_comes_into_use_after_the_plan_is_spared(store: Store) -> None:
 
 
 def test_two_prunes_do_not_run_at_once(store: Store) -> None:
-    with store.lock("prune"), vecrollback.connect(store.root) as other, pytest.raises(LockHeldError):
+    with store.resources.catalog.lock("prune"), vecrollback.connect(store.root) as other, pytest.raises(LockHeldError):
         other.retention.apply(other.retention.plan(NOW))
 
 
@@ -204,12 +204,12 @@ def test_nothing_that_is_named_goes_while_others_write_switch_and_restore(store:
     assert {line.split()[0] for _, errors in said for line in errors.splitlines()} <= allowed, said
     assert pruned > 3
     for snapshot in store.snapshots():
-        store._switch._verified(snapshot.ref)
+        store._parts.switch._verified(snapshot.ref)
     for pair in store.pairs():
         if pair.state not in ("building", "retired"):
             store.catch_up(pair)
             assert_passes(store.check(pair, sample=EVERY_ROW))
     store.retention.apply(store.retention.plan(NOW))
-    left = {path.name for path in store._artifacts.root.iterdir()}
+    left = {path.name for path in store.resources.artifacts.root.iterdir()}
     named = {name for s in store.snapshots() for name in (s.manifest, *store.manifest(s.ref)[1].artifacts())}
     assert left <= named | {pair.probes for pair in store.pairs()}, "everything that nothing names went"

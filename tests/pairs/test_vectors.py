@@ -59,9 +59,11 @@ def test_pairs_are_built_checked_and_repaired_over_a_map(store: Store, index: st
     store.catch_up("v1")
     store.snapshot("v1", rebuild=True)
     pair = store.pair("v1")
-    vectors = store._vectors(pair).vectors(pair.vectors_version)
+    vectors = store.resources.vectors_of(pair).vectors(pair.vectors_version)
     assert isinstance(vectors, np.memmap)
-    np.testing.assert_array_equal(vectors[60:], store._vectors(pair).vectors(pair.vectors_version, after=60))
+    np.testing.assert_array_equal(
+        vectors[60:], store.resources.vectors_of(pair).vectors(pair.vectors_version, after=60)
+    )
     assert_passes(store.check("v1", sample=EVERY_ROW))
     assert store.search(words(99), k=1).hits[0].id == "new"
 

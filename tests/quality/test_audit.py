@@ -153,7 +153,7 @@ def test_too_small_a_budget_is_unknown_and_hides_no_kept_report(store: Store) ->
 
 
 def test_model_that_changed_makes_an_audit_refuse_to_say(store: Store, root: Path) -> None:
-    store._catalog.pairs.set_embedder("one", OTHER)
+    store.resources.catalog.pairs.set_embedder("one", OTHER)
     report = store.audit("one")
     assert (report.verdict, kinds(report)) == ("fail", {"embedder_changed"})
     assert report.certificate is None

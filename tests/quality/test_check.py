@@ -76,12 +76,12 @@ def assert_mended(root: Path, report: Report) -> None:
 
 def _artifacts(store: Store, pick: Callable[[Any], str]) -> list[Path]:
     pair = store.pair("one")
-    manifest = load_manifest(store._artifacts, store._catalog.pairs.find_snapshot(pair.ref).manifest)
-    return [store._artifacts.path(pick(manifest))]
+    manifest = load_manifest(store.resources.artifacts, store.resources.catalog.pairs.find_snapshot(pair.ref).manifest)
+    return [store.resources.artifacts.path(pick(manifest))]
 
 
 def _manifest(store: Store) -> list[Path]:
-    return [store._artifacts.path(store._catalog.pairs.find_snapshot(store.pair("one").ref).manifest)]
+    return [store.resources.artifacts.path(store.resources.catalog.pairs.find_snapshot(store.pair("one").ref).manifest)]
 
 
 def _table(table: Any, version: int, folder: str) -> list[Path]:
@@ -92,11 +92,11 @@ def _table(table: Any, version: int, folder: str) -> list[Path]:
 
 def _vectors(store: Store, folder: str) -> list[Path]:
     pair = store.pair("one")
-    return _table(store._vectors(pair).table, pair.vectors_version, folder)
+    return _table(store.resources.vectors_of(pair).table, pair.vectors_version, folder)
 
 
 def _documents(store: Store, folder: str) -> list[Path]:
-    return _table(store._corpus.table, store._corpus.state().version, folder)
+    return _table(store.resources.corpus.table, store.resources.corpus.state().version, folder)
 
 
 FILES: dict[str, tuple[Callable[[Store], list[Path]], str]] = {
@@ -292,7 +292,7 @@ def test_removed_tombstone_is_found_and_put_back(root: Path) -> None:
     assert found(report)["resurrected_vector"] == {"d30"}
     assert_mended(root, report)
     with vecrollback.connect(root) as fresh:
-        assert set(DELETED) <= set(fresh._catalog.ledger.tombstones())
+        assert set(DELETED) <= set(fresh.resources.catalog.ledger.tombstones())
 
 
 def test_lowered_tombstone_is_found_and_raised_again(root: Path) -> None:
@@ -341,7 +341,7 @@ def plant(
 ) -> None:
     """Let a faulty writer put these vectors into pair `one`, in files whose digests are right."""
     pair = store.pair("one")
-    vectors = store._vectors(pair)
+    vectors = store.resources.vectors_of(pair)
     every = vectors.table.at(pair.vectors_version).to_table()
     known = every["doc_id"].to_pylist()
     last = {id_: n for n, id_ in enumerate(known)}
@@ -356,7 +356,7 @@ def plant(
     for name, value in values.items():
         table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), value)
     commit = vectors.append(table, known=pair.vectors_version)
-    store._catalog.pairs.advance(
+    store.resources.catalog.pairs.advance(
         "one",
         watermark=pair.watermark,
         vectors_version=commit.version,
@@ -369,7 +369,7 @@ def plant(
 
 def row_of(store: Store, id_: str, column: str) -> Any:
     pair = store.pair("one")
-    rows = store._vectors(pair).keys(pair.vectors_version)
+    rows = store.resources.vectors_of(pair).keys(pair.vectors_version)
     return rows.filter(pa.compute.equal(rows["doc_id"], id_))[column][-1].as_py()
 
 
@@ -450,16 +450,16 @@ def test_changes_that_were_skipped_are_found_and_mended(root: Path, store: Store
 
 
 def test_index_of_other_vectors_is_found_and_rebuilt(root: Path, store: Store) -> None:
-    snapshot = store._catalog.pairs.find_snapshot(store.pair("one").ref)
-    manifest = json.loads(store._artifacts.read_bytes(snapshot.manifest))
+    snapshot = store.resources.catalog.pairs.find_snapshot(store.pair("one").ref)
+    manifest = json.loads(store.resources.artifacts.read_bytes(snapshot.manifest))
     pair = store.pair("one")
-    ids = pa.ipc.open_file(store._artifacts.path(manifest["index"]["ids"])).read_all()
-    held = store._vectors(pair).vectors(pair.vectors_version)[np.asarray(ids["row"])].copy()
+    ids = pa.ipc.open_file(store.resources.artifacts.path(manifest["index"]["ids"])).read_all()
+    held = store.resources.vectors_of(pair).vectors(pair.vectors_version)[np.asarray(ids["row"])].copy()
     names = ids["doc_id"].to_pylist()
     held[[7, 8]] = held[[8, 7]]
-    other = store._artifacts.put(".index", lambda path: build_index("Flat", held, "cosine", path))
+    other = store.resources.artifacts.put(".index", lambda path: build_index("Flat", held, "cosine", path))
     manifest["index"] |= {"artifact": other}
-    alter(root, "UPDATE snapshot SET manifest = ? WHERE pair = 'one'", store._artifacts.put_json(manifest))
+    alter(root, "UPDATE snapshot SET manifest = ? WHERE pair = 'one'", store.resources.artifacts.put_json(manifest))
     report = checked(root)
     assert found(report) == {"index_differs": {names[7], names[8]}}
     assert_mended(root, report)

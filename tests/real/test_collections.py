@@ -67,9 +67,9 @@ def test_quality_through_the_store_equals_exact_search_with_the_same_model(
 def _content(store: vecrollback.Store, name: str) -> dict[str, tuple[bytes, bytes]]:
     """Document id -> (content hash, vector bytes) of the rows of a pair that count."""
     pair = store.pair(name)
-    table = store._vectors(pair)
+    table = store.resources.vectors_of(pair)
     keys = table.keys(pair.vectors_version)
-    rows = newest(keys, store._catalog.ledger.tombstones())
+    rows = newest(keys, store.resources.catalog.ledger.tombstones())
     ids, hashes = keys["doc_id"].to_pylist(), keys["content_hash"].to_pylist()
     vectors = table.vectors(pair.vectors_version)
     return {ids[i]: (hashes[i], vectors[i].tobytes()) for i in rows}

@@ -87,7 +87,9 @@ def test_what_was_finished_when_the_workers_were_lost_is_written(
         store.upsert([Document(f"d{n}", f"note {n} on boats") for n in range(700)])
         with pytest.raises(EngineLostError, match="gone"):
             store.reembed(models.PLAIN, name="one").wait()
-        assert store._vectors(store.pair("one")).rows(store.pair("one").vectors_version) == 512, "both units"
+        assert store.resources.vectors_of(store.pair("one")).rows(store.pair("one").vectors_version) == 512, (
+            "both units"
+        )
 
 
 # -- what a job tells -------------------------------------------------------------------------------------------------

@@ -76,27 +76,27 @@ def test_another_process_of_the_same_number_does_not_stand_for_a_dead_one(store:
 
 
 def test_a_job_of_another_host_is_lost_when_it_is_silent(store: Store) -> None:
-    job = store._catalog.jobs.start("reembed", "one")
-    with store._catalog._database.write() as connection:
+    job = store.resources.catalog.jobs.start("reembed", "one")
+    with store.resources.catalog._database.write() as connection:
         connection.exec_driver_sql("UPDATE runner SET host = 'elsewhere', pid = 1")
-    assert store.work.get(job.id).state == "running"
-    with store._catalog._database.write() as connection:
+    assert store.job(job.id).state == "running"
+    with store.resources.catalog._database.write() as connection:
         connection.exec_driver_sql("UPDATE runner SET heartbeat = heartbeat - 61")
-    assert store.work.get(job.id).state == "lost"
-    store._catalog.jobs.beat(job.id)
-    assert store.work.get(job.id).state == "running"
+    assert store.job(job.id).state == "lost"
+    store.resources.catalog.jobs.beat(job.id)
+    assert store.job(job.id).state == "running"
 
 
 def test_a_job_from_before_processes_were_recorded_is_lost(store: Store) -> None:
-    job = store._catalog.jobs.start("reembed", "one")
-    with store._catalog._database.write() as connection:
+    job = store.resources.catalog.jobs.start("reembed", "one")
+    with store.resources.catalog._database.write() as connection:
         connection.exec_driver_sql("DELETE FROM runner")
-    assert store.work.get(job.id).state == "lost"
+    assert store.job(job.id).state == "lost"
 
 
 def test_a_job_that_an_older_version_accelerated_is_shown(store: Store) -> None:
     store.reembed("hash:32", name="one").wait()
     [job] = store.jobs()
-    number = store._catalog.embedding.begin("one", job.id, "onnx", {"batch_size": 16}, after=1)
-    store._catalog.embedding.reached(number, 3)
+    number = store.resources.catalog.embedding.begin("one", job.id, "onnx", {"batch_size": 16}, after=1)
+    store.resources.catalog.embedding.reached(number, 3)
     assert "batches 2 to 3 by onnx" in text("jobs", "show", job.id)

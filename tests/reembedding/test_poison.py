@@ -33,7 +33,7 @@ def fill(store: Store, word: str) -> None:
 def test_poison_is_isolated_and_the_others_are_embedded(store: Store) -> None:
     job = store.reembed(TOUCHY, name="one")
     assert job.wait().state == "ready"
-    given_up = store.work.unembedded(job.id)
+    given_up = store.unembedded_documents(job.id)
     assert {one.document for one in given_up} == BAD
     assert all("this text breaks the model" in one.reason for one in given_up)
     report = store.check("one")
@@ -71,7 +71,7 @@ def test_a_new_text_or_a_repair_mends_it(store: Store, monkeypatch: pytest.Monke
     assert store.check("one").verdict == "pass"
     store.upsert([Document("d3", "note 3 on poison")])
     store.catch_up("one")
-    assert ("d3", 305) in [(one.document, one.seq) for one in store._catalog.embedding.without(pair="one")]
+    assert ("d3", 305) in [(one.document, one.seq) for one in store.resources.catalog.embedding.without(pair="one")]
     report = store.check("one")
     assert report.verdict == "unknown"
     assert store.repair(report).verdict == "unknown"  # it still breaks the model
@@ -98,11 +98,11 @@ def test_a_model_that_is_down_stops_the_job_and_gives_nothing_up(
     (tmp_path / "down").touch()
     with pytest.raises(EmbeddingError, match="the service is down"):
         job.wait()
-    assert not store.work.unembedded(job.id)
+    assert not store.unembedded_documents(job.id)
     assert job.status().state == "failed"
     (tmp_path / "down").unlink()
     assert store.reembed(TOUCHY, name="one").wait().state == "ready"
-    assert {one.document for one in store.work.unembedded(job.id)} == BAD
+    assert {one.document for one in store.unembedded_documents(job.id)} == BAD
 
 
 def test_a_model_that_fails_over_most_texts_stops_the_job(store: Store) -> None:
@@ -116,7 +116,7 @@ def test_a_text_that_kills_the_process_is_isolated_by_workers(store: Store) -> N
     store.delete(["d78", "d250"])
     job = store.reembed(DEADLY, name="one", effort=Effort("local:2"))
     assert job.wait().state == "ready"
-    given_up = store.work.unembedded(job.id)
+    given_up = store.unembedded_documents(job.id)
     assert {one.document for one in given_up} == {"d3", "d77"}
     assert all("SIGSEGV" in one.reason for one in given_up)
     assert store.check("one").verdict == "unknown"

@@ -39,16 +39,16 @@ def read(store: Store) -> None:
 
 def taken_in(store: Store) -> list[str]:
     """Documents in the order in which the pair got their new vectors."""
-    keys = store._vectors(store.pair("v1")).keys(store.pair("v1").vectors_version)
+    keys = store.resources.vectors_of(store.pair("v1")).keys(store.pair("v1").vectors_version)
     return list(keys["doc_id"].to_pylist()[100:])
 
 
 def test_searchers_tell_which_documents_they_answered_from_outdated_vectors(store: Store) -> None:
     read(store)
-    assert store._catalog.stale_reads.most("v1", 10) == list(READ)
+    assert store.resources.catalog.stale_reads.most("v1", 10) == list(READ)
     read(store)
-    assert store._catalog.stale_reads.most("v1", 2) == list(READ[:2])
-    assert store._catalog.stale_reads.most("another", 10) == []
+    assert store.resources.catalog.stale_reads.most("v1", 2) == list(READ[:2])
+    assert store.resources.catalog.stale_reads.most("another", 10) == []
 
 
 def test_new_documents_come_first_then_the_most_read_then_the_rest(store: Store) -> None:
@@ -65,10 +65,10 @@ def test_what_was_read_is_forgotten_once_it_is_mended(store: Store) -> None:
     read(store)
     store.delete([READ[0]])
     store.catch_up("v1")
-    assert store._catalog.stale_reads.most("v1", 10) == []
-    store._catalog.stale_reads.note("v1", {"d3": 1})  # by a searcher that was late
+    assert store.resources.catalog.stale_reads.most("v1", 10) == []
+    store.resources.catalog.stale_reads.note("v1", {"d3": 1})  # by a searcher that was late
     store.catch_up("v1")
-    assert store._catalog.stale_reads.most("v1", 10) == []
+    assert store.resources.catalog.stale_reads.most("v1", 10) == []
     assert_passes(store.check("v1"))
 
 
@@ -76,7 +76,7 @@ def test_more_reads_than_a_round_takes_lose_no_change(store: Store) -> None:
     store.upsert([Document(f"e{n}", words(n + 2000)) for n in range(1500)])
     store.catch_up("v1")
     store.upsert([Document(f"e{n}", words(n + 2000, 1)) for n in range(1500)])
-    store._catalog.stale_reads.note("v1", {f"e{n}": n + 1 for n in range(1500)})
+    store.resources.catalog.stale_reads.note("v1", {f"e{n}": n + 1 for n in range(1500)})
     done = store.catch_up("v1")
     assert (done.lag, done.documents, done.embedded) == (0, 1500, 1500)
     order = [id_ for id_ in taken_in(store) if id_.startswith("e")][1500:]
@@ -87,4 +87,4 @@ def test_more_reads_than_a_round_takes_lose_no_change(store: Store) -> None:
 def test_answers_from_fresh_vectors_are_not_counted(store: Store) -> None:
     with store.searcher() as searcher:
         searcher.search(words(3), k=1)
-    assert store._catalog.stale_reads.most("v1", 10) == []
+    assert store.resources.catalog.stale_reads.most("v1", 10) == []

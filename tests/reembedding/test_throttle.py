@@ -54,7 +54,7 @@ def test_a_job_is_paused_and_resumed_from_another_process(
         job = store.jobs()[0].id
         assert cli_json("jobs", "pause", job)["paused"]
         hold.unlink()
-        until(lambda: store.work.get(job).progress.get("phase") == "paused", 60)
+        until(lambda: store.job(job).progress.get("phase") == "paused", 60)
         done = store.pair("one").vectors_version
         time.sleep(1.0)
         assert store.pair("one").vectors_version == done
@@ -68,7 +68,7 @@ def test_a_job_is_paused_and_resumed_from_another_process(
 
 
 def test_a_paused_job_can_be_cancelled_and_starts_unpaused_again(store: Store) -> None:
-    job = store.reembed("hash:32", name="one", progress=lambda _: store.work.pause(store.jobs()[0].id))
+    job = store.reembed("hash:32", name="one", progress=lambda _: store.pause(store.jobs()[0].id))
     until(lambda: job.status().progress.get("phase") == "paused")
     job.cancel()
     with pytest.raises(JobCancelledError):
@@ -85,11 +85,11 @@ def test_what_was_embedded_when_the_pause_came_is_durable_before_it_waits(store:
 
     def pause(progress: Progress) -> None:
         seen.append(progress)
-        store.work.pause(progress.job)
+        store.pause(progress.job)
 
     job = store.reembed("hash:32", name="one", progress=pause, effort=Effort(engine))
     until(lambda: job.status().progress.get("phase") == "paused")
-    held = store._vectors(store.pair("one")).rows(store.pair("one").vectors_version)
+    held = store.resources.vectors_of(store.pair("one")).rows(store.pair("one").vectors_version)
     assert held == max(progress.documents for progress in seen) > 0
     job.cancel()
     with pytest.raises(JobCancelledError):

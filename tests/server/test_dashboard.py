@@ -119,7 +119,7 @@ def test_a_running_job_shows_its_progress_until_it_ends(shown: Server, store: Pa
         ended.wait(30)
 
     with connect(store) as opened:
-        job = opened.work.start("re-embed", "v1", work)
+        job = opened.start_job("re-embed", "v1", work)
         page.await_text("#jobs", "12 of 40 changes · embedding")
         seen.set()
         page.await_text("#jobs", "33 of 40 changes")
@@ -318,7 +318,7 @@ def plant(root: Path, name: str, spec: str, ids: list[str], *, fingerprint: str 
     """Let a faulty writer put vectors of another model into a pair, in files whose digests are right."""
     with connect(root) as store:
         pair = store.pair(name)
-        vectors = store._vectors(pair)
+        vectors = store.resources.vectors_of(pair)
         rows = vectors.table.at(pair.vectors_version).to_table()
         known = rows["doc_id"].to_pylist()
         table = rows.take([known.index(id_) for id_ in ids])
@@ -332,13 +332,13 @@ def plant(root: Path, name: str, spec: str, ids: list[str], *, fingerprint: str 
             table = table.set_column(table.schema.get_field_index(column), table.schema.field(column), value)
         commit = vectors.append(table, known=pair.vectors_version)
         versions = {"vectors_version": commit.version, "expected": pair.vectors_version, "files": commit.files}
-        store._catalog.pairs.advance(name, watermark=pair.watermark, **versions)
+        store.resources.catalog.pairs.advance(name, watermark=pair.watermark, **versions)
 
 
 def test_a_server_that_is_gone_is_told_and_not_stormed(own_store: Path, page: Page) -> None:
     ended = threading.Event()
     with connect(own_store) as store, serving(own_store) as server:
-        job = store.work.start("re-embed", "v1", lambda report: ended.wait(30))
+        job = store.start_job("re-embed", "v1", lambda report: ended.wait(30))
         page.open(server.url)
         page.await_text("#live-title", "v2@1 is live")
         page.await_text("#jobs", "running")

@@ -218,7 +218,7 @@ def test_a_server_that_is_told_to_end_answers_what_it_was_asked(tmp_path: Path, 
 def _hanging_job(store: Path) -> str:
     """A job whose process is gone: nobody will ever end it."""
     with connect(store) as opened:
-        return opened._catalog.jobs.start("check", "v1").id
+        return opened.resources.catalog.jobs.start("check", "v1").id
 
 
 def test_workers_end_when_their_supervisor_was_killed(own_store: Path) -> None:

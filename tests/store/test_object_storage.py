@@ -24,7 +24,6 @@ from tests.support.postgres import PostgresServer
 from tests.support.s3_server import ObjectServer
 from tests.support.store_hosts import Host
 from vecrollback import Document, Store
-from vecrollback.automation.drills import run_drill
 from vecrollback.errors import CatalogMismatchError, CorruptArtifactError, StorageUnavailableError
 from vecrollback.records import RetentionRules
 
@@ -72,7 +71,7 @@ def heard(file: Path) -> list[dict[str, Any]]:
 def assert_once(store: Store, pair: str) -> None:
     """Every change has its rows once, in the table itself and not only in what counts of it."""
     found = store.pair(pair)
-    keys = store._vectors(found).keys(found.vectors_version)
+    keys = store.resources.vectors_of(found).keys(found.vectors_version)
     rows = list(zip(*(keys[name].to_pylist() for name in ("doc_id", "seq", "ordinal")), strict=True))
     assert len(rows) == len(set(rows))
 
@@ -97,7 +96,7 @@ def test_whole_story_is_that_of_a_local_store(store: Store, tmp_path: Path) -> N
     assert_passes(store.check("again", sample=EVERY_ROW))
     store.compact(purge=True)
     assert_passes(store.check("three", sample=EVERY_ROW))
-    store.copy_to(tmp_path / "copy")
+    store.resources.copy_to(tmp_path / "copy")
     with vecrollback.connect(tmp_path / "copy") as copy:
         for name in ("one", "three"):
             assert_passes(copy.check(name, sample=EVERY_ROW))
@@ -110,7 +109,7 @@ def test_drill_and_chaos_leave_the_store_alone(store: Store, url: str, monkeypat
     monkeypatch.setenv("VECROLLBACK_CATALOG", url)
     history = store.history(alias="live")
     for chaos in ("", "files-gone"):
-        drill = run_drill(store, chaos)
+        drill = store.drill(chaos)
         assert drill.verdict == "pass", (drill.said, drill.phases)
     assert store.history(alias="live") == history
     assert_passes(store.check("one", sample=EVERY_ROW))
@@ -119,9 +118,11 @@ def test_drill_and_chaos_leave_the_store_alone(store: Store, url: str, monkeypat
 def test_no_secret_is_written_down_or_shown(store: Store, postgres: PostgresServer, objects: ObjectServer) -> None:
     store.upsert([Document("x", "y")])
     secret = objects.environment["AWS_SECRET_ACCESS_KEY"]
-    said = json.dumps(store.status()) + json.dumps(store.environment()) + repr(store._file_store.address)  # type: ignore[attr-defined]
+    said = (
+        json.dumps(store.status()) + json.dumps(store.resources.environment) + repr(store.resources.file_store.address)
+    )  # type: ignore[attr-defined]
     assert secret not in said
-    schema = store._catalog.place.partition("schema=")[2]
+    schema = store.resources.catalog.place.partition("schema=")[2]
     with postgres.connect() as connection:
         tables = [
             row[0] for row in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", [schema])
@@ -149,9 +150,9 @@ def test_damage_in_the_storage_is_found_and_mended(store: Store, missing: bool) 
     manifest = store.manifest(store.pair("two").ref)[1]
     for name in manifest.artifacts():
         if missing:
-            store._file_store.remove(f"artifacts/{name}")
+            store.resources.file_store.remove(f"artifacts/{name}")
         else:
-            flipped(store._file_store, f"artifacts/{name}")
+            flipped(store.resources.file_store, f"artifacts/{name}")
     report = store.check("two")
     assert {id_ for one in report.findings if one.kind == "artifact_corrupt" for id_ in one.ids} == {
         *manifest.artifacts()
@@ -159,7 +160,7 @@ def test_damage_in_the_storage_is_found_and_mended(store: Store, missing: bool) 
     assert_passes(store.repair(report))
     assert_passes(store.check("two", sample=EVERY_ROW))
     snapshot = store.manifest(store.pair("two").ref)[0]
-    store._file_store.remove(f"artifacts/{snapshot.manifest}")
+    store.resources.file_store.remove(f"artifacts/{snapshot.manifest}")
     report = store.check("two", level="quick")
     assert [one.kind for one in report.findings] == ["manifest_corrupt"]
     assert_passes(store.repair(report))
@@ -167,7 +168,9 @@ def test_damage_in_the_storage_is_found_and_mended(store: Store, missing: bool) 
 
 @pytest.mark.parametrize("owner", ["documents", "vectors-two"])
 def test_damage_to_a_table_in_the_storage_is_found(store: Store, owner: str) -> None:
-    table = store._corpus.table if owner == "documents" else store._vectors(store.pair("two")).table
+    table = (
+        store.resources.corpus.table if owner == "documents" else store.resources.vectors_of(store.pair("two")).table
+    )
     for entry in [entry.name for entry in table.file_store.entries("data")]:
         flipped(table.file_store, f"data/{entry}")
         assert [one.kind for one in store.check("two", level="full").findings] == ["file_corrupt", "unreadable"]
@@ -180,7 +183,7 @@ def test_damage_to_a_table_in_the_storage_is_found(store: Store, owner: str) -> 
 
 def test_damaged_copy_in_the_cache_is_told_and_replaced(store: Store) -> None:
     name = store.manifest(store.pair("two").ref)[1].index.artifact
-    path = store._artifacts.require(name)
+    path = store.resources.artifacts.require(name)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0x40
     path.write_bytes(data)
@@ -197,18 +200,18 @@ def test_prune_takes_what_nothing_names_after_its_time(store: Store, objects: Ob
         store.snapshot("two", rebuild=True)
         store.upsert([Document("d1", f"changed at {time.monotonic_ns()}")])
     store.retention.retire(store.reembed(THREE, name="three", index="lance:IVF_FLAT").wait())
-    stray = store._artifacts.put_bytes(".bin", b"nobody's")
+    stray = store.resources.artifacts.put_bytes(".bin", b"nobody's")
     assert store.retention.plan(RetentionRules(snapshots=1, cool_down=3600)).files == ()
     time.sleep(2.1)  # the storage tells times in whole seconds
     plan = store.retention.plan(RetentionRules(snapshots=1, cool_down=1))
     assert plan.pairs == ("three",)
     paths = {file.path for file in plan.files}
     assert {f"artifacts/{stray}", "tables/vectors-three.lance"} <= paths
-    store._artifacts.put_bytes(".bin", b"nobody's")  # found in place, but young objects are not put again
+    store.resources.artifacts.put_bytes(".bin", b"nobody's")  # found in place, but young objects are not put again
     done = store.retention.apply(plan)
     assert {file.path for file in done.files} == paths
-    assert not any(store._file_store.exists(path) for path in paths)
-    assert not store._file_store.exists(
+    assert not any(store.resources.file_store.exists(path) for path in paths)
+    assert not store.resources.file_store.exists(
         "artifacts/" + next(p for p in paths if p.endswith(".lance")).rpartition("/")[2]
     )
     for pair in ("one", "two"):
@@ -218,13 +221,13 @@ def test_prune_takes_what_nothing_names_after_its_time(store: Store, objects: Ob
 
 
 def test_snapshot_whose_files_a_prune_took_is_not_registered(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    register = store._catalog.pairs.add_snapshot
+    register = store.resources.catalog.pairs.add_snapshot
 
     def late(snapshot: Any, present: Any) -> None:
-        store._file_store.remove(f"artifacts/{store._artifacts.require(snapshot.manifest).name}")
+        store.resources.file_store.remove(f"artifacts/{store.resources.artifacts.require(snapshot.manifest).name}")
         register(snapshot, present)
 
-    monkeypatch.setattr(store._catalog.pairs, "add_snapshot", late)
+    monkeypatch.setattr(store.resources.catalog.pairs, "add_snapshot", late)
     with pytest.raises(CorruptArtifactError, match="missing"):
         store.snapshot("two", rebuild=True)
     monkeypatch.undo()
@@ -317,7 +320,9 @@ class TestStorageGoes:
 
 
 def searchers(store: Store) -> list[dict[str, Any]]:
-    return [{"host": searcher.host, "warm": searcher.warm} for searcher in store.searchers("live")]
+    return [
+        {"host": searcher.host, "warm": searcher.warm} for searcher in store.resources.catalog.searchers.alive("live")
+    ]
 
 
 # -- several hosts ----------------------------------------------------------------------------------------------------
@@ -350,7 +355,7 @@ def test_one_host_embeds_one_serves_one_writes_and_no_answer_is_mixed_or_missing
                 assert moved.searchers.acknowledged == moved.searchers.expected == 1
             live = store.live().name
             assert store.rollback(reason="the way back").target.partition("@")[0] != live
-            assert {searcher.host for searcher in store.searchers("live")} == {"serves"}
+            assert {searcher.host for searcher in store.resources.catalog.searchers.alive("live")} == {"serves"}
             time.sleep(0.3)
         finally:
             ended = [process.communicate("\n", timeout=60)[1] for process in running]

@@ -35,7 +35,6 @@ from tests.support.postgres import PostgresServer
 from tests.support.s3_server import ObjectServer
 from tests.support.traffic import start_traffic, stop_traffic
 from vecrollback import Document, Store
-from vecrollback.automation.drills import run_drill
 from vecrollback.errors import BundleError, CorruptArtifactError, JobCancelledError, RecallTooLowError
 from vecrollback.indexes.sharded import shard_of
 from vecrollback.pairs.manifest import Manifest, load_manifest
@@ -60,16 +59,16 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def manifest(store: Store, ref: str) -> Manifest:
     found = next(one for one in store.snapshots() if one.ref == ref)
-    return load_manifest(store._artifacts, found.manifest)
+    return load_manifest(store.resources.artifacts, found.manifest)
 
 
 def test_shards_hold_whole_documents_and_are_named_in_the_manifest(store: Store) -> None:
     found = manifest(store, "one@1")
-    ids = load_ids(store._artifacts, found)["doc_id"].to_pylist()
+    ids = load_ids(store.resources.artifacts, found)["doc_id"].to_pylist()
     first = 0
     for number, shard in enumerate(found.index.shards):
         assert {shard_of(id_, 3) for id_ in ids[first : first + shard.chunks]} <= {number}
-        store._artifacts.require(shard.artifact)
+        store.resources.artifacts.require(shard.artifact)
         first += shard.chunks
     assert first == len(ids) == len(TEXTS) and found.index.spec == SHARDED
 
@@ -109,9 +108,9 @@ def test_only_a_sharded_snapshot_asks_for_a_newer_program(store: Store, root: Pa
     }
     assert bodies["one@1"]["format"] == 2 and bodies["two@1"]["format"] == 1
     assert "shards" not in bodies["two@1"]["index"]
-    newer = store._artifacts.put_json(bodies["one@1"] | {"format": 3})
+    newer = store.resources.artifacts.put_json(bodies["one@1"] | {"format": 3})
     with pytest.raises(CorruptArtifactError, match="format 3") as refused:
-        load_manifest(store._artifacts, newer)
+        load_manifest(store.resources.artifacts, newer)
     assert "upgrade" in refused.value.hint
 
 
@@ -218,7 +217,7 @@ def test_shards_of_another_size_than_the_manifest_says_are_not_searched(store: S
     first, *others = found.index.shards
     wrong = replace(found, index=replace(found.index, shards=(replace(first, chunks=first.chunks + 1), *others)))
     with pytest.raises(CorruptArtifactError, match="their manifest says"):
-        open_indexed(store._artifacts, wrong)
+        open_indexed(store.resources.artifacts, wrong)
 
 
 def test_a_missing_shard_stands_in_the_way_of_a_move(root: Path, store: Store) -> None:
@@ -305,14 +304,14 @@ def test_shards_are_objects_of_their_own_on_object_storage(
         assert_serves(store, TEXTS)
         store.export_snapshot("one@1", tmp_path / "one.bundle")
         lost = manifest(store, "one@1").index.shards[0].artifact
-        store._artifacts.remove(lost)
+        store.resources.artifacts.remove(lost)
         assert store.check("one", "quick").verdict == "fail"
         store.import_snapshot(tmp_path / "one.bundle")
         assert_passes(store.check("one", sample=EVERY_ROW))
 
 
 def test_a_drill_between_a_sharded_and_an_unsharded_pair_passes(store: Store) -> None:
-    drill = run_drill(store)
+    drill = store.drill()
     assert drill.verdict == "pass", drill
     assert (drill.source, drill.target) == ("one@1", "two@1")
 

@@ -166,7 +166,7 @@ def damage(root: Path) -> None:
     with vecrollback.connect(root) as store:
         store.catch_up("two")
         pair = store.pair("two")
-        vectors = store._vectors(pair)
+        vectors = store.resources.vectors_of(pair)
         rows = vectors.table.at(pair.vectors_version).to_table()
         wrong = rows.filter(pa.compute.is_in(rows["doc_id"], value_set=pa.array(["d7", "d8"])))
         made = embedder(ONE).embed_documents([words(7), words(8)]).astype(np.float32)
@@ -175,7 +175,7 @@ def damage(root: Path) -> None:
         later = pa.array([pair.vectors_version + 1] * 2, pa.int64())
         wrong = wrong.set_column(wrong.schema.get_field_index("batch"), wrong.schema.field("batch"), later)
         commit = vectors.append(wrong, known=pair.vectors_version)
-        store._catalog.pairs.advance(
+        store.resources.catalog.pairs.advance(
             "two",
             watermark=pair.watermark,
             vectors_version=commit.version,

@@ -141,11 +141,11 @@ def assert_exact(store: Store, documents: int) -> None:
     """No document is missing, none has two rows for one change, nothing was given up."""
     store.catch_up("one")
     pair = store.pair("one")
-    keys = store._vectors(pair).keys(pair.vectors_version)
+    keys = store.resources.vectors_of(pair).keys(pair.vectors_version)
     changes = list(zip(keys["doc_id"].to_pylist(), keys["seq"].to_pylist(), strict=True))
     assert len(changes) == len(set(changes))
     assert {id_ for id_, _ in changes} == {f"d{n}" for n in range(documents)}
-    assert not store._catalog.embedding.without(pair="one")
+    assert not store.resources.catalog.embedding.without(pair="one")
     report = store.check("one")
     assert report.verdict == "pass", report.findings
     assert store.reembed("tests.support.models:slow", name="one").wait().state == "ready"

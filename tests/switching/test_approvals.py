@@ -13,7 +13,6 @@ from tests.support.operations import words
 from vecrollback import Document, Store
 from vecrollback.errors import AliasMovedError, ApprovalNeededError, UnknownNameError, UsageError
 from vecrollback.records import Approval
-from vecrollback.store.deciding import approve, reject
 
 V1, V2 = "hash:64?seed=1", "hash:64?seed=2"
 TWO_PEOPLE = "[policy.authority]\nrestore_approvals = 2\n"
@@ -43,11 +42,11 @@ def test_serving_older_data_needs_two_different_people_when_the_policy_says_so(r
     (root / "vecrollback.toml").write_text(TWO_PEOPLE)
     number = asked(store)
     assert asked(store) == number  # the same request, not another one
-    assert approve(store, number, actor="anna").switched is None
+    assert store.approve(number, actor="anna").switched is None
     with pytest.raises(UsageError, match="anna has approved request 1 already"):
-        approve(store, number, actor="anna")
+        store.approve(number, actor="anna")
     assert store.live().name == "v2"
-    decided = approve(store, number, actor="ben")
+    decided = store.approve(number, actor="ben")
     assert decided.switched is not None
     assert decided.switched.target == "v1@1"
     assert decided.approval.state == "done"
@@ -67,16 +66,16 @@ def test_any_operator_rolls_back_to_the_standby_whatever_waits(root: Path, store
     store.rollback(reason="worse answers")
     assert [one.state for one in store.authority.approvals()] == ["expired"]
     with pytest.raises(UsageError, match="request 1 is expired"):
-        approve(store, number, actor="anna")
+        store.approve(number, actor="anna")
 
 
 def test_a_request_expires_when_live_moves_before_the_last_approval(root: Path, store: Store) -> None:
     (root / "vecrollback.toml").write_text(TWO_PEOPLE)
     number = asked(store)
-    approve(store, number, actor="anna")
+    store.approve(number, actor="anna")
     store.rollback(reason="worse answers")
     with pytest.raises(AliasMovedError):
-        approve(store, number, actor="ben")
+        store.approve(number, actor="ben")
     assert store.authority.approvals()[0].state == "expired"
     assert len(store.history(alias="live")) == 3
 
@@ -84,7 +83,7 @@ def test_a_request_expires_when_live_moves_before_the_last_approval(root: Path, 
 def test_one_approval_serves_one_snapshot_only(root: Path, store: Store) -> None:
     (root / "vecrollback.toml").write_text(TWO_PEOPLE)
     number = asked(store)
-    store._catalog.approvals.change(number, _agreed)
+    store.resources.catalog.approvals.change(number, _agreed)
     store.snapshot("v1", rebuild=True)
     with pytest.raises(ApprovalNeededError, match="serving v1@2"):
         store.restore("v1@2", reason="bad data", approval=number)
@@ -96,10 +95,10 @@ def test_one_approval_serves_one_snapshot_only(root: Path, store: Store) -> None
 def test_a_refused_move_is_not_made_and_stays_on_record(root: Path, store: Store) -> None:
     (root / "vecrollback.toml").write_text(TWO_PEOPLE)
     number = asked(store)
-    refused = reject(store, number, reason="the data is right", actor="ben")
+    refused = store.reject(number, reason="the data is right", actor="ben")
     assert (refused.state, refused.decisions[-1]["reason"]) == ("rejected", "the data is right")
     with pytest.raises(UsageError, match="is rejected"):
-        approve(store, number, actor="anna")
+        store.approve(number, actor="anna")
     assert recorded(store)[-2:] == ["ben approval.reject 1", "anna approval.approve 1"]
 
 

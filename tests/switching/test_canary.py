@@ -96,12 +96,12 @@ def test_every_searcher_draws_the_same_callers_and_every_canary_others(store: St
     pointers = []
     for _ in range(2):
         with vecrollback.connect(root) as other:
-            pointers.append(other._catalog.aliases.pointer_reader("live").read())
+            pointers.append(other.resources.catalog.aliases.pointer_reader("live").read())
     assert pointers[0] == pointers[1] and pointers[0] is not None and pointers[0].canary is not None
     first = {key for key in KEYS if pointers[0].canary.draws(key)}
     store.canaries.stop(reason="again")
     store.canaries.start("v2")
-    pointer = store._catalog.aliases.pointer_reader("live").read()
+    pointer = store.resources.catalog.aliases.pointer_reader("live").read()
     assert pointer is not None and pointer.canary is not None
     assert first != {key for key in KEYS if pointer.canary.draws(key)}
 
@@ -155,10 +155,10 @@ def test_any_move_of_live_ends_the_canary_in_the_same_commit(move: Callable[[Sto
     policy(shadow=0, steps=[100])
     store.canaries.start("v2")
     move(store)
-    assert store._catalog.canaries.running("live") is None
+    assert store.resources.catalog.canaries.running("live") is None
     newest = store.canaries.history()[0]
     assert newest.ended_at is not None and newest.end_reason.split()[0] in ("promote", "rollback")
-    pointer = store._catalog.aliases.pointer_reader("live").read()
+    pointer = store.resources.catalog.aliases.pointer_reader("live").read()
     assert pointer is not None and pointer.canary is None
 
 
@@ -314,16 +314,16 @@ def test_a_canary_goes_on_only_after_its_time_and_a_good_test(store: Store) -> N
 def test_two_who_advance_at_once_go_one_step(store: Store) -> None:
     policy(shadow=10, steps=[1, 5, 25])
     number = store.canaries.start("v2").canary.number
-    store._catalog.canaries.step(number, expected=0, step=1, share=1.0)
+    store.resources.catalog.canaries.step(number, expected=0, step=1, share=1.0)
     with pytest.raises(PairStateError, match="not at step 0"):
-        store._catalog.canaries.step(number, expected=0, step=1, share=1.0)
+        store.resources.catalog.canaries.step(number, expected=0, step=1, share=1.0)
 
 
 def test_outcomes_count_for_whoever_answered(store: Store) -> None:
     policy(shadow=0, steps=[40], max_failures=1, margin=0.02)
     assert store.canaries.outcomes([("nobody", 1.0)]) == 0
     running = store.canaries.start("v2").canary
-    pointer = store._catalog.aliases.pointer_reader("live").read()
+    pointer = store.resources.catalog.aliases.pointer_reader("live").read()
     assert pointer is not None and pointer.canary is not None
     chosen = {key: pointer.canary.draws(key) for key in KEYS}
     for _ in range(5):
@@ -345,12 +345,12 @@ def test_what_could_not_serve_is_not_tried(wrong: str, store: Store) -> None:
         store.reembed("hash:64?seed=4", name=wrong).wait()
     elif wrong == "quarantined":
         store.reembed("hash:64?seed=4", name=wrong).wait()
-        store._catalog.pairs.set_state(wrong, "quarantined", "bad")
+        store.resources.catalog.pairs.set_state(wrong, "quarantined", "bad")
     elif wrong == "unbuilt":
-        store._builder.begin(_request(wrong))
+        store._parts.builder.begin(_request(wrong))
     with pytest.raises(kinds.get(wrong, PairStateError)):
         store.canaries.start(wrong)
-    assert store._catalog.canaries.running("live") is None
+    assert store.resources.catalog.canaries.running("live") is None
 
 
 def _request(name: str) -> object:
@@ -374,7 +374,7 @@ def test_who_started_and_advanced_is_on_record(store: Store) -> None:
     policy(steps=[5])
     store.canaries.start("v2", actor="anna")
     store.canaries.advance(override=True, actor="ben")
-    newest = store._catalog.audits.all(limit=2)
+    newest = store.resources.catalog.audits.all(limit=2)
     assert [(one.actor, one.action, one.subject) for one in newest] == [
         ("ben", "canary.advance", "v2 to 5% (override)"),
         ("anna", "canary.start", "v2"),

@@ -58,7 +58,7 @@ def refused(store: Store, pair: str = "bad") -> dict[str, GateOutcome]:
         store.promote(pair, reason="try")
     assert store.history() == before
     assert store.live().name == "v1"
-    kept = store._catalog.gatekeeping.newest(pair)
+    kept = store.resources.catalog.gatekeeping.newest(pair)
     assert kept is not None and not kept.passed
     for one in kept.outcomes:
         assert f"{one.outcome:<8} {one.gate}: {one.sentence}" in str(caught.value)
@@ -97,7 +97,7 @@ def test_a_pair_that_is_as_good_passes_and_the_verdict_stays_with_the_move(store
     gates("ndcg@10 >= 0.98 * live", "recall@10 of the index >= 0.95", "purity certificate <= 5% at 99%", "lag = 0")
     done = store.promote("good", reason="as good")
     assert [one.outcome for one in done.gates] == ["pass"] * 5
-    kept = store._catalog.gatekeeping.newest("good")
+    kept = store.resources.catalog.gatekeeping.newest("good")
     assert kept is not None and kept.passed
     assert (kept.pair, kept.outcomes) == ("good", done.gates)
 
@@ -199,7 +199,7 @@ def test_a_promote_measured_against_another_live_pair_is_refused(store: Store) -
     store.promote("good", reason="meanwhile")
     report = store.check("bad")
     with pytest.raises(AliasMovedError):
-        store._switch.promote(store.pair("bad"), report, order)
+        store._parts.switch.promote(store.pair("bad"), report, order)
     assert store.live().name == "good"
 
 
@@ -208,7 +208,7 @@ def test_a_promote_measured_against_another_live_pair_is_refused(store: Store) -
 
 def index_of(store: Store, name: str) -> Path:
     manifest = store.manifest(name)[1]
-    return store._artifacts.path(manifest.index.artifact)
+    return store.resources.artifacts.path(manifest.index.artifact)
 
 
 def vectors_of(store: Store, name: str) -> Path:
@@ -232,14 +232,14 @@ def test_a_damaged_file_of_the_way_back_blocks(which: Callable[[Store, str], Pat
 
 def test_a_way_back_whose_manifest_or_probes_are_gone_blocks(store: Store) -> None:
     snapshot, manifest = store.manifest("v1")
-    store._artifacts.path(manifest.probes).unlink()
+    store.resources.artifacts.path(manifest.probes).unlink()
     assert refused(store, "good")["way back"].outcome == "fail"
-    store._artifacts.path(snapshot.manifest).unlink()
+    store.resources.artifacts.path(snapshot.manifest).unlink()
     assert refused(store, "good")["way back"].outcome == "fail"
 
 
 def test_a_way_back_whose_model_cannot_be_loaded_is_unknown_and_blocks(store: Store) -> None:
-    store._catalog.pairs.set_embedder("v1", "/models/that/are/gone")
+    store.resources.catalog.pairs.set_embedder("v1", "/models/that/are/gone")
     found = refused(store, "good")["way back"]
     assert found.outcome == "unknown"
     assert "cannot be loaded" in found.sentence
@@ -247,7 +247,7 @@ def test_a_way_back_whose_model_cannot_be_loaded_is_unknown_and_blocks(store: St
 
 
 def test_a_way_back_whose_model_is_another_one_by_now_blocks(store: Store) -> None:
-    store._catalog.pairs.set_embedder("v1", "hash:256?seed=9")
+    store.resources.catalog.pairs.set_embedder("v1", "hash:256?seed=9")
     assert refused(store, "good")["way back"].outcome == "fail"
 
 
@@ -267,7 +267,7 @@ def test_a_searcher_that_does_not_hold_the_way_back_warm_blocks(store: Store, mo
         raise OSError("no memory left for it")
 
     def announced(warm: bool) -> bool:
-        return [bool(searcher.warm) for searcher in store._catalog.searchers.alive("live")] == [warm]
+        return [bool(searcher.warm) for searcher in store.resources.catalog.searchers.alive("live")] == [warm]
 
     with store.searcher() as searcher:
         searcher.search("crate 1")

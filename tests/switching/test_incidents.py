@@ -94,7 +94,7 @@ def test_probe_queries_are_answered_as_when_the_snapshot_was_taken(store: Store)
 
 
 def test_a_rollback_whose_process_died_after_the_move_has_an_incident_all_the_same(store: Store) -> None:
-    store._switch.rollback(None, _order("cut off"))
+    store._parts.switch.rollback(None, _order("cut off"))
     [incident] = store.incidents.all()
     assert (incident.reason, incident.source, incident.switch_ms) == ("cut off", "v2@1", None)
     assert incident.archived
@@ -102,7 +102,7 @@ def test_a_rollback_whose_process_died_after_the_move_has_an_incident_all_the_sa
 
 
 def test_an_incident_that_a_watcher_opened_from_the_history_loses_nothing(store: Store) -> None:
-    done = store._switch.rollback(None, _order("worse answers"))
+    done = store._parts.switch.rollback(None, _order("worse answers"))
     assert store.incidents.all()[0].searchers is None
     store.incidents.open(done, decided="2026-01-31T12:00:00.000000+00:00", trigger={"metrics": []})
     [incident] = store.incidents.all()
@@ -195,7 +195,7 @@ def test_a_locked_incident_table_holds_up_neither_rollback_nor_searchers(
         store.upsert([Document(f"d{n}", words(n)) for n in range(20)])
         for name, embedder in (("v1", V1), ("v2", V2)):
             store.promote(store.reembed(embedder, name=name).wait(), reason="a release")
-        with store.searcher() as searcher, store._catalog._database.engine.connect() as locking:
+        with store.searcher() as searcher, store.resources.catalog._database.engine.connect() as locking:
             searcher.search("apples")
             _await_searcher(store)
             locking.exec_driver_sql("LOCK TABLE incident, served IN ACCESS EXCLUSIVE MODE")

@@ -91,7 +91,7 @@ def test_what_fails_waits_longer_each_time_and_is_tried_again(root: Path, store:
         [notice] = store.notices.all()
         waits.append(notice.due - time.time())
         assert store.notices.send_due() == 0  # not due yet
-        store._catalog.notices.tried(notice.number, "waiting", due=0.0)
+        store.resources.catalog.notices.tried(notice.number, "waiting", due=0.0)
     assert 3 < waits[0] < 6
     assert waits[1] > 3 * waits[0]
     assert store.notices.send_due() == 1
@@ -106,7 +106,7 @@ def test_after_a_day_of_failures_a_notice_is_given_up_and_kept(root: Path, store
         store.notices.send_due()
         [notice] = store.notices.all()
         if notice.state == "waiting":
-            store._catalog.notices.tried(notice.number, "waiting", due=0.0)
+            store.resources.catalog.notices.tried(notice.number, "waiting", due=0.0)
     assert notice.state == "failed"
     assert "ended with 1" in notice.error
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.catalog import now
 from vecrollback.errors import NoRollbackTargetError
 from vecrollback.records import LIVE, Json
-from vecrollback.store.store import Store
 from vecrollback.switching.policy import Policy, load_policy
 
 
-def write_runbook(store: Store) -> str:
+def write_runbook(store: OperatedStore) -> str:
     """The runbook as Markdown. Commands stand in blocks marked `sh`, and can be typed as they are."""
     policy = load_policy(store.root) or Policy()
     status = store.status()
@@ -21,7 +21,7 @@ def write_runbook(store: Store) -> str:
 
 
 class _Writer:
-    def __init__(self, store: Store, policy: Policy, status: Json) -> None:
+    def __init__(self, store: OperatedStore, policy: Policy, status: Json) -> None:
         self._store, self._policy, self._status = store, policy, status
         self._where = f" --store {shlex.quote(store.uri)}"
 
@@ -89,7 +89,7 @@ class _Writer:
         yield from self._typed("freeze --reason 'why'", "unfreeze")
 
     def _rehearsed(self) -> Iterator[str]:
-        drills = [one for one in self._store.rehearsal.drills(limit=200) if not one.chaos]
+        drills = [one for one in self._store.drills(limit=200) if not one.chaos]
         yield "## Rehearsed\n"
         if drills:
             last = drills[0]

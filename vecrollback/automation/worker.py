@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from vecrollback.automation.drills import overdue, run_drill
+from vecrollback.automation.drills import overdue
+from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.errors import StoppedError, VecrollbackError
 from vecrollback.records import Effort, ProgressCallback
-from vecrollback.reembedding.dispatch import PLAIN
-from vecrollback.store.store import Store
 from vecrollback.switching.policy import load_policy
 
 _log = logging.getLogger(__name__)
@@ -31,7 +30,7 @@ class WorkerRound:
     failures: int = 0
 
 
-def kept_up(store: Store) -> list[str]:
+def kept_up(store: OperatedStore) -> list[str]:
     """Names of the pairs that are to be at the head: the live one first."""
     found = [pair for pair in store.pairs() if pair.state in _KEPT_UP]
     return [pair.name for pair in sorted(found, key=lambda pair: _KEPT_UP.index(pair.state))]
@@ -46,9 +45,9 @@ class Worker:
 
     def __init__(
         self,
-        store: Store,
+        store: OperatedStore,
         *,
-        effort: Effort = PLAIN,
+        effort: Effort | None = None,
         progress: ProgressCallback | None = None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -125,7 +124,7 @@ class Worker:
         if policy is None or due in ("", self._overdue):
             return
         if policy.drills.after_promote and due.endswith("was promoted"):
-            drill = run_drill(self._store, policy=policy, actor="worker")
+            drill = self._store.drill(actor="worker")
             _log.info("drill %d after a promote: %s", drill.number, drill.verdict)
             return
         self._overdue = due

@@ -28,10 +28,8 @@ def approve(
     no_catch_up: Annotated[bool, typer.Option("--no-catch-up", help="Only switch.")] = False,
 ) -> None:
     """Approve a move that waits; the last approval needed makes it."""
-    from vecrollback.store import deciding
-
     with session.store() as store, session.watch(finish=True) as watch:
-        decided = deciding.approve(store, number, reason=reason, catch_up=not no_catch_up, progress=watch)
+        decided = store.approve(number, reason=reason, catch_up=not no_catch_up, progress=watch)
     asked, done = decided.approval, decided.switched
     payload = {"approval": asdict(asked), "switched": payloads.switched(done) if done else None}
     left = asked.needed - len(asked.approved_by)

@@ -47,10 +47,8 @@ def drill(
     if listed:
         _list(session)
         return
-    from vecrollback.automation.drills import run_drill
-
     with session.store() as store:
-        done = run_drill(store, chaos)
+        done = store.drill(chaos)
     head = f"drill {done.number}{f' with {chaos}' if chaos else ''}: {done.verdict}. {done.said}".rstrip()
     session.emit(asdict(done), lambda: [head, _phases(done)])
     if done.verdict != "pass":
@@ -67,7 +65,7 @@ def _phases(done: Drill) -> Table:
 
 def _list(session: Session) -> None:
     with session.store() as store:
-        found = store.rehearsal.drills()
+        found = store.drills()
     rows = [(d.number, d.at[:19], d.chaos, d.verdict, d.source, d.target, f"{d.seconds:.1f}", d.said) for d in found]
     columns = ("drill", "at (UTC)", "chaos", "verdict", "from", "to", "seconds", "said")
     said = render.table(columns, rows, right=("drill", "seconds")) if rows else "no drill yet: `vecrollback drill`"

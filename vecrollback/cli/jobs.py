@@ -35,8 +35,8 @@ def list_(
 def show(session: Session, job: JobArgument) -> None:
     """Show a job, and the documents that it could not embed."""
     with session.store() as store:
-        found, without = store.work.get(job), store.work.unembedded(job)
-        made = [one for one in store.work.made(found.pair) if one.job == job]
+        found, without = store.job(job), store.unembedded_documents(job)
+        made = [one for one in store.runtime_batches(found.pair) if one.job == job]
     payload = {**asdict(found), "unembedded": [asdict(one) for one in without]}
     payload["made"] = [asdict(one) for one in made]
     session.emit(payload, lambda: render_jobs.job(found, without, made))
@@ -46,7 +46,7 @@ def show(session: Session, job: JobArgument) -> None:
 def pause(session: Session, job: JobArgument) -> None:
     """Let a job wait before its next batch, wherever it runs."""
     with session.store() as store:
-        found = store.work.pause(job)
+        found = store.pause(job)
     session.emit(asdict(found), lambda: render_jobs.jobs([found]))
 
 
@@ -54,7 +54,7 @@ def pause(session: Session, job: JobArgument) -> None:
 def resume(session: Session, job: JobArgument) -> None:
     """Let a paused job go on."""
     with session.store() as store:
-        found = store.work.pause(job, paused=False)
+        found = store.resume(job)
     session.emit(asdict(found), lambda: render_jobs.jobs([found]))
 
 
@@ -62,5 +62,5 @@ def resume(session: Session, job: JobArgument) -> None:
 def cancel(session: Session, job: JobArgument) -> None:
     """Let a job end after its batch; the command that began it goes on with it."""
     with session.store() as store:
-        found = store.work.cancel(job)
+        found = store.cancel(job)
     session.emit(asdict(found), lambda: render_jobs.jobs([found]))

@@ -6,6 +6,7 @@ import typer
 
 from vecrollback.cli.support import render
 from vecrollback.cli.support.session import Session, command
+from vecrollback.store import payloads
 
 app = typer.Typer(add_completion=False)
 _PAIR = "{name, state, embedder, fingerprint, dimension, index, snapshot, watermark, lag, checked, reason}"
@@ -15,7 +16,6 @@ _PAIR = "{name, state, embedder, fingerprint, dimension, index, snapshot, waterm
 def pairs(session: Session) -> None:
     """List every pair: its state, embedder, lag and last check."""
     with session.store() as store:
-        rows = store.status()["pairs"]
-    session.emit(
-        {"pairs": rows}, lambda: [render.pairs(rows)] if rows else ["no pair yet: `vecrollback reembed MODEL`"]
-    )
+        payload = payloads.pairs(store)
+    rows = payload["pairs"]
+    session.emit(payload, lambda: [render.pairs(rows)] if rows else ["no pair yet: `vecrollback reembed MODEL`"])

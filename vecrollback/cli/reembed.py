@@ -87,7 +87,11 @@ def reembed(
         pair = job.wait()
         if promote and pair.state != "live":
             moved = store.promote(pair, reason=reason, progress=watch)
-        row, without, work = payloads.pair(store, pair.name), len(store.work.unembedded(job.id)), job.status().progress
+        row, without, work = (
+            payloads.pair(store, pair.name),
+            len(store.unembedded_documents(job.id)),
+            job.status().progress,
+        )
     already = pair.name in finished
     payload = {**row, "already": already, "given_up": without}
     payload |= {name: work.get(name) for name in _EMBEDDED}

@@ -15,8 +15,6 @@ app = typer.Typer(add_completion=False)
 @command(app, returns=APPROVAL, examples=["reject 3 --reason 'the numbers were wrong'"])
 def reject(session: Session, number: Number, reason: Why = "") -> None:
     """Reject a move that waits for approval."""
-    from vecrollback.store import deciding
-
     with session.store() as store:
-        refused = deciding.reject(store, number, reason=reason)
+        refused = store.reject(number, reason=reason)
     session.emit(asdict(refused), lambda: [f"request {number} is refused"])

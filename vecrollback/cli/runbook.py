@@ -26,10 +26,8 @@ def runbook(
 
     Names its pairs, its objectives, the last drill and the contacts.
     """
-    from vecrollback.automation.runbook import write_runbook
-
     with session.store() as store:
-        written = write_runbook(store)
+        written = store.runbook()
     if path is None:
         session.emit({"markdown": written}, lambda: [written])
         return

@@ -46,19 +46,16 @@ def watch(
 
     A server watches by itself. Several watches of one store do no harm: one leads, and another takes over when it ends.
     """
-    from vecrollback.automation.guard import watch_store
     from vecrollback.quality.evaluation import read_queries
 
     with session.store() as store, session.watch(finish=True) as signals, _recorder(record) as recorded:
-        asked = read_queries(queries) if queries else store.golden.list()
-        ended = watch_store(
-            store,
-            policy,
-            [query.text for query in asked],
+        ended = store.watch(
+            [query.text for query in read_queries(queries)] if queries else None,
+            policy=policy,
             rounds=rounds,
             stopping=lambda: signals.stopping,
-            recorded=recorded,
-            told=lambda decision: note(f"{decision.kind}: {decision.reason}"),
+            on_reading=recorded,
+            on_decision=lambda decision: note(f"{decision.kind}: {decision.reason}"),
         )
     session.emit(asdict(ended), lambda: [render.facts(ended.metrics)])
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from vecrollback.catalog import Catalog, vectors_table
+from vecrollback.catalog import vectors_table
 from vecrollback.errors import CorruptArtifactError, LockHeldError, PairStateError, UnknownNameError
 from vecrollback.pairs.manifest import load_manifest
 from vecrollback.pairs.removable_files import (
@@ -23,9 +23,9 @@ from vecrollback.pairs.removable_files import (
     RemovableFiles,
     S3RemovableFiles,
 )
+from vecrollback.pairs.resources import Resources
 from vecrollback.records import Pair, PrunableFile, PrunePlan, PruneResult, RetentionRules, Snapshot, SnapshotRef
-from vecrollback.storage import FileStore, S3FileStore
-from vecrollback.storage.artifacts import Artifacts
+from vecrollback.storage import S3FileStore
 from vecrollback.storage.local import reach
 
 _DEFAULT = RetentionRules()
@@ -35,8 +35,8 @@ _TABLE = ".lance"
 class Pruner:
     """Decides what may go, and lets it go."""
 
-    def __init__(self, file_store: FileStore, catalog: Catalog, artifacts: Artifacts) -> None:
-        self._catalog, self._artifacts = catalog, artifacts
+    def __init__(self, resources: Resources) -> None:
+        self._catalog, self._artifacts, file_store = resources.catalog, resources.artifacts, resources.file_store
         self._shelf: RemovableFiles = (
             S3RemovableFiles(file_store)
             if isinstance(file_store, S3FileStore)

@@ -32,10 +32,9 @@ from vecrollback.indexes.exact import decode_error
 from vecrollback.indexes.sharded import ShardBuilder, ShardLayout, ShardsDone, arranged, lay_out, open_shards
 from vecrollback.pairs.manifest import MANIFEST_FORMAT, WHOLE_FORMAT, IndexPart, Manifest, ShardPart, load_manifest
 from vecrollback.pairs.vectors import KEY_COLUMNS, Vectors, newest, take_rows
-from vecrollback.records import Metric, Pair, Snapshot
+from vecrollback.records import RECALL_FLOOR, Metric, Pair, Snapshot
 from vecrollback.storage.artifacts import Artifacts, remove
 
-RECALL_FLOOR = 0.95
 _RECALL_QUERIES = 200
 
 _Make = Callable[[str], tuple[str, tuple[ShardPart, ...]]]

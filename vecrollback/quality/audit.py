@@ -11,12 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypedDict
 
-from vecrollback.catalog import Catalog
-from vecrollback.corpus.corpus import Corpus
 from vecrollback.embedders import Embedder
 from vecrollback.errors import VecrollbackError
-from vecrollback.pairs.embedders import PairEmbedders
-from vecrollback.pairs.vectors import Vectors
+from vecrollback.pairs.resources import Resources
 from vecrollback.quality.check import Checker, Sampling
 from vecrollback.quality.check.findings import Notes, verdict_of
 from vecrollback.quality.check.rows import read_log, read_rows
@@ -50,16 +47,9 @@ class AuditOptions(TypedDict, total=False):
 class Auditor:
     """Audits pairs; changes nothing."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        corpus: Corpus,
-        embedders: PairEmbedders,
-        vectors_of: Callable[[Pair], Vectors],
-        checker: Checker,
-    ) -> None:
-        self._catalog, self._corpus, self._embedders = catalog, corpus, embedders
-        self._vectors_of, self._checker = vectors_of, checker
+    def __init__(self, resources: Resources) -> None:
+        self._catalog, self._corpus, self._embedders = resources.catalog, resources.corpus, resources.embedders
+        self._vectors_of, self._checker = resources.vectors_of, Checker(resources)
 
     def run(self, pair: Pair, asking: AuditOptions, progress: ProgressCallback | None = None) -> Report:
         """Check and audit one pair; the report is kept, unless all it says is that the budget was too small."""

@@ -29,6 +29,7 @@ from vecrollback.records.operations import Approval, ApprovalState, Drill, Freez
 from vecrollback.records.pairs import (
     CANDIDATE,
     LIVE,
+    RECALL_FLOOR,
     AliasTarget,
     ExportResult,
     Metric,
@@ -45,6 +46,7 @@ from vecrollback.records.types import Json
 __all__ = [
     "CANDIDATE",
     "LIVE",
+    "RECALL_FLOOR",
     "Acknowledgements",
     "AliasTarget",
     "AnswerComparison",

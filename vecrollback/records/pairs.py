@@ -12,6 +12,9 @@ from vecrollback.records.types import Json
 PairState = Literal["building", "ready", "live", "standby", "retired", "quarantined"]
 Metric = Literal["cosine", "dot", "l2"]
 
+RECALL_FLOOR = 0.95
+"""Recall against exact search that a new index must reach, unless a build asks for another."""
+
 LIVE = "live"
 """The alias that queries follow."""
 CANDIDATE = "candidate"

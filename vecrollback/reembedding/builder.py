@@ -6,7 +6,7 @@ All writers of a pair's vectors hold its lock, so that one process at a time wri
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,23 +14,22 @@ from functools import partial
 import numpy as np
 
 from vecrollback.catalog import NAME_RULE, Catalog, now, valid_pair_name, vectors_table
-from vecrollback.corpus.corpus import Corpus
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.probes import embed_probes, floor_for
 from vecrollback.errors import CorruptArtifactError, PairStateError, UsageError
 from vecrollback.indexes import resolve_spec
 from vecrollback.indexes.sharded import ShardsDone
-from vecrollback.pairs.embedders import PairEmbedders, put_probes
+from vecrollback.pairs.embedders import put_probes
 from vecrollback.pairs.manifest import Manifest, load_manifest
-from vecrollback.pairs.snapshots import RECALL_FLOOR, SnapshotWriter, require_files
+from vecrollback.pairs.resources import Resources
+from vecrollback.pairs.snapshots import SnapshotWriter, require_files
 from vecrollback.pairs.vectors import Vectors, newest
-from vecrollback.records import CatchUp, Effort, Json, Pair, ProgressCallback, Snapshot
+from vecrollback.records import RECALL_FLOOR, CatchUp, Effort, Json, Pair, ProgressCallback, Snapshot
 from vecrollback.reembedding.acceleration import RuntimeLog, choose_runtime
 from vecrollback.reembedding.dispatch import PLAIN, EmbedCounts, Throttle
 from vecrollback.reembedding.engines import EmbedderRecipe, Engine, check_setting, open_engine
 from vecrollback.reembedding.jobs import Reporter
 from vecrollback.reembedding.refresher import Refresher
-from vecrollback.storage.artifacts import Artifacts
 
 _DELTA_LEAST, _DELTA_SHARE, _DEAD_SHARE = 2_000, 0.1, 0.3
 
@@ -58,18 +57,11 @@ class Workshop:
 
 
 class Builder:
-    """Writes pairs. `vectors_of` gives the vectors table of a pair."""
+    """Writes pairs."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        corpus: Corpus,
-        artifacts: Artifacts,
-        embedders: PairEmbedders,
-        vectors_of: Callable[[Pair], Vectors],
-    ) -> None:
-        self._catalog, self._corpus, self._artifacts = catalog, corpus, artifacts
-        self._embedders, self._vectors_of = embedders, vectors_of
+    def __init__(self, resources: Resources) -> None:
+        self._catalog, self._corpus, self._artifacts = resources.catalog, resources.corpus, resources.artifacts
+        self._embedders, self._vectors_of = resources.embedders, resources.vectors_of
 
     def begin(self, request: BuildRequest) -> Pair:
         """Find the pair a build is to make or to resume, or register it.

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from vecrollback.catalog import Catalog
 from vecrollback.errors import CatalogUnavailableError, JobCancelledError, StoppedError
-from vecrollback.records import JobRecord, Progress, ProgressCallback, RuntimeBatches, UnembeddedDocument
+from vecrollback.records import JobRecord, Progress, ProgressCallback
 from vecrollback.reembedding.dispatch import EmbedCounts
 
 T = TypeVar("T")
@@ -156,39 +156,3 @@ class Reporter:
 
 def _rounded(share: float | None) -> float | None:
     return None if share is None else round(share, 4)
-
-
-class Work:
-    """Any long work as a job that the catalog knows, so that it can be watched and cancelled from everywhere."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
-
-    def start(self, kind: str, pair: str, work: Callable[[ProgressCallback], T]) -> Job[T]:
-        """Run `work` on a thread; the callback it gets reports its progress, and ends it when it was cancelled."""
-        record = self._catalog.jobs.start(kind, pair)
-        reporter = Reporter(self._catalog, record.id, None)
-        return Job(self._catalog, record, lambda: work(reporter.check))
-
-    def get(self, id_: str) -> JobRecord:
-        """Raises UnknownNameError."""
-        return self._catalog.jobs.get(id_)
-
-    def cancel(self, id_: str) -> JobRecord:
-        """Ask a job to stop at its next batch. Idempotent. Raises UnknownNameError."""
-        self._catalog.jobs.cancel(id_)
-        return self._catalog.jobs.get(id_)
-
-    def pause(self, id_: str, paused: bool = True) -> JobRecord:
-        """Ask a job to wait before its next batch, or to go on. Idempotent. Raises UnknownNameError."""
-        self._catalog.jobs.get(id_)
-        self._catalog.jobs.pause(id_, paused)
-        return self._catalog.jobs.get(id_)
-
-    def made(self, pair: str) -> list[RuntimeBatches]:
-        """Which runtimes embedded batches of a pair, beside its own embedder, and what was measured of each."""
-        return self._catalog.embedding.made(pair)
-
-    def unembedded(self, id_: str) -> list[UnembeddedDocument]:
-        """Documents that a job could not embed and that still have no vector."""
-        return self._catalog.embedding.without(job=id_)

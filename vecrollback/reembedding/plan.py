@@ -6,21 +6,16 @@ import datetime as dt
 import math
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vecrollback.catalog import Catalog
-from vecrollback.corpus.corpus import Corpus
 from vecrollback.embedders import Embedder, traits_of
 from vecrollback.indexes import index_bytes, resolve_spec
-from vecrollback.pairs.embedders import PairEmbedders
-from vecrollback.pairs.vectors import Vectors
+from vecrollback.pairs.resources import Resources
 from vecrollback.records import LIVE, CorpusState, Pair, Plan
 from vecrollback.reembedding.builder import pair_name
 
@@ -66,16 +61,9 @@ class _Pace:
 class Planner:
     """Counts and times; changes nothing."""
 
-    def __init__(
-        self,
-        root: Path,
-        catalog: Catalog,
-        corpus: Corpus,
-        embedders: PairEmbedders,
-        vectors_of: Callable[[Pair], Vectors],
-    ) -> None:
-        self._root, self._catalog, self._corpus = root, catalog, corpus
-        self._embedders, self._vectors_of = embedders, vectors_of
+    def __init__(self, resources: Resources) -> None:
+        self._root, self._catalog, self._corpus = resources.root, resources.catalog, resources.corpus
+        self._embedders, self._vectors_of = resources.embedders, resources.vectors_of
 
     def __call__(
         self,

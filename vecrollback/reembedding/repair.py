@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from vecrollback.catalog import Catalog
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.records import Pair, ProgressCallback, Report
 from vecrollback.reembedding.builder import Builder
@@ -26,8 +25,8 @@ _REBUILT = ("artifact_corrupt", "index_differs", "not_indexed", "recall_low", "m
 class Repairer:
     """Rows are superseded, never changed: the damaged ones stay in the table, for whoever wants to know why."""
 
-    def __init__(self, catalog: Catalog, corpus: Corpus, builder: Builder) -> None:
-        self._catalog, self._corpus, self._builder = catalog, corpus, builder
+    def __init__(self, corpus: Corpus, builder: Builder) -> None:
+        self._corpus, self._builder = corpus, builder
 
     def run(
         self, pair: Pair, report: Report, job: str, progress: ProgressCallback | None = None, *, mask: bool = False

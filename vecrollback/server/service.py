@@ -122,7 +122,7 @@ class StoreService:
 
     def start(self, kind: str, pair: str, work: Callable[[ProgressCallback], T]) -> Job[T]:
         """Do long work beside the requests, as a job."""
-        job = self.store.work.start(kind, pair, lambda callback: work(self.progress(callback)))
+        job = self.store.start_job(kind, pair, lambda callback: work(self.progress(callback)))
         self._jobs = [*(j for j in self._jobs if j.status().state == "running"), job]
         return job
 

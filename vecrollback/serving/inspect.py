@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from vecrollback.catalog import Catalog
 from vecrollback.errors import UsageError
-from vecrollback.pairs.vectors import Vectors
-from vecrollback.records import AnswerComparison, DocumentRanks, Pair, Report, Result
+from vecrollback.pairs.resources import Resources
+from vecrollback.records import AnswerComparison, DocumentRanks, Report, Result
 from vecrollback.serving.open_pairs import BorrowedPairs, OpenPair
 from vecrollback.serving.vector_map import VectorMap, project
 
@@ -17,8 +14,9 @@ _FOREIGN = ("foreign_vector", "foreign_fingerprint")
 class Inspection:
     """Reads pairs for people."""
 
-    def __init__(self, catalog: Catalog, vectors_of: Callable[[Pair], Vectors], borrowed: BorrowedPairs) -> None:
-        self._catalog, self._vectors_of, self._borrowed = catalog, vectors_of, borrowed
+    def __init__(self, resources: Resources) -> None:
+        self._catalog, self._vectors_of = resources.catalog, resources.vectors_of
+        self._borrowed = BorrowedPairs(resources)
 
     def reports(self, pair: str | None = None, *, limit: int = 20) -> list[Report]:
         """Kept check reports of one pair or of all, newest first."""

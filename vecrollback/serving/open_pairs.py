@@ -9,23 +9,18 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from vecrollback.catalog import Catalog
-from vecrollback.corpus.corpus import Corpus
 from vecrollback.corpus.text_cache import TextCache, open_text_cache
 from vecrollback.corpus.text_cache import advanced as advance_text_cache
 from vecrollback.embedders import Embedder
 from vecrollback.errors import PairStateError, StorageUnavailableError, VecrollbackError
-from vecrollback.pairs.embedders import PairEmbedders
-from vecrollback.pairs.vectors import Vectors
+from vecrollback.pairs.resources import Resources
 from vecrollback.records import Pair
 from vecrollback.serving.open_snapshot import OpenSnapshot
 from vecrollback.serving.view import PairView, open_view, without
 from vecrollback.serving.view import advanced as advanced_view
-from vecrollback.storage.artifacts import Artifacts
 
 _log = logging.getLogger(__name__)
 _AWAY_SECONDS = 5.0
@@ -60,18 +55,9 @@ class Position:
 class OpenPairs:
     """Opens pairs, advances them, and lets go of them. Texts and tombstones are shared by all it holds."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        corpus: Corpus,
-        artifacts: Artifacts,
-        embedders: PairEmbedders,
-        *,
-        vectors_of: Callable[[Pair], Vectors],
-        cache: Path,
-    ) -> None:
-        self._catalog, self._corpus, self._artifacts, self._embedders = catalog, corpus, artifacts, embedders
-        self._vectors_of, self._cache = vectors_of, cache
+    def __init__(self, resources: Resources) -> None:
+        self._catalog, self._corpus, self._artifacts = resources.catalog, resources.corpus, resources.artifacts
+        self._embedders, self._vectors_of, self._cache = resources.embedders, resources.vectors_of, resources.cache
         self._lock = threading.RLock()
         self._texts: TextCache | None = None
         self._held: dict[str, OpenPair] = {}
@@ -224,8 +210,8 @@ class OpenPairs:
 class BorrowedPairs:
     """Opens pairs for one caller at a time: two models and two indexes beside those that serve are enough."""
 
-    def __init__(self, catalog: Catalog, holder: Callable[[], OpenPairs]) -> None:
-        self._catalog, self._make_holder = catalog, holder
+    def __init__(self, resources: Resources) -> None:
+        self._resources, self._catalog = resources, resources.catalog
         self._holder: OpenPairs | None = None
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
@@ -240,7 +226,7 @@ class BorrowedPairs:
             if self._timer is not None:
                 self._timer.cancel()
             if self._holder is None:
-                self._holder = self._make_holder()
+                self._holder = OpenPairs(self._resources)
             try:
                 held = [self._held(self._holder, name) for name in names]
                 self._holder.keep_only({one.view.snapshot.ref for one in held})

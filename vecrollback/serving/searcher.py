@@ -15,8 +15,6 @@ from typing import NamedTuple, overload
 import numpy as np
 
 from vecrollback.arrays import FloatArray
-from vecrollback.catalog import Catalog
-from vecrollback.corpus.corpus import Corpus
 from vecrollback.errors import (
     CatalogUnavailableError,
     FingerprintMismatchError,
@@ -24,6 +22,7 @@ from vecrollback.errors import (
     UsageError,
     VecrollbackError,
 )
+from vecrollback.pairs.resources import Resources
 from vecrollback.records import CANDIDATE, LIVE, Hit, Pointer, Result, SearcherRecord
 from vecrollback.serving.answer_counts import AnswerCounts, StaleAnswerCounts
 from vecrollback.serving.masks import Filter
@@ -55,10 +54,9 @@ class Searcher:
     as a searcher and the warm pairs: for one-off queries.
     """
 
-    def __init__(
-        self, catalog: Catalog, corpus: Corpus, holder: OpenPairs, *, alias: str = LIVE, follow: bool = True
-    ) -> None:
-        self._catalog, self._corpus, self._holder, self.alias = catalog, corpus, holder, alias
+    def __init__(self, resources: Resources, *, alias: str = LIVE, follow: bool = True) -> None:
+        self._catalog, self._corpus = resources.catalog, resources.corpus
+        self._holder, self.alias, catalog = OpenPairs(resources), alias, resources.catalog
         self._pointers = catalog.aliases.pointer_reader(alias)
         self._candidates = catalog.aliases.pointer_reader(CANDIDATE)
         self._id = uuid.uuid4().hex

@@ -1,161 +1,257 @@
-"""What a store is made of: every part opened once and connected to those it needs."""
+"""What a store is made of. Each part is opened when it is first used, and connected to those it needs.
+
+A rollback must work while a model's packages are broken, and `status` must be quick: so nothing here imports a room
+before somebody asks for what is in it.
+"""
 
 from __future__ import annotations
 
 import threading
-from contextlib import AbstractContextManager
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from vecrollback.catalog import CORPUS, Catalog, vectors_table
-from vecrollback.config import Settings
-from vecrollback.corpus.corpus import Corpus
-from vecrollback.pairs.bundles import Bundles
-from vecrollback.pairs.embedders import PairEmbedders
-from vecrollback.pairs.prune import Pruner
-from vecrollback.pairs.vectors import Vectors
-from vecrollback.quality.audit import Auditor
-from vecrollback.quality.check import Checker
-from vecrollback.quality.evaluation import Golden, Quality
-from vecrollback.records import JobRecord, Pair, SearcherRecord
-from vecrollback.reembedding.builder import Builder
-from vecrollback.reembedding.jobs import Work
-from vecrollback.reembedding.plan import Planner
-from vecrollback.reembedding.repair import Repairer
-from vecrollback.serving.inspect import Inspection
-from vecrollback.serving.open_pairs import BorrowedPairs, OpenPairs
-from vecrollback.serving.searcher import Searcher
-from vecrollback.storage import LocalFileStore, S3FileStore, file_store_at
-from vecrollback.storage.artifacts import Artifacts, Cache, LocalArtifacts, S3Artifacts
-from vecrollback.store.tokens import Tokens
-from vecrollback.switching.approvals import Authority
-from vecrollback.switching.canary import Canaries
-from vecrollback.switching.gates import Gates
-from vecrollback.switching.gates.way_back import WayBack
-from vecrollback.switching.incidents.incidents import Incidents
-from vecrollback.switching.incidents.post_check import post_check
-from vecrollback.switching.notifications import Notifications
-from vecrollback.switching.policy import load_policy
-from vecrollback.switching.rehearsal import Rehearsal
-from vecrollback.switching.switch import Switch
+from vecrollback.catalog import CORPUS, Catalog
+from vecrollback.storage import FileStore, LocalFileStore, S3FileStore, file_store_at
+
+if TYPE_CHECKING:
+    from vecrollback.config import Settings
+    from vecrollback.pairs.bundles import Bundles
+    from vecrollback.pairs.prune import Pruner
+    from vecrollback.pairs.resources import Resources
+    from vecrollback.quality.audit import Auditor
+    from vecrollback.quality.check import Checker
+    from vecrollback.quality.evaluation import Golden, Quality
+    from vecrollback.records import PostCheck
+    from vecrollback.reembedding.builder import Builder
+    from vecrollback.reembedding.plan import Planner
+    from vecrollback.serving.inspect import Inspection
+    from vecrollback.serving.searcher import Searcher
+    from vecrollback.storage.artifacts import Artifacts
+    from vecrollback.store.tokens import Tokens
+    from vecrollback.switching.approvals import Authority
+    from vecrollback.switching.canary import Canaries
+    from vecrollback.switching.gates import Gates
+    from vecrollback.switching.incidents.incidents import Incidents
+    from vecrollback.switching.notifications import Notifications
+    from vecrollback.switching.switch import Switch
+
+T = TypeVar("T")
+_CLOSED_FIRST = ("searcher", "inspection", "quality", "notices")
 
 
-class Assembly:
-    """The parts of one open store, for the store alone."""
+class opened_once(cached_property[T]):
+    """A part that is opened by whichever thread asks for it first. A `cached_property` locks nothing from 3.12 on."""
 
-    def __init__(self, settings: Settings, *, create: bool = False) -> None:
-        self.actor, self._catalog_url = settings.actor, settings.catalog
-        self._file_store = file_store_at(settings.store)
-        self._catalog = Catalog(self._file_store, settings.catalog, create=create)
-        self.root = root = self._own_folder(settings)
-        if create:
-            (root / "tables").mkdir(parents=True, exist_ok=True)
-        self._cache = root / "cache"
-        self._cached = {"VECROLLBACK_CACHE": settings.cache, "VECROLLBACK_CACHE_SIZE": settings.cache_size}
-        self._artifacts = self._opened_artifacts(settings)
-        self._corpus = Corpus(self._file_store.inside(f"tables/{CORPUS}.lance"), self._catalog)
-        if create:
-            with self._catalog.lock("create"):
-                self._corpus.create()
-        self._embedders = PairEmbedders(self._catalog, self._artifacts)
-        self._builder = Builder(self._catalog, self._corpus, self._artifacts, self._embedders, self._vectors)
-        self.plan = Planner(root, self._catalog, self._corpus, self._embedders, self._vectors)
-        self._checker = Checker(self._catalog, self._corpus, self._artifacts, self._vectors, self._embedders.of)
-        self._auditor = Auditor(self._catalog, self._corpus, self._embedders, self._vectors, self._checker)
-        self._repairer = Repairer(self._catalog, self._corpus, self._builder)
-        self._bundles = Bundles(self._catalog, self._corpus, self._artifacts, self._vectors)
-        self._switch = Switch(self._catalog, self._artifacts)
-        self.retention = Pruner(self._file_store, self._catalog, self._artifacts)
-        self.access = Tokens(self._catalog)
-        self.work = Work(self._catalog)
-        self.inspection = Inspection(self._catalog, self._vectors, BorrowedPairs(self._catalog, self._holder))
-        self._borrowed_pairs: list[BorrowedPairs] = []
-        self.measurements = self._catalog.watching
-        self.notices = Notifications(self._catalog, lambda: load_policy(root))
-        self.authority = Authority(self._catalog, self.access.record)
-        self.rehearsal = Rehearsal(self._catalog, self._switch)
-        asking = partial(post_check, self._catalog, self._embedders, self.borrow_pairs())
-        self.incidents = Incidents(self._catalog, self.notices, asking)
-        self.golden = Golden(self._catalog, self.actor)
-        self.quality = Quality(self._catalog, self._corpus, self.borrow_pairs())
-        way_back = WayBack(self._catalog, self._artifacts, self._embedders, self._switch, self._vectors)
-        self.gates = Gates(root, self._catalog, self.quality, way_back)
-        self.canaries = Canaries(root, self._catalog, self._switch, self.actor)
-        self._searcher: Searcher | None = None
-        self._lock = threading.Lock()
+    @overload
+    def __get__(self, parts: None, owner: type[Any] | None = None) -> Self: ...
+    @overload
+    def __get__(self, parts: Any, owner: type[Any] | None = None) -> T: ...
+    def __get__(self, parts: Any, owner: type[Any] | None = None) -> Self | T:
+        if parts is None:
+            return self
+        with parts.lock:
+            part: T = super().__get__(parts, owner)
+            return part
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one open store; see `open_parts`. For the store alone: what it hands on has names of its own."""
+
+    settings: Settings
+    root: Path
+    file_store: FileStore
+    catalog: Catalog
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def uri(self) -> str:
         """How another process opens this store, but for its secrets: an absolute path, or s3://..."""
-        return self._file_store.address.shown if isinstance(self._file_store, S3FileStore) else str(self.root.resolve())
+        return self.file_store.address.shown if isinstance(self.file_store, S3FileStore) else str(self.root.resolve())
 
-    def lock(self, name: str, *, timeout: float = -1) -> AbstractContextManager[None]:
-        """Hold a named lock of the store across processes. Raises LockHeldError after `timeout` seconds."""
-        return self._catalog.lock(name, timeout=timeout)
+    # -- resources ----------------------------------------------------------------------------------------------------
 
-    def searchers(self, alias: str) -> list[SearcherRecord]:
-        """Processes that follow an alias and give signs of life."""
-        return self._catalog.searchers.alive(alias)
+    @opened_once
+    def artifacts(self) -> Artifacts:
+        from vecrollback.storage.artifacts import Cache, LocalArtifacts, S3Artifacts
 
-    def copy_to(self, root: Path) -> None:
-        """Lay out a store of its own in a new directory with everything that is here, files linked where they can be.
+        if not isinstance(self.file_store, S3FileStore):
+            return LocalArtifacts(self.root / "artifacts")
+        cache = Cache(Path(self.settings.cache) / "artifacts", self.settings.cache_bytes)
+        return S3Artifacts(self.file_store.inside("artifacts"), cache, self.root)
 
-        For trying things: linked files are shared, so they may be removed there, never written to.
-        """
-        self._catalog.copy_to(root)
-        self._artifacts.copy_to(root / "artifacts")
-        self._file_store.inside("tables").copy_to(root / "tables")
+    @opened_once
+    def resources(self) -> Resources:
+        from vecrollback.corpus.corpus import Corpus
+        from vecrollback.pairs.embedders import PairEmbedders
+        from vecrollback.pairs.resources import Resources
 
-    def environment(self) -> dict[str, str]:
-        """Environment in which a process of its own opens this store by `connect()`. It may hold a password."""
-        here = {"VECROLLBACK_STORE": self.uri, "VECROLLBACK_ACTOR": self.actor, **self._cached}
-        return here | {"VECROLLBACK_CATALOG": self._catalog_url or ""}
+        return Resources(
+            root=self.root,
+            file_store=self.file_store,
+            catalog=self.catalog,
+            corpus=Corpus(self.file_store.inside(f"tables/{CORPUS}.lance"), self.catalog),
+            artifacts=self.artifacts,
+            embedders=PairEmbedders(self.catalog, self.artifacts),
+            environment=self._environment(),
+        )
 
-    def jobs(self, *, unfinished: bool = False) -> list[JobRecord]:
-        """Jobs, newest first."""
-        return self._catalog.jobs.all(unfinished=unfinished)
+    def _environment(self) -> dict[str, str]:
+        return {
+            "VECROLLBACK_STORE": self.uri,
+            "VECROLLBACK_ACTOR": self.settings.actor,
+            "VECROLLBACK_CACHE": self.settings.cache,
+            "VECROLLBACK_CACHE_SIZE": self.settings.cache_size,
+            "VECROLLBACK_CATALOG": self.settings.catalog or "",
+        }
 
-    def borrow_pairs(self) -> BorrowedPairs:
-        """Room for pairs held open apart from what serves; closed with the store."""
-        self._borrowed_pairs.append(BorrowedPairs(self._catalog, self._holder))
-        return self._borrowed_pairs[-1]
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    @opened_once
+    def searcher(self) -> Searcher:
+        """The searcher of `Store.search`: it follows nothing in the background."""
+        from vecrollback.serving.searcher import Searcher
+
+        return Searcher(self.resources, follow=False)
+
+    @opened_once
+    def inspection(self) -> Inspection:
+        from vecrollback.serving.inspect import Inspection
+
+        return Inspection(self.resources)
+
+    @opened_once
+    def checker(self) -> Checker:
+        from vecrollback.quality.check import Checker
+
+        return Checker(self.resources)
+
+    @opened_once
+    def auditor(self) -> Auditor:
+        from vecrollback.quality.audit import Auditor
+
+        return Auditor(self.resources)
+
+    @opened_once
+    def quality(self) -> Quality:
+        from vecrollback.quality.evaluation import Quality
+
+        return Quality(self.resources)
+
+    @opened_once
+    def golden(self) -> Golden:
+        from vecrollback.quality.evaluation import Golden
+
+        return Golden(self.catalog, self.settings.actor)
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    @opened_once
+    def builder(self) -> Builder:
+        from vecrollback.reembedding.builder import Builder
+
+        return Builder(self.resources)
+
+    @opened_once
+    def planner(self) -> Planner:
+        from vecrollback.reembedding.plan import Planner
+
+        return Planner(self.resources)
+
+    @opened_once
+    def bundles(self) -> Bundles:
+        from vecrollback.pairs.bundles import Bundles
+
+        return Bundles(self.resources)
+
+    @opened_once
+    def retention(self) -> Pruner:
+        from vecrollback.pairs.prune import Pruner
+
+        return Pruner(self.resources)
+
+    # -- switching ----------------------------------------------------------------------------------------------------
+
+    @opened_once
+    def switch(self) -> Switch:
+        from vecrollback.switching.switch import Switch
+
+        return Switch(self.catalog, self.artifacts)
+
+    @opened_once
+    def gates(self) -> Gates:
+        from vecrollback.switching.gates import Gates
+
+        return Gates(self.resources, self.quality, self.switch)
+
+    @opened_once
+    def canaries(self) -> Canaries:
+        from vecrollback.switching.canary import Canaries
+
+        return Canaries(self.root, self.catalog, self.switch, self.settings.actor)
+
+    @opened_once
+    def authority(self) -> Authority:
+        from vecrollback.switching.approvals import Authority
+
+        return Authority(self.catalog, self.access.record)
+
+    @opened_once
+    def notices(self) -> Notifications:
+        from vecrollback.switching.notifications import Notifications
+        from vecrollback.switching.policy import load_policy
+
+        return Notifications(self.catalog, lambda: load_policy(self.root))
+
+    @opened_once
+    def incidents(self) -> Incidents:
+        from vecrollback.switching.incidents.incidents import Incidents
+
+        def ask(pair: str) -> PostCheck:
+            from vecrollback.switching.incidents.post_check import post_check
+
+            return post_check(self.resources, pair)
+
+        return Incidents(self.catalog, self.notices, ask)
+
+    @opened_once
+    def access(self) -> Tokens:
+        from vecrollback.store.tokens import Tokens
+
+        return Tokens(self.catalog)
 
     def close(self) -> None:
-        """Let go of everything. Idempotent."""
-        if self._searcher is not None:
-            self._searcher.close()
-            self._searcher = None
-        self.inspection.close()
-        for borrowed in self._borrowed_pairs:
-            borrowed.close()
-        self.notices.close()
-        self._embedders.close()
-        self._catalog.close()
+        """Let go of what was opened. Idempotent."""
+        opened = self.__dict__
+        for name in _CLOSED_FIRST:
+            if name in opened:
+                opened.pop(name).close()
+        if "resources" in opened:
+            self.resources.embedders.close()
+        self.catalog.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+def open_parts(settings: Settings, *, create: bool = False) -> Parts:
+    """Open a store's catalog, and find its files. `create`: lay the store out where there is none.
 
-    def _holder(self) -> OpenPairs:
-        shared = self._catalog, self._corpus, self._artifacts, self._embedders
-        return OpenPairs(*shared, vectors_of=self._vectors, cache=self._cache)
+    Raises StoreNotFoundError, StoreFormatError, CatalogMismatchError.
+    """
+    file_store = file_store_at(settings.store)
+    catalog = Catalog(file_store, settings.catalog, create=create)
+    parts = Parts(settings, _own_folder(file_store, catalog, settings), file_store, catalog)
+    if create:
+        (parts.root / "tables").mkdir(parents=True, exist_ok=True)
+        with catalog.lock("create"):
+            parts.resources.corpus.create()
+    return parts
 
-    def _vectors(self, pair: Pair) -> Vectors:
-        return Vectors(self._file_store.inside(f"tables/{vectors_table(pair.name)}.lance"), pair.dimension)
 
-    def _own_folder(self, settings: Settings) -> Path:
-        """The store's directory; of a store that lies elsewhere, this machine's folder for what it derives from it."""
-        if isinstance(self._file_store, LocalFileStore):
-            return self._file_store.root
-        folder = Path(settings.cache) / "stores" / self._catalog.store_id
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return folder
-
-    def _opened_artifacts(self, settings: Settings) -> Artifacts:
-        if not isinstance(self._file_store, S3FileStore):
-            return LocalArtifacts(self.root / "artifacts")
-        cache = Cache(Path(settings.cache) / "artifacts", settings.cache_bytes)
-        return S3Artifacts(self._file_store.inside("artifacts"), cache, self.root)
+def _own_folder(file_store: FileStore, catalog: Catalog, settings: Settings) -> Path:
+    """The store's directory; of a store that lies elsewhere, this machine's folder for what it derives from it."""
+    if isinstance(file_store, LocalFileStore):
+        return file_store.root
+    folder = Path(settings.cache) / "stores" / catalog.store_id
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder

@@ -6,5 +6,6 @@ broken on purpose in a copy of the store, where the real rollback has to come to
 
 from vecrollback.automation.drills.chaos import CHAOS
 from vecrollback.automation.drills.run import overdue, run_drill
+from vecrollback.automation.operated_store import StoreOpener
 
-__all__ = ["CHAOS", "overdue", "run_drill"]
+__all__ = ["CHAOS", "StoreOpener", "overdue", "run_drill"]

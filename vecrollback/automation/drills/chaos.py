@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,14 +19,14 @@ import pyarrow as pa
 
 from vecrollback.automation.drills.searchers import DrillSearcher, await_answer, await_asking, await_warm, reading
 from vecrollback.automation.drills.stopwatch import Stopwatch
+from vecrollback.automation.operated_store import OperatedStore, StoreOpener
 from vecrollback.catalog import Catalog, vectors_table
-from vecrollback.errors import CatalogUnavailableError, FailedError
+from vecrollback.errors import FailedError
 from vecrollback.pairs.manifest import load_manifest
 from vecrollback.pairs.vectors import Vectors, schema
 from vecrollback.records import LIVE, SnapshotRef, Switched
 from vecrollback.storage import LocalFileStore
 from vecrollback.storage.artifacts import LocalArtifacts
-from vecrollback.store.store import Store, connect
 from vecrollback.switching.policy import Policy
 from vecrollback.switching.policy.model import Objectives
 
@@ -42,7 +40,8 @@ _FOREIGN_SHARE = 0.2
 class Scene:
     """A copy of the store that is being broken: what is live in it, where a rollback goes."""
 
-    store: Store
+    store: OperatedStore
+    opener: StoreOpener
     source: str
     target: str
     watch: Stopwatch
@@ -80,7 +79,7 @@ class Scene:
 
 def files_gone(scene: Scene) -> str:
     """Every file of the failed pair vanishes while it serves."""
-    with reading(scene.store, LIVE, _SEARCHERS) as searchers:
+    with reading(scene.store, scene.opener, LIVE, _SEARCHERS) as searchers:
         await_warm(scene.store, LIVE, searchers, scene.source, scene.target)
         with scene.watch.phase("files gone") as timed:
             timed.say(f"{_remove_files(scene)} files and folders of {scene.source} removed")
@@ -96,7 +95,8 @@ def model_unloadable(scene: Scene) -> str:
     catalog = Catalog(scene.store.root)
     catalog.pairs.set_embedder(scene.source_pair, str(scene.store.root / "no-such-model"))
     catalog.close()
-    with connect(scene.store.root, catalog="") as fresh, reading(fresh, LIVE, _SEARCHERS) as searchers:
+    opened = scene.opener.connect(scene.store.root, catalog="")
+    with opened as fresh, reading(fresh, scene.opener, LIVE, _SEARCHERS) as searchers:
         scene.store = fresh
         fresh.notices.use(Policy())
         with scene.watch.phase("searchers without a model") as timed:
@@ -111,7 +111,7 @@ def model_unloadable(scene: Scene) -> str:
 
 def catalog_slow(scene: Scene) -> str:
     """Another process holds the catalog's write lock most of the time."""
-    with reading(scene.store, LIVE, _SEARCHERS) as searchers:
+    with reading(scene.store, scene.opener, LIVE, _SEARCHERS) as searchers:
         await_warm(scene.store, LIVE, searchers, scene.source, scene.target)
         ordered = time.time()
         with _hogging(scene.store.root / "catalog.db"):
@@ -123,7 +123,7 @@ def catalog_slow(scene: Scene) -> str:
 
 def searcher_hung(scene: Scene) -> str:
     """A searcher stands still over the switch; it must be named, and right once it goes on."""
-    with reading(scene.store, LIVE, _SEARCHERS) as searchers:
+    with reading(scene.store, scene.opener, LIVE, _SEARCHERS) as searchers:
         await_warm(scene.store, LIVE, searchers, scene.source, scene.target)
         hung, *others = searchers
         os.kill(hung.pid, signal.SIGSTOP)
@@ -146,7 +146,7 @@ def foreign_vectors(scene: Scene) -> str:
     """Vectors of another model lie in the pair to go back to, under its own fingerprint: the check has to find them."""
     with scene.watch.phase("foreign vectors") as timed:
         timed.say(f"{_poison(scene)} documents of {scene.target} have vectors of another model")
-    with reading(scene.store, LIVE, _SEARCHERS) as searchers:
+    with reading(scene.store, scene.opener, LIVE, _SEARCHERS) as searchers:
         await_warm(scene.store, LIVE, searchers, scene.source, scene.target)
         ordered = time.time()
         scene.roll_back()
@@ -159,13 +159,13 @@ def disk_full(scene: Scene) -> str:
     """Nothing can be written: the rollback has to be refused whole, and to succeed once there is room."""
     before = scene.store.live().name
     with scene.watch.phase("refused whole") as timed:
-        code = [sys.executable, "-m", "vecrollback.automation.drills.chaos"]
-        environment = {**os.environ, **scene.store.environment()}
-        done = subprocess.run(code, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        command = [*scene.opener.program, "roll-back-on-a-full-disk"]
+        environment = {**os.environ, **scene.store.resources.environment}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
         said = done.stdout.strip() or done.stderr.strip()[-200:]
         whole = scene.store.live().name == before and scene.store.pair(before).state == "live"
         timed.say(said, ok=done.returncode == 0 and whole)
-    with reading(scene.store, LIVE, _SEARCHERS) as searchers:
+    with reading(scene.store, scene.opener, LIVE, _SEARCHERS) as searchers:
         await_warm(scene.store, LIVE, searchers, scene.source, scene.target)
         ordered = time.time()
         scene.roll_back()
@@ -251,23 +251,3 @@ def _hogging(path: Path) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-
-
-def _on_a_full_disk() -> int:
-    """In a process of its own: roll back while no file can grow; 0 when that was refused whole."""
-    with connect() as store:
-        store.notices.use(Policy())
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-        try:
-            store.rollback(reason="a drill on a full disk", catch_up=False)
-        except CatalogUnavailableError as error:
-            sys.stdout.write(f"refused: {error}")
-            sys.stdout.flush()
-            return 0
-        return 1
-
-
-if __name__ == "__main__":
-    code = _on_a_full_disk()
-    os._exit(code)  # nothing could be flushed or closed in order

@@ -9,45 +9,48 @@ from pathlib import Path
 
 from vecrollback.automation.drills.searchers import await_answer, await_warm, reading
 from vecrollback.automation.drills.stopwatch import Stopwatch
+from vecrollback.automation.operated_store import OperatedStore, StoreOpener
 from vecrollback.catalog.aliases import SCRATCH
 from vecrollback.records import Snapshot
-from vecrollback.store.store import Store, connect
 from vecrollback.switching.policy.model import Objectives
-from vecrollback.switching.switch import Order
+from vecrollback.switching.switch import Order, Switch
 
 _SEARCHERS = 2
 
 
-def rehearse(store: Store, watch: Stopwatch, objectives: Objectives, actor: str) -> tuple[str, str]:
+def rehearse(
+    store: OperatedStore, opener: StoreOpener, watch: Stopwatch, objectives: Objectives, actor: str
+) -> tuple[str, str]:
     """Run every step; returns what was live and where the rollback went. Raises what a step raises."""
     alias = f"{SCRATCH}{uuid.uuid4().hex[:8]}"
-    order = Order("a drill", actor)
+    order, catalog = Order("a drill", actor), store.resources.catalog
+    switch = Switch(catalog, store.resources.artifacts)
     try:
         with watch.phase("decide"):
             target = store.rollback_target()
-        source = store.rehearsal.stage(alias, order)
-        with reading(store, alias, _SEARCHERS) as searchers:
+        source = switch.stage(alias, order)
+        with reading(store, opener, alias, _SEARCHERS) as searchers:
             with watch.phase("searchers ready") as timed:
                 await_warm(store, alias, searchers, source.ref, target.ref)
                 timed.say(f"{len(searchers)} processes")
             with watch.phase("switch", objectives.switch) as timed:
                 ordered = time.time()
-                done = store.rehearsal.rehearse(alias, target, order)
+                done = switch.rehearse(alias, target, order)
                 missing = done.searchers.missing
                 timed.say(f"last of {done.searchers.expected} searchers after {done.switch_ms:.1f} ms", ok=not missing)
             with watch.phase("first right answer", objectives.switch) as timed:
                 timed.seconds = await_answer(searchers, target.pair, ordered) - ordered
                 timed.say("of the slower searcher")
     finally:
-        store.rehearsal.drop(alias)
+        catalog.aliases.drop(alias)
     _prove(store, watch, target.pair)
     parts = ("decide", "switch", "first right answer", "catch-up", "check")
     watch.total("whole", objectives.whole, "all of a rollback", *parts)
-    _bundle(store, watch, target)
+    _bundle(store, opener, watch, target)
     return source.ref, target.ref
 
 
-def _prove(store: Store, watch: Stopwatch, pair: str) -> None:
+def _prove(store: OperatedStore, watch: Stopwatch, pair: str) -> None:
     with watch.phase("catch-up") as timed:
         done = store.catch_up(pair, advance=False)
         timed.say(f"{done.documents} changes, {done.embedded} texts embedded")
@@ -56,7 +59,7 @@ def _prove(store: Store, watch: Stopwatch, pair: str) -> None:
         timed.say(f"the check says {report.verdict}", ok=report.verdict == "pass")
 
 
-def _bundle(store: Store, watch: Stopwatch, target: Snapshot) -> None:
+def _bundle(store: OperatedStore, opener: StoreOpener, watch: Stopwatch, target: Snapshot) -> None:
     """Restore the target from a bundle into a store that has nothing, and check it there."""
     with tempfile.TemporaryDirectory(prefix="vecrollback-drill-") as folder:
         path = Path(folder) / "target.bundle"
@@ -65,7 +68,7 @@ def _bundle(store: Store, watch: Stopwatch, target: Snapshot) -> None:
             timed.say(f"{written.bytes:,} bytes, {written.documents:,} documents")
         with (
             watch.phase("restore elsewhere") as timed,
-            connect(Path(folder) / "store", catalog="", create=True) as other,
+            opener.connect(Path(folder) / "store", catalog="", create=True) as other,
         ):
             other.import_snapshot(path)
             report = other.check(target.pair)

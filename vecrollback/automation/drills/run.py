@@ -10,14 +10,21 @@ from pathlib import Path
 from vecrollback.automation.drills.chaos import CHAOS, Scene
 from vecrollback.automation.drills.rehearsal import rehearse
 from vecrollback.automation.drills.stopwatch import Stopwatch
+from vecrollback.automation.operated_store import OperatedStore, StoreOpener
 from vecrollback.catalog import now
 from vecrollback.errors import RefusedError, UsageError
 from vecrollback.records import LIVE, Drill, SnapshotRef
-from vecrollback.store.store import Store, connect
 from vecrollback.switching.policy import Policy, load_policy
 
 
-def run_drill(store: Store, chaos: str = "", *, policy: Policy | None = None, actor: str | None = None) -> Drill:
+def run_drill(
+    store: OperatedStore,
+    opener: StoreOpener,
+    chaos: str = "",
+    *,
+    policy: Policy | None = None,
+    actor: str | None = None,
+) -> Drill:
     """Rehearse the whole rollback, or one in which `chaos` is broken on purpose, and record how it went.
 
     The verdict is `pass` when every step did what it had to within its objective, `unknown` when there is nothing to
@@ -32,9 +39,9 @@ def run_drill(store: Store, chaos: str = "", *, policy: Policy | None = None, ac
     target, said, verdict = "", "", "unknown"
     try:
         if chaos:
-            source, target, said = _with_chaos(store, chaos, watch, policy)
+            source, target, said = _with_chaos(store, opener, chaos, watch, policy)
         else:
-            source, target = rehearse(store, watch, policy.objectives, who)
+            source, target = rehearse(store, opener, watch, policy.objectives, who)
         verdict = "pass" if all(phase.ok for phase in watch.phases) else "fail"
     except Exception as error:
         # Whatever went wrong is what the drill was for; without anything live there was nothing to rehearse.
@@ -53,20 +60,20 @@ def run_drill(store: Store, chaos: str = "", *, policy: Policy | None = None, ac
         at=at,
         seconds=watch.seconds,
     )
-    kept = store.rehearsal.keep(drill)
+    kept = store.resources.catalog.drills.add(drill)
     if kept.verdict != "pass":
         store.notices.tell("drill", f"drill {kept.number} says {kept.verdict}: {_worst(kept)}", {"drill": kept.number})
         store.notices.send_soon()
     return kept
 
 
-def overdue(store: Store, policy: Policy) -> str:
+def overdue(store: OperatedStore, policy: Policy) -> str:
     """Why a drill is to be run now; empty when none is."""
     live = store.status()["alias"].get(LIVE)
     moves = [move for move in store.history(alias=LIVE) if move.kind != "advance"]
     if live is None or not moves or moves[0].source is None:
         return ""  # nothing ever served before: there is no way back to rehearse
-    plain = [one for one in store.rehearsal.drills(limit=200) if not one.chaos]
+    plain = [one for one in store.drills(limit=200) if not one.chaos]
     last = moves[0]
     if policy.drills.after_promote and last.kind == "promote" and not any(one.epoch >= last.epoch for one in plain):
         return f"{last.target} was promoted"
@@ -76,21 +83,23 @@ def overdue(store: Store, policy: Policy) -> str:
     return ""
 
 
-def _with_chaos(store: Store, chaos: str, watch: Stopwatch, policy: Policy) -> tuple[str, str, str]:
+def _with_chaos(
+    store: OperatedStore, opener: StoreOpener, chaos: str, watch: Stopwatch, policy: Policy
+) -> tuple[str, str, str]:
     folder = Path(tempfile.mkdtemp(prefix="drill-", dir=_beside(store)))
     try:
         with watch.phase("copy"):
-            store.copy_to(folder)
-        with connect(folder, catalog="", actor=store.actor) as copy:
+            store.resources.copy_to(folder)
+        with opener.connect(folder, catalog="", actor=store.actor) as copy:
             copy.notices.use(Policy())  # nobody shall be told that a copy was rolled back
             live, target = copy.live(), copy.rollback_target()
-            scene = Scene(copy, live.ref, target.ref, watch, policy.objectives)
+            scene = Scene(copy, opener, live.ref, target.ref, watch, policy.objectives)
             return live.ref, target.ref, CHAOS[chaos](scene)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _beside(store: Store) -> Path:
+def _beside(store: OperatedStore) -> Path:
     """A place on the store's own file system, where files can be linked."""
     place = store.root / "cache"
     place.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from vecrollback.automation.operated_store import OperatedStore, StoreOpener
 from vecrollback.errors import FailedError
-from vecrollback.store.store import Store
 
 _READY_SECONDS = 180.0
 _POLL_SECONDS = 0.01
@@ -37,9 +36,9 @@ class DrillSearcher:
 
 
 @contextmanager
-def reading(store: Store, alias: str, count: int) -> Iterator[list[DrillSearcher]]:
+def reading(store: OperatedStore, opener: StoreOpener, alias: str, count: int) -> Iterator[list[DrillSearcher]]:
     """Processes that follow an alias of the store, until the block ends."""
-    searchers = [_start(store, alias) for _ in range(count)]
+    searchers = [_start(store, opener, alias) for _ in range(count)]
     try:
         yield searchers
     finally:
@@ -52,11 +51,11 @@ def await_asking(searchers: list[DrillSearcher]) -> None:
     _await(searchers, "asking", lambda: all(searcher.seen for searcher in searchers))
 
 
-def await_warm(store: Store, alias: str, searchers: list[DrillSearcher], *refs: str) -> None:
+def await_warm(store: OperatedStore, alias: str, searchers: list[DrillSearcher], *refs: str) -> None:
     """Wait until each holds these snapshots open and answers."""
 
     def ready() -> bool:
-        warm = [set(refs) <= set(one.warm) for one in store.searchers(alias)]
+        warm = [set(refs) <= set(one.warm) for one in store.resources.catalog.searchers.alive(alias)]
         answering = all(searcher.seen and searcher.seen[-1]["pair"] for searcher in searchers)
         return len(warm) >= len(searchers) and all(warm) and answering
 
@@ -83,14 +82,14 @@ def _await(searchers: list[DrillSearcher], what: str, reached: Any) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _start(store: Store, alias: str) -> DrillSearcher:
+def _start(store: OperatedStore, opener: StoreOpener, alias: str) -> DrillSearcher:
     process = subprocess.Popen(
-        [sys.executable, "-m", "vecrollback.automation.drills.searcher_process", alias],
+        [*opener.program, "ask", alias],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, **store.environment()},
+        env={**os.environ, **store.resources.environment},
     )
     searcher = DrillSearcher(process)
 

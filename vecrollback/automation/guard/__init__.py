@@ -1,7 +1,8 @@
 """Watching `live` by a policy: measuring, deciding, and doing what was decided."""
 
+from vecrollback.automation.guard.evaluation import Decision
 from vecrollback.automation.guard.guard import Guard
 from vecrollback.automation.guard.traffic import Sample, Samples, SyntheticTraffic, Traffic
 from vecrollback.automation.guard.watch import WatchRound, watch_store
 
-__all__ = ["Guard", "Sample", "Samples", "SyntheticTraffic", "Traffic", "WatchRound", "watch_store"]
+__all__ = ["Decision", "Guard", "Sample", "Samples", "SyntheticTraffic", "Traffic", "WatchRound", "watch_store"]

@@ -12,9 +12,9 @@ from vecrollback.automation.guard.evaluation import Decision, Evaluator, Situati
 from vecrollback.automation.guard.metrics import MetricReader
 from vecrollback.automation.guard.pair_answers import PairAnswers
 from vecrollback.automation.guard.traffic import Traffic
+from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.errors import AliasMovedError, LockHeldError, VecrollbackError
 from vecrollback.records import LIVE, Json, ProgressCallback, Result, SnapshotRef
-from vecrollback.store.store import Store
 from vecrollback.switching.policy import Policy
 
 _log = logging.getLogger(__name__)
@@ -29,15 +29,15 @@ _ANSWERS = 20
 
 class Guard:
     """Watches `live` of a store by a policy. `stopping` is asked between two rounds, of which there are at most
-    `rounds`; `search` asks what is live; `told` hears every decision.
+    `rounds`; `search` asks what is live; `on_decision` is called with every decision.
 
-    `recorded` gets every reading, as `vecrollback policy replay` reads it. A rollback is ordered on the epoch that was
-    judged: when a person has moved `live` meanwhile, it is not made.
+    `on_reading` is called with every reading, as `vecrollback policy replay` reads it. A rollback is ordered on the
+    epoch that was judged: when a person has moved `live` meanwhile, it is not made.
     """
 
     def __init__(
         self,
-        store: Store,
+        store: OperatedStore,
         policy: Policy,
         traffic: Traffic,
         *,
@@ -45,22 +45,24 @@ class Guard:
         stopping: Callable[[], bool] = lambda: False,
         progress: ProgressCallback | None = None,
         rounds: int | None = None,
-        recorded: Callable[[Mapping[str, Json]], None] | None = None,
-        told: Callable[[Decision], None] = lambda _: None,
+        on_reading: Callable[[Mapping[str, Json]], None] | None = None,
+        on_decision: Callable[[Decision], None] = lambda _: None,
     ) -> None:
         self._store, self._policy, self._traffic = store, policy, traffic
-        self._asked_to_stop, self._progress, self._recorded, self._told = stopping, progress, recorded, told
+        self._asked_to_stop, self._progress = stopping, progress
+        self._on_reading, self._on_decision = on_reading, on_decision
         self._most, self.rounds = rounds, 0
         self._evaluator = Evaluator(policy)
         store.notices.use(policy)
-        self._collector = MetricReader(store, policy, traffic, PairAnswers(store.borrow_pairs), search or store.search)
+        self._answers = PairAnswers(store.resources)
+        self._collector = MetricReader(store, policy, traffic, self._answers, search or store.search)
         self._failed_at: int | None = None
 
     def run(self) -> None:
         """Watch until `stopping`. While another process does, wait for its end."""
         while not self._stopping():
             try:
-                with self._store.lock(_LOCK, timeout=0.0):
+                with self._store.resources.catalog.lock(_LOCK, timeout=0.0):
                     self._lead()
             except LockHeldError:
                 pass
@@ -68,6 +70,7 @@ class Guard:
                 # A watch outlives whatever is wrong with one round, or nobody would be told of the next one.
                 _log.error("watching failed: %s", error)
             self._rest(self._policy.interval)
+        self._answers.close()
 
     def _lead(self) -> None:
         self._evaluator = Evaluator(self._policy)
@@ -91,9 +94,9 @@ class Guard:
         at = time.time()
         due = self._evaluator.due(at)
         readings = {rule.name: self._collector.read(rule, now, baseline) for rule in due}
-        if self._recorded is not None:
+        if self._on_reading is not None:
             for name, one in readings.items():
-                self._recorded({"at": at, "metric": name, "value": one.value, "sample": one.sample, "p": one.p})
+                self._on_reading({"at": at, "metric": name, "value": one.value, "sample": one.sample, "p": one.p})
         decision = self._evaluator.step(at, now, readings)
         self._act(decision, now)
         if readings:  # after the act: a process that dies in between leaves it to be decided again, not undone
@@ -119,7 +122,7 @@ class Guard:
         if decision.kind == "none":
             return
         _log.warning("%s: %s", decision.kind, decision.reason)
-        self._told(decision)
+        self._on_decision(decision)
         if decision.kind == "alert":
             self._store.notices.tell("alert", f"{now.pair}: {decision.reason}", _facts(decision))
         elif decision.kind == "approve":
@@ -197,7 +200,7 @@ def _facts(decision: Decision) -> dict[str, Json]:
     }
 
 
-def situation(store: Store) -> Situation | None:
+def situation(store: OperatedStore) -> Situation | None:
     """None while nothing is live."""
     moves = [move for move in store.history(alias=LIVE) if move.kind != "advance"]
     if not moves:

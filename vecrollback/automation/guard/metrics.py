@@ -16,9 +16,9 @@ from vecrollback.automation.guard.evaluation import Reading, Situation
 from vecrollback.automation.guard.pair_answers import Fact, PairAnswers
 from vecrollback.automation.guard.statistics import along, apart, ks, lower, psi
 from vecrollback.automation.guard.traffic import Sample, Traffic
+from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.errors import UnknownNameError, UnreachableError, VecrollbackError
 from vecrollback.records import Result
-from vecrollback.store.store import Store
 from vecrollback.switching.policy import Policy, Rule
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,12 @@ class MetricReader:
     """Measures one metric at a time. `asked` remembers what was asked of pairs."""
 
     def __init__(
-        self, store: Store, policy: Policy, traffic: Traffic, asked: PairAnswers, search: Callable[[str], Result]
+        self,
+        store: OperatedStore,
+        policy: Policy,
+        traffic: Traffic,
+        asked: PairAnswers,
+        search: Callable[[str], Result],
     ) -> None:
         self._store, self._policy, self._traffic, self._asked, self._search = store, policy, traffic, asked, search
         self._chosen: tuple[int, list[str]] = (0, [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from vecrollback.arrays import FloatArray
 from vecrollback.automation.guard.statistics import axes
 from vecrollback.indexes import exact_search
+from vecrollback.pairs.resources import Resources
 from vecrollback.serving.open_pairs import BorrowedPairs, OpenPair
 
 _K = 10
@@ -36,9 +37,9 @@ class Fact:
 class PairAnswers:
     """Asks each query of each snapshot once, and remembers."""
 
-    def __init__(self, borrow_pairs: Callable[[], BorrowedPairs]) -> None:
+    def __init__(self, resources: Resources) -> None:
         # One for each pair, so that a standby that cannot be opened does not keep the live pair from being asked.
-        self._borrowed_pairs = [borrow_pairs() for _ in range(_PAIRS)]
+        self._borrowed_pairs = [BorrowedPairs(resources) for _ in range(_PAIRS)]
         self._places: dict[str, BorrowedPairs] = {}
         self._facts: OrderedDict[tuple[str, str], Fact] = OrderedDict()
         self._background: dict[str, FloatArray] = {}
@@ -56,6 +57,11 @@ class PairAnswers:
         """
         with self._place(pair).pairs(pair) as [held]:
             return axes(self._random(held))
+
+    def close(self) -> None:
+        """Let go of the pairs that are held open. Idempotent; the next question opens them again."""
+        for borrowed in self._borrowed_pairs:
+            borrowed.close()
 
     def _place(self, pair: str) -> BorrowedPairs:
         if pair not in self._places:

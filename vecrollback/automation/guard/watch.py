@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from vecrollback.automation.guard.evaluation import Decision
 from vecrollback.automation.guard.guard import Guard
 from vecrollback.automation.guard.traffic import SyntheticTraffic
+from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.errors import StoppedError, UsageError
 from vecrollback.records import Json, Progress
-from vecrollback.store.store import Store
 from vecrollback.switching.policy import load_policy
 
 
@@ -24,14 +24,14 @@ class WatchRound:
 
 
 def watch_store(
-    store: Store,
+    store: OperatedStore,
     policy: str | None,
     queries: Sequence[str],
     *,
     rounds: int | None = None,
     stopping: Callable[[], bool] = lambda: False,
-    recorded: Callable[[Mapping[str, Json]], None] | None = None,
-    told: Callable[[Decision], None] = lambda _: None,
+    on_reading: Callable[[Mapping[str, Json]], None] | None = None,
+    on_decision: Callable[[Decision], None] = lambda _: None,
 ) -> WatchRound:
     """Watch `live`, asking it these queries, until `stopping` or for so many rounds. Waits while another watch leads.
 
@@ -49,9 +49,9 @@ def watch_store(
 
     decisions: list[Decision] = []
 
-    def heard(decision: Decision) -> None:
+    def note(decision: Decision) -> None:
         decisions.append(decision)
-        told(decision)
+        on_decision(decision)
 
     with store.searcher() as searcher:
         traffic = SyntheticTraffic(queries, searcher.search)
@@ -63,8 +63,8 @@ def watch_store(
             stopping=stopping,
             rounds=rounds,
             progress=progress,
-            recorded=recorded,
-            told=heard,
+            on_reading=on_reading,
+            on_decision=note,
         )
         guard.run()
     return WatchRound(guard.rounds, tuple({"kind": d.kind, "reason": d.reason} for d in decisions), guard.phases())

@@ -14,31 +14,26 @@ pair catches up or serves.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from vecrollback.catalog import NAME_RULE, Catalog, valid_pair_name
-from vecrollback.corpus.corpus import Corpus
+from vecrollback.catalog import NAME_RULE, valid_pair_name
 from vecrollback.errors import BundleError, CorruptArtifactError, UsageError
 from vecrollback.pairs.bundles.exporting import BundleExporter
 from vecrollback.pairs.bundles.importing import BundleImporter
 from vecrollback.pairs.bundles.restoring import put_back
 from vecrollback.pairs.bundles.unpacking import UnpackedBundle, unpack
 from vecrollback.pairs.manifest import load_manifest
-from vecrollback.pairs.vectors import Vectors
+from vecrollback.pairs.resources import Resources
 from vecrollback.records import ExportResult, Pair, ProgressCallback, Snapshot
-from vecrollback.storage.artifacts import Artifacts
 
 __all__ = ["Bundles"]
 
 
 class Bundles:
-    """Exports and imports the snapshots of one store. `vectors_of` gives the vectors table of a pair."""
+    """Exports and imports the snapshots of one store."""
 
-    def __init__(
-        self, catalog: Catalog, corpus: Corpus, artifacts: Artifacts, vectors_of: Callable[[Pair], Vectors]
-    ) -> None:
-        self._catalog, self._corpus, self._artifacts, self._vectors_of = catalog, corpus, artifacts, vectors_of
+    def __init__(self, resources: Resources) -> None:
+        self._resources, self._catalog, self._artifacts = resources, resources.catalog, resources.artifacts
 
     def export(self, ref: str, path: Path, progress: ProgressCallback | None = None) -> ExportResult:
         """Write snapshot `ref` to one file, which exists whole or not at all.
@@ -46,8 +41,7 @@ class Bundles:
         Raises UnknownNameError, CorruptArtifactError when something that would go into it is damaged.
         """
         snapshot = self._catalog.pairs.find_snapshot(ref)
-        vectors = self._vectors_of(self._catalog.pairs.get(snapshot.pair))
-        return BundleExporter(self._catalog, self._corpus, self._artifacts, vectors, snapshot, progress).run(path)
+        return BundleExporter(self._resources, snapshot, progress).run(path)
 
     def import_(self, path: Path, name: str | None = None) -> Snapshot:
         """Bring a bundle into this store; `name`: what to call its pair, by default what it was called.
@@ -70,8 +64,7 @@ class Bundles:
     def _import(self, bundle: UnpackedBundle, name: str, workspace: Path) -> Snapshot:
         pair = self._catalog.pairs.find(name)
         if pair is None:
-            parts = (self._catalog, self._corpus, self._artifacts, self._vectors_of)
-            return BundleImporter(*parts, bundle, name, workspace).run()
+            return BundleImporter(self._resources, bundle, name, workspace).run()
         if not _same_pair(pair, bundle):
             raise BundleError(
                 f"the name {name!r} is taken: the pair here is of embedder {pair.embedder!r} ({pair.fingerprint}) and "
@@ -80,7 +73,7 @@ class Bundles:
                 hint="choose another --name",
             )
         if bundle.contents.store == self._catalog.store_id and name == bundle.manifest.pair:
-            return put_back(self._catalog, self._artifacts, self._vectors_of(pair), pair, bundle)
+            return put_back(self._catalog, self._artifacts, self._resources.vectors_of(pair), pair, bundle)
         return self._imported_before(pair, bundle)
 
     def _imported_before(self, pair: Pair, bundle: UnpackedBundle) -> Snapshot:

@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vecrollback.catalog import Catalog, vectors_table
-from vecrollback.corpus.corpus import Corpus
+from vecrollback.catalog import vectors_table
 from vecrollback.errors import CorruptArtifactError, UsageError
 from vecrollback.pairs.bundles import contents as toc
 from vecrollback.pairs.bundles import documents, rows
@@ -22,9 +21,9 @@ from vecrollback.pairs.bundles.log import BundleLog
 from vecrollback.pairs.bundles.soundness import require_sound_table
 from vecrollback.pairs.bundles.tar import TarWriter
 from vecrollback.pairs.manifest import Manifest, load_manifest
-from vecrollback.pairs.vectors import Vectors, newest
+from vecrollback.pairs.resources import Resources
+from vecrollback.pairs.vectors import newest
 from vecrollback.records import ExportResult, Pair, Progress, ProgressCallback, Snapshot
-from vecrollback.storage.artifacts import Artifacts
 from vecrollback.storage.local import reach, sha256_file, written
 
 _BLOCK = 1 << 20
@@ -33,19 +32,12 @@ _BLOCK = 1 << 20
 class BundleExporter:
     """Exports one snapshot. Everything it reads is immutable, so writers and searches go on meanwhile."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        corpus: Corpus,
-        artifacts: Artifacts,
-        vectors: Vectors,
-        snapshot: Snapshot,
-        progress: ProgressCallback | None,
-    ) -> None:
-        self._catalog, self._corpus, self._artifacts, self._vectors = catalog, corpus, artifacts, vectors
+    def __init__(self, resources: Resources, snapshot: Snapshot, progress: ProgressCallback | None) -> None:
+        self._catalog, self._corpus, self._artifacts = resources.catalog, resources.corpus, resources.artifacts
         self._snapshot, self._progress = snapshot, progress
-        self._pair: Pair = catalog.pairs.get(snapshot.pair)
-        self._manifest: Manifest = load_manifest(artifacts, snapshot.manifest)
+        self._pair: Pair = self._catalog.pairs.get(snapshot.pair)
+        self._vectors = resources.vectors_of(self._pair)
+        self._manifest: Manifest = load_manifest(self._artifacts, snapshot.manifest)
         # A pair that was restored stands at an older version than its later snapshots; rows are only ever added.
         self._version = max(self._pair.vectors_version, self._manifest.vectors_version)
         self._counted = np.empty(0, np.int64)

@@ -8,7 +8,6 @@ is ever parsed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,19 +15,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vecrollback.catalog import Catalog
-from vecrollback.corpus.corpus import Corpus
 from vecrollback.errors import BadDocumentError, BundleError
 from vecrollback.pairs.bundles import contents as toc
 from vecrollback.pairs.bundles.documents import read_documents, stand_ins
 from vecrollback.pairs.bundles.log import BundleLog
 from vecrollback.pairs.bundles.rows import ReceivedRows
 from vecrollback.pairs.bundles.unpacking import UnpackedBundle
+from vecrollback.pairs.resources import Resources
 from vecrollback.pairs.snapshots import SnapshotWriter, require_files
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.records import Document, Pair, Snapshot
 from vecrollback.storage import LocalFileStore
-from vecrollback.storage.artifacts import Artifacts, LocalArtifacts
+from vecrollback.storage.artifacts import LocalArtifacts
 from vecrollback.storage.local import reach
 
 _APPEND_BYTES = 64 << 20
@@ -38,17 +36,9 @@ _TABLE = "vectors.lance"
 class BundleImporter:
     """Makes one pair. The caller holds the pair's lock, and has found its name free."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        corpus: Corpus,
-        artifacts: Artifacts,
-        vectors_of: Callable[[Pair], Vectors],
-        bundle: UnpackedBundle,
-        name: str,
-        workspace: Path,
-    ) -> None:
-        self._catalog, self._corpus, self._artifacts, self._vectors_of = catalog, corpus, artifacts, vectors_of
+    def __init__(self, resources: Resources, bundle: UnpackedBundle, name: str, workspace: Path) -> None:
+        self._catalog, self._corpus, self._artifacts = resources.catalog, resources.corpus, resources.artifacts
+        self._vectors_of = resources.vectors_of
         self._bundle, self._workspace = bundle, workspace
         self._built = LocalArtifacts(workspace / "artifacts")
         manifest = bundle.manifest

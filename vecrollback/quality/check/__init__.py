@@ -6,21 +6,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
-from vecrollback.catalog import CORPUS, Catalog, now, vectors_table
-from vecrollback.corpus.corpus import Corpus
-from vecrollback.embedders import Embedder
+from vecrollback.catalog import CORPUS, now, vectors_table
 from vecrollback.errors import CorruptArtifactError, PairStateError, StorageUnavailableError, VecrollbackError
 from vecrollback.pairs.manifest import Manifest, load_manifest
-from vecrollback.pairs.vectors import Vectors
+from vecrollback.pairs.resources import Resources
 from vecrollback.quality.check import files, index, sample
 from vecrollback.quality.check import rows as row_checks
 from vecrollback.quality.check.findings import LAWS, Notes, verdict_of
 from vecrollback.quality.check.sample import Sampling
 from vecrollback.records import Certificate, Pair, Report
-from vecrollback.storage.artifacts import Artifacts
 from vecrollback.storage.lance_table import readable
 
 __all__ = ["LAWS", "Checker", "Level", "Sampling"]
@@ -33,16 +29,9 @@ _ATTEMPTS = 3
 class Checker:
     """Examines pairs; changes nothing. The sample is drawn anew for every report."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        corpus: Corpus,
-        artifacts: Artifacts,
-        vectors_of: Callable[[Pair], Vectors],
-        model_of: Callable[[Pair], Embedder],
-    ) -> None:
-        self._catalog, self._corpus, self._artifacts = catalog, corpus, artifacts
-        self._vectors_of, self._model_of = vectors_of, model_of
+    def __init__(self, resources: Resources) -> None:
+        self._catalog, self._corpus, self._artifacts = resources.catalog, resources.corpus, resources.artifacts
+        self._vectors_of, self._model_of = resources.vectors_of, resources.embedders.of
 
     def run(self, pair: Pair, level: Level = "full", sampling: Sampling = _DEFAULT) -> Report:
         """Check one pair. Raises PairStateError for a pair without a snapshot."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from vecrollback.catalog import Catalog
-from vecrollback.corpus.corpus import Corpus
 from vecrollback.errors import UsageError
+from vecrollback.pairs.resources import Resources
 from vecrollback.quality.evaluation import metrics
 from vecrollback.quality.evaluation.run_queries import ask, ask_in_turns, latency
 from vecrollback.quality.evaluation.significance import difference
@@ -22,8 +21,8 @@ _MAX_K = 1_000
 class Quality:
     """Asks pairs the same queries. Holds what it asks open apart from what serves."""
 
-    def __init__(self, catalog: Catalog, corpus: Corpus, borrowed: BorrowedPairs) -> None:
-        self._catalog, self._corpus, self._borrowed = catalog, corpus, borrowed
+    def __init__(self, resources: Resources) -> None:
+        self._catalog, self._corpus, self._borrowed = resources.catalog, resources.corpus, BorrowedPairs(resources)
 
     def compare(
         self,
@@ -74,6 +73,10 @@ class Quality:
         """How long each pair takes for one query."""
         with self._borrowed.pairs(*pairs) as held:
             return [latency(seconds) for seconds in ask_in_turns(held, [query.text for query in queries], k)[1]]
+
+    def close(self) -> None:
+        """Let go of the pairs that are held open. Idempotent; the next comparison opens them again."""
+        self._borrowed.close()
 
     def required(self, queries: Sequence[GoldenQuery] | None) -> list[GoldenQuery]:
         """These queries, by default the golden set. Raises UsageError where there are none."""

@@ -8,7 +8,6 @@ because the model splits its text into other chunks, is embedded. A run that was
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,18 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecrollback.arrays import cosines
-from vecrollback.catalog import Catalog
-from vecrollback.corpus.corpus import Corpus
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.probes import floor_for
 from vecrollback.errors import BadDocumentError, CheckRefusedError, FingerprintMismatchError, UsageError
-from vecrollback.pairs.embedders import PairEmbedders
-from vecrollback.pairs.snapshots import RECALL_FLOOR
+from vecrollback.pairs.resources import Resources
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.quality.doctor import Examination, ExaminationRequest, ForeignIndex, examine_source
 from vecrollback.quality.doctor.examination import BOUND, CONFIDENCE
 from vecrollback.quality.purity import AuditResult
-from vecrollback.records import Pair
+from vecrollback.records import RECALL_FLOOR, Pair
 from vecrollback.reembedding.adopt.intake import Counts, Intake
 from vecrollback.reembedding.adopt.outcome import AdoptOptions, AdoptResult
 from vecrollback.reembedding.builder import Builder
@@ -35,7 +31,6 @@ from vecrollback.reembedding.builder import BuildRequest as BuildRequest
 from vecrollback.reembedding.dispatch import EmbedCounts
 from vecrollback.reembedding.jobs import Job, Reporter
 from vecrollback.reembedding.refresher import Refresher
-from vecrollback.storage.artifacts import Artifacts
 
 __all__ = ["AdoptOptions", "AdoptResult", "Adopter"]
 
@@ -47,14 +42,10 @@ _STRETCHED = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Adopter:
-    """Adopts sources into one store. `vectors_of` gives the vectors table of a pair."""
+    """Adopts sources into one store."""
 
-    catalog: Catalog
-    corpus: Corpus
-    artifacts: Artifacts
-    embedders: PairEmbedders
+    resources: Resources
     builder: Builder
-    vectors_of: Callable[[Pair], Vectors]
 
     def run(self, place: str, model: str, options: AdoptOptions) -> AdoptResult:
         """Audit, then write documents, vectors and a snapshot.
@@ -70,9 +61,9 @@ class Adopter:
             examination = self._examined(source, model, options)
             wanted = options.get("name"), options.get("settings")
             pair = self.builder.begin(BuildRequest(model, options.get("index", "auto"), *wanted))
-            record = self.catalog.jobs.start("adopt", pair.name)
+            record = self.resources.catalog.jobs.start("adopt", pair.name)
             adopt = _Adoption(self, source, examination, pair, record.id, options).run
-            return Job(self.catalog, record, adopt).wait()
+            return Job(self.resources.catalog, record, adopt).wait()
 
     def _examined(self, source: ForeignIndex, model: str, options: AdoptOptions) -> Examination:
         bound = options.get("bound") or BOUND
@@ -84,11 +75,11 @@ class Adopter:
             confidence=options.get("confidence", CONFIDENCE),
             seed=options.get("seed"),
         )
-        examination = examine_source(source, request, options.get("progress"), opened=self.embedders.open)
+        examination = examine_source(source, request, options.get("progress"), opened=self.resources.embedders.open)
         _check_ids(examination)
         assert examination.audited is not None
         _check_model(examination, examination.audited)
-        _check_fidelity(source, self.embedders.open(model), examination.audited)
+        _check_fidelity(source, self.resources.embedders.open(model), examination.audited)
         _check_proof(examination.audited, bound)
         return examination
 
@@ -110,7 +101,7 @@ class _Adoption:
         doubted = np.zeros(self.source.count, np.bool_)
         not_examined = [row for one in audited.not_examined for row in one.rows]
         doubted[[*audited.rows, *not_examined]] = True
-        with self.parts.catalog.lock("adopt"), self.parts.artifacts.workspace(".adopt") as folder:
+        with self.parts.resources.catalog.lock("adopt"), self.parts.resources.artifacts.workspace(".adopt") as folder:
             counts, shelf = self._take_in(doubted, folder)
             tally = self._fill(shelf)
         self._finish(counts)
@@ -129,18 +120,18 @@ class _Adoption:
 
     def _take_in(self, doubted: NDArray[np.bool_], folder: Path) -> tuple[Counts, tuple[Vectors, int]]:
         report = self._reporter("writing documents")
-        embedder = self.parts.embedders.of(self.pair)
+        embedder = self.parts.resources.embedders.of(self.pair)
 
         def told(counts: Counts) -> None:
             report(EmbedCounts(documents=counts.documents + counts.left_out, total=self.source.count))
 
         skip_bad = self.options.get("skip_bad", False)
-        intake = Intake(self.source, self.parts.corpus, embedder, doubted, skip_bad=skip_bad, on_batch=told)
+        intake = Intake(self.source, self.parts.resources.corpus, embedder, doubted, skip_bad=skip_bad, on_batch=told)
         return intake.counts, intake.run(folder)
 
     def _fill(self, shelf: tuple[Vectors, int]) -> EmbedCounts:
         """Bring the pair to the head of the log, taking what is on the shelf."""
-        parts = self.parts
+        parts = self.parts.resources
         with parts.catalog.lock(f"pair-{self.pair.name}"):
             pair = parts.catalog.pairs.get(self.pair.name)
             refresher = Refresher(
@@ -158,15 +149,15 @@ class _Adoption:
     def _finish(self, counts: Counts) -> None:
         """Build index and snapshot; of a pair that was finished before only what `catch_up` does."""
         progress = self.options.get("progress")
-        if self.parts.catalog.pairs.get(self.pair.name).state != "building":
+        if self.parts.resources.catalog.pairs.get(self.pair.name).state != "building":
             self.parts.builder.catch_up(self.pair, self.job, progress)
             return
         self.parts.builder.build(self.pair, self.job, progress, RECALL_FLOOR)
         reason = f"adopted from {self.source.place}, {counts.documents:,} documents"
-        self.parts.catalog.pairs.set_state(self.pair.name, "ready", reason)
+        self.parts.resources.catalog.pairs.set_state(self.pair.name, "ready", reason)
 
     def _reporter(self, phase: str) -> Reporter:
-        reporter = Reporter(self.parts.catalog, self.job, self.options.get("progress"))
+        reporter = Reporter(self.parts.resources.catalog, self.job, self.options.get("progress"))
         reporter.phase = phase
         return reporter
 

@@ -12,7 +12,7 @@ from vecrollback.records import LIVE, Approval
 from vecrollback.server.auth import Operating, Reading, Writing
 from vecrollback.server.routes.responses import Held, answers, as_json
 from vecrollback.server.schemas import DecisionRequest, FreezeRequest, PushRequest
-from vecrollback.store import deciding, payloads
+from vecrollback.store import payloads
 from vecrollback.switching.approvals import DecisionResult
 
 router = APIRouter(prefix="/v1", tags=["operations"])
@@ -65,8 +65,8 @@ async def decide(number: Number, body: DecisionRequest, caller: Operating, held:
 
     def said() -> Approval | DecisionResult:
         if body.decision == "reject":
-            return deciding.reject(held.store, number, reason=body.reason, actor=caller.name)
-        return deciding.approve(held.store, number, reason=body.reason, progress=held.progress(), actor=caller.name)
+            return held.store.reject(number, reason=body.reason, actor=caller.name)
+        return held.store.approve(number, reason=body.reason, progress=held.progress(), actor=caller.name)
 
     done = await held.operations.run(said)
     approval, switched = (done.approval, done.switched) if isinstance(done, DecisionResult) else (done, None)

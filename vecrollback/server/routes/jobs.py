@@ -55,15 +55,15 @@ async def jobs(_: Operating, held: Held, unfinished: bool = Query(False)) -> Res
 @router.get("/{job}", responses=answers(example=EXAMPLE))
 async def one(job: JobId, _: Operating, held: Held) -> Response:
     """One job."""
-    return as_json(shown(await held.reads.run(held.store.work.get, job)))
+    return as_json(shown(await held.reads.run(held.store.job, job)))
 
 
 @router.post("/{job}/cancel", responses=answers(example=EXAMPLE))
 async def cancel(job: JobId, caller: Operating, held: Held) -> Response:
     """Ask a job to stop at its next batch; what is done stays done. A job that has ended stays as it is."""
-    await held.reads.run(held.store.work.get, job)
+    await held.reads.run(held.store.job, job)
     await held.writes.run(held.audited, caller.name, "job.cancel", job)
-    return as_json(shown(await held.writes.run(held.store.work.cancel, job)))
+    return as_json(shown(await held.writes.run(held.store.cancel, job)))
 
 
 @router.post("/{job}/pause", responses=answers(example=EXAMPLE | {"paused": True}))
@@ -79,9 +79,9 @@ async def resume(job: JobId, caller: Operating, held: Held) -> Response:
 
 
 async def _paused(job: str, actor: str, held: StoreService, *, paused: bool) -> Response:
-    await held.reads.run(held.store.work.get, job)
+    await held.reads.run(held.store.job, job)
     await held.writes.run(held.audited, actor, "job.pause" if paused else "job.resume", job)
-    return as_json(shown(await held.writes.run(held.store.work.pause, job, paused)))
+    return as_json(shown(await held.writes.run(held.store.pause if paused else held.store.resume, job)))
 
 
 @router.get(
@@ -91,7 +91,7 @@ async def _paused(job: str, actor: str, held: StoreService, *, paused: bool) -> 
 )
 async def events(job: JobId, _: Operating, held: Held) -> Response:
     """Server-sent events: `progress` with the job at each change, then `end` with the job as it ended."""
-    await held.reads.run(held.store.work.get, job)  # a name that is unknown is told by the status
+    await held.reads.run(held.store.job, job)  # a name that is unknown is told by the status
     return StreamingResponse(_stream(job, held), media_type="text/event-stream")
 
 
@@ -100,7 +100,7 @@ async def _stream(job: str, held: StoreService) -> AsyncIterator[str]:
         last: JobRecord | None = None
         spoke = time.monotonic()
         while not held.closing:
-            found = await held.reads.run(held.store.work.get, job)
+            found = await held.reads.run(held.store.job, job)
             if found != last:
                 last, spoke = found, time.monotonic()
                 yield f"event: progress\ndata: {json.dumps(shown(found))}\n\n"

@@ -6,8 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter, Query, Response
 
-from vecrollback.errors import UnknownNameError
-from vecrollback.records import ProgressCallback, Report, SnapshotRef, Switched
+from vecrollback.errors import FailedError, StoppedError, UnknownNameError
+from vecrollback.records import Progress, ProgressCallback, Report, SnapshotRef, Switched
 from vecrollback.reembedding.jobs import Job
 from vecrollback.server.auth import Operating, Reading
 from vecrollback.server.routes.jobs import EXAMPLE as JOB
@@ -122,15 +122,29 @@ async def last_check(_: Reading, held: Held, pair: str = Query(min_length=1, max
 
 
 async def _moved(held: StoreService, kind: str, done: Switched, *, follow: bool) -> Response:
-    """Answer a move; with `follow` the target is caught up and checked as a job from here on."""
+    """Answer a move; with `follow` the target is caught up and checked as a job from here on.
+
+    What goes wrong in that job is in its `error`, and in the incident's `trouble`: this answer was given before.
+    """
     held.metrics.switched(kind, done)
     pair = SnapshotRef.parse(done.target).pair
 
-    def prove(progress: ProgressCallback) -> Report:
-        held.store.catch_up(pair, advance=False, progress=progress)
-        report = held.store.check(pair)
-        held.store.incidents.settle(done)
-        return report
+    def prove(progress: ProgressCallback) -> Switched:
+        stops: list[StoppedError] = []
+
+        def watched(state: Progress) -> None:
+            try:
+                progress(state)
+            except StoppedError as error:
+                stops.append(error)
+                raise
+
+        proven = held.store.prove(done, watched)
+        if stops:
+            raise stops[0]  # so that the job counts as cancelled, not as failed
+        if proven.trouble != done.trouble:
+            raise FailedError(f"{proven.target} serves, but: {proven.trouble}", hint=f"`vecrollback check {pair}`")
+        return proven
 
     job = (await held.operations.run(held.start, kind, pair, prove)).id if follow else None
     return as_json(payloads.switched(done) | {"job": job})

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from vecrollback import config
-from vecrollback.catalog import Catalog
 from vecrollback.errors import GateRefusedError, UnknownNameError, UsageError
+from vecrollback.pairs.resources import Resources
 from vecrollback.quality.check import Sampling
 from vecrollback.quality.evaluation import Quality
 from vecrollback.records import CANDIDATE, LIVE, GateVerdict, Pair
@@ -16,7 +15,7 @@ from vecrollback.switching.gates.evidence import GateEvidence
 from vecrollback.switching.gates.grammar import Gate, parse
 from vecrollback.switching.gates.way_back import GATE as WAY_BACK
 from vecrollback.switching.gates.way_back import WayBack
-from vecrollback.switching.switch import Order
+from vecrollback.switching.switch import Order, Switch
 
 __all__ = ["WAY_BACK", "Gate", "Gates", "parse"]
 
@@ -26,8 +25,9 @@ _SECTION, _KEY = "gates", "promote"
 class Gates:
     """Reads the gates of a store, and looks whether a pair passes them."""
 
-    def __init__(self, root: Path, catalog: Catalog, quality: Quality, way_back: WayBack) -> None:
-        self._root, self._catalog, self._quality, self._way_back = root, catalog, quality, way_back
+    def __init__(self, resources: Resources, quality: Quality, switch: Switch) -> None:
+        self._root, self._catalog = resources.root, resources.catalog
+        self._quality, self._way_back = quality, WayBack(resources, switch)
 
     def written(self) -> tuple[Gate, ...]:
         """The gates as they are written now. Raises UsageError for one that cannot be read, naming its line."""

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
-from vecrollback.catalog import Catalog, vectors_table
+from vecrollback.catalog import vectors_table
 from vecrollback.errors import EmbedderChangedError, VecrollbackError
-from vecrollback.pairs.embedders import PairEmbedders
 from vecrollback.pairs.manifest import load_manifest
-from vecrollback.pairs.vectors import Vectors
+from vecrollback.pairs.resources import Resources
 from vecrollback.quality.check.files import examine_artifacts, examine_table
 from vecrollback.quality.check.findings import Notes
 from vecrollback.records import LIVE, GateOutcome, Pair, Verdict
-from vecrollback.storage.artifacts import Artifacts
 from vecrollback.switching.switch import Switch
 
 GATE = "way back"
@@ -23,16 +20,9 @@ _POLL_SECONDS = 0.01
 class WayBack:
     """Looks at the live pair as what a rollback would go to: present, sound, its model the same, warm everywhere."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        artifacts: Artifacts,
-        embedders: PairEmbedders,
-        switch: Switch,
-        vectors_of: Callable[[Pair], Vectors],
-    ) -> None:
-        self._catalog, self._artifacts, self._embedders = catalog, artifacts, embedders
-        self._switch, self._vectors_of = switch, vectors_of
+    def __init__(self, resources: Resources, switch: Switch) -> None:
+        self._catalog, self._artifacts, self._embedders = resources.catalog, resources.artifacts, resources.embedders
+        self._switch, self._vectors_of = switch, resources.vectors_of
 
     def verify(self, live: str, promoted: str, *, wait_seconds: float) -> GateOutcome:
         """Whether `live`, a pair's name, could serve again after `promoted` did. What is wrong is told, not raised.

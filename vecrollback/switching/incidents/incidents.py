@@ -118,6 +118,8 @@ class Incidents:
         """Write what catch-up and check came to into the move's incident. Raises nothing; see `trouble`."""
         try:
             found = next((i for i in self._catalog.incidents.all(limit=20) if i.epoch == done.epoch), None)
+            if found is not None and done.trouble != found.trouble:
+                found = self._catalog.incidents.change(found.number, lambda one: replace(one, trouble=done.trouble))
             if found is not None:
                 self.complete(found, ask=True)
         except Exception as error:

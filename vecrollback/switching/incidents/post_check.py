@@ -6,19 +6,21 @@ the same.
 
 from __future__ import annotations
 
-from vecrollback.catalog import Catalog, now
+import contextlib
+
+from vecrollback.catalog import now
 from vecrollback.embedders.probes import PROBES, QUERIES
-from vecrollback.pairs.embedders import PairEmbedders
+from vecrollback.pairs.resources import Resources
 from vecrollback.records import PostCheck
 from vecrollback.serving.open_pairs import BorrowedPairs
 
 _K = 10
 
 
-def post_check(catalog: Catalog, embedders: PairEmbedders, borrowed: BorrowedPairs, pair: str) -> PostCheck:
+def post_check(resources: Resources, pair: str) -> PostCheck:
     """Ask the probe queries of a pair with their recorded vectors and with today's, and compare the answers."""
-    recorded = embedders.probes(catalog.pairs.get(pair))[len(PROBES) :]
-    with borrowed.pairs(pair) as [held]:
+    recorded = resources.embedders.probes(resources.catalog.pairs.get(pair))[len(PROBES) :]
+    with contextlib.closing(BorrowedPairs(resources)) as borrowed, borrowed.pairs(pair) as [held]:
         today = held.embedder.embed_queries(PROBES[:QUERIES])
         then, now_ = (held.view.search(vectors, _K) for vectors in (recorded, today))
     shares = [_shared({hit.id for hit in a}, {hit.id for hit in b}) for a, b in zip(then, now_, strict=True)]

@@ -1,0 +1,110 @@
+"""What automation needs of a store: nothing that a person at the keyboard does not have, too.
+
+`Store` has methods that start what is in this room, so this room may not know `Store`: it says here what it is handed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from vecrollback.catalog.policy_state import PolicyState
+from vecrollback.pairs.resources import Resources
+from vecrollback.quality.evaluation import Golden, Quality
+from vecrollback.records import (
+    CatchUp,
+    Drill,
+    Effort,
+    ExportResult,
+    JobRecord,
+    Json,
+    Move,
+    Pair,
+    ProgressCallback,
+    Report,
+    Result,
+    Snapshot,
+    Switched,
+)
+from vecrollback.serving.searcher import Searcher
+from vecrollback.switching.approvals import Authority
+from vecrollback.switching.incidents.incidents import Incidents
+from vecrollback.switching.notifications import Notifications
+
+
+class OperatedStore(Protocol):
+    """The part of `vecrollback.Store` that worker, guard, drills and runbook use. See there for what each does."""
+
+    @property
+    def actor(self) -> str: ...
+    @property
+    def uri(self) -> str: ...
+    @property
+    def root(self) -> Path: ...
+    @property
+    def resources(self) -> Resources: ...
+    @property
+    def authority(self) -> Authority: ...
+    @property
+    def golden(self) -> Golden: ...
+    @property
+    def incidents(self) -> Incidents: ...
+    @property
+    def measurements(self) -> PolicyState: ...
+    @property
+    def notices(self) -> Notifications: ...
+    @property
+    def quality(self) -> Quality: ...
+
+    def status(self) -> dict[str, Json]: ...
+    def history(self, *, alias: str | None = None, limit: int | None = None) -> list[Move]: ...
+    def live(self) -> Pair: ...
+    def pair(self, pair: str) -> Pair: ...
+    def pairs(self) -> list[Pair]: ...
+    def lag(self, pair: str) -> int: ...
+    def jobs(self) -> list[JobRecord]: ...
+    def report(self, pair: str) -> Report | None: ...
+    def search(self, query: str) -> Result: ...
+    def searcher(self, *, alias: str = "live") -> Searcher: ...
+    def snapshots(self) -> list[Snapshot]: ...
+    def export_snapshot(self, ref: str, path: Path) -> ExportResult: ...
+    def import_snapshot(self, path: Path) -> Snapshot: ...
+    def compact(self) -> None: ...
+    def check(self, pair: str) -> Report: ...
+    def catch_up(
+        self,
+        pair: str,
+        *,
+        advance: bool = True,
+        effort: Effort | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> CatchUp: ...
+    def rollback_target(self) -> Snapshot: ...
+    def rollback(
+        self,
+        *,
+        reason: str,
+        catch_up: bool = True,
+        progress: ProgressCallback | None = None,
+        wait: float = 10.0,
+        expected_epoch: int | None = None,
+        actor: str | None = None,
+        trigger: Mapping[str, Json] | None = None,
+    ) -> Switched: ...
+    def drill(self, *, actor: str | None = None) -> Drill: ...
+    def drills(self, *, limit: int | None = None) -> list[Drill]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOpener:
+    """How a drill opens stores beside the one it is given.
+
+    `connect`: as `vecrollback.connect`. `program`: the command line of a process that opens the store its environment
+    names; what it is to do there follows, see `vecrollback.automation.drills.process`.
+    """
+
+    connect: Callable[..., AbstractContextManager[OperatedStore]]
+    program: tuple[str, ...]
