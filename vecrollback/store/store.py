@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from vecrollback import config
 from vecrollback.catalog import now
@@ -555,27 +555,11 @@ class Store:
 
         def move(request: Approval) -> Switched:
             why = f"{request.reason} (request {number}, approved by {', '.join(request.approved_by)})"
+            how: dict[str, Any] = {"reason": why, "catch_up": catch_up, "progress": progress, "wait": wait}
+            how |= {"actor": who, "expected_epoch": request.epoch}
             if request.kind == "restore":
-                return self.restore(
-                    str(request.target),
-                    reason=why,
-                    catch_up=catch_up,
-                    progress=progress,
-                    wait=wait,
-                    actor=who,
-                    expected_epoch=request.epoch,
-                    approval=number,
-                )
-            return self.rollback(
-                request.target,
-                reason=why,
-                catch_up=catch_up,
-                progress=progress,
-                wait=wait,
-                expected_epoch=request.epoch,
-                actor=who,
-                trigger=request.trigger,
-            )
+                return self.restore(str(request.target), approval=number, **how)
+            return self.rollback(request.target, trigger=request.trigger, **how)
 
         return self.authority.approve(number, actor=who, reason=reason, move=move)
 
