@@ -29,12 +29,12 @@ def convert(transformer: Any) -> bytes:
 
 def session(converted: bytes, runtime: Any, _precision: str) -> Callable[[Any, Any], Any]:
     """Run it on the processor, in float32."""
-    runtime = _imported()
-    options = runtime.SessionOptions()
+    onnxruntime = _imported()
+    options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if runtime.threads:
         options.intra_op_num_threads = runtime.threads
-    opened = runtime.InferenceSession(converted, options, providers=["CPUExecutionProvider"])
+    opened = onnxruntime.InferenceSession(converted, options, providers=["CPUExecutionProvider"])
     return lambda ids, mask: opened.run(None, {"input_ids": ids, "attention_mask": mask})[0]
 
 
