@@ -18,7 +18,6 @@ from tests.support.third_party import register_project
 _ROOT = Path(__file__).resolve().parents[2]
 _BLOCK = re.compile(r"^```(bash|python|toml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _PAGES = [_ROOT / "README.md", *sorted((_ROOT / "docs").rglob("*.md"))]
-_LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 
 
 @pytest.mark.parametrize("page", [p for p in _PAGES if _BLOCK.search(p.read_text())], ids=lambda p: p.name)
@@ -38,9 +37,3 @@ def test_every_example_on_the_page_runs(page: Path, tmp_path: Path) -> None:
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
-
-
-@pytest.mark.parametrize("page", _PAGES, ids=lambda p: str(p.relative_to(_ROOT)))
-def test_every_link_on_the_page_leads_somewhere(page: Path) -> None:
-    missing = [link for link in _LINK.findall(page.read_text()) if not (page.parent / link).exists()]
-    assert not missing
