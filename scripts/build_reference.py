@@ -71,16 +71,16 @@ def _is_pdocs(complaint: warnings.WarningMessage) -> bool:
 
 
 def modules_to_document() -> list[str]:
-    import vecrollback
-
-    for name in vecrollback.__all__:
-        # pdoc reads the module's dictionary, which names imported at their first use are not in yet.
-        setattr(vecrollback, name, getattr(vecrollback, name))
-    attributes = [hint for hint in _hints(vecrollback.Store).values() if inspect.isclass(hint)]
+    pages = {name: importlib.import_module(name) for name in _PAGES}
+    for page in pages.values():
+        for name in getattr(page, "__all__", ()):
+            # pdoc reads the module's dictionary, which names imported at their first use are not in yet.
+            setattr(page, name, getattr(page, name))
+    attributes = [hint for hint in _hints(pages["vecrollback"].Store).values() if inspect.isclass(hint)]
     owned = {hint.__module__ for hint in attributes if hint.__module__.startswith("vecrollback.")}
     # pdoc adds the modules inside a package by itself where the package lists no public names.
-    inside = [f"{name}." for name in _PAGES if not hasattr(importlib.import_module(name), "__all__")]
-    return list(dict.fromkeys([*_PAGES, *(name for name in sorted(owned) if not name.startswith(tuple(inside)))]))
+    inside = tuple(f"{name}." for name, page in pages.items() if not hasattr(page, "__all__"))
+    return list(dict.fromkeys([*_PAGES, *(name for name in sorted(owned) if not name.startswith(inside))]))
 
 
 def _hints(owner: type) -> dict[str, object]:

@@ -30,7 +30,7 @@ _QUESTIONS = (
         ("docs/architecture.md", 50),
         ("CONTRIBUTING.md", 2),
         ("SECURITY.md", 10),
-        ("docs/how-to/extend.md", 20),
+        ("docs/how-to/extend/README.md", 20),
         ("docs/releasing.md", 1),
     ],
 )

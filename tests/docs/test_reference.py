@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +51,7 @@ def test_a_reference_to_nothing_is_named(reference: ModuleType) -> None:
         PairStateError: it exists.
         ImaginaryError: it does not.
     """
-    found = list(reference.references(docstring))
+    found = list(reference.references(inspect.cleandoc(docstring)))
     classes = reference.package_classes()
     broken = [name for name in found if not reference.resolves(name, vecrollback, classes)]
     assert broken == ["vecrollback.nothing", "Store.nothing", "ImaginaryError"]
