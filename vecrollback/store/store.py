@@ -386,7 +386,8 @@ class Store:
         return self._parts.bundles.export(ref, Path(path), progress)
 
     def import_snapshot(self, path: str | Path, *, name: str | None = None) -> Snapshot:
-        """Bring in a bundle, as its own pair or, from another store, as a new one; see `Bundles.import_`.
+        """Bring in a bundle, as its own pair or, from another store, as a new one; see
+        `vecrollback.pairs.bundles.Bundles.import_`.
 
         No deleted document returns by it. Raises BundleError; then nothing was changed.
         """
