@@ -6,7 +6,7 @@ import datetime as dt
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -23,7 +23,8 @@ from vecrollback.switching.policy import Policy, Rule
 
 _log = logging.getLogger(__name__)
 _PROBE = "is anybody there"
-_NOTHING = Reading(None, 0)
+NOTHING = Reading(None, 0)
+"""The reading of what cannot be measured now."""
 Baseline = Mapping[str, Any]
 
 
@@ -31,6 +32,44 @@ _ENOUGH = 60
 """Queries that a baseline needs at least."""
 _LATENCY_SECONDS = 600.0
 _PROMETHEUS_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a metric is measured from: the rule that asks, and what stands at this moment.
+
+    `baseline`: what the live pair is measured by since its promote; None until there is one.
+    """
+
+    rule: Rule
+    now: Situation
+    baseline: Baseline | None
+
+
+Measure = Callable[["MetricReader", Moment], Reading]
+METRICS: dict[str, Measure] = {}
+"""How each source of a policy is measured, by its name in `vecrollback.switching.policy.model.SOURCES`."""
+
+
+def metric(source: str) -> Callable[[Measure], Measure]:
+    """Register what measures a source.
+
+    Args:
+        source: Its name in `SOURCES`, which says what its values are and what they may lead to.
+
+    Returns:
+        A decorator. What it decorates takes a MetricReader and a Moment and returns a Reading: the value, of how many
+        answers or queries, and the probability of such a difference by chance where there is one. `NOTHING` is the
+        reading of what cannot be measured now. VecrollbackError, OSError and ValueError may be raised: they are one.
+    """
+
+    def register(measure: Measure) -> Measure:
+        if source in METRICS:
+            raise ValueError(f"the metric {source!r} is measured twice")
+        METRICS[source] = measure
+        return measure
+
+    return register
 
 
 class MetricReader:
@@ -44,18 +83,16 @@ class MetricReader:
         asked: PairAnswers,
         search: Callable[[str], Result],
     ) -> None:
-        self._store, self._policy, self._traffic, self._asked, self._search = store, policy, traffic, asked, search
+        self.store, self.policy, self.traffic, self.asked, self.search = store, policy, traffic, asked, search
         self._chosen: tuple[int, list[str]] = (0, [])
 
     def read(self, rule: Rule, now: Situation, baseline: Baseline | None) -> Reading:
         """The metric's value at this moment. Raises nothing."""
         try:
-            measure = getattr(self, f"_{rule.source}")
-            reading: Reading = measure(rule, now, baseline)
-            return reading
+            return METRICS[rule.source](self, Moment(rule, now, baseline))
         except (VecrollbackError, OSError, ValueError) as error:
             _log.info("metric %s cannot be measured: %s", rule.name, error)
-            return replace(_NOTHING, said=str(error))
+            return replace(NOTHING, said=str(error))
 
     def baseline(self, now: Situation) -> dict[str, Any] | None:
         """What the live pair is measured by from now on; None until enough queries were seen.
@@ -64,148 +101,180 @@ class MetricReader:
         promoted for. Without them the first that come after it.
         """
         if self._chosen[0] != now.epoch:  # once: traffic that is fast enough would bring others every time
-            samples = self._traffic.samples(self._policy.window)
-            queries = list(dict.fromkeys(one.query for one in reversed(samples)))[: self._policy.samples]
+            samples = self.traffic.samples(self.policy.window)
+            queries = list(dict.fromkeys(one.query for one in reversed(samples)))[: self.policy.samples]
             if len(queries) < _ENOUGH:
                 return None
             self._chosen = now.epoch, queries
-        facts = self._asked.on(self._chosen[1], now.pair)
+        facts = self.asked.on(self._chosen[1], now.pair)
         known = [fact for fact in facts.values() if fact.best is not None]
         if len(facts) < len(self._chosen[1]) or len(known) < _ENOUGH:
             return None
         vectors = np.stack([fact.vector for fact in known])
-        directions = self._asked.directions(now.pair)
-        volume = self._traffic.volume(_LATENCY_SECONDS, now.epoch)
+        directions = self.asked.directions(now.pair)
+        volume = self.traffic.volume(_LATENCY_SECONDS, now.epoch)
         return {
             "queries": len(known),
             "scores": [fact.best for fact in known],
             "axes": directions.tolist(),
             "along": along(vectors, directions).tolist(),
-            "golden": self._golden_value(now.pair),
+            "golden": self.golden_value(now.pair),
             "latency": volume.p99,
         }
 
-    # -- immediate ----------------------------------------------------------------------------------------------------
+    def samples(self, rule: Rule, now: Situation) -> list[Sample]:
+        """Sampled queries of the rule's window that the live pair answered since it is live."""
+        return [one for one in self.traffic.samples(rule.window) if one.epoch >= now.epoch]
 
-    def _error_rate(self, rule: Rule, now: Situation, _: Baseline | None) -> Reading:
-        volume = self._traffic.volume(rule.window, now.epoch)
-        total = volume.answers + volume.errors
-        return Reading(volume.errors / total, total) if total else _NOTHING
-
-    def _latency(self, rule: Rule, now: Situation, _: Baseline | None) -> Reading:
-        volume, objective = self._traffic.volume(rule.window, now.epoch), self._policy.objectives.latency
-        if volume.p99 is None or objective is None:
-            return _NOTHING
-        return Reading(volume.p99 / objective, volume.answers, said=f"p99 {volume.p99 * 1000:.1f} ms")
-
-    def _health(self, rule: Rule, now: Situation, baseline: Baseline | None) -> Reading:  # noqa: ARG002
-        try:
-            self._search(_PROBE)
-        except UnknownNameError:
-            return _NOTHING
-        except (VecrollbackError, OSError) as error:
-            return Reading(0.0, said=str(error))
-        return Reading(1.0)
-
-    # -- rapid --------------------------------------------------------------------------------------------------------
-
-    def _standout(self, rule: Rule, now: Situation, _: Baseline | None) -> Reading:
-        both = self._both(rule, now)
-        if both is None:
-            return replace(_NOTHING, said="no pair stands by")
-        live, standby = ([fact.standout for fact in facts if fact.standout is not None] for facts in both)
-        if min(len(live), len(standby)) < 2:
-            return _NOTHING
-        found = lower(np.asarray(standby), np.asarray(live))
-        return Reading(found.value, min(len(live), len(standby)), found.p)
-
-    def _overlap(self, rule: Rule, now: Situation, _: Baseline | None) -> Reading:
-        both = self._both(rule, now)
-        if both is None:
-            return replace(_NOTHING, said="no pair stands by")
-        shares = [len({*a.ids} & {*b.ids}) / max(len(a.ids), len(b.ids), 1) for a, b in zip(*both, strict=True)]
-        return Reading(float(np.mean(shares)), len(shares)) if shares else _NOTHING
-
-    def _scores(self, rule: Rule, now: Situation, baseline: Baseline | None) -> Reading:
-        best = [one.best for one in self._samples(rule, now) if one.best is not None]
-        if baseline is None or len(best) < 2:
-            return _NOTHING
-        found = (psi if rule.statistic == "psi" else ks)(np.asarray(baseline["scores"]), np.asarray(best))
-        return Reading(found.value, len(best), found.p)
-
-    def _queries(self, rule: Rule, now: Situation, baseline: Baseline | None) -> Reading:
-        facts = list(self._asked.on(self._texts(rule, now), now.pair).values())
-        if baseline is None or len(facts) < 2:
-            return _NOTHING
-        vectors = np.stack([fact.vector for fact in facts])
-        directions = np.asarray(baseline["axes"], dtype=np.float32)
-        found = apart(np.asarray(baseline["along"]), along(vectors, directions), rule.statistic)
-        return Reading(found.value, len(facts), found.p)
-
-    # -- business -----------------------------------------------------------------------------------------------------
-
-    def _prometheus(self, rule: Rule, now: Situation, _: Baseline | None) -> Reading:  # noqa: ARG002
-        value = query_prometheus(rule.address, rule.query)
-        return _NOTHING if value is None else Reading(value)
-
-    def _pushed(self, rule: Rule, now: Situation, _: Baseline | None) -> Reading:
-        # What was pushed before the move says nothing of the pair that serves now.
-        values = self._store.measurements.pushed(rule.key, max(time.time() - rule.window, now.moved_at))
-        return Reading(sum(values) / len(values), len(values)) if values else _NOTHING
-
-    # -- delayed ------------------------------------------------------------------------------------------------------
-
-    def _golden(self, rule: Rule, now: Situation, baseline: Baseline | None) -> Reading:  # noqa: ARG002
-        before = (baseline or {}).get("golden")
-        value = self._golden_value(now.pair) if before else None
-        return Reading(value / before, len(self._store.golden.list())) if value is not None and before else _NOTHING
-
-    def _purity(self, rule: Rule, now: Situation, _: Baseline | None) -> Reading:  # noqa: ARG002
-        report = self._store.report(now.pair)
-        return Reading(report.certificate.bound) if report and report.certificate else _NOTHING
-
-    def _lag(self, rule: Rule, now: Situation, _: Baseline | None) -> Reading:  # noqa: ARG002
-        return Reading(float(self._store.lag(now.pair)))
-
-    def _cost(self, rule: Rule, now: Situation, _: Baseline | None) -> Reading:  # noqa: ARG002
-        since = (dt.datetime.now(dt.UTC) - dt.timedelta(seconds=rule.window)).isoformat()
-        spent = [job.progress.get("tokens", 0) for job in self._store.jobs() if job.updated_at >= since]
-        return Reading(float(sum(spent)))
-
-    # -- shared -------------------------------------------------------------------------------------------------------
-
-    def _samples(self, rule: Rule, now: Situation) -> list[Sample]:
-        return [one for one in self._traffic.samples(rule.window) if one.epoch >= now.epoch]
-
-    def _texts(self, rule: Rule, now: Situation) -> Sequence[str]:
+    def texts(self, rule: Rule, now: Situation) -> Sequence[str]:
         """Distinct sampled queries, the newest first."""
-        newest = dict.fromkeys(one.query for one in reversed(self._samples(rule, now)))
-        return list(newest)[: self._policy.samples]
+        newest = dict.fromkeys(one.query for one in reversed(self.samples(rule, now)))
+        return list(newest)[: self.policy.samples]
 
-    def _both(self, rule: Rule, now: Situation) -> tuple[list[Fact], list[Fact]] | None:
+    def both(self, rule: Rule, now: Situation) -> tuple[list[Fact], list[Fact]] | None:
         """What the live pair and the standby answer to the same queries."""
-        standby = next((pair.name for pair in self._store.pairs() if pair.state == "standby"), None)
+        standby = next((pair.name for pair in self.store.pairs() if pair.state == "standby"), None)
         if standby is None:
             return None
-        texts = self._texts(rule, now)
-        live, other = (self._asked.on(texts, pair) for pair in (now.pair, standby))
+        texts = self.texts(rule, now)
+        live, other = (self.asked.on(texts, pair) for pair in (now.pair, standby))
         known = [query for query in live if query in other]
         return [live[query] for query in known], [other[query] for query in known]
 
-    def _golden_value(self, pair: str) -> float | None:
+    def golden_value(self, pair: str) -> float | None:
         """Mean nDCG@10 over the golden queries that are judged; None without one, or without the package for it."""
         from vecrollback.errors import MissingDependencyError
         from vecrollback.quality.evaluation.metrics import judged_values
 
-        judged = [query for query in self._store.golden.list() if query.judged]
+        judged = [query for query in self.store.golden.list() if query.judged]
         if not judged:
             return None
         try:
-            [rankings] = self._store.quality.rankings([pair], judged, 10)
+            [rankings] = self.store.quality.rankings([pair], judged, 10)
             values = judged_values(judged, rankings, 10, ["ndcg"])
         except (MissingDependencyError, ImportError):
             return None
         return sum(one["ndcg@10"] for one in values) / len(values)
+
+
+# -- immediate --------------------------------------------------------------------------------------------------------
+
+
+@metric("error_rate")
+def _error_rate(reader: MetricReader, moment: Moment) -> Reading:
+    volume = reader.traffic.volume(moment.rule.window, moment.now.epoch)
+    total = volume.answers + volume.errors
+    return Reading(volume.errors / total, total) if total else NOTHING
+
+
+@metric("latency")
+def _latency(reader: MetricReader, moment: Moment) -> Reading:
+    volume = reader.traffic.volume(moment.rule.window, moment.now.epoch)
+    objective = reader.policy.objectives.latency
+    if volume.p99 is None or objective is None:
+        return NOTHING
+    return Reading(volume.p99 / objective, volume.answers, said=f"p99 {volume.p99 * 1000:.1f} ms")
+
+
+@metric("health")
+def _health(reader: MetricReader, _: Moment) -> Reading:
+    try:
+        reader.search(_PROBE)
+    except UnknownNameError:
+        return NOTHING
+    except (VecrollbackError, OSError) as error:
+        return Reading(0.0, said=str(error))
+    return Reading(1.0)
+
+
+# -- rapid ------------------------------------------------------------------------------------------------------------
+
+
+@metric("standout")
+def _standout(reader: MetricReader, moment: Moment) -> Reading:
+    both = reader.both(moment.rule, moment.now)
+    if both is None:
+        return replace(NOTHING, said="no pair stands by")
+    live, standby = ([fact.standout for fact in facts if fact.standout is not None] for facts in both)
+    if min(len(live), len(standby)) < 2:
+        return NOTHING
+    distance = lower(np.asarray(standby), np.asarray(live))
+    return Reading(distance.value, min(len(live), len(standby)), distance.p)
+
+
+@metric("overlap")
+def _overlap(reader: MetricReader, moment: Moment) -> Reading:
+    both = reader.both(moment.rule, moment.now)
+    if both is None:
+        return replace(NOTHING, said="no pair stands by")
+    shares = [len({*a.ids} & {*b.ids}) / max(len(a.ids), len(b.ids), 1) for a, b in zip(*both, strict=True)]
+    return Reading(float(np.mean(shares)), len(shares)) if shares else NOTHING
+
+
+@metric("scores")
+def _scores(reader: MetricReader, moment: Moment) -> Reading:
+    best = [one.best for one in reader.samples(moment.rule, moment.now) if one.best is not None]
+    if moment.baseline is None or len(best) < 2:
+        return NOTHING
+    measure = psi if moment.rule.statistic == "psi" else ks
+    distance = measure(np.asarray(moment.baseline["scores"]), np.asarray(best))
+    return Reading(distance.value, len(best), distance.p)
+
+
+@metric("queries")
+def _queries(reader: MetricReader, moment: Moment) -> Reading:
+    facts = list(reader.asked.on(reader.texts(moment.rule, moment.now), moment.now.pair).values())
+    if moment.baseline is None or len(facts) < 2:
+        return NOTHING
+    vectors = np.stack([fact.vector for fact in facts])
+    directions = np.asarray(moment.baseline["axes"], dtype=np.float32)
+    distance = apart(np.asarray(moment.baseline["along"]), along(vectors, directions), moment.rule.statistic)
+    return Reading(distance.value, len(facts), distance.p)
+
+
+# -- business ---------------------------------------------------------------------------------------------------------
+
+
+@metric("prometheus")
+def _prometheus(_: MetricReader, moment: Moment) -> Reading:
+    value = query_prometheus(moment.rule.address, moment.rule.query)
+    return NOTHING if value is None else Reading(value)
+
+
+@metric("pushed")
+def _pushed(reader: MetricReader, moment: Moment) -> Reading:
+    # What was pushed before the move says nothing of the pair that serves now.
+    since = max(time.time() - moment.rule.window, moment.now.moved_at)
+    values = reader.store.measurements.pushed(moment.rule.key, since)
+    return Reading(sum(values) / len(values), len(values)) if values else NOTHING
+
+
+# -- delayed ----------------------------------------------------------------------------------------------------------
+
+
+@metric("golden")
+def _golden(reader: MetricReader, moment: Moment) -> Reading:
+    before = (moment.baseline or {}).get("golden")
+    value = reader.golden_value(moment.now.pair) if before else None
+    return Reading(value / before, len(reader.store.golden.list())) if value is not None and before else NOTHING
+
+
+@metric("purity")
+def _purity(reader: MetricReader, moment: Moment) -> Reading:
+    report = reader.store.report(moment.now.pair)
+    return Reading(report.certificate.bound) if report and report.certificate else NOTHING
+
+
+@metric("lag")
+def _lag(reader: MetricReader, moment: Moment) -> Reading:
+    return Reading(float(reader.store.lag(moment.now.pair)))
+
+
+@metric("cost")
+def _cost(reader: MetricReader, moment: Moment) -> Reading:
+    since = (dt.datetime.now(dt.UTC) - dt.timedelta(seconds=moment.rule.window)).isoformat()
+    spent = [job.progress.get("tokens", 0) for job in reader.store.jobs() if job.updated_at >= since]
+    return Reading(float(sum(spent)))
 
 
 def query_prometheus(address: str, promql: str) -> float | None:
