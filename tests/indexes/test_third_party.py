@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -138,8 +139,7 @@ class TestRounded(IndexConformance):
 
     @pytest.fixture(autouse=True, scope="class")
     @classmethod
-    def installed(cls, tmp_path_factory: pytest.TempPathFactory) -> None:
-        patch = pytest.MonkeyPatch()
-        install_page("index-kind", tmp_path_factory.mktemp("site"), patch)
-        yield
-        patch.undo()
+    def installed(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            install_page("index-kind", tmp_path_factory.mktemp("site"), patch)
+            yield

@@ -229,7 +229,7 @@ def test_a_line_that_is_no_object_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "told"),
     [
-        ("vectors.csv", "names no source"),
+        ("vectors.csv", "names no place"),
         ("lancedb:somewhere", "names no table"),
         ("nowhere.npy", "no file nowhere.npy"),
         ("faiss:nowhere", "no such file"),

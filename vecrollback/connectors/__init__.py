@@ -10,107 +10,111 @@
 `qdrant:PATH#collection`, `qdrant:http://...#collection`    a Qdrant collection
 ==========================================================  ===========================================================
 
-Files ending in .npy, .parquet, .arrow, .feather or .faiss need no prefix. Each kind is one module here and passes
-`vecrollback/testing/connector_suite.py`.
+Files ending in .npy, .parquet, .arrow, .feather or .faiss need no prefix. Each system is one module here, passes
+`vecrollback.testing.ConnectorConformance`, and is found by the prefix of a place or because it claims the place.
+
+Further `NAME:` systems come from installed packages: an entry point of the group `vecrollback.connectors` names a
+`ConnectorKind`, an object or a class without arguments.
 """
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import cast
 
-from vecrollback.connectors.base import ColumnNames, Connector, Part, Record
+from vecrollback.connectors.base import (
+    ColumnNames,
+    Connector,
+    ConnectorKind,
+    OpenOptions,
+    Part,
+    Record,
+    without_password,
+)
 from vecrollback.errors import UsageError
 
-__all__ = ["FORMS", "ColumnNames", "Connector", "Part", "Record", "open_reader"]
+__all__ = ["ColumnNames", "Connector", "ConnectorKind", "OpenOptions", "Part", "Record", "open_connector"]
 
-FORMS = (
-    "vectors.npy, faiss:FILE, parquet:FILE, arrow:FILE, lancedb:PATH#table, postgresql://...#table, "
-    "chroma:PATH#collection, qdrant:PATH#collection or qdrant:http://...#collection"
-)
-_SUFFIXES = {
-    ".npy": "numpy",
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-    ".ipc": "arrow",
-    ".faiss": "faiss",
+_GROUP = "vecrollback.connectors"
+_BUILT_IN = {
+    "numpy": "numpy_file:NumpyKind",
+    "faiss": "faiss_file:FaissKind",
+    "parquet": "parquet:ParquetKind",
+    "arrow": "arrow_ipc:ArrowKind",
+    "lancedb": "lancedb:LanceKind",
+    "postgresql": "pgvector:PgvectorKind",
+    "chroma": "chroma:ChromaKind",
+    "qdrant": "qdrant:QdrantKind",
 }
-_TABLES = {"lancedb": "table", "chroma": "collection", "qdrant": "collection", "postgresql": "table"}
-_WITH_TEXTS = ("numpy", "faiss")
-_KINDS = (*_TABLES, *_WITH_TEXTS, "parquet", "arrow")
 
 
-def open_reader(place: str, *, texts: Path | None = None, vector: str | None = None) -> Connector:
-    """Open the source that `place` names. `texts`: the rows beside a file of vectors alone.
+def open_connector(place: str, *, texts: Path | None = None, vector: str | None = None) -> Connector:
+    """Open what a place names, for reading only.
 
-    Raises UsageError that says what is there instead, MissingDependencyError for a kind whose package is absent.
+    Args:
+        place: One of the forms above, or of a system that an installed package brings.
+        texts: The file of rows beside a file of vectors alone.
+        vector: The field that holds the vectors, where a place has several.
+
+    Returns:
+        The rows of the place. Close it.
+
+    Raises:
+        UsageError: Nothing is there, or no system claims the place; it says what is there instead.
+        MissingDependencyError: The package that reads such a place is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> from tempfile import mkdtemp
+        >>> place = mkdtemp() + "/vectors.npy"
+        >>> np.save(place, np.eye(3, dtype=np.float32))
+        >>> connector = open_connector(place)
+        >>> connector.count, connector.dimension, connector.take(np.array([2]), ()).vectors.tolist()
+        (3, 3, [[0.0, 0.0, 1.0]])
+        >>> connector.close()
     """
-    kind, where = _kind(place)
-    if texts is not None and kind not in _WITH_TEXTS:
-        raise UsageError(f"{place} holds its own texts", hint="--texts belongs to vectors.npy and faiss:FILE")
-    if kind in _TABLES:
-        where, hash_, table = where.rpartition("#")
-        if not hash_ or not table or not where:
-            what = _TABLES[kind]
-            raise UsageError(f"{_shown(place)} names no {what}", hint=f"write it after a #: {kind}:...#{what}")
-        return _open_table(kind, where, table, vector)
-    return _open_file(kind, Path(where).expanduser(), texts, vector)
+    kind = _kind(place)
+    if texts is not None and not kind.texts_beside:
+        raise UsageError(
+            f"{without_password(place)} holds its own texts", hint="--texts belongs to vectors.npy and faiss:FILE"
+        )
+    return kind.open(place, OpenOptions(texts, vector))
 
 
-def _kind(place: str) -> tuple[str, str]:
-    prefix, colon, rest = place.partition(":")
-    if prefix in ("postgresql", "postgres", "postgresql+psycopg") and rest.startswith("//"):
-        return "postgresql", f"postgresql:{rest}"
-    if colon and prefix in _KINDS:
-        return prefix, rest
-    if kind := _SUFFIXES.get(Path(place).suffix.lower()):
-        return kind, place
-    raise UsageError(f"{_shown(place)} names no source of vectors", hint=f"give {FORMS}")
+def _kind(place: str) -> ConnectorKind:
+    prefix, colon, _ = place.partition(":")
+    if colon and prefix in _BUILT_IN:
+        return _built_in(prefix)
+    others = {point.name: point for point in entry_points(group=_GROUP) if point.name not in _BUILT_IN}
+    if colon and prefix in others:
+        return _third_party(others[prefix])
+    for kind in _kinds(others):
+        if kind.claims(place):
+            return kind
+    forms = ", ".join(kind.form for kind in _kinds(others))
+    raise UsageError(f"{without_password(place)} names no place that vectors can be read from", hint=f"give {forms}")
 
 
-def _open_table(kind: str, where: str, table: str, vector: str | None) -> Connector:
-    if kind == "lancedb":
-        from vecrollback.connectors.arrow_rows import ArrowConnector
-        from vecrollback.connectors.lancedb import LanceColumns
-
-        return ArrowConnector(LanceColumns(Path(where).expanduser(), table), vector)
-    if kind == "postgresql":
-        from vecrollback.connectors.pgvector import PgvectorConnector
-
-        return PgvectorConnector(where, table, vector)
-    where = where if where.startswith(("http://", "https://")) else str(Path(where).expanduser())
-    if kind == "chroma":
-        from vecrollback.connectors.chroma import ChromaConnector
-
-        return ChromaConnector(where, table)
-    from vecrollback.connectors.qdrant import QdrantConnector
-
-    return QdrantConnector(where, table, vector)
+def _kinds(others: dict[str, EntryPoint]) -> Iterator[ConnectorKind]:
+    yield from map(_built_in, _BUILT_IN)
+    yield from map(_third_party, others.values())
 
 
-def _open_file(kind: str, path: Path, texts: Path | None, vector: str | None) -> Connector:
-    if kind in _WITH_TEXTS:
-        from vecrollback.connectors.sidecar import WithTexts
-
-        if kind == "faiss":
-            from vecrollback.connectors.faiss_file import FaissConnector
-
-            return WithTexts(FaissConnector(path), texts)
-        from vecrollback.connectors.numpy_file import NumpyConnector
-
-        return WithTexts(NumpyConnector(path), texts)
-    from vecrollback.connectors.arrow_rows import ArrowConnector
-
-    if kind == "parquet":
-        from vecrollback.connectors.parquet import ParquetColumns
-
-        return ArrowConnector(ParquetColumns(path), vector)
-    from vecrollback.connectors.arrow_ipc import IpcColumns
-
-    return ArrowConnector(IpcColumns(path), vector)
+def _built_in(name: str) -> ConnectorKind:
+    # By name and not through the entry points, so that a source tree that was never installed works too.
+    module, _, kind = _BUILT_IN[name].partition(":")
+    return cast(ConnectorKind, getattr(importlib.import_module(f"{__name__}.{module}"), kind)())
 
 
-def _shown(place: str) -> str:
-    """A place without what may be a password."""
-    head, at, tail = place.rpartition("@")
-    return f"{head.partition('://')[0]}://***@{tail}" if at and "://" in head else place
+def _third_party(point: EntryPoint) -> ConnectorKind:
+    try:
+        kind = point.load()
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f"the connector {point.name!r} ({point.value}) cannot be loaded: {error}",
+            hint="repair or uninstall the package that provides it",
+        ) from error
+    return cast(ConnectorKind, kind() if isinstance(kind, type) else kind)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from vecrollback.arrays import Numbers
+from vecrollback.connectors.arrow_rows import ArrowConnector
+from vecrollback.connectors.base import Connector, OpenOptions, ends_in, file_of
 from vecrollback.errors import UsageError
 from vecrollback.records import Metric
 
@@ -45,3 +47,15 @@ def _opened(source: pa.MemoryMappedFile) -> pa.Table:
     except pa.ArrowInvalid:
         source.seek(0)
         return pa.ipc.open_stream(source).read_all()
+
+
+class ArrowKind:
+    """`arrow:FILE`, or a file that ends in `.arrow`, `.feather` or `.ipc`."""
+
+    form, texts_beside = "arrow:FILE", False
+
+    def claims(self, place: str) -> bool:
+        return ends_in(place, ".arrow", ".feather", ".ipc")
+
+    def open(self, place: str, options: OpenOptions) -> Connector:
+        return ArrowConnector(IpcColumns(file_of(place, "arrow")), options.vector)

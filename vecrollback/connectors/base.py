@@ -1,9 +1,10 @@
-"""What a reader of a vector source is: rows of vectors and named fields, streamed in order or taken by number."""
+"""What a connector is: a place that holds vectors, as rows with named fields, streamed in order or taken by number."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,11 +43,19 @@ class Part:
 
 
 class Connector(Protocol):
-    """One source, opened for reading only.
+    """One place, opened for reading only. Row numbers, 0 to count - 1, are stable while it is open.
 
-    `place`: its name in reports, without a password. `fields`: what rows have beside the vector, as far as it is
-    declared or the first rows show. `stored`: how a number of a vector is kept, `float16` for example. `facts`: what
-    else the source says of itself. Row numbers are stable while it is open.
+    Attributes:
+        place: Its name in reports, without a password.
+        count: How many rows it has.
+        dimension: Numbers in most of its vectors; 0 when no row has one.
+        metric: What the place says its vectors are compared by; None where it does not say.
+        stored: How a number of a vector is kept, `float16` for example.
+        fields: What rows have beside the vector, as far as it is declared or the first rows show.
+        facts: What else the place says of itself, as JSON.
+
+    A connector whose place gives vectors back rounded may have a method `rounded(vectors)` besides: what would come
+    back of these vectors, the same shape.
     """
 
     place: str
@@ -58,14 +67,104 @@ class Connector(Protocol):
     facts: dict[str, Json]
 
     def scan(self, names: Collection[str] | None, *, vectors: bool = True) -> Iterator[Part]:
-        """Every row once, in order, in parts of bounded size; `names`: fields wanted, None for all."""
+        """Read every row once, in order.
+
+        Args:
+            names: The fields that are wanted; None for all, empty for none.
+            vectors: Whether vectors are wanted.
+
+        Returns:
+            Parts of bounded size, whatever the place holds. Without vectors theirs have shape (n, 0).
+        """
         ...
 
     def take(self, rows: Numbers, names: Collection[str] | None, *, vectors: bool = True) -> Part:
-        """These rows, in the order asked for."""
+        """Read these rows, in the order asked for.
+
+        Args:
+            rows: int64, shape (n,), each from 0 to count - 1, also twice.
+            names: As in `scan`.
+            vectors: As in `scan`.
+        """
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of the place. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOptions:
+    """How a place is to be opened. `texts`: rows beside a file of vectors alone; `vector`: the field of the vectors."""
+
+    texts: Path | None = None
+    vector: str | None = None
+
+
+class ConnectorKind(Protocol):
+    """One system that keeps vectors: which places are its own, and how one is opened.
+
+    A place that begins with `NAME:`, the name of the kind's entry point, goes to the kind without being claimed.
+    `vecrollback.testing.ConnectorConformance` tests what is said here.
+
+    Attributes:
+        form: How such a place is written, for messages: `lancedb:PATH#table`.
+        texts_beside: Whether the texts stand in a file beside: the place holds vectors alone.
+
+    Example:
+        >>> from vecrollback.connectors.parquet import ParquetKind
+        >>> kind = ParquetKind()
+        >>> kind.form, kind.claims("rows.parquet"), kind.claims("rows.csv")
+        ('parquet:FILE', True, False)
+    """
+
+    form: str
+    texts_beside: bool
+
+    def claims(self, place: str, /) -> bool:
+        """Whether a place without the kind's prefix is of this kind: by its ending, or by a scheme of its own.
+
+        Decided by the string alone, without looking whether anything is there.
+        """
+        ...
+
+    def open(self, place: str, options: OpenOptions, /) -> Connector:
+        """Open a place, with or without the prefix.
+
+        Raises:
+            UsageError: Nothing is there, or it holds no vectors; it says what is there instead.
+            MissingDependencyError: The package that reads such a place is not installed.
+        """
+        ...
+
+
+def file_of(place: str, name: str) -> Path:
+    """The path that a place names, with the prefix `NAME:` or without."""
+    return Path(place.removeprefix(f"{name}:")).expanduser()
+
+
+def ends_in(place: str, *suffixes: str) -> bool:
+    """Whether a place is a file of one of these endings, in capital letters or small."""
+    return Path(place).suffix.lower() in suffixes
+
+
+def split_at_hash(place: str, name: str, what: str) -> tuple[str, str]:
+    """Where a database is and what of it is meant, of `NAME:WHERE#WHAT`. Raises UsageError when either is missing."""
+    where, mark, inside = place.removeprefix(f"{name}:").rpartition("#")
+    if not mark or not inside or not where:
+        raise UsageError(f"{without_password(place)} names no {what}", hint=f"write it after a #: {name}:...#{what}")
+    return where, inside
+
+
+def without_password(place: str) -> str:
+    """A place for a message, without what may be a password."""
+    head, at, tail = place.rpartition("@")
+    return f"{head.partition('://')[0]}://***@{tail}" if at and "://" in head else place
+
+
+def expanded(where: str) -> str:
+    """The address of a server as it is; of a folder with the home directory written out."""
+    return where if where.startswith(("http://", "https://")) else str(Path(where).expanduser())
 
 
 def guess_vector(candidates: Sequence[str], every: Sequence[str], wanted: str | None, place: str) -> str:

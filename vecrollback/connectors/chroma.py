@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from vecrollback.arrays import Numbers
-from vecrollback.connectors.base import Part, Record, stacked
+from vecrollback.connectors.base import Connector, OpenOptions, Part, Record, expanded, split_at_hash, stacked
 from vecrollback.connectors.copied import copied
 from vecrollback.errors import MissingDependencyError, UsageError
 from vecrollback.records import Json, Metric
@@ -125,3 +125,16 @@ def _collection(client: Any, name: str, place: str) -> Any:
     if name not in there:
         raise UsageError(f"{place}: there is no such collection", hint=f"collections: {', '.join(there) or 'none'}")
     return client.get_collection(name, embedding_function=None)
+
+
+class ChromaKind:
+    """`chroma:PATH#collection` and `chroma:http://host:port#collection`."""
+
+    form, texts_beside = "chroma:PATH#collection", False
+
+    def claims(self, _place: str) -> bool:
+        return False
+
+    def open(self, place: str, _options: OpenOptions) -> Connector:
+        where, collection = split_at_hash(place, "chroma", "collection")
+        return ChromaConnector(expanded(where), collection)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from vecrollback.arrays import FloatArray, Numbers
+from vecrollback.connectors.base import Connector, OpenOptions, ends_in, file_of
+from vecrollback.connectors.sidecar import WithTexts
 from vecrollback.errors import UsageError
 from vecrollback.records import Json, Metric
 
@@ -104,3 +106,15 @@ def _library() -> Any:
     import faiss
 
     return faiss
+
+
+class FaissKind:
+    """`faiss:FILE`, or a file that ends in `.faiss`."""
+
+    form, texts_beside = "faiss:FILE", True
+
+    def claims(self, place: str) -> bool:
+        return ends_in(place, ".faiss")
+
+    def open(self, place: str, options: OpenOptions) -> Connector:
+        return WithTexts(FaissConnector(file_of(place, "faiss")), options.texts)

@@ -9,6 +9,8 @@ from typing import Any, cast
 import pyarrow as pa
 
 from vecrollback.arrays import Numbers
+from vecrollback.connectors.arrow_rows import ArrowConnector
+from vecrollback.connectors.base import Connector, OpenOptions, split_at_hash
 from vecrollback.errors import UsageError
 from vecrollback.records import Metric
 
@@ -49,3 +51,16 @@ class LanceColumns:
 
     def close(self) -> None:
         self._dataset = None
+
+
+class LanceKind:
+    """`lancedb:PATH#table`."""
+
+    form, texts_beside = "lancedb:PATH#table", False
+
+    def claims(self, _place: str) -> bool:
+        return False  # a folder says nothing of what is in it
+
+    def open(self, place: str, options: OpenOptions) -> Connector:
+        folder, table = split_at_hash(place, "lancedb", "table")
+        return ArrowConnector(LanceColumns(Path(folder).expanduser(), table), options.vector)

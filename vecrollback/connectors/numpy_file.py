@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from vecrollback.arrays import FloatArray, Numbers
+from vecrollback.connectors.base import Connector, OpenOptions, ends_in, file_of
+from vecrollback.connectors.sidecar import WithTexts
 from vecrollback.errors import UsageError
 from vecrollback.records import Json, Metric
 
@@ -53,3 +55,15 @@ def _mapped(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
     if array.ndim != 2 or array.dtype.kind not in "fiu" or not array.shape[1]:
         raise UsageError(f"{path} is an array of shape {array.shape} and type {array.dtype}", hint=_CURE)
     return array
+
+
+class NumpyKind:
+    """`vectors.npy`, or any other name after `numpy:`."""
+
+    form, texts_beside = "vectors.npy", True
+
+    def claims(self, place: str) -> bool:
+        return ends_in(place, ".npy")
+
+    def open(self, place: str, options: OpenOptions) -> Connector:
+        return WithTexts(NumpyConnector(file_of(place, "numpy")), options.texts)

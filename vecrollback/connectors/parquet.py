@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vecrollback.arrays import Numbers
-from vecrollback.connectors.base import BLOCK_ROWS
+from vecrollback.connectors.arrow_rows import ArrowConnector
+from vecrollback.connectors.base import BLOCK_ROWS, Connector, OpenOptions, ends_in, file_of
 from vecrollback.errors import UsageError
 from vecrollback.records import Metric
 
@@ -58,3 +59,15 @@ class ParquetColumns:
 
     def _stream(self, group: int, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         yield from self._file.iter_batches(BLOCK_ROWS, row_groups=[group], columns=list(names), use_threads=False)
+
+
+class ParquetKind:
+    """`parquet:FILE`, or a file that ends in `.parquet`."""
+
+    form, texts_beside = "parquet:FILE", False
+
+    def claims(self, place: str) -> bool:
+        return ends_in(place, ".parquet")
+
+    def open(self, place: str, options: OpenOptions) -> Connector:
+        return ArrowConnector(ParquetColumns(file_of(place, "parquet")), options.vector)

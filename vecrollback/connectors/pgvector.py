@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from vecrollback.arrays import FloatArray, Numbers
-from vecrollback.connectors.base import Part, Record, guess_vector, majority, stacked
+from vecrollback.connectors.base import (
+    Connector,
+    OpenOptions,
+    Part,
+    Record,
+    guess_vector,
+    majority,
+    split_at_hash,
+    stacked,
+)
 from vecrollback.errors import FailedError, MissingDependencyError, UsageError
 from vecrollback.records import Json, Metric
 
@@ -197,3 +206,17 @@ def _conninfo(parts: Any) -> str:
     values |= {"dbname": parts.database, **parts.query}
     values.pop("schema", None)  # a catalog's URL may name one
     return make_conninfo(**{name: value for name, value in values.items() if value is not None})
+
+
+class PgvectorKind:
+    """`postgresql://user@host/database#table`; other programs write `postgres://`, or the name of a driver in it."""
+
+    form, texts_beside = "postgresql://...#table", False
+
+    def claims(self, place: str) -> bool:
+        return place.startswith(("postgres://", "postgresql+psycopg://"))
+
+    def open(self, place: str, options: OpenOptions) -> Connector:
+        url = f"postgresql:{place.partition(':')[2]}"
+        where, table = split_at_hash(url, "postgresql", "table")
+        return PgvectorConnector(f"postgresql:{where}", table, options.vector)

@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 
 from vecrollback.arrays import Numbers
-from vecrollback.connectors.base import Part, Record, guess_vector, named, stacked
+from vecrollback.connectors.base import (
+    Connector,
+    OpenOptions,
+    Part,
+    Record,
+    expanded,
+    guess_vector,
+    named,
+    split_at_hash,
+    stacked,
+)
 from vecrollback.connectors.copied import copied
 from vecrollback.errors import MissingDependencyError, UsageError
 from vecrollback.records import Json, Metric
@@ -133,3 +143,16 @@ def _client(where: str, place: str) -> tuple[Any, Any]:
             f"{place}: no Qdrant answers there: {error}", hint="is the address right? QDRANT_API_KEY holds the key"
         ) from error
     return None, client
+
+
+class QdrantKind:
+    """`qdrant:http://host:6333#collection` and `qdrant:PATH#collection`."""
+
+    form, texts_beside = "qdrant:PATH#collection or qdrant:http://...#collection", False
+
+    def claims(self, _place: str) -> bool:
+        return False
+
+    def open(self, place: str, options: OpenOptions) -> Connector:
+        where, collection = split_at_hash(place, "qdrant", "collection")
+        return QdrantConnector(expanded(where), collection, options.vector)

@@ -76,8 +76,8 @@ class ConnectorConformance:
 
     def test_it_says_what_it_holds(self, source: ForeignIndex) -> None:
         assert (source.count, source.dimension) == (COUNT, DIMENSION)
-        assert source.reader.metric == self.metric
-        assert source.reader.stored == self.stored
+        assert source.connector.metric == self.metric
+        assert source.connector.stored == self.stored
         assert (source.id_field, source.text_field) == (self.id_field or "id", self.text_field)
 
     def test_blocks_are_every_row_once_in_order_and_again(self, source: ForeignIndex) -> None:
@@ -110,7 +110,7 @@ class ConnectorConformance:
         assert source.texts(np.empty(0, np.int64)) == []
 
     def test_a_row_is_a_document_with_its_other_fields_as_metadata(self, source: ForeignIndex) -> None:
-        records = [record for part in source.reader.scan(None, vectors=False) for record in part.records]
+        records = [record for part in source.connector.scan(None, vectors=False) for record in part.records]
         assert len(records) == COUNT
         seen, refused = {}, []
         for row, record in enumerate(records):
@@ -137,6 +137,6 @@ class ConnectorConformance:
         before = digests(made[2])
         with ForeignIndex(made[0], texts=made[1]) as source:
             list(source.blocks())
-            list(source.reader.scan(None))
+            list(source.connector.scan(None))
             source.vectors(np.arange(5))
         assert digests(made[2]) == before

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vecrollback.connectors import FORMS, ColumnNames
+from vecrollback.connectors import ColumnNames
 from vecrollback.quality.doctor.examination import CONFIDENCE, ExaminationRequest, examine_source
 from vecrollback.quality.doctor.outcome import Examination, SourceFinding
 from vecrollback.quality.doctor.page import write_html
@@ -22,7 +22,6 @@ from vecrollback.quality.doctor.source import ForeignIndex
 from vecrollback.records import GoldenQuery, ProgressCallback
 
 __all__ = [
-    "FORMS",
     "ColumnNames",
     "Examination",
     "ExaminationRequest",

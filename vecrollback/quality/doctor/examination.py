@@ -136,7 +136,7 @@ def _fitting(name: str, source: ForeignIndex, opened: Callable[[str], Embedder])
             hint="name the model that made them, with its truncate_dim or dimensions",
         )
     if source.text_field is None and source.count:
-        there = ", ".join(source.reader.fields) or "none"
+        there = ", ".join(source.connector.fields) or "none"
         raise UsageError(
             f"{source.place} has no texts to embed again; fields there: {there}",
             hint="--text-field names one; beside .npy and FAISS files, --texts rows.jsonl",
@@ -149,8 +149,8 @@ def _floor(source: ForeignIndex, survey: IndexSurvey, embedder: Embedder) -> flo
 
     What the numbers themselves show of their rounding the audit takes off.
     """
-    floor, rounded = floor_for(embedder), getattr(source.reader, "rounded", None)
-    whole_numbers = "int" in source.reader.stored and bool(np.isfinite(survey.lengths).any())
+    floor, rounded = floor_for(embedder), getattr(source.connector, "rounded", None)
+    whole_numbers = "int" in source.connector.stored and bool(np.isfinite(survey.lengths).any())
     if rounded is None and not whole_numbers:
         return floor
     made = embedder.embed_documents(PROBES)

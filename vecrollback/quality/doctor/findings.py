@@ -45,9 +45,9 @@ def facts(source: ForeignIndex, survey: IndexSurvey) -> dict[str, Json]:
     """Counts and properties for the report."""
     known = int(np.count_nonzero(np.isfinite(survey.lengths)))
     return {
-        **source.reader.facts,
-        "metric": source.reader.metric,
-        "stored": source.reader.stored,
+        **source.connector.facts,
+        "metric": source.connector.metric,
+        "stored": source.connector.stored,
         "unit_share": float(np.count_nonzero(survey.units())) / known if known else None,
         "lengths": length_facts(survey.lengths),
         "texts": source.count - int(np.count_nonzero(survey.missing)),

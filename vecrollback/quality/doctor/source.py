@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vecrollback.arrays import FloatArray, Numbers, Times
-from vecrollback.connectors import ColumnNames, Part, Record, open_reader
+from vecrollback.connectors import ColumnNames, Part, Record, open_connector
 from vecrollback.connectors.base import guess
 from vecrollback.corpus.documents import make_document, shown
 from vecrollback.errors import BadDocumentError
@@ -23,8 +23,8 @@ class ForeignIndex:
 
     def __init__(self, place: str, *, texts: Path | None = None, fields: ColumnNames | None = None) -> None:
         fields = fields or ColumnNames()
-        self.reader = open_reader(place, texts=texts, vector=fields.vector)
-        self.place, self.count, self.dimension = self.reader.place, self.reader.count, self.reader.dimension
+        self.connector = open_connector(place, texts=texts, vector=fields.vector)
+        self.place, self.count, self.dimension = self.connector.place, self.connector.count, self.connector.dimension
         try:
             self.id_field = self._field(meaning.ID_NAMES, fields.id, "--id-field")
             self.text_field = self._field(meaning.TEXT_NAMES, fields.text, "--text-field")
@@ -42,9 +42,9 @@ class ForeignIndex:
     def parts(self) -> Iterator[tuple[int, Part]]:
         """First row and part, in order: vectors, and of the fields those that tell something here."""
         roots = [name.partition(".")[0] for name in (self.id_field, self.text_field) if name]
-        wanted = [name for name in self.reader.fields if name in roots or name in meaning.TELLING]
+        wanted = [name for name in self.connector.fields if name in roots or name in meaning.TELLING]
         first = 0
-        for part in self.reader.scan(wanted):
+        for part in self.connector.scan(wanted):
             yield first, part
             first += len(part.vectors)
 
@@ -69,19 +69,19 @@ class ForeignIndex:
     def blocks(self) -> Iterator[tuple[int, FloatArray]]:
         """First row and vectors of each block; NaN where a row has none of the right size."""
         first = 0
-        for part in self.reader.scan(()):
+        for part in self.connector.scan(()):
             yield first, part.vectors
             first += len(part.vectors)
 
     def vectors(self, rows: Numbers) -> FloatArray:
         """Vectors of these rows, in the order asked for."""
-        return self.reader.take(rows, ()).vectors
+        return self.connector.take(rows, ()).vectors
 
     def texts(self, rows: Numbers) -> list[str | None]:
         """Texts of these rows; None where there is none."""
         if self.text_field is None:
             return [None] * len(rows)
-        found = self.reader.take(rows, [self.text_field.partition(".")[0]], vectors=False)
+        found = self.connector.take(rows, [self.text_field.partition(".")[0]], vectors=False)
         texts = [self.text_of(record) for record in found.records]
         return texts if self.blanks_count else [text if text and text.strip() else None for text in texts]
 
@@ -89,7 +89,7 @@ class ForeignIndex:
         """Ids of these rows; a row's number where there is no id."""
         if self.id_field is None:
             return [str(row) for row in rows.tolist()]
-        found = self.reader.take(rows, [self.id_field.partition(".")[0]], vectors=False)
+        found = self.connector.take(rows, [self.id_field.partition(".")[0]], vectors=False)
         return [self.id_of(record, row) for record, row in zip(found.records, rows.tolist(), strict=True)]
 
     def batches(self) -> Numbers | None:
@@ -99,7 +99,7 @@ class ForeignIndex:
         return self._times
 
     def close(self) -> None:
-        self.reader.close()
+        self.connector.close()
 
     def __enter__(self) -> ForeignIndex:
         return self
@@ -108,7 +108,7 @@ class ForeignIndex:
         self.close()
 
     def _field(self, usual: tuple[str, ...], wanted: str | None, option: str) -> str | None:
-        known = self.reader.fields
+        known = self.connector.fields
         if wanted and "." in wanted and wanted.partition(".")[0] in known:
             return wanted
         return guess(usual, known, wanted, self.place, option)

@@ -56,7 +56,7 @@ class Adopter:
         texts = options.get("texts")
         with ForeignIndex(place, texts=Path(texts) if texts else None, fields=options.get("fields")) as source:
             if source.id_field is None:
-                there = ", ".join(source.reader.fields) or "none"
+                there = ", ".join(source.connector.fields) or "none"
                 raise UsageError(f"{source.place} has no ids", hint=f"--id-field names a field; there: {there}")
             examination = self._examined(source, model, options)
             wanted = options.get("name"), options.get("settings")

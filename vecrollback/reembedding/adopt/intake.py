@@ -64,7 +64,7 @@ class Intake:
         """Write everything; returns the table of vectors, in `folder`, and its version. Raises BadDocumentError."""
         shelf = Vectors(LocalFileStore(folder / "proven.lance"), self._embedder.dimension)
         version, batch, row = shelf.create().version, _Batch(), 0
-        for part in self._source.reader.scan(None):
+        for part in self._source.connector.scan(None):
             for record, vector in zip(part.records, part.vectors, strict=True):
                 self._take(batch, row, self._document(record, row), vector)
                 row += 1
