@@ -11,8 +11,7 @@ import pytest
 import vecrollback
 from vecrollback import Document, Store
 from vecrollback.errors import AliasMovedError, GateRefusedError, UnknownNameError, UsageError
-from vecrollback.records import GateOutcome
-from vecrollback.switching.switch import Order
+from vecrollback.records import GateOutcome, MoveRequest
 
 GOOD, BAD = "hash:256?seed=1", "hash:8?seed=2"
 
@@ -195,7 +194,7 @@ def test_the_stores_own_file_counts_where_the_working_directory_has_none(store: 
 
 
 def test_a_promote_measured_against_another_live_pair_is_refused(store: Store) -> None:
-    order = store.gates.passed(store.pair("bad"), Order("late", "somebody"))
+    order = store.gates.passed(store.pair("bad"), MoveRequest("late", "somebody"))
     store.promote("good", reason="meanwhile")
     report = store.check("bad")
     with pytest.raises(AliasMovedError):

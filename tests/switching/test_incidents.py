@@ -14,8 +14,8 @@ from tests.support.operations import V1, V2, prepare_releases, words
 from tests.support.postgres import PostgresServer
 from vecrollback import Document, Store
 from vecrollback.errors import PairStateError, UsageError
+from vecrollback.records import MoveRequest
 from vecrollback.switching.incidents.markdown import markdown
-from vecrollback.switching.switch import Order
 
 
 @pytest.fixture(scope="module")
@@ -176,8 +176,8 @@ def test_the_export_leaves_blanks_where_only_people_know(store: Store) -> None:
     assert "16 of 16 answered as when the snapshot was taken" in text
 
 
-def _order(reason: str) -> Order:
-    return Order(reason, "somebody")
+def _order(reason: str) -> MoveRequest:
+    return MoveRequest(reason, "somebody")
 
 
 def _await_searcher(store: Store) -> None:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from vecrollback.catalog.access import AuditLog, Tokens
-from vecrollback.catalog.aliases import Aliases, MoveOrder, chained_hash
+from vecrollback.catalog.aliases import Aliases, chained_hash
 from vecrollback.catalog.answer_counts import AnswerTable, StaleAnswerTable
 from vecrollback.catalog.canaries import CanaryTable
 from vecrollback.catalog.corpus_log import CORPUS, CorpusLog, FileDigests
@@ -29,7 +29,6 @@ __all__ = [
     "CORPUS",
     "NAME_RULE",
     "Catalog",
-    "MoveOrder",
     "PointerReader",
     "chained_hash",
     "now",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,33 +17,20 @@ from vecrollback.catalog.evaluation import record_gates
 from vecrollback.catalog.schema import alias as alias_table
 from vecrollback.catalog.schema import history, pair, snapshot
 from vecrollback.errors import AliasMovedError, CatalogUnavailableError, UnknownNameError, UsageError
-from vecrollback.records import CANDIDATE, LIVE, AliasTarget, GateVerdict, Move, MoveKind, PairState
+from vecrollback.records import (
+    CANDIDATE,
+    LIVE,
+    AliasTarget,
+    Move,
+    MoveRequest,
+    SnapshotRef,
+)
 from vecrollback.storage.local import reach
 
 GENESIS = "0" * 64
 SCRATCH = "drill-"
 """How names of aliases begin that are forgotten after use; only their moves stay."""
 _HASHED = [f.name for f in fields(Move) if f.name != "hash"]
-
-
-@dataclass(frozen=True, slots=True)
-class MoveOrder:
-    """A pointer move and what it requires of the present.
-
-    `states` are the pairs whose state changes with the move; `head`, for an exact restore, is the
-    (watermark, vectors version) that the target pair falls back to; `gated` is what a promote had to pass.
-    """
-
-    alias: str
-    expected_epoch: int
-    pair: str
-    snapshot: int
-    kind: MoveKind
-    reason: str
-    actor: str
-    states: Mapping[str, tuple[PairState, str]] = field(default_factory=dict)
-    head: tuple[int, int] | None = None
-    gated: GateVerdict | None = None
 
 
 class Aliases:
@@ -75,35 +62,62 @@ class Aliases:
             row = connection.execute(sa.select(alias_table).where(alias_table.c.name == name)).one_or_none()
         return AliasTarget(row.pair, row.snapshot, row.epoch) if row else None
 
-    def move(self, order: MoveOrder) -> Move:
-        """Move an alias. Raises AliasMovedError when its epoch is not the expected one."""
+    def move(self, request: MoveRequest) -> Move:
+        """Move an alias: one compare-and-set, on disk when it returns, with everything that moves along.
+
+        Args:
+            request: Where to, and the epoch that the alias must have.
+
+        Returns:
+            The entry of the history.
+
+        Raises:
+            AliasMovedError: The alias has another epoch than the expected one; nothing was changed.
+            UnknownNameError: The target does not exist; nothing was changed.
+            CatalogUnavailableError: The database cannot be written, also with the reserve of disk space given free.
+        """
         reserve = self._database.reserve
         try:
-            move = self._moved(order)
+            move = self._move(request)
         except CatalogUnavailableError:
             if reserve is None or not reserve.give():
                 raise
-            move = self._moved(order)
+            move = self._move(request)
         if reserve is not None:
             reserve.keep()
         return move
 
-    def _moved(self, order: MoveOrder) -> Move:
+    def _move(self, request: MoveRequest) -> Move:
         with self._database.write(wakes=True) as connection:
-            move = apply_move(connection, order)
+            move = apply_move(connection, request)
             reach("switch.before_commit")
         reach("switch.after_commit")
         return move
 
     def drop(self, name: str) -> None:
-        """Forget a scratch alias; its moves stay in the history. Raises UsageError for any other."""
+        """Forget a scratch alias; its moves stay in the history.
+
+        Args:
+            name: Of the alias; it begins with `SCRATCH`.
+
+        Raises:
+            UsageError: It is another one, which something may follow.
+        """
         if not name.startswith(SCRATCH):
             raise UsageError(f"alias {name!r} is not for rehearsals", hint=f"theirs begin with {SCRATCH!r}")
         with self._database.write() as connection:
             connection.execute(alias_table.delete().where(alias_table.c.name == name))
 
     def history(self, alias: str | None = None, *, limit: int | None = None) -> list[Move]:
-        """Moves, newest first."""
+        """Moves, for people to read: it takes as long as the history is, unless it is limited.
+
+        Args:
+            alias: Of this alias only.
+            limit: At most so many.
+
+        Returns:
+            The moves, newest first.
+        """
         query = sa.select(history).order_by(history.c.number.desc()).limit(limit)
         if alias is not None:
             query = query.where(history.c.alias == alias)
@@ -111,64 +125,78 @@ class Aliases:
             return [Move(**row._mapping) for row in connection.execute(query)]
 
     def pointer_reader(self, alias: str) -> PointerReader:
+        """The read that every query makes.
+
+        Args:
+            alias: The alias to follow.
+
+        Returns:
+            A reader with a connection of its own; close it.
+        """
         return self._database.pointer_reader(alias)
 
 
-def apply_move(connection: sa.Connection, order: MoveOrder) -> Move:
+def apply_move(connection: sa.Connection, request: MoveRequest) -> Move:
     """Move an alias inside a transaction. Raises AliasMovedError, UnknownNameError."""
-    row = connection.execute(sa.select(alias_table).where(alias_table.c.name == order.alias)).one_or_none()
+    target, expected = request.target, request.expected_epoch
+    if target is None or expected is None:
+        raise ValueError("a move needs its target and the epoch that it expects")
+    row = connection.execute(sa.select(alias_table).where(alias_table.c.name == request.alias)).one_or_none()
     found = row.epoch if row else 0
-    if found != order.expected_epoch:
-        raise AliasMovedError(order.alias, expected=order.expected_epoch, found=found)
-    present = sa.select(snapshot.c.number).where(snapshot.c.pair == order.pair, snapshot.c.number == order.snapshot)
+    if found != expected:
+        raise AliasMovedError(request.alias, expected=expected, found=found)
+    present = sa.select(snapshot.c.number).where(snapshot.c.pair == target.pair, snapshot.c.number == target.number)
     if connection.scalar(present) is None:
         raise UnknownNameError(
-            f"snapshot {order.pair}@{order.snapshot} is not in the catalog",
+            f"snapshot {target} is not in the catalog",
             hint="`vecrollback snapshot list` shows those that are",
         )
-    values = {"epoch": found + 1, "pair": order.pair, "snapshot": order.snapshot}
+    values = {"epoch": found + 1, "pair": target.pair, "snapshot": target.number}
     if row:
-        connection.execute(alias_table.update().where(alias_table.c.name == order.alias).values(**values))
+        connection.execute(alias_table.update().where(alias_table.c.name == request.alias).values(**values))
     else:
-        connection.execute(alias_table.insert().values(name=order.alias, **values))
-    _apply_states(connection, order)
-    move = _append(connection, order, source=f"{row.pair}@{row.snapshot}" if row else None, epoch=found + 1)
-    if order.gated is not None:
-        record_gates(connection, order.gated, actor=order.actor, move=move.number)
-    if order.kind != "advance":
-        _end_canary(connection, order)
+        connection.execute(alias_table.insert().values(name=request.alias, **values))
+    _apply_states(connection, request, target)
+    source = str(SnapshotRef(row.pair, row.snapshot)) if row else None
+    move = _append(connection, request, target, source=source, epoch=found + 1)
+    if request.gated is not None:
+        record_gates(connection, request.gated, actor=request.actor, move=move.number)
+    if request.kind != "advance":
+        _end_canary(connection, request, target)
     return move
 
 
-def _end_canary(connection: sa.Connection, order: MoveOrder) -> None:
+def _end_canary(connection: sa.Connection, request: MoveRequest, target: SnapshotRef) -> None:
     """A canary ends with the pair it is measured against, and when `candidate` becomes another one than the tried."""
-    why = {"alias": order.alias, "reason": f"{order.kind} of {order.pair}", "actor": order.actor}
-    if order.alias == CANDIDATE:
-        end_canary(connection, **why | {"alias": LIVE}, unless=order.pair)
+    why = {"alias": request.alias, "reason": f"{request.kind} of {target.pair}", "actor": request.actor}
+    if request.alias == CANDIDATE:
+        end_canary(connection, **why | {"alias": LIVE}, unless=target.pair)
     else:
         end_canary(connection, **why)
 
 
-def _apply_states(connection: sa.Connection, order: MoveOrder) -> None:
-    for name, (state, reason) in order.states.items():
+def _apply_states(connection: sa.Connection, request: MoveRequest, target: SnapshotRef) -> None:
+    for name, (state, reason) in request.states.items():
         connection.execute(pair.update().where(pair.c.name == name).values(state=state, state_reason=reason))
-    if order.head is not None:
-        watermark, version = order.head
-        values = {"snapshot": order.snapshot, "watermark": watermark, "vectors_version": version}
-        connection.execute(pair.update().where(pair.c.name == order.pair).values(**values))
+    if request.head is not None:
+        watermark, version = request.head
+        values = {"snapshot": target.number, "watermark": watermark, "vectors_version": version}
+        connection.execute(pair.update().where(pair.c.name == target.pair).values(**values))
 
 
-def _append(connection: sa.Connection, order: MoveOrder, *, source: str | None, epoch: int) -> Move:
+def _append(
+    connection: sa.Connection, request: MoveRequest, target: SnapshotRef, *, source: str | None, epoch: int
+) -> Move:
     last = connection.execute(sa.select(history).order_by(history.c.number.desc()).limit(1)).one_or_none()
     entry: dict[str, Any] = {
         "number": (last.number if last else 0) + 1,
-        "alias": order.alias,
+        "alias": request.alias,
         "epoch": epoch,
-        "kind": order.kind,
+        "kind": request.kind,
         "source": source,
-        "target": f"{order.pair}@{order.snapshot}",
-        "reason": order.reason,
-        "actor": order.actor,
+        "target": str(target),
+        "reason": request.reason,
+        "actor": request.actor,
         "at": now(),
         "previous_hash": last.hash if last else GENESIS,
     }

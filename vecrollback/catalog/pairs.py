@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import sqlalchemy as sa
 
-from vecrollback.catalog.aliases import MoveOrder, apply_move
+from vecrollback.catalog.aliases import apply_move
 from vecrollback.catalog.corpus_log import record_files
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.schema import (
@@ -25,7 +25,7 @@ from vecrollback.catalog.schema import (
     unembedded,
 )
 from vecrollback.errors import HeadMovedError, PairStateError, UnknownNameError, UsageError
-from vecrollback.records import Pair, PairState, Snapshot, SnapshotRef
+from vecrollback.records import MoveRequest, Pair, PairState, Snapshot, SnapshotRef
 from vecrollback.storage.local import reach
 
 NAME_RULE = "letters, digits, dot, dash, underscore; at most 64"
@@ -119,10 +119,15 @@ class Pairs:
             connection.execute(snapshot.insert().values(**asdict(new)))
             connection.execute(pair.update().where(pair.c.name == new.pair).values(snapshot=new.number))
             for row in connection.execute(sa.select(alias).where(alias.c.pair == new.pair)).all():
-                why = f"new snapshot of {new.pair}"
-                apply_move(
-                    connection, MoveOrder(row.name, row.epoch, new.pair, new.number, "advance", why, "vecrollback")
+                advance = MoveRequest(
+                    f"new snapshot of {new.pair}",
+                    "vecrollback",
+                    expected_epoch=row.epoch,
+                    alias=row.name,
+                    kind="advance",
+                    target=SnapshotRef(new.pair, new.number),
                 )
+                apply_move(connection, advance)
         reach("snapshot.registered")
 
     def adopt(

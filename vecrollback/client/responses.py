@@ -49,8 +49,7 @@ def switched(found: Mapping[str, Json]) -> Switched:
     return _record(
         Switched,
         found,
-        source=found["from"],
-        target=found["to"],
+        move=move(found["move"]),
         searchers=_record(Acknowledgements, searchers, missing=tuple(searchers["missing"])),
         caught_up=_record(CatchUp, found["caught_up"]) if found["caught_up"] else None,
         report=report(found["check"]) if found["check"] else None,

@@ -24,7 +24,7 @@ from vecrollback.records.jobs import (
     RuntimeBatches,
     UnembeddedDocument,
 )
-from vecrollback.records.moves import Acknowledgements, Move, MoveKind, Pointer, SearcherRecord, Switched
+from vecrollback.records.moves import Acknowledgements, Move, MoveKind, MoveRequest, Pointer, SearcherRecord, Switched
 from vecrollback.records.operations import Approval, ApprovalState, Drill, Freeze, Notice, NoticeState, Phase
 from vecrollback.records.pairs import (
     CANDIDATE,
@@ -85,6 +85,7 @@ __all__ = [
     "Metric",
     "Move",
     "MoveKind",
+    "MoveRequest",
     "Notice",
     "NoticeState",
     "Observation",

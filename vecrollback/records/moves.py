@@ -1,13 +1,15 @@
-"""A switch that happened."""
+"""Moves of a pointer: asked for, made, acknowledged."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from vecrollback.records.canary import Canary
-from vecrollback.records.evaluation import GateOutcome
+from vecrollback.records.evaluation import GateOutcome, GateVerdict
 from vecrollback.records.jobs import CatchUp
+from vecrollback.records.pairs import LIVE, PairState, SnapshotRef
 from vecrollback.records.reports import Report
 
 
@@ -20,20 +22,80 @@ class Acknowledgements:
     missing: tuple[str, ...] = ()
 
 
+MoveKind = Literal["promote", "rollback", "restore", "advance", "set"]
+
+
+@dataclass(frozen=True, slots=True)
+class MoveRequest:
+    """A pointer is to move: why, by whom, where to, and what that requires of the present.
+
+    Whoever asks gives the reason, the actor, and how long to wait. The switch adds where the move goes and what goes
+    along with it, so that the catalog can make it in one transaction, or refuse it whole.
+
+    Attributes:
+        reason: Why; it is kept in the history.
+        actor: Who asks.
+        override: Pass what a reason can pass: a quarantine, a check, a gate.
+        wait_seconds: How long to wait for the searchers' acknowledgement.
+        warm_seconds: How long to wait before a promote until every searcher has loaded the pair.
+        expected_epoch: The alias's epoch when somebody decided this. None decides on the epoch that is read; the
+            catalog takes no request without one.
+        gated: What a promote had to pass, to be kept with the move.
+        alias: Which pointer moves.
+        kind: What the history calls the move.
+        target: Where to.
+        states: Pairs whose state changes with the move: name -> (state, reason).
+        head: For an exact restore, the (watermark, vectors version) that the target's pair falls back to.
+    """
+
+    reason: str
+    actor: str
+    override: bool = False
+    wait_seconds: float = 10.0
+    warm_seconds: float = 60.0
+    expected_epoch: int | None = None
+    gated: GateVerdict | None = None
+    alias: str = LIVE
+    kind: MoveKind = "set"
+    target: SnapshotRef | None = None
+    states: Mapping[str, tuple[PairState, str]] = field(default_factory=dict)
+    head: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One entry of the history: a pointer moved. `hash` covers the entry and `previous_hash`."""
+
+    number: int
+    alias: str
+    epoch: int
+    kind: MoveKind
+    source: str | None
+    target: str
+    reason: str
+    actor: str
+    at: str
+    previous_hash: str
+    hash: str
+
+
 @dataclass(frozen=True, slots=True)
 class Switched:
     """A promote, rollback or restore that happened.
 
-    `switch_ms`: from the decision to the last searcher's acknowledgement. `lag`: changes the target had yet to take in
-    at the switch; `caught_up` and `report` tell what was done about it, `trouble` what could not be done after the
-    switch, which stands all the same. `gates`: what a promote had to pass, the way back first.
-    `warning`: what whoever moved it should know.
+    Attributes:
+        move: The entry that it made in the history.
+        switch_ms: Milliseconds from the decision to the last searcher's acknowledgement.
+        searchers: Who followed.
+        lag: Changes that the target had yet to take in at the switch.
+        caught_up: What was done about the lag.
+        report: The check after it.
+        trouble: What could not be done after the switch, which stands all the same.
+        warning: What whoever moved it should know.
+        gates: What a promote had to pass, the way back first.
     """
 
-    alias: str
-    source: str | None
-    target: str
-    epoch: int
+    move: Move
     switch_ms: float
     searchers: Acknowledgements
     lag: int
@@ -43,8 +105,23 @@ class Switched:
     warning: str = ""
     gates: tuple[GateOutcome, ...] = ()
 
+    @property
+    def alias(self) -> str:
+        return self.move.alias
 
-MoveKind = Literal["promote", "rollback", "restore", "advance", "set"]
+    @property
+    def source(self) -> str | None:
+        """`PAIR@N` that was left; None for the first move of an alias."""
+        return self.move.source
+
+    @property
+    def target(self) -> str:
+        """`PAIR@N` that it points to now."""
+        return self.move.target
+
+    @property
+    def epoch(self) -> int:
+        return self.move.epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +140,6 @@ class Pointer:
     head: int
     corpus_version: int
     canary: Canary | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One entry of the history: a pointer moved. `hash` covers the entry and `previous_hash`."""
-
-    number: int
-    alias: str
-    epoch: int
-    kind: MoveKind
-    source: str | None
-    target: str
-    reason: str
-    actor: str
-    at: str
-    previous_hash: str
-    hash: str
 
 
 @dataclass(frozen=True, slots=True)

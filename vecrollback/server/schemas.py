@@ -188,6 +188,22 @@ class PushRequest(BaseModel):
     values: Annotated[list[PushedValue], Field(max_length=1_000)]
 
 
+class MoveAnswer(BaseModel):
+    """An entry of the history, as GET /v1/history has it."""
+
+    number: int
+    alias: str
+    epoch: int
+    kind: str
+    source: str | None = Field(alias="from")
+    target: str = Field(alias="to")
+    reason: str
+    actor: str
+    at: str
+    previous_hash: str
+    hash: str
+
+
 class SwitchedAnswer(BaseModel):
     """A move that happened. `job`: the catch-up and check that go on after it."""
 
@@ -202,6 +218,7 @@ class SwitchedAnswer(BaseModel):
     check: Report | None
     trouble: str
     gates: list[GateOutcome]
+    move: MoveAnswer
     warning: str
     job: str | None
 

@@ -66,6 +66,7 @@ def switched(done: Switched) -> Payload:
         "trouble": done.trouble,
         "warning": done.warning,
         "gates": [asdict(one) for one in done.gates],
+        "move": _move(done.move),
     }
 
 
@@ -144,9 +145,13 @@ def report(found: Report) -> Payload:
 
 
 def moves(made: Sequence[Move]) -> Payload:
-    # "from" is no name for a field in Python.
+    return {"moves": [_move(one) for one in made]}
+
+
+def _move(made: Move) -> Payload:
+    # A field of Python cannot be called "from".
     renamed = {"source": "from", "target": "to"}
-    return {"moves": [{renamed.get(key, key): value for key, value in asdict(move).items()} for move in made]}
+    return {renamed.get(key, key): value for key, value in asdict(made).items()}
 
 
 def snapshot(taken: Snapshot, tags: Mapping[str, str]) -> Payload:

@@ -25,6 +25,7 @@ from vecrollback.records import (
     JobRecord,
     Json,
     Move,
+    MoveRequest,
     Pair,
     Plan,
     ProgressCallback,
@@ -446,10 +447,8 @@ class Store:
         Raises CheckRefusedError, GateRefusedError, QuarantinedError, PairStateError; `override` with a reason passes
         those, but never a model that cannot be loaded: every query would fail.
         """
-        from vecrollback.switching.switch import Order
-
-        found, order = self.pair(pair), Order(reason, actor or self.actor, override, wait)
-        self._parts.switch.gate(found, order)
+        found, request = self.pair(pair), MoveRequest(reason, actor or self.actor, override, wait)
+        self._parts.switch.gate(found, request)
         needed = self.gates.sampling()
         if self.lag(found):
             self.catch_up(found, progress=progress)
@@ -457,9 +456,9 @@ class Store:
         found = self.pair(found)
         if override:
             self.resources.embedders.of(found)  # no reason is good enough for a pair whose queries would all fail
-        self._parts.switch.gate(found, order, report)
-        order = self.gates.passed(found, order)
-        return self._warned(replace(self._parts.switch.promote(found, report, order), report=report))
+        self._parts.switch.gate(found, request, report)
+        request = self.gates.passed(found, request)
+        return self._warned(replace(self._parts.switch.promote(found, report, request), report=report))
 
     def rollback(
         self,
@@ -480,12 +479,10 @@ class Store:
         AliasMovedError when the epoch is another one by now, NoRollbackTargetError; nothing moved then. Once moved,
         trouble with the rest is told in the result.
         """
-        from vecrollback.switching.switch import Order
-
         name = to.name if isinstance(to, Pair) else to
-        order = Order(reason, actor or self.actor, override, wait, expected_epoch=expected_epoch)
+        request = MoveRequest(reason, actor or self.actor, override, wait, expected_epoch=expected_epoch)
         decided = now()
-        switched = self.incidents.open(self._parts.switch.rollback(name, order), decided=decided, trigger=trigger)
+        switched = self.incidents.open(self._parts.switch.rollback(name, request), decided=decided, trigger=trigger)
         return self.prove(switched, progress) if catch_up else self._warned(switched)
 
     def restore(
@@ -506,14 +503,13 @@ class Store:
         snapshot to which they have agreed.
         """
         from vecrollback.switching.policy import Policy, load_policy
-        from vecrollback.switching.switch import Order
 
-        order = Order(reason, actor or self.actor, wait_seconds=wait, expected_epoch=expected_epoch)
+        request = MoveRequest(reason, actor or self.actor, wait_seconds=wait, expected_epoch=expected_epoch)
         decided = now()
         policy = load_policy(self.root) or Policy()
         if needed := policy.authority.restore_approvals:
-            self.authority.require(ref, order.reason, actor=order.actor, needed=needed, approval=approval)
-        switched = self.incidents.open(self._parts.switch.restore(ref, order), decided=decided)
+            self.authority.require(ref, request.reason, actor=request.actor, needed=needed, approval=approval)
+        switched = self.incidents.open(self._parts.switch.restore(ref, request), decided=decided)
         return self.prove(switched, progress) if catch_up else self._warned(switched)
 
     def prove(self, switched: Switched, progress: ProgressCallback | None = None) -> Switched:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
-from vecrollback.catalog import Catalog, MoveOrder
+from vecrollback.catalog import Catalog
 from vecrollback.errors import (
     AliasMovedError,
     CheckRefusedError,
@@ -29,9 +29,9 @@ from vecrollback.records import (
     LIVE,
     Acknowledgements,
     AliasTarget,
-    GateVerdict,
     Move,
     MoveKind,
+    MoveRequest,
     Pair,
     PairState,
     Report,
@@ -44,23 +44,6 @@ from vecrollback.storage.artifacts import Artifacts
 _POLL_SECONDS = 0.002
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Why a pointer is moved, by whom, and how long to wait for the searchers.
-
-    `expected_epoch`: of `live` when somebody decided this; None decides on what is found. `gated`: what a promote
-    had to pass, to be kept with the move.
-    """
-
-    reason: str
-    actor: str
-    override: bool = False
-    wait_seconds: float = 10.0
-    warm_seconds: float = 60.0
-    expected_epoch: int | None = None
-    gated: GateVerdict | None = None
-
-
 class Switch:
     """Moves `live`. Each move takes model and index together, because a pair is both."""
 
@@ -69,81 +52,82 @@ class Switch:
 
     # -- forward ------------------------------------------------------------------------------------------------------
 
-    def gate(self, pair: Pair, order: Order, report: Report | None = None) -> None:
+    def gate(self, pair: Pair, request: MoveRequest, report: Report | None = None) -> None:
         """Refuse a promote that the pair's state forbids, or its check."""
         if pair.state in ("building", "retired") or not pair.snapshot:
             raise PairStateError(
                 f"pair {pair.name!r} is {pair.state} and cannot serve",
                 hint=f"finish it: `vecrollback reembed {pair.embedder!r} --name {pair.name}`",
             )
-        if pair.state == "quarantined" and not (order.override and order.reason):
+        if pair.state == "quarantined" and not (request.override and request.reason):
             raise QuarantinedError(
                 f"pair {pair.name!r} was rolled back from: {pair.state_reason}",
                 hint="build a better one; or promote it again with --override and a --reason",
             )
-        if report is not None and report.verdict != "pass" and not (order.override and order.reason):
+        if report is not None and report.verdict != "pass" and not (request.override and request.reason):
             found = "; ".join(f.message for f in report.findings[:3]) or "nothing was certain"
             raise CheckRefusedError(
                 f"the check of pair {pair.name!r} says {report.verdict}: {found}",
                 hint=f"`vecrollback check {pair.name}` has it all, `vecrollback repair {pair.name}` mends it",
             )
 
-    def promote(self, pair: Pair, report: Report, order: Order) -> Switched:
+    def promote(self, pair: Pair, report: Report, request: MoveRequest) -> Switched:
         """Move `live` forward to a pair that passed `report`. Searchers load it before the move, not at it."""
-        self.gate(pair, order, report)
+        self.gate(pair, request, report)
         if pair.state == "quarantined":
-            self._catalog.pairs.set_state(pair.name, "ready", f"out of quarantine: {order.reason}")
+            self._catalog.pairs.set_state(pair.name, "ready", f"out of quarantine: {request.reason}")
         snapshot, _ = self._verified(pair.ref)
         live = self._catalog.aliases.get(LIVE)
-        if order.gated and order.gated.live != (live.pair if live else ""):  # it was measured against another one
-            raise AliasMovedError(LIVE, expected=order.gated.epoch, found=live.epoch if live else 0)
+        if request.gated and request.gated.live != (live.pair if live else ""):  # it was measured against another one
+            raise AliasMovedError(LIVE, expected=request.gated.epoch, found=live.epoch if live else 0)
         if live and live.ref == pair.ref:
             raise PairStateError(f"pair {pair.ref} is live already", hint="nothing to do")
-        self._warm(snapshot, order)
+        self._warm(snapshot, request)
         states: dict[str, tuple[PairState, str]] = {}
         for other in self._catalog.pairs.all():
             if other.state == "standby":
                 states[other.name] = ("ready", "")
         if live:
             states[live.pair] = ("standby", f"live until {pair.name} was promoted")
-        return self._move("promote", live, snapshot, states | {pair.name: ("live", "")}, order)
+        return self._move("promote", live, snapshot, states | {pair.name: ("live", "")}, request)
 
-    def _warm(self, snapshot: Snapshot, order: Order) -> None:
+    def _warm(self, snapshot: Snapshot, request: MoveRequest) -> None:
         """Point `candidate` at the snapshot and wait until every live searcher holds it open."""
         candidate = self._catalog.aliases.get(CANDIDATE)
         if candidate is None or candidate.ref != snapshot.ref:
             epoch = candidate.epoch if candidate else 0
-            reason = ": ".join(filter(None, ("to be promoted", order.reason)))
-            where = (CANDIDATE, epoch, snapshot.pair, snapshot.number)
-            self._catalog.aliases.move(MoveOrder(*where, kind="set", reason=reason, actor=order.actor))
-        deadline = time.monotonic() + order.warm_seconds
+            reason = ": ".join(filter(None, ("to be promoted", request.reason)))
+            load = MoveRequest(reason, request.actor, expected_epoch=epoch, alias=CANDIDATE, target=_ref(snapshot))
+            self._catalog.aliases.move(load)
+        deadline = time.monotonic() + request.warm_seconds
         while time.monotonic() < deadline:
             if all(snapshot.ref in searcher.warm for searcher in self._catalog.searchers.alive(LIVE)):
                 return
             time.sleep(_POLL_SECONDS)
         cold = [f"{r.host}:{r.pid}" for r in self._catalog.searchers.alive(LIVE) if snapshot.ref not in r.warm]
-        if cold and not order.override:
+        if cold and not request.override:
             raise PairStateError(
-                f"{len(cold)} searcher(s) did not load {snapshot.ref} in {order.warm_seconds:.0f} s: {', '.join(cold)}",
+                f"{len(cold)} searcher(s) did not load {snapshot.ref} in {request.warm_seconds:.0f} s: "
+                f"{', '.join(cold)}",
                 hint="see their logs (is the model on that host?), or promote with --override",
             )
 
     # -- back ---------------------------------------------------------------------------------------------------------
 
-    def rollback(self, to: str | None, order: Order) -> Switched:
+    def rollback(self, to: str | None, request: MoveRequest) -> Switched:
         """Move `live` back to a pair it served before; the pair it leaves is quarantined.
 
         Without `to`: the pair that served last, passed its last check, is not quarantined and has its files.
         Raises AliasMovedError, and NoRollbackTargetError, which says for each pair why not.
         """
         live = self._live()
-        _require_epoch(order, live.epoch)
-        target = self.target(to, override=order.override)
+        _require_epoch(request, live.epoch)
+        target = self.target(to, override=request.override)
         states: dict[str, tuple[PairState, str]] = {
-            live.pair: ("quarantined", order.reason),
+            live.pair: ("quarantined", request.reason),
             target.pair: ("live", ""),
         }
-        return self._move("rollback", live, target, states, order)
+        return self._move("rollback", live, target, states, request)
 
     def target(self, to: str | None = None, *, override: bool = False) -> Snapshot:
         """The snapshot a rollback would go to now. Reads the catalog and looks at files; changes nothing."""
@@ -168,19 +152,19 @@ class Switch:
             "or `vecrollback restore PAIR@N`",
         )
 
-    def restore(self, ref: str, order: Order) -> Switched:
+    def restore(self, ref: str, request: MoveRequest) -> Switched:
         """Move `live` to one exact snapshot, with the vectors it had when it was taken.
 
         Documents deleted since stay deleted; catch-up brings in what changed since, from vectors that exist.
         """
         snapshot, manifest = self._verified(ref)
         live = self._catalog.aliases.get(LIVE)
-        _require_epoch(order, live.epoch if live else 0)
+        _require_epoch(request, live.epoch if live else 0)
         states: dict[str, tuple[PairState, str]] = {snapshot.pair: ("live", "")}
         if live and live.pair != snapshot.pair:
             states[live.pair] = ("standby", f"live until {snapshot.ref} was restored")
         head = (manifest.watermark, manifest.vectors_version)
-        return self._move("restore", live, snapshot, states, order, head=head)
+        return self._move("restore", live, snapshot, states, request, head=head)
 
     def _served_before(self, live: str) -> list[str]:
         """Names of pairs that served, the most recent first."""
@@ -207,15 +191,16 @@ class Switch:
 
     # -- rehearsing ---------------------------------------------------------------------------------------------------
 
-    def stage(self, alias: str, order: Order) -> Snapshot:
+    def stage(self, alias: str, request: MoveRequest) -> Snapshot:
         """Point a scratch alias where `live` points, for a rehearsal."""
         live = self._live()
-        self._catalog.aliases.move(MoveOrder(alias, 0, live.pair, live.snapshot, "set", order.reason, order.actor))
+        here = SnapshotRef(live.pair, live.snapshot)
+        self._catalog.aliases.move(replace(request, expected_epoch=0, alias=alias, kind="set", target=here))
         return self._catalog.pairs.find_snapshot(live.ref)
 
-    def rehearse(self, alias: str, target: Snapshot, order: Order) -> Switched:
+    def rehearse(self, alias: str, target: Snapshot, request: MoveRequest) -> Switched:
         """Move a scratch alias as a rollback moves `live`, until its searchers follow; no pair's state changes."""
-        return self._move("rollback", self._catalog.aliases.get(alias), target, {}, order, alias=alias)
+        return self._move("rollback", self._catalog.aliases.get(alias), target, {}, request, alias=alias)
 
     # -- both ---------------------------------------------------------------------------------------------------------
 
@@ -239,32 +224,35 @@ class Switch:
         live: AliasTarget | None,
         target: Snapshot,
         states: Mapping[str, tuple[PairState, str]],
-        order: Order,
+        request: MoveRequest,
         *,
         head: tuple[int, int] | None = None,
         alias: str = LIVE,
     ) -> Switched:
-        if not order.reason and kind != "promote":
+        if not request.reason and kind != "promote":
             raise UsageError(f"a {kind} needs a reason", hint="--reason 'what was wrong'; it is kept in the history")
         expected = {searcher.id for searcher in self._catalog.searchers.alive(alias)}
         started = time.perf_counter()
         epoch = live.epoch if live else 0
         move = self._catalog.aliases.move(
-            MoveOrder(
-                alias, epoch, target.pair, target.number, kind, order.reason, order.actor, states, head, order.gated
+            replace(
+                request,
+                expected_epoch=epoch,
+                alias=alias,
+                kind=kind,
+                target=_ref(target),
+                states=states,
+                head=head,
             )
         )
-        searchers = self._await_searchers(move, expected, order.wait_seconds)
+        searchers = self._await_searchers(move, expected, request.wait_seconds)
         pair = self._catalog.pairs.get(target.pair)
         return Switched(
-            alias=alias,
-            source=move.source,
-            target=move.target,
-            epoch=move.epoch,
+            move=move,
             switch_ms=(time.perf_counter() - started) * 1000,
             searchers=searchers,
             lag=self._catalog.ledger.state().head - pair.watermark,
-            gates=order.gated.outcomes if order.gated else (),
+            gates=request.gated.outcomes if request.gated else (),
         )
 
     def _await_searchers(self, move: Move, expected: set[str], seconds: float) -> Acknowledgements:
@@ -279,7 +267,11 @@ class Switch:
             time.sleep(_POLL_SECONDS)
 
 
-def _require_epoch(order: Order, found: int) -> None:
-    """Raise AliasMovedError when the order was decided on another epoch than this."""
-    if order.expected_epoch not in (None, found):
-        raise AliasMovedError(LIVE, expected=order.expected_epoch or 0, found=found)
+def _require_epoch(request: MoveRequest, found: int) -> None:
+    """Raise AliasMovedError when the request was decided on another epoch than this."""
+    if request.expected_epoch not in (None, found):
+        raise AliasMovedError(LIVE, expected=request.expected_epoch or 0, found=found)
+
+
+def _ref(snapshot: Snapshot) -> SnapshotRef:
+    return SnapshotRef(snapshot.pair, snapshot.number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vecrollback.catalog import Catalog, MoveOrder, chained_hash
+from vecrollback.catalog import Catalog, chained_hash
 from vecrollback.records import (
     Acknowledgements,
     Approval,
@@ -11,10 +11,12 @@ from vecrollback.records import (
     CorpusState,
     Finding,
     Incident,
+    MoveRequest,
     Pair,
     PostCheck,
     Report,
     Snapshot,
+    SnapshotRef,
     Timeline,
 )
 
@@ -46,8 +48,9 @@ def a_snapshot(pair: str = "one", number: int = 1) -> Snapshot:
     return Snapshot(pair, number, f"m{number}.json", 10 * number, number, "2025-01-01T00:00:00+00:00", 0.99, 30)
 
 
-def a_move(pair: str = "one", expected: int = 0, snapshot: int = 1, actor: str = "somebody") -> MoveOrder:
-    return MoveOrder("live", expected, pair, snapshot, "promote", "becaüse ☂", actor)
+def a_move(pair: str = "one", expected: int = 0, snapshot: int = 1, actor: str = "somebody") -> MoveRequest:
+    where = SnapshotRef(pair, snapshot)
+    return MoveRequest("becaüse ☂", actor, expected_epoch=expected, kind="promote", target=where)
 
 
 def a_report(verdict: str = "pass") -> Report:

@@ -11,9 +11,9 @@ from vecrollback.automation.drills.searchers import await_answer, await_warm, re
 from vecrollback.automation.drills.stopwatch import Stopwatch
 from vecrollback.automation.operated_store import OperatedStore, StoreOpener
 from vecrollback.catalog.aliases import SCRATCH
-from vecrollback.records import Snapshot
+from vecrollback.records import MoveRequest, Snapshot
 from vecrollback.switching.policy.model import Objectives
-from vecrollback.switching.switch import Order, Switch
+from vecrollback.switching.switch import Switch
 
 _SEARCHERS = 2
 
@@ -23,19 +23,19 @@ def rehearse(
 ) -> tuple[str, str]:
     """Run every step; returns what was live and where the rollback went. Raises what a step raises."""
     alias = f"{SCRATCH}{uuid.uuid4().hex[:8]}"
-    order, catalog = Order("a drill", actor), store.resources.catalog
+    request, catalog = MoveRequest("a drill", actor), store.resources.catalog
     switch = Switch(catalog, store.resources.artifacts)
     try:
         with watch.phase("decide"):
             target = store.rollback_target()
-        source = switch.stage(alias, order)
+        source = switch.stage(alias, request)
         with reading(store, opener, alias, _SEARCHERS) as searchers:
             with watch.phase("searchers ready") as timed:
                 await_warm(store, alias, searchers, source.ref, target.ref)
                 timed.say(f"{len(searchers)} processes")
             with watch.phase("switch", objectives.switch) as timed:
                 ordered = time.time()
-                done = switch.rehearse(alias, target, order)
+                done = switch.rehearse(alias, target, request)
                 missing = done.searchers.missing
                 timed.say(f"last of {done.searchers.expected} searchers after {done.switch_ms:.1f} ms", ok=not missing)
             with watch.phase("first right answer", objectives.switch) as timed:

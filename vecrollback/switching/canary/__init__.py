@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from vecrollback.catalog import Catalog, MoveOrder
+from vecrollback.catalog import Catalog
 from vecrollback.errors import PairStateError, UnknownNameError, UsageError
-from vecrollback.records import CANDIDATE, LIVE, Canary, CanaryRun, CanaryStatus, Pair, SnapshotRef
+from vecrollback.records import CANDIDATE, LIVE, Canary, CanaryRun, CanaryStatus, MoveRequest, Pair, SnapshotRef
 from vecrollback.serving.shadow import ShadowObservations
 from vecrollback.switching.canary.judge import CANARY_OUTCOME, LIVE_OUTCOME, judge
 from vecrollback.switching.canary.settings import CanarySettings, from_mapping, load_policy
-from vecrollback.switching.switch import Order, Switch
+from vecrollback.switching.switch import Switch
 
 __all__ = ["Canaries", "CanarySettings", "load_policy"]
 
@@ -32,12 +32,12 @@ class Canaries:
         checked as it is, unless `override`; QuarantinedError.
         """
         found, policy = self._catalog.pairs.get(pair), load_policy(self._root)
-        order = Order(reason, actor or self._actor, override)
-        baseline = self._admitted(found, order)
+        request = MoveRequest(reason, actor or self._actor, override)
+        baseline = self._admitted(found, request)
         if not policy.shadow and not policy.steps:
             raise UsageError("the policy gives a canary no traffic", hint="[canary] needs `shadow` or `steps`")
-        self._catalog.audits.add(order.actor, "canary.start", pair)
-        self._make_candidate(found.name, found.snapshot, order)
+        self._catalog.audits.add(request.actor, "canary.start", pair)
+        self._make_candidate(found.name, found.snapshot, request)
         step = 0 if policy.shadow else 1
         canary = CanaryRun(
             number=0,
@@ -51,21 +51,21 @@ class Canaries:
             policy={**asdict(policy), "steps": list(policy.steps)},
             since=0.0,
             started_at="",
-            started_by=order.actor,
+            started_by=request.actor,
         )
         self._catalog.canaries.start(canary)
         return self.status()
 
-    def _admitted(self, pair: Pair, order: Order) -> str:
+    def _admitted(self, pair: Pair, request: MoveRequest) -> str:
         """The pair to try this one against. Raises where it must not be tried."""
-        self._switch.gate(pair, order)
+        self._switch.gate(pair, request)
         live = self._catalog.aliases.get(LIVE)
         if live is None or live.pair == pair.name:
             raise PairStateError(
                 f"pair {pair.name!r} is live already" if live else "nothing is live to try it against",
                 hint="try another one" if live else f"`vecrollback promote {pair.name}`",
             )
-        if not order.override and (why := self._switch.unfit(pair.name)):
+        if not request.override and (why := self._switch.unfit(pair.name)):
             raise PairStateError(
                 f"pair {pair.name!r} cannot be tried: {why}", hint=f"`vecrollback check {pair.name}`, or --override"
             )
@@ -143,13 +143,15 @@ class Canaries:
             self._catalog.canaries.observe(number, step, measures)
         return counted
 
-    def _make_candidate(self, pair: str, snapshot: int, order: Order) -> None:
+    def _make_candidate(self, pair: str, snapshot: int, request: MoveRequest) -> None:
         """Have the searchers load it."""
         candidate = self._catalog.aliases.get(CANDIDATE)
-        if candidate is None or candidate.ref != str(SnapshotRef(pair, snapshot)):
-            where = (CANDIDATE, candidate.epoch if candidate else 0, pair, snapshot)
-            reason = ": ".join(filter(None, ("to be tried", order.reason)))
-            self._catalog.aliases.move(MoveOrder(*where, kind="set", reason=reason, actor=order.actor))
+        target = SnapshotRef(pair, snapshot)
+        if candidate is None or candidate.ref != str(target):
+            reason = ": ".join(filter(None, ("to be tried", request.reason)))
+            epoch = candidate.epoch if candidate else 0
+            load = MoveRequest(reason, request.actor, expected_epoch=epoch, alias=CANDIDATE, target=target)
+            self._catalog.aliases.move(load)
 
 
 def _unready(now: CanaryStatus) -> str:

@@ -9,13 +9,13 @@ from vecrollback.errors import GateRefusedError, UnknownNameError, UsageError
 from vecrollback.pairs.resources import Resources
 from vecrollback.quality.check import Sampling
 from vecrollback.quality.evaluation import Quality
-from vecrollback.records import CANDIDATE, LIVE, GateVerdict, Pair
+from vecrollback.records import CANDIDATE, LIVE, GateVerdict, MoveRequest, Pair
 from vecrollback.switching.gates import judge
 from vecrollback.switching.gates.evidence import GateEvidence
 from vecrollback.switching.gates.grammar import Gate, parse
 from vecrollback.switching.gates.way_back import GATE as WAY_BACK
 from vecrollback.switching.gates.way_back import WayBack
-from vecrollback.switching.switch import Order, Switch
+from vecrollback.switching.switch import Switch
 
 __all__ = ["WAY_BACK", "Gate", "Gates", "parse"]
 
@@ -75,18 +75,18 @@ class Gates:
         outcomes += [judge.judge(gate, evidence) for gate in gates]
         return GateVerdict(found.name, found.snapshot, tuple(outcomes), serving, live.epoch if live else 0)
 
-    def passed(self, pair: Pair, order: Order) -> Order:
-        """The order of a promote, with the verdict on it. Raises GateRefusedError, which tells every gate.
+    def passed(self, pair: Pair, request: MoveRequest) -> MoveRequest:
+        """The request of a promote, with the verdict on it. Raises GateRefusedError, which tells every gate.
 
         With an override what did not pass becomes part of the reason, and so of the history.
         """
         gated = self.judge(pair.name)
         stopped = [f"{one.gate}: {one.outcome}" for one in gated.outcomes if one.outcome != "pass"]
         if not stopped:
-            return replace(order, gated=gated)
-        if order.override and order.reason:
-            return replace(order, gated=gated, reason=f"{order.reason} (override of {'; '.join(stopped)})")
-        self._catalog.gatekeeping.refused(gated, order.actor)
+            return replace(request, gated=gated)
+        if request.override and request.reason:
+            return replace(request, gated=gated, reason=f"{request.reason} (override of {'; '.join(stopped)})")
+        self._catalog.gatekeeping.refused(gated, request.actor)
         raise refusal(gated)
 
 
