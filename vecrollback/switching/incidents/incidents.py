@@ -47,10 +47,11 @@ class Incidents:
     def open(self, done: Switched, *, decided: str, trigger: Mapping[str, Json] | None = None) -> Switched:
         """Open the incident of a move that happened. Raises nothing: what goes wrong is told in `trouble`."""
         try:
-            move = next(m for m in self._catalog.aliases.history(done.alias) if m.epoch == done.epoch)
+            move = done.move
             if move.source is None:
                 return done
-            acknowledged = _later(move.at, done.switch_ms) if not done.searchers.missing else None
+            # `switch_ms` begins before the move is written down: on a busy catalog their sum is a time yet to come
+            acknowledged = min(now(), _later(move.at, done.switch_ms)) if not done.searchers.missing else None
             detected = str(found) if (found := (trigger or {}).get("detected")) else None
             times: dict[str, Any] = {"detected": detected, "decided": decided, "acknowledged": acknowledged}
             told: dict[str, Any] = {"searchers": done.searchers, "switch_ms": done.switch_ms, "lag": done.lag}
