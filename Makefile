@@ -45,8 +45,8 @@ cli-reference: ## write docs/reference/cli.md from the commands
 demo: ## the whole story on two real models
 	@scripts/demo
 
-bench: ## one benchmark, NAME=pointer unless you say another; benchmarks/README.md lists them
-	@$(PYTHON) benchmarks/$(NAME).py
+bench: ## one benchmark, NAME=pointer unless you say another, ARGS=--small for a quick look; see benchmarks/README.md
+	@$(PYTHON) benchmarks/$(NAME).py $(ARGS)
 
 release-check: ## whether this tree can be released; see docs/releasing.md
 	@scripts/release-check
