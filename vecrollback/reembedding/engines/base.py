@@ -91,28 +91,60 @@ Outcome = EmbeddedUnit | FailedUnit
 
 
 class Engine(Protocol):
-    """Workers. One thread drives an engine; `close` may come at any time and waits for nobody."""
+    """Workers that embed. One thread drives an engine; `close` may come at any time, from any thread.
+
+    An engine writes nothing, so a worker may die, run twice or answer late. `run_unit` is what a worker does with a
+    unit, `work` the same where it opens the embedder itself. `vecrollback.testing.EngineConformance` tests what is said
+    here.
+
+    Example:
+        >>> from vecrollback.embedders import open_embedder
+        >>> engine = Threads(open_embedder("hash:32?seed=1"))
+        >>> engine.submit(Unit(7, ("ships leave at dawn",)))
+        >>> outcome = engine.take()
+        >>> outcome.number, outcome.vectors.shape
+        (7, (1, 32))
+        >>> engine.close()
+    """
 
     @property
     def width(self) -> int:
-        """How many units keep all workers busy; no more may be submitted at a time."""
+        """How many units keep all workers busy, at least 1; no more are submitted at a time."""
         ...
 
     @property
     def workers(self) -> int:
-        """How many units are embedded at the same time."""
+        """How many units are embedded at the same time, at least 1.
+
+        Raises:
+            EngineLostError: The workers are gone.
+        """
         ...
 
     def submit(self, unit: Unit) -> None:
-        """Give a unit to a worker. Raises EngineLostError when there can be none any more."""
+        """Give a unit to a worker, without waiting for it.
+
+        Args:
+            unit: Texts, under a number that no other running unit has.
+
+        Raises:
+            EngineLostError: There are no workers, and there will be none.
+        """
         ...
 
     def take(self) -> Outcome:
-        """The next unit that has ended, in any order. Raises EngineLostError."""
+        """Wait for the next unit that ends, in any order. Every submitted unit ends once.
+
+        Returns:
+            An EmbeddedUnit, or a FailedUnit that says what went wrong: a text that breaks the model is an outcome.
+
+        Raises:
+            EngineLostError: The workers are gone, or the engine was closed.
+        """
         ...
 
     def close(self) -> None:
-        """Let the workers go. Idempotent."""
+        """Let the workers go and wait for nobody. Idempotent."""
         ...
 
 
