@@ -9,7 +9,7 @@ import pytest
 from tests.support.postgres import PostgresServer
 from vecrollback.catalog import Catalog
 from vecrollback.errors import StoreNotFoundError
-from vecrollback.testing.catalog_suite import CatalogConformance
+from vecrollback.testing import CatalogConformance
 
 
 def open_sqlite(target: str, create: bool) -> Catalog:

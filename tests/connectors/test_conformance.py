@@ -15,7 +15,8 @@ import pytest
 from tests.support.postgres import PostgresServer
 from vecrollback.errors import UsageError
 from vecrollback.quality.doctor import ForeignIndex
-from vecrollback.testing.connector_suite import COUNT, DIMENSION, WITHOUT_TEXT, ConnectorConformance, rows, vectors
+from vecrollback.testing import ConnectorConformance
+from vecrollback.testing.connector_suite import COUNT, DIMENSION, WITHOUT_TEXT, rows, vectors
 
 
 def write_texts(folder: Path) -> Path:

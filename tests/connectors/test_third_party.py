@@ -17,7 +17,8 @@ from vecrollback.connectors import open_connector
 from vecrollback.embedders import open_embedder
 from vecrollback.errors import UsageError
 from vecrollback.quality.doctor import ForeignIndex
-from vecrollback.testing.connector_suite import ConnectorConformance, rows, vectors
+from vecrollback.testing import ConnectorConformance
+from vecrollback.testing.connector_suite import rows, vectors
 
 MODEL = "hash:64?seed=1"
 

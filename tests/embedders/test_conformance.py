@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.openai_server import OpenAIServer
 from vecrollback.embedders import Embedder, open_embedder
-from vecrollback.testing.embedder_suite import TEXTS, EmbedderConformance
+from vecrollback.testing import EmbedderConformance
+from vecrollback.testing.embedder_suite import TEXTS
 
 
 def lengths(texts: list[str]) -> np.ndarray:

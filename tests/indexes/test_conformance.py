@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from vecrollback.indexes import build_index, open_index
-from vecrollback.testing.index_suite import DIMENSION, IndexConformance, corpus
+from vecrollback.testing import IndexConformance
+from vecrollback.testing.index_suite import DIMENSION, corpus
 
 
 class Lossless(IndexConformance):

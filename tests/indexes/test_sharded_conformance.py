@@ -14,7 +14,7 @@ from vecrollback.arrays import FloatArray
 from vecrollback.indexes import VectorIndex, build_index, train_index
 from vecrollback.indexes.sharded import open_shards
 from vecrollback.records import Metric
-from vecrollback.testing.index_suite import IndexConformance
+from vecrollback.testing import IndexConformance
 
 
 class Sharded(IndexConformance):

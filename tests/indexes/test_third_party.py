@@ -12,7 +12,8 @@ from tests.support.third_party import install, install_page
 from vecrollback import Document
 from vecrollback.errors import IndexSpecError, RecallTooLowError
 from vecrollback.indexes import build_index, index_bytes, index_suffix, open_index, resolve_spec, specs_to_build
-from vecrollback.testing.index_suite import IndexConformance, corpus
+from vecrollback.testing import IndexConformance
+from vecrollback.testing.index_suite import corpus
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from vecrollback.reembedding.engines import (
     open_engine,
 )
 from vecrollback.reembedding.engines.local import Local
-from vecrollback.testing.engine_suite import EngineConformance, texts
+from vecrollback.testing import EngineConformance
+from vecrollback.testing.engine_suite import texts
 
 
 def opened(setting: str, recipe: EmbedderRecipe) -> Engine:

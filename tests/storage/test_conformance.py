@@ -12,7 +12,7 @@ from tests.support.s3_server import ObjectServer
 from vecrollback.storage import FileStore, LocalFileStore, S3FileStore, file_store_at
 from vecrollback.storage.artifacts import Artifacts, Cache, LocalArtifacts, S3Artifacts
 from vecrollback.storage.lance_table import LanceTable
-from vecrollback.testing.storage_suite import StorageConformance
+from vecrollback.testing import StorageConformance
 
 
 def flipped(file_store: FileStore, name: str) -> None:

@@ -14,6 +14,7 @@ embedders, index kinds, connectors, engines, file stores and catalogs pass the s
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,12 +39,13 @@ def __getattr__(name: str) -> Any:
     # Loaded when asked for: pytest is needed by whoever runs a suite, not by what only imports the package.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = f"{__name__}.{name.removesuffix('Conformance').lower()}_suite"
     try:
-        return getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        if error.name != "pytest":
-            raise
+        import pytest
+    except ImportError as error:
         from vecrollback.errors import MissingDependencyError
 
         raise MissingDependencyError("pytest", "testing") from error
+    module = f"{__name__}.{name.removesuffix('Conformance').lower()}_suite"
+    if module not in sys.modules:
+        pytest.register_assert_rewrite(module)  # or a failed assertion would not say what was compared
+    return getattr(importlib.import_module(module), name)

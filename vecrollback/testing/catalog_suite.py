@@ -1,7 +1,4 @@
-"""What every catalog promises. Adopt it with a subclass that sets `opener` and the fixture `target`.
-
-`opener` is a function of a module, so that a process of its own can call it: (target, create) -> Catalog.
-"""
+"""What every catalog promises."""
 
 from __future__ import annotations
 
@@ -90,7 +87,32 @@ def _obey(opener: Opener, target: str, orders: Connection) -> None:
 
 
 class CatalogConformance(CatalogEntries, CatalogOperations, CatalogEvaluation):
-    """Every test gets a new, empty catalog."""
+    """What every catalog promises, over whatever database. Every test gets a new, empty one.
+
+    A subclass sets `opener` and gives the fixture `target`. `opener` is a function of a module, because other processes
+    call it too: some tests race, and kill.
+
+    Attributes:
+        opener: `(target, create) -> Catalog`.
+
+    Example:
+        A whole adopter::
+
+            import pytest
+            from pathlib import Path
+            from vecrollback.catalog import Catalog
+            from vecrollback.testing import CatalogConformance
+
+            def open_mine(target: str, create: bool) -> Catalog:
+                return Catalog(Path(target), create=create)
+
+            class TestMine(CatalogConformance):
+                opener = staticmethod(open_mine)
+
+                @pytest.fixture
+                def target(self, tmp_path: Path) -> str:
+                    return str(tmp_path)
+    """
 
     opener: ClassVar[Opener]
 

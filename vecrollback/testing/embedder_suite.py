@@ -1,4 +1,4 @@
-"""What every embedder promises. A kind adopts it by subclassing and giving `embedder` and `reopened` fixtures."""
+"""What every embedder promises."""
 
 from __future__ import annotations
 
@@ -23,7 +23,26 @@ TEXTS = (
 
 
 class EmbedderConformance:
-    """Subclasses override `spec`, the string that opens the embedder."""
+    """What every embedder promises. A subclass gives the fixture `spec`, the string that opens the embedder.
+
+    Opening may be slow: then give the fixture `embedder` instead, which opens it once.
+
+    Attributes:
+        tolerance: How far a number of a vector may be from itself at another batch size; 0 for one that is exact.
+
+    Example:
+        A whole adopter, of an embedder that is found through its entry point `mine`::
+
+            import pytest
+            from vecrollback.testing import EmbedderConformance
+
+            class TestMine(EmbedderConformance):
+                tolerance = 1e-4
+
+                @pytest.fixture(params=["mine:small", "mine:small?chunk=semantic:200"])
+                def spec(self, request: pytest.FixtureRequest) -> str:
+                    return request.param
+    """
 
     tolerance = 1e-5
 

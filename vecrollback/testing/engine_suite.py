@@ -1,4 +1,4 @@
-"""What every engine must do. A subclass says how one is opened: `engine(recipe)`."""
+"""What every engine promises."""
 
 from __future__ import annotations
 
@@ -19,10 +19,26 @@ def texts(unit: int, count: int = 5) -> tuple[str, ...]:
 
 
 class EngineConformance:
-    """Units go in, each comes back once, whatever order and whoever died meanwhile."""
+    """What every engine promises: units go in, each comes back once, in any order and whoever died meanwhile.
+
+    A subclass's `engine` opens one of two workers for a recipe.
+
+    Attributes:
+        kills: A text may take a worker down without this process. False where the workers are threads.
+
+    Example:
+        A whole adopter::
+
+            from my_package import open_mine
+            from vecrollback.reembedding.engines import EmbedderRecipe, Engine
+            from vecrollback.testing import EngineConformance
+
+            class TestMine(EngineConformance):
+                def engine(self, recipe: EmbedderRecipe) -> Engine:
+                    return open_mine("mine:2", recipe)
+    """
 
     kills = True
-    """Whether a text may take the worker down without this process."""
 
     def engine(self, recipe: EmbedderRecipe) -> Engine:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What every index kind promises. Adopt it with a subclass that sets `spec`; exact search is the oracle."""
+"""What every index kind promises; exact search is the oracle."""
 
 from __future__ import annotations
 
@@ -71,7 +71,26 @@ def digest(path: Path) -> str:
 
 
 class IndexConformance:
-    """`lossless`: reconstructs the very vectors. `oracle_is_codes`: judged against what its own codes hold."""
+    """What every index kind promises. A subclass sets `spec`, which leads to the kind; exact search is the oracle.
+
+    Attributes:
+        spec: What is built, over 3,000 vectors of 64 dimensions.
+        metrics: Those that the kind can do; each runs the whole suite.
+        lossless: It gives the very vectors back.
+        oracle_is_codes: Its codes are so coarse that it is judged against exact search over what they hold.
+        decoded_cosine: Least cosine between a vector and what comes back of it.
+        floor: Least recall@10, with any mask.
+
+    Example:
+        A whole adopter, of a kind that is found through an entry point::
+
+            from vecrollback.testing import IndexConformance
+
+            class TestMine(IndexConformance):
+                spec = "mine:8"
+                metrics = ("cosine", "dot")
+                decoded_cosine = 0.99
+    """
 
     spec: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]] = ("cosine", "dot", "l2")

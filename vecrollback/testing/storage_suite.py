@@ -268,7 +268,49 @@ class TableConformance:
 
 
 class StorageConformance(FileStoreConformance, ArtifactsConformance, TableConformance):
-    """All three: what a place for a whole store has to keep."""
+    """What every place for a store's files promises: files, artefacts that are named by their bytes, and tables.
+
+    A subclass gives five fixtures: `file_store`, `artifacts` and `table`, all empty; `damaged` and `flip`, functions
+    that change one byte of an artefact, and of a file of the table. Damage has to be found.
+
+    Example:
+        A whole adopter, here of a local disk::
+
+            import pytest
+            from vecrollback.storage import LocalFileStore
+            from vecrollback.storage.artifacts import LocalArtifacts
+            from vecrollback.storage.lance_table import LanceTable
+            from vecrollback.testing import StorageConformance
+
+            def flip_byte(path):
+                data = bytearray(path.read_bytes())
+                data[len(data) // 2] ^= 1
+                path.write_bytes(data)
+
+            class TestMine(StorageConformance):
+                @pytest.fixture
+                def file_store(self, tmp_path):
+                    return LocalFileStore(tmp_path / "store")
+
+                @pytest.fixture
+                def artifacts(self, tmp_path):
+                    return LocalArtifacts(tmp_path / "artifacts")
+
+                @pytest.fixture
+                def table(self, file_store):
+                    return LanceTable(file_store.inside("tables/t.lance"))
+
+                @pytest.fixture
+                def flip(self, tmp_path):
+                    return lambda name: flip_byte(tmp_path / "store/tables/t.lance" / name)
+
+                @pytest.fixture
+                def damaged(self, artifacts):
+                    def damage(name):
+                        path = artifacts.path(name)
+                        flip_byte(path if path.is_file() else path / "deep" / "data")
+                    return damage
+    """
 
 
 def _write(path: Path, data: bytes) -> None:
