@@ -1,4 +1,4 @@
-"""A store in which the main job is half done: v1 has served, v2 is live, and documents changed since."""
+"""Stores and files that commands work on."""
 
 from __future__ import annotations
 
@@ -6,28 +6,23 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.cli.support import V1, V2, write_documents
-from vecrollback import Document, connect
+from tests.cli.support import half_done
+from vecrollback import connect
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("template")
-    documents = write_documents(root / "documents.jsonl", 0, 40)
-    with connect(root / "store", create=True, actor="tester") as store:
-        store.ingest(documents)
-        store.promote(store.reembed(V1, name="v1").wait(), reason="first")
-        store.promote(store.reembed(V2, name="v2").wait(), reason="said to be better")
-        store.upsert([Document("d1", "pears, not apples"), Document("new", "plums")])
-        store.delete(["d2"])
+    half_done(root / "store")
     return root / "store"
 
 
 @pytest.fixture
 def store(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of that store, and where the command line looks for one."""
+    """A copy of the store of `half_done`, and where the command line looks for one."""
     path = tmp_path / "store"
     shutil.copytree(template, path)
     monkeypatch.setenv("VECROLLBACK_STORE", str(path))
@@ -46,3 +41,34 @@ def damaged(store: Path) -> Path:
     content[-1] ^= 1
     index.write_bytes(content)
     return store
+
+
+@pytest.fixture
+def here(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder beside that store, where a command runs: files are named as a user would."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """A policy of two metrics that can be measured at once."""
+    path = tmp_path / "policy.toml"
+    path.write_text("interval = '10ms'\nbake = '1ms'\n[[metric]]\nsource = 'standout'\n[[metric]]\nsource = 'lag'\n")
+    return path
+
+
+@pytest.fixture
+def vectors_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """600 vectors in a folder: `pure.npy`, and `vectors.npy` with three of another model."""
+    from tests.quality.test_doctor import OTHER, OWN, made_by, plain, texts_of
+
+    texts = texts_of(600)
+    vectors = made_by(OWN, texts)
+    np.save(tmp_path / "pure.npy", vectors)
+    vectors[[3, 30, 300]] = made_by(OTHER, [texts[row] for row in (3, 30, 300)])
+    np.save(tmp_path / "vectors.npy", vectors)
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in plain(texts)))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VECROLLBACK_STORE", str(tmp_path / "store"))
+    return tmp_path

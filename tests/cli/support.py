@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
+from vecrollback import Document, connect
 from vecrollback.cli.app import app
+from vecrollback.cli.support.reference import json_shapes
 
 V1, V2 = "hash:64?seed=1", "hash:64?seed=2"
 
@@ -69,3 +72,24 @@ def write_documents(path: Path, first: int, last: int, word: str = "apples") -> 
     rows = [{"id": f"d{i}", "text": f"{word} of crate {i}, row {i % 7}", "year": 2000 + i} for i in range(first, last)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def keys_promised(*path: str) -> set[str]:
+    """Top-level keys of the JSON document that a command's help promises."""
+    shape = re.match(r"\{(.*)\}", json_shapes()[" ".join(path)])
+    assert shape is not None
+    flat = shape[1]
+    while (shorter := re.sub(r"[\[{][^\[\]{}]*[\]}]", "", flat)) != flat:
+        flat = shorter
+    return {key.split(":")[0].strip() for key in flat.split("}")[0].split(",")}
+
+
+def half_done(root: Path) -> None:
+    """Lay out a store in which the main job is half done: v1 has served, v2 is live, and documents changed since."""
+    documents = write_documents(root.with_suffix(".jsonl"), 0, 40)
+    with connect(root, create=True, actor="tester") as store:
+        store.ingest(documents)
+        store.promote(store.reembed(V1, name="v1").wait(), reason="first")
+        store.promote(store.reembed(V2, name="v2").wait(), reason="said to be better")
+        store.upsert([Document("d1", "pears, not apples"), Document("new", "plums")])
+        store.delete(["d2"])

@@ -1,4 +1,4 @@
-"""The commands for indexes that are kept elsewhere: their JSON, their words, their exit codes."""
+"""`doctor`: its JSON, its words, its exit codes."""
 
 from __future__ import annotations
 
@@ -8,26 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.cli.every_command.test_startup import HEAVY, imported
 from tests.cli.support import cli, cli_json, refusal, text
-from tests.cli.test_startup import HEAVY, imported
-from tests.quality.test_doctor import OTHER, OWN, made_by, plain, texts_of
+from tests.quality.test_doctor import OWN, made_by, texts_of
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """600 vectors in a folder: `pure.npy`, and `vectors.npy` with three of another model."""
-    texts = texts_of(600)
-    vectors = made_by(OWN, texts)
-    np.save(tmp_path / "pure.npy", vectors)
-    vectors[[3, 30, 300]] = made_by(OTHER, [texts[row] for row in (3, 30, 300)])
-    np.save(tmp_path / "vectors.npy", vectors)
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in plain(texts)))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VECROLLBACK_STORE", str(tmp_path / "store"))
-    return tmp_path
-
-
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("vectors_elsewhere")
 def test_the_json_is_what_programs_rely_on() -> None:
     found = cli_json("doctor", "vectors.npy", "--texts", "rows.jsonl", "--model", OWN, "--budget", "80%", "--seed", "1")
     assert {"source", "vectors", "dimension", "verdict", "findings", "certificate"} <= set(found)
@@ -40,14 +26,14 @@ def test_the_json_is_what_programs_rely_on() -> None:
     assert {"sampled", "foreign", "bound", "confidence", "sensitivity"} <= set(found["certificate"])
 
 
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("vectors_elsewhere")
 def test_without_a_model_there_is_no_certificate() -> None:
     found = cli_json("doctor", "vectors.npy", "--texts", "rows.jsonl")
     assert (found["verdict"], found["certificate"], found["findings"]) == ("unknown", None, [])
     assert "--model" in text("doctor", "vectors.npy", "--texts", "rows.jsonl")
 
 
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("vectors_elsewhere")
 @pytest.mark.parametrize(
     ("file", "fail_on", "model", "code"),
     [
@@ -64,16 +50,16 @@ def test_the_exit_code_is_what_ci_asked_for(file: str, fail_on: str | None, mode
     assert cli("doctor", file, "--texts", "rows.jsonl", *options).exit_code == code
 
 
-def test_the_words_name_rows_batches_and_the_bound(here: Path) -> None:
+def test_the_words_name_rows_batches_and_the_bound(vectors_elsewhere: Path) -> None:
     said = text("doctor", "vectors.npy", "--texts", "rows.jsonl", "--model", OWN, "--html", "report.html")
     assert "vectors.npy: fail" in said
     assert "foreign_vector" in said
     assert "d300" in said
     assert "at 99% confidence" in said or "600 vectors compared" in said
-    assert "d300" in (here / "report.html").read_text()
+    assert "d300" in (vectors_elsewhere / "report.html").read_text()
 
 
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("vectors_elsewhere")
 def test_golden_queries_tell_what_foreign_vectors_cost() -> None:
     texts = texts_of(600)
     golden = [{"query": texts[row], "expected": [f"d{row}"]} for row in (3, 30, 300, 400)]
@@ -86,7 +72,7 @@ def test_golden_queries_tell_what_foreign_vectors_cost() -> None:
     assert "golden.jsonl" in refusal(*asked, "--qrels", "golden.jsonl", code=2)["message"]
 
 
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("vectors_elsewhere")
 def test_relative_that_changes_no_answer_is_told_without_an_alarm() -> None:
     texts = texts_of(600)
     vectors = np.load("pure.npy")
@@ -100,7 +86,7 @@ def test_relative_that_changes_no_answer_is_told_without_an_alarm() -> None:
     assert found["verdict"] == "pass"
 
 
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("vectors_elsewhere")
 def test_bad_input_is_refused_with_fact_and_cure() -> None:
     Path("short.jsonl").write_text('{"id": "a", "text": "b"}\n')
     error = refusal("doctor", "vectors.npy", "--texts", "short.jsonl", code=2)
@@ -113,31 +99,6 @@ def test_bad_input_is_refused_with_fact_and_cure() -> None:
     assert refusal("doctor", "parquet:rows.jsonl", code=2)["hint"]
 
 
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("vectors_elsewhere")
 def test_a_look_without_a_model_imports_none() -> None:
     assert not imported("doctor", "vectors.npy", "--texts", "rows.jsonl") & HEAVY
-
-
-@pytest.mark.usefixtures("here")
-def test_an_adopted_index_serves() -> None:
-    cli_json("init")
-    done = cli_json("adopt", "vectors.npy", "--texts", "rows.jsonl", "--model", OWN, "--name", "v1", "--seed", "1")
-    assert (done["pair"], done["documents"], done["reused"], done["embedded"], done["foreign"]) == (
-        "v1",
-        600,
-        597,
-        3,
-        3,
-    )
-    assert done["check"]["verdict"] == "pass"
-    assert done["examination"]["findings"][0]["kind"] == "foreign_vector"
-    cli_json("promote", "v1", "--reason", "moved in")
-    assert cli_json("search", texts_of(600)[30], "-k", "1")["hits"][0]["id"] == "d30"
-
-
-@pytest.mark.usefixtures("here")
-def test_adopting_says_what_was_embedded_and_why() -> None:
-    cli_json("init")
-    said = text("adopt", "vectors.npy", "--texts", "rows.jsonl", "--model", OWN, "--name", "v1")
-    assert "597 vectors taken over, 3 texts embedded (3 foreign)" in said
-    assert refusal("adopt", "vectors.npy", "--texts", "rows.jsonl", "--model", OTHER, "--seed", "1", code=3)["hint"]

@@ -1,79 +1,15 @@
-"""The background worker as a library."""
+"""`worker`: pairs are kept up to date."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from vecrollback import Document, Store, connect
-from vecrollback.automation.worker import Worker, kept_up
-from vecrollback.errors import EmbeddingError, JobCancelledError
-from vecrollback.records import Progress
+from tests.cli.support import cli_json, keys_promised, text
 
 
-@pytest.fixture
-def opened(store: Path) -> Iterator[Store]:
-    with connect(store) as found:
-        yield found
-
-
-def test_the_live_pair_comes_first(opened: Store) -> None:
-    assert kept_up(opened) == ["v2", "v1"]
-
-
-def test_a_round_without_lag_does_nothing(opened: Store) -> None:
-    worker = Worker(opened)
-    assert worker.run_once().caught_up == 2
-    opened.catch_up = None  # type: ignore[method-assign,assignment]
-    assert worker.run_once().caught_up == 2
-
-
-def test_a_failure_of_one_pair_does_not_keep_the_other_back(
-    opened: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    good = opened.catch_up
-
-    def flaky(pair: str, **options: object) -> object:
-        if pair == "v2":
-            raise EmbeddingError("the service is down")
-        return good(pair)
-
-    monkeypatch.setattr(opened, "catch_up", flaky)
-    done = Worker(opened).run_once()
-    assert (done.failures, done.caught_up) == (1, 1)
-    assert "catch-up of v2 failed: the service is down" in caplog.text
-
-
-def test_run_goes_on_until_it_is_stopped(opened: Store) -> None:
-    rounds = iter([False, False, False, True])
-    opened.catch_up("v1")
-    opened.catch_up("v2")
-    done = Worker(opened, stopping=lambda: next(rounds, True)).run(interval=0)
-    assert done.rounds >= 1
-
-
-def test_a_progress_that_stops_ends_the_catch_up(opened: Store, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="vecrollback")
-
-    def stop(_: Progress) -> None:
-        raise JobCancelledError("enough")
-
-    done = Worker(opened, progress=stop).run_once()
-    assert (done.caught_up, done.failures) == (0, 0)
-    assert "enough" in caplog.text
-    assert opened.catch_up("v1").lag == 0
-
-
-def test_many_changes_lead_to_merged_files(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vecrollback.automation.worker._TIDY_CHANGES", 5)
-    compacted: list[bool] = []
-    monkeypatch.setattr(opened, "compact", lambda: compacted.append(True))
-    worker = Worker(opened)
-    worker.run_once()
-    opened.upsert([Document(f"n{i}", "cherry") for i in range(6)])
-    worker.run_once()
-    worker.run_once()
-    assert compacted == [True]
+def test_worker_once_leaves_no_lag(store: Path) -> None:
+    done = cli_json("worker", "--once")
+    assert set(done) == keys_promised("worker")
+    assert (done["rounds"], done["caught_up"], done["failures"]) == (1, 2, 0)
+    assert all(pair["lag"] == 0 for pair in cli_json("pairs")["pairs"])
+    assert "rounds: 1" in text("worker", "--once")

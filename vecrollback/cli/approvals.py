@@ -38,5 +38,5 @@ def approvals(
         for a in found
     ]
     columns = ("request", "state", "move", "to", "approved", "asked by", "reason")
-    said = render.table(columns, rows, right=("request",)) if rows else "nothing waits for anybody"
+    said = render.table(columns, rows, right=("request",)) if rows else "no move waits for approval"
     session.emit({"approvals": [asdict(one) for one in found]}, lambda: [said])

@@ -14,7 +14,7 @@ app = typer.Typer(add_completion=False)
 
 @command(
     app,
-    returns="{url, workers}, when it listens",
+    returns="{url, workers}, once the port is taken; queries are answered when the models are loaded",
     examples=["serve", "serve --host 0.0.0.0 --workers 4", "serve --port 0 --json"],
 )
 def serve(

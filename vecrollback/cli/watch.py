@@ -42,7 +42,7 @@ def watch(
         Path | None, typer.Option(metavar="FILE", help="Append every measurement, for `policy replay`.")
     ] = None,
 ) -> None:
-    """Watch the live pair by the policy, and act when the policy says so.
+    """Watch the live pair by a policy, and act as the policy says.
 
     A server watches by itself. Several watches of one store do no harm: one leads, and another takes over when it ends.
     """

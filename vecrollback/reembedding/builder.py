@@ -74,7 +74,7 @@ class Builder:
         if not valid_pair_name(name):
             raise UsageError(f"{name!r} is no name for a pair", hint=NAME_RULE)
         with self._catalog.lock(f"pair-{name}"):
-            return self._resumable(name, request, embedder) or self._register(name, request, embedder)
+            return resumable_pair(self._catalog, name, request, embedder) or self._register(name, request, embedder)
 
     def build(
         self, pair: Pair, job: str, progress: ProgressCallback | None, recall_floor: float, effort: Effort = PLAIN
@@ -163,23 +163,6 @@ class Builder:
             put_probes(self._artifacts, embed_probes(embedder))
 
     # -- steps --------------------------------------------------------------------------------------------------------
-
-    def _resumable(self, name: str, request: BuildRequest, embedder: Embedder) -> Pair | None:
-        pair = self._catalog.pairs.find(name)
-        if pair is None:
-            return None
-        if embedder.fingerprint not in self._catalog.equivalences.of(pair.fingerprint):
-            raise PairStateError(
-                f"pair {name!r} belongs to embedder {pair.embedder!r} ({pair.fingerprint}), "
-                f"not to {request.embedder!r} ({embedder.fingerprint})",
-                hint="choose another --name: one pair, one embedder",
-            )
-        if request.index not in ("auto", pair.index_spec):
-            raise PairStateError(
-                f"pair {name!r} has index {pair.index_spec!r}, not {request.index!r}",
-                hint="choose another --name; vectors of the same embedder are taken over, not embedded again",
-            )
-        return pair
 
     def _register(self, name: str, request: BuildRequest, embedder: Embedder) -> Pair:
         probes = put_probes(self._artifacts, embed_probes(embedder))
@@ -308,3 +291,22 @@ def pair_name(catalog: Catalog, spec: str, embedder: Embedder) -> str:
     target = spec.partition("?")[0].rstrip("/").replace("\\", "/").rpartition("/")[2]
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", target).strip("-.")[:48] or "pair"
     return f"{name}-{embedder.fingerprint[:6]}" if catalog.pairs.find(name) else name
+
+
+def resumable_pair(catalog: Catalog, name: str, request: BuildRequest, embedder: Embedder) -> Pair | None:
+    """The pair of that name, if the request can go on with it; None when the name is free. Raises PairStateError."""
+    pair = catalog.pairs.find(name)
+    if pair is None:
+        return None
+    if embedder.fingerprint not in catalog.equivalences.of(pair.fingerprint):
+        raise PairStateError(
+            f"pair {name!r} belongs to embedder {pair.embedder!r} ({pair.fingerprint}), "
+            f"not to {request.embedder!r} ({embedder.fingerprint})",
+            hint="choose another --name: one pair, one embedder",
+        )
+    if request.index not in ("auto", pair.index_spec):
+        raise PairStateError(
+            f"pair {name!r} has index {pair.index_spec!r}, not {request.index!r}",
+            hint="choose another --name; vectors of the same embedder are taken over, not embedded again",
+        )
+    return pair

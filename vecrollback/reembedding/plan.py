@@ -17,7 +17,7 @@ from vecrollback.embedders import Embedder, traits_of
 from vecrollback.indexes import index_bytes, resolve_spec
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import LIVE, CorpusState, Pair, Plan
-from vecrollback.reembedding.builder import pair_name
+from vecrollback.reembedding.builder import BuildRequest, pair_name, resumable_pair
 
 COUNTED_WHOLE = 50_000
 """Texts up to which every one is tokenised; of more, this many are drawn at random and the error is stated."""
@@ -78,11 +78,13 @@ class Planner:
         """What `reembed` would take for these arguments.
 
         `price`: dollars per million tokens; default: the embedder's own. `measure`: time a short run; None times it
-        unless the model is metered: behind a service, or paid for. Raises EmbedderSpecError, EmbeddingError.
+        unless the model is metered: behind a service, or paid for. Raises EmbedderSpecError, EmbeddingError, and
+        PairStateError where `reembed` would.
         """
         embedder = self._embedders.open(spec)
         traits = traits_of(embedder)
-        pair = self._catalog.pairs.find(name or pair_name(self._catalog, spec, embedder))
+        name = name or pair_name(self._catalog, spec, embedder)
+        pair = resumable_pair(self._catalog, name, BuildRequest(spec, index), embedder)
         state = self._corpus.state()
         changes, known = self._left(embedder, pair, state)
         chance = np.random.default_rng(seed)
@@ -96,7 +98,7 @@ class Planner:
         resolved = resolve_spec(pair.index_spec if pair else index, chunks)
         stale = self._stale(state, seconds, chance)
         return Plan(
-            pair=pair.name if pair else name or pair_name(self._catalog, spec, embedder),
+            pair=name,
             embedder=embedder.spec,
             fingerprint=embedder.fingerprint,
             resumes=pair is not None,

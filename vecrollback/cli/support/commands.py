@@ -60,7 +60,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "unfreeze": "Let automation move what is live again.",
     },
     "Watch, rehearse and report": {
-        "watch": "Watch the live pair by the policy, and act when the policy says so.",
+        "watch": "Watch the live pair by a policy, and act as the policy says.",
         "policy": "Check a policy, or try it on recorded measurements.",
         "drill": "Rehearse a whole rollback beside what serves.",
         "runbook": "Write the runbook of this store, with the commands to type.",

@@ -45,20 +45,3 @@ def test_an_error_is_json_wherever_the_option_stands(store: Path) -> None:
 
 def test_json_after_two_dashes_is_an_ordinary_word(store: Path) -> None:
     assert "answered by v2@1" in text("search", "-k", "1", "--", "--json")
-
-
-def test_every_command_has_help_and_both_options() -> None:
-    from vecrollback.cli.support.reference import json_shapes
-
-    for name in json_shapes():
-        said = text(*name.split(), "--help")
-        assert "--json" in said
-        assert "--store" in said
-        assert "JSON:" in said
-
-
-def test_help_lists_the_exit_codes() -> None:
-    said = text("--help")
-    for meaning in ("done", "usage or configuration", "refused by a safety rule", "the same command goes on"):
-        assert meaning in said
-    assert text() == said

@@ -1,0 +1,88 @@
+"""The help and the files: one command, one module, one test file; what is listed where, and how long a line may be."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import vecrollback.cli
+from tests.cli.support import text
+from vecrollback.cli.support.commands import EXIT_CODES, NAMES, PANELS, load, module_name
+from vecrollback.cli.support.reference import json_shapes
+
+_CODE = Path(vecrollback.cli.__file__).parent
+_TESTS = Path(__file__).parents[1]
+_MODULES = {module_name(name) for name in NAMES}
+_LINE = 80
+
+
+def test_every_command_has_its_file_and_every_file_its_command() -> None:
+    assert {path.stem for path in _CODE.glob("*.py")} - {"__init__", "app"} == _MODULES
+
+
+def test_every_command_has_its_test_file_and_every_test_file_its_command() -> None:
+    assert {path.stem.removeprefix("test_") for path in _TESTS.glob("test_*.py")} == _MODULES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_line_in_the_help_is_the_first_of_the_commands_own(name: str) -> None:
+    line = next(lines[name] for lines in PANELS.values() if name in lines)
+    assert (load(name).help or "").split("\n\n")[0] == line
+    assert line in text(name, "--help")
+
+
+def test_a_day_needs_a_dozen_commands_and_they_stand_first() -> None:
+    first, *_ = PANELS.values()
+    assert set(first) == {
+        *("init", "ingest", "search", "reembed", "promote", "rollback"),
+        *("catch-up", "status", "check", "history", "serve", "doctor"),
+    }
+    said = text("--help")
+    places = [said.index(f" {panel} ") for panel in PANELS]
+    assert places == sorted(places)
+
+
+def test_every_line_of_a_command_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(_LINE))
+    said = text("--help")
+    for lines in PANELS.values():
+        for name, line in lines.items():
+            assert re.search(rf" {name} +{re.escape(line)} ", said), f"{name}: {len(line)} characters"
+
+
+def test_a_command_that_is_misspelt_is_guessed() -> None:
+    from tests.cli.support import cli
+
+    done = cli("rolback")
+    assert done.exit_code == 2
+    assert "'rollback'" in done.stderr
+
+
+def test_completion_knows_every_command_without_loading_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.cli.support import shell
+
+    done = shell(env={"_VECROLLBACK_COMPLETE": "complete_bash", "COMP_WORDS": "vecrollback ro", "COMP_CWORD": "1"})
+    assert done.stdout.split() == ["rollback"]
+    done = shell(env={"_VECROLLBACK_COMPLETE": "complete_bash", "COMP_WORDS": "vecrollback jobs c", "COMP_CWORD": "2"})
+    assert done.stdout.split() == ["cancel"]
+
+
+def test_help_lists_the_exit_codes() -> None:
+    said = text("--help")
+    for code, meaning in EXIT_CODES.items():
+        assert f"{code}  {meaning}" in said
+    assert text() == said
+
+
+def test_version() -> None:
+    assert re.fullmatch(r"\d+\.\d+.*\n", text("--version"))
+
+
+def test_every_command_has_help_and_both_options() -> None:
+    for name in json_shapes():
+        said = text(*name.split(), "--help")
+        assert "--json" in said
+        assert "--store" in said
+        assert "JSON:" in said

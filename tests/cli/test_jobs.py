@@ -1,0 +1,44 @@
+"""`jobs`: long work is listed, shown, paused, resumed and cancelled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import V1, cli_json, keys_promised, refusal, text
+from vecrollback import connect
+
+
+@pytest.fixture
+def job(store: Path) -> str:
+    """A job that was begun and that no process works on."""
+    with connect(store) as opened:
+        return opened.reembed("hash:32?seed=5", name="v3").id
+
+
+def test_unfinished_jobs_are_listed_and_all_of_them_on_demand(store: Path, job: str) -> None:
+    listed = cli_json("jobs", "list")
+    assert set(listed) == keys_promised("jobs", "list")
+    assert [(one["id"], one["pair"]) for one in listed["jobs"]] == [(job, "v3")]
+    assert {one["pair"] for one in cli_json("jobs", "list", "--all")["jobs"]} >= {"v1", "v2", "v3"}
+    assert job in text("jobs", "list")
+
+
+def test_a_job_is_paused_resumed_and_cancelled(store: Path, job: str) -> None:
+    paused = cli_json("jobs", "pause", job)
+    assert set(paused) == keys_promised("jobs", "pause")
+    assert paused["paused"]
+    assert not cli_json("jobs", "resume", job)["paused"]
+    assert cli_json("jobs", "cancel", job)["cancel"]
+    assert cli_json("reembed", "hash:32?seed=5", "--name", "v3")["state"] == "ready"
+
+
+def test_a_job_shows_what_it_could_not_embed(store: Path) -> None:
+    cli_json("reembed", V1, "--name", "v3")
+    newest = cli_json("jobs", "list", "--all")["jobs"][0]["id"]
+    shown = cli_json("jobs", "show", newest)
+    assert set(shown) == keys_promised("jobs", "show")
+    assert (shown["state"], shown["unembedded"]) == ("done", [])
+    assert "v3" in text("jobs", "show", newest)
+    assert refusal("jobs", "show", "nothing", code=2)["type"] == "UnknownNameError"

@@ -1,0 +1,14 @@
+"""`pairs`: every pair and its state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.support import cli_json, text
+
+
+def test_pairs_lists_them_as_status_does(store: Path) -> None:
+    listed = cli_json("pairs")
+    assert listed["pairs"] == cli_json("status")["pairs"]
+    assert [pair["name"] for pair in listed["pairs"]] == ["v1", "v2"]
+    assert "standby" in text("pairs")
