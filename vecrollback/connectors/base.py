@@ -168,7 +168,21 @@ def expanded(where: str) -> str:
 
 
 def guess_vector(candidates: Sequence[str], every: Sequence[str], wanted: str | None, place: str) -> str:
-    """The field that holds the vectors. `candidates`: those that can. Raises UsageError naming what there is."""
+    """Find the field that holds the vectors.
+
+    Args:
+        candidates: The fields that can.
+        every: All fields, for the message.
+        wanted: What the user named; None to guess by usual names.
+        place: The place, for the message.
+
+    Raises:
+        UsageError: There is none, or several and none of a usual name; it names the fields.
+
+    Example:
+        >>> guess_vector(["embedding", "other"], ["id", "embedding", "other"], None, "here")
+        'embedding'
+    """
     if wanted is not None:
         if wanted not in candidates:
             what = "holds no vectors" if wanted in every else "does not exist"
@@ -199,7 +213,20 @@ def named(fields: Sequence[str], limit: int = 30) -> str:
 
 
 def stacked(rows: Sequence[Any], dimension: int) -> tuple[FloatArray, Numbers]:
-    """Vectors that come one by one, None where a row has none, as (n, dimension), and the size of each."""
+    """Put vectors that come one by one into an array.
+
+    Args:
+        rows: A sequence of numbers each, None where a row has no vector.
+        dimension: Numbers in most vectors.
+
+    Returns:
+        float32, shape (n, dimension), NaN where a row is of another size; and int64, shape (n,): the size of each row.
+
+    Example:
+        >>> vectors, sizes = stacked([[1.0, 2.0], None, [3.0]], 2)
+        >>> vectors[0].tolist(), sizes.tolist()
+        ([1.0, 2.0], [2, 0, 1])
+    """
     sizes = np.fromiter((0 if row is None else len(row) for row in rows), np.int64, len(rows))
     if (sizes == dimension).all() and len(rows):
         return np.asarray(rows, dtype=np.float32), sizes
@@ -210,5 +237,10 @@ def stacked(rows: Sequence[Any], dimension: int) -> tuple[FloatArray, Numbers]:
 
 
 def majority(sizes: Mapping[int, int]) -> int:
-    """The most frequent size of a vector, given how many rows have each; 0 when no row has one."""
+    """The most frequent size of a vector, given how many rows have each; 0 when no row has one.
+
+    Example:
+        >>> majority({0: 50, 384: 40, 128: 2})
+        384
+    """
     return max((size for size in sizes if size), key=lambda size: sizes[size], default=0)

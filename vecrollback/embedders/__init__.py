@@ -36,9 +36,22 @@ _UNPREFIXED = {
 def open_embedder(spec: str) -> Embedder:
     """Open the embedder that a string names.
 
-    Cheap: reads names and files' digests and loads no model, but a hub name that is not in the local cache is
-    downloaded. Raises EmbedderSpecError for a string that names nothing, MissingDependencyError for a kind whose
-    package is absent.
+    Cheap: reads names and digests of files and loads no model; a hub name that is not in the local cache is downloaded.
+
+    Args:
+        spec: One of the forms above.
+
+    Returns:
+        An embedder whose `spec` opens it again, also in another process.
+
+    Raises:
+        EmbedderSpecError: The string names nothing, or an argument is not valid.
+        MissingDependencyError: The package of its kind is not installed.
+
+    Example:
+        >>> embedder = open_embedder("hash:64?seed=1&chunk=tokens:4:0")
+        >>> embedder.dimension, embedder.metric, embedder.chunk("ships leave at dawn, slowly")
+        (64, 'cosine', [Span(start=0, end=19), Span(start=19, end=27)])
     """
     prefix = spec.partition("?")[0].partition(":")[0]
     others = {} if prefix in _PREFIXED else _installed()

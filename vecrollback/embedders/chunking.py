@@ -46,7 +46,15 @@ class ChunkRule:
 
 
 def parse_rule(value: str) -> ChunkRule:
-    """Read the value of `chunk=`; raises EmbedderSpecError."""
+    """Read the value of `chunk=`.
+
+    Raises:
+        EmbedderSpecError: It is not a way to split, or the overlap is not smaller than the size.
+
+    Example:
+        >>> str(parse_rule("semantic:200"))
+        'semantic:200:0'
+    """
     if value == "none":
         return ChunkRule()
     match = re.fullmatch(r"(?:(tokens):(\d+):(\d+)|(semantic):(\d+)(?::(\d+))?)", value)
@@ -67,10 +75,21 @@ def parse_rule(value: str) -> ChunkRule:
 
 
 def make_chunker(rule: ChunkRule, tokenizer: Tokenizer | None) -> Chunker:
-    """Return the function that splits by `rule`.
+    """Make the function that splits by a rule.
 
-    Sizes count tokens of `tokenizer`; without one, `semantic` counts characters and `tokens` is refused with
-    EmbedderSpecError. A blank text has no chunk; any other text has at least one.
+    Args:
+        rule: How to split.
+        tokenizer: What sizes are counted in. Without one `semantic` counts characters.
+
+    Returns:
+        A function from a text to the spans of its chunks. A blank text has none, any other at least one.
+
+    Raises:
+        EmbedderSpecError: `tokens` without a tokenizer.
+
+    Example:
+        >>> make_chunker(parse_rule("semantic:12"), None)("Ships leave. Trains go.")
+        [Span(start=0, end=12), Span(start=13, end=23)]
     """
     if rule.method == "none":
         return _whole

@@ -49,9 +49,23 @@ class Shape:
 
 
 def read_shape(arguments: Arguments, *, query_prompt: str = "", document_prompt: str = "") -> Shape:
-    """Read the common arguments; the prompts given here are the model's own.
+    """Read the arguments that every kind takes.
 
     `metric` and `normalize` default from each other: cosine means unit length, dot and l2 mean vectors as they come.
+
+    Args:
+        arguments: What follows the `?` of the embedder's string.
+        query_prompt: What the model itself puts before queries.
+        document_prompt: The same for documents.
+
+    Raises:
+        EmbedderSpecError: A value is not valid, or two do not go together.
+
+    Example:
+        >>> from vecrollback.embedders.spec import Arguments
+        >>> shape = read_shape(Arguments({"metric": "l2", "query_prompt": "query: "}))
+        >>> shape.normalize, shape.prompt("query"), shape.prompt("document")
+        (False, 'query: ', '')
     """
     metric = arguments.choice("metric", ("cosine", "dot", "l2"), None)
     normalize = arguments.flag("normalize", None)
@@ -159,10 +173,24 @@ class SharedEmbedder(ABC):
 
 
 def finished(vectors: FloatArray, texts: Sequence[str], *, unit: bool) -> FloatArray:
-    """Check that every row is finite and, with `unit`, scale the rows to length 1 in place.
+    """Check that every row is usable and, with `unit`, scale the rows to length 1 in place.
 
-    Rows that are already of unit length keep their bits. Raises EmbeddingError naming the first text without a usable
-    vector.
+    Rows that are already of unit length keep their bits.
+
+    Args:
+        vectors: float32, shape (n, dimension), n >= 1; changed in place.
+        texts: What the rows were made from, for the message.
+        unit: Whether rows are to have unit length.
+
+    Returns:
+        The same array.
+
+    Raises:
+        EmbeddingError: A row has NaN or infinity, or no direction; it names the first text without a usable vector.
+
+    Example:
+        >>> finished(np.array([[3.0, 4.0]], dtype=np.float32), ["a text"], unit=True).round(2).astype(float).round(2).tolist()
+        [[0.6, 0.8]]
     """
     squares = np.einsum("ij,ij->i", vectors, vectors)
     usable = np.isfinite(squares) & (squares > 0) if unit else np.isfinite(vectors).all(axis=1)
@@ -179,7 +207,7 @@ def finished(vectors: FloatArray, texts: Sequence[str], *, unit: bool) -> FloatA
 
 
 def prefixed(texts: Sequence[str], prompt: str) -> list[str]:
-    """Put `prompt` before every text."""
+    """Put `prompt` before every text. Returns a new list."""
     return [prompt + text for text in texts] if prompt else list(texts)
 
 

@@ -50,7 +50,19 @@ class ProbeComparison:
 
 
 def embed_probes(embedder: Embedder) -> FloatArray:
-    """Embed the probes: all 64 as documents, then the first 16 as queries; shape (80, dimension), float32."""
+    """Embed the probes: all of them as documents, then the first 16 as queries.
+
+    Returns:
+        float32, shape (80, dimension).
+
+    Raises:
+        EmbeddingError: The model gave no usable vectors.
+
+    Example:
+        >>> from vecrollback.embedders import open_embedder
+        >>> embed_probes(open_embedder("hash:32")).shape
+        (80, 32)
+    """
     documents = embedder.embed_documents(PROBES)
     queries = embedder.embed_queries(PROBES[:QUERIES])
     return np.concatenate([documents, queries])
@@ -59,7 +71,22 @@ def embed_probes(embedder: Embedder) -> FloatArray:
 def compare_probes(recorded: FloatArray, now: FloatArray, floor: float = FLOOR) -> ProbeComparison:
     """Compare recorded probe vectors with today's, row by row, by cosine.
 
-    Raises CorruptArtifactError when `recorded` is not a set of probe vectors.
+    Args:
+        recorded: float32, shape (80, dimension), as `embed_probes` gave them.
+        now: The same of today.
+        floor: Least cosine at which two vectors count as one.
+
+    Returns:
+        The worst row, and what usually makes such a pattern. Another dimension is a cosine of 0.
+
+    Raises:
+        CorruptArtifactError: `recorded` is not a set of probe vectors.
+
+    Example:
+        >>> from vecrollback.embedders import open_embedder
+        >>> one, other = (embed_probes(open_embedder(f"hash:32?seed={seed}")) for seed in (1, 2))
+        >>> compare_probes(one, one).agrees, compare_probes(one, other).agrees
+        (True, False)
     """
     if recorded.ndim != 2 or len(recorded) != _DOCUMENTS + QUERIES:
         raise CorruptArtifactError(
@@ -83,12 +110,25 @@ def compare_probes(recorded: FloatArray, now: FloatArray, floor: float = FLOOR) 
 
 
 def floor_for(embedder: Embedder) -> float:
-    """The floor that fits an embedder: lower in bfloat16, and behind a service, whose arithmetic nobody sees."""
+    """The least cosine, from 0 to 1, at which an embedder counts as unchanged: what its traits say.
+
+    Lower in bfloat16, and behind a service, whose arithmetic nobody sees.
+    """
     return traits_of(embedder).probe_floor
 
 
 def verify_probes(embedder: Embedder, recorded: FloatArray, floor: float = FLOOR) -> ProbeComparison:
-    """Embed the probes and compare them with the recorded vectors. Raises EmbedderChangedError below `floor`."""
+    """Embed the probes now and compare them with the recorded vectors.
+
+    Args:
+        embedder: What is to be the one that made the vectors.
+        recorded: float32, shape (80, dimension).
+        floor: Least cosine at which two vectors count as one.
+
+    Raises:
+        EmbedderChangedError: A probe is below the floor; it says which, and what usually makes such a pattern.
+        CorruptArtifactError: `recorded` is not a set of probe vectors.
+    """
     compared = compare_probes(recorded, embed_probes(embedder), floor)
     if compared.agrees:
         return compared

@@ -98,9 +98,19 @@ class Spec:
 
 
 def parse(text: str, kinds: Collection[str]) -> Spec:
-    """Take an embedder string apart, given the kinds that have a `NAME:` prefix.
+    """Take an embedder string apart.
 
-    An existing directory wins over every other reading. Raises EmbedderSpecError when nothing fits.
+    Args:
+        text: `KIND:TARGET?key=value&...`, a hub name, a directory or `package.module:callable`.
+        kinds: The kinds that have a `NAME:` prefix. An existing directory wins over every other reading.
+
+    Raises:
+        EmbedderSpecError: Nothing fits, or an argument is given twice.
+
+    Example:
+        >>> spec = parse("mine:small?size=3", ["mine"])
+        >>> spec.kind, spec.target, spec.arguments.integer("size", 1)
+        ('mine', 'small', 3)
     """
     head, _, query = text.partition("?")
     kind, target = _kind_of(head, kinds)

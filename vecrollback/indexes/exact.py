@@ -23,9 +23,23 @@ _BLOCK = 65_536
 def exact_search(
     vectors: FloatArray, queries: FloatArray, k: int, metric: Metric, allowed: Mask | None = None
 ) -> Neighbours:
-    """Score every allowed vector and return the k best of each query.
+    """Score every allowed vector and return the best of each query. Memory is bounded whatever n is.
 
-    `vectors`: (n, d), may be a memory map; `queries`: (q, d); `allowed`: (n,). Memory is bounded whatever n is.
+    Args:
+        vectors: float32, shape (n, dimension); may be a memory map.
+        queries: float32, shape (queries, dimension).
+        k: How many to find.
+        metric: "cosine", "dot" or "l2".
+        allowed: bool, shape (n,); None allows all.
+
+    Returns:
+        Scores and positions, shape (queries, k), best first and then by position; unused places hold -inf
+        and -1.
+
+    Example:
+        >>> vectors = np.array([[1, 0], [0, 1], [0.8, 0.6]], dtype=np.float32)
+        >>> exact_search(vectors, vectors[:1], 2, "dot").positions.tolist()
+        [[0, 2]]
     """
     best = TopK(queries, k, metric)
     chosen = None if allowed is None else np.flatnonzero(allowed)
@@ -40,7 +54,16 @@ def exact_search(
 
 
 def similarity(queries: FloatArray, vectors: FloatArray, metric: Metric) -> FloatArray:
-    """Score each query (q, d) against each vector (n, d) as VectorIndex defines it; shape (q, n)."""
+    """Score each query against each vector, as VectorIndex defines it: higher is nearer.
+
+    Args:
+        queries: float32, shape (queries, dimension).
+        vectors: float32, shape (n, dimension).
+        metric: "cosine" and "dot": the inner product; "l2": minus the squared distance.
+
+    Returns:
+        float32, shape (queries, n).
+    """
     products = queries @ vectors.T
     if metric != "l2":
         return np.asarray(products, dtype=np.float32)
@@ -160,9 +183,20 @@ def sample_queries(vectors: FloatArray, count: int, seed: int) -> FloatArray:
 
 
 def measure_recall(index: VectorIndex, vectors: FloatArray, *, k: int = 10, queries: int = 200, seed: int = 0) -> float:
-    """Recall@k of `index` over `vectors` (n, d), the rows it was built from, against exact search; 1.0 when empty.
+    """Measure recall@k of an index over the rows it was built from, against exact search; 1.0 when it is empty.
 
-    Exact search goes through `vectors` in blocks, so they may be a memory map larger than memory.
+    Args:
+        index: What to measure.
+        vectors: float32, shape (n, dimension), n the index's size; may be a memory map larger than memory.
+        k: How many neighbours count.
+        queries: How many stand-ins for queries are drawn, see `sample_queries`.
+        seed: Decides the draw.
+
+    Returns:
+        The share of the true neighbours that it finds, 0 to 1.
+
+    Raises:
+        UsageError: Another number of vectors than the index holds.
     """
     if len(vectors) != index.size:
         raise UsageError(
@@ -178,9 +212,19 @@ def measure_recall(index: VectorIndex, vectors: FloatArray, *, k: int = 10, quer
 
 
 def recall(truth: Neighbours, found: Neighbours, queries: FloatArray, vectors: FloatArray, metric: Metric) -> float:
-    """Share of the found neighbours that are as near as the k-th true one.
+    """Say what share of the neighbours is as near as the k-th true one.
 
     Judged by true scores, not positions: of two equal chunks either is right.
+
+    Args:
+        truth: Of exact search, shape (queries, k).
+        found: Of an index, the same shape.
+        queries: float32, shape (queries, dimension).
+        vectors: float32, shape (n, dimension).
+        metric: "cosine", "dot" or "l2".
+
+    Returns:
+        0 to 1.
     """
     k = truth.scores.shape[1]
     hits = 0

@@ -5,7 +5,7 @@ crashes the model costs a worker, not the job; where there are several GPUs each
 the workers of a Dask cluster (extra `dask`). `dask:N`: a Dask cluster of N workers on this machine, for the length of
 the job. `ray://HOST:PORT`, `ray:N`: the same with Ray (extra `ray`).
 
-Further engines come from installed packages: an entry point of the group `vecrollback.engines`, whose name begins the
+Further engines come from installed packages: an entry point of the group "vecrollback.engines", whose name begins the
 setting, is a function `(setting, recipe) -> Engine`.
 """
 

@@ -149,7 +149,12 @@ class Engine(Protocol):
 
 
 def open_recipe(recipe: EmbedderRecipe) -> Embedder:
-    """The embedder of a job, in a worker. Raises EmbedderChangedError when this machine has another model there."""
+    """Open the embedder of a job where a worker runs.
+
+    Raises:
+        EmbedderChangedError: This machine has another model under that string.
+        EmbedderSpecError: The string opens nothing here.
+    """
     embedder = open_embedder(recipe.spec)
     if embedder.fingerprint not in recipe.fingerprints:
         raise EmbedderChangedError(
@@ -178,7 +183,15 @@ def _compared(embedder: Embedder, runtime: Runtime) -> Embedder:
 
 
 def run_unit(embedder: Embedder, unit: Unit) -> Outcome:
-    """Split and embed the texts of a unit; whatever goes wrong is told, not raised."""
+    """Split and embed the texts of a unit. Whatever goes wrong is an outcome; nothing is raised.
+
+    Args:
+        embedder: The job's.
+        unit: Texts of documents.
+
+    Returns:
+        An EmbeddedUnit with the vectors of all chunks in the order of the texts, or a FailedUnit.
+    """
     try:
         return _embedded(embedder, unit)
     except BaseException as error:  # a panic of Rust code, as in a tokenizer, is no Exception
@@ -186,7 +199,15 @@ def run_unit(embedder: Embedder, unit: Unit) -> Outcome:
 
 
 def work(recipe: EmbedderRecipe, unit: Unit) -> Outcome:
-    """One unit, in a process that may get units of several jobs; the embedder is kept for the next."""
+    """Embed one unit, in a process that may get units of several jobs; the embedder is kept for the next.
+
+    Args:
+        recipe: How to open the embedder here.
+        unit: Texts of documents.
+
+    Returns:
+        An EmbeddedUnit or a FailedUnit; nothing is raised. Both can be pickled.
+    """
     try:
         if recipe not in _opened:
             _opened.clear()
