@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.models import PLAIN
+from tests.support.third_party import install, install_page
 from vecrollback.embedders import open_embedder
 from vecrollback.errors import EngineLostError, UsageError
 from vecrollback.reembedding.engines import (
@@ -125,3 +127,34 @@ def test_a_scheduler_that_is_not_there_ends_the_job_with_the_cure(monkeypatch: p
     with pytest.raises(EngineLostError, match=r"no Dask scheduler at dask://127\.0\.0\.1:1"):
         engine.submit(Unit(1, ("text",)))
     engine.close()
+
+
+def test_an_engine_of_another_package_is_opened_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="no engine 'pool:2'"):
+        check_setting("pool:2")
+    install_page("engine", tmp_path, monkeypatch)
+    engine = opened("pool:2", EmbedderRecipe(PLAIN, _fingerprint(PLAIN)))
+    assert engine.workers == 2
+    engine.submit(Unit(1, texts(1)))
+    assert isinstance(engine.take(), EmbeddedUnit)
+    engine.close()
+    with pytest.raises(UsageError, match="not a valid engine"):
+        opened("pool:none", EmbedderRecipe(PLAIN, _fingerprint(PLAIN)))
+    with pytest.raises(UsageError, match="no engine") as refused:
+        check_setting("nobody:2")
+    assert "pool" in refused.value.hint
+
+
+def test_a_metered_embedder_is_not_given_to_an_engine_of_another_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_page("engine", tmp_path, monkeypatch)
+    spec = "openai:m?base_url=http://127.0.0.1:9/v1"
+    with pytest.raises(UsageError, match="no limit would hold"):
+        opened("pool:2", EmbedderRecipe(spec, _fingerprint(spec)))
+
+
+def test_an_engine_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch, engines={"gone": "no_such_module:open_it"})
+    with pytest.raises(UsageError, match=r"'gone' \(no_such_module:open_it\)"):
+        opened("gone:2", EmbedderRecipe(PLAIN, _fingerprint(PLAIN)))

@@ -189,8 +189,8 @@ def finished(vectors: FloatArray, texts: Sequence[str], *, unit: bool) -> FloatA
         EmbeddingError: A row has NaN or infinity, or no direction; it names the first text without a usable vector.
 
     Example:
-        >>> finished(np.array([[3.0, 4.0]], dtype=np.float32), ["a text"], unit=True).round(2).astype(float).round(2).tolist()
-        [[0.6, 0.8]]
+        >>> finished(np.array([[0.0, 4.0]], dtype=np.float32), ["a text"], unit=True).tolist()
+        [[0.0, 1.0]]
     """
     squares = np.einsum("ij,ij->i", vectors, vectors)
     usable = np.isfinite(squares) & (squares > 0) if unit else np.isfinite(vectors).all(axis=1)
