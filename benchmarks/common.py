@@ -47,19 +47,22 @@ class Row:
 
 
 def options(question: str, sides: Sequence[str] = ()) -> argparse.Namespace:
+    """The command line of a benchmark; see `parser`."""
+    return parser(question, sides).parse_args()
+
+
+def parser(question: str, sides: Sequence[str] = ()) -> argparse.ArgumentParser:
     """The command line: `--small` for a run of seconds, `--keep FOLDER` to keep what was built and use it again.
 
     `sides`: those that `--only SIDE ...` chooses from.
     """
-    parser = argparse.ArgumentParser(description=question)
+    made = argparse.ArgumentParser(description=question)
     if sides:
-        parser.add_argument(
-            "--only", nargs="+", choices=sides, default=list(sides), metavar="SIDE", help="of all sides"
-        )
-        parser.add_argument("--documents", type=int, metavar="N", help="so many, once")
-    parser.add_argument("--small", action="store_true", help="a few hundred documents: does it run, not how fast")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="build the stores here, or use those that are")
-    return parser.parse_args()
+        made.add_argument("--only", nargs="+", choices=sides, default=list(sides), metavar="SIDE", help="of all sides")
+        made.add_argument("--documents", type=int, metavar="N", help="so many, once")
+    made.add_argument("--small", action="store_true", help="a few hundred documents: does it run, not how fast")
+    made.add_argument("--keep", type=Path, metavar="FOLDER", help="build the stores here, or use those that are")
+    return made
 
 
 @contextmanager
