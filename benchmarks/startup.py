@@ -85,7 +85,7 @@ def _commands(store: Path, checkout: Path | None) -> dict[str, Callable[[int], R
     """The commands of this checkout, or of another one, over a store that it built."""
     environment = os.environ | ({"PYTHONPATH": str(checkout)} if checkout else {})
     _run(sys.executable, __file__, "--build", str(store), environment=environment)
-    run = partial(_run, sys.executable, "-m", "vecrollback", "--store", str(store), environment=environment)
+    run = partial(_run, sys.executable, "-P", "-m", "vecrollback", "--store", str(store), environment=environment)
 
     def rollback(number: int) -> Run:
         # To the other pair each time; the one it leaves is quarantined, which --override passes.

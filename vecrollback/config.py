@@ -6,7 +6,6 @@ import getpass
 import os
 import re
 import socket
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -112,6 +111,8 @@ def _parsed(path: Path) -> tuple[dict[str, Json], str]:
     """The file's values and its text; nothing when there is no file."""
     if not path.is_file():
         return {}, ""
+    import tomllib  # a rollback without a file does not wait for it
+
     try:
         text = path.read_text(encoding="utf-8")
         values = tomllib.loads(text)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.operations import ROOT
-from vecrollback.storage.artifacts import Cache
+from vecrollback.storage.artifacts.cache import Cache
 
 _FETCH = """
 import sys, time
 from pathlib import Path
-from vecrollback.storage.artifacts import Cache
+from vecrollback.storage.artifacts.cache import Cache
 cache, count = Cache(Path(sys.argv[1]), 1 << 20), Path(sys.argv[2])
 def fetch(path):
     with count.open("a") as log: log.write("fetched\\n")
@@ -28,7 +28,7 @@ assert path.read_bytes() == b"x" * 1000
 _HOLD = """
 import sys
 from pathlib import Path
-from vecrollback.storage.artifacts import Cache
+from vecrollback.storage.artifacts.cache import Cache
 kept = Cache(Path(sys.argv[1]), 1 << 20).keep(["held"])
 print("held", flush=True)
 sys.stdin.readline()

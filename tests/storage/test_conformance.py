@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.s3_server import ObjectServer
-from vecrollback.storage import FileStore, LocalFileStore, S3FileStore, file_store_at
-from vecrollback.storage.artifacts import Artifacts, Cache, LocalArtifacts, S3Artifacts
+from vecrollback.storage import FileStore, LocalFileStore, file_store_at
+from vecrollback.storage.artifacts import Artifacts, LocalArtifacts
+from vecrollback.storage.artifacts.cache import Cache
+from vecrollback.storage.artifacts.s3 import S3Artifacts
 from vecrollback.storage.lance_table import LanceTable
+from vecrollback.storage.s3 import S3FileStore
 from vecrollback.testing import StorageConformance
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import Annotated
 
@@ -10,6 +11,8 @@ import typer
 from vecrollback.cli.support.session import Session, command
 
 app = typer.Typer(add_completion=False)
+_USUAL = (700, 10, 10)
+"""Python's own thresholds of garbage collection, which the command line raises."""
 
 
 @command(
@@ -44,6 +47,7 @@ def serve(
     """
     from vecrollback.server import run, settings, tracing
 
+    gc.set_threshold(*_USUAL)  # a server makes garbage for weeks, and no query is to wait for much of it at once
     run.require()
     if otel:
         tracing.require()

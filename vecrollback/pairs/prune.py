@@ -25,8 +25,8 @@ from vecrollback.pairs.removable_files import (
 )
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import Pair, PrunableFile, PrunePlan, PruneResult, RetentionRules, Snapshot, SnapshotRef
-from vecrollback.storage import S3FileStore
 from vecrollback.storage.local import reach
+from vecrollback.storage.s3 import S3FileStore
 
 _DEFAULT = RetentionRules()
 _TABLE = ".lance"

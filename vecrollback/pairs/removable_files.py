@@ -15,9 +15,9 @@ from typing import Protocol
 
 from vecrollback.errors import LockHeldError
 from vecrollback.records import PrunableFile
-from vecrollback.storage import S3FileStore
 from vecrollback.storage.artifacts import remove, size
 from vecrollback.storage.local import reach
+from vecrollback.storage.s3 import S3FileStore
 
 ASIDE = ".pruned-"
 UNFINISHED_SECONDS = 24 * 3600.0

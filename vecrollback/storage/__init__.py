@@ -8,19 +8,20 @@ from urllib.parse import unquote, urlsplit
 from vecrollback.errors import UsageError
 from vecrollback.storage.base import FileEntry, FileStore
 from vecrollback.storage.local import LocalFileStore
-from vecrollback.storage.s3 import S3FileStore
 from vecrollback.storage.s3_address import is_address, parse_address
 
-__all__ = ["FileEntry", "FileStore", "LocalFileStore", "S3FileStore", "file_store_at"]
+__all__ = ["FileEntry", "FileStore", "LocalFileStore", "file_store_at"]
 
 
-def file_store_at(place: str | Path | FileStore) -> LocalFileStore | S3FileStore | FileStore:
+def file_store_at(place: str | Path | FileStore) -> FileStore:
     """The file store that a store's URI or path names. Raises UsageError, MissingDependencyError."""
     if isinstance(place, Path):
         return LocalFileStore(place)
     if not isinstance(place, str):
         return place
     if is_address(place):
+        from vecrollback.storage.s3 import S3FileStore  # a switch on a disk does not wait for it
+
         return S3FileStore(parse_address(place))
     parts = urlsplit(place)
     if parts.scheme == "file":

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from vecrollback.catalog import CORPUS, Catalog
-from vecrollback.storage import FileStore, LocalFileStore, S3FileStore, file_store_at
+from vecrollback.storage import FileStore, LocalFileStore, file_store_at
 
 if TYPE_CHECKING:
     from vecrollback.config import Settings
@@ -69,16 +69,26 @@ class Parts:
     @property
     def uri(self) -> str:
         """How another process opens this store, but for its secrets: an absolute path, or s3://..."""
-        return self.file_store.address.shown if isinstance(self.file_store, S3FileStore) else str(self.root.resolve())
+        if isinstance(self.file_store, LocalFileStore):
+            return str(self.root.resolve())
+        from vecrollback.storage.s3 import S3FileStore
+
+        assert isinstance(self.file_store, S3FileStore)
+        return self.file_store.address.shown
 
     # -- resources ----------------------------------------------------------------------------------------------------
 
     @opened_once
     def artifacts(self) -> Artifacts:
-        from vecrollback.storage.artifacts import Cache, LocalArtifacts, S3Artifacts
+        if isinstance(self.file_store, LocalFileStore):
+            from vecrollback.storage.artifacts import LocalArtifacts
 
-        if not isinstance(self.file_store, S3FileStore):
             return LocalArtifacts(self.root / "artifacts")
+        from vecrollback.storage.artifacts.cache import Cache
+        from vecrollback.storage.artifacts.s3 import S3Artifacts
+        from vecrollback.storage.s3 import S3FileStore
+
+        assert isinstance(self.file_store, S3FileStore)
         cache = Cache(Path(self.settings.cache) / "artifacts", self.settings.cache_bytes)
         return S3Artifacts(self.file_store.inside("artifacts"), cache, self.root)
 

@@ -30,9 +30,14 @@ def print_json(payload: Json) -> None:
 
 
 def print_text(parts: Iterable[RenderableType]) -> None:
-    screen = console()
+    """Lines and tables, in this order. A line that goes to a file or a pipe is written as it is, however long."""
+    screen = None
     for part in parts:
-        screen.print(part)
+        if isinstance(part, str) and not sys.stdout.isatty():
+            typer.echo(part)  # rich would cost a switch a tenth of its time
+        else:
+            screen = screen or console()
+            screen.print(part)
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from vecrollback.errors import CorruptArtifactError
-from vecrollback.storage import FileEntry, S3FileStore
+from vecrollback.storage import FileEntry
 from vecrollback.storage.artifacts.base import MEND, Artifacts, changed, digest, digest_of_folder
 from vecrollback.storage.artifacts.cache import Cache
 from vecrollback.storage.local import reach
-from vecrollback.storage.s3 import write_blocks
+from vecrollback.storage.s3 import S3FileStore, write_blocks
 
 _FOLDER = ".tar"
 _FRESH_SECONDS = 600.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -48,6 +47,8 @@ def load_policy(store: Path, file: str | Path | None = None) -> Policy | None:
 
 def read_policy(path: Path) -> Policy:
     """The policy of a file. Raises UsageError for one that cannot be read, and for whatever it does not mean."""
+    import tomllib  # every rollback looks whether there is a policy; few read one
+
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
