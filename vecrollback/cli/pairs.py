@@ -9,7 +9,10 @@ from vecrollback.cli.support.session import Session, command
 from vecrollback.store import payloads
 
 app = typer.Typer(add_completion=False)
-_PAIR = "{name, state, embedder, fingerprint, dimension, index, snapshot, watermark, lag, checked, reason}"
+_PAIR = (
+    "{name, state, embedder, fingerprint, dimension, index, snapshot, watermark, lag, checked, reason, "
+    "metric, contract, settings, index_spec, state_reason, vectors_version, probes, probe_floor, created_at}"
+)
 
 
 @command(app, returns=f"{{pairs: [{_PAIR}]}}")

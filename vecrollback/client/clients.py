@@ -21,11 +21,22 @@ Queries = list[str] | tuple[str, ...]
 
 
 class Client:
-    """A store over HTTP. Safe to use from many threads; close it or use `with`.
+    """A store over HTTP, with the methods of `Store` that search, write and operate, and with the same results.
 
-    `token`: as `vecrollback token create` printed it. `timeout`: seconds until an answer, except for promote, rollback,
-    restore and check, which take as long as their work. Raises what `Store` raises, and UnknownCallerError,
-    AccessDeniedError, OverloadedError (the server has no room; see `retry_after`) and UnreachableError.
+    Safe to use from many threads. Close it, or use it with `with`. Its methods raise what those of `Store` raise, and
+    UnknownCallerError (the token is unknown), AccessDeniedError (its role does not reach), OverloadedError (the server
+    has no room; see `retry_after`) and UnreachableError.
+
+    Args:
+        url: Where the server is, such as `http://localhost:8080`.
+        token: As `vecrollback token create` printed it.
+        timeout: Seconds until an answer. Promote, rollback, restore and check take as long as their work.
+        transport: Sends the requests, in place of the network.
+
+    Example:
+        >>> with Client(url) as client:
+        ...     client.search("apples", k=1).pair
+        'v2'
     """
 
     def __init__(
@@ -47,36 +58,83 @@ class Client:
     def search(
         self, query: str | Queries, k: int = 10, where: str | None = None, *, key: str | None = None
     ) -> Result | list[Result]:
-        """The k nearest documents of a query, or of each of several, from the pair that is live at this moment.
+        """Find the nearest documents, in the pair that is live at this moment.
 
-        `key`: who asks; a canary answers a stable share of them.
+        Args:
+            query: The words to search for, or a list of queries, which the server embeds together.
+            k: How many documents at most.
+            where: SQL over the metadata, such as `year > 2020`.
+            key: Who asks. While a canary runs, it answers a stable share of the keys.
+
+        Returns:
+            As `Store.search`.
         """
         if isinstance(query, str):
             return self._send(calls.search(query, k, where, key))
         return self._send(calls.search_many(query, k, where, key))
 
     def upsert(self, documents: Iterable[Document]) -> int:
-        """Write new and changed documents; returns the seq of the head. Durable when it returns."""
+        """Write new and changed documents. They are durable when this returns.
+
+        Args:
+            documents: The documents, each id at most once. All of them are written, or none.
+
+        Returns:
+            The number of the last change in the log.
+        """
         return self._send(calls.upsert(documents))
 
     def delete(self, ids: Iterable[str]) -> int:
-        """Delete documents for good; returns the seq of the head."""
+        """Delete documents for good. From now on no query returns them, whichever pair serves.
+
+        Args:
+            ids: The ids.
+
+        Returns:
+            The number of the last change in the log.
+        """
         return self._send(calls.delete(ids))
 
     def status(self) -> dict[str, Json]:
-        """What is live, how far behind each pair is, where a rollback would go, what is unfinished."""
+        """Describe the store.
+
+        Returns:
+            As `Store.status`, and under `rollback` where a rollback would go now.
+        """
         return self._send(calls.status())
 
     def pairs(self) -> list[Pair]:
-        """Every pair, oldest first."""
+        """List every pair.
+
+        Returns:
+            The pairs, oldest first.
+        """
         return self._send(calls.pairs())
 
     def history(self, *, alias: str | None = None, limit: int | None = None) -> list[Move]:
-        """Pointer moves, newest first."""
+        """List the moves of the pointers.
+
+        Args:
+            alias: Only moves of this alias, such as `live`.
+            limit: At most so many.
+
+        Returns:
+            The moves, newest first.
+        """
         return self._send(calls.history(alias, limit))
 
     def promote(self, pair: PairLike, *, reason: str = "", override: bool = False, wait: float = 10.0) -> Switched:
-        """Let a pair serve: catch it up, check it, have every searcher load it, move `live`."""
+        """Let a pair serve, after the proofs that `Store.promote` names.
+
+        Args:
+            pair: The pair, or its name.
+            reason: Why, for the history.
+            override: Pass what would refuse; needs a reason.
+            wait: Seconds to wait for searchers to acknowledge the move.
+
+        Returns:
+            As `Store.promote`.
+        """
         return self._send(calls.promote(pair, reason, override, wait))
 
     def rollback(
@@ -89,7 +147,19 @@ class Client:
         wait: float = 10.0,
         expected_epoch: int | None = None,
     ) -> Switched:
-        """Move model and index back together; then, while the older pair serves, catch it up and check it."""
+        """Move model and index back together; see `Store.rollback`.
+
+        Args:
+            to: The pair to go back to, or its name. Default: the last pair that served and is fit.
+            reason: Why, for the history and the incident.
+            override: Go back to `to` although it is quarantined, did not pass its last check, or never served.
+            catch_up: Catch up and check before this returns. False only moves.
+            wait: Seconds to wait for searchers to acknowledge the move.
+            expected_epoch: Epoch of `live` when this was decided. None decides on what is found.
+
+        Returns:
+            As `Store.rollback`. What went wrong after the move is told in `trouble`; the move stands.
+        """
         return self._send(calls.rollback(to, reason, override, catch_up, wait, expected_epoch))
 
     def restore(
@@ -101,7 +171,18 @@ class Client:
         wait: float = 10.0,
         expected_epoch: int | None = None,
     ) -> Switched:
-        """Let one exact snapshot `PAIR@N` serve."""
+        """Let one exact snapshot serve; see `Store.restore`.
+
+        Args:
+            ref: `PAIR@N` or a tag.
+            reason: Why, for the history and the incident.
+            catch_up: Catch up and check before this returns. False only moves.
+            wait: Seconds to wait for searchers to acknowledge the move.
+            expected_epoch: Epoch of `live` when this was decided. None decides on what is found.
+
+        Returns:
+            As `Store.restore`. What went wrong after the move is told in `trouble`; the move stands.
+        """
         return self._send(calls.restore(ref, reason, catch_up, wait, expected_epoch))
 
     def check(
@@ -113,30 +194,80 @@ class Client:
         confidence: float = 0.95,
         sample: int | None = None,
     ) -> Report:
-        """Audit a pair (default: the live one) against the log."""
+        """Check a pair against the log; see `Store.check`.
+
+        Args:
+            pair: The pair, or its name. Default: the live one.
+            level: `quick` or `full`.
+            bound: The sample is large enough to certify at most this share of foreign vectors, from 0 to 1.
+            confidence: Of that certificate, from 0 to 1.
+            sample: Embed so many chunks again, whatever the bound.
+
+        Returns:
+            Verdict, findings, and the certificate.
+        """
         return self._send(calls.check(pair, level, bound, confidence, sample))
 
     def report(self, pair: PairLike) -> Report:
-        """What the newest kept check of a pair said. Raises UnknownNameError when there was none."""
+        """Read what the newest kept check of a pair said.
+
+        Args:
+            pair: The pair, or its name.
+
+        Returns:
+            The report.
+
+        Raises:
+            UnknownNameError: There is no such pair, or it was never checked.
+        """
         return self._send(calls.report(pair))
 
     def jobs(self, *, unfinished: bool = False) -> list[JobRecord]:
-        """Jobs, newest first."""
+        """List jobs.
+
+        Args:
+            unfinished: Only those that are not done: running, failed, cancelled, or lost with their process.
+
+        Returns:
+            The jobs, newest first.
+        """
         return self._send(calls.jobs(unfinished))
 
     def cancel(self, job: str) -> JobRecord:
-        """Ask a job to stop at its next batch."""
+        """Ask a job to stop at its next batch. What is done stays done.
+
+        Args:
+            job: Its id.
+
+        Returns:
+            The job as it stands now.
+        """
         return self._send(calls.control(job, "cancel"))
 
     def pause(self, job: str) -> JobRecord:
-        """Ask a job to wait before its next batch, until `resume`."""
+        """Ask a job to wait before its next batch, until `resume`.
+
+        Args:
+            job: Its id.
+
+        Returns:
+            The job as it stands now.
+        """
         return self._send(calls.control(job, "pause"))
 
     def resume(self, job: str) -> JobRecord:
-        """Let a paused job go on."""
+        """Let a paused job go on.
+
+        Args:
+            job: Its id.
+
+        Returns:
+            The job as it stands now.
+        """
         return self._send(calls.control(job, "resume"))
 
     def close(self) -> None:
+        """Close the connections. A second call does nothing."""
         self._http.close()
 
     def __enter__(self) -> Client:
@@ -154,7 +285,22 @@ class Client:
 
 
 class AsyncClient:
-    """The same as `Client`, awaited. Close it with `aclose` or use `async with`."""
+    """The same as `Client`, awaited. Close it with `aclose`, or use it with `async with`.
+
+    Args:
+        url: Where the server is, such as `http://localhost:8080`.
+        token: As `vecrollback token create` printed it.
+        timeout: Seconds until an answer. Promote, rollback, restore and check take as long as their work.
+        transport: Sends the requests, in place of the network.
+
+    Example:
+        >>> import asyncio
+        >>> async def ask():
+        ...     async with AsyncClient(url) as client:
+        ...         return (await client.search("apples", k=1)).pair
+        >>> asyncio.run(ask())
+        'v2'
+    """
 
     def __init__(
         self,
@@ -175,35 +321,85 @@ class AsyncClient:
     async def search(
         self, query: str | Queries, k: int = 10, where: str | None = None, *, key: str | None = None
     ) -> Result | list[Result]:
-        """See `Client.search`."""
+        """Find the nearest documents, in the pair that is live at this moment.
+
+        Args:
+            query: The words to search for, or a list of queries, which the server embeds together.
+            k: How many documents at most.
+            where: SQL over the metadata, such as `year > 2020`.
+            key: Who asks. While a canary runs, it answers a stable share of the keys.
+
+        Returns:
+            As `Store.search`.
+        """
         if isinstance(query, str):
             return await self._send(calls.search(query, k, where, key))
         return await self._send(calls.search_many(query, k, where, key))
 
     async def upsert(self, documents: Iterable[Document]) -> int:
-        """See `Client.upsert`."""
+        """Write new and changed documents. They are durable when this returns.
+
+        Args:
+            documents: The documents, each id at most once. All of them are written, or none.
+
+        Returns:
+            The number of the last change in the log.
+        """
         return await self._send(calls.upsert(documents))
 
     async def delete(self, ids: Iterable[str]) -> int:
-        """See `Client.delete`."""
+        """Delete documents for good. From now on no query returns them, whichever pair serves.
+
+        Args:
+            ids: The ids.
+
+        Returns:
+            The number of the last change in the log.
+        """
         return await self._send(calls.delete(ids))
 
     async def status(self) -> dict[str, Json]:
-        """See `Client.status`."""
+        """Describe the store.
+
+        Returns:
+            As `Store.status`, and under `rollback` where a rollback would go now.
+        """
         return await self._send(calls.status())
 
     async def pairs(self) -> list[Pair]:
-        """See `Client.pairs`."""
+        """List every pair.
+
+        Returns:
+            The pairs, oldest first.
+        """
         return await self._send(calls.pairs())
 
     async def history(self, *, alias: str | None = None, limit: int | None = None) -> list[Move]:
-        """See `Client.history`."""
+        """List the moves of the pointers.
+
+        Args:
+            alias: Only moves of this alias, such as `live`.
+            limit: At most so many.
+
+        Returns:
+            The moves, newest first.
+        """
         return await self._send(calls.history(alias, limit))
 
     async def promote(
         self, pair: PairLike, *, reason: str = "", override: bool = False, wait: float = 10.0
     ) -> Switched:
-        """See `Client.promote`."""
+        """Let a pair serve, after the proofs that `Store.promote` names.
+
+        Args:
+            pair: The pair, or its name.
+            reason: Why, for the history.
+            override: Pass what would refuse; needs a reason.
+            wait: Seconds to wait for searchers to acknowledge the move.
+
+        Returns:
+            As `Store.promote`.
+        """
         return await self._send(calls.promote(pair, reason, override, wait))
 
     async def rollback(
@@ -216,7 +412,19 @@ class AsyncClient:
         wait: float = 10.0,
         expected_epoch: int | None = None,
     ) -> Switched:
-        """See `Client.rollback`."""
+        """Move model and index back together; see `Store.rollback`.
+
+        Args:
+            to: The pair to go back to, or its name. Default: the last pair that served and is fit.
+            reason: Why, for the history and the incident.
+            override: Go back to `to` although it is quarantined, did not pass its last check, or never served.
+            catch_up: Catch up and check before this returns. False only moves.
+            wait: Seconds to wait for searchers to acknowledge the move.
+            expected_epoch: Epoch of `live` when this was decided. None decides on what is found.
+
+        Returns:
+            As `Store.rollback`. What went wrong after the move is told in `trouble`; the move stands.
+        """
         return await self._send(calls.rollback(to, reason, override, catch_up, wait, expected_epoch))
 
     async def restore(
@@ -228,7 +436,18 @@ class AsyncClient:
         wait: float = 10.0,
         expected_epoch: int | None = None,
     ) -> Switched:
-        """See `Client.restore`."""
+        """Let one exact snapshot serve; see `Store.restore`.
+
+        Args:
+            ref: `PAIR@N` or a tag.
+            reason: Why, for the history and the incident.
+            catch_up: Catch up and check before this returns. False only moves.
+            wait: Seconds to wait for searchers to acknowledge the move.
+            expected_epoch: Epoch of `live` when this was decided. None decides on what is found.
+
+        Returns:
+            As `Store.restore`. What went wrong after the move is told in `trouble`; the move stands.
+        """
         return await self._send(calls.restore(ref, reason, catch_up, wait, expected_epoch))
 
     async def check(
@@ -240,30 +459,80 @@ class AsyncClient:
         confidence: float = 0.95,
         sample: int | None = None,
     ) -> Report:
-        """See `Client.check`."""
+        """Check a pair against the log; see `Store.check`.
+
+        Args:
+            pair: The pair, or its name. Default: the live one.
+            level: `quick` or `full`.
+            bound: The sample is large enough to certify at most this share of foreign vectors, from 0 to 1.
+            confidence: Of that certificate, from 0 to 1.
+            sample: Embed so many chunks again, whatever the bound.
+
+        Returns:
+            Verdict, findings, and the certificate.
+        """
         return await self._send(calls.check(pair, level, bound, confidence, sample))
 
     async def report(self, pair: PairLike) -> Report:
-        """See `Client.report`."""
+        """Read what the newest kept check of a pair said.
+
+        Args:
+            pair: The pair, or its name.
+
+        Returns:
+            The report.
+
+        Raises:
+            UnknownNameError: There is no such pair, or it was never checked.
+        """
         return await self._send(calls.report(pair))
 
     async def jobs(self, *, unfinished: bool = False) -> list[JobRecord]:
-        """See `Client.jobs`."""
+        """List jobs.
+
+        Args:
+            unfinished: Only those that are not done: running, failed, cancelled, or lost with their process.
+
+        Returns:
+            The jobs, newest first.
+        """
         return await self._send(calls.jobs(unfinished))
 
     async def cancel(self, job: str) -> JobRecord:
-        """See `Client.cancel`."""
+        """Ask a job to stop at its next batch. What is done stays done.
+
+        Args:
+            job: Its id.
+
+        Returns:
+            The job as it stands now.
+        """
         return await self._send(calls.control(job, "cancel"))
 
     async def pause(self, job: str) -> JobRecord:
-        """Ask a job to wait before its next batch, until `resume`."""
+        """Ask a job to wait before its next batch, until `resume`.
+
+        Args:
+            job: Its id.
+
+        Returns:
+            The job as it stands now.
+        """
         return await self._send(calls.control(job, "pause"))
 
     async def resume(self, job: str) -> JobRecord:
-        """Let a paused job go on."""
+        """Let a paused job go on.
+
+        Args:
+            job: Its id.
+
+        Returns:
+            The job as it stands now.
+        """
         return await self._send(calls.control(job, "resume"))
 
     async def aclose(self) -> None:
+        """Close the connections. A second call does nothing."""
         await self._http.aclose()
 
     async def __aenter__(self) -> AsyncClient:

@@ -1,1 +1,1 @@
-"""The store: one class, , that has everything a command can do."""
+"""The store: one class, `Store`, that has everything a command can do."""

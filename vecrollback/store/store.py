@@ -68,20 +68,55 @@ T = TypeVar("T")
 def connect(
     uri: str | Path | None = None, *, catalog: str | None = None, create: bool = False, actor: str | None = None
 ) -> Store:
-    """Open a store. Default: `VECROLLBACK_STORE`, then `store` in vecrollback.toml, then indices/default.
+    """Open a store.
 
-    `uri`: a directory, or `s3://bucket/prefix`. `catalog`: URL of a PostgreSQL database; without one (argument,
-    `VECROLLBACK_CATALOG`, file), or with "", it is SQLite in the directory. `create` lays the store out when there is
-    none. Raises StoreNotFoundError, StoreFormatError, CatalogMismatchError. Any number of processes may have one open.
+    Any number of processes may have one store open. Close it when you are done, or use it with `with`.
+
+    Args:
+        uri: A directory, or `s3://BUCKET/PREFIX`. Default: `VECROLLBACK_STORE`, then `store` in `vecrollback.toml` of
+            the working directory, then `indices/default`.
+        catalog: URL of the PostgreSQL database that holds the catalog. Default: `VECROLLBACK_CATALOG`, then `catalog`
+            in the file. With "" or without any of these the catalog is a SQLite file in the store's directory.
+        create: Lay the store out if it is not there yet. A store that is there is opened as it is.
+        actor: Who is acting, for the history. Default: `VECROLLBACK_ACTOR`, then `actor` in the file, then USER@HOST.
+
+    Returns:
+        The open store.
+
+    Raises:
+        StoreNotFoundError: There is no store, and `create` is False.
+        StoreFormatError: A newer version of vecrollback wrote the store.
+        CatalogMismatchError: The catalog belongs to another store.
+
+    Example:
+        >>> with connect("other-notes", create=True) as other:
+        ...     other.pairs()
+        []
     """
     settings = config.load(store=str(uri) if uri is not None else None, catalog=catalog, actor=actor)
     return Store(open_parts(settings, create=create))
 
 
 class Store:
-    """One vector system: a corpus, the pairs that view it, and the pointer to the one that serves.
+    """One vector system: documents, the pairs that were made of them, and the pointer to the pair that serves.
 
-    Open it with `connect`; use it with `with`, or close it. Safe to use from many threads.
+    A pair is an embedding model together with its own index. Open a store with `connect`, and use it with `with` or
+    close it. It is safe to use from many threads. What a command can do is a method here, or a method of one of the
+    attributes.
+
+    Example:
+        Two documents and two pairs, of which `v2` serves. The examples of the methods go on from here.
+
+        >>> from vecrollback import Document, connect
+        >>> store = connect("notes", create=True, actor="anna")
+        >>> store.upsert([Document("tea", "Steep green tea."), Document("bread", "Let the dough rise.")])
+        2
+        >>> v1 = store.reembed("hash:64", name="v1").wait()
+        >>> store.promote("v1", reason="the first model").target
+        'v1@1'
+        >>> v2 = store.reembed("hash:64?seed=2", name="v2").wait()
+        >>> store.promote("v2", reason="a better model").target
+        'v2@1'
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -163,7 +198,11 @@ class Store:
         return self._parts.access
 
     def close(self) -> None:
-        """Let go of everything. Idempotent."""
+        """Close the store and let go of its models and files. A second call does nothing.
+
+        Example:
+            >>> store.close()
+        """
         self._parts.close()
 
     def __enter__(self) -> Self:
@@ -175,17 +214,45 @@ class Store:
     # -- documents ----------------------------------------------------------------------------------------------------
 
     def upsert(self, documents: Iterable[Document]) -> int:
-        """Write new and changed documents; returns the seq of the head. Durable when it returns.
+        """Write new and changed documents. They are durable when this returns.
 
-        A document equal to the stored one makes no change. Raises BadDocumentError, also for an id given twice; then
-        nothing of this call was written.
+        A document that equals the stored one changes nothing. Pairs take the changes in with the next `catch_up`, which
+        a worker runs by itself.
+
+        Args:
+            documents: The documents, each id at most once. All of them are written, or none.
+
+        Returns:
+            The number of the last change in the log.
+
+        Raises:
+            BadDocumentError: A document is not valid, or an id is given twice.
+
+        Example:
+            >>> store.upsert([Document("jam", "Boil plums with sugar.", {"season": "autumn"})])
+            3
         """
         from vecrollback.corpus.documents import validate_batch
 
         return self.resources.corpus.upsert(validate_batch(documents))[0]
 
     def delete(self, ids: Iterable[str]) -> int:
-        """Delete documents for good; returns the seq of the head. No query returns them from now on."""
+        """Delete documents for good. From now on no query returns them, whichever pair serves.
+
+        Args:
+            ids: The ids. An id that the store never held is noted as deleted, too: an import must not bring it back.
+
+        Returns:
+            The number of the last change in the log.
+
+        Raises:
+            BadDocumentError: An id is not valid.
+            UsageError: `ids` is one string.
+
+        Example:
+            >>> store.delete(["bread"])
+            3
+        """
         from vecrollback.corpus.documents import validate_id
 
         if isinstance(ids, str):
@@ -202,11 +269,31 @@ class Store:
         skip_bad: bool = False,
         progress: ProgressCallback | None = None,
     ) -> Ingested:
-        """Write the documents of a file or folder in batches; each is durable before the next is read.
+        """Write the documents of a file or a folder, in batches. Each batch is durable before the next one is read.
 
-        Formats: see `vecrollback.corpus.formats`. A line that is no document raises BadDocumentError with its number,
-        after everything before it was written; with `skip_bad` it is counted and reported instead. Running it again
-        changes only what differs.
+        A second run changes only what differs.
+
+        Args:
+            path: A file in JSON Lines, CSV (each also `.gz` and `.zst`) or Parquet, or a folder of `.md` and `.txt`
+                files, whose paths are the ids.
+            id_field: The field that holds the id. Default: `id`, else `_id`.
+            text_field: The field that holds the text. Default: `text`, after `title` where there is one.
+            changes: The rows are changes. Each says in `op` what happened: add, update, upsert or delete.
+            skip_bad: Report a row that is not a valid document, instead of stopping there.
+            progress: Called after every batch.
+
+        Returns:
+            How many rows were read, changed, deleted something or were rejected, and the number of the last change.
+
+        Raises:
+            BadDocumentError: The file cannot be read, or a row is not a valid document; the error names its line. What
+                came before it was written.
+
+        Example:
+            >>> from pathlib import Path
+            >>> _ = Path("more.jsonl").write_text('{"id": "soup", "text": "Simmer leeks and potatoes."}')
+            >>> store.ingest("more.jsonl").changed
+            1
         """
         from vecrollback.corpus.ingest import Ingestion
 
@@ -214,12 +301,30 @@ class Store:
         return ingestion.run(Path(path), id_field=id_field, text_field=text_field, changes=changes)
 
     def get(self, ids: Sequence[str]) -> dict[str, Document]:
-        """Live documents by id."""
+        """Read documents by id.
+
+        Args:
+            ids: The ids. One that is unknown or deleted is left out of the answer.
+
+        Returns:
+            Id -> document, as the log has it now.
+
+        Example:
+            >>> store.get(["tea", "coffee"])["tea"].text
+            'Steep green tea.'
+        """
         corpus = self.resources.corpus
         return corpus.at_head(lambda state: corpus.get(list(ids), version=state.version))
 
     def compact(self, *, purge: bool = False) -> None:
-        """Merge small files of the corpus; with `purge` no byte of a deleted text stays in the store."""
+        """Merge the small files of the log. Answers stay the same.
+
+        Args:
+            purge: Remove every byte of deleted texts, too, also from what this machine keeps to answer faster.
+
+        Example:
+            >>> store.compact(purge=True)
+        """
         self.resources.corpus.compact(purge=purge)
         if purge:
             for cached in self.resources.cache.glob("documents-*.arrow"):
@@ -228,22 +333,69 @@ class Store:
     # -- pairs --------------------------------------------------------------------------------------------------------
 
     def pairs(self) -> list[Pair]:
-        """Every pair, oldest first."""
+        """List every pair.
+
+        Returns:
+            The pairs, oldest first.
+
+        Example:
+            >>> [(pair.name, pair.state) for pair in store.pairs()]
+            [('v1', 'standby'), ('v2', 'live')]
+        """
         return self._catalog.pairs.all()
 
     def pair(self, pair: PairLike) -> Pair:
-        """A pair as it is now. Raises UnknownNameError."""
+        """Read one pair as it is now.
+
+        Args:
+            pair: Its name, or the pair as it was read before.
+
+        Returns:
+            The pair.
+
+        Raises:
+            UnknownNameError: There is no such pair.
+
+        Example:
+            >>> store.pair("v1").dimension
+            64
+        """
         return self._catalog.pairs.get(pair if isinstance(pair, str) else pair.name)
 
     def live(self) -> Pair:
-        """The pair that serves. Raises UnknownNameError while none does."""
+        """Read the pair that serves.
+
+        Returns:
+            The pair.
+
+        Raises:
+            UnknownNameError: No pair serves yet.
+
+        Example:
+            >>> store.live().name
+            'v2'
+        """
         alias = self._catalog.aliases.get(LIVE)
         if alias is None:
             raise UnknownNameError("no pair is live yet", hint="`vecrollback promote PAIR`")
         return self.pair(alias.pair)
 
     def lag(self, pair: PairLike) -> int:
-        """Changes between a pair's watermark and the head."""
+        """Count the changes in the log that a pair has not taken in yet.
+
+        Args:
+            pair: The pair, or its name.
+
+        Returns:
+            Changes between the pair's watermark and the head of the log; 0 when it is up to date.
+
+        Raises:
+            UnknownNameError: There is no such pair.
+
+        Example:
+            >>> store.lag("v1")
+            0
+        """
         return self._catalog.ledger.state().head - self.pair(pair).watermark
 
     def plan(
@@ -256,10 +408,27 @@ class Store:
         measure: bool | None = None,
         seed: int | None = None,
     ) -> Plan:
-        """What `reembed` would take for these arguments. Changes nothing.
+        """Tell what `reembed` would take for these arguments: texts, tokens, time, disk and money. Changes nothing.
 
-        `price`: dollars per million tokens; default: the embedder's own. `measure`: time a short run; None times it
-        unless the model is behind a service, where that costs money. Raises EmbedderSpecError, EmbeddingError.
+        Args:
+            embedder: As for `reembed`.
+            name: As for `reembed`.
+            index: As for `reembed`.
+            price: Dollars for a million tokens. Default: what the embedder says.
+            measure: Time a short run. None times one unless the model is behind a service, where that would cost money.
+            seed: Of what is drawn for it; None draws anew.
+
+        Returns:
+            The plan. Sizes are in bytes, times in seconds, money in dollars.
+
+        Raises:
+            EmbedderSpecError: The embedder string is not valid.
+            EmbeddingError: The model could not embed the short run.
+
+        Example:
+            >>> plan = store.plan("hash:128", measure=False)
+            >>> plan.documents, plan.texts, plan.reused
+            (2, 2, 0)
         """
         return self._parts.planner(embedder, name=name, index=index, price=price, measure=measure, seed=seed)
 
@@ -274,11 +443,30 @@ class Store:
         effort: Effort | None = None,
         progress: ProgressCallback | None = None,
     ) -> Job[Pair]:
-        """Build a pair from the log, beside whatever serves. The same call resumes a job that was cut off.
+        """Build a pair from the log, beside whatever serves. The same call again resumes a job that was cut off.
 
-        `embedder`: one string, see `vecrollback.embedders`. `index`: "auto", a FAISS factory string, `lance:...`, or
-        `shards:N(...)` with one of these. `effort`: where it works and how hard. The job's result is the pair, `ready`,
-        or as it was when it is finished.
+        Args:
+            embedder: The model with everything that shapes its vectors, as one string: `hash:64`, a model's name or
+                folder, or `openai:MODEL`. See `vecrollback.embedders`.
+            index: `auto`, a FAISS factory string such as `HNSW32,Flat`, `lance:IVF_PQ`, or `shards:N(...)` with one of
+                these.
+            name: The pair's name. Default: the name of the pair that this embedder has already, else made from the
+                string.
+            settings: Free JSON that travels with the pair, such as a score threshold or a prompt.
+            recall_floor: Share of the exact neighbours that the new index must find, from 0 to 1.
+            effort: Where the job works and how hard. What it makes is the same.
+            progress: Called after every batch. An exception that it raises ends the job there.
+
+        Returns:
+            The job, already running. Its result is the pair: `ready`, or as it was when it is finished already.
+
+        Raises:
+            EmbedderSpecError: The embedder string is not valid.
+            PairStateError: The name belongs to a pair of another embedder or index.
+
+        Example:
+            >>> store.reembed("hash:128", name="v3", index="Flat").wait().state
+            'ready'
         """
         from vecrollback.reembedding.builder import BuildRequest
         from vecrollback.reembedding.jobs import Job
@@ -297,7 +485,28 @@ class Store:
         effort: Effort | None = None,
         progress: ProgressCallback | None = None,
     ) -> CatchUp:
-        """Bring a pair to the head of the log with its own embedder, while it serves."""
+        """Bring a pair to the head of the log with its own embedder, while it serves.
+
+        Args:
+            pair: The pair, or its name.
+            advance: Build a new index once many rows stand outside the old one, and let aliases follow to it.
+            effort: Where the job works and how hard.
+            progress: Called after every batch. An exception that it raises ends the work there; what is done stays
+                done.
+
+        Returns:
+            What was done: changes taken in, texts embedded, vectors reused, seconds, and the lag that is left.
+
+        Raises:
+            UnknownNameError: There is no such pair.
+            EmbedderChangedError: The model is not the one that made the pair.
+
+        Example:
+            >>> store.upsert([Document("jam", "Boil plums with sugar.")])
+            3
+            >>> store.catch_up("v2").embedded
+            1
+        """
         from vecrollback.reembedding.jobs import Job
 
         found, builder = self.pair(pair), self._parts.builder
@@ -306,10 +515,31 @@ class Store:
         return Job(self._catalog, job, work).wait()
 
     def adopt(self, source: str, *, model: str, **options: Unpack[AdoptOptions]) -> AdoptResult:
-        """Bring an index that is kept elsewhere in as a pair; only what an audit does not prove pure is embedded.
+        """Bring an index that exists elsewhere in as a pair. Only what an audit does not prove pure is embedded again.
 
-        `source`: see `vecrollback.connectors`. Raises FingerprintMismatchError, CheckRefusedError; then nothing
-        was written. Ends with a check.
+        Args:
+            source: Where the vectors are: a file, or a collection in a database. See `vecrollback.connectors`.
+            model: The embedder string of the model that made them.
+            **options: `name`, `index` and `settings` of the pair; `texts`, a file with the texts if the source has
+                none; `fields`, which columns hold what; `suspects`, `budget`, `bound`, `confidence` and `seed` of the
+                audit; `skip_bad`, to leave out rows that are not valid documents; `progress`.
+
+        Returns:
+            What became of the rows, with the report of the check at the end.
+
+        Raises:
+            FingerprintMismatchError: The vectors are not the model's; nothing was written.
+            CheckRefusedError: The audit could not show that they are; nothing was written.
+
+        Example:
+            >>> import pyarrow as pa, pyarrow.parquet as pq
+            >>> from vecrollback.embedders import open_embedder
+            >>> texts = [f"Note {n} is about tea." for n in range(40)]
+            >>> rows = {"id": [str(n) for n in range(40)], "text": texts}
+            >>> rows["vector"] = list(open_embedder("hash:32").embed_documents(texts))
+            >>> pq.write_table(pa.table(rows), "old.parquet")
+            >>> store.adopt("old.parquet", model="hash:32", name="old").reused
+            40
         """
         from vecrollback.reembedding.adopt import Adopter
 
@@ -317,26 +547,74 @@ class Store:
         return replace(adopted, report=self.check(adopted.pair))
 
     def equate(self, a: str, b: str) -> float:
-        """Declare two embedders, each a pair's name or an embedder string, to be one model; returns the worst cosine.
+        """Declare two embedders to be one model, so that each may use the vectors of the other.
 
-        Raises EmbedderChangedError unless their probes agree.
+        Args:
+            a: A pair's name or an embedder string.
+            b: The other one.
+
+        Returns:
+            The lowest cosine between the two models' vectors of the same probe texts, from -1 to 1.
+
+        Raises:
+            EmbedderChangedError: The two behave differently on the probe texts.
+
+        Example:
+            >>> store.equate("v1", "hash:64") > 0.999
+            True
         """
         return self.resources.embedders.equate(a, b, actor=self.actor)
 
     # -- jobs ---------------------------------------------------------------------------------------------------------
 
     def jobs(self, *, unfinished: bool = False) -> list[JobRecord]:
-        """Jobs, newest first."""
+        """List jobs: re-embedding, catch-up, repair and what else takes long.
+
+        Args:
+            unfinished: Only those that are not done: running, failed, cancelled, or lost with their process.
+
+        Returns:
+            The jobs, newest first.
+
+        Example:
+            >>> {job.kind for job in store.jobs()}
+            {'reembed'}
+        """
         return self._catalog.jobs.all(unfinished=unfinished)
 
     def job(self, job: str) -> JobRecord:
-        """One job as it stands. Raises UnknownNameError."""
+        """Read one job as it stands.
+
+        Args:
+            job: Its id.
+
+        Returns:
+            The job: state, progress, error, and where it runs.
+
+        Raises:
+            UnknownNameError: There is no such job.
+
+        Example:
+            >>> store.job(store.jobs()[0].id).state
+            'done'
+        """
         return self._catalog.jobs.get(job)
 
     def start_job(self, kind: str, pair: str, work: Callable[[ProgressCallback], T]) -> Job[T]:
-        """Run any long work as a job that the catalog knows, so that it can be watched and cancelled from everywhere.
+        """Run any long work as a job, so that it can be watched, paused and cancelled from every process.
 
-        The callback that `work` gets reports its progress, and ends it when it was cancelled.
+        Args:
+            kind: What it is, for people.
+            pair: The name of the pair that it is about.
+            work: Is called on a thread of its own. The callback it gets reports progress, waits while the job is
+                paused, and raises JobCancelledError when it was cancelled.
+
+        Returns:
+            The job, already running.
+
+        Example:
+            >>> store.start_job("count", "v1", lambda progress: len(store.pairs())).wait()
+            2
         """
         from vecrollback.reembedding.jobs import Job, Reporter
 
@@ -345,69 +623,256 @@ class Store:
         return Job(self._catalog, record, lambda: work(reporter.check))
 
     def cancel(self, job: str) -> JobRecord:
-        """Ask a job to stop at its next batch. Idempotent. Raises UnknownNameError."""
+        """Ask a job to stop at its next batch, wherever it runs. What is done stays done.
+
+        Args:
+            job: Its id.
+
+        Returns:
+            The job as it stands now.
+
+        Raises:
+            UnknownNameError: There is no such job.
+
+        Example:
+            >>> store.cancel(store.jobs()[0].id).state  # it had ended already
+            'done'
+        """
         self._catalog.jobs.cancel(job)
         return self.job(job)
 
     def pause(self, job: str) -> JobRecord:
-        """Ask a job to wait before its next batch, until `resume`. Idempotent. Raises UnknownNameError."""
+        """Ask a job to wait before its next batch, until `resume`, wherever it runs.
+
+        Args:
+            job: Its id.
+
+        Returns:
+            The job as it stands now.
+
+        Raises:
+            UnknownNameError: There is no such job.
+
+        Example:
+            >>> store.pause(store.jobs()[0].id).kind
+            'reembed'
+        """
         return self._paused(job, paused=True)
 
     def resume(self, job: str) -> JobRecord:
-        """Let a paused job go on. Idempotent. Raises UnknownNameError."""
+        """Let a paused job go on.
+
+        Args:
+            job: Its id.
+
+        Returns:
+            The job as it stands now.
+
+        Raises:
+            UnknownNameError: There is no such job.
+
+        Example:
+            >>> store.resume(store.jobs()[0].id).paused
+            False
+        """
         return self._paused(job, paused=False)
 
     def unembedded_documents(self, job: str) -> list[UnembeddedDocument]:
-        """Documents that a job could not embed and that still have no vector."""
+        """List documents that a job could not embed and that still have no vector.
+
+        Args:
+            job: The job's id.
+
+        Returns:
+            Each with the reason the model gave.
+
+        Example:
+            >>> store.unembedded_documents(store.jobs()[0].id)
+            []
+        """
         return self._catalog.embedding.without(job=job)
 
     def runtime_batches(self, pair: PairLike) -> list[RuntimeBatches]:
-        """Which runtimes embedded batches of a pair, beside its own embedder, and what was measured of each."""
+        """List which runtimes embedded batches of a pair beside its own embedder, and what was measured of each.
+
+        Args:
+            pair: The pair, or its name.
+
+        Returns:
+            One entry for each runtime of each job; none when the pair's own embedder made everything.
+
+        Raises:
+            UnknownNameError: There is no such pair.
+
+        Example:
+            >>> store.runtime_batches("v1")
+            []
+        """
         return self._catalog.embedding.made(self.pair(pair).name)
 
     # -- snapshots ----------------------------------------------------------------------------------------------------
 
     def snapshot(self, pair: PairLike | None = None, *, rebuild: bool = False) -> Snapshot:
-        """Take a snapshot of a pair (default: the live one); costs what changed since the last, unless `rebuild`."""
+        """Take a snapshot of a pair as it stands. It costs what has changed since the last one.
+
+        Args:
+            pair: The pair, or its name. Default: the live one.
+            rebuild: Build the index anew over every vector, instead of sharing the last snapshot's.
+
+        Returns:
+            The snapshot.
+
+        Raises:
+            PairStateError: The pair is not built yet.
+
+        Example:
+            >>> store.snapshot("v1").ref
+            'v1@2'
+        """
         return self._parts.builder.snapshot(self._or_live(pair).name, rebuild=rebuild)
 
     def snapshots(self, pair: PairLike | None = None) -> list[Snapshot]:
-        """Snapshots of one pair or of all."""
+        """List snapshots.
+
+        Args:
+            pair: The pair, or its name. Default: those of every pair.
+
+        Returns:
+            The snapshots, oldest first.
+
+        Raises:
+            UnknownNameError: There is no such pair.
+
+        Example:
+            >>> [snapshot.ref for snapshot in store.snapshots()]
+            ['v1@1', 'v2@1']
+        """
         return self._catalog.pairs.snapshots(None if pair is None else self.pair(pair).name)
 
     def manifest(self, ref: str) -> tuple[Snapshot, Manifest]:
-        """The snapshot `PAIR@N`, `PAIR` or a tag, and its manifest, verified."""
+        """Read a snapshot with its manifest, and verify the manifest's digest.
+
+        Args:
+            ref: `PAIR@N`, `PAIR` for the snapshot that it serves from, or a tag.
+
+        Returns:
+            The snapshot, and what it consists of.
+
+        Raises:
+            UnknownNameError: There is no such snapshot.
+            CorruptArtifactError: The manifest is missing or damaged.
+
+        Example:
+            >>> snapshot, manifest = store.manifest("v1@1")
+            >>> snapshot.ref, manifest.rows
+            ('v1@1', 2)
+        """
         from vecrollback.pairs.manifest import load_manifest
 
         snapshot = self._catalog.pairs.find_snapshot(ref)
         return snapshot, load_manifest(self._parts.artifacts, snapshot.manifest)
 
     def export_snapshot(self, ref: str, path: str | Path, *, progress: ProgressCallback | None = None) -> ExportResult:
-        """Write a snapshot, its vectors and their texts to one file: a backup that any store can import."""
+        """Write a snapshot, its vectors and their texts to one file: a backup that any store can import.
+
+        Args:
+            ref: `PAIR@N`, `PAIR` or a tag.
+            path: The file. It exists whole or not at all; a file that was there is replaced.
+            progress: Called after every batch.
+
+        Returns:
+            Size in bytes, SHA-256, and how many documents and chunks the file holds.
+
+        Raises:
+            UnknownNameError: There is no such snapshot.
+            CorruptArtifactError: Something that would go into the file is damaged.
+
+        Example:
+            >>> store.export_snapshot("v1@1", "v1.bundle").documents
+            2
+        """
         return self._parts.bundles.export(ref, Path(path), progress)
 
     def import_snapshot(self, path: str | Path, *, name: str | None = None) -> Snapshot:
-        """Bring in a bundle, as its own pair or, from another store, as a new one; see
-        `vecrollback.pairs.bundles.Bundles.import_`.
+        """Bring in an exported snapshot. No deleted document returns by it.
 
-        No deleted document returns by it. Raises BundleError; then nothing was changed.
+        Into the pair that it came from, what is missing or damaged is restored. From another store it becomes a new
+        pair, which embeds no text that both stores have.
+
+        Args:
+            path: The file.
+            name: The pair's name here. Default: its name there.
+
+        Returns:
+            The snapshot as it is in this store.
+
+        Raises:
+            BundleError: The file is damaged or not an export, or the name is taken; nothing was changed.
+
+        Example:
+            >>> exported = store.export_snapshot("v1@1", "v1.bundle")
+            >>> store.import_snapshot("v1.bundle").ref
+            'v1@1'
         """
         return self._parts.bundles.import_(Path(path), name)
 
     def tag(self, name: str, ref: str) -> None:
-        """Name a snapshot; a tagged one is kept."""
+        """Give a snapshot a name. A tagged snapshot is kept by every prune.
+
+        Args:
+            name: The tag. One that exists moves.
+            ref: `PAIR@N`, `PAIR` or another tag.
+
+        Raises:
+            UnknownNameError: There is no such snapshot.
+
+        Example:
+            >>> store.tag("before-the-fair", "v1@1")
+        """
         self._catalog.pairs.set_tag(name, self._catalog.pairs.find_snapshot(ref))
 
     def tags(self) -> dict[str, str]:
-        """Tag -> snapshot."""
+        """List tags.
+
+        Returns:
+            Tag -> snapshot, as `PAIR@N`.
+
+        Example:
+            >>> store.tag("before-the-fair", "v1@1")
+            >>> store.tags()
+            {'before-the-fair': 'v1@1'}
+        """
         return {name: str(SnapshotRef(*held)) for name, held in self._catalog.pairs.tags().items()}
 
     def untag(self, name: str) -> None:
-        """Take a tag away; its snapshot stays until a prune."""
+        """Take a tag away. Its snapshot stays until a prune.
+
+        Args:
+            name: The tag.
+
+        Raises:
+            UnknownNameError: There is no such tag.
+
+        Example:
+            >>> store.tag("before-the-fair", "v1@1")
+            >>> store.untag("before-the-fair")
+        """
         self._catalog.pairs.delete_tag(name)
 
     def delete_snapshot(self, ref: str) -> None:
-        """Forget a snapshot. Raises PairStateError while an alias, a tag or its pair holds it."""
+        """Forget a snapshot. Its files go with the next prune.
+
+        Args:
+            ref: `PAIR@N` or a tag.
+
+        Raises:
+            UnknownNameError: There is no such snapshot.
+            PairStateError: An alias, a tag or its own pair still needs it.
+
+        Example:
+            >>> newer = store.snapshot("v1")
+            >>> store.delete_snapshot("v1@1")
+        """
         self._catalog.pairs.delete_snapshot(self._catalog.pairs.find_snapshot(ref))
 
     # -- serving ------------------------------------------------------------------------------------------------------
@@ -421,11 +886,47 @@ class Store:
     def search(
         self, query: str | Queries, k: int = 10, where: str | None = None, *, key: str | None = None
     ) -> Result | list[Result]:
-        """The k nearest documents, from the pair that is live at this moment; see `Searcher.search`."""
+        """Find the nearest documents, in the pair that is live at this moment.
+
+        Opens the pair with the first query. A service takes a `searcher`, which follows moves without that pause.
+
+        Args:
+            query: The words to search for, or a list of queries, which are embedded together.
+            k: How many documents at most.
+            where: SQL over the metadata, such as `year > 2020`.
+            key: Who asks. While a canary runs, it answers a stable share of the keys.
+
+        Returns:
+            The result, with pair, snapshot and epoch that answered. For a list of queries, a list of results in its
+            order.
+
+        Raises:
+            UnknownNameError: No pair is live.
+            UsageError: A query is blank.
+            BadFilterError: `where` cannot be read.
+
+        Example:
+            >>> result = store.search("green tea", k=1)
+            >>> result.pair, result.hits[0].id
+            ('v2', 'tea')
+        """
         return self._parts.searcher.search(query, k, where, key=key)
 
     def searcher(self, *, alias: str = LIVE, follow: bool = True) -> Searcher:
-        """A long-lived searcher for a service: follows the alias, holds live and standby open, acknowledges moves."""
+        """Open a searcher for a service. It follows the alias, keeps live and standby loaded, and acknowledges moves.
+
+        Args:
+            alias: The alias to follow.
+            follow: Follow it in the background. False leaves that out, for one-off queries.
+
+        Returns:
+            The searcher. Close it, or use it with `with`.
+
+        Example:
+            >>> with store.searcher() as searcher:
+            ...     searcher.search("green tea", k=1).hits[0].id
+            'tea'
+        """
         from vecrollback.serving.searcher import Searcher
 
         return Searcher(self.resources, alias=alias, follow=follow)
@@ -442,10 +943,28 @@ class Store:
         wait: float = 10.0,
         actor: str | None = None,
     ) -> Switched:
-        """Let a pair serve: catch it up, check it, look at its gates and the way back, let searchers load it, move.
+        """Let a pair serve: catch it up, check it, judge its gates and the way back, have every searcher load it, move.
 
-        Raises CheckRefusedError, GateRefusedError, QuarantinedError, PairStateError; `override` with a reason passes
-        those, but never a model that cannot be loaded: every query would fail.
+        Args:
+            pair: The pair, or its name.
+            reason: Why, for the history.
+            override: Pass what would refuse; needs a reason. It never passes a model that cannot be loaded.
+            progress: Called after every batch of the catch-up.
+            wait: Seconds to wait for searchers to acknowledge the move.
+            actor: Who orders it. Default: the store's actor.
+
+        Returns:
+            The move, with its check, its gates, and how the searchers followed.
+
+        Raises:
+            PairStateError: The pair is not built, or serves already, or a searcher could not load it.
+            QuarantinedError: It was rolled back from.
+            CheckRefusedError: The check did not pass.
+            GateRefusedError: A gate, or the way back, did not pass; the error lists each.
+
+        Example:
+            >>> store.promote("v1", reason="it was better").target
+            'v1@1'
         """
         found, request = self.pair(pair), MoveRequest(reason, actor or self.actor, override, wait)
         self._parts.switch.gate(found, request)
@@ -473,11 +992,32 @@ class Store:
         actor: str | None = None,
         trigger: Mapping[str, Json] | None = None,
     ) -> Switched:
-        """Move model and index back together; then, while the older pair serves, catch it up and check it.
+        """Move model and index back together. Then, while the older pair serves, catch it up and check it.
 
-        `expected_epoch`: of `live` when the decision was made; `trigger`: what was measured, for the incident. Raises
-        AliasMovedError when the epoch is another one by now, NoRollbackTargetError; nothing moved then. Once moved,
-        trouble with the rest is told in the result.
+        The move itself needs nothing that may be broken: not the pair that fails, nor its model, nor the network.
+
+        Args:
+            to: The pair to go back to, or its name. Default: the last pair that served and is fit.
+            reason: Why, for the history and the incident.
+            override: Go back to `to` although it is quarantined, did not pass its last check, or never served.
+            catch_up: Catch up and check afterwards, see `prove`. False only moves.
+            progress: Called after every batch of the catch-up.
+            wait: Seconds to wait for searchers to acknowledge the move.
+            expected_epoch: Epoch of `live` when this was decided. None decides on what is found.
+            actor: Who orders it. Default: the store's actor.
+            trigger: What was measured, for the incident.
+
+        Returns:
+            The move. What went wrong after it is told in `trouble`; the move stands.
+
+        Raises:
+            NoRollbackTargetError: No pair is fit to go back to; the error says why of each. Nothing moved.
+            AliasMovedError: `live` is not at `expected_epoch` any more. Nothing moved.
+
+        Example:
+            >>> moved = store.rollback(reason="worse answers")
+            >>> moved.source, moved.target, moved.report.verdict
+            ('v2@1', 'v1@1', 'pass')
         """
         name = to.name if isinstance(to, Pair) else to
         request = MoveRequest(reason, actor or self.actor, override, wait, expected_epoch=expected_epoch)
@@ -497,10 +1037,29 @@ class Store:
         expected_epoch: int | None = None,
         approval: int | None = None,
     ) -> Switched:
-        """Let one exact snapshot `PAIR@N` serve; what was deleted since stays deleted.
+        """Let one exact snapshot serve. What was deleted since it was taken stays deleted.
 
-        Raises ApprovalNeededError when the policy wants others to agree, unless `approval` is a request for this very
-        snapshot to which they have agreed.
+        Args:
+            ref: `PAIR@N` or a tag.
+            reason: Why, for the history and the incident.
+            catch_up: Catch up and check afterwards, see `prove`. False only moves.
+            progress: Called after every batch of the catch-up.
+            wait: Seconds to wait for searchers to acknowledge the move.
+            actor: Who orders it. Default: the store's actor.
+            expected_epoch: Epoch of `live` when this was decided. None decides on what is found.
+            approval: Number of a request for this very snapshot to which the people needed have agreed.
+
+        Returns:
+            The move. What went wrong after it is told in `trouble`; the move stands.
+
+        Raises:
+            UnknownNameError: There is no such snapshot.
+            ApprovalNeededError: The policy wants others to agree; the request was made.
+            AliasMovedError: `live` is not at `expected_epoch` any more. Nothing moved.
+
+        Example:
+            >>> store.restore("v1@1", reason="as it was on Monday").target
+            'v1@1'
         """
         from vecrollback.switching.policy import Policy, load_policy
 
@@ -515,7 +1074,21 @@ class Store:
     def prove(self, switched: Switched, progress: ProgressCallback | None = None) -> Switched:
         """Catch up and check what a move let serve, and complete its incident. The move stands whatever happens here.
 
-        Raises nothing for what goes wrong: it is told in `trouble`, of the result and of the incident.
+        `rollback` and `restore` end with this, unless they were told only to move.
+
+        Args:
+            switched: The move.
+            progress: Called after every batch. An exception that it raises ends the work there, and is told like any
+                trouble.
+
+        Returns:
+            The move with `caught_up`, `report` and `warning`. What went wrong is told in `trouble`, here and in the
+            incident.
+
+        Example:
+            >>> moved = store.rollback(reason="worse answers", catch_up=False)
+            >>> store.prove(moved).report.verdict
+            'pass'
         """
         pair = SnapshotRef.parse(switched.target).pair
         try:
@@ -527,11 +1100,38 @@ class Store:
         return self._warned(self.incidents.settle(switched))
 
     def rollback_target(self, to: str | None = None, *, override: bool = False) -> Snapshot:
-        """Where a rollback would go now. Raises NoRollbackTargetError, which says why nowhere."""
+        """Tell where a rollback would go now. Moves nothing.
+
+        Args:
+            to: Name of the pair to go back to. Default: the last pair that served and is fit.
+            override: Consider `to` although it is quarantined, did not pass its last check, or never served.
+
+        Returns:
+            The snapshot that would serve.
+
+        Raises:
+            NoRollbackTargetError: No pair is fit; the error says why of each.
+
+        Example:
+            >>> store.rollback_target().ref
+            'v1@1'
+        """
         return self._parts.switch.target(to, override=override)
 
     def history(self, *, alias: str | None = None, limit: int | None = None) -> list[Move]:
-        """Pointer moves, newest first."""
+        """List the moves of the pointers.
+
+        Args:
+            alias: Only moves of this alias, such as `live`.
+            limit: At most so many.
+
+        Returns:
+            The moves, newest first. Each holds the hash of the one before it.
+
+        Example:
+            >>> [(move.kind, move.target, move.actor) for move in store.history(alias="live")]
+            [('promote', 'v2@1', 'anna'), ('promote', 'v1@1', 'anna')]
+        """
         return self._catalog.aliases.history(alias, limit=limit)
 
     def approve(
@@ -544,9 +1144,28 @@ class Store:
         wait: float = 10.0,
         actor: str | None = None,
     ) -> DecisionResult:
-        """Agree to request `number`; the last person who is needed makes the move.
+        """Agree to a move that waits for people. The last person who is needed makes the move.
 
-        Raises AliasMovedError when `live` has moved since it was asked for; the request has expired then.
+        Args:
+            number: The request, as `authority.approvals` lists it.
+            reason: Why, kept with the request.
+            catch_up: Catch up and check after the move, see `prove`.
+            progress: Called after every batch of the catch-up.
+            wait: Seconds to wait for searchers to acknowledge the move.
+            actor: Who agrees. Default: the store's actor.
+
+        Returns:
+            The request as it is now, and the move if this was the last word needed.
+
+        Raises:
+            UnknownNameError: There is no such request.
+            UsageError: It does not wait any more, or this person has agreed already.
+            AliasMovedError: `live` has moved since it was asked for; the request has expired.
+
+        Example:
+            >>> request = store.authority.ask("rollback", None, reason="worse answers", actor="policy")
+            >>> store.approve(request.number).switched.target
+            'v1@1'
         """
         who = actor or self.actor
 
@@ -561,7 +1180,25 @@ class Store:
         return self.authority.approve(number, actor=who, reason=reason, move=move)
 
     def reject(self, number: int, *, reason: str, actor: str | None = None) -> Approval:
-        """Refuse request `number`."""
+        """Refuse a move that waits for people.
+
+        Args:
+            number: The request, as `authority.approvals` lists it.
+            reason: Why, kept with the request.
+            actor: Who refuses. Default: the store's actor.
+
+        Returns:
+            The request as it is now.
+
+        Raises:
+            UnknownNameError: There is no such request.
+            UsageError: It does not wait any more.
+
+        Example:
+            >>> request = store.authority.ask("rollback", None, reason="worse answers", actor="policy")
+            >>> store.reject(request.number, reason="they are not").state
+            'rejected'
+        """
         return self.authority.reject(number, actor=actor or self.actor, reason=reason)
 
     # -- automation ---------------------------------------------------------------------------------------------------
@@ -576,10 +1213,29 @@ class Store:
         on_reading: Callable[[Mapping[str, Json]], None] | None = None,
         on_decision: Callable[[Decision], None] = lambda _: None,
     ) -> WatchRound:
-        """Watch `live` by a policy, asking it queries (default: the golden ones), and do what the policy says.
+        """Watch `live` by a policy, asking it queries, and do what the policy says. A server does so by itself.
 
-        Ends with `stopping` or after so many rounds. Waits while another watch of the store leads. Raises UsageError
-        without a policy or queries.
+        Several watches of one store do no harm: one leads, another one takes over when it ends.
+
+        Args:
+            queries: What to ask. Default: the golden queries.
+            policy: The policy's file. Default: `[policy]` in `vecrollback.toml`.
+            rounds: End after so many. Default: watch until `stopping`.
+            stopping: Is asked between two rounds whether to end.
+            on_reading: Called with every measurement, as `vecrollback policy replay` reads it.
+            on_decision: Called with every decision that is not "nothing".
+
+        Returns:
+            Rounds, decisions, and how each metric stood at the end.
+
+        Raises:
+            UsageError: There is no policy, or no query.
+
+        Example:
+            >>> from pathlib import Path
+            >>> _ = Path("policy.toml").write_text("metric = [{source = 'health'}]")
+            >>> store.watch(["green tea"], policy="policy.toml", rounds=1).metrics
+            {'health': 'inconclusive'}
         """
         from vecrollback.automation.guard import watch_store
 
@@ -589,10 +1245,24 @@ class Store:
         )
 
     def drill(self, chaos: str = "", *, policy: Policy | None = None, actor: str | None = None) -> Drill:
-        """Rehearse the whole rollback, or one in which `chaos` is broken on purpose in a copy, and record how it went.
+        """Rehearse the whole rollback with real searchers and real files, beside what serves, and record how it went.
 
-        The verdict is `pass` when every step did what it had to within its objective, `unknown` when there is nothing
-        to rehearse yet. Raises UsageError for a kind of chaos that there is not.
+        Args:
+            chaos: What to break on purpose, in a copy of the store: `files-gone`, `model-unloadable`, `catalog-slow`,
+                `reader-hung`, `foreign-vectors` or `disk-full`. Default: nothing.
+            policy: Its objectives are what each step is timed against. Default: the store's policy.
+            actor: Who orders it. Default: the store's actor.
+
+        Returns:
+            The drill, step by step. Its verdict is `pass` if every step did what it had to within its objective, and
+            `unknown` if there is nothing to rehearse yet.
+
+        Raises:
+            UsageError: There is no such kind of chaos.
+
+        Example:
+            >>> store.drill().verdict
+            'pass'
         """
         from vecrollback.automation.drills import StoreOpener, run_drill
 
@@ -600,11 +1270,30 @@ class Store:
         return run_drill(self, opener, chaos, policy=policy, actor=actor)
 
     def drills(self, *, limit: int | None = None) -> list[Drill]:
-        """Drills that were run, newest first."""
+        """List the drills that were run.
+
+        Args:
+            limit: At most so many.
+
+        Returns:
+            The drills, newest first.
+
+        Example:
+            >>> store.drills()
+            []
+        """
         return self._catalog.drills.all(limit=limit)
 
     def runbook(self) -> str:
-        """The runbook of this very store, as Markdown: its names, what to type, objectives, last drill, contacts."""
+        """Write the runbook of this very store: its names, what to type, objectives, the last drill, and whom to call.
+
+        Returns:
+            The runbook as Markdown. Commands stand in blocks marked `sh`, and can be typed as they are.
+
+        Example:
+            >>> store.runbook().splitlines()[0]
+            '# Runbook: notes'
+        """
         from vecrollback.automation.runbook import write_runbook
 
         return write_runbook(self)
@@ -621,10 +1310,27 @@ class Store:
         sample: int | None = None,
         seed: int | None = None,
     ) -> Report:
-        """Audit a pair (default: the live one) against the log; the report is kept.
+        """Check a pair against the log. The report is kept, but for a quick check that passes.
 
-        "quick" looks at the catalog and at which files are there. "full" reads everything and re-embeds a random
-        sample: as many chunks as certify at most `bound` foreign vectors at `confidence`, or `sample` of them.
+        Args:
+            pair: The pair, or its name. Default: the live one.
+            level: `quick` looks at the catalog and at which files are there. `full` reads everything, and embeds a
+                random sample again.
+            bound: The sample is large enough to certify at most this share of foreign vectors, from 0 to 1.
+            confidence: Of that certificate, from 0 to 1.
+            sample: Embed so many chunks again, whatever the bound.
+            seed: Of the sample; None draws anew.
+
+        Returns:
+            Verdict, findings, and the certificate.
+
+        Raises:
+            UnknownNameError: There is no such pair, or none is live.
+            PairStateError: The pair has no snapshot yet.
+
+        Example:
+            >>> store.check("v1").verdict
+            'pass'
         """
         from vecrollback.quality.check import Sampling
 
@@ -636,21 +1342,62 @@ class Store:
     def audit(
         self, pair: PairLike | None = None, *, progress: ProgressCallback | None = None, **asking: Unpack[AuditOptions]
     ) -> Report:
-        """Check a pair (default: the live one), and search it for vectors that its embedder did not make.
+        """Check a pair, and search it for vectors that its embedder did not make.
 
-        Takes `suspects`, `budget`, `bound`, `confidence` and `seed`, see `vecrollback.quality.audit.AuditOptions`.
+        Args:
+            pair: The pair, or its name. Default: the live one.
+            progress: Called after every batch.
+            **asking: `suspects`, pairs or embedder strings whose vectors to look for, default other pairs of the store;
+                `budget`, texts to embed at most, a number or a share such as "2%"; `bound` and `confidence` of the
+                certificate, default 0.001 and 0.99; `seed`.
+
+        Returns:
+            The report, with every foreign vector that was found.
+
+        Raises:
+            UnknownNameError: There is no such pair, or none is live.
+
+        Example:
+            >>> store.audit("v1", seed=1).findings
+            ()
         """
         return self._parts.auditor.run(self._or_live(pair), asking, progress)
 
     def report(self, pair: PairLike) -> Report | None:
-        """What the newest kept check of a pair said; None when it was never checked."""
+        """Read what the newest kept check of a pair said.
+
+        Args:
+            pair: The pair, or its name.
+
+        Returns:
+            The report; None when the pair was never checked.
+
+        Raises:
+            UnknownNameError: There is no such pair.
+
+        Example:
+            >>> store.report("v2").verdict
+            'pass'
+        """
         return self._catalog.reports.newest(self.pair(pair).name)
 
     def repair(self, report: Report, *, mask: bool = False, progress: ProgressCallback | None = None) -> Report:
-        """Re-embed and rewrite what a check found, into a new snapshot; returns the check after it.
+        """Embed again what a check found wrong, and write it into a new snapshot.
 
-        While it runs every document is answered from the vectors it had; with `mask`, those whose vectors are foreign
-        or invalid are in no answer until the new ones are written.
+        Args:
+            report: What `check` or `audit` returned.
+            mask: Leave documents with foreign or invalid vectors out of every answer until the new ones are written.
+            progress: Called after every batch.
+
+        Returns:
+            The report of the check afterwards.
+
+        Raises:
+            EmbedderChangedError: The model is not the one that made the pair.
+
+        Example:
+            >>> store.repair(store.check("v1")).verdict
+            'pass'
         """
         from vecrollback.quality.audit import certified
         from vecrollback.reembedding.jobs import Job
@@ -664,7 +1411,16 @@ class Store:
         return after
 
     def status(self) -> dict[str, Json]:
-        """Aliases, corpus, pairs with their lag, unfinished jobs: one reading of the catalog, no model, no table."""
+        """Describe the store by one reading of its catalog. Loads no model and opens no table.
+
+        Returns:
+            `store`, `catalog`, `alias`, `corpus`, `pairs` with their lag and last verdict, `searchers`, and unfinished
+            `jobs`, as plain JSON values.
+
+        Example:
+            >>> store.status()["alias"]["live"]
+            {'pair': 'v2', 'snapshot': 1, 'epoch': 2}
+        """
         return {"store": self._parts.file_store.uri, "catalog": self._catalog.place} | describe(self._catalog)
 
     # -- inside -------------------------------------------------------------------------------------------------------
