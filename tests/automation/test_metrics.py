@@ -58,7 +58,7 @@ def test_every_source_gives_a_reading_of_a_store_that_serves(store: Store, sourc
     policy = read_policy(file)
     traffic = SyntheticTraffic([f"note {n}" for n in range(8)], store.search)
     traffic.refresh()
-    answers = PairAnswers(store.borrow_pairs)
+    answers = PairAnswers(store.resources)
     now = Situation(epoch=1, pair="one", kind="promote", moved_at=0.0)
     reading = MetricReader(store, policy, traffic, answers, store.search).read(policy.rules[0], now, None)
     measured = {"error_rate": 0.0, "health": 1.0, "lag": 0.0}
