@@ -16,6 +16,7 @@ from vecrollback import Document, Store
 from vecrollback.embedders import Traits, open_embedder, traits_of
 from vecrollback.embedders.base import COARSE_FLOOR, FLOOR
 from vecrollback.embedders.callables import CallableEmbedder
+from vecrollback.embedders.probes import embed_probes, verify_probes
 from vecrollback.errors import EmbedderChangedError, EmbedderSpecError, UsageError
 from vecrollback.records import Effort
 
@@ -77,13 +78,15 @@ def test_a_pair_keeps_the_floor_that_its_embedder_names(store: Store) -> None:
     assert floors == {"voyage": voyage.FLOOR, "old_voyage": COARSE_FLOOR, "local": FLOOR}
 
 
-def test_what_a_provider_changed_is_said_to_be_a_providers_doing(store: Store, tmp_path: Path) -> None:
-    pair = store.reembed("voyage:32").wait()
-    with vecrollback.connect(tmp_path / "store") as fresh:
-        embedder = fresh._embedders.open(pair.embedder)
-        embedder._model = open_embedder("hash:32?seed=2")
-        with pytest.raises(EmbedderChangedError, match="the provider changed the model"):
-            fresh._embedders.prove(pair)
+@pytest.mark.parametrize(("kind", "said"), [("voyage", True), ("old_voyage", True), ("local", False)])
+def test_what_a_provider_changed_is_said_to_be_a_providers_doing(kind: str, said: bool) -> None:
+    embedder = open_embedder(f"{kind}:32")
+    assert isinstance(embedder, voyage.Undeclared)
+    recorded = embed_probes(embedder)
+    embedder.model = open_embedder("hash:32?seed=2")
+    with pytest.raises(EmbedderChangedError) as refused:
+        verify_probes(embedder, recorded, traits_of(embedder).probe_floor)
+    assert ("the provider changed the model" in str(refused.value)) is said
 
 
 def test_an_object_without_traits_is_taken_for_a_service_when_anything_of_it_speaks_of_one() -> None:

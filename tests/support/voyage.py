@@ -24,19 +24,19 @@ class Undeclared:
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec.text
-        self._model = open_embedder(f"hash:{spec.target}?seed=1")
+        self.model = open_embedder(f"hash:{spec.target}?seed=1")
         self.contract: dict[str, Json] = {"kind": spec.kind, "model": spec.target}
         self.fingerprint = fingerprint_of(self.contract)
         self.dimension = int(spec.target)
 
     def chunk(self, text: str) -> list[Span]:
-        return self._model.chunk(text)
+        return self.model.chunk(text)
 
     def embed_documents(self, texts: Sequence[str]) -> FloatArray:
         if len(texts):
             with Path(os.environ[CALLS]).open("ab", buffering=0) as log:
                 log.write(f"{os.getpid()} {len(texts)}\n".encode())
-        return np.array(self._model.embed_documents(texts))
+        return np.array(self.model.embed_documents(texts))
 
     embed_queries = embed_documents
 
@@ -44,7 +44,7 @@ class Undeclared:
         return sum(len(text) // 4 + 1 for text in texts)
 
     def close(self) -> None:
-        self._model.close()
+        self.model.close()
 
 
 class Local(Undeclared):
