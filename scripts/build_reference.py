@@ -41,7 +41,7 @@ _PAGES = (
     "vecrollback.testing",
 )
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-_DOTTED = re.compile(r"^vecrollback(\.\w+)+$")
+_DOTTED = re.compile(r"^vecrollback(\.(?!toml$)\w+)+$")  # vecrollback.toml is a file
 _MEMBER = re.compile(r"^[A-Z]\w*(\.\w+)+$")
 _RAISES = re.compile(r"^Raises:\n((?:[ \t]+.*\n?|\n)+)", re.MULTILINE)
 _RAISED = re.compile(r"^ {4}(\w+):", re.MULTILINE)
