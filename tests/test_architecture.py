@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -51,26 +53,61 @@ def _without_docstrings(module: Path) -> list[str]:
 
 def test_the_public_names_are_these() -> None:
     assert sorted(vecrollback.__all__) == [
+        "AdoptOptions",
+        "AdoptResult",
+        "Approval",
         "AsyncClient",
+        "AuditOptions",
         "CatchUp",
         "Certificate",
         "Client",
+        "Decision",
+        "DecisionResult",
         "Document",
+        "Drill",
+        "Effort",
+        "ExportResult",
         "Finding",
         "Hit",
         "Ingested",
+        "Job",
+        "JobRecord",
+        "Json",
+        "Level",
+        "Manifest",
+        "Move",
         "Pair",
+        "PairLike",
+        "Plan",
+        "Policy",
         "Progress",
+        "ProgressCallback",
+        "Queries",
         "Report",
         "Result",
+        "RuntimeBatches",
         "Searcher",
         "Snapshot",
         "Store",
         "Switched",
+        "UnembeddedDocument",
         "VecrollbackError",
+        "WatchRound",
         "connect",
     ]
     assert all(getattr(vecrollback, name) is not None for name in vecrollback.__all__)
+
+
+@pytest.mark.parametrize("owner", ["Store", "Client", "AsyncClient"])
+def test_what_a_public_method_takes_and_gives_is_a_public_name(owner: str) -> None:
+    """Whoever annotates a program of their own must not have to import from a room."""
+    given = {"None", "Self", "T", "Any", "Path", "Unpack", "Callable", "Iterable", "Mapping", "Sequence"}
+    given |= {"httpx", *dir(builtins), *vecrollback.__all__}
+    for name, method in vars(getattr(vecrollback, owner)).items():
+        if inspect.isfunction(method) and not name.startswith("_"):
+            for annotation in method.__annotations__.values():
+                used = {one.id for one in ast.walk(ast.parse(annotation)) if isinstance(one, ast.Name)}
+                assert used <= given, f"{owner}.{name}: {annotation}"
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -1,6 +1,6 @@
 """Makes changing the embedding model of a vector system safe to undo.
 
-`connect` opens a store; everything else is a method of what it returns.
+`connect` opens a store; everything else is a method of what it returns, or what such a method takes and gives.
 """
 
 from __future__ import annotations
@@ -9,51 +9,105 @@ from typing import TYPE_CHECKING, Any
 
 from vecrollback.errors import VecrollbackError
 from vecrollback.records import (
+    Approval,
     CatchUp,
     Certificate,
     Document,
+    Drill,
+    Effort,
+    ExportResult,
     Finding,
     Hit,
     Ingested,
+    JobRecord,
+    Json,
+    Move,
     Pair,
+    Plan,
     Progress,
+    ProgressCallback,
     Report,
     Result,
+    RuntimeBatches,
     Snapshot,
     Switched,
+    UnembeddedDocument,
 )
 
 if TYPE_CHECKING:
+    from vecrollback.automation.guard import Decision, WatchRound
     from vecrollback.client import AsyncClient, Client
-    from vecrollback.serving.searcher import Searcher
-    from vecrollback.store.store import Store, connect
+    from vecrollback.pairs.manifest import Manifest
+    from vecrollback.quality.audit import AuditOptions
+    from vecrollback.quality.check import Level
+    from vecrollback.reembedding.adopt import AdoptOptions, AdoptResult
+    from vecrollback.reembedding.jobs import Job
+    from vecrollback.serving.searcher import Queries, Searcher
+    from vecrollback.store.store import PairLike, Store, connect
+    from vecrollback.switching.approvals import DecisionResult
+    from vecrollback.switching.policy import Policy
 
 __all__ = [
+    "AdoptOptions",
+    "AdoptResult",
+    "Approval",
     "AsyncClient",
+    "AuditOptions",
     "CatchUp",
     "Certificate",
     "Client",
+    "Decision",
+    "DecisionResult",
     "Document",
+    "Drill",
+    "Effort",
+    "ExportResult",
     "Finding",
     "Hit",
     "Ingested",
+    "Job",
+    "JobRecord",
+    "Json",
+    "Level",
+    "Manifest",
+    "Move",
     "Pair",
+    "PairLike",
+    "Plan",
+    "Policy",
     "Progress",
+    "ProgressCallback",
+    "Queries",
     "Report",
     "Result",
+    "RuntimeBatches",
     "Searcher",
     "Snapshot",
     "Store",
     "Switched",
+    "UnembeddedDocument",
     "VecrollbackError",
+    "WatchRound",
     "connect",
 ]
 
 _LAZY = {
+    "AdoptOptions": "vecrollback.reembedding.adopt",
+    "AdoptResult": "vecrollback.reembedding.adopt",
     "AsyncClient": "vecrollback.client",
+    "AuditOptions": "vecrollback.quality.audit",
     "Client": "vecrollback.client",
+    "Decision": "vecrollback.automation.guard",
+    "DecisionResult": "vecrollback.switching.approvals",
+    "Job": "vecrollback.reembedding.jobs",
+    "Level": "vecrollback.quality.check",
+    "Manifest": "vecrollback.pairs.manifest",
+    "PairLike": "vecrollback.store.store",
+    "Policy": "vecrollback.switching.policy",
+    "Queries": "vecrollback.serving.searcher",
     "Searcher": "vecrollback.serving.searcher",
     "Store": "vecrollback.store.store",
+    "WatchRound": "vecrollback.automation.guard",
     "connect": "vecrollback.store.store",
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.docstrings import run_examples
 from tests.support.http_server import QUERIES, make_token, serving, wait_for
 from vecrollback import AsyncClient, Client, Document, connect
 from vecrollback.errors import (
@@ -38,6 +39,12 @@ def test_a_client_answers_what_the_store_answers(own_store: Path) -> None:
         assert client.history() == store.history()
         assert client.status()["corpus"] == store.status()["corpus"]
         assert client.report("v1") == store.report("v1")
+
+
+def test_the_examples_of_the_clients_run(own_store: Path) -> None:
+    with serving(own_store) as server:
+        for client in (Client, AsyncClient):
+            run_examples(client, {"Client": Client, "AsyncClient": AsyncClient, "url": server.url})
 
 
 def test_a_client_writes_and_operates(own_store: Path) -> None:

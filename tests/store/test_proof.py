@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import vecrollback
+from tests.cli.support import shell
 from tests.support.http_server import V1, V2, build, serving, wait_for
 from vecrollback import Document, Store
 
@@ -61,6 +63,36 @@ def test_a_check_that_fails_after_a_catch_up_leaves_the_catch_up_told(
     [incident] = store.incidents.all()
     assert incident.timeline.caught_up is not None, "it was settled all the same"
     assert (incident.verdict, incident.trouble) == (None, "no space left on device")
+
+
+_SLOW_MODEL = """
+import time
+import numpy as np
+
+def embed(texts):
+    time.sleep(0.02 * len(texts))
+    return np.array([[len(t) + 1, sum(map(ord, t)) % 997 + 1] * 4 for t in texts], np.float32)
+"""
+
+
+def test_a_proof_that_is_cancelled_ends_its_job_as_cancelled_and_is_told_in_the_incident(tmp_path: Path) -> None:
+    (tmp_path / "slow_model.py").write_text(_SLOW_MODEL)
+    path = f"{tmp_path}:{os.environ.get('PYTHONPATH', Path.cwd())}"
+    root = tmp_path / "store"
+    with vecrollback.connect(root, create=True) as store:
+        store.upsert([Document("d0", "apples")])
+    for name, embedder in (("v1", "slow_model:embed"), ("v2", V2)):
+        shell("reembed", embedder, "--name", name, "--promote", "--store", root, env={"PYTHONPATH": path})
+    with vecrollback.connect(root) as store:
+        store.upsert([Document(f"n{n}", f"crate {n}") for n in range(2_000)])
+    with serving(root, env={"PYTHONPATH": path}) as server:
+        done = server.post("/v1/rollback", {"reason": "worse answers"}).json()
+        assert done["to"] == "v1@1"
+        assert server.post(f"/v1/jobs/{done['job']}/cancel", None).json()["state"] == "running"
+        wait_for("the job", lambda: server.get(f"/v1/jobs/{done['job']}").json()["state"] != "running", 60)
+        assert server.get(f"/v1/jobs/{done['job']}").json()["state"] == "cancelled"
+        [incident] = server.get("/v1/incidents").json()["incidents"]
+        assert "was cancelled" in incident["trouble"]
 
 
 def test_a_proof_that_fails_over_http_is_told_in_the_answer_and_in_the_incident(damaged: Path) -> None:

@@ -206,7 +206,7 @@ class Parts:
     def authority(self) -> Authority:
         from vecrollback.switching.approvals import Authority
 
-        return Authority(self.catalog, self.access.record)
+        return Authority(self.catalog)
 
     @opened_once
     def notices(self) -> Notifications:

@@ -1249,7 +1249,7 @@ class Store:
 
         Args:
             chaos: What to break on purpose, in a copy of the store: `files-gone`, `model-unloadable`, `catalog-slow`,
-                `reader-hung`, `foreign-vectors` or `disk-full`. Default: nothing.
+                `searcher-hung`, `foreign-vectors` or `disk-full`. Default: nothing.
             policy: Its objectives are what each step is timed against. Default: the store's policy.
             actor: Who orders it. Default: the store's actor.
 

@@ -14,8 +14,6 @@ from vecrollback.catalog import Catalog, now
 from vecrollback.errors import AliasMovedError, ApprovalNeededError, UsageError
 from vecrollback.records import LIVE, Approval, Freeze, Json, Switched
 
-Record = Callable[[str, str, str], None]
-
 
 @dataclass(frozen=True, slots=True)
 class DecisionResult:
@@ -26,10 +24,10 @@ class DecisionResult:
 
 
 class Authority:
-    """Freezes and approvals of one store. `record` keeps account of a decision, before it counts."""
+    """Freezes and approvals of one store. Each decision is on record before it counts."""
 
-    def __init__(self, catalog: Catalog, record: Record) -> None:
-        self._catalog, self._record = catalog, record
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
 
     # -- freezes ------------------------------------------------------------------------------------------------------
 
@@ -41,13 +39,13 @@ class Authority:
             raise UsageError(f"{until.isoformat()} is over already", hint="name a time to come, or none")
         end = None if until is None else until.astimezone(dt.UTC).isoformat(timespec="microseconds")
         new = Freeze(LIVE, reason, actor, now(), end)
-        self._record(actor, "freeze", f"{LIVE} ({reason})")
+        self._catalog.audits.add(actor, "freeze", f"{LIVE} ({reason})")
         self._catalog.freezes.put(new)
         return new
 
     def unfreeze(self, *, actor: str) -> bool:
         """Let automation act again; whether it was frozen."""
-        self._record(actor, "unfreeze", LIVE)
+        self._catalog.audits.add(actor, "unfreeze", LIVE)
         return self._catalog.freezes.lift(LIVE)
 
     def frozen(self) -> Freeze | None:
@@ -88,7 +86,7 @@ class Authority:
             needed=needed,
             trigger=dict(trigger or {}),
         )
-        self._record(actor, f"{kind}.ask", target or "the last fit pair")
+        self._catalog.audits.add(actor, f"{kind}.ask", target or "the last fit pair")
         return self._catalog.approvals.ask(new)
 
     def require(self, ref: str, reason: str, *, actor: str, needed: int, approval: int | None) -> None:
@@ -109,7 +107,7 @@ class Authority:
 
     def reject(self, number: int, *, actor: str, reason: str) -> Approval:
         """Refuse a move that waits."""
-        self._record(actor, "approval.reject", f"{number}")
+        self._catalog.audits.add(actor, "approval.reject", f"{number}")
         return self._catalog.approvals.change(number, lambda one: _with(one, "reject", actor, reason))
 
     def approve(self, number: int, *, actor: str, reason: str, move: Callable[[Approval], Switched]) -> DecisionResult:
@@ -117,7 +115,7 @@ class Authority:
 
         The move is refused, and the request expires, when `live` has moved since it was asked for.
         """
-        self._record(actor, "approval.approve", f"{number}")
+        self._catalog.audits.add(actor, "approval.approve", f"{number}")
         approval = self._catalog.approvals.change(number, lambda one: _with(one, "approve", actor, reason))
         if len(approval.approved_by) < approval.needed:
             return DecisionResult(approval)
