@@ -9,7 +9,9 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Request
 
 from vecrollback.errors import OverloadedError, StoppedError, UnknownNameError, UsageError, VecrollbackError
 from vecrollback.records import Progress, ProgressCallback, Result
@@ -154,3 +156,12 @@ class StoreService:
             lane.close()
         self.searcher.close()
         self.store.close()
+
+
+async def service_of(request: Request) -> StoreService:
+    """What answers a request. Async, or FastAPI sends it to a thread, which costs more than a search."""
+    service: StoreService = request.app.state.service
+    return service
+
+
+Service = Annotated[StoreService, Depends(service_of)]

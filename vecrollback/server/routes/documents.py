@@ -6,8 +6,8 @@ from fastapi import APIRouter, Response
 
 from vecrollback.errors import UsageError
 from vecrollback.server.auth import Writing
-from vecrollback.server.routes.responses import Held, answers, as_json
-from vecrollback.server.schemas import DeleteRequest, UpsertRequest, WriteAnswer
+from vecrollback.server.schemas import DeleteRequest, UpsertRequest, WriteAnswer, answers, as_json
+from vecrollback.server.service import Service
 from vecrollback.server.settings import ServerSettings
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
@@ -16,28 +16,28 @@ _SHOWN_IDS = 20
 
 
 @router.post("", responses=answers(409, model=WriteAnswer, example={"seq": 1043, "documents": 1}))
-async def upsert(body: UpsertRequest, caller: Writing, held: Held) -> Response:
+async def upsert(body: UpsertRequest, caller: Writing, service: Service) -> Response:
     """Write new and changed documents. They are durable when this answers; a worker embeds them."""
-    _within([one.id for one in body.documents], held.settings)
+    _within([one.id for one in body.documents], service.settings)
     documents = [one.document() for one in body.documents]
 
     def write() -> int:
-        held.audited(caller.name, "documents.upsert", _named([one.id for one in documents]))
-        return held.store.upsert(documents)
+        service.audited(caller.name, "documents.upsert", _named([one.id for one in documents]))
+        return service.store.upsert(documents)
 
-    return as_json({"seq": await held.writes.run(write), "documents": len(documents)})
+    return as_json({"seq": await service.writes.run(write), "documents": len(documents)})
 
 
 @router.delete("", responses=answers(409, model=WriteAnswer, example={"seq": 1044, "documents": 1}))
-async def delete(body: DeleteRequest, caller: Writing, held: Held) -> Response:
+async def delete(body: DeleteRequest, caller: Writing, service: Service) -> Response:
     """Delete documents for good: once this answers no query returns them, whichever pair serves."""
-    _within(body.ids, held.settings)
+    _within(body.ids, service.settings)
 
     def write() -> int:
-        held.audited(caller.name, "documents.delete", _named(body.ids))
-        return held.store.delete(body.ids)
+        service.audited(caller.name, "documents.delete", _named(body.ids))
+        return service.store.delete(body.ids)
 
-    return as_json({"seq": await held.writes.run(write), "documents": len(body.ids)})
+    return as_json({"seq": await service.writes.run(write), "documents": len(body.ids)})
 
 
 def _within(ids: list[str], allowed: ServerSettings) -> None:

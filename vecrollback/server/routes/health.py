@@ -7,7 +7,8 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from vecrollback.server.auth import Reading
-from vecrollback.server.routes.responses import Held, answers, as_json
+from vecrollback.server.schemas import answers, as_json
+from vecrollback.server.service import Service
 
 router = APIRouter(tags=["health"])
 
@@ -27,14 +28,14 @@ async def healthz() -> Response:
         503: {"description": "It does not, or not any more"},
     },
 )
-async def readyz(held: Held) -> Response:
+async def readyz(service: Service) -> Response:
     """Whether queries are answered; `current` is false while that is from what was last known. Needs no token.
 
     A catalog that cannot be read does not make a searcher unready: all would leave the load balancer at once, and
     answers that say they may be old would become none.
     """
-    reason = await held.reads.run(held.unready)
-    current = held.searcher.current
+    reason = await service.reads.run(service.unready)
+    current = service.searcher.current
     said = reason or ("" if current else "the catalog cannot be read: answers come from what was last known")
     return as_json({"ready": not reason, "current": current, "reason": said}, 503 if reason else 200)
 
@@ -44,6 +45,6 @@ async def readyz(held: Held) -> Response:
     response_class=PlainTextResponse,
     responses=answers() | {200: {"description": "Prometheus text format", "content": {"text/plain": {}}}},
 )
-async def metrics(_: Reading, held: Held) -> Response:
+async def metrics(_: Reading, service: Service) -> Response:
     """Counters and gauges of all workers."""
-    return Response(await held.reads.run(held.metrics.page, held.store), media_type=CONTENT_TYPE_LATEST)
+    return Response(await service.reads.run(service.metrics.page, service.store), media_type=CONTENT_TYPE_LATEST)

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Path, Query, Response
 
 from vecrollback.records import LIVE, Approval
 from vecrollback.server.auth import Operating, Reading, Writing
-from vecrollback.server.routes.responses import Held, answers, as_json
-from vecrollback.server.schemas import DecisionRequest, FreezeRequest, PushRequest
+from vecrollback.server.schemas import DecisionRequest, FreezeRequest, PushRequest, answers, as_json
+from vecrollback.server.service import Service
 from vecrollback.store import payloads
 from vecrollback.switching.approvals import DecisionResult
 
@@ -26,77 +26,77 @@ Number = Annotated[int, Path(ge=1, le=2**53)]
 
 
 @router.get("/incidents", responses=answers(example={"incidents": [_INCIDENT]}))
-async def incidents(_: Reading, held: Held, limit: int = Query(20, ge=1, le=1_000)) -> Response:
+async def incidents(_: Reading, service: Service, limit: int = Query(20, ge=1, le=1_000)) -> Response:
     """Incidents, newest first, with what is known by now."""
-    found = await held.reads.run(held.store.incidents.all, limit=limit)
+    found = await service.reads.run(service.store.incidents.all, limit=limit)
     return as_json({"incidents": [asdict(one) for one in found]})
 
 
 @router.get("/incidents/{number}", responses=answers(example=_INCIDENT))
-async def incident(number: Number, _: Reading, held: Held) -> Response:
+async def incident(number: Number, _: Reading, service: Service) -> Response:
     """One incident: timeline, trigger, blast radius, proof."""
-    return as_json(asdict(await held.reads.run(held.store.incidents.get, number)))
+    return as_json(asdict(await service.reads.run(service.store.incidents.get, number)))
 
 
 @router.get("/report", responses=answers(example=_REPORT))
-async def report(_: Reading, held: Held, days: float = Query(30.0, ge=0, le=36_500)) -> Response:
+async def report(_: Reading, service: Service, days: float = Query(30.0, ge=0, le=36_500)) -> Response:
     """Time to detect, time to recover, how often rollbacks succeeded and were rehearsed."""
-    return as_json(asdict(await held.reads.run(held.store.incidents.performance, days=days)))
+    return as_json(asdict(await service.reads.run(service.store.incidents.performance, days=days)))
 
 
 @router.get("/policy", responses=answers(example=_STANDING))
-async def policy(_: Reading, held: Held) -> Response:
+async def policy(_: Reading, service: Service) -> Response:
     """How each metric of the policy stood when it was last measured."""
-    return as_json({"metrics": await held.reads.run(held.store.measurements.standing, LIVE)})
+    return as_json({"metrics": await service.reads.run(service.store.measurements.standing, LIVE)})
 
 
 @router.get("/approvals", responses=answers(example={"approvals": [_APPROVAL]}))
-async def approvals(_: Reading, held: Held, waiting: bool = Query(False)) -> Response:
+async def approvals(_: Reading, service: Service, waiting: bool = Query(False)) -> Response:
     """Moves that waited or wait for people, newest first."""
-    found = await held.reads.run(held.store.authority.approvals, state="waiting" if waiting else None)
+    found = await service.reads.run(service.store.authority.approvals, state="waiting" if waiting else None)
     return as_json({"approvals": [asdict(one) for one in found]})
 
 
 @router.post(
     "/approvals/{number}", responses=answers(409, example={"approval": _APPROVAL | {"state": "done"}, "switched": None})
 )
-async def decide(number: Number, body: DecisionRequest, caller: Operating, held: Held) -> Response:
+async def decide(number: Number, body: DecisionRequest, caller: Operating, service: Service) -> Response:
     """Agree to a move that waits, or refuse it. The last one who is needed makes it; catch-up and check follow."""
 
     def said() -> Approval | DecisionResult:
         if body.decision == "reject":
-            return held.store.reject(number, reason=body.reason, actor=caller.name)
-        return held.store.approve(number, reason=body.reason, progress=held.progress(), actor=caller.name)
+            return service.store.reject(number, reason=body.reason, actor=caller.name)
+        return service.store.approve(number, reason=body.reason, progress=service.progress(), actor=caller.name)
 
-    done = await held.operations.run(said)
+    done = await service.operations.run(said)
     approval, switched = (done.approval, done.switched) if isinstance(done, DecisionResult) else (done, None)
     return as_json({"approval": asdict(approval), "switched": payloads.switched(switched) if switched else None})
 
 
 @router.get("/freeze", responses=answers(example={"freeze": _FREEZE}))
-async def frozen(_: Reading, held: Held) -> Response:
+async def frozen(_: Reading, service: Service) -> Response:
     """What holds automation back now; null when nothing does."""
-    found = await held.reads.run(held.store.authority.frozen)
+    found = await service.reads.run(service.store.authority.frozen)
     return as_json({"freeze": asdict(found) if found else None})
 
 
 @router.post("/freeze", responses=answers(example=_FREEZE))
-async def freeze(body: FreezeRequest, caller: Operating, held: Held) -> Response:
+async def freeze(body: FreezeRequest, caller: Operating, service: Service) -> Response:
     """Let automation move nothing. People still can, and are told."""
-    made = await held.writes.run(held.store.authority.freeze, body.reason, actor=caller.name, until=body.until)
+    made = await service.writes.run(service.store.authority.freeze, body.reason, actor=caller.name, until=body.until)
     return as_json(asdict(made))
 
 
 @router.delete("/freeze", responses=answers(example={"was_frozen": True}))
-async def unfreeze(caller: Operating, held: Held) -> Response:
+async def unfreeze(caller: Operating, service: Service) -> Response:
     """Let automation act again."""
-    return as_json({"was_frozen": await held.writes.run(held.store.authority.unfreeze, actor=caller.name)})
+    return as_json({"was_frozen": await service.writes.run(service.store.authority.unfreeze, actor=caller.name)})
 
 
 @router.post("/metrics", responses=answers(example={"kept": 1}))
-async def push(body: PushRequest, _: Writing, held: Held) -> Response:
+async def push(body: PushRequest, _: Writing, service: Service) -> Response:
     """Push values that only you can measure, for metrics of the policy with source `pushed`."""
     at = time.time()
     values = [(one.name, one.value, at if one.at is None else one.at) for one in body.values]
-    await held.writes.run(held.store.measurements.push, values)
+    await service.writes.run(service.store.measurements.push, values)
     return as_json({"kept": len(values)})

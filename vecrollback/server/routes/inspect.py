@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Response
 from vecrollback.errors import UsageError
 from vecrollback.records import Json
 from vecrollback.server.auth import Operating, Reading
-from vecrollback.server.routes.responses import Held, answers, as_json
-from vecrollback.server.schemas import CompareRequest
+from vecrollback.server.schemas import CompareRequest, answers, as_json
+from vecrollback.server.service import Service
 from vecrollback.server.traffic_series import TimeSpan, score_edges
 from vecrollback.store import payloads
 
@@ -55,43 +55,43 @@ async def whoami(caller: Reading) -> Response:
 @router.get("/reports", responses=answers(example={"reports": [{"pair": "v1", "verdict": "pass", "findings": []}]}))
 async def reports(
     _: Reading,
-    held: Held,
+    service: Service,
     pair: str | None = Query(None, min_length=1, max_length=200),
     limit: int = Query(20, ge=1, le=200),
 ) -> Response:
     """Reports of checks that were kept, newest first. Of the ids of a finding the first hundred."""
-    found = await held.reads.run(held.store.inspection.reports, pair, limit=limit)
+    found = await service.reads.run(service.store.inspection.reports, pair, limit=limit)
     return as_json({"reports": [_shortened(payloads.report(one)) for one in found]})
 
 
 @router.get("/series", responses=answers(example={"step": 2, "scores_from": [-0.2, 0.8, 0.9], "spans": [_SPAN]}))
-async def series(_: Reading, held: Held, seconds: int = Query(600, ge=10, le=3600)) -> Response:
+async def series(_: Reading, service: Service, seconds: int = Query(600, ge=10, le=3600)) -> Response:
     """Answers, errors, latency, best scores and lag of the last seconds by epoch, all workers together."""
     step = max(1, seconds // 300)
-    spans = await held.reads.run(held.series.spans, seconds, step)
+    spans = await service.reads.run(service.series.spans, seconds, step)
     return as_json({"step": step, "scores_from": score_edges(), "spans": _rows(spans)})
 
 
 @router.post("/compare", responses=answers(409, example=_COMPARED))
-async def compare(body: CompareRequest, _: Operating, held: Held) -> Response:
+async def compare(body: CompareRequest, _: Operating, service: Service) -> Response:
     """One query on two pairs. The first time it loads what of the two is not loaded yet."""
-    if body.k > held.settings.max_k:
-        raise UsageError(f"k is {body.k}; this server allows {held.settings.max_k}", hint="ask for fewer")
-    if len(body.query) > held.settings.max_query:
-        raise UsageError(f"the query has {len(body.query)} characters; this server allows {held.settings.max_query}")
+    if body.k > service.settings.max_k:
+        raise UsageError(f"k is {body.k}; this server allows {service.settings.max_k}", hint="ask for fewer")
+    if len(body.query) > service.settings.max_query:
+        raise UsageError(f"the query has {len(body.query)} characters; this server allows {service.settings.max_query}")
     asked = body.query, body.a, body.b, body.k
-    return as_json(payloads.compared(await held.inspections.run(held.store.inspection.compare, *asked)))
+    return as_json(payloads.compared(await service.inspections.run(service.store.inspection.compare, *asked)))
 
 
 @router.get("/map", responses=answers(409, example=_MAP))
 async def vector_map(
     _: Operating,
-    held: Held,
+    service: Service,
     pair: str = Query(min_length=1, max_length=200),
     sample: int = Query(1_500, ge=10, le=5_000),
 ) -> Response:
     """A sample of a pair's vectors in the plane, by the fingerprint they were recorded with. Reads the pair's rows."""
-    found = await held.inspections.run(held.store.inspection.map, pair, sample=sample)
+    found = await service.inspections.run(service.store.inspection.map, pair, sample=sample)
     return as_json(payloads.vector_map(found))
 
 

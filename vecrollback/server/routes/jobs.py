@@ -14,8 +14,8 @@ from fastapi.responses import StreamingResponse
 
 from vecrollback.records import JobRecord, Json
 from vecrollback.server.auth import Operating
-from vecrollback.server.routes.responses import Held, answers, as_json
-from vecrollback.server.service import StoreService
+from vecrollback.server.schemas import answers, as_json
+from vecrollback.server.service import Service, StoreService
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -46,42 +46,42 @@ def shown(job: JobRecord) -> dict[str, Json]:
 
 
 @router.get("", responses=answers(example={"jobs": [EXAMPLE]}))
-async def jobs(_: Operating, held: Held, unfinished: bool = Query(False)) -> Response:
+async def jobs(_: Operating, service: Service, unfinished: bool = Query(False)) -> Response:
     """Jobs, newest first."""
-    found = await held.reads.run(held.store.jobs, unfinished=unfinished)
+    found = await service.reads.run(service.store.jobs, unfinished=unfinished)
     return as_json({"jobs": [shown(job) for job in found]})
 
 
 @router.get("/{job}", responses=answers(example=EXAMPLE))
-async def one(job: JobId, _: Operating, held: Held) -> Response:
+async def one(job: JobId, _: Operating, service: Service) -> Response:
     """One job."""
-    return as_json(shown(await held.reads.run(held.store.job, job)))
+    return as_json(shown(await service.reads.run(service.store.job, job)))
 
 
 @router.post("/{job}/cancel", responses=answers(example=EXAMPLE))
-async def cancel(job: JobId, caller: Operating, held: Held) -> Response:
+async def cancel(job: JobId, caller: Operating, service: Service) -> Response:
     """Ask a job to stop at its next batch; what is done stays done. A job that has ended stays as it is."""
-    await held.reads.run(held.store.job, job)
-    await held.writes.run(held.audited, caller.name, "job.cancel", job)
-    return as_json(shown(await held.writes.run(held.store.cancel, job)))
+    await service.reads.run(service.store.job, job)
+    await service.writes.run(service.audited, caller.name, "job.cancel", job)
+    return as_json(shown(await service.writes.run(service.store.cancel, job)))
 
 
 @router.post("/{job}/pause", responses=answers(example=EXAMPLE | {"paused": True}))
-async def pause(job: JobId, caller: Operating, held: Held) -> Response:
+async def pause(job: JobId, caller: Operating, service: Service) -> Response:
     """Let a job wait before its next batch, wherever it runs."""
-    return await _paused(job, caller.name, held, paused=True)
+    return await _paused(job, caller.name, service, paused=True)
 
 
 @router.post("/{job}/resume", responses=answers(example=EXAMPLE))
-async def resume(job: JobId, caller: Operating, held: Held) -> Response:
+async def resume(job: JobId, caller: Operating, service: Service) -> Response:
     """Let a paused job go on."""
-    return await _paused(job, caller.name, held, paused=False)
+    return await _paused(job, caller.name, service, paused=False)
 
 
-async def _paused(job: str, actor: str, held: StoreService, *, paused: bool) -> Response:
-    await held.reads.run(held.store.job, job)
-    await held.writes.run(held.audited, actor, "job.pause" if paused else "job.resume", job)
-    return as_json(shown(await held.writes.run(held.store.pause if paused else held.store.resume, job)))
+async def _paused(job: str, actor: str, service: StoreService, *, paused: bool) -> Response:
+    await service.reads.run(service.store.job, job)
+    await service.writes.run(service.audited, actor, "job.pause" if paused else "job.resume", job)
+    return as_json(shown(await service.writes.run(service.store.pause if paused else service.store.resume, job)))
 
 
 @router.get(
@@ -89,18 +89,18 @@ async def _paused(job: str, actor: str, held: StoreService, *, paused: bool) -> 
     response_class=StreamingResponse,
     responses=answers() | {200: {"description": "Server-sent events", "content": {"text/event-stream": {}}}},
 )
-async def events(job: JobId, _: Operating, held: Held) -> Response:
+async def events(job: JobId, _: Operating, service: Service) -> Response:
     """Server-sent events: `progress` with the job at each change, then `end` with the job as it ended."""
-    await held.reads.run(held.store.job, job)  # a name that is unknown is told by the status
-    return StreamingResponse(_stream(job, held), media_type="text/event-stream")
+    await service.reads.run(service.store.job, job)  # a name that is unknown is told by the status
+    return StreamingResponse(_stream(job, service), media_type="text/event-stream")
 
 
-async def _stream(job: str, held: StoreService) -> AsyncIterator[str]:
-    with held.streaming():
+async def _stream(job: str, service: StoreService) -> AsyncIterator[str]:
+    with service.streaming():
         last: JobRecord | None = None
         spoke = time.monotonic()
-        while not held.closing:
-            found = await held.reads.run(held.store.job, job)
+        while not service.closing:
+            found = await service.reads.run(service.store.job, job)
             if found != last:
                 last, spoke = found, time.monotonic()
                 yield f"event: progress\ndata: {json.dumps(shown(found))}\n\n"

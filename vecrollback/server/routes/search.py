@@ -9,8 +9,8 @@ from fastapi import APIRouter, Header, Query, Response
 from vecrollback.errors import UnknownNameError, UsageError
 from vecrollback.server import errors
 from vecrollback.server.auth import Reading
-from vecrollback.server.routes.responses import Held, answers, as_json
-from vecrollback.server.schemas import SearchRequest
+from vecrollback.server.schemas import SearchRequest, answers, as_json
+from vecrollback.server.service import Service
 from vecrollback.server.settings import ServerSettings
 from vecrollback.store import payloads
 
@@ -45,14 +45,14 @@ _MOVE = {
 async def search(
     body: SearchRequest,
     _: Reading,
-    held: Held,
+    service: Service,
     header: Annotated[str | None, Header(alias="X-Vecrollback-Key", min_length=1, max_length=200)] = None,
 ) -> Response:
     """The nearest documents, from the pair that is live at this moment; `{"results": [...]}` for several queries."""
     queries = [body.query] if body.query is not None else body.queries or []
-    _within(body, queries, held.settings)
+    _within(body, queries, service.settings)
     try:
-        results = await held.search(queries, body.k, body.where, body.key or header) if queries else []
+        results = await service.search(queries, body.k, body.where, body.key or header) if queries else []
     except UnknownNameError as error:
         # Nothing serves yet: the request is right, and will be answered later.
         return errors.answer(503, "UnknownNameError", error.message, error.hint)
@@ -73,23 +73,23 @@ def _within(body: SearchRequest, queries: list[str], allowed: ServerSettings) ->
 
 
 @router.get("/status", responses=answers(example={"alias": {"live": {"pair": "v1", "snapshot": 1, "epoch": 3}}}))
-async def status(_: Reading, held: Held) -> Response:
+async def status(_: Reading, service: Service) -> Response:
     """What is live, how far behind it is, where a rollback would go right now, and what is unfinished."""
-    return as_json(await held.reads.run(payloads.status, held.store))
+    return as_json(await service.reads.run(payloads.status, service.store))
 
 
 @router.get("/pairs", responses=answers(example={"pairs": [{"name": "v1", "state": "live", "lag": 0}]}))
-async def pairs(_: Reading, held: Held) -> Response:
+async def pairs(_: Reading, service: Service) -> Response:
     """Every pair: its state, its embedder, how far behind it is, and what its last check said."""
-    return as_json(await held.reads.run(payloads.pairs, held.store))
+    return as_json(await service.reads.run(payloads.pairs, service.store))
 
 
 @router.get("/history", responses=answers(example={"moves": [_MOVE]}))
 async def history(
     _: Reading,
-    held: Held,
+    service: Service,
     alias: str | None = Query(None, max_length=200),
     limit: int | None = Query(None, ge=1, le=10_000),
 ) -> Response:
     """Pointer moves, newest first: when, from where to where, by whom and why."""
-    return as_json(payloads.moves(await held.reads.run(held.store.history, alias=alias, limit=limit)))
+    return as_json(payloads.moves(await service.reads.run(service.store.history, alias=alias, limit=limit)))

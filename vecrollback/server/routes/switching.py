@@ -12,9 +12,16 @@ from vecrollback.reembedding.jobs import Job
 from vecrollback.server.auth import Operating, Reading
 from vecrollback.server.routes.jobs import EXAMPLE as JOB
 from vecrollback.server.routes.jobs import shown
-from vecrollback.server.routes.responses import Held, answers, as_json
-from vecrollback.server.schemas import CheckRequest, PromoteRequest, RestoreRequest, RollbackRequest, SwitchedAnswer
-from vecrollback.server.service import StoreService
+from vecrollback.server.schemas import (
+    CheckRequest,
+    PromoteRequest,
+    RestoreRequest,
+    RollbackRequest,
+    SwitchedAnswer,
+    answers,
+    as_json,
+)
+from vecrollback.server.service import Service, StoreService
 from vecrollback.store import payloads
 
 router = APIRouter(prefix="/v1", tags=["operating"])
@@ -54,11 +61,11 @@ _AS_JOB: dict[int | str, Any] = {
 
 
 @router.post("/promote", responses=answers(409, model=SwitchedAnswer, example=_SWITCHED) | _AS_JOB)
-async def promote(body: PromoteRequest, caller: Operating, held: Held) -> Response:
+async def promote(body: PromoteRequest, caller: Operating, service: Service) -> Response:
     """Let a pair serve: catch it up, check it, have every searcher load it, then move `live`."""
 
     def move(progress: ProgressCallback) -> Switched:
-        done = held.store.promote(
+        done = service.store.promote(
             body.pair,
             reason=body.reason,
             override=body.override,
@@ -66,80 +73,82 @@ async def promote(body: PromoteRequest, caller: Operating, held: Held) -> Respon
             wait=body.wait_seconds,
             actor=caller.name,
         )
-        held.metrics.switched("promote", done)
+        service.metrics.switched("promote", done)
         return done
 
     if not body.wait:
-        return _accepted(await held.operations.run(_begin, held, "promote", body.pair, move))
-    return as_json(payloads.switched(await held.operations.run(move, held.progress())) | {"job": None})
+        return _accepted(await service.operations.run(_begin, service, "promote", body.pair, move))
+    return as_json(payloads.switched(await service.operations.run(move, service.progress())) | {"job": None})
 
 
 @router.post("/rollback", responses=answers(409, model=SwitchedAnswer, example=_SWITCHED))
-async def rollback(body: RollbackRequest, caller: Operating, held: Held) -> Response:
+async def rollback(body: RollbackRequest, caller: Operating, service: Service) -> Response:
     """Go back: model and index in one move. Answers once every searcher follows; catch-up and check go on as a job."""
 
     def move() -> Switched:
-        return held.store.rollback(
+        return service.store.rollback(
             body.to,
             reason=body.reason,
             override=body.override,
             catch_up=body.catch_up and body.wait,
-            progress=held.progress(),
+            progress=service.progress(),
             wait=body.wait_seconds,
             expected_epoch=body.expected_epoch,
             actor=caller.name,
         )
 
-    done = await held.operations.run(move)
-    return await _moved(held, "rollback", done, follow=body.catch_up and not body.wait)
+    done = await service.operations.run(move)
+    return await _moved(service, "rollback", done, follow=body.catch_up and not body.wait)
 
 
 @router.post("/restore", responses=answers(409, model=SwitchedAnswer, example=_SWITCHED))
-async def restore(body: RestoreRequest, caller: Operating, held: Held) -> Response:
+async def restore(body: RestoreRequest, caller: Operating, service: Service) -> Response:
     """Let one exact snapshot serve; what was deleted since it was taken stays deleted."""
 
     def move() -> Switched:
-        return held.store.restore(
+        return service.store.restore(
             body.ref,
             reason=body.reason,
             catch_up=body.catch_up and body.wait,
-            progress=held.progress(),
+            progress=service.progress(),
             wait=body.wait_seconds,
             expected_epoch=body.expected_epoch,
             actor=caller.name,
         )
 
-    done = await held.operations.run(move)
-    return await _moved(held, "restore", done, follow=body.catch_up and not body.wait)
+    done = await service.operations.run(move)
+    return await _moved(service, "restore", done, follow=body.catch_up and not body.wait)
 
 
 @router.post("/check", responses=answers(409, example=_REPORT) | _AS_JOB)
-async def check(body: CheckRequest, _: Operating, held: Held) -> Response:
+async def check(body: CheckRequest, _: Operating, service: Service) -> Response:
     """Audit a pair against the log. Whatever it finds, the answer is 200: see `verdict`."""
 
     def audit(_progress: ProgressCallback) -> Report:
-        return held.store.check(body.pair, body.level, bound=body.bound, confidence=body.confidence, sample=body.sample)
+        return service.store.check(
+            body.pair, body.level, bound=body.bound, confidence=body.confidence, sample=body.sample
+        )
 
     if not body.wait:
-        return _accepted(await held.operations.run(_begin, held, "check", body.pair, audit))
-    return as_json(payloads.report(await held.operations.run(audit, held.progress())))
+        return _accepted(await service.operations.run(_begin, service, "check", body.pair, audit))
+    return as_json(payloads.report(await service.operations.run(audit, service.progress())))
 
 
 @router.get("/check", responses=answers(example=_REPORT))
-async def last_check(_: Reading, held: Held, pair: str = Query(min_length=1, max_length=200)) -> Response:
+async def last_check(_: Reading, service: Service, pair: str = Query(min_length=1, max_length=200)) -> Response:
     """The report of a pair's newest check that was kept."""
-    found = await held.reads.run(held.store.report, pair)
+    found = await service.reads.run(service.store.report, pair)
     if found is None:
         raise UnknownNameError(f"pair {pair!r} was never checked", hint="POST /v1/check")
     return as_json(payloads.report(found))
 
 
-async def _moved(held: StoreService, kind: str, done: Switched, *, follow: bool) -> Response:
+async def _moved(service: StoreService, kind: str, done: Switched, *, follow: bool) -> Response:
     """Answer a move; with `follow` the target is caught up and checked as a job from here on.
 
     What goes wrong in that job is in its `error`, and in the incident's `trouble`: this answer was given before.
     """
-    held.metrics.switched(kind, done)
+    service.metrics.switched(kind, done)
     pair = SnapshotRef.parse(done.target).pair
 
     def prove(progress: ProgressCallback) -> Switched:
@@ -152,20 +161,20 @@ async def _moved(held: StoreService, kind: str, done: Switched, *, follow: bool)
                 stops.append(error)
                 raise
 
-        proven = held.store.prove(done, watched)
+        proven = service.store.prove(done, watched)
         if stops:
             raise stops[0]  # so that the job counts as cancelled, not as failed
         if proven.trouble != done.trouble:
             raise FailedError(f"{proven.target} serves, but: {proven.trouble}", hint=f"`vecrollback check {pair}`")
         return proven
 
-    job = (await held.operations.run(held.start, kind, pair, prove)).id if follow else None
+    job = (await service.operations.run(service.start, kind, pair, prove)).id if follow else None
     return as_json(payloads.switched(done) | {"job": job})
 
 
-def _begin(held: StoreService, kind: str, pair: str | None, work: Any) -> Job[Any]:
-    name = held.store.live().name if pair is None else held.store.pair(pair).name
-    return held.start(kind, name, work)
+def _begin(service: StoreService, kind: str, pair: str | None, work: Any) -> Job[Any]:
+    name = service.store.live().name if pair is None else service.store.pair(pair).name
+    return service.start(kind, name, work)
 
 
 def _accepted(job: Job[Any]) -> Response:
