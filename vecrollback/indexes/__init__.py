@@ -6,15 +6,17 @@ An entry point of the group `vecrollback.indexes` names an `IndexKind`: an objec
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 from vecrollback.arrays import FloatArray
 from vecrollback.errors import IndexSpecError
-from vecrollback.indexes.base import IndexKind, Neighbours, ShardSpec, SharingKind, VectorIndex
+from vecrollback.indexes.base import IndexKind, Neighbours, SharingKind, VectorIndex
 from vecrollback.indexes.exact import ExactKind, exact_search, measure_recall
 from vecrollback.indexes.faiss_index import FaissKind
 from vecrollback.indexes.lance_index import LanceKind
@@ -37,15 +39,49 @@ __all__ = [
     "train_index",
 ]
 
+_MOST_SHARDS = 1024
+_SHARDED = re.compile(r"shards:(?P<count>[1-9]\d*)\((?P<inner>.+)\)")
 _GROUP = "vecrollback.indexes"
 _MEMBERS = ("accepts", "suffix", "bytes_per_vector", "fallbacks", "build", "open")
 _FLAT_UP_TO = 20_000
 _GRAPH_UP_TO = 500_000
 _BUILT_IN: tuple[IndexKind, ...] = (
-    FaissKind(),
+    FaissKind(),  # the most usual first: no spec is two kinds'
     ExactKind(),
     LanceKind(),
-)  # the most usual first: no spec is two kinds'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSpec:
+    """A spec taken apart: `shards:4(HNSW32,Flat)` is four indexes `HNSW32,Flat`, searched as one.
+
+    How many shards, and what each one is; `count` 1 with the plain spec when it is not sharded at all.
+    """
+
+    count: int
+    spec: str
+
+    @classmethod
+    def of(cls, spec: str) -> Self:
+        """Read a spec, of a sharded index or of a plain one. Raises IndexSpecError."""
+        if not spec.startswith("shards:"):
+            return cls(1, spec)
+        match = _SHARDED.fullmatch(spec)
+        if match is None or int(match["count"]) > _MOST_SHARDS or match["inner"].startswith("shards:"):
+            raise IndexSpecError(
+                f"{spec!r} is no sharded index",
+                hint=f"write shards:N(SPEC) with N from 1 to {_MOST_SHARDS}, as in shards:4(HNSW32,SQ8)",
+            )
+        return cls(int(match["count"]), match["inner"])
+
+    @property
+    def sharded(self) -> bool:
+        return self.count > 1
+
+    def around(self, inner: str) -> str:
+        """The spec of an index of as many shards, each of them `inner`."""
+        return f"shards:{self.count}({inner})" if self.sharded else inner
 
 
 def resolve_spec(spec: str, chunks: int) -> str:

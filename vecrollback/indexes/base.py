@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from vecrollback.arrays import FloatArray, Mask, Positions
-from vecrollback.errors import IndexSpecError
 from vecrollback.records import Metric
-
-MOST_SHARDS = 1024
-_SHARDED = re.compile(r"shards:(?P<count>[1-9]\d*)\((?P<inner>.+)\)")
 
 
 class Neighbours(NamedTuple):
@@ -161,35 +155,3 @@ class SharingKind(Protocol):
     def build_trained(self, trained: Path, spec: str, vectors: FloatArray, metric: Metric, path: Path) -> None:
         """`build`, with what `train` wrote instead of learning again."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class ShardSpec:
-    """A spec taken apart: `shards:4(HNSW32,Flat)` is four indexes `HNSW32,Flat`, searched as one.
-
-    How many shards, and what each one is; `count` 1 with the plain spec when it is not sharded at all.
-    """
-
-    count: int
-    spec: str
-
-    @classmethod
-    def of(cls, spec: str) -> Self:
-        """Read a spec, of a sharded index or of a plain one. Raises IndexSpecError."""
-        if not spec.startswith("shards:"):
-            return cls(1, spec)
-        match = _SHARDED.fullmatch(spec)
-        if match is None or int(match["count"]) > MOST_SHARDS or match["inner"].startswith("shards:"):
-            raise IndexSpecError(
-                f"{spec!r} is no sharded index",
-                hint=f"write shards:N(SPEC) with N from 1 to {MOST_SHARDS}, as in shards:4(HNSW32,SQ8)",
-            )
-        return cls(int(match["count"]), match["inner"])
-
-    @property
-    def sharded(self) -> bool:
-        return self.count > 1
-
-    def around(self, inner: str) -> str:
-        """The spec of an index of as many shards, each of them `inner`."""
-        return f"shards:{self.count}({inner})" if self.sharded else inner
