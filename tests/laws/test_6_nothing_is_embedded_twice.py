@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -15,7 +12,7 @@ import pytest
 import vecrollback
 from tests.laws.support import COUNTED
 from tests.support import counting
-from tests.support.operations import ROOT, words
+from tests.support.operations import start, words
 from tests.support.oracle import (
     assert_passes,
 )
@@ -37,13 +34,16 @@ def many(tmp_path: Path) -> Path:
     return tmp_path / "many"
 
 
-BUILD = f"import vecrollback; vecrollback.connect({{}}).reembed('{COUNTED}', name='counted', index='Flat').wait()"
+BUILD = f"""
+import sys, vecrollback
+vecrollback.connect(sys.argv[1]).reembed({COUNTED!r}, name='counted', index='Flat').wait()
+"""
 
 
 def build(root: Path, fault: str = "") -> None:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "VECROLLBACK_FAULT": fault}
-    done = subprocess.run([sys.executable, "-c", BUILD.format(repr(str(root)))], env=environment, cwd=ROOT, check=False)
-    assert done.returncode == (-signal.SIGKILL if fault else 0)
+    process = start(str(root), code=BUILD, VECROLLBACK_FAULT=fault)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == (-signal.SIGKILL if fault else 0), errors
 
 
 @pytest.mark.parametrize(

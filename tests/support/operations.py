@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.oracle import ONE, THREE, TWO
+from tests.support.spawner import spawn
 
 ROOT = Path(__file__).parents[2]
 EVERY_ROW = 10**9
@@ -210,19 +211,15 @@ def build_for_ever(store: Any) -> None:
 
 
 def start(
-    *arguments: str, module: str = "tests.support.operations", output: Path | None = None, **environment: str
+    *arguments: str,
+    module: str = "tests.support.operations",
+    code: str = "",
+    output: Path | None = None,
+    **environment: str,
 ) -> subprocess.Popen[str]:
-    """A process of this source tree. What it says goes to a pipe, or to a file when it says much."""
-    command = [sys.executable, "-m", module, *arguments]
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
-        stdin=subprocess.PIPE,
-        stdout=output.open("w") if output else subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    """A process of this source tree: a module, or code. What it says goes to a pipe, or to a file if it says much."""
+    command = ["-c", code, *arguments] if code else ["-m", module, *arguments]
+    return spawn(command, os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment, output)
 
 
 def _trace() -> Counter[str]:
