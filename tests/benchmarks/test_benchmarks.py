@@ -17,7 +17,19 @@ import pytest
 _FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 _SCRIPTS = sorted(path.stem for path in _FOLDER.glob("*.py") if path.stem not in ("common", "purity_models"))
 _NEEDS_MODEL = {"beside", "purity", "reembed"}
-_LONG = {"beside", "detection", "engines", "gpu", "over_http", "purity", "reembed"}
+_LONG = {
+    "beside",
+    "detection",
+    "engines",
+    "gpu",
+    "object_store",
+    "over_http",
+    "purity",
+    "reembed",
+    "scale",
+    "search_overhead",
+    "shards",
+}
 
 
 def _numbers(value: Any) -> Iterator[float]:

@@ -6,12 +6,12 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from typer.testing import CliRunner, Result
 
+from tests.support.spawner import spawn
 from vecrollback import Document, connect
 from vecrollback.cli.app import app
 from vecrollback.cli.support.reference import json_shapes
@@ -52,13 +52,7 @@ def refusal(*arguments: str | Path, code: int) -> dict[str, str]:
 
 def start(*arguments: str | Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
     """Start the command line as a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "vecrollback", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | (env or {}),
-    )
+    return spawn(["-m", "vecrollback", *map(str, arguments)], os.environ | (env or {}), cwd=Path.cwd())
 
 
 def shell(*arguments: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -109,16 +108,16 @@ def test_a_size_the_model_cannot_read_is_refused(minilm: str) -> None:
     assert opened(minilm, "tokens:254:0").chunk("text")
 
 
+@pytest.mark.parametrize("paragraphs", [15_000, pytest.param(150_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("chunk", ["tokens:200:20", "semantic:200"])
-def test_ten_megabytes_are_split_in_reasonable_time_and_the_same_each_time(minilm: str, chunk: str) -> None:
-    text = "\n\n".join(f"Paragraph {i} tells of rivers, engines and treaties. It ends here." for i in range(150_000))
+def test_megabytes_are_split_whole_and_the_same_each_time(minilm: str, chunk: str, paragraphs: int) -> None:
+    """One megabyte; the slow run takes ten."""
+    text = "\n\n".join(f"Paragraph {i} tells of rivers, engines and treaties. It ends here." for i in range(paragraphs))
     embedder = opened(minilm, chunk)
-    start = time.perf_counter()
     spans = embedder.chunk(text)
-    assert time.perf_counter() - start < 90
-    assert len(text) > 9_000_000
-    assert len(spans) > 5_000
-    assert embedder.chunk(text[:1_000_000]) == embedder.chunk(text[:1_000_000])
+    assert len(text) > 60 * paragraphs
+    assert len(spans) > paragraphs // 30
+    assert embedder.chunk(text[:500_000]) == embedder.chunk(text[:500_000])
     assert spans[0].start == 0
     assert spans[-1].end == len(text)
 

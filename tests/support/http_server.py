@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import IO, Any
 
 import httpx
 
+from tests.support.spawner import spawn
 from vecrollback import Document, connect
 
 V1, V2 = "hash:64?seed=1", "hash:64?seed=2"
@@ -65,13 +65,8 @@ def serving(
 ) -> Iterator[Server]:
     """Serve a store until the block ends; then the server must end in order."""
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "vecrollback", "serve", "--store", str(store), "--port", "0", "--json", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env=os.environ | {"VECROLLBACK_ACTOR": "keeper"} | (env or {}),
-        )
+        command = ["-m", "vecrollback", "serve", "--store", str(store), "--port", "0", "--json", *arguments]
+        process = spawn(command, os.environ | {"VECROLLBACK_ACTOR": "keeper"} | (env or {}), errors=log)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             url = _url(process, log)

@@ -219,7 +219,11 @@ def start(
 ) -> subprocess.Popen[str]:
     """A process of this source tree: a module, or code. What it says goes to a pipe, or to a file if it says much."""
     command = ["-c", code, *arguments] if code else ["-m", module, *arguments]
-    return spawn(command, os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment, output)
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
+    if output is None:
+        return spawn(command, env)
+    with output.open("w") as file:
+        return spawn(command, env, output=file)
 
 
 def _trace() -> Counter[str]:

@@ -6,8 +6,7 @@ Only the second that importing takes is spent once for all of them. Where there 
 
 from __future__ import annotations
 
-import array
-import atexit
+import contextlib
 import json
 import os
 import runpy
@@ -21,178 +20,181 @@ import time
 import types
 from pathlib import Path
 from typing import IO, Any
+from uuid import uuid4
+
+from tests.support.forked_command import ask
 
 ROOT = Path(__file__).parents[2]
 _LONGEST = 1 << 20
 
 
 class Child(subprocess.Popen[str]):
-    """A forked process. The spawner is its parent, and writes its status to a pipe when it ended."""
+    """A forked process. The spawner is its parent, and says over `connection` how it ended."""
 
-    def __init__(self, command: list[str], pid: int, status: int, streams: list[IO[str] | None]) -> None:
-        self.args, self.pid, self._status = command, pid, status
+    def __init__(self, command: list[str], pid: int, connection: socket.socket, streams: list[IO[str] | None]) -> None:
+        self.args, self.pid, self._connection = command, pid, connection
         self.returncode: int | None = None  # type: ignore[assignment]
         self.stdin, self.stdout, self.stderr = streams
 
     def poll(self) -> int | None:
-        if self.returncode is None and select.select([self._status], [], [], 0)[0]:
-            self._read_status()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:
-            if not select.select([self._status], [], [], timeout)[0]:
+            if not select.select([self._connection], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
-            self._read_status()
-        assert self.returncode is not None
+            self.returncode = os.waitstatus_to_exitcode(int(self._connection.recv(32)))
+            self._connection.close()
         return self.returncode
 
     def communicate(self, input: str | None = None, timeout: float | None = None) -> tuple[Any, Any]:
         deadline = None if timeout is None else time.monotonic() + timeout
-        said: dict[int, str] = {}
+        said: dict[str, str] = {}
 
-        def drain(number: int, stream: IO[str]) -> None:
-            said[number] = stream.read()
+        def drain(name: str, stream: IO[str]) -> None:
+            said[name] = stream.read()
 
-        streams = [(number, stream) for number, stream in enumerate((self.stdout, self.stderr)) if stream]
+        streams = [(name, stream) for name, stream in (("out", self.stdout), ("err", self.stderr)) if stream]
         threads = [threading.Thread(target=drain, args=each, daemon=True) for each in streams]
         for thread in threads:
             thread.start()
         if self.stdin:
-            try:
+            with contextlib.suppress(BrokenPipeError):  # it ended without reading
                 self.stdin.write(input or "")
                 self.stdin.close()
-            except BrokenPipeError:
-                pass  # it ended without reading
         for thread in threads:
-            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            thread.join(_left(deadline))
             if thread.is_alive():
                 raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
         for _, stream in streams:
             stream.close()
-        self.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
-        return (said.get(0) if self.stdout else None), (said.get(1) if self.stderr else None)
+        self.wait(_left(deadline))
+        return said.get("out"), said.get("err")
 
     def send_signal(self, sig: int) -> None:
         if self.poll() is None:
             os.kill(self.pid, sig)
 
-    def _read_status(self) -> None:
-        self.returncode = os.waitstatus_to_exitcode(int(os.read(self._status, 32)))
-        os.close(self._status)
-
     def __del__(self, *_: object) -> None:
         """Nothing: the spawner reaps it."""
 
 
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
 class Spawner:
-    """The process that forks. Ends with the process that started it."""
+    """The process that forks. It ends with the process that started it."""
 
     def __init__(self) -> None:
-        self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._lock = threading.Lock()
-        with other:
-            command = [sys.executable, "-m", "tests.support.spawner", str(other.fileno())]
-            environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-            quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-            fds = [other.fileno()]
-            self._process = subprocess.Popen(command, cwd=ROOT, env=environment, pass_fds=fds, **quiet)
-        atexit.register(self.close)
+        self.address = f"vecrollback-tests-{uuid4().hex}"
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.spawner", self.address],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdout
+        self._process.stdout.readline()  # it listens
 
-    def start(self, command: list[str], environment: dict[str, str], output: Path | None) -> Child:
-        """Start `-m module arguments` or `-c code arguments`; what it says goes to pipes, or to a file."""
+    def start(
+        self, command: list[str], env: dict[str, str], cwd: Path, output: int | None, errors: int | None
+    ) -> Child:
+        """Start it; what it says goes to pipes, or to the given files."""
         stdin, stdin_end = os.pipe()
-        stderr_end, stderr = os.pipe()
-        status_end, status = os.pipe()
-        if output:
-            stdout_end, stdout = None, os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        else:
-            stdout_end, stdout = os.pipe()
-        request = json.dumps({"command": command, "environment": environment}).encode()
-        given = [stdin, stdout, stderr, status]
-        with self._lock:
-            self._socket.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", given))])
-            pid = int(self._socket.recv(32))
+        stdout_end, stdout = (None, output) if output else os.pipe()
+        stderr_end, stderr = (None, errors) if errors else os.pipe()
+        pid, connection = ask(self.address, command, env, str(cwd), (stdin, stdout, stderr))
+        given = [stdin, *([] if output else [stdout]), *([] if errors else [stderr])]
         for number in given:
             os.close(number)
-        streams: list[IO[str] | None] = [
-            os.fdopen(stdin_end, "w", encoding="utf-8"),
-            None if stdout_end is None else os.fdopen(stdout_end, encoding="utf-8"),
-            os.fdopen(stderr_end, encoding="utf-8"),
-        ]
-        return Child(command, pid, status_end, streams)
-
-    def close(self) -> None:
-        self._socket.close()
-        self._process.wait()
+        streams: list[IO[str] | None] = [os.fdopen(stdin_end, "w", encoding="utf-8")]
+        streams += [number and os.fdopen(number, encoding="utf-8") for number in (stdout_end, stderr_end)]
+        return Child(command, pid, connection, streams)
 
 
 _spawner: Spawner | None = None
 _starting = threading.Lock()
 
 
-def spawn(command: list[str], environment: dict[str, str], output: Path | None = None) -> subprocess.Popen[str]:
-    """A process of this source tree: `-m module arguments` or `-c code arguments`."""
+def spawner() -> Spawner:
+    """The one of this process."""
     global _spawner
-    if sys.platform != "linux":
-        return subprocess.Popen(
-            [sys.executable, *command],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=output.open("w") if output else subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
     with _starting:
         _spawner = _spawner or Spawner()
-    return _spawner.start(command, environment, output)
+    return _spawner
+
+
+def spawn(
+    command: list[str],
+    env: dict[str, str],
+    *,
+    cwd: Path = ROOT,
+    output: IO[str] | None = None,
+    errors: IO[str] | None = None,
+) -> subprocess.Popen[str]:
+    """A process of this source tree, `-m module arguments` or `-c code arguments`, that writes to pipes or files."""
+    if sys.platform == "linux":
+        numbers = [file.fileno() if file else None for file in (output, errors)]
+        return spawner().start(command, env, cwd, *numbers)
+    return subprocess.Popen(
+        [sys.executable, *command],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=output or subprocess.PIPE,
+        stderr=errors or subprocess.PIPE,
+        text=True,
+    )
 
 
 # -- in the process that forks ----------------------------------------------------------------------------------------
 
 
-def _serve(requests: socket.socket) -> dict[str, Any] | None:
-    """Fork for every request. Returns the request in the child, and None when nobody will ask again."""
-    children: dict[int, int] = {}
+def _serve(listening: socket.socket) -> dict[str, Any] | None:
+    """Fork for every request. Returns the request in the child, and None when whoever started this one is gone."""
+    children: dict[int, socket.socket] = {}
     ended, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     while True:
-        ready, _, _ = select.select([requests, ended], [], [])
+        ready, _, _ = select.select([listening, ended, 0], [], [])
         if ended in ready:
             os.read(ended, 4096)
             _reap(children)
-        if requests not in ready:
-            continue
-        request, given, _, _ = socket.recv_fds(requests, _LONGEST, 4)
-        if not request:
-            return None
-        pid = os.fork()
-        if pid == 0:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for number, target in zip(given, (0, 1, 2), strict=False):
-                os.dup2(number, target)
-            for number in (*given, *children.values(), ended, wake):
+        if listening in ready:
+            connection = listening.accept()[0]
+            request, given, _, _ = socket.recv_fds(connection, _LONGEST, 3)
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for number, target in zip(given, (0, 1, 2), strict=True):
+                    os.dup2(number, target)
+                for number in (*given, ended, wake):
+                    os.close(number)
+                for each in (*children.values(), connection, listening):
+                    each.close()
+                return dict(json.loads(request))
+            for number in given:
                 os.close(number)
-            requests.close()
-            return dict(json.loads(request))
-        for number in given[:3]:
-            os.close(number)
-        children[pid] = given[3]
-        requests.send(str(pid).encode())
+            children[pid] = connection
+            connection.send(str(pid).encode())
+        if 0 in ready:
+            return None
 
 
-def _reap(children: dict[int, int]) -> None:
+def _reap(children: dict[int, socket.socket]) -> None:
     while children:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:
             return
-        number = children.pop(pid)
-        os.write(number, str(status).encode())
-        os.close(number)
+        with children.pop(pid) as connection, contextlib.suppress(OSError):  # nobody may want to know any more
+            connection.send(str(status).encode())
 
 
 def _run(request: dict[str, Any]) -> None:
@@ -200,7 +202,9 @@ def _run(request: dict[str, Any]) -> None:
     from vecrollback.storage import local
 
     os.environ.clear()
-    os.environ.update(request["environment"])
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    sys.path[:0] = [request["cwd"], *filter(None, request["env"].get("PYTHONPATH", "").split(os.pathsep))]
     local.arm(os.environ.get("VECROLLBACK_FAULT"))  # read at import, which was before
     kind, what, *arguments = request["command"]
     if kind == "-m":
@@ -218,11 +222,21 @@ def _import_everything() -> None:
     import faiss  # noqa: F401
     import lance  # noqa: F401
 
+    import vecrollback.cli.app
+    import vecrollback.server.app
     import vecrollback.store.store  # noqa: F401
 
 
+def _main(address: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+        listening.bind(f"\0{address}")
+        listening.listen(100)
+        _import_everything()
+        print(flush=True)
+        request = _serve(listening)
+    if request is not None:
+        _run(request)
+
+
 if __name__ == "__main__":
-    _import_everything()
-    given = _serve(socket.socket(fileno=int(sys.argv[1])))
-    if given is not None:
-        _run(given)
+    _main(sys.argv[1])
