@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from vecrollback.automation.drills import overdue
 from vecrollback.automation.operated_store import OperatedStore
-from vecrollback.errors import StoppedError, VecrollbackError
+from vecrollback.errors import EmbedderChangedError, StoppedError, VecrollbackError
 from vecrollback.records import Effort, ProgressCallback
 from vecrollback.switching.policy import load_policy
 
@@ -55,6 +55,7 @@ class Worker:
         self._tidied = self._head()
         self._done = WorkerRound()
         self._overdue = ""
+        self._changed: dict[str, str] = {}
 
     def run(self, interval: float) -> WorkerRound:
         """Work until `stopping`, with `interval` seconds between two rounds."""
@@ -86,7 +87,10 @@ class Worker:
             _log.info("catch-up of %s: %s", pair, error)
         except (VecrollbackError, OSError) as error:
             self._failed(f"catch-up of {pair}", error)
+            if isinstance(error, EmbedderChangedError):
+                self._tell_changed(pair, error)
         else:
+            self._changed.pop(pair, None)
             self._done = replace(
                 self._done,
                 caught_up=self._done.caught_up + 1,
@@ -102,6 +106,12 @@ class Worker:
                 done.seconds,
                 done.lag,
             )
+
+    def _tell_changed(self, pair: str, error: EmbedderChangedError) -> None:
+        """Tell people, once until it is mended, that a model is no longer the pair's own. Nothing it made is kept."""
+        if pair not in self._changed:
+            self._store.notices.tell("model", f"{pair}: {error.message}", {"pair": pair, "hint": error.hint})
+        self._changed[pair] = error.message
 
     def _tidy(self) -> None:
         head = self._head()

@@ -18,6 +18,8 @@ from vecrollback.arrays import FloatArray
 from vecrollback.embedders.base import COARSE_FLOOR, Traits
 from vecrollback.embedders.common import RecentTokens, Role, Shape, SharedEmbedder, excerpt, prefixed, read_shape
 from vecrollback.embedders.openai_http import Limits, OpenAIService, tokens_used
+from vecrollback.embedders.probe_texts import PROBES
+from vecrollback.embedders.riding_probes import BatchProbes
 from vecrollback.embedders.spec import Arguments, Spec
 from vecrollback.embedders.spend_limit import SpendLimit
 from vecrollback.errors import EmbedderSpecError, EmbeddingError
@@ -80,6 +82,7 @@ class OpenAIEmbedder(SharedEmbedder):
         self._encoding = encoding
         self._recent = RecentTokens()
         self._usage = _Usage()
+        self._probes: BatchProbes | None = None
 
     @property
     def dimension(self) -> int:
@@ -111,6 +114,10 @@ class OpenAIEmbedder(SharedEmbedder):
             return known
         return self._usage.estimate(sum(map(_size, prefixed(texts, self._shape.document_prompt))))
 
+    def carry(self, probes: BatchProbes) -> None:
+        """Let a probe ride in every request for documents from now on: a balancer may send each to another replica."""
+        self._probes = probes
+
     def close(self) -> None:
         """Close the connections. The next call opens new ones."""
         self._service.close()
@@ -121,9 +128,13 @@ class OpenAIEmbedder(SharedEmbedder):
     def _vectors(self, texts: Sequence[str], role: Role) -> FloatArray:
         parts: list[FloatArray] = []
         total: int | None = 0
-        for batch in self._batches(prefixed(texts, self._shape.prompt(role))):
-            vectors, tokens = self._request(batch)
-            parts.append(vectors)
+        probes = self._probes if role == "document" and self._batch_size > 1 else None
+        for batch in self._batches(prefixed(texts, self._shape.prompt(role)), self._batch_size - bool(probes)):
+            riders = probes.draw(1) if probes else ()
+            vectors, tokens = self._request(batch + prefixed([PROBES[n] for n in riders], self._shape.prompt(role)))
+            if probes:
+                probes.examine(riders, vectors[len(batch) :])
+            parts.append(vectors[: len(batch)])
             total = None if total is None or tokens is None else total + tokens
         if role == "document" and total is not None:
             self._recent.remember(texts, total)
@@ -135,13 +146,13 @@ class OpenAIEmbedder(SharedEmbedder):
         self._dimension = self._dimension or parts[0].shape[1]
         return np.concatenate(parts)
 
-    def _batches(self, texts: list[str]) -> Iterator[list[str]]:
+    def _batches(self, texts: list[str], most: int) -> Iterator[list[str]]:
         batch: list[str] = []
         tokens = 0.0
         for text in texts:
             # Half the usual bytes per token, for scripts and code that take more tokens than prose does.
             size = _size(text) / (_BYTES_PER_TOKEN / 2)
-            if batch and (len(batch) == self._batch_size or tokens + size > self._max_tokens):
+            if batch and (len(batch) == most or tokens + size > self._max_tokens):
                 yield batch
                 batch, tokens = [], 0.0
             batch.append(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +12,28 @@ import numpy as np
 from vecrollback.arrays import FloatArray
 from vecrollback.catalog import Catalog
 from vecrollback.embedders import Embedder, open_embedder
-from vecrollback.embedders.probes import compare_probes, embed_probes, floor_for, verify_probes
+from vecrollback.embedders.probes import PROBES, compare_probes, embed_probes, floor_for, verify_probes
+from vecrollback.embedders.riding_probes import PROOF_SECONDS, BatchProbes, QueryProbes
 from vecrollback.errors import EmbedderChangedError
 from vecrollback.records import Pair
 from vecrollback.storage.artifacts import Artifacts
 
+_PROVEN_BY = 4
+"""Short probes, about ten tokens each: a proof that costs less than the first text of whatever it is for."""
+
 
 class PairEmbedders:
-    """Hands out a pair's embedder. The first time it compares the model's behaviour with the pair's probes."""
+    """Hands out a pair's embedder. The first time it compares the model's behaviour with the pair's probes.
+
+    `of` is for whoever lets probes ride along (`batch_probes`, `query_probes`), `proven` for whoever relies on single
+    vectors: checks, audits, comparisons.
+    """
 
     def __init__(self, catalog: Catalog, artifacts: Artifacts) -> None:
         self._catalog = catalog
         self._artifacts = artifacts
         self._loaded: dict[tuple[str, str], Embedder] = {}
-        self._verified: set[tuple[str, str, str]] = set()
+        self._verified: dict[tuple[str, str, str], float] = {}
         self._lock = threading.RLock()
 
     def open(self, spec: str) -> Embedder:
@@ -40,8 +49,28 @@ class PairEmbedders:
             key = (pair.embedder, pair.fingerprint, pair.probes)
             if pair.probes and key not in self._verified:
                 verify_probes(embedder, load_probes(self._artifacts, pair.probes), pair.probe_floor)
-                self._verified.add(key)
+                self._verified[key] = time.monotonic()
+                self._carry(pair, embedder)
             return embedder
+
+    def proven(self, pair: Pair) -> Embedder:
+        """The pair's embedder, proven within the last seconds by a few of its probes. Raises EmbedderChangedError."""
+        embedder, key = self.of(pair), (pair.embedder, pair.fingerprint, pair.probes)
+        probes = self.batch_probes(pair)
+        if probes and time.monotonic() - self._verified[key] > PROOF_SECONDS:
+            numbers = [number for _ in range(_PROVEN_BY) for number in probes.draw(1)]
+            if numbers:
+                probes.examine(numbers, embedder.embed_documents([PROBES[number] for number in numbers]))
+            self._verified[key] = time.monotonic()
+        return embedder
+
+    def batch_probes(self, pair: Pair) -> BatchProbes | None:
+        """What rides with every batch of the pair; None while its probes are not recorded."""
+        return BatchProbes(self.of(pair), self.probes(pair), pair.probe_floor) if pair.probes else None
+
+    def query_probes(self, pair: Pair) -> QueryProbes:
+        """The pair's embedder for queries, proven while it serves."""
+        return QueryProbes(self.of(pair), self.probes(pair) if pair.probes else None, pair.probe_floor)
 
     def prove(self, pair: Pair) -> float:
         """Embed the pair's probes now, whatever was seen before; returns the worst cosine. Raises as `of` does."""
@@ -55,7 +84,13 @@ class PairEmbedders:
     def trust(self, pair: Pair, embedder: Embedder) -> None:
         """Note that the pair's probes were recorded from this very embedder a moment ago."""
         self._loaded[(pair.embedder, pair.fingerprint)] = embedder
-        self._verified.add((pair.embedder, pair.fingerprint, pair.probes))
+        self._verified[(pair.embedder, pair.fingerprint, pair.probes)] = time.monotonic()
+        self._carry(pair, embedder)
+
+    def _carry(self, pair: Pair, embedder: Embedder) -> None:
+        """Let every request of an embedder that sends several for one batch carry a proof of its own."""
+        if carry := getattr(embedder, "carry", None):
+            carry(BatchProbes(embedder, self.probes(pair), pair.probe_floor))
 
     def probes(self, pair: Pair) -> FloatArray:
         """The probe vectors recorded with a pair."""

@@ -60,7 +60,7 @@ class Auditor:
         suspects = self._suspects(pair, asking.get("suspects"))
         population = self._population(pair)
         asked = _asked(pair, asking, population.count)
-        own = self._embedders.of(pair)
+        own = self._embedders.proven(pair)
         outcome = audit(
             population,
             own.embed_documents,
@@ -94,14 +94,14 @@ class Auditor:
                 continue
             seen.add(other.fingerprint)
             try:
-                found[other.name] = self._embedders.of(other).embed_documents
+                found[other.name] = self._embedders.proven(other).embed_documents
             except (VecrollbackError, ImportError, OSError):
                 continue  # a model that is gone cannot be asked; the audit goes on without it
         return found
 
     def _named(self, name: str) -> Embedder:
         pair = self._catalog.pairs.find(name)
-        return self._embedders.of(pair) if pair else self._embedders.open(name)
+        return self._embedders.proven(pair) if pair else self._embedders.open(name)
 
 
 def certified(after: Report, before: Report) -> Report:

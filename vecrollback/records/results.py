@@ -29,6 +29,7 @@ class Result:
 
     `current` is False when the catalog could not be asked: the answer then comes from what the searcher last knew.
     `canary`: the pair is one that is tried, not the one that serves; `epoch` is of the pointer all the same.
+    `doubt` says why the model that embedded the query cannot be the one that made the pair; "" while it is proven.
     """
 
     pair: str
@@ -39,6 +40,7 @@ class Result:
     hits: list[Hit]
     current: bool = True
     canary: bool = False
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,6 +222,7 @@ class Builder:
             on_made=work.runtime or (lambda _: None),
             engine=work.engine,
             gate=work.throttle,
+            probes=self._embedders.batch_probes(pair),
             job=work.job,
         )
         refresher.run()

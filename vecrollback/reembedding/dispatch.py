@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vecrollback.embedders.probe_texts import PROBES
-from vecrollback.errors import EmbeddingError, EngineLostError, UsageError
+from vecrollback.embedders.riding_probes import BatchProbes
+from vecrollback.errors import EmbedderChangedError, EmbeddingError, EngineLostError, UsageError
 from vecrollback.pairs.vectors import ChunkVectors
 from vecrollback.records import Effort
 from vecrollback.reembedding.engines import EmbeddedUnit, Engine, FailedUnit, Outcome, Unit
@@ -99,6 +100,7 @@ class Task:
     """Texts on their way through an engine: each with the changes that have it.
 
     In the end it has either `made`, or a `reason` why its only text has no vectors. `deaths`: workers it has seen die.
+    `riders`: probes that travel with the texts.
     """
 
     groups: Sequence[SameTexts]
@@ -108,6 +110,7 @@ class Task:
     reason: str = ""
     deaths: int = 0
     seconds: float = 0.0
+    riders: tuple[int, ...] = ()
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -225,11 +228,12 @@ class Dispatch:
     """Sends tasks to an engine and yields them as they end, in any order.
 
     A unit that fails is tried again in halves, after a text that embedded well when the pair was made has shown that
-    the model itself is well; a single text that fails is given up, and only it.
+    the model itself is well; a single text that fails is given up, and only it. With `probes` no task comes back whose
+    riding probes show that another model embedded it.
     """
 
-    def __init__(self, engine: Engine, gate: Throttle) -> None:
-        self._engine, self._gate = engine, gate
+    def __init__(self, engine: Engine, gate: Throttle, probes: BatchProbes | None = None) -> None:
+        self._engine, self._gate, self._probes = engine, gate, probes
         self._waiting: deque[Task] = deque()
         self._running: dict[int, tuple[Task, float]] = {}
         self._ended: deque[Task] = deque()
@@ -292,7 +296,8 @@ class Dispatch:
     def _submit(self, task: Task) -> None:
         self._number += 1
         self._running[self._number] = task, time.monotonic()
-        self._engine.submit(Unit(self._number, task.texts))
+        task.riders = self._probes.draw(len(task.groups)) if self._probes else ()
+        self._engine.submit(Unit(self._number, (*task.texts, *(PROBES[n] for n in task.riders))))
 
     def _take(self) -> None:
         outcome = self._engine.take()
@@ -305,7 +310,15 @@ class Dispatch:
                 self._suspects.append((task, outcome))
             return
         ends = np.cumsum([0, *outcome.counts]).tolist()
-        task.made = [ChunkVectors(outcome.spans[a:b], outcome.vectors[a:b]) for a, b in itertools.pairwise(ends)]
+        made = [ChunkVectors(outcome.spans[a:b], outcome.vectors[a:b]) for a, b in itertools.pairwise(ends)]
+        task.made, ridden = made[: len(task.groups)], made[len(task.groups) :]
+        if self._probes and ridden:
+            try:
+                self._probes.examine(task.riders, np.concatenate([one.vectors for one in ridden]))
+            except EmbedderChangedError as error:
+                # Stops the job: what else is running is examined as it comes, and this task is never written.
+                self._stop = FailedUnit(outcome.number, type(error).__name__, error.message, error.hint)
+                return
         task.tokens, task.ideal = outcome.tokens, outcome.ideal_seconds or 0.0
         self._texts += len(task.groups)
         self._ended.append(task)

@@ -22,6 +22,7 @@ from vecrollback.arrays import FloatArray
 from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.embedders import Embedder
+from vecrollback.embedders.riding_probes import BatchProbes
 from vecrollback.errors import EngineLostError, StoppedError
 from vecrollback.pairs.vectors import ChunkVectors, ReusableVectors, Vectors, schema
 from vecrollback.records import CorpusState, Pair, UnembeddedDocument
@@ -52,7 +53,7 @@ class Refresher:
     `others`: names further tables of the same embedder to take finished vectors from; `on_batch` is called after
     every durable batch and may raise to stop there; `on_made` is called with the number of every batch that an engine
     made, before it is written; `engine`: where texts are embedded, by default a thread of this process; `gate`: whether
-    more may be begun; `job`: who gives documents up that cannot be embedded.
+    more may be begun; `probes`: ride with every batch; `job`: who gives documents up that cannot be embedded.
     """
 
     def __init__(
@@ -68,11 +69,12 @@ class Refresher:
         on_made: Callable[[int], None] = lambda _: None,
         engine: Engine | None = None,
         gate: Throttle | None = None,
+        probes: BatchProbes | None = None,
         job: str = "",
     ) -> None:
         self._catalog, self._corpus, self._vectors = catalog, corpus, vectors
         self._embedder, self._pair, self._on_batch, self._on_made = embedder, pair, on_batch, on_made
-        self._engine, self._gate, self._job = engine, gate or Throttle(), job
+        self._engine, self._gate, self._job, self._probes = engine, gate or Throttle(), job, probes
         self._owner = vectors_table(pair.name)
         self._version = self._acknowledged = self._adopt()
         self._watermark = pair.watermark
@@ -252,7 +254,7 @@ class Refresher:
     def _embed(self, groups: list[SameTexts]) -> None:
         own = closing(Threads(self._embedder)) if self._engine is None else nullcontext(self._engine)
         with own as engine:
-            dispatch = Dispatch(engine, self._gate)
+            dispatch = Dispatch(engine, self._gate, self._probes)
             self.tally.workers = engine.workers if groups else self.tally.workers
             try:
                 for task in dispatch.run(self._tasks(groups)):

@@ -43,6 +43,7 @@ class Metrics:
         self._queries = self._counter("queries", "Queries answered", "pair")
         self._stale = self._counter("stale_answers", "Answers with a hit whose document has changed", "pair")
         self._outdated = self._counter("outdated_answers", "Answers given while the catalog could not be read")
+        self._doubted = self._counter("doubted_answers", "Answers given while the model failed its probes", "pair")
         self._scores = self._histogram("best_score", "Score of the first hit", _SCORES, "pair")
         self._errors = self._counter("query_errors", "Queries that got an error", "type")
         self._batch = self._histogram("batch_queries", "Queries answered by one call", _BATCHES)
@@ -64,6 +65,8 @@ class Metrics:
                 self._stale.labels(pair).inc()
             if not result.current:
                 self._outdated.inc()
+            if result.doubt:
+                self._doubted.labels(pair).inc()
 
     def failed(self, error: Exception) -> None:
         self._errors.labels(type(error).__name__).inc()

@@ -109,7 +109,11 @@ class StoreService:
             except (VecrollbackError, OSError) as error:
                 return "no pair is live yet" if isinstance(error, UnknownNameError) else type(error).__name__
             self._warmed = True
-        return ""
+        if self.searcher.doubt:
+            # A balancer has taken this process out, so no query comes that could prove the model again: ask one.
+            with contextlib.suppress(VecrollbackError, OSError):
+                self.searcher.search("ready?", k=1)
+        return self.searcher.doubt
 
     def progress(self, also: ProgressCallback | None = None) -> ProgressCallback:
         """A callback for long work that ends it when the server does; what is done stays done."""

@@ -58,6 +58,6 @@ class Inspection:
 def _answer(held: OpenPair, query: str, k: int) -> Result:
     if not query.strip():
         raise UsageError("the query is blank", hint="pass the words to search for")
-    [hits] = held.view.search(held.embedder.embed_queries([query]), k)
+    [hits] = held.view.search(held.queries.embed_proven([query]), k)
     pair = held.pair
     return Result(pair.name, pair.snapshot, 0, held.view.watermark, held.view.snapshot.manifest.settings, hits)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from vecrollback.corpus.text_cache import TextCache, open_text_cache
 from vecrollback.corpus.text_cache import advanced as advance_text_cache
-from vecrollback.embedders import Embedder
+from vecrollback.embedders.riding_probes import QueryProbes
 from vecrollback.errors import PairStateError, StorageUnavailableError, VecrollbackError
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import Pair
@@ -33,11 +33,12 @@ _IDLE_SECONDS = 300.0
 class OpenPair:
     """A pair that can answer at once. Immutable: a query that has one keeps it to its end.
 
-    `current`: it knows all changes up to where it was asked for; else, of the later ones, only what they deleted.
+    `queries`: embeds them, and proves now and then that the model is still the pair's own. `current`: it knows all
+    changes up to where it was asked for; else, of the later ones, only what they deleted.
     """
 
     pair: Pair
-    embedder: Embedder
+    queries: QueryProbes
     view: PairView
     current: bool = True
 
@@ -102,7 +103,7 @@ class OpenPairs:
                     with self._lock:
                         texts = self._refreshed()
                     held = self._open(position, texts)
-                    held.embedder.embed_queries(["warm"])
+                    held.queries.embed(["warm"])
                     self._held.setdefault(position.ref, held)
                 self.at(position)
                 self._cold.discard(position.ref)
@@ -177,7 +178,7 @@ class OpenPairs:
     def _open(self, position: Position, texts: TextCache) -> OpenPair:
         snapshot = self._catalog.pairs.find_snapshot(position.ref)
         pair = self._catalog.pairs.get(snapshot.pair)
-        embedder = self._embedders.of(pair)
+        queries = self._embedders.query_probes(pair)
         opened = OpenSnapshot(self._artifacts, snapshot)
         view = open_view(
             opened,
@@ -187,7 +188,7 @@ class OpenPairs:
             vectors_version=position.vectors_version,
             watermark=position.watermark,
         )
-        return OpenPair(pair, embedder, view)
+        return OpenPair(pair, queries, view)
 
     def _advance(self, held: OpenPair, position: Position, texts: TextCache) -> OpenPair:
         view = held.view

@@ -77,6 +77,11 @@ class Searcher:
         return self._serving is None or self._serving.current
 
     @property
+    def doubt(self) -> str:
+        """Why the model that embeds queries cannot be the one that made the pair; "" while it is proven."""
+        return self._serving.held.queries.doubt if self._serving else ""
+
+    @property
     def pointer(self) -> Pointer | None:
         """What answers come from at this moment; None before the first reading."""
         return self._serving.pointer if self._serving else None
@@ -153,21 +158,21 @@ class Searcher:
         """The answers: of the canary to callers it has drawn, else of the pair that serves, and then maybe of both."""
         candidate, running = serving.candidate, serving.pointer.canary
         if candidate is None or running is None:
-            return self._answer(serving, serving.held.embedder.embed_queries(texts), k, where)
+            return self._answer(serving, serving.held.queries.embed(texts), k, where)
         started = time.perf_counter()
         if canary or (key is not None and running.draws(key)):
             try:
-                results = self._answer(candidate, candidate.held.embedder.embed_queries(texts), k, where, canary=True)
+                results = self._answer(candidate, candidate.held.queries.embed(texts), k, where, canary=True)
                 self._shadow.answered(running, (time.perf_counter() - started) / len(texts))
                 return results
             except UsageError:
                 raise
             except Exception as error:  # whatever is wrong with it: the caller gets an answer, and the canary a failure
                 self._shadow.failed(running, error)
-        results = self._answer(serving, serving.held.embedder.embed_queries(texts), k, where)
+        results = self._answer(serving, serving.held.queries.embed(texts), k, where)
 
         def again() -> list[list[Hit]]:
-            found = self._answer(candidate, candidate.held.embedder.embed_queries(texts), k, where, canary=True)
+            found = self._answer(candidate, candidate.held.queries.embed(texts), k, where, canary=True)
             return [result.hits for result in found]
 
         seconds = time.perf_counter() - started
@@ -182,7 +187,15 @@ class Searcher:
         settings = view.snapshot.manifest.settings
         results = [
             Result(
-                pointer.pair, pointer.snapshot, pointer.epoch, view.watermark, settings, hits, serving.current, canary
+                pointer.pair,
+                pointer.snapshot,
+                pointer.epoch,
+                view.watermark,
+                settings,
+                hits,
+                serving.current,
+                canary,
+                serving.held.queries.doubt,
             )
             for hits in view.search(queries, k, only)
         ]

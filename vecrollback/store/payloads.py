@@ -91,6 +91,7 @@ def result(found: Result) -> Payload:
         ],
         "current": found.current,
         "canary": found.canary,
+        "doubt": found.doubt,
     }
 
 

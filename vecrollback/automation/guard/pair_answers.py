@@ -81,7 +81,7 @@ class PairAnswers:
         return {query: fact for query in queries if (fact := self._facts.get((ref, query))) is not None}
 
     def _ask(self, held: OpenPair, queries: Sequence[str]) -> list[Fact]:
-        vectors = held.embedder.embed_queries(list(queries))
+        vectors = held.queries.embed_proven(list(queries))
         background = self._random(held)
         metric = held.view.snapshot.index.metric
         scores = exact_search(background, vectors, len(background), metric)[0] if len(background) > 1 else None

@@ -31,7 +31,7 @@ class Checker:
 
     def __init__(self, resources: Resources) -> None:
         self._catalog, self._corpus, self._artifacts = resources.catalog, resources.corpus, resources.artifacts
-        self._vectors_of, self._model_of = resources.vectors_of, resources.embedders.of
+        self._vectors_of, self._model_of = resources.vectors_of, resources.embedders.proven
 
     def run(self, pair: Pair, level: Level = "full", sampling: Sampling = _DEFAULT) -> Report:
         """Check one pair. Raises PairStateError for a pair without a snapshot."""

@@ -17,7 +17,7 @@ def ask(held: OpenPair, texts: Sequence[str], k: int, done: Callable[[int], None
     """The ids of the first k documents for each text. `done` hears how many were answered."""
     answers: list[list[str]] = []
     for first in range(0, len(texts), _BATCH):
-        queries = held.embedder.embed_queries(list(texts[first : first + _BATCH]))
+        queries = held.queries.embed_proven(list(texts[first : first + _BATCH]))
         answers += [[hit.id for hit in hits] for hits in held.view.search(queries, k)]
         done(len(answers))
     return answers

@@ -142,6 +142,7 @@ class _Adoption:
                 pair,
                 others=lambda: [shelf],
                 on_batch=self._reporter("embedding"),
+                probes=parts.embedders.batch_probes(pair),
                 job=self.job,
             )
             return refresher.run()

@@ -25,6 +25,7 @@ _RESULT = {
     "hits": [{"id": "tea", "score": 0.83, "text": "Green tea is steeped.", "metadata": {}, "chunk": 0, "stale": False}],
     "current": True,
     "canary": False,
+    "doubt": "",
 }
 _MOVE = {
     "number": 3,

@@ -34,7 +34,7 @@ _BUILT_IN = ("error_rate", "health", "standout", "overlap", "purity", "lag")
 _MILDER = {"overlap": {"action": "alert"}}
 """Two good models may agree on few documents: that alone moves nothing unless somebody says so."""
 _CHANNEL_NEEDS = {"webhook": ("url",), "email": ("host", "to"), "command": ("command",)}
-EVENTS = ("rollback", "restore", "alert", "approval", "drill")
+EVENTS = ("rollback", "restore", "alert", "approval", "drill", "model")
 
 
 def load_policy(store: Path, file: str | Path | None = None) -> Policy | None:

@@ -1,0 +1,131 @@
+"""Probes that ride along: proof, while a model embeds and serves, that it still is the one that made the pair.
+
+A model behind a name may change at any moment: a provider replaces it, a server is restarted with other weights. What
+was proven when a process started says nothing about the batch that is written an hour later. So a few of the pair's
+short probe texts travel with every batch, and with a query every few seconds, and their vectors are compared with the
+recorded ones before anybody relies on the rest.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from vecrollback.arrays import FloatArray, cosines
+from vecrollback.embedders.base import Embedder, traits_of
+from vecrollback.embedders.common import excerpt
+from vecrollback.embedders.probe_texts import PROBES, QUERIES
+from vecrollback.errors import EmbedderChangedError
+
+_log = logging.getLogger(__name__)
+
+_RIDERS = 16
+"""The shortest probes take turns: about ten tokens each, against thousands in a batch."""
+
+_TEXTS_PER_RIDER = 64
+"""Behind a service parts of one batch may be answered by different replicas: one rider for so many texts. An embedder
+that knows its requests (`carry`) lets one ride in each, which is exact. A model in this process is one model."""
+
+PROOF_SECONDS = 10.0
+"""A query carries probes when the last proof is as old as this: one query in a hundred at ten a second."""
+
+
+class BatchProbes:
+    """Draws the probes that ride with a batch of documents, and judges what came back for them.
+
+    Args:
+        embedder: The pair's embedder, as it chunks texts.
+        recorded: The pair's probe vectors, shape (80, dimension).
+        floor: Cosine from which two vectors of one probe are the same model's.
+    """
+
+    def __init__(self, embedder: Embedder, recorded: FloatArray, floor: float) -> None:
+        self._spec, self._recorded, self._floor = embedder.spec, recorded, floor
+        self._remote = traits_of(embedder).remote
+        # Engines embed chunks, the record was made of whole texts: only a probe that is one chunk can be compared.
+        whole = [n for n, text in enumerate(PROBES) if list(embedder.chunk(text)) == [(0, len(text))]]
+        telling = [n for n in whole if recorded[n].any()]  # a model may have no vector for ".": zero proves nothing
+        self._turn = itertools.cycle(sorted(telling, key=lambda n: len(PROBES[n]))[:_RIDERS]) if telling else None
+
+    def draw(self, texts: int) -> tuple[int, ...]:
+        """Numbers of the probes that ride with so many texts; none when no probe can be compared."""
+        if self._turn is None:
+            return ()
+        count = 1 + texts // _TEXTS_PER_RIDER if self._remote else 1
+        return tuple(itertools.islice(self._turn, count))
+
+    def examine(self, numbers: Sequence[int], vectors: FloatArray) -> None:
+        """Compare the riders' vectors, shape (len(numbers), dimension). Raises EmbedderChangedError."""
+        if numbers and (doubt := _doubt(self._spec, self._recorded[list(numbers)], vectors, numbers, self._floor)):
+            raise EmbedderChangedError(
+                doubt,
+                hint="nothing that it made just now was written; put the model back that made the pair, or build a new "
+                "pair with this one: `vecrollback reembed`",
+            )
+
+
+class QueryProbes:
+    """Embeds queries, and lets two probe queries ride along when the last proof is some seconds old.
+
+    Safe to use from many threads. `doubt` says what is wrong since the last proof failed; "" while it holds.
+    """
+
+    def __init__(self, embedder: Embedder, recorded: FloatArray | None, floor: float) -> None:
+        self._embedder, self._recorded, self._floor = embedder, recorded, floor
+        usable = [] if recorded is None else [n for n in range(QUERIES) if recorded[len(PROBES) + n].any()]
+        self._turn = itertools.cycle(sorted(usable, key=lambda n: len(PROBES[n]))) if len(usable) > 1 else None
+        self._due = time.monotonic() + PROOF_SECONDS  # whoever opened the model has just proven it
+        self._lock = threading.Lock()
+        self.doubt = ""
+
+    def embed(self, texts: list[str]) -> FloatArray:
+        """Query vectors, shape (len(texts), dimension), as the embedder gives them."""
+        if self._turn is None or time.monotonic() < self._due or not self._lock.acquire(blocking=False):
+            return self._embedder.embed_queries(texts)
+        try:
+            numbers = tuple(itertools.islice(self._turn, 2))
+            vectors = self._embedder.embed_queries([*texts, *(PROBES[n] for n in numbers)])
+            self._judge(numbers, vectors[len(texts) :])
+            return vectors[: len(texts)]
+        finally:
+            self._lock.release()
+
+    def embed_proven(self, texts: Sequence[str]) -> FloatArray:
+        """The same for whoever measures with the vectors. Raises EmbedderChangedError when the last proof failed."""
+        vectors = self.embed(list(texts))
+        if self.doubt:
+            raise EmbedderChangedError(
+                self.doubt, hint="answers of another model than the index's are not worth measuring: put the model back"
+            )
+        return vectors
+
+    def _judge(self, numbers: Sequence[int], vectors: FloatArray) -> None:
+        assert self._recorded is not None
+        recorded = self._recorded[[len(PROBES) + n for n in numbers]]
+        doubt = _doubt(self._embedder.spec, recorded, vectors, numbers, self._floor)
+        if doubt and not self.doubt:
+            _log.error("%s: answers are of another model than the index", doubt)
+        elif self.doubt and not doubt:
+            _log.warning("%s gives the recorded vectors again", self._embedder.spec)
+        self.doubt = doubt
+        # In doubt the next query asks again, so that a swap back heals at once.
+        self._due = 0.0 if doubt else time.monotonic() + PROOF_SECONDS
+
+
+def _doubt(spec: str, recorded: FloatArray, vectors: FloatArray, numbers: Sequence[int], floor: float) -> str:
+    """What is wrong with the vectors of these probes; "" when nothing is."""
+    if recorded.shape != vectors.shape:
+        return f"{spec} gives vectors of {vectors.shape[-1]} dimensions, not of {recorded.shape[-1]}"
+    near = np.nan_to_num(cosines(recorded, vectors), nan=0.0)
+    worst = int(np.argmin(near))
+    if near[worst] >= floor:
+        return ""
+    return (
+        f"{spec} no longer gives the vectors that made the pair: cosine {near[worst]:.6f} < {floor} "
+        f"for probe {numbers[worst]} ({excerpt(PROBES[numbers[worst]])})"
+    )
