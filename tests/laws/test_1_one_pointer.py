@@ -30,7 +30,7 @@ def test_a_pair_that_became_live_stays_open_in_a_searcher_that_has_yet_to_notice
             other.rollback(reason="worse", catch_up=False)
             searcher._warm()  # as once a second, and before any query or the follower
             kept = searcher.open_pairs.find(target)
-            assert kept and kept.embedder is held.embedder
+            assert kept and kept.queries is held.queries
             assert searcher.search(QUERIES[0]).pair == target.rpartition("@")[0]
             serving = searcher.open_pairs.find(target)
             assert serving and serving.view.snapshot is held.view.snapshot

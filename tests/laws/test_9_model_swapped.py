@@ -143,3 +143,20 @@ def test_queries_carry_probes_seldom(store: Store, service: OpenAIServer) -> Non
         for number in range(50):
             searcher.search(f"boat {number}")
     assert sum(len(request["input"]) for request in service.requests) <= 52
+
+
+def test_the_same_string_after_a_swap_is_another_embedder_that_takes_no_vector_over(
+    store: Store, service: OpenAIServer
+) -> None:
+    swap(service, OTHER)
+    service.requests.clear()
+    pair = store.reembed(service.spec(), name="v2").wait()
+    assert set(TEXTS.values()) <= {text for request in service.requests for text in request["input"]}
+    assert pair.embedder.endswith("generation=2")
+    assert pair.fingerprint != store.pair("v1").fingerprint
+    store.promote(pair, override=True, reason="v1's model is gone")
+    assert store.search("boat number 3").doubt == ""
+    again = store.reembed(service.spec(), name="v2").wait()
+    assert (again.name, again.fingerprint) == ("v2", pair.fingerprint), "the same string resumes what it began"
+    swap(service, OWN)
+    assert store.reembed(service.spec(), name="v1").wait().name == "v1"

@@ -50,6 +50,7 @@ def open_openai(spec: Spec) -> OpenAIEmbedder:
         OpenAIService(base_url, key_name, limits, budget),
         read_shape(arguments),
         dimensions=arguments.integer("dimensions", None),
+        generation=arguments.integer("generation", 1),
         batch_size=arguments.integer("batch_size", 128),
         max_tokens_per_request=arguments.integer("max_tokens_per_request", 250_000),
         encoding=arguments.choice("encoding_format", ("float", "base64"), "float"),
@@ -68,13 +69,14 @@ class OpenAIEmbedder(SharedEmbedder):
         shape: Shape,
         *,
         dimensions: int | None,
+        generation: int,
         batch_size: int,
         max_tokens_per_request: int,
         encoding: str,
     ) -> None:
         super().__init__(spec, shape)
         self._service = service
-        self._dimensions = dimensions
+        self._dimensions, self._generation = dimensions, generation
         own = _DIMENSIONS.get(spec.target) if service.base_url == _OPENAI else None
         self._dimension = dimensions or own
         self._batch_size = batch_size
@@ -114,8 +116,14 @@ class OpenAIEmbedder(SharedEmbedder):
             return known
         return self._usage.estimate(sum(map(_size, prefixed(texts, self._shape.document_prompt))))
 
+    def next_generation(self) -> str:
+        """The string of this embedder for weights that came later under the same name: `generation=2`, 3, ..."""
+        head, _, query = self._spec.text.partition("?")
+        kept = [part for part in query.split("&") if part and not part.startswith("generation=")]
+        return f"{head}?{'&'.join([*kept, f'generation={self._generation + 1}'])}"
+
     def carry(self, probes: BatchProbes) -> None:
-        """Let a probe ride in every request for documents from now on: a balancer may send each to another replica."""
+        """Let a probe ride in every request for documents: a balancer may send each to another replica."""
         self._probes = probes
 
     def close(self) -> None:
@@ -123,7 +131,13 @@ class OpenAIEmbedder(SharedEmbedder):
         self._service.close()
 
     def _identity(self) -> dict[str, Json]:
-        return {"model": self._spec.target, "base_url": self._service.base_url, "dimensions": self._dimensions}
+        identity: dict[str, Json] = {
+            "model": self._spec.target,
+            "base_url": self._service.base_url,
+            "dimensions": self._dimensions,
+        }
+        # The first one is not named: pairs that were made before there were generations keep their fingerprint.
+        return identity | ({"generation": self._generation} if self._generation > 1 else {})
 
     def _vectors(self, texts: Sequence[str], role: Role) -> FloatArray:
         parts: list[FloatArray] = []

@@ -42,6 +42,28 @@ class PairEmbedders:
         with self._lock:
             return self._loaded.setdefault((spec, embedder.fingerprint), embedder)
 
+    def current(self, spec: str) -> Embedder:
+        """The embedder that a string names now, for a new pair.
+
+        The weights of a model behind a service cannot be seen. Where a pair of this very string exists whose probes the
+        service no longer gives, the model was exchanged: the embedder returned is of the next generation, which shares
+        no vector with the one before.
+        """
+        embedder = self.open(spec)
+        while following := getattr(embedder, "next_generation", None):
+            made = [pair for pair in self._catalog.pairs.all() if pair.fingerprint == embedder.fingerprint]
+            probed = [pair for pair in made if pair.probes]
+            if not probed or self._still_makes(embedder, probed[-1]):
+                break
+            embedder = self.open(following())
+        return embedder
+
+    def _still_makes(self, embedder: Embedder, pair: Pair) -> bool:
+        try:
+            return compare_probes(self.probes(pair), embed_probes(embedder), pair.probe_floor).agrees
+        except EmbedderChangedError:  # its requests carry the pair's probes already, and told
+            return False
+
     def of(self, pair: Pair) -> Embedder:
         """The embedder that made the pair's vectors. Raises EmbedderChangedError when it is another one by now."""
         with self._lock:

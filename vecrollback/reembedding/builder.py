@@ -68,7 +68,8 @@ class Builder:
 
         Raises PairStateError when the name belongs to a pair of another embedder or index.
         """
-        embedder = self._embedders.open(request.embedder)
+        embedder = self._embedders.current(request.embedder)
+        request = replace(request, embedder=embedder.spec)
         resolve_spec(request.index, 0)
         name = request.name or pair_name(self._catalog, request.embedder, embedder)
         if not valid_pair_name(name):
