@@ -84,7 +84,7 @@ def test_a_drill_finds_that_there_is_no_way_back(store: Store) -> None:
 def test_a_drill_where_nothing_is_live_is_unknown(tmp_path: Path) -> None:
     with vecrollback.connect(tmp_path, create=True) as store:
         assert store.drill().verdict == "unknown"
-        with pytest.raises(UsageError, match="no chaos 'lunch'"):
+        with pytest.raises(UsageError, match="'lunch' is not a valid kind of chaos"):
             store.drill("lunch")
 
 

@@ -13,7 +13,7 @@ def test_a_policy_is_shown_with_its_defaults_or_refused_with_its_place(store: Pa
     assert set(shown) == keys_promised("policy", "check")
     assert [(one["name"], one["failure"]) for one in shown["metrics"]] == [("standout", "> 0.25"), ("lag", "> 10000")]
     assert "2 of 3" in text("policy", "check", policy)
-    assert "there is no policy" in refusal("policy", "check", code=2)["message"]
+    assert "this store has no policy" in refusal("policy", "check", code=2)["message"]
     (store / "vecrollback.toml").write_text("[policy]\n")
     assert len(cli_json("policy", "check")["metrics"]) == 6
     policy.write_text("[[metric]]\nsource = 'vibes'\n")

@@ -214,10 +214,10 @@ def test_malformed_csv_records_do_not_end_the_reading(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "no column 'id' and 'text'; found: none"),
-        (b"id;text\na;t\n", "no column 'id' and 'text'; found: 'id;text'"),
-        (b"key,text\na,t\n", "no column 'id'; found: 'key', 'text'"),
-        (b"id,body\na,t\n", "no column 'text'; found: 'id', 'body'"),
+        (b"", "column 'id' and 'text' is missing; columns here: none"),
+        (b"id;text\na;t\n", "column 'id' and 'text' is missing; columns here: 'id;text'"),
+        (b"key,text\na,t\n", "column 'id' is missing; columns here: 'key', 'text'"),
+        (b"id,body\na,t\n", "column 'text' is missing; columns here: 'id', 'body'"),
         (b"id,text,x,x\na,t,1,2\n", "two columns are called 'x'"),
         (b"id,text,\xff\na,t,1\n", "the header is not UTF-8"),
         (b'id,"text\n', "the header is not CSV"),
@@ -291,7 +291,7 @@ def test_parquet_rows_count_across_batches(tmp_path: Path) -> None:
 
 def test_parquet_without_the_columns_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"key": ["a"], "text": ["t"]}), tmp_path / "a.parquet")
-    with pytest.raises(BadDocumentError, match="no column 'id'; found: 'key', 'text'"):
+    with pytest.raises(BadDocumentError, match="column 'id' is missing; columns here: 'key', 'text'"):
         list(read_documents(tmp_path / "a.parquet"))
     assert documents(tmp_path / "a.parquet", id_field="key") == [Document("a", "t")]
 

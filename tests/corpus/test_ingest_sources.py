@@ -53,8 +53,8 @@ def test_fields_become_a_document(tmp_path: Path, raw: dict[str, Any], document:
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        ({"text": "t"}, "no field 'id' to take the id from"),
-        ({"id": "a"}, "document 'a': no field 'text' to take the text from"),
+        ({"text": "t"}, "field 'id', which holds the id, is missing"),
+        ({"id": "a"}, "document 'a': field 'text', which holds the text, is missing"),
         ({"id": True, "text": "t"}, "the id is a bool"),
         ({"id": 1.0, "text": "t"}, "the id is a float"),
         ({"id": ["a"], "text": "t"}, "the id is a list"),
@@ -81,7 +81,7 @@ def test_named_fields_stand_alone(tmp_path: Path) -> None:
 
 def test_missing_named_field_is_that_rows_error(tmp_path: Path) -> None:
     row = one(jsonl(tmp_path / "a.jsonl", [{"id": "a", "text": "t"}]), id_field="url")
-    assert row.error == "no field 'url' to take the id from"
+    assert row.error == "field 'url', which holds the id, is missing"
 
 
 # Changes
@@ -102,10 +102,10 @@ def test_changes_are_documents_and_deletes(tmp_path: Path) -> None:
         ({"id": "a", "text": "t"}, "the op is None, not one of add, update, upsert, delete"),
         ({"id": "a", "text": "t", "op": "Delete"}, "the op is 'Delete'"),
         ({"id": "a", "text": "t", "op": ["delete"]}, "the op is ['delete']"),
-        ({"op": "delete"}, "no field 'id'"),
+        ({"op": "delete"}, "field 'id', which holds the id, is missing"),
         ({"op": "delete", "id": ""}, "the id is blank"),
         ({"op": "delete", "id": False}, "the id is a bool"),
-        ({"op": "update", "id": "a"}, "no field 'text'"),
+        ({"op": "update", "id": "a"}, "field 'text', which holds the text, is missing"),
     ],
 )
 def test_bad_change_says_why(tmp_path: Path, raw: dict[str, Any], reason: str) -> None:

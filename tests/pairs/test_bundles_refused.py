@@ -115,7 +115,7 @@ def test_what_is_no_bundle_is_refused(bundle: Path, store: Store, tmp_path: Path
     folder = tmp_path / "folder"
     folder.mkdir()
     for path in (tmp_path / "nowhere", folder):
-        with pytest.raises(BundleError, match="there is no file"):
+        with pytest.raises(BundleError, match="does not exist"):
             store.import_snapshot(path)
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as tar:

@@ -42,12 +42,12 @@ def test_trec_judgements_and_packed_files_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{}", "no text"),
-        ('{"query": " "}', "no text"),
+        ("{}", "neither `query` nor `text` holds a text"),
+        ('{"query": " "}', "neither `query` nor `text` holds a text"),
         ("[]", "not a JSON object"),
         ("{", "not JSON"),
-        ('{"query": "a", "expected": {"d": -1}}', "-1 is no grade"),
-        ('{"query": "a", "expected": {"d": true}}', "True is no grade"),
+        ('{"query": "a", "expected": {"d": -1}}', "-1 is not a valid grade"),
+        ('{"query": "a", "expected": {"d": true}}', "True is not a valid grade"),
         ('{"query": "a", "expected": "d"}', "`expected`"),
         ('{"query": "a", "expected": [1]}', "`expected`"),
         ('{"query": "a", "tags": "hot"}', "`tags`"),
@@ -75,7 +75,7 @@ def test_an_id_given_twice_and_judgements_of_other_queries_are_refused(tmp_path:
     with pytest.raises(UsageError, match=r"qrels\.tsv:2: 2 columns"):
         read_queries(path, qrels)
     path.write_text("\n")
-    with pytest.raises(UsageError, match="no query"):
+    with pytest.raises(UsageError, match="does not hold a query"):
         read_queries(path)
 
 

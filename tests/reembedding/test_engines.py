@@ -112,7 +112,7 @@ def test_a_service_is_asked_from_this_process_where_one_limit_holds() -> None:
 
 @pytest.mark.parametrize("setting", ["", "remote", "local:0", "local:", "dask://", "inline:3", "local:2 "])
 def test_a_setting_that_names_no_engine_is_refused(setting: str) -> None:
-    with pytest.raises(UsageError, match="no engine"):
+    with pytest.raises(UsageError, match="not a valid engine"):
         check_setting(setting)
 
 
@@ -130,7 +130,7 @@ def test_a_scheduler_that_is_not_there_ends_the_job_with_the_cure(monkeypatch: p
 
 
 def test_an_engine_of_another_package_is_opened_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="no engine 'pool:2'"):
+    with pytest.raises(UsageError, match="'pool:2' is not a valid engine"):
         check_setting("pool:2")
     install_page("engine", tmp_path, monkeypatch)
     engine = opened("pool:2", EmbedderRecipe(PLAIN, _fingerprint(PLAIN)))
@@ -140,7 +140,7 @@ def test_an_engine_of_another_package_is_opened_by_its_name(tmp_path: Path, monk
     engine.close()
     with pytest.raises(UsageError, match="not a valid engine"):
         opened("pool:none", EmbedderRecipe(PLAIN, _fingerprint(PLAIN)))
-    with pytest.raises(UsageError, match="no engine") as refused:
+    with pytest.raises(UsageError, match="not a valid engine") as refused:
         check_setting("nobody:2")
     assert "pool" in refused.value.hint
 

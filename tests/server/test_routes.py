@@ -129,7 +129,7 @@ def test_rollback_answers_at_the_switch_and_proves_it_as_a_job(own_store: Path) 
         assert error(server.post("/v1/rollback", {"reason": "more"}), 409)["type"] == "NoRollbackTargetError"
         assert error(server.post("/v1/promote", {"pair": "v2"}), 409)["type"] == "QuarantinedError"
         error(server.post("/v1/rollback", {}), 422)
-        again = server.post("/v1/promote", {"pair": "v2", "override": True, "reason": "was no fault"}).json()
+        again = server.post("/v1/promote", {"pair": "v2", "override": True, "reason": "it was not at fault"}).json()
         assert (again["to"], again["check"]["verdict"], again["job"]) == ("v2@1", "pass", None)
         whole = server.post("/v1/rollback", {"to": "v1", "reason": "after all", "wait": True}).json()
         assert (whole["to"], whole["check"]["verdict"], whole["job"]) == ("v1@1", "pass", None)

@@ -57,7 +57,7 @@ def test_no_secret_shows() -> None:
         ("s3://bucket", "names no prefix"),
         ("s3://bucket/a/../b", "names no prefix"),
         ("s3:///a", "names no prefix"),
-        ("s3://bucket/a?colour=red", "is no option"),
+        ("s3://bucket/a?colour=red", "is not a valid option"),
         ("gs://bucket/a", "cannot be at"),
     ],
 )

@@ -231,9 +231,14 @@ def _trace() -> Counter[str]:
     from vecrollback.storage import local
 
     passed: Counter[str] = Counter()
+
+    def reach(name: str) -> None:
+        passed.update([name])
+
+    original, local.reach = local.reach, reach  # for modules that are imported when they are first needed
     for module in list(sys.modules.values()):
-        if getattr(module, "reach", None) is local.reach and module is not local:
-            module.reach = lambda name: passed.update([name])  # type: ignore[attr-defined]
+        if getattr(module, "reach", None) is original:
+            module.reach = reach  # type: ignore[attr-defined]
     return passed
 
 

@@ -109,8 +109,9 @@ def _stop_at(point: str) -> None:
             waiting.clear()
             os.kill(os.getpid(), signal.SIGSTOP)
 
+    original, local.reach = local.reach, reach  # for modules that are imported when they are first needed
     for module in list(sys.modules.values()):
-        if getattr(module, "reach", None) is local.reach and module is not local:
+        if getattr(module, "reach", None) is original:
             module.reach = reach  # type: ignore[attr-defined]
 
 

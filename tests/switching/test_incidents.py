@@ -136,7 +136,7 @@ def test_a_closed_incident_changes_no_more(store: Store) -> None:
     store.rollback(reason="worse answers", catch_up=False)
     with pytest.raises(UsageError):
         store.incidents.close(1, cause=" ", actor="anna")
-    with pytest.raises(UsageError, match="no time"):
+    with pytest.raises(UsageError, match="not a valid time"):
         store.incidents.close(1, cause="a bad model", actor="anna", detected="yesterday")
     closed = store.incidents.close(1, cause="a bad model", actor="anna", detected="2026-01-31T12:00:00+01:00")
     assert closed.timeline.detected == "2026-01-31T11:00:00.000000+00:00"

@@ -48,12 +48,14 @@ class Tokens:
             connection.execute(token.update().where(active).values(revoked_at=now()))
             row = connection.execute(sa.select(*_SHOWN).where(token.c.name == name)).one_or_none()
         if row is None:
-            raise UnknownNameError(f"no token {name!r}", hint="`vecrollback token list` shows those that are")
+            raise UnknownNameError(
+                f"token {name!r} does not exist", hint="`vecrollback token list` shows those that are"
+            )
         return Token(**row._mapping)
 
 
 class AuditLog:
-    """What somebody changed that is no pointer move: those are in the history."""
+    """What somebody changed, pointer moves excepted: those are in the history."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

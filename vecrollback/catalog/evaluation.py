@@ -42,7 +42,7 @@ class GoldenQueries:
             known = set(connection.scalars(sa.select(golden.c.id).where(golden.c.id.in_(ids))))
             if unknown := [id_ for id_ in ids if id_ not in known]:
                 raise UnknownNameError(
-                    f"no golden query {unknown[0]!r}", hint="`vecrollback golden list` shows those that are"
+                    f"golden query {unknown[0]!r} does not exist", hint="`vecrollback golden list` shows those that are"
                 )
             connection.execute(golden.delete().where(golden.c.id.in_(ids)))
 

@@ -62,7 +62,7 @@ class Jobs:
 
     def get(self, id_: str) -> JobRecord:
         if not (found := self._those(job.c.id == id_)):
-            raise UnknownNameError(f"no job {id_!r}", hint="`vecrollback jobs list` names them")
+            raise UnknownNameError(f"job {id_!r} does not exist", hint="`vecrollback jobs list` names them")
         return found[0]
 
     def all(self, *, unfinished: bool = False) -> list[JobRecord]:

@@ -101,7 +101,7 @@ def _incident_body(one: Incident) -> dict[str, Any]:
 
 def _found_incident(row: sa.Row[Any] | None, number: int) -> sa.Row[Any]:
     if row is None:
-        raise UnknownNameError(f"no incident {number}", hint="`vecrollback incident list` shows them")
+        raise UnknownNameError(f"incident {number} does not exist", hint="`vecrollback incident list` shows them")
     return row
 
 
@@ -205,7 +205,7 @@ def _approval_body(one: Approval) -> dict[str, Any]:
 
 def _found_approval(row: sa.Row[Any] | None, number: int) -> sa.Row[Any]:
     if row is None:
-        raise UnknownNameError(f"no approval {number}", hint="`vecrollback approvals` lists them")
+        raise UnknownNameError(f"approval {number} does not exist", hint="`vecrollback approvals` lists them")
     return row
 
 

@@ -63,7 +63,7 @@ class Pairs:
         found = self.find(name)
         if found is None:
             known = ", ".join(p.name for p in self.all()) or "there is none yet"
-            raise UnknownNameError(f"no pair {name!r} in this store", hint=f"pairs here: {known}")
+            raise UnknownNameError(f"pair {name!r} does not exist in this store", hint=f"pairs here: {known}")
         return found
 
     def add(self, new: Pair, files: Mapping[str, str], present: Callable[[], object] = list) -> None:
@@ -165,7 +165,9 @@ class Pairs:
         if found is None:
             if "@" not in ref:
                 self.get(ref)  # it says which pairs there are
-            raise UnknownNameError(f"no snapshot {ref!r}", hint="`vecrollback snapshot list` shows what there is")
+            raise UnknownNameError(
+                f"snapshot {ref!r} does not exist", hint="`vecrollback snapshot list` shows what there is"
+            )
         return found
 
     def delete_snapshot(self, old: Snapshot) -> None:
@@ -215,7 +217,9 @@ class Pairs:
     def delete_tag(self, name: str) -> None:
         with self._database.write() as connection:
             if not connection.execute(tag.delete().where(tag.c.name == name)).rowcount:
-                raise UnknownNameError(f"no tag {name!r}", hint="`vecrollback snapshot list` shows the tags")
+                raise UnknownNameError(
+                    f"tag {name!r} does not exist", hint="`vecrollback snapshot list` shows the tags"
+                )
 
 
 def find_snapshot(connection: sa.Connection, ref: str) -> Snapshot | None:

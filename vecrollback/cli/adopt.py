@@ -55,7 +55,7 @@ def adopt(
     id_field: IdOption = None,
     text_field: TextOption = None,
     vector_field: VectorOption = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out rows that are no documents.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out rows that are not documents.")] = False,
 ) -> None:
     """Bring an index kept elsewhere into the store as a pair.
 
@@ -90,7 +90,7 @@ def _adopted(done: AdoptResult) -> Iterator[RenderableType]:
     causes = ", ".join(f"{count:,} {cause}" for cause, count in why.items() if count)
     yield f"{done.reused:,} vectors taken over, {done.embedded:,} texts embedded{f' ({causes})' if causes else ''}"
     if done.left_out:
-        yield f"{done.left_out:,} rows left out: they are no documents"
+        yield f"{done.left_out:,} rows left out: they are not documents"
     yield from proof(done.examination)
     if done.report is not None:
         yield from render.report(done.report)

@@ -36,4 +36,6 @@ def _time(given: str) -> dt.datetime:
     try:
         return dt.datetime.fromisoformat(given).astimezone(dt.UTC)
     except ValueError:
-        raise UsageError(f"{given!r} is no time", hint="like 2026-01-31T12:00:00+00:00") from None
+        raise UsageError(
+            f"{given!r} is not a valid time", hint="write it in ISO 8601: 2026-01-31T12:00:00+00:00"
+        ) from None

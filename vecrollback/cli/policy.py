@@ -42,7 +42,7 @@ def check(
         with session.store() as store:
             loaded = load_policy(store.root)
         if loaded is None:
-            raise UsageError("there is no policy", hint="write [policy] into vecrollback.toml, or name a file")
+            raise UsageError("this store has no policy", hint="write [policy] into vecrollback.toml, or name a file")
         found = loaded
     session.emit(_payload(found), lambda: [f"{found.origin}: a policy of {len(found.rules)} metrics", _rules(found)])
 

@@ -12,7 +12,7 @@ from vecrollback.cli.support.session import Session, command
 app = typer.Typer(add_completion=False)
 
 
-@command(app, returns=SWITCH, examples=["promote v2", "promote v2 --override --reason 'was no fault'"])
+@command(app, returns=SWITCH, examples=["promote v2", "promote v2 --override --reason 'it was not at fault'"])
 def promote(
     session: Session,
     pair: Annotated[str, typer.Argument(help="The pair that shall serve.")],

@@ -23,7 +23,7 @@ def _settings(value: str) -> dict[str, Json]:
     try:
         parsed = json.loads(value)
     except ValueError as error:
-        raise typer.BadParameter(f"no valid JSON: {error}") from None
+        raise typer.BadParameter(f"this is not valid JSON: {error}") from None
     if not isinstance(parsed, dict):
         raise typer.BadParameter("must be a JSON object")
     return parsed

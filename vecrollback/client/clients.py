@@ -556,7 +556,7 @@ def _headers(token: str | None) -> dict[str, str]:
 def _options(call: HttpCall[T]) -> dict[str, Any]:
     return {
         "params": call.query,
-        # ASCII, so that a text which is no valid Unicode reaches the server, and is refused there with a reason.
+        # ASCII, so that a text which is not valid Unicode reaches the server, and is refused there with a reason.
         **({} if call.body is None else {"content": json.dumps(call.body), "headers": _JSON}),
         **({"timeout": httpx.Timeout(_SECONDS, read=None)} if call.long else {}),
     }

@@ -62,7 +62,7 @@ def error(status: int, body: Json) -> VecrollbackError:
     told = body.get("error") if isinstance(body, dict) else None
     if not isinstance(told, dict) or "type" not in told:
         return UnreachableError(
-            f"HTTP {status} from something that is no vecrollback server", hint="is the URL right, and the proxy?"
+            f"HTTP {status} from something that is not a vecrollback server", hint="is the URL right, and the proxy?"
         )
     kind = getattr(errors, str(told["type"]), FailedError)
     kind = kind if isinstance(kind, type) and issubclass(kind, VecrollbackError) else FailedError

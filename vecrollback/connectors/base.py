@@ -200,7 +200,7 @@ def guess(usual: Sequence[str], fields: Sequence[str], wanted: str | None, place
     if wanted is not None:
         if wanted not in fields:
             raise UsageError(
-                f"{place}: there is no field {wanted!r}", hint=f"correct {option}; fields here: {named(fields)}"
+                f"{place}: field {wanted!r} does not exist", hint=f"correct {option}; fields here: {named(fields)}"
             )
         return wanted
     return next((name for name in usual if name in fields), None)

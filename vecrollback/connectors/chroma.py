@@ -115,7 +115,9 @@ def _client(where: str, place: str) -> tuple[Any, Any]:
         except Exception as error:  # whatever its HTTP library raises
             raise UsageError(f"{place}: no Chroma answers there: {error}", hint="is the address right?") from error
     if not (Path(where) / "chroma.sqlite3").is_file():
-        raise UsageError(f"{place}: {where} holds no chroma.sqlite3", hint="give the folder of a PersistentClient")
+        raise UsageError(
+            f"{place}: {where} does not hold a chroma.sqlite3", hint="give the folder of a PersistentClient"
+        )
     copy = copied(Path(where), place)
     return copy, chromadb.PersistentClient(copy.name, settings=settings)
 

@@ -17,7 +17,9 @@ _LEFT_OUT = (".lock", "-journal", "-wal", "-shm")
 def copied(folder: Path, place: str) -> TemporaryDirectory[str]:
     """Copy a folder to the temporary directory; SQLite files as of one moment, also while somebody writes to them."""
     if not folder.is_dir():
-        raise UsageError(f"{place}: there is no folder {folder}", hint="give the folder that the database was made in")
+        raise UsageError(
+            f"{place}: folder {folder} does not exist", hint="give the folder that the database was made in"
+        )
     target = TemporaryDirectory(prefix="vecrollback-doctor-")
     try:
         for path in sorted(folder.rglob("*")):

@@ -46,7 +46,7 @@ def _mapped(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise UsageError(f"there is no file {path}", hint="is the path right?") from None
+        raise UsageError(f"file {path} does not exist", hint="is the path right?") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as a NumPy array: {error}", hint=_CURE) from error
     if not isinstance(array, np.ndarray):

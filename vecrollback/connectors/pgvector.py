@@ -106,7 +106,7 @@ class PgvectorConnector:
         [[kind]] = self._all("SELECT relkind::text FROM pg_class WHERE oid = %s", (oid,))
         if kind not in ("r", "m"):
             raise UsageError(
-                f"{self.place} is no plain table, so its rows have no fixed place",
+                f"{self.place} is not a plain table, so its rows have no fixed place",
                 hint="name the table or the partition that holds the rows, or make a materialized view of it",
             )
         return int(oid)

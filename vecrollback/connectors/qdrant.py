@@ -132,7 +132,9 @@ def _client(where: str, place: str) -> tuple[Any, Any]:
         raise MissingDependencyError("qdrant-client", "qdrant") from error
     if not where.startswith(("http://", "https://")):
         if not (Path(where) / "meta.json").is_file():
-            raise UsageError(f"{place}: {where} holds no meta.json", hint="give the folder of QdrantClient(path=...)")
+            raise UsageError(
+                f"{place}: {where} does not hold a meta.json", hint="give the folder of QdrantClient(path=...)"
+            )
         copy = copied(Path(where), place)
         return copy, QdrantClient(path=copy.name)
     client = QdrantClient(url=where, api_key=os.environ.get("QDRANT_API_KEY"))

@@ -46,8 +46,8 @@ class Corpus:
     """Documents of one store. Reads are at the version the catalog acknowledged; writers take turns by a lock.
 
     Scalar metadata values are also columns, so that a `where` filter is plain SQL over their names: strings, booleans
-    and numbers (as doubles). Keys that are no plain identifier, start with an underscore or are spelled `id`, `text`,
-    `metadata` are kept and returned but cannot be filtered on; nor can lists and objects.
+    and numbers (as doubles). Keys that are not plain identifiers, start with an underscore or are spelled `id`,
+    `text`, `metadata` are kept and returned but cannot be filtered on; nor can lists and objects.
     """
 
     def __init__(self, file_store: FileStore, catalog: Catalog) -> None:

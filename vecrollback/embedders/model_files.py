@@ -64,7 +64,7 @@ def locate(spec: Spec, revision: str | None) -> Path:
         raise EmbedderSpecError(f"{here} is a directory and has no revision", hint="leave revision= out")
     if not _is_model(here):
         raise EmbedderSpecError(
-            f"{here} holds no model: neither modules.json nor config.json",
+            f"{here} does not hold a model: it has neither modules.json nor config.json",
             hint="give the directory that SentenceTransformer.save_pretrained wrote",
         )
     return here.resolve()

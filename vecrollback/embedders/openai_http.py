@@ -125,7 +125,7 @@ class OpenAIService:
         key = os.environ.get(self._key_name, "").strip()
         if not key or not key.isascii():
             raise EmbedderSpecError(
-                f"the environment variable {self._key_name} holds no key",
+                f"the environment variable {self._key_name} is not set, or is empty",
                 hint=f"export {self._key_name}=... in the process that embeds, or name another with api_key_env=",
             )
         return key

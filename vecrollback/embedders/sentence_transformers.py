@@ -39,7 +39,7 @@ _WORTH_TIMING = 8_192
 """Tokens from which half a second for measuring the machine is little beside embedding them."""
 
 _OTHER_BATCH = 128
-"""Texts at a time for models that are no transformer: looking vectors up needs no budget."""
+"""Texts at a time for models without a transformer: looking vectors up needs no budget."""
 
 _HUGE = 50_000
 """Characters from which tokenising all of a text costs as much as embedding its beginning."""

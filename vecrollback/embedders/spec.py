@@ -128,7 +128,9 @@ def _kind_of(head: str, kinds: Collection[str]) -> tuple[str, str]:
     if colon and _DOTTED.fullmatch(prefix) and _DOTTED.fullmatch(rest):
         return CALLABLE, head
     if head[0] in "./~":
-        raise EmbedderSpecError(f"no such directory: {head}", hint="give the directory that holds the model's files")
+        raise EmbedderSpecError(
+            f"directory {head} does not exist", hint="give the directory that holds the model's files"
+        )
     if _HUB_NAME.fullmatch(head):
         return SENTENCE_TRANSFORMERS, head
     raise EmbedderSpecError(

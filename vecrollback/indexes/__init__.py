@@ -70,7 +70,7 @@ class ShardSpec:
         match = _SHARDED.fullmatch(spec)
         if match is None or int(match["count"]) > _MOST_SHARDS or match["inner"].startswith("shards:"):
             raise IndexSpecError(
-                f"{spec!r} is no sharded index",
+                f"{spec!r} is not a valid sharded index",
                 hint=f"write shards:N(SPEC) with N from 1 to {_MOST_SHARDS}, as in shards:4(HNSW32,SQ8)",
             )
         return cls(int(match["count"]), match["inner"])
@@ -215,7 +215,7 @@ def _kind(spec: str) -> IndexKind:
         if kind.accepts(spec):
             return kind
     raise IndexSpecError(
-        f"no index kind understands {spec!r}",
+        f"{spec!r} is not a valid index spec",
         hint="use auto, exact, a FAISS factory string such as Flat, HNSW32,SQ8, IVF4096,SQ8 or "
         "IVF1024,PQ96x4fs,Refine(SQ8), or lance:IVF_PQ; in parts: shards:4(HNSW32,SQ8)",
     )

@@ -55,7 +55,7 @@ class Auditor:
         """Check and audit one pair; the report is kept, unless all it says is that the budget was too small."""
         report = replace(self._checker.run(pair, "full", Sampling(size=0)), level="audit", certificate=None)
         if any(finding.kind in _BLIND for finding in report.findings):
-            self._catalog.reports.add(report)  # there is no telling what a vector should be
+            self._catalog.reports.add(report)  # without its text nobody can say what a vector should be
             return report
         suspects = self._suspects(pair, asking.get("suspects"))
         population = self._population(pair)

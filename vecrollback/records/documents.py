@@ -36,7 +36,7 @@ class CorpusState:
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """A line of an ingested file that is no document."""
+    """A line of an ingested file that is not a valid document."""
 
     line: int
     reason: str

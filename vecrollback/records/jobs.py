@@ -119,8 +119,8 @@ class Plan:
 
     `documents`: live changes to take in; of those `reused` have vectors already, by content hash. `texts`, `chunks`,
     `tokens`: what is left to embed, identical texts once; `counted`: texts that were read for it, all of them unless
-    there are very many, and `error`: relative half-width of a 95% interval of `tokens`. `estimated`: the tokens are no
-    tokenizer's, because the model hides it. `seconds`: of embedding, at the `tokens_per_second` of a short run over
+    there are very many, and `error`: relative half-width of a 95% interval of `tokens`. `estimated`: the tokens are not a
+    tokenizer's count, because the model hides it. `seconds`: of embedding, at the `tokens_per_second` of a short run over
     `measured` texts; None when none was made. `stale_documents`, `stale_seconds`: what a rollback to the pair that is
     live now would have to bring up to date were nothing to keep it up meanwhile, and how long that would take it.
     """

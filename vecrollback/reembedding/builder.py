@@ -73,7 +73,7 @@ class Builder:
         resolve_spec(request.index, 0)
         name = request.name or pair_name(self._catalog, request.embedder, embedder)
         if not valid_pair_name(name):
-            raise UsageError(f"{name!r} is no name for a pair", hint=NAME_RULE)
+            raise UsageError(f"{name!r} is not a valid name for a pair", hint=NAME_RULE)
         with self._catalog.lock(f"pair-{name}"):
             return resumable_pair(self._catalog, name, request, embedder) or self._register(name, request, embedder)
 

@@ -169,7 +169,9 @@ class Window:
         found = _WINDOW.fullmatch(text.strip())
         first, minute, last, end = map(int, found.groups()) if found else (0, 0, 0, 0)
         if (first, minute) == (last, end):
-            raise UsageError(f"{text!r} is no window of the day", hint="for example 22:00-06:00")
+            raise UsageError(
+                f"{text!r} is not a valid window of the day", hint="write HH:MM-HH:MM, for example 22:00-06:00"
+            )
         return cls(dt.time(first, minute), dt.time(last, end))
 
     def holds(self, at: dt.time) -> bool:

@@ -98,7 +98,7 @@ def _run(app: Callable[[], FastAPI], settings: ServerSettings, listening: socket
         timeout_worker_healthcheck=_HUNG_SECONDS,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
-        # What uvicorn restores and raises again once all is shut down: an end in order is no death by a signal.
+        # uvicorn raises the signal again after an orderly shutdown; the process must not count as killed by it.
         signal.signal(number, lambda _number, _frame: None)
     if workers > 1:
         Multiprocess(config, sockets=[listening]).run()

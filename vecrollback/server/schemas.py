@@ -243,7 +243,7 @@ class ErrorAnswer(BaseModel):
                 {
                     "error": {
                         "type": "UnknownNameError",
-                        "message": "no pair 'v9'",
+                        "message": "pair 'v9' does not exist in this store",
                         "hint": "`vecrollback pairs` lists them",
                     }
                 }

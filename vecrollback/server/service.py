@@ -133,7 +133,7 @@ class StoreService:
         return job
 
     def audited(self, actor: str, action: str, subject: str) -> None:
-        """Note a change that is no pointer move, in the catalog and in the log, before it is made."""
+        """Note a change other than a pointer move, in the catalog and in the log, before it is made."""
         _log.info("audit", extra={"actor": actor, "action": action, "subject": subject})
         self.store.access.record(actor, action, subject)
 

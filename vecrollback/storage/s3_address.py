@@ -68,7 +68,7 @@ def parse_address(uri: str, environment: Mapping[str, str] | None = None) -> S3A
             hint="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, or AWS_PROFILE",
         )
     if unknown := sorted(query.keys() - {"region", "endpoint"}):
-        raise UsageError(f"{unknown[0]!r} is no option of a store's URI", hint=_HINT)
+        raise UsageError(f"{unknown[0]!r} is not a valid option of a store's URI", hint=_HINT)
     prefix = unquote(parts.path).strip("/")
     if not parts.netloc or not prefix or any(part in ("", ".", "..") for part in prefix.split("/")):
         raise UsageError(f"{uri.partition('?')[0]!r} names no prefix in a bucket", hint=_HINT)

@@ -52,7 +52,7 @@ class Tokens:
     def create(self, role: Role, name: str | None = None, *, actor: str) -> tuple[Token, str]:
         """A new token and its secret, which is shown this once: the catalog keeps its SHA-256."""
         if role not in ROLES:
-            raise UsageError(f"there is no role {role!r}", hint=f"one of {', '.join(ROLES)}")
+            raise UsageError(f"{role!r} is not a valid role", hint=f"use one of {', '.join(ROLES)}")
         chosen = f"{role}-{secrets.token_hex(4)}" if name is None else name
         if not _NAME.fullmatch(chosen):
             raise UsageError(
@@ -85,7 +85,7 @@ class Tokens:
         self._catalog.audits.add(actor, action, subject)
 
     def audit(self, limit: int | None = None) -> list[AuditEntry]:
-        """Changes that are no pointer moves, newest first."""
+        """Changes other than pointer moves, newest first."""
         return self._catalog.audits.all(limit)
 
 

@@ -56,7 +56,7 @@ class Authority:
         """What a person who moves `live` should know; empty when nothing. Raises nothing."""
         try:
             held = self.frozen()
-        except Exception as error:  # a broken table of freezes is no reason to keep anybody from a rollback
+        except Exception as error:  # a broken table of freezes must not keep anybody from a rollback
             return f"whether the store is frozen is not known ({error})"
         return f"{LIVE!r} is frozen by {held.actor}: {held.reason}" if held else ""
 
@@ -127,7 +127,7 @@ class Authority:
         return DecisionResult(self._catalog.approvals.change(number, lambda one: replace(one, state="done")), switched)
 
     def approvals(self, *, state: str | None = None) -> list[Approval]:
-        """Approvals, newest first. Those that wait for a move from where `live` is no more have expired."""
+        """Approvals, newest first. Those that wait for a move from an earlier epoch of `live` have expired."""
         live = self._catalog.aliases.get(LIVE)
         for one in self._catalog.approvals.all(state="waiting"):
             if live is not None and one.epoch != live.epoch:

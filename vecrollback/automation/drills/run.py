@@ -31,7 +31,7 @@ def run_drill(
     rehearse yet. Raises UsageError for a kind of chaos that there is not.
     """
     if chaos and chaos not in CHAOS:
-        raise UsageError(f"there is no chaos {chaos!r}", hint=f"one of {', '.join(CHAOS)}")
+        raise UsageError(f"{chaos!r} is not a valid kind of chaos", hint=f"use one of {', '.join(CHAOS)}")
     policy = policy or load_policy(store.root) or Policy()
     who, watch, at = actor or store.actor, Stopwatch(), now()
     live = store.status()["alias"].get(LIVE)

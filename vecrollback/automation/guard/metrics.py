@@ -1,4 +1,4 @@
-"""Measuring what the metrics of a policy ask for. What cannot be measured is no value, with the reason why."""
+"""Measuring what the metrics of a policy ask for. What cannot be measured has no value, and says why."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def _health(reader: MetricReader, _: Moment) -> Reading:
 def _standout(reader: MetricReader, moment: Moment) -> Reading:
     both = reader.both(moment.rule, moment.now)
     if both is None:
-        return replace(NOTHING, said="no pair stands by")
+        return replace(NOTHING, said="no pair is in standby")
     live, standby = ([fact.standout for fact in facts if fact.standout is not None] for facts in both)
     if min(len(live), len(standby)) < 2:
         return NOTHING
@@ -206,7 +206,7 @@ def _standout(reader: MetricReader, moment: Moment) -> Reading:
 def _overlap(reader: MetricReader, moment: Moment) -> Reading:
     both = reader.both(moment.rule, moment.now)
     if both is None:
-        return replace(NOTHING, said="no pair stands by")
+        return replace(NOTHING, said="no pair is in standby")
     shares = [len({*a.ids} & {*b.ids}) / max(len(a.ids), len(b.ids), 1) for a, b in zip(*both, strict=True)]
     return Reading(float(np.mean(shares)), len(shares)) if shares else NOTHING
 

@@ -39,7 +39,7 @@ def watch_store(
     """
     found = load_policy(store.root, policy)
     if found is None:
-        raise UsageError("there is no policy", hint="--policy FILE, or [policy] in vecrollback.toml")
+        raise UsageError("this store has no policy", hint="--policy FILE, or [policy] in vecrollback.toml")
 
     def progress(_: Progress) -> None:
         if stopping():

@@ -55,7 +55,7 @@ def claim(file_store: FileStore, catalog: str) -> StoreIdentity:
 
 
 def require_store(file_store: FileStore, found: StoreIdentity | None, *, embedded: bool) -> None:
-    """Raise StoreNotFoundError for a place that is no store; `found`: what it says of itself."""
+    """Raise StoreNotFoundError for a place without a store; `found`: what it says of itself."""
     if file_store.exists(EMBEDDED) if embedded else found is not None:
         return
     raise StoreNotFoundError(

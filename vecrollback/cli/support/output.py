@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 _PIPE_WIDTH = 200
-"""Columns when stdout is no terminal: wide, so that `grep` and `awk` see one row on one line."""
+"""Columns when stdout is not a terminal: wide, so that `grep` and `awk` see one row on one line."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 

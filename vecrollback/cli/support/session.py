@@ -132,7 +132,7 @@ def command(
 
 
 def _refuse_broken_text(values: dict[str, Any]) -> None:
-    # Bytes that are no UTF-8 arrive as lone surrogates. Paths may hold them; names, ids and texts may not.
+    # Bytes that are not UTF-8 arrive as lone surrogates. Paths may hold them; names, ids and texts may not.
     for name, value in values.items():
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):

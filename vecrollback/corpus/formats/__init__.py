@@ -52,7 +52,7 @@ def read_documents(
     over fields of the same name. With `changes` each row says in `op` what happened: add, update, upsert, or delete,
     which needs only the id.
 
-    A row that is no document comes back as its reason and reading goes on. BadDocumentError: the file is missing, of
+    A row that is not a document comes back as its reason and reading goes on. BadDocumentError: the file is missing, of
     no known format, lacks the columns, or breaks off; raised by this call, or at the row where it shows.
     """
     source = Path(path)

@@ -68,7 +68,7 @@ def check_columns(columns: Collection[str], fields: RowFields, source: Path) -> 
     if missing:
         found = ", ".join(map(shown, list(columns)[:_SHOWN])) or "none"
         raise BadDocumentError(
-            f"no column {' and '.join(map(repr, missing))}; found: {found}",
+            f"column {' and '.join(map(repr, missing))} is missing; columns here: {found}",
             hint="a table needs a header with the columns id and text, or name yours (id_field, text_field)",
             source=str(source),
         )
@@ -86,7 +86,7 @@ def _op(found: dict[str, Json]) -> str:
 def _id(found: dict[str, Json], fields: RowFields) -> str:
     name = fields.id_name(found)
     if name not in found:
-        raise BadDocumentError(f"no field {name!r} to take the id from")
+        raise BadDocumentError(f"field {name!r}, which holds the id, is missing")
     value = found[name]
     # JSON and Parquet keys are often integers. A float is refused: 1e3 and 1000.0 would be two ids for one number.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -95,7 +95,7 @@ def _id(found: dict[str, Json], fields: RowFields) -> str:
 def _document(found: dict[str, Json], fields: RowFields) -> Document:
     id = _id(found, fields)
     if fields.text_name not in found:
-        raise BadDocumentError(f"document {shown(id)}: no field {fields.text_name!r} to take the text from")
+        raise BadDocumentError(f"document {shown(id)}: field {fields.text_name!r}, which holds the text, is missing")
     text, title = found[fields.text_name], found.get("title")
     if fields.text is None and isinstance(text, str) and isinstance(title, str) and title:
         text = f"{title}\n{text}"

@@ -54,7 +54,7 @@ class Bundles:
         was changed.
         """
         if name is not None and not valid_pair_name(name):
-            raise UsageError(f"{name!r} is no name for a pair", hint=NAME_RULE)
+            raise UsageError(f"{name!r} is not a valid name for a pair", hint=NAME_RULE)
         with self._catalog.lock("import"), self._artifacts.workspace(".import") as workspace:
             bundle = unpack(path, workspace / "bundle")
             name = name or bundle.manifest.pair

@@ -191,14 +191,14 @@ def _parsed(data: bytes, name: str) -> dict[str, Any]:
         body = json.loads(data, parse_constant=_no_number)
         json.dumps(body, ensure_ascii=False).encode()  # a lone surrogate would fail only in the catalog
     except (ValueError, RecursionError) as error:
-        refuse(f"{name} is no JSON: {error}")
+        refuse(f"{name} is not valid JSON: {error}")
     if not isinstance(body, dict):
-        refuse(f"{name} is no JSON object")
+        refuse(f"{name} is not a JSON object")
     return body
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a finite number")
 
 
 def _expect(body: Mapping[str, Json], facts: Mapping[str, type], where: str) -> None:
@@ -219,7 +219,7 @@ def _member(name: str, member: Json) -> Member:
 def _check_pair(contents: BundleContents) -> None:
     pair = contents.pair
     if not valid_pair_name(pair["name"]):
-        refuse(f"{shown(pair['name'])} is no name for a pair")
+        refuse(f"{shown(pair['name'])} is not a valid name for a pair")
     if pair["metric"] not in _METRICS or not 1 <= pair["dimension"] <= _MAX_DIMENSION:
         refuse(f"a pair of {pair['dimension']} dimensions and metric {shown(pair['metric'])}")
     if not 0 <= pair["probe_floor"] <= 1:

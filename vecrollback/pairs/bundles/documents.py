@@ -68,7 +68,7 @@ def _decode(line: bytes, number: int) -> Document:
     try:
         body: Any = json.loads(line)
         if not isinstance(body, dict) or body.keys() != set(_FIELDS):
-            refuse(f"{where} is no document")
+            refuse(f"{where} is not a valid document")
         document = validate(Document(body["id"], body["text"], body["metadata"]))
     except (ValueError, RecursionError, BadDocumentError) as error:
         refuse(f"{where}: {str(error)[:200]}")

@@ -98,7 +98,7 @@ def _parse(header: bytes, *, at: int) -> tarfile.TarInfo:
     try:
         info = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
     except (tarfile.TarError, ValueError) as error:
-        _refuse(f"what stands at byte {at} is no member: {error}")
+        _refuse(f"the member at byte {at} is damaged: {error}")
     if info.type in _KINDS:
         _refuse(f"member {info.name!r} is {_KINDS[info.type]}; a bundle holds files only")
     if not safe(info.name):
@@ -128,4 +128,4 @@ def _header(name: str, size: int) -> bytes:
 
 
 def _refuse(what: str) -> NoReturn:
-    raise BundleError(f"this is no intact bundle: {what}", hint=COPY_AGAIN)
+    raise BundleError(f"this bundle is damaged: {what}", hint=COPY_AGAIN)

@@ -46,7 +46,9 @@ def unpack(path: Path, folder: Path) -> UnpackedBundle:
     Raises BundleError for any byte, name, kind or size that is not what the export wrote.
     """
     if not path.is_file():
-        raise BundleError(f"there is no file {path}", hint="`vecrollback snapshot export PAIR@N FILE` makes a bundle")
+        raise BundleError(
+            f"file {path} does not exist", hint="`vecrollback snapshot export PAIR@N FILE` makes a bundle"
+        )
     with path.open("rb") as stream:
         entries = read_entries(stream)
         contents = _read_contents(stream, entries)
@@ -66,7 +68,7 @@ def unpack(path: Path, folder: Path) -> UnpackedBundle:
 def _read_contents(stream: BinaryIO, entries: list[TarEntry]) -> toc.BundleContents:
     if [entry.name for entry in entries[-2:]] != [toc.CONTENTS, toc.SEAL]:
         raise BundleError(
-            f"this is no bundle of vecrollback: it does not end with {toc.CONTENTS} and {toc.SEAL}",
+            f"this is not a bundle of vecrollback: it does not end with {toc.CONTENTS} and {toc.SEAL}",
             hint="`vecrollback snapshot export PAIR@N FILE` makes one",
         )
     last = entries[-2:]

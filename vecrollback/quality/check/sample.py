@@ -22,7 +22,7 @@ _OF_EACH = 30
 
 
 def load(notes: Notes, model_of: Callable[[Pair], Embedder], pair: Pair) -> Embedder | None:
-    """The pair's embedder, its probes compared; None and a finding when there is no telling."""
+    """The pair's embedder, its probes compared; None and a finding when they cannot be compared."""
     try:
         embedder = model_of(pair)
         _examine_floor(notes, embedder, pair)

@@ -22,7 +22,7 @@ TELLING = frozenset((*KEYS, *BATCH_NAMES, *TIME_NAMES, *NESTED))
 """Fields that say something of where a row came from."""
 
 _MILLISECONDS = 1e11
-"""A number above this is no count of seconds of our time."""
+"""A number above this cannot be a time in seconds since 1970."""
 
 
 def value_of(record: Record, name: str | None) -> Any:

@@ -51,7 +51,7 @@ class ForeignIndex:
     def document_of(self, record: Record, row: int) -> Document:
         """The row as a document. Raises BadDocumentError."""
         if meaning.value_of(record, self.id_field) is None:
-            raise BadDocumentError(f"no {self.id_field!r} to take the id from")
+            raise BadDocumentError(f"field {self.id_field!r}, which holds the id, is missing")
         text = self.text_of(record)
         if text is None:
             raise BadDocumentError(f"document {shown(self.id_of(record, row))}: no {self.text_field!r} holds a text")

@@ -28,7 +28,7 @@ _HEADER = ["query-id", "corpus-id", "score"]
 def read_queries(path: str | Path, qrels: str | Path | None = None) -> list[GoldenQuery]:
     """The queries of a file, with the judgements in it or in `qrels`, which win. `.gz` and `.zst` are unpacked.
 
-    Raises UsageError, with file and line, for what is no query, and for judgements of which no query has the id.
+    Raises UsageError, with file and line, for a line that is not a query, and for judgements of an unknown query.
     """
     source, queries = Path(path), dict[str, GoldenQuery]()
     for line, row in read_jsonl(source, RowFields()):
@@ -37,7 +37,9 @@ def read_queries(path: str | Path, qrels: str | Path | None = None) -> list[Gold
             raise UsageError(f"{source}:{line}: the id {query.id!r} was there before", hint="give each query its own")
         queries[query.id] = query
     if not queries:
-        raise UsageError(f"{source} holds no query", hint='one JSON object a line: {"query": "...", "expected": {}}')
+        raise UsageError(
+            f"{source} does not hold a query", hint='one JSON object a line: {"query": "...", "expected": {}}'
+        )
     if qrels is not None:
         judged = read_qrels(Path(qrels))
         if not judged.keys() & queries.keys():
@@ -78,7 +80,7 @@ def _query(row: dict[str, Json] | str, where: str) -> GoldenQuery:
         raise UsageError(f"{where}: {row}")
     text = row.get("query", row.get("text"))
     if not isinstance(text, str) or not text.strip():
-        raise UsageError(f"{where}: there is no text in `query` or `text`")
+        raise UsageError(f"{where}: neither `query` nor `text` holds a text")
     id_, tags = row.get("_id", row.get("id", query_id(text))), row.get("tags", [])
     if not isinstance(id_, str | int) or not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise UsageError(f"{where}: `id` must be a string, `tags` a list of strings")
@@ -98,5 +100,7 @@ def _grade(grade: Json, where: str) -> int:
     except (TypeError, ValueError):
         value = -1
     if value < 0 or isinstance(grade, bool) or (isinstance(grade, float) and grade != value):
-        raise UsageError(f"{where}: {grade!r} is no grade", hint="a whole number: 0 for wrong, 1 or more for right")
+        raise UsageError(
+            f"{where}: {grade!r} is not a valid grade", hint="use a whole number: 0 for wrong, 1 or more for right"
+        )
     return value

@@ -57,5 +57,7 @@ def parse_budget(value: str, count: int) -> int:
     except ValueError:
         wanted = math.nan
     if not wanted > 0 or not math.isfinite(wanted) or (percent and wanted > 100):
-        raise UsageError(f"{value!r} is no budget", hint="write a number of texts, 500, or a share of the rows, 2%")
+        raise UsageError(
+            f"{value!r} is not a valid budget", hint="write a number of texts, 500, or a share of the rows, 2%"
+        )
     return max(1, math.ceil(count * wanted / 100)) if percent else int(wanted)

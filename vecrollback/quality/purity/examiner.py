@@ -169,7 +169,7 @@ class Examiner:
             self._reasons.setdefault(reason, []).extend(rows.tolist())
 
     def _steady(self, made: FloatArray, texts: list[str]) -> None:
-        """Embed texts again, each alone: what the own model differs by from itself is no sign of another model."""
+        """Embed texts again, each alone: differences of the own model from itself are not a sign of another."""
         afford = self.affordable(min(len(texts), _NOISE_TEXTS))
         if not afford:
             return

@@ -14,7 +14,7 @@ class AdoptOptions(TypedDict, total=False):
     """What `adopt` takes beside source and model.
 
     `name`, `index`, `settings`: of the pair. `texts`, `fields`: see `vecrollback.quality.doctor.examine`. `suspects`,
-    `budget`, `bound`, `confidence`, `seed`: of the audit. `skip_bad`: leave out rows that are no documents.
+    `budget`, `bound`, `confidence`, `seed`: of the audit. `skip_bad`: leave out rows that are not documents.
     `progress`: callback.
     """
 

@@ -52,7 +52,7 @@ def check_setting(setting: str) -> None:
     if not _SETTING.fullmatch(setting) and _entry_point(setting) is None:
         further = "".join(f", {point.name}" for point in entry_points(group=_GROUP))
         raise UsageError(
-            f"no engine {setting!r}",
+            f"{setting!r} is not a valid engine",
             hint=f"inline, local:4, dask:4, dask://scheduler:8786, ray:4, or ray://head:10001{further}",
         )
 

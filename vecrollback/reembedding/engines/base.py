@@ -194,7 +194,7 @@ def run_unit(embedder: Embedder, unit: Unit) -> Outcome:
     """
     try:
         return _embedded(embedder, unit)
-    except BaseException as error:  # a panic of Rust code, as in a tokenizer, is no Exception
+    except BaseException as error:  # a panic of Rust code, as in a tokenizer, is not an Exception
         return told(unit.number, error)
 
 

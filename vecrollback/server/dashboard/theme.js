@@ -1,4 +1,4 @@
-// Not a module, so that it runs before the first paint: a page that flashes white at night is no help.
+// Not a module, so that it runs before the first paint: a page that flashes white at night hurts.
 (() => {
   const names = { auto: "Theme: automatic", light: "Theme: light", dark: "Theme: dark" };
   const order = Object.keys(names);

@@ -144,7 +144,7 @@ class S3Artifacts(Artifacts):
         except FileNotFoundError:
             return None
         except tarfile.TarError:
-            return "none: it is no folder any more"
+            return "none: it is not a folder any more"
 
 
 def _pack(folder: Path, file: Path) -> None:

@@ -138,14 +138,14 @@ class _Parser:
     def _unknown(self, word: str) -> NoReturn:
         near = difflib.get_close_matches(word, ["latency", "purity", "lag", *JUDGED, *ALIKE], n=1)
         guess = f"; did you mean {near[0]!r}?" if near else ""
-        self._fail(f"there is no measure {word!r}{guess}" if word else "it is empty")
+        self._fail(f"{word!r} is not a valid measure{guess}" if word else "it is empty")
 
     # -- relation and bound -------------------------------------------------------------------------------------------
 
     def _relation(self, kind: Kind) -> str:
         relation = self._take()
         if relation not in RELATIONS:
-            self._fail(f"{relation!r} is no relation" if relation else "a relation is missing", step=-1)
+            self._fail(f"{relation!r} is not a valid relation" if relation else "a relation is missing", step=-1)
         wrong = ">" if kind in _SMALL else "<"
         if relation.startswith(wrong):
             better = "small" if kind in _SMALL else "large"
@@ -189,9 +189,9 @@ class _Parser:
 
     def _check_range(self, gate: Gate) -> None:
         if gate.kind in _SHARES and not gate.of_live and not 0 <= gate.value <= 1:
-            self._fail(f"{gate.value:g} is no share: write {gate.value / 100:g} or {gate.value:g}%")
+            self._fail(f"{gate.value:g} is not a valid share; write {gate.value / 100:g} or {gate.value:g}%")
         if gate.kind == "purity" and not 0 < gate.value < 1:
-            self._fail("no sample certifies 0%: write what is acceptable, for example 0.1%")
+            self._fail("a sample can never certify 0%; write a share that is acceptable, for example 0.1%")
         if gate.kind == "lag" and gate.value != int(gate.value):
             self._fail("a lag is a whole number of changes")
 

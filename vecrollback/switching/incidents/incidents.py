@@ -266,5 +266,7 @@ def _read_time(given: str) -> str:
     try:
         found = dt.datetime.fromisoformat(given)
     except ValueError:
-        raise UsageError(f"{given!r} is no time", hint="like 2026-01-31T12:00:00+00:00") from None
+        raise UsageError(
+            f"{given!r} is not a valid time", hint="write it in ISO 8601: 2026-01-31T12:00:00+00:00"
+        ) from None
     return found.astimezone(dt.UTC).isoformat(timespec="microseconds")

@@ -4,7 +4,7 @@ The vocabulary is that of Argo Rollouts, Flagger and SageMaker: a metric is meas
 `count` measurements more than `failure_limit` failures make it fail; each is a success, a failure or inconclusive, and
 missing data is inconclusive. After a move by a person comes the `bake` time.
 
-Here is no store and no clock: the same code judges what a server measures, a recording, and a simulation.
+Nothing here uses a store or a clock: the same code judges what a server measures, a recording, and a simulation.
 """
 
 from vecrollback.switching.policy.model import Condition, Policy, Rule

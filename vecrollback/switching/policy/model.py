@@ -82,7 +82,7 @@ class Rule:
     """One metric and when it fails.
 
     `failure` decides; with `success` what is neither is inconclusive. `interval`: between two measurements, `window`:
-    how far back one looks, both in seconds. `alpha`: a difference of samples this likely by chance is no failure.
+    how far back one looks, both in seconds. `alpha`: a difference of samples this likely by chance is not a failure.
     """
 
     name: str

@@ -110,7 +110,7 @@ class _Reader:
             if not given.get(needed):
                 self._fail(where, f"source {name!r} needs {needed!r}", f"{needed} = '...'")
         if name == "latency" and base.objectives.latency is None:
-            self._fail(where, "there is no latency objective", "[policy.objectives] latency = '50ms'")
+            self._fail(where, "a latency objective is missing", "[policy.objectives] latency = '50ms'")
         rule = self._filled(given, where, base)
         if rule.failure_limit >= rule.count:
             self._fail(
@@ -154,7 +154,7 @@ class _Reader:
     def _condition(self, text: object, where: str) -> Condition:
         found = _CONDITION.fullmatch(str(text))
         if found is None:
-            self._fail(where, f"{text!r} is no condition", "like '> 5%' or '< 0.3'")
+            self._fail(where, f"{text!r} is not a valid condition", "write it like '> 5%' or '< 0.3'")
         return Condition(found[1], float(found[2]) / (100 if found[3] else 1))
 
     # -- channels -----------------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ class _Reader:
                 if not one.get(needed) and not one.get(f"{needed}_env"):
                     self._fail(where, f"a {kind} needs {needed!r}", f"{needed} = ...")
             if unknown := [event for event in one.get("events", []) if event not in EVENTS]:
-                self._fail(where, f"there is no event {unknown[0]!r}", f"events: {', '.join(EVENTS)}")
+                self._fail(where, f"{unknown[0]!r} is not a valid event", f"use one of: {', '.join(EVENTS)}")
             tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in one.items()}
             made.append(Channel(**{"name": f"{kind}-{number}", **tuples}))
         return tuple(made)
@@ -184,7 +184,9 @@ class _Reader:
         expected = _EXPECTED.get(key)
         if expected is not None and (not isinstance(value, expected) or isinstance(value, bool) != (expected is bool)):
             self._fail(
-                f"{where}: {key}".removeprefix(": "), f"{value!r} is no {expected.__name__}", "see the reference"
+                f"{where}: {key}".removeprefix(": "),
+                f"{value!r} is not a valid {expected.__name__}",
+                "see the reference",
             )
         if isinstance(value, int) and not isinstance(value, bool) and value < 0:
             self._fail(f"{where}: {key}".removeprefix(": "), f"{value} is less than nothing", "a whole number from 0")
@@ -195,18 +197,20 @@ class _Reader:
             return float(value)
         found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
         if found is None or float(found[1]) <= 0:
-            self._fail(where, f"{value!r} is no duration", "like '500ms', '10s', '5m', '24h' or '30d'")
+            self._fail(
+                where, f"{value!r} is not a valid duration", "write it like '500ms', '10s', '5m', '24h' or '30d'"
+            )
         return float(found[1]) * _UNITS[found[2]]
 
     def _mapping(self, values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
         given = values.get(name, {})
         if not isinstance(given, dict):
-            self._fail(name, "it is no table", f"[policy.{name}]")
+            self._fail(name, "it is not a table", f"[policy.{name}]")
         return cast(Mapping[str, Any], given)
 
     def _list(self, given: Any, name: str) -> list[Mapping[str, Any]]:
         if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
-            self._fail(name, "it is no list of tables", f"[[policy.{name}]]")
+            self._fail(name, "it is not a list of tables", f"[[policy.{name}]]")
         return cast(list[Mapping[str, Any]], given)
 
     def _known(self, given: Mapping[str, Any], known: list[str], where: str) -> None:
