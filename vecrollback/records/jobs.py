@@ -117,12 +117,13 @@ class CatchUp:
 class Plan:
     """What re-embedding would take, before anything is done. Sizes in bytes, times in seconds, money in dollars.
 
-    `documents`: live changes to take in; of those `reused` have vectors already, by content hash. `texts`, `chunks`,
-    `tokens`: what is left to embed, identical texts once; `counted`: texts that were read for it, all of them unless
-    there are very many, and `error`: relative half-width of a 95% interval of `tokens`. `estimated`: the tokens are not a
-    tokenizer's count, because the model hides it. `seconds`: of embedding, at the `tokens_per_second` of a short run over
-    `measured` texts; None when none was made. `stale_documents`, `stale_seconds`: what a rollback to the pair that is
-    live now would have to bring up to date were nothing to keep it up meanwhile, and how long that would take it.
+    `documents`: live changes to take in. `reused`: those of them that have vectors already, by content hash.
+    `texts`, `chunks`, `tokens`: what is left to embed; identical texts count once. `counted`: texts that were read to
+    know this, all of them unless there are very many. `error`: relative half-width of a 95% interval of `tokens`.
+    `estimated`: the model hides its tokenizer, so the tokens are an estimate. `seconds`: of embedding, at the
+    `tokens_per_second` of a short run over `measured` texts; None when there was no such run. `stale_documents`,
+    `stale_seconds`: what a rollback to the pair that is live now would have to bring up to date if nobody caught it up
+    meanwhile, and how long that would take.
     """
 
     pair: str
