@@ -204,7 +204,7 @@ def test_nothing_that_is_named_goes_while_others_write_switch_and_restore(store:
     assert {line.split()[0] for _, errors in said for line in errors.splitlines()} <= allowed, said
     assert pruned > 3
     for snapshot in store.snapshots():
-        store._parts.switch._verified(snapshot.ref)
+        store._parts.switch._verified(snapshot, snapshot.ref)
     for pair in store.pairs():
         if pair.state not in ("building", "retired"):
             store.catch_up(pair)

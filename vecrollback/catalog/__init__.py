@@ -5,7 +5,7 @@ Everything else in a store is written once and never changed. One transaction he
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from vecrollback.catalog.pairs import NAME_RULE, Equivalences, Pairs, valid_pair
 from vecrollback.catalog.policy_state import PolicyState
 from vecrollback.catalog.reports import Reports
 from vecrollback.catalog.searchers import Searchers
+from vecrollback.catalog.switch_state import read_switch_state
+from vecrollback.records import LIVE, PairFacts, SwitchState
 from vecrollback.storage import FileStore
 
 __all__ = [
@@ -78,6 +80,39 @@ class Catalog:
     def lock(self, name: str, *, timeout: float = -1) -> AbstractContextManager[None]:
         """Hold a named lock across processes; see `Database.lock`."""
         return self._database.lock(name, timeout=timeout)
+
+    def switch_state(
+        self,
+        alias: str = LIVE,
+        *,
+        pair: str | None = None,
+        ref: str | None = None,
+        until: Callable[[PairFacts], bool] | None = None,
+        standbys: bool = False,
+    ) -> SwitchState:
+        """Everything that a move of an alias decides on, of one moment: one transaction that waits for no writer.
+
+        It takes as long in a store of two pairs and ten moves as in one of hundreds and of many thousands: only the
+        pairs that matter are read, and nothing of the history.
+
+        Args:
+            alias: The alias that is to move.
+            pair: Name of a pair to read as well.
+            ref: A snapshot to read as well: `PAIR@N`, `PAIR` or a tag.
+            until: Asked of each pair that served before, the most recent first; the first for which it is true is the
+                last that is read. Without it none is. It must be quick, and may read nothing itself.
+            standbys: Whether to read which pairs stand by.
+
+        Returns:
+            The state. What does not exist is None in it.
+
+        Raises:
+            CatalogUnavailableError: The database cannot be read.
+        """
+        with self._database.read() as connection:
+            return read_switch_state(
+                connection, self.searchers, alias, pair=pair, ref=ref, until=until, standbys=standbys
+            )
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -15,7 +15,8 @@ from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.catalog.evaluation import record_gates
 from vecrollback.catalog.schema import alias as alias_table
-from vecrollback.catalog.schema import history, pair, snapshot
+from vecrollback.catalog.schema import history, pair, snapshot, tenure
+from vecrollback.catalog.tenures import Tenures, all_tenures
 from vecrollback.errors import AliasMovedError, CatalogUnavailableError, UnknownNameError, UsageError
 from vecrollback.records import (
     CANDIDATE,
@@ -24,6 +25,7 @@ from vecrollback.records import (
     Move,
     MoveRequest,
     SnapshotRef,
+    Tenure,
 )
 from vecrollback.storage.local import reach
 
@@ -107,6 +109,16 @@ class Aliases:
             raise UsageError(f"alias {name!r} is not for rehearsals", hint=f"theirs begin with {SCRATCH!r}")
         with self._database.write() as connection:
             connection.execute(alias_table.delete().where(alias_table.c.name == name))
+            connection.execute(tenure.delete().where(tenure.c.alias == name))
+
+    def tenures(self) -> Mapping[str, Mapping[str, Tenure]]:
+        """When each pair served last.
+
+        Returns:
+            Alias -> pair -> tenure.
+        """
+        with self._database.read() as connection:
+            return all_tenures(connection)
 
     def history(self, alias: str | None = None, *, limit: int | None = None) -> list[Move]:
         """Moves, for people to read: it takes as long as the history is, unless it is limited.
@@ -151,6 +163,7 @@ def apply_move(connection: sa.Connection, request: MoveRequest) -> Move:
             f"snapshot {target} is not in the catalog",
             hint="`vecrollback snapshot list` shows those that are",
         )
+    tenures = Tenures(connection, request.alias)
     values = {"epoch": found + 1, "pair": target.pair, "snapshot": target.number}
     if row:
         connection.execute(alias_table.update().where(alias_table.c.name == request.alias).values(**values))
@@ -159,6 +172,7 @@ def apply_move(connection: sa.Connection, request: MoveRequest) -> Move:
     _apply_states(connection, request, target)
     source = str(SnapshotRef(row.pair, row.snapshot)) if row else None
     move = _append(connection, request, target, source=source, epoch=found + 1)
+    tenures.note(target.pair, move.epoch, move.at, left=row.pair if row else None)
     if request.gated is not None:
         record_gates(connection, request.gated, actor=request.actor, move=move.number)
     if request.kind != "advance":

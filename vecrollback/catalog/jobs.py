@@ -69,6 +69,15 @@ class Jobs:
         """Jobs, newest first."""
         return self._those(job.c.state != "done") if unfinished else self._those()
 
+    def first_done(self, kind: str, pair: str, since: str) -> str | None:
+        """When the first job of this kind for the pair ended that did so at `since` or later."""
+        ended = sa.select(sa.func.min(job.c.updated_at)).where(
+            job.c.kind == kind, job.c.pair == pair, job.c.state == "done", job.c.updated_at >= since
+        )
+        with self._database.read() as connection:
+            found: str | None = connection.scalar(ended)
+        return found
+
     def report(self, id_: str, progress: Mapping[str, Json]) -> bool:
         """Note the progress; True when somebody asked the job to stop."""
         with self._database.write() as connection:

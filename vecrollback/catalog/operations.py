@@ -6,16 +6,18 @@ until it was delivered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from vecrollback.catalog.answer_counts import hurry
 from vecrollback.catalog.database import Database, now
-from vecrollback.catalog.schema import approval, drill, freeze, incident, notice
+from vecrollback.catalog.reports import newest_report
+from vecrollback.catalog.schema import approval, drill, freeze, history, incident, notice, snapshot, tag
+from vecrollback.catalog.tenures import tenure_that_ended
 from vecrollback.errors import UnknownNameError
 from vecrollback.records import (
     Acknowledgements,
@@ -26,10 +28,15 @@ from vecrollback.records import (
     Freeze,
     Incident,
     Json,
+    Move,
+    MoveKind,
     Notice,
     NoticeState,
     Phase,
     PostCheck,
+    Report,
+    SnapshotRef,
+    Tenure,
     Timeline,
 )
 
@@ -41,33 +48,98 @@ _APPROVAL_COLUMNS = ("number", "kind", "state", "at")
 _DRILL_COLUMNS = ("number", "chaos", "epoch", "verdict", "at")
 
 
+class OpenedIncident(NamedTuple):
+    """An incident that is kept now, and why the snapshot it tells of is not kept with it; empty when it is."""
+
+    incident: Incident
+    trouble: str
+
+
+def _as_it_is(one: Incident) -> Incident:
+    return one
+
+
 class IncidentTable:
     """Rows of incidents. A locked table must not hold up what comes after a rollback, so writes wait little."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def open(self, new: Incident) -> Incident:
-        """Keep a new incident; returns it with its number. The move's own when it has one already."""
+    def open(self, new: Incident, completed: Callable[[Incident], Incident] = _as_it_is) -> OpenedIncident:
+        """Keep a new incident, and the snapshot that was left by a tag, in one transaction.
+
+        Args:
+            new: The incident, without a number.
+            completed: Adds what only whoever made the move knows. It is asked of an incident that somebody else has
+                opened from the history a moment ago, as long as nobody has completed that.
+
+        Returns:
+            The incident with its number, the move's own when it had one already; and why there is no tag.
+        """
         with self._write() as connection:
             same = sa.and_(incident.c.alias == new.alias, incident.c.epoch == new.epoch)
             row = connection.execute(sa.select(incident).where(same)).one_or_none()
             if row is None:
                 values = {name: getattr(new, name) for name in _INCIDENT_COLUMNS[1:]}
-                connection.execute(
-                    incident.insert().values(**values, body=_incident_body(new), at=new.timeline.switched or "")
-                )
-                row = connection.execute(sa.select(incident).where(same)).one()
-        return _incident(row)
+                inserted = incident.insert().values(**values, body=_incident_body(new), at=new.timeline.switched or "")
+                row = connection.execute(inserted.returning(incident)).one()
+            before = _incident(row)
+            after = completed(before) if before.switch_ms is None else before
+            trouble = ""
+            if not after.archived:
+                after, trouble = self._archived(connection, after)
+            if after != before:
+                self._replace(connection, after)
+        return OpenedIncident(after, trouble)
+
+    def _archived(self, connection: sa.Connection, one: Incident) -> tuple[Incident, str]:
+        """The incident with a tag that keeps the failed snapshot, which nothing prunes; or why there is none."""
+        name, source = f"incident-{one.number}", SnapshotRef.parse(one.source)
+        values = {"pair": source.pair, "snapshot": source.number, "created_at": now()}
+        statement = self._database.insert(tag).values(name=name, **values)
+        there = sa.and_(snapshot.c.pair == source.pair, snapshot.c.number == source.number)
+        try:
+            with connection.begin_nested():  # a table of tags that is broken must not cost the incident
+                if connection.scalar(sa.select(snapshot.c.number).where(there)) is None:
+                    return one, f"snapshot {source} is not in the catalog any more"
+                connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+        except sa.exc.DBAPIError as error:
+            return one, f"{source} is not kept by a tag: {str(error.orig).strip()}"
+        return replace(one, archived=name), ""
+
+    def evidence(self, move: Move) -> tuple[Tenure, Report | None]:
+        """What the catalog knows of the pair that a move left: how long it had served, and its newest report."""
+        assert move.source is not None
+        with self._database.read() as connection:
+            newest = newest_report(connection, SnapshotRef.parse(move.source).pair)
+            return tenure_that_ended(connection, move), newest
+
+    def without(self, alias: str, kinds: Sequence[MoveKind], since: str) -> list[Move]:
+        """Moves of these kinds after `since` that left a pair and have no incident, the oldest first."""
+        mine = sa.and_(incident.c.alias == history.c.alias, incident.c.epoch == history.c.epoch)
+        query = sa.select(history).where(history.c.alias == alias, history.c.kind.in_(kinds), history.c.at > since)
+        query = query.where(history.c.source.is_not(None), ~sa.exists().where(mine))
+        with self._database.read() as connection:
+            return [Move(**row._mapping) for row in connection.execute(query.order_by(history.c.number))]
 
     def change(self, number: int, changed: Callable[[Incident], Incident]) -> Incident:
         """Replace an incident by what `changed` makes of it, in one transaction. Raises UnknownNameError."""
         with self._write() as connection:
             row = connection.execute(sa.select(incident).where(incident.c.number == number)).one_or_none()
             after = changed(_incident(_found_incident(row, number)))
-            values = {"state": after.state, "body": _incident_body(after)}
-            connection.execute(incident.update().where(incident.c.number == number).values(**values))
+            self._replace(connection, after)
         return after
+
+    def _replace(self, connection: sa.Connection, after: Incident) -> None:
+        values = {"state": after.state, "body": _incident_body(after)}
+        connection.execute(incident.update().where(incident.c.number == after.number).values(**values))
+
+    def of_move(self, alias: str, epoch: int) -> Incident | None:
+        """The incident of one move."""
+        same = sa.and_(incident.c.alias == alias, incident.c.epoch == epoch)
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(incident).where(same)).one_or_none()
+        return _incident(row) if row else None
 
     def get(self, number: int) -> Incident:
         """Raises UnknownNameError."""
@@ -82,11 +154,6 @@ class IncidentTable:
             query = query.where(incident.c.state == state)
         with self._database.read() as connection:
             return [_incident(row) for row in connection.execute(query)]
-
-    def epochs(self, alias: str) -> set[int]:
-        """Epochs of the moves that have an incident."""
-        with self._database.read() as connection:
-            return set(connection.scalars(sa.select(incident.c.epoch).where(incident.c.alias == alias)))
 
     @contextmanager
     def _write(self) -> Iterator[sa.Connection]:

@@ -23,10 +23,8 @@ class Reports:
             connection.execute(report.insert().values(**row))
 
     def newest(self, pair: str) -> Report | None:
-        query = sa.select(report.c.body).where(report.c.pair == pair).order_by(report.c.number.desc()).limit(1)
         with self._database.read() as connection:
-            body = connection.scalar(query)
-        return _report(body) if body else None
+            return newest_report(connection, pair)
 
     def all(self, pair: str | None = None, *, limit: int) -> list[Report]:
         """Reports of one pair or of all, newest first."""
@@ -41,6 +39,13 @@ class Reports:
         with self._database.read() as connection:
             rows = connection.execute(sa.select(report.c.pair, report.c.verdict).order_by(report.c.number))
             return {row.pair: row.verdict for row in rows}
+
+
+def newest_report(connection: sa.Connection, pair: str) -> Report | None:
+    """The newest report of a pair, inside a transaction."""
+    query = sa.select(report.c.body).where(report.c.pair == pair).order_by(report.c.number.desc()).limit(1)
+    body = connection.scalar(query)
+    return _report(body) if body else None
 
 
 def _report(body: dict[str, object]) -> Report:

@@ -44,18 +44,22 @@ class Searchers:
 
     def registered(self, alias: str) -> list[SearcherRecord]:
         """Searchers that follow the alias, but for those of this host whose process is gone. They may hang."""
-        return self._those(searcher.c.alias == alias)
+        with self._database.read() as connection:
+            return self._those(connection, searcher.c.alias == alias)
 
     def alive(self, alias: str) -> list[SearcherRecord]:
         """Registered searchers with a fresh heartbeat."""
-        return self._those(searcher.c.alias == alias, searcher.c.heartbeat > self._database.clock() - ALIVE_SECONDS)
-
-    def _those(self, *conditions: sa.ColumnElement[bool]) -> list[SearcherRecord]:
         with self._database.read() as connection:
-            query = sa.select(searcher).where(*conditions)
-            rows = [
-                SearcherRecord(**(dict(row._mapping) | {"warm": tuple(row.warm)})) for row in connection.execute(query)
-            ]
+            return self.alive_in(connection, alias)
+
+    def alive_in(self, connection: sa.Connection, alias: str) -> list[SearcherRecord]:
+        """The same, inside a transaction."""
+        fresh = searcher.c.heartbeat > self._database.clock() - ALIVE_SECONDS
+        return self._those(connection, searcher.c.alias == alias, fresh)
+
+    def _those(self, connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[SearcherRecord]:
+        query = sa.select(searcher).where(*conditions)
+        rows = [SearcherRecord(**(dict(row._mapping) | {"warm": tuple(row.warm)})) for row in connection.execute(query)]
         here = socket.gethostname()
         return [r for r in rows if r.host != here or _process_exists(r.pid)]
 

@@ -41,6 +41,7 @@ from vecrollback.records.pairs import (
 from vecrollback.records.reports import Certificate, Finding, Report, Verdict
 from vecrollback.records.results import AnswerComparison, DocumentRanks, Hit, Result
 from vecrollback.records.retention import PrunableFile, PrunePlan, PruneResult, RetentionRules
+from vecrollback.records.switch_state import PairFacts, SwitchState, Tenure
 from vecrollback.records.types import Json
 
 __all__ = [
@@ -90,6 +91,7 @@ __all__ = [
     "NoticeState",
     "Observation",
     "Pair",
+    "PairFacts",
     "PairState",
     "Phase",
     "Plan",
@@ -111,7 +113,9 @@ __all__ = [
     "SnapshotRef",
     "Span",
     "Standing",
+    "SwitchState",
     "Switched",
+    "Tenure",
     "Timeline",
     "Token",
     "UnembeddedDocument",

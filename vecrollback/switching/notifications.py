@@ -37,26 +37,57 @@ class Notifications:
         self._catalog, self._policy = catalog, policy
         self._thread: threading.Thread | None = None
 
+    def announce(self, event: str, text: str, facts: Mapping[str, Json] | None = None) -> bool:
+        """`tell`, and `send_soon` where there is anybody to send it to: the policy is read once for both.
+
+        Args:
+            event: What kind of message it is; a channel may want only some kinds.
+            text: One line.
+            facts: What programs are to know.
+
+        Returns:
+            Whether it is in the outbox. Raises nothing: what it tells of goes on.
+        """
+        try:
+            channels = self._channels()
+            self._put(channels, event, text, facts)
+        except Exception as error:
+            _log.error("nobody is told of %s: %s", event, error)
+            return False
+        if channels:
+            self.send_soon(channels)
+        return True
+
     def tell(self, event: str, text: str, facts: Mapping[str, Json] | None = None) -> bool:
         """Put a message into the outbox; whether it could be. Raises nothing: what it tells of goes on."""
         try:
-            channels = [one.name for one in self._channels().values() if not one.events or event in one.events]
-            body = {"event": event, "text": text, "store": self._catalog.place, "host": socket.gethostname()}
-            self._catalog.notices.add(channels, {**body, "facts": dict(facts or {})}, due=time.time())
+            self._put(self._channels(), event, text, facts)
         except Exception as error:
             _log.error("nobody is told of %s: %s", event, error)
             return False
         return True
 
-    def send_soon(self) -> None:
+    def _put(self, channels: Mapping[str, Channel], event: str, text: str, facts: Mapping[str, Json] | None) -> None:
+        wanted = [one.name for one in channels.values() if not one.events or event in one.events]
+        body = {"event": event, "text": text, "store": self._catalog.place, "host": socket.gethostname()}
+        self._catalog.notices.add(wanted, {**body, "facts": dict(facts or {})}, due=time.time())
+
+    def send_soon(self, channels: Mapping[str, Channel] | None = None) -> None:
         """Send what is due on a thread of its own, for a process that ends soon; `close` waits for it a little."""
         if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._send_quietly, name="vecrollback-notices", daemon=True)
+            self._thread = threading.Thread(
+                target=self._send_quietly, args=(channels,), name="vecrollback-notices", daemon=True
+            )
             self._thread.start()
 
-    def send_due(self) -> int:
-        """Try every notice whose time has come, once; returns how many were delivered."""
-        channels, sent = self._channels(), 0
+    def send_due(self, channels: Mapping[str, Channel] | None = None) -> int:
+        """Try every notice whose time has come, once, by these channels (those of the policy); returns how many went.
+
+        A notice that no channel of this name takes counts as failed.
+        """
+        sent = 0
+        if channels is None:
+            channels = self._channels()
         if not channels:
             return 0
         with self._catalog.lock(_LOCK, timeout=0.0):
@@ -81,9 +112,9 @@ class Notifications:
         policy = self._policy()
         return {one.name: one for one in policy.channels} if policy else {}
 
-    def _send_quietly(self) -> None:
+    def _send_quietly(self, channels: Mapping[str, Channel] | None) -> None:
         try:
-            self.send_due()
+            self.send_due(channels)
         except Exception as error:  # also that the store was closed meanwhile
             _log.info("notices wait: %s", error)
 

@@ -30,14 +30,16 @@ from vecrollback.records import (
     Acknowledgements,
     AliasTarget,
     Move,
-    MoveKind,
     MoveRequest,
     Pair,
+    PairFacts,
     PairState,
     Report,
+    SearcherRecord,
     Snapshot,
     SnapshotRef,
     Switched,
+    SwitchState,
 )
 from vecrollback.storage.artifacts import Artifacts
 
@@ -72,117 +74,199 @@ class Switch:
             )
 
     def promote(self, pair: Pair, report: Report, request: MoveRequest) -> Switched:
-        """Move `live` forward to a pair that passed `report`. Searchers load it before the move, not at it."""
+        """Move `live` forward to a pair that passed its check. Searchers load it before the move, not at it.
+
+        Args:
+            pair: The pair as it was checked.
+            report: Of its check.
+            request: Why, by whom, with which verdict of the gates.
+
+        Returns:
+            What happened, up to the searchers' acknowledgement.
+
+        Raises:
+            PairStateError: The pair cannot serve, is live already, or some searcher could not load it.
+            QuarantinedError: It was rolled back from, and nothing overrides that.
+            CheckRefusedError: The report does not pass, and nothing overrides that.
+            CorruptArtifactError: A file of its snapshot is missing.
+            AliasMovedError: `live` moved since the gates were looked at.
+        """
         self.gate(pair, request, report)
-        if pair.state == "quarantined":
+        if pair.state == "quarantined":  # before anything else: searchers load no pair that is
             self._catalog.pairs.set_state(pair.name, "ready", f"out of quarantine: {request.reason}")
-        snapshot, _ = self._verified(pair.ref)
-        live = self._catalog.aliases.get(LIVE)
+        state = self._catalog.switch_state(ref=pair.ref, standbys=True)
+        snapshot, _ = self._verified(state.snapshot, pair.ref)
+        live = state.target
         if request.gated and request.gated.live != (live.pair if live else ""):  # it was measured against another one
-            raise AliasMovedError(LIVE, expected=request.gated.epoch, found=live.epoch if live else 0)
+            raise AliasMovedError(LIVE, expected=request.gated.epoch, found=state.epoch)
         if live and live.ref == pair.ref:
             raise PairStateError(f"pair {pair.ref} is live already", hint="nothing to do")
-        self._warm(snapshot, request)
-        states: dict[str, tuple[PairState, str]] = {}
-        for other in self._catalog.pairs.all():
-            if other.state == "standby":
-                states[other.name] = ("ready", "")
+        searchers = self._warm(snapshot, state.aliases.get(CANDIDATE), request)
+        states: dict[str, tuple[PairState, str]] = dict.fromkeys(state.standbys, ("ready", ""))
         if live:
             states[live.pair] = ("standby", f"live until {pair.name} was promoted")
-        return self._move("promote", live, snapshot, states | {pair.name: ("live", "")}, request)
+        move = replace(request, kind="promote", states=states | {pair.name: ("live", "")})
+        return self._move(replace(state, searchers=tuple(searchers)), snapshot, pair.watermark, move)
 
-    def _warm(self, snapshot: Snapshot, request: MoveRequest) -> None:
-        """Point `candidate` at the snapshot and wait until every live searcher holds it open."""
-        candidate = self._catalog.aliases.get(CANDIDATE)
+    def _warm(self, snapshot: Snapshot, candidate: AliasTarget | None, request: MoveRequest) -> list[SearcherRecord]:
+        """Point `candidate` at the snapshot and wait until every live searcher holds it open; returns those."""
         if candidate is None or candidate.ref != snapshot.ref:
             epoch = candidate.epoch if candidate else 0
             reason = ": ".join(filter(None, ("to be promoted", request.reason)))
             load = MoveRequest(reason, request.actor, expected_epoch=epoch, alias=CANDIDATE, target=_ref(snapshot))
             self._catalog.aliases.move(load)
         deadline = time.monotonic() + request.warm_seconds
-        while time.monotonic() < deadline:
-            if all(snapshot.ref in searcher.warm for searcher in self._catalog.searchers.alive(LIVE)):
-                return
+        while True:
+            searchers = self._catalog.searchers.alive(LIVE)
+            cold = [f"{one.host}:{one.pid}" for one in searchers if snapshot.ref not in one.warm]
+            if not cold or time.monotonic() >= deadline:
+                break
             time.sleep(_POLL_SECONDS)
-        cold = [f"{r.host}:{r.pid}" for r in self._catalog.searchers.alive(LIVE) if snapshot.ref not in r.warm]
         if cold and not request.override:
             raise PairStateError(
                 f"{len(cold)} searcher(s) did not load {snapshot.ref} in {request.warm_seconds:.0f} s: "
                 f"{', '.join(cold)}",
                 hint="see their logs (is the model on that host?), or promote with --override",
             )
+        return searchers
 
     # -- back ---------------------------------------------------------------------------------------------------------
 
     def rollback(self, to: str | None, request: MoveRequest) -> Switched:
         """Move `live` back to a pair it served before; the pair it leaves is quarantined.
 
-        Without `to`: the pair that served last, passed its last check, is not quarantined and has its files.
-        Raises AliasMovedError, and NoRollbackTargetError, which says for each pair why not.
+        Args:
+            to: Name of the pair. None takes the one that served last, passed its last check, is not quarantined and
+                has its files.
+            request: Why and by whom.
+
+        Returns:
+            What happened, up to the searchers' acknowledgement.
+
+        Raises:
+            AliasMovedError: `live` is not where it was when this was decided; nothing moved.
+            NoRollbackTargetError: No pair is fit; it says for each why not.
+            UnknownNameError: There is no pair `to`.
+            UsageError: The request gives no reason.
         """
-        live = self._live()
-        _require_epoch(request, live.epoch)
-        target = self.target(to, override=request.override)
+        state, target, pair = self._decide(to, override=request.override, expected=request.expected_epoch)
+        assert state.target is not None
         states: dict[str, tuple[PairState, str]] = {
-            live.pair: ("quarantined", request.reason),
+            state.target.pair: ("quarantined", request.reason),
             target.pair: ("live", ""),
         }
-        return self._move("rollback", live, target, states, request)
+        return self._move(state, target, pair.watermark, replace(request, kind="rollback", states=states))
 
     def target(self, to: str | None = None, *, override: bool = False) -> Snapshot:
-        """The snapshot a rollback would go to now. Reads the catalog and looks at files; changes nothing."""
-        live = self._live()
-        served = self._served_before(live.pair)
-        if to is not None:
-            pair = self._catalog.pairs.get(to)
-            if to not in served and not override:
+        """The snapshot that a rollback would go to now. Reads the catalog and looks at files; changes nothing.
+
+        Args:
+            to: Name of the pair to go back to, instead of the last fit one.
+            override: Whether a reason would pass a quarantine and a failed check of the pair `to`.
+
+        Returns:
+            The snapshot.
+
+        Raises:
+            NoRollbackTargetError: No pair is fit; it says for each why not.
+            UnknownNameError: There is no pair `to`.
+        """
+        return self._decide(to, override=override)[1]
+
+    def _decide(
+        self, to: str | None, *, override: bool, expected: int | None = None
+    ) -> tuple[SwitchState, Snapshot, Pair]:
+        """The state that a rollback decides on, and where it goes. Pairs whose files are gone are passed over."""
+        damaged: dict[str, str] = {}
+        forced = override and to is not None
+
+        def unfit(facts: PairFacts) -> str:
+            return damaged.get(facts.name) or _unfit(facts, override=forced)
+
+        # A pair's files can be looked at only once the catalog has named it. Where they are gone, the next decision is
+        # made on a new state; mostly the first pair is fit, and one read is all.
+        while True:
+            state = self._catalog.switch_state(
+                pair=to, until=None if to is not None else lambda facts: not unfit(facts)
+            )
+            if state.target is None:
                 raise NoRollbackTargetError(
-                    f"pair {to!r} never served {LIVE!r}", hint=f"go forward to it: `vecrollback promote {to}`"
+                    f"alias {LIVE!r} points nowhere yet", hint="`vecrollback promote PAIR` first"
                 )
-            served = [pair.name]
-        reasons = {}
-        for name in served:
-            reasons[name] = self.unfit(name, override=override and to is not None)
-            if not reasons[name]:
-                return self._catalog.pairs.find_snapshot(self._catalog.pairs.get(name).ref)
-        why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise NoRollbackTargetError(
-            f"no pair is fit to roll back to. {why or f'No other pair ever served {LIVE!r}'}",
-            hint="mend one (`vecrollback check PAIR`, `vecrollback repair PAIR`), name one with --to and --override, "
-            "or `vecrollback restore PAIR@N`",
-        )
+            if expected not in (None, state.epoch):
+                raise AliasMovedError(LIVE, expected=expected or 0, found=state.epoch)
+            choices = (self._named(state, override),) if to is not None else state.before
+            if not choices or unfit(choices[-1]):
+                raise _nowhere({facts.name: unfit(facts) for facts in choices})
+            chosen = choices[-1]
+            damage = self._damage(chosen)
+            if not damage:
+                assert chosen.snapshot is not None
+                assert chosen.pair is not None
+                return state, chosen.snapshot, chosen.pair
+            damaged[chosen.name] = damage
+
+    def _named(self, state: SwitchState, override: bool) -> PairFacts:
+        """The pair that was named for a rollback. Raises UnknownNameError, NoRollbackTargetError."""
+        facts = state.named
+        assert facts is not None
+        if facts.pair is None:
+            self._catalog.pairs.get(facts.name)  # it says which there are
+        served = facts.tenure is not None and facts != state.live
+        if not served and not override:
+            raise NoRollbackTargetError(
+                f"pair {facts.name!r} never served {LIVE!r}",
+                hint=f"go forward to it: `vecrollback promote {facts.name}`",
+            )
+        return facts
 
     def restore(self, ref: str, request: MoveRequest) -> Switched:
         """Move `live` to one exact snapshot, with the vectors it had when it was taken.
 
         Documents deleted since stay deleted; catch-up brings in what changed since, from vectors that exist.
+
+        Args:
+            ref: The snapshot: `PAIR@N`, `PAIR` (the one it serves from), or a tag.
+            request: Why and by whom.
+
+        Returns:
+            What happened, up to the searchers' acknowledgement.
+
+        Raises:
+            AliasMovedError: `live` is not where it was when this was decided; nothing moved.
+            UnknownNameError: There is no such snapshot.
+            CorruptArtifactError: A file of it is missing, or its manifest was changed.
+            UsageError: The request gives no reason.
         """
-        snapshot, manifest = self._verified(ref)
-        live = self._catalog.aliases.get(LIVE)
-        _require_epoch(request, live.epoch if live else 0)
+        state = self._catalog.switch_state(ref=ref)
+        snapshot, manifest = self._verified(state.snapshot, ref)
+        if request.expected_epoch not in (None, state.epoch):
+            raise AliasMovedError(LIVE, expected=request.expected_epoch or 0, found=state.epoch)
         states: dict[str, tuple[PairState, str]] = {snapshot.pair: ("live", "")}
-        if live and live.pair != snapshot.pair:
-            states[live.pair] = ("standby", f"live until {snapshot.ref} was restored")
+        if state.target and state.target.pair != snapshot.pair:
+            states[state.target.pair] = ("standby", f"live until {snapshot.ref} was restored")
         head = (manifest.watermark, manifest.vectors_version)
-        return self._move("restore", live, snapshot, states, request, head=head)
+        move = replace(request, kind="restore", states=states, head=head)
+        return self._move(state, snapshot, manifest.watermark, move)
 
-    def _served_before(self, live: str) -> list[str]:
-        """Names of pairs that served, the most recent first."""
-        names = [SnapshotRef.parse(move.target).pair for move in self._catalog.aliases.history(LIVE)]
-        return [name for name in dict.fromkeys(names) if name != live]
+    def unfit(self, name: str) -> str:
+        """Why a pair cannot be rolled back to.
 
-    def unfit(self, name: str, *, override: bool = False) -> str:
-        """Why a pair cannot be rolled back to; empty when it can."""
-        pair = self._catalog.pairs.find(name)
-        if pair is None or pair.state in ("building", "retired"):
-            return f"it is {pair.state}" if pair else "it was pruned"
-        if pair.state == "quarantined" and not override:
-            return f"it is quarantined ({pair.state_reason})"
-        verdict = self._catalog.reports.verdicts().get(name)
-        if verdict != "pass" and not override:
-            return f"its last check says {verdict}" if verdict else "it was never checked"
+        Args:
+            name: Of the pair.
+
+        Returns:
+            A sentence that begins with "it"; empty when it can.
+        """
+        facts = self._catalog.switch_state(pair=name).named
+        assert facts is not None
+        return _unfit(facts) or self._damage(facts)
+
+    def _damage(self, facts: PairFacts) -> str:
+        """What is wrong with the files that a pair would serve from."""
+        assert facts.pair is not None
         try:
-            self._verified(pair.ref)
+            self._verified(facts.snapshot, facts.pair.ref)
         except (CorruptArtifactError, UnknownNameError) as error:
             return str(error)
         except StorageUnavailableError:
@@ -192,85 +276,103 @@ class Switch:
     # -- rehearsing ---------------------------------------------------------------------------------------------------
 
     def stage(self, alias: str, request: MoveRequest) -> Snapshot:
-        """Point a scratch alias where `live` points, for a rehearsal."""
-        live = self._live()
-        here = SnapshotRef(live.pair, live.snapshot)
-        self._catalog.aliases.move(replace(request, expected_epoch=0, alias=alias, kind="set", target=here))
-        return self._catalog.pairs.find_snapshot(live.ref)
+        """Point a scratch alias where `live` points, for a rehearsal.
+
+        Args:
+            alias: A name that begins with `catalog.aliases.SCRATCH`. Drop it afterwards.
+            request: Why and by whom.
+
+        Returns:
+            The snapshot that it points to.
+
+        Raises:
+            NoRollbackTargetError: `live` points nowhere yet.
+        """
+        live = self._catalog.switch_state().live
+        if live is None or live.snapshot is None:
+            raise NoRollbackTargetError(f"alias {LIVE!r} points nowhere yet", hint="`vecrollback promote PAIR` first")
+        here = replace(request, expected_epoch=0, alias=alias, kind="set", target=_ref(live.snapshot))
+        self._catalog.aliases.move(here)
+        return live.snapshot
 
     def rehearse(self, alias: str, target: Snapshot, request: MoveRequest) -> Switched:
-        """Move a scratch alias as a rollback moves `live`, until its searchers follow; no pair's state changes."""
-        return self._move("rollback", self._catalog.aliases.get(alias), target, {}, request, alias=alias)
+        """Move a scratch alias as a rollback moves `live`, until its searchers follow; no pair's state changes.
+
+        Args:
+            alias: The scratch alias.
+            target: Where a rollback would go.
+            request: Why and by whom.
+
+        Returns:
+            What happened.
+        """
+        state = self._catalog.switch_state(alias, pair=target.pair)
+        assert state.named is not None
+        watermark = state.named.pair.watermark if state.named.pair else target.watermark
+        return self._move(state, target, watermark, replace(request, kind="rollback"))
 
     # -- both ---------------------------------------------------------------------------------------------------------
 
-    def _live(self) -> AliasTarget:
-        live = self._catalog.aliases.get(LIVE)
-        if live is None:
-            raise NoRollbackTargetError(f"alias {LIVE!r} points nowhere yet", hint="`vecrollback promote PAIR` first")
-        return live
-
-    def _verified(self, ref: str) -> tuple[Snapshot, Manifest]:
-        """A snapshot whose manifest is sound and whose files are there."""
-        snapshot = self._catalog.pairs.find_snapshot(ref)
+    def _verified(self, snapshot: Snapshot | None, ref: str) -> tuple[Snapshot, Manifest]:
+        """A snapshot whose manifest is sound and whose files are there. Raises UnknownNameError for None."""
+        if snapshot is None:
+            snapshot = self._catalog.pairs.find_snapshot(ref)  # it says what there is
         manifest = load_manifest(self._artifacts, snapshot.manifest)
         for name in manifest.artifacts():
             self._artifacts.expect(name)
         return snapshot, manifest
 
-    def _move(
-        self,
-        kind: MoveKind,
-        live: AliasTarget | None,
-        target: Snapshot,
-        states: Mapping[str, tuple[PairState, str]],
-        request: MoveRequest,
-        *,
-        head: tuple[int, int] | None = None,
-        alias: str = LIVE,
-    ) -> Switched:
-        if not request.reason and kind != "promote":
-            raise UsageError(f"a {kind} needs a reason", hint="--reason 'what was wrong'; it is kept in the history")
-        expected = {searcher.id for searcher in self._catalog.searchers.alive(alias)}
-        started = time.perf_counter()
-        epoch = live.epoch if live else 0
-        move = self._catalog.aliases.move(
-            replace(
-                request,
-                expected_epoch=epoch,
-                alias=alias,
-                kind=kind,
-                target=_ref(target),
-                states=states,
-                head=head,
+    def _move(self, state: SwitchState, target: Snapshot, watermark: int, request: MoveRequest) -> Switched:
+        """Make the move that was decided on `state`. `watermark`: of the target's pair, once it is made."""
+        if not request.reason and request.kind != "promote":
+            raise UsageError(
+                f"a {request.kind} needs a reason", hint="--reason 'what was wrong'; it is kept in the history"
             )
+        started = time.perf_counter()
+        move = self._catalog.aliases.move(
+            replace(request, expected_epoch=state.epoch, alias=state.alias, target=_ref(target))
         )
-        searchers = self._await_searchers(move, expected, request.wait_seconds)
-        pair = self._catalog.pairs.get(target.pair)
+        searchers = self._await_searchers(move, {one.id for one in state.searchers}, request.wait_seconds)
         return Switched(
             move=move,
             switch_ms=(time.perf_counter() - started) * 1000,
             searchers=searchers,
-            lag=self._catalog.ledger.state().head - pair.watermark,
+            lag=state.head - watermark,
             gates=request.gated.outcomes if request.gated else (),
         )
 
     def _await_searchers(self, move: Move, expected: set[str], seconds: float) -> Acknowledgements:
         """Wait until every expected searcher has applied the move or left; one that hangs is named as missing."""
         deadline = time.monotonic() + seconds
-        while True:
+        while expected:
             registered = self._catalog.searchers.registered(move.alias)
-            late = [r for r in registered if r.id in expected and r.epoch < move.epoch]
+            late = [one for one in registered if one.id in expected and one.epoch < move.epoch]
             if not late or time.monotonic() > deadline:
-                names = tuple(f"{r.host}:{r.pid}" for r in late)
+                names = tuple(f"{one.host}:{one.pid}" for one in late)
                 return Acknowledgements(len(expected), len(expected) - len(late), names)
             time.sleep(_POLL_SECONDS)
+        return Acknowledgements(0, 0)
 
 
-def _require_epoch(request: MoveRequest, found: int) -> None:
-    """Raise AliasMovedError when the request was decided on another epoch than this."""
-    if request.expected_epoch not in (None, found):
-        raise AliasMovedError(LIVE, expected=request.expected_epoch or 0, found=found)
+def _unfit(facts: PairFacts, *, override: bool = False) -> str:
+    """Why the catalog says that a pair cannot be rolled back to; empty when it does not."""
+    pair = facts.pair
+    if pair is None or pair.state in ("building", "retired"):
+        return f"it is {pair.state}" if pair else "it was pruned"
+    if pair.state == "quarantined" and not override:
+        return f"it is quarantined ({pair.state_reason})"
+    if facts.verdict != "pass" and not override:
+        return f"its last check says {facts.verdict}" if facts.verdict else "it was never checked"
+    return ""
+
+
+def _nowhere(unfit: Mapping[str, str]) -> NoRollbackTargetError:
+    why = "; ".join(f"{name}: {reason}" for name, reason in unfit.items())
+    return NoRollbackTargetError(
+        f"no pair is fit to roll back to. {why or f'No other pair ever served {LIVE!r}'}",
+        hint="mend one (`vecrollback check PAIR`, `vecrollback repair PAIR`), name one with --to and --override, "
+        "or `vecrollback restore PAIR@N`",
+    )
 
 
 def _ref(snapshot: Snapshot) -> SnapshotRef:

@@ -20,11 +20,11 @@ class CatalogOperations:
     """A part of `CatalogConformance`, whose fixtures it uses."""
 
     def test_one_move_has_one_incident_and_it_comes_back_as_it_went_in(self, catalog: Catalog) -> None:
-        opened = catalog.incidents.open(an_incident())
+        opened = catalog.incidents.open(an_incident()).incident
         assert opened == replace(an_incident(), number=opened.number)
-        assert catalog.incidents.open(replace(an_incident(), reason="another")) == opened
-        assert catalog.incidents.epochs("live") == {3}
-        assert catalog.incidents.epochs("candidate") == set()
+        assert catalog.incidents.open(replace(an_incident(), reason="another")).incident == opened
+        assert catalog.incidents.of_move("live", 3) == opened
+        assert catalog.incidents.of_move("candidate", 3) is None
         closed = catalog.incidents.change(opened.number, lambda one: replace(one, state="closed", verdict="pass"))
         assert catalog.incidents.get(opened.number) == closed
         assert catalog.incidents.all(state="open") == []
@@ -33,7 +33,7 @@ class CatalogOperations:
             catalog.incidents.get(9)
 
     def test_incident_whose_stored_body_says_readers_is_read_and_rewritten(self, catalog: Catalog) -> None:
-        opened = catalog.incidents.open(an_incident())
+        opened = catalog.incidents.open(an_incident()).incident
         with catalog._database.engine.begin() as connection:
             body = dict(connection.execute(sa.select(tables.incident.c.body)).scalar_one())
             blast = dict(body.pop("blast"))

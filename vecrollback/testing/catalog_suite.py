@@ -30,6 +30,7 @@ from vecrollback.testing.catalog_entries_suite import CatalogEntries
 from vecrollback.testing.catalog_evaluation_suite import CatalogEvaluation
 from vecrollback.testing.catalog_operations_suite import CatalogOperations
 from vecrollback.testing.catalog_records import a_move, a_pair, a_snapshot, assert_chained
+from vecrollback.testing.catalog_switching_suite import CatalogSwitching
 
 Opener = Callable[[str, bool], Catalog]
 
@@ -86,7 +87,7 @@ def _obey(opener: Opener, target: str, orders: Connection) -> None:
     catalog.close()
 
 
-class CatalogConformance(CatalogEntries, CatalogOperations, CatalogEvaluation):
+class CatalogConformance(CatalogEntries, CatalogOperations, CatalogSwitching, CatalogEvaluation):
     """What every catalog promises, over whatever database. Every test gets a new, empty one.
 
     A subclass sets `opener` and gives the fixture `target`. `opener` is a function of a module, because other processes

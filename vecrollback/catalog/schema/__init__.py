@@ -15,7 +15,7 @@ from vecrollback.catalog.schema.operations import (
     served,
     stale_read,
 )
-from vecrollback.catalog.schema.pairs import alias, history, pair, snapshot, tag
+from vecrollback.catalog.schema.pairs import alias, history, pair, snapshot, tag, tenure
 from vecrollback.catalog.schema.people import audit, token
 from vecrollback.catalog.schema.quality import canary, canary_sample, gate_outcome, golden, observation
 from vecrollback.catalog.schema.work import equivalence, job, report, searcher
@@ -53,6 +53,7 @@ __all__ = [
     "stale_read",
     "store",
     "tag",
+    "tenure",
     "token",
     "tombstone",
     "unembedded",

@@ -74,3 +74,14 @@ history = sa.Table(
     sa.Column("previous_hash", sa.String, nullable=False),
     sa.Column("hash", sa.String, nullable=False),
 )
+
+tenure = sa.Table(
+    "tenure",
+    metadata,
+    sa.Column("alias", sa.String, primary_key=True),
+    sa.Column("pair", sa.String, primary_key=True),
+    sa.Column("first_epoch", sa.BigInteger, nullable=False),
+    sa.Column("last_epoch", sa.BigInteger, nullable=False),
+    sa.Column("began", sa.String, nullable=False),
+    sa.Index("ix_tenure_alias_last_epoch", "alias", "last_epoch"),
+)

@@ -52,4 +52,5 @@ report = sa.Table(
     sa.Column("verdict", sa.String, nullable=False),
     sa.Column("body", sa.JSON, nullable=False),
     sa.Column("at", sa.String, nullable=False),
+    sa.Index("ix_report_pair_number", "pair", "number"),
 )

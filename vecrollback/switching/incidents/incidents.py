@@ -21,6 +21,7 @@ from vecrollback.records import (
     Incident,
     Json,
     Move,
+    MoveKind,
     PostCheck,
     Report,
     SnapshotRef,
@@ -31,7 +32,7 @@ from vecrollback.switching.incidents.performance import Performance, performance
 from vecrollback.switching.notifications import Notifications
 
 _log = logging.getLogger(__name__)
-_KINDS = ("rollback", "restore")
+_KINDS: tuple[MoveKind, ...] = ("rollback", "restore")
 _RECENT = dt.timedelta(days=7)
 _KEPT_IDS = 20
 
@@ -45,29 +46,38 @@ class Incidents:
     # -- opening ------------------------------------------------------------------------------------------------------
 
     def open(self, done: Switched, *, decided: str, trigger: Mapping[str, Json] | None = None) -> Switched:
-        """Open the incident of a move that happened. Raises nothing: what goes wrong is told in `trouble`."""
-        try:
-            move = done.move
-            if move.source is None:
-                return done
+        """Open the incident of a move that happened.
+
+        Args:
+            done: The move, up to its searchers' acknowledgement.
+            decided: When somebody decided it, as `catalog.now` writes times.
+            trigger: What a policy measured; None where a person decided.
+
+        Returns:
+            The same, with what went wrong here in `trouble`. Raises nothing: the move stands.
+        """
+        if done.source is None:
+            return done
+        acknowledged = None
+        if not done.searchers.missing:
             # `switch_ms` begins before the move is written down: on a busy catalog their sum is a time yet to come
-            acknowledged = min(now(), _later(move.at, done.switch_ms)) if not done.searchers.missing else None
-            detected = str(found) if (found := (trigger or {}).get("detected")) else None
-            times: dict[str, Any] = {"detected": detected, "decided": decided, "acknowledged": acknowledged}
-            told: dict[str, Any] = {"searchers": done.searchers, "switch_ms": done.switch_ms, "lag": done.lag}
-            told["trigger"] = dict(trigger or {})
+            acknowledged = min(now(), _later(done.move.at, done.switch_ms))
+        detected = str(found) if (found := (trigger or {}).get("detected")) else None
+        times: dict[str, Any] = {"detected": detected, "decided": decided, "acknowledged": acknowledged}
+        told: dict[str, Any] = {"searchers": done.searchers, "switch_ms": done.switch_ms, "lag": done.lag}
+        told["trigger"] = dict(trigger or {})
 
-            def completed(one: Incident) -> Incident:
-                return replace(one, timeline=replace(one.timeline, **times), **told)
+        def completed(one: Incident) -> Incident:
+            return replace(one, timeline=replace(one.timeline, **times), **told)
 
-            stored = self._catalog.incidents.open(completed(self._from_history(move)))
-            if stored.switch_ms is None:  # somebody who looked at the history a moment ago opened it with less
-                stored = self._catalog.incidents.change(stored.number, completed)
-            self._archive(stored)
+        try:
+            stored, trouble = self._catalog.incidents.open(completed(self._of_move(done.move)), completed)
+            if trouble:
+                _log.warning("incident %d: %s", stored.number, trouble)
+                done = _with_trouble(done, trouble)
             facts = {"incident": stored.number, "reason": stored.reason}
-            if not self._notices.tell(stored.kind, _told(stored), facts):
+            if not self._notices.announce(stored.kind, _told(stored), facts):
                 return _with_trouble(done, "nobody is told of it: the outbox cannot be written")
-            self._notices.send_soon()
         except Exception as error:
             # Whatever is broken here, the move stands and the rest of the rollback goes on.
             _log.warning("the incident of epoch %d is not kept: %s", done.epoch, error)
@@ -75,21 +85,19 @@ class Incidents:
         return done
 
     def reconcile(self) -> list[Incident]:
-        """Open what recent rollbacks in the history have no incident for; returns those that were opened."""
-        known = self._catalog.incidents.epochs(LIVE)
-        since = (dt.datetime.now(dt.UTC) - _RECENT).isoformat()
-        lost = [
-            move
-            for move in self._catalog.aliases.history(LIVE)
-            if move.kind in _KINDS and move.source and move.epoch not in known and move.at > since
-        ]
-        return [self._archive(self._catalog.incidents.open(self._from_history(move))) for move in reversed(lost)]
+        """Open what recent rollbacks in the history have no incident for.
 
-    def _from_history(self, move: Move) -> Incident:
-        moves = self._catalog.aliases.history(move.alias)
-        began, blast = _lived(moves, move)
+        Returns:
+            Those that were opened, the oldest first.
+        """
+        since = (dt.datetime.now(dt.UTC) - _RECENT).isoformat()
+        lost = self._catalog.incidents.without(LIVE, _KINDS, since)
+        return [self._catalog.incidents.open(self._of_move(move)).incident for move in lost]
+
+    def _of_move(self, move: Move) -> Incident:
+        """The incident of a move as far as the catalog alone knows it."""
         assert move.source is not None
-        failed = self._catalog.reports.newest(SnapshotRef.parse(move.source).pair)
+        tenure, failed = self._catalog.incidents.evidence(move)
         return Incident(
             number=0,
             state="open",
@@ -100,25 +108,24 @@ class Incidents:
             target=move.target,
             reason=move.reason,
             actor=move.actor,
-            timeline=Timeline(began=began, switched=move.at),
-            blast=blast,
+            timeline=Timeline(began=tenure.began, switched=move.at),
+            blast=BlastRadius(SnapshotRef.parse(move.source).pair, tenure.first_epoch, tenure.last_epoch),
             failed_findings=_shortened(failed.findings) if failed else (),
         )
-
-    def _archive(self, stored: Incident) -> Incident:
-        """Keep the failed pair's snapshot as it is, by a tag that nothing prunes."""
-        if stored.archived:
-            return stored
-        tag = f"incident-{stored.number}"
-        self._catalog.pairs.set_tag(tag, self._catalog.pairs.find_snapshot(stored.source))
-        return self._catalog.incidents.change(stored.number, lambda one: replace(one, archived=tag))
 
     # -- completing ---------------------------------------------------------------------------------------------------
 
     def settle(self, done: Switched) -> Switched:
-        """Write what catch-up and check came to into the move's incident. Raises nothing; see `trouble`."""
+        """Write what catch-up and check came to into the move's incident, and ask the recorded probe queries.
+
+        Args:
+            done: The move, after its catch-up and check.
+
+        Returns:
+            The same, with what went wrong here in `trouble`. Raises nothing.
+        """
         try:
-            found = next((i for i in self._catalog.incidents.all(limit=20) if i.epoch == done.epoch), None)
+            found = self._catalog.incidents.of_move(done.alias, done.epoch)
             if found is not None and done.trouble != found.trouble:
                 found = self._catalog.incidents.change(found.number, lambda one: replace(one, trouble=done.trouble))
             if found is not None:
@@ -176,12 +183,7 @@ class Incidents:
         switched = one.timeline.switched or ""
         if one.lag == 0:
             return switched
-        ended = [
-            job.updated_at
-            for job in self._catalog.jobs.all()
-            if job.kind == "catch-up" and job.pair == target and job.state == "done" and job.updated_at >= switched
-        ]
-        return min(ended, default=None)
+        return self._catalog.jobs.first_done("catch-up", target, switched)
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
@@ -226,20 +228,6 @@ class Incidents:
             return replace(one, post_check=replace(one.post_check, latency_ms=now_ms, latency_before_ms=before_ms))
 
         self._catalog.incidents.change(number, noted)
-
-
-def _lived(moves: list[Move], left: Move) -> tuple[str | None, BlastRadius]:
-    """When the pair that was left became live, and its epochs. `moves`: newest first."""
-    assert left.source is not None
-    pair = SnapshotRef.parse(left.source).pair
-    began, first = None, left.epoch - 1
-    for move in moves:
-        if move.epoch >= left.epoch:
-            continue
-        if SnapshotRef.parse(move.target).pair != pair:
-            break
-        began, first = move.at, move.epoch
-    return began, BlastRadius(pair, first, left.epoch - 1)
 
 
 def _told(one: Incident) -> str:

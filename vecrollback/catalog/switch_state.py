@@ -1,0 +1,76 @@
+"""The one read that a switch decides on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from vecrollback.catalog.pairs import find_snapshot
+from vecrollback.catalog.schema import alias as alias_table
+from vecrollback.catalog.schema import corpus, pair, report, snapshot
+from vecrollback.catalog.searchers import Searchers
+from vecrollback.catalog.tenures import Tenures
+from vecrollback.records import AliasTarget, Pair, PairFacts, Snapshot, SwitchState, Tenure
+
+
+def read_switch_state(
+    connection: sa.Connection,
+    searchers: Searchers,
+    alias: str,
+    *,
+    pair: str | None,
+    ref: str | None,
+    until: Callable[[PairFacts], bool] | None,
+    standbys: bool,
+) -> SwitchState:
+    """Read it inside a transaction; see `Catalog.switch_state`."""
+    aliases = {row.name: AliasTarget(row.pair, row.snapshot, row.epoch) for row in connection.execute(_aliases)}
+    tenures, target = Tenures(connection, alias), aliases.get(alias)
+    serving = target.pair if target else None
+    before = []
+    for name, served in tenures.newest() if until else ():
+        if name != serving:
+            before.append(_facts(connection, name, served))
+            if until and until(before[-1]):
+                break
+    return SwitchState(
+        alias=alias,
+        aliases=aliases,
+        head=connection.scalar(_head) or 0,
+        live=_facts(connection, serving, tenures.of(serving)) if serving else None,
+        before=tuple(before),
+        named=_facts(connection, pair, tenures.of(pair)) if pair is not None else None,
+        snapshot=find_snapshot(connection, ref) if ref is not None else None,
+        standbys=tuple(connection.scalars(_standbys)) if standbys else (),
+        searchers=tuple(searchers.alive_in(connection, alias)),
+    )
+
+
+_aliases = sa.select(alias_table).order_by(alias_table.c.name)
+_head = sa.select(corpus.c.head)
+_standbys = sa.select(pair.c.name).where(pair.c.state == "standby").order_by(pair.c.name)
+_verdict = (
+    sa.select(report.c.verdict)
+    .where(report.c.pair == pair.c.name)
+    .order_by(report.c.number.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_serves = sa.and_(snapshot.c.pair == pair.c.name, snapshot.c.number == pair.c.snapshot)
+_one = sa.select(*pair.c, _verdict.label("verdict"), *(column.label(f"of_{column.name}") for column in snapshot.c))
+
+
+def _facts(connection: sa.Connection, name: str, tenure: Tenure | None) -> PairFacts:
+    query = _one.outerjoin_from(pair, snapshot, _serves).where(pair.c.name == name)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return PairFacts(name, None, None, None, tenure)
+    values = row._mapping
+    return PairFacts(
+        name,
+        Pair(**{column.name: values[column.name] for column in pair.c}),
+        Snapshot(**{column.name: values[f"of_{column.name}"] for column in snapshot.c}) if values["of_pair"] else None,
+        values["verdict"],
+        tenure,
+    )

@@ -1,0 +1,126 @@
+"""Who served when: for each alias and pair the last time that the one pointed to the other without a break.
+
+The history says it too, but a rollback must not take longer the more of it there is. It stays the truth: rows that do
+not reach up to the alias's epoch, after a process of an older version moved it, are made anew from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
+
+import sqlalchemy as sa
+
+from vecrollback.catalog.schema import alias as alias_table
+from vecrollback.catalog.schema import history, tenure
+from vecrollback.records import Move, SnapshotRef, Tenure
+
+_CHUNK = 100
+
+
+class Tenures:
+    """The tenures of one alias, inside a transaction."""
+
+    def __init__(self, connection: sa.Connection, alias: str) -> None:
+        self._connection, self._alias = connection, alias
+        self._mine = tenure.c.alias == alias
+        self._anew = None if self._current() else read_history(connection, alias)
+
+    def of(self, pair: str) -> Tenure | None:
+        """When this pair served last."""
+        if self._anew is not None:
+            return self._anew.get(pair)
+        row = self._connection.execute(_columns.where(self._mine, tenure.c.pair == pair)).one_or_none()
+        return Tenure(*row[1:]) if row else None
+
+    def newest(self) -> Iterator[tuple[str, Tenure]]:
+        """Every pair that served, the most recent first. Rows are read as they are asked for: mostly two are."""
+        if self._anew is not None:
+            yield from sorted(self._anew.items(), key=lambda one: -one[1].last_epoch)
+            return
+        size, older = 2, sa.true()
+        while True:
+            query = _columns.where(self._mine, older).order_by(tenure.c.last_epoch.desc()).limit(size)
+            rows = self._connection.execute(query).all()
+            yield from ((row.pair, Tenure(*row[1:])) for row in rows)
+            if len(rows) < size:
+                return
+            size, older = size * 2, tenure.c.last_epoch < rows[-1].last_epoch
+
+    def note(self, pair: str, epoch: int, at: str, *, left: str | None) -> None:
+        """Note that the alias moved to a pair, from the pair `left`. The caller has the only write transaction."""
+        if self._anew is not None:
+            self._connection.execute(tenure.delete().where(self._mine))
+            rows = [{"alias": self._alias, "pair": name, **asdict(one)} for name, one in self._anew.items()]
+            if rows:
+                self._connection.execute(tenure.insert(), rows)
+            self._anew = None
+        values: dict[str, object] = {"last_epoch": epoch}
+        if pair != left:
+            values |= {"first_epoch": epoch, "began": at}
+        changed = tenure.update().where(self._mine, tenure.c.pair == pair).values(**values)
+        if not self._connection.execute(changed).rowcount:
+            first = {"first_epoch": epoch, "last_epoch": epoch, "began": at}
+            self._connection.execute(tenure.insert().values(alias=self._alias, pair=pair, **first))
+
+    def _current(self) -> bool:
+        """Whether the rows reach up to where the alias points."""
+        reached = sa.select(sa.func.max(tenure.c.last_epoch)).where(self._mine).scalar_subquery()
+        epoch = sa.select(alias_table.c.epoch).where(alias_table.c.name == self._alias).scalar_subquery()
+        row = self._connection.execute(sa.select(reached, epoch)).one()
+        return bool(row[0] == row[1])
+
+
+_columns = sa.select(tenure.c.pair, tenure.c.first_epoch, tenure.c.last_epoch, tenure.c.began)
+
+
+def read_history(connection: sa.Connection, alias: str) -> dict[str, Tenure]:
+    """The tenures of an alias as its whole history tells them."""
+    query = sa.select(history.c.epoch, history.c.target, history.c.at).where(history.c.alias == alias)
+    return from_moves(tuple(row) for row in connection.execute(query.order_by(history.c.number)))
+
+
+def from_moves(moves: Iterable[tuple[int, str, str]]) -> dict[str, Tenure]:
+    """Pair -> tenure, from the moves of one alias, (epoch, target, at), the oldest first."""
+    found: dict[str, Tenure] = {}
+    serving = ""
+    for epoch, target, at in moves:
+        pair = SnapshotRef.parse(target).pair
+        found[pair] = replace(found[pair], last_epoch=epoch) if pair == serving else Tenure(epoch, epoch, at)
+        serving = pair
+    return found
+
+
+def tenure_that_ended(connection: sa.Connection, move: Move) -> Tenure:
+    """How long the pair that a move left had served by then."""
+    assert move.source is not None
+    pair = SnapshotRef.parse(move.source).pair
+    found = Tenures(connection, move.alias).of(pair)
+    if found is None or found.first_epoch >= move.epoch:  # it served again since: only the history knows of then
+        found = _walk_back(connection, move, pair)
+    return replace(found, last_epoch=move.epoch - 1)
+
+
+def _walk_back(connection: sa.Connection, move: Move, pair: str) -> Tenure:
+    """Read the moves before this one, newest first, as far as they went to the pair."""
+    first = Tenure(move.epoch - 1, move.epoch - 1, move.at)
+    number, size = move.number, _CHUNK
+    while True:
+        query = sa.select(history).where(history.c.number < number).order_by(history.c.number.desc()).limit(size)
+        rows = connection.execute(query).all()
+        for row in rows:
+            number = row.number
+            if row.alias == move.alias:
+                if SnapshotRef.parse(row.target).pair != pair:
+                    return first
+                first = Tenure(row.epoch, first.last_epoch, row.at)
+        if len(rows) < size:
+            return first
+
+
+def all_tenures(connection: sa.Connection) -> Mapping[str, dict[str, Tenure]]:
+    """Alias -> pair -> tenure, as the rows have them."""
+    found: dict[str, dict[str, Tenure]] = {}
+    for row in connection.execute(sa.select(tenure)):
+        found.setdefault(row.alias, {})[row.pair] = Tenure(row.first_epoch, row.last_epoch, row.began)
+    return found
