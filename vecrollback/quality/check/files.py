@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from vecrollback.catalog import Catalog, chained_hash
 from vecrollback.catalog.aliases import GENESIS, SCRATCH
+from vecrollback.catalog.tenures import from_moves
 from vecrollback.errors import CorruptArtifactError
 from vecrollback.pairs.manifest import Manifest
 from vecrollback.quality.check.findings import Notes
-from vecrollback.records import Pair
+from vecrollback.records import Move, Pair, Tenure
 from vecrollback.storage.artifacts import Artifacts
 from vecrollback.storage.lance_table import LanceTable
 
@@ -80,9 +83,25 @@ def _examine_history(notes: Notes, catalog: Catalog) -> None:
         last[move.alias] = (move.target, move.epoch)
     notes.add("history_broken", "entries of the history were changed or removed", broken)
     now = {name: (target.ref, target.epoch) for name, target in catalog.aliases.all().items()}
-    notes.add(
-        "alias_differs", "aliases point elsewhere than their history says", [n for n in now if last.get(n) != now[n]]
-    )
+    differing = [name for name in now if last.get(name) != now[name]]
+    notes.add("alias_differs", "aliases point elsewhere than their history says", differing)
+    if not broken and not differing:
+        _examine_tenures(notes, catalog, moves)
     gone = [name for name in last if name not in now and not name.startswith(SCRATCH)]
     notes.add("alias_differs", "aliases of the history are gone", gone)
     notes.examined["history entries"] = len(moves)
+
+
+def _examine_tenures(notes: Notes, catalog: Catalog, moves: Sequence[Move]) -> None:
+    """Which pair served when, as a rollback reads it, is what the history says."""
+    wrong = []
+    for alias, kept in catalog.aliases.tenures().items():
+        told = from_moves((move.epoch, move.target, move.at) for move in moves if move.alias == alias)
+        # rows that end early are made anew from the history by the next move, and until then not used
+        if _reach(kept) == _reach(told) and kept != told:
+            wrong.append(alias)
+    notes.add("alias_differs", "which pair served when is not what the history says", wrong)
+
+
+def _reach(tenures: Mapping[str, Tenure]) -> int:
+    return max((one.last_epoch for one in tenures.values()), default=0)
