@@ -19,6 +19,13 @@ _REFERENCE = ("store/store.py", "client/clients.py")
 
 _MODULES = sorted((_ROOT / "vecrollback").rglob("*.py"))
 
+_SMALL = {
+    "switching/incidents/post_check.py": "it opens models and indexes, which the rest of the room must not load",
+    "catalog/migrations/env.py": "what Alembic looks for, by that name",
+    "testing/models.py": "worker processes load it by name, without pytest",
+}
+"""Modules of fewer than 40 lines that are no package's face, no command, no entry point and no migration; and why."""
+
 
 def test_imports_point_down_the_layers() -> None:
     # in a process of its own: the linter switches off every logger that it finds
@@ -40,6 +47,46 @@ def test_no_module_outgrows_its_name(module: Path) -> None:
     if module.relative_to(_ROOT / "vecrollback").as_posix() in _REFERENCE:
         lines = [line for line in _without_docstrings(module) if line.strip()]
     assert len(lines) <= 500
+
+
+@pytest.mark.parametrize("module", _MODULES, ids=lambda p: str(p.relative_to(_ROOT)))
+def test_no_module_is_too_small_to_stand_alone(module: Path) -> None:
+    place = module.relative_to(_ROOT / "vecrollback")
+    face = module.name in ("__init__.py", "__main__.py")
+    command = place.parent == Path("cli")  # one command, one file
+    migration = place.parent == Path("catalog/migrations/versions")
+    assert face or command or migration or str(place) in _SMALL or len(module.read_text().splitlines()) >= 40
+
+
+def test_the_exceptions_are_small_and_there() -> None:
+    for name in _SMALL:
+        assert len((_ROOT / "vecrollback" / name).read_text().splitlines()) < 40
+
+
+def test_the_hallway_has_at_most_twenty_doors() -> None:
+    doors = {p.name for p in (_ROOT / "vecrollback").iterdir() if not p.name.startswith("__") and p.name != "py.typed"}
+    assert len(doors) <= 20, sorted(doors)
+
+
+def test_no_class_name_stands_for_two_things() -> None:
+    places: dict[str, list[str]] = {}
+    for module in _MODULES:
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(module.relative_to(_ROOT)))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_every_law_has_its_file() -> None:
+    folder = Path(__file__).parent / "laws"
+    numbers = {int(path.name.split("_")[1]): path for path in folder.glob("test_[0-9]*_*.py")}
+    assert sorted(numbers) == list(range(1, 13))
+    for path in numbers.values():
+        assert any(isinstance(node, ast.FunctionDef) and node.name.startswith("test_") for node in _parsed(path).body)
+
+
+def _parsed(module: Path) -> ast.Module:
+    return ast.parse(module.read_text())
 
 
 def _without_docstrings(module: Path) -> list[str]:

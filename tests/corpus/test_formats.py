@@ -103,7 +103,7 @@ def test_line_separators_inside_a_text_end_no_line(tmp_path: Path) -> None:
 
 def test_overlong_line_is_one_error_and_reading_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "MAX_LINE_BYTES", 100)
-    monkeypatch.setattr("vecrollback.corpus.formats.jsonl.MAX_LINE_BYTES", 100)
+    monkeypatch.setattr("vecrollback.corpus.formats.lines.MAX_LINE_BYTES", 100)
     path = jsonl(tmp_path / "a.jsonl", [{"id": "a", "text": "x" * 1_000_000}, {"id": "b", "text": "t"}])
     first, second = read_documents(path)
     assert first.error == "the line is longer than 100 bytes"

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from vecrollback.embedders import open_embedder
-from vecrollback.reembedding.engines import EmbeddedUnit, EmbedderRecipe, Unit, devices
-from vecrollback.reembedding.engines.devices import VISIBLE, devices_for, named
-from vecrollback.reembedding.engines.local import Local
+from vecrollback.reembedding.engines import EmbeddedUnit, EmbedderRecipe, Unit, local
+from vecrollback.reembedding.engines.local import VISIBLE, Local, devices_for, named
 
 SEEING = "tests.support.models:seeing"
 
@@ -79,5 +78,5 @@ def test_a_model_that_names_its_device_stays_there(
 ) -> None:
     import torch
 
-    monkeypatch.setattr(devices, "named", lambda count, _: (str(count), "another"))
+    monkeypatch.setattr(local, "named", lambda count, _: (str(count), "another"))
     assert devices_for(tiny_model(argument)) == ((str(torch.cuda.device_count()), "another") if given else ())

@@ -12,8 +12,8 @@ import pytest
 from tests.cli.support import refusal
 from tests.support.http_server import Server, serving
 from vecrollback.server.middleware import RequestGuard
-from vecrollback.server.run import ListenAddress, bound
-from vecrollback.server.settings import ServerSettings
+from vecrollback.server.run import bound
+from vecrollback.server.settings import ListenAddress, ServerSettings
 
 
 def test_every_answer_carries_the_security_headers(server: Server) -> None:

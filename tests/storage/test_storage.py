@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import vecrollback
-from vecrollback.config import Settings
 from vecrollback.errors import UsageError
 from vecrollback.storage import LocalFileStore, file_store_at
+from vecrollback.storage.config import Settings
 from vecrollback.storage.s3_address import parse_address
 
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "hidden", "AWS_REGION": "eu-central-1"}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from vecrollback.catalog.access import AuditLog, Tokens
+from vecrollback.catalog.access import AuditLog, TokenDigests
 from vecrollback.catalog.aliases import Aliases, chained_hash
 from vecrollback.catalog.answer_counts import AnswerTable, StaleAnswerTable
 from vecrollback.catalog.canaries import CanaryTable
@@ -63,7 +63,7 @@ class Catalog:
         self.searchers = Searchers(self._database)
         self.reports = Reports(self._database)
         self.equivalences = Equivalences(self._database)
-        self.tokens = Tokens(self._database)
+        self.tokens = TokenDigests(self._database)
         self.audits = AuditLog(self._database)
         self.golden = GoldenQueries(self._database)
         self.gatekeeping = GateOutcomes(self._database)

@@ -12,7 +12,7 @@ from vecrollback.records import AuditEntry, Token
 _SHOWN = [column for column in token.c if column is not token.c.sha256]
 
 
-class Tokens:
+class TokenDigests:
     """Rows of tokens. A revoked one keeps its row, so that a name in the history stays one person's."""
 
     def __init__(self, database: Database) -> None:

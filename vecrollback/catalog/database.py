@@ -136,7 +136,7 @@ class Database:
         if mine is not None:
             store_identity.require_same(self.file_store, self.place, directory=mine.id, catalog=row.id)
         if row.format < schema.FORMAT:
-            from vecrollback.catalog.migrate import migrate
+            from vecrollback.catalog.migrations import migrate
 
             with self.lock("migrate"), self.write() as connection:
                 migrate(connection, self.file_store)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vecrollback.cli.support import render
-from vecrollback.cli.support.approvals import APPROVAL
+from vecrollback.cli.support.options import APPROVAL
 from vecrollback.cli.support.session import Session, command
 
 app = typer.Typer(add_completion=False)

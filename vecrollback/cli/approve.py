@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from vecrollback.cli.support import render
-from vecrollback.cli.support.approvals import APPROVAL, Number, Why
 from vecrollback.cli.support.moves import finish
+from vecrollback.cli.support.options import APPROVAL, Number, Why
 from vecrollback.cli.support.session import Session, command
 from vecrollback.store import payloads
 

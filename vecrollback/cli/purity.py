@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vecrollback.cli.support import render
-from vecrollback.cli.support.reports import REPORT, PairArgument, exit_by, share
+from vecrollback.cli.support.options import REPORT, PairArgument, exit_by, share
 from vecrollback.cli.support.session import Session, command
 from vecrollback.store import payloads
 

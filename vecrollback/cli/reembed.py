@@ -9,7 +9,7 @@ import typer
 
 from vecrollback.cli.plan import plan
 from vecrollback.cli.support import render, render_jobs
-from vecrollback.cli.support.job_options import AccelerateOption, EngineOption, IdleOption, LoadOption, WindowOption
+from vecrollback.cli.support.options import AccelerateOption, EngineOption, IdleOption, LoadOption, WindowOption
 from vecrollback.cli.support.session import Session, command
 from vecrollback.records import Effort, Json
 from vecrollback.store import payloads

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import typer
 
-from vecrollback.cli.support.approvals import APPROVAL, Number, Why
+from vecrollback.cli.support.options import APPROVAL, Number, Why
 from vecrollback.cli.support.session import Session, command
 
 app = typer.Typer(add_completion=False)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vecrollback.cli.support import render
-from vecrollback.cli.support.reports import PairArgument, exit_by
+from vecrollback.cli.support.options import PairArgument, exit_by
 from vecrollback.cli.support.session import Session, command
 from vecrollback.store import payloads
 

@@ -51,7 +51,7 @@ def serve(
     run.require()
     if otel:
         tracing.require()
-    address = run.ListenAddress(host, port)
+    address = settings.ListenAddress(host, port)
     base = settings.ServerSettings.loopback() if address.loopback else settings.ServerSettings()
     allowed = replace(
         base,

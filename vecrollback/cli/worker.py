@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli.support.job_options import AccelerateOption, EngineOption, IdleOption, LoadOption, WindowOption
+from vecrollback.cli.support.options import AccelerateOption, EngineOption, IdleOption, LoadOption, WindowOption
 from vecrollback.cli.support.session import Session, command
 from vecrollback.records import Effort
 

@@ -41,10 +41,10 @@ __all__ = ["ColumnNames", "Connector", "ConnectorKind", "OpenOptions", "Part", "
 _GROUP = "vecrollback.connectors"
 _BUILT_IN = {
     "numpy": "numpy_file:NumpyKind",
-    "faiss": "faiss_file:FaissKind",
+    "faiss": "faiss_file:FaissConnectorKind",
     "parquet": "parquet:ParquetKind",
     "arrow": "arrow_ipc:ArrowKind",
-    "lancedb": "lancedb:LanceKind",
+    "lancedb": "lancedb:LanceConnectorKind",
     "postgresql": "pgvector:PgvectorKind",
     "chroma": "chroma:ChromaKind",
     "qdrant": "qdrant:QdrantKind",

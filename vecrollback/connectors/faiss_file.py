@@ -108,7 +108,7 @@ def _library() -> Any:
     return faiss
 
 
-class FaissKind:
+class FaissConnectorKind:
     """`faiss:FILE`, or a file that ends in `.faiss`."""
 
     form, texts_beside = "faiss:FILE", True

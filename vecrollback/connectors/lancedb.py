@@ -53,7 +53,7 @@ class LanceColumns:
         self._dataset = None
 
 
-class LanceKind:
+class LanceConnectorKind:
     """`lancedb:PATH#table`."""
 
     form, texts_beside = "lancedb:PATH#table", False

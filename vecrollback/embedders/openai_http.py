@@ -66,7 +66,7 @@ class OpenAIService:
         self._limits = limits
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
-        self._pace = _Pace(limits.rate)
+        self._pace = _RequestPace(limits.rate)
 
     def post(self, path: str, body: dict[str, Any], *, most_tokens: int) -> Any:
         """Return the decoded answer. Raises EmbeddingError, or SpendLimitError before anything is sent."""
@@ -143,7 +143,7 @@ class OpenAIService:
         return EmbeddingError(f"{self.base_url} failed{status}{tries}: {reason}", hint=hint)
 
 
-class _Pace:
+class _RequestPace:
     """Spaces requests evenly to `rate` per minute."""
 
     def __init__(self, rate: float | None) -> None:

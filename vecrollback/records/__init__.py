@@ -1,8 +1,7 @@
 """Frozen values that travel between the modules. No open tables, no models, no connections."""
 
-from vecrollback.records.access import AuditEntry, Role, Token
 from vecrollback.records.canary import Canary, CanaryRun, CanaryStatus, Judgement, Observation, Standing
-from vecrollback.records.documents import CorpusState, Document, Ingested, RejectedRow, Span
+from vecrollback.records.documents import CorpusState, Document, Ingested, Json, RejectedRow, Span
 from vecrollback.records.evaluation import (
     AnsweredQuery,
     Comparison,
@@ -25,7 +24,18 @@ from vecrollback.records.jobs import (
     UnembeddedDocument,
 )
 from vecrollback.records.moves import Acknowledgements, Move, MoveKind, MoveRequest, Pointer, SearcherRecord, Switched
-from vecrollback.records.operations import Approval, ApprovalState, Drill, Freeze, Notice, NoticeState, Phase
+from vecrollback.records.operations import (
+    Approval,
+    ApprovalState,
+    AuditEntry,
+    Drill,
+    Freeze,
+    Notice,
+    NoticeState,
+    Phase,
+    Role,
+    Token,
+)
 from vecrollback.records.pairs import (
     CANDIDATE,
     LIVE,
@@ -42,7 +52,6 @@ from vecrollback.records.reports import Certificate, Finding, Report, Verdict
 from vecrollback.records.results import AnswerComparison, DocumentRanks, Hit, Result
 from vecrollback.records.retention import PrunableFile, PrunePlan, PruneResult, RetentionRules
 from vecrollback.records.switch_state import PairFacts, SwitchState, Tenure
-from vecrollback.records.types import Json
 
 __all__ = [
     "CANDIDATE",

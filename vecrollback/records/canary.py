@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vecrollback.records.types import Json
+from vecrollback.records.documents import Json
 
 Standing = Literal["better", "worse", "undecided"]
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
-
-from vecrollback.records.types import Json
+from typing import Any, NamedTuple
 
 
 class Span(NamedTuple):
@@ -14,6 +12,10 @@ class Span(NamedTuple):
 
     start: int
     end: int
+
+
+Json = Any
+"""A value that `json.dumps` takes."""
 
 
 @dataclass(frozen=True, slots=True)

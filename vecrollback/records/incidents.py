@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from vecrollback.records.documents import Json
 from vecrollback.records.moves import Acknowledgements
 from vecrollback.records.reports import Finding, Verdict
-from vecrollback.records.types import Json
 
 IncidentState = Literal["open", "closed"]
 

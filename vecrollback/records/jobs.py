@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from vecrollback.records.types import Json
+from vecrollback.records.documents import Json
 
 JobState = Literal["running", "done", "failed", "cancelled", "lost"]
 """`lost`: its process is gone, and nobody wrote down how it ended. All but `done` can be resumed."""

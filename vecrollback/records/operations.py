@@ -1,4 +1,4 @@
-"""Who may decide what, what is sent to people, what was rehearsed."""
+"""Who may do and decide what, who did, what is sent to people, what was rehearsed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from vecrollback.records.documents import Json
 from vecrollback.records.reports import Verdict
-from vecrollback.records.types import Json
 
 ApprovalState = Literal["waiting", "done", "rejected", "expired"]
 NoticeState = Literal["waiting", "sent", "failed"]
@@ -88,3 +88,28 @@ class Drill:
     actor: str
     at: str
     seconds: float
+
+
+Role = Literal["reader", "writer", "operator", "admin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Somebody who may use the HTTP API, as far as their role goes. The secret itself is kept nowhere."""
+
+    name: str
+    role: Role
+    created_at: str
+    created_by: str
+    revoked_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Something that was changed over HTTP, or about tokens: who, when, what (`documents.delete`), of what."""
+
+    number: int
+    at: str
+    actor: str
+    action: str
+    subject: str

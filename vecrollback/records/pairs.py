@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vecrollback.errors import UsageError
-from vecrollback.records.types import Json
+from vecrollback.records.documents import Json
 
 PairState = Literal["building", "ready", "live", "standby", "retired", "quarantined"]
 Metric = Literal["cosine", "dot", "l2"]

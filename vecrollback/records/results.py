@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from vecrollback.records.types import Json
+from vecrollback.records.documents import Json
 
 
 @dataclass(frozen=True, slots=True)

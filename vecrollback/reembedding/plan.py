@@ -41,7 +41,7 @@ class _Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _KnownTexts:
     """Documents to take in; of those whose vectors exist, and about how many chunks these have."""
 
     documents: int
@@ -50,7 +50,7 @@ class _Known:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pace:
+class _MeasuredPace:
     """A short run: `texts` embedded, tokens per second, seconds per document."""
 
     texts: int
@@ -122,7 +122,7 @@ class Planner:
             stale_seconds=stale[1] if stale else None,
         )
 
-    def _left(self, embedder: Embedder, pair: Pair | None, state: CorpusState) -> tuple[pa.Table, _Known]:
+    def _left(self, embedder: Embedder, pair: Pair | None, state: CorpusState) -> tuple[pa.Table, _KnownTexts]:
         """One change for each text without vectors, and what is known of the others."""
         changes = self._corpus.changes(pair.watermark if pair else 0, state.head, version=state.version)
         changes = changes.filter(pc.invert(changes["_deleted"]))
@@ -136,7 +136,7 @@ class Planner:
         fresh = changes.filter(pc.invert(pc.is_in(changes["_content_hash"], value_set=shelf)))
         reused = changes.num_rows - fresh.num_rows
         begun = sum(pc.sum(pc.less_equal(one["ordinal"], 0)).as_py() or 0 for one in keys)
-        known = _Known(changes.num_rows, reused, round(reused * len(shelf) / max(begun, 1)))
+        known = _KnownTexts(changes.num_rows, reused, round(reused * len(shelf) / max(begun, 1)))
         return fresh.take(_first_of_each(fresh["_content_hash"])), known
 
     def _count(self, embedder: Embedder, texts: pa.Table, state: CorpusState, chance: np.random.Generator) -> _Counted:
@@ -159,7 +159,7 @@ class Planner:
 
     def _time(
         self, embedder: Embedder, texts: pa.Table, state: CorpusState, chance: np.random.Generator
-    ) -> _Pace | None:
+    ) -> _MeasuredPace | None:
         """Embed slices of like lengths, as the job does, in random order until the time is up."""
         if not texts.num_rows:
             return None
@@ -178,7 +178,7 @@ class Planner:
             if time.monotonic() - started > _TIMED_SECONDS:
                 break
         seconds = max(time.monotonic() - started, 1e-9)
-        return _Pace(done, tokens / seconds, seconds / done * len(chunks) / len(read))
+        return _MeasuredPace(done, tokens / seconds, seconds / done * len(chunks) / len(read))
 
     def _texts(self, changes: pa.Table, chosen: NDArray[np.int64], state: CorpusState) -> list[str]:
         rows = changes["_rowid"].take(pa.array(chosen)).to_pylist()

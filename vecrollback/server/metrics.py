@@ -84,7 +84,7 @@ class Metrics:
         if several:
             MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
         known = CollectorRegistry()
-        known.register(_Known(store))
+        known.register(_CatalogFigures(store))
         return bytes(generate_latest(counted)) + bytes(generate_latest(known))
 
     def _counter(self, name: str, help_: str, *labels: str) -> Counter:
@@ -94,7 +94,7 @@ class Metrics:
         return Histogram(name, help_, labels, namespace="vecrollback", registry=self._registry, buckets=buckets)
 
 
-class _Known:
+class _CatalogFigures:
     """What the catalog knows, as gauges. One worker's reading is as true as another's."""
 
     def __init__(self, store: Store) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import ipaddress
+import datetime as dt
+import json
+import logging
 import multiprocessing
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from vecrollback.errors import MissingDependencyError, UsageError
-from vecrollback.server.settings import ServerSettings
+from vecrollback.server.settings import ListenAddress, ServerSettings
 from vecrollback.store.store import connect
 from vecrollback.switching.policy import load_policy
 
@@ -25,22 +27,6 @@ if TYPE_CHECKING:
 
 _HUNG_SECONDS = 30
 """A worker that says nothing for this long is replaced. Freeing a large index may hold it up for seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
-    """Where to listen. Port 0: any free one."""
-
-    host: str
-    port: int
-
-    @property
-    def loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        try:
-            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
 
 
 def require() -> None:
@@ -108,10 +94,9 @@ def _run(app: Callable[[], FastAPI], settings: ServerSettings, listening: socket
 
 def worker_app(uri: str, catalog: str | None, settings: ServerSettings) -> FastAPI:
     """The application as each worker process makes its own."""
-    from vecrollback.server import logs
     from vecrollback.server.app import create_app
 
-    logs.to_stderr()
+    logs_to_stderr()
     _end_with_parent()
     if settings.tracing:
         from vecrollback.server import tracing
@@ -152,3 +137,29 @@ def bound(address: ListenAddress) -> socket.socket:
 
 def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """A record's message, and what came with it in `extra`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(timespec="milliseconds")
+        entry = {"time": at, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+        entry |= {"process": record.process} | {k: v for k, v in vars(record).items() if k not in _PLAIN}
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=str)
+
+
+def logs_to_stderr(level: int = logging.INFO) -> None:
+    """Send everything that this process logs to stderr, replacing what was set up before."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    for name in ("vecrollback", "uvicorn"):
+        logging.getLogger(name).setLevel(level)

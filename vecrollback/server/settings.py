@@ -1,7 +1,8 @@
-"""What a server allows."""
+"""What a server allows, and where it listens."""
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 
 
@@ -33,3 +34,19 @@ class ServerSettings:
     def loopback(cls) -> ServerSettings:
         """For a server on this machine only; the names keep pages on the web from reaching it through DNS."""
         return cls(anonymous=True, hosts=("localhost", "127.0.0.1", "[::1]"))
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where to listen. Port 0: any free one."""
+
+    host: str
+    port: int
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False

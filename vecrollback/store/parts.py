@@ -16,7 +16,6 @@ from vecrollback.catalog import CORPUS, Catalog
 from vecrollback.storage import FileStore, LocalFileStore, file_store_at
 
 if TYPE_CHECKING:
-    from vecrollback.config import Settings
     from vecrollback.pairs.bundles import Bundles
     from vecrollback.pairs.prune import Pruner
     from vecrollback.pairs.resources import Resources
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from vecrollback.serving.inspect import Inspection
     from vecrollback.serving.searcher import Searcher
     from vecrollback.storage.artifacts import Artifacts
+    from vecrollback.storage.config import Settings
     from vecrollback.store.tokens import Tokens
     from vecrollback.switching.approvals import Authority
     from vecrollback.switching.canary import Canaries

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
-from vecrollback import config
 from vecrollback.catalog import now
 from vecrollback.errors import UnknownNameError, UsageError, VecrollbackError
 from vecrollback.records import (
@@ -37,6 +36,7 @@ from vecrollback.records import (
     Switched,
     UnembeddedDocument,
 )
+from vecrollback.storage import config
 from vecrollback.store.parts import Parts, open_parts
 from vecrollback.store.status import describe
 

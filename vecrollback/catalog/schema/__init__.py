@@ -1,10 +1,10 @@
 """The catalog's tables. Change them together with a migration in `migrations/`."""
 
-from vecrollback.catalog.schema.base import FORMAT, metadata
+from vecrollback.catalog.schema.base import FORMAT, corpus, file, metadata, store, tombstone
 from vecrollback.catalog.schema.embedding import making, runner, unembedded
-from vecrollback.catalog.schema.log import corpus, file, store, tombstone
 from vecrollback.catalog.schema.operations import (
     approval,
+    audit,
     baseline,
     drill,
     freeze,
@@ -14,9 +14,9 @@ from vecrollback.catalog.schema.operations import (
     notice,
     served,
     stale_read,
+    token,
 )
 from vecrollback.catalog.schema.pairs import alias, history, pair, snapshot, tag, tenure
-from vecrollback.catalog.schema.people import audit, token
 from vecrollback.catalog.schema.quality import canary, canary_sample, gate_outcome, golden, observation
 from vecrollback.catalog.schema.work import equivalence, job, report, searcher
 

@@ -1,4 +1,4 @@
-"""What surrounds the switch: incidents, authority, what a policy knows, notices, drills."""
+"""What surrounds the switch: incidents, authority, what a policy knows, notices, drills, tokens."""
 
 from __future__ import annotations
 
@@ -108,4 +108,26 @@ drill = sa.Table(
     sa.Column("verdict", sa.String, nullable=False),
     sa.Column("body", sa.JSON, nullable=False),
     sa.Column("at", sa.String, nullable=False),
+)
+
+
+token = sa.Table(
+    "token",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("role", sa.String, nullable=False),
+    sa.Column("sha256", sa.String, nullable=False, unique=True),
+    sa.Column("created_at", sa.String, nullable=False),
+    sa.Column("created_by", sa.String, nullable=False),
+    sa.Column("revoked_at", sa.String),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("number", NUMBER, primary_key=True),
+    sa.Column("at", sa.String, nullable=False),
+    sa.Column("actor", sa.String, nullable=False),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("subject", sa.String, nullable=False),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vecrollback.cli.support.reports import share
+from vecrollback.cli.support.options import share
 
 if TYPE_CHECKING:
     from vecrollback.quality.doctor import Examination

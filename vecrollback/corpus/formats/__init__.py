@@ -19,8 +19,7 @@ from pathlib import Path
 
 from vecrollback.corpus.formats.delimited import read_csv
 from vecrollback.corpus.formats.folder import read_folder
-from vecrollback.corpus.formats.jsonl import read_jsonl
-from vecrollback.corpus.formats.lines import unreadable
+from vecrollback.corpus.formats.lines import read_jsonl, unreadable
 from vecrollback.corpus.formats.parquet import read_parquet
 from vecrollback.corpus.formats.rows import Raw, Row, RowFields, to_row
 from vecrollback.errors import BadDocumentError

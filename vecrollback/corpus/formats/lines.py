@@ -1,16 +1,19 @@
-"""Physical lines of a text file, packed or not."""
+"""Physical lines of a text file, packed or not, and JSON lines: one object a line."""
 
 from __future__ import annotations
 
 import gzip
 import io
+import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from vecrollback.corpus.documents import MAX_METADATA_BYTES, MAX_TEXT_BYTES
+from vecrollback.corpus.formats.rows import Raw, RowFields
 from vecrollback.errors import BadDocumentError
+from vecrollback.records import Json
 
 MAX_LINE_BYTES = 6 * (MAX_TEXT_BYTES + 2 * MAX_METADATA_BYTES)
 """No valid document is longer: JSON spends at most six bytes, as in \\u0001, on one."""
@@ -65,3 +68,24 @@ def unreadable(source: Path, error: Exception, *, line: int = 0) -> BadDocumentE
 def _skip_line(stream: BinaryIO) -> None:
     while (part := stream.readline(_BUFFER)) and not part.endswith(b"\n"):
         pass
+
+
+def read_jsonl(source: Path, _fields: RowFields) -> Iterator[Raw]:
+    """Yield each object; blank lines are skipped."""
+    for number, line in enumerate(read_lines(source), start=1):
+        if line and not line.isspace():
+            yield number, _parse(line)
+
+
+def _parse(line: bytes) -> dict[str, Json] | str:
+    if len(line) > MAX_LINE_BYTES:
+        return f"the line is longer than {MAX_LINE_BYTES} bytes"
+    try:
+        found = json.loads(line.rstrip(b"\r\n").decode())
+    except UnicodeDecodeError as error:
+        return f"not UTF-8: byte {line[error.start]:#04x} at column {error.start + 1}"
+    except json.JSONDecodeError as error:
+        return f"not JSON: {error.msg} at column {error.colno}"
+    except (ValueError, RecursionError) as error:
+        return f"not readable JSON: {error}"
+    return found if isinstance(found, dict) else f"not a JSON object but a {type(found).__name__}"

@@ -53,7 +53,7 @@ def accelerate(model: Any, runtime: Runtime, converted: dict[str, Any]) -> None:
 
             model.to(torch.bfloat16)
         elif precision == "onednn":
-            from vecrollback.embedders.runtimes.onednn import repack
+            from vecrollback.embedders.runtimes.torch_modules import repack
 
             repack(model[0].auto_model)
         return

@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from vecrollback.embedders.runtimes.traced import quietly, traceable
+from vecrollback.embedders.runtimes.torch_modules import quietly, traceable
 from vecrollback.errors import MissingDependencyError
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from vecrollback.embedders.runtimes.traced import quietly, traceable
+from vecrollback.embedders.runtimes.torch_modules import quietly, traceable
 from vecrollback.errors import MissingDependencyError
 
 _TELEMETRY = "openvino_telemetry"

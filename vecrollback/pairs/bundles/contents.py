@@ -15,11 +15,12 @@ from typing import Any, NoReturn
 
 from vecrollback.catalog import valid_pair_name
 from vecrollback.corpus.documents import shown
-from vecrollback.errors import BundleError, IndexSpecError
+from vecrollback.errors import BundleError, CorruptArtifactError, IndexSpecError
 from vecrollback.indexes import ShardSpec, resolve_spec
 from vecrollback.pairs.bundles.tar import COPY_AGAIN
 from vecrollback.pairs.manifest import MANIFEST_FORMAT, IndexPart, Manifest
 from vecrollback.records import Json, Pair
+from vecrollback.storage.lance_table import LanceTable
 
 FORMAT = 1
 KIND = "vecrollback bundle"
@@ -257,3 +258,18 @@ def _check_index(index: IndexPart, contents: BundleContents) -> None:
     listed = {name.partition("/")[0] for name in contents.members} - set(_REQUIRED)
     if listed != set(index_members(index).values()):
         refuse(f"{MANIFEST} and {CONTENTS} speak of different parts of the index")
+
+
+def require_sound_table(table: LanceTable, version: int, digests: Mapping[str, str]) -> None:
+    """Read every file of a version. Raises CorruptArtifactError naming the first that is missing or changed."""
+    for name in sorted(table.files(table.at(version))):
+        try:
+            found: str | None = table.file_store.digest(name)
+        except FileNotFoundError:
+            found = None
+        if found is None or found != digests.get(name):
+            raise CorruptArtifactError(
+                f"{name} of table {table.name} is {'changed' if found else 'missing'}",
+                hint="import a bundle of the pair under another name (`vecrollback snapshot import FILE --name NEW`): "
+                "its vectors are taken over, nothing is embedded again",
+            )

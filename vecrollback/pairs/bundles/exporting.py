@@ -17,8 +17,8 @@ from vecrollback.catalog import vectors_table
 from vecrollback.errors import CorruptArtifactError, UsageError
 from vecrollback.pairs.bundles import contents as toc
 from vecrollback.pairs.bundles import documents, rows
+from vecrollback.pairs.bundles.contents import require_sound_table
 from vecrollback.pairs.bundles.log import BundleLog
-from vecrollback.pairs.bundles.soundness import require_sound_table
 from vecrollback.pairs.bundles.tar import TarWriter
 from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.pairs.resources import Resources

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.errors import BundleError, CorruptArtifactError
-from vecrollback.pairs.bundles.soundness import require_sound_table
+from vecrollback.pairs.bundles.contents import require_sound_table
 from vecrollback.pairs.bundles.unpacking import UnpackedBundle
 from vecrollback.pairs.manifest import Manifest
 from vecrollback.pairs.snapshots import require_files

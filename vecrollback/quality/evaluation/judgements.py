@@ -15,8 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from vecrollback.corpus.formats.jsonl import read_jsonl
-from vecrollback.corpus.formats.lines import read_lines
+from vecrollback.corpus.formats.lines import read_jsonl, read_lines
 from vecrollback.corpus.formats.rows import RowFields
 from vecrollback.errors import UsageError
 from vecrollback.records import GoldenQuery, Json

@@ -97,8 +97,7 @@ def open_engine(setting: str, recipe: EmbedderRecipe, embedder: Embedder) -> Eng
     if name == "inline" and not recipe.idle:
         return Threads(in_runtime(embedder, recipe.runtime) if recipe.runtime else embedder)
     if name in ("inline", "local"):
-        from vecrollback.reembedding.engines.devices import devices_for
-        from vecrollback.reembedding.engines.local import Local
+        from vecrollback.reembedding.engines.local import Local, devices_for
 
         return Local(recipe, int(count or 1), devices_for(embedder))
     if name == "ray":

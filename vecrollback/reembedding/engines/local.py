@@ -1,4 +1,4 @@
-"""Worker processes on this machine, one thread of computation each."""
+"""Worker processes on this machine, one thread of computation each, and which accelerator each of them gets."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from vecrollback.embedders import Embedder
 from vecrollback.errors import EngineLostError
 from vecrollback.reembedding.engines.base import EmbedderRecipe, FailedUnit, Outcome, Unit
 
@@ -127,3 +128,28 @@ def _ended(code: int) -> str:
     with contextlib.suppress(ValueError):
         return f"was killed by {signal.Signals(-code).name}"
     return f"was killed by signal {-code}"
+
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def devices_for(embedder: Embedder) -> tuple[str, ...]:
+    """What to name to each worker in turn as its only device; empty: leave it to the model.
+
+    A model whose string names one device stays there, in every worker.
+    """
+    torch = sys.modules.get("torch")  # a model that runs in it has been loaded by now, for its probes
+    if torch is None or getattr(embedder, "device", None) not in (None, "cuda"):
+        return ()
+    return named(torch.cuda.device_count(), os.environ)
+
+
+def named(count: int, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the devices that this process sees; empty when there is no choice.
+
+    With the variable set they are what it lists: numbers, or ids of devices or of their parts.
+    """
+    if count < 2:
+        return ()
+    listed = [name.strip() for name in environment.get(VISIBLE, "").split(",") if name.strip()]
+    return tuple(listed[:count]) if listed else tuple(map(str, range(count)))

@@ -20,9 +20,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from vecrollback import config
-from vecrollback.config import Section
 from vecrollback.errors import UsageError
+from vecrollback.storage import config
+from vecrollback.storage.config import Section
 
 _SECTION = "canary"
 

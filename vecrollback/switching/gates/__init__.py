@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vecrollback import config
 from vecrollback.errors import GateRefusedError, UnknownNameError, UsageError
 from vecrollback.pairs.resources import Resources
 from vecrollback.quality.check import Sampling
 from vecrollback.quality.evaluation import Quality
 from vecrollback.records import CANDIDATE, LIVE, GateVerdict, MoveRequest, Pair
+from vecrollback.storage import config
 from vecrollback.switching.gates import judge
 from vecrollback.switching.gates.evidence import GateEvidence
 from vecrollback.switching.gates.grammar import Gate, parse

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from vecrollback import config
 from vecrollback.errors import UsageError
+from vecrollback.storage import config
 from vecrollback.switching.policy.model import (
     ACTIONS,
     SOURCES,

@@ -1,6 +1,0 @@
-"""What travels as JSON."""
-
-from typing import Any
-
-Json = Any
-"""A value that `json.dumps` takes."""
