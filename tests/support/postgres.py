@@ -83,6 +83,10 @@ class PostgresServer:
         """End every session at once and shut down cleanly."""
         self._end(signal.SIGINT)
 
+    def abandon(self) -> None:
+        """End every process of it at once; nothing is written any more."""
+        self._end(signal.SIGQUIT)
+
     def kill(self) -> None:
         self._end(signal.SIGKILL)
 
@@ -123,4 +127,4 @@ def running(*settings: str) -> Iterator[PostgresServer]:
             server.start()
             yield server
         finally:
-            server.stop()
+            server.abandon()  # its data goes too
