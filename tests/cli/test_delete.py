@@ -11,5 +11,5 @@ def test_delete_names_ids_that_were_not_there(store: Path) -> None:
     done = cli_json("delete", "d5", "nobody")
     assert set(done) == keys_promised("delete")
     assert done["unknown"] == ["nobody"]
-    assert "1 deleted" in text("delete", "d6")
+    assert "1 document deleted" in text("delete", "d6")
     assert "d5" not in [hit["id"] for hit in cli_json("search", "apples of crate 5", "-k", "40")["hits"]]

@@ -21,6 +21,7 @@ from vecrollback.cli.support.examination import (
     VectorOption,
     proof,
 )
+from vecrollback.cli.support.options import IndexOption, NameOption
 from vecrollback.cli.support.session import Session, command
 
 if TYPE_CHECKING:
@@ -42,10 +43,8 @@ def adopt(
     session: Session,
     source: SourceArgument,
     model: Annotated[str, typer.Option(metavar="EMBEDDER", help="The model that made the vectors.")],
-    name: Annotated[str | None, typer.Option(help="Name of the pair. Default: from the embedder.")] = None,
-    index: Annotated[
-        str, typer.Option(metavar="SPEC", help="auto, a FAISS factory string, lance:..., or shards:N(SPEC)")
-    ] = "auto",
+    name: NameOption = None,
+    index: IndexOption = "auto",
     texts: TextsOption = None,
     suspect: SuspectOption = None,
     budget: BudgetOption = None,

@@ -24,7 +24,7 @@ def approvals(
     Newest first.
     """
     with session.store() as store:
-        found = store.authority.approvals(state="waiting" if waiting else None)
+        requests = store.authority.approvals(state="waiting" if waiting else None)
     rows = [
         (
             a.number,
@@ -35,8 +35,8 @@ def approvals(
             a.asked_by,
             a.reason,
         )
-        for a in found
+        for a in requests
     ]
     columns = ("request", "state", "move", "to", "approved", "asked by", "reason")
-    said = render.table(columns, rows, right=("request",)) if rows else "no move waits for approval"
-    session.emit({"approvals": [asdict(one) for one in found]}, lambda: [said])
+    listed = render.table(columns, rows, right=("request",)) if rows else "no move waits for approval"
+    session.emit({"approvals": [asdict(one) for one in requests]}, lambda: [listed])

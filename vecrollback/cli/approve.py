@@ -10,6 +10,7 @@ import typer
 from vecrollback.cli.support import render
 from vecrollback.cli.support.moves import finish
 from vecrollback.cli.support.options import APPROVAL, Number, Why
+from vecrollback.cli.support.output import counted
 from vecrollback.cli.support.session import Session, command
 from vecrollback.store import payloads
 
@@ -29,11 +30,10 @@ def approve(
 ) -> None:
     """Approve a move that waits; the last approval needed makes it."""
     with session.store() as store, session.watch(finish=True) as watch:
-        decided = store.approve(number, reason=reason, catch_up=not no_catch_up, progress=watch)
-    asked, done = decided.approval, decided.switched
-    payload = {"approval": asdict(asked), "switched": payloads.switched(done) if done else None}
-    left = asked.needed - len(asked.approved_by)
-    said = render.switched(done) if done else [f"{left} more of {asked.needed} people needed for request {number}"]
-    session.emit(payload, lambda: said)
-    if done is not None:
-        finish(done)
+        decision = store.approve(number, reason=reason, catch_up=not no_catch_up, progress=watch)
+    request, switched = decision.approval, decision.switched
+    payload = {"approval": asdict(request), "switched": payloads.switched(switched) if switched else None}
+    missing = counted(request.needed - len(request.approved_by), "more approval", "more approvals")
+    session.emit(payload, lambda: render.switched(switched) if switched else [f"request {number} needs {missing}"])
+    if switched is not None:
+        finish(switched)

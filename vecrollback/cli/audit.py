@@ -23,7 +23,7 @@ def audit(
     Newest first. Moves of the live pointer are in `history`.
     """
     with session.store() as store:
-        found = store.access.audit(limit)
-    rows = [(entry.number, entry.at[:19], entry.actor, entry.action, entry.subject) for entry in found]
-    said = render.table(("#", "at (UTC)", "by", "did", "what"), rows, right=("#",)) if rows else "nothing yet"
-    session.emit({"entries": [asdict(entry) for entry in found]}, lambda: [said])
+        entries = store.access.audit(limit)
+    rows = [(entry.number, entry.at[:19], entry.actor, entry.action, entry.subject) for entry in entries]
+    listed = render.table(("#", "at (UTC)", "by", "what", "subject"), rows, right=("#",)) if rows else "nothing yet"
+    session.emit({"entries": [asdict(entry) for entry in entries]}, lambda: [listed])

@@ -34,16 +34,16 @@ def start(
 ) -> None:
     """Let a candidate answer beside the live pair, or for the first share of the callers; `[canary]` says which."""
     with session.store() as store:
-        found = store.canaries.start(pair, reason=reason, override=override)
-    session.emit(payloads.canary_status(found), lambda: told(found))
+        current = store.canaries.start(pair, reason=reason, override=override)
+    session.emit(payloads.canary_status(current), lambda: _lines(current))
 
 
 @command(app, returns=_RETURNS, examples=["canary advance"])
 def advance(session: Session, override: Override = False) -> None:
     """Give the candidate the next share; refused before its time is over and while the test has not said better."""
     with session.store() as store:
-        found = store.canaries.advance(override=override)
-    session.emit(payloads.canary_status(found), lambda: told(found))
+        current = store.canaries.advance(override=override)
+    session.emit(payloads.canary_status(current), lambda: _lines(current))
 
 
 @command(app, returns="the `canary` of `canary status`", examples=["canary stop --reason 'answers are off'"])
@@ -58,33 +58,33 @@ def stop(session: Session, reason: NeededReason = "") -> None:
 def status(session: Session) -> None:
     """Show the canary that runs: its share, what was seen, and what the test says of it."""
     with session.store() as store:
-        found = store.canaries.status()
-    session.emit(payloads.canary_status(found), lambda: told(found))
+        current = store.canaries.status()
+    session.emit(payloads.canary_status(current), lambda: _lines(current))
 
 
-def told(found: CanaryStatus) -> Iterator[RenderableType]:
+def _lines(status: CanaryStatus) -> Iterator[RenderableType]:
     """Where the canary stands, the test, and the numbers."""
-    run = found.canary
+    run = status.canary
     yield (
         f"{run.pair} is tried against {run.baseline}: step {run.step}, {run.share:g}% of the callers, "
         f"{run.shadow:g}% of the queries in shadow"
     )
-    yield f"{found.standing}, after {found.baked:.0f} s of {found.bake_seconds:.0f} s at this step"
-    rows = ((one.measure, one.standing, one.sentence) for one in found.judgements)
-    yield render.table(("test", "", "found"), rows)
-    if found.observed:
-        yield _observed(found)
-    following = f"promote {run.pair}" if found.next_share is None else "canary advance"
-    share = "" if found.next_share is None else f" ({found.next_share:g}%)"
+    yield f"{status.standing}, after {status.baked:.0f} s of {status.bake_seconds:.0f} s at this step"
+    rows = ((one.measure, one.standing, one.sentence) for one in status.judgements)
+    yield render.table(("test", "standing", "what was measured"), rows)
+    if status.observed:
+        yield _observed(status)
+    following = f"promote {run.pair}" if status.next_share is None else "canary advance"
+    share = "" if status.next_share is None else f" ({status.next_share:g}%)"
     yield f"next: `vecrollback {following}`{share}; back: `vecrollback canary stop --reason TEXT`"
 
 
-def _observed(found: CanaryStatus) -> Table:
+def _observed(status: CanaryStatus) -> Table:
     rows = (
         (name, seen.count, f"{seen.mean:.3f}", f"{seen.lowest:.3f}", f"{seen.highest:.3f}", _tail(name, seen))
-        for name, seen in sorted(found.observed.items())
+        for name, seen in sorted(status.observed.items())
     )
-    return render.table(("seen", "queries", "mean", "lowest", "highest", "p99"), rows, right=("queries", "mean"))
+    return render.table(("measure", "queries", "mean", "lowest", "highest", "p99"), rows, right=("queries", "mean"))
 
 
 def _tail(name: str, seen: Observation) -> str | None:

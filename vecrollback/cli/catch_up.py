@@ -23,7 +23,7 @@ app = typer.Typer(add_completion=False)
 )
 def catch_up(
     session: Session,
-    pair: Annotated[str | None, typer.Argument(help="Default: the pairs in live and standby.")] = None,
+    pair: Annotated[str | None, typer.Argument(help="Default: the live and the standby pair.")] = None,
     engine: EngineOption = "inline",
     accelerate: AccelerateOption = "off",
     idle: IdleOption = False,
@@ -39,6 +39,6 @@ def catch_up(
     with session.store() as store, session.watch() as watch:
         effort = Effort(engine, accelerate, idle=idle, max_load=max_load, window=window)
         names = [pair] if pair else kept_up(store)
-        done = [store.catch_up(name, effort=effort, progress=watch) for name in names]
-    said = [render.caught_up(one) for one in done] or ["no pair is live or in standby"]
-    session.emit({"pairs": [asdict(one) for one in done]}, lambda: said)
+        results = [store.catch_up(name, effort=effort, progress=watch) for name in names]
+    lines = [render.caught_up(one) for one in results] or ["no pair is live or in standby"]
+    session.emit({"pairs": [asdict(one) for one in results]}, lambda: lines)

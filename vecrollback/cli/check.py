@@ -48,6 +48,6 @@ def check(
     """
     with session.store() as store:
         level = "quick" if quick else "full"
-        found = store.check(pair, level, bound=bound, confidence=confidence, sample=sample)  # type: ignore[arg-type]
-    session.emit(payloads.report(found), lambda: render.report(found))
-    exit_by(found)
+        report = store.check(pair, level, bound=bound, confidence=confidence, sample=sample)  # type: ignore[arg-type]
+    session.emit(payloads.report(report), lambda: render.report(report))
+    exit_by(report)

@@ -19,5 +19,5 @@ def compact(
     """Merge the small files of the corpus."""
     with session.store() as store:
         store.compact(purge=purge)
-    said = "compacted; no deleted text is left in the store" if purge else "compacted"
-    session.emit({"purged": purge}, lambda: [said])
+    line = "compacted; no deleted text is left in the store" if purge else "compacted"
+    session.emit({"purged": purge}, lambda: [line])

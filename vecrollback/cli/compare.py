@@ -65,7 +65,7 @@ def compared(found: Comparison) -> Iterator[RenderableType]:
     if found.differences:
         yield render.table(
             ("measure", found.a, found.b, "difference", "95% interval", "p", ""),
-            ((*d.cells, _said(d.difference, d.significant)) for d in found.differences),
+            ((*d.cells, _direction(d.difference, d.significant)) for d in found.differences),
             right=("difference", "p"),
         )
         yield "documents that nobody judged count as wrong: " + ", ".join(
@@ -93,7 +93,7 @@ def _values(query: AnsweredQuery, name: str) -> tuple[str, ...]:
     return (f"{query.a[name]:.3f}", f"{query.b[name]:.3f}") if name else ()
 
 
-def _said(difference: float, significant: bool) -> str:
+def _direction(difference: float, significant: bool) -> str:
     if not significant:
         return "may be chance"
     return "better" if difference > 0 else "worse"

@@ -37,7 +37,7 @@ def drill(
             "disk-full.",
         ),
     ] = "",
-    listed: Annotated[bool, typer.Option("--list", help="Show those that were run.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List the drills so far.")] = False,
 ) -> None:
     """Rehearse a whole rollback beside what serves.
 
@@ -48,25 +48,27 @@ def drill(
         _list(session)
         return
     with session.store() as store:
-        done = store.drill(chaos)
-    head = f"drill {done.number}{f' with {chaos}' if chaos else ''}: {done.verdict}. {done.said}".rstrip()
-    session.emit(asdict(done), lambda: [head, _phases(done)])
-    if done.verdict != "pass":
+        rehearsal = store.drill(chaos)
+    head = (
+        f"drill {rehearsal.number}{f' with {chaos}' if chaos else ''}: {rehearsal.verdict}. {rehearsal.said}".rstrip()
+    )
+    session.emit(asdict(rehearsal), lambda: [head, _phases(rehearsal)])
+    if rehearsal.verdict != "pass":
         raise typer.Exit(1)
 
 
-def _phases(done: Drill) -> Table:
+def _phases(rehearsal: Drill) -> Table:
     rows = [
         (one.name, f"{one.seconds:.3f}", one.limit and f"{one.limit:g}", "ok" if one.ok else "NOT OK", one.said)
-        for one in done.phases
+        for one in rehearsal.phases
     ]
-    return render.table(("step", "seconds", "objective", "", "what"), rows, right=("seconds", "objective"))
+    return render.table(("step", "seconds", "objective", "", "what happened"), rows, right=("seconds", "objective"))
 
 
 def _list(session: Session) -> None:
     with session.store() as store:
-        found = store.drills()
-    rows = [(d.number, d.at[:19], d.chaos, d.verdict, d.source, d.target, f"{d.seconds:.1f}", d.said) for d in found]
-    columns = ("drill", "at (UTC)", "chaos", "verdict", "from", "to", "seconds", "said")
-    said = render.table(columns, rows, right=("drill", "seconds")) if rows else "no drill yet: `vecrollback drill`"
-    session.emit({"drills": [asdict(one) for one in found]}, lambda: [said])
+        drills = store.drills()
+    rows = [(d.number, d.at[:19], d.chaos, d.verdict, d.source, d.target, f"{d.seconds:.1f}", d.said) for d in drills]
+    columns = ("drill", "at (UTC)", "chaos", "verdict", "from", "to", "seconds", "result")
+    listed = render.table(columns, rows, right=("drill", "seconds")) if rows else "no drill yet: `vecrollback drill`"
+    session.emit({"drills": [asdict(one) for one in drills]}, lambda: [listed])

@@ -46,5 +46,5 @@ def equate(
     """Declare two embedders to be one model behind two servers or runtimes; refused unless their probes agree."""
     with session.store() as store:
         cosine = store.equate(a, b)
-    said = f"{a} and {b} are one model: the worst probe has cosine {cosine:.6f}"
-    session.emit({"a": a, "b": b, "cosine": cosine}, lambda: [said])
+    line = f"{a} and {b} are one model: the worst probe has cosine {cosine:.6f}"
+    session.emit({"a": a, "b": b, "cosine": cosine}, lambda: [line])

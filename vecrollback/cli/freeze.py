@@ -17,7 +17,7 @@ app = typer.Typer(add_completion=False)
 @command(app, returns="{alias, reason, actor, at, until}", examples=["freeze --reason 'release day'"])
 def freeze(
     session: Session,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, needed.")] = "",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; required.")] = "",
     until: Annotated[
         str | None, typer.Option(metavar="TIME", help="When it ends, ISO 8601. Default: at `vecrollback unfreeze`.")
     ] = None,
@@ -27,9 +27,9 @@ def freeze(
     Whoever moves it by hand meanwhile gets a warning.
     """
     with session.store() as store:
-        held = store.authority.freeze(reason, actor=store.actor, until=_time(until) if until else None)
-    end = f"until {held.until[:19]}" if held.until else "until `vecrollback unfreeze`"
-    session.emit(asdict(held), lambda: [f"automation moves nothing {end}: {held.reason}"])
+        frozen = store.authority.freeze(reason, actor=store.actor, until=_time(until) if until else None)
+    end = f"until {frozen.until[:19]}" if frozen.until else "until `vecrollback unfreeze`"
+    session.emit(asdict(frozen), lambda: [f"automation moves nothing {end}: {frozen.reason}"])
 
 
 def _time(given: str) -> dt.datetime:

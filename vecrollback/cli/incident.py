@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from vecrollback.cli.support import render
+from vecrollback.cli.support.output import write_file
 from vecrollback.cli.support.session import Session, command, common
-from vecrollback.errors import UsageError
 from vecrollback.records import Incident
 
 app = typer.Typer(callback=common, help="List, show, export and close the records of rollbacks.")
@@ -25,12 +25,12 @@ Number = Annotated[int, typer.Argument(metavar="ID", min=1, help="The incident's
 @command(app, "list", returns=f"{{incidents: [{_INCIDENT}]}}", examples=["incident list", "incident list --open"])
 def list_(
     session: Session,
-    only_open: Annotated[bool, typer.Option("--open", help="Only those that nobody closed.")] = False,
+    only_open: Annotated[bool, typer.Option("--open", help="Only incidents that are open.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="The newest N.")] = None,
 ) -> None:
     """List incidents, newest first."""
     with session.store() as store:
-        found = store.incidents.all(state="open" if only_open else None, limit=limit)
+        incidents = store.incidents.all(state="open" if only_open else None, limit=limit)
     rows = [
         (
             one.number,
@@ -42,19 +42,19 @@ def list_(
             one.verdict,
             one.reason,
         )
-        for one in found
+        for one in incidents
     ]
     columns = ("incident", "state", "at (UTC)", "from", "to", "answers", "check", "reason")
-    said = render.table(columns, rows, right=("incident", "answers")) if rows else "no incident yet"
-    session.emit({"incidents": [asdict(one) for one in found]}, lambda: [said])
+    listed = render.table(columns, rows, right=("incident", "answers")) if rows else "no incident yet"
+    session.emit({"incidents": [asdict(one) for one in incidents]}, lambda: [listed])
 
 
 @command(app, returns=_INCIDENT, examples=["incident show 1"])
 def show(session: Session, number: Number) -> None:
     """Show one incident: timeline, trigger, blast radius, proof."""
     with session.store() as store:
-        found = store.incidents.get(number)
-    session.emit(asdict(found), lambda: [_markdown(found)])
+        incident = store.incidents.get(number)
+    session.emit(asdict(incident), lambda: [_markdown(incident)])
 
 
 @command(app, returns="{path, incident}", examples=["incident export 1 incident-1.md"])
@@ -65,12 +65,8 @@ def export(
 ) -> None:
     """Write an incident as Markdown, with blanks for what only people know."""
     with session.store() as store:
-        found = store.incidents.get(number)
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(_markdown(found) + "\n")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}", hint="choose another name") from error
+        incident = store.incidents.get(number)
+    write_file(path, _markdown(incident), new=True)
     session.emit({"path": str(path), "incident": number}, lambda: [f"wrote {path}"])
 
 
@@ -78,7 +74,7 @@ def export(
 def close(
     session: Session,
     number: Number,
-    cause: Annotated[str, typer.Option("--cause", metavar="TEXT", help="What it was, needed.")] = "",
+    cause: Annotated[str, typer.Option("--cause", metavar="TEXT", help="What it was; required.")] = "",
     detected: Annotated[
         str | None, typer.Option(metavar="TIME", help="When the first sign was seen, ISO 8601; for the report.")
     ] = None,
@@ -99,7 +95,9 @@ def add_golden(
     session: Session,
     number: Number,
     query: Annotated[str, typer.Option("--query", metavar="TEXT", help="A query that was answered badly.")],
-    expect: Annotated[list[str], typer.Option("--expect", metavar="ID", help="A document that answers it; repeat.")],
+    expect: Annotated[
+        list[str], typer.Option("--expect", metavar="ID", help="A document that answers it; may be repeated.")
+    ],
 ) -> None:
     """Make a query that failed a golden one, so that the next promote is measured by it."""
     with session.store() as store:
@@ -108,7 +106,7 @@ def add_golden(
     session.emit(asdict(kept), lambda: [f"golden query {kept.id}, tagged incident-{number}"])
 
 
-def _markdown(found: Incident) -> str:
+def _markdown(incident: Incident) -> str:
     from vecrollback.switching.incidents.markdown import markdown
 
-    return markdown(found)
+    return markdown(incident)

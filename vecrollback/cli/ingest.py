@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli.support.output import note
+from vecrollback.cli.support.output import counted, note
 from vecrollback.cli.support.session import Session, command
+from vecrollback.records import Ingested
 
 app = typer.Typer(add_completion=False)
 
@@ -36,10 +37,20 @@ def ingest(
     Running it again changes only the documents that differ.
     """
     with session.store() as store, session.watch(finish=True) as watch:
-        done = store.ingest(
+        result = store.ingest(
             path, id_field=id_field, text_field=text_field, changes=changes, skip_bad=skip_bad, progress=watch
         )
-    for row in done.rejected:
+    for row in result.rejected:
         note(f"{path}:{row.line}: {row.reason}")
-    summary = f"{done.read:,} read: {done.changed:,} changed, {done.unchanged:,} unchanged, {done.deleted:,} deleted"
-    session.emit(asdict(done), lambda: [f"{summary}, {len(done.rejected):,} rejected; head {done.seq:,}"])
+    session.emit(asdict(result), lambda: [_line(result)])
+
+
+def _line(result: Ingested) -> str:
+    counts = {
+        "changed": result.changed,
+        "unchanged": result.unchanged,
+        "deleted": result.deleted,
+        "rejected": len(result.rejected),
+    }
+    outcome = ", ".join(f"{count:,} {word}" for word, count in counts.items())
+    return f"{counted(result.read, 'document')} read: {outcome}; newest change {result.seq:,}"

@@ -22,5 +22,5 @@ def init(session: Session) -> None:
     except StoreNotFoundError:
         with session.store(create=True) as store:
             place, created = store.status()["store"], True
-    said = f"created a store at {place}; next: `vecrollback ingest FILE`" if created else f"there is a store at {place}"
-    session.emit({"store": place, "created": created}, lambda: [said])
+    line = f"created a store at {place}; next: `vecrollback ingest FILE`" if created else f"there is a store at {place}"
+    session.emit({"store": place, "created": created}, lambda: [line])

@@ -10,20 +10,20 @@ import typer
 from vecrollback.cli.support import render_jobs
 from vecrollback.cli.support.session import Session, command, common
 
-app = typer.Typer(callback=common, help="List, show, pause, resume or cancel long work.", no_args_is_help=True)
+app = typer.Typer(callback=common, help="List, show, pause, resume or cancel long work.")
 _JOB = "{id, kind, pair, state, cancel, paused, progress, error, started_at, updated_at, host, pid}"
-JobArgument = Annotated[str, typer.Argument(metavar="ID", help="See `jobs list`.")]
+JobArgument = Annotated[str, typer.Argument(metavar="ID", help="The job, as `jobs list` shows it.")]
 
 
 @command(app, "list", returns=f"{{jobs: [{_JOB}]}}")
 def list_(
     session: Session,
-    every: Annotated[bool, typer.Option("--all", help="Those that are done, too.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Also the jobs that are done.")] = False,
 ) -> None:
     """List unfinished jobs, newest first: who runs them, how far they are, or why they ended."""
     with session.store() as store:
-        found = store.jobs(unfinished=not every)
-    session.emit({"jobs": [asdict(one) for one in found]}, lambda: render_jobs.jobs(found))
+        listed = store.jobs(unfinished=not every)
+    session.emit({"jobs": [asdict(one) for one in listed]}, lambda: render_jobs.jobs(listed))
 
 
 @command(
@@ -35,32 +35,32 @@ def list_(
 def show(session: Session, job: JobArgument) -> None:
     """Show a job, and the documents that it could not embed."""
     with session.store() as store:
-        found, without = store.job(job), store.unembedded_documents(job)
-        made = [one for one in store.runtime_batches(found.pair) if one.job == job]
-    payload = {**asdict(found), "unembedded": [asdict(one) for one in without]}
-    payload["made"] = [asdict(one) for one in made]
-    session.emit(payload, lambda: render_jobs.job(found, without, made))
+        record, left_out = store.job(job), store.unembedded_documents(job)
+        batches = [one for one in store.runtime_batches(record.pair) if one.job == job]
+    payload = {**asdict(record), "unembedded": [asdict(one) for one in left_out]}
+    payload["made"] = [asdict(one) for one in batches]
+    session.emit(payload, lambda: render_jobs.job(record, left_out, batches))
 
 
 @command(app, returns=_JOB)
 def pause(session: Session, job: JobArgument) -> None:
-    """Let a job wait before its next batch, wherever it runs."""
+    """Let a job wait before its next batch, in whichever process it runs."""
     with session.store() as store:
-        found = store.pause(job)
-    session.emit(asdict(found), lambda: render_jobs.jobs([found]))
+        record = store.pause(job)
+    session.emit(asdict(record), lambda: render_jobs.jobs([record]))
 
 
 @command(app, returns=_JOB)
 def resume(session: Session, job: JobArgument) -> None:
     """Let a paused job go on."""
     with session.store() as store:
-        found = store.resume(job)
-    session.emit(asdict(found), lambda: render_jobs.jobs([found]))
+        record = store.resume(job)
+    session.emit(asdict(record), lambda: render_jobs.jobs([record]))
 
 
 @command(app, returns=_JOB)
 def cancel(session: Session, job: JobArgument) -> None:
-    """Let a job end after its batch; the command that began it goes on with it."""
+    """End a job after its current batch; the command that began it can go on with it later."""
     with session.store() as store:
-        found = store.cancel(job)
-    session.emit(asdict(found), lambda: render_jobs.jobs([found]))
+        record = store.cancel(job)
+    session.emit(asdict(record), lambda: render_jobs.jobs([record]))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vecrollback.cli.support import render_jobs
+from vecrollback.cli.support.options import EmbedderArgument, IndexOption, NameOption
 from vecrollback.cli.support.session import Session, command
 
 app = typer.Typer(add_completion=False)
@@ -27,11 +28,9 @@ PriceOption = Annotated[
 )
 def plan(
     session: Session,
-    embedder: Annotated[str, typer.Argument(help="A hub name or directory, openai:MODEL?..., hash:DIM, mod:fn.")],
-    name: Annotated[str | None, typer.Option(help="Name of the pair. Default: from the embedder.")] = None,
-    index: Annotated[
-        str, typer.Option(metavar="SPEC", help="auto, a FAISS factory string, lance:..., or shards:N(SPEC)")
-    ] = "auto",
+    embedder: EmbedderArgument,
+    name: NameOption = None,
+    index: IndexOption = "auto",
     price: PriceOption = None,
     measure: Annotated[
         bool | None,
@@ -43,5 +42,5 @@ def plan(
     Counts documents, texts and tokens, and times a short run. Changes nothing.
     """
     with session.store() as store:
-        made = store.plan(embedder, name=name, index=index, price=price, measure=measure)
-    session.emit(asdict(made), lambda: render_jobs.plan(made))
+        estimate = store.plan(embedder, name=name, index=index, price=price, measure=measure)
+    session.emit(asdict(estimate), lambda: render_jobs.plan(estimate))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vecrollback.cli.support import render
-from vecrollback.cli.support.output import note
+from vecrollback.cli.support.output import counted, note
 from vecrollback.cli.support.session import Session, command, common
 from vecrollback.errors import UsageError
 from vecrollback.records import Json
@@ -33,18 +33,19 @@ def check(
     session: Session,
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Default: the store's own policy.")] = None,
 ) -> None:
-    """Read a policy and show what it means, defaults filled in; exit code 2 where it means nothing."""
+    """Read a policy and show what it means, defaults filled in; exit code 2 when it is not valid."""
     from vecrollback.switching.policy import load_policy, read_policy
 
     if file is not None:
-        found = read_policy(file)
+        policy = read_policy(file)
     else:
         with session.store() as store:
-            loaded = load_policy(store.root)
-        if loaded is None:
+            own = load_policy(store.root)
+        if own is None:
             raise UsageError("this store has no policy", hint="write [policy] into vecrollback.toml, or name a file")
-        found = loaded
-    session.emit(_payload(found), lambda: [f"{found.origin}: a policy of {len(found.rules)} metrics", _rules(found)])
+        policy = own
+    head = f"{policy.origin}: a policy of {counted(len(policy.rules), 'metric')}"
+    session.emit(_payload(policy), lambda: [head, _rules(policy)])
 
 
 @command(
@@ -58,22 +59,21 @@ def replay(
     metrics: Annotated[Path, typer.Option("--metrics", metavar="FILE", help="As `watch --record` writes it.")],
 ) -> None:
     """Tell what a policy would have done with recorded measurements, and when. Nothing moves."""
-    from vecrollback.automation.guard.replay import replay as replayed
+    from vecrollback.automation.guard.replay import replay as replay_recording
     from vecrollback.switching.policy import read_policy
 
-    found = replayed(read_policy(file), metrics)
-    made = [{"at": at, "kind": one.kind, "reason": one.reason} for at, one in found.decisions]
+    outcome = replay_recording(read_policy(file), metrics)
     payload = {
-        "rollback_at": found.rollback_at,
-        "decisions": made,
-        "readings": found.readings,
-        "unknown": list(found.unknown),
-        "silent": list(found.silent),
+        "rollback_at": outcome.rollback_at,
+        "decisions": [{"at": at, "kind": one.kind, "reason": one.reason} for at, one in outcome.decisions],
+        "readings": outcome.readings,
+        "unknown": list(outcome.unknown),
+        "silent": list(outcome.silent),
     }
-    rows = [(_when(at), one.kind, one.reason) for at, one in found.decisions]
-    said = render.table(("at (UTC)", "decision", "because"), rows) if rows else "it would have done nothing"
-    session.emit(payload, lambda: [said])
-    for name in found.silent:
+    rows = [(_when(at), one.kind, one.reason) for at, one in outcome.decisions]
+    listed = render.table(("at (UTC)", "decision", "because"), rows) if rows else "it would have done nothing"
+    session.emit(payload, lambda: [listed])
+    for name in outcome.silent:
         note(f"metric {name!r} of the policy is not in the recording")
 
 

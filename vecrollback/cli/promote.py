@@ -25,5 +25,5 @@ def promote(
     Every serving process loads the pair before the pointer moves, so that no query waits or fails.
     """
     with session.store() as store, session.watch() as watch:
-        done = store.promote(pair, reason=reason, override=override, progress=watch, wait=wait)
-    show_switch(session, done)
+        switched = store.promote(pair, reason=reason, override=override, progress=watch, wait=wait)
+    show_switch(session, switched)

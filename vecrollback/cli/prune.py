@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from vecrollback.cli.support.output import counted
 from vecrollback.cli.support.session import Session, command
-from vecrollback.records import PrunePlan, PruneResult, RetentionRules
+from vecrollback.records import Json, PrunePlan, PruneResult, RetentionRules
 
 app = typer.Typer(add_completion=False)
 _FILE = "{path, bytes}"
@@ -21,11 +22,15 @@ _FILE = "{path, bytes}"
 )
 def prune(
     session: Session,
-    keep: Annotated[int, typer.Option(min=1, metavar="N", help="Newest snapshots of each pair that stay.")] = 2,
+    keep: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many of the newest snapshots of each pair stay.")
+    ] = 2,
     cool_down: Annotated[
-        float, typer.Option(min=0, metavar="HOURS", help="What was made, live or held since then stays.")
+        float, typer.Option(min=0, metavar="HOURS", help="What was made, live or in use since then stays.")
     ] = 24.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go, and why the rest stays.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be deleted, and why the rest stays.")
+    ] = False,
 ) -> None:
     """Delete retired pairs, old snapshots and files nothing needs.
 
@@ -33,22 +38,27 @@ def prune(
     """
     with session.store() as store:
         plan = store.retention.plan(RetentionRules(keep, cool_down * 3600))
-        done = None if dry_run else store.retention.apply(plan)
-    gone = done or plan
-    payload = {
-        **{name: getattr(gone, name) for name in ("pairs", "snapshots", "bytes")},
-        "files": [asdict(file) for file in gone.files],
+        result = None if dry_run else store.retention.apply(plan)
+    session.emit(_payload(plan, result), lambda: _lines(plan, result))
+
+
+def _payload(plan: PrunePlan, result: PruneResult | None) -> Json:
+    deleted = result or plan
+    return {
+        **{name: getattr(deleted, name) for name in ("pairs", "snapshots", "bytes")},
+        "files": [asdict(file) for file in deleted.files],
         "kept": dict(plan.kept),
-        "spared": dict(done.spared) if done else {},
+        "spared": dict(result.spared) if result else {},
         "unknown": plan.unknown,
     }
-    session.emit(payload, lambda: _said(plan, done))
 
 
-def _said(plan: PrunePlan, done: PruneResult | None) -> list[str]:
-    gone, word = (done, "gone") if done else (plan, "would go")
-    size = f"{len(gone.files):,} files, {gone.bytes:,} bytes"
-    lines = [f"{word}: {', '.join((*gone.pairs, *gone.snapshots)) or 'no pair, no snapshot'}; {size}"]
-    lines += [f"stays: {ref} ({why})" for ref, why in sorted(plan.kept.items())] if done is None else []
-    lines += [f"spared: {what} ({why})" for what, why in sorted((done.spared if done else {}).items())]
+def _lines(plan: PrunePlan, result: PruneResult | None) -> list[str]:
+    deleted, verb = (result, "deleted") if result else (plan, "would delete")
+    size = f"{counted(len(deleted.files), 'file')}, {deleted.bytes:,} bytes"
+    lines = [f"{verb}: {', '.join((*deleted.pairs, *deleted.snapshots)) or 'no pair, no snapshot'}; {size}"]
+    if result is None:
+        lines += [f"stays: {ref} ({why})" for ref, why in sorted(plan.kept.items())]
+    else:
+        lines += [f"left alone: {what} ({why})" for what, why in sorted(result.spared.items())]
     return [*lines, *filter(None, [plan.unknown])]

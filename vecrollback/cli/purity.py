@@ -41,8 +41,8 @@ def purity(
     code 1 unless the verdict is pass.
     """
     with session.store() as store, session.watch() as watch:
-        found = store.audit(
+        report = store.audit(
             pair, suspects=suspect or None, budget=budget, bound=bound, confidence=confidence, progress=watch
         )
-    session.emit(payloads.report(found), lambda: render.report(found))
-    exit_by(found)
+    session.emit(payloads.report(report), lambda: render.report(report))
+    exit_by(report)

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vecrollback.cli.plan import plan
 from vecrollback.cli.support import render, render_jobs
-from vecrollback.cli.support.options import AccelerateOption, EngineOption, IdleOption, LoadOption, WindowOption
+from vecrollback.cli.support.options import (
+    AccelerateOption,
+    EmbedderArgument,
+    EngineOption,
+    IdleOption,
+    IndexOption,
+    LoadOption,
+    NameOption,
+    WindowOption,
+)
 from vecrollback.cli.support.session import Session, command
-from vecrollback.records import Effort, Json
+from vecrollback.records import Effort, Json, Pair, Switched
 from vecrollback.store import payloads
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from vecrollback.reembedding.jobs import Job
+    from vecrollback.store.store import Store
+
 app = typer.Typer(add_completion=False)
-_EMBEDDED = ("tokens", "tokens_per_second", "share_of_ceiling")
+_EMBEDDED = ("chunks", "tokens", "tokens_per_second", "share_of_ceiling")
 _PAIR = "{name, state, embedder, fingerprint, dimension, index, snapshot, watermark, lag, checked, reason}"
 
 
@@ -41,13 +57,9 @@ def _settings(value: str) -> dict[str, Json]:
 )
 def reembed(
     session: Session,
-    embedder: Annotated[
-        str, typer.Argument(help="A hub name or directory, openai:MODEL?..., hash:DIM?seed=N, mod:fn.")
-    ],
-    name: Annotated[str | None, typer.Option(help="Name of the pair. Default: from the embedder.")] = None,
-    index: Annotated[
-        str, typer.Option(metavar="SPEC", help="auto, a FAISS factory string, lance:..., or shards:N(SPEC)")
-    ] = "auto",
+    embedder: EmbedderArgument,
+    name: NameOption = None,
+    index: IndexOption = "auto",
     settings: Annotated[
         dict[str, Json] | None,
         typer.Option(metavar="JSON", parser=_settings, help="Free JSON that travels with the pair."),
@@ -71,10 +83,9 @@ def reembed(
     if dry_run:
         plan(session, embedder, name, index)
         return
-    moved = None
+    effort = Effort(engine, accelerate, idle=idle, max_load=max_load, window=window)
     with session.store() as store, session.watch() as watch:
         finished = {pair.name for pair in store.pairs() if pair.state != "building"}
-        effort = Effort(engine, accelerate, idle=idle, max_load=max_load, window=window)
         job = store.reembed(
             embedder,
             index=index,
@@ -85,21 +96,25 @@ def reembed(
             progress=watch,
         )
         pair = job.wait()
-        if promote and pair.state != "live":
-            moved = store.promote(pair, reason=reason, progress=watch)
-        row, without, work = (
-            payloads.pair(store, pair.name),
-            len(store.unembedded_documents(job.id)),
-            job.status().progress,
-        )
-    already = pair.name in finished
-    payload = {**row, "already": already, "given_up": without}
-    payload |= {name: work.get(name) for name in _EMBEDDED}
-    payload["promoted"] = payloads.switched(moved) if moved else None
-    said = f"pair {pair.name} was finished before; nothing to build" if already else f"pair {pair.name} is ready"
-    more = [
-        *render_jobs.embedded(work),
-        *render_jobs.given_up(without, job.id),
-        *(render.switched(moved) if moved else []),
-    ]
-    session.emit(payload, lambda: [said, *more])
+        switched = store.promote(pair, reason=reason, progress=watch) if promote and pair.state != "live" else None
+        payload = _payload(store, job, already=pair.name in finished)
+    payload["promoted"] = payloads.switched(switched) if switched else None
+    session.emit(payload, lambda: _lines(payload, job.id, switched))
+
+
+def _payload(store: Store, job: Job[Pair], *, already: bool) -> dict[str, Json]:
+    record = job.status()
+    left_out = len(store.unembedded_documents(job.id))
+    embedded = {name: record.progress.get(name) for name in _EMBEDDED}
+    return {**payloads.pair(store, record.pair), "already": already, "given_up": left_out, **embedded}
+
+
+def _lines(payload: Json, job: str, switched: Switched | None) -> Iterator[RenderableType]:
+    name = payload["name"]
+    yield f"pair {name} was finished before; nothing to build" if payload["already"] else f"pair {name} is ready"
+    yield from render_jobs.embedded(payload)
+    yield from render_jobs.given_up(payload["given_up"], job)
+    if switched:
+        yield from render.switched(switched)
+    elif payload["state"] == "ready":
+        yield f"next: `vecrollback promote {name}`"

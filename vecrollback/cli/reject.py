@@ -16,5 +16,5 @@ app = typer.Typer(add_completion=False)
 def reject(session: Session, number: Number, reason: Why = "") -> None:
     """Reject a move that waits for approval."""
     with session.store() as store:
-        refused = store.reject(number, reason=reason)
-    session.emit(asdict(refused), lambda: [f"request {number} is refused"])
+        rejected = store.reject(number, reason=reason)
+    session.emit(asdict(rejected), lambda: [f"request {number} is rejected"])

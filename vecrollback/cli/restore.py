@@ -25,5 +25,5 @@ def restore(
     Documents that were deleted after it was taken stay deleted.
     """
     with session.store() as store, session.watch(finish=True) as watch:
-        done = store.restore(ref, reason=reason, catch_up=not no_catch_up, progress=watch, wait=wait)
-    show_switch(session, done)
+        switched = store.restore(ref, reason=reason, catch_up=not no_catch_up, progress=watch, wait=wait)
+    show_switch(session, switched)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from vecrollback.cli.support.moves import SWITCH, NeededReason, NoCatchUp, Override, Wait, show_switch
+from vecrollback.cli.support.output import counted
 from vecrollback.cli.support.session import Session, command
 from vecrollback.store import payloads
 
@@ -35,8 +36,10 @@ def rollback(
         _plan(session, to, override)
         return
     with session.store() as store, session.watch(finish=True) as watch:
-        done = store.rollback(to, reason=reason, override=override, catch_up=not no_catch_up, progress=watch, wait=wait)
-    show_switch(session, done)
+        switched = store.rollback(
+            to, reason=reason, override=override, catch_up=not no_catch_up, progress=watch, wait=wait
+        )
+    show_switch(session, switched)
 
 
 def _plan(session: Session, to: str | None, override: bool) -> None:
@@ -50,7 +53,6 @@ def _plan(session: Session, to: str | None, override: bool) -> None:
         "checked": pair["checked"],
         "dry_run": True,
     }
-    said = (
-        f"a rollback would go to {target.ref}: {pair['lag']:,} changes behind, last check {pair['checked'] or 'none'}"
-    )
-    session.emit(plan, lambda: [said, "nothing was changed"])
+    behind = counted(pair["lag"], "change")
+    line = f"a rollback would go to {target.ref}: {behind} behind, last check {pair['checked'] or 'none'}"
+    session.emit(plan, lambda: [line, "nothing was changed"])

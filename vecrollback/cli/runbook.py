@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vecrollback.cli.support.output import write_file
 from vecrollback.cli.support.session import Session, command
-from vecrollback.errors import UsageError
 
 if TYPE_CHECKING:
     pass
@@ -27,12 +27,9 @@ def runbook(
     Names its pairs, its objectives, the last drill and the contacts.
     """
     with session.store() as store:
-        written = store.runbook()
+        markdown = store.runbook()
     if path is None:
-        session.emit({"markdown": written}, lambda: [written])
+        session.emit({"markdown": markdown}, lambda: [markdown])
         return
-    try:
-        path.write_text(written + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}", hint="choose another place") from error
+    write_file(path, markdown)
     session.emit({"path": str(path)}, lambda: [f"wrote {path}"])

@@ -27,5 +27,5 @@ def search(
 ) -> None:
     """Search the live pair, and say which pair answered."""
     with session.store() as store:
-        found = store.search(query, k, where)
-    session.emit(payloads.result(found), lambda: render.result(found))
+        result = store.search(query, k, where)
+    session.emit(payloads.result(result), lambda: render.result(result))

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from vecrollback.cli.support import render
+from vecrollback.cli.support.output import counted
 from vecrollback.cli.support.session import Session, command, common
 from vecrollback.store import payloads
 
@@ -24,10 +25,10 @@ def create(
     pair: Annotated[str | None, typer.Argument(help="Default: the live pair.")] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build a new index too.")] = False,
 ) -> None:
-    """Take a snapshot of a pair as it stands; it costs what changed since the last."""
+    """Take a snapshot of a pair as it is now; it costs what changed since the last one."""
     with session.store() as store:
         taken, tags = store.snapshot(pair, rebuild=rebuild), store.tags()
-    session.emit(payloads.snapshot(taken, tags), lambda: [f"took {taken.ref} at watermark {taken.watermark:,}"])
+    session.emit(payloads.snapshot(taken, tags), lambda: [f"took {taken.ref}, up to change {taken.watermark:,}"])
 
 
 @command(app, "list", returns=f"{{snapshots: [{_SNAPSHOT}]}}")
@@ -62,9 +63,9 @@ def export(
 ) -> None:
     """Write a snapshot and all that it needs into one file."""
     with session.store() as store, session.watch() as watch:
-        done = store.export_snapshot(ref, path, progress=watch)
-    said = f"wrote {done.snapshot} to {done.path}: {done.documents:,} documents, {done.bytes:,} bytes"
-    session.emit(asdict(done), lambda: [said])
+        bundle = store.export_snapshot(ref, path, progress=watch)
+    line = f"wrote {bundle.snapshot} to {bundle.path}: {counted(bundle.documents, 'document')}, {bundle.bytes:,} bytes"
+    session.emit(asdict(bundle), lambda: [line])
 
 
 @command(app, "import", returns=_SNAPSHOT, examples=["snapshot import v1-3.bundle --name v1-restored"])
@@ -83,7 +84,7 @@ def import_(
 def tag(
     session: Session,
     ref: Ref,
-    name: Annotated[str, typer.Argument(help="The name it gets.")],
+    name: Annotated[str, typer.Argument(help="The name to give it.")],
 ) -> None:
     """Name a snapshot; a tagged one is kept."""
     with session.store() as store:
@@ -102,7 +103,7 @@ def untag(session: Session, name: Annotated[str, typer.Argument(help="The tag.")
 
 @command(app, returns="{deleted}", examples=["snapshot delete v1@2"])
 def delete(session: Session, ref: Ref) -> None:
-    """Forget a snapshot; refused while an alias, a tag or its pair needs it."""
+    """Delete a snapshot; refused while an alias, a tag or its pair needs it."""
     with session.store() as store:
         store.delete_snapshot(ref)
     session.emit({"deleted": ref}, lambda: [f"deleted {ref}"])

@@ -24,24 +24,27 @@ def create(
         str, typer.Option(metavar="ROLE", help="reader, writer, operator or admin; each includes those before.")
     ],
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The actor in the history. Default: made up.")
+        str | None, typer.Option(metavar="NAME", help="The name that the history shows. Default: a new one.")
     ] = None,
 ) -> None:
-    """Make a token. Its secret is printed this once; the store keeps only a digest."""
+    """Create a token. Its secret is printed only now; the store keeps a digest of it."""
     with session.store() as store:
         token, secret = store.access.create(role, name, actor=store.actor)  # type: ignore[arg-type]
-    session.emit({**asdict(token), "secret": secret}, lambda: [f"{token.name} ({token.role}), shown only now:", secret])
+    session.emit(
+        {**asdict(token), "secret": secret},
+        lambda: [f"token {token.name}, role {token.role}; its secret is shown only now:", secret],
+    )
 
 
 @command(app, "list", returns="{tokens: [{name, role, created_at, created_by, revoked_at}]}")
 def list_(session: Session) -> None:
     """List the tokens, revoked ones too."""
     with session.store() as store:
-        found = store.access.tokens()
-    rows = [(t.name, t.role, t.created_at[:19], t.created_by, t.revoked_at and t.revoked_at[:19]) for t in found]
+        listed = store.access.tokens()
+    rows = [(t.name, t.role, t.created_at[:19], t.created_by, t.revoked_at and t.revoked_at[:19]) for t in listed]
     columns = ("token", "role", "made (UTC)", "by", "revoked (UTC)")
-    said = render.table(columns, rows) if rows else "no token yet: `vecrollback token create --role admin`"
-    session.emit({"tokens": [asdict(token) for token in found]}, lambda: [said])
+    shown = render.table(columns, rows) if rows else "no token yet: `vecrollback token create --role admin`"
+    session.emit({"tokens": [asdict(token) for token in listed]}, lambda: [shown])
 
 
 @command(app, returns="{name, role, created_at, created_by, revoked_at}", examples=["token revoke anna"])
@@ -49,4 +52,4 @@ def revoke(session: Session, name: Annotated[str, typer.Argument(help="The token
     """Revoke a token; running servers refuse it within a second."""
     with session.store() as store:
         token = store.access.revoke(name, actor=store.actor)
-    session.emit(asdict(token), lambda: [f"{token.name} opens nothing any more"])
+    session.emit(asdict(token), lambda: [f"token {token.name} is revoked"])

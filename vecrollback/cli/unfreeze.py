@@ -13,5 +13,7 @@ app = typer.Typer(add_completion=False)
 def unfreeze(session: Session) -> None:
     """Let automation move what is live again."""
     with session.store() as store:
-        was = store.authority.unfreeze(actor=store.actor)
-    session.emit({"was_frozen": was}, lambda: ["automation may act again" if was else "it was not frozen"])
+        was_frozen = store.authority.unfreeze(actor=store.actor)
+    session.emit(
+        {"was_frozen": was_frozen}, lambda: ["automation may act again" if was_frozen else "automation was not frozen"]
+    )

@@ -48,16 +48,16 @@ def watch(
     """
     from vecrollback.quality.evaluation import read_queries
 
-    with session.store() as store, session.watch(finish=True) as signals, _recorder(record) as recorded:
-        ended = store.watch(
+    with session.store() as store, session.watch(finish=True) as signals, _recorder(record) as record_reading:
+        summary = store.watch(
             [query.text for query in read_queries(queries)] if queries else None,
             policy=policy,
             rounds=rounds,
             stopping=lambda: signals.stopping,
-            on_reading=recorded,
+            on_reading=record_reading,
             on_decision=lambda decision: note(f"{decision.kind}: {decision.reason}"),
         )
-    session.emit(asdict(ended), lambda: [render.facts(ended.metrics)])
+    session.emit(asdict(summary), lambda: [render.facts(summary.metrics)])
 
 
 @contextlib.contextmanager

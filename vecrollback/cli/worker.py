@@ -42,10 +42,10 @@ def worker(
     with _log_on_stderr(), session.store() as store, session.watch(finish=True) as watch:
         effort = Effort(engine, accelerate, idle=idle, max_load=max_load, window=window)
         work = Worker(store, effort=effort, progress=watch, stopping=lambda: watch.stopping)
-        done = work.run_once() if once else work.run(interval)
-    said = f"rounds: {done.rounds:,}, changes taken in: {done.documents:,}, failures: {done.failures:,}"
-    session.emit(asdict(done), lambda: [said])
-    if once and done.failures:
+        summary = work.run_once() if once else work.run(interval)
+    line = f"rounds: {summary.rounds:,}, changes taken in: {summary.documents:,}, failures: {summary.failures:,}"
+    session.emit(asdict(summary), lambda: [line])
+    if once and summary.failures:
         raise typer.Exit(1)
 
 

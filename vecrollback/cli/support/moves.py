@@ -14,11 +14,11 @@ from vecrollback.store import payloads
 
 SWITCH = (
     "{alias, from, to, epoch, switch_ms, searchers: {expected, acknowledged, missing}, lag, caught_up, check, trouble, "
-    "warning, gates}"
+    "warning, gates, move}"
 )
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the history.")]
 # Not required of the parser: a --dry-run needs none, and the store refuses a move without one.
-NeededReason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, needed; it is kept in the history.")]
+NeededReason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; required, and kept in the history.")]
 Override = Annotated[bool, typer.Option("--override", help="Pass the safety rules; needs a --reason.")]
 NoCatchUp = Annotated[
     bool, typer.Option("--no-catch-up", help="Only switch; leave catch-up and check to a worker or to later.")
@@ -26,16 +26,16 @@ NoCatchUp = Annotated[
 Wait = Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="How long to wait for the searchers.")]
 
 
-def show_switch(session: Session, done: Switched) -> None:
+def show_switch(session: Session, switched: Switched) -> None:
     """Render a move. Exit code 1 when it stands but what came after it did not go well."""
-    session.emit(payloads.switched(done), lambda: render.switched(done))
-    finish(done)
+    session.emit(payloads.switched(switched), lambda: render.switched(switched))
+    finish(switched)
 
 
-def finish(done: Switched) -> None:
+def finish(switched: Switched) -> None:
     """Say what whoever moved it should know; exit code 1 when what came after the move did not go well."""
-    if done.warning:
-        note(f"warning: {done.warning}")
-    if done.trouble or (done.report is not None and done.report.verdict != "pass"):
-        note(render.stands(done))
+    if switched.warning:
+        note(f"warning: {switched.warning}")
+    if switched.trouble or (switched.report is not None and switched.report.verdict != "pass"):
+        note(render.stands(switched))
         raise typer.Exit(1)

@@ -66,3 +66,18 @@ def exit_by(report: Report) -> None:
     """End with exit code 1 unless the report passes: what could not be examined is not OK."""
     if report.verdict != "pass":
         raise typer.Exit(1)
+
+
+EmbedderArgument = Annotated[
+    str,
+    typer.Argument(
+        help="The model: a hub name or a directory, openai:MODEL?..., hash:DIM?seed=N, or module:function.",
+    ),
+]
+NameOption = Annotated[
+    str | None, typer.Option("--name", metavar="NAME", help="Name of the pair. Default: from the embedder.")
+]
+IndexOption = Annotated[
+    str,
+    typer.Option("--index", metavar="SPEC", help="auto, a FAISS factory string, lance:..., or shards:N(SPEC)"),
+]

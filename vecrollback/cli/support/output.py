@@ -7,11 +7,12 @@ import os
 import re
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from vecrollback.errors import VecrollbackError
+from vecrollback.errors import UsageError, VecrollbackError
 from vecrollback.records import Json
 
 if TYPE_CHECKING:
@@ -94,3 +95,17 @@ def clean(text: str, limit: int | None = None) -> str:
     """A text on one line, safe for a terminal: no control characters, at most `limit` characters."""
     flat = " ".join(_CONTROL.sub(" ", text).split())
     return flat if limit is None or len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A number with its noun: `1 text`, `2,000 texts`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def write_file(path: Path, text: str, *, new: bool = False) -> None:
+    """Write a text to a file that the user named; with `new` never over one that exists. Raises UsageError."""
+    try:
+        with path.open("x" if new else "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", hint="choose another name") from error

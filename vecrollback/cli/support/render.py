@@ -6,8 +6,20 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from vecrollback.cli.support.output import clean
-from vecrollback.records import LIVE, CatchUp, Finding, GateOutcome, Json, Move, Report, Result, SnapshotRef, Switched
+from vecrollback.cli.support.output import clean, counted
+from vecrollback.records import (
+    LIVE,
+    CatchUp,
+    Certificate,
+    Finding,
+    GateOutcome,
+    Json,
+    Move,
+    Report,
+    Result,
+    SnapshotRef,
+    Switched,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,9 +48,9 @@ def status(state: Json) -> Iterator[RenderableType]:
     """What serves, how far behind it is, where a rollback would go; then the pairs and the unfinished jobs."""
     yield from _live(state)
     target = state["rollback"]
-    yield f"rollback  to {target['target']}" if target["target"] else f"rollback  nowhere: {target['reason']}"
-    yield f"corpus    {state['corpus']['documents']:,} documents, head {state['corpus']['head']:,}"
-    yield f"searchers   {len(state['searchers'])}"
+    yield f"rollback   to {target['target']}" if target["target"] else f"rollback   nowhere: {target['reason']}"
+    yield f"corpus     {counted(state['corpus']['documents'], 'document')}, newest change {state['corpus']['head']:,}"
+    yield f"searchers  {len(state['searchers']) or 'none is running'}"
     if state["pairs"]:
         yield ""
         yield pairs(state["pairs"])
@@ -46,7 +58,7 @@ def status(state: Json) -> Iterator[RenderableType]:
         yield ""
         yield "unfinished jobs (the same command goes on where it stopped)"
         yield table(
-            ("job", "kind", "pair", "state", "done", "error"),
+            ("job", "kind", "pair", "state", "progress", "error"),
             (
                 (j["id"], j["kind"], j["pair"], j["state"], _done(j["progress"]), j["error"] or None)
                 for j in state["jobs"]
@@ -80,11 +92,11 @@ def pairs(rows: Json) -> Table:
 def _live(state: Json) -> Iterator[str]:
     live = state["alias"].get(LIVE)
     if live is None:
-        yield "live      nothing yet: `vecrollback promote PAIR`"
+        yield "live       nothing yet: `vecrollback reembed MODEL --name v1 --promote`"
         return
     pair = next(p for p in state["pairs"] if p["name"] == live["pair"])
-    behind = f"{pair['lag']:,} changes behind" if pair["lag"] else "up to date"
-    yield f"live      {live['pair']}@{live['snapshot']}  epoch {live['epoch']}  {pair['embedder']}  {behind}"
+    behind = f"{counted(pair['lag'], 'change')} behind" if pair["lag"] else "up to date"
+    yield f"live       {live['pair']}@{live['snapshot']}  epoch {live['epoch']}  {pair['embedder']}  {behind}"
 
 
 def _done(progress: Json) -> str | None:
@@ -94,65 +106,63 @@ def _done(progress: Json) -> str | None:
 # -- documents --------------------------------------------------------------------------------------------------------
 
 
-def result(found: Result) -> Iterator[RenderableType]:
-    if not found.hits:
+def result(answer: Result) -> Iterator[RenderableType]:
+    if not answer.hits:
         yield "nothing found"
     else:
         rows = (
             (n, f"{hit.score:.4f}", hit.id, "stale" if hit.stale else "", clean(hit.text, _TEXT_WIDTH))
-            for n, hit in enumerate(found.hits, 1)
+            for n, hit in enumerate(answer.hits, 1)
         )
         yield table(("#", "score", "id", "", "text"), rows, right=("#", "score"))
-    yield f"answered by {found.pair}@{found.snapshot}, epoch {found.epoch}"
+    yield f"answered by {answer.pair}@{answer.snapshot}, epoch {answer.epoch}"
 
 
 # -- moves ------------------------------------------------------------------------------------------------------------
 
 
-def switched(done: Switched) -> Iterator[RenderableType]:
+def switched(move: Switched) -> Iterator[RenderableType]:
     """What moved; then what was done about the lag; then the proof, or that the move stands without one."""
-    searchers = done.searchers
-    followed = (
-        f"{searchers.acknowledged} of {searchers.expected} searchers follow"
-        if searchers.expected
-        else "no searcher runs"
-    )
+    searchers = move.searchers
+    following = f"{searchers.acknowledged} of {counted(searchers.expected, 'searcher')} follow"
     yield (
-        f"{done.alias}: {done.source or 'nothing'} -> {done.target}  epoch {done.epoch}  "
-        f"{done.switch_ms:.1f} ms  {followed}"
+        f"{move.alias}: {move.source or 'nothing'} -> {move.target}, epoch {move.epoch}, in {move.switch_ms:.1f} ms; "
+        f"{following if searchers.expected else 'no searcher is running'}"
     )
     if searchers.missing:
-        yield f"not heard from: {', '.join(searchers.missing)}"
-    if done.caught_up is not None:
-        yield caught_up(done.caught_up)
-    if done.report is not None:
-        yield from report(done.report)
-    if done.gates:
-        yield gates(done.gates)
-    if done.caught_up is None and done.lag:
-        pair = SnapshotRef.parse(done.target).pair
-        yield f"{pair} is {done.lag:,} changes behind: `vecrollback catch-up {pair}`"
+        yield f"no answer from: {', '.join(searchers.missing)}"
+    if move.caught_up is not None:
+        yield caught_up(move.caught_up)
+    if move.report is not None:
+        yield from report(move.report)
+    if move.gates:
+        yield gates(move.gates)
+    if move.caught_up is None and move.lag:
+        pair = SnapshotRef.parse(move.target).pair
+        yield f"{pair} is {counted(move.lag, 'change')} behind: `vecrollback catch-up {pair}`"
 
 
-def gates(found: Iterable[GateOutcome]) -> Table:
+def gates(outcomes: Iterable[GateOutcome]) -> Table:
     """A line for each gate."""
-    return table(("gate", "", "found"), ((one.gate, one.outcome, one.sentence) for one in found))
+    return table(("gate", "outcome", "what was found"), ((one.gate, one.outcome, one.sentence) for one in outcomes))
 
 
-def stands(done: Switched) -> str:
+def stands(move: Switched) -> str:
     """The sentence for a move that happened while something after it did not go well."""
-    pair = SnapshotRef.parse(done.target).pair
-    trouble = done.trouble or (f"the check says {done.report.verdict}" if done.report else "")
+    pair = SnapshotRef.parse(move.target).pair
+    trouble = move.trouble or (f"the check says {move.report.verdict}" if move.report else "")
     return (
-        f"the switch itself stands: {done.target} is live. After it: {trouble}\n"
+        f"the switch itself stands: {move.target} is live. After it: {trouble}\n"
         f"hint: `vecrollback catch-up {pair}`, then `vecrollback check {pair}`"
     )
 
 
-def caught_up(done: CatchUp) -> str:
+def caught_up(result: CatchUp) -> str:
+    """The line about one pair after a catch-up."""
     return (
-        f"{done.pair}: {done.documents:,} changes taken in, {done.embedded:,} texts embedded, {done.reused:,} reused, "
-        f"{done.seconds:.1f} s; {done.lag:,} left"
+        f"{result.pair}: {counted(result.documents, 'change')} taken in, {counted(result.embedded, 'text')} embedded, "
+        f"{result.reused:,} reused, {result.seconds:.1f} s; "
+        f"{counted(result.lag, 'change') + ' left' if result.lag else 'up to date'}"
     )
 
 
@@ -164,18 +174,29 @@ def history(moves: Iterable[Move]) -> Table:
 # -- proof ------------------------------------------------------------------------------------------------------------
 
 
-def report(found: Report) -> Iterator[RenderableType]:
-    yield f"check of {found.pair}@{found.snapshot} ({found.level}): {found.verdict}"
-    if found.findings:
-        rows = ((f.severity, f.kind, f.count, f.law, f.message, _ids(f)) for f in found.findings)
-        yield table(("severity", "kind", "count", "law broken", "found", "ids"), rows, right=("count",))
-    if (proof := found.certificate) is not None:
-        which = "vectors that were not re-embedded" if found.level == "audit" else "vectors"
-        sensitivity = f"; sensitivity {proof.sensitivity:.3f}" if proof.sensitivity < 1 else ""
-        yield (
-            f"at most {proof.bound:.2%} of {proof.population:,} {which} are foreign, at {proof.confidence:.0%} "
-            f"confidence ({proof.sampled:,} drawn at random, {proof.foreign:,} differed{sensitivity})"
-        )
+def report(checked: Report) -> Iterator[RenderableType]:
+    """The verdict, then each finding, then what the certificate says of the rest."""
+    yield f"check of {checked.pair}@{checked.snapshot} ({checked.level}): {checked.verdict}"
+    if checked.findings:
+        rows = ((f.severity, f.kind, f.count, f.law, f.message, _ids(f)) for f in checked.findings)
+        yield table(("severity", "kind", "count", "broken law", "what was found", "ids"), rows, right=("count",))
+    if checked.certificate is not None:
+        yield _certified(checked, checked.certificate)
+
+
+def _certified(checked: Report, certificate: Certificate) -> str:
+    audited = checked.level == "audit"
+    if not certificate.population and audited:
+        return "every vector was compared with what its own model gives"
+    if not audited and not certificate.bound and certificate.sampled >= certificate.population:
+        return f"every text was embedded again: none of {counted(certificate.population, 'vector')} is foreign"
+    which = "vectors that were not re-embedded" if audited else "vectors"
+    sensitivity = f"; sensitivity {certificate.sensitivity:.3f}" if certificate.sensitivity < 1 else ""
+    return (
+        f"at most {certificate.bound:.2%} of {certificate.population:,} {which} are foreign, at "
+        f"{certificate.confidence:.0%} confidence ({certificate.sampled:,} drawn at random, "
+        f"{certificate.foreign:,} differed{sensitivity})"
+    )
 
 
 def repaired(before: Report, after: Report | None) -> Iterator[RenderableType]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from vecrollback.cli.support.output import counted
 from vecrollback.cli.support.render import table
 from vecrollback.records import JobRecord, Json, Plan, RuntimeBatches, UnembeddedDocument
 
@@ -12,47 +13,51 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def plan(made: Plan) -> Iterator[str]:
+def plan(cost: Plan) -> Iterator[str]:
     """What a job would take, a line for each thing that somebody may decide by."""
-    verb = "go on with" if made.resumes else "make"
-    yield f"would {verb} pair {made.pair} with {made.embedder} ({made.fingerprint[:12]}), index {made.index}"
-    yield f"documents {made.documents:,}; {made.reused:,} have vectors already"
-    yield f"to embed  {made.texts:,} different texts, {made.chunks:,} chunks, {made.tokens:,} tokens{_exactness(made)}"
-    yield f"time      {_time(made)}"
-    yield "money     " + ("no price known: --price" if made.dollars is None else f"${made.dollars:,.2f}")
-    yield f"disk      {size(made.disk)} of {size(made.disk_free)} free"
-    if made.stale_documents is not None:
-        yield f"rollback  {_stale(made)}"
+    verb = "go on with" if cost.resumes else "make"
+    yield f"would {verb} pair {cost.pair} with {cost.embedder} ({cost.fingerprint[:12]}), index {cost.index}"
+    yield f"documents {cost.documents:,}; {cost.reused:,} have vectors already"
+    yield f"to embed  {cost.texts:,} different texts, {cost.chunks:,} chunks, {cost.tokens:,} tokens{_exactness(cost)}"
+    yield f"time      {_time(cost)}"
+    yield "money     " + (
+        "no price is known; --price DOLLARS sets it, for a million tokens"
+        if cost.dollars is None
+        else f"${cost.dollars:,.2f}"
+    )
+    yield f"disk      {size(cost.disk)} of {size(cost.disk_free)} free"
+    if cost.stale_documents is not None:
+        yield f"rollback  {_stale(cost)}"
 
 
-def _exactness(made: Plan) -> str:
-    if made.estimated:
+def _exactness(cost: Plan) -> str:
+    if cost.estimated:
         return ", estimated from their length"
-    return f" ±{made.error:.1%}, from {made.counted:,} texts" if made.error else ", counted"
+    return f" ±{cost.error:.1%}, from {cost.counted:,} texts" if cost.error else ", counted"
 
 
-def _time(made: Plan) -> str:
-    if made.seconds is None or made.tokens_per_second is None:
-        return "not measured" if made.texts else "nothing to embed"
+def _time(cost: Plan) -> str:
+    if cost.seconds is None or cost.tokens_per_second is None:
+        return "not measured" if cost.texts else "nothing to embed"
     return (
-        f"{duration(made.seconds)} of embedding at {made.tokens_per_second:,.0f} tokens/s, {made.measured} timed here"
+        f"{duration(cost.seconds)} of embedding at {cost.tokens_per_second:,.0f} tokens/s, {cost.measured} timed here"
     )
 
 
-def _stale(made: Plan) -> str:
-    if not made.stale_documents:
-        return "the live pair would have nothing to catch up"
-    took = "" if made.stale_seconds is None else f", stale for {duration(made.stale_seconds)} at most"
-    return f"without a worker the live pair would have {made.stale_documents:,} changes to catch up{took}"
+def _stale(cost: Plan) -> str:
+    if not cost.stale_documents:
+        return "meanwhile the live pair misses no change"
+    took = "" if cost.stale_seconds is None else f", stale for {duration(cost.stale_seconds)} at most"
+    return f"without a worker the live pair would have {cost.stale_documents:,} changes to catch up{took}"
 
 
-def jobs(found: Sequence[JobRecord]) -> Iterator[RenderableType]:
+def jobs(records: Sequence[JobRecord]) -> Iterator[RenderableType]:
     """A line for each job."""
-    if not found:
+    if not records:
         yield "no unfinished job"
         return
-    columns = ("job", "kind", "pair", "state", "done", "phase", "process", "since (UTC)", "error")
-    yield table(columns, (_job_row(one) for one in found))
+    columns = ("job", "kind", "pair", "state", "progress", "phase", "process", "since (UTC)", "error")
+    yield table(columns, (_job_row(one) for one in records))
 
 
 def _job_row(one: JobRecord) -> tuple[object, ...]:
@@ -65,38 +70,39 @@ def _job_row(one: JobRecord) -> tuple[object, ...]:
 
 
 def job(
-    found: JobRecord, without: Sequence[UnembeddedDocument], made: Sequence[RuntimeBatches]
+    record: JobRecord, left_out: Sequence[UnembeddedDocument], batches: Sequence[RuntimeBatches]
 ) -> Iterator[RenderableType]:
     """A job, what it could not embed, and which runtimes did the rest."""
-    yield from jobs([found])
-    yield from embedded(found.progress)
-    for one in made:
+    yield from jobs([record])
+    yield from embedded(record.progress)
+    for one in batches:
         tokens = one.body.get("batch_tokens")  # stores that older versions wrote do not say it
         size = f", {tokens:,} tokens at a time" if tokens else ""
         yield f"batches {one.first} to {one.last} by {one.runtime}{size}"
-    if without:
+    if left_out:
         yield ""
         yield "documents it could not embed (a new text, or `vecrollback repair`, tries again)"
-        yield table(("document", "seq", "reason"), ((one.document, one.seq, one.reason) for one in without))
+        yield table(("document", "seq", "reason"), ((one.document, one.seq, one.reason) for one in left_out))
 
 
 def given_up(count: int, job: str) -> Iterator[str]:
     """The line after a job that left documents out."""
     if count:
-        yield f"{count:,} documents could not be embedded: `vecrollback jobs show {job}`"
+        yield f"{counted(count, 'document')} could not be embedded: `vecrollback jobs show {job}`"
 
 
 def pace(tokens_per_second: float, share: float | None) -> str:
     """How fast texts are embedded, and how much faster they could be at most."""
-    told = "" if share is None else f", {share:.0%} of what the arithmetic allows"
-    return f"{tokens_per_second:,.0f} tokens/s{told}"
+    of_limit = "" if share is None else f", {share:.0%} of what the arithmetic allows"
+    return f"{tokens_per_second:,.0f} tokens/s{of_limit}"
 
 
 def embedded(progress: Mapping[str, Json]) -> Iterator[str]:
     """The line about what a finished job embedded, from its record."""
     if progress.get("tokens_per_second"):
         paced = pace(float(str(progress["tokens_per_second"])), _share(progress))
-        yield f"{progress['chunks']:,} chunks, {progress['tokens']:,} tokens at {paced}"
+        chunks, tokens = (int(str(progress[name])) for name in ("chunks", "tokens"))
+        yield f"{counted(chunks, 'chunk')}, {counted(tokens, 'token')} at {paced}"
 
 
 def _share(progress: Mapping[str, Json]) -> float | None:
