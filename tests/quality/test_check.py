@@ -228,6 +228,16 @@ def test_removed_alias_is_found(root: Path) -> None:
     assert found(checked(root))["alias_differs"] == {"live"}
 
 
+def test_changed_record_of_who_served_when_is_found(root: Path) -> None:
+    alter(root, "UPDATE tenure SET first_epoch = first_epoch - 1 WHERE alias = 'live' AND last_epoch > 1")
+    assert found(checked(root))["alias_differs"] == {"live"}
+
+
+def test_record_of_who_served_when_that_is_gone_is_made_anew_and_no_finding(root: Path) -> None:
+    alter(root, "DELETE FROM tenure")
+    assert "alias_differs" not in found(checked(root))
+
+
 HISTORY = ("number", "alias", "epoch", "kind", "source", "target", "reason", "actor", "at", "previous_hash", "hash")
 
 
