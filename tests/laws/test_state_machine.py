@@ -336,7 +336,8 @@ class StoreMachine(RuleBasedStateMachine):
             assert abs(hit.score - score(spec, shown[hit.id], query)) < TOLERANCE
             assert hit.stale == (shown[hit.id] != self.log.live[hit.id][1])
             assert hit.metadata == {"kind": self.log.live[hit.id][2]}
-            assert hit.stale or hit.text in self.log.live[hit.id][1]
+            today = self.log.live[hit.id][1]
+            assert hit.text == today if hit.stale else hit.text in today
 
     # -- the model's own steps ----------------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ from vecrollback.records.pairs import (
     SnapshotRef,
 )
 from vecrollback.records.reports import Certificate, Finding, Report, Verdict
-from vecrollback.records.results import AnswerComparison, DocumentRanks, Hit, Result
+from vecrollback.records.results import WHOLE_TEXT, AnswerComparison, DocumentRanks, Hit, Result
 from vecrollback.records.retention import PrunableFile, PrunePlan, PruneResult, RetentionRules
 from vecrollback.records.switch_state import PairFacts, SwitchState, Tenure
 
@@ -57,6 +57,7 @@ __all__ = [
     "CANDIDATE",
     "LIVE",
     "RECALL_FLOOR",
+    "WHOLE_TEXT",
     "Acknowledgements",
     "AliasTarget",
     "AnswerComparison",

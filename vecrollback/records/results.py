@@ -7,12 +7,17 @@ from dataclasses import dataclass
 
 from vecrollback.records.documents import Json
 
+WHOLE_TEXT = -1
+"""The `chunk` of a hit whose text is not one chunk but the whole document."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One document that answers a query. `score`: higher is nearer. `chunk`: ordinal of its best chunk.
+    """One document that answers a query. `score`: higher is nearer. `chunk`: ordinal of its best chunk, whose text
+    `text` is.
 
-    `stale` means the document changed after this vector was made; `text` is then today's text at the same place.
+    `stale` means the document changed after this vector was made. Where that chunk lay says nothing about today's text:
+    `text` is then the whole document as it is today, and `chunk` is `WHOLE_TEXT`, -1.
     """
 
     id: str

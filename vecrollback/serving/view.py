@@ -17,7 +17,7 @@ from vecrollback.arrays import FloatArray, Mask
 from vecrollback.corpus.text_cache import Base, TextCache
 from vecrollback.indexes import exact_search
 from vecrollback.pairs.vectors import Vectors, newest
-from vecrollback.records import Hit
+from vecrollback.records import WHOLE_TEXT, Hit
 from vecrollback.serving.masks import KEPT_FILTERS, Filter, frozen, is_in, mask_deleted
 from vecrollback.serving.open_snapshot import OpenSnapshot
 
@@ -95,9 +95,11 @@ class PairView:
         stale = (
             bool(self.stale[position]) if change is None else snapshot.hashes[position].tobytes() != change.content_hash
         )
-        start, end = snapshot.spans[position].tolist()
+        start, end = snapshot.spans[position].tolist()  # characters of the text with this hash, and of no other
         text, metadata = self.texts.lookup(id_, int(self.rows[position]))
-        return Hit(id_, score, _chunk_text(text, start, end), metadata, int(snapshot.ordinals[position]), stale)
+        if stale:
+            return Hit(id_, score, text, metadata, WHOLE_TEXT, stale)
+        return Hit(id_, score, text[start:end], metadata, int(snapshot.ordinals[position]), stale)
 
     def _added(self, place: int, score: float) -> Hit:
         delta, texts = self.delta, self.texts
@@ -107,7 +109,9 @@ class PairView:
         text, metadata = texts.lookup(id_, row)
         start, end = delta.spans[place].tolist()
         stale = current != delta.hashes[place]
-        return Hit(id_, score, _chunk_text(text, start, end), metadata, int(delta.ordinals[place]), stale)
+        if stale:
+            return Hit(id_, score, text, metadata, WHOLE_TEXT, stale)
+        return Hit(id_, score, text[start:end], metadata, int(delta.ordinals[place]), stale)
 
     def _allowed(self, only: Filter | None) -> tuple[Mask | None, Mask | None]:
         if only is None:
@@ -235,10 +239,3 @@ def _join(snapshot: OpenSnapshot, base: Base) -> tuple[NDArray[np.int32], Mask]:
         return rows, np.zeros(len(rows), dtype=bool)
     stale = (rows >= 0) & np.any(snapshot.hashes != base.hashes[np.maximum(rows, 0)], axis=1)
     return rows, stale
-
-
-def _chunk_text(text: str, start: int, end: int) -> str:
-    """The chunk at these characters; of a text that became shorter, as much of its end."""
-    if start == 0 and end >= len(text):
-        return text
-    return text[start:end] or text[-(end - start) :]
