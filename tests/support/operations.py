@@ -227,7 +227,7 @@ def start(
 
 
 def _trace() -> Counter[str]:
-    """Count the fault points passed from now on."""
+    """Count the fault points passed from now on, also in modules that are imported later."""
     from vecrollback.storage import local
 
     passed: Counter[str] = Counter()

@@ -99,10 +99,13 @@ ROLES: dict[str, Callable[..., None]] = {role.__name__: role for role in (serve,
 
 
 def _stop_at(point: str) -> None:
-    """Stop this process the first time it passes the point. The modules' own names are replaced, as a trace does."""
+    """Stop this process the first time it passes the point.
+
+    The name is replaced where it is defined, for modules that are imported later, and in those that have it already.
+    """
     from vecrollback.storage import local
 
-    waiting = [point]
+    waiting, original = [point], local.reach
 
     def reach(name: str) -> None:
         if name in waiting:
