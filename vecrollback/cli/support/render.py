@@ -116,6 +116,8 @@ def result(answer: Result) -> Iterator[RenderableType]:
         )
         yield table(("#", "score", "id", "", "text"), rows, right=("#", "score"))
     yield f"answered by {answer.pair}@{answer.snapshot}, epoch {answer.epoch}"
+    if answer.doubt:
+        yield f"in doubt: {answer.doubt}"
 
 
 # -- moves ------------------------------------------------------------------------------------------------------------
