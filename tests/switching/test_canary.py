@@ -12,6 +12,7 @@ import pytest
 import vecrollback
 from tests.support.oracle import exact
 from vecrollback import Document, Searcher, Store
+from vecrollback.embedders.riding_probes import QueryProbes
 from vecrollback.errors import PairStateError, QuarantinedError, UnknownNameError, UsageError
 from vecrollback.records import CanaryRun
 from vecrollback.switching.canary import CanarySettings, load_policy
@@ -212,7 +213,7 @@ def test_a_candidate_that_breaks_fails_no_query_and_is_counted(store: Store, sea
 def _with(held: object, embedder: object) -> object:
     from dataclasses import replace
 
-    return replace(held, embedder=embedder)  # type: ignore[type-var]
+    return replace(held, queries=QueryProbes(embedder, None, 0.0))  # type: ignore[type-var, arg-type]
 
 
 def test_a_searcher_that_has_not_opened_the_candidate_answers_from_the_live_pair(
