@@ -17,6 +17,10 @@ _MARKED_FOLDERS = {"laws": "law", "crash": "crash", "real": "real"}
 _MARKED_FIXTURES = {"postgres": "postgres", "object_server": "s3", "page": "browser", "minilm": "real"}
 
 
+_LONGEST = ("real/", "docs/", "crash/", "laws/test_state_machine", "benchmarks/", "store/", "server/test_switching")
+"""These begin first, or the last of them would keep one of several workers busy alone. With --no-loadscope-reorder."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by the folder they are in, and by the server or model they ask for."""
     for item in items:
@@ -24,6 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marks = {_MARKED_FOLDERS.get(room)} | {_MARKED_FIXTURES.get(name) for name in getattr(item, "fixturenames", ())}
         for mark in sorted(filter(None, marks)):
             item.add_marker(mark)
+    items.sort(key=lambda item: not str(item.path.relative_to(Path(__file__).parent)).startswith(_LONGEST))
 
 
 @pytest.fixture(scope="session")

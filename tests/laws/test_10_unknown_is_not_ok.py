@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 import vecrollback
-from tests.laws.support import FRAGILE, TEXTS
+from tests.laws.support import FRAGILE
 from tests.support import counting
 from tests.support.operations import EVERY_ROW
+from tests.support.two_pairs import TEXTS
 from vecrollback import Store
 from vecrollback.errors import (
     CheckRefusedError,

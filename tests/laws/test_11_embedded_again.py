@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.laws.support import TEXTS
 from tests.support.operations import EVERY_ROW, words
 from tests.support.oracle import EVERYTHING, QUERIES, TOLERANCE, TWO, assert_passes, embedder
+from tests.support.two_pairs import TEXTS
 from vecrollback import Document, Store
 from vecrollback.arrays import FloatArray
 from vecrollback.errors import CheckRefusedError

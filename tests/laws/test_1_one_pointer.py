@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import vecrollback
-from tests.laws.support import SPECS, TEXTS
 from tests.support.oracle import (
     EVERYTHING,
     QUERIES,
@@ -16,6 +15,7 @@ from tests.support.oracle import (
     exact,
 )
 from tests.support.traffic import start_traffic, stop_traffic
+from tests.support.two_pairs import SPECS, TEXTS
 from vecrollback import Store
 
 

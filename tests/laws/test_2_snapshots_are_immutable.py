@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.laws.support import TEXTS
 from tests.support.oracle import (
     EVERYTHING,
     QUERIES,
     TWO,
 )
+from tests.support.two_pairs import TEXTS
 from vecrollback import Document, Store
 
 

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import vecrollback
-from tests.laws.support import TEXTS
 from tests.support.operations import EVERY_ROW
 from tests.support.oracle import (
     QUERIES,
@@ -14,6 +13,7 @@ from tests.support.oracle import (
     assert_serves,
 )
 from tests.support.traffic import start_traffic, stop_traffic
+from tests.support.two_pairs import TEXTS
 
 
 def test_no_change_is_skipped_while_three_processes_write_and_two_catch_up(root: Path) -> None:

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 import vecrollback
-from tests.laws.support import FRAGILE, TEXTS
+from tests.laws.support import FRAGILE
 from tests.support import counting
 from tests.support.operations import ROOT, words
 from tests.support.oracle import QUERIES, assert_passes, assert_serves
 from tests.support.traffic import start_traffic, stop_traffic
+from tests.support.two_pairs import TEXTS
 from vecrollback import Document, Store, Switched
 from vecrollback.pairs.manifest import load_manifest
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import vecrollback
-from tests.laws.support import FRAGILE, TEXTS
+from tests.laws.support import FRAGILE
 from tests.support import counting
 from tests.support.operations import words
 from tests.support.oracle import (
@@ -19,6 +19,7 @@ from tests.support.oracle import (
     assert_answers,
     embedder,
 )
+from tests.support.two_pairs import TEXTS
 from vecrollback import Document, Store
 from vecrollback.embedders import open_embedder
 from vecrollback.errors import (

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -15,7 +12,7 @@ import pytest
 
 import vecrollback
 from tests.pairs.test_bundles_refused import state
-from tests.support.operations import ROOT
+from tests.support.operations import ROOT, start
 from tests.support.oracle import assert_passes
 from vecrollback import Document, Store
 from vecrollback.embedders.hashing import HashingEmbedder
@@ -371,10 +368,9 @@ def each(points: dict[str, int]) -> list[str]:
 
 def killed(root: Path, bundle: Path, work: str, fault: str) -> None:
     code = f"import sys, vecrollback\nbundle = sys.argv[2]\nwith vecrollback.connect(sys.argv[1]) as store: {work}"
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "VECROLLBACK_FAULT": fault}
-    command = [sys.executable, "-c", code, root, bundle]
-    done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    process = start(str(root), str(bundle), code=code, VECROLLBACK_FAULT=fault)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == -signal.SIGKILL, errors
 
 
 @pytest.mark.parametrize("fault", each(ADOPTED))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.quality.test_doctor import OTHER, OWN, made_by, plain, texts_of, write
+from tests.support.operations import start
 from vecrollback import Document, Store, connect
 from vecrollback.errors import BadDocumentError, CheckRefusedError, FingerprintMismatchError, UsageError
 
@@ -94,9 +92,9 @@ def test_adopting_again_changes_nothing(store: Store, source: tuple[str, Path]) 
 
 @pytest.mark.parametrize("fault", ["adopt.documents_written", "vectors.appended", "snapshot.registered"])
 def test_an_adoption_that_died_goes_on(store: Store, source: tuple[str, Path], fault: str) -> None:
-    command = [sys.executable, "-c", _CUT_OFF, str(store.root), *map(str, source), OWN]
-    died = subprocess.run(command, env=os.environ | {"VECROLLBACK_FAULT": fault}, check=False, timeout=60)
-    assert died.returncode == -9
+    process = start(str(store.root), *map(str, source), OWN, code=_CUT_OFF, VECROLLBACK_FAULT=fault)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == -9, errors
     done = store.adopt(source[0], texts=source[1], model=OWN, name="v1", seed=1)
     assert done.report
     assert done.report.verdict == "pass"

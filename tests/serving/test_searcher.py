@@ -1,0 +1,107 @@
+"""A searcher: what it refuses, what it holds open, what it tells the catalog, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.operations import words
+from tests.support.oracle import EVERYTHING, ONE, QUERIES, TWO, assert_answers, embedder
+from tests.support.two_pairs import TEXTS
+from vecrollback import Document, Store
+from vecrollback.errors import BadFilterError, FingerprintMismatchError, UnknownNameError, UsageError
+from vecrollback.records import LIVE
+
+
+def wait_until(holds: Callable[[], Any], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("k", [0, -1, 10_001, "3", 2.0, None])
+def test_k_is_a_whole_number_in_bounds(store: Store, k: Any) -> None:
+    with store.searcher(follow=False) as searcher, pytest.raises(UsageError, match="from 1 to 10000"):
+        searcher.search(QUERIES[0], k)
+
+
+@pytest.mark.parametrize("query", ["", "  \n", [""], ["boats", " "], [None]])
+def test_a_blank_query_is_refused(store: Store, query: Any) -> None:
+    with store.searcher(follow=False) as searcher, pytest.raises(UsageError):
+        searcher.search(query)
+
+
+def test_several_queries_are_answered_in_order_from_one_moment(store: Store) -> None:
+    with store.searcher(follow=False) as searcher:
+        assert searcher.search([]) == []
+        results = searcher.search(list(QUERIES), EVERYTHING)
+        assert len({(result.pair, result.snapshot, result.epoch, result.watermark) for result in results}) == 1
+        for query, result in zip(QUERIES, results, strict=True):
+            assert_answers(result, ONE, TEXTS, query)
+            assert result == searcher.search(query, EVERYTHING)
+
+
+def test_a_filter_that_cannot_be_read_is_refused_and_leaves_the_searcher_as_it_was(store: Store) -> None:
+    with store.searcher(follow=False) as searcher:
+        with pytest.raises(BadFilterError):
+            searcher.search(QUERIES[0], where="nonsense ===")
+        assert searcher.search(QUERIES[0]).hits
+
+
+def test_an_alias_that_points_nowhere_is_an_error_until_it_points_somewhere(store: Store) -> None:
+    with store.searcher(alias="candidate", follow=False) as searcher:
+        assert (searcher.pointer, searcher.current) == (None, True)
+        store.promote(store.reembed("hash:32?seed=3", name="three", index="Flat").wait())
+        assert searcher.search(QUERIES[0]).pair == "three", "a promote sets the candidate first"
+    with store.searcher(alias="nobody", follow=False) as lost, pytest.raises(UnknownNameError, match="nobody"):
+        lost.search(QUERIES[0])
+
+
+def test_vectors_of_a_model_that_was_declared_equal_are_taken(store: Store) -> None:
+    other = f"{ONE}&chunk=tokens:4:1"  # its vectors are the same, its fingerprint is not
+    vectors, fingerprint = embedder(other).embed_queries(list(QUERIES)), embedder(other).fingerprint
+    with store.searcher(follow=False) as searcher:
+        with pytest.raises(FingerprintMismatchError):
+            searcher.search_vectors(vectors, fingerprint=fingerprint)
+        store.equate("one", other)
+        results = searcher.search_vectors(vectors, fingerprint=fingerprint, k=EVERYTHING)
+        for query, result in zip(QUERIES, results, strict=True):
+            assert_answers(result, ONE, TEXTS, query)
+
+
+def test_one_that_follows_registers_holds_the_way_back_open_and_leaves(store: Store) -> None:
+    before = threading.active_count()
+    with store.searcher() as searcher:
+        wait_until(lambda: searcher.open_pairs.refs == ("one@1", "two@1"))
+        wait_until(lambda: [one.warm for one in store.resources.catalog.searchers.alive(LIVE)] == [("one@1", "two@1")])
+        assert searcher.search(QUERIES[0]).pair == "one"
+        store.rollback(reason="a test", catch_up=False)
+        wait_until(lambda: searcher.pointer and searcher.pointer.pair == "two")  # without any query
+        wait_until(lambda: searcher.open_pairs.refs == ("two@1",))  # `one` is quarantined: its model may be broken
+    assert store.resources.catalog.searchers.registered(LIVE) == []
+    assert searcher.open_pairs.refs == ()
+    assert threading.active_count() == before
+
+
+def test_one_that_does_not_follow_registers_nowhere_and_still_answers_from_where_the_alias_points(store: Store) -> None:
+    with store.searcher(follow=False) as searcher:
+        for name, spec in (("one", ONE), ("two", TWO), ("one", ONE)):
+            if store.live().name != name:
+                store.promote(name, override=True, reason="a test")
+            assert_answers(searcher.search(QUERIES[0], EVERYTHING), spec, TEXTS, QUERIES[0])
+        assert store.resources.catalog.searchers.registered(LIVE) == []
+
+
+def test_what_was_written_counts_from_the_next_query_on(store: Store) -> None:
+    with store.searcher(follow=False) as searcher:
+        searcher.search(QUERIES[0])
+        store.upsert([Document("new", words(90))])
+        store.delete(["d1"])
+        store.catch_up("one")
+        texts = {id_: text for id_, text in TEXTS.items() if id_ != "d1"} | {"new": words(90)}
+        assert_answers(searcher.search(QUERIES[0], EVERYTHING), ONE, texts, QUERIES[0])
