@@ -75,7 +75,7 @@ def test_a_tree_that_was_never_installed_reads_all_that_an_installed_one_does(mo
     assert listed == {name: f"vecrollback.connectors.{place}" for name, place in connectors._BUILT_IN.items()}
     monkeypatch.setattr(connectors, "entry_points", lambda group: [])
     for place in ("a.npy", "a.faiss", "a.parquet", "a.feather", "lancedb:a#t", "qdrant:a#c", "chroma:a#c"):
-        with pytest.raises(UsageError, match=r"there is no|holds no (meta.json|chroma.sqlite3)"):
+        with pytest.raises(UsageError, match=r"there is no|does not exist|does not hold a (meta.json|chroma.sqlite3)"):
             open_connector(place)
 
 

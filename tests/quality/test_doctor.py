@@ -231,7 +231,7 @@ def test_a_line_that_is_no_object_is_named(tmp_path: Path) -> None:
     [
         ("vectors.csv", "names no place"),
         ("lancedb:somewhere", "names no table"),
-        ("nowhere.npy", "no file nowhere.npy"),
+        ("nowhere.npy", "file nowhere.npy does not exist"),
         ("faiss:nowhere", "no such file"),
         ("chroma:nowhere#docs", "no chroma.sqlite3"),
         ("qdrant:nowhere#docs", "no meta.json"),

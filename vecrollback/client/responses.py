@@ -59,17 +59,17 @@ def switched(found: Mapping[str, Json]) -> Switched:
 
 def error(status: int, body: Json) -> VecrollbackError:
     """What the server reports, as the class it names; FailedError for one that this version does not know."""
-    told = body.get("error") if isinstance(body, dict) else None
-    if not isinstance(told, dict) or "type" not in told:
+    problem = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(problem, dict) or "type" not in problem:
         return UnreachableError(
             f"HTTP {status} from something that is not a vecrollback server", hint="is the URL right, and the proxy?"
         )
-    kind = getattr(errors, str(told["type"]), FailedError)
+    kind = getattr(errors, str(problem["type"]), FailedError)
     kind = kind if isinstance(kind, type) and issubclass(kind, VecrollbackError) else FailedError
     # Not through `__init__`: some classes make their message from facts, and here it is made already.
-    made: VecrollbackError = kind.__new__(kind, told["message"])
-    made.hint = told.get("hint", "")
-    for name, value in told.get("facts", {}).items():
+    made: VecrollbackError = kind.__new__(kind, problem["message"])
+    made.hint = problem.get("hint", "")
+    for name, value in problem.get("facts", {}).items():
         setattr(made, name, value)
     return made
 

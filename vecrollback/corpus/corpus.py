@@ -210,7 +210,7 @@ class Corpus:
         state = replace(state, version=commit.version)
         self._ledger.commit(state, deleted, commit.files, expected=expected)
         reach("corpus.acknowledged")
-        if self.table.worn(commit.dataset):
+        if self.table.needs_compaction(commit.dataset):
             self._compact(state, commit.dataset)
 
     def _compact(self, state: CorpusState, dataset: Any, *, purge: bool = False) -> None:

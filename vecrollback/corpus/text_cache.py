@@ -79,7 +79,7 @@ class TextCache:
         return self.base.texts[row].as_py(), json.loads(metadata) if metadata != "{}" else {}
 
     @property
-    def worn(self) -> bool:
+    def needs_rebuild(self) -> bool:
         """Whether a new base pays."""
         return len(self.changed) > max(_REBUILD_LEAST, int(_REBUILD_SHARE * len(self.base.ids)))
 
@@ -89,7 +89,7 @@ def open_text_cache(corpus: Corpus, folder: Path) -> TextCache:
     base = _newest_base(folder)
     if base is not None:
         texts = advanced(TextCache(base, base.head, {}), corpus)
-        if not texts.worn:
+        if not texts.needs_rebuild:
             return texts
     base = corpus.at_head(lambda state: _write_base(corpus, folder, state))
     return TextCache(base, base.head, {})

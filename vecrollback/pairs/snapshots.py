@@ -44,11 +44,11 @@ _Make = Callable[[str], tuple[str, tuple[ShardPart, ...]]]
 class SnapshotWriter:
     """Writes snapshots of one pair. The caller holds the pair's lock and registers what comes back."""
 
-    def __init__(self, artifacts: Artifacts, vectors: Vectors, pair: Pair, told: ShardsDone | None = None) -> None:
+    def __init__(self, artifacts: Artifacts, vectors: Vectors, pair: Pair, on_shard: ShardsDone | None = None) -> None:
         self._artifacts = artifacts
         self._vectors = vectors
         self._pair = pair
-        self._told = told
+        self._on_shard = on_shard
 
     def write(
         self,
@@ -139,7 +139,10 @@ class SnapshotWriter:
         folder = self._artifacts.unfinished(f".building-{self._pair.name}")
         laid = lay_out(folder, self._vectors.blocks(version), arrangement, total=total, dimension=self._pair.dimension)
         builder = ShardBuilder(
-            laid, put=self._artifacts.put, sound=lambda name: self._artifacts.verify(name) is None, told=self._told
+            laid,
+            put=self._artifacts.put,
+            sound=lambda name: self._artifacts.verify(name) is None,
+            on_shard=self._on_shard,
         )
 
         def make(spec: str) -> tuple[str, tuple[ShardPart, ...]]:

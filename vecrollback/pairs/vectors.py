@@ -248,8 +248,8 @@ class ReusableVectors:
         missing = [h for h in dict.fromkeys(hashes) if h not in found]
         if missing and self._others is None:
             self._others = [_Shelf(vectors, version) for vectors, version in self._name_others()]
-        for shelf in self._others or ():
-            found |= shelf.find([h for h in missing if h not in found])
+        for source in self._others or ():
+            found |= source.find([h for h in missing if h not in found])
         return found
 
     def extend(self, version: int) -> None:

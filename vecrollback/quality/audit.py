@@ -132,12 +132,12 @@ def _watched(population: PairPopulation, progress: ProgressCallback | None) -> C
         return None
     started, tell = time.monotonic(), progress
 
-    def told(now: AuditProgress) -> None:
+    def report_stage(now: AuditProgress) -> None:
         total = now.budget or max(now.embedded, population.count)
         elapsed = time.monotonic() - started
         tell(Progress("", f"audit: {now.stage}", now.embedded, total, now.embedded, 0, now.embedded, elapsed))
 
-    return told
+    return report_stage
 
 
 def _reported(report: Report, outcome: AuditResult, asked: AuditRequest, suspects: dict[str, Embed]) -> Report:

@@ -93,7 +93,7 @@ class Builder:
                         pair.name,
                         rebuild=True,
                         recall_floor=recall_floor,
-                        told=lambda done, shards: work.report.enter(f"indexing: shard {done} of {shards}", tally),
+                        on_shard=lambda done, shards: work.report.enter(f"indexing: shard {done} of {shards}", tally),
                     )
                 work.report.phase = "catching up"
                 self._refresh(self._catalog.pairs.get(pair.name), work)
@@ -238,13 +238,13 @@ class Builder:
         return [(v, p.vectors_version) for v, p in tables if v.table.sound(p.vectors_version, digests[p.name])]
 
     def _snapshot(
-        self, name: str, *, rebuild: bool, recall_floor: float | None = None, told: ShardsDone | None = None
+        self, name: str, *, rebuild: bool, recall_floor: float | None = None, on_shard: ShardsDone | None = None
     ) -> Snapshot:
         pair = self._catalog.pairs.get(name)
         taken = self._catalog.pairs.snapshots(name)
         previous = self._previous(pair, rebuild=rebuild)
         floor = recall_floor or (previous.index.recall_floor if previous else RECALL_FLOOR)
-        snapshot = SnapshotWriter(self._artifacts, self._vectors_of(pair), pair, told).write(
+        snapshot = SnapshotWriter(self._artifacts, self._vectors_of(pair), pair, on_shard).write(
             taken[-1].number + 1 if taken else 1,
             previous=previous,
             tombstones=self._catalog.ledger.tombstones(),

@@ -132,11 +132,11 @@ class Planner:
             for one in self._catalog.pairs.all()
             if one.fingerprint in same
         ]
-        shelf = pa.chunked_array([c for one in keys for c in one["content_hash"].chunks], pa.binary(16))
-        fresh = changes.filter(pc.invert(pc.is_in(changes["_content_hash"], value_set=shelf)))
+        made_hashes = pa.chunked_array([c for one in keys for c in one["content_hash"].chunks], pa.binary(16))
+        fresh = changes.filter(pc.invert(pc.is_in(changes["_content_hash"], value_set=made_hashes)))
         reused = changes.num_rows - fresh.num_rows
         begun = sum(pc.sum(pc.less_equal(one["ordinal"], 0)).as_py() or 0 for one in keys)
-        known = _KnownTexts(changes.num_rows, reused, round(reused * len(shelf) / max(begun, 1)))
+        known = _KnownTexts(changes.num_rows, reused, round(reused * len(made_hashes) / max(begun, 1)))
         return fresh.take(_first_of_each(fresh["_content_hash"])), known
 
     def _count(self, embedder: Embedder, texts: pa.Table, state: CorpusState, chance: np.random.Generator) -> _Counted:

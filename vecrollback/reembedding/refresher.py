@@ -245,11 +245,11 @@ class Refresher:
             self.tally.reused += len(batch)
             self._append(batch)
             self._on_batch(self.tally)
-        twins: dict[bytes, SameTexts] = {}
+        by_hash: dict[bytes, SameTexts] = {}
         for change in window:
             if change.content_hash not in found:
-                twins.setdefault(change.content_hash, []).append(change)
-        self._embed(list(twins.values()))
+                by_hash.setdefault(change.content_hash, []).append(change)
+        self._embed(list(by_hash.values()))
 
     def _embed(self, groups: list[SameTexts]) -> None:
         own = closing(Threads(self._embedder)) if self._engine is None else nullcontext(self._engine)

@@ -32,7 +32,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service = app.state.service = await run_in_threadpool(StoreService.open, store_uri, catalog, allowed)
-        _hear_the_end(service)
+        _close_on_signal(service)
         gc.collect()
         gc.freeze()  # models and libraries are a million objects that stay: no query shall wait while they are counted
         following = asyncio.create_task(service.follow_lag())
@@ -61,7 +61,7 @@ def create_app(
     return app
 
 
-def _hear_the_end(service: StoreService) -> None:
+def _close_on_signal(service: StoreService) -> None:
     """Note SIGTERM and SIGINT: uvicorn tells the application only when all streams have ended, which wait for this."""
     if threading.current_thread() is not threading.main_thread():
         return

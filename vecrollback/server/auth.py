@@ -32,8 +32,8 @@ class Caller:
 class Authenticator:
     """Tells a caller by the token. Tokens are read once a second, and kept while the catalog cannot be read."""
 
-    def __init__(self, access: Tokens, lane: ThreadPool, *, anonymous: str | None) -> None:
-        self._access, self._lane, self._anonymous = access, lane, anonymous
+    def __init__(self, access: Tokens, threads: ThreadPool, *, anonymous: str | None) -> None:
+        self._access, self._threads, self._anonymous = access, threads, anonymous
         self._keys: TokenKeys | None = None
         self._read_at = 0.0
         self._reading: asyncio.Task[TokenKeys] | None = None
@@ -60,7 +60,7 @@ class Authenticator:
 
     async def _read_once(self) -> TokenKeys:
         try:
-            self._keys = await self._lane.run(self._access.keys)
+            self._keys = await self._threads.run(self._access.keys)
         except CatalogUnavailableError as error:
             if self._keys is None:
                 raise

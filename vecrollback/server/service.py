@@ -156,8 +156,8 @@ class StoreService:
             with contextlib.suppress(Exception):
                 job.wait(max(0.0, deadline - time.monotonic()))
         self.watch.close(max(1.0, deadline - time.monotonic()))
-        for lane in (self.reads, self.writes, self.operations, self.inspections, self.coalescer):
-            lane.close()
+        for pool in (self.reads, self.writes, self.operations, self.inspections, self.coalescer):
+            pool.close()
         self.searcher.close()
         self.store.close()
 

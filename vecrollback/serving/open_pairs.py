@@ -170,7 +170,7 @@ class OpenPairs:
 
     def _renew(self) -> None:
         """Write a new file of texts when too much changed since the last one."""
-        if self._texts is not None and self._texts.worn:
+        if self._texts is not None and self._texts.needs_rebuild:
             fresh = open_text_cache(self._corpus, self._cache)
             with self._lock:
                 self._texts = advance_text_cache(fresh, self._corpus)

@@ -58,8 +58,8 @@ def project(
     counted = newest(keys, dict(tombstones))
     counted = counted[np.asarray(keys["ordinal"])[counted] >= 0]
     other = ~_is_in(vectors.fingerprints(version), own)[counted]
-    told = _is_in(keys["doc_id"], named)[counted]
-    chosen = counted[_draw(other | told, sample)]
+    marked = _is_in(keys["doc_id"], named)[counted]
+    chosen = counted[_draw(other | marked, sample)]
     if not len(chosen):
         return VectorMap(pair.name, pair.snapshot, len(counted), (0.0, 0.0), pair.fingerprint, ())
     rows = vectors.table.at(version).take(chosen.tolist(), columns=_COLUMNS)

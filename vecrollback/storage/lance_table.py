@@ -172,7 +172,7 @@ class LanceTable:
             self.file_store.require_reachable()
             raise
 
-    def worn(self, dataset: Any) -> bool:
+    def needs_compaction(self, dataset: Any) -> bool:
         """Whether enough small fragments have gathered that a compaction pays."""
         return len(dataset.get_fragments()) > _COMPACT_EVERY
 

@@ -85,9 +85,9 @@ class ShardBuilder:
         *,
         put: Callable[[str, Callable[[Path], None]], str],
         sound: Callable[[str], bool],
-        told: ShardsDone | None = None,
+        on_shard: ShardsDone | None = None,
     ) -> None:
-        self._laid, self._put, self._sound, self._told = laid, put, sound, told
+        self._laid, self._put, self._sound, self._on_shard = laid, put, sound, on_shard
         self._folder = laid.path.parent
 
     def build(self, spec: str, metric: Metric, suffix: str) -> list[str]:
@@ -103,8 +103,8 @@ class ShardBuilder:
         }
         for key in self._run(orders):
             found[key] = self._kept(key, suffix)
-            if self._told is not None:
-                self._told(sum(one in found for one in keys), len(keys))
+            if self._on_shard is not None:
+                self._on_shard(sum(one in found for one in keys), len(keys))
         return [found[key] for key in keys]
 
     def _run(self, orders: dict[str, BuildOrder]) -> Iterator[str]:

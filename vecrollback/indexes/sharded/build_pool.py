@@ -96,9 +96,9 @@ class BuildPool:
         """Raise what a builder that failed said; one that was killed said nothing, and is let pass unless `last`."""
         code, lines = builder.process.returncode, builder.said.read_text(encoding="utf-8").splitlines()
         with suppress(ValueError):
-            told = json.loads(lines[-1] if lines else "")
-            kind = IndexSpecError if told["kind"] == "IndexSpecError" else FailedError
-            raise kind(told["message"], hint=told["hint"])
+            failure = json.loads(lines[-1] if lines else "")
+            kind = IndexSpecError if failure["kind"] == "IndexSpecError" else FailedError
+            raise kind(failure["message"], hint=failure["hint"])
         if last or code > 0:
             raise FailedError(
                 f"the builder of a shard ended with {'signal' if code < 0 else 'code'} {abs(code)}",
@@ -129,6 +129,6 @@ def _width() -> int:
 
 def _threads(width: int) -> int:
     """Threads of one builder: the cores shared out, and never more than this process was told to use."""
-    told = os.environ.get("OMP_NUM_THREADS", "")
+    limit = os.environ.get("OMP_NUM_THREADS", "")
     share = max(1, cores() // width)
-    return min(share, int(told)) if told.isdigit() and int(told) else share
+    return min(share, int(limit)) if limit.isdigit() and int(limit) else share

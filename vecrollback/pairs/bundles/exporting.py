@@ -56,16 +56,16 @@ class BundleExporter:
         keys = self._vectors.keys(self._version).slice(0, self._manifest.rows)
         self._counted = newest(keys, {})
         log = BundleLog.read(self._corpus, self._catalog.ledger.tombstones())
-        told = log.told_by(keys.take(pa.array(self._counted)))
-        self._total = self._manifest.rows + len(told)
+        change_rows = log.told_by(keys.take(pa.array(self._counted)))
+        self._total = self._manifest.rows + len(change_rows)
         with written(path) as temporary:
             with temporary.open("wb") as stream:
-                self._write(stream, log, told)
+                self._write(stream, log, change_rows)
             size, sha256 = temporary.stat().st_size, sha256_file(temporary)
             reach("bundle.exported")
         return ExportResult(str(path), size, sha256, self._snapshot.ref, self._documents, self._snapshot.chunks)
 
-    def _write(self, stream: BinaryIO, log: BundleLog, told: NDArray[np.int64]) -> None:
+    def _write(self, stream: BinaryIO, log: BundleLog, change_rows: NDArray[np.int64]) -> None:
         tar, members = TarWriter(stream), dict[str, toc.Member]()
 
         def add(name: str, parts: Iterable[bytes]) -> None:
@@ -79,7 +79,7 @@ class BundleExporter:
             add(name, _chunks(file))
         add(toc.ROWS, self._keys())
         add(toc.VECTORS, self._matrix())
-        add(toc.DOCUMENTS, self._texts(log, told))
+        add(toc.DOCUMENTS, self._texts(log, change_rows))
         reach("bundle.members_written")
         listed = toc.BundleContents(
             store=self._catalog.store_id,
@@ -128,9 +128,9 @@ class BundleExporter:
             self._rows += batch.num_rows
             self._report()
 
-    def _texts(self, log: BundleLog, told: NDArray[np.int64]) -> Iterator[bytes]:
+    def _texts(self, log: BundleLog, change_rows: NDArray[np.int64]) -> Iterator[bytes]:
         for batch in self._corpus.scan(log.version, columns=documents.COLUMNS):
-            chosen = batch.filter(pa.array(_among(told, np.asarray(batch["_seq"]))))
+            chosen = batch.filter(pa.array(_among(change_rows, np.asarray(batch["_seq"]))))
             yield from documents.encode(chosen)
             self._documents += chosen.num_rows
             self._report()

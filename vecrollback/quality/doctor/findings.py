@@ -89,9 +89,9 @@ def _of_rows(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFindin
     yield from _found(source, survey, "blank_text", survey.blank, "rows with a blank text", "warn")
     twice = _flags(source.count, survey.repeated_ids())
     yield from _found(source, survey, "duplicate_id", twice, "rows that share their id with another", "warn")
-    twins = _flags(source.count, survey.twins())
+    duplicates = _flags(source.count, survey.duplicates())
     message = "rows that share their vector, to the bit, with a row of another text"
-    yield from _found(source, survey, "duplicate_vector", twins, message, "warn")
+    yield from _found(source, survey, "duplicate_vector", duplicates, message, "warn")
 
 
 def _of_models(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFinding]:

@@ -43,8 +43,8 @@ def scatter(points: Sequence[Point], title: str) -> str:
     dots = {True: "", False: ""}
     for point, (x, y) in zip(points, (places - low) / span, strict=True):
         at = f'cx="{12 + x * (_WIDTH - 24):.1f}" cy="{12 + (1 - y) * (size - 24):.1f}"'
-        told = f"<title>{escape(point.id)}</title>" if point.foreign else ""
-        dots[point.foreign] += f'<circle {at} r="{3.5 if point.foreign else 2}">{told}</circle>'
+        title = f"<title>{escape(point.id)}</title>" if point.foreign else ""
+        dots[point.foreign] += f'<circle {at} r="{3.5 if point.foreign else 2}">{title}</circle>'
     foreign = sum(point.foreign for point in points)
     words = f"{title}: a sample of {len(points):,} vectors, {foreign:,} of them foreign"
     return _picture(words, size, f'<g class="own faint">{dots[False]}</g><g class="foreign">{dots[True]}</g>')

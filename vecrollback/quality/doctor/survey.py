@@ -91,7 +91,7 @@ class IndexSurvey:
     def units(self) -> Flags:
         return np.abs(self.lengths - 1) <= UNIT_TOLERANCE
 
-    def twins(self) -> Numbers:
+    def duplicates(self) -> Numbers:
         """Rows whose vector another row with another text has too."""
         usable = np.flatnonzero(np.isfinite(self.lengths) & (self.lengths > 0) & ~self.missing & ~self.blank)
         _, group, counts = np.unique(self.vector_keys[usable], return_inverse=True, return_counts=True)

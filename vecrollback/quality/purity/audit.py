@@ -166,7 +166,7 @@ class _Audit:
         """Rows without a text, all of them known as soon as one is met, could not have been drawn before either."""
         gone = self._examiner.missing - self._missing
         for account in (self._reference, self._draws):
-            account.never_there(gone)
+            account.drop_missing(gone)
         self._missing += gone
 
     def _needed(self) -> int:

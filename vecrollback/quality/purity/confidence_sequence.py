@@ -64,7 +64,7 @@ class Draws:
         """Believe again that nothing is left, as far as at the start: the screens have looked since the last draw."""
         self._belief = (self._belief + _prior()) / 2
 
-    def never_there(self, rows: int) -> None:
+    def drop_missing(self, rows: int) -> None:
         """Take rows out of the account that could never have been drawn."""
         self._made = [replace(one, left=one.left - rows) for one in self._made]
 

@@ -87,11 +87,11 @@ class Examiner:
         return dict(zip(self.foreign, map(units, self._pairs), strict=False))
 
     def not_examined(self) -> tuple[NotExamined, ...]:
-        told = []
+        reasons = []
         for reason, rows in self._reasons.items():
             ids = self.population.ids(np.array(rows, dtype=np.int64))
-            told.append(NotExamined(reason, tuple(rows), tuple(ids)))
-        return tuple(told)
+            reasons.append(NotExamined(reason, tuple(rows), tuple(ids)))
+        return tuple(reasons)
 
     # -- finding out --------------------------------------------------------------------------------------------------
 

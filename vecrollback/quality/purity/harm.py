@@ -58,10 +58,10 @@ class Harm:
         return self.overlap >= 0.99 and lost < 0.001
 
     def __str__(self) -> str:
-        told = f"{self.overlap:.1%} of the {self.k} results near them stay after a repair"
+        sentence = f"{self.overlap:.1%} of the {self.k} results near them stay after a repair"
         if self.ndcg:
-            told += f"; nDCG@{self.k} of the golden queries is {self.ndcg.now:.3f}, then {self.ndcg.repaired:.3f}"
-        return told
+            sentence += f"; nDCG@{self.k} of the golden queries is {self.ndcg.now:.3f}, then {self.ndcg.repaired:.3f}"
+        return sentence
 
 
 def harm(stored: FloatArray, rows: Numbers, own: FloatArray, queries: FloatArray, *, k: int = 10) -> Harm:

@@ -33,11 +33,11 @@ class Search:
     """
 
     def __init__(
-        self, examiner: Examiner, survey: Screening, random: np.random.Generator, told: Callable[[Stage], None]
+        self, examiner: Examiner, survey: Screening, random: np.random.Generator, on_stage: Callable[[Stage], None]
     ) -> None:
         self.examiner, self.expected = examiner, 0.0
         self.suspected = 0
-        self._population, self._survey, self._random, self._told = examiner.population, survey, random, told
+        self._population, self._survey, self._random, self._on_stage = examiner.population, survey, random, on_stage
         self._whitening: Whitening | None = None
         self._batches = self._population.batches()
         self._trained = self._whitened = 0
@@ -83,7 +83,7 @@ class Search:
         most = min(_LONG, self.examiner.affordable(4 * _LONG) // 4)
         longest = np.argsort([-len(text) for text in texts], kind="stable")[:most]
         self.examiner.examine(rows[longest], "long")
-        self._told("long")
+        self._on_stage("long")
 
     def look_at_batches(self) -> None:
         """A few rows of each ingest batch that differs from the rest as a whole."""
@@ -93,7 +93,7 @@ class Search:
         white = sample @ self.whitening.root
         for batch in hints(self._batches, rows, white, limit=_BATCHES, random=self._random):
             self._examine_batch(batch, _BATCH_ROWS)
-        self._told("batch")
+        self._on_stage("batch")
 
     def finish_batches(self, rows: Numbers) -> None:
         """After foreign `rows` that the screens had not pointed at: try their ingest batches, and finish those that are
@@ -105,7 +105,7 @@ class Search:
             tried = self._examine_batch(batch, _BATCH_TRY)
             while len(tried) and self.examiner.is_foreign(tried).mean() >= _BATCH_RATE:
                 tried = self._examine_batch(batch, _LONGEST_STEP)
-        self._told("batch")
+        self._on_stage("batch")
 
     @property
     def whitening(self) -> Whitening:
@@ -146,7 +146,7 @@ class Search:
         for start in range(0, len(rows), _STEP):
             before = self.examiner.found
             self.examiner.examine(rows[start : start + _STEP], "screen")
-            self._told("screen")
+            self._on_stage("screen")
             if self.examiner.found > before:
                 return True
         return False
@@ -170,7 +170,7 @@ class Search:
             rows = self.examiner.examine(order[place : place + step], stage)
             place += step
             found = int(self.examiner.is_foreign(rows).sum())
-            self._told(stage)
+            self._on_stage(stage)
             by_chance = max(0.0, self.expected - self.examiner.found) / max(1, self.examiner.left) * len(rows)
             if found < max(1.0, _ENRICHED * by_chance):
                 return

@@ -24,18 +24,18 @@ _SAME = 0.9995
 class Suspect:
     """What a suspect makes of the reference texts beside what the own embedder makes of them.
 
-    `told`: which of its vectors are below the floor, that is, would be found out by re-embedding.
+    `distinguishable`: which of its vectors are below the floor, so that re-embedding would find them out.
     """
 
     name: str
     own: FloatArray
     vectors: FloatArray
-    told: NDArray[np.bool_]
+    distinguishable: NDArray[np.bool_]
 
     @property
     def distinct(self) -> bool:
         """Whether any of its vectors can be told from an own one. What cannot be is not foreign in any useful sense."""
-        return bool(self.told.any())
+        return bool(self.distinguishable.any())
 
 
 def introduce(suspects: Mapping[str, Embed], examiner: Examiner, reference: Numbers) -> list[Suspect]:
@@ -66,8 +66,8 @@ def sensitivity(suspects: list[Suspect], alpha: float) -> float:
     lowest = 1.0
     for suspect in suspects:
         if suspect.distinct:
-            told, texts = int(suspect.told.sum()), len(suspect.told)
-            lowest = min(lowest, float(beta.ppf(alpha / len(suspects), told, texts - told + 1)))
+            distinguishable, texts = int(suspect.distinguishable.sum()), len(suspect.distinguishable)
+            lowest = min(lowest, float(beta.ppf(alpha / len(suspects), distinguishable, texts - distinguishable + 1)))
     return lowest
 
 

@@ -102,8 +102,8 @@ class _Adoption:
         not_examined = [row for one in audited.not_examined for row in one.rows]
         doubted[[*audited.rows, *not_examined]] = True
         with self.parts.resources.catalog.lock("adopt"), self.parts.resources.artifacts.workspace(".adopt") as folder:
-            counts, shelf = self._take_in(doubted, folder)
-            tally = self._fill(shelf)
+            counts, proven_vectors = self._take_in(doubted, folder)
+            tally = self._fill(proven_vectors)
         self._finish(counts)
         return AdoptResult(
             pair=self.pair.name,
@@ -122,14 +122,14 @@ class _Adoption:
         report = self._reporter("writing documents")
         embedder = self.parts.resources.embedders.of(self.pair)
 
-        def told(counts: Counts) -> None:
+        def count(counts: Counts) -> None:
             report(EmbedCounts(documents=counts.documents + counts.left_out, total=self.source.count))
 
         skip_bad = self.options.get("skip_bad", False)
-        intake = Intake(self.source, self.parts.resources.corpus, embedder, doubted, skip_bad=skip_bad, on_batch=told)
+        intake = Intake(self.source, self.parts.resources.corpus, embedder, doubted, skip_bad=skip_bad, on_batch=count)
         return intake.counts, intake.run(folder)
 
-    def _fill(self, shelf: tuple[Vectors, int]) -> EmbedCounts:
+    def _fill(self, proven_vectors: tuple[Vectors, int]) -> EmbedCounts:
         """Bring the pair to the head of the log, taking what is on the shelf."""
         parts = self.parts.resources
         with parts.catalog.lock(f"pair-{self.pair.name}"):
@@ -140,7 +140,7 @@ class _Adoption:
                 parts.vectors_of(pair),
                 parts.embedders.of(pair),
                 pair,
-                others=lambda: [shelf],
+                others=lambda: [proven_vectors],
                 on_batch=self._reporter("embedding"),
                 probes=parts.embedders.batch_probes(pair),
                 job=self.job,

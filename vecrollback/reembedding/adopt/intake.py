@@ -62,16 +62,16 @@ class Intake:
 
     def run(self, folder: Path) -> tuple[Vectors, int]:
         """Write everything; returns the table of vectors, in `folder`, and its version. Raises BadDocumentError."""
-        shelf = Vectors(LocalFileStore(folder / "proven.lance"), self._embedder.dimension)
-        version, batch, row = shelf.create().version, _Batch(), 0
+        table = Vectors(LocalFileStore(folder / "proven.lance"), self._embedder.dimension)
+        version, batch, row = table.create().version, _Batch(), 0
         for part in self._source.connector.scan(None):
             for record, vector in zip(part.records, part.vectors, strict=True):
                 self._take(batch, row, self._document(record, row), vector)
                 row += 1
                 if batch.characters >= _BATCH_CHARACTERS:
-                    version, batch = self._write(batch, shelf, version), _Batch()
-            version, batch = self._write(batch, shelf, version), _Batch()
-        return shelf, version
+                    version, batch = self._write(batch, table, version), _Batch()
+            version, batch = self._write(batch, table, version), _Batch()
+        return table, version
 
     def _document(self, record: dict[str, object], row: int) -> Document | None:
         try:
@@ -104,14 +104,14 @@ class Intake:
         batch.proven.append(len(batch.documents) - 1)
         batch.vectors.append(vector / np.float32(length) if self._embedder.metric == "cosine" else vector)
 
-    def _write(self, batch: _Batch, shelf: Vectors, version: int) -> int:
+    def _write(self, batch: _Batch, table: Vectors, version: int) -> int:
         if batch.documents:
             _, changed = self._corpus.upsert(batch.documents, unknown_only=True)
             self.counts.documents += len(batch.documents)
             self.counts.known += len(batch.documents) - changed
             reach("adopt.documents_written")
         if batch.proven:
-            version = shelf.append(self._rows(batch), known=version).version
+            version = table.append(self._rows(batch), known=version).version
         self._on_batch(self.counts)
         return version
 

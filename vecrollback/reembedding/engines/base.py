@@ -195,7 +195,7 @@ def run_unit(embedder: Embedder, unit: Unit) -> Outcome:
     try:
         return _embedded(embedder, unit)
     except BaseException as error:  # a panic of Rust code, as in a tokenizer, is not an Exception
-        return told(unit.number, error)
+        return failed_unit(unit.number, error)
 
 
 def work(recipe: EmbedderRecipe, unit: Unit) -> Outcome:
@@ -213,14 +213,14 @@ def work(recipe: EmbedderRecipe, unit: Unit) -> Outcome:
             _opened.clear()
             _opened[recipe] = open_recipe(recipe)
     except Exception as error:
-        return told(unit.number, error)
+        return failed_unit(unit.number, error)
     return run_unit(_opened[recipe], unit)
 
 
 _opened: dict[EmbedderRecipe, Embedder] = {}
 
 
-def told(number: int, error: BaseException) -> FailedUnit:
+def failed_unit(number: int, error: BaseException) -> FailedUnit:
     """An error in a form that travels."""
     if isinstance(error, VecrollbackError):
         return FailedUnit(number, type(error).__name__, error.message, error.hint)

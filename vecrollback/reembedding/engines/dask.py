@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from vecrollback.errors import EngineLostError, MissingDependencyError, UsageError
-from vecrollback.reembedding.engines.base import EmbedderRecipe, FailedUnit, Outcome, Unit, told, work
+from vecrollback.reembedding.engines.base import EmbedderRecipe, FailedUnit, Outcome, Unit, failed_unit, work
 
 _CONNECT_SECONDS = 30
 _LOOK_SECONDS = 1.0
@@ -94,7 +94,7 @@ class Cluster:
             return (
                 FailedUnit(number, "EmbeddingError", f"the worker died: {error}", died=True)
                 if died
-                else told(number, error)
+                else failed_unit(number, error)
             )
         finally:
             future.release()

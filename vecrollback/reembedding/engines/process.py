@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
 from vecrollback.embedders import Embedder
-from vecrollback.reembedding.engines.base import EmbedderRecipe, Outcome, Unit, open_recipe, run_unit, told
+from vecrollback.reembedding.engines.base import EmbedderRecipe, Outcome, Unit, failed_unit, open_recipe, run_unit
 
 _Inbox = SimpleQueue[EmbedderRecipe | Unit]
 
@@ -34,7 +34,7 @@ def main() -> None:
             embedder = embedder or open_recipe(recipe)
             outcome = run_unit(embedder, unit)
         except Exception as error:
-            outcome = told(unit.number, error)
+            outcome = failed_unit(unit.number, error)
         try:
             connection.send(outcome)
         except OSError:

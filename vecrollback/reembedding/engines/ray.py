@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vecrollback.errors import EngineLostError, MissingDependencyError, UsageError
-from vecrollback.reembedding.engines.base import EmbedderRecipe, FailedUnit, Outcome, Unit, told, work
+from vecrollback.reembedding.engines.base import EmbedderRecipe, FailedUnit, Outcome, Unit, failed_unit, work
 
 _DIED = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "LocalRayletDiedError")
 _LOST = ("RaySystemError", "ConnectionError", "RpcError", "AuthenticationError")
@@ -88,7 +88,7 @@ class Tasks:
                 return FailedUnit(number, "EmbeddingError", f"the worker died: {error}", died=True)
             if type(error).__name__ in _LOST:
                 raise self._gone(error) from error
-            return told(number, error)
+            return failed_unit(number, error)
         return outcome
 
     def close(self) -> None:

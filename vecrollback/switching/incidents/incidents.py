@@ -64,11 +64,11 @@ class Incidents:
             acknowledged = min(now(), _later(done.move.at, done.switch_ms))
         detected = str(found) if (found := (trigger or {}).get("detected")) else None
         times: dict[str, Any] = {"detected": detected, "decided": decided, "acknowledged": acknowledged}
-        told: dict[str, Any] = {"searchers": done.searchers, "switch_ms": done.switch_ms, "lag": done.lag}
-        told["trigger"] = dict(trigger or {})
+        facts: dict[str, Any] = {"searchers": done.searchers, "switch_ms": done.switch_ms, "lag": done.lag}
+        facts["trigger"] = dict(trigger or {})
 
         def completed(one: Incident) -> Incident:
-            return replace(one, timeline=replace(one.timeline, **times), **told)
+            return replace(one, timeline=replace(one.timeline, **times), **facts)
 
         try:
             stored, trouble = self._catalog.incidents.open(completed(self._of_move(done.move)), completed)
