@@ -77,11 +77,34 @@ def test_no_class_name_stands_for_two_things() -> None:
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
+_UNTESTED = ("records", "testing", "catalog.schema", "catalog.migrations")
+"""Frozen values, suites, tables and migrations: what stands in them is tried by whoever uses it."""
+
+
+def test_every_module_has_a_test_of_its_name_or_is_named_by_the_one_that_covers_it() -> None:
+    tests = list(Path(__file__).parent.rglob("test_*.py"))
+    names = {(path.relative_to(Path(__file__).parent).parts[0], path.stem) for path in tests}
+    named: set[str] = set()
+    for path in tests:
+        _, _, covered = (ast.get_docstring(_parsed(path)) or "").partition("Covers ")
+        named |= set(covered.replace("\n", " ").rstrip(".").split(", "))
+    missing = []
+    for module in _MODULES:
+        place = module.relative_to(_ROOT / "vecrollback").with_suffix("")
+        dotted = ".".join(place.parts)
+        packages = {".".join(place.parts[:count]) for count in range(1, len(place.parts) + 1)}
+        if place.name in ("__init__", "__main__") or len(place.parts) == 1 or dotted.startswith(_UNTESTED):
+            continue
+        if (place.parts[0], f"test_{place.name}") not in names and not packages & named:
+            missing.append(dotted)
+    assert not missing, "a file tests/ROOM/test_NAME.py, or `Covers room.name.` at the end of a test's docstring"
+
+
 def test_every_law_has_its_file() -> None:
     folder = Path(__file__).parent / "laws"
-    numbers = {int(path.name.split("_")[1]): path for path in folder.glob("test_[0-9]*_*.py")}
-    assert sorted(numbers) == list(range(1, 13))
-    for path in numbers.values():
+    files = list(folder.glob("test_[0-9]*_*.py"))
+    assert {int(path.name.split("_")[1]) for path in files} == set(range(1, 13))
+    for path in files:
         assert any(isinstance(node, ast.FunctionDef) and node.name.startswith("test_") for node in _parsed(path).body)
 
 

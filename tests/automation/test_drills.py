@@ -1,4 +1,7 @@
-"""A drill rehearses everything and touches nothing; with chaos it has to come to the right verdict."""
+"""A drill rehearses everything and touches nothing; with chaos it has to come to the right verdict.
+
+Covers automation.drills, automation.runbook, automation.operated_store.
+"""
 
 from __future__ import annotations
 

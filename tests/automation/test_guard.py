@@ -1,4 +1,7 @@
-"""A bad model that somebody promoted is rolled back by the policy alone; a person's decision never is."""
+"""A bad model that somebody promoted is rolled back by the policy alone; a person's decision never is.
+
+Covers automation.guard.
+"""
 
 from __future__ import annotations
 

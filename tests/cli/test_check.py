@@ -1,4 +1,7 @@
-"""`check`: a pair is audited."""
+"""`check`: a pair is audited.
+
+Covers cli.support.examination.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`demo`: its exit code, and its documents."""
+"""`demo`: its exit code, and its documents.
+
+Covers cli.demo_story.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`jobs`: long work is listed, shown, paused, resumed and cancelled."""
+"""`jobs`: long work is listed, shown, paused, resumed and cancelled.
+
+Covers cli.support.render_jobs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`repair`: what a check found wrong is embedded again."""
+"""`repair`: what a check found wrong is embedded again.
+
+Covers reembedding.repair.
+"""
 
 from __future__ import annotations
 

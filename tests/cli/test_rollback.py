@@ -1,4 +1,7 @@
-"""`rollback`: back to the pair that was live before."""
+"""`rollback`: back to the pair that was live before.
+
+Covers cli.support.moves, cli.support.render.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`status`: how things stand."""
+"""`status`: how things stand.
+
+Covers store.payloads, store.status, store.parts.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Each kind of vector source the doctor reads, against the suite."""
+"""Each kind of vector source the doctor reads, against the suite.
+
+Covers connectors.
+"""
 
 from __future__ import annotations
 

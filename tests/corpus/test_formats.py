@@ -1,4 +1,7 @@
-"""Reading each format: what it takes, and what its defects cost."""
+"""Reading each format: what it takes, and what its defects cost.
+
+Covers corpus.formats.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""From the fields of a row to a document or a change, and back again through every format."""
+"""From the fields of a row to a document or a change, and back again through every format.
+
+Covers corpus.ingest.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The OpenAI protocol against a real server that misbehaves on request."""
+"""The OpenAI protocol against a real server that misbehaves on request.
+
+Covers embedders.openai_http, embedders.spend_limit.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The probes tell the same model from another one, and say what changed."""
+"""The probes tell the same model from another one, and say what changed.
+
+Covers embedders.probe_texts.
+"""
 
 from __future__ import annotations
 

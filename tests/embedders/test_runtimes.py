@@ -1,4 +1,7 @@
-"""A faster runtime embeds the bulk only where the probes prove that it is the pair's own model."""
+"""A faster runtime embeds the bulk only where the probes prove that it is the pair's own model.
+
+Covers embedders.runtimes, reembedding.acceleration.
+"""
 
 from __future__ import annotations
 

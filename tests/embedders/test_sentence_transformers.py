@@ -1,4 +1,7 @@
-"""What enters the fingerprint of a model directory, what is known without loading it, and what loading gives."""
+"""What enters the fingerprint of a model directory, what is known without loading it, and what loading gives.
+
+Covers embedders.common, embedders.hf_tokenizer, embedders.model_files.
+"""
 
 from __future__ import annotations
 

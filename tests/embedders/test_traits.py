@@ -1,4 +1,7 @@
-"""Law: what an embedder says of itself decides how it is used, never the name of its kind."""
+"""Law: what an embedder says of itself decides how it is used, never the name of its kind.
+
+Covers embedders.base.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Each index kind the product ships, against the suite."""
+"""Each index kind the product ships, against the suite.
+
+Covers indexes.base, indexes.faiss_index, indexes.faiss_size, indexes.lance_index.
+"""
 
 from __future__ import annotations
 

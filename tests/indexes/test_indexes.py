@@ -1,4 +1,7 @@
-"""Choosing, refusing and measuring an index."""
+"""Choosing, refusing and measuring an index.
+
+Covers indexes.exact, indexes.filtered_search.
+"""
 
 from __future__ import annotations
 

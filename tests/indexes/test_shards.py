@@ -1,4 +1,7 @@
-"""Indexes in several parts: who is in which, how they are built, and that they answer as one."""
+"""Indexes in several parts: who is in which, how they are built, and that they answer as one.
+
+Covers indexes.sharded.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Counted, not timed: transactions, statements, and the steps that SQLite's virtual machine takes for them, which grow
 with every row that is looked at. `benchmarks/rollback_reads.py` measures the time.
+
+Covers catalog.switch_state, catalog.tenures.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Law 9, all the time: a model that changes under its name is found before anything it made counts.
 
 The model is behind a real HTTP service whose weights are exchanged while a store is open, as a provider does.
+
+Covers embedders.riding_probes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Law 9. Raw vectors are searched with only under the fingerprint of what made them."""
+"""Law 9. Raw vectors are searched with only under the fingerprint of what made them.
+
+Covers pairs.embedders.
+"""
 
 from __future__ import annotations
 

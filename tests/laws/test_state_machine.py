@@ -1,4 +1,7 @@
-"""A store against a plain dict, through any sequence of operations, crashes among them."""
+"""A store against a plain dict, through any sequence of operations, crashes among them.
+
+Covers corpus.corpus, reembedding.builder, store.store.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A bundle is a whole backup: what it brings back is what was exported, and nothing that was deleted."""
+"""A bundle is a whole backup: what it brings back is what was exported, and nothing that was deleted.
+
+Covers pairs.bundles.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Prune: what nothing keeps goes, what anything keeps stays, whoever works beside it."""
+"""Prune: what nothing keeps goes, what anything keeps stays, whoever works beside it.
+
+Covers pairs.removable_files.
+"""
 
 from __future__ import annotations
 

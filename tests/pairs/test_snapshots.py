@@ -1,4 +1,7 @@
-"""Writing a snapshot: it names an index and the rows after it, costs what changed, and is as exact as it says."""
+"""Writing a snapshot: it names an index and the rows after it, costs what changed, and is as exact as it says.
+
+Covers pairs.manifest.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Audits of pairs: what another model wrote is found, repaired and certified, whatever the metadata says."""
+"""Audits of pairs: what another model wrote is found, repaired and certified, whatever the metadata says.
+
+Covers quality.pair_population.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a sample says: exact where it is fixed beforehand, and still true where one stops as one likes."""
+"""What a sample says: exact where it is fixed beforehand, and still true where one stops as one likes.
+
+Covers quality.purity.confidence_sequence.
+"""
 
 from __future__ import annotations
 

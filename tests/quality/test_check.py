@@ -1,4 +1,7 @@
-"""A tampered byte anywhere is found, is named, and is mended where the log still knows better."""
+"""A tampered byte anywhere is found, is named, and is mended where the log still knows better.
+
+Covers quality.check.
+"""
 
 from __future__ import annotations
 

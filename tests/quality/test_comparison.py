@@ -1,4 +1,7 @@
-"""Two pairs over the same queries: what a comparison says, on hashing models and on real ones."""
+"""Two pairs over the same queries: what a comparison says, on hashing models and on real ones.
+
+Covers quality.evaluation.golden_queries, quality.evaluation.html_report, quality.evaluation.run_queries.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the doctor finds in a source, and what it says when it cannot tell."""
+"""What the doctor finds in a source, and what it says when it cannot tell.
+
+Covers quality.doctor.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Measures against known values, and laws that any measure of likeness keeps."""
+"""Measures against known values, and laws that any measure of likeness keeps.
+
+Covers quality.evaluation.significance.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""An audit finds what other models made, raises no false alarm, and says so where it cannot know."""
+"""An audit finds what other models made, raises no false alarm, and says so where it cannot know.
+
+Covers quality.purity.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Adopting an index: what is proven is kept, everything else is embedded, and the store's own laws hold."""
+"""Adopting an index: what is proven is kept, everything else is embedded, and the store's own laws hold.
+
+Covers reembedding.adopt.
+"""
 
 from __future__ import annotations
 

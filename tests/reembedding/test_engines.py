@@ -1,4 +1,7 @@
-"""The engines of this package against the suite."""
+"""The engines of this package against the suite.
+
+Covers reembedding.engines.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A job whose process died is told as lost, from everywhere, and is resumed."""
+"""A job whose process died is told as lost, from everywhere, and is resumed.
+
+Covers reembedding.jobs.
+"""
 
 from __future__ import annotations
 

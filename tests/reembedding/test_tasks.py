@@ -1,4 +1,7 @@
-"""A batch costs what any other costs: many short texts or few long ones, the same vectors whatever it holds."""
+"""A batch costs what any other costs: many short texts or few long ones, the same vectors whatever it holds.
+
+Covers embedders.batching, embedders.peak_throughput.
+"""
 
 from __future__ import annotations
 

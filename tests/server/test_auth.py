@@ -1,4 +1,7 @@
-"""Who may do what, and that it is written down."""
+"""Who may do what, and that it is written down.
+
+Covers store.tokens.
+"""
 
 from __future__ import annotations
 

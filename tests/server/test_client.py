@@ -1,4 +1,7 @@
-"""The clients do what a store does, and raise what it raises."""
+"""The clients do what a store does, and raise what it raises.
+
+Covers client.
+"""
 
 from __future__ import annotations
 

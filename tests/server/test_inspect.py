@@ -1,4 +1,7 @@
-"""Two pairs side by side, the map, reports, and the last hour in numbers: what the dashboard is drawn from."""
+"""Two pairs side by side, the map, reports, and the last hour in numbers: what the dashboard is drawn from.
+
+Covers server.traffic_series, serving.inspect, serving.vector_map.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a server refuses, and what every answer carries."""
+"""What a server refuses, and what every answer carries.
+
+Covers server.middleware, server.run, server.settings, server.thread_pools.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Each route, when all is well and when the request is wrong."""
+"""Each route, when all is well and when the request is wrong.
+
+Covers server.app, server.errors, server.metrics, server.routes, server.schemas, server.service.
+"""
 
 from __future__ import annotations
 

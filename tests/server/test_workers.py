@@ -1,4 +1,7 @@
-"""What several workers, a lost catalog and a tracing backend see."""
+"""What several workers, a lost catalog and a tracing backend see.
+
+Covers server.tracing.
+"""
 
 from __future__ import annotations
 

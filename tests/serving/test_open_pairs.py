@@ -1,4 +1,7 @@
-"""Pairs held open: each is opened once, brought to the head, and let go of; what cannot be opened is told once."""
+"""Pairs held open: each is opened once, brought to the head, and let go of; what cannot be opened is told once.
+
+Covers pairs.resources.
+"""
 
 from __future__ import annotations
 

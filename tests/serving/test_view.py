@@ -1,4 +1,7 @@
-"""A view: the index, the rows after it, the newest text; never changed, and the next one costs only what changed."""
+"""A view: the index, the rows after it, the newest text; never changed, and the next one costs only what changed.
+
+Covers corpus.text_cache, serving.open_snapshot.
+"""
 
 from __future__ import annotations
 

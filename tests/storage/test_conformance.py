@@ -1,4 +1,7 @@
-"""Both places for a store's files keep the same promises: a local disk, and object storage."""
+"""Both places for a store's files keep the same promises: a local disk, and object storage.
+
+Covers storage.artifacts, storage.base, storage.lance_table, storage.local, storage.s3.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The URI of a store, and what it must not hold."""
+"""The URI of a store, and what it must not hold.
+
+Covers storage.config, storage.s3_address.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A pair tried on real traffic: who gets it, what is seen, and that the way back is one step for everybody."""
+"""A pair tried on real traffic: who gets it, what is seen, and that the way back is one step for everybody.
+
+Covers serving.shadow, switching.canary.settings.
+"""
 
 from __future__ import annotations
 

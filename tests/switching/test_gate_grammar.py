@@ -1,4 +1,7 @@
-"""The language of gates: what is written is what is read, and nothing is guessed."""
+"""The language of gates: what is written is what is read, and nothing is guessed.
+
+Covers switching.gates.grammar.
+"""
 
 from __future__ import annotations
 

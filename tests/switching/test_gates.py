@@ -1,4 +1,7 @@
-"""A promote that its gates stop, one after the other; the way back first, broken in every way."""
+"""A promote that its gates stop, one after the other; the way back first, broken in every way.
+
+Covers switching.gates.evidence, switching.gates.judge, switching.gates.way_back.
+"""
 
 from __future__ import annotations
 

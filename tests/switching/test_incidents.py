@@ -1,4 +1,7 @@
-"""Every rollback leaves a record of when, why, what was answered meanwhile and what proved it; and needs none."""
+"""Every rollback leaves a record of when, why, what was answered meanwhile and what proved it; and needs none.
+
+Covers serving.answer_counts, switching.incidents.
+"""
 
 from __future__ import annotations
 

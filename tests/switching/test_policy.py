@@ -1,4 +1,7 @@
-"""A policy: what it may say, and what it decides on what was measured."""
+"""A policy: what it may say, and what it decides on what was measured.
+
+Covers switching.policy.
+"""
 
 from __future__ import annotations
 

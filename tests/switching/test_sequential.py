@@ -1,4 +1,7 @@
-"""The sequential test: right at every look at once, and it ends."""
+"""The sequential test: right at every look at once, and it ends.
+
+Covers switching.canary.judge.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Every exit code, reached by something that happens in real life; the same error for people and for programs."""
+"""Every exit code, reached by something that happens in real life; the same error for people and for programs.
+
+Covers cli.support.output.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM end long work after its batch; the same command goes on."""
+"""Ctrl-C and SIGTERM end long work after its batch; the same command goes on.
+
+Covers cli.support.progress.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`--json` and `--store` mean the same before and after a command's name, in groups too."""
+"""`--json` and `--store` mean the same before and after a command's name, in groups too.
+
+Covers cli.app, cli.support.commands, cli.support.options, cli.support.session.
+"""
 
 from __future__ import annotations
 
