@@ -9,6 +9,8 @@ import socket
 import threading
 import time
 import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple, overload
 
@@ -24,7 +26,6 @@ from vecrollback.errors import (
 )
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import CANDIDATE, LIVE, Hit, Pointer, Result, SearcherRecord
-from vecrollback.serving.answer_counts import AnswerCounts, StaleAnswerCounts
 from vecrollback.serving.masks import Filter
 from vecrollback.serving.open_pairs import OpenPair, OpenPairs, Position
 from vecrollback.serving.shadow import Shadow, ShadowTask
@@ -34,6 +35,12 @@ _HEARTBEAT_SECONDS = 1.0
 _MAX_K = 10_000
 
 Queries = list[str] | tuple[str, ...]
+
+
+_KEPT_EPOCHS = 8
+"""Epochs that may still get an answer from a query that began long ago."""
+_STALE_KEPT = 1_000
+"""Documents of a pair that are told at once; those that were read most."""
 
 
 class _Serving(NamedTuple):
@@ -372,3 +379,62 @@ class Searcher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Count(NamedTuple):
+    """Answers of one epoch so far; `first` and `last` in seconds since 1970."""
+
+    epoch: int
+    answers: int
+    first: float
+    last: float
+
+
+class AnswerCounts:
+    """The counts of one searcher. Safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[int, Count] = {}
+        self._noted: dict[int, int] = {}
+
+    def add(self, epoch: int, answers: int) -> None:
+        """Count answers to queries."""
+        at = time.time()
+        with self._lock:
+            before = self._counts.get(epoch)
+            first, had = (before.first, before.answers) if before else (at, 0)
+            self._counts[epoch] = Count(epoch, had + answers, first, at)
+
+    def fresh(self) -> list[Count]:
+        """Counts that `noted` has not heard of."""
+        with self._lock:
+            return [one for one in self._counts.values() if self._noted.get(one.epoch) != one.answers]
+
+    def noted(self, counts: list[Count]) -> None:
+        """Remember that these were written; of the epochs before the newest nothing more is kept."""
+        with self._lock:
+            self._noted.update((one.epoch, one.answers) for one in counts)
+            newest = max(self._counts, default=0)
+            for epoch, count in list(self._counts.items()):
+                if epoch < newest - _KEPT_EPOCHS and self._noted.get(epoch) == count.answers:
+                    del self._counts[epoch], self._noted[epoch]
+
+
+class StaleAnswerCounts:
+    """Documents that answers held with outdated vectors, by pair. Safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reads: dict[str, Counter[str]] = {}
+
+    def add(self, pair: str, documents: Iterable[str]) -> None:
+        """Count one answer that held these."""
+        with self._lock:
+            self._reads.setdefault(pair, Counter()).update(documents)
+
+    def take(self) -> dict[str, Mapping[str, int]]:
+        """What was counted since the last time, by pair."""
+        with self._lock:
+            reads, self._reads = self._reads, {}
+        return {pair: dict(counts.most_common(_STALE_KEPT)) for pair, counts in reads.items()}
