@@ -34,6 +34,7 @@ class PairEmbedders:
         self._artifacts = artifacts
         self._loaded: dict[tuple[str, str], Embedder] = {}
         self._verified: dict[tuple[str, str, str], float] = {}
+        self._riding: dict[tuple[str, str, str], BatchProbes] = {}
         self._lock = threading.RLock()
 
     def open(self, spec: str) -> Embedder:
@@ -88,7 +89,12 @@ class PairEmbedders:
 
     def batch_probes(self, pair: Pair) -> BatchProbes | None:
         """What rides with every batch of the pair; None while its probes are not recorded."""
-        return BatchProbes(self.of(pair), self.probes(pair), pair.probe_floor) if pair.probes else None
+        if not pair.probes:
+            return None
+        key = pair.embedder, pair.fingerprint, pair.probes
+        if key not in self._riding:
+            self._riding[key] = BatchProbes(self.of(pair), self.probes(pair), pair.probe_floor)
+        return self._riding[key]
 
     def query_probes(self, pair: Pair) -> QueryProbes:
         """The pair's embedder for queries, proven while it serves."""
@@ -163,6 +169,7 @@ class PairEmbedders:
                 embedder.close()
             self._loaded.clear()
             self._verified.clear()
+            self._riding.clear()
 
 
 def load_probes(artifacts: Artifacts, name: str) -> FloatArray:

@@ -23,7 +23,18 @@ from vecrollback.records.jobs import (
     RuntimeBatches,
     UnembeddedDocument,
 )
-from vecrollback.records.moves import Acknowledgements, Move, MoveKind, MoveRequest, Pointer, SearcherRecord, Switched
+from vecrollback.records.moves import (
+    Acknowledgements,
+    Move,
+    MoveKind,
+    MoveRequest,
+    PairFacts,
+    Pointer,
+    SearcherRecord,
+    Switched,
+    SwitchState,
+    Tenure,
+)
 from vecrollback.records.operations import (
     Approval,
     ApprovalState,
@@ -51,7 +62,6 @@ from vecrollback.records.pairs import (
 from vecrollback.records.reports import Certificate, Finding, Report, Verdict
 from vecrollback.records.results import WHOLE_TEXT, AnswerComparison, DocumentRanks, Hit, Result
 from vecrollback.records.retention import PrunableFile, PrunePlan, PruneResult, RetentionRules
-from vecrollback.records.switch_state import PairFacts, SwitchState, Tenure
 
 __all__ = [
     "CANDIDATE",
