@@ -6,6 +6,7 @@ exit code of the command line, so a script can tell a refusal from a failure::
     VecrollbackError
     ├── FailedError                1  the work was tried and did not hold
     │   ├── CorruptArtifactError      bytes differ from their recorded digest, or cannot be read
+    │   │   └── CatalogOlderError      the tables are newer than the catalog that names their versions
     │   ├── CatalogUnavailableError   the catalog cannot be read or written now
     │   │   └── CommitUnknownError    it went away while it committed; nobody can tell yet whether it did
     │   ├── StorageUnavailableError   the object storage that holds the files cannot be reached now
@@ -67,6 +68,21 @@ class FailedError(VecrollbackError):
 
 class CorruptArtifactError(FailedError):
     """Bytes differ from their recorded digest, or cannot be read."""
+
+
+class CatalogOlderError(CorruptArtifactError):
+    """The tables are newer than the catalog that names their versions: an older catalog was put back."""
+
+    def __init__(self, table: str, *, named: int, newest: int) -> None:
+        super().__init__(
+            f"the catalog is older than the tables: it names version {named} of table {table}, which is gone; "
+            f"version {newest} is there",
+            hint="nothing was changed and nothing is lost: put back the catalog that belongs to these tables, which is "
+            "the newest catalog.db, or the whole directory from one backup",
+        )
+        self.table = table
+        self.named = named
+        self.newest = newest
 
 
 class CatalogUnavailableError(FailedError):

@@ -48,7 +48,7 @@ POINTS: dict[str, dict[str, int]] = {
         "prune.set_aside": 1,
         "prune.file_removed": 7,
     },
-    "compact": {"corpus.compacted": 1, "corpus.compaction_acknowledged": 1},
+    "compact": {"table.data_synced": 1, "corpus.compacted": 1, "corpus.compaction_acknowledged": 1},
 }
 """Operation -> fault point -> how often it is passed. `test_every_fault_point_is_killed_at` keeps it true."""
 

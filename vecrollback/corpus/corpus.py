@@ -8,7 +8,8 @@ a tombstone and purge text and metadata.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -16,14 +17,22 @@ import pyarrow as pa
 
 from vecrollback.catalog import CORPUS, Catalog, now
 from vecrollback.corpus.documents import canonical_json, content_hash, document_digest
-from vecrollback.errors import BadDocumentError, BadFilterError, CorruptArtifactError, VecrollbackError
+from vecrollback.errors import (
+    BadDocumentError,
+    BadFilterError,
+    CatalogOlderError,
+    CorruptArtifactError,
+    VecrollbackError,
+)
 from vecrollback.records import CorpusState, Document, Json
 from vecrollback.storage import FileStore
 from vecrollback.storage.lance_table import LanceTable
 from vecrollback.storage.local import reach
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 _MAX_FILTER_KEYS = 256
+_VERSIONS_OF_A_WRITE = 2  # new columns, then rows
 _SYSTEM = ("id", "text", "metadata", "_seq", "_content_hash", "_digest", "_deleted", "_updated_at")
 _TYPES: dict[type, pa.DataType] = {bool: pa.bool_(), int: pa.float64(), float: pa.float64(), str: pa.string()}
 
@@ -121,31 +130,36 @@ class Corpus:
 
     def changes(self, after: int, upto: int, *, version: int) -> pa.Table:
         """The newest change of each document with after < seq <= upto: id, seq, hash, deleted, row id; by seq."""
-        scanner = self.table.at(version).scanner(
-            columns=["id", "_seq", "_content_hash", "_deleted"],
-            filter=f"_seq > {int(after)} AND _seq <= {int(upto)}",
-            with_row_id=True,
-        )
-        return scanner.to_table().sort_by("_seq")
+        with self.table.reported():
+            scanner = self.table.at(version).scanner(
+                columns=["id", "_seq", "_content_hash", "_deleted"],
+                filter=f"_seq > {int(after)} AND _seq <= {int(upto)}",
+                with_row_id=True,
+            )
+            return scanner.to_table().sort_by("_seq")
 
     def texts(self, row_ids: Sequence[int], *, version: int) -> list[str]:
         """Texts of rows that `changes` named, in that order."""
         if not row_ids:
             return []
-        found = self.table.at(version)._take_rows(list(row_ids), columns=["text"])
+        with self.table.reported():
+            found = self.table.at(version)._take_rows(list(row_ids), columns=["text"])
         return [str(text) for text in found["text"].to_pylist()]
 
-    def scan(self, version: int, *, columns: Sequence[str], after: int = 0) -> Any:
+    def scan(self, version: int, *, columns: Sequence[str], after: int = 0) -> Iterator[pa.RecordBatch]:
         """Record batches of every row, tombstones included; `after`: only rows of a greater seq."""
         condition = f"_seq > {int(after)}" if after else None
-        return self.table.at(version).scanner(columns=list(columns), filter=condition).to_batches()
+        with self.table.reported():
+            yield from self.table.at(version).scanner(columns=list(columns), filter=condition).to_batches()
 
     def get(self, ids: Sequence[str], *, version: int) -> dict[str, Document]:
         """Live documents by id."""
         found: dict[str, Document] = {}
         if ids:
             columns = {"columns": ["id", "text", "metadata", "_deleted"], "filter": _any_of(ids)}
-            for row in self.table.at(version).to_table(**columns).to_pylist():
+            with self.table.reported():
+                rows = self.table.at(version).to_table(**columns).to_pylist()
+            for row in rows:
                 if not row["_deleted"]:
                     found[row["id"]] = Document(row["id"], row["text"], parse_metadata(row["metadata"]))
         return found
@@ -180,21 +194,46 @@ class Corpus:
         its changes have seqs that are taken, and pairs past those would never see them.
         """
         state = self._ledger.state()
-        dataset = self.table.recover(state.version)
+        digests = self._catalog.files.of(CORPUS)
+        dataset = self.table.recover(state.version, digests)
         if dataset.version == state.version:
             return state, dataset
         fresh = f"_row_last_updated_at_version > {state.version}"
         rows = dataset.to_table(columns=["id", "_seq", "_deleted"], filter=fresh).to_pylist()
         seqs = {row["_seq"] for row in rows}
         if len(seqs) < len(rows) or any(seq <= state.head for seq in seqs):
-            rows, dataset = [], self.table.back_to(state.version)
+            rows = []
+        elif rows:
+            rows = rows if self._finished(dataset, state.version) else []
+        if not rows:
+            # Nothing in it that is to be kept; a compaction that nobody acknowledged holds the rows of the version
+            # before it and is made again.
+            dataset = self.table.back_to(state.version)
         deleted = [(row["id"], row["_seq"]) for row in rows if row["_deleted"]]
         head = max((row["_seq"] for row in rows), default=state.head)
         live = dataset.count_rows(filter="_deleted = false")
         adopted = CorpusState(head, dataset.version, live)
-        found = self.table.described(dataset, known=self._catalog.files.of(CORPUS))
-        self._ledger.commit(adopted, deleted, found.files, expected=state)
+        commit = self.table.described(dataset, known=digests)
+        self._ledger.commit(adopted, deleted, commit.files, expected=state)
         return adopted, dataset
+
+    def _finished(self, dataset: Any, known: int) -> bool:
+        """Whether every row that came after version `known` is what its writer meant, by the digest in it.
+
+        Raises CatalogOlderError when they are not, and are more than one writer can leave: then they may have been
+        acknowledged, in a catalog that is not here.
+        """
+        before = self.table.files(self.table.at(known))
+        columns = [name for name in dataset.schema.names if name != "_updated_at"]
+        added = [
+            one for one in dataset.get_fragments() if any(f"data/{f.path}" not in before for f in one.metadata.files)
+        ]
+        scanner = dataset.scanner(columns=columns, fragments=added)
+        if all(_sound(row) for batch in scanner.to_batches() for row in batch.to_pylist()):
+            return True
+        if dataset.version - known > _VERSIONS_OF_A_WRITE:
+            raise CatalogOlderError(self.table.name, named=known, newest=dataset.version)
+        return False
 
     def _commit(
         self,
@@ -211,10 +250,13 @@ class Corpus:
         self._ledger.commit(state, deleted, commit.files, expected=expected)
         reach("corpus.acknowledged")
         if self.table.needs_compaction(commit.dataset):
-            self._compact(state, commit.dataset)
+            try:
+                self._compact(state, commit.dataset)
+            except CorruptArtifactError as error:  # what was written is acknowledged; a check says the same
+                _log.warning("the documents are not compacted: %s", error)
 
     def _compact(self, state: CorpusState, dataset: Any, *, purge: bool = False) -> None:
-        commit = self.table.compact(onto=dataset, purge=purge)
+        commit = self.table.compact(onto=dataset, digests=self._catalog.files.of(CORPUS), purge=purge)
         reach("corpus.compacted")
         self._ledger.commit(replace(state, version=commit.version), files=commit.files, expected=state)
         reach("corpus.compaction_acknowledged")
@@ -281,6 +323,18 @@ def _rows(changes: Sequence[tuple[Document, bool]], *, first_seq: int, schema: p
         if field.name not in columns:
             columns[field.name] = [values.get(field.name) for values in plain]
     return pa.table({field.name: pa.array(columns[field.name], field.type) for field in schema}, schema=schema)
+
+
+def _sound(row: Mapping[str, Any]) -> bool:
+    """Whether a row holds the document whose digest it has, and that document's values in the columns of filters."""
+    try:
+        document = Document(row["id"], row["text"], parse_metadata(row["metadata"]))
+        if row["_digest"] != document_digest(document) or row["_content_hash"] != content_hash(row["text"]):
+            return False
+    except ValueError:
+        return False
+    values = _filterable(document.metadata)
+    return all(row[name] == values.get(name) for name in row if name not in _SYSTEM)
 
 
 def _stored(dataset: Any, ids: Sequence[str]) -> dict[str, tuple[bytes, bool]]:

@@ -64,10 +64,15 @@ class SnapshotWriter:
 
         `files`: recorded digests of the vectors table's files.
 
-        Raises RecallTooLowError when the new index finds fewer true neighbours than the floor.
+        Raises RecallTooLowError when the new index finds fewer true neighbours than the floor, and CorruptArtifactError
+        when the vectors that it would be built from are not what was acknowledged.
         """
         pair, version = self._pair, self._pair.vectors_version
-        index = previous.index if previous and not rebuild else self._build(version, tombstones, recall_floor)
+        if previous and not rebuild:
+            index = previous.index
+        else:
+            self._vectors.require_sound(version, files)  # an index of damaged vectors would have a sound digest
+            index = self._build(version, tombstones, recall_floor)
         manifest = Manifest(
             format=MANIFEST_FORMAT if index.shards else WHOLE_FORMAT,
             pair=pair.name,

@@ -7,6 +7,7 @@ again, so that nothing is embedded twice.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,13 @@ from vecrollback.arrays import FloatArray
 from vecrollback.errors import CorruptArtifactError
 from vecrollback.storage import FileStore
 from vecrollback.storage.lance_table import Commit, LanceTable
+
+_log = logging.getLogger(__name__)
+
+MEND_VECTORS = (
+    "import a bundle of the pair under another name (`vecrollback snapshot import FILE --name NEW`), or re-embed it "
+    "under one: sound vectors of other pairs of its model are taken over"
+)
 
 _IN_MEMORY = 1 << 30
 """Bytes of vectors; more of them lie in a map over a file."""
@@ -67,6 +75,7 @@ class Vectors:
     def __init__(self, place: FileStore, dimension: int) -> None:
         self.dimension = dimension
         self.table = LanceTable(place)
+        self._compared: dict[str, str] = {}
 
     def create(self) -> Commit:
         """Lay out an empty table, in place of what a process left that died before it registered its pair.
@@ -88,7 +97,7 @@ class Vectors:
         `files`: those whose digests the catalog has; the commit brings the others.
         """
         with self.table.reported():
-            found = self.table.recover(known)
+            found = self.table.recover(known, files)
             if found.version != known and not self._in_turn(known, found):
                 found = self.table.back_to(known)
             return self.table.described(found, known=files)
@@ -125,13 +134,15 @@ class Vectors:
     def blocks(self, version: int) -> Iterator[tuple[int, FloatArray]]:
         """First row and vectors of each block, in the order of `keys`; never all of them in memory."""
         first = 0
-        for batch in self.table.at(version).scanner(columns=["vector"], scan_in_order=True).to_batches():
-            yield first, matrix(pa.chunked_array([batch["vector"]]), self.dimension)
-            first += batch.num_rows
+        with self.table.reported():
+            for batch in self.table.at(version).scanner(columns=["vector"], scan_in_order=True).to_batches():
+                yield first, matrix(pa.chunked_array([batch["vector"]]), self.dimension)
+                first += batch.num_rows
 
     def fingerprints(self, version: int) -> pa.ChunkedArray:
         """Provenance of every row, in the order of `keys`."""
-        return self._scan(version, ["fingerprint"], 0)["fingerprint"]
+        with self.table.reported():
+            return self._scan(version, ["fingerprint"], 0)["fingerprint"]
 
     def read(self, version: int, rows: NDArray[np.int64]) -> VectorRows:
         """Rows by number, in the order asked for."""
@@ -141,7 +152,40 @@ class Vectors:
         return VectorRows(np.asarray(taken["ordinal"]), spans, matrix(taken["vector"], self.dimension))
 
     def rows(self, version: int) -> int:
-        return int(self.table.at(version).count_rows())
+        """How many rows there are, history included."""
+        with self.table.reported():
+            return int(self.table.at(version).count_rows())
+
+    def require_sound(self, version: int, digests: Mapping[str, str]) -> None:
+        """Compare every file of a version with its digest, reading them all. Raises CorruptArtifactError."""
+        self.table.require_sound([self.table.manifest(version)], digests, hint=MEND_VECTORS)
+        self.table.require_sound(self.table.files(self.table.at(version)), digests, hint=MEND_VECTORS)
+
+    def sound_rows(self, version: int, rows: NDArray[np.int64], digests: Mapping[str, str]) -> NDArray[np.bool_]:
+        """Which of these rows lie in files that have their digest; reads those files, each once per digest."""
+        ends, sound, first = [], [], 0
+        wanted = np.sort(rows)
+        for fragment in self.table.at(version).get_fragments():
+            end = first + fragment.physical_rows
+            named = {f"data/{file.path}" for file in fragment.metadata.files}
+            asked = np.searchsorted(wanted, end) > np.searchsorted(wanted, first)
+            sound.append(bool(asked) and all(self._has_digest(name, digests) for name in named))
+            ends.append(end)
+            first = end
+        places = np.searchsorted(np.array(ends, np.int64), rows, side="right")
+        return np.asarray(np.append(sound, False)[places], dtype=bool)
+
+    def _has_digest(self, name: str, digests: Mapping[str, str]) -> bool:
+        recorded = digests.get(name)
+        if recorded is None or self._compared.get(name) == recorded:
+            return True  # one that nobody recorded is told by a check
+        try:
+            self.table.require_sound([name], digests)
+        except CorruptArtifactError as error:
+            _log.warning("vectors are not used again: %s", error)
+            return False
+        self._compared[name] = recorded
+        return True
 
     def _scan(self, version: int, columns: list[str], after: int) -> pa.Table:
         # By row number, not by version: a compaction changes fragments and drops versions, never the order of rows.
@@ -232,13 +276,19 @@ class ChunkVectors:
 class ReusableVectors:
     """Looks texts up by content hash in the vectors tables of one fingerprint, the pair's own first.
 
-    `others` is asked for further tables, once, when a text is not in the pair's own.
+    `others` is asked for further tables, once, when a text is not in the pair's own; it names sound ones only. Of the
+    pair's own, `digests` are compared for the files that a vector would come from: one that lies in a damaged file is
+    not used again, because as a new row it would have a sound digest.
     """
 
     def __init__(
-        self, own: Vectors, version: int, others: Callable[[], Sequence[tuple[Vectors, int]]] = lambda: ()
+        self,
+        own: Vectors,
+        version: int,
+        others: Callable[[], Sequence[tuple[Vectors, int]]] = lambda: (),
+        digests: Mapping[str, str] | None = None,
     ) -> None:
-        self._own = _Shelf(own, version)
+        self._own = _Shelf(own, version, digests)
         self._name_others = others
         self._others: list[_Shelf] | None = None
 
@@ -263,9 +313,10 @@ class _Shelf:
     Newest first: a row that a repair wrote comes before the damaged one that it superseded.
     """
 
-    def __init__(self, vectors: Vectors, version: int) -> None:
+    def __init__(self, vectors: Vectors, version: int, digests: Mapping[str, str] | None = None) -> None:
         self.vectors = vectors
         self.version = version
+        self._digests = digests
         self._read = 0
         self._rows = 0
         self._hashes = pa.chunked_array([], pa.binary(16))
@@ -292,6 +343,10 @@ class _Shelf:
         places = pc.index_in(pa.array(hashes, pa.binary(16)), value_set=self._hashes).to_pylist()
         pairs = [(h, p) for h, p in zip(hashes, places, strict=True) if p is not None]
         wanted = [(h, int(self._starts[p]), int(self._ends[p])) for h, p in pairs]
+        if wanted and self._digests is not None:
+            ends = np.array([[first, end - 1] for _, first, end in wanted])
+            sound = self.vectors.sound_rows(self._read, ends.ravel(), self._digests).reshape(-1, 2)
+            wanted = [one for one, (first, last) in zip(wanted, sound.tolist(), strict=True) if first and last]
         if not wanted:
             return {}
         rows = np.concatenate([np.arange(first, end) for _, first, end in wanted])

@@ -78,7 +78,7 @@ class Refresher:
         self._owner = vectors_table(pair.name)
         self._version = self._acknowledged = self._adopt()
         self._watermark = pair.watermark
-        self._archive = ReusableVectors(vectors, self._version, others)
+        self._archive = ReusableVectors(vectors, self._version, others, catalog.files.of(self._owner))
         self._without = {(one.document, one.seq) for one in catalog.embedding.without(pair=pair.name)}
         self._early: set[tuple[str, int]] = set()
         self._sizing = TaskSizes()

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from vecrollback.errors import CorruptArtifactError, HeadMovedError, VecrollbackError
+from vecrollback.errors import CatalogOlderError, CorruptArtifactError, HeadMovedError, VecrollbackError
 from vecrollback.storage import FileStore
 from vecrollback.storage.local import reach
+from vecrollback.storage.reading import MEND_TABLE, readable, translated
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +36,6 @@ class Commit:
 
 _COMPACT_EVERY = 64
 _KEEP_VERSIONS = dt.timedelta(minutes=10)
-
-
-@contextmanager
-def readable(what: str) -> Iterator[None]:
-    """Raise CorruptArtifactError for whatever a reader of damaged bytes raises: Lance panics over some of them."""
-    try:
-        yield
-    except VecrollbackError:
-        raise
-    except BaseException as error:
-        # a panic of Rust code reaches Python as a BaseException of a class that cannot be imported
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        raise CorruptArtifactError(
-            f"{what} cannot be read: {error}",
-            hint="restore the table's directory from a backup, or `vecrollback snapshot import` a bundle",
-        ) from error
 
 
 class LanceTable:
@@ -97,18 +81,22 @@ class LanceTable:
         self._opened = opened
         return opened
 
-    def recover(self, known: int) -> Any:
-        """The newest readable version, at least `known`; sets torn ones above it aside.
+    def recover(self, known: int, digests: Mapping[str, str]) -> Any:
+        """The newest whole version, at least `known`; sets torn ones above it aside.
 
-        A power loss may leave the name of a manifest without its bytes; a purge may have taken the files of a writer
-        that was cut off and committed late. Nothing names such a version.
+        A power loss may leave the name of a file without its bytes; a purge may have taken the files of a writer that
+        was cut off and committed late. Nothing names such a version. `digests`: those that the catalog has. Whatever
+        the next version is made from is compared with them first: its manifest repeats what this one says.
+
+        Raises CorruptArtifactError when version `known` itself is damaged; then nothing is set aside, because the newer
+        ones may be all that is left.
         """
+        base = self._acknowledged(known, digests)
         for version in sorted(self._versions_above(known), reverse=True):
             try:
                 with self._readable(version):
                     newest = self._version(version)
-                    newest.count_rows()
-                    self._require_files(newest, known)
+                    self._require_whole(newest, self.files(base))
             except CorruptArtifactError:
                 torn = self.manifest(version)
                 # kept: what kept it from being read may have been passing
@@ -116,7 +104,7 @@ class LanceTable:
                 continue
             self.file_store.settle_all()
             return newest
-        return self.at(known)
+        return base
 
     def append(self, rows: pa.Table, *, onto: Any) -> Commit:
         """Add rows; the new version is durable when this returns."""
@@ -165,23 +153,62 @@ class LanceTable:
 
     @contextmanager
     def reported(self) -> Iterator[None]:
-        """Raise StorageUnavailableError for what a reader or writer raises because its files cannot be reached."""
+        """Raise errors of ours for what a reader or writer raises over damaged or missing files, naming the file.
+
+        StorageUnavailableError when they cannot be reached at all: then nothing says that they are damaged.
+        """
         try:
             yield
-        except (OSError, ValueError):  # Lance says it in either way
-            self.file_store.require_reachable()
+        except VecrollbackError:
             raise
+        except BaseException as error:
+            ours = translated(error, f"a file of table {self.name}")
+            if ours is None:
+                raise
+            self.file_store.require_reachable()
+            damage = self._damage() if isinstance(ours, CorruptArtifactError) else ""
+            raise (CorruptArtifactError(damage, hint=MEND_TABLE) if damage else ours) from error
 
     def needs_compaction(self, dataset: Any) -> bool:
         """Whether enough small fragments have gathered that a compaction pays."""
         return len(dataset.get_fragments()) > _COMPACT_EVERY
 
-    def compact(self, *, onto: Any, purge: bool = False) -> Commit:
-        """Merge small fragments and drop replaced rows; `purge`: also where few were replaced."""
-        onto.optimize.compact_files(materialize_deletions_threshold=0.0 if purge else 0.1)
+    def compact(self, *, onto: Any, digests: Mapping[str, str], purge: bool = False) -> Commit:
+        """Merge small fragments and drop replaced rows; `purge`: also where few were replaced.
+
+        `digests`: those that the catalog has. Raises CorruptArtifactError when a file that would be read to write a new
+        one differs from its digest: the new one would have a sound digest and the damage of the old.
+        """
+        from lance.optimize import Compaction
+
+        plan = Compaction.plan(onto, {"materialize_deletions_threshold": 0.0 if purge else 0.1})
+        fragments = [fragment for task in plan.tasks for fragment in task.fragments]
+        self.require_sound(self._named_by(fragments), digests)
+        rewritten = [task.execute(onto) for task in plan.tasks]
+        # Lance's own `compact_files` commits before anything is synced: a power loss leaves a version without its data.
+        self._settled([fragment for one in rewritten for fragment in one.new_fragments])
+        reach("table.data_synced")
+        Compaction.commit(onto, rewritten)
         onto.checkout_latest()
         self.file_store.settle_all()
-        return self.described(onto)
+        return self.described(onto, known=digests)
+
+    def require_sound(
+        self, names: Iterable[str], digests: Mapping[str, str], *, hint: str = MEND_TABLE, all_known: bool = False
+    ) -> None:
+        """Read these files. Raises CorruptArtifactError naming the first that is missing or differs from its digest.
+
+        A file without a digest passes unless `all_known`: a check says that it could not be examined.
+        """
+        for name in sorted(names):
+            try:
+                found: str | None = self.file_store.digest(name)
+            except FileNotFoundError:
+                found = None
+            recorded = digests.get(name, None if all_known else found)
+            if found is None or found != recorded:
+                fact = "changed after it was written" if found else "missing"
+                raise CorruptArtifactError(f"{name} of table {self.name} is {fact}", hint=hint)
 
     def forget_old_versions(self, *, onto: Any, purge: bool = False) -> None:
         """Remove what only old versions hold. Call it after the catalog names the new version."""
@@ -230,10 +257,7 @@ class LanceTable:
 
     def _settled(self, fragments: list[Any], *, known: Set[str] = frozenset()) -> set[str]:
         """The files that these fragments consist of but for the known ones, made durable."""
-        fresh = {f"data/{file.path}" for fragment in fragments for file in fragment.files}
-        deleted = [(fragment.id, fragment.deletion_file) for fragment in fragments if fragment.deletion_file]
-        fresh |= {file.path(fragment) for fragment, file in deleted}
-        fresh -= known
+        fresh = self._named_by(fragments) - known
         self.file_store.settle(fresh, new_folders=True)
         return fresh
 
@@ -242,11 +266,63 @@ class LanceTable:
 
         return lance.dataset(self.file_store.uri, version=version, storage_options=self.file_store.options)
 
-    def _require_files(self, newest: Any, known: int) -> None:
-        """Raises CorruptArtifactError unless the files that came after version `known` are there."""
-        for name in sorted(self.files(newest) - self.files(self.at(known))):
-            if not self.file_store.exists(name):
-                raise CorruptArtifactError(f"{name} of table {self.name} is missing")
+    def _acknowledged(self, known: int, digests: Mapping[str, str]) -> Any:
+        """The version that the catalog names; manifest and lists of deleted rows have their digests."""
+        manifest = self.manifest(known)
+        if not self.file_store.exists(manifest):
+            raise self._missing(known)
+        self.require_sound([manifest], digests)  # before it is opened: over some damage Lance ends the process
+        base = self.at(known)
+        self.require_sound(filter(None, (one.deletion_file() for one in base.get_fragments())), digests)
+        return base
+
+    def _missing(self, version: int) -> CorruptArtifactError:
+        above = self._versions_above(version)
+        if above:
+            return CatalogOlderError(self.name, named=version, newest=max(above))
+        return CorruptArtifactError(f"version {version} of table {self.name} is missing", hint=MEND_TABLE)
+
+    def _require_whole(self, newest: Any, known: Set[str]) -> None:
+        """Raises CorruptArtifactError unless the files that came after the known ones are there, whole and readable.
+
+        That a file exists says nothing: after a power loss it may be short, or empty, under its own name.
+        """
+        fresh = [one for one in newest.get_fragments() if self._named_by([one.metadata]) - known]
+        damage = self._size_damage(fresh, known)
+        if damage:
+            raise CorruptArtifactError(damage, hint=MEND_TABLE)
+        newest.count_rows()
+        if fresh:
+            for _ in newest.scanner(fragments=fresh).to_batches():
+                pass
+
+    def _damage(self) -> str:
+        """What is wrong with a file of the version that was opened last, by presence and size; "" when nothing is."""
+        with suppress(Exception):  # this only names what another error is about
+            return self._size_damage(self._opened.get_fragments(), frozenset())
+        return ""
+
+    def _size_damage(self, fragments: Iterable[Any], known: Set[str]) -> str:
+        sizes = {entry.name: entry.bytes for entry in self.file_store.entries()}
+        for fragment in fragments:
+            wanted = {f"data/{file.path}": file.file_size_bytes for file in fragment.metadata.files}
+            if deletion := fragment.deletion_file():
+                wanted[deletion] = None
+            for name in wanted.keys() - known:
+                if name not in sizes:
+                    return f"{name} of table {self.name} is missing"
+                if wanted[name] not in (None, sizes[name]):
+                    return f"{name} of table {self.name} has {sizes[name]} bytes; it was written with {wanted[name]}"
+        return ""
+
+    def _named_by(self, fragments: Iterable[Any]) -> set[str]:
+        """Paths, relative to the table, of the files of some fragments' metadata."""
+        names: set[str] = set()
+        for fragment in fragments:
+            names |= {f"data/{file.path}" for file in fragment.files}
+            if fragment.deletion_file:
+                names.add(fragment.deletion_file.path(fragment.id))
+        return names
 
     @contextmanager
     def _readable(self, version: int) -> Iterator[None]:
@@ -256,6 +332,8 @@ class LanceTable:
                 yield
         except CorruptArtifactError:
             self.file_store.require_reachable()
+            if not self.file_store.exists(self.manifest(version)):
+                raise self._missing(version) from None
             raise
 
     def _versions_above(self, known: int) -> list[int]:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from vecrollback.catalog import valid_pair_name
 from vecrollback.corpus.documents import shown
-from vecrollback.errors import BundleError, CorruptArtifactError, IndexSpecError
+from vecrollback.errors import BundleError, IndexSpecError
 from vecrollback.indexes import ShardSpec, resolve_spec
 from vecrollback.pairs.bundles.tar import COPY_AGAIN
 from vecrollback.pairs.manifest import MANIFEST_FORMAT, IndexPart, Manifest
@@ -262,14 +262,9 @@ def _check_index(index: IndexPart, contents: BundleContents) -> None:
 
 def require_sound_table(table: LanceTable, version: int, digests: Mapping[str, str]) -> None:
     """Read every file of a version. Raises CorruptArtifactError naming the first that is missing or changed."""
-    for name in sorted(table.files(table.at(version))):
-        try:
-            found: str | None = table.file_store.digest(name)
-        except FileNotFoundError:
-            found = None
-        if found is None or found != digests.get(name):
-            raise CorruptArtifactError(
-                f"{name} of table {table.name} is {'changed' if found else 'missing'}",
-                hint="import a bundle of the pair under another name (`vecrollback snapshot import FILE --name NEW`): "
-                "its vectors are taken over, nothing is embedded again",
-            )
+    hint = (
+        "import a bundle of the pair under another name (`vecrollback snapshot import FILE --name NEW`): "
+        "its vectors are taken over, nothing is embedded again"
+    )
+    table.require_sound([table.manifest(version)], digests, hint=hint, all_known=True)
+    table.require_sound(table.files(table.at(version)), digests, hint=hint, all_known=True)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vecrollback.catalog import vectors_table
+from vecrollback.catalog import CORPUS, vectors_table
 from vecrollback.errors import CorruptArtifactError, UsageError
 from vecrollback.pairs.bundles import contents as toc
 from vecrollback.pairs.bundles import documents, rows
@@ -56,6 +56,7 @@ class BundleExporter:
         keys = self._vectors.keys(self._version).slice(0, self._manifest.rows)
         self._counted = newest(keys, {})
         log = BundleLog.read(self._corpus, self._catalog.ledger.tombstones())
+        self._require_sound_log(log)
         change_rows = log.told_by(keys.take(pa.array(self._counted)))
         self._total = self._manifest.rows + len(change_rows)
         with written(path) as temporary:
@@ -149,6 +150,11 @@ class BundleExporter:
                 )
         files = self._catalog.files.of(vectors_table(self._pair.name))
         require_sound_table(self._vectors.table, self._version, files)
+
+    def _require_sound_log(self, log: BundleLog) -> None:
+        table, files = self._corpus.table, self._catalog.files.of(CORPUS)
+        table.require_sound([table.manifest(log.version)], files)
+        table.require_sound(table.files(table.at(log.version)), files)
 
     def _unfit(self, what: str) -> CorruptArtifactError:
         return CorruptArtifactError(

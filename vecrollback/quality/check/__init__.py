@@ -17,7 +17,7 @@ from vecrollback.quality.check import rows as row_checks
 from vecrollback.quality.check.findings import LAWS, Notes, verdict_of
 from vecrollback.quality.check.sample import Sampling
 from vecrollback.records import Certificate, Pair, Report
-from vecrollback.storage.lance_table import readable
+from vecrollback.storage.reading import readable
 
 __all__ = ["LAWS", "Checker", "Level", "Sampling"]
 

@@ -1,0 +1,82 @@
+"""What readers and writers of files raise, as errors of this project: the one place that knows Arrow and Lance.
+
+A damaged file, a full disk and a mistake in a program all arrive here as exceptions of foreign classes. Damage is what
+this calls damage: an error of the program's own (a name that is missing, a half-imported module) goes through
+unchanged, because "restore from a backup" would be the wrong cure for it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from vecrollback.errors import CorruptArtifactError, FailedError, VecrollbackError
+
+MEND_TABLE = "put the file back from a backup of the store, or `vecrollback snapshot import` a bundle into a new one"
+
+_NOT_DAMAGE = {
+    errno.ENOSPC: "free some space: `vecrollback prune` says what can go",
+    errno.EDQUOT: "free some space, or raise the quota",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+    errno.ENFILE: "raise the system's limit of open files",
+    errno.EACCES: "let this user read and write the store's files",
+    errno.EPERM: "let this user read and write the store's files",
+    errno.EROFS: "the file system is mounted read-only: mount it for writing",
+    errno.ENOMEM: "free some memory, then run the same command again",
+    errno.EINTR: "run the same command again",
+}
+_SAID_NUMBER = re.compile(r"os error (\d+)")  # how Rust puts it into words
+
+
+@contextmanager
+def readable(what: str, *, hint: str = MEND_TABLE) -> Iterator[None]:
+    """Raise CorruptArtifactError for whatever a reader of damaged bytes raises, and FailedError for what else keeps
+    a file from being read. Errors that say nothing about files go through.
+    """
+    try:
+        yield
+    except VecrollbackError:
+        raise
+    except BaseException as error:
+        ours = translated(error, what, hint=hint)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def translated(error: BaseException, what: str, *, hint: str = MEND_TABLE) -> FailedError | None:
+    """The error to raise in place of this one; None for an error that is not about files."""
+    number = _system_number(error)
+    if number in _NOT_DAMAGE:
+        return FailedError(f"{what} cannot be used: {os.strerror(number)}", hint=_NOT_DAMAGE[number])
+    if _is_about_bytes(error):
+        return CorruptArtifactError(f"{what} cannot be read: {_first_line(error)}", hint=hint)
+    return None
+
+
+def _system_number(error: BaseException) -> int:
+    if not isinstance(error, OSError):
+        return 0
+    if error.errno is not None:
+        return error.errno
+    match = _SAID_NUMBER.search(str(error))  # Lance raises an OSError without a number
+    return int(match[1]) if match else 0
+
+
+def _is_about_bytes(error: BaseException) -> bool:
+    import pyarrow as pa
+
+    if type(error).__name__ == "PanicException":  # of Rust code; a BaseException whose class cannot be imported
+        return True
+    if isinstance(error, OSError | pa.ArrowInvalid | pa.ArrowSerializationError | UnicodeDecodeError):
+        return True
+    # Lance raises these for damage, Python for a mistake; only Lance names itself.
+    return type(error) in (ValueError, RuntimeError) and "lance" in str(error).lower()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300]
