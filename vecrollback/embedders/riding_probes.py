@@ -45,7 +45,8 @@ class BatchProbes:
     """
 
     def __init__(self, embedder: Embedder, recorded: FloatArray, floor: float) -> None:
-        self._spec, self._recorded, self._floor = embedder.spec, recorded, floor
+        self._embedder, self._spec, self._recorded, self._floor = embedder, embedder.spec, recorded, floor
+        self._tokens: dict[int, int] = {}
         self._remote = traits_of(embedder).remote
         # Engines embed chunks, the record was made of whole texts: only a probe that is one chunk can be compared.
         whole = [n for n, text in enumerate(PROBES) if list(embedder.chunk(text)) == [(0, len(text))]]
@@ -58,6 +59,13 @@ class BatchProbes:
             return ()
         count = 1 + texts // _TEXTS_PER_RIDER if self._remote else 1
         return tuple(itertools.islice(self._turn, count))
+
+    def tokens(self, numbers: Sequence[int]) -> int:
+        """Tokens of these probes, for whoever counts those of the documents."""
+        for number in numbers:
+            if number not in self._tokens:
+                self._tokens[number] = self._embedder.count_tokens([PROBES[number]])
+        return sum(self._tokens[number] for number in numbers)
 
     def examine(self, numbers: Sequence[int], vectors: FloatArray) -> None:
         """Compare the riders' vectors, shape (len(numbers), dimension). Raises EmbedderChangedError."""

@@ -321,7 +321,8 @@ class Dispatch:
                 # Stops the job: what else is running is examined as it comes, and this task is never written.
                 self._stop = FailedUnit(outcome.number, type(error).__name__, error.message, error.hint)
                 return
-        task.tokens, task.ideal = outcome.tokens, outcome.ideal_seconds or 0.0
+        ridden_tokens = self._probes.tokens(task.riders) if self._probes else 0
+        task.tokens, task.ideal = max(0, outcome.tokens - ridden_tokens), outcome.ideal_seconds or 0.0
         self._texts += len(task.groups)
         self._ended.append(task)
 
