@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import vecrollback
-from tests.support.operations import words
+from tests.support.operations import start, words
 from vecrollback import Document, Store
 from vecrollback.errors import AliasMovedError, ApprovalNeededError, UnknownNameError, UsageError
 from vecrollback.records import Approval
@@ -132,3 +133,41 @@ def test_a_person_moves_a_frozen_store_and_is_warned(store: Store) -> None:
 def _agreed(one: Approval) -> Approval:
     said = [{"actor": name, "decision": "approve", "reason": "", "at": ""} for name in ("anna", "ben")]
     return replace(one, decisions=tuple(said))
+
+
+@pytest.mark.parametrize("point", ["switch.before_commit", "switch.after_commit"])
+@pytest.mark.parametrize("kind", ["restore", "rollback"])
+def test_the_move_and_the_end_of_its_request_are_one(root: Path, kind: str, point: str) -> None:
+    """A process that dies around the move leaves both done, or neither; the same person may then try again."""
+    (root / "vecrollback.toml").write_text(TWO_PEOPLE if kind == "restore" else "")
+    with vecrollback.connect(root) as store:
+        if kind == "restore":
+            number = asked(store)
+            store.approve(number, actor="anna")
+        else:
+            number = store.authority.ask("rollback", None, reason="worse", actor="policy").number
+        before = store.live().ref
+    code = f"import sys, vecrollback; vecrollback.connect(sys.argv[1]).approve({number}, actor='ben', catch_up=False)"
+    process = start(str(root), code=code, VECROLLBACK_FAULT=point)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    with vecrollback.connect(root) as store:
+        moved = store.live().ref != before
+        assert moved == (point == "switch.after_commit")
+        [request] = store.authority.approvals()
+        assert request.state == ("done" if moved else "waiting")
+        if not moved:
+            assert store.approve(number, actor="ben").approval.state == "done"
+            assert store.live().ref != before
+
+
+def test_nothing_moves_on_a_request_that_was_rejected_meanwhile(root: Path, store: Store) -> None:
+    (root / "vecrollback.toml").write_text(TWO_PEOPLE)
+    number = asked(store)
+    store.approve(number, actor="anna")
+    store.reject(number, reason="the numbers were wrong", actor="carl")
+    before = store.live().ref
+    with pytest.raises(UsageError, match="request 1 does not wait any more"):
+        store.rollback(reason="a test", approval=number)
+    assert store.live().ref == before
+    assert store.authority.approvals()[0].state == "rejected"

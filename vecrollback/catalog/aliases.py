@@ -14,6 +14,7 @@ from vecrollback.catalog.canaries import end_canary
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.catalog.evaluation import record_gates
+from vecrollback.catalog.operations import end_approval
 from vecrollback.catalog.schema import alias as alias_table
 from vecrollback.catalog.schema import history, pair, snapshot, tenure
 from vecrollback.catalog.tenures import Tenures, all_tenures
@@ -175,6 +176,8 @@ def apply_move(connection: sa.Connection, request: MoveRequest) -> Move:
     tenures.note(target.pair, move.epoch, move.at, left=row.pair if row else None)
     if request.gated is not None:
         record_gates(connection, request.gated, actor=request.actor, move=move.number)
+    if request.approval is not None:
+        end_approval(connection, request.approval)
     if request.kind != "advance":
         _end_canary(connection, request, target)
     return move

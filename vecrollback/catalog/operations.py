@@ -18,7 +18,7 @@ from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.reports import newest_report
 from vecrollback.catalog.schema import approval, drill, freeze, history, incident, notice, snapshot, tag
 from vecrollback.catalog.tenures import tenure_that_ended
-from vecrollback.errors import UnknownNameError
+from vecrollback.errors import UnknownNameError, UsageError
 from vecrollback.records import (
     Acknowledgements,
     Approval,
@@ -264,6 +264,16 @@ class Approvals:
             query = query.where(approval.c.state == state)
         with self._database.read() as connection:
             return [_approval(row) for row in connection.execute(query)]
+
+
+def end_approval(connection: sa.Connection, number: int) -> None:
+    """Close a request inside the transaction of its move. Raises UsageError when it does not wait any more.
+
+    In a transaction of its own, a process that died in between would leave a move that nobody seems to have allowed.
+    """
+    waiting = sa.and_(approval.c.number == number, approval.c.state == "waiting")
+    if not connection.execute(approval.update().where(waiting).values(state="done")).rowcount:
+        raise UsageError(f"request {number} does not wait any more", hint="`vecrollback approvals` lists them")
 
 
 def _approval_body(one: Approval) -> dict[str, Any]:

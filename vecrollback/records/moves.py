@@ -46,6 +46,7 @@ class MoveRequest:
         target: Where to.
         states: Pairs whose state changes with the move: name -> (state, reason).
         head: For an exact restore, the (watermark, vectors version) that the target's pair falls back to.
+        approval: Number of the request that people agreed to; it ends with the move, or nothing moves.
     """
 
     reason: str
@@ -60,6 +61,7 @@ class MoveRequest:
     target: SnapshotRef | None = None
     states: Mapping[str, tuple[PairState, str]] = field(default_factory=dict)
     head: tuple[int, int] | None = None
+    approval: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

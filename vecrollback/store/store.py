@@ -991,6 +991,7 @@ class Store:
         expected_epoch: int | None = None,
         actor: str | None = None,
         trigger: Mapping[str, Json] | None = None,
+        approval: int | None = None,
     ) -> Switched:
         """Move model and index back together. Then, while the older pair serves, catch it up and check it.
 
@@ -1006,6 +1007,7 @@ class Store:
             expected_epoch: Epoch of `live` when this was decided. None decides on what is found.
             actor: Who orders it. Default: the store's actor.
             trigger: What was measured, for the incident.
+            approval: Number of a request for this move; it ends with the move, or nothing moves.
 
         Returns:
             The move. What went wrong after it is told in `trouble`; the move stands.
@@ -1020,7 +1022,8 @@ class Store:
             ('v2@1', 'v1@1', 'pass')
         """
         name = to.name if isinstance(to, Pair) else to
-        request = MoveRequest(reason, actor or self.actor, override, wait, expected_epoch=expected_epoch)
+        who = actor or self.actor
+        request = MoveRequest(reason, who, override, wait, expected_epoch=expected_epoch, approval=approval)
         decided = now()
         switched = self.incidents.open(self._parts.switch.rollback(name, request), decided=decided, trigger=trigger)
         return self.prove(switched, progress) if catch_up else self._warned(switched)
@@ -1063,7 +1066,8 @@ class Store:
         """
         from vecrollback.switching.policy import Policy, load_policy
 
-        request = MoveRequest(reason, actor or self.actor, wait_seconds=wait, expected_epoch=expected_epoch)
+        who = actor or self.actor
+        request = MoveRequest(reason, who, wait_seconds=wait, expected_epoch=expected_epoch, approval=approval)
         decided = now()
         policy = load_policy(self.root) or Policy()
         if needed := policy.authority.restore_approvals:
@@ -1172,9 +1176,9 @@ class Store:
         def move(request: Approval) -> Switched:
             why = f"{request.reason} (request {number}, approved by {', '.join(request.approved_by)})"
             how: dict[str, Any] = {"reason": why, "catch_up": catch_up, "progress": progress, "wait": wait}
-            how |= {"actor": who, "expected_epoch": request.epoch}
+            how |= {"actor": who, "expected_epoch": request.epoch, "approval": number}
             if request.kind == "restore":
-                return self.restore(str(request.target), approval=number, **how)
+                return self.restore(str(request.target), **how)
             return self.rollback(request.target, trigger=request.trigger, **how)
 
         return self.authority.approve(number, actor=who, reason=reason, move=move)

@@ -113,6 +113,7 @@ class Authority:
     def approve(self, number: int, *, actor: str, reason: str, move: Callable[[Approval], Switched]) -> DecisionResult:
         """Note that somebody agrees; the last one who was needed has the move made.
 
+        `move` has the request closed in the move's own transaction (`MoveRequest.approval`): both are done, or neither.
         The move is refused, and the request expires, when `live` has moved since it was asked for.
         """
         self._catalog.audits.add(actor, "approval.approve", f"{number}")
@@ -122,17 +123,22 @@ class Authority:
         try:
             switched = move(approval)
         except AliasMovedError:
-            self._catalog.approvals.change(number, lambda one: replace(one, state="expired"))
+            self._catalog.approvals.change(number, _expired)
             raise
-        return DecisionResult(self._catalog.approvals.change(number, lambda one: replace(one, state="done")), switched)
+        return DecisionResult(self._catalog.approvals.get(number), switched)
 
     def approvals(self, *, state: str | None = None) -> list[Approval]:
         """Approvals, newest first. Those that wait for a move from an earlier epoch of `live` have expired."""
         live = self._catalog.aliases.get(LIVE)
         for one in self._catalog.approvals.all(state="waiting"):
             if live is not None and one.epoch != live.epoch:
-                self._catalog.approvals.change(one.number, lambda old: replace(old, state="expired"))
+                self._catalog.approvals.change(one.number, _expired)
         return self._catalog.approvals.all(state=state)
+
+
+def _expired(one: Approval) -> Approval:
+    """Too late for its move; one whose move was made meanwhile stays what it is."""
+    return replace(one, state="expired") if one.state == "waiting" else one
 
 
 def _with(one: Approval, decision: str, actor: str, reason: str) -> Approval:
