@@ -1,4 +1,4 @@
-"""Whatever is wrong with a file reaches the caller as an error of ours, with the file and the cure; nothing else does."""
+"""Whatever is wrong with a file reaches the caller as an error of ours, with the file and the cure."""
 
 from __future__ import annotations
 
