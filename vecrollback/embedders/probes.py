@@ -14,6 +14,7 @@ import numpy as np
 from vecrollback.arrays import Cosines, FloatArray, cosines
 from vecrollback.embedders.base import FLOOR, Embedder, traits_of
 from vecrollback.embedders.common import excerpt
+from vecrollback.embedders.pieces import embed_documents, embed_in_pieces
 from vecrollback.embedders.probe_texts import PROBES, QUERIES
 from vecrollback.errors import CorruptArtifactError, EmbedderChangedError
 
@@ -63,8 +64,8 @@ def embed_probes(embedder: Embedder) -> FloatArray:
         >>> embed_probes(open_embedder("hash:32")).shape
         (80, 32)
     """
-    documents = embedder.embed_documents(PROBES)
-    queries = embedder.embed_queries(PROBES[:QUERIES])
+    documents = embed_documents(embedder, PROBES)
+    queries = embed_in_pieces(embedder.embed_queries, PROBES[:QUERIES])
     return np.concatenate([documents, queries])
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from vecrollback.arrays import FloatArray
 from vecrollback.catalog import Catalog
 from vecrollback.embedders import Embedder, open_embedder
+from vecrollback.embedders.pieces import embed_documents
 from vecrollback.embedders.probes import PROBES, compare_probes, embed_probes, floor_for, verify_probes
 from vecrollback.embedders.riding_probes import PROOF_SECONDS, BatchProbes, QueryProbes
 from vecrollback.errors import EmbedderChangedError
@@ -83,7 +84,7 @@ class PairEmbedders:
         if probes and time.monotonic() - self._verified[key] > PROOF_SECONDS:
             numbers = [number for _ in range(_PROVEN_BY) for number in probes.draw(1)]
             if numbers:
-                probes.examine(numbers, embedder.embed_documents([PROBES[number] for number in numbers]))
+                probes.examine(numbers, embed_documents(embedder, [PROBES[number] for number in numbers]))
             self._verified[key] = time.monotonic()
         return embedder
 

@@ -9,9 +9,11 @@ import datetime as dt
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypedDict
 
 from vecrollback.embedders import Embedder
+from vecrollback.embedders.pieces import embed_documents, embed_in_pieces
 from vecrollback.errors import VecrollbackError
 from vecrollback.pairs.resources import Resources
 from vecrollback.quality.check import Checker, Sampling
@@ -63,10 +65,10 @@ class Auditor:
         own = self._embedders.proven(pair)
         outcome = audit(
             population,
-            own.embed_documents,
+            partial(embed_documents, own),
             suspects=suspects,
             asked=asked,
-            judged=lambda: judged(self._catalog.golden.all(), own.embed_queries),
+            judged=lambda: judged(self._catalog.golden.all(), partial(embed_in_pieces, own.embed_queries)),
             progress=_watched(population, progress),
         )
         audited = _reported(report, outcome, asked, suspects)
@@ -84,7 +86,7 @@ class Auditor:
 
     def _suspects(self, pair: Pair, named: Sequence[str] | None) -> dict[str, Embed]:
         if named is not None:
-            return {name: self._named(name).embed_documents for name in named}
+            return {name: partial(embed_documents, self._named(name)) for name in named}
         found: dict[str, Embed] = {}
         own = self._catalog.equivalences.of(pair.fingerprint)
         seen = set(own)
@@ -94,7 +96,7 @@ class Auditor:
                 continue
             seen.add(other.fingerprint)
             try:
-                found[other.name] = self._embedders.proven(other).embed_documents
+                found[other.name] = partial(embed_documents, self._embedders.proven(other))
             except (VecrollbackError, ImportError, OSError):
                 continue  # a model that is gone cannot be asked; the audit goes on without it
         return found

@@ -17,6 +17,7 @@ from typing import NamedTuple, overload
 import numpy as np
 
 from vecrollback.arrays import FloatArray
+from vecrollback.embedders.pieces import QUERIES_FIRST
 from vecrollback.errors import (
     CatalogUnavailableError,
     FingerprintMismatchError,
@@ -74,6 +75,7 @@ class Searcher:
         self._stop = threading.Event()
         self._stirred = threading.Event()
         loops = (self._follow, self._keep_warm) if follow else ()
+        QUERIES_FIRST.enter()
         self._threads = [threading.Thread(target=loop, name=f"vecrollback-{alias}", daemon=True) for loop in loops]
         for thread in self._threads:
             thread.start()
@@ -165,21 +167,21 @@ class Searcher:
         """The answers: of the canary to callers it has drawn, else of the pair that serves, and then maybe of both."""
         candidate, running = serving.candidate, serving.pointer.canary
         if candidate is None or running is None:
-            return self._answer(serving, serving.held.queries.embed(texts), k, where)
+            return self._answer(serving, _embedded(serving, texts), k, where)
         started = time.perf_counter()
         if canary or (key is not None and running.draws(key)):
             try:
-                results = self._answer(candidate, candidate.held.queries.embed(texts), k, where, canary=True)
+                results = self._answer(candidate, _embedded(candidate, texts), k, where, canary=True)
                 self._shadow.answered(running, (time.perf_counter() - started) / len(texts))
                 return results
             except UsageError:
                 raise
             except Exception as error:  # whatever is wrong with it: the caller gets an answer, and the canary a failure
                 self._shadow.failed(running, error)
-        results = self._answer(serving, serving.held.queries.embed(texts), k, where)
+        results = self._answer(serving, _embedded(serving, texts), k, where)
 
         def again() -> list[list[Hit]]:
-            found = self._answer(candidate, candidate.held.queries.embed(texts), k, where, canary=True)
+            found = self._answer(candidate, _embedded(candidate, texts), k, where, canary=True)
             return [result.hits for result in found]
 
         seconds = time.perf_counter() - started
@@ -358,6 +360,8 @@ class Searcher:
 
     def close(self) -> None:
         """Leave the catalog and let go of the files. Queries in flight end first where they are."""
+        if not self._stop.is_set():
+            QUERIES_FIRST.leave()
         self._stop.set()
         self._pointers.wake()
         self._stirred.set()
@@ -379,6 +383,12 @@ class Searcher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _embedded(serving: _Serving, texts: list[str]) -> FloatArray:
+    """Query vectors; whatever else embeds in this process lets them through first."""
+    with QUERIES_FIRST.query():
+        return serving.held.queries.embed(texts)
 
 
 class Count(NamedTuple):

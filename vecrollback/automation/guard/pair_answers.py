@@ -10,6 +10,7 @@ import numpy as np
 
 from vecrollback.arrays import FloatArray
 from vecrollback.automation.guard.statistics import axes
+from vecrollback.embedders.pieces import embed_in_pieces
 from vecrollback.indexes import exact_search
 from vecrollback.pairs.resources import Resources
 from vecrollback.serving.open_pairs import BorrowedPairs, OpenPair
@@ -81,7 +82,7 @@ class PairAnswers:
         return {query: fact for query in queries if (fact := self._facts.get((ref, query))) is not None}
 
     def _ask(self, held: OpenPair, queries: Sequence[str]) -> list[Fact]:
-        vectors = held.queries.embed_proven(list(queries))
+        vectors = embed_in_pieces(held.queries.embed_proven, queries)
         background = self._random(held)
         metric = held.view.snapshot.index.metric
         scores = exact_search(background, vectors, len(background), metric)[0] if len(background) > 1 else None

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from vecrollback.arrays import Cosines, Numbers, cosines
 from vecrollback.embedders import Embedder
+from vecrollback.embedders.pieces import embed_documents
 from vecrollback.embedders.probes import floor_for
 from vecrollback.errors import EmbedderChangedError, VecrollbackError
 from vecrollback.quality.check.findings import Notes
@@ -94,7 +95,7 @@ def own_cosines(embedder: Embedder, evidence: PairEvidence, chosen: Numbers) -> 
     texts = [documents[row["doc_id"]].text[row["start"] : row["end"]] for row in taken]
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     made = np.empty((len(texts), embedder.dimension), np.float32)
-    made[order] = embedder.embed_documents([texts[i] for i in order])
+    made[order] = embed_documents(embedder, [texts[i] for i in order])
     return cosines(made, evidence.vectors[chosen])
 
 

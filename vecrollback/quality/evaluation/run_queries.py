@@ -7,16 +7,19 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from vecrollback.embedders.pieces import QUERIES_FIRST
 from vecrollback.records import Latency
 from vecrollback.serving.open_pairs import OpenPair
 
-_BATCH = 32
+_BATCH = 8
 
 
 def ask(held: OpenPair, texts: Sequence[str], k: int, done: Callable[[int], None] = lambda _: None) -> list[list[str]]:
     """The ids of the first k documents for each text. `done` hears how many were answered."""
     answers: list[list[str]] = []
     for first in range(0, len(texts), _BATCH):
+        if first:
+            QUERIES_FIRST.let_through()
         queries = held.queries.embed_proven(list(texts[first : first + _BATCH]))
         answers += [[hit.id for hit in hits] for hits in held.view.search(queries, k)]
         done(len(answers))
@@ -37,6 +40,7 @@ def ask_in_turns(
     for number, text in enumerate(texts):
         order = range(len(both)) if number % 2 else reversed(range(len(both)))
         for which in order:
+            QUERIES_FIRST.let_through()
             started = time.perf_counter()
             [ids] = ask(both[which], [text], k)
             seconds[which].append(time.perf_counter() - started)

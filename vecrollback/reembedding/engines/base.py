@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vecrollback import errors
 from vecrollback.arrays import FloatArray, cosines
 from vecrollback.embedders import Embedder, open_embedder
+from vecrollback.embedders.pieces import embed_documents
 from vecrollback.embedders.probes import FLOOR, PROBES
 from vecrollback.embedders.runtimes import Runtime
 from vecrollback.errors import EmbedderChangedError, EmbeddingError, StoppedError, UsageError, VecrollbackError
@@ -234,7 +235,7 @@ def _embedded(embedder: Embedder, unit: Unit) -> EmbeddedUnit:
     ordered = [chunks[i] for i in order]
     vectors = np.empty((len(chunks), embedder.dimension), dtype=np.float32)
     if chunks:
-        vectors[order] = embedder.embed_documents(ordered)
+        vectors[order] = embed_documents(embedder, ordered)
     return EmbeddedUnit(
         number=unit.number,
         counts=tuple(map(len, parts)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 
 from vecrollback.catalog import now
+from vecrollback.embedders.pieces import embed_in_pieces
 from vecrollback.embedders.probes import PROBES, QUERIES
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import PostCheck
@@ -21,7 +22,7 @@ def post_check(resources: Resources, pair: str) -> PostCheck:
     """Ask the probe queries of a pair with their recorded vectors and with today's, and compare the answers."""
     recorded = resources.embedders.probes(resources.catalog.pairs.get(pair))[len(PROBES) :]
     with contextlib.closing(BorrowedPairs(resources)) as borrowed, borrowed.pairs(pair) as [held]:
-        today = held.queries.embed_proven(PROBES[:QUERIES])
+        today = embed_in_pieces(held.queries.embed_proven, PROBES[:QUERIES])
         then, now_ = (held.view.search(vectors, _K) for vectors in (recorded, today))
     shares = [_shared({hit.id for hit in a}, {hit.id for hit in b}) for a, b in zip(then, now_, strict=True)]
     return PostCheck(len(shares), sum(share == 1.0 for share in shares), sum(shares) / len(shares), now())
