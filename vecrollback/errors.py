@@ -220,10 +220,10 @@ class HeadMovedError(RefusedError):
 class LockHeldError(RefusedError):
     """Another process, or thread, does the same work."""
 
-    def __init__(self, name: str, seconds: float) -> None:
+    def __init__(self, name: str, seconds: float, *, said: str = "", hint: str = "") -> None:
         super().__init__(
-            f"the lock {name!r} was held by somebody else for {seconds:g} s",
-            hint="`vecrollback status` shows the jobs that run; wait for them, or cancel one",
+            said or f"the lock {name!r} was held by somebody else for {seconds:g} s",
+            hint=hint or "`vecrollback status` shows the jobs that run; wait for them, or cancel one",
         )
 
 

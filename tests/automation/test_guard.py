@@ -5,10 +5,11 @@ Covers automation.guard.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from vecrollback import Document, Store
 from vecrollback.automation.guard import Guard, SyntheticTraffic
 from vecrollback.automation.guard.evaluation import Decision
 from vecrollback.automation.guard.replay import replay
-from vecrollback.errors import UsageError
+from vecrollback.automation.guard.traffic import Volume
+from vecrollback.errors import LockHeldError, UsageError
 from vecrollback.switching.policy import read_policy
 
 GOOD, SAME, BAD = "hash:256?seed=1", "hash:256?seed=2", "hash:8?seed=3"
@@ -249,6 +251,56 @@ def test_latency_is_compared_with_what_it_was_before(store: Store, watched: Watc
     assert incident.post_check is not None
     assert incident.post_check.latency_ms is not None
     assert incident.post_check.latency_before_ms is not None
+
+
+class _Timed(SyntheticTraffic):
+    """Traffic whose latency is given: by the first epoch that counts."""
+
+    p99: Mapping[int, float] = {}
+
+    def volume(self, seconds: float, since: int) -> Volume:
+        return dataclasses.replace(super().volume(seconds, since), p99=self.p99[since])
+
+
+def test_latency_before_is_what_it_was_when_the_pair_served_last(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text(STANDOUT)
+    traffic = _Timed(QUERIES, store.search, batch=len(QUERIES))
+    traffic.p99 = {1: 0.010, 2: 0.5, 3: 18.095}
+    guard = Guard(store, read_policy(tmp_path / "policy.toml"), traffic)
+    rounds(guard, 3)
+    store.promote("bad", reason="said to be better")
+    rounds(guard)
+    [incident] = store.incidents.all()
+    assert (incident.epoch, store.measurements.baseline("live", 3) is not None) == (3, True)
+    assert incident.post_check is not None
+    assert incident.post_check.latency_before_ms == pytest.approx(10.0)
+    assert incident.post_check.latency_ms == pytest.approx(18_095.0)
+
+
+def test_a_watch_of_some_rounds_beside_another_one_ends_and_says_why(store: Store, watched: Watched) -> None:
+    guard = watched(STANDOUT, rounds=1)
+    with store.resources.catalog.lock("guard"), pytest.raises(LockHeldError, match="watches this store already"):
+        guard.run()
+    assert guard.rounds == 0
+    guard.run()
+    assert guard.rounds == 1
+
+
+def test_a_watch_that_waits_for_another_one_says_so_once(store: Store, watched: Watched) -> None:
+    said: list[str] = []
+    stop = threading.Event()
+    guard = watched(STANDOUT, stopping=stop.is_set, on_waiting=lambda: said.append("waits"))
+    with store.resources.catalog.lock("guard"):
+        thread = threading.Thread(target=guard.run)
+        thread.start()
+        deadline = time.monotonic() + 20
+        while not said:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(0.5)
+        stop.set()
+        thread.join()
+    assert said == ["waits"]
 
 
 def test_a_watch_without_queries_is_refused(store: Store) -> None:

@@ -18,7 +18,8 @@ def test_a_canary_is_started_watched_advanced_and_stopped(here: Path, store: Pat
     assert "salt" not in begun["canary"]
     assert "v3 is tried against v2: step 0" in text("canary", "status")
     assert refusal("canary", "advance", code=3)["type"] == "PairStateError"
-    assert cli_json("canary", "advance", "--override")["canary"]["share"] == 5.0
+    assert "--reason" in refusal("canary", "advance", "--override", code=2)["hint"]
+    assert cli_json("canary", "advance", "--override", "--reason", "a quiet night")["canary"]["share"] == 5.0
     assert "promote v3" in text("canary", "status")
     assert refusal("canary", "stop", code=2)["hint"]
     ended = cli_json("canary", "stop", "--reason", "enough")

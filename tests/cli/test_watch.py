@@ -48,6 +48,14 @@ def test_a_watch_rolls_a_bad_release_back_and_what_it_recorded_replays(
     assert "standout" in text("policy", "replay", policy, "--metrics", recorded)
 
 
+def test_a_watch_of_some_rounds_ends_with_a_word_while_another_one_leads(
+    bad_release: Path, policy: Path, queries: Path
+) -> None:
+    with connect(bad_release) as store, store.resources.catalog.lock("guard"):
+        said = refusal("watch", "--policy", policy, "--queries", queries, "--rounds", "1", code=3)
+    assert "watches this store already" in said["message"]
+
+
 def test_a_watch_needs_a_policy_and_queries(store: Path, policy: Path, queries: Path) -> None:
     assert "--policy FILE" in refusal("watch", "--queries", queries, "--rounds", "1", code=2)["hint"]
     assert "--queries FILE" in refusal("watch", "--policy", policy, "--rounds", "1", code=2)["hint"]

@@ -28,7 +28,7 @@ def test_a_key_in_body_or_header_is_drawn_alike_and_stop_is_for_everybody(own_st
     keys = [f"caller-{n}" for n in range(60)]
     with connect(own_store, actor="tester") as store:
         store.canaries.start("v1", reason="again")
-        store.canaries.advance(override=True)
+        store.canaries.advance(override=True, reason="a test")
         wait_for("the candidate to be open", lambda: any(_pair(server, key) == "v1" for key in keys))
         drawn = {key: _pair(server, key) for key in keys}
         assert set(drawn.values()) == {"v1", "v2"}

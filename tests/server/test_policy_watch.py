@@ -88,6 +88,7 @@ def test_a_bad_model_is_rolled_back_under_traffic_with_nobody_at_the_keyboard(bu
     assert "vecrollback_rollbacks 1.0" in page
     assert "vecrollback_mttd_seconds " in page
     assert 'vecrollback_policy_phase{metric="standout",phase=' in page
+    assert 'vecrollback_switch_seconds_count{kind="rollback"} 1.0' in page  # by the policy, not by a route
     report = busy.get("/v1/report").json()
     assert (report["rollbacks"], report["open_incidents"]) == (1, [1])
 

@@ -90,7 +90,7 @@ def test_a_stable_share_of_the_callers_gets_the_candidate_and_keeps_it_as_the_sh
         assert abs(len(chosen) / len(KEYS) * 100 - share) < 6
         before = chosen
         if share < 100:
-            assert store.canaries.advance(override=True).canary.share in (25.0, 100.0)
+            assert store.canaries.advance(override=True, reason="a test").canary.share in (25.0, 100.0)
     assert searcher.search("crate 7", 5).pair == "v1", "who says nothing of himself is not drawn"
 
 
@@ -309,10 +309,18 @@ def test_a_canary_goes_on_only_after_its_time_and_a_good_test(store: Store) -> N
     store.canaries.start("v2")
     with pytest.raises(PairStateError, match="overlap lies between"):
         store.canaries.advance()
-    assert store.canaries.advance(override=True).canary.share == 1.0
-    assert store.canaries.advance(override=True).canary.share == 5.0
+    assert store.canaries.advance(override=True, reason="a test").canary.share == 1.0
+    assert store.canaries.advance(override=True, reason="a test").canary.share == 5.0
     with pytest.raises(PairStateError, match="last step"):
+        store.canaries.advance(override=True, reason="a test")
+
+
+def test_an_override_of_a_canary_needs_a_reason(store: Store) -> None:
+    policy(steps=[5])
+    store.canaries.start("v2")
+    with pytest.raises(UsageError, match="needs a reason"):
         store.canaries.advance(override=True)
+    assert store.canaries.status().canary.step == 0 or store.canaries.status().next_share == 5.0
 
 
 def test_two_who_advance_at_once_go_one_step(store: Store) -> None:
@@ -377,10 +385,10 @@ def test_one_canary_at_a_time(store: Store) -> None:
 def test_who_started_and_advanced_is_on_record(store: Store) -> None:
     policy(steps=[5])
     store.canaries.start("v2", actor="anna")
-    store.canaries.advance(override=True, actor="ben")
+    store.canaries.advance(override=True, reason="too few callers at night", actor="ben")
     newest = store.resources.catalog.audits.all(limit=2)
     assert [(one.actor, one.action, one.subject) for one in newest] == [
-        ("ben", "canary.advance", "v2 to 5% (override)"),
+        ("ben", "canary.advance", "v2 to 5% (override): too few callers at night"),
         ("anna", "canary.start", "v2"),
     ]
 

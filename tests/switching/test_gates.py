@@ -5,6 +5,7 @@ Covers switching.gates.evidence, switching.gates.judge, switching.gates.way_back
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -194,6 +195,41 @@ def test_the_stores_own_file_counts_where_the_working_directory_has_none(store: 
     assert refused(store)["ndcg@10 >= 0.98 * live"].outcome == "fail"
     gates("lag = 0")
     assert store.promote("bad", reason="the working directory's file wins").target == "bad@1"
+
+
+def test_a_gate_on_lag_passes_while_somebody_writes(store: Store) -> None:
+    gates("lag = 0")
+    written, stop = [0], threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            store.upsert([Document(f"new{written[0]}", f"crate {written[0]} of pears")])
+            written[0] += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        wait_until(lambda: written[0] > 2)
+        done = store.promote("good", reason="as good")
+    finally:
+        stop.set()
+        writer.join()
+    [lag] = [outcome for outcome in done.gates if outcome.gate == "lag = 0"]
+    assert (lag.outcome, lag.measured) == ("pass", 0)
+    assert "came since" in lag.sentence
+    assert done.lag > 0
+
+
+def test_a_gate_on_lag_fails_for_what_the_catch_up_was_to_take_in(store: Store) -> None:
+    gates("lag = 0")
+    head = store.status()["corpus"]["head"]
+    store.upsert([Document("later", "crate of pears")])
+    with pytest.raises(GateRefusedError, match="1 changes behind the log as it stood"):
+        store.gates.passed(store.pair("good"), MoveRequest("try", "tester"), head=head + 1)
+    assert store.gates.passed(store.pair("good"), MoveRequest("try", "tester"), head=head).gated
+    [_, looked] = store.gates.look("good").outcomes
+    assert looked.outcome == "fail"
+    assert looked.sentence.startswith("1 changes behind the log; a promote catches up")
 
 
 def test_a_promote_measured_against_another_live_pair_is_refused(store: Store) -> None:

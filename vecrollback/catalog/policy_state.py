@@ -36,9 +36,10 @@ class PolicyState:
             found: dict[str, Json] | None = connection.scalar(query)
         return found
 
-    def baseline_of(self, alias: str, pair: str) -> dict[str, Json] | None:
-        """The newest baseline of a pair."""
-        query = sa.select(baseline.c.body).where(baseline.c.alias == alias, baseline.c.pair == pair)
+    def baseline_of(self, alias: str, pair: str, *, before: int) -> dict[str, Json] | None:
+        """The newest baseline of a pair from before an epoch: of that epoch itself it says nothing new."""
+        mine = sa.and_(baseline.c.alias == alias, baseline.c.pair == pair, baseline.c.epoch < before)
+        query = sa.select(baseline.c.body).where(mine)
         with self._database.read() as connection:
             found: dict[str, Json] | None = connection.scalar(query.order_by(baseline.c.epoch.desc()).limit(1))
         return found

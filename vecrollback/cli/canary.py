@@ -38,11 +38,15 @@ def start(
     session.emit(payloads.canary_status(current), lambda: _lines(current))
 
 
-@command(app, returns=_RETURNS, examples=["canary advance"])
-def advance(session: Session, override: Override = False) -> None:
+@command(
+    app,
+    returns=_RETURNS,
+    examples=["canary advance", "canary advance --override --reason 'a quiet night'"],
+)
+def advance(session: Session, override: Override = False, reason: Reason = "") -> None:
     """Give the candidate the next share; refused before its time is over and while the test has not said better."""
     with session.store() as store:
-        current = store.canaries.advance(override=override)
+        current = store.canaries.advance(override=override, reason=reason)
     session.emit(payloads.canary_status(current), lambda: _lines(current))
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from vecrollback.cli.support.output import print_text
 from vecrollback.cli.support.session import Session, command
 
 app = typer.Typer(add_completion=False)
@@ -17,7 +18,7 @@ _USUAL = (700, 10, 10)
 
 @command(
     app,
-    returns="{url, workers}, once the port is taken; queries are answered when the models are loaded",
+    returns="{url, workers}, once it listens: the models are loaded by then",
     examples=["serve", "serve --host 0.0.0.0 --workers 4", "serve --port 0 --json"],
 )
 def serve(
@@ -69,4 +70,8 @@ def serve(
     def ready(url: str) -> None:
         session.emit({"url": url, "workers": workers}, lambda: [f"serving at {url}"])
 
-    run.serve(session.uri, session.catalog, address, allowed, workers=workers, ready=ready)
+    def loading(url: str) -> None:
+        if not session.as_json:  # programs wait for the one document
+            print_text([f"loading the models; it will serve at {url}"])
+
+    run.serve(session.uri, session.catalog, address, allowed, workers=workers, loading=loading, ready=ready)

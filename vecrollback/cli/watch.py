@@ -45,6 +45,7 @@ def watch(
     """Watch the live pair by a policy, and act as the policy says.
 
     A server watches by itself. Several watches of one store do no harm: one leads, and another takes over when it ends.
+    With --rounds it does not wait for that: it says so and ends.
     """
     from vecrollback.quality.evaluation import read_queries
 
@@ -56,6 +57,7 @@ def watch(
             stopping=lambda: signals.stopping,
             on_reading=record_reading,
             on_decision=lambda decision: note(f"{decision.kind}: {decision.reason}"),
+            on_waiting=lambda: note("another process watches this store; waiting to take over when it ends"),
         )
     session.emit(asdict(summary), lambda: [render.facts(summary.metrics)])
 

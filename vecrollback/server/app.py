@@ -32,6 +32,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service = app.state.service = await run_in_threadpool(StoreService.open, store_uri, catalog, allowed)
+        service.store.on_move(service.metrics.switched)  # whoever orders it: a route, the policy, an approval
         _close_on_signal(service)
         gc.collect()
         gc.freeze()  # models and libraries are a million objects that stay: no query shall wait while they are counted

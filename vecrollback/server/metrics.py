@@ -74,8 +74,9 @@ class Metrics:
     def batched(self, queries: int) -> None:
         self._batch.observe(queries)
 
-    def switched(self, kind: str, done: Switched) -> None:
-        self._switch.labels(kind).observe(done.switch_ms / 1000)
+    def switched(self, done: Switched) -> None:
+        """Note a move of `live`."""
+        self._switch.labels(done.move.kind).observe(done.switch_ms / 1000)
 
     def page(self, store: Store) -> bytes:
         """Everything, in Prometheus' text format. Reads the catalog and, with several workers, their files."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import logging
@@ -12,7 +13,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -29,6 +30,9 @@ _HUNG_SECONDS = 30
 """A worker that says nothing for this long is replaced. Freeing a large index may hold it up for seconds."""
 
 
+_LOOK_SECONDS = 0.05
+
+
 def require() -> None:
     """Raises MissingDependencyError unless the packages of the extra `server` are there."""
     for package in ("fastapi", "uvicorn", "prometheus_client"):
@@ -43,9 +47,12 @@ def serve(
     settings: ServerSettings,
     *,
     workers: int,
+    loading: Callable[[str], None],
     ready: Callable[[str], None],
 ) -> None:
-    """Serve until SIGTERM or SIGINT, which let requests in flight end. `ready` gets the URL once the port is bound.
+    """Serve until SIGTERM or SIGINT, which let requests in flight end.
+
+    `loading` gets the URL once the port is taken, `ready` once a worker has loaded its models and listens there.
 
     Raises UsageError for an address that others can reach while there is no token, or that is taken.
     """
@@ -58,13 +65,53 @@ def serve(
                 hint="make one first: `vecrollback token create --role admin`; or bind to 127.0.0.1",
             )
     with bound(address) as listening, tempfile.TemporaryDirectory(prefix="vecrollback-metrics-") as folder:
-        ready(f"http://{_shown(address.host)}:{listening.getsockname()[1]}")
+        url = f"http://{_shown(address.host)}:{listening.getsockname()[1]}"
+        loading(url)
         if workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         try:
-            _run(partial(worker_app, uri, catalog, settings), settings, listening, workers)
+            with _told_when_it_listens(listening, partial(_ready, ready, url)):
+                _run(partial(worker_app, uri, catalog, settings), settings, listening, workers)
         finally:
             os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+
+
+@contextlib.contextmanager
+def _told_when_it_listens(listening: socket.socket, told: Callable[[], None]) -> Iterator[None]:
+    """Call `told` when somebody listens on the socket: a worker does so when it can answer, and shares it with us."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(_LOOK_SECONDS):
+            if listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                told()
+                return
+
+    thread = threading.Thread(target=look, name="vecrollback-listening", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _ready(ready: Callable[[str], None], url: str) -> None:
+    tell_supervisor("READY=1")
+    ready(url)
+
+
+def tell_supervisor(state: str) -> None:
+    """Tell systemd, where it started this process as `Type=notify`; its protocol is a datagram to a socket it names."""
+    place = os.environ.get("NOTIFY_SOCKET", "")
+    if not place.startswith(("/", "@")):
+        return
+    address = "\0" + place[1:] if place.startswith("@") else place
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+            supervisor.sendto(state.encode(), address)
+    except OSError as error:
+        logging.getLogger(__name__).warning("systemd cannot be told %s: %s", state, error)
 
 
 def _run(app: Callable[[], FastAPI], settings: ServerSettings, listening: socket.socket, workers: int) -> None:

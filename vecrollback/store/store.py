@@ -968,7 +968,7 @@ class Store:
         """
         found, request = self.pair(pair), MoveRequest(reason, actor or self.actor, override, wait)
         self._parts.switch.gate(found, request)
-        needed = self.gates.sampling()
+        needed, head = self.gates.sampling(), self.resources.catalog.ledger.state().head
         if self.lag(found):
             self.catch_up(found, progress=progress)
         report = self.check(found, bound=needed.bound, confidence=needed.confidence)
@@ -976,7 +976,7 @@ class Store:
         if override:
             self.resources.embedders.of(found)  # no reason is good enough for a pair whose queries would all fail
         self._parts.switch.gate(found, request, report)
-        request = self.gates.passed(found, request)
+        request = self.gates.passed(found, request, head=head)
         return self._warned(replace(self._parts.switch.promote(found, report, request), report=report))
 
     def rollback(
@@ -1074,6 +1074,22 @@ class Store:
             self.authority.require(ref, request.reason, actor=request.actor, needed=needed, approval=approval)
         switched = self.incidents.open(self._parts.switch.restore(ref, request), decided=decided)
         return self.prove(switched, progress) if catch_up else self._warned(switched)
+
+    def on_move(self, call: Callable[[Switched], None]) -> None:
+        """Have a function called with every move of `live` that this store object makes, whoever ordered it.
+
+        Args:
+            call: Takes the move, before its catch-up and check. What it raises is logged; the move stands. It takes the
+                place of the one before.
+
+        Example:
+            >>> epochs = []
+            >>> store.on_move(lambda moved: epochs.append(moved.epoch))
+            >>> moved = store.rollback(reason="worse answers")
+            >>> epochs == [moved.epoch]
+            True
+        """
+        self._parts.switch.on_move = call
 
     def prove(self, switched: Switched, progress: ProgressCallback | None = None) -> Switched:
         """Catch up and check what a move let serve, and complete its incident. The move stands whatever happens here.
@@ -1216,6 +1232,7 @@ class Store:
         stopping: Callable[[], bool] = lambda: False,
         on_reading: Callable[[Mapping[str, Json]], None] | None = None,
         on_decision: Callable[[Decision], None] = lambda _: None,
+        on_waiting: Callable[[], None] = lambda: None,
     ) -> WatchRound:
         """Watch `live` by a policy, asking it queries, and do what the policy says. A server does so by itself.
 
@@ -1228,12 +1245,14 @@ class Store:
             stopping: Is asked between two rounds whether to end.
             on_reading: Called with every measurement, as `vecrollback policy replay` reads it.
             on_decision: Called with every decision that is not "nothing".
+            on_waiting: Called when another process is found to watch, and this one begins to wait for its end.
 
         Returns:
             Rounds, decisions, and how each metric stood at the end.
 
         Raises:
             UsageError: There is no policy, or no query.
+            LockHeldError: Another process watches, and `rounds` are to be counted.
 
         Example:
             >>> from pathlib import Path
@@ -1245,7 +1264,14 @@ class Store:
 
         asked = [query.text for query in self.golden.list()] if queries is None else queries
         return watch_store(
-            self, policy, asked, rounds=rounds, stopping=stopping, on_reading=on_reading, on_decision=on_decision
+            self,
+            policy,
+            asked,
+            rounds=rounds,
+            stopping=stopping,
+            on_reading=on_reading,
+            on_decision=on_decision,
+            on_waiting=on_waiting,
         )
 
     def drill(self, chaos: str = "", *, policy: Policy | None = None, actor: str | None = None) -> Drill:

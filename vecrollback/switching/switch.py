@@ -7,8 +7,9 @@ for ten.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from vecrollback.catalog import Catalog
@@ -43,14 +44,19 @@ from vecrollback.records import (
 )
 from vecrollback.storage.artifacts import Artifacts
 
+_log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.002
 
 
 class Switch:
-    """Moves `live`. Each move takes model and index together, because a pair is both."""
+    """Moves `live`. Each move takes model and index together, because a pair is both.
+
+    `on_move` is called with every move of `live` that this object has made, whoever ordered it.
+    """
 
     def __init__(self, catalog: Catalog, artifacts: Artifacts) -> None:
         self._catalog, self._artifacts = catalog, artifacts
+        self.on_move: Callable[[Switched], None] = lambda _: None
 
     # -- forward ------------------------------------------------------------------------------------------------------
 
@@ -333,13 +339,23 @@ class Switch:
             replace(request, expected_epoch=state.epoch, alias=state.alias, target=_ref(target))
         )
         searchers = self._await_searchers(move, {one.id for one in state.searchers}, request.wait_seconds)
-        return Switched(
+        done = Switched(
             move=move,
             switch_ms=(time.perf_counter() - started) * 1000,
             searchers=searchers,
             lag=state.head - watermark,
             gates=request.gated.outcomes if request.gated else (),
         )
+        if move.alias == LIVE:
+            self._tell(done)
+        return done
+
+    def _tell(self, done: Switched) -> None:
+        """Let whoever counts moves know. The move stands, so nothing that goes wrong here may look like its failure."""
+        try:
+            self.on_move(done)
+        except Exception as error:
+            _log.warning("the move to epoch %d is not counted: %s", done.epoch, error)
 
     def _await_searchers(self, move: Move, expected: set[str], seconds: float) -> Acknowledgements:
         """Wait until every expected searcher has applied the move or left; one that hangs is named as missing."""

@@ -104,8 +104,10 @@ class CatalogOperations:
         catalog.watching.keep_baseline("live", 2, "one", {"scores": [0.9]})
         catalog.watching.keep_baseline("live", 5, "one", {"scores": [0.7]})
         assert catalog.watching.baseline("live", 2) == {"scores": [0.5]}
-        assert catalog.watching.baseline_of("live", "one") == {"scores": [0.7]}
-        assert catalog.watching.baseline_of("live", "two") is None
+        assert catalog.watching.baseline_of("live", "one", before=6) == {"scores": [0.7]}
+        assert catalog.watching.baseline_of("live", "one", before=5) == {"scores": [0.5]}
+        assert catalog.watching.baseline_of("live", "one", before=2) is None
+        assert catalog.watching.baseline_of("live", "two", before=9) is None
 
     def test_pushed_values_and_the_memory_of_a_policy_are_kept(self, catalog: Catalog) -> None:
         at = time.time()

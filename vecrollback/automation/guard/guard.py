@@ -29,7 +29,8 @@ _ANSWERS = 20
 
 class Guard:
     """Watches `live` of a store by a policy. `stopping` is asked between two rounds, of which there are at most
-    `rounds`; `search` asks what is live; `on_decision` is called with every decision.
+    `rounds`; `search` asks what is live; `on_decision` is called with every decision, `on_waiting` when another
+    process is found to watch.
 
     `on_reading` is called with every reading, as `vecrollback policy replay` reads it. A rollback is ordered on the
     epoch that was judged: when a person has moved `live` meanwhile, it is not made.
@@ -47,25 +48,40 @@ class Guard:
         rounds: int | None = None,
         on_reading: Callable[[Mapping[str, Json]], None] | None = None,
         on_decision: Callable[[Decision], None] = lambda _: None,
+        on_waiting: Callable[[], None] = lambda: None,
     ) -> None:
         self._store, self._policy, self._traffic = store, policy, traffic
         self._asked_to_stop, self._progress = stopping, progress
-        self._on_reading, self._on_decision = on_reading, on_decision
+        self._on_reading, self._on_decision, self._on_waiting = on_reading, on_decision, on_waiting
         self._most, self.rounds = rounds, 0
         self._evaluator = Evaluator(policy)
         store.notices.use(policy)
         self._answers = PairAnswers(store.resources)
         self._collector = MetricReader(store, policy, traffic, self._answers, search or store.search)
         self._failed_at: int | None = None
+        self._waiting = False
 
     def run(self) -> None:
-        """Watch until `stopping`. While another process does, wait for its end."""
+        """Watch until `stopping`. While another process does, wait for its end.
+
+        Raises LockHeldError where a number of rounds was asked for: whoever counts them waits for nobody.
+        """
         while not self._stopping():
             try:
                 with self._store.resources.catalog.lock(_LOCK, timeout=0.0):
                     self._lead()
-            except LockHeldError:
-                pass
+            except LockHeldError as error:
+                if self._most is not None:
+                    self._answers.close()
+                    raise LockHeldError(
+                        _LOCK,
+                        0.0,
+                        said="another process watches this store already; nothing was measured here",
+                        hint="leave --rounds out to wait for its end; `GET /v1/policy` tells what it measures",
+                    ) from error
+                if not self._waiting:
+                    self._waiting = True
+                    self._on_waiting()
             except Exception as error:
                 # A watch outlives whatever is wrong with one round, or nobody would be told of the next one.
                 _log.error("watching failed: %s", error)
@@ -73,6 +89,7 @@ class Guard:
         self._answers.close()
 
     def _lead(self) -> None:
+        self._waiting = False
         self._evaluator = Evaluator(self._policy)
         self._evaluator.resume(self._store.measurements.memory(LIVE))
         _log.info("watching %s by %s", LIVE, self._policy.origin or "the built-in policy")
@@ -170,7 +187,7 @@ class Guard:
         """Say of the last incident whether queries take as long again as they did before."""
         if now.kind != "rollback":
             return
-        known = self._store.measurements.baseline_of(LIVE, now.pair)
+        known = self._store.measurements.baseline_of(LIVE, now.pair, before=now.epoch)
         volume = self._traffic.volume(_LATENCY_SECONDS, now.epoch)
         if known is None or known.get("latency") is None or volume.p99 is None or volume.answers < _ANSWERS:
             return

@@ -32,10 +32,11 @@ def watch_store(
     stopping: Callable[[], bool] = lambda: False,
     on_reading: Callable[[Mapping[str, Json]], None] | None = None,
     on_decision: Callable[[Decision], None] = lambda _: None,
+    on_waiting: Callable[[], None] = lambda: None,
 ) -> WatchRound:
     """Watch `live`, asking it these queries, until `stopping` or for so many rounds. Waits while another watch leads.
 
-    Raises UsageError without a policy or queries.
+    Raises UsageError without a policy or queries; LockHeldError while another one leads and `rounds` are counted.
     """
     found = load_policy(store.root, policy)
     if found is None:
@@ -65,6 +66,7 @@ def watch_store(
             progress=progress,
             on_reading=on_reading,
             on_decision=note,
+            on_waiting=on_waiting,
         )
         guard.run()
     return WatchRound(guard.rounds, tuple({"kind": d.kind, "reason": d.reason} for d in decisions), guard.phases())

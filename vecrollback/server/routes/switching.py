@@ -65,7 +65,7 @@ async def promote(body: PromoteRequest, caller: Operating, service: Service) -> 
     """Let a pair serve: catch it up, check it, have every searcher load it, then move `live`."""
 
     def move(progress: ProgressCallback) -> Switched:
-        done = service.store.promote(
+        return service.store.promote(
             body.pair,
             reason=body.reason,
             override=body.override,
@@ -73,8 +73,6 @@ async def promote(body: PromoteRequest, caller: Operating, service: Service) -> 
             wait=body.wait_seconds,
             actor=caller.name,
         )
-        service.metrics.switched("promote", done)
-        return done
 
     if not body.wait:
         return _accepted(await service.operations.run(_begin, service, "promote", body.pair, move))
@@ -148,7 +146,6 @@ async def _moved(service: StoreService, kind: str, done: Switched, *, follow: bo
 
     What goes wrong in that job is in its `error`, and in the incident's `trouble`: this answer was given before.
     """
-    service.metrics.switched(kind, done)
     pair = SnapshotRef.parse(done.target).pair
 
     def prove(progress: ProgressCallback) -> Switched:

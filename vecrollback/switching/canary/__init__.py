@@ -75,21 +75,25 @@ class Canaries:
             )
         return live.pair
 
-    def advance(self, *, override: bool = False, actor: str | None = None) -> CanaryStatus:
+    def advance(self, *, override: bool = False, reason: str = "", actor: str | None = None) -> CanaryStatus:
         """Give the candidate the next step's share of the callers.
 
         Raises PairStateError before the bake time is over, while the test has not said "better", and at the last step;
-        `override` passes the first two.
+        `override` passes the first two and needs a reason, which the audit log keeps; UsageError without.
         """
+        if override and not reason.strip():
+            raise UsageError("an override needs a reason", hint="--reason 'why it may go on all the same'")
         now = self.status()
         if now.next_share is None:
             raise PairStateError(
                 f"pair {now.canary.pair!r} has the last step's share", hint=f"`vecrollback promote {now.canary.pair}`"
             )
         if not override and (why := _unready(now)):
-            raise PairStateError(f"pair {now.canary.pair!r} stays where it is: {why}", hint="wait, or --override")
-        at, subject = now.canary.step, f"{now.canary.pair} to {now.next_share:g}%"
-        self._catalog.audits.add(actor or self._actor, "canary.advance", subject + " (override)" * override)
+            raise PairStateError(
+                f"pair {now.canary.pair!r} stays where it is: {why}", hint="wait, or --override with a --reason"
+            )
+        at, subject = now.canary.step, f"{now.canary.pair} to {now.next_share:g}%" + " (override)" * override
+        self._catalog.audits.add(actor or self._actor, "canary.advance", f"{subject}: {reason}" if reason else subject)
         self._catalog.canaries.step(now.canary.number, expected=at, step=at + 1, share=now.next_share)
         return self.status()
 

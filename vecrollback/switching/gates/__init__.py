@@ -60,27 +60,29 @@ class Gates:
             raise UnknownNameError("there is no candidate yet", hint="name a pair: `vecrollback gates PAIR`")
         return self.judge(pair or (candidate.pair if candidate else ""), wait_seconds=0.0)
 
-    def judge(self, pair: str, *, wait_seconds: float = 10.0) -> GateVerdict:
+    def judge(self, pair: str, *, wait_seconds: float = 10.0, head: int | None = None) -> GateVerdict:
         """What the gates say of a pair, by its newest full check; the way back is looked at first.
 
-        `wait_seconds`: how long a searcher may take to announce what it holds.
+        `wait_seconds`: how long a searcher may take to announce what it holds. `head`: the change up to which the pair
+        was to be caught up; None takes the newest.
         """
         gates, found = self.written(), self._catalog.pairs.get(pair)
         live = self._catalog.aliases.get(LIVE)
         serving = live.pair if live else ""
         outcomes = [self._way_back.verify(serving, found.name, wait_seconds=wait_seconds)]
         evidence = GateEvidence(
-            self._catalog, self._quality, found, serving, self._catalog.reports.newest(found.name), gates
+            self._catalog, self._quality, found, serving, self._catalog.reports.newest(found.name), gates, head
         )
         outcomes += [judge.judge(gate, evidence) for gate in gates]
         return GateVerdict(found.name, found.snapshot, tuple(outcomes), serving, live.epoch if live else 0)
 
-    def passed(self, pair: Pair, request: MoveRequest) -> MoveRequest:
+    def passed(self, pair: Pair, request: MoveRequest, *, head: int | None = None) -> MoveRequest:
         """The request of a promote, with the verdict on it. Raises GateRefusedError, which tells every gate.
 
-        With an override what did not pass becomes part of the reason, and so of the history.
+        `head`: the newest change when the catch-up before this began. With an override what did not pass becomes part
+        of the reason, and so of the history.
         """
-        gated = self.judge(pair.name)
+        gated = self.judge(pair.name, head=head)
         stopped = [f"{one.gate}: {one.outcome}" for one in gated.outcomes if one.outcome != "pass"]
         if not stopped:
             return replace(request, gated=gated)

@@ -26,8 +26,16 @@ class GateEvidence:
     """Of one pair, and of the live one where a gate compares with it."""
 
     def __init__(
-        self, catalog: Catalog, quality: Quality, pair: Pair, live: str, report: Report | None, gates: Sequence[Gate]
+        self,
+        catalog: Catalog,
+        quality: Quality,
+        pair: Pair,
+        live: str,
+        report: Report | None,
+        gates: Sequence[Gate],
+        head: int | None = None,
     ) -> None:
+        self._head = head
         self._catalog, self._quality = catalog, quality
         self._pair, self._live, self._report = pair, live, report
         self._depth = max((gate.k for gate in gates), default=10)
@@ -124,8 +132,20 @@ class GateEvidence:
             raise UnknownError(f"the check's certificate holds at {proof.confidence:.4g} only: {wanted}")
         return proof.bound
 
-    def lag(self) -> int:
-        return self._catalog.ledger.state().head - self._catalog.pairs.get(self._pair.name).watermark
+    @property
+    def caught_up(self) -> bool:
+        """Whether the pair was caught up for this very judgement."""
+        return self._head is not None
+
+    def lag(self) -> tuple[int, int]:
+        """How many changes the pair lacks of those that it was to take in, and how many came after those.
+
+        While somebody writes a pair is never caught up with the newest change: the check alone takes minutes. What a
+        promote can ask for is that its catch-up took in everything that there was when it began.
+        """
+        newest, watermark = self._catalog.ledger.state().head, self._catalog.pairs.get(self._pair.name).watermark
+        head = newest if self._head is None else self._head
+        return max(0, head - watermark), newest - max(head, watermark)
 
     def _examined(self) -> Report:
         found = self._report

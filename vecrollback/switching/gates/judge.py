@@ -58,8 +58,11 @@ def _purity(gate: Gate, evidence: GateEvidence) -> tuple[float, str]:
 
 
 def _lag(_: Gate, evidence: GateEvidence) -> tuple[float, str]:
-    value = evidence.lag()
-    return value, f"{value:,} changes behind the log"
+    value, later = evidence.lag()
+    if evidence.caught_up:
+        came = f"; {later:,} came since, the catch-up after the move takes them in" if later else ""
+        return value, f"{value:,} changes behind the log as it stood when the catch-up began{came}"
+    return value, f"{value:,} changes behind the log" + ("; a promote catches up first" if value else "")
 
 
 _MEASURED: dict[Kind, Callable[[Gate, GateEvidence], tuple[float, str]]] = {
