@@ -163,6 +163,7 @@ def test_the_public_names_are_these() -> None:
         "UnembeddedDocument",
         "VecrollbackError",
         "WatchRound",
+        "Where",
         "connect",
     ]
     assert all(getattr(vecrollback, name) is not None for name in vecrollback.__all__)

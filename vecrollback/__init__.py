@@ -32,6 +32,7 @@ from vecrollback.records import (
     Snapshot,
     Switched,
     UnembeddedDocument,
+    Where,
 )
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ __all__ = [
     "UnembeddedDocument",
     "VecrollbackError",
     "WatchRound",
+    "Where",
     "connect",
 ]
 

@@ -70,6 +70,12 @@ def test_errors_come_back_as_what_they_were(own_store: Path) -> None:
     with serving(own_store) as server, Client(server.url) as client:
         with pytest.raises(BadFilterError):
             client.search("a", where="nonsense >")
+        with pytest.raises(BadFilterError, match="not a valid operator") as refused:
+            client.search("a", where={"year": {"$above": 2000}})
+        assert "$gte" in refused.value.hint
+        as_data = client.search("apples", k=50, where={"year": {"$gte": 2050}})
+        assert as_data == client.search("apples", k=50, where="year >= 2050")
+        assert as_data.hits
         with pytest.raises(UsageError):
             client.search(" ")
         with pytest.raises(BadDocumentError) as bad:

@@ -23,7 +23,9 @@ def search(
     session: Session,
     query: Annotated[str, typer.Argument(help="The words to search for.")],
     k: Annotated[int, typer.Option("-k", "--k", metavar="K", min=1, help="How many documents.")] = 10,
-    where: Annotated[str | None, typer.Option(metavar="SQL", help="Filter over the metadata.")] = None,
+    where: Annotated[
+        str | None, typer.Option(metavar="FILTER", help="Filter over the metadata: SQL, or data as JSON.")
+    ] = None,
 ) -> None:
     """Search the live pair, and say which pair answered."""
     with session.store() as store:

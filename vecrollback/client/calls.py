@@ -8,7 +8,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from vecrollback.client import responses
 from vecrollback.errors import UsageError
-from vecrollback.records import Document, JobRecord, Json, Move, Pair, Report, Result, Switched
+from vecrollback.records import Document, JobRecord, Json, Move, Pair, Report, Result, Switched, Where, where_text
 
 T = TypeVar("T")
 PairLike = Pair | str
@@ -26,12 +26,13 @@ class HttpCall(Generic[T]):
     long: bool = False
 
 
-def search(query: str, k: int, where: str | None, key: str | None) -> HttpCall[Result]:
-    return HttpCall("POST", "/v1/search", responses.result, {"query": query, "k": k, "where": where, **_keyed(key)})
+def search(query: str, k: int, where: Where | None, key: str | None) -> HttpCall[Result]:
+    body = {"query": query, "k": k, "where": where_text(where), **_keyed(key)}
+    return HttpCall("POST", "/v1/search", responses.result, body)
 
 
-def search_many(queries: Sequence[str], k: int, where: str | None, key: str | None) -> HttpCall[list[Result]]:
-    body = {"queries": list(queries), "k": k, "where": where, **_keyed(key)}
+def search_many(queries: Sequence[str], k: int, where: Where | None, key: str | None) -> HttpCall[list[Result]]:
+    body = {"queries": list(queries), "k": k, "where": where_text(where), **_keyed(key)}
     return HttpCall("POST", "/v1/search", lambda found: [responses.result(one) for one in found["results"]], body)
 
 

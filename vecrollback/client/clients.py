@@ -11,7 +11,7 @@ import httpx
 from vecrollback.client import calls, responses
 from vecrollback.client.calls import HttpCall, PairLike
 from vecrollback.errors import UnreachableError
-from vecrollback.records import Document, JobRecord, Json, Move, Pair, Report, Result, Switched
+from vecrollback.records import Document, JobRecord, Json, Move, Pair, Report, Result, Switched, Where
 
 T = TypeVar("T")
 _SECONDS = 30.0
@@ -50,20 +50,20 @@ class Client:
         self._http = httpx.Client(base_url=url, headers=_headers(token), timeout=timeout, transport=transport)
 
     @overload
-    def search(self, query: str, k: int = 10, where: str | None = None, *, key: str | None = None) -> Result: ...
+    def search(self, query: str, k: int = 10, where: Where | None = None, *, key: str | None = None) -> Result: ...
     @overload
     def search(
-        self, query: Queries, k: int = 10, where: str | None = None, *, key: str | None = None
+        self, query: Queries, k: int = 10, where: Where | None = None, *, key: str | None = None
     ) -> list[Result]: ...
     def search(
-        self, query: str | Queries, k: int = 10, where: str | None = None, *, key: str | None = None
+        self, query: str | Queries, k: int = 10, where: Where | None = None, *, key: str | None = None
     ) -> Result | list[Result]:
         """Find the nearest documents, in the pair that is live at this moment.
 
         Args:
             query: The words to search for, or a list of queries, which the server embeds together.
             k: How many documents at most.
-            where: SQL over the metadata, such as `year > 2020`.
+            where: A filter over the metadata: SQL such as `year > 2020`, or data such as `{"year": {"$gt": 2020}}`.
             key: Who asks. While a canary runs, it answers a stable share of the keys.
 
         Returns:
@@ -313,20 +313,22 @@ class AsyncClient:
         self._http = httpx.AsyncClient(base_url=url, headers=_headers(token), timeout=timeout, transport=transport)
 
     @overload
-    async def search(self, query: str, k: int = 10, where: str | None = None, *, key: str | None = None) -> Result: ...
+    async def search(
+        self, query: str, k: int = 10, where: Where | None = None, *, key: str | None = None
+    ) -> Result: ...
     @overload
     async def search(
-        self, query: Queries, k: int = 10, where: str | None = None, *, key: str | None = None
+        self, query: Queries, k: int = 10, where: Where | None = None, *, key: str | None = None
     ) -> list[Result]: ...
     async def search(
-        self, query: str | Queries, k: int = 10, where: str | None = None, *, key: str | None = None
+        self, query: str | Queries, k: int = 10, where: Where | None = None, *, key: str | None = None
     ) -> Result | list[Result]:
         """Find the nearest documents, in the pair that is live at this moment.
 
         Args:
             query: The words to search for, or a list of queries, which the server embeds together.
             k: How many documents at most.
-            where: SQL over the metadata, such as `year > 2020`.
+            where: A filter over the metadata: SQL such as `year > 2020`, or data such as `{"year": {"$gt": 2020}}`.
             key: Who asks. While a canary runs, it answers a stable share of the keys.
 
         Returns:

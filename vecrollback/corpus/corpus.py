@@ -14,14 +14,16 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vecrollback.catalog import CORPUS, Catalog, now
 from vecrollback.corpus.documents import canonical_json, content_hash, document_digest
+from vecrollback.corpus.filters import Condition, columns_of, is_filterable, matches, read_filter
 from vecrollback.errors import (
     BadDocumentError,
-    BadFilterError,
     CatalogOlderError,
     CorruptArtifactError,
+    StorageUnavailableError,
     VecrollbackError,
 )
 from vecrollback.records import CorpusState, Document, Json
@@ -33,6 +35,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _MAX_FILTER_KEYS = 256
 _VERSIONS_OF_A_WRITE = 2  # new columns, then rows
+_FILTERED_AT_ONCE = 1 << 16
 _SYSTEM = ("id", "text", "metadata", "_seq", "_content_hash", "_digest", "_deleted", "_updated_at")
 _TYPES: dict[type, pa.DataType] = {bool: pa.bool_(), int: pa.float64(), float: pa.float64(), str: pa.string()}
 
@@ -54,8 +57,8 @@ _BLANK = Document("", "")
 class Corpus:
     """Documents of one store. Reads are at the version the catalog acknowledged; writers take turns by a lock.
 
-    Scalar metadata values are also columns, so that a `where` filter is plain SQL over their names: strings, booleans
-    and numbers (as doubles). Keys that are not plain identifiers, start with an underscore or are spelled `id`,
+    Scalar metadata values are also columns, which is what a `where` filter reads: strings, booleans and numbers (as
+    doubles). Keys that are not plain identifiers, start with an underscore or are spelled `id`,
     `text`, `metadata` are kept and returned but cannot be filtered on; nor can lists and objects.
     """
 
@@ -165,21 +168,26 @@ class Corpus:
         return found
 
     def matching(self, where: str, *, version: int) -> pa.Array:
-        """Ids of live documents whose metadata satisfies `where`. Raises BadFilterError."""
-        try:
-            found = self.table.at(version).to_table(columns=["id", "_deleted"], filter=where)
-        except (ValueError, OSError, CorruptArtifactError) as error:
-            newer = self.state().version
-            if newer != version:  # a purge may have taken this version's files away
-                return self.matching(where, version=newer)
-            if isinstance(error, CorruptArtifactError):
-                raise
-            keys = [name for name in self.table.at(version).schema.names if name not in _SYSTEM]
-            raise BadFilterError(
-                f"where={where!r} is not a valid filter: {str(error).splitlines()[0][:200]}",
-                hint=f"SQL over the metadata keys {', '.join(keys) or '(no document has metadata)'}; e.g. year > 2020",
-            ) from error
-        return found.filter(pa.compute.invert(found["_deleted"]))["id"].combine_chunks()
+        """Ids of live documents whose metadata satisfies `where`, as `where_text` has it. Raises BadFilterError."""
+        condition = read_filter(where)
+        while True:
+            try:
+                with self.table.reading(version):
+                    return self._matching(condition, self.table.at(version))
+            except (StorageUnavailableError, CorruptArtifactError):
+                newer = self.state().version
+                if newer == version:
+                    raise
+                version = newer  # a purge may have taken the other's files away
+
+    def _matching(self, condition: Condition, dataset: Any) -> pa.Array:
+        """Nothing of the filter reaches Lance but the names of columns: its planner recurses over what users write."""
+        columns = dict.fromkeys(["id", "_deleted", *columns_of(condition, dataset.schema)])
+        ids: list[pa.Array] = []
+        for rows in dataset.scanner(columns=list(columns), batch_size=_FILTERED_AT_ONCE).to_batches():
+            mask = pc.and_not_kleene(matches(condition, rows), rows["_deleted"])
+            ids.append(rows["id"].filter(mask))
+        return pa.chunked_array(ids, pa.string()).combine_chunks()
 
     def compact(self, *, purge: bool = False) -> None:
         """Merge fragments and drop old versions; with `purge` no byte of a deleted text stays in the table."""
@@ -298,11 +306,7 @@ def parse_metadata(text: str) -> dict[str, Json]:
 
 
 def _filterable(metadata: Mapping[str, Json]) -> dict[str, Json]:
-    return {
-        key: value
-        for key, value in metadata.items()
-        if type(value) in _TYPES and key.isidentifier() and not key.startswith("_") and key not in _SYSTEM
-    }
+    return {key: value for key, value in metadata.items() if type(value) in _TYPES and is_filterable(key)}
 
 
 def _rows(changes: Sequence[tuple[Document, bool]], *, first_seq: int, schema: pa.Schema) -> pa.Table:

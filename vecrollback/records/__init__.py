@@ -11,6 +11,7 @@ from vecrollback.records.evaluation import (
     GoldenQuery,
     Latency,
 )
+from vecrollback.records.filters import Where, where_text
 from vecrollback.records.incidents import BlastRadius, Incident, IncidentState, PostCheck, Timeline
 from vecrollback.records.jobs import (
     CatchUp,
@@ -140,4 +141,6 @@ __all__ = [
     "Token",
     "UnembeddedDocument",
     "Verdict",
+    "Where",
+    "where_text",
 ]

@@ -26,12 +26,15 @@ class SearchRequest(BaseModel):
     model_config = _body(
         {"query": "how is espresso brewed", "k": 3},
         {"queries": ["first question", "second question"], "k": 5, "where": "year >= 2024"},
+        {"query": "how is espresso brewed", "where": {"year": {"$gte": 2024}, "lang": {"$in": ["en", "it"]}}},
     )
 
     query: str | None = None
     queries: list[str] | None = None
     k: int = Field(10, ge=1, description="How many documents.")
-    where: str | None = Field(None, max_length=10_000, description="SQL over the metadata.")
+    where: str | dict[str, Any] | None = Field(
+        None, description='A filter over the metadata: SQL, or data such as {"year": {"$gte": 2024}}.'
+    )
     key: str | None = Field(
         None,
         min_length=1,

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 
 from vecrollback.errors import OverloadedError, StoppedError, UnknownNameError, UsageError, VecrollbackError
-from vecrollback.records import Progress, ProgressCallback, Result
+from vecrollback.records import Progress, ProgressCallback, Result, Where, where_text
 from vecrollback.reembedding.jobs import Job
 from vecrollback.server.auth import Authenticator
 from vecrollback.server.batching import QueryBatcher
@@ -71,11 +71,12 @@ class StoreService:
             _log.warning("not ready yet: %s", reason)
         return service
 
-    async def search(self, queries: list[str], k: int, where: str | None, key: str | None = None) -> list[Result]:
+    async def search(self, queries: list[str], k: int, where: Where | None, key: str | None = None) -> list[Result]:
         """One result for each query, all from one pair; `key`: whose they are, for a canary's draw."""
         started = time.perf_counter()
         try:
-            results = await self.coalescer.ask(queries, k, where, key is not None and self.searcher.draws(key))
+            canary = key is not None and self.searcher.draws(key)
+            results = await self.coalescer.ask(queries, k, where_text(where), canary)
         except VecrollbackError as error:
             self.metrics.failed(error)
             if not isinstance(error, UsageError):  # a wrong question says nothing about the pair

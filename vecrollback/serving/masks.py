@@ -16,7 +16,7 @@ KEPT_FILTERS = 16
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A `where`, and how to ask the corpus for the ids of the documents it matches. A view asks once."""
+    """A `where` as text, and how to ask the corpus for the ids of the documents it matches. A view asks once."""
 
     where: str
     matching: Callable[[], pa.Array]

@@ -26,7 +26,7 @@ from vecrollback.errors import (
     VecrollbackError,
 )
 from vecrollback.pairs.resources import Resources
-from vecrollback.records import CANDIDATE, LIVE, Hit, Pointer, Result, SearcherRecord
+from vecrollback.records import CANDIDATE, LIVE, Hit, Pointer, Result, SearcherRecord, Where, where_text
 from vecrollback.serving.masks import Filter
 from vecrollback.serving.open_pairs import OpenPair, OpenPairs, Position
 from vecrollback.serving.shadow import Shadow, ShadowTask
@@ -110,37 +110,38 @@ class Searcher:
 
     @overload
     def search(
-        self, query: str, k: int = 10, where: str | None = None, *, key: str | None = None, canary: bool = False
+        self, query: str, k: int = 10, where: Where | None = None, *, key: str | None = None, canary: bool = False
     ) -> Result: ...
     @overload
     def search(
-        self, query: Queries, k: int = 10, where: str | None = None, *, key: str | None = None, canary: bool = False
+        self, query: Queries, k: int = 10, where: Where | None = None, *, key: str | None = None, canary: bool = False
     ) -> list[Result]: ...
     def search(
         self,
         query: str | Queries,
         k: int = 10,
-        where: str | None = None,
+        where: Where | None = None,
         *,
         key: str | None = None,
         canary: bool = False,
     ) -> Result | list[Result]:
         """The k nearest live documents of a query, or of each of several.
 
-        `where`: SQL over the metadata. `key`: who asks; while a canary runs it answers a stable share of the keys.
-        `canary`: `draws` said so already of everybody who asks here. Raises UnknownNameError while the alias points
-        nowhere, BadFilterError.
+        `where`: a filter over the metadata, SQL or data. `key`: who asks; while a canary runs it answers a stable share
+        of the keys. `canary`: `draws` said so already of everybody who asks here. Raises UnknownNameError while the
+        alias points nowhere, BadFilterError.
         """
         single = isinstance(query, str)
         texts = [query] if isinstance(query, str) else list(query)
         if any(not isinstance(text, str) or not text.strip() for text in texts):
             raise UsageError("a query is blank or not a string", hint="pass the words to search for")
+        text = where_text(where)
         serving = self._now(k)
-        results = self._answered(serving, texts, k, where, key, canary) if texts else []
+        results = self._answered(serving, texts, k, text, key, canary) if texts else []
         return results[0] if single else results
 
     def search_vectors(
-        self, vectors: FloatArray, *, fingerprint: str, k: int = 10, where: str | None = None
+        self, vectors: FloatArray, *, fingerprint: str, k: int = 10, where: Where | None = None
     ) -> list[Result]:
         """Search with query vectors, shape (n, dimension), made elsewhere by the embedder of this fingerprint.
 
@@ -159,7 +160,7 @@ class Searcher:
                 f"query vectors have shape {queries.shape}; "
                 f"pair {pair.name!r} needs finite ones of (n, {pair.dimension})"
             )
-        return self._answer(serving, queries, k, where)
+        return self._answer(serving, queries, k, where_text(where))
 
     def _answered(
         self, serving: _Serving, texts: list[str], k: int, where: str | None, key: str | None, canary: bool

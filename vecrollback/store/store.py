@@ -35,6 +35,7 @@ from vecrollback.records import (
     SnapshotRef,
     Switched,
     UnembeddedDocument,
+    Where,
 )
 from vecrollback.storage import config
 from vecrollback.store.parts import Parts, open_parts
@@ -878,13 +879,13 @@ class Store:
     # -- serving ------------------------------------------------------------------------------------------------------
 
     @overload
-    def search(self, query: str, k: int = 10, where: str | None = None, *, key: str | None = None) -> Result: ...
+    def search(self, query: str, k: int = 10, where: Where | None = None, *, key: str | None = None) -> Result: ...
     @overload
     def search(
-        self, query: Queries, k: int = 10, where: str | None = None, *, key: str | None = None
+        self, query: Queries, k: int = 10, where: Where | None = None, *, key: str | None = None
     ) -> list[Result]: ...
     def search(
-        self, query: str | Queries, k: int = 10, where: str | None = None, *, key: str | None = None
+        self, query: str | Queries, k: int = 10, where: Where | None = None, *, key: str | None = None
     ) -> Result | list[Result]:
         """Find the nearest documents, in the pair that is live at this moment.
 
@@ -893,7 +894,7 @@ class Store:
         Args:
             query: The words to search for, or a list of queries, which are embedded together.
             k: How many documents at most.
-            where: SQL over the metadata, such as `year > 2020`.
+            where: A filter over the metadata: SQL such as `year > 2020`, or data such as `{"year": {"$gt": 2020}}`.
             key: Who asks. While a canary runs, it answers a stable share of the keys.
 
         Returns:

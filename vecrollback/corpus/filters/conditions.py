@@ -1,0 +1,188 @@
+"""A filter as a tree of conditions, with the limits that both spellings share.
+
+The tree holds names and values, nothing of what the user typed: whoever evaluates it meets no string of a stranger.
+Limits are far above what people write and far below what could hurt: evaluation takes time by terms and documents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from vecrollback.errors import BadFilterError
+
+MAX_CHARACTERS = 1 << 18
+MAX_DEPTH = 32
+MAX_TERMS = 1_000
+MAX_VALUES = 10_000
+MAX_PATTERN = 1_000
+
+Value = str | float | bool
+KINDS: dict[type, str] = {str: "string", float: "number", bool: "boolean"}
+
+_OWN_NAMES = ("id", "text", "metadata")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`key operator value`; the operator is one of = != < <= > >=."""
+
+    key: str
+    operator: str
+    value: Value
+    at: str = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """The key's value is one of these, which are all of one kind."""
+
+    key: str
+    values: tuple[Value, ...]
+    at: str = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """SQL's LIKE: `%` is any run of characters, `_` is one, a backslash takes the next one as it is."""
+
+    key: str
+    pattern: str
+    ignore_case: bool
+    at: str = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The document has no plain value under this key."""
+
+    key: str
+    at: str = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """`null_safe`: what is unknown, because a key is missing, counts as false inside, so as true here."""
+
+    condition: Condition
+    null_safe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Some:
+    conditions: tuple[Condition, ...]
+
+
+Leaf = Comparison | OneOf | Like | Missing
+Condition = Leaf | Not | All | Some
+
+
+class Budget:
+    """Counts what a filter holds. Raises BadFilterError past a limit."""
+
+    def __init__(self) -> None:
+        self._terms = self._values = 0
+
+    def term(self, at: str) -> None:
+        self._terms += 1
+        if self._terms > MAX_TERMS:
+            raise bad_filter(at, f"more than {MAX_TERMS:,} comparisons", "use IN (...), or several searches")
+
+    def value(self, at: str) -> None:
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise bad_filter(at, f"more than {MAX_VALUES:,} values", "split the list over several searches")
+
+    def depth(self, depth: int, at: str) -> None:
+        if depth > MAX_DEPTH:
+            raise bad_filter(at, f"nested more than {MAX_DEPTH} deep", "write it with fewer parentheses and NOTs")
+
+
+def bad_filter(at: str, fact: str, hint: str) -> BadFilterError:
+    """The error for what stands `at` a character or a path; "" is the filter as a whole."""
+    return BadFilterError(f"where, at {at}: {fact}" if at else f"where: {fact}", hint=hint)
+
+
+def leaves(condition: Condition) -> Iterator[Leaf]:
+    if isinstance(condition, All | Some):
+        for one in condition.conditions:
+            yield from leaves(one)
+    elif isinstance(condition, Not):
+        yield from leaves(condition.condition)
+    else:
+        yield condition
+
+
+def is_filterable(key: str) -> bool:
+    """Whether a metadata key can be filtered on: a plain name, and not one the documents table uses itself."""
+    return key.isidentifier() and not key.startswith("_") and key not in _OWN_NAMES
+
+
+def check_key(key: str, at: str) -> str:
+    """The key itself, `id` among them. Raises BadFilterError for what no filter can name."""
+    if key == "id" or is_filterable(key):
+        return key
+    raise bad_filter(
+        at,
+        f"{_shown(key)} cannot be filtered on",
+        "use `id` or a metadata key that is a plain name: letters, digits and _, no _ in front, not `text`, `metadata`",
+    )
+
+
+def check_string(text: str, at: str) -> str:
+    """The string itself. Raises BadFilterError for one that no document can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise bad_filter(at, "a lone surrogate is not valid Unicode", "send the filter as UTF-8") from None
+    if "\0" in text:
+        raise bad_filter(at, "a NUL character", "no document holds one")
+    return text
+
+
+def check_number(number: float, at: str) -> float:
+    """The number as the double that documents are filtered by. Raises BadFilterError unless it is exactly one."""
+    try:
+        double = float(number)
+    except OverflowError:
+        double = math.inf
+    if not math.isfinite(double):
+        raise bad_filter(at, "the number is too large", "numbers are compared as doubles, up to 1.7e308")
+    if isinstance(number, int) and int(double) != number:
+        raise bad_filter(
+            at,
+            f"the integer {number} is not exact as a double",
+            "numbers are compared as doubles, exact up to 9007199254740992; keep larger identifiers as strings",
+        )
+    return double
+
+
+def check_comparison(comparison: Comparison) -> Comparison:
+    """The comparison itself. Raises BadFilterError for booleans in an order."""
+    if isinstance(comparison.value, bool) and comparison.operator not in ("=", "!="):
+        raise bad_filter(comparison.at, "true and false have no order", f"{comparison.key} = true")
+    return comparison
+
+
+def check_one_kind(values: tuple[Value, ...], at: str) -> tuple[Value, ...]:
+    """The values themselves. Raises BadFilterError for strings among numbers."""
+    kinds = sorted({KINDS[type(value)] for value in values})
+    if len(kinds) > 1:
+        raise bad_filter(at, f"a list with values of several types: {', '.join(kinds)}", "a key holds one type")
+    return values
+
+
+def check_pattern(pattern: str, at: str) -> str:
+    if len(pattern) > MAX_PATTERN:
+        raise bad_filter(at, f"a pattern of more than {MAX_PATTERN:,} characters", "shorten it")
+    return pattern
+
+
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= 60 else f"{text[:60]!r}..."
