@@ -15,6 +15,8 @@ def test_search_says_which_pair_answered(store: Path) -> None:
     assert len(found["hits"]) == 3
     assert set(found["hits"][0]) == {"id", "score", "text", "metadata", "chunk", "stale"}
     assert all(hit["metadata"]["year"] > 2005 for hit in found["hits"])
+    as_data = cli_json("search", "apples of crate 7", "-k", "3", "--where", '{"year": {"$gt": 2005}}')
+    assert as_data["hits"] == found["hits"]
     said = text("search", "apples of crate 7")
     assert "d7" in said
     assert "v2@1, epoch 2" in said

@@ -232,3 +232,8 @@ def test_search_takes_both_spellings_and_rereads_after_a_change(tmp_path: Path) 
         store.upsert([Document("e", "six", {"fresh": 1})])
         store.catch_up("v1")
         assert [hit.id for hit in store.search("one two", where={"fresh": 1}).hits] == ["e"]
+
+
+def test_an_empty_store_matches_nothing(tmp_path: Path) -> None:
+    with connect(tmp_path / "store", create=True) as store:
+        assert matched(store.resources.corpus, "year IS NULL") == ""
