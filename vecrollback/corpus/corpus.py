@@ -172,7 +172,7 @@ class Corpus:
         condition = read_filter(where)
         while True:
             try:
-                with self.table.reading(version):
+                with self.table.reported():
                     return self._matching(condition, self.table.at(version))
             except (StorageUnavailableError, CorruptArtifactError):
                 newer = self.state().version

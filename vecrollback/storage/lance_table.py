@@ -76,7 +76,7 @@ class LanceTable:
         opened = self._opened
         if opened is not None and opened.version == version:
             return opened
-        with self.reading(version):
+        with self._readable(version):
             opened = self._version(version)
         self._opened = opened
         return opened
@@ -94,7 +94,7 @@ class LanceTable:
         base = self._acknowledged(known, digests)
         for version in sorted(self._versions_above(known), reverse=True):
             try:
-                with self.reading(version):
+                with self._readable(version):
                     newest = self._version(version)
                     self._require_whole(newest, self.files(base))
             except CorruptArtifactError:
@@ -325,7 +325,7 @@ class LanceTable:
         return names
 
     @contextmanager
-    def reading(self, version: int) -> Iterator[None]:
+    def _readable(self, version: int) -> Iterator[None]:
         """As `readable`; what cannot be reached is not damaged. Raises StorageUnavailableError for it."""
         try:
             with readable(f"version {version} of table {self.file_store.uri}"):
