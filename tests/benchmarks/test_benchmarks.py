@@ -29,6 +29,7 @@ _LONG = {
     "scale",
     "search_overhead",
     "shards",
+    "verdicts",
 }
 
 

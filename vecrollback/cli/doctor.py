@@ -38,7 +38,7 @@ _SHOWN_IDS = 5
     app,
     returns="{source, vectors, dimension, verdict: pass|fail|unknown, findings: [{kind, count, ids, batches, message, "
     "severity}], certificate: {sampled, foreign, population, bound, confidence, sensitivity}|null, model, facts, "
-    "audit: {stopped, examined, embedded, suspected, floor, storage, culprit, harm, not_examined, batches, "
+    "audit: {stopped, examined, embedded, suspected, floor, storage, power, culprit, harm, not_examined, batches, "
     "times}|null}",
     examples=[
         "doctor vectors.npy --texts rows.jsonl --model sentence-transformers/all-MiniLM-L6-v2 --budget 2%",

@@ -66,7 +66,7 @@ class ArrowConnector:
 
     def take(self, rows: Numbers, names: Collection[str] | None, *, vectors: bool = True) -> Part:
         found = self._table.take(rows, self._wanted(names, vectors)).combine_chunks()
-        return self._part(found.to_batches()[0], vectors) if len(rows) else Part(*self._nothing(0))
+        return self._part(found.to_batches()[0], vectors) if len(rows) else self._empty(vectors)
 
     def close(self) -> None:
         self._table.close()
@@ -79,6 +79,10 @@ class ArrowConnector:
         rows, sizes = matrix(batch[self._vector], self.dimension) if vectors else self._nothing(batch.num_rows)
         fields = [name for name in batch.schema.names if name != self._vector]
         return Part(rows, sizes, batch.select(fields).to_pylist() if fields else [])
+
+    def _empty(self, vectors: bool) -> Part:
+        rows, sizes = self._nothing(0)
+        return Part(np.empty((0, self.dimension), np.float32) if vectors else rows, sizes)
 
     def _nothing(self, count: int) -> tuple[FloatArray, Numbers]:
         return np.empty((count, 0), np.float32), np.zeros(count, np.int64)

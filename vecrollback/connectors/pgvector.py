@@ -22,6 +22,10 @@ from vecrollback.errors import FailedError, MissingDependencyError, UsageError
 from vecrollback.records import Json, Metric
 
 _PAGE = 2_000
+_TABLE = 48
+"""Bits of a block and an offset; above them stands the number of the table."""
+_FIELDS = 2
+"""Columns of a row that tell its place, before those asked for."""
 _STORED = {"vector": "float32", "halfvec": "float16", "_float4": "float32", "_float8": "float64"}
 _METRICS: dict[str, Metric] = {"cosine": "cosine", "ip": "dot", "l2": "l2"}
 
@@ -38,6 +42,7 @@ JOIN pg_opclass o ON o.oid = ANY(i.indclass) WHERE i.indrelid = %s AND a.attname
 class PgvectorConnector:
     """A table as one read-only transaction sees it. In it a row keeps its `ctid`: its number is the place of that.
 
+    A row of a partition or of a child by inheritance is known by its own table too: each counts from (0,1).
     Vectors come in pgvector's binary form, through a server-side cursor.
     """
 
@@ -61,6 +66,7 @@ class PgvectorConnector:
         self._kind, self.stored = kind, _STORED[kind]
         self.fields = tuple(name for name in columns if name != self._vector)
         self._table = sql.Identifier(*table.split("."))
+        self._tables: dict[int, int] = {}
         self._places = self._rows()
         self.count = len(self._places)
         self.dimension = modifier if modifier > 0 and not kind.startswith("_") else self._dimension()
@@ -70,7 +76,7 @@ class PgvectorConnector:
     def scan(self, names: Collection[str] | None, *, vectors: bool = True) -> Iterator[Part]:
         columns, first = self._wanted(names, vectors), 0
         for page in self._pages(columns):
-            places = _places([row[0] for row in page])
+            places = self._placed(page)
             if not np.array_equal(places, self._places[first : first + len(page)]):
                 raise FailedError(
                     f"{self.place}: two passes gave the rows in different orders", hint="examine it again"
@@ -83,12 +89,14 @@ class PgvectorConnector:
 
         columns = self._wanted(names, vectors)
         places = self._places[rows]
-        query = self._select(columns) + sql.SQL(" WHERE ctid = ANY(%s::tid[])")
+        query = self._select(columns) + sql.SQL(" WHERE tableoid = %s AND ctid = ANY(%s::tid[])")
         found: dict[int, Any] = {}
-        for first in range(0, len(places), _PAGE):
-            wanted = [f"({place >> 16},{place & 0xFFFF})" for place in places[first : first + _PAGE].tolist()]
-            page = self._all(query, (wanted,))
-            found |= dict(zip(_places([row[0] for row in page]).tolist(), page, strict=True))
+        for table, number in self._tables.items():
+            here = np.unique(places[places >> _TABLE == number])
+            for first in range(0, len(here), _PAGE):
+                wanted = [f"({_block(place)},{place & 0xFFFF})" for place in here[first : first + _PAGE].tolist()]
+                page = self._all(query, (table, wanted))
+                found |= dict(zip(self._placed(page).tolist(), page, strict=True))
         return self._part([found[place] for place in places.tolist()], columns, vectors, names)
 
     def close(self) -> None:
@@ -104,10 +112,10 @@ class PgvectorConnector:
             there = ", ".join(name for (name,) in self._all(query, ())) or "none"
             raise UsageError(f"{self.place}: there is no such table", hint=f"tables: {there}")
         [[kind]] = self._all("SELECT relkind::text FROM pg_class WHERE oid = %s", (oid,))
-        if kind not in ("r", "m"):
+        if kind not in ("r", "m", "p"):
             raise UsageError(
                 f"{self.place} is not a plain table, so its rows have no fixed place",
-                hint="name the table or the partition that holds the rows, or make a materialized view of it",
+                hint="name the table that holds the rows, or make a materialized view of it",
             )
         return int(oid)
 
@@ -129,8 +137,13 @@ class PgvectorConnector:
         raise UsageError(f"{self.place}: no row of {self._vector!r} has a vector", hint="name another --vector-field")
 
     def _rows(self) -> Numbers:
-        found = [_places([row[0] for row in page]) for page in self._pages([])]
+        found = [self._placed(page) for page in self._pages([])]
         return np.concatenate(found) if found else np.empty(0, np.int64)
+
+    def _placed(self, page: Sequence[Any]) -> Numbers:
+        """The number of each row's table, and the block and offset of its `ctid` in it, as one number."""
+        numbers = [self._tables.setdefault(int(row[1]), len(self._tables)) for row in page]
+        return (np.array(numbers, np.int64) << _TABLE) | _places([row[0] for row in page])
 
     # -- statements ---------------------------------------------------------------------------------------------------
 
@@ -140,7 +153,7 @@ class PgvectorConnector:
     def _select(self, columns: Sequence[str]) -> Any:
         from psycopg import sql
 
-        chosen = sql.SQL(", ").join([sql.SQL("ctid"), *map(sql.Identifier, columns)])
+        chosen = sql.SQL(", ").join([sql.SQL("ctid, tableoid"), *map(sql.Identifier, columns)])
         return sql.SQL("SELECT {} FROM {}").format(chosen, self._table)
 
     def _pages(self, columns: Sequence[str]) -> Iterator[list[Any]]:
@@ -159,7 +172,7 @@ class PgvectorConnector:
         if vectors:
             rows, sizes = stacked([_vector(row[-1], self._kind) for row in page], self.dimension)
         fields = columns[:-1] if vectors else columns
-        records: list[Record] = [dict(zip(fields, row[1:], strict=False)) for row in page] if fields else []
+        records: list[Record] = [dict(zip(fields, row[_FIELDS:], strict=False)) for row in page] if fields else []
         return Part(rows, sizes, records if names != () else [])
 
 
@@ -168,6 +181,10 @@ def _vector(value: Any, kind: str) -> Any:
     if value is None or kind.startswith("_"):
         return value
     return np.frombuffer(value, ">f4" if kind == "vector" else ">f2", offset=4)
+
+
+def _block(place: int) -> int:
+    return place >> 16 & 0xFFFFFFFF
 
 
 def _places(ctids: Sequence[bytes]) -> Numbers:

@@ -147,6 +147,8 @@ def _reported(report: Report, outcome: AuditResult, asked: AuditRequest, suspect
     if outcome.rows:
         harmless = outcome.harm is not None and outcome.harm.harmless
         notes.add("foreign_vector", _foreign(outcome), outcome.ids, severity="warn" if harmless else "fail")
+    if outcome.power is not None and outcome.power.lacks:
+        notes.add("cannot_tell", outcome.power.lacks, [f"{report.pair}@{report.snapshot}"], severity="unknown")
     for part in outcome.not_examined:
         notes.add("not_examined", f"vectors left out: {part.reason}", part.ids, severity="unknown")
     certificate = outcome.certificate

@@ -13,7 +13,7 @@ import pytest
 
 from vecrollback.arrays import FloatArray
 from vecrollback.errors import BadDocumentError, UsageError
-from vecrollback.quality.doctor import ColumnNames, ForeignIndex
+from vecrollback.quality.doctor import ColumnNames, ForeignIndex, examine
 from vecrollback.records import Metric
 
 COUNT, DIMENSION, WITHOUT_TEXT = 230, 24, 17
@@ -133,7 +133,7 @@ class ConnectorConformance:
         ids, texts = source.ids(every), source.texts(every)
         assert source.ids(asked) == [ids[row] for row in asked]
         assert source.texts(asked) == [texts[row] for row in asked]
-        assert source.vectors(np.empty(0, np.int64)).shape[0] == 0
+        assert source.vectors(np.empty(0, np.int64)).shape == (0, DIMENSION)
         assert source.texts(np.empty(0, np.int64)) == []
 
     def test_a_row_is_a_document_with_its_other_fields_as_metadata(self, source: ForeignIndex) -> None:
@@ -159,6 +159,11 @@ class ConnectorConformance:
             ForeignIndex(made[0], texts=made[1], fields=ColumnNames(text="nobody"))
         assert "'nobody'" in refused.value.message
         assert self.text_field in refused.value.hint
+
+    def test_a_model_that_made_none_of_the_vectors_is_a_fail(self, made: tuple[str, Path | None, Path]) -> None:
+        found = examine(made[0], texts=made[1], model=f"hash:{DIMENSION}?seed=1", seed=1)
+        assert found.verdict == "fail"
+        assert found.finding("foreign_vector")
 
     def test_reading_changes_no_byte_of_it(self, made: tuple[str, Path | None, Path]) -> None:
         before = digests(made[2])

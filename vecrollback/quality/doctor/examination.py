@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vecrollback.arrays import cosines
 from vecrollback.embedders import Embedder, open_embedder
-from vecrollback.embedders.probes import PROBES, floor_for
+from vecrollback.embedders.probes import floor_for
 from vecrollback.errors import EmbeddingError, UsageError
 from vecrollback.quality.doctor import findings
 from vecrollback.quality.doctor.outcome import Examination, Point, SourceFinding
@@ -24,8 +23,6 @@ BOUND, CONFIDENCE = 0.01, 0.99
 _WORTH = 0.05
 """The weakest bound that a budget may end with and pass."""
 _LENGTHS = 20_000
-_CODE_MARGIN = 3.0
-"""Of the worst rounding among the probes: the worst of all vectors is somewhat worse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +109,7 @@ def _audited(
         bound=_bound(request),
         confidence=request.confidence,
         budget=parse_budget(request.budget, source.count) if request.budget else None,
-        floor=_floor(source, survey, embedder),
+        floor=floor_for(embedder),
         seed=request.seed,
     )
     if survey.blank.any():
@@ -125,6 +122,7 @@ def _audited(
         asked=asked,
         judged=lambda: judged(request.golden, embedder.embed_queries),
         progress=shown.auditing,
+        keep=getattr(source.connector, "rounded", None),
     )
 
 
@@ -142,22 +140,6 @@ def _fitting(name: str, source: ForeignIndex, opened: Callable[[str], Embedder])
             hint="--text-field names one; beside .npy and FAISS files, --texts rows.jsonl",
         )
     return embedder
-
-
-def _floor(source: ForeignIndex, survey: IndexSurvey, embedder: Embedder) -> float:
-    """The model's own floor, lowered by what is lost where whole numbers or codes are kept instead of vectors.
-
-    What the numbers themselves show of their rounding the audit takes off.
-    """
-    floor, rounded = floor_for(embedder), getattr(source.connector, "rounded", None)
-    whole_numbers = "int" in source.connector.stored and bool(np.isfinite(survey.lengths).any())
-    if rounded is None and not whole_numbers:
-        return floor
-    made = embedder.embed_documents(PROBES)
-    lengths = np.linalg.norm(made, axis=1, keepdims=True)
-    kept = np.rint(made / lengths * np.nanmedian(survey.lengths)) if rounded is None else rounded(made)
-    worst = float(np.min(np.nan_to_num(cosines(made, kept), nan=0.0)))
-    return min(floor, 1 - _CODE_MARGIN * (1 - worst))
 
 
 def _embeds_blanks(embedder: Embedder) -> bool:

@@ -25,7 +25,9 @@ def passive(source: ForeignIndex, survey: IndexSurvey) -> list[SourceFinding]:
 
 
 def foreign(survey: IndexSurvey, audited: AuditResult) -> Iterator[SourceFinding]:
-    """What re-embedding showed."""
+    """What re-embedding showed, and whether it could have shown anything."""
+    if reason := lacks(audited):
+        yield SourceFinding("cannot_tell", audited.vectors, (), {}, reason, "unknown")
     rows = np.array(audited.rows, np.int64)
     if len(rows):
         worst = f"cosine {min(audited.cosines):.4f} to {max(audited.cosines):.4f}" if audited.cosines else ""
@@ -36,8 +38,19 @@ def foreign(survey: IndexSurvey, audited: AuditResult) -> Iterator[SourceFinding
         yield SourceFinding("foreign_vector", len(rows), audited.ids, counts, message, _loudness(audited))
 
 
+def lacks(audited: AuditResult) -> str:
+    """Why the audit can give no verdict; empty when it can."""
+    if audited.power is not None and audited.power.lacks:
+        return audited.power.lacks
+    return "the vectors are code words of a quantiser, which say too little about what was stored" * (
+        audited.stopped == "lossy"
+    )
+
+
 def _loudness(audited: AuditResult) -> Severity:
     """A relative so near that answers stay as they are is told, without the alarm that a real mixture raises."""
+    if audited.stopped == "lossy":
+        return "unknown"
     return "warn" if audited.harm is not None and audited.harm.harmless else "fail"
 
 

@@ -81,6 +81,7 @@ class Examination:
             "suspected": audited.suspected,
             "floor": audited.floor,
             "storage": audited.storage,
+            "power": asdict(audited.power) if audited.power else None,
             "culprit": dict(audited.culprit),
             "harm": asdict(audited.harm) if audited.harm else None,
             "not_examined": {one.reason: len(one.rows) for one in audited.not_examined},

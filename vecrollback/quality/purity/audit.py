@@ -12,6 +12,7 @@ from vecrollback.quality.purity.confidence_sequence import Draws
 from vecrollback.quality.purity.examiner import NOT_FINITE, ZERO, Embed, Examiner, units
 from vecrollback.quality.purity.harm import Harm, JudgedQueries, golden_harm, harm
 from vecrollback.quality.purity.population import Population
+from vecrollback.quality.purity.power import Keep
 from vecrollback.quality.purity.results import (
     AuditProgress,
     AuditRequest,
@@ -45,6 +46,7 @@ def audit(
     asked: AuditRequest | None = None,
     judged: Callable[[], JudgedQueries | None] = lambda: None,
     progress: ProgressCallback | None = None,
+    keep: Keep | None = None,
 ) -> AuditResult:
     """Find the vectors that `own` did not make of their texts, and bound the share of those not looked at.
 
@@ -56,11 +58,15 @@ def audit(
     `judged` is asked only when something is found: then the harm is also told as the nDCG of its queries, from one more
     pass over all vectors.
 
+    `keep`: what the storage gives back of vectors put into it, where those come back changed. Before anything is said
+    the audit measures what its comparison can tell in this index, see `power`; where that is too little the verdict is
+    "unknown".
+
     It stops once the bound asked for is reached; once it is refuted, that is, more than that is foreign among the rows
     that no screen points at, or most of the index is; or when the budget is spent. Raises UsageError when `own` makes
     vectors of another dimension; whatever `own` raises passes through.
     """
-    return _Audit(population, own, dict(suspects or {}), asked or AuditRequest(), judged, progress).run()
+    return _Audit(population, own, dict(suspects or {}), asked or AuditRequest(), judged, progress, keep).run()
 
 
 class _Audit:
@@ -72,17 +78,19 @@ class _Audit:
         asked: AuditRequest,
         judged: Callable[[], JudgedQueries | None],
         progress: ProgressCallback | None,
+        keep: Keep | None,
     ) -> None:
         self._population, self._suspects, self._asked, self._progress = population, suspects, asked, progress
         self._judged = judged
         self._random = np.random.default_rng(asked.seed)
         self._survey = survey(population, self._random)
         self._storage = recognise(self._survey.sample[self._survey.usable[self._survey.sample_rows]])
-        self._examiner = Examiner(population, own, asked.floor, self._storage, asked.budget)
+        self._examiner = Examiner(population, own, asked.floor, self._storage, asked.budget, keep)
+        self._keeps = keep is not None
         self._leave_out_unusable()
         self._search = Search(self._examiner, self._survey, self._random, self._told)
         error = 1 - asked.confidence
-        self._sensitivity_error = _FOR_SENSITIVITY * error if suspects else 0.0
+        self._sensitivity_error = _FOR_SENSITIVITY * error if suspects or keep else 0.0
         self._reference = Draws(_FOR_REFERENCE * error)
         self._draws = Draws(error - self._sensitivity_error - _FOR_REFERENCE * error)
         self._sensitivity = 1.0
@@ -91,7 +99,9 @@ class _Audit:
     def run(self) -> AuditResult:
         reference = self._draw(self._reference_size(), "reference", self._reference)
         known = introduce(self._suspects, self._examiner, reference)
-        self._sensitivity = sensitivity(known, self._sensitivity_error)
+        self._sensitivity = sensitivity(known, self._sensitivity_error / 2)
+        if self._examiner.power is not None:
+            self._sensitivity = min(self._sensitivity, self._examiner.power.sensitivity(self._sensitivity_error / 2))
         stopped = self._hopeless(reference)
         if stopped is None:
             self._search.look_at_long_texts()
@@ -119,7 +129,10 @@ class _Audit:
         examiner = self._examiner
         share = float(np.mean(examiner.is_foreign(reference))) if len(reference) else 0.0
         self._search.expected = share * (examiner.left + len(reference))
-        if self._storage.format == "codes" and share > _MOSTLY_FOREIGN:
+        if self._storage.format == "codes" and not self._keeps and share > _MOSTLY_FOREIGN:
+            return "lossy"
+        power = examiner.power
+        if power is not None and power.lacks and (not power.faithful or not examiner.foreign):
             return "lossy"
         least = self._reference.least(examiner.found, examiner.left) + examiner.found
         return "refuted" if examiner.left and least > _MOSTLY_FOREIGN * self._population.count else None
@@ -233,6 +246,7 @@ class _Audit:
             certificate=certificate,
             floor=examiner.floor,
             storage=self._storage.format,
+            power=examiner.power,
             embedded=dict(examiner.spent),
             not_examined=examiner.not_examined(),
             culprit=culprit,
@@ -246,7 +260,9 @@ class _Audit:
             return "unknown"
         if self._examiner.foreign:
             return "fail"
-        unknown = certificate.bound > self._asked.bound or self._examiner.not_examined()
+        power = self._examiner.power
+        lacks = power is not None and bool(power.lacks)
+        unknown = lacks or certificate.bound > self._asked.bound or self._examiner.not_examined()
         return "unknown" if unknown else "pass"
 
     def _harm(self) -> Harm | None:

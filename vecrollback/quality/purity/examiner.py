@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vecrollback.arrays import FloatArray, Numbers, cosines
 from vecrollback.errors import EmbeddingError, UsageError
 from vecrollback.quality.purity.population import Population
+from vecrollback.quality.purity.power import Keep, Power, by_floor, in_storage, scaled
 from vecrollback.quality.purity.results import NotExamined, Stage
 from vecrollback.quality.purity.storage_noise import Storage, angles, calibrated
 
@@ -35,10 +36,21 @@ class Examiner:
     """Compares rows with what the own embedder makes of their texts, each text once. Below `floor` a row is foreign.
 
     `open`: rows that may still be examined. `cosine`: of the rows that were compared, NaN for the others. `reserved`:
-    part of the budget that is kept for later.
+    part of the budget that is kept for later. `power`: what the comparison can tell, known after the first rows.
+
+    `keep`: what the storage gives back of vectors, where they do not come back as they were. Then rows are compared
+    with what it makes of the own vectors.
     """
 
-    def __init__(self, population: Population, own: Embed, floor: float, storage: Storage, budget: int | None) -> None:
+    def __init__(
+        self,
+        population: Population,
+        own: Embed,
+        floor: float,
+        storage: Storage,
+        budget: int | None,
+        keep: Keep | None = None,
+    ) -> None:
         self.population, self.floor, self.spent = population, floor, Counter[str]()
         self.open = np.ones(population.count, dtype=bool)
         self.cosine = np.full(population.count, np.nan)
@@ -49,6 +61,8 @@ class Examiner:
         self._made: dict[bytes, FloatArray] = {}
         self._pairs: list[FloatArray] = []
         self._calibrated = self._steadied = self._scanned = False
+        self._keep = keep
+        self.power: Power | None = None
 
     # -- what there is to know ----------------------------------------------------------------------------------------
 
@@ -148,8 +162,8 @@ class Examiner:
         stored = self.population.vectors(rows)
         if not self._calibrated:
             self._calibrated = True
-            self.floor = calibrated(self._asked, self._storage, stored, made)
-        found = cosines(stored, made)
+            self._calibrate(stored, made)
+        found = cosines(stored, self.kept(made))
         slight = np.flatnonzero((found < self.floor) & (found >= _SLIGHT))
         if len(slight) and not self._steadied:
             self._steady(made[slight], [texts[i] for i in slight])
@@ -162,6 +176,28 @@ class Examiner:
         foreign = found < self.floor
         self.foreign += rows[foreign].tolist()
         self._pairs += list(made[foreign][: _KEPT_PAIRS - len(self._pairs)])
+
+    def kept(self, vectors: FloatArray) -> FloatArray:
+        """What the storage would give back of these vectors."""
+        if self._keep is None:
+            return vectors
+        usable = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
+        back = np.full_like(vectors, np.nan)
+        if usable.any():
+            back[usable] = self._keep(vectors[usable])
+        return back
+
+    def _calibrate(self, stored: FloatArray, made: FloatArray) -> None:
+        usable = np.isfinite(made).all(axis=1) & made.any(axis=1) & np.isfinite(stored).all(axis=1)
+        if self._keep is not None and usable.any():
+            kept, way = self._keep, scaled(made[usable], stored[usable], self._keep)
+            self._keep = lambda vectors: kept(way(vectors))
+            chance = np.random.default_rng(0)
+            self.power = in_storage(self._asked, made[usable], stored[usable], self._keep, kept, chance)
+            self.floor = self.power.floor
+            return
+        self.floor = calibrated(self._asked, self._storage, stored, made)
+        self.power = by_floor(self.floor, self._asked, made[usable], stored[usable])
 
     def _fail(self, rows: Numbers, reason: str) -> None:
         self.failed += len(rows)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from vecrollback.errors import UsageError
 from vecrollback.quality.purity.harm import Harm
+from vecrollback.quality.purity.power import Power
 from vecrollback.records import Certificate, Verdict
 
 FLOOR = 0.9999
@@ -18,8 +19,8 @@ or at its ingest batch; drawn at random to certify; with a suspect's model; agai
 
 Stopped = Literal["certified", "refuted", "budget", "exhausted", "lossy"]
 """Why an audit ended: the bound asked for was reached; more than that is foreign among rows that no screen points at,
-or most of the index is; the budget was spent; nothing was left to examine; the vectors are code words of a quantiser,
-which say too little about what was stored."""
+or most of the index is; the budget was spent; nothing was left to examine; the storage says too little about what was
+put into it, so that another model's vectors could not be told (`power.lacks` says why)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ class AuditResult:
     foreign, at the same confidence. `suspected`: rows that a screen still pointed at when the budget was spent.
     `floor`: the one used, after calibration; `storage`: the format that the numbers show. `culprit`: suspect -> share
     of the foreign vectors that it made, of those tried. `harm`: what they do to answers, None when none was found.
+    `power`: what the comparison could tell, None when no row was compared.
     `batches`, `times`: empty when the population knows neither.
     """
 
@@ -115,6 +117,7 @@ class AuditResult:
     harm: Harm | None = None
     batches: tuple[Share, ...] = ()
     times: tuple[Share, ...] = ()
+    power: Power | None = None
 
 
 ProgressCallback = Callable[[AuditProgress], None]

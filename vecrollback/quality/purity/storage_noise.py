@@ -14,7 +14,7 @@ import numpy as np
 
 from vecrollback.arrays import Cosines, FloatArray, cosines
 
-Format = Literal["float32", "float16", "bfloat16", "int8 by row", "int8 by column", "codes"]
+Format = Literal["float32", "float16", "bfloat16", "whole numbers", "int8 by row", "int8 by column", "codes"]
 
 _MARGIN = 1.5
 """Of the worst rounding among a few hundred vectors: the worst of all of them is somewhat worse."""
@@ -39,6 +39,8 @@ def recognise(sample: FloatArray) -> Storage:
     """
     if not sample.size:
         return Storage("float32")
+    if np.abs(sample).max() > 1 and np.array_equal(np.rint(sample), sample):
+        return Storage("whole numbers")
     with np.errstate(over="ignore"):
         if np.array_equal(sample.astype(np.float16).astype(np.float32), sample):
             return Storage("float16")
@@ -90,6 +92,8 @@ def _rounded(made: FloatArray, stored: FloatArray, storage: Storage) -> FloatArr
         return ((bits + 0x8000) & np.uint32(0xFFFF0000)).view(np.float32)
     with np.errstate(all="ignore"):
         scaled = made * (np.linalg.norm(stored, axis=1) / np.linalg.norm(made, axis=1))[:, None]
+    if storage.format == "whole numbers":
+        return np.asarray(np.rint(scaled), dtype=np.float32)
     if storage.format == "int8 by row":
         step = np.array([_step(row) for row in stored], dtype=np.float32)[:, None]
         return np.asarray(np.rint(scaled / step) * step, dtype=np.float32)

@@ -49,7 +49,11 @@ def introduce(suspects: Mapping[str, Embed], examiner: Examiner, reference: Numb
     for name, model in suspects.items():
         made = _made(model, texts, examiner)
         if made is not None:
-            known.append(Suspect(name, units(own), units(made), ~(cosines(made, own) >= examiner.floor)))
+            known.append(
+                Suspect(
+                    name, units(own), units(made), ~(cosines(examiner.kept(made), examiner.kept(own)) >= examiner.floor)
+                )
+            )
     return known
 
 
@@ -85,7 +89,8 @@ def name_culprits(suspects: Mapping[str, Embed], examiner: Examiner) -> dict[str
     shares = {}
     for name, model in suspects.items():
         made = _made(model, texts, examiner)
-        explained = cosines(stored, made) >= min(examiner.floor, _SAME) if made is not None else np.zeros(1)
+        near = cosines(stored, examiner.kept(made)) if made is not None else np.zeros(1)
+        explained = near >= min(examiner.floor, _SAME)
         shares[name] = float(np.mean(explained))
     return shares
 

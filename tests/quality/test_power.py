@@ -1,0 +1,116 @@
+"""A verdict is given only where another model's vectors could have been told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+
+from tests.quality.test_doctor import made_by, texts_of, write
+from vecrollback.arrays import FloatArray
+from vecrollback.quality.doctor import Examination, examine
+from vecrollback.quality.purity import Arrays, AuditRequest, audit
+
+_OWN, _OTHER = "hash:96?seed=1", "hash:96?seed=2"
+_CODES = ["SQ6", "PQ24x6", "PQ8x6", "OPQ8,PQ8x6", "PQ24x6,RFlat", "PCA32,Flat", "RaBitQ"]
+
+
+def examined(folder: Path, kind: str, vectors: FloatArray, texts: list[str]) -> Examination:
+    index: Any = faiss.index_factory(vectors.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors)
+    index.add(vectors)
+    faiss.write_index(index, str(folder / "index.faiss"))
+    rows = folder / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"id": str(n), "text": text}) + "\n" for n, text in enumerate(texts)))
+    return examine(f"faiss:{folder / 'index.faiss'}", texts=rows, model=_OWN, seed=1)
+
+
+@pytest.mark.parametrize("kind", _CODES)
+def test_an_index_that_another_model_made_never_passes_whatever_its_codes(tmp_path: Path, kind: str) -> None:
+    texts = texts_of(400)
+    found = examined(tmp_path, kind, made_by(_OTHER, texts), texts)
+    assert found.verdict == "fail"
+
+
+@pytest.mark.parametrize("kind", _CODES)
+def test_an_index_of_the_models_own_raises_no_alarm_and_what_cannot_be_told_has_its_reason(
+    tmp_path: Path, kind: str
+) -> None:
+    texts = texts_of(400)
+    found = examined(tmp_path, kind, made_by(_OWN, texts), texts)
+    if found.verdict == "unknown":
+        assert (cannot := found.finding("cannot_tell"))
+        assert "must be up to 0.9" in cannot.message
+    else:
+        assert found.verdict == "pass"
+    assert not found.finding("foreign_vector")
+
+
+@pytest.mark.parametrize("kind", ["PQ24x6", "PCA32,Flat", "RaBitQ"])
+def test_the_foreign_vectors_among_codes_are_those_that_are_named(tmp_path: Path, kind: str) -> None:
+    texts = texts_of(400)
+    vectors = made_by(_OWN, texts)
+    foreign = sorted(np.random.default_rng(2).choice(400, 40, replace=False).tolist())
+    vectors[foreign] = made_by(_OTHER, [texts[row] for row in foreign])
+    found = examined(tmp_path, kind, vectors, texts)
+    assert (named := found.finding("foreign_vector"))
+    assert found.verdict == "fail"
+    assert {int(id_) for id_ in named.ids} <= set(foreign)
+    assert len(named.ids) >= 36
+
+
+def test_codes_too_coarse_to_tell_anything_are_unknown_with_the_reason(tmp_path: Path) -> None:
+    texts = texts_of(600)
+    found = examined(tmp_path, "PQ1x4", made_by(_OWN, texts), texts)
+    assert found.verdict == "unknown"
+    assert found.audited
+    assert found.audited.power
+    assert found.audited.power.lacks
+    assert (cannot := found.finding("cannot_tell"))
+    assert "too coarse" in cannot.message
+
+
+def test_a_floor_below_which_another_model_would_stay_unseen_gives_no_verdict() -> None:
+    texts = texts_of(300)
+    vectors = made_by(_OWN, texts)
+    for floor, verdict in ((0.9999, "pass"), (0.5, "unknown")):
+        found = audit(
+            Arrays(vectors, texts),
+            lambda asked: made_by(_OWN, list(asked)),
+            asked=AuditRequest(bound=0.02, floor=floor, seed=1),
+        )
+        assert found.verdict == verdict
+        assert found.power
+        assert bool(found.power.lacks) == (verdict == "unknown")
+
+
+def test_a_storage_that_codes_alike_vectors_differently_is_not_believed() -> None:
+    texts = texts_of(300)
+    chance = np.random.default_rng(0)
+
+    def keep(vectors: FloatArray) -> FloatArray:
+        return np.asarray(vectors + chance.standard_normal(vectors.shape) * 0.1, np.float32)
+
+    found = audit(
+        Arrays(keep(made_by(_OWN, texts)), texts),
+        lambda asked: made_by(_OWN, list(asked)),
+        asked=AuditRequest(bound=0.02, seed=1),
+        keep=keep,
+    )
+    assert found.verdict == "unknown"
+
+
+def test_whole_numbers_lower_the_floor_by_their_rounding_alone(tmp_path: Path) -> None:
+    texts = texts_of(500)
+    own, other = made_by(_OWN, texts), made_by(_OTHER, texts)
+    for vectors, verdict in ((own, "pass"), (other, "fail")):
+        stored = np.rint(vectors / np.abs(own).max() * 127).clip(-127, 127).astype(np.int8)
+        rows = [{"id": str(n), "text": text} for n, text in enumerate(texts)]
+        found = examine(**write(tmp_path, stored, rows), model=_OWN, seed=1)
+        assert found.verdict == verdict
+        assert found.audited
+        assert found.audited.floor > 0.99
