@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.postgres import PostgresServer
+from vecrollback.embedders import open_embedder
 from vecrollback.errors import UsageError
-from vecrollback.quality.doctor import ForeignIndex
+from vecrollback.quality.doctor import ForeignIndex, examine
 from vecrollback.testing import ConnectorConformance
 from vecrollback.testing.connector_suite import COUNT, DIMENSION, WITHOUT_TEXT, rows, vectors
 
@@ -175,6 +176,42 @@ class TestPostgres(ConnectorConformance):
         assert "materialized view" in refused.value.hint
         with postgres.connect() as connection:
             connection.execute("DROP VIEW seen")
+
+
+@pytest.mark.parametrize("how", ["inherits", "partitions"])
+def test_rows_of_children_are_told_apart_though_each_counts_from_the_same_place(
+    postgres: PostgresServer, how: str
+) -> None:
+    texts = [f"the text of row {row}" for row in range(90)]
+    own = open_embedder("hash:24?seed=1").embed_documents(texts)
+    foreign = open_embedder("hash:24?seed=2").embed_documents(texts)
+    columns = "id text, part integer, text text, embedding vector(24)"
+    with postgres.connect() as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        connection.execute("DROP TABLE IF EXISTS parent CASCADE")
+        kind = " PARTITION BY LIST (part)" if how == "partitions" else ""
+        connection.execute(f"CREATE TABLE parent ({columns}){kind}")
+        for part in range(3):
+            of = f"PARTITION OF parent FOR VALUES IN ({part})" if how == "partitions" else "() INHERITS (parent)"
+            connection.execute(f"CREATE TABLE child_{part} {of}")
+            with connection.cursor() as cursor:
+                rows = [
+                    (f"r{n}", part, texts[n], (own if part else foreign)[n].tolist())
+                    for n in range(30 * part, 30 * part + 30)
+                ]
+                cursor.executemany(f"INSERT INTO child_{part} VALUES (%s, %s, %s, %s)", rows)
+    place = f"{postgres.url().partition('&schema')[0]}#parent"
+    with ForeignIndex(place) as source:
+        every = np.arange(90)
+        assert source.count == 90
+        assert sorted(source.ids(every)) == sorted(f"r{n}" for n in range(90))
+        assert source.texts(every) == [texts[int(id_[1:])] for id_ in source.ids(every)]
+        streamed = np.concatenate([block for _, block in source.blocks()])
+        np.testing.assert_array_equal(source.vectors(every[::-1]), streamed[::-1])
+    found = examine(place, model="hash:24?seed=1", seed=1)
+    assert found.verdict == "fail"
+    assert (named := found.finding("foreign_vector"))
+    assert sorted(named.ids) == sorted(f"r{n}" for n in range(30))
 
 
 class TestPostgresArrays(TestPostgres):

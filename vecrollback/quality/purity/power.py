@@ -80,7 +80,8 @@ def in_storage(
     near = next((cosine for cosine, told in shares.items() if len(told) and told.mean() >= _TOLD), None)
     others = _others(stored, made, kept, floor)
     returned = _known(cosines(again(stored), stored)) >= floor
-    faithful = not len(returned) or bool(returned.mean() >= _TOLD)
+    steady = _known(cosines(keep(made), kept)) >= asked
+    faithful = all(not len(one) or bool(one.mean() >= _TOLD) for one in (returned, steady))
     lacks = _lacks(near, others, floor)
     if not faithful:
         lacks = "the index does not give a vector the same code twice, so no row can be compared with a new one"
