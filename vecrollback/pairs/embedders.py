@@ -20,7 +20,7 @@ from vecrollback.records import Pair
 from vecrollback.storage.artifacts import Artifacts
 
 _PROVEN_BY = 4
-"""Short probes, about ten tokens each: a proof that costs less than the first text of whatever it is for."""
+"""Probes of one proof. They are short, about ten tokens each, so it costs less than the first text that follows."""
 
 
 class PairEmbedders:
@@ -33,16 +33,17 @@ class PairEmbedders:
     def __init__(self, catalog: Catalog, artifacts: Artifacts) -> None:
         self._catalog = catalog
         self._artifacts = artifacts
-        self._loaded: dict[tuple[str, str], Embedder] = {}
-        self._verified: dict[tuple[str, str, str], float] = {}
+        self._embedders: dict[tuple[str, str], Embedder] = {}
+        self._proof_times: dict[tuple[str, str, str], float] = {}
         self._riding: dict[tuple[str, str, str], BatchProbes] = {}
+        # Reentrant: `of` holds it while `_loadable` and `open` take it again.
         self._lock = threading.RLock()
 
     def open(self, spec: str) -> Embedder:
         """An embedder by its string, not yet compared with anything."""
         embedder = open_embedder(spec)
         with self._lock:
-            return self._loaded.setdefault((spec, embedder.fingerprint), embedder)
+            return self._embedders.setdefault((spec, embedder.fingerprint), embedder)
 
     def current(self, spec: str) -> Embedder:
         """The embedder that a string names now, for a new pair.
@@ -53,9 +54,9 @@ class PairEmbedders:
         """
         embedder = self.open(spec)
         while following := getattr(embedder, "next_generation", None):
-            made = [pair for pair in self._catalog.pairs.all() if pair.fingerprint == embedder.fingerprint]
-            probed = [pair for pair in made if pair.probes]
-            if not probed or self._still_makes(embedder, probed[-1]):
+            pairs = [pair for pair in self._catalog.pairs.all() if pair.fingerprint == embedder.fingerprint]
+            pairs_with_probes = [pair for pair in pairs if pair.probes]
+            if not pairs_with_probes or self._still_makes(embedder, pairs_with_probes[-1]):
                 break
             embedder = self.open(following())
         return embedder
@@ -63,7 +64,7 @@ class PairEmbedders:
     def _still_makes(self, embedder: Embedder, pair: Pair) -> bool:
         try:
             return compare_probes(self.probes(pair), embed_probes(embedder), pair.probe_floor).agrees
-        except EmbedderChangedError:  # its requests carry the pair's probes already, and told
+        except EmbedderChangedError:  # its own requests carry the pair's probes, and showed the change
             return False
 
     def of(self, pair: Pair) -> Embedder:
@@ -71,9 +72,9 @@ class PairEmbedders:
         with self._lock:
             embedder = self._loadable(pair)
             key = (pair.embedder, pair.fingerprint, pair.probes)
-            if pair.probes and key not in self._verified:
+            if pair.probes and key not in self._proof_times:
                 verify_probes(embedder, load_probes(self._artifacts, pair.probes), pair.probe_floor)
-                self._verified[key] = time.monotonic()
+                self._proof_times[key] = time.monotonic()
                 self._carry(pair, embedder)
             return embedder
 
@@ -81,11 +82,11 @@ class PairEmbedders:
         """The pair's embedder, proven within the last seconds by a few of its probes. Raises EmbedderChangedError."""
         embedder, key = self.of(pair), (pair.embedder, pair.fingerprint, pair.probes)
         probes = self.batch_probes(pair)
-        if probes and time.monotonic() - self._verified[key] > PROOF_SECONDS:
+        if probes and time.monotonic() - self._proof_times[key] > PROOF_SECONDS:
             numbers = [number for _ in range(_PROVEN_BY) for number in probes.draw(1)]
             if numbers:
                 probes.examine(numbers, embed_documents(embedder, [PROBES[number] for number in numbers]))
-            self._verified[key] = time.monotonic()
+            self._proof_times[key] = time.monotonic()
         return embedder
 
     def batch_probes(self, pair: Pair) -> BatchProbes | None:
@@ -103,17 +104,17 @@ class PairEmbedders:
 
     def prove(self, pair: Pair) -> float:
         """Embed the pair's probes now, whatever was seen before; returns the worst cosine. Raises as `of` does."""
-        recorded = load_probes(self._artifacts, pair.probes)
-        return verify_probes(self._loadable(pair), recorded, pair.probe_floor).worst_cosine
+        probes = load_probes(self._artifacts, pair.probes)
+        return verify_probes(self._loadable(pair), probes, pair.probe_floor).worst_cosine
 
     def _loadable(self, pair: Pair) -> Embedder:
         with self._lock:
-            return self._loaded.get((pair.embedder, pair.fingerprint)) or self._open_checked(pair)
+            return self._embedders.get((pair.embedder, pair.fingerprint)) or self._open_checked(pair)
 
     def trust(self, pair: Pair, embedder: Embedder) -> None:
         """Note that the pair's probes were recorded from this very embedder a moment ago."""
-        self._loaded[(pair.embedder, pair.fingerprint)] = embedder
-        self._verified[(pair.embedder, pair.fingerprint, pair.probes)] = time.monotonic()
+        self._embedders[(pair.embedder, pair.fingerprint)] = embedder
+        self._proof_times[(pair.embedder, pair.fingerprint, pair.probes)] = time.monotonic()
         self._carry(pair, embedder)
 
     def _carry(self, pair: Pair, embedder: Embedder) -> None:
@@ -131,21 +132,21 @@ class PairEmbedders:
         A pair named with a string is opened from that string from now on. Raises EmbedderChangedError unless the
         probes agree to the lower floor of the two.
         """
-        (one, probes, floor), (other, more, other_floor) = self._described(a), self._described(b)
-        compared = compare_probes(probes, more, min(floor, other_floor))
-        if not compared.agrees:
+        (one, probes, floor), (other, more, other_floor) = self._probe_facts(a), self._probe_facts(b)
+        comparison = compare_probes(probes, more, min(floor, other_floor))
+        if not comparison.agrees:
             raise EmbedderChangedError(
-                f"{a!r} and {b!r} are different models: cosine {compared.worst_cosine:.6f} on probe "
-                f"{compared.worst_index}, {compared.worst_text[:60]!r}",
+                f"{a!r} and {b!r} are different models: cosine {comparison.worst_cosine:.6f} on probe "
+                f"{comparison.worst_index}, {comparison.worst_text[:60]!r}",
                 hint="build a pair of its own for it: `vecrollback reembed`",
             )
-        self._catalog.equivalences.declare(one, other, cosine=compared.worst_cosine, actor=actor)
+        self._catalog.equivalences.declare(one, other, cosine=comparison.worst_cosine, actor=actor)
         for name, spec in ((a, b), (b, a)):
             if self._catalog.pairs.find(name) and not self._catalog.pairs.find(spec):
                 self._catalog.pairs.set_embedder(name, spec)
-        return compared.worst_cosine
+        return comparison.worst_cosine
 
-    def _described(self, name: str) -> tuple[str, FloatArray, float]:
+    def _probe_facts(self, name: str) -> tuple[str, FloatArray, float]:
         """Fingerprint, probe vectors and floor of a pair or of an embedder string."""
         if pair := self._catalog.pairs.find(name):
             return pair.fingerprint, self.probes(pair), pair.probe_floor
@@ -161,22 +162,22 @@ class PairEmbedders:
                 hint=f"put the old model back, or, if it is the same model elsewhere, run "
                 f"`vecrollback embedder equate {pair.name} {pair.embedder!r}`",
             )
-        self._loaded[(pair.embedder, pair.fingerprint)] = embedder
+        self._embedders[(pair.embedder, pair.fingerprint)] = embedder
         return embedder
 
     def close(self) -> None:
         with self._lock:
-            for embedder in set(self._loaded.values()):
+            for embedder in set(self._embedders.values()):
                 embedder.close()
-            self._loaded.clear()
-            self._verified.clear()
+            self._embedders.clear()
+            self._proof_times.clear()
             self._riding.clear()
 
 
 def load_probes(artifacts: Artifacts, name: str) -> FloatArray:
     """Recorded probe vectors, verified."""
-    loaded: FloatArray = np.load(io.BytesIO(artifacts.read_bytes(name)), allow_pickle=False)
-    return loaded
+    vectors: FloatArray = np.load(io.BytesIO(artifacts.read_bytes(name)), allow_pickle=False)
+    return vectors
 
 
 def put_probes(artifacts: Artifacts, vectors: FloatArray) -> str:

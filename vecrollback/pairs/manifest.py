@@ -13,7 +13,7 @@ from vecrollback.storage.artifacts import Artifacts
 
 MANIFEST_FORMAT = 2
 WHOLE_FORMAT = 1
-"""Of a manifest whose index is not sharded: programs that know no shards read it as ever."""
+"""Format of a manifest whose index is not sharded: programs from before shards still read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class IndexPart:
 
     @classmethod
     def decoded(cls, body: Mapping[str, Json]) -> IndexPart:
-        """From a manifest's JSON. Raises TypeError for what is none."""
+        """Read a manifest's JSON. Raises TypeError when its keys are not those of an index."""
         return cls(**{**body, "shards": tuple(ShardPart(**shard) for shard in body.get("shards", ()))})
 
 
@@ -85,7 +85,7 @@ class Manifest:
         return (*self.index.artifacts, self.index.ids, self.probes)
 
     def encoded(self) -> dict[str, Json]:
-        """As JSON: what a snapshot without shards says is what it always said, byte for byte."""
+        """As JSON. Without shards it is, byte for byte, what it was before there were any: its digest is its name."""
         body = asdict(self)
         if not self.index.shards:
             del body["index"]["shards"]

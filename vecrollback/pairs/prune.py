@@ -37,7 +37,7 @@ class Pruner:
 
     def __init__(self, resources: Resources) -> None:
         self._catalog, self._artifacts, file_store = resources.catalog, resources.artifacts, resources.file_store
-        self._shelf: RemovableFiles = (
+        self._files: RemovableFiles = (
             S3RemovableFiles(file_store)
             if isinstance(file_store, S3FileStore)
             else LocalRemovableFiles(Path(file_store.uri))
@@ -52,110 +52,115 @@ class Pruner:
     def plan(self, keep: RetentionRules = _DEFAULT) -> PrunePlan:
         """What would go now. Changes nothing."""
         snapshots = self._catalog.pairs.snapshots()
-        kept = self._kept(snapshots, keep)
+        reasons = self._reasons_to_keep(snapshots, keep)
         names = {pair.name for pair in self._catalog.pairs.all() if pair.state == "retired"}
-        pairs = names - {s.pair for s in snapshots if s.ref in kept}
-        going = [s for s in snapshots if s.ref not in kept]
-        unknown = ""
+        pairs = names - {s.pair for s in snapshots if s.ref in reasons}
+        expendable = [s for s in snapshots if s.ref not in reasons]
+        trouble = ""
         try:
-            files = tuple(self._unnamed([s for s in snapshots if s.ref in kept], pairs, keep))
+            files = tuple(self._unnamed([s for s in snapshots if s.ref in reasons], pairs, keep))
         except CorruptArtifactError as error:
-            files, unknown = (), f"no file goes: what a snapshot consists of cannot be read. {error}"
-        return PrunePlan(keep, tuple(sorted(pairs)), tuple(s.ref for s in going), files, kept, unknown)
+            # Any file may belong to a snapshot whose manifest cannot be read: what is unknown is not unused.
+            files, trouble = (), f"no file goes: what a snapshot consists of cannot be read. {error}"
+        return PrunePlan(keep, tuple(sorted(pairs)), tuple(s.ref for s in expendable), files, reasons, trouble)
 
-    def _kept(self, snapshots: list[Snapshot], keep: RetentionRules) -> dict[str, str]:
+    def _reasons_to_keep(self, snapshots: list[Snapshot], keep: RetentionRules) -> dict[str, str]:
         """Snapshots that stay, each with the first reason found."""
-        kept = self._held()
+        reasons = self._in_use()
         retired = {pair.name for pair in self._catalog.pairs.all() if pair.state == "retired"}
         since = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=keep.cool_down)
         newest: dict[str, int] = {}
         for snapshot in reversed(snapshots):
             newest[snapshot.pair] = newest.get(snapshot.pair, 0) + 1
             if dt.datetime.fromisoformat(snapshot.created_at) > since:
-                kept.setdefault(snapshot.ref, "made within the cool-down")
+                reasons.setdefault(snapshot.ref, "made within the cool-down")
+            # At least one: if the newest were deleted, its number would be given to another snapshot.
             elif snapshot.pair not in retired and newest[snapshot.pair] <= max(1, keep.snapshots):
-                kept.setdefault(snapshot.ref, f"one of the newest {keep.snapshots} of {snapshot.pair}")
+                reasons.setdefault(snapshot.ref, f"one of the newest {keep.snapshots} of {snapshot.pair}")
         for move in self._catalog.aliases.history():
             if dt.datetime.fromisoformat(move.at) <= since:
                 break
             for ref in (move.source, move.target):
-                kept.setdefault(ref or "", f"alias {move.alias!r} moved from or to it within the cool-down")
-        known = {snapshot.ref for snapshot in snapshots}
-        return {ref: why for ref, why in kept.items() if ref in known}
+                reasons.setdefault(ref or "", f"alias {move.alias!r} moved from or to it within the cool-down")
+        refs = {snapshot.ref for snapshot in snapshots}
+        return {ref: why for ref, why in reasons.items() if ref in refs}
 
-    def _held(self) -> dict[str, str]:
+    def _in_use(self) -> dict[str, str]:
         """Snapshots in use right now. The one that a pair would serve from is, unless the pair is retired."""
         aliases = self._catalog.aliases.all()
-        held = {target.ref: f"alias {name!r}" for name, target in aliases.items()}
-        for name, tagged in self._catalog.pairs.tags().items():
-            held.setdefault(str(SnapshotRef(*tagged)), f"tag {name!r}")
+        reasons = {target.ref: f"alias {name!r}" for name, target in aliases.items()}
+        for name, target in self._catalog.pairs.tags().items():
+            reasons.setdefault(str(SnapshotRef(*target)), f"tag {name!r}")
         for alias in aliases:
             for searcher in self._catalog.searchers.registered(alias):
                 for ref in searcher.warm:
-                    held.setdefault(ref, f"searcher {searcher.host}:{searcher.pid} holds it open")
-        for found in self._catalog.pairs.all():
-            if found.state != "retired":
-                held.setdefault(found.ref, f"what {found.name} serves from")
-        return held
+                    reasons.setdefault(ref, f"searcher {searcher.host}:{searcher.pid} holds it open")
+        for pair in self._catalog.pairs.all():
+            if pair.state != "retired":
+                reasons.setdefault(pair.ref, f"what {pair.name} serves from")
+        return reasons
 
-    def _unnamed(self, staying: list[Snapshot], gone: set[str], keep: RetentionRules) -> Iterator[PrunableFile]:
+    def _unnamed(self, staying: list[Snapshot], without: set[str], keep: RetentionRules) -> Iterator[PrunableFile]:
         """Files that no staying snapshot or pair names, untouched for the cool-down. Raises CorruptArtifactError."""
-        named = self._named(staying, gone)
-        for found in self._shelf.candidates():
-            least = max(keep.cool_down, UNFINISHED_SECONDS) if found.unfinished else keep.cool_down
-            if self._ours(found.path) and found.path not in named and found.age > least:
-                yield PrunableFile(found.path, found.bytes)
+        paths = self._paths_in_use(staying, without)
+        for candidate in self._files.candidates():
+            least = max(keep.cool_down, UNFINISHED_SECONDS) if candidate.unfinished else keep.cool_down
+            if self._ours(candidate.path) and candidate.path not in paths and candidate.age > least:
+                yield PrunableFile(candidate.path, candidate.bytes)
 
     def _ours(self, path: str) -> bool:
         """Whether it is an artefact, or the vectors of some pair: the log is never for a prune."""
         prefix = vectors_table("")
         return path.startswith("artifacts/") or path.rpartition("/")[2].removeprefix(ASIDE).startswith(prefix)
 
-    def _named(self, staying: list[Snapshot], gone: set[str]) -> set[str]:
-        named: set[str] = set()
+    def _paths_in_use(self, staying: list[Snapshot], without: set[str]) -> set[str]:
+        artifacts: set[str] = set()
         for snapshot in staying:
-            named |= {snapshot.manifest, *load_manifest(self._artifacts, snapshot.manifest).artifacts()}
-        pairs = [pair for pair in self._catalog.pairs.all() if pair.name not in gone]
+            artifacts |= {snapshot.manifest, *load_manifest(self._artifacts, snapshot.manifest).artifacts()}
+        pairs = [pair for pair in self._catalog.pairs.all() if pair.name not in without]
         tables = {f"tables/{vectors_table(pair.name)}{_TABLE}" for pair in pairs}
-        return {f"artifacts/{name}" for name in named | {pair.probes for pair in pairs}} | tables
+        return {f"artifacts/{name}" for name in artifacts | {pair.probes for pair in pairs}} | tables
 
     # -- apply --------------------------------------------------------------------------------------------------------
 
     def apply(self, plan: PrunePlan) -> PruneResult:
         """Delete what the plan names and what still nothing uses. Raises LockHeldError while another prune runs."""
-        spared: dict[str, str] = {}
+        reasons: dict[str, str] = {}
         with self._catalog.lock("prune", timeout=0):
-            pairs = tuple(name for name in plan.pairs if self._pair_forgotten(name, spared))
+            pairs = tuple(name for name in plan.pairs if self._forget_pair(name, reasons))
             snapshots = tuple(
-                ref for ref in plan.snapshots if SnapshotRef.parse(ref).pair in pairs or self._forgotten(ref, spared)
+                ref
+                for ref in plan.snapshots
+                if SnapshotRef.parse(ref).pair in pairs or self._forget_snapshot(ref, reasons)
             )
-            quiet = PruneLocks(self._catalog.alone, self._table_lock)
-            files = self._shelf.take(plan.files, self._named_now, quiet, plan.keep.cool_down, spared)
-        return PruneResult(pairs, snapshots, files, spared)
+            locks = PruneLocks(self._catalog.alone, self._table_lock)
+            files = self._files.take(plan.files, self._paths_in_use_now, locks, plan.keep.cool_down, reasons)
+        return PruneResult(pairs, snapshots, files, reasons)
 
-    def _forgotten(self, ref: str, spared: dict[str, str]) -> bool:
+    def _forget_snapshot(self, ref: str, reasons: dict[str, str]) -> bool:
         try:
-            if why := self._held().get(ref):
+            # Looked up again: a searcher may have opened it since the plan was made.
+            if why := self._in_use().get(ref):
                 raise PairStateError(f"it is held by: {why}")
             self._catalog.pairs.delete_snapshot(self._catalog.pairs.find_snapshot(ref))
         except (PairStateError, UnknownNameError) as error:
-            spared[ref] = error.message
+            reasons[ref] = error.message
             return False
         reach("prune.snapshot_forgotten")
         return True
 
-    def _pair_forgotten(self, name: str, spared: dict[str, str]) -> bool:
+    def _forget_pair(self, name: str, reasons: dict[str, str]) -> bool:
         try:
             with self._catalog.lock(f"pair-{name}", timeout=0):
                 self._catalog.pairs.forget(name)
         except (PairStateError, UnknownNameError, LockHeldError) as error:
-            spared[name] = error.message
+            reasons[name] = error.message
             return False
         reach("prune.pair_forgotten")
         return True
 
-    def _named_now(self) -> set[str]:
-        return self._named(self._catalog.pairs.snapshots(), set())
+    def _paths_in_use_now(self) -> set[str]:
+        return self._paths_in_use(self._catalog.pairs.snapshots(), set())
 
     def _table_lock(self, table: str) -> AbstractContextManager[None]:
         return self._catalog.lock(f"pair-{table.removeprefix(vectors_table(''))}", timeout=0)

@@ -21,12 +21,12 @@ from vecrollback.storage.s3 import S3FileStore
 
 ASIDE = ".pruned-"
 UNFINISHED_SECONDS = 24 * 3600.0
-"""How long a file that a writer has not finished may take it."""
+"""How old an unfinished file may become before it counts as left behind: its writer may still be at work."""
 
 _AT_ONCE = 200
 """Objects removed while the catalog stands still: one request, which nobody has to wait long for."""
 
-Named = Callable[[], set[str]]
+PathsInUse = Callable[[], set[str]]
 """Paths that something in the catalog names, at this moment."""
 
 
@@ -58,7 +58,12 @@ class RemovableFiles(Protocol):
         ...
 
     def take(
-        self, files: Iterable[PrunableFile], named: Named, quiet: PruneLocks, cool_down: float, spared: dict[str, str]
+        self,
+        files: Iterable[PrunableFile],
+        in_use: PathsInUse,
+        locks: PruneLocks,
+        cool_down: float,
+        reasons: dict[str, str],
     ) -> tuple[PrunableFile, ...]:
         """Delete those that nothing names; returns them, and writes into `spared` why another one stays."""
         ...
@@ -76,30 +81,36 @@ class LocalRemovableFiles:
                 yield Candidate(path.relative_to(self._root).as_posix(), size(path), _age(path))
 
     def take(
-        self, files: Iterable[PrunableFile], named: Named, quiet: PruneLocks, cool_down: float, spared: dict[str, str]
+        self,
+        files: Iterable[PrunableFile],
+        in_use: PathsInUse,
+        locks: PruneLocks,
+        cool_down: float,
+        reasons: dict[str, str],
     ) -> tuple[PrunableFile, ...]:
-        with quiet.alone():
-            kept = named()
-            gone = tuple(file for file in files if self._set_aside(file, kept, cool_down, spared))
+        with locks.alone():
+            paths = in_use()
+            files_aside = tuple(file for file in files if self._set_aside(file, paths, cool_down, reasons))
         reach("prune.set_aside")
-        for file in gone:
-            remove(self._borrowed(file))
+        for file in files_aside:
+            remove(self._aside_path(file))
             reach("prune.file_removed")
-        return gone
+        return files_aside
 
-    def _set_aside(self, file: PrunableFile, named: set[str], cool_down: float, spared: dict[str, str]) -> bool:
+    def _set_aside(self, file: PrunableFile, in_use: set[str], cool_down: float, reasons: dict[str, str]) -> bool:
         path = self._root / file.path
-        if file.path in named or not path.exists():
-            spared[file.path] = "something names it again" if file.path in named else "it is gone already"
+        if file.path in in_use or not path.exists():
+            reasons[file.path] = "something names it again" if file.path in in_use else "it is gone already"
             return False
-        path.rename(self._borrowed(file))
-        if _age(self._borrowed(file)) < cool_down:
-            self._borrowed(file).rename(path)
-            spared[file.path] = "a writer has just found it in place"
+        # Renamed before its age is read: a writer that found it in place a moment earlier has made it young.
+        path.rename(self._aside_path(file))
+        if _age(self._aside_path(file)) < cool_down:
+            self._aside_path(file).rename(path)
+            reasons[file.path] = "a writer has just found it in place"
             return False
         return True
 
-    def _borrowed(self, file: PrunableFile) -> Path:
+    def _aside_path(self, file: PrunableFile) -> Path:
         path: Path = self._root / file.path
         return path.with_name(ASIDE + path.name.removeprefix(ASIDE))
 
@@ -127,45 +138,54 @@ class S3RemovableFiles:
             yield Candidate(f"tables/{name}", total, now - newest)
 
     def take(
-        self, files: Iterable[PrunableFile], named: Named, quiet: PruneLocks, cool_down: float, spared: dict[str, str]
+        self,
+        files: Iterable[PrunableFile],
+        in_use: PathsInUse,
+        locks: PruneLocks,
+        cool_down: float,
+        reasons: dict[str, str],
     ) -> tuple[PrunableFile, ...]:
         ages = {one.path: one.age for one in self.candidates()}
-        due = []
+        old_enough = []
         for file in files:
             age = ages.get(file.path)
             if age is None or age < cool_down:
-                spared[file.path] = "it is gone already" if age is None else "a writer has just found it in place"
+                reasons[file.path] = "it is gone already" if age is None else "a writer has just found it in place"
             else:
-                due.append(file)
-        artifacts = [file for file in due if file.path.startswith("artifacts/")]
-        gone = self._artifacts(artifacts, named, quiet, spared)
-        return gone + tuple(file for file in due if file not in artifacts and self._table(file, named, quiet, spared))
+                old_enough.append(file)
+        # A table is many objects: it goes under its pair's lock, because the catalog must not stand still for so long.
+        artifacts = [file for file in old_enough if file.path.startswith("artifacts/")]
+        removals = self._artifacts(artifacts, in_use, locks, reasons)
+        return removals + tuple(
+            file for file in old_enough if file not in artifacts and self._table(file, in_use, locks, reasons)
+        )
 
     def _artifacts(
-        self, files: list[PrunableFile], named: Named, quiet: PruneLocks, spared: dict[str, str]
+        self, files: list[PrunableFile], in_use: PathsInUse, locks: PruneLocks, reasons: dict[str, str]
     ) -> tuple[PrunableFile, ...]:
-        gone: list[PrunableFile] = []
+        removals: list[PrunableFile] = []
         for first in range(0, len(files), _AT_ONCE):
             part = files[first : first + _AT_ONCE]
-            with quiet.alone():
-                kept = named()
-                going = [file for file in part if file.path not in kept]
+            with locks.alone():
+                paths = in_use()
+                going = [file for file in part if file.path not in paths]
+                # An artefact that is a folder is stored as one tar.
                 keys = [key for file in going for key in (file.path, f"{file.path}.tar")]
                 self._file_store.remove_all(keys, hasty=True)
             reach("prune.set_aside")
-            spared |= {file.path: "something names it again" for file in part if file not in going}
-            gone += going
-        return tuple(gone)
+            reasons |= {file.path: "something names it again" for file in part if file not in going}
+            removals += going
+        return tuple(removals)
 
-    def _table(self, file: PrunableFile, named: Named, quiet: PruneLocks, spared: dict[str, str]) -> bool:
+    def _table(self, file: PrunableFile, in_use: PathsInUse, locks: PruneLocks, reasons: dict[str, str]) -> bool:
         try:
-            with quiet.table_lock(file.path.removeprefix("tables/").removesuffix(".lance")):
-                if file.path in named():
-                    spared[file.path] = "something names it again"
+            with locks.table_lock(file.path.removeprefix("tables/").removesuffix(".lance")):
+                if file.path in in_use():
+                    reasons[file.path] = "something names it again"
                     return False
                 self._file_store.remove(file.path)
         except LockHeldError as error:
-            spared[file.path] = error.message
+            reasons[file.path] = error.message
             return False
         reach("prune.file_removed")
         return True

@@ -106,24 +106,25 @@ class SnapshotWriter:
     def _build(self, version: int, tombstones: dict[str, int], floor: float) -> IndexPart:
         keys = self._vectors.keys(version)
         rows = newest(keys, tombstones)
+        # Ordinal -1 stands for a text without chunks: its vector is zero and nothing may find it.
         rows = rows[np.asarray(keys["ordinal"])[rows] >= 0]
         sharding, arrangement = ShardSpec.of(self._pair.index_spec), None
         if sharding.sharded:
             arrangement = arranged(keys["doc_id"], rows, sharding.count)
             rows = arrangement.rows
         ids = self._artifacts.put(".ids.arrow", lambda path: _write_ids(path, keys, rows))
-        part = partial(IndexPart, ids=ids, rows=keys.num_rows, chunks=len(rows), recall_floor=floor)
+        make_part = partial(IndexPart, ids=ids, rows=keys.num_rows, chunks=len(rows), recall_floor=floor)
         source = self._in_shards(version, arrangement, keys.num_rows) if arrangement else self._whole(version, rows)
         with source as (vectors, make):
             for spec in specs_to_build(self._pair.index_spec, len(rows)):
                 artifact, shards = make(spec)
-                built = part(spec=spec, artifact=artifact, shards=shards, recall=None, decode_error=0.0)
-                built = self._measured(built, vectors)
-                if built.recall is None or built.recall >= floor:
-                    return built
+                index = make_part(spec=spec, artifact=artifact, shards=shards, recall=None, decode_error=0.0)
+                index = self._measure(index, vectors)
+                if index.recall is None or index.recall >= floor:
+                    return index
         # The index that was built is left to prune: equal bytes are stored once, so another pair may live on them.
         raise RecallTooLowError(
-            f"index {spec!r} of pair {self._pair.name!r} has recall@10 {built.recall:.3f}, the floor is {floor}",
+            f"index {spec!r} of pair {self._pair.name!r} has recall@10 {index.recall:.3f}, the floor is {floor}",
             hint="choose a more exact --index (HNSW32,Flat or Flat), or lower --recall-floor; "
             "the vectors are kept, nothing is embedded again",
         )
@@ -140,11 +141,13 @@ class SnapshotWriter:
 
     @contextmanager
     def _in_shards(self, version: int, arrangement: ShardLayout, total: int) -> Iterator[tuple[FloatArray, _Make]]:
-        """The vectors in a file, and how an index of them is made in shards. A killed build is gone on with."""
+        """The vectors in a file, and how an index of them is made in shards. A killed build is continued."""
         folder = self._artifacts.unfinished(f".building-{self._pair.name}")
-        laid = lay_out(folder, self._vectors.blocks(version), arrangement, total=total, dimension=self._pair.dimension)
+        shard_vectors = lay_out(
+            folder, self._vectors.blocks(version), arrangement, total=total, dimension=self._pair.dimension
+        )
         builder = ShardBuilder(
-            laid,
+            shard_vectors,
             put=self._artifacts.put,
             sound=lambda name: self._artifacts.verify(name) is None,
             on_shard=self._on_shard,
@@ -154,28 +157,29 @@ class SnapshotWriter:
             inner = ShardSpec.of(spec).spec
             names = builder.build(inner, self._pair.metric, index_suffix(inner))
             return "", tuple(
-                ShardPart(name, one.stop - one.start) for name, one in zip(names, laid.slices, strict=True)
+                ShardPart(name, one.stop - one.start) for name, one in zip(names, shard_vectors.slices, strict=True)
             )
 
         try:
-            yield laid.vectors, make
+            yield shard_vectors.vectors, make
         except UsageError:
+            # A spec that cannot be built fails again. After any other end, the next build goes on with what is here.
             remove(folder)
             raise
         remove(folder)
 
-    def _measured(self, part: IndexPart, vectors: FloatArray) -> IndexPart:
+    def _measure(self, part: IndexPart, vectors: FloatArray) -> IndexPart:
         """With its recall@10 (None without vectors) and its largest decoding error."""
-        index = _opened(self._artifacts, part, self._pair.metric)
+        index = _open(self._artifacts, part, self._pair.metric)
         try:
             recall = measure_recall(index, vectors, k=10, queries=_RECALL_QUERIES) if len(vectors) else None
             return replace(part, recall=recall, decode_error=decode_error(index, vectors, self._pair.metric))
         finally:
             index.close()
 
-    def _digests(self, version: int, known: Mapping[str, str]) -> dict[str, str]:
+    def _digests(self, version: int, digests: Mapping[str, str]) -> dict[str, str]:
         table = self._vectors.table
-        return {name: known[name] for name in sorted(table.files(table.at(version))) if name.startswith("data/")}
+        return {name: digests[name] for name in sorted(table.files(table.at(version))) if name.startswith("data/")}
 
 
 def _write_ids(path: Path, keys: pa.Table, rows: NDArray[np.int64]) -> None:
@@ -187,32 +191,32 @@ def _write_ids(path: Path, keys: pa.Table, rows: NDArray[np.int64]) -> None:
 
 def open_indexed(artifacts: Artifacts, manifest: Manifest) -> VectorIndex:
     """Open the index of a snapshot. Raises CorruptArtifactError."""
-    return _opened(artifacts, manifest.index, manifest.metric)  # type: ignore[arg-type]
+    return _open(artifacts, manifest.index, manifest.metric)  # type: ignore[arg-type]
 
 
-def _opened(artifacts: Artifacts, part: IndexPart, metric: Metric) -> VectorIndex:
+def _open(artifacts: Artifacts, part: IndexPart, metric: Metric) -> VectorIndex:
     if not part.shards:
         return open_index(part.spec, artifacts.require(part.artifact), metric)
     paths = [artifacts.require(shard.artifact) for shard in part.shards]
     index = open_shards(ShardSpec.of(part.spec).spec, paths, metric)
-    if index.sizes != (named := tuple(shard.chunks for shard in part.shards)):
+    if index.sizes != (sizes := tuple(shard.chunks for shard in part.shards)):
         index.close()
         raise CorruptArtifactError(
-            f"shards hold {list(index.sizes)} chunks, their manifest says {list(named)}",
+            f"shards hold {list(index.sizes)} chunks, their manifest says {list(sizes)}",
             hint="`vecrollback snapshot import` a bundle of the pair, or `vecrollback repair` it",
         )
     return index
 
 
 def require_files(artifacts: Artifacts, snapshot: Snapshot, vectors: Vectors) -> None:
-    """Raises CorruptArtifactError unless all that a snapshot consists of is in place."""
+    """Raise CorruptArtifactError unless all that a snapshot consists of is in place."""
     vectors.table.require()
     for name in (snapshot.manifest, *load_manifest(artifacts, snapshot.manifest).artifacts()):
         artifacts.expect(name)
 
 
 def load_ids(artifacts: Artifacts, manifest: Manifest) -> pa.Table:
-    """The id map, memory-mapped: row i tells whose chunk position i of the index is. Columns:
+    """The id map, memory-mapped: row i says whose chunk is at position i of the index. Columns:
     KEY_COLUMNS, and `row`, its number in the vectors table.
     """
     with pa.memory_map(str(artifacts.require(manifest.index.ids))) as source:

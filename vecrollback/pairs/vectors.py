@@ -75,7 +75,7 @@ class Vectors:
     def __init__(self, place: FileStore, dimension: int) -> None:
         self.dimension = dimension
         self.table = LanceTable(place)
-        self._compared: dict[str, str] = {}
+        self._sound_files: dict[str, str] = {}
 
     def create(self) -> Commit:
         """Lay out an empty table, in place of what a process left that died before it registered its pair.
@@ -97,13 +97,14 @@ class Vectors:
         `files`: those whose digests the catalog has; the commit brings the others.
         """
         with self.table.reported():
-            found = self.table.recover(known, files)
-            if found.version != known and not self._in_turn(known, found):
-                found = self.table.back_to(known)
-            return self.table.described(found, known=files)
+            # The newest version is kept only if one writer made all that came after the acknowledged one.
+            dataset = self.table.recover(known, files)
+            if dataset.version != known and not self._in_turn(known, dataset):
+                dataset = self.table.back_to(known)
+            return self.table.described(dataset, known=files)
 
     def _in_turn(self, known: int, newest: Any) -> bool:
-        """Whether each version after `known` holds the batch made for it: none was put on top of another's."""
+        """Whether every version after `known` adds the batch of its own number alone: nobody committed in between."""
         numbers = np.asarray(newest.to_table(columns=["batch"])["batch"])
         first = self.rows(known)
         for version in range(known + 1, newest.version + 1):
@@ -126,10 +127,10 @@ class Vectors:
         with self.table.reported():
             if after:
                 return matrix(self._scan(version, ["vector"], after)["vector"], self.dimension)
-            found = room_for(self.rows(version), self.dimension)
+            array = room_for(self.rows(version), self.dimension)
             for first, block in self.blocks(version):
-                found[first : first + len(block)] = block
-            return found
+                array[first : first + len(block)] = block
+            return array
 
     def blocks(self, version: int) -> Iterator[tuple[int, FloatArray]]:
         """First row and vectors of each block, in the order of `keys`; never all of them in memory."""
@@ -147,9 +148,9 @@ class Vectors:
     def read(self, version: int, rows: NDArray[np.int64]) -> VectorRows:
         """Rows by number, in the order asked for."""
         with self.table.reported():
-            taken = self.table.at(version).take(rows.tolist(), columns=["ordinal", "start", "end", "vector"])
-        spans = np.stack([np.asarray(taken["start"]), np.asarray(taken["end"])], axis=1)
-        return VectorRows(np.asarray(taken["ordinal"]), spans, matrix(taken["vector"], self.dimension))
+            table = self.table.at(version).take(rows.tolist(), columns=["ordinal", "start", "end", "vector"])
+        spans = np.stack([np.asarray(table["start"]), np.asarray(table["end"])], axis=1)
+        return VectorRows(np.asarray(table["ordinal"]), spans, matrix(table["vector"], self.dimension))
 
     def rows(self, version: int) -> int:
         """How many rows there are, history included."""
@@ -164,27 +165,27 @@ class Vectors:
     def sound_rows(self, version: int, rows: NDArray[np.int64], digests: Mapping[str, str]) -> NDArray[np.bool_]:
         """Which of these rows lie in files that have their digest; reads those files, each once per digest."""
         ends, sound, first = [], [], 0
-        wanted = np.sort(rows)
+        ascending = np.sort(rows)
         for fragment in self.table.at(version).get_fragments():
             end = first + fragment.physical_rows
-            named = {f"data/{file.path}" for file in fragment.metadata.files}
-            asked = np.searchsorted(wanted, end) > np.searchsorted(wanted, first)
-            sound.append(bool(asked) and all(self._has_digest(name, digests) for name in named))
+            files = {f"data/{file.path}" for file in fragment.metadata.files}
+            has_rows = np.searchsorted(ascending, end) > np.searchsorted(ascending, first)
+            sound.append(bool(has_rows) and all(self._has_digest(name, digests) for name in files))
             ends.append(end)
             first = end
         places = np.searchsorted(np.array(ends, np.int64), rows, side="right")
         return np.asarray(np.append(sound, False)[places], dtype=bool)
 
     def _has_digest(self, name: str, digests: Mapping[str, str]) -> bool:
-        recorded = digests.get(name)
-        if recorded is None or self._compared.get(name) == recorded:
-            return True  # one that nobody recorded is told by a check
+        digest = digests.get(name)
+        if digest is None or self._sound_files.get(name) == digest:
+            return True  # a file without a recorded digest is for a check to report
         try:
             self.table.require_sound([name], digests)
         except CorruptArtifactError as error:
             _log.warning("vectors are not used again: %s", error)
             return False
-        self._compared[name] = recorded
+        self._sound_files[name] = digest
         return True
 
     def _scan(self, version: int, columns: list[str], after: int) -> pa.Table:
@@ -192,16 +193,16 @@ class Vectors:
         dataset = self.table.at(version)
         if not after:
             return dataset.to_table(columns=columns)
-        wanted, first = [], 0
+        fragments, first = [], 0
         for fragment in dataset.get_fragments():
             end = first + fragment.physical_rows
             if end > after:
-                wanted.append(fragment)
+                fragments.append(fragment)
             first = end
-        if not wanted:
+        if not fragments:
             return pa.schema([dataset.schema.field(name) for name in columns]).empty_table()
-        scanned = dataset.scanner(columns=columns, fragments=wanted, scan_in_order=True).to_table()
-        return scanned.slice(max(0, scanned.num_rows - (first - after)))
+        table = dataset.scanner(columns=columns, fragments=fragments, scan_in_order=True).to_table()
+        return table.slice(max(0, table.num_rows - (first - after)))
 
 
 def matrix(column: pa.ChunkedArray | None, dimension: int) -> FloatArray:
@@ -251,18 +252,18 @@ def take_rows(vectors: FloatArray, rows: NDArray[np.int64]) -> FloatArray:
     """These rows, in this order; the vectors themselves when that is all of them as they stand."""
     if len(rows) == len(vectors) and np.array_equal(rows, np.arange(len(vectors))):
         return vectors
-    taken = room_for(len(rows), vectors.shape[1])
+    copy = room_for(len(rows), vectors.shape[1])
     for first in range(0, len(rows), _BLOCK):
-        taken[first : first + _BLOCK] = vectors[rows[first : first + _BLOCK]]
-    return taken
+        copy[first : first + _BLOCK] = vectors[rows[first : first + _BLOCK]]
+    return copy
 
 
 def row_lengths(vectors: FloatArray) -> FloatArray:
     """Euclidean length of each vector, shape (n,)."""
-    found = np.empty(len(vectors), np.float32)
+    lengths = np.empty(len(vectors), np.float32)
     for first in range(0, len(vectors), _BLOCK):
-        found[first : first + _BLOCK] = np.linalg.norm(vectors[first : first + _BLOCK], axis=1)
-    return found
+        lengths[first : first + _BLOCK] = np.linalg.norm(vectors[first : first + _BLOCK], axis=1)
+    return lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,26 +289,26 @@ class ReusableVectors:
         others: Callable[[], Sequence[tuple[Vectors, int]]] = lambda: (),
         digests: Mapping[str, str] | None = None,
     ) -> None:
-        self._own = _Shelf(own, version, digests)
+        self._own = _TextTable(own, version, digests)
         self._name_others = others
-        self._others: list[_Shelf] | None = None
+        self._others: list[_TextTable] | None = None
 
     def find(self, hashes: Sequence[bytes]) -> dict[bytes, ChunkVectors]:
         """What exists, by content hash."""
-        found = self._own.find(hashes)
-        missing = [h for h in dict.fromkeys(hashes) if h not in found]
+        by_hash = self._own.find(hashes)
+        missing = [h for h in dict.fromkeys(hashes) if h not in by_hash]
         if missing and self._others is None:
-            self._others = [_Shelf(vectors, version) for vectors, version in self._name_others()]
+            self._others = [_TextTable(vectors, version) for vectors, version in self._name_others()]
         for source in self._others or ():
-            found |= source.find([h for h in missing if h not in found])
-        return found
+            by_hash |= source.find([h for h in missing if h not in by_hash])
+        return by_hash
 
     def extend(self, version: int) -> None:
         """Take in what was appended to the pair's own table since."""
         self._own.version = version
 
 
-class _Shelf:
+class _TextTable:
     """One table: hashes of all texts in it, and where the rows of each are. A text's rows stand together.
 
     Newest first: a row that a repair wrote comes before the damaged one that it superseded.
@@ -317,24 +318,25 @@ class _Shelf:
         self.vectors = vectors
         self.version = version
         self._digests = digests
-        self._read = 0
+        self._version_read = 0
         self._rows = 0
         self._hashes = pa.chunked_array([], pa.binary(16))
         self._starts = np.empty(0, np.int64)
         self._ends = np.empty(0, np.int64)
 
     def _load(self) -> None:
-        if self._read == self.version:
+        if self._version_read == self.version:
             return
         keys = self.vectors.keys(self.version, after=self._rows)
         starts = np.flatnonzero(np.asarray(keys["ordinal"]) <= 0)
         ends = np.append(starts, keys.num_rows)[1:]
+        # Reversed, and before the older ones: `index_in` finds the first match, which has to be the newest row.
         hashes = keys["content_hash"].take(pa.array(starts[::-1]))
         self._hashes = pa.chunked_array([*hashes.chunks, *self._hashes.chunks], pa.binary(16))
         self._starts = np.concatenate([starts[::-1] + self._rows, self._starts])
         self._ends = np.concatenate([ends[::-1] + self._rows, self._ends])
         self._rows += keys.num_rows
-        self._read = self.version
+        self._version_read = self.version
 
     def find(self, hashes: Sequence[bytes]) -> dict[bytes, ChunkVectors]:
         if not hashes:
@@ -342,18 +344,18 @@ class _Shelf:
         self._load()
         places = pc.index_in(pa.array(hashes, pa.binary(16)), value_set=self._hashes).to_pylist()
         pairs = [(h, p) for h, p in zip(hashes, places, strict=True) if p is not None]
-        wanted = [(h, int(self._starts[p]), int(self._ends[p])) for h, p in pairs]
-        if wanted and self._digests is not None:
-            ends = np.array([[first, end - 1] for _, first, end in wanted])
-            sound = self.vectors.sound_rows(self._read, ends.ravel(), self._digests).reshape(-1, 2)
-            wanted = [one for one, (first, last) in zip(wanted, sound.tolist(), strict=True) if first and last]
-        if not wanted:
+        runs = [(h, int(self._starts[p]), int(self._ends[p])) for h, p in pairs]
+        if runs and self._digests is not None:
+            ends = np.array([[first, end - 1] for _, first, end in runs])
+            sound = self.vectors.sound_rows(self._version_read, ends.ravel(), self._digests).reshape(-1, 2)
+            runs = [one for one, (first, last) in zip(runs, sound.tolist(), strict=True) if first and last]
+        if not runs:
             return {}
-        rows = np.concatenate([np.arange(first, end) for _, first, end in wanted])
-        taken = self.vectors.read(self._read, rows)
-        found, at = {}, 0
-        for content_hash, first, end in wanted:
+        rows = np.concatenate([np.arange(first, end) for _, first, end in runs])
+        chunks = self.vectors.read(self._version_read, rows)
+        by_hash, at = {}, 0
+        for content_hash, first, end in runs:
             part = slice(at, at := at + end - first)
-            keep = taken.ordinals[part] >= 0
-            found[content_hash] = ChunkVectors(taken.spans[part][keep], taken.vectors[part][keep])
-        return found
+            keep = chunks.ordinals[part] >= 0
+            by_hash[content_hash] = ChunkVectors(chunks.spans[part][keep], chunks.vectors[part][keep])
+        return by_hash

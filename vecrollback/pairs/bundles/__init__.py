@@ -1,6 +1,6 @@
 """A snapshot as one file: a backup that holds all it takes, and the way from one store to another.
 
-A bundle is a plain tar (see `container`) of, in this order::
+A bundle is a plain tar (see `tar`) of, in this order::
 
     manifest.json probes.npy ids.arrow index    the snapshot's artefacts, byte for byte; `index/...` when it is a folder
     rows.jsonl vectors.f32                      every row of the vectors table that the snapshot counts
@@ -58,6 +58,7 @@ class Bundles:
         with self._catalog.lock("import"), self._artifacts.workspace(".import") as workspace:
             bundle = unpack(path, workspace / "bundle")
             name = name or bundle.manifest.pair
+            # The pair's lock only now: its writers need not wait while a large file is read and verified.
             with self._catalog.lock(f"pair-{name}"):
                 return self._import(bundle, name, workspace)
 
@@ -78,23 +79,23 @@ class Bundles:
 
     def _imported_before(self, pair: Pair, bundle: UnpackedBundle) -> Snapshot:
         number = bundle.manifest.number
-        found = next((s for s in self._catalog.pairs.snapshots(pair.name) if s.number == number), None)
-        if found is None:
+        snapshot = next((s for s in self._catalog.pairs.snapshots(pair.name) if s.number == number), None)
+        if snapshot is None:
             raise BundleError(
                 f"pair {pair.name!r} was imported before, from another snapshot than {bundle.manifest.pair}@{number}",
                 hint="choose another --name to have both",
             )
-        names = (found.manifest, *load_manifest(self._artifacts, found.manifest).artifacts())
+        names = (snapshot.manifest, *load_manifest(self._artifacts, snapshot.manifest).artifacts())
         if damaged := [wrong for name in names if (wrong := self._artifacts.verify(name))]:
             raise CorruptArtifactError(
-                f"{found.ref} was imported before, but artefact {damaged[0]}; its index was built here, so a bundle of "
-                "another store does not hold the same bytes",
+                f"{snapshot.ref} was imported before, but artefact {damaged[0]}; its index was built here, so a bundle "
+                "of another store does not hold the same bytes",
                 hint="choose another --name: no vector is made again",
             )
-        return found
+        return snapshot
 
 
 def _same_pair(pair: Pair, bundle: UnpackedBundle) -> bool:
     """Whether a pair is the bundle's: one embedder, and made at the same microsecond, which an import keeps."""
-    made = bundle.contents.pair
-    return (pair.fingerprint, pair.created_at) == (made["fingerprint"], made["created_at"])
+    origin = bundle.contents.pair
+    return (pair.fingerprint, pair.created_at) == (origin["fingerprint"], origin["created_at"])

@@ -70,6 +70,7 @@ _INDEX = {
 }
 _METRICS = ("cosine", "dot", "l2")
 _MAX_DIMENSION = 1 << 16
+# Watermarks and versions are 64-bit integers in the catalog and in Arrow.
 _MAX_NUMBER = 1 << 62
 
 
@@ -113,6 +114,7 @@ def product_version() -> str:
 
 def encode(contents: BundleContents) -> tuple[bytes, bytes]:
     """The bytes of `bundle.json` and of its seal."""
+    # Sorted, so that the same state exports to the same bytes.
     data = json.dumps(asdict(contents), sort_keys=True, indent=1, ensure_ascii=False).encode()
     return data, _seal(data)
 
@@ -121,7 +123,7 @@ def decode(data: bytes, seal: bytes) -> BundleContents:
     """Read and verify a table of contents. Raises BundleError."""
     if seal != _seal(data):
         raise BundleError(f"{CONTENTS} of the bundle was changed: its digest differs from {SEAL}", hint=COPY_AGAIN)
-    body = _parsed(data, CONTENTS)
+    body = _parse_object(data, CONTENTS)
     if body.get("kind") != KIND or type(body.get("format")) is not int:
         raise BundleError(
             f"{CONTENTS} describes no bundle of vecrollback", hint="`vecrollback snapshot export` makes them"
@@ -150,7 +152,7 @@ def index_members(index: IndexPart) -> dict[str, str]:
 
 def decode_manifest(data: bytes, contents: BundleContents) -> Manifest:
     """Read a manifest and hold it against the table of contents. Raises BundleError."""
-    body = _parsed(data, MANIFEST)
+    body = _parse_object(data, MANIFEST)
     if type(body.get("format")) is not int or body["format"] > MANIFEST_FORMAT:
         raise BundleError(
             f"the snapshot in the bundle has format {body.get('format')!r}; this vecrollback reads {MANIFEST_FORMAT}",
@@ -169,8 +171,8 @@ def decode_manifest(data: bytes, contents: BundleContents) -> Manifest:
         refuse(f"{MANIFEST} and {CONTENTS} speak of different snapshots {differing}")
     index = manifest.index
     counts = (manifest.rows, manifest.watermark, index.rows, index.chunks)
-    counted = (*counts, manifest.number - 1, manifest.vectors_version - 1)
-    if min(counted) < 0 or max(counted) > _MAX_NUMBER or type(index.recall) not in (int, float, type(None)):
+    numbers = (*counts, manifest.number - 1, manifest.vectors_version - 1)
+    if min(numbers) < 0 or max(numbers) > _MAX_NUMBER or type(index.recall) not in (int, float, type(None)):
         refuse(f"{MANIFEST} holds impossible numbers")
     _check_index(index, contents)
     if contents.members[VECTORS].size != 4 * manifest.rows * manifest.dimension:
@@ -187,7 +189,7 @@ def _seal(data: bytes) -> bytes:
     return f"{hashlib.sha256(data).hexdigest()}  {CONTENTS}\n".encode()
 
 
-def _parsed(data: bytes, name: str) -> dict[str, Any]:
+def _parse_object(data: bytes, name: str) -> dict[str, Any]:
     try:
         body = json.loads(data, parse_constant=_no_number)
         json.dumps(body, ensure_ascii=False).encode()  # a lone surrogate would fail only in the catalog
@@ -205,6 +207,7 @@ def _no_number(name: str) -> NoReturn:
 def _expect(body: Mapping[str, Json], facts: Mapping[str, type], where: str) -> None:
     for name, kind in facts.items():
         value = body.get(name)
+        # The exact type: isinstance would take `true` for an integer.
         sound = type(value) in (int, float) if kind is float else type(value) is kind
         if not sound:
             refuse(f"{where} should say {name!r} as {kind.__name__}, but says {shown(value)}")
@@ -226,6 +229,7 @@ def _check_pair(contents: BundleContents) -> None:
     if not 0 <= pair["probe_floor"] <= 1:
         refuse(f"a probe floor of {pair['probe_floor']}")
     try:
+        # For 0 chunks, since nothing is built: this only asks whether some index kind here understands the spec.
         resolve_spec(pair["index_spec"], 0)
     except IndexSpecError as error:
         raise BundleError(
@@ -240,8 +244,8 @@ def _check_names(contents: BundleContents) -> None:
     index = [name for name in names if name.partition("/")[0] == INDEX or name.startswith(SHARD)]
     if not index or (INDEX in index and len(index) > 1):
         refuse(f"{CONTENTS} lists no index")
-    if unknown := sorted(names - {*_REQUIRED, *index}):
-        refuse(f"{CONTENTS} lists {', '.join(unknown[:3])}, which no bundle holds")
+    if strange := sorted(names - {*_REQUIRED, *index}):
+        refuse(f"{CONTENTS} lists {', '.join(strange[:3])}, which no bundle holds")
 
 
 def _check_index(index: IndexPart, contents: BundleContents) -> None:
@@ -249,14 +253,14 @@ def _check_index(index: IndexPart, contents: BundleContents) -> None:
     if any(type(shard.artifact) is not str or type(shard.chunks) is not int for shard in index.shards):
         refuse(f"{MANIFEST} names no shards")
     try:
-        wanted = ShardSpec.of(index.spec).count
+        count = ShardSpec.of(index.spec).count
     except IndexSpecError as error:
         refuse(f"{MANIFEST}: {error}")
     sizes = [shard.chunks for shard in index.shards]
-    if (len(sizes) or 1) != wanted or (sizes and (min(sizes) < 0 or sum(sizes) != index.chunks)):
+    if (len(sizes) or 1) != count or (sizes and (min(sizes) < 0 or sum(sizes) != index.chunks)):
         refuse(f"{MANIFEST} has {len(sizes)} shards of {sum(sizes)} chunks for {index.spec!r} of {index.chunks}")
-    listed = {name.partition("/")[0] for name in contents.members} - set(_REQUIRED)
-    if listed != set(index_members(index).values()):
+    members = {name.partition("/")[0] for name in contents.members} - set(_REQUIRED)
+    if members != set(index_members(index).values()):
         refuse(f"{MANIFEST} and {CONTENTS} speak of different parts of the index")
 
 

@@ -18,6 +18,7 @@ from vecrollback.records import Document
 COLUMNS = ["id", "text", "metadata", "_seq", "_content_hash"]
 _FIELDS = ("id", "text", "metadata", "seq", "content_hash")
 _BATCH_DOCUMENTS = 1_000
+# Characters are bounded beside documents: a thousand of the longest would fill the memory.
 _BATCH_CHARACTERS = 32 << 20
 _ESCAPED = 6
 """Bytes that JSON may need for one."""
@@ -38,17 +39,18 @@ def encode(batch: pa.RecordBatch) -> Iterator[bytes]:
 def read_documents(path: Path) -> Iterator[list[Document]]:
     """Batches of the documents of an unpacked bundle, each one valid. Raises BundleError."""
     batch: list[Document] = []
-    characters, seen = 0, set[str]()
+    characters, ids = 0, set[str]()
     with path.open("rb") as stream:
         for number in itertools.count(1):
+            # Bounded, so that a file without line ends cannot fill the memory; a cut line is not valid JSON.
             line = stream.readline(_MAX_LINE)
             if not line:
                 break
             batch.append(_decode(line, number))
             characters += len(batch[-1].text)
-            if batch[-1].id in seen:
+            if batch[-1].id in ids:
                 refuse(f"{DOCUMENTS}:{number}: document {batch[-1].id!r} stands in it twice")
-            seen.add(batch[-1].id)
+            ids.add(batch[-1].id)
             if len(batch) >= _BATCH_DOCUMENTS or characters >= _BATCH_CHARACTERS:
                 yield batch
                 batch, characters = [], 0

@@ -40,10 +40,10 @@ class BundleExporter:
         self._manifest: Manifest = load_manifest(self._artifacts, snapshot.manifest)
         # A pair that was restored stands at an older version than its later snapshots; rows are only ever added.
         self._version = max(self._pair.vectors_version, self._manifest.vectors_version)
-        self._counted = np.empty(0, np.int64)
+        self._current_rows = np.empty(0, np.int64)
         self._documents = self._rows = 0
         self._total = self._manifest.rows
-        self._started = time.monotonic()
+        self._start_time = time.monotonic()
 
     def run(self, path: Path) -> ExportResult:
         """Write the bundle to `path`, replacing a file there at once or not at all.
@@ -54,10 +54,11 @@ class BundleExporter:
             raise UsageError(f"{path} is a folder", hint=f"name a file in it: {path / self._snapshot.ref}.bundle")
         self._require_sound()
         keys = self._vectors.keys(self._version).slice(0, self._manifest.rows)
-        self._counted = newest(keys, {})
+        # Without tombstones, as the importing side counts: the file says the same where these deletes are unknown.
+        self._current_rows = newest(keys, {})
         log = BundleLog.read(self._corpus, self._catalog.ledger.tombstones())
         self._require_sound_log(log)
-        change_rows = log.told_by(keys.take(pa.array(self._counted)))
+        change_rows = log.changes_behind(keys.take(pa.array(self._current_rows)))
         self._total = self._manifest.rows + len(change_rows)
         with written(path) as temporary:
             with temporary.open("wb") as stream:
@@ -82,7 +83,8 @@ class BundleExporter:
         add(toc.VECTORS, self._matrix())
         add(toc.DOCUMENTS, self._texts(log, change_rows))
         reach("bundle.members_written")
-        listed = toc.BundleContents(
+        # After the members, whose digests it lists: so an export is one pass.
+        contents = toc.BundleContents(
             store=self._catalog.store_id,
             version=toc.product_version(),
             pair=toc.describe(self._pair),
@@ -90,7 +92,7 @@ class BundleExporter:
             manifest=self._snapshot.manifest,
             members=dict(members),
         )
-        data, seal = toc.encode(listed)
+        data, seal = toc.encode(contents)
         add(toc.CONTENTS, [data])
         add(toc.SEAL, [seal])
         tar.close()
@@ -113,7 +115,7 @@ class BundleExporter:
         fingerprint, first = self._manifest.fingerprint, 0
         for batch in rows.blocks(self._vectors, self._version, rows.COLUMNS, self._manifest.rows):
             foreign = np.asarray(pc.not_equal(batch["fingerprint"], fingerprint))
-            if foreign[self._counted_in(first, batch.num_rows)].any():
+            if foreign[self._current_in(first, batch.num_rows)].any():
                 raise self._unfit("vectors recorded as made by another embedder")
             yield rows.encode_keys(batch)
             first += batch.num_rows
@@ -123,7 +125,7 @@ class BundleExporter:
         for batch in rows.blocks(self._vectors, self._version, ["vector"], self._manifest.rows):
             data = rows.encode_vectors(batch, dimension)
             finite = np.isfinite(np.frombuffer(data, "<f4").reshape(-1, dimension)).all(axis=1)
-            if not finite[self._counted_in(self._rows, batch.num_rows)].all():
+            if not finite[self._current_in(self._rows, batch.num_rows)].all():
                 raise self._unfit("vectors with NaN or infinite values")
             yield data
             self._rows += batch.num_rows
@@ -131,22 +133,22 @@ class BundleExporter:
 
     def _texts(self, log: BundleLog, change_rows: NDArray[np.int64]) -> Iterator[bytes]:
         for batch in self._corpus.scan(log.version, columns=documents.COLUMNS):
-            chosen = batch.filter(pa.array(_among(change_rows, np.asarray(batch["_seq"]))))
-            yield from documents.encode(chosen)
-            self._documents += chosen.num_rows
+            texts = batch.filter(pa.array(_among(change_rows, np.asarray(batch["_seq"]))))
+            yield from documents.encode(texts)
+            self._documents += texts.num_rows
             self._report()
 
-    def _counted_in(self, first: int, length: int) -> NDArray[np.int64]:
+    def _current_in(self, first: int, length: int) -> NDArray[np.int64]:
         """Which of `length` rows from `first` count, from 0."""
-        begin, end = np.searchsorted(self._counted, [first, first + length])
-        return self._counted[begin:end] - first
+        begin, end = np.searchsorted(self._current_rows, [first, first + length])
+        return self._current_rows[begin:end] - first
 
     def _require_sound(self) -> None:
-        """A bundle of damaged bytes would be no backup."""
+        """Refuse to export damaged bytes: such a bundle would not be a backup."""
         for name in (self._snapshot.manifest, *self._manifest.artifacts()):
             if wrong := self._artifacts.verify(name):
                 raise CorruptArtifactError(
-                    f"artefact {wrong}", hint=f"`vecrollback check {self._pair.name}` tells all that is wrong"
+                    f"artefact {wrong}", hint=f"`vecrollback check {self._pair.name}` lists all that is wrong"
                 )
         files = self._catalog.files.of(vectors_table(self._pair.name))
         require_sound_table(self._vectors.table, self._version, files)
@@ -164,14 +166,14 @@ class BundleExporter:
 
     def _report(self) -> None:
         if self._progress is not None:
-            done, elapsed = self._rows + self._documents, time.monotonic() - self._started
-            self._progress(Progress("", "exporting", done, self._total, self._rows, 0, 0, elapsed))
+            count, elapsed = self._rows + self._documents, time.monotonic() - self._start_time
+            self._progress(Progress("", "exporting", count, self._total, self._rows, 0, 0, elapsed))
 
 
 def _among(ascending: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.bool_]:
     places = np.searchsorted(ascending, values)
-    found = np.append(ascending, -1)[places] == values
-    return np.asarray(found, dtype=bool)
+    matches = np.append(ascending, -1)[places] == values
+    return np.asarray(matches, dtype=bool)
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

@@ -40,7 +40,7 @@ class BundleImporter:
         self._catalog, self._corpus, self._artifacts = resources.catalog, resources.corpus, resources.artifacts
         self._vectors_of = resources.vectors_of
         self._bundle, self._workspace = bundle, workspace
-        self._built = LocalArtifacts(workspace / "artifacts")
+        self._new_artifacts = LocalArtifacts(workspace / "artifacts")
         manifest = bundle.manifest
         self._pair = Pair(
             **dict(bundle.contents.pair) | {"name": name, "settings": dict(manifest.settings)},
@@ -60,14 +60,15 @@ class BundleImporter:
         self._check_documents()
         self._write_documents()
         log = BundleLog.read(self._corpus, self._catalog.ledger.tombstones())
-        places = log.places(rows.keys.take(pa.array(rows.counted)))
-        kept = places >= 0
-        vectors, files = self._write_vectors(rows, rows.counted[kept], log.seq[places[kept]])
+        places = log.places(rows.keys.take(pa.array(rows.current)))
+        same_text = places >= 0
+        vectors, files = self._write_vectors(rows, rows.current[same_text], log.seq[places[same_text]])
         reach("bundle.rows_written")
-        self._pair = replace(self._pair, watermark=log.covered_by(places[kept]))
+        self._pair = replace(self._pair, watermark=log.covered_by(places[same_text]))
         snapshot = self._write_snapshot(vectors, files)
         reach("bundle.index_built")
         self._publish()
+        # The catalog comes last: a process that dies before leaves files that no row names, and nothing serves them.
         own = self._vectors_of(self._pair)
         self._catalog.pairs.adopt(snapshot, self._pair, files, lambda: require_files(self._artifacts, snapshot, own))
         return snapshot
@@ -77,35 +78,35 @@ class BundleImporter:
     def _check_documents(self) -> None:
         """Every document is valid, and those that this store lacks fit to the metadata it has."""
         log = BundleLog.read(self._corpus, {})
-        known = set(log.ids.to_pylist())
-        wanted: dict[tuple[str, type], Document] = {}
+        log_ids = set(log.ids.to_pylist())
+        samples: dict[tuple[str, type], Document] = {}
         for batch in read_documents(self._bundle.folder / toc.DOCUMENTS):
-            wanted |= stand_ins([document for document in batch if document.id not in known])
+            samples |= stand_ins([document for document in batch if document.id not in log_ids])
             try:
-                self._corpus.check_types(list(wanted.values()))
+                self._corpus.check_types(list(samples.values()))
             except BadDocumentError as error:
                 raise BundleError(f"the bundle does not fit into this store: {error}", hint=error.hint) from error
 
     def _write_documents(self) -> None:
-        """Give the log the documents it never heard of. Acknowledged batch by batch, so a second import goes on."""
-        deleted = self._catalog.ledger.tombstones()
+        """Give the log the documents that it never had. Each batch is acknowledged, so a second import goes on."""
+        tombstones = self._catalog.ledger.tombstones()
         for batch in read_documents(self._bundle.folder / toc.DOCUMENTS):
-            self._corpus.upsert([document for document in batch if document.id not in deleted], unknown_only=True)
+            self._corpus.upsert([document for document in batch if document.id not in tombstones], unknown_only=True)
             reach("bundle.documents_written")
 
     # -- vectors and index, in the workspace --------------------------------------------------------------------------
 
     def _write_vectors(
-        self, rows: ReceivedRows, chosen: NDArray[np.int64], seq: NDArray[np.int64]
+        self, rows: ReceivedRows, numbers: NDArray[np.int64], seq: NDArray[np.int64]
     ) -> tuple[Vectors, dict[str, str]]:
         vectors = Vectors(LocalFileStore(self._workspace / _TABLE), self._pair.dimension)
         commit = vectors.create()
         files, first = dict(commit.files), commit.version
         step = max(1, _APPEND_BYTES // (4 * self._pair.dimension))
-        for begin in range(0, len(chosen), step):
+        for begin in range(0, len(numbers), step):
             part = slice(begin, begin + step)
             # One number for all: of rows with different ones, only those of the highest would count.
-            table = rows.table(chosen[part], seq=seq[part], batch=first, fingerprint=self._pair.fingerprint)
+            table = rows.table(numbers[part], seq=seq[part], batch=first, fingerprint=self._pair.fingerprint)
             commit = vectors.append(table, known=commit.version)
             files |= commit.files
         self._pair = replace(self._pair, vectors_version=commit.version)
@@ -113,7 +114,7 @@ class BundleImporter:
 
     def _write_snapshot(self, vectors: Vectors, files: dict[str, str]) -> Snapshot:
         manifest = self._bundle.manifest
-        return SnapshotWriter(self._built, vectors, self._pair).write(
+        return SnapshotWriter(self._new_artifacts, vectors, self._pair).write(
             manifest.number,
             previous=None,
             tombstones=self._catalog.ledger.tombstones(),
@@ -125,10 +126,11 @@ class BundleImporter:
     # -- into the store -----------------------------------------------------------------------------------------------
 
     def _publish(self) -> None:
-        for made in sorted(self._built.root.iterdir()):
-            self._artifacts.restore(made.name, made)
+        for artifact in sorted(self._new_artifacts.root.iterdir()):
+            self._artifacts.restore(artifact.name, artifact)
         self._artifacts.restore(self._bundle.manifest.probes, self._bundle.folder / toc.PROBES)
-        # What is there no catalog row names: an import or a build left it that died before its last step.
+        # No catalog row names a table that stands there already: an import or a build that died before its last step
+        # left it.
         place = self._vectors_of(self._pair).table.file_store
         place.receive(self._workspace / _TABLE, self._workspace / "left-over.lance")
         reach("bundle.table_moved")

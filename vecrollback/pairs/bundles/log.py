@@ -43,17 +43,18 @@ class BundleLog:
         if not len(self.ids) or not keys.num_rows:
             return np.full(keys.num_rows, -1, dtype=np.int64)
         place = np.asarray(pc.fill_null(pc.index_in(keys["doc_id"], value_set=self.ids), -1), dtype=np.int64)
-        known = np.maximum(place, 0)
-        same = np.asarray(pc.equal(keys["content_hash"], self.hashes.take(pa.array(known))), dtype=bool)
-        return np.where((place >= 0) & same & self.live[known], place, -1)
+        # Arrow cannot take row -1: unknown documents read position 0, and become -1 again below.
+        position = np.maximum(place, 0)
+        same = np.asarray(pc.equal(keys["content_hash"], self.hashes.take(pa.array(position))), dtype=bool)
+        return np.where((place >= 0) & same & self.live[position], place, -1)
 
-    def told_by(self, keys: pa.Table) -> NDArray[np.int64]:
+    def changes_behind(self, keys: pa.Table) -> NDArray[np.int64]:
         """The seq of every document that these rows were made from, each once, ascending."""
         places = self.places(keys)
         return np.unique(self.seq[places[places >= 0]])
 
     def covered_by(self, places: NDArray[np.int64]) -> int:
         """The watermark of a pair with vectors for these documents: the last seq up to which no live one lacks any."""
-        lacking = self.live.copy()
-        lacking[places] = False
-        return int(self.seq[lacking].min(initial=self.head + 1)) - 1
+        without_vectors = self.live.copy()
+        without_vectors[places] = False
+        return int(self.seq[without_vectors].min(initial=self.head + 1)) - 1

@@ -21,18 +21,19 @@ def put_back(catalog: Catalog, artifacts: Artifacts, vectors: Vectors, pair: Pai
     another snapshot by now; then nothing was changed.
     """
     manifest = bundle.manifest
-    found = next((s for s in catalog.pairs.snapshots(pair.name) if s.number == manifest.number), None)
-    if found is not None and found.manifest != bundle.contents.manifest:
+    entry = next((s for s in catalog.pairs.snapshots(pair.name) if s.number == manifest.number), None)
+    if entry is not None and entry.manifest != bundle.contents.manifest:
         raise BundleError(
-            f"{found.ref} is another snapshot in this store than in the bundle",
+            f"{entry.ref} is another snapshot in this store than in the bundle",
             hint="import it under another name: `vecrollback snapshot import FILE --name NEW`",
         )
     _require_rows(catalog, vectors, pair, manifest)
-    for name, made in bundle.artifacts().items():
-        artifacts.restore(name, made)
-    if found is not None:
-        return found
-    snapshot = _described(bundle)
+    for name, file in bundle.artifacts().items():
+        artifacts.restore(name, file)
+    if entry is not None:
+        return entry
+    # The files are in place before the row that names them exists.
+    snapshot = _snapshot_of(bundle)
     catalog.pairs.adopt(snapshot, present=lambda: require_files(artifacts, snapshot, vectors))
     return snapshot
 
@@ -48,7 +49,7 @@ def _require_rows(catalog: Catalog, vectors: Vectors, pair: Pair, manifest: Mani
         )
 
 
-def _described(bundle: UnpackedBundle) -> Snapshot:
+def _snapshot_of(bundle: UnpackedBundle) -> Snapshot:
     manifest = bundle.manifest
     return Snapshot(
         pair=manifest.pair,

@@ -34,12 +34,12 @@ Rows = NDArray[np.int64]
 
 def blocks(vectors: Vectors, version: int, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
     """The first `rows` rows of a table, in their order."""
-    left = rows
+    rows_left = rows
     for batch in vectors.table.at(version).to_batches(columns=columns, batch_size=_BATCH):
-        if left <= 0:
+        if rows_left <= 0:
             return
-        yield batch.slice(0, left)
-        left -= batch.num_rows
+        yield batch.slice(0, rows_left)
+        rows_left -= batch.num_rows
 
 
 def encode_keys(batch: pa.RecordBatch) -> bytes:
@@ -67,31 +67,31 @@ class ReceivedRows:
         shape = (manifest.rows, manifest.dimension)
         empty = not manifest.rows  # an empty file cannot be mapped
         self.vectors: FloatArray = np.empty(shape, np.float32) if empty else _map(folder / VECTORS, shape)
-        self.counted = newest(self.keys, {})
+        self.current = newest(self.keys, {})
         self._check(manifest)
 
     def _check(self, manifest: Manifest) -> None:
-        keys, counted = self.keys, self.counted
-        _check_runs(keys.take(pa.array(counted)))
-        foreign = pc.not_equal(keys["fingerprint"], manifest.fingerprint).take(pa.array(counted))
+        keys, current = self.keys, self.current
+        _check_runs(keys.take(pa.array(current)))
+        foreign = pc.not_equal(keys["fingerprint"], manifest.fingerprint).take(pa.array(current))
         if pc.any(foreign).as_py():
             raise BundleError("the bundle holds vectors recorded as made by another embedder", hint=_MEND)
-        for first in range(0, len(counted), _BATCH):
-            if not np.isfinite(self.vectors[counted[first : first + _BATCH]]).all():
+        for first in range(0, len(current), _BATCH):
+            if not np.isfinite(self.vectors[current[first : first + _BATCH]]).all():
                 raise BundleError("the bundle holds vectors with NaN or infinite values", hint=_MEND)
 
     def table(self, rows: Rows, *, seq: NDArray[np.int64], batch: int, fingerprint: str) -> pa.Table:
         """These rows, as the vectors table takes them, with the seq of another log."""
-        taken = self.keys.take(pa.array(rows))
+        keys = self.keys.take(pa.array(rows))
         dimension = self.vectors.shape[1]
-        columns: dict[str, Any] = {name: taken[name] for name in KEY_COLUMNS}
+        columns: dict[str, Any] = {name: keys[name] for name in KEY_COLUMNS}
         columns["seq"] = pa.array(seq, pa.int64())
         columns["batch"] = pa.array(np.full(len(rows), batch, np.int64))
         columns["fingerprint"] = pa.repeat(pa.scalar(fingerprint), len(rows))
         flat = pa.array(np.ascontiguousarray(self.vectors[rows], dtype=np.float32).reshape(-1))
         columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, dimension)
-        wanted = schema(dimension)
-        return pa.Table.from_arrays([_whole(columns[f.name]).cast(f.type) for f in wanted], schema=wanted)
+        table_schema = schema(dimension)
+        return pa.Table.from_arrays([_whole(columns[f.name]).cast(f.type) for f in table_schema], schema=table_schema)
 
 
 def _whole(column: Any) -> Any:
@@ -99,18 +99,19 @@ def _whole(column: Any) -> Any:
 
 
 def _map(path: Path, shape: tuple[int, int]) -> FloatArray:
+    # Mapped, because the vectors of a large pair do not fit into memory.
     return np.memmap(path, dtype="<f4", mode="r", shape=shape)
 
 
 def _read_keys(path: Path, rows: int) -> pa.Table:
     types = schema(1)
-    wanted = pa.schema([types.field(name) for name in COLUMNS])
+    key_schema = pa.schema([types.field(name) for name in COLUMNS])
     parts: list[pa.RecordBatch] = []
     with path.open("rb") as stream:
         lines = _lines(stream)
         while part := list(itertools.islice(lines, _BATCH)):
-            parts.append(_batch(part, wanted))
-    table = pa.Table.from_batches(parts, wanted)
+            parts.append(_batch(part, key_schema))
+    table = pa.Table.from_batches(parts, key_schema)
     if table.num_rows != rows:
         refuse(f"{ROWS} holds {table.num_rows} rows, the snapshot has {rows}")
     for id_ in pc.unique(table["doc_id"]).to_pylist():
@@ -128,15 +129,15 @@ def _lines(stream: BinaryIO) -> Iterator[bytes]:
         yield line
 
 
-def _batch(lines: list[bytes], wanted: pa.Schema) -> pa.RecordBatch:
+def _batch(lines: list[bytes], key_schema: pa.Schema) -> pa.RecordBatch:
     try:
         rows = [json.loads(line) for line in lines]
         *keys, hashes, fingerprints = zip(*rows, strict=True)
         columns = [*keys, [bytes.fromhex(value) for value in hashes], fingerprints]
-        arrays = [pa.array(c, field.type) for c, field in zip(columns, wanted, strict=True)]
+        arrays = [pa.array(c, field.type) for c, field in zip(columns, key_schema, strict=True)]
     except (ValueError, TypeError, RecursionError, OverflowError) as error:
         refuse(f"{ROWS}: {str(error)[:200]}")
-    batch = pa.RecordBatch.from_arrays(arrays, schema=wanted)
+    batch = pa.RecordBatch.from_arrays(arrays, schema=key_schema)
     seq, ordinal, start, end = (np.asarray(batch[name]) for name in ("seq", "ordinal", "start", "end"))
     if any(array.null_count for array in arrays):
         refuse(f"{ROWS} has rows with null")

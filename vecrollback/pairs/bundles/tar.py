@@ -18,6 +18,7 @@ from vecrollback.errors import BundleError
 COPY_AGAIN = "copy the file once more from where it was exported, or export it again"
 _RECORD = tarfile.BLOCKSIZE
 _END = bytes(2 * _RECORD)
+# Bounds what the list of members of a file from an unknown hand can take of memory.
 _MAX_MEMBERS = 65_536
 _KINDS = {
     tarfile.LNKTYPE: "a hard link",
@@ -79,6 +80,7 @@ def _walk(stream: BinaryIO, total: int) -> Iterator[TarEntry]:
     while True:
         header = stream.read(_RECORD)
         if header == _END[:_RECORD]:
+            # One byte more than the second empty record has, so that anything after the end is noticed.
             if stream.read(_RECORD + 1) != _END[_RECORD:]:
                 _refuse("it does not end where it should")
             return
@@ -112,6 +114,7 @@ def safe(name: str) -> bool:
     """Whether a member's name is a plain relative path, on every system."""
     parts = name.split("/")
     plain = name.isprintable() and not set(name) & set('\\:*?"<>|')
+    # Parts of dots and spaces alone: some systems drop those at the end of a name, and read ".." or nothing.
     return plain and not any(part.strip(". ") == "" for part in parts) and str(PurePosixPath(name)) == name
 
 

@@ -58,11 +58,11 @@ def unpack(path: Path, folder: Path) -> UnpackedBundle:
     if contents.members[toc.MANIFEST].size > toc.MAX_CONTENTS_BYTES:
         toc.refuse(f"{toc.MANIFEST} is too large")
     manifest = toc.decode_manifest((folder / toc.MANIFEST).read_bytes(), contents)
-    unpacked = UnpackedBundle(folder, contents, manifest)
-    _check_artifacts(unpacked)
+    bundle = UnpackedBundle(folder, contents, manifest)
+    _check_artifacts(bundle)
     _check_probes(folder / toc.PROBES, manifest.dimension)
     reach("bundle.unpacked")
-    return unpacked
+    return bundle
 
 
 def _read_contents(stream: BinaryIO, entries: list[TarEntry]) -> toc.BundleContents:
@@ -74,38 +74,38 @@ def _read_contents(stream: BinaryIO, entries: list[TarEntry]) -> toc.BundleConte
     last = entries[-2:]
     if last[0].size > toc.MAX_CONTENTS_BYTES or last[1].size > _BLOCK:
         toc.refuse(f"{toc.CONTENTS} is too large")
-    data, seal = (_read(stream, entry) for entry in last)
+    data, seal = (_read_member(stream, entry) for entry in last)
     contents = toc.decode(data, seal)
-    found = {entry.name: entry.size for entry in entries[:-2]}
-    listed = {name: member.size for name, member in contents.members.items()}
-    if missing := sorted(listed.keys() - found.keys()):
+    sizes = {entry.name: entry.size for entry in entries[:-2]}
+    sizes_listed = {name: member.size for name, member in contents.members.items()}
+    if missing := sorted(sizes_listed.keys() - sizes.keys()):
         toc.refuse(f"member {missing[0]!r} is missing")
-    if unexpected := sorted(found.keys() - listed.keys()):
+    if unexpected := sorted(sizes.keys() - sizes_listed.keys()):
         toc.refuse(f"member {unexpected[0]!r} is not listed in {toc.CONTENTS}")
-    if differing := [name for name in found if found[name] != listed[name]]:
+    if differing := [name for name in sizes if sizes[name] != sizes_listed[name]]:
         name = differing[0]
-        toc.refuse(f"member {name!r} has {found[name]} bytes, {toc.CONTENTS} says {listed[name]}")
+        toc.refuse(f"member {name!r} has {sizes[name]} bytes, {toc.CONTENTS} says {sizes_listed[name]}")
     return contents
 
 
-def _read(stream: BinaryIO, entry: TarEntry) -> bytes:
+def _read_member(stream: BinaryIO, entry: TarEntry) -> bytes:
     stream.seek(entry.offset)
     return stream.read(entry.size)
 
 
 def _unpack_member(stream: BinaryIO, entry: TarEntry, member: toc.Member, path: Path) -> None:
-    sha256, left = hashlib.sha256(), entry.size
+    sha256, bytes_left = hashlib.sha256(), entry.size
     stream.seek(entry.offset)
-    with _created(path) as sink:
-        while left and (block := stream.read(min(_BLOCK, left))):
+    with _open_new(path) as sink:
+        while bytes_left and (block := stream.read(min(_BLOCK, bytes_left))):
             sha256.update(block)
             sink.write(block)
-            left -= len(block)
-    if left or sha256.hexdigest() != member.sha256:
+            bytes_left -= len(block)
+    if bytes_left or sha256.hexdigest() != member.sha256:
         raise BundleError(f"member {entry.name!r} of the bundle was changed: its digest differs", hint=COPY_AGAIN)
 
 
-def _created(path: Path) -> BinaryIO:
+def _open_new(path: Path) -> BinaryIO:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("xb")
@@ -113,14 +113,14 @@ def _created(path: Path) -> BinaryIO:
         toc.refuse(f"member {path.name!r} would be written over another one")
 
 
-def _check_artifacts(unpacked: UnpackedBundle) -> None:
+def _check_artifacts(bundle: UnpackedBundle) -> None:
     """An artefact's name is its digest and a plain suffix; it becomes a path in the store."""
-    artifacts = unpacked.artifacts()
-    if len(artifacts) != 3 + len(unpacked.manifest.index.artifacts):
+    artifacts = bundle.artifacts()
+    if len(artifacts) != 3 + len(bundle.manifest.index.artifacts):
         toc.refuse("one artefact cannot be two things")
     for name, path in artifacts.items():
-        found = digest(path)
-        if not name.startswith(found) or not _SUFFIX.fullmatch(name[len(found) :]):
+        sha256 = digest(path)
+        if not name.startswith(sha256) or not _SUFFIX.fullmatch(name[len(sha256) :]):
             toc.refuse(f"{path.name} is not the artefact {name[:100]!r}")
 
 
