@@ -25,7 +25,7 @@ _OWN_NAMES = ("id", "text", "metadata")
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class KeyComparison:
     """`key operator value`; the operator is one of = != < <= > >=."""
 
     key: str
@@ -79,7 +79,7 @@ class Some:
     conditions: tuple[Condition, ...]
 
 
-Leaf = Comparison | OneOf | Like | Missing
+Leaf = KeyComparison | OneOf | Like | Missing
 Condition = Leaf | Not | All | Some
 
 
@@ -163,7 +163,7 @@ def check_number(number: float, at: str) -> float:
     return double
 
 
-def check_comparison(comparison: Comparison) -> Comparison:
+def check_comparison(comparison: KeyComparison) -> KeyComparison:
     """The comparison itself. Raises BadFilterError for booleans in an order."""
     if isinstance(comparison.value, bool) and comparison.operator not in ("=", "!="):
         raise bad_filter(comparison.at, "true and false have no order", f"{comparison.key} = true")

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from vecrollback.corpus.filters.conditions import (
     All,
     Budget,
-    Comparison,
     Condition,
+    KeyComparison,
     Missing,
     Not,
     OneOf,
@@ -44,10 +44,10 @@ def read_data(text: str) -> Condition:
         raise bad_filter("", "nested too deep", "write it with fewer levels") from None
     except ValueError as error:
         raise bad_filter("", f"not valid JSON: {error}", _EXAMPLE) from None
-    return _Reader().object(data, "", 0)
+    return _DataReader().object(data, "", 0)
 
 
-class _Reader:
+class _DataReader:
     def __init__(self) -> None:
         self._budget = Budget()
 
@@ -83,7 +83,7 @@ class _Reader:
             return Not(self._operator(key, _OPPOSITES[name], value, path, depth), null_safe=True)
         if name in _ORDER:
             self._budget.term(path)
-            return check_comparison(Comparison(key, _ORDER[name], self._value(value, path), path))
+            return check_comparison(KeyComparison(key, _ORDER[name], self._value(value, path), path))
         if name == "$not":
             return Not(self._key(key, value, path, depth + 1), null_safe=True)
         read = {"$eq": self._equal, "$in": self._one_of, "$exists": self._exists}.get(name)
@@ -93,7 +93,7 @@ class _Reader:
 
     def _equal(self, key: str, value: Json, path: str) -> Condition:
         self._budget.term(path)
-        return Missing(key, path) if value is None else Comparison(key, "=", self._value(value, path), path)
+        return Missing(key, path) if value is None else KeyComparison(key, "=", self._value(value, path), path)
 
     def _exists(self, key: str, value: Json, path: str) -> Condition:
         self._budget.term(path)

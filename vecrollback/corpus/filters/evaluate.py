@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from vecrollback.corpus.filters.conditions import (
     KINDS,
     All,
-    Comparison,
     Condition,
+    KeyComparison,
     Leaf,
     Like,
     Missing,
@@ -69,7 +69,7 @@ def _leaf(leaf: Leaf, rows: pa.RecordBatch) -> pa.BooleanArray:
     column = rows[leaf.key]
     if isinstance(leaf, Missing):
         return pc.is_null(column)
-    if isinstance(leaf, Comparison):
+    if isinstance(leaf, KeyComparison):
         return _COMPARE[leaf.operator](column, pa.scalar(leaf.value, column.type))
     if isinstance(leaf, Like):
         return _like(leaf, column)
@@ -96,7 +96,7 @@ def _check_type(leaf: Leaf, kind: str) -> None:
 
 
 def _values(leaf: Leaf) -> tuple[Value, ...]:
-    if isinstance(leaf, Comparison):
+    if isinstance(leaf, KeyComparison):
         return (leaf.value,)
     if isinstance(leaf, OneOf):
         return leaf.values[:1]  # they are of one kind

@@ -19,8 +19,8 @@ from typing import NamedTuple, NoReturn
 from vecrollback.corpus.filters.conditions import (
     All,
     Budget,
-    Comparison,
     Condition,
+    KeyComparison,
     Like,
     Missing,
     Not,
@@ -70,10 +70,10 @@ class _Token(NamedTuple):
 
 def read_sql(text: str) -> Condition:
     """The tree of a filter written as SQL. Raises BadFilterError with position, fact and cure."""
-    return _Parser(text).filter()
+    return _SqlParser(text).filter()
 
 
-class _Parser:
+class _SqlParser:
     def __init__(self, text: str) -> None:
         found = _TOKEN.finditer(text)
         self._tokens = [_Token(m.lastgroup, m.group(), m.start()) for m in found if m.lastgroup]
@@ -124,7 +124,7 @@ class _Parser:
             return self._value_first()
         key = self._name()
         if operator := self._operator():
-            return check_comparison(Comparison(key, operator, self._value(), token.at))
+            return check_comparison(KeyComparison(key, operator, self._value(), token.at))
         if self._take_word("IS"):
             negated = self._take_word("NOT")
             self._require_word("NULL", "IS takes NULL or NOT NULL")
@@ -136,16 +136,16 @@ class _Parser:
             return Not(condition, null_safe=False) if negated else condition
         if negated:
             self._fail(self._peek(), "expected IN, BETWEEN or LIKE after NOT", f"{key} NOT IN ('a', 'b')")
-        return Comparison(key, "=", True, token.at)
+        return KeyComparison(key, "=", True, token.at)
 
     def _set_or_pattern(self, key: str, at: str) -> Condition | None:
         if self._take_word("IN"):
             return OneOf(key, check_one_kind(self._values(), at), at)
         if self._take_word("BETWEEN"):
-            low = check_comparison(Comparison(key, ">=", self._value(), at))
+            low = check_comparison(KeyComparison(key, ">=", self._value(), at))
             self._require_word("AND", "e.g. year BETWEEN 2020 AND 2024")
             self._budget.term(at)
-            return All((low, check_comparison(Comparison(key, "<=", self._value(), at))))
+            return All((low, check_comparison(KeyComparison(key, "<=", self._value(), at))))
         like = self._peek()
         if self._take_word("LIKE", "ILIKE"):
             pattern = self._peek()
@@ -163,7 +163,7 @@ class _Parser:
         token = self._peek()
         if self._value_follows():
             self._fail(token, "a value is compared with a value", "compare a key with a value: year = 2020")
-        return check_comparison(Comparison(self._name(), _FLIPPED[operator], value, token.at))
+        return check_comparison(KeyComparison(self._name(), _FLIPPED[operator], value, token.at))
 
     def _name(self) -> str:
         token = self._take()
