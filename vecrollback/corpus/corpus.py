@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecrollback.catalog import CORPUS, Catalog, now
-from vecrollback.corpus.documents import canonical_json, content_hash, document_digest
-from vecrollback.corpus.filters import Condition, columns_of, is_filterable, matches, read_filter
+from vecrollback.corpus.documents import canonical_json, content_hash, document_digest, is_filterable
+from vecrollback.corpus.filters import Condition, columns_of, matches, read_filter
 from vecrollback.errors import (
     BadDocumentError,
     CatalogOlderError,

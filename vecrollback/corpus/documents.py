@@ -20,6 +20,7 @@ MAX_METADATA_DEPTH = 64
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _DIGEST_BYTES = 16
+_OWN_NAMES = ("id", "text", "metadata")
 _SHOWN = 60
 
 
@@ -87,6 +88,11 @@ def document_digest(document: Document) -> bytes:
 def canonical_json(metadata: Mapping[str, Json]) -> str:
     """Write metadata the one way: sorted keys, no spaces, real characters, no NaN (ValueError)."""
     return json.dumps(metadata, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def is_filterable(key: str) -> bool:
+    """Whether a metadata key can be filtered on: a plain name, and not one the documents table uses itself."""
+    return key.isidentifier() and not key.startswith("_") and key not in _OWN_NAMES
 
 
 def shown(value: object) -> str:

@@ -76,7 +76,7 @@ class StoreService:
         started = time.perf_counter()
         try:
             canary = key is not None and self.searcher.draws(key)
-            results = await self.coalescer.ask(queries, k, where_text(where), canary)
+            results = await self.coalescer.ask(queries, k, where_text(where) if where else None, canary)
         except VecrollbackError as error:
             self.metrics.failed(error)
             if not isinstance(error, UsageError):  # a wrong question says nothing about the pair

@@ -135,7 +135,7 @@ class Searcher:
         texts = [query] if isinstance(query, str) else list(query)
         if any(not isinstance(text, str) or not text.strip() for text in texts):
             raise UsageError("a query is blank or not a string", hint="pass the words to search for")
-        text = where_text(where)
+        text = where_text(where) if where else None
         serving = self._now(k)
         results = self._answered(serving, texts, k, text, key, canary) if texts else []
         return results[0] if single else results

@@ -1,11 +1,11 @@
 """A `where` that cannot hurt: read here, bounded, and evaluated from values."""
 
-from vecrollback.corpus.filters.conditions import MAX_CHARACTERS, Condition, bad_filter, check_string, is_filterable
+from vecrollback.corpus.filters.conditions import MAX_CHARACTERS, Condition, bad_filter, check_string
 from vecrollback.corpus.filters.data import read_data
 from vecrollback.corpus.filters.evaluate import columns_of, matches
 from vecrollback.corpus.filters.sql import read_sql
 
-__all__ = ["Condition", "columns_of", "is_filterable", "matches", "read_filter"]
+__all__ = ["Condition", "columns_of", "matches", "read_filter"]
 
 
 def read_filter(text: str) -> Condition:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from vecrollback.corpus.documents import is_filterable
 from vecrollback.errors import BadFilterError
 
 MAX_CHARACTERS = 1 << 18
@@ -20,8 +21,6 @@ MAX_PATTERN = 1_000
 
 Value = str | float | bool
 KINDS: dict[type, str] = {str: "string", float: "number", bool: "boolean"}
-
-_OWN_NAMES = ("id", "text", "metadata")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +116,6 @@ def leaves(condition: Condition) -> Iterator[Leaf]:
         yield from leaves(condition.condition)
     else:
         yield condition
-
-
-def is_filterable(key: str) -> bool:
-    """Whether a metadata key can be filtered on: a plain name, and not one the documents table uses itself."""
-    return key.isidentifier() and not key.startswith("_") and key not in _OWN_NAMES
 
 
 def check_key(key: str, at: str) -> str:
