@@ -342,3 +342,55 @@ def test_a_fine_tune_of_the_same_dimension_is_found_in_real_vectors(tmp_path: Pa
     assert sorted(found.findings[0].ids) == sorted(f"d{row}" for row in foreign)
     assert found.audited
     assert max(found.audited.culprit, key=lambda name: found.audited.culprit[name]) == other  # type: ignore[union-attr]
+
+
+# -- labels, lengths, damage ------------------------------------------------------------------------------------------
+
+
+def test_labels_do_not_beat_proof(tmp_path: Path) -> None:
+    texts = texts_of(300)
+    rows = [row | {"embedding_model": "a" if n % 2 else "b"} for n, row in enumerate(plain(texts))]
+    found = examine(**write(tmp_path, made_by(OWN, texts), rows), model=OWN, seed=1)
+    assert (found.verdict, kinds(found)) == ("pass", {"label_wrong": 150})
+    assert found.findings[0].severity == "warn"
+
+
+def test_labels_that_tell_the_truth_stay_an_alarm(tmp_path: Path) -> None:
+    texts = texts_of(300)
+    vectors = made_by(OWN, texts)
+    vectors[:20] = made_by(OTHER, texts[:20])
+    rows = [row | {"embedding_model": "a" if n >= 20 else "b"} for n, row in enumerate(plain(texts))]
+    found = examine(**write(tmp_path, vectors, rows), model=OWN, seed=1)
+    assert found.verdict == "fail"
+    assert kinds(found) == {"foreign_vector": 20, "mixed_models": 20}
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(8.0, "fail"), (1.002, "pass")])
+def test_mixed_lengths_are_judged_by_the_answers_that_are_left(tmp_path: Path, factor: float, verdict: str) -> None:
+    import faiss
+
+    texts = texts_of(400)
+    vectors = made_by(OWN, texts)
+    vectors[::2] *= factor
+    index = faiss.IndexFlatIP(64)
+    index.add(vectors)  # type: ignore[call-arg]
+    faiss.write_index(index, str(tmp_path / "index.faiss"))
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in plain(texts)))
+    found = examine(f"faiss:{tmp_path / 'index.faiss'}", texts=tmp_path / "rows.jsonl", model=OWN, seed=1)
+    assert found.verdict == verdict
+    mixed = found.finding("lengths_mixed")
+    assert mixed
+    assert "nearest by cosine" in mixed.message
+
+
+def test_damage_inside_another_library_is_a_finding(tmp_path: Path) -> None:
+    texts = texts_of(3_000)
+    columns = {"id": [str(n) for n in range(3_000)], "text": texts, "vector": list(made_by(OWN, texts))}
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table(columns), path, row_group_size=500, compression="zstd")
+    damaged = bytearray(path.read_bytes())
+    middle = len(damaged) // 2
+    damaged[middle : middle + 2_000] = bytes(2_000)
+    path.write_bytes(damaged)
+    found = examine(f"parquet:{path}", model=OWN, seed=1)
+    assert (found.verdict, kinds(found)) == ("fail", {"unreadable": 3_000})

@@ -34,6 +34,7 @@ from vecrollback.connectors.base import (
     Record,
     without_password,
 )
+from vecrollback.connectors.translated import Translated, translated
 from vecrollback.errors import UsageError
 
 __all__ = ["ColumnNames", "Connector", "ConnectorKind", "OpenOptions", "Part", "Record", "open_connector"]
@@ -65,6 +66,7 @@ def open_connector(place: str, *, texts: Path | None = None, vector: str | None 
     Raises:
         UsageError: Nothing is there, or no system claims the place; it says what is there instead.
         MissingDependencyError: The package that reads such a place is not installed.
+        CorruptArtifactError: The place is damaged; so do its reads.
 
     Example:
         >>> import numpy as np
@@ -81,7 +83,8 @@ def open_connector(place: str, *, texts: Path | None = None, vector: str | None 
         raise UsageError(
             f"{without_password(place)} holds its own texts", hint="--texts belongs to vectors.npy and faiss:FILE"
         )
-    return kind.open(place, OpenOptions(texts, vector))
+    with translated(place):
+        return Translated(kind.open(place, OpenOptions(texts, vector)))
 
 
 def _kind(place: str) -> ConnectorKind:

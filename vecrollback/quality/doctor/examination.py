@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vecrollback.arrays import cosines
 from vecrollback.embedders import Embedder, open_embedder
 from vecrollback.embedders.probes import floor_for
-from vecrollback.errors import EmbeddingError, UsageError
+from vecrollback.errors import CorruptArtifactError, EmbeddingError, UsageError
 from vecrollback.quality.doctor import findings
 from vecrollback.quality.doctor.outcome import Examination, Point, SourceFinding
 from vecrollback.quality.doctor.source import ForeignIndex
@@ -23,6 +24,7 @@ BOUND, CONFIDENCE = 0.01, 0.99
 _WORTH = 0.05
 """The weakest bound that a budget may end with and pass."""
 _LENGTHS = 20_000
+_LABELLED = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,26 @@ def examine_source(
     """
     shown = _ShownProgress(progress, source.count)
     embedder = _fitting(request.model, source, opened) if request.model else None
-    survey = IndexSurvey(source).run(shown.reading)
-    found = findings.passive(source, survey)
-    audited = None
-    if embedder is not None:
-        suspects = {name: _fitting(name, source, opened) for name in request.suspects}
-        audited = _audited(source, survey, embedder, suspects, request, shown)
-        found = [*findings.foreign(survey, audited), *found]
+    survey, audited = IndexSurvey(source), None
+    try:
+        survey.run(shown.reading)
+        found = findings.passive(source, survey)
+        if embedder is not None:
+            suspects = {name: _fitting(name, source, opened) for name in request.suspects}
+            audited = _audited(source, survey, embedder, suspects, request, shown)
+            found = [*findings.foreign(survey, audited), *_by_proof(found, source, survey, embedder, audited)]
+    except CorruptArtifactError as error:
+        found = [SourceFinding("unreadable", source.count, (), {}, str(error), "fail")]
+        return Examination(
+            source.place,
+            source.count,
+            source.dimension,
+            "fail",
+            tuple(found),
+            None,
+            request.model,
+            findings.facts(source, survey),
+        )
     return Examination(
         source=source.place,
         vectors=source.count,
@@ -91,6 +106,29 @@ def _verdict(found: Sequence[SourceFinding], audited: AuditResult | None, reques
     spent = audited.stopped == "budget" and request.budget is not None and request.bound is None
     worth = _WORTH if spent and not audited.suspected else _bound(request)
     return "pass" if audited.certificate.bound <= worth else "unknown"
+
+
+def _by_proof(
+    found: Sequence[SourceFinding],
+    source: ForeignIndex,
+    survey: IndexSurvey,
+    embedder: Embedder,
+    audited: AuditResult,
+) -> list[SourceFinding]:
+    """The findings, where the vectors of rows that name another model are proven to be this one's: labels are wrong."""
+    rows = findings.named_otherwise(survey)
+    if audited.verdict != "pass" or not len(rows):
+        return list(found)
+    chance = np.random.default_rng(0)
+    tried = np.sort(chance.choice(rows, min(len(rows), _LABELLED), replace=False)).astype(np.int64)
+    texts = source.texts(tried)
+    tried = tried[[text is not None for text in texts]]
+    made = embedder.embed_documents([text for text in texts if text is not None])
+    keep = getattr(source.connector, "rounded", None)
+    near = cosines(source.vectors(tried), made if keep is None else keep(made))
+    if not len(tried) or not (near >= audited.floor).all():
+        return list(found)
+    return [findings.label_wrong(one, len(tried)) if one.kind == "mixed_models" else one for one in found]
 
 
 def _bound(request: ExaminationRequest) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from vecrollback.quality.purity import AuditResult
 from vecrollback.records import Json
 
 _SHOWN = 10_000
+_NEAREST, _QUERIES, _SEARCHED = 10, 200, 20_000
+_KEPT = 0.9
+"""Share of the right answers that must be left for mixed lengths to be no more than a warning."""
 _MIXED_LEAST = 0.001
 _MOST_MODELS = 20
 """Where rows name more, the field that is called `model` says something else."""
@@ -92,7 +96,31 @@ def _lengths(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFindin
     if few and few >= _MIXED_LEAST * many:
         rare = units if np.count_nonzero(units) == few else others
         message = "of unit length and of other lengths mixed: with the metrics dot and l2 they cannot be compared"
-        yield from _found(source, survey, "lengths_mixed", rare, message, "warn")
+        kept = _answers_kept(source, survey)
+        if kept is not None:
+            message += f"; {source.connector.metric} leaves {kept:.0%} of the {_NEAREST} nearest by cosine"
+        yield from _found(
+            source, survey, "lengths_mixed", rare, message, "fail" if kept is not None and kept < _KEPT else "warn"
+        )
+
+
+def _answers_kept(source: ForeignIndex, survey: IndexSurvey) -> float | None:
+    """Share of the nearest by cosine that the place's own metric gives too, with vectors of the place as queries.
+
+    None where the metric is not known, or not one that lengths change.
+    """
+    metric = source.connector.metric
+    usable = np.flatnonzero(np.isfinite(survey.lengths) & (survey.lengths > 0))
+    if metric not in ("dot", "l2") or len(usable) <= _NEAREST:
+        return None
+    chance = np.random.default_rng(0)
+    rows = np.sort(chance.choice(usable, min(len(usable), _SEARCHED), replace=False)).astype(np.int64)
+    stored, lengths = source.vectors(rows), survey.lengths[rows]
+    asked = chance.choice(len(rows), min(len(rows), _QUERIES), replace=False)
+    cosine = (stored[asked] / lengths[asked, None]) @ (stored / lengths[:, None]).T
+    scores = cosine * lengths if metric == "dot" else 2 * cosine * lengths - lengths**2
+    best = [np.argpartition(-side, _NEAREST - 1, axis=1)[:, :_NEAREST] for side in (cosine, scores)]
+    return float(np.mean([len(np.intersect1d(*pair)) / _NEAREST for pair in zip(*best, strict=True)]))
 
 
 def _of_rows(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFinding]:
@@ -110,12 +138,28 @@ def _of_rows(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFindin
 def _of_models(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFinding]:
     counts = _embedders(survey)
     if len(counts) > 1:
-        usual = survey.model_names.index(max(counts, key=lambda name: counts[name]))
-        others = (survey.models >= 0) & (survey.models != usual)
+        others = _flags(source.count, named_otherwise(survey))
         listed = ", ".join(f"{name}: {count:,}" for name, count in counts.items())
         yield from _found(source, survey, "mixed_models", others, f"rows name different models ({listed})")
     unnamed = survey.models < 0 if counts else np.zeros(source.count, np.bool_)
     yield from _found(source, survey, "model_not_recorded", unnamed, "rows name no model, others do", "warn")
+
+
+def named_otherwise(survey: IndexSurvey) -> Numbers:
+    """Rows that name another model than most rows do."""
+    counts = _embedders(survey)
+    if len(counts) < 2:
+        return np.empty(0, np.int64)
+    usual = survey.model_names.index(max(counts, key=lambda name: counts[name]))
+    return np.flatnonzero((survey.models >= 0) & (survey.models != usual))
+
+
+def label_wrong(mixed: SourceFinding, proven: int) -> SourceFinding:
+    """What is left of a mixture of names where the vectors are proven to be one model's."""
+    message = (
+        f"{mixed.message}, yet the model makes their vectors ({proven:,} of them re-embedded): the names are wrong"
+    )
+    return replace(mixed, kind="label_wrong", message=message, severity="warn")
 
 
 def _embedders(survey: IndexSurvey) -> dict[str, int]:
