@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.cli.support import shell
@@ -91,6 +92,57 @@ def test_a_bad_model_is_rolled_back_under_traffic_with_nobody_at_the_keyboard(bu
     assert 'vecrollback_switch_seconds_count{kind="rollback"} 1.0' in page  # by the policy, not by a route
     report = busy.get("/v1/report").json()
     assert (report["rollbacks"], report["open_incidents"]) == (1, [1])
+
+
+def test_a_bad_model_is_rolled_back_although_all_clients_sit_on_the_worker_that_does_not_watch(watched: Path) -> None:
+    queries = [f"{n} on the {TOPICS[n % 4]} {n * 7}" for n in range(0, 200, 2)]
+    with serving(watched, "--workers", "2", "--log-reads") as server:
+        wait_for("a watch", lambda: _watching(server))
+        leader = _watching(server)
+        with _pinned_away_from(leader, server) as client:
+            stop = threading.Event()
+
+            def ask() -> None:
+                for query in itertools.cycle(queries):
+                    if stop.is_set():
+                        return
+                    client.post("/v1/search", json={"query": query})
+
+            asking = threading.Thread(target=ask)
+            asking.start()
+            try:
+                assert server.post("/v1/promote", {"pair": "bad", "reason": "better"}).status_code == 200
+                wait_for("the policy", lambda: server.get("/v1/status").json()["alias"]["live"]["pair"] == "good", 60)
+            finally:
+                stop.set()
+                asking.join()
+        assert _watching(server) == leader
+        searched = {one["process"] for one in server.logged() if one.get("path") == "/v1/search"}
+        assert leader not in searched
+        [move] = server.get("/v1/history?alias=live&limit=1").json()["moves"]
+        assert (move["kind"], move["actor"]) == ("rollback", "policy")
+        standing = {one["metric"]: one["said"] for one in server.get("/v1/policy").json()["metrics"]}
+        assert "sampled " in standing["standout"]
+
+
+def _watching(server: Server) -> int:
+    """The process that watches; 0 while none does."""
+    return next((one["process"] for one in server.logged() if one["message"].startswith("watching live by")), 0)
+
+
+@contextlib.contextmanager
+def _pinned_away_from(leader: int, server: Server) -> Iterator[httpx.Client]:
+    """A client whose one connection goes to another worker than this."""
+    for _ in range(200):
+        client = httpx.Client(base_url=server.url, timeout=60, verify=False)
+        request = client.get("/v1/history?limit=1").headers.get("x-request-id")
+        mine = [one["process"] for one in server.logged() if one.get("request_id") == request]
+        if mine and mine[0] != leader:
+            with contextlib.closing(client):
+                yield client
+            return
+        client.close()
+    raise AssertionError("every connection went to the worker that watches")
 
 
 def test_a_rollback_over_http_has_its_incident_completed_by_the_job(watched: Path) -> None:

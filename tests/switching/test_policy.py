@@ -53,6 +53,32 @@ def test_more_failures_than_the_limit_roll_back_once(errors: Policy) -> None:
     assert run(Evaluator(errors), BAD, GOOD, BAD, BAD, BAD) == ["none", "none", "rollback", "none", "none"]
 
 
+def test_a_metric_that_cannot_be_measured_is_an_alert_with_its_reason_once(tmp_path: Path) -> None:
+    read = policy(tmp_path, "blind_rounds = 4\n[[metric]]\nsource = 'error_rate'\nminimum = 5\n")
+    evaluator = Evaluator(read)
+    nothing, little = Reading(None, 0, said="sampled 0 of 700 queries"), Reading(0.0, 4)
+    made = decisions(evaluator, nothing, nothing, little, nothing, nothing)
+    assert [one.kind for one in made] == ["none", "none", "none", "alert", "none"]
+    assert made[3].reason == (
+        "the policy is blind: error_rate could not be measured 4 times in a row: sampled 0 of 700 queries"
+    )
+    resumed = Evaluator(read)
+    resumed.resume(json.loads(json.dumps(evaluator.kept())))
+    assert run(resumed, nothing, nothing, start=1200.0) == ["none", "none"]
+    assert run(resumed, GOOD, little, little, little, little, start=1300.0) == ["none"] * 4 + ["alert"]
+
+
+def test_what_was_kept_before_blindness_was_counted_still_resumes(errors: Policy) -> None:
+    evaluator = Evaluator(errors)
+    run(evaluator, BAD)
+    kept = evaluator.kept()
+    for body in kept.values():
+        del body["blind"], body["blind_told"]
+    resumed = Evaluator(errors)
+    resumed.resume(kept)
+    assert run(resumed, BAD, start=1110.0) == ["rollback"]
+
+
 def test_the_decision_names_what_was_measured_and_when_it_was_first_seen(errors: Policy) -> None:
     decision = decisions(Evaluator(errors), GOOD, BAD, BAD)[-1]
     assert decision.reason == "errors 0.5 > 0.05 in 2 of 3 measurements"

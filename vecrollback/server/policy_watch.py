@@ -12,6 +12,7 @@ from vecrollback.automation.guard import Guard, Sample, Samples
 from vecrollback.automation.guard.traffic import Volume
 from vecrollback.errors import UsageError
 from vecrollback.records import ProgressCallback, Result
+from vecrollback.server.shared_samples import SharedSamples
 from vecrollback.server.traffic_series import Series, TimeSpan
 from vecrollback.store.store import Store
 from vecrollback.switching.policy import load_policy
@@ -20,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class ServedTraffic:
-    """What this server answers: counts of all its workers, samples of this one."""
+    """What this server answers: counts and samples of all its workers."""
 
     def __init__(self, series: Series, samples: Samples) -> None:
         self._series, self._samples = series, samples
@@ -54,7 +55,7 @@ class PolicyWatch:
         stopping: Callable[[], bool],
         progress: ProgressCallback,
     ) -> None:
-        self.samples = Samples()
+        self.samples = SharedSamples(series.folder) if series.folder else Samples()
         self._thread: threading.Thread | None = None
         try:
             policy = load_policy(store.root, file)

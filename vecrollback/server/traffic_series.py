@@ -66,10 +66,13 @@ def score_edges() -> list[float]:
 
 
 class Series:
-    """One worker's ring. Written from its event loop only; read by anybody, who may see a second half counted."""
+    """One worker's ring. Written from its event loop only; read by anybody, who may see a second half counted.
+
+    `folder`: what the workers share; None where there is one only.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder
+        self.folder = folder
         self._memory = mmap.mmap(-1, _BYTES) if folder is None else _mapped(folder / f"series-{os.getpid()}.ring")
         self._ring = memoryview(self._memory).cast("I")
         self._row, self._epoch = 0, 0
@@ -121,10 +124,10 @@ class Series:
         return at
 
     def _rings(self) -> Iterator[NDArray[np.uint32]]:
-        if self._folder is None:
+        if self.folder is None:
             yield np.frombuffer(self._memory, np.uint32).reshape(_ROWS, _WIDTH)
             return
-        for path in self._folder.glob("series-*.ring"):
+        for path in self.folder.glob("series-*.ring"):
             content = path.read_bytes()
             if len(content) == _BYTES:  # else its worker is about to lay it out
                 yield np.frombuffer(content, np.uint32).reshape(_ROWS, _WIDTH)

@@ -72,11 +72,16 @@ class Decision:
 
 @dataclass(slots=True)
 class _Memory:
-    """What is remembered of one metric: its last measurements, and whether it was reported and not well since."""
+    """What is remembered of one metric: its last measurements, and whether it was reported and not well since.
+
+    `blind`: how often in a row nothing could be measured, or too little; `blind_told`: whether that was reported.
+    """
 
     epoch: int
     recent: list[Measurement] = field(default_factory=list)
     firing: bool = False
+    blind: int = 0
+    blind_told: bool = False
 
 
 class Evaluator:
@@ -115,6 +120,8 @@ class Evaluator:
             name: {
                 "epoch": memory.epoch,
                 "firing": memory.firing,
+                "blind": memory.blind,
+                "blind_told": memory.blind_told,
                 "ordered": dict(self._ordered_in),
                 "recent": [
                     [one.at, one.phase, one.value, one.sample, one.condition, one.said] for one in memory.recent
@@ -127,7 +134,9 @@ class Evaluator:
         """Go on from what `kept` gave, here or in another process."""
         for name, body in kept.items():
             recent = [Measurement(name, *row) for row in body["recent"]]
-            self._memory[name] = _Memory(body["epoch"], recent, body["firing"])
+            self._memory[name] = _Memory(
+                body["epoch"], recent, body["firing"], body.get("blind", 0), body.get("blind_told", False)
+            )
             self._ordered_in |= body["ordered"]
 
     def _last(self, name: str) -> float:
@@ -140,6 +149,8 @@ class Evaluator:
             # another pair, or the same one again by somebody's decision: what was seen before says nothing of it
             memory = self._memory[rule.name] = _Memory(situation.epoch)
         memory.recent = [*memory.recent, measured][-rule.count :]
+        memory.blind = memory.blind + 1 if _saw_nothing(rule, measured) else 0
+        memory.blind_told = memory.blind_told and memory.blind > 0
         if len(memory.recent) == rule.count and all(one.phase == "success" for one in memory.recent):
             memory.firing = False
 
@@ -163,7 +174,7 @@ class Evaluator:
             if self._phase(rule) == "failure" and self._memory[rule.name].epoch == situation.epoch
         ]
         if not failed:
-            return Decision("none")
+            return self._blindness(situation)
         movers = [rule for rule in failed if rule.action == "rollback" and not self._held_back(rule, at, situation)]
         if movers and self._ordered_in.get("rollback") != situation.epoch:
             return self._ordered("rollback", movers, situation)
@@ -174,6 +185,27 @@ class Evaluator:
         return (
             self._ordered("alert", fresh, situation, self._why_not(fresh, at, situation)) if fresh else Decision("none")
         )
+
+    def _blindness(self, situation: Situation) -> Decision:
+        """An alert when a metric could not be measured for many rounds: what is not known is not well."""
+        blind = [
+            rule
+            for rule in self._rules.values()
+            if (memory := self._memory.get(rule.name))
+            and memory.epoch == situation.epoch
+            and memory.blind >= self._policy.blind_rounds
+            and not memory.blind_told
+        ]
+        if not blind:
+            return Decision("none")
+        measured, reasons = [], []
+        for rule in blind:
+            memory = self._memory[rule.name]
+            memory.blind_told = True
+            measured.append(memory.recent[-1])
+            why = memory.recent[-1].said or f"{memory.recent[-1].sample} of the {rule.minimum} it needs"
+            reasons.append(f"{rule.name} could not be measured {memory.blind} times in a row: {why}")
+        return Decision("alert", "the policy is blind: " + "; ".join(reasons), tuple(measured), situation.epoch)
 
     def _may_ask(self, rule: Rule, situation: Situation) -> bool:
         return rule.action == "approve" and situation.kind == "promote"
@@ -219,6 +251,11 @@ def judge(rule: Rule, at: float, reading: Reading) -> Measurement:
         elif rule.success is None or rule.success.holds(reading.value):
             phase = "success"
     return Measurement(rule.name, at, phase, reading.value, reading.sample, rule.condition, reading.said)
+
+
+def _saw_nothing(rule: Rule, measured: Measurement) -> bool:
+    """Whether a measurement rests on nothing, or on too little; one that chance may explain has seen something."""
+    return measured.value is None or math.isnan(measured.value) or measured.sample < rule.minimum
 
 
 def _said(rule: Rule, recent: Sequence[Measurement]) -> str:

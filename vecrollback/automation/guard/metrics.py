@@ -51,6 +51,10 @@ METRICS: dict[str, Measure] = {}
 """How each source of a policy is measured, by its name in `vecrollback.switching.policy.model.SOURCES`."""
 
 
+SAMPLED = frozenset({"standout", "overlap", "scores", "queries"})
+"""Sources that see some queries in full, not all of them."""
+
+
 def metric(source: str) -> Callable[[Measure], Measure]:
     """Register what measures a source.
 
@@ -89,10 +93,17 @@ class MetricReader:
     def read(self, rule: Rule, now: Situation, baseline: Baseline | None) -> Reading:
         """The metric's value at this moment. Raises nothing."""
         try:
-            return METRICS[rule.source](self, Moment(rule, now, baseline))
+            reading = METRICS[rule.source](self, Moment(rule, now, baseline))
+            return replace(reading, said=self._coverage(rule, now, reading.said)) if rule.source in SAMPLED else reading
         except (VecrollbackError, OSError, ValueError) as error:
             _log.info("metric %s cannot be measured: %s", rule.name, error)
             return replace(NOTHING, said=str(error))
+
+    def _coverage(self, rule: Rule, now: Situation, said: str) -> str:
+        """What a metric that looks at samples says, and of how many queries it saw how many."""
+        answers = self.traffic.volume(rule.window, now.epoch).answers
+        covered = f"sampled {len(self.samples(rule, now))} of {answers} queries"
+        return f"{said}; {covered}" if said else covered
 
     def baseline(self, now: Situation) -> dict[str, Any] | None:
         """What the live pair is measured by from now on; None until enough queries were seen.

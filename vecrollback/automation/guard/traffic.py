@@ -61,7 +61,10 @@ class Samples:
             if result.canary:  # of another pair than the one that is watched
                 continue
             self._taken += 1
-            self._rows.append(Sample(at, result.epoch, query, result.hits[0].score if result.hits else None))
+            self._keep(Sample(at, result.epoch, query, result.hits[0].score if result.hits else None))
+
+    def _keep(self, sample: Sample) -> None:
+        self._rows.append(sample)
 
     def last(self, seconds: float) -> list[Sample]:
         """Those of the last seconds, oldest first."""

@@ -160,7 +160,8 @@ class Policy:
     """Everything a policy says. Times in seconds.
 
     `window`: only so long after a promote may a metric roll it back. `bake`: only immediate metrics may before it is
-    over. `automatic` False: nothing moves, it is only told.
+    over. `automatic` False: nothing moves, it is only told. `blind_rounds`: a metric that could not be measured so many
+    times in a row is an alert.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -169,6 +170,7 @@ class Policy:
     window: float = 24 * 3600.0
     automatic: bool = True
     samples: int = 200
+    blind_rounds: int = 30
     objectives: Objectives = Objectives()
     authority: AuthoritySettings = AuthoritySettings()
     drills: DrillSettings = DrillSettings()

@@ -226,6 +226,7 @@ _EXPECTED: Mapping[str, type] = {
     "automatic": bool,
     "after_promote": bool,
     "samples": int,
+    "blind_rounds": int,
     "restore_approvals": int,
     "minimum": int,
     "count": int,
