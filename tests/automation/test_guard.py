@@ -119,10 +119,10 @@ def test_after_an_automatic_rollback_nothing_moves_until_a_person_promotes(store
 def test_a_frozen_store_is_not_moved_and_people_are_told(store: Store, watched: Watched) -> None:
     guard = watched(STANDOUT)
     store.promote("bad", reason="said to be better")
-    store.authority.freeze("release day", actor="anna")
+    store.freezes.freeze("release day", actor="anna")
     assert kinds(rounds(guard)) == ["alert"]
     assert store.live().name == "bad"
-    store.authority.unfreeze(actor="anna")
+    store.freezes.unfreeze(actor="anna")
     assert kinds(rounds(guard)) == ["rollback"]
 
 
@@ -151,7 +151,7 @@ def test_business_numbers_wait_for_a_person(store: Store, watched: Watched) -> N
     store.measurements.push([("clicks", 0.1, time.time())])
     assert kinds(rounds(guard)) == ["approve"]
     assert store.live().name == "bad"
-    [asked] = store.authority.approvals(state="waiting")
+    [asked] = store.approvals.all(state="waiting")
     assert (asked.kind, asked.asked_by) == ("rollback", "policy")
     decided = store.approve(asked.number, actor="anna")
     assert decided.switched is not None

@@ -32,7 +32,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def asked(store: Store) -> int:
     with pytest.raises(ApprovalNeededError, match=r"serving v1@1 waits for 2 different people: request (\d+)"):
         store.restore("v1@1", reason="bad data", actor="anna")
-    return store.authority.approvals()[0].number
+    return store.approvals.all()[0].number
 
 
 def recorded(store: Store) -> list[str]:
@@ -65,7 +65,7 @@ def test_any_operator_rolls_back_to_the_standby_whatever_waits(root: Path, store
     (root / "vecrollback.toml").write_text(TWO_PEOPLE)
     number = asked(store)
     store.rollback(reason="worse answers")
-    assert [one.state for one in store.authority.approvals()] == ["expired"]
+    assert [one.state for one in store.approvals.all()] == ["expired"]
     with pytest.raises(UsageError, match="request 1 is expired"):
         store.approve(number, actor="anna")
 
@@ -77,7 +77,7 @@ def test_a_request_expires_when_live_moves_before_the_last_approval(root: Path, 
     store.rollback(reason="worse answers")
     with pytest.raises(AliasMovedError):
         store.approve(number, actor="ben")
-    assert store.authority.approvals()[0].state == "expired"
+    assert store.approvals.all()[0].state == "expired"
     assert len(store.history(alias="live")) == 3
 
 
@@ -104,27 +104,27 @@ def test_a_refused_move_is_not_made_and_stays_on_record(root: Path, store: Store
 
 
 def test_a_freeze_holds_until_its_time_or_until_it_is_lifted(store: Store) -> None:
-    assert store.authority.frozen() is None
+    assert store.freezes.current() is None
     with pytest.raises(UsageError):
-        store.authority.freeze(" ", actor="anna")
+        store.freezes.freeze(" ", actor="anna")
     with pytest.raises(UsageError, match="over already"):
-        store.authority.freeze("release day", actor="anna", until=dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
+        store.freezes.freeze("release day", actor="anna", until=dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
     soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=0.2)
-    store.authority.freeze("release day", actor="anna", until=soon)
-    held = store.authority.frozen()
+    store.freezes.freeze("release day", actor="anna", until=soon)
+    held = store.freezes.current()
     assert held is None or held.actor == "anna"
     while dt.datetime.now(dt.UTC) < soon:
         pass
-    assert store.authority.frozen() is None
-    store.authority.freeze("release day", actor="anna")
-    assert store.authority.unfreeze(actor="ben")
-    assert not store.authority.unfreeze(actor="ben")
-    assert store.authority.frozen() is None
+    assert store.freezes.current() is None
+    store.freezes.freeze("release day", actor="anna")
+    assert store.freezes.unfreeze(actor="ben")
+    assert not store.freezes.unfreeze(actor="ben")
+    assert store.freezes.current() is None
     assert "anna freeze live (release day)" in recorded(store)
 
 
 def test_a_person_moves_a_frozen_store_and_is_warned(store: Store) -> None:
-    store.authority.freeze("release day", actor="anna")
+    store.freezes.freeze("release day", actor="anna")
     done = store.rollback(reason="worse answers")
     assert (done.target, done.trouble) == ("v1@1", "")
     assert done.warning == "'live' is frozen by anna: release day"
@@ -145,7 +145,7 @@ def test_the_move_and_the_end_of_its_request_are_one(root: Path, kind: str, poin
             number = asked(store)
             store.approve(number, actor="anna")
         else:
-            number = store.authority.ask("rollback", None, reason="worse", actor="policy").number
+            number = store.approvals.ask("rollback", None, reason="worse", actor="policy").number
         before = store.live().ref
     code = f"import sys, vecrollback; vecrollback.connect(sys.argv[1]).approve({number}, actor='ben', catch_up=False)"
     process = start(str(root), code=code, VECROLLBACK_FAULT=point)
@@ -154,7 +154,7 @@ def test_the_move_and_the_end_of_its_request_are_one(root: Path, kind: str, poin
     with vecrollback.connect(root) as store:
         moved = store.live().ref != before
         assert moved == (point == "switch.after_commit")
-        [request] = store.authority.approvals()
+        [request] = store.approvals.all()
         assert request.state == ("done" if moved else "waiting")
         if not moved:
             assert store.approve(number, actor="ben").approval.state == "done"
@@ -170,4 +170,4 @@ def test_nothing_moves_on_a_request_that_was_rejected_meanwhile(root: Path, stor
     with pytest.raises(UsageError, match="request 1 does not wait any more"):
         store.rollback(reason="a test", approval=number)
     assert store.live().ref == before
-    assert store.authority.approvals()[0].state == "rejected"
+    assert store.approvals.all()[0].state == "rejected"

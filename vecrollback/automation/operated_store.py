@@ -30,7 +30,8 @@ from vecrollback.records import (
     Switched,
 )
 from vecrollback.serving.searcher import Searcher
-from vecrollback.switching.approvals import Authority
+from vecrollback.switching.approvals import Approvals
+from vecrollback.switching.freezes import Freezes
 from vecrollback.switching.incidents.incidents import Incidents
 from vecrollback.switching.notifications import Notifications
 
@@ -47,7 +48,9 @@ class OperatedStore(Protocol):
     @property
     def resources(self) -> Resources: ...
     @property
-    def authority(self) -> Authority: ...
+    def freezes(self) -> Freezes: ...
+    @property
+    def approvals(self) -> Approvals: ...
     @property
     def golden(self) -> Golden: ...
     @property

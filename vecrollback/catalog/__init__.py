@@ -18,7 +18,7 @@ from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.catalog.evaluation import GateOutcomes, GoldenQueries
 from vecrollback.catalog.jobs import EmbeddingTable, Jobs
-from vecrollback.catalog.operations import Approvals, Drills, Freezes, IncidentTable, Outbox
+from vecrollback.catalog.operations import ApprovalTable, Drills, FreezeTable, IncidentTable, Outbox
 from vecrollback.catalog.pairs import NAME_RULE, Equivalences, Pairs, valid_pair_name, vectors_table
 from vecrollback.catalog.policy_state import PolicyState
 from vecrollback.catalog.reports import Reports
@@ -71,8 +71,8 @@ class Catalog:
         self.incidents = IncidentTable(self._database)
         self.served = AnswerTable(self._database)
         self.stale_reads = StaleAnswerTable(self._database)
-        self.freezes = Freezes(self._database)
-        self.approvals = Approvals(self._database)
+        self.freezes = FreezeTable(self._database)
+        self.approvals = ApprovalTable(self._database)
         self.notices = Outbox(self._database)
         self.drills = Drills(self._database)
         self.watching = PolicyState(self._database)

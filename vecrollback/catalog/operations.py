@@ -198,7 +198,7 @@ def _findings(body: Iterable[Mapping[str, Any]]) -> tuple[Finding, ...]:
     return tuple(Finding(**(dict(one) | {"ids": tuple(one["ids"])})) for one in body)
 
 
-class Freezes:
+class FreezeTable:
     """One row for each alias that automation may not move."""
 
     def __init__(self, database: Database) -> None:
@@ -224,7 +224,7 @@ class Freezes:
         return Freeze(**row._mapping) if row else None
 
 
-class Approvals:
+class ApprovalTable:
     """Moves that somebody asked for and others have to agree to."""
 
     def __init__(self, database: Database) -> None:
@@ -258,7 +258,7 @@ class Approvals:
         return _approval(_found_approval(row, number))
 
     def all(self, *, state: str | None = None) -> list[Approval]:
-        """Approvals, newest first."""
+        """ApprovalTable, newest first."""
         query = sa.select(approval).order_by(approval.c.number.desc())
         if state is not None:
             query = query.where(approval.c.state == state)

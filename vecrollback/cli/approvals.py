@@ -24,7 +24,7 @@ def approvals(
     Newest first.
     """
     with session.store() as store:
-        requests = store.authority.approvals(state="waiting" if waiting else None)
+        requests = store.approvals.all(state="waiting" if waiting else None)
     rows = [
         (
             a.number,

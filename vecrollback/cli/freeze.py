@@ -27,7 +27,7 @@ def freeze(
     Whoever moves it by hand meanwhile gets a warning.
     """
     with session.store() as store:
-        frozen = store.authority.freeze(reason, actor=store.actor, until=_time(until) if until else None)
+        frozen = store.freezes.freeze(reason, actor=store.actor, until=_time(until) if until else None)
     end = f"until {frozen.until[:19]}" if frozen.until else "until `vecrollback unfreeze`"
     session.emit(asdict(frozen), lambda: [f"automation moves nothing {end}: {frozen.reason}"])
 

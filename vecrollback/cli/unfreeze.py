@@ -13,7 +13,7 @@ app = typer.Typer(add_completion=False)
 def unfreeze(session: Session) -> None:
     """Let automation move what is live again."""
     with session.store() as store:
-        was_frozen = store.authority.unfreeze(actor=store.actor)
+        was_frozen = store.freezes.unfreeze(actor=store.actor)
     session.emit(
         {"was_frozen": was_frozen}, lambda: ["automation may act again" if was_frozen else "automation was not frozen"]
     )

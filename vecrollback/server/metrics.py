@@ -127,7 +127,7 @@ class _CatalogFigures:
         yield _gauge("policy_phase", "1 for what the last measurement was", ["metric", "phase"], phases)
         values = {(one["metric"],): one["value"] for one in standing if one["value"] is not None}
         yield _gauge("policy_value", "The last measurement", ["metric"], values)
-        yield _gauge("frozen", "Whether automation is held back", [], {(): int(bool(self._store.authority.frozen()))})
+        yield _gauge("frozen", "Whether automation is held back", [], {(): int(bool(self._store.freezes.current()))})
 
     def _of_pairs(self, pairs: list[dict[str, Json]]) -> Iterator[Metric]:
         yield _gauge("pair_lag", "Changes a pair has not taken in", ["pair"], {(p["name"],): p["lag"] for p in pairs})

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from vecrollback.storage.artifacts import Artifacts
     from vecrollback.storage.config import Settings
     from vecrollback.store.tokens import Tokens
-    from vecrollback.switching.approvals import Authority
+    from vecrollback.switching.approvals import Approvals
     from vecrollback.switching.canary import Canaries
+    from vecrollback.switching.freezes import Freezes
     from vecrollback.switching.gates import Gates
     from vecrollback.switching.incidents.incidents import Incidents
     from vecrollback.switching.notifications import Notifications
@@ -203,10 +204,16 @@ class Parts:
         return Canaries(self.root, self.catalog, self.switch, self.settings.actor)
 
     @opened_once
-    def authority(self) -> Authority:
-        from vecrollback.switching.approvals import Authority
+    def freezes(self) -> Freezes:
+        from vecrollback.switching.freezes import Freezes
 
-        return Authority(self.catalog)
+        return Freezes(self.catalog)
+
+    @opened_once
+    def approvals(self) -> Approvals:
+        from vecrollback.switching.approvals import Approvals
+
+        return Approvals(self.catalog)
 
     @opened_once
     def notices(self) -> Notifications:

@@ -55,8 +55,9 @@ if TYPE_CHECKING:  # a rollback and `status` need none of these rooms; each meth
     from vecrollback.serving.inspect import Inspection
     from vecrollback.serving.searcher import Queries, Searcher
     from vecrollback.store.tokens import Tokens
-    from vecrollback.switching.approvals import Authority, DecisionResult
+    from vecrollback.switching.approvals import Approvals, DecisionResult
     from vecrollback.switching.canary import Canaries
+    from vecrollback.switching.freezes import Freezes
     from vecrollback.switching.gates import Gates
     from vecrollback.switching.incidents.incidents import Incidents
     from vecrollback.switching.notifications import Notifications
@@ -159,9 +160,14 @@ class Store:
         return self._parts.incidents
 
     @property
-    def authority(self) -> Authority:
-        """Freezes that hold automation back, and moves that wait for people."""
-        return self._parts.authority
+    def freezes(self) -> Freezes:
+        """The times for which automation may move nothing."""
+        return self._parts.freezes
+
+    @property
+    def approvals(self) -> Approvals:
+        """Moves that wait for people to agree."""
+        return self._parts.approvals
 
     @property
     def notices(self) -> Notifications:
@@ -1072,7 +1078,7 @@ class Store:
         decided = now()
         policy = load_policy(self.root) or Policy()
         if needed := policy.authority.restore_approvals:
-            self.authority.require(ref, request.reason, actor=request.actor, needed=needed, approval=approval)
+            self.approvals.require(ref, request.reason, actor=request.actor, needed=needed, approval=approval)
         switched = self.incidents.open(self._parts.switch.restore(ref, request), decided=decided)
         return self.prove(switched, progress) if catch_up else self._warned(switched)
 
@@ -1168,7 +1174,7 @@ class Store:
         """Agree to a move that waits for people. The last person who is needed makes the move.
 
         Args:
-            number: The request, as `authority.approvals` lists it.
+            number: The request, as `approvals.all` lists it.
             reason: Why, kept with the request.
             catch_up: Catch up and check after the move, see `prove`.
             progress: Called after every batch of the catch-up.
@@ -1184,7 +1190,7 @@ class Store:
             AliasMovedError: `live` has moved since it was asked for; the request has expired.
 
         Example:
-            >>> request = store.authority.ask("rollback", None, reason="worse answers", actor="policy")
+            >>> request = store.approvals.ask("rollback", None, reason="worse answers", actor="policy")
             >>> store.approve(request.number).switched.target
             'v1@1'
         """
@@ -1198,13 +1204,13 @@ class Store:
                 return self.restore(str(request.target), **how)
             return self.rollback(request.target, trigger=request.trigger, **how)
 
-        return self.authority.approve(number, actor=who, reason=reason, move=move)
+        return self.approvals.approve(number, actor=who, reason=reason, move=move)
 
     def reject(self, number: int, *, reason: str, actor: str | None = None) -> Approval:
         """Refuse a move that waits for people.
 
         Args:
-            number: The request, as `authority.approvals` lists it.
+            number: The request, as `approvals.all` lists it.
             reason: Why, kept with the request.
             actor: Who refuses. Default: the store's actor.
 
@@ -1216,11 +1222,11 @@ class Store:
             UsageError: It does not wait any more.
 
         Example:
-            >>> request = store.authority.ask("rollback", None, reason="worse answers", actor="policy")
+            >>> request = store.approvals.ask("rollback", None, reason="worse answers", actor="policy")
             >>> store.reject(request.number, reason="they are not").state
             'rejected'
         """
-        return self.authority.reject(number, actor=actor or self.actor, reason=reason)
+        return self.approvals.reject(number, actor=actor or self.actor, reason=reason)
 
     # -- automation ---------------------------------------------------------------------------------------------------
 
@@ -1460,7 +1466,7 @@ class Store:
         return self.live() if pair is None else self.pair(pair)
 
     def _warned(self, switched: Switched) -> Switched:
-        return replace(switched, warning=self.authority.warning())
+        return replace(switched, warning=self.freezes.warning())
 
     def _paused(self, job: str, *, paused: bool) -> JobRecord:
         self.job(job)  # raises for a name that is unknown

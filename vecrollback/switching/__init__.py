@@ -1,4 +1,5 @@
-"""The operation around the switch: incidents, authority, notices, what was rehearsed.
+"""Moving the pointer: the switch, what it asks before (gates, canary, freezes, approvals), what is kept after it.
 
-Nothing here is needed for a rollback: the store calls it after the move, guarded, and tells what failed.
+Incidents and notifications are not needed for a rollback: the store calls them after the move, guarded, and tells what
+failed.
 """

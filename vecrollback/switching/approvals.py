@@ -1,4 +1,4 @@
-"""Who may move what: freezes for automation, approvals for moves that one person alone shall not make.
+"""Approvals: moves that one person alone must not make wait until enough people have agreed.
 
 Files and database of a store can be written by whoever runs commands on it, so this keeps honest operators from
 mistakes and leaves a record. Against others there are tokens (`vecrollback token`) and the rights on the files.
@@ -6,13 +6,12 @@ mistakes and leaves a record. Against others there are tokens (`vecrollback toke
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from vecrollback.catalog import Catalog, now
 from vecrollback.errors import AliasMovedError, ApprovalNeededError, UsageError
-from vecrollback.records import LIVE, Approval, Freeze, Json, Switched
+from vecrollback.records import LIVE, Approval, Json, Switched
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,44 +22,11 @@ class DecisionResult:
     switched: Switched | None = None
 
 
-class Authority:
-    """Freezes and approvals of one store. Each decision is on record before it counts."""
+class Approvals:
+    """Moves of one store that wait for people. Each decision is on record before it counts."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-
-    # -- freezes ------------------------------------------------------------------------------------------------------
-
-    def freeze(self, reason: str, *, actor: str, until: dt.datetime | None = None) -> Freeze:
-        """Let automation move nothing until then, or until somebody lifts it. People still can."""
-        if not reason.strip():
-            raise UsageError("a freeze needs a reason", hint="--reason 'release day'")
-        if until is not None and until.astimezone(dt.UTC) <= dt.datetime.now(dt.UTC):
-            raise UsageError(f"{until.isoformat()} is over already", hint="name a time to come, or none")
-        end = None if until is None else until.astimezone(dt.UTC).isoformat(timespec="microseconds")
-        new = Freeze(LIVE, reason, actor, now(), end)
-        self._catalog.audits.add(actor, "freeze", f"{LIVE} ({reason})")
-        self._catalog.freezes.put(new)
-        return new
-
-    def unfreeze(self, *, actor: str) -> bool:
-        """Let automation act again; whether it was frozen."""
-        self._catalog.audits.add(actor, "unfreeze", LIVE)
-        return self._catalog.freezes.lift(LIVE)
-
-    def frozen(self) -> Freeze | None:
-        """The freeze that holds now."""
-        return self._catalog.freezes.of(LIVE)
-
-    def warning(self) -> str:
-        """What a person who moves `live` should know; empty when nothing. Raises nothing."""
-        try:
-            held = self.frozen()
-        except Exception as error:  # a broken table of freezes must not keep anybody from a rollback
-            return f"whether the store is frozen is not known ({error})"
-        return f"{LIVE!r} is frozen by {held.actor}: {held.reason}" if held else ""
-
-    # -- approvals ----------------------------------------------------------------------------------------------------
 
     def ask(
         self,
@@ -127,7 +93,7 @@ class Authority:
             raise
         return DecisionResult(self._catalog.approvals.get(number), switched)
 
-    def approvals(self, *, state: str | None = None) -> list[Approval]:
+    def all(self, *, state: str | None = None) -> list[Approval]:
         """Approvals, newest first. Those that wait for a move from an earlier epoch of `live` have expired."""
         live = self._catalog.aliases.get(LIVE)
         for one in self._catalog.approvals.all(state="waiting"):

@@ -143,7 +143,7 @@ class Guard:
         if decision.kind == "alert":
             self._store.notices.tell("alert", f"{now.pair}: {decision.reason}", _facts(decision))
         elif decision.kind == "approve":
-            asked = self._store.authority.ask(
+            asked = self._store.approvals.ask(
                 "rollback", None, reason=decision.reason, actor=ACTOR, trigger=self._trigger(decision)
             )
             said = f"rollback from {now.pair} waits: {decision.reason}. `vecrollback approve {asked.number}`"
@@ -224,7 +224,7 @@ def situation(store: OperatedStore) -> Situation | None:
         return None
     last, pair = moves[0], SnapshotRef.parse(moves[0].target).pair
     left = {SnapshotRef.parse(move.source).pair for move in moves if move.kind == "rollback" and move.source}
-    held = store.authority.frozen()
+    held = store.freezes.current()
     return Situation(
         epoch=last.epoch,
         pair=pair,

@@ -53,7 +53,7 @@ async def policy(_: Reading, service: Service) -> Response:
 @router.get("/approvals", responses=answers(example={"approvals": [_APPROVAL]}))
 async def approvals(_: Reading, service: Service, waiting: bool = Query(False)) -> Response:
     """Moves that waited or wait for people, newest first."""
-    found = await service.reads.run(service.store.authority.approvals, state="waiting" if waiting else None)
+    found = await service.reads.run(service.store.approvals.all, state="waiting" if waiting else None)
     return as_json({"approvals": [asdict(one) for one in found]})
 
 
@@ -76,21 +76,21 @@ async def decide(number: Number, body: DecisionRequest, caller: Operating, servi
 @router.get("/freeze", responses=answers(example={"freeze": _FREEZE}))
 async def frozen(_: Reading, service: Service) -> Response:
     """What holds automation back now; null when nothing does."""
-    found = await service.reads.run(service.store.authority.frozen)
+    found = await service.reads.run(service.store.freezes.current)
     return as_json({"freeze": asdict(found) if found else None})
 
 
 @router.post("/freeze", responses=answers(example=_FREEZE))
 async def freeze(body: FreezeRequest, caller: Operating, service: Service) -> Response:
     """Let automation move nothing. People still can, and are told."""
-    made = await service.writes.run(service.store.authority.freeze, body.reason, actor=caller.name, until=body.until)
+    made = await service.writes.run(service.store.freezes.freeze, body.reason, actor=caller.name, until=body.until)
     return as_json(asdict(made))
 
 
 @router.delete("/freeze", responses=answers(example={"was_frozen": True}))
 async def unfreeze(caller: Operating, service: Service) -> Response:
     """Let automation act again."""
-    return as_json({"was_frozen": await service.writes.run(service.store.authority.unfreeze, actor=caller.name)})
+    return as_json({"was_frozen": await service.writes.run(service.store.freezes.unfreeze, actor=caller.name)})
 
 
 @router.post("/metrics", responses=answers(example={"kept": 1}))
