@@ -14,7 +14,7 @@ from tests.support import s3_server as object_storage
 from vecrollback import Store
 
 _MARKED_FOLDERS = {"laws": "law", "crash": "crash", "real": "real"}
-_MARKED_FIXTURES = {"postgres": "postgres", "object_server": "s3", "page": "browser", "minilm": "real"}
+_MARKED_FIXTURES = {"postgres": "postgres", "object_server": "s3", "minilm": "real"}
 
 
 _LONGEST = ("real/", "docs/", "crash/", "laws/test_state_machine", "benchmarks/", "store/", "server/test_switching")

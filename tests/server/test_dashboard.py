@@ -24,6 +24,8 @@ from vecrollback import Document, connect
 from vecrollback.embedders import open_embedder
 from vecrollback.records import Progress
 
+pytestmark = pytest.mark.browser
+
 _EVIL = "<img src=x onerror=alert(1)>"
 
 

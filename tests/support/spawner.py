@@ -161,6 +161,7 @@ def _serve(listening: socket.socket) -> dict[str, Any] | None:
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; this one ends with the tests
     while True:
         ready, _, _ = select.select([listening, ended, 0], [], [])
         if ended in ready:
@@ -173,6 +174,7 @@ def _serve(listening: socket.socket) -> dict[str, Any] | None:
             if pid == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                signal.signal(signal.SIGINT, signal.default_int_handler)
                 for number, target in zip(given, (0, 1, 2), strict=True):
                     os.dup2(number, target)
                 for number in (*given, ended, wake):
@@ -183,7 +185,8 @@ def _serve(listening: socket.socket) -> dict[str, Any] | None:
             for number in given:
                 os.close(number)
             children[pid] = connection
-            connection.send(str(pid).encode())
+            with contextlib.suppress(OSError):  # whoever asked may be gone already
+                connection.send(str(pid).encode())
         if 0 in ready:
             return None
 
