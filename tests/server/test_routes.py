@@ -5,6 +5,7 @@ Covers server.app, server.errors, server.metrics, server.routes, server.schemas,
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 
 from tests.cli.support import cli_json
 from tests.support.http_server import QUERIES, V1, Server, build, serving, wait_for
+
+_NESTED: dict[str, Any] = functools.reduce(lambda inner, _: {"$not": inner}, range(100), {"year": 1})
 
 
 def error(response: Any, status: int) -> dict[str, Any]:
@@ -64,6 +67,7 @@ def test_search_filters(server: Server) -> None:
         ({"query": "a", "where": "(" * 300_000}, 422, "BadFilterError"),
         ({"query": "a", "where": {"year": {"$regex": "2"}}}, 422, "BadFilterError"),
         ({"query": "a", "where": ["year > 1"]}, 422, "UsageError"),
+        ({"query": "a", "where": _NESTED}, 422, "BadFilterError"),
     ],
 )
 def test_a_wrong_search_is_told_what_is_wrong(server: Server, body: Any, status: int, kind: str) -> None:
