@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from vecrollback.corpus.corpus import Corpus
-from vecrollback.corpus.filters.conditions import MAX_CHARACTERS, MAX_DEPTH, MAX_PATTERN, MAX_TERMS, MAX_VALUES
+from vecrollback.corpus.filters.conditions import (
+    MAX_CHARACTERS,
+    MAX_DEPTH,
+    MAX_PATTERN,
+    MAX_PATTERNS,
+    MAX_TERMS,
+    MAX_VALUES,
+)
 from vecrollback.errors import BadFilterError
 from vecrollback.records import Document, where_text
 from vecrollback.store.store import connect
@@ -197,6 +204,7 @@ def test_a_key_that_cannot_be_filtered_on_is_refused_not_missed(corpus: Corpus) 
     ("at_the_limit", "past_it"),
     [
         (" OR ".join(["year = 2024"] * MAX_TERMS), " OR ".join(["year = 2024"] * (MAX_TERMS + 1))),
+        ("year = 2024" + " OR lang LIKE 'x'" * MAX_PATTERNS, "lang LIKE 'x'" + " OR lang LIKE 'x'" * MAX_PATTERNS),
         ("(" * MAX_DEPTH + "year = 2024" + ")" * MAX_DEPTH, "(" * 10_000 + "year = 2024" + ")" * 10_000),
         ("NOT " * MAX_DEPTH + "year = 2024", "NOT " * (MAX_DEPTH + 1) + "year = 2024"),
         (f"year IN (2024{', 1' * (MAX_VALUES - 1)})", f"year IN (2024{', 1' * MAX_VALUES})"),

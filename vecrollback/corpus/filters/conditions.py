@@ -18,6 +18,8 @@ MAX_DEPTH = 32
 MAX_TERMS = 1_000
 MAX_VALUES = 10_000
 MAX_PATTERN = 1_000
+MAX_PATTERNS = 20
+"""A pattern takes 30 times as long as a comparison."""
 
 Value = str | float | bool
 KINDS: dict[type, str] = {str: "string", float: "number", bool: "boolean"}
@@ -86,7 +88,7 @@ class Budget:
     """Counts what a filter holds. Raises BadFilterError past a limit."""
 
     def __init__(self) -> None:
-        self._terms = self._values = 0
+        self._terms = self._values = self._patterns = 0
 
     def term(self, at: str) -> None:
         self._terms += 1
@@ -97,6 +99,15 @@ class Budget:
         self._values += 1
         if self._values > MAX_VALUES:
             raise bad_filter(at, f"more than {MAX_VALUES:,} values", "split the list over several searches")
+
+    def pattern(self, pattern: str, at: str) -> str:
+        """The pattern itself."""
+        self._patterns += 1
+        if self._patterns > MAX_PATTERNS:
+            raise bad_filter(at, f"more than {MAX_PATTERNS} patterns", "use IN (...), or several searches")
+        if len(pattern) > MAX_PATTERN:
+            raise bad_filter(at, f"a pattern of more than {MAX_PATTERN:,} characters", "shorten it")
+        return pattern
 
     def depth(self, depth: int, at: str) -> None:
         if depth > MAX_DEPTH:
@@ -170,12 +181,6 @@ def check_one_kind(values: tuple[Value, ...], at: str) -> tuple[Value, ...]:
     if len(kinds) > 1:
         raise bad_filter(at, f"a list with values of several types: {', '.join(kinds)}", "a key holds one type")
     return values
-
-
-def check_pattern(pattern: str, at: str) -> str:
-    if len(pattern) > MAX_PATTERN:
-        raise bad_filter(at, f"a pattern of more than {MAX_PATTERN:,} characters", "shorten it")
-    return pattern
 
 
 def _shown(text: str) -> str:

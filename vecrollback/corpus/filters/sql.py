@@ -32,7 +32,6 @@ from vecrollback.corpus.filters.conditions import (
     check_key,
     check_number,
     check_one_kind,
-    check_pattern,
 )
 
 _TOKEN = re.compile(
@@ -151,7 +150,7 @@ class _SqlParser:
             pattern = self._peek()
             if pattern.kind != "string":
                 self._fail(pattern, "expected a pattern in single quotes", "e.g. title LIKE 'Annual%'")
-            return Like(key, check_pattern(_unquoted(self._take().text), pattern.at), like.is_word("ILIKE"), at)
+            return Like(key, self._budget.pattern(_unquoted(self._take().text), pattern.at), like.is_word("ILIKE"), at)
         return None
 
     def _value_first(self) -> Condition:
