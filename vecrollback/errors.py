@@ -13,6 +13,8 @@ exit code of the command line, so a script can tell a refusal from a failure::
     │   ├── OverloadedError           the server has no room for another request now
     │   ├── UnreachableError          no answer came from the server
     │   ├── EmbeddingError            the model or its service gave no usable vectors
+    │   │   ├── TextRefusedError      it does not take one of these texts, as far as can be told
+    │   │   └── ServiceDownError      queries of a service failed repeatedly, so none is sent for now
     │   ├── EngineLostError           the workers of a job, or their scheduler, are gone
     │   └── RecallTooLowError         the built index finds too few true neighbours
     ├── UsageError                 2  the request or the configuration is wrong
@@ -20,6 +22,7 @@ exit code of the command line, so a script can tell a refusal from a failure::
     │   ├── StoreFormatError          the store was written by a newer vecrollback
     │   ├── UnknownNameError          no such pair, snapshot, alias, tag or job
     │   ├── BadDocumentError          a document that cannot be stored; knows its file and line
+    │   ├── BadQueryError             a query that the pair's model cannot embed, as it embeds others
     │   ├── BadFilterError            a `where` that is not valid over the metadata
     │   ├── EmbedderSpecError
     │   ├── IndexSpecError
@@ -113,6 +116,14 @@ class EmbeddingError(FailedError):
     """The model or its service gave no usable vectors."""
 
 
+class TextRefusedError(EmbeddingError):
+    """The model or its service does not take one of these texts, as far as can be told; the others it may."""
+
+
+class ServiceDownError(EmbeddingError):
+    """Queries of a service failed repeatedly, so none is sent to it for a moment."""
+
+
 class EngineLostError(FailedError):
     """The workers of a job, or their scheduler, are gone; the same command goes on where it stopped."""
 
@@ -151,6 +162,10 @@ class BadDocumentError(UsageError):
         self.reason = message
         self.source = source
         self.line = line
+
+
+class BadQueryError(UsageError):
+    """A query that the pair's model cannot embed, while it embeds others."""
 
 
 class BadFilterError(UsageError):

@@ -23,7 +23,7 @@ from vecrollback.arrays import FloatArray
 from vecrollback.embedders.base import Embedder, Traits, traits_of
 from vecrollback.embedders.common import Role, Shape, SharedEmbedder, prefixed, read_shape
 from vecrollback.embedders.spec import Spec
-from vecrollback.errors import EmbedderSpecError, EmbeddingError
+from vecrollback.errors import EmbedderSpecError, EmbeddingError, TextRefusedError
 from vecrollback.records import Json
 
 _MEMBERS = ("contract", "fingerprint", "dimension", "metric", "embed_documents", "embed_queries", "chunk", "spec")
@@ -83,7 +83,7 @@ class CallableEmbedder(SharedEmbedder):
             # A copy, for the array is scaled in place later and may be the function's own cache.
             vectors = np.array(self._function(texts), dtype=np.float32)
         except Exception as error:
-            raise EmbeddingError(
+            raise TextRefusedError(  # one of them may be too long, or not what the function expects
                 f"{self._spec.target} failed on {len(texts)} texts: {type(error).__name__}: {error}",
                 hint="call it by hand on one text; it must take a list of texts and return numbers",
             ) from error

@@ -16,7 +16,7 @@ from vecrollback.arrays import FloatArray
 from vecrollback.embedders.base import Traits, fingerprint_of
 from vecrollback.embedders.chunking import Chunker, ChunkRule, Tokenizer, make_chunker, parse_rule
 from vecrollback.embedders.spec import Arguments, Spec
-from vecrollback.errors import EmbedderSpecError, EmbeddingError
+from vecrollback.errors import EmbedderSpecError, EmbeddingError, TextRefusedError
 from vecrollback.records import Json, Metric, Span
 
 Role = Literal["document", "query"]
@@ -163,7 +163,10 @@ class SharedEmbedder(ABC):
             raise TypeError("texts must be a sequence of strings, not one string")
         if not len(texts):
             return np.empty((0, self.dimension), dtype=np.float32)
-        vectors = self._vectors(texts, role)
+        return self._checked(self._vectors(texts, role), texts)
+
+    def _checked(self, vectors: FloatArray, texts: Sequence[str]) -> FloatArray:
+        """What leaves the embedder: one usable vector for each text, of unit length where the contract says so."""
         if vectors.shape != (len(texts), self.dimension):
             raise EmbeddingError(
                 f"{len(texts)} texts gave an array of shape {vectors.shape}, not ({len(texts)}, {self.dimension})",
@@ -186,7 +189,7 @@ def finished(vectors: FloatArray, texts: Sequence[str], *, unit: bool) -> FloatA
         The same array.
 
     Raises:
-        EmbeddingError: A row has NaN or infinity, or no direction; it names the first text without a usable vector.
+        TextRefusedError: A row has NaN or infinity, or no direction; it names the first text without a usable vector.
 
     Example:
         >>> finished(np.array([[0.0, 4.0]], dtype=np.float32), ["a text"], unit=True).tolist()
@@ -197,7 +200,7 @@ def finished(vectors: FloatArray, texts: Sequence[str], *, unit: bool) -> FloatA
     if not usable.all():
         index = int(np.argmin(usable))
         what = "of length zero" if squares[index] == 0 else "with NaN or infinity"
-        raise EmbeddingError(
+        raise TextRefusedError(
             f"text {index} of {len(texts)} got a vector {what}: {excerpt(texts[index])}",
             hint="look at this text; a model in float16 can overflow, precision=float32 does not",
         )

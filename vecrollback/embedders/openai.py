@@ -17,7 +17,7 @@ import numpy as np
 from vecrollback.arrays import FloatArray
 from vecrollback.embedders.base import COARSE_FLOOR, Traits
 from vecrollback.embedders.common import RecentTokens, Role, Shape, SharedEmbedder, excerpt, prefixed, read_shape
-from vecrollback.embedders.openai_http import Limits, OpenAIService, tokens_used
+from vecrollback.embedders.openai_http import Limits, OpenAIService, query_limits, tokens_used
 from vecrollback.embedders.probe_texts import PROBES
 from vecrollback.embedders.riding_probes import BatchProbes
 from vecrollback.embedders.spec import Arguments, Spec
@@ -39,15 +39,18 @@ def open_openai(spec: Spec) -> OpenAIEmbedder:
     base_url = _base_url(arguments.text("base_url", _OPENAI))
     # The key of one service is never sent to another by default.
     key_name = arguments.text("api_key_env", "OPENAI_API_KEY" if base_url == _OPENAI else None)
-    budget = _budget(arguments)
-    limits = Limits(
-        timeout=arguments.number("timeout", 60.0),
-        max_retries=arguments.integer("max_retries", 6, minimum=0),
+    service = OpenAIService(
+        base_url,
+        spec.target,
+        key_name,
+        jobs=Limits(arguments.number("timeout", 60.0), arguments.integer("max_retries", 6, minimum=0)),
+        queries=query_limits(arguments.number("query_timeout", 1.0), arguments.integer("query_retries", 1, minimum=0)),
         rate=arguments.number("rate", None),
+        budget=_budget(arguments),
     )
     embedder = OpenAIEmbedder(
         spec,
-        OpenAIService(base_url, key_name, limits, budget),
+        service,
         read_shape(arguments),
         dimensions=arguments.integer("dimensions", None),
         generation=arguments.integer("generation", 1),
@@ -126,6 +129,19 @@ class OpenAIEmbedder(SharedEmbedder):
         """Let a probe ride in every request for documents: a balancer may send each to another replica."""
         self._probes = probes
 
+    def answer_queries(self, texts: Sequence[str]) -> FloatArray:
+        """`embed_queries` while somebody waits: within `query_timeout`, with at most `query_retries`.
+
+        Raises:
+            ServiceDownError: Queries have failed for a while, and this one was not even sent.
+            TextRefusedError: The service does not take one of these texts.
+            EmbeddingError: It did not answer in time.
+        """
+        texts, parts = list(texts), list[FloatArray]()
+        for batch in self._batches(prefixed(texts, self._shape.query_prompt), self._batch_size):
+            parts.append(self._request(batch, waiting=True)[0])
+        return self._checked(self._joined(parts), texts)
+
     def close(self) -> None:
         """Close the connections. The next call opens new ones."""
         self._service.close()
@@ -152,6 +168,9 @@ class OpenAIEmbedder(SharedEmbedder):
             total = None if total is None or tokens is None else total + tokens
         if role == "document" and total is not None:
             self._recent.remember(texts, total)
+        return self._joined(parts)
+
+    def _joined(self, parts: list[FloatArray]) -> FloatArray:
         if len({part.shape[1] for part in parts}) > 1:
             raise EmbeddingError(
                 f"{self._spec.target} at {self._service.base_url} answered with several dimensions",
@@ -173,13 +192,15 @@ class OpenAIEmbedder(SharedEmbedder):
             tokens += size
         yield batch
 
-    def _request(self, texts: list[str]) -> tuple[FloatArray, int | None]:
+    def _request(self, texts: list[str], *, waiting: bool = False) -> tuple[FloatArray, int | None]:
+        """The vectors of one request, and its tokens; `waiting`: somebody waits for them."""
         body: dict[str, Any] = {"model": self._spec.target, "input": texts, "encoding_format": self._encoding}
         if self._dimensions is not None:
             body["dimensions"] = self._dimensions
         # No tokenizer makes more tokens than there are bytes, plus a few marks per text.
         most = sum(map(_size, texts)) + 4 * len(texts)
-        answer = self._service.post("/embeddings", body, most_tokens=most)
+        send = self._service.ask if waiting else self._service.post
+        answer = send("/embeddings", body, most_tokens=most)
         used = tokens_used(answer)
         if used is not None:
             self._usage.learn(sum(map(_size, texts)), used)

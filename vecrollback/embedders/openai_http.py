@@ -7,11 +7,14 @@ import os
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vecrollback.embedders.circuit_breaker import breaker_of
+from vecrollback.embedders.service_words import Meaning, cure, meaning_of, no_answer, spoken
 from vecrollback.embedders.spend_limit import SpendLimit
-from vecrollback.errors import EmbedderSpecError, EmbeddingError, MissingDependencyError
+from vecrollback.errors import EmbedderSpecError, EmbeddingError, MissingDependencyError, TextRefusedError
 
 if TYPE_CHECKING:
     import httpx
@@ -20,26 +23,25 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
 _MOST_PATIENCE = 600.0
 """Seconds a service may ask to wait; beyond that a person should decide."""
 
-_NO_RETRY_CODES = {"insufficient_quota", "billing_hard_limit_reached"}
-_HINTS = {
-    400: "a text may be longer than the model reads: split documents with chunk=, or check the model's name",
-    401: "the key is wrong, or belongs to another service",
-    402: "the account has no credit",
-    403: "this key may not use this model",
-    404: "check the model's name and base_url, which usually ends in /v1",
-    413: "lower batch_size= or max_tokens_per_request=",
-    422: "the service does not know one of dimensions= or encoding_format=",
-    429: "the quota is used up: raise it with the provider; against rate limits set rate= (requests per minute)",
-}
+_OVERALL = 1.5
+"""A query and its retry, together, in timeouts of one attempt."""
+
+_QUERY_WAIT = 0.05
+_QUERY_THREADS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds per attempt, attempts after the first, requests per minute (None: no limit)."""
+    """How long to try: seconds per attempt, attempts after the first, seconds in all (None: no bound)."""
 
     timeout: float
     max_retries: int
-    rate: float | None
+    overall: float | None = None
+
+
+def query_limits(timeout: float, max_retries: int) -> Limits:
+    """The limits of a request that somebody waits for."""
+    return Limits(timeout, max_retries, _OVERALL * timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +53,37 @@ class _Failure:
     retry: bool = True
     billed: bool = False
     wait: float | None = None
+    meaning: Meaning = "busy"
 
 
 class OpenAIService:
     """Posts JSON to a service until it answers or the retries are used up. Safe to use from several threads.
 
-    The key is read from the environment at each use and kept nowhere; error texts are searched for it.
+    Jobs wait for a service with the patience of hours; queries, for which somebody waits, within limits of their own
+    and through a breaker. The key is read from the environment at each use and kept nowhere; error texts are searched
+    for it.
     """
 
-    def __init__(self, base_url: str, key_name: str | None, limits: Limits, budget: SpendLimit) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        key_name: str | None,
+        *,
+        jobs: Limits,
+        queries: Limits,
+        rate: float | None,
+        budget: SpendLimit,
+    ) -> None:
         self.base_url = base_url
         self.budget = budget
         self._key_name = key_name
-        self._limits = limits
+        self._limits, self._query_limits = jobs, queries
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
-        self._pace = _RequestPace(limits.rate)
+        self._pool: ThreadPoolExecutor | None = None
+        self._pace = _RequestPace(rate)
+        self._breaker = breaker_of(base_url, model)
 
     def post(self, path: str, body: dict[str, Any], *, most_tokens: int) -> Any:
         """Return the decoded answer. Raises EmbeddingError, or SpendLimitError before anything is sent."""
@@ -74,40 +91,87 @@ class OpenAIService:
         for attempt in range(self._limits.max_retries + 1):
             self.budget.reserve(most_tokens)
             self._pace.wait()
-            answer = self._attempt(path, body, headers)
+            answer = self._settled(self._attempt(path, body, headers, self._limits.timeout), most_tokens)
             if not isinstance(answer, _Failure):
-                # Without a report the most it can have been counts: the limit must hold.
-                self.budget.settle(most_tokens, tokens_used(answer) or most_tokens)
                 return answer
-            self.budget.settle(most_tokens, most_tokens if answer.billed else 0)
             if not answer.retry or attempt == self._limits.max_retries:
                 raise self._error(answer, attempt + 1)
             _sleep(answer.wait if answer.wait is not None else _backoff(attempt))
         raise AssertionError("the loop above returns or raises")
 
+    def ask(self, path: str, body: dict[str, Any], *, most_tokens: int) -> Any:
+        """The same for a query: within its own limits. Raises ServiceDownError at once while the breaker is open."""
+        headers = self._headers()
+        self._breaker.admit()
+        limits = self._query_limits
+        deadline = time.monotonic() + (limits.overall or limits.timeout)
+        for attempt in range(limits.max_retries + 1):
+            self.budget.reserve(most_tokens)
+            self._pace.pass_by()
+            seconds = min(limits.timeout, deadline - time.monotonic())
+            answer = self._settled(self._attempt_within(seconds, path, body, headers), most_tokens)
+            if not isinstance(answer, _Failure):
+                self._breaker.answered()
+                return answer
+            wait = answer.wait if answer.wait is not None else _QUERY_WAIT
+            # A service that asks for more time than there is gets no second request.
+            if not answer.retry or attempt == limits.max_retries or time.monotonic() + wait >= deadline:
+                break
+            _sleep(wait)
+        error = self._error(answer, attempt + 1)
+        if isinstance(error, TextRefusedError):  # it works, and says what it does not take
+            self._breaker.answered()
+        else:
+            self._breaker.failed(error.message)
+        raise error
+
     def close(self) -> None:
         with self._lock:
             if self._client is not None:
                 self._client.close()
-            self._client = None
+            if self._pool is not None:
+                self._pool.shutdown(wait=False)
+            self._client = self._pool = None
 
-    def _attempt(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> Any:
+    def _settled(self, answer: Any, most_tokens: int) -> Any:
+        """Book what an attempt has cost. Without a report the most it can have been counts: the limit must hold."""
+        if isinstance(answer, _Failure):
+            self.budget.settle(most_tokens, most_tokens if answer.billed else 0)
+        else:
+            self.budget.settle(most_tokens, tokens_used(answer) or most_tokens)
+        return answer
+
+    def _attempt_within(self, seconds: float, path: str, body: dict[str, Any], headers: dict[str, str]) -> Any:
+        """One request that is given up after so long, whatever it hangs in: httpx bounds each step, no name look-up."""
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(_QUERY_THREADS, "vecrollback-query")
+            running = self._pool.submit(self._attempt, path, body, headers, seconds)
+        try:
+            return running.result(timeout=seconds)
+        except TimeoutError:
+            sent = not running.cancel()
+            return _Failure(f"no answer within {seconds:.2g} s", billed=sent)
+
+    def _attempt(self, path: str, body: dict[str, Any], headers: dict[str, str], seconds: float) -> Any:
         """One request: the decoded answer, or a _Failure."""
         client = self._open()
         import httpx
 
+        texts = len(body["input"])
         try:
-            response = client.post(self.base_url + path, json=body, headers=headers)
+            response = client.post(self.base_url + path, json=body, headers=headers, timeout=seconds)
         except httpx.ConnectError as error:
             return _Failure(f"no connection: {error}")
         except httpx.TransportError as error:
             return _Failure(f"{type(error).__name__}: {error}", billed=True)
         if response.status_code != 200:
-            return _refusal(response)
+            return _refusal(response, texts)
         try:
-            return response.json()
+            answer = response.json()
         except ValueError:
             return _Failure("the answer is not JSON", status=200, retry=False, billed=True)
+        return answer if no_answer(answer) is None else _refusal(response, texts)
 
     def _open(self) -> httpx.Client:
         try:
@@ -116,7 +180,7 @@ class OpenAIService:
             raise MissingDependencyError("httpx", "openai") from error
         with self._lock:
             if self._client is None:
-                self._client = httpx.Client(timeout=self._limits.timeout)
+                self._client = httpx.Client()
             return self._client
 
     def _key(self) -> str | None:
@@ -139,8 +203,9 @@ class OpenAIService:
         reason = failure.reason.replace(key, "***") if key else failure.reason
         status = f" with HTTP {failure.status}" if failure.status else ""
         tries = f" after {attempts} attempts" if attempts > 1 else ""
-        hint = _HINTS.get(failure.status, "see whether the service is up; the same command resumes where it stopped")
-        return EmbeddingError(f"{self.base_url} failed{status}{tries}: {reason}", hint=hint)
+        hint = cure(failure.meaning, failure.status, reason)
+        kind = TextRefusedError if failure.meaning in {"length", "text", "batch"} else EmbeddingError
+        return kind(f"{self.base_url} failed{status}{tries}: {reason}", hint=hint)
 
 
 class _RequestPace:
@@ -161,28 +226,28 @@ class _RequestPace:
         if turn > now:
             _sleep(turn - now)
 
+    def pass_by(self) -> None:
+        """Go at once; those who can wait make room."""
+        if self._gap:
+            with self._lock:
+                self._next = max(time.monotonic(), self._next) + self._gap
 
-def _refusal(response: httpx.Response) -> _Failure:
+
+def _refusal(response: httpx.Response, texts: int) -> _Failure:
+    """A refusal of so many texts, or a 200 that is no answer, which is retried like any other passing trouble."""
     status = response.status_code
-    message, code = _message(response)
-    wait = _retry_after(response)
-    retry = (status in {408, 409, 429} or status >= 500) and code not in _NO_RETRY_CODES
-    if wait is not None and wait > _MOST_PATIENCE:
-        retry, message = False, f"{message} (it asks to wait {wait:.0f} s)"
-    return _Failure(message, status=status, retry=retry, wait=wait)
-
-
-def _message(response: httpx.Response) -> tuple[str, str]:
-    """The service's own words and error code."""
     try:
         body = response.json()
     except ValueError:
         body = None
-    error = body.get("error", body) if isinstance(body, dict) else body
-    if isinstance(error, dict):
-        text = error.get("message") or error.get("detail") or error
-        return str(text)[:500], str(error.get("code") or "")
-    return str(error or response.text or response.reason_phrase)[:500], ""
+    message, code = spoken(body) if body else ("", "")
+    message = (no_answer(body) if status == 200 else message or response.text or response.reason_phrase) or ""
+    meaning = meaning_of(status, message, code if status != 200 or "error" in body else "", texts)
+    wait = _retry_after(response)
+    retry = meaning == "busy"
+    if wait is not None and wait > _MOST_PATIENCE:
+        retry, message = False, f"{message} (it asks to wait {wait:.0f} s)"
+    return _Failure(message[:500], status, retry, billed=status == 200, wait=wait, meaning=meaning)
 
 
 def _retry_after(response: httpx.Response) -> float | None:

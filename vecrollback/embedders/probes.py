@@ -7,19 +7,23 @@ against itself at another batch size 0.99988 and against float32 0.99983; quanti
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from vecrollback.arrays import Cosines, FloatArray, cosines
+from vecrollback.arrays import Cosines, FloatArray
+from vecrollback.arrays import cosines as row_cosines
 from vecrollback.embedders.base import FLOOR, Embedder, traits_of
 from vecrollback.embedders.common import excerpt
 from vecrollback.embedders.pieces import embed_documents, embed_in_pieces
 from vecrollback.embedders.probe_texts import PROBES, QUERIES
-from vecrollback.errors import CorruptArtifactError, EmbedderChangedError
+from vecrollback.errors import CorruptArtifactError, EmbedderChangedError, EmbeddingError, TextRefusedError
 
 __all__ = [
     "FLOOR",
+    "LEAST_USABLE",
     "PROBES",
     "QUERIES",
     "ProbeComparison",
@@ -30,6 +34,12 @@ __all__ = [
 ]
 
 _DOCUMENTS = len(PROBES)
+LEAST_USABLE = 16
+"""Probes, as documents, that a model has to give vectors for: fewer could not tell it from a relative."""
+
+_FIRST = 8
+"""Probes that are tried one by one when a model does not take all of them together."""
+
 _SLIGHT = 0.99
 """Worst cosine above which the difference is one of number formats rather than of weights."""
 
@@ -50,30 +60,87 @@ class ProbeComparison:
     cause: str = ""
 
 
-def embed_probes(embedder: Embedder) -> FloatArray:
+def embed_probes(embedder: Embedder, like: FloatArray | None = None) -> FloatArray:
     """Embed the probes: all of them as documents, then the first 16 as queries.
 
+    A model may not take every text: a service refuses what is too long for it, a model of words has no vector for a
+    text without words that it knows. Such a probe gets a row of zeros, and nothing is compared with it.
+
+    Args:
+        embedder: Any embedder.
+        like: Recorded vectors: only the probes that are usable there are embedded.
+
     Returns:
-        float32, shape (80, dimension).
+        float32, shape (80, dimension); zero where the model takes no such text.
 
     Raises:
-        EmbeddingError: The model gave no usable vectors.
+        EmbeddingError: The model gave no usable vectors, or for fewer than 16 of the probes as documents.
 
     Example:
         >>> from vecrollback.embedders import open_embedder
         >>> embed_probes(open_embedder("hash:32")).shape
         (80, 32)
     """
-    documents = embed_documents(embedder, PROBES)
-    queries = embed_in_pieces(embedder.embed_queries, PROBES[:QUERIES])
-    return np.concatenate([documents, queries])
+    wanted = range(_DOCUMENTS + QUERIES) if like is None else np.flatnonzero(like.any(axis=1)).tolist()
+    rows: dict[int, FloatArray] = {}
+    for embed, numbers in (
+        (partial(embed_documents, embedder), [n for n in wanted if n < _DOCUMENTS]),
+        (partial(embed_in_pieces, embedder.embed_queries), [n for n in wanted if n >= _DOCUMENTS]),
+    ):
+        rows |= _usable_rows(embed, numbers)
+    usable = sum(n < _DOCUMENTS for n in rows)
+    if usable < LEAST_USABLE and like is None:
+        raise EmbeddingError(
+            f"{embedder.spec} gives vectors for {usable} of {_DOCUMENTS} probe texts; "
+            f"{LEAST_USABLE} are needed to know it again",
+            hint="the probes are English words and sentences, code and rare signs: a model that takes so few of them "
+            "cannot be told from another one",
+        )
+    vectors = np.zeros((_DOCUMENTS + QUERIES, embedder.dimension), dtype=np.float32)
+    for n, row in rows.items():
+        vectors[n] = row
+    return vectors
+
+
+def _usable_rows(embed: Callable[[Sequence[str]], FloatArray], numbers: list[int]) -> dict[int, FloatArray]:
+    """Vectors by number of those probes that a model takes: asked together, and in halves where that is refused."""
+    refusal: TextRefusedError | None = None
+
+    def ask(part: list[int]) -> dict[int, FloatArray]:
+        nonlocal refusal
+        if not part:
+            return {}
+        try:
+            return dict(zip(part, embed([_texts()[n] for n in part]), strict=True))
+        except TextRefusedError as error:
+            refusal = error
+            middle = len(part) // 2
+            return ask(part[:middle]) | ask(part[middle:]) if middle else {}
+
+    if numbers and len(taken := _asked_together(embed, numbers)) == len(numbers):
+        return taken
+    # Texts of every length first: when none of them is taken, it is not about the texts. Then by length, so that those
+    # which are too long for the model stand together.
+    ordered = sorted(numbers, key=lambda n: len(_texts()[n]))
+    first = ordered[:: max(1, len(ordered) // _FIRST)]
+    taken = {n: row for one in first for n, row in ask([one]).items()}
+    if refusal is not None and not taken:
+        raise refusal
+    return taken | ask([n for n in ordered if n not in first])
+
+
+def _asked_together(embed: Callable[[Sequence[str]], FloatArray], numbers: list[int]) -> dict[int, FloatArray]:
+    try:
+        return dict(zip(numbers, embed([_texts()[n] for n in numbers]), strict=True))
+    except TextRefusedError:
+        return {}
 
 
 def compare_probes(recorded: FloatArray, now: FloatArray, floor: float = FLOOR) -> ProbeComparison:
     """Compare recorded probe vectors with today's, row by row, by cosine.
 
     Args:
-        recorded: float32, shape (80, dimension), as `embed_probes` gave them.
+        recorded: float32, shape (80, dimension), as `embed_probes` gave them. Rows of zeros are left out.
         now: The same of today.
         floor: Least cosine at which two vectors count as one.
 
@@ -94,17 +161,24 @@ def compare_probes(recorded: FloatArray, now: FloatArray, floor: float = FLOOR) 
             f"the recorded probes have shape {recorded.shape}, not ({_DOCUMENTS + QUERIES}, dimension)",
             hint="run check: the snapshot's probes are damaged",
         )
+    usable = np.asarray(recorded.any(axis=1))
+    count = int(usable[:_DOCUMENTS].sum())
+    if count < LEAST_USABLE:
+        raise CorruptArtifactError(
+            f"the recorded probes hold {count} usable vectors, fewer than {LEAST_USABLE}",
+            hint="run check: the snapshot's probes are damaged",
+        )
     if recorded.shape != now.shape:
         cause = f"another model, or another truncate_dim: {recorded.shape[1]} dimensions then, {now.shape[-1]} now"
         return ProbeComparison(0, 0.0, PROBES[0], 0.0, False, cause)
-    cosines = _cosines(recorded, now)
+    cosines = np.where(usable, np.nan_to_num(row_cosines(recorded, now), nan=0.0), np.inf)
     worst = int(np.argmin(cosines))
     agrees = bool(cosines[worst] >= floor)
     return ProbeComparison(
         worst_index=worst,
         worst_cosine=float(cosines[worst]),
         worst_text=_texts()[worst],
-        mean_cosine=float(cosines.mean()),
+        mean_cosine=float(cosines[usable].mean()),
         agrees=agrees,
         cause="" if agrees else _cause(cosines, floor),
     )
@@ -130,7 +204,7 @@ def verify_probes(embedder: Embedder, recorded: FloatArray, floor: float = FLOOR
         EmbedderChangedError: A probe is below the floor; it says which, and what usually makes such a pattern.
         CorruptArtifactError: `recorded` is not a set of probe vectors.
     """
-    compared = compare_probes(recorded, embed_probes(embedder), floor)
+    compared = compare_probes(recorded, embed_probes(embedder, recorded), floor)
     if compared.agrees:
         return compared
     role = "document" if compared.worst_index < _DOCUMENTS else "query"
@@ -149,14 +223,8 @@ def _texts() -> tuple[str, ...]:
     return PROBES + PROBES[:QUERIES]
 
 
-def _cosines(recorded: FloatArray, now: FloatArray) -> Cosines:
-    """Row by row; 0 where a vector has no direction, unless both have none."""
-    both_empty = ~recorded.any(axis=1) & ~now.any(axis=1)
-    return np.where(both_empty, 1.0, np.nan_to_num(cosines(recorded, now), nan=0.0))
-
-
 def _cause(cosines: Cosines, floor: float) -> str:
-    """What usually makes such a pattern."""
+    """What usually makes such a pattern. The cosines are infinite where nothing is compared."""
     documents, queries = cosines[:_DOCUMENTS], cosines[_DOCUMENTS:]
     if (documents >= floor).all():
         return "another query_prompt: only the queries differ"
@@ -166,7 +234,7 @@ def _cause(cosines: Cosines, floor: float) -> str:
         return "another precision or a quantised copy of the weights: texts of every length differ a little"
     if (queries >= floor).all():
         return "another document_prompt: only the documents differ"
-    if np.median(cosines) >= _SLIGHT:
+    if np.median(cosines[np.isfinite(cosines)]) >= _SLIGHT:
         return "a fine-tune, a quantised copy or another pooling: most texts differ a little, some much"
     return "other weights, another pooling or other prompts: texts of every length differ strongly"
 

@@ -12,7 +12,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,9 +20,11 @@ from vecrollback.arrays import FloatArray, cosines
 from vecrollback.embedders.base import Embedder, traits_of
 from vecrollback.embedders.common import excerpt
 from vecrollback.embedders.probe_texts import PROBES, QUERIES
-from vecrollback.errors import EmbedderChangedError
+from vecrollback.errors import BadQueryError, EmbedderChangedError, TextRefusedError, VecrollbackError
 
 _log = logging.getLogger(__name__)
+
+Embed = Callable[[list[str]], FloatArray]
 
 _RIDERS = 16
 """The shortest probes take turns: about ten tokens each, against thousands in a batch."""
@@ -51,6 +53,8 @@ class BatchProbes:
         # Engines embed chunks, the record was made of whole texts: only a probe that is one chunk can be compared.
         whole = [n for n, text in enumerate(PROBES) if list(embedder.chunk(text)) == [(0, len(text))]]
         telling = [n for n in whole if recorded[n].any()]  # a model may have no vector for ".": zero proves nothing
+        # What any working model of the pair embeds: tells a broken model from a text that it does not take.
+        self.known_good = PROBES[min(telling, key=lambda n: len(PROBES[n]))] if telling else PROBES[0]
         self._turn = itertools.cycle(sorted(telling, key=lambda n: len(PROBES[n]))[:_RIDERS]) if telling else None
 
     def draw(self, texts: int) -> tuple[int, ...]:
@@ -85,31 +89,74 @@ class QueryProbes:
 
     def __init__(self, embedder: Embedder, recorded: FloatArray | None, floor: float) -> None:
         self._embedder, self._recorded, self._floor = embedder, recorded, floor
+        # `answer_queries`: limits for somebody who waits, of an embedder that has such.
+        self._answer: Embed = getattr(embedder, "answer_queries", embedder.embed_queries)
         usable = [] if recorded is None else [n for n in range(QUERIES) if recorded[len(PROBES) + n].any()]
         self._turn = itertools.cycle(sorted(usable, key=lambda n: len(PROBES[n]))) if len(usable) > 1 else None
+        self._known_good = PROBES[min(usable, key=lambda n: len(PROBES[n]))] if usable else PROBES[0]
         self._due = time.monotonic() + PROOF_SECONDS  # whoever opened the model has just proven it
         self._lock = threading.Lock()
         self.doubt = ""
 
     def embed(self, texts: list[str]) -> FloatArray:
-        """Query vectors, shape (len(texts), dimension), as the embedder gives them."""
-        if self._turn is None or time.monotonic() < self._due or not self._lock.acquire(blocking=False):
-            return self._embedder.embed_queries(texts)
-        try:
-            numbers = tuple(itertools.islice(self._turn, 2))
-            vectors = self._embedder.embed_queries([*texts, *(PROBES[n] for n in numbers)])
-            self._judge(numbers, vectors[len(texts) :])
-            return vectors[: len(texts)]
-        finally:
-            self._lock.release()
+        """Query vectors, shape (len(texts), dimension), while somebody waits for the answer.
+
+        Raises:
+            BadQueryError: The model does not take one of these texts, though it takes others.
+            EmbeddingError: The model, or its service, does not work.
+        """
+        return self._embed(texts, self._answer)
 
     def embed_proven(self, texts: Sequence[str]) -> FloatArray:
-        """The same for whoever measures with the vectors. Raises EmbedderChangedError when the last proof failed."""
-        vectors = self.embed(list(texts))
+        """The same for whoever measures with the vectors, and has time.
+
+        Raises EmbedderChangedError when the last proof failed.
+        """
+        vectors = self._embed(list(texts), self._embedder.embed_queries)
         if self.doubt:
             raise EmbedderChangedError(
                 self.doubt, hint="answers of another model than the index's are not worth measuring: put the model back"
             )
+        return vectors
+
+    def _embed(self, texts: list[str], embed: Embed) -> FloatArray:
+        if self._turn is None or time.monotonic() < self._due or not self._lock.acquire(blocking=False):
+            return self._usable(texts, embed)
+        try:
+            numbers = tuple(itertools.islice(self._turn, 2))
+            try:
+                vectors = embed([*texts, *(PROBES[n] for n in numbers)])
+            except TextRefusedError:
+                return self._usable(texts, embed)  # alone: no query is to blame for a probe
+            self._judge(numbers, vectors[len(texts) :])
+            return self._checked(texts, vectors[: len(texts)])
+        finally:
+            self._lock.release()
+
+    def _usable(self, texts: list[str], embed: Embed) -> FloatArray:
+        """The vectors, or an error that says whether the texts or the model are to blame."""
+        try:
+            return self._checked(texts, embed(texts))
+        except (VecrollbackError, OSError) as error:
+            if not isinstance(error, TextRefusedError):
+                raise
+            refusal: Exception = error
+        except Exception as error:  # an embedder of the user's own may raise anything
+            refusal = error
+        embed([self._known_good])  # raises when it is the model
+        what = "this query" if len(texts) == 1 else f"one of {len(texts)} queries"
+        raise BadQueryError(
+            f"the model cannot embed {what}: {refusal}", hint="ask with other, or fewer, words"
+        ) from refusal
+
+    def _checked(self, texts: list[str], vectors: FloatArray) -> FloatArray:
+        """Refuse a vector that is near nothing and to nothing, which an embedder of the user's own may return."""
+        squares = np.einsum("ij,ij->i", vectors, vectors)
+        usable = np.isfinite(squares) & ((squares > 0) | (self._embedder.metric == "l2"))
+        if not usable.all():
+            worst = int(np.argmin(usable))
+            what = "of length zero" if squares[worst] == 0 else "with NaN or infinity"
+            raise TextRefusedError(f"query {worst} of {len(texts)} got a vector {what}: {excerpt(texts[worst])}")
         return vectors
 
     def _judge(self, numbers: Sequence[int], vectors: FloatArray) -> None:

@@ -27,7 +27,7 @@ from vecrollback.embedders.model_files import POOLING_MODES, ModelFacts, digest_
 from vecrollback.embedders.peak_throughput import Workload, matmul_rate, work_of
 from vecrollback.embedders.runtimes import Runtime, accelerate, check_name
 from vecrollback.embedders.spec import Arguments, Spec
-from vecrollback.errors import EmbedderSpecError, EmbeddingError, UsageError
+from vecrollback.errors import EmbedderSpecError, EmbeddingError, TextRefusedError, UsageError
 from vecrollback.records import Json
 
 _PRECISIONS = ("float32", "bfloat16", "float16")
@@ -337,4 +337,5 @@ def _quiet() -> Iterator[None]:
 def _failed(error: Exception, spec: str, count: int) -> EmbeddingError:
     memory = "out of memory" in str(error).lower()
     hint = "lower batch_size=" if memory else "embed these texts one by one to find the one that fails"
-    return EmbeddingError(f"{spec} failed on {count} texts: {type(error).__name__}: {error}", hint=hint)
+    kind = EmbeddingError if memory else TextRefusedError
+    return kind(f"{spec} failed on {count} texts: {type(error).__name__}: {error}", hint=hint)

@@ -63,7 +63,8 @@ class PairEmbedders:
 
     def _still_makes(self, embedder: Embedder, pair: Pair) -> bool:
         try:
-            return compare_probes(self.probes(pair), embed_probes(embedder), pair.probe_floor).agrees
+            recorded = self.probes(pair)
+            return compare_probes(recorded, embed_probes(embedder, recorded), pair.probe_floor).agrees
         except EmbedderChangedError:  # its own requests carry the pair's probes, and showed the change
             return False
 
@@ -133,7 +134,8 @@ class PairEmbedders:
         probes agree to the lower floor of the two.
         """
         (one, probes, floor), (other, more, other_floor) = self._probe_facts(a), self._probe_facts(b)
-        comparison = compare_probes(probes, more, min(floor, other_floor))
+        both = np.where(more.any(axis=1, keepdims=True), probes, np.float32(0))  # texts that both of them take
+        comparison = compare_probes(both, more, min(floor, other_floor))
         if not comparison.agrees:
             raise EmbedderChangedError(
                 f"{a!r} and {b!r} are different models: cosine {comparison.worst_cosine:.6f} on probe "

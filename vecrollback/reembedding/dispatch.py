@@ -26,7 +26,6 @@ from vecrollback.records import Effort
 from vecrollback.reembedding.engines import EmbeddedUnit, Engine, FailedUnit, Outcome, Unit
 
 PLAIN = Effort()
-_KNOWN_GOOD = (PROBES[0],)
 _PATIENCE, _LONE_PATIENCE = 2, 3
 """Deaths of workers after which it is the unit's fault: of several texts, of one. A worker may be killed by chance."""
 
@@ -364,7 +363,8 @@ class Dispatch:
 
     def _ask(self) -> Outcome:
         self._number += 1
-        self._engine.submit(Unit(self._number, _KNOWN_GOOD))
+        known_good = self._probes.known_good if self._probes else PROBES[0]
+        self._engine.submit(Unit(self._number, (known_good,)))
         return self._engine.take()
 
     def _give_up(self, task: Task, failed: FailedUnit) -> None:

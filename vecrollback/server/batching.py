@@ -109,8 +109,9 @@ class QueryBatcher:
             results = iter(self._search([query for asked in batch for query in asked.queries], *group))
             return [[next(results) for _ in asked.queries] for asked in batch]
         except UsageError as error:
-            # One caller's words may be at fault: alone, the others get their answers.
-            return [error] if len(batch) == 1 else [self._answer(group, [asked])[0] for asked in batch]
+            # One caller's words may be at fault: in halves, so that few calls more answer all the others.
+            middle = len(batch) // 2
+            return self._answer(group, batch[:middle]) + self._answer(group, batch[middle:]) if middle else [error]
         except Exception as error:
             return [error] * len(batch)
 

@@ -19,6 +19,7 @@ import numpy as np
 from vecrollback.arrays import FloatArray
 from vecrollback.embedders.pieces import QUERIES_FIRST
 from vecrollback.errors import (
+    BadQueryError,
     CatalogUnavailableError,
     FingerprintMismatchError,
     UnknownNameError,
@@ -129,12 +130,17 @@ class Searcher:
 
         `where`: a filter over the metadata, SQL or data. `key`: who asks; while a canary runs it answers a stable share
         of the keys. `canary`: `draws` said so already of everybody who asks here. Raises UnknownNameError while the
-        alias points nowhere, BadFilterError.
+        alias points nowhere, BadFilterError, BadQueryError for a text that the model does not take, EmbeddingError when
+        it does not work.
         """
         single = isinstance(query, str)
         texts = [query] if isinstance(query, str) else list(query)
         if any(not isinstance(text, str) or not text.strip() for text in texts):
             raise UsageError("a query is blank or not a string", hint="pass the words to search for")
+        if not all(one.isascii() or _is_unicode(one) for one in texts):
+            raise BadQueryError(
+                "a query holds half a surrogate pair, so it is not valid Unicode", hint="decode it again"
+            )
         text = where_text(where) if where else None
         serving = self._now(k)
         results = self._answered(serving, texts, k, text, key, canary) if texts else []
@@ -174,6 +180,11 @@ class Searcher:
             try:
                 results = self._answer(candidate, _embedded(candidate, texts), k, where, canary=True)
                 self._shadow.answered(running, (time.perf_counter() - started) / len(texts))
+                return results
+            except BadQueryError as error:
+                # Its own fault if the live pair's model takes the query, else the caller's.
+                results = self._answer(serving, _embedded(serving, texts), k, where)
+                self._shadow.failed(running, error)
                 return results
             except UsageError:
                 raise
@@ -449,3 +460,11 @@ class StaleAnswerCounts:
         with self._lock:
             reads, self._reads = self._reads, {}
         return {pair: dict(counts.most_common(_STALE_KEPT)) for pair, counts in reads.items()}
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

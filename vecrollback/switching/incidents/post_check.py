@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 
+import numpy as np
+
 from vecrollback.catalog import now
 from vecrollback.embedders.pieces import embed_in_pieces
-from vecrollback.embedders.probes import PROBES, QUERIES
+from vecrollback.embedders.probes import PROBES
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import PostCheck
 from vecrollback.serving.open_pairs import BorrowedPairs
@@ -21,11 +23,13 @@ _K = 10
 def post_check(resources: Resources, pair: str) -> PostCheck:
     """Ask the probe queries of a pair with their recorded vectors and with today's, and compare the answers."""
     recorded = resources.embedders.probes(resources.catalog.pairs.get(pair))[len(PROBES) :]
+    usable = np.flatnonzero(recorded.any(axis=1)).tolist()  # a model may take no such text
     with contextlib.closing(BorrowedPairs(resources)) as borrowed, borrowed.pairs(pair) as [held]:
-        today = embed_in_pieces(held.queries.embed_proven, PROBES[:QUERIES])
-        then, now_ = (held.view.search(vectors, _K) for vectors in (recorded, today))
+        today = embed_in_pieces(held.queries.embed_proven, [PROBES[n] for n in usable])
+        then, now_ = (held.view.search(vectors, _K) for vectors in (recorded[usable], today))
     shares = [_shared({hit.id for hit in a}, {hit.id for hit in b}) for a, b in zip(then, now_, strict=True)]
-    return PostCheck(len(shares), sum(share == 1.0 for share in shares), sum(shares) / len(shares), now())
+    overlap = sum(shares) / len(shares) if shares else 0.0
+    return PostCheck(len(shares), sum(share == 1.0 for share in shares), overlap, now())
 
 
 def _shared(a: set[str], b: set[str]) -> float:
