@@ -157,8 +157,8 @@ def all_shorter(answer: dict[str, Any]) -> None:
         item["embedding"].pop()
 
 
-def no_data(answer: dict[str, Any]) -> None:
-    answer.clear()
+def other_rows(answer: dict[str, Any]) -> None:
+    answer["data"] = "sixty-four numbers"
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def no_data(answer: dict[str, Any]) -> None:
         (same_index_twice, "places"),
         (one_shorter, "text 3"),
         (all_shorter, "63"),
-        (no_data, "not a list of embeddings"),
+        (other_rows, "not a list of embeddings"),
     ],
 )
 def test_a_wrong_answer_never_becomes_vectors(server: OpenAIServer, change: Any, words: str) -> None:
@@ -282,6 +282,8 @@ def test_tokens_are_those_the_service_counted(server: OpenAIServer) -> None:
         ("base_url=http://other/v1", True),
         ("batch_size=7", False),
         ("timeout=3", False),
+        ("query_timeout=3", False),
+        ("query_retries=0", False),
         ("rate=60", False),
         ("max_retries=1", False),
         ("api_key_env=OTHER", False),

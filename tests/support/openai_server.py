@@ -6,7 +6,9 @@ The vectors come from a hashing embedder, so a test knows what must come back.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import socket
 import threading
 import time
 from collections import deque
@@ -42,22 +44,31 @@ def changed(change: Callable[[dict[str, Any]], None]) -> Fault:
 
 
 class OpenAIServer:
-    """Use as a context manager. `faults` are consumed one per request; `requests` holds the decoded bodies."""
+    """Use as a context manager. `faults` are consumed one per request; `requests` holds the decoded bodies.
 
-    def __init__(self, dimension: int = 64, *, key: str | None = None, usage: bool = True) -> None:
+    `refusal` says what to do with a request by its texts, as a service with limits does; `port`: where one stopped.
+    """
+
+    def __init__(self, dimension: int = 64, *, key: str | None = None, usage: bool = True, port: int = 0) -> None:
         self.faults: deque[Fault] = deque()
         self.requests: list[dict[str, Any]] = []
         self.authorizations: list[str | None] = []
         self.key = key
         self.usage = usage
         self.model: Embedder = open_embedder(f"hash:{dimension}?seed=5")
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self.refusal: Callable[[list[str]], Fault | None] = lambda texts: None
+        self.connections: set[socket.socket] = set()
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
     @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        return f"http://127.0.0.1:{self.port}/v1"
 
     def spec(self, model: str = "m", **arguments: object) -> str:
         given = "".join(f"&{name}={value}" for name, value in arguments.items())
@@ -88,6 +99,9 @@ class OpenAIServer:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         self._server.shutdown()
         self._server.server_close()
+        for connection in list(self.connections):  # else those that are kept alive are served on
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         self._thread.join()
 
 
@@ -95,12 +109,21 @@ def _handler(server: OpenAIServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def setup(self) -> None:
+            super().setup()
+            server.connections.add(self.connection)
+
+        def finish(self) -> None:
+            server.connections.discard(self.connection)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                super().finish()
+
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             server.requests.append(request)
             given = self.headers.get("Authorization")
             server.authorizations.append(given)
-            fault = server.faults.popleft() if server.faults else Fault()
+            fault = server.faults.popleft() if server.faults else server.refusal(request["input"]) or Fault()
             time.sleep(fault.delay)
             if server.key is not None and given != f"Bearer {server.key}":
                 # Some real services repeat the key they were given.
