@@ -1,4 +1,7 @@
-"""Queries of a service have limits of their own, and a breaker; what a service says is read by its meaning."""
+"""Queries of a service have limits of their own, and a breaker; what a service says is read by its meaning.
+
+Covers embedders.circuit_breaker, embedders.service_words.
+"""
 
 from __future__ import annotations
 
