@@ -111,6 +111,23 @@ def test_every_searcher_draws_the_same_callers_and_every_canary_others(store: St
 
 
 @pytest.mark.law
+def test_what_a_canary_answered_counts_among_the_answers_of_the_pair_that_is_left_later(store: Store) -> None:
+    policy(shadow=0, steps=[25, 100])
+    with store.searcher() as searcher:
+        searcher.search("apples")
+        trying(store, searcher)
+        drawn = sum(pair == "v2" for pair in served(searcher, KEYS).values())
+        assert 0 < drawn < len(KEYS)
+        store.promote("v2", reason="as good", override=True)
+        for _ in range(3):
+            assert searcher.search("apples").pair == "v2"
+        store.rollback(reason="worse answers")
+        served(searcher, KEYS[:5])
+    [incident] = store.incidents.all()
+    assert incident.blast.pair == "v2"
+    assert (incident.blast.canary_answers, incident.blast.answers) == (drawn, drawn + 3)
+
+
 def test_no_answer_mixes_the_candidate_with_the_live_pair(store: Store, searcher: Searcher) -> None:
     policy(shadow=0, steps=[50])
     texts = {f"d{i}": f"crate {i} holds apples of row {i % 7}, word{i * i % 53}" for i in range(60)}

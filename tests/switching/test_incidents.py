@@ -53,6 +53,38 @@ def test_the_switch_alone_is_completed_by_whoever_catches_up_and_checks(store: S
     assert (after.verdict, after.timeline.verified) == ("pass", store.report("v1").at)  # type: ignore[union-attr]
 
 
+def test_a_planned_restore_counts_no_answer_as_a_bad_one(store: Store) -> None:
+    with store.searcher() as searcher:
+        for _ in range(3):
+            searcher.search("apples")
+        store.restore("v1@1", reason="as it was on Monday", planned=True)
+        searcher.search("apples")
+    [incident] = store.incidents.all()
+    assert (incident.nature, incident.blast.answers, incident.verdict) == ("planned", 0, "pass")
+    assert "This move was planned" in markdown(incident)
+    known = store.incidents.performance()
+    assert (known.rollbacks, known.answers_by_bad_pairs, known.mttd_seconds, known.open_incidents) == (1, 0, None, ())
+
+
+def test_a_false_alarm_is_closed_as_one_and_its_answers_were_good(store: Store) -> None:
+    with store.searcher() as searcher:
+        for _ in range(3):
+            searcher.search("apples")
+        store.rollback(reason="looked worse")
+    [incident] = store.incidents.all()
+    assert (incident.nature, incident.blast.answers) == ("failure", 3)
+    assert store.incidents.performance().answers_by_bad_pairs == 3
+    store.incidents.close(incident.number, cause="the monitor was wrong", actor="anna", nature="false_alarm")
+    [closed] = store.incidents.all()
+    assert (closed.nature, closed.blast.answers, closed.notes["answers"]) == (
+        "false_alarm",
+        0,
+        "3 of pair v2, none of them bad",
+    )
+    assert "false alarm" in markdown(closed)
+    assert store.incidents.performance().answers_by_bad_pairs == 0
+
+
 def test_answers_of_the_bad_pair_are_counted_over_all_its_epochs(store: Store) -> None:
     with store.searcher() as searcher:
         for _ in range(3):

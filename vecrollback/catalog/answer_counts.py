@@ -22,6 +22,11 @@ class AnswerTotals(NamedTuple):
     until: float | None
 
 
+def canary_alias(pair: str) -> str:
+    """The name under which answers are counted that a pair gave to callers while it was tried."""
+    return f"canary:{pair}"
+
+
 class AnswerTable:
     """How many queries each searcher answered in each epoch. Written by the searchers, about once a second."""
 

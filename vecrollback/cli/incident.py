@@ -16,8 +16,9 @@ from vecrollback.records import Incident
 app = typer.Typer(callback=common, help="List, show, export and close the records of rollbacks.")
 _INCIDENT = (
     "{number, state, alias, epoch, kind, source, target, reason, actor, timeline: {began, detected, decided, switched, "
-    "acknowledged, caught_up, verified}, blast: {pair, first_epoch, last_epoch, answers, searchers, since, until}, "
-    "searchers, switch_ms, lag, verdict, findings, failed_findings, post_check, trigger, archived, trouble, notes}"
+    "acknowledged, caught_up, verified}, blast: {pair, first_epoch, last_epoch, answers, searchers, since, until, "
+    "canary_answers}, searchers, switch_ms, lag, verdict, findings, failed_findings, post_check, trigger, "
+    "archived, trouble, notes, nature}"
 )
 Number = Annotated[int, typer.Argument(metavar="ID", min=1, help="The incident's number.")]
 
@@ -78,10 +79,15 @@ def close(
     detected: Annotated[
         str | None, typer.Option(metavar="TIME", help="When the first sign was seen, ISO 8601; for the report.")
     ] = None,
+    false_alarm: Annotated[
+        bool, typer.Option("--false-alarm", help="The pair that was left had answered well.")
+    ] = False,
 ) -> None:
     """Close an incident with its cause. The failed snapshot stays until `vecrollback snapshot untag`."""
     with session.store() as store:
-        closed = store.incidents.close(number, cause=cause, actor=store.actor, detected=detected)
+        closed = store.incidents.close(
+            number, cause=cause, actor=store.actor, detected=detected, nature="false_alarm" if false_alarm else None
+        )
     session.emit(asdict(closed), lambda: [f"incident {number} is closed: {cause}"])
 
 

@@ -12,7 +12,7 @@ from vecrollback.records.evaluation import (
     Latency,
 )
 from vecrollback.records.filters import Where, where_text
-from vecrollback.records.incidents import BlastRadius, Incident, IncidentState, PostCheck, Timeline
+from vecrollback.records.incidents import BlastRadius, Incident, IncidentNature, IncidentState, PostCheck, Timeline
 from vecrollback.records.jobs import (
     CatchUp,
     Effort,
@@ -97,6 +97,7 @@ __all__ = [
     "GoldenQuery",
     "Hit",
     "Incident",
+    "IncidentNature",
     "IncidentState",
     "Ingested",
     "JobRecord",

@@ -11,6 +11,8 @@ from vecrollback.records.moves import Acknowledgements
 from vecrollback.records.reports import Finding, Verdict
 
 IncidentState = Literal["open", "closed"]
+IncidentNature = Literal["failure", "planned", "false_alarm"]
+"""What a move back was: away from a pair that answered badly, on purpose, or from one that turned out to be well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,10 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class BlastRadius:
-    """What the pair that was left had answered: queries counted by long-lived searchers, in these epochs."""
+    """What the pair that was left had answered: queries counted by long-lived searchers, in these epochs.
+
+    `canary_answers`: part of `answers`, given to callers while the pair was tried, before these epochs.
+    """
 
     pair: str
     first_epoch: int
@@ -40,6 +45,7 @@ class BlastRadius:
     searchers: int = 0
     since: str | None = None
     until: str | None = None
+    canary_answers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class Incident:
     """One rollback or restore and what is known about it.
 
     `trigger`: what a policy measured; empty when a person decided. `archived`: the tag that keeps the failed snapshot.
-    `notes`: what people wrote when they closed it.
+    `notes`: what people wrote when they closed it. `nature`: unless it is "failure", no answer counts as a bad one.
     """
 
     number: int
@@ -88,3 +94,4 @@ class Incident:
     archived: str = ""
     trouble: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)
+    nature: IncidentNature = "failure"

@@ -121,6 +121,7 @@ class RestoreRequest(BaseModel):
     wait_seconds: WaitSeconds = 10.0
     catch_up: bool = True
     expected_epoch: int | None = Field(None, ge=0, description="Refuse unless `live` is at this epoch.")
+    planned: bool = Field(False, description="Nothing is wrong with what is left; no answer of it counts as bad.")
     wait: bool = False
 
 

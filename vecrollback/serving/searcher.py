@@ -17,6 +17,7 @@ from typing import NamedTuple, overload
 import numpy as np
 
 from vecrollback.arrays import FloatArray
+from vecrollback.catalog.answer_counts import canary_alias
 from vecrollback.embedders.pieces import QUERIES_FIRST
 from vecrollback.errors import (
     BadQueryError,
@@ -70,6 +71,7 @@ class Searcher:
         self._candidates = catalog.aliases.pointer_reader(CANDIDATE)
         self._id = uuid.uuid4().hex
         self._tally, self._stale, self._uncounted = AnswerCounts(), StaleAnswerCounts(), False
+        self._tried: dict[str, AnswerCounts] = {}
         self._shadow = Shadow(catalog)
         self._lock = threading.RLock()
         self._serving: _Serving | None = None
@@ -180,6 +182,7 @@ class Searcher:
             try:
                 results = self._answer(candidate, _embedded(candidate, texts), k, where, canary=True)
                 self._shadow.answered(running, (time.perf_counter() - started) / len(texts))
+                self._count_canary(running.pair, serving.pointer.epoch, len(texts))
                 return results
             except BadQueryError as error:
                 # Its own fault if the live pair's model takes the query, else the caller's.
@@ -199,6 +202,10 @@ class Searcher:
         seconds = time.perf_counter() - started
         self._shadow.offer(ShadowTask(running, texts, [result.hits for result in results], seconds, again))
         return results
+
+    def _count_canary(self, pair: str, epoch: int, answers: int) -> None:
+        """Count answers that callers got from a pair that is tried; should it be left one day, they count too."""
+        self._tried.setdefault(pair, AnswerCounts()).add(epoch, answers)
 
     def _answer(
         self, serving: _Serving, queries: FloatArray, k: int, where: str | None, *, canary: bool = False
@@ -324,6 +331,10 @@ class Searcher:
             if counts:
                 self._catalog.served.note(self._id, self.alias, counts)
             self._tally.noted(counts)
+            for pair, tally in list(self._tried.items()):
+                if tried := tally.fresh():
+                    self._catalog.served.note(f"{self._id}:{pair}", canary_alias(pair), tried)
+                    tally.noted(tried)
             self._uncounted = False
         except Exception as error:
             if not self._uncounted:

@@ -1046,6 +1046,7 @@ class Store:
         actor: str | None = None,
         expected_epoch: int | None = None,
         approval: int | None = None,
+        planned: bool = False,
     ) -> Switched:
         """Let one exact snapshot serve. What was deleted since it was taken stays deleted.
 
@@ -1058,6 +1059,7 @@ class Store:
             actor: Who orders it. Default: the store's actor.
             expected_epoch: Epoch of `live` when this was decided. None decides on what is found.
             approval: Number of a request for this very snapshot to which the people needed have agreed.
+            planned: Nothing is wrong with what is left: the incident says so, and none of its answers counts as bad.
 
         Returns:
             The move. What went wrong after it is told in `trouble`; the move stands.
@@ -1079,7 +1081,7 @@ class Store:
         policy = load_policy(self.root) or Policy()
         if needed := policy.authority.restore_approvals:
             self.approvals.require(ref, request.reason, actor=request.actor, needed=needed, approval=approval)
-        switched = self.incidents.open(self._parts.switch.restore(ref, request), decided=decided)
+        switched = self.incidents.open(self._parts.switch.restore(ref, request), decided=decided, planned=planned)
         return self.prove(switched, progress) if catch_up else self._warned(switched)
 
     def on_move(self, call: Callable[[Switched], None]) -> None:

@@ -111,6 +111,7 @@ async def restore(body: RestoreRequest, caller: Operating, service: Service) -> 
             progress=service.progress(),
             wait=body.wait_seconds,
             expected_epoch=body.expected_epoch,
+            planned=body.planned,
             actor=caller.name,
         )
 

@@ -13,12 +13,14 @@ from dataclasses import replace
 from typing import Any
 
 from vecrollback.catalog import Catalog, now
+from vecrollback.catalog.answer_counts import canary_alias
 from vecrollback.errors import UsageError, VecrollbackError
 from vecrollback.records import (
     LIVE,
     BlastRadius,
     Finding,
     Incident,
+    IncidentNature,
     Json,
     Move,
     MoveKind,
@@ -45,13 +47,21 @@ class Incidents:
 
     # -- opening ------------------------------------------------------------------------------------------------------
 
-    def open(self, done: Switched, *, decided: str, trigger: Mapping[str, Json] | None = None) -> Switched:
+    def open(
+        self,
+        done: Switched,
+        *,
+        decided: str,
+        trigger: Mapping[str, Json] | None = None,
+        planned: bool = False,
+    ) -> Switched:
         """Open the incident of a move that happened.
 
         Args:
             done: The move, up to its searchers' acknowledgement.
             decided: When somebody decided it, as `catalog.now` writes times.
             trigger: What a policy measured; None where a person decided.
+            planned: Nothing was wrong with the pair that was left.
 
         Returns:
             The same, with what went wrong here in `trouble`. Raises nothing: the move stands.
@@ -66,6 +76,8 @@ class Incidents:
         times: dict[str, Any] = {"detected": detected, "decided": decided, "acknowledged": acknowledged}
         facts: dict[str, Any] = {"searchers": done.searchers, "switch_ms": done.switch_ms, "lag": done.lag}
         facts["trigger"] = dict(trigger or {})
+        if planned:
+            facts["nature"] = "planned"
 
         def completed(one: Incident) -> Incident:
             return replace(one, timeline=replace(one.timeline, **times), **facts)
@@ -167,9 +179,29 @@ class Incidents:
             return None
 
     def _counted(self, one: Incident) -> BlastRadius:
-        found = self._catalog.served.between(one.alias, one.blast.first_epoch, one.blast.last_epoch)
-        since, until = (None if at is None else _iso(at) for at in (found.since, found.until))
-        return replace(one.blast, answers=found.answers, searchers=found.searchers, since=since, until=until)
+        if one.nature != "failure":
+            return one.blast
+        blast = one.blast
+        found = self._catalog.served.between(one.alias, blast.first_epoch, blast.last_epoch)
+        # A pair that was tried before it served answered callers under the epochs of the pair beside it.
+        earlier = max(
+            (
+                known.epoch
+                for known in self._catalog.incidents.all()
+                if known.epoch < one.epoch and _same_pair(known, one)
+            ),
+            default=0,
+        )
+        tried = self._catalog.served.between(canary_alias(blast.pair), earlier, blast.last_epoch)
+        times = [at for at in (found.since, tried.since, found.until, tried.until) if at is not None]
+        return replace(
+            blast,
+            answers=found.answers + tried.answers,
+            canary_answers=tried.answers,
+            searchers=max(found.searchers, tried.searchers),
+            since=_iso(min(times)) if times else None,
+            until=_iso(max(times)) if times else None,
+        )
 
     def _proof(self, one: Incident, target: str) -> Report | None:
         """The first full check of the pair after the switch."""
@@ -203,8 +235,20 @@ class Incidents:
         """
         return performance(self._catalog, self.all() if settle else self._catalog.incidents.all(), days=days)
 
-    def close(self, number: int, *, cause: str, actor: str, detected: str | None = None) -> Incident:
-        """Close an incident with its cause; it changes no more. `detected`: when the first sign was seen, ISO 8601."""
+    def close(
+        self,
+        number: int,
+        *,
+        cause: str,
+        actor: str,
+        detected: str | None = None,
+        nature: IncidentNature | None = None,
+    ) -> Incident:
+        """Close an incident with its cause; it changes no more.
+
+        `detected`: when the first sign was seen, ISO 8601. `nature`: "false_alarm" or "planned" where the pair that was
+        left had answered well: then no answer counts as a bad one.
+        """
         if not cause.strip():
             raise UsageError("an incident is closed with its cause", hint="--cause 'what it was'")
         seen = _read_time(detected) if detected else None
@@ -215,7 +259,11 @@ class Incidents:
                 raise UsageError(f"incident {number} is closed already", hint=f"`vecrollback incident show {number}`")
             timeline = replace(one.timeline, detected=seen or one.timeline.detected)
             notes = {"cause": cause, "closed_by": actor, "closed_at": now()}
-            return replace(one, state="closed", timeline=timeline, notes=notes)
+            given = nature or one.nature
+            blast = one.blast if given == "failure" else replace(one.blast, answers=0, canary_answers=0)
+            if one.blast.answers and given != "failure":
+                notes["answers"] = f"{one.blast.answers:,} of pair {one.blast.pair}, none of them bad"
+            return replace(one, state="closed", timeline=timeline, notes=notes, nature=given, blast=blast)
 
         return self._catalog.incidents.change(known.number, closed)
 
@@ -228,6 +276,10 @@ class Incidents:
             return replace(one, post_check=replace(one.post_check, latency_ms=now_ms, latency_before_ms=before_ms))
 
         self._catalog.incidents.change(number, noted)
+
+
+def _same_pair(one: Incident, other: Incident) -> bool:
+    return (one.alias, one.blast.pair) == (other.alias, other.blast.pair)
 
 
 def _told(one: Incident) -> str:

@@ -64,10 +64,16 @@ def _trigger(one: Incident) -> Iterator[str]:
 def _blast(one: Incident) -> Iterator[str]:
     blast = one.blast
     yield "## Blast radius\n"
+    if one.nature != "failure":
+        why = "This move was planned" if one.nature == "planned" else "This was a false alarm"
+        yield f"{why}: the pair that was left answered well, and no answer counts as a bad one.\n"
+        return
     yield (
         f"Epochs {blast.first_epoch} to {blast.last_epoch} were answered by pair `{blast.pair}`: {blast.answers:,} "
         f"queries, counted by {blast.searchers} long-lived searchers."
     )
+    if blast.canary_answers:
+        yield f"{blast.canary_answers:,} of them it gave as a canary, before it served everybody."
     if blast.since and blast.until:
         yield f"First answer {blast.since[:23]}, last {blast.until[:23]} (UTC)."
     yield f"Results that were stored, sent or cached outside: {_BLANK}\n"

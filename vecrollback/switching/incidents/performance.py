@@ -40,6 +40,7 @@ def performance(catalog: Catalog, incidents: Sequence[Incident], *, days: float)
     """Sum up the last `days`. `incidents`: all there are, each with what is known by now."""
     since = (dt.datetime.now(dt.UTC) - dt.timedelta(days=days)).isoformat(timespec="microseconds")
     recent = [one for one in incidents if (one.timeline.switched or "") >= since]
+    failures = [one for one in recent if one.nature == "failure"]
     succeeded = sum(map(_succeeded, recent))
     drills = [one for one in catalog.drills.all() if one.at >= since]
     passed = [one for one in drills if one.verdict == "pass"]
@@ -49,16 +50,16 @@ def performance(catalog: Catalog, incidents: Sequence[Incident], *, days: float)
         rollbacks=len(recent),
         succeeded=succeeded,
         success_rate=_share(succeeded, len(recent)),
-        mttd_seconds=_mean(_between(one.timeline.began, _noticed(one)) for one in recent),
-        mttr_seconds=_mean(_between(_noticed(one), _recovered(one)) for one in recent),
-        answers_by_bad_pairs=sum(one.blast.answers for one in recent),
+        mttd_seconds=_mean(_between(one.timeline.began, _noticed(one)) for one in failures),
+        mttr_seconds=_mean(_between(_noticed(one), _recovered(one)) for one in failures),
+        answers_by_bad_pairs=sum(one.blast.answers for one in failures),
         drills=len(drills),
         drills_passed=len(passed),
         drill_rate=_share(len(passed), len(drills)),
         promotes=len(promotes),
         drilled_rate=_share(len(promotes & _rehearsed(passed)), len(promotes)),
         last_drill=max((one.at for one in drills), default=None),
-        open_incidents=tuple(one.number for one in incidents if one.state == "open"),
+        open_incidents=tuple(one.number for one in incidents if one.state == "open" and one.nature == "failure"),
     )
 
 
