@@ -394,3 +394,26 @@ def test_damage_inside_another_library_is_a_finding(tmp_path: Path) -> None:
     path.write_bytes(damaged)
     found = examine(f"parquet:{path}", model=OWN, seed=1)
     assert (found.verdict, kinds(found)) == ("fail", {"unreadable": 3_000})
+
+
+@pytest.mark.parametrize("kind", ["npy", "faiss"])
+@pytest.mark.parametrize(("maker", "verdict"), [(OWN, "pass"), (OTHER, "fail")])
+def test_vectors_padded_with_zeros_are_examined_without_them(
+    tmp_path: Path, kind: str, maker: str, verdict: str
+) -> None:
+    import faiss
+
+    texts = texts_of(300)
+    vectors = np.pad(made_by(maker, texts), ((0, 0), (0, 192)))
+    source = write(tmp_path, vectors, plain(texts))
+    if kind == "faiss":
+        index = faiss.index_factory(256, "SQ8")
+        index.train(vectors)
+        index.add(vectors)
+        faiss.write_index(index, str(tmp_path / "index.faiss"))
+        source["place"] = f"faiss:{tmp_path / 'index.faiss'}"
+    found = examine(**source, model=OWN, seed=1)
+    assert found.verdict == verdict
+    padded = found.finding("zero_padded")
+    assert padded
+    assert "the last 192 of 256 numbers" in padded.message

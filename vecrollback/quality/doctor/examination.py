@@ -59,12 +59,17 @@ def examine_source(
     Raises UsageError when the model cannot have made the vectors, or when there are no texts.
     """
     shown = _ShownProgress(progress, source.count)
-    embedder = _fitting(request.model, source, opened) if request.model else None
+    embedder = opened(request.model) if request.model else None
+    if embedder is not None and embedder.dimension >= source.dimension:
+        _refuse_unfit(request.model or "", embedder, source)  # before the pass: no padding explains it
     survey, audited = IndexSurvey(source), None
     try:
         survey.run(shown.reading)
         found = findings.passive(source, survey)
         if embedder is not None:
+            if findings.padded(source, survey) and embedder.dimension == survey.width:
+                source.narrow(survey.width)
+            _refuse_unfit(request.model or "", embedder, source)
             suspects = {name: _fitting(name, source, opened) for name in request.suspects}
             audited = _audited(source, survey, embedder, suspects, request, shown)
             found = [*findings.foreign(survey, audited), *_by_proof(found, source, survey, embedder, audited)]
@@ -124,7 +129,7 @@ def _by_proof(
     texts = source.texts(tried)
     tried = tried[[text is not None for text in texts]]
     made = embedder.embed_documents([text for text in texts if text is not None])
-    keep = getattr(source.connector, "rounded", None)
+    keep = source.keep()
     near = cosines(source.vectors(tried), made if keep is None else keep(made))
     if not len(tried) or not (near >= audited.floor).all():
         return list(found)
@@ -160,12 +165,17 @@ def _audited(
         asked=asked,
         judged=lambda: judged(request.golden, embedder.embed_queries),
         progress=shown.auditing,
-        keep=getattr(source.connector, "rounded", None),
+        keep=source.keep(),
     )
 
 
 def _fitting(name: str, source: ForeignIndex, opened: Callable[[str], Embedder]) -> Embedder:
     embedder = opened(name)
+    _refuse_unfit(name, embedder, source)
+    return embedder
+
+
+def _refuse_unfit(name: str, embedder: Embedder, source: ForeignIndex) -> None:
     if embedder.dimension != source.dimension:
         raise UsageError(
             f"{name} gives vectors of {embedder.dimension} numbers, those in {source.place} have {source.dimension}",
@@ -177,7 +187,6 @@ def _fitting(name: str, source: ForeignIndex, opened: Callable[[str], Embedder])
             f"{source.place} has no texts to embed again; fields there: {there}",
             hint="--text-field names one; beside .npy and FAISS files, --texts rows.jsonl",
         )
-    return embedder
 
 
 def _embeds_blanks(embedder: Embedder) -> bool:

@@ -15,6 +15,8 @@ from vecrollback.quality.purity import AuditResult
 from vecrollback.records import Json
 
 _SHOWN = 10_000
+_PADDING = 8
+"""Numbers that are zero in every vector, and vectors, from which on that is no accident."""
 _NEAREST, _QUERIES, _SEARCHED = 10, 200, 20_000
 _KEPT = 0.9
 """Share of the right answers that must be left for mixed lengths to be no more than a warning."""
@@ -86,7 +88,19 @@ def _of_vectors(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFin
     yield from _found(source, survey, "invalid_vector", broken, "vectors with NaN or infinity")
     empty = (survey.lengths == 0) & ~survey.blank
     yield from _found(source, survey, "zero_vector", empty, "vectors of length zero for texts that are not blank")
+    if padded(source, survey):
+        message = (
+            f"the last {source.connector.dimension - survey.width} of {source.connector.dimension} numbers are zero in "
+            f"every vector: made with {survey.width} numbers and padded"
+        )
+        yield SourceFinding("zero_padded", source.count, (), {}, message, "warn")
     yield from _lengths(source, survey)
+
+
+def padded(source: ForeignIndex, survey: IndexSurvey) -> bool:
+    """Whether the vectors were filled up with zeros to the size that the place has."""
+    few = max(_PADDING, source.connector.dimension // 16)
+    return survey.width > 0 and source.count >= _PADDING and source.connector.dimension - survey.width >= few
 
 
 def _lengths(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFinding]:

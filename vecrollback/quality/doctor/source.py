@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
+
+import numpy as np
 
 from vecrollback.arrays import FloatArray, Numbers, Times
 from vecrollback.connectors import ColumnNames, Part, Record, open_connector
@@ -39,6 +42,10 @@ class ForeignIndex:
         """Note the ingest batch and the time of each row."""
         self._batches, self._times = batches, times
 
+    def narrow(self, width: int) -> None:
+        """Leave out the numbers from `width` on, which are zero in every vector."""
+        self.dimension = width
+
     def parts(self) -> Iterator[tuple[int, Part]]:
         """First row and part, in order: vectors, and of the fields those that tell something here."""
         roots = [name.partition(".")[0] for name in (self.id_field, self.text_field) if name]
@@ -70,12 +77,20 @@ class ForeignIndex:
         """First row and vectors of each block; NaN where a row has none of the right size."""
         first = 0
         for part in self.connector.scan(()):
-            yield first, part.vectors
+            yield first, part.vectors[:, : self.dimension]
             first += len(part.vectors)
 
     def vectors(self, rows: Numbers) -> FloatArray:
         """Vectors of these rows, in the order asked for."""
-        return self.connector.take(rows, ()).vectors
+        return self.connector.take(rows, ()).vectors[:, : self.dimension]
+
+    def keep(self) -> Callable[[FloatArray], FloatArray] | None:
+        """What the place gives back of vectors put into it; None where they come back as they were."""
+        rounded = getattr(self.connector, "rounded", None)
+        if rounded is None or self.dimension == self.connector.dimension:
+            return cast("Callable[[FloatArray], FloatArray] | None", rounded)
+        more, width = self.connector.dimension - self.dimension, self.dimension
+        return lambda vectors: np.asarray(rounded(np.pad(vectors, ((0, 0), (0, more))))[:, :width], np.float32)
 
     def texts(self, rows: Numbers) -> list[str | None]:
         """Texts of these rows; None where there is none."""

@@ -43,7 +43,9 @@ class IndexSurvey:
     """What the pass saw. `sizes`: rows by the size of their vector. Arrays hold one entry a row.
 
     `lengths`: of the vectors, NaN where one is not finite or does not fit. `fits`: of the source's dimension; `absent`:
-    there is none. `missing`, `blank`: so is the text. `vector_keys`, `text_keys`, `id_keys`: hashes; equal values have
+    there is none. `width`: numbers in front of those that are zero in every vector.
+
+    `missing`, `blank`: so is the text. `vector_keys`, `text_keys`, `id_keys`: hashes; equal values have
     equal ones. `models`, `batches`: codes into `model_names`, `batch_names`.
     """
 
@@ -59,6 +61,7 @@ class IndexSurvey:
         self.models = np.full(count, _NOTHING, np.int32)
         self.batches = np.full(count, _NOTHING, np.int64)
         self.times: Times = np.full(count, np.nan)
+        self.width = 0
         self._source = source
         self._weights = _weights(source.dimension)
 
@@ -114,6 +117,8 @@ class IndexSurvey:
         sizes, counts = np.unique(part.sizes, return_counts=True)
         self.sizes.update(dict(zip(sizes.tolist(), counts.tolist(), strict=True)))
         self.fits[here], self.absent[here] = part.sizes == self._source.dimension, part.sizes == 0
+        used = np.flatnonzero((part.vectors[:, self.width :] != 0).any(axis=0))
+        self.width += int(used[-1]) + 1 if len(used) else 0
         with np.errstate(over="ignore", invalid="ignore"):
             squares = np.einsum("ij,ij->i", part.vectors, part.vectors)
         self.lengths[here] = np.where(np.isfinite(squares), np.sqrt(np.abs(squares)), np.nan)
