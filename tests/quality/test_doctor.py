@@ -417,3 +417,14 @@ def test_vectors_padded_with_zeros_are_examined_without_them(
     padded = found.finding("zero_padded")
     assert padded
     assert "the last 192 of 256 numbers" in padded.message
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_row_deleted_on_one_side_alone_is_a_shift_and_not_another_model(tmp_path: Path, other: bool) -> None:
+    texts = texts_of(400)
+    vectors = made_by(OTHER if other else OWN, texts)
+    found = examine(**write(tmp_path, np.delete(vectors, 120, axis=0), plain(texts[:-1])), model=OWN, seed=1)
+    assert found.verdict == "fail"
+    assert set(kinds(found)) == {"foreign_vector" if other else "rows_misaligned"}
+    if not other:
+        assert "each lies 1 rows before its text, from row 12" in found.findings[0].message

@@ -13,6 +13,7 @@ from vecrollback.embedders import Embedder, open_embedder
 from vecrollback.embedders.probes import floor_for
 from vecrollback.errors import CorruptArtifactError, EmbeddingError, UsageError
 from vecrollback.quality.doctor import findings
+from vecrollback.quality.doctor.alignment import shift_of
 from vecrollback.quality.doctor.outcome import Examination, Point, SourceFinding
 from vecrollback.quality.doctor.source import ForeignIndex
 from vecrollback.quality.doctor.survey import IndexSurvey, thinned
@@ -72,7 +73,10 @@ def examine_source(
             _refuse_unfit(request.model or "", embedder, source)
             suspects = {name: _fitting(name, source, opened) for name in request.suspects}
             audited = _audited(source, survey, embedder, suspects, request, shown)
-            found = [*findings.foreign(survey, audited), *_by_proof(found, source, survey, embedder, audited)]
+            found = [
+                *findings.foreign(survey, audited, shift_of(source, embedder, audited)),
+                *_by_proof(found, source, survey, embedder, audited),
+            ]
     except CorruptArtifactError as error:
         found = [SourceFinding("unreadable", source.count, (), {}, str(error), "fail")]
         return Examination(

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from vecrollback.arrays import Numbers
+from vecrollback.quality.doctor.alignment import Shift
 from vecrollback.quality.doctor.outcome import Severity, SourceFinding
 from vecrollback.quality.doctor.source import ForeignIndex
 from vecrollback.quality.doctor.survey import Flags, IndexSurvey, length_facts
@@ -30,12 +31,21 @@ def passive(source: ForeignIndex, survey: IndexSurvey) -> list[SourceFinding]:
     return [*_of_vectors(source, survey), *_of_rows(source, survey), *_of_models(source, survey)]
 
 
-def foreign(survey: IndexSurvey, audited: AuditResult) -> Iterator[SourceFinding]:
+def foreign(survey: IndexSurvey, audited: AuditResult, shift: Shift | None = None) -> Iterator[SourceFinding]:
     """What re-embedding showed, and whether it could have shown anything."""
-    if reason := lacks(audited):
+    reason = lacks(audited)
+    if reason and (audited.stopped == "lossy" or not audited.rows):  # what was found was told
         yield SourceFinding("cannot_tell", audited.vectors, (), {}, reason, "unknown")
     rows = np.array(audited.rows, np.int64)
-    if len(rows):
+    if shift is not None:
+        where = "after" if shift.rows > 0 else "before"
+        message = (
+            f"the model's own vectors beside other texts: each lies {abs(shift.rows):,} rows {where} its text, from "
+            f"row {shift.first:,} or a little earlier on ({shift.tried} re-embedded and found there); rows were deleted or "
+            "added on one side alone"
+        )
+        yield SourceFinding("rows_misaligned", len(rows), audited.ids, survey.batch_counts(rows), message)
+    elif len(rows):
         worst = f"cosine {min(audited.cosines):.4f} to {max(audited.cosines):.4f}" if audited.cosines else ""
         named = f"; made by {', '.join(f'{name} ({share:.0%})' for name, share in audited.culprit.items())}"
         message = f"the model does not make these vectors of their texts: {worst}{named if audited.culprit else ''}"
