@@ -236,8 +236,8 @@ def test_a_line_that_is_no_object_is_named(tmp_path: Path) -> None:
         ("lancedb:somewhere", "names no table"),
         ("nowhere.npy", "file nowhere.npy does not exist"),
         ("faiss:nowhere", "no such file"),
-        ("chroma:nowhere#docs", "no chroma.sqlite3"),
-        ("qdrant:nowhere#docs", "no meta.json"),
+        ("chroma:nowhere#docs", "not hold a chroma.sqlite3"),
+        ("qdrant:nowhere#docs", "not hold a meta.json"),
         ("lancedb:nowhere#docs", "no such table"),
     ],
 )

@@ -41,8 +41,8 @@ def foreign(survey: IndexSurvey, audited: AuditResult, shift: Shift | None = Non
         where = "after" if shift.rows > 0 else "before"
         message = (
             f"the model's own vectors beside other texts: each lies {abs(shift.rows):,} rows {where} its text, from "
-            f"row {shift.first:,} or a little earlier on ({shift.tried} re-embedded and found there); rows were deleted or "
-            "added on one side alone"
+            f"row {shift.first:,} or a little earlier on ({shift.tried} re-embedded and found there); rows were "
+            "deleted or added on one side alone"
         )
         yield SourceFinding("rows_misaligned", len(rows), audited.ids, survey.batch_counts(rows), message)
     elif len(rows):
