@@ -1,12 +1,15 @@
 """Texts and metadata for answers: a memory-mapped file of the documents, and what changed since it was written.
 
 Lance needs about a millisecond to take ten random rows; a query has less. The file is derived from the corpus, shared
-by all pairs and all processes of a host, and may be deleted at any time.
+by all pairs and all processes of a host, and may be deleted at any time. Its name holds its checksum, compared
+before the file is mapped: a changed byte would be answered as text, or end the process. A damaged file is written anew.
 """
 
 from __future__ import annotations
 
 import json
+import tempfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +21,9 @@ from numpy.typing import NDArray
 
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.records import CorpusState, Json
-from vecrollback.storage.local import written
+from vecrollback.storage.local import sync_directory, sync_file
 
+_FILES = "documents-*.arrow"
 _COLUMNS = ["id", "text", "metadata", "_seq", "_content_hash", "_deleted"]
 _REBUILD_SHARE = 0.2
 _REBUILD_LEAST = 20_000
@@ -36,7 +40,7 @@ class ChangedText:
 
 
 class Base:
-    """The memory-mapped documents at one seq; row numbers are stable while it is open."""
+    """The memory-mapped documents at one seq; row numbers are stable while it is open. The caller has compared it."""
 
     def __init__(self, path: Path, head: int) -> None:
         self.path = path
@@ -111,12 +115,14 @@ def _advanced(texts: TextCache, corpus: Corpus, state: CorpusState) -> TextCache
 
 
 def _newest_base(folder: Path) -> Base | None:
-    found = sorted(folder.glob("documents-*.arrow"))
-    for path in reversed(found):
+    for path in sorted(folder.glob(_FILES), reverse=True):
         try:
-            return Base(path, int(path.stem.split("-")[1]))
+            head, _, checksum = path.stem.removeprefix("documents-").partition("-")
+            if checksum == _checksum(path):  # a file of an earlier version has no checksum in its name
+                return Base(path, int(head))
         except (OSError, pa.ArrowInvalid, ValueError):
-            path.unlink(missing_ok=True)
+            pass
+        path.unlink(missing_ok=True)
     return None
 
 
@@ -124,14 +130,32 @@ def _write_base(corpus: Corpus, folder: Path, state: CorpusState) -> Base:
     schema = pa.schema(
         [("id", pa.string()), ("text", pa.large_string()), ("metadata", pa.string()), ("_content_hash", pa.binary(16))]
     )
-    path = folder / f"documents-{state.head:020d}.arrow"
-    with written(path) as temporary, pa.ipc.new_file(str(temporary), schema) as writer:
-        for batch in _live(corpus.scan(state.version, columns=_COLUMNS)):
-            writer.write_table(pa.table({f.name: batch[f.name] for f in schema}, schema=schema))
-    for old in folder.glob("documents-*.arrow"):
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as own:
+        fresh = Path(own) / "documents.arrow"
+        with pa.ipc.new_file(str(fresh), schema) as writer:
+            for batch in _live(corpus.scan(state.version, columns=_COLUMNS)):
+                writer.write_table(pa.table({f.name: batch[f.name] for f in schema}, schema=schema))
+        sync_file(fresh)
+        path = folder / f"documents-{state.head:020d}-{_checksum(fresh)}.arrow"
+        fresh.replace(path)
+    sync_directory(folder)
+    for old in folder.glob(_FILES):
         if old.name < path.name:
             old.unlink(missing_ok=True)  # whoever has it mapped keeps reading it
     return Base(path, state.head)
+
+
+def _checksum(path: Path) -> str:
+    """CRC-32 of a file, in hexadecimal. Against bits that flip, not against people: those can write the log itself.
+
+    Six times as fast as SHA-256 (1 GiB in 0.2 s), and every process that opens the file waits for it.
+    """
+    checksum = 0
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            checksum = zlib.crc32(block, checksum)
+    return f"{checksum:08x}"
 
 
 def _live(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:

@@ -34,6 +34,8 @@ from vecrollback.pairs.manifest import MANIFEST_FORMAT, WHOLE_FORMAT, IndexPart,
 from vecrollback.pairs.vectors import KEY_COLUMNS, Vectors, newest, take_rows
 from vecrollback.records import RECALL_FLOOR, Metric, Pair, Snapshot
 from vecrollback.storage.artifacts import Artifacts, remove
+from vecrollback.storage.artifacts.base import MEND, changed, digest
+from vecrollback.storage.reading import readable
 
 _RECALL_QUERIES = 200
 
@@ -218,6 +220,14 @@ def require_files(artifacts: Artifacts, snapshot: Snapshot, vectors: Vectors) ->
 def load_ids(artifacts: Artifacts, manifest: Manifest) -> pa.Table:
     """The id map, memory-mapped: row i says whose chunk is at position i of the index. Columns:
     KEY_COLUMNS, and `row`, its number in the vectors table.
+
+    Its bytes are compared with its digest first: a changed one would name another document.
+    Raises CorruptArtifactError.
     """
-    with pa.memory_map(str(artifacts.require(manifest.index.ids))) as source:
-        return pa.ipc.open_file(source).read_all()
+    name = manifest.index.ids
+    path = artifacts.require(name)
+    with readable(f"artefact {name}", hint=MEND):
+        if not name.startswith(digest(path)):
+            raise changed(name)
+        with pa.memory_map(str(path)) as source:
+            return pa.ipc.open_file(source).read_all()
