@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -15,11 +16,12 @@ import pytest
 import vecrollback
 from tests.laws.support import FRAGILE
 from tests.support import counting
-from tests.support.operations import ROOT, words
+from tests.support.operations import EVERY_ROW, ROOT, words
 from tests.support.oracle import QUERIES, assert_passes, assert_serves
 from tests.support.traffic import start_traffic, stop_traffic
 from tests.support.two_pairs import TEXTS
 from vecrollback import Document, Store, Switched
+from vecrollback.errors import CheckRefusedError, NoRollbackTargetError
 from vecrollback.pairs.manifest import load_manifest
 
 
@@ -162,3 +164,45 @@ def await_searcher(store: Store) -> None:
     while not store.status()["searchers"]:
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+# -- on the log, which all pairs have in common -----------------------------------------------------------------------
+
+
+def damage_a_text(root: Path, *, recorded: bool) -> None:
+    """One document's text has another letter; `recorded`: with a digest of the file that fits."""
+    path = next(p for p in (root / "tables/documents.lance/data").iterdir() if b"note 7 on" in p.read_bytes())
+    path.write_bytes(path.read_bytes().replace(b"note 7 on", b"Note 7 on"))
+    if recorded:
+        with sqlite3.connect(root / "catalog.db") as connection:
+            fitting = hashlib.sha256(path.read_bytes()).hexdigest()
+            connection.execute("UPDATE file SET sha256 = ? WHERE path = ?", (fitting, f"data/{path.name}"))
+
+
+@pytest.mark.parametrize(("recorded", "kind"), [(False, "file_corrupt"), (True, "document_corrupt")])
+def test_rollback_is_not_refused_for_what_is_wrong_with_the_log(root: Path, recorded: bool, kind: str) -> None:
+    damage_a_text(root, recorded=recorded)
+    with vecrollback.connect(root) as store:
+        for name in ("one", "two"):
+            report = store.check(name, sample=EVERY_ROW)
+            assert (report.verdict, report.fitness != "fail") == ("fail", True)
+            assert kind in {finding.kind for finding in report.findings}
+            assert {finding.about for finding in report.findings} == {"log"}
+        with pytest.raises(CheckRefusedError):  # forward is another matter
+            store.promote("two")
+        assert store.rollback_target().ref == "two@1"
+        assert store.rollback(reason="worse answers").target == "two@1"
+        assert store.live().name == "two"
+
+
+def test_rollback_is_refused_for_what_is_wrong_with_the_pair_beside_the_log(root: Path) -> None:
+    damage_a_text(root, recorded=False)
+    path = next((root / "tables/vectors-two.lance/data").iterdir())
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    with vecrollback.connect(root) as store:
+        report = store.check("two")
+        assert {finding.about for finding in report.findings} == {"log", "pair"}
+        with pytest.raises(NoRollbackTargetError, match="its last check says fail"):
+            store.rollback(reason="worse answers")

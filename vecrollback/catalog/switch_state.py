@@ -7,11 +7,12 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from vecrollback.catalog.pairs import find_snapshot
+from vecrollback.catalog.reports import newest_report
 from vecrollback.catalog.schema import alias as alias_table
 from vecrollback.catalog.schema import corpus, pair, report, snapshot
 from vecrollback.catalog.searchers import Searchers
 from vecrollback.catalog.tenures import Tenures
-from vecrollback.records import AliasTarget, Pair, PairFacts, Snapshot, SwitchState, Tenure
+from vecrollback.records import AliasTarget, Pair, PairFacts, Snapshot, SwitchState, Tenure, Verdict
 
 
 def read_switch_state(
@@ -61,6 +62,14 @@ _serves = sa.and_(snapshot.c.pair == pair.c.name, snapshot.c.number == pair.c.sn
 _one = sa.select(*pair.c, _verdict.label("verdict"), *(column.label(f"of_{column.name}") for column in snapshot.c))
 
 
+def _fitness(connection: sa.Connection, name: str, verdict: Verdict | None) -> Verdict | None:
+    """The verdict on the pair alone; only a report that does not pass has to be read for it."""
+    if verdict in (None, "pass"):
+        return verdict
+    newest = newest_report(connection, name)
+    return newest.fitness if newest else verdict
+
+
 def _facts(connection: sa.Connection, name: str, tenure: Tenure | None) -> PairFacts:
     query = _one.outerjoin_from(pair, snapshot, _serves).where(pair.c.name == name)
     row = connection.execute(query).one_or_none()
@@ -71,6 +80,6 @@ def _facts(connection: sa.Connection, name: str, tenure: Tenure | None) -> PairF
         name,
         Pair(**{column.name: values[column.name] for column in pair.c}),
         Snapshot(**{column.name: values[f"of_{column.name}"] for column in snapshot.c}) if values["of_pair"] else None,
-        values["verdict"],
+        _fitness(connection, name, values["verdict"]),
         tenure,
     )

@@ -13,7 +13,11 @@ Verdict = Literal["pass", "fail", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One kind of defect: the law it breaks, how many, the first ids, and a sentence for the operator."""
+    """One kind of defect: the law it breaks, how many, the first ids, and a sentence for the operator.
+
+    `about`: the pair, or the log and the catalog, which all pairs have in common. What is wrong there is as wrong with
+    every other pair, so it is no reason to stay with the one that serves.
+    """
 
     law: str
     kind: str
@@ -21,6 +25,7 @@ class Finding:
     ids: tuple[str, ...]
     message: str
     severity: Literal["fail", "unknown", "warn"] = "fail"
+    about: Literal["pair", "log"] = "pair"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,14 @@ class Report:
     head: int
     at: str
     examined: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def fitness(self) -> Verdict:
+        """The verdict on the pair alone: whether it may be rolled back to, whatever is wrong with the log."""
+        if self.verdict == "pass" or not any(one.about == "log" for one in self.findings):
+            return self.verdict
+        severities = {one.severity for one in self.findings if one.about == "pair"}
+        return "fail" if "fail" in severities else "unknown" if "unknown" in severities else "pass"
 
     def ids(self, *kinds: str) -> list[str]:
         """Document ids of the findings of these kinds, each once, in order."""

@@ -19,7 +19,7 @@ from vecrollback import Store, connect
 def test_check_that_finds_something_exits_1(damaged: Path) -> None:
     report = cli_json("check", "v1", code=1)
     assert report["verdict"] == "fail"
-    assert all(set(f) == {"law", "kind", "count", "ids", "message", "severity"} for f in report["findings"])
+    assert all(set(f) == {"law", "kind", "count", "ids", "message", "severity", "about"} for f in report["findings"])
     assert "artifact_corrupt" in [f["kind"] for f in report["findings"]]
     said = cli("check", "v1")
     assert said.exit_code == 1

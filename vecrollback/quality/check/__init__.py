@@ -9,7 +9,13 @@ from __future__ import annotations
 from typing import Literal
 
 from vecrollback.catalog import CORPUS, now, vectors_table
-from vecrollback.errors import CorruptArtifactError, PairStateError, StorageUnavailableError, VecrollbackError
+from vecrollback.errors import (
+    CorruptArtifactError,
+    FailedError,
+    PairStateError,
+    StorageUnavailableError,
+    VecrollbackError,
+)
 from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.pairs.resources import Resources
 from vecrollback.quality.check import files, index, sample
@@ -85,16 +91,18 @@ class Checker:
         files.examine_artifacts(notes, self._artifacts, manifest, deep=deep)
         owner = vectors_table(pair.name)
         known = self._catalog.files.of(owner)
-        files.examine_table(notes, self._vectors_of(pair).table, pair.vectors_version, known, deep=deep)
+        files.examine_table(notes, self._vectors_of(pair).table, pair.vectors_version, known, deep=deep, about="pair")
         changed = [path for path, digest in manifest.vector_files.items() if known.get(path) != digest]
         notes.add("catalog_differs", f"digests of {owner} in catalog and manifest disagree", changed)
         state = self._corpus.state()
-        files.examine_table(notes, self._corpus.table, state.version, self._catalog.files.of(CORPUS), deep=deep)
+        known = self._catalog.files.of(CORPUS)
+        files.examine_table(notes, self._corpus.table, state.version, known, deep=deep, about="log")
 
     def _deep(self, notes: Notes, pair: Pair, manifest: Manifest, sampling: Sampling) -> Certificate | None:
         if notes.has("file_corrupt"):
             message = "rows and vectors were not examined: reading damaged files may end the process"
-            notes.add("unreadable", message, [pair.ref], severity="unknown")
+            about: Literal["pair", "log"] = "pair" if notes.has("file_corrupt", about="pair") else "log"
+            notes.add("unreadable", message, [pair.ref], severity="unknown", about=about)
             return None
         try:
             with readable(f"a file of pair {pair.name!r} or of the log"):
@@ -107,7 +115,12 @@ class Checker:
         # The pair first, then the log: what was written in between lies after the watermark and is not yet due.
         pair = self._catalog.pairs.get(pair.name)
         state, tombstones = self._catalog.ledger.standing()
-        log = row_checks.read_log(notes, self._corpus, state, tombstones)
+        try:
+            log = row_checks.read_log(notes, self._corpus, state, tombstones)
+        except FailedError as error:
+            message = f"the check could not go on: {error}"
+            notes.add("unreadable", message, [pair.ref], severity="unknown", about="log")
+            return None
         table, version = self._vectors_of(pair), pair.vectors_version
         rows = row_checks.read_rows(table, version, tombstones)
         evidence = row_checks.PairEvidence(pair, self._corpus, state.version, log, rows, table.vectors(version))

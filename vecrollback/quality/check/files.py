@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from vecrollback.catalog import Catalog, chained_hash
 from vecrollback.catalog.aliases import GENESIS, SCRATCH
@@ -26,26 +27,34 @@ def examine_artifacts(notes: Notes, artifacts: Artifacts, manifest: Manifest, *,
     notes.examined["artifacts"] = len(manifest.artifacts())
 
 
-def examine_table(notes: Notes, table: LanceTable, version: int, digests: dict[str, str], *, deep: bool) -> None:
+def examine_table(
+    notes: Notes,
+    table: LanceTable,
+    version: int,
+    digests: dict[str, str],
+    *,
+    deep: bool,
+    about: Literal["pair", "log"] = "pair",
+) -> None:
     """Every file of this version of a table was acknowledged and has its digest."""
     name, manifest = table.name, table.manifest(version)
     # The manifest first and always: what is damaged must not be opened, over some of it Lance ends the process.
     if manifest in digests and (wrong := _wrong(table, manifest, digests[manifest])):
-        notes.add("file_corrupt", f"table {name}: {manifest} {wrong}", [manifest])
+        notes.add("file_corrupt", f"table {name}: {manifest} {wrong}", [manifest], about=about)
         return
     try:
         files = table.files(table.at(version))
     except CorruptArtifactError as error:
-        notes.add("file_corrupt", str(error), [name])
+        notes.add("file_corrupt", str(error), [name], about=about)
         return
     if unknown := sorted(files - digests.keys()):
-        notes.add("not_examined", f"table {name}: files without a digest", unknown, severity="unknown")
+        notes.add("not_examined", f"table {name}: files without a digest", unknown, severity="unknown", about=about)
     # one look for all of them: on object storage each one takes a request
     there = files if deep else {entry.name for entry in table.file_store.entries()}
     for path in sorted(files & digests.keys()):
         wrong = "" if path in there else "is missing"
         if wrong := wrong or (_wrong(table, path, digests[path]) if deep else ""):
-            notes.add("file_corrupt", f"table {name}: {path} {wrong}", [path])
+            notes.add("file_corrupt", f"table {name}: {path} {wrong}", [path], about=about)
     notes.examined[f"files of {name}"] = len(files)
 
 
@@ -60,7 +69,7 @@ def _wrong(table: LanceTable, path: str, digest: str) -> str:
 def examine_catalog(notes: Notes, catalog: Catalog, pair: Pair, manifest: Manifest) -> None:
     """The history is an unbroken chain that ends where the aliases point; pair and manifest agree."""
     if trouble := catalog.integrity():
-        notes.add("catalog_corrupt", f"the catalog's database is damaged: {trouble}", [trouble])
+        notes.add("catalog_corrupt", f"the catalog's database is damaged: {trouble}", [trouble], about="log")
     _examine_history(notes, catalog)
     differing = [f for f in _FACTS if getattr(pair, f) != getattr(manifest, f)]
     differing += [f"pair {f}" for f in ("watermark", "vectors_version") if getattr(pair, f) < getattr(manifest, f)]
@@ -81,14 +90,14 @@ def _examine_history(notes: Notes, catalog: Catalog) -> None:
             broken.append(str(number))
         previous = move.hash
         last[move.alias] = (move.target, move.epoch)
-    notes.add("history_broken", "entries of the history were changed or removed", broken)
+    notes.add("history_broken", "entries of the history were changed or removed", broken, about="log")
     now = {name: (target.ref, target.epoch) for name, target in catalog.aliases.all().items()}
     differing = [name for name in now if last.get(name) != now[name]]
-    notes.add("alias_differs", "aliases point elsewhere than their history says", differing)
+    notes.add("alias_differs", "aliases point elsewhere than their history says", differing, about="log")
     if not broken and not differing:
         _examine_tenures(notes, catalog, moves)
     gone = [name for name in last if name not in now and not name.startswith(SCRATCH)]
-    notes.add("alias_differs", "aliases of the history are gone", gone)
+    notes.add("alias_differs", "aliases of the history are gone", gone, about="log")
     notes.examined["history entries"] = len(moves)
 
 
@@ -100,7 +109,7 @@ def _examine_tenures(notes: Notes, catalog: Catalog, moves: Sequence[Move]) -> N
         # rows that end early are made anew from the history by the next move, and until then not used
         if _reach(kept) == _reach(told) and kept != told:
             wrong.append(alias)
-    notes.add("alias_differs", "which pair served when is not what the history says", wrong)
+    notes.add("alias_differs", "which pair served when is not what the history says", wrong, about="log")
 
 
 def _reach(tenures: Mapping[str, Tenure]) -> int:

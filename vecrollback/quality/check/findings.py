@@ -57,15 +57,16 @@ class Notes:
         *,
         severity: Literal["fail", "unknown", "warn"] = "fail",
         count: int | None = None,
+        about: Literal["pair", "log"] = "pair",
     ) -> None:
         """Note a defect; nothing is noted for an empty list of ids unless a count is given."""
         named = tuple(dict.fromkeys(ids))
         number = len(named) if count is None else count
         if number:
-            self.findings.append(Finding(LAWS[kind], kind, number, named[:_SHOWN], message, severity))
+            self.findings.append(Finding(LAWS[kind], kind, number, named[:_SHOWN], message, severity, about))
 
-    def has(self, kind: str) -> bool:
-        return any(finding.kind == kind for finding in self.findings)
+    def has(self, kind: str, *, about: Literal["pair", "log"] | None = None) -> bool:
+        return any(one.kind == kind and about in (None, one.about) for one in self.findings)
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)

@@ -31,13 +31,14 @@ _LOG_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class LogRows:
-    """The corpus at one version, by document: sorted by nothing, one row each."""
+    """The corpus at one version, by document: sorted by nothing, one row each. `sound`: as its digest says."""
 
     ids: pa.Array
     seq: NDArray[np.int64]
     deleted: NDArray[np.bool_]
     hashes: pa.Array
     blank: NDArray[np.bool_]
+    sound: NDArray[np.bool_]
 
 
 def read_log(notes: Notes, corpus: Corpus, state: CorpusState, tombstones: Mapping[str, int]) -> LogRows:
@@ -50,7 +51,7 @@ def read_log(notes: Notes, corpus: Corpus, state: CorpusState, tombstones: Mappi
         blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(batch["text"])), 0)
         kept = batch.select(["id", "_seq", "_content_hash", "_deleted"])
         batches.append(kept.append_column("blank", blank))
-    notes.add("document_corrupt", "documents differ from their digest", corrupt)
+    notes.add("document_corrupt", "documents differ from their digest", corrupt, about="log")
     whole = pa.Table.from_batches(batches, _LOG_SCHEMA).combine_chunks()
     arrays = {name: whole[name].combine_chunks() for name in whole.column_names}
     log = LogRows(
@@ -59,6 +60,7 @@ def read_log(notes: Notes, corpus: Corpus, state: CorpusState, tombstones: Mappi
         deleted=np.asarray(arrays["_deleted"], dtype=bool),
         hashes=arrays["_content_hash"],
         blank=np.asarray(arrays["blank"], dtype=bool),
+        sound=~np.asarray(pc.is_in(arrays["id"], value_set=pa.array(corrupt, pa.string())), dtype=bool),
     )
     _examine_head(notes, log, state, tombstones)
     return log
@@ -80,14 +82,19 @@ def _corrupt(batch: pa.RecordBatch) -> list[str]:
 def _examine_head(notes: Notes, log: LogRows, state: CorpusState, tombstones: Mapping[str, int]) -> None:
     head = int(log.seq.max(initial=0))
     if head != state.head:
-        notes.add("head_differs", f"the log ends at {head}, the catalog says {state.head}", ["head"])
+        notes.add("head_differs", f"the log ends at {head}, the catalog says {state.head}", ["head"], about="log")
     live = int(np.count_nonzero(~log.deleted))
     if live != state.documents:
-        notes.add("head_differs", f"the log holds {live} documents, the catalog says {state.documents}", ["documents"])
+        notes.add(
+            "head_differs",
+            f"the log holds {live} documents, the catalog says {state.documents}",
+            ["documents"],
+            about="log",
+        )
     gone = [log.ids[i].as_py() for i in np.flatnonzero(log.deleted)]
     seqs = log.seq[log.deleted].tolist()
     lost = [id_ for id_, seq in zip(gone, seqs, strict=True) if tombstones.get(id_, -1) < seq]
-    notes.add("tombstone_missing", "deleted documents without their tombstone in the ledger", lost)
+    notes.add("tombstone_missing", "deleted documents without their tombstone in the ledger", lost, about="log")
     notes.examined["documents"] = live
     notes.examined["tombstones"] = len(gone)
 
@@ -173,7 +180,7 @@ def _examine_content(
 ) -> None:
     keys = rows.keys
     recorded = keys["content_hash"].take(pa.array(here))
-    other = np.asarray(pc.not_equal(recorded, log.hashes.take(pa.array(document))), dtype=bool)
+    other = np.asarray(pc.not_equal(recorded, log.hashes.take(pa.array(document))), dtype=bool) & log.sound[document]
     notes.add("stale_vector", "vectors of another text than the document's", rows.ids(here[other]))
     ordinal = np.asarray(keys["ordinal"])[here]
     empty = (ordinal < 0) & ~log.blank[document]

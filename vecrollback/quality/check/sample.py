@@ -83,6 +83,7 @@ def comparable(log: LogRows, rows: VectorKeys) -> Numbers:
     taken = rows.keys.take(pa.array(chunks))
     place = pc.fill_null(pc.index_in(taken["doc_id"], value_set=log.ids), 0)
     same = np.asarray(pc.equal(taken["content_hash"], log.hashes.take(place.combine_chunks())), dtype=bool)
+    same &= log.sound[np.asarray(place)]  # a damaged text says nothing about the vector of the sound one
     return np.asarray(chunks[same], dtype=np.int64)
 
 
