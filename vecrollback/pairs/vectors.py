@@ -206,9 +206,17 @@ class Vectors:
 
 
 def matrix(column: pa.ChunkedArray | None, dimension: int) -> FloatArray:
-    """A fixed-size-list column as one float32 matrix, shape (rows, dimension)."""
+    """A fixed-size-list column as one float32 matrix, shape (rows, dimension).
+
+    Raises CorruptArtifactError when the table holds vectors of another dimension than its pair is said to have.
+    """
     if column is None or not len(column):
         return np.empty((0, dimension), dtype=np.float32)
+    if column.type.list_size != dimension:
+        raise CorruptArtifactError(
+            f"the table holds vectors of {column.type.list_size} numbers, its pair has {dimension}",
+            hint="the catalog was changed: put back the one from a backup",
+        )
     flat = pc.list_flatten(column).combine_chunks() if column.num_chunks > 1 else pc.list_flatten(column.chunk(0))
     return np.asarray(flat, dtype=np.float32).reshape(-1, dimension)
 

@@ -45,7 +45,8 @@ Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is k
 
 
 REPORT = (
-    "{pair, snapshot, level, verdict: pass|fail|unknown, findings: [{law, kind, count, ids, message, severity, about}], "
+    "{pair, snapshot, level, verdict: pass|fail|unknown, "
+    "findings: [{law, kind, count, ids, message, severity, about}], "
     "certificate: {sampled, foreign, population, bound, confidence, sensitivity}|null, watermark, head, at, examined}"
 )
 PairArgument = Annotated[str | None, typer.Argument(metavar="[PAIR]", help="Default: the live pair.")]
