@@ -32,6 +32,9 @@ def examine_index(notes: Notes, artifacts: Artifacts, manifest: Manifest, eviden
             notes.add("index_differs", f"sizes differ: {sizes}", ["size"])
             return
         numbers = np.asarray(ids["row"])
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < rows.keys.num_rows:
+            notes.add("index_differs", "the id map names rows that the vectors table does not have", ["id map"])
+            return
         if not ids.select(KEY_COLUMNS).equals(rows.keys.select(KEY_COLUMNS).take(pa.array(numbers)).combine_chunks()):
             notes.add("index_differs", "the id map names other rows than the vectors table holds", ["id map"])
             return
