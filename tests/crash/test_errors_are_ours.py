@@ -1,4 +1,7 @@
-"""Whatever is wrong with a file reaches the caller as an error of ours, with the file and the cure."""
+"""Whatever is wrong with a file reaches the caller as an error of ours, with the file and the cure.
+
+Covers storage.reading.
+"""
 
 from __future__ import annotations
 

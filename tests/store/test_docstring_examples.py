@@ -74,5 +74,4 @@ def test_help_shows_every_method_and_every_attribute_with_a_sentence() -> None:
         "freezes",
         "approvals",
         "access",
-        "access",
     } <= DOORS.keys()

@@ -1,4 +1,7 @@
-"""Who may move what: automation is held by a freeze, some moves wait for people, and all of it is on record."""
+"""Who may move what: automation is held by a freeze, some moves wait for people, and all of it is on record.
+
+Covers switching.freezes.
+"""
 
 from __future__ import annotations
 
