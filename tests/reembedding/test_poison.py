@@ -123,7 +123,7 @@ def test_a_text_that_kills_the_process_is_isolated_by_workers(store: Store) -> N
 
 
 def test_workers_that_die_over_everything_end_the_job(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vecrollback.reembedding.dispatch._KNOWN_GOOD", ("a lethal text",))
+    monkeypatch.setattr("vecrollback.reembedding.dispatch.Dispatch._known_good", lambda _: "a lethal text")
     store.upsert([Document("d3", "note 3 on a lethal thing")])
     with pytest.raises(EngineLostError, match="known to be good"):
         store.reembed(DEADLY, name="one", effort=Effort("local:1")).wait()

@@ -363,9 +363,12 @@ class Dispatch:
 
     def _ask(self) -> Outcome:
         self._number += 1
-        known_good = self._probes.known_good if self._probes else PROBES[0]
-        self._engine.submit(Unit(self._number, (known_good,)))
+        self._engine.submit(Unit(self._number, (self._known_good(),)))
         return self._engine.take()
+
+    def _known_good(self) -> str:
+        """A text that the model took when its pair was made."""
+        return self._probes.known_good if self._probes else PROBES[0]
 
     def _give_up(self, task: Task, failed: FailedUnit) -> None:
         task.reason = failed.message
