@@ -7,6 +7,7 @@ Only the second that importing takes is spent once for all of them. Where there 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import runpy
@@ -18,6 +19,7 @@ import sys
 import threading
 import time
 import types
+import warnings
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
@@ -220,14 +222,30 @@ def _run(request: dict[str, Any]) -> None:
         exec(compile(what, "<string>", "exec"), main.__dict__)
 
 
-def _import_everything() -> None:
-    """What nearly every process of the tests needs. No more: a module that starts threads must not be forked."""
-    import faiss  # noqa: F401
-    import lance  # noqa: F401
+_NEEDED = (
+    "faiss",
+    "httpx",
+    "lance",
+    "pyarrow.dataset",
+    "tests.support.oracle",
+    "uvicorn.supervisors",
+    "vecrollback.cli.app",
+    "vecrollback.pairs.snapshots",
+    "vecrollback.reembedding.refresher",
+    "vecrollback.server.app",
+    "vecrollback.server.run",
+    "vecrollback.serving.searcher",
+    "vecrollback.store.parts",
+)
+"""What nearly every process of the tests imports. No more: a module that starts threads must not be forked."""
 
-    import vecrollback.cli.app
-    import vecrollback.server.app
-    import vecrollback.store.store  # noqa: F401
+
+def _import_everything() -> None:
+    # Lance warns of every fork: its threads would be gone in the child. None has been started when this one forks.
+    warnings.filterwarnings("ignore", "lance is not fork-safe")
+    for name in _NEEDED:
+        with contextlib.suppress(ImportError):  # of an extra that is not installed
+            importlib.import_module(name)
 
 
 def _main(address: str) -> None:
