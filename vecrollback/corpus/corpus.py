@@ -33,6 +33,7 @@ from vecrollback.storage.local import reach
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+_EXACT = 1 << 53  # whole numbers beyond it are no doubles: they are kept and returned, not filtered on
 _MAX_FILTER_KEYS = 256
 _VERSIONS_OF_A_WRITE = 2  # new columns, then rows
 _FILTERED_AT_ONCE = 1 << 16
@@ -306,7 +307,8 @@ def parse_metadata(text: str) -> dict[str, Json]:
 
 
 def _filterable(metadata: Mapping[str, Json]) -> dict[str, Json]:
-    return {key: value for key, value in metadata.items() if type(value) in _TYPES and is_filterable(key)}
+    plain = {key: value for key, value in metadata.items() if type(value) in _TYPES and is_filterable(key)}
+    return {key: value for key, value in plain.items() if type(value) is not int or abs(value) <= _EXACT}
 
 
 def _rows(changes: Sequence[tuple[Document, bool]], *, first_seq: int, schema: pa.Schema) -> pa.Table:

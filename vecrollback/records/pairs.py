@@ -37,7 +37,7 @@ class SnapshotRef:
         """
         pair, _, number = text.rpartition("@")
         # `isdigit` alone takes digits of other scripts too, and `int` takes blanks and signs
-        if not pair or not (number.isascii() and number.isdigit()):
+        if not pair or not (number.isascii() and number.isdigit() and len(number) < 19):
             raise UsageError(f"{text!r} is not a valid snapshot; use PAIR@N", hint="`vecrollback snapshot list`")
         return cls(pair, int(number))
 
