@@ -165,7 +165,7 @@ def test_a_converter_sends_nothing_to_its_makers() -> None:
     pytest.importorskip("openvino", reason="pip install 'vecrollback[openvino]'")
     code = (
         "from vecrollback.embedders.runtimes import openvino\n"
-        "openvino._imported()\n"
+        "openvino._library()\n"
         "from openvino.tools.ovc import telemetry_utils\n"
         "print(telemetry_utils.tm.__name__)"
     )

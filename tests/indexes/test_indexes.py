@@ -188,7 +188,7 @@ def test_search_widens_before_it_scans() -> None:
             asked.append("scan")
             return exact_search(vectors, queries, k, "dot", allowed)
 
-        found = widened_search(near, scan, np.ones((1, 1), np.float32), 3, chosen=chosen, size=20_000)
+        found = widened_search(near, scan, np.ones((1, 1), np.float32), 3, selection=chosen, size=20_000)
         return found.positions[0].tolist()
 
     assert run(40) == [40, 41, 42] and asked == ["near 4", "near 16", "near 64"]

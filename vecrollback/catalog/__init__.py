@@ -122,11 +122,11 @@ class Catalog:
 
     def copy_to(self, root: Path) -> None:
         """Write all that the catalog knows, at one moment, into a new catalog in another directory."""
-        made = Catalog(root, create=True)
+        copy = Catalog(root, create=True)
         try:
-            self._database.copy_to(made._database)
+            self._database.copy_to(copy._database)
         finally:
-            made.close()
+            copy.close()
 
     def integrity(self) -> str:
         """What the database finds wrong with its own pages; empty when nothing is."""

@@ -85,6 +85,7 @@ class Aliases:
         except CatalogUnavailableError:
             if reserve is None or not reserve.give():
                 raise
+            # The disk was full and has room now: the same move again, which changed nothing the first time.
             move = self._move(request)
         if reserve is not None:
             reserve.keep()
@@ -154,10 +155,11 @@ def apply_move(connection: sa.Connection, request: MoveRequest) -> Move:
     target, expected = request.target, request.expected_epoch
     if target is None or expected is None:
         raise ValueError("a move needs its target and the epoch that it expects")
+    # Read and written in one transaction that writes alone: nobody can move the alias in between.
     row = connection.execute(sa.select(alias_table).where(alias_table.c.name == request.alias)).one_or_none()
-    found = row.epoch if row else 0
-    if found != expected:
-        raise AliasMovedError(request.alias, expected=expected, found=found)
+    epoch = row.epoch if row else 0
+    if epoch != expected:
+        raise AliasMovedError(request.alias, expected=expected, found=epoch)
     present = sa.select(snapshot.c.number).where(snapshot.c.pair == target.pair, snapshot.c.number == target.number)
     if connection.scalar(present) is None:
         raise UnknownNameError(
@@ -165,15 +167,15 @@ def apply_move(connection: sa.Connection, request: MoveRequest) -> Move:
             hint="`vecrollback snapshot list` shows those that are",
         )
     tenures = Tenures(connection, request.alias)
-    values = {"epoch": found + 1, "pair": target.pair, "snapshot": target.number}
+    values = {"epoch": epoch + 1, "pair": target.pair, "snapshot": target.number}
     if row:
         connection.execute(alias_table.update().where(alias_table.c.name == request.alias).values(**values))
     else:
         connection.execute(alias_table.insert().values(name=request.alias, **values))
     _apply_states(connection, request, target)
     source = str(SnapshotRef(row.pair, row.snapshot)) if row else None
-    move = _append(connection, request, target, source=source, epoch=found + 1)
-    tenures.note(target.pair, move.epoch, move.at, left=row.pair if row else None)
+    move = _append(connection, request, target, source=source, epoch=epoch + 1)
+    tenures.note(target.pair, move.epoch, move.at, source=row.pair if row else None)
     if request.gated is not None:
         record_gates(connection, request.gated, actor=request.actor, move=move.number)
     if request.approval is not None:
@@ -217,6 +219,7 @@ def _append(
         "at": now(),
         "previous_hash": last.hash if last else GENESIS,
     }
+    # Over all other fields and the hash before: an entry changed later breaks the chain.
     entry["hash"] = chained_hash(entry)
     connection.execute(history.insert().values(**entry))
     return Move(**entry)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from vecrollback.catalog.database import Database
 from vecrollback.catalog.schema import served, stale_read
 
+# Counts may be lost; a move must not wait for them.
 _BRIEF_MS = 200
 
 
@@ -68,7 +69,7 @@ class StaleAnswerTable:
         self._database = database
 
     def note(self, pair: str, reads: Mapping[str, int]) -> None:
-        """Add what a searcher has counted since it told last: document -> answers that held it."""
+        """Add what a searcher has counted since its last report: document -> answers that held it."""
         with self._database.note() as connection:
             hurry(connection, _BRIEF_MS)
             for document in sorted(reads):  # two searchers that lock rows in one order do not lock each other out
@@ -82,8 +83,8 @@ class StaleAnswerTable:
         """The documents that were read most, at most so many; most first."""
         query = sa.select(stale_read.c.document).where(stale_read.c.pair == pair)
         with self._database.read() as connection:
-            ordered = query.order_by(stale_read.c.reads.desc(), stale_read.c.document).limit(count)
-            return list(connection.scalars(ordered))
+            ranking = query.order_by(stale_read.c.reads.desc(), stale_read.c.document).limit(count)
+            return list(connection.scalars(ranking))
 
     def forget(self, pair: str, documents: Sequence[str] | None = None) -> None:
         """Drop the counts of these documents, which have new vectors; without any named, of all."""

@@ -27,40 +27,41 @@ class CanaryTable:
     def start(self, new: CanaryRun) -> CanaryRun:
         """Begin a canary; its number and times are set here. Raises PairStateError while another one runs."""
         with self._database.write(wakes=True) as connection:
-            if (running := _running(connection, new.alias)) is not None:
+            if (other := _running_canary(connection, new.alias)) is not None:
                 raise PairStateError(
-                    f"canary {running.number} of {running.pair!r} runs already",
+                    f"canary {other.number} of {other.pair!r} runs already",
                     hint="`vecrollback canary stop` ends it, `vecrollback canary advance` goes on with it",
                 )
             row = asdict(new) | {"since": time.time(), "started_at": now(), "policy": dict(new.policy)}
             row.pop("number")
-            found = connection.execute(canary.insert().values(**row).returning(canary)).one()
-            connection.execute(alias_table.update().where(alias_table.c.name == new.alias).values(trial=found.number))
-        return CanaryRun(**found._mapping)
+            entry = connection.execute(canary.insert().values(**row).returning(canary)).one()
+            connection.execute(alias_table.update().where(alias_table.c.name == new.alias).values(trial=entry.number))
+        return CanaryRun(**entry._mapping)
 
     def step(self, number: int, *, expected: int, step: int, share: float) -> CanaryRun:
         """Go from step `expected` to another one. Raises PairStateError when it ended, or is at another step."""
         with self._database.write(wakes=True) as connection:
+            # Compare-and-set in one statement: of two processes that advance it, one finds another step.
             condition = sa.and_(canary.c.number == number, canary.c.step == expected, canary.c.ended_at.is_(None))
-            changed = canary.update().where(condition).values(step=step, share=share, since=time.time())
-            found = connection.execute(changed.returning(canary)).one_or_none()
-        if found is None:
+            update = canary.update().where(condition).values(step=step, share=share, since=time.time())
+            row = connection.execute(update.returning(canary)).one_or_none()
+        if row is None:
             raise PairStateError(
                 f"canary {number} is not at step {expected} any more", hint="look at `vecrollback canary status`"
             )
-        return CanaryRun(**found._mapping)
+        return CanaryRun(**row._mapping)
 
     def end(self, alias: str, *, reason: str, actor: str) -> CanaryRun | None:
         """End the canary that runs: every query is answered by the alias's own pair again. None when none ran."""
         with self._database.write(wakes=True) as connection:
-            running = _running(connection, alias)
-            if running is not None:
+            run = _running_canary(connection, alias)
+            if run is not None:
                 end_canary(connection, alias, reason=reason, actor=actor)
-        return running
+        return run
 
     def running(self, alias: str) -> CanaryRun | None:
         with self._database.read() as connection:
-            return _running(connection, alias)
+            return _running_canary(connection, alias)
 
     def all(self, *, limit: int | None = None) -> list[CanaryRun]:
         """Canaries, newest first."""
@@ -70,12 +71,12 @@ class CanaryTable:
 
     # -- what was seen ------------------------------------------------------------------------------------------------
 
-    def observe(self, number: int, step: int, seen: Mapping[str, Observation]) -> None:
+    def observe(self, number: int, step: int, observations: Mapping[str, Observation]) -> None:
         """Add to what was seen at a step."""
         with self._database.write() as connection:
-            known = _observed(connection, number, step)
-            for measure, more in seen.items():
-                row = asdict(known.get(measure, Observation()) + more)
+            totals = _observations(connection, number, step)
+            for measure, more in observations.items():
+                row = asdict(totals.get(measure, Observation()) + more)
                 statement = self._database.insert(observation).values(rollout=number, step=step, measure=measure, **row)
                 keys = ["rollout", "step", "measure"]
                 connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=row))
@@ -83,27 +84,27 @@ class CanaryTable:
     def observed(self, number: int, step: int) -> dict[str, Observation]:
         """Measure -> what was seen of it at a step."""
         with self._database.read() as connection:
-            return _observed(connection, number, step)
+            return _observations(connection, number, step)
 
 
 def end_canary(connection: sa.Connection, alias: str, *, reason: str, actor: str, unless: str = "") -> None:
     """End what runs for an alias, inside a transaction; but not a canary of the pair `unless`."""
-    running = sa.and_(canary.c.alias == alias, canary.c.ended_at.is_(None), canary.c.pair != unless)
+    condition = sa.and_(canary.c.alias == alias, canary.c.ended_at.is_(None), canary.c.pair != unless)
     values = {"ended_at": now(), "ended_by": actor, "end_reason": reason}
-    if connection.execute(canary.update().where(running).values(**values)).rowcount:
+    if connection.execute(canary.update().where(condition).values(**values)).rowcount:
         connection.execute(alias_table.update().where(alias_table.c.name == alias).values(trial=None))
 
 
-def _running(connection: sa.Connection, alias: str) -> CanaryRun | None:
+def _running_canary(connection: sa.Connection, alias: str) -> CanaryRun | None:
     query = sa.select(canary).where(canary.c.alias == alias, canary.c.ended_at.is_(None))
     row = connection.execute(query).one_or_none()
     return CanaryRun(**row._mapping) if row else None
 
 
-def _observed(connection: sa.Connection, number: int, step: int) -> dict[str, Observation]:
+def _observations(connection: sa.Connection, number: int, step: int) -> dict[str, Observation]:
     query = sa.select(observation).where(observation.c.rollout == number, observation.c.step == step)
-    found = {}
+    observations = {}
     for row in connection.execute(query):
         values = {name: value for name, value in row._mapping.items() if name not in ("rollout", "step", "measure")}
-        found[row.measure] = Observation(**values)
-    return found
+        observations[row.measure] = Observation(**values)
+    return observations

@@ -45,9 +45,9 @@ class CorpusLog:
         statement = self._database.insert(tombstone)
         newest = {"seq": statement.excluded.seq, "at": statement.excluded.at}
         with self._database.write(wakes=True) as connection:
-            found = _state(connection)
-            if found != expected:
-                raise HeadMovedError(CORPUS, expected=expected, found=found)
+            current = _state(connection)
+            if current != expected:
+                raise HeadMovedError(CORPUS, expected=expected, found=current)
             if rows:
                 connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=newest), rows)
             values = {"head": state.head, "version": state.version, "documents": state.documents}
@@ -64,6 +64,7 @@ class CorpusLog:
         """State and tombstones of one moment; of two moments, a delete in between would look like a lost vector."""
         query = sa.select(corpus.c.head, corpus.c.version, corpus.c.documents, tombstone.c.id, tombstone.c.seq)
         with self._database.read() as connection:
+            # One statement for both; the outer join keeps the state where there is no tombstone.
             rows = connection.execute(query.outerjoin_from(corpus, tombstone, sa.true())).all()
         return CorpusState(*rows[0][:3]), {row.id: row.seq for row in rows if row.id is not None}
 
@@ -86,9 +87,9 @@ class FileDigests:
 
     def keep_only(self, owner: str, paths: set[str]) -> None:
         """Forget files that the table no longer consists of."""
-        gone = [path for path in self.of(owner) if path not in paths]
+        obsolete = [path for path in self.of(owner) if path not in paths]
         with self._database.write() as connection:
-            for path in gone:
+            for path in obsolete:
                 connection.execute(file.delete().where(file.c.owner == owner, file.c.path == path))
 
 

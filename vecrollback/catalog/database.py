@@ -53,7 +53,7 @@ class Database:
         `wakes`: it changes what a pointer reader reads. Raises CatalogUnavailableError; then nothing was changed,
         unless it is CommitUnknownError.
         """
-        with self._reported(), self.engine.connect() as connection:
+        with self._errors_translated(), self.engine.connect() as connection:
             connection.begin()
             ticket = self._driver.begin(connection)
             yield connection
@@ -62,20 +62,20 @@ class Database:
             try:
                 connection.commit()
             except (sa.exc.OperationalError, sa.exc.InterfaceError):
-                # a server that went away may have committed before it did: only it can tell
+                # A server that went away may have committed first: only the server knows.
                 if not self._driver.landed(ticket):
                     raise
 
     @contextmanager
     def note(self) -> Iterator[sa.Connection]:
         """One transaction for signs of life: not synced, because after a power loss nobody lives who gave them."""
-        with self._reported(), self._driver.fleeting().begin() as connection:
+        with self._errors_translated(), self._driver.fleeting().begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """One consistent view of the catalog; never waits for writers."""
-        with self._reported(), self._driver.reading().connect() as connection, connection.begin():
+        with self._errors_translated(), self._driver.reading().connect() as connection, connection.begin():
             yield connection
 
     def lock(self, name: str, *, timeout: float = -1) -> AbstractContextManager[None]:
@@ -99,13 +99,13 @@ class Database:
 
     def create(self) -> str:
         """Lay out an empty catalog and `open` it. Idempotent: the first of several processes does it."""
-        embedded, found = self._driver.embedded, store_identity.recorded(self.file_store)
-        store_identity.require_kind(self.file_store, found, embedded=embedded)
-        if found is None and embedded and self.file_store.exists(store_identity.EMBEDDED):
+        embedded, identity = self._driver.embedded, store_identity.read_identity(self.file_store)
+        store_identity.require_kind(self.file_store, identity, embedded=embedded)
+        if identity is None and embedded and self.file_store.exists(store_identity.EMBEDDED):
             return self.open()  # from before directories had an identity
-        if found is None:
+        if identity is None:
             self._refuse_taken()
-        mine = found or store_identity.claim(self.file_store, store_identity.EMBEDDED if embedded else self.place)
+        mine = identity or store_identity.claim(self.file_store, store_identity.EMBEDDED if embedded else self.place)
         with self.write() as connection:
             if not sa.inspect(connection).has_table("store"):  # one of an older format is for `open` to migrate
                 self._driver.lay_out(connection)
@@ -150,6 +150,7 @@ class Database:
         Not those of running processes, nor messages that wait: they would be sent twice.
         """
         with self.read() as mine, other.write() as theirs:
+            # In the order of foreign keys, so that a row never names one that is not there yet.
             for table in schema.metadata.sorted_tables:
                 if table in (schema.store, schema.searcher, schema.served, schema.stale_read, schema.notice):
                     continue
@@ -174,23 +175,23 @@ class Database:
         if not self._driver.embedded:
             with self.read() as connection:
                 if sa.inspect(connection).has_table("store"):
-                    found = connection.scalar(sa.select(schema.store.c.id))
-                    store_identity.require_same(self.file_store, self.place, directory="new", catalog=str(found))
+                    other_id = connection.scalar(sa.select(schema.store.c.id))
+                    store_identity.require_same(self.file_store, self.place, directory="new", catalog=str(other_id))
 
     def _identity(self) -> store_identity.StoreIdentity | None:
         """What the store's place says of itself. A rollback must not wait for a storage that is away (law 7)."""
         try:
-            return store_identity.recorded(self.file_store)
+            return store_identity.read_identity(self.file_store)
         except StorageUnavailableError as error:
             _log.warning("whether this is the catalog of %s cannot be looked up: %s", self.file_store.uri, error)
             return store_identity.UNKNOWN
 
     @contextmanager
-    def _reported(self) -> Iterator[None]:
+    def _errors_translated(self) -> Iterator[None]:
         try:
             yield
         except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.ProgrammingError) as error:
-            # `orig` alone: the whole message holds the statement and its values
+            # `orig` alone, because the whole message holds the statement and its values.
             raise CatalogUnavailableError(
                 f"the catalog {self.place} cannot be used: {str(error.orig).strip()}", hint=self._driver.advice
             ) from error

@@ -25,24 +25,24 @@ class GoldenQueries:
         with self._database.write() as connection:
             for row in rows:
                 statement = self._database.insert(golden).values(**row)
-                kept = {name: row[name] for name in ("text", "expected", "tags")}
-                connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=kept))
+                values = {name: row[name] for name in ("text", "expected", "tags")}
+                connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
         return len(rows)
 
     def all(self, tag: str | None = None) -> list[GoldenQuery]:
         """Queries with this tag, or every one; oldest first."""
         with self._database.read() as connection:
             rows = connection.execute(sa.select(golden).order_by(golden.c.created_at, golden.c.id))
-            found = [GoldenQuery(**(dict(row._mapping) | {"tags": tuple(row.tags)})) for row in rows]
-        return [query for query in found if tag is None or tag in query.tags]
+            queries = [GoldenQuery(**(dict(row._mapping) | {"tags": tuple(row.tags)})) for row in rows]
+        return [query for query in queries if tag is None or tag in query.tags]
 
     def remove(self, ids: Sequence[str]) -> None:
         """Forget these. Raises UnknownNameError for one that is not there; then none was removed."""
         with self._database.write() as connection:
-            known = set(connection.scalars(sa.select(golden.c.id).where(golden.c.id.in_(ids))))
-            if unknown := [id_ for id_ in ids if id_ not in known]:
+            ids_here = set(connection.scalars(sa.select(golden.c.id).where(golden.c.id.in_(ids))))
+            if absent := [id_ for id_ in ids if id_ not in ids_here]:
                 raise UnknownNameError(
-                    f"golden query {unknown[0]!r} does not exist", hint="`vecrollback golden list` shows those that are"
+                    f"golden query {absent[0]!r} does not exist", hint="`vecrollback golden list` shows those that are"
                 )
             connection.execute(golden.delete().where(golden.c.id.in_(ids)))
 

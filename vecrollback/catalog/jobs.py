@@ -34,8 +34,8 @@ _LOST = "the process {} is gone; the same command goes on where it stopped"
 class Jobs:
     """Rows of jobs, and which process runs each.
 
-    A job whose process died is told as `lost`: nobody was left to write down how it ended. It is resumed like any
-    other that is not done.
+    A job whose process died is reported as `lost`, because no process was left to record its end. It is resumed like
+    any other that is not done.
     """
 
     def __init__(self, database: Database) -> None:
@@ -45,38 +45,38 @@ class Jobs:
         """The unfinished job of this kind for the pair, to be resumed, or a new one; this process runs it."""
         with self._database.write() as connection:
             query = sa.select(job.c.id).where(job.c.kind == kind, job.c.pair == pair, job.c.state != "done")
-            found = connection.scalar(query.order_by(job.c.started_at.desc()))
-            if found is None:
-                found = uuid.uuid4().hex[:12]
-                row = {"id": found, "kind": kind, "pair": pair, "started_at": now()}
-                connection.execute(job.insert().values(**row, **_fresh()))
+            id_ = connection.scalar(query.order_by(job.c.started_at.desc()))
+            if id_ is None:
+                id_ = uuid.uuid4().hex[:12]
+                row = {"id": id_, "kind": kind, "pair": pair, "started_at": now()}
+                connection.execute(job.insert().values(**row, **_new_run()))
             else:
-                values = _fresh() | {"progress": job.c.progress}
-                connection.execute(job.update().where(job.c.id == found).values(**values))
+                values = _new_run() | {"progress": job.c.progress}
+                connection.execute(job.update().where(job.c.id == id_).values(**values))
             mine = asdict(this_process())
             values = {"host": mine["host"], "pid": mine["pid"], "process": mine["begun"], "paused": False}
             values |= {"heartbeat": self._database.clock()}
-            statement = self._database.insert(runner).values(job=found, **values)
+            statement = self._database.insert(runner).values(job=id_, **values)
             connection.execute(statement.on_conflict_do_update(index_elements=["job"], set_=values))
-        return self.get(found)
+        return self.get(id_)
 
     def get(self, id_: str) -> JobRecord:
-        if not (found := self._those(job.c.id == id_)):
+        if not (records := self._select(job.c.id == id_)):
             raise UnknownNameError(f"job {id_!r} does not exist", hint="`vecrollback jobs list` names them")
-        return found[0]
+        return records[0]
 
     def all(self, *, unfinished: bool = False) -> list[JobRecord]:
         """Jobs, newest first."""
-        return self._those(job.c.state != "done") if unfinished else self._those()
+        return self._select(job.c.state != "done") if unfinished else self._select()
 
     def first_done(self, kind: str, pair: str, since: str) -> str | None:
         """When the first job of this kind for the pair ended that did so at `since` or later."""
-        ended = sa.select(sa.func.min(job.c.updated_at)).where(
+        query = sa.select(sa.func.min(job.c.updated_at)).where(
             job.c.kind == kind, job.c.pair == pair, job.c.state == "done", job.c.updated_at >= since
         )
         with self._database.read() as connection:
-            found: str | None = connection.scalar(ended)
-        return found
+            at: str | None = connection.scalar(query)
+        return at
 
     def report(self, id_: str, progress: Mapping[str, Json]) -> bool:
         """Note the progress; True when somebody asked the job to stop."""
@@ -112,10 +112,10 @@ class Jobs:
         with self._database.write() as connection:
             connection.execute(runner.update().where(runner.c.job == id_).values(paused=paused))
 
-    def _those(self, *conditions: sa.ColumnElement[bool]) -> list[JobRecord]:
-        joined = job.outerjoin(runner, runner.c.job == job.c.id)
+    def _select(self, *conditions: sa.ColumnElement[bool]) -> list[JobRecord]:
+        tables = job.outerjoin(runner, runner.c.job == job.c.id)
         silent = (runner.c.heartbeat < self._database.clock() - SILENT_SECONDS).label("silent")
-        query = sa.select(*_COLUMNS, silent).select_from(joined).where(*conditions)
+        query = sa.select(*_COLUMNS, silent).select_from(tables).where(*conditions)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(job.c.started_at.desc())).mappings().all()
         return [_record(dict(row)) for row in rows]
@@ -124,14 +124,18 @@ class Jobs:
 def _record(row: dict[str, Any]) -> JobRecord:
     process, silent = row.pop("process"), row.pop("silent")
     row.pop("heartbeat")
-    ran = ProcessIdentity(row["host"] or "", row["pid"] or 0, process or "")
-    gone = not ran.alive if ran.here else bool(silent)
-    if row["state"] == "running" and (gone or not ran.host):
-        row["state"], row["error"] = "lost", _LOST.format(f"{ran.pid} of {ran.host}" if ran.host else "that ran it")
-    return JobRecord(**(row | {"host": ran.host, "pid": ran.pid, "paused": bool(row["paused"])}))
+    identity = ProcessIdentity(row["host"] or "", row["pid"] or 0, process or "")
+    # A process of another host cannot be looked up: only its silence tells.
+    is_gone = not identity.alive if identity.here else bool(silent)
+    if row["state"] == "running" and (is_gone or not identity.host):
+        row["state"], row["error"] = (
+            "lost",
+            _LOST.format(f"{identity.pid} of {identity.host}" if identity.host else "that ran it"),
+        )
+    return JobRecord(**(row | {"host": identity.host, "pid": identity.pid, "paused": bool(row["paused"])}))
 
 
-def _fresh() -> dict[str, object]:
+def _new_run() -> dict[str, object]:
     return {"state": "running", "cancel": False, "progress": {}, "error": "", "updated_at": now()}
 
 
@@ -216,17 +220,17 @@ class ProcessIdentity:
             return False
         except PermissionError:
             pass
-        return _begun(self.pid) == self.begun
+        return _start_of(self.pid) == self.begun
 
 
 def this_process() -> ProcessIdentity:
-    return ProcessIdentity(socket.gethostname(), os.getpid(), _begun(os.getpid()))
+    return ProcessIdentity(socket.gethostname(), os.getpid(), _start_of(os.getpid()))
 
 
-def _begun(pid: int) -> str:
+def _start_of(pid: int) -> str:
     """When a process began: clock ticks since this boot, and which boot; a dead one's parent may not have noticed."""
     try:
-        # the name before the last ")" may hold spaces and parentheses
+        # The fields are counted after the last ")": the name before it may hold spaces and parentheses.
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
         return ""

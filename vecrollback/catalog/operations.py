@@ -40,6 +40,7 @@ from vecrollback.records import (
     Timeline,
 )
 
+# A locked table must not hold up what comes after a rollback.
 _PATIENCE_MS = 2_000
 _INCIDENT_COLUMNS = ("number", "state", "alias", "epoch")
 
@@ -49,7 +50,7 @@ _DRILL_COLUMNS = ("number", "chaos", "epoch", "verdict", "at")
 
 
 class OpenedIncident(NamedTuple):
-    """An incident that is kept now, and why the snapshot it tells of is not kept with it; empty when it is."""
+    """A recorded incident; and why no tag keeps the snapshot that it is about, empty when one does."""
 
     incident: Incident
     trouble: str
@@ -122,11 +123,11 @@ class IncidentTable:
         with self._database.read() as connection:
             return [Move(**row._mapping) for row in connection.execute(query.order_by(history.c.number))]
 
-    def change(self, number: int, changed: Callable[[Incident], Incident]) -> Incident:
+    def change(self, number: int, update: Callable[[Incident], Incident]) -> Incident:
         """Replace an incident by what `changed` makes of it, in one transaction. Raises UnknownNameError."""
         with self._write() as connection:
             row = connection.execute(sa.select(incident).where(incident.c.number == number)).one_or_none()
-            after = changed(_incident(_found_incident(row, number)))
+            after = update(_incident(_require_incident(row, number)))
             self._replace(connection, after)
         return after
 
@@ -145,7 +146,7 @@ class IncidentTable:
         """Raises UnknownNameError."""
         with self._database.read() as connection:
             row = connection.execute(sa.select(incident).where(incident.c.number == number)).one_or_none()
-        return _incident(_found_incident(row, number))
+        return _incident(_require_incident(row, number))
 
     def all(self, *, state: str | None = None, limit: int | None = None) -> list[Incident]:
         """Incidents, newest first."""
@@ -166,7 +167,7 @@ def _incident_body(one: Incident) -> dict[str, Any]:
     return {name: value for name, value in asdict(one).items() if name not in _INCIDENT_COLUMNS}
 
 
-def _found_incident(row: sa.Row[Any] | None, number: int) -> sa.Row[Any]:
+def _require_incident(row: sa.Row[Any] | None, number: int) -> sa.Row[Any]:
     if row is None:
         raise UnknownNameError(f"incident {number} does not exist", hint="`vecrollback incident list` shows them")
     return row
@@ -234,19 +235,19 @@ class ApprovalTable:
         """Keep a request; the one that waits already for the same move is returned instead."""
         body = _approval_body(new)
         with self._database.write() as connection:
-            waiting = connection.execute(sa.select(approval).where(approval.c.state == "waiting")).all()
-            for row in map(_approval, waiting):
+            requests = connection.execute(sa.select(approval).where(approval.c.state == "waiting")).all()
+            for row in map(_approval, requests):
                 if (row.kind, row.target, row.epoch) == (new.kind, new.target, new.epoch):
                     return row
             values = {"kind": new.kind, "state": "waiting", "body": body, "at": new.at}
             number = connection.execute(approval.insert().values(**values).returning(approval.c.number)).scalar_one()
         return self.get(number)
 
-    def change(self, number: int, changed: Callable[[Approval], Approval]) -> Approval:
+    def change(self, number: int, update: Callable[[Approval], Approval]) -> Approval:
         """Replace an approval by what `changed` makes of it, in one transaction. Raises UnknownNameError."""
         with self._database.write() as connection:
             row = connection.execute(sa.select(approval).where(approval.c.number == number)).one_or_none()
-            after = changed(_approval(_found_approval(row, number)))
+            after = update(_approval(_require_approval(row, number)))
             values = {"state": after.state, "body": _approval_body(after)}
             connection.execute(approval.update().where(approval.c.number == number).values(**values))
         return after
@@ -255,7 +256,7 @@ class ApprovalTable:
         """Raises UnknownNameError."""
         with self._database.read() as connection:
             row = connection.execute(sa.select(approval).where(approval.c.number == number)).one_or_none()
-        return _approval(_found_approval(row, number))
+        return _approval(_require_approval(row, number))
 
     def all(self, *, state: str | None = None) -> list[Approval]:
         """ApprovalTable, newest first."""
@@ -280,7 +281,7 @@ def _approval_body(one: Approval) -> dict[str, Any]:
     return {name: value for name, value in asdict(one).items() if name not in _APPROVAL_COLUMNS}
 
 
-def _found_approval(row: sa.Row[Any] | None, number: int) -> sa.Row[Any]:
+def _require_approval(row: sa.Row[Any] | None, number: int) -> sa.Row[Any]:
     if row is None:
         raise UnknownNameError(f"approval {number} does not exist", hint="`vecrollback approvals` lists them")
     return row
@@ -300,8 +301,8 @@ class Outbox:
 
     def add(self, channels: Iterable[str], body: Mapping[str, Json], *, due: float) -> None:
         """Keep a message for these channels. `due`: when to try first, in seconds since 1970."""
-        rest = {"body": dict(body), "state": "waiting", "attempts": 0, "due": due, "error": "", "at": now()}
-        rows = [{"channel": channel, **rest} for channel in channels]
+        common = {"body": dict(body), "state": "waiting", "attempts": 0, "due": due, "error": "", "at": now()}
+        rows = [{"channel": channel, **common} for channel in channels]
         if rows:
             with self._database.write() as connection:
                 connection.execute(notice.insert(), rows)

@@ -60,11 +60,11 @@ class Pairs:
         return Pair(**row._mapping) if row else None
 
     def get(self, name: str) -> Pair:
-        found = self.find(name)
-        if found is None:
-            known = ", ".join(p.name for p in self.all()) or "there is none yet"
-            raise UnknownNameError(f"pair {name!r} does not exist in this store", hint=f"pairs here: {known}")
-        return found
+        row = self.find(name)
+        if row is None:
+            names = ", ".join(p.name for p in self.all()) or "there is none yet"
+            raise UnknownNameError(f"pair {name!r} does not exist in this store", hint=f"pairs here: {names}")
+        return row
 
     def add(self, new: Pair, files: Mapping[str, str], present: Callable[[], object] = list) -> None:
         """Register a pair and the files of its vectors table. Raises PairStateError when the name is taken.
@@ -79,6 +79,7 @@ class Pairs:
                     f"a pair {new.name!r} served before and was pruned: the history is about that one",
                     hint="choose another --name",
                 )
+            # Inside the write transaction, which a prune needs to set a file aside: none goes missing in between.
             present()
             connection.execute(pair.insert().values(**asdict(new)))
             record_files(self._database, connection, vectors_table(new.name), files)
@@ -92,9 +93,9 @@ class Pairs:
         one wrote, or a restore moved the pair back.
         """
         with self._database.write(wakes=True) as connection:
-            found = connection.scalar(sa.select(pair.c.vectors_version).where(pair.c.name == name))
-            if found != expected:
-                raise HeadMovedError(vectors_table(name), expected=expected, found=found)
+            version = connection.scalar(sa.select(pair.c.vectors_version).where(pair.c.name == name))
+            if version != expected:
+                raise HeadMovedError(vectors_table(name), expected=expected, found=version)
             values = {"watermark": watermark, "vectors_version": vectors_version}
             connection.execute(pair.update().where(pair.c.name == name).values(**values))
             record_files(self._database, connection, vectors_table(name), files or {})
@@ -132,7 +133,7 @@ class Pairs:
 
     def adopt(
         self,
-        taken: Snapshot,
+        incoming: Snapshot,
         new: Pair | None = None,
         files: Mapping[str, str] | None = None,
         present: Callable[[], object] = list,
@@ -146,7 +147,7 @@ class Pairs:
             if new is not None:
                 connection.execute(pair.insert().values(**asdict(new)))
                 record_files(self._database, connection, vectors_table(new.name), files or {})
-            connection.execute(snapshot.insert().values(**asdict(taken)))
+            connection.execute(snapshot.insert().values(**asdict(incoming)))
             reach("bundle.registering")
         reach("bundle.registered")
 
@@ -161,14 +162,14 @@ class Pairs:
     def find_snapshot(self, ref: str) -> Snapshot:
         """The snapshot `PAIR@N`, `PAIR` (the one it serves from) or a tag's. Raises UnknownNameError."""
         with self._database.read() as connection:
-            found = find_snapshot(connection, ref)
-        if found is None:
+            row = find_snapshot(connection, ref)
+        if row is None:
             if "@" not in ref:
                 self.get(ref)  # it says which pairs there are
             raise UnknownNameError(
                 f"snapshot {ref!r} does not exist", hint="`vecrollback snapshot list` shows what there is"
             )
-        return found
+        return row
 
     def delete_snapshot(self, old: Snapshot) -> None:
         """Forget a snapshot that no alias, tag or pair head holds. Raises PairStateError naming the holder."""
@@ -181,10 +182,10 @@ class Pairs:
     def retire(self, name: str, reason: str) -> None:
         """Take a pair out of use. Raises PairStateError while an alias points to it, or it is the way back."""
         with self._database.write() as connection:
-            found = connection.execute(sa.select(pair.c.state).where(pair.c.name == name)).one()
-            if found.state in ("live", "standby"):
+            row = connection.execute(sa.select(pair.c.state).where(pair.c.name == name)).one()
+            if row.state in ("live", "standby"):
                 raise PairStateError(
-                    f"pair {name!r} is {found.state}", hint="promote another one first; a rollback needs the standby"
+                    f"pair {name!r} is {row.state}", hint="promote another one first; a rollback needs the standby"
                 )
             _refuse_held(connection, name, sa.select(alias.c.name).where(alias.c.pair == name), "alias")
             connection.execute(pair.update().where(pair.c.name == name).values(state="retired", state_reason=reason))
@@ -225,34 +226,34 @@ class Pairs:
 def find_snapshot(connection: sa.Connection, ref: str) -> Snapshot | None:
     """The snapshot `PAIR@N`, `PAIR` (the one it serves from) or a tag's, inside a transaction; None without one."""
     try:
-        wanted = SnapshotRef.parse(ref)
+        target = SnapshotRef.parse(ref)
     except UsageError:
-        tagged = connection.execute(sa.select(tag.c.pair, tag.c.snapshot).where(tag.c.name == ref)).one_or_none()
+        tag_row = connection.execute(sa.select(tag.c.pair, tag.c.snapshot).where(tag.c.name == ref)).one_or_none()
         serves = sa.select(pair.c.name, pair.c.snapshot).where(pair.c.name == ref)
-        named = tagged or connection.execute(serves).one_or_none()
-        if named is None:
+        pointer = tag_row or connection.execute(serves).one_or_none()
+        if pointer is None:
             return None
-        wanted = SnapshotRef(*named)
-    query = sa.select(snapshot).where(snapshot.c.pair == wanted.pair, snapshot.c.number == wanted.number)
+        target = SnapshotRef(*pointer)
+    query = sa.select(snapshot).where(snapshot.c.pair == target.pair, snapshot.c.number == target.number)
     row = connection.execute(query).one_or_none()
     return Snapshot(**row._mapping) if row else None
 
 
 def _refuse_held(connection: sa.Connection, name: str, holders: sa.Select[tuple[str]], word: str) -> None:
-    if found := connection.scalar(holders):
-        raise PairStateError(f"pair {name!r} is held by {word} {found!r}", hint=f"move or delete that {word} first")
+    if holder := connection.scalar(holders):
+        raise PairStateError(f"pair {name!r} is held by {word} {holder!r}", hint=f"move or delete that {word} first")
 
 
-def _holder(connection: sa.Connection, held: Snapshot) -> str | None:
+def _holder(connection: sa.Connection, old: Snapshot) -> str | None:
     for table, word in ((alias, "alias"), (tag, "tag")):
-        query = sa.select(table.c.name).where(table.c.pair == held.pair, table.c.snapshot == held.number)
+        query = sa.select(table.c.name).where(table.c.pair == old.pair, table.c.snapshot == old.number)
         if name := connection.scalar(query):
             return f"{word} {name!r}"
-    query = sa.select(pair.c.name).where(pair.c.name == held.pair, pair.c.snapshot == held.number)
+    query = sa.select(pair.c.name).where(pair.c.name == old.pair, pair.c.snapshot == old.number)
     if connection.scalar(query):
-        return f"pair {held.pair!r}, which serves from it"
-    newest = connection.scalar(sa.select(sa.func.max(snapshot.c.number)).where(snapshot.c.pair == held.pair))
-    return "the next one, which would be given its number" if newest == held.number else None
+        return f"pair {old.pair!r}, which serves from it"
+    newest = connection.scalar(sa.select(sa.func.max(snapshot.c.number)).where(snapshot.c.pair == old.pair))
+    return "the next one, which would be given its number" if newest == old.number else None
 
 
 class Equivalences:
@@ -264,6 +265,7 @@ class Equivalences:
     def declare(self, a: str, b: str, *, cosine: float, actor: str) -> None:
         """Record that the probes of `a` and `b` agree to at least `cosine`."""
         values = {"cosine": cosine, "actor": actor, "at": now()}
+        # One row for a pair of fingerprints, whichever is named first.
         low, high = sorted((a, b))
         statement = self._database.insert(equivalence).values(fingerprint=low, other=high, **values)
         with self._database.write() as connection:

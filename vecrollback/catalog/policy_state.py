@@ -28,21 +28,22 @@ class PolicyState:
         values = {"alias": alias, "epoch": epoch, "pair": pair, "body": dict(body), "at": now()}
         statement = self._database.insert(baseline).values(**values)
         with self._database.write() as connection:
+            # Nothing on conflict: the first baseline stands.
             connection.execute(statement.on_conflict_do_nothing(index_elements=["alias", "epoch"]))
 
     def baseline(self, alias: str, epoch: int) -> dict[str, Json] | None:
         query = sa.select(baseline.c.body).where(baseline.c.alias == alias, baseline.c.epoch == epoch)
         with self._database.read() as connection:
-            found: dict[str, Json] | None = connection.scalar(query)
-        return found
+            body: dict[str, Json] | None = connection.scalar(query)
+        return body
 
     def baseline_of(self, alias: str, pair: str, *, before: int) -> dict[str, Json] | None:
         """The newest baseline of a pair from before an epoch: of that epoch itself it says nothing new."""
         mine = sa.and_(baseline.c.alias == alias, baseline.c.pair == pair, baseline.c.epoch < before)
         query = sa.select(baseline.c.body).where(mine)
         with self._database.read() as connection:
-            found: dict[str, Json] | None = connection.scalar(query.order_by(baseline.c.epoch.desc()).limit(1))
-        return found
+            body: dict[str, Json] | None = connection.scalar(query.order_by(baseline.c.epoch.desc()).limit(1))
+        return body
 
     # -- pushed values ------------------------------------------------------------------------------------------------
 
@@ -73,12 +74,12 @@ class PolicyState:
 
     def standing(self, alias: str) -> list[dict[str, Any]]:
         """The last measurement of each metric."""
-        found = []
+        rows = []
         for metric, body in sorted(self.memory(alias).items()):
             at, phase, value, sample, condition, said = body["recent"][-1]
-            known = {"at": at, "phase": phase, "value": value, "sample": sample, "condition": condition, "said": said}
-            found.append({"metric": metric, "epoch": body["epoch"], **known})
-        return found
+            values = {"at": at, "phase": phase, "value": value, "sample": sample, "condition": condition, "said": said}
+            rows.append({"metric": metric, "epoch": body["epoch"], **values})
+        return rows
 
     def memory(self, alias: str) -> dict[str, dict[str, Any]]:
         """How each metric stood when it was last kept."""

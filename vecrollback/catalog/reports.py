@@ -38,6 +38,7 @@ class Reports:
         """Pair -> verdict of its newest report."""
         with self._database.read() as connection:
             rows = connection.execute(sa.select(report.c.pair, report.c.verdict).order_by(report.c.number))
+            # Rows come oldest first, so the newest verdict of a pair is the one that stays.
             return {row.pair: row.verdict for row in rows}
 
 

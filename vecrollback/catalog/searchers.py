@@ -45,7 +45,7 @@ class Searchers:
     def registered(self, alias: str) -> list[SearcherRecord]:
         """Searchers that follow the alias, but for those of this host whose process is gone. They may hang."""
         with self._database.read() as connection:
-            return self._those(connection, searcher.c.alias == alias)
+            return self._select(connection, searcher.c.alias == alias)
 
     def alive(self, alias: str) -> list[SearcherRecord]:
         """Registered searchers with a fresh heartbeat."""
@@ -54,13 +54,14 @@ class Searchers:
 
     def alive_in(self, connection: sa.Connection, alias: str) -> list[SearcherRecord]:
         """The same, inside a transaction."""
-        fresh = searcher.c.heartbeat > self._database.clock() - ALIVE_SECONDS
-        return self._those(connection, searcher.c.alias == alias, fresh)
+        recent = searcher.c.heartbeat > self._database.clock() - ALIVE_SECONDS
+        return self._select(connection, searcher.c.alias == alias, recent)
 
-    def _those(self, connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[SearcherRecord]:
+    def _select(self, connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[SearcherRecord]:
         query = sa.select(searcher).where(*conditions)
         rows = [SearcherRecord(**(dict(row._mapping) | {"warm": tuple(row.warm)})) for row in connection.execute(query)]
         here = socket.gethostname()
+        # A killed process of this host is known to be dead at once, without waiting for its heartbeat to age.
         return [r for r in rows if r.host != here or _process_exists(r.pid)]
 
 

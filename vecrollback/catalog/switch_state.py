@@ -30,9 +30,9 @@ def read_switch_state(
     tenures, target = Tenures(connection, alias), aliases.get(alias)
     serving = target.pair if target else None
     before = []
-    for name, served in tenures.newest() if until else ():
+    for name, tenure in tenures.newest() if until else ():
         if name != serving:
-            before.append(_facts(connection, name, served))
+            before.append(_facts(connection, name, tenure))
             if until and until(before[-1]):
                 break
     return SwitchState(

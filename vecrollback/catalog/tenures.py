@@ -1,4 +1,4 @@
-"""Who served when: for each alias and pair the last time that the one pointed to the other without a break.
+"""Who served when: for each alias and pair, the last unbroken time in which the alias pointed to the pair.
 
 The history says it too, but a rollback must not take longer the more of it there is. It stays the truth: rows that do
 not reach up to the alias's epoch, after a process of an older version moved it, are made anew from it.
@@ -47,8 +47,9 @@ class Tenures:
                 return
             size, older = size * 2, tenure.c.last_epoch < rows[-1].last_epoch
 
-    def note(self, pair: str, epoch: int, at: str, *, left: str | None) -> None:
+    def note(self, pair: str, epoch: int, at: str, *, source: str | None) -> None:
         """Note that the alias moved to a pair, from the pair `left`. The caller has the only write transaction."""
+        # The rows had fallen behind the history: whoever has the write transaction mends them.
         if self._anew is not None:
             self._connection.execute(tenure.delete().where(self._mine))
             rows = [{"alias": self._alias, "pair": name, **asdict(one)} for name, one in self._anew.items()]
@@ -56,18 +57,18 @@ class Tenures:
                 self._connection.execute(tenure.insert(), rows)
             self._anew = None
         values: dict[str, object] = {"last_epoch": epoch}
-        if pair != left:
+        if pair != source:
             values |= {"first_epoch": epoch, "began": at}
-        changed = tenure.update().where(self._mine, tenure.c.pair == pair).values(**values)
-        if not self._connection.execute(changed).rowcount:
+        update = tenure.update().where(self._mine, tenure.c.pair == pair).values(**values)
+        if not self._connection.execute(update).rowcount:
             first = {"first_epoch": epoch, "last_epoch": epoch, "began": at}
             self._connection.execute(tenure.insert().values(alias=self._alias, pair=pair, **first))
 
     def _current(self) -> bool:
         """Whether the rows reach up to where the alias points."""
-        reached = sa.select(sa.func.max(tenure.c.last_epoch)).where(self._mine).scalar_subquery()
+        newest_epoch = sa.select(sa.func.max(tenure.c.last_epoch)).where(self._mine).scalar_subquery()
         epoch = sa.select(alias_table.c.epoch).where(alias_table.c.name == self._alias).scalar_subquery()
-        row = self._connection.execute(sa.select(reached, epoch)).one()
+        row = self._connection.execute(sa.select(newest_epoch, epoch)).one()
         return bool(row[0] == row[1])
 
 
@@ -82,23 +83,23 @@ def read_history(connection: sa.Connection, alias: str) -> dict[str, Tenure]:
 
 def from_moves(moves: Iterable[tuple[int, str, str]]) -> dict[str, Tenure]:
     """Pair -> tenure, from the moves of one alias, (epoch, target, at), the oldest first."""
-    found: dict[str, Tenure] = {}
+    tenures: dict[str, Tenure] = {}
     serving = ""
     for epoch, target, at in moves:
         pair = SnapshotRef.parse(target).pair
-        found[pair] = replace(found[pair], last_epoch=epoch) if pair == serving else Tenure(epoch, epoch, at)
+        tenures[pair] = replace(tenures[pair], last_epoch=epoch) if pair == serving else Tenure(epoch, epoch, at)
         serving = pair
-    return found
+    return tenures
 
 
 def tenure_that_ended(connection: sa.Connection, move: Move) -> Tenure:
     """How long the pair that a move left had served by then."""
     assert move.source is not None
     pair = SnapshotRef.parse(move.source).pair
-    found = Tenures(connection, move.alias).of(pair)
-    if found is None or found.first_epoch >= move.epoch:  # it served again since: only the history knows of then
-        found = _walk_back(connection, move, pair)
-    return replace(found, last_epoch=move.epoch - 1)
+    span = Tenures(connection, move.alias).of(pair)
+    if span is None or span.first_epoch >= move.epoch:  # it served again since: only the history knows of then
+        span = _walk_back(connection, move, pair)
+    return replace(span, last_epoch=move.epoch - 1)
 
 
 def _walk_back(connection: sa.Connection, move: Move, pair: str) -> Tenure:
@@ -120,7 +121,7 @@ def _walk_back(connection: sa.Connection, move: Move, pair: str) -> Tenure:
 
 def all_tenures(connection: sa.Connection) -> Mapping[str, dict[str, Tenure]]:
     """Alias -> pair -> tenure, as the rows have them."""
-    found: dict[str, dict[str, Tenure]] = {}
+    tenures: dict[str, dict[str, Tenure]] = {}
     for row in connection.execute(sa.select(tenure)):
-        found.setdefault(row.alias, {})[row.pair] = Tenure(row.first_epoch, row.last_epoch, row.began)
-    return found
+        tenures.setdefault(row.alias, {})[row.pair] = Tenure(row.first_epoch, row.last_epoch, row.began)
+    return tenures

@@ -94,6 +94,7 @@ def _kind(place: str) -> ConnectorKind:
     others = {point.name: point for point in entry_points(group=_GROUP) if point.name not in _BUILT_IN}
     if colon and prefix in others:
         return _third_party(others[prefix])
+    # Without a prefix: the first kind that knows the place by its ending or its scheme.
     for kind in _kinds(others):
         if kind.claims(place):
             return kind

@@ -21,7 +21,7 @@ class IpcColumns:
         self.place = f"arrow:{path}"
         try:
             self._map = pa.memory_map(str(path))
-            self._table = _opened(self._map)
+            self._table = _open_table(self._map)
         except (OSError, pa.ArrowException) as error:
             reason = "there is no such file" if not path.exists() else str(error)
             raise UsageError(f"{self.place}: {reason}", hint="name an Arrow IPC file or stream") from error
@@ -41,10 +41,11 @@ class IpcColumns:
         self._map.close()
 
 
-def _opened(source: pa.MemoryMappedFile) -> pa.Table:
+def _open_table(source: pa.MemoryMappedFile) -> pa.Table:
     try:
         return pa.ipc.open_file(source).read_all()
     except pa.ArrowInvalid:
+        # Not the file format: a stream begins at the start again.
         source.seek(0)
         return pa.ipc.open_stream(source).read_all()
 

@@ -40,7 +40,7 @@ class Columns(Protocol):
 
 
 class ArrowConnector:
-    """A reader of columns."""
+    """A connector to a table in columns."""
 
     def __init__(self, table: Columns, vector: str | None) -> None:
         self._table = table
@@ -60,20 +60,20 @@ class ArrowConnector:
             )
 
     def scan(self, names: Collection[str] | None, *, vectors: bool = True) -> Iterator[Part]:
-        for batch in self._table.batches(self._wanted(names, vectors)):
+        for batch in self._table.batches(self._columns_to_read(names, vectors)):
             for first in range(0, batch.num_rows, BLOCK_ROWS):
                 yield self._part(batch.slice(first, BLOCK_ROWS), vectors)
 
     def take(self, rows: Numbers, names: Collection[str] | None, *, vectors: bool = True) -> Part:
-        found = self._table.take(rows, self._wanted(names, vectors)).combine_chunks()
-        return self._part(found.to_batches()[0], vectors) if len(rows) else self._empty(vectors)
+        table = self._table.take(rows, self._columns_to_read(names, vectors)).combine_chunks()
+        return self._part(table.to_batches()[0], vectors) if len(rows) else self._empty(vectors)
 
     def close(self) -> None:
         self._table.close()
 
-    def _wanted(self, names: Collection[str] | None, vectors: bool) -> list[str]:
-        chosen = [name for name in self.fields if names is None or name in names]
-        return [*chosen, self._vector] if vectors or not chosen else chosen
+    def _columns_to_read(self, names: Collection[str] | None, vectors: bool) -> list[str]:
+        fields = [name for name in self.fields if names is None or name in names]
+        return [*fields, self._vector] if vectors or not fields else fields
 
     def _part(self, batch: pa.RecordBatch, vectors: bool) -> Part:
         rows, sizes = matrix(batch[self._vector], self.dimension) if vectors else self._nothing(batch.num_rows)

@@ -167,13 +167,13 @@ def expanded(where: str) -> str:
     return where if where.startswith(("http://", "https://")) else str(Path(where).expanduser())
 
 
-def guess_vector(candidates: Sequence[str], every: Sequence[str], wanted: str | None, place: str) -> str:
+def guess_vector(candidates: Sequence[str], every: Sequence[str], choice: str | None, place: str) -> str:
     """Find the field that holds the vectors.
 
     Args:
         candidates: The fields that can.
         every: All fields, for the message.
-        wanted: What the user named; None to guess by usual names.
+        choice: What the user named; None to guess by usual names.
         place: The place, for the message.
 
     Raises:
@@ -183,11 +183,11 @@ def guess_vector(candidates: Sequence[str], every: Sequence[str], wanted: str | 
         >>> guess_vector(["embedding", "other"], ["id", "embedding", "other"], None, "here")
         'embedding'
     """
-    if wanted is not None:
-        if wanted not in candidates:
-            what = "holds no vectors" if wanted in every else "does not exist"
-            raise UsageError(f"{place}: the field {wanted!r} {what}", hint=f"fields here: {named(every)}")
-        return wanted
+    if choice is not None:
+        if choice not in candidates:
+            what = "holds no vectors" if choice in every else "does not exist"
+            raise UsageError(f"{place}: the field {choice!r} {what}", hint=f"fields here: {named(every)}")
+        return choice
     usual = [name for name in _VECTOR_NAMES if name in candidates]
     if usual or len(candidates) == 1:
         return (usual or list(candidates))[0]
@@ -195,21 +195,21 @@ def guess_vector(candidates: Sequence[str], every: Sequence[str], wanted: str | 
     raise UsageError(f"{place}: {what}", hint=f"name it with --vector-field; fields here: {named(every)}")
 
 
-def guess(usual: Sequence[str], fields: Sequence[str], wanted: str | None, place: str, option: str) -> str | None:
+def guess(usual: Sequence[str], fields: Sequence[str], choice: str | None, place: str, option: str) -> str | None:
     """The field a user named, which must exist, or the first usual name that there is."""
-    if wanted is not None:
-        if wanted not in fields:
+    if choice is not None:
+        if choice not in fields:
             raise UsageError(
-                f"{place}: field {wanted!r} does not exist", hint=f"correct {option}; fields here: {named(fields)}"
+                f"{place}: field {choice!r} does not exist", hint=f"correct {option}; fields here: {named(fields)}"
             )
-        return wanted
+        return choice
     return next((name for name in usual if name in fields), None)
 
 
 def named(fields: Sequence[str], limit: int = 30) -> str:
     """Field names for a message."""
-    shown = ", ".join(fields[:limit]) or "none"
-    return f"{shown}, ..." if len(fields) > limit else shown
+    text = ", ".join(fields[:limit]) or "none"
+    return f"{text}, ..." if len(fields) > limit else text
 
 
 def stacked(rows: Sequence[Any], dimension: int) -> tuple[FloatArray, Numbers]:
@@ -231,6 +231,7 @@ def stacked(rows: Sequence[Any], dimension: int) -> tuple[FloatArray, Numbers]:
     if (sizes == dimension).all() and len(rows):
         return np.asarray(rows, dtype=np.float32), sizes
     vectors = np.full((len(rows), dimension), np.nan, np.float32)
+    # One by one: NumPy makes no matrix of rows of different lengths.
     for at in np.flatnonzero(sizes == dimension).tolist():
         vectors[at] = rows[at]
     return vectors, sizes

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from vecrollback.arrays import Numbers
 from vecrollback.connectors.base import Connector, OpenOptions, Part, Record, expanded, split_at_hash, stacked
-from vecrollback.connectors.copied import copied
+from vecrollback.connectors.copied import copy_of_folder
 from vecrollback.errors import MissingDependencyError, UsageError
 from vecrollback.records import Json, Metric
 
@@ -76,25 +76,26 @@ class ChromaConnector:
         return pa.array(ids, pa.string())
 
     def _get(self, ids: list[str], names: Collection[str] | None, vectors: bool) -> Part:
-        wanted = [part for name, part in _PARTS.items() if names is None or name in names]
-        wanted += ["embeddings"] if vectors else []
-        found: dict[str, Any] = {"ids": []}
+        include = [part for name, part in _PARTS.items() if names is None or name in names]
+        include += ["embeddings"] if vectors else []
+        page: dict[str, Any] = {"ids": []}
         if ids:
-            found = self._collection.get(ids=list(dict.fromkeys(ids)), include=wanted)
-        place = {id_: at for at, id_ in enumerate(found["ids"])}
+            # Chroma refuses an id given twice, and answers in an order of its own.
+            page = self._collection.get(ids=list(dict.fromkeys(ids)), include=include)
+        place = {id_: at for at, id_ in enumerate(page["ids"])}
         at = [place.get(id_, -1) for id_ in ids]
-        embeddings = found["embeddings"] if vectors and ids else [[]] * len(place)
+        embeddings = page["embeddings"] if vectors and ids else [[]] * len(place)
         rows, sizes = stacked([embeddings[n] if n >= 0 else None for n in at], self.dimension if vectors else 0)
-        records = [_record(found, id_, n) for id_, n in zip(ids, at, strict=True)]
+        records = [_record(page, id_, n) for id_, n in zip(ids, at, strict=True)]
         return Part(rows, sizes, records if names != () else [])
 
 
 _PARTS = {"document": "documents", "metadata": "metadatas", "uri": "uris"}
 
 
-def _record(found: dict[str, Any], id_: str, at: int) -> Record:
+def _record(page: dict[str, Any], id_: str, at: int) -> Record:
     """One row; what was deleted since it was counted has an id alone."""
-    values = {name: found[part][at] for name, part in _PARTS.items() if found.get(part) is not None and at >= 0}
+    values = {name: page[part][at] for name, part in _PARTS.items() if page.get(part) is not None and at >= 0}
     return {"id": id_, **{name: value for name, value in values.items() if value is not None}}
 
 
@@ -118,7 +119,7 @@ def _client(where: str, place: str) -> tuple[Any, Any]:
         raise UsageError(
             f"{place}: {where} does not hold a chroma.sqlite3", hint="give the folder of a PersistentClient"
         )
-    copy = copied(Path(where), place)
+    copy = copy_of_folder(Path(where), place)
     return copy, chromadb.PersistentClient(copy.name, settings=settings)
 
 
@@ -126,6 +127,7 @@ def _collection(client: Any, name: str, place: str) -> Any:
     there = [one if isinstance(one, str) else one.name for one in client.list_collections()]
     if name not in there:
         raise UsageError(f"{place}: there is no such collection", hint=f"collections: {', '.join(there) or 'none'}")
+    # Only vectors are read: without this the library would set up the collection's embedding function.
     return client.get_collection(name, embedding_function=None)
 
 

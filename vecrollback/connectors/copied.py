@@ -11,10 +11,11 @@ from tempfile import TemporaryDirectory
 from vecrollback.errors import UsageError
 
 _SQLITE = (".sqlite3", ".sqlite")
+# SQLite's backup takes in what its journals hold; a lock belongs to the process that made it.
 _LEFT_OUT = (".lock", "-journal", "-wal", "-shm")
 
 
-def copied(folder: Path, place: str) -> TemporaryDirectory[str]:
+def copy_of_folder(folder: Path, place: str) -> TemporaryDirectory[str]:
     """Copy a folder to the temporary directory; SQLite files as of one moment, also while somebody writes to them."""
     if not folder.is_dir():
         raise UsageError(

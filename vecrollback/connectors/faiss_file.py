@@ -26,7 +26,7 @@ class FaissConnector:
         faiss = _library()
 
         self.place = f"faiss:{path}"
-        self._whole = _read(path)  # owns what `_index` is a part of
+        self._whole = _read_index(path)  # owns what `_index` is a part of
         self._index, own_ids = _positions_first(self._whole, self.place)
         self.count, self.dimension = int(self._index.ntotal), int(self._index.d)
         metrics: dict[int, Metric] = {faiss.METRIC_INNER_PRODUCT: "dot", faiss.METRIC_L2: "l2"}
@@ -35,6 +35,7 @@ class FaissConnector:
         exact = isinstance(self._keeps, faiss.IndexFlat | faiss.IndexIVFFlat)
         self.stored = "float32" if exact else type(self._keeps).__name__
         self.facts: dict[str, Json] = {"index": type(self._index).__name__, "own_ids": own_ids}
+        # One vector now: an index that gives none back is refused when it is opened, not an hour later.
         if self.count:
             self._decode(np.zeros(1, np.int64))
 
@@ -49,7 +50,8 @@ class FaissConnector:
         try:
             codes = self._keeps.sa_encode(np.ascontiguousarray(vectors, np.float32))
             return np.asarray(self._keeps.sa_decode(codes), np.float32)
-        except RuntimeError:  # this kind has no codes of its own
+        except RuntimeError:
+            # This kind has no codes of its own: its vectors come back as they were added.
             return vectors
 
     def _decode(self, rows: Numbers) -> FloatArray:
@@ -65,7 +67,7 @@ class FaissConnector:
         self._index = self._keeps = self._whole = None
 
 
-def _read(path: Path) -> Any:
+def _read_index(path: Path) -> Any:
     faiss = _library()
 
     try:
@@ -79,7 +81,7 @@ def _positions_first(index: Any, place: str) -> tuple[Any, bool]:
     """The index below a map of ids, so that rows are positions; and whether there was such a map."""
     faiss = _library()
 
-    if mapped := isinstance(index, faiss.IndexIDMap):
+    if has_ids := isinstance(index, faiss.IndexIDMap):
         index = faiss.downcast_index(index.index)
     inverted = faiss.downcast_index(faiss.try_extract_index_ivf(index))
     if isinstance(inverted, faiss.IndexIVFFastScan):  # decoding one that was read from a file crashes FAISS 1.15
@@ -89,7 +91,7 @@ def _positions_first(index: Any, place: str) -> tuple[Any, bool]:
             inverted.make_direct_map(True)
         except RuntimeError as error:
             raise UsageError(f"{place}: the inverted file has ids of its own, not positions", hint=_CURE) from error
-    return index, mapped
+    return index, has_ids
 
 
 def _keeps(index: Any) -> Any:

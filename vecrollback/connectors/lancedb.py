@@ -36,15 +36,15 @@ class LanceColumns:
         for index in self._dataset.describe_indices():
             if vector not in index.field_names:
                 continue
-            found = (getattr(index, "details", None) or {}).get("metric_type", "").lower()
-            if found in ("l2", "cosine", "dot"):
-                return cast(Metric, found)
+            name = (getattr(index, "details", None) or {}).get("metric_type", "").lower()
+            if name in ("l2", "cosine", "dot"):
+                return cast(Metric, name)
         return None
 
     def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        # Read ahead as far as Lance does by itself, the memory of a pass grows with the table.
-        ahead = {"batch_readahead": 2, "fragment_readahead": 1}
-        yield from self._dataset.scanner(columns=list(names), scan_in_order=True, **ahead).to_batches()
+        # Left to itself, Lance reads so far ahead that the memory of a pass grows with the table.
+        readahead = {"batch_readahead": 2, "fragment_readahead": 1}
+        yield from self._dataset.scanner(columns=list(names), scan_in_order=True, **readahead).to_batches()
 
     def take(self, rows: Numbers, names: Sequence[str]) -> pa.Table:
         return self._dataset.take(rows.tolist(), columns=list(names))

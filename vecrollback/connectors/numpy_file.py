@@ -22,7 +22,7 @@ class NumpyConnector:
 
     def __init__(self, path: Path) -> None:
         self.place, self._path = str(path), path
-        self._array = _mapped(path)
+        self._array = _map(path)
         self.count, self.dimension = (int(size) for size in self._array.shape)
         self.stored = str(self._array.dtype)
         self.facts: dict[str, Json] = {}
@@ -42,7 +42,7 @@ class NumpyConnector:
         del self._array
 
 
-def _mapped(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+def _map(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:

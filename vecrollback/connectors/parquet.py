@@ -41,15 +41,16 @@ class ParquetColumns:
             yield from self._stream(group, names)
 
     def take(self, rows: Numbers, names: Sequence[str]) -> pa.Table:
+        # Ascending, so that each row group is streamed once; `places` puts the rows back in the order asked for.
         unique, places = np.unique(rows, return_inverse=True)
         groups = np.unique(np.searchsorted(self._ends, unique, side="right"))
-        found = [part for group in groups.tolist() for part in self._picked(int(group), unique, names)]
-        return pa.Table.from_batches(found).take(pa.array(places)) if found else self.schema.empty_table()
+        parts = [part for group in groups.tolist() for part in self._rows_of_group(int(group), unique, names)]
+        return pa.Table.from_batches(parts).take(pa.array(places)) if parts else self.schema.empty_table()
 
     def close(self) -> None:
         self._file.close()
 
-    def _picked(self, group: int, rows: Numbers, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def _rows_of_group(self, group: int, rows: Numbers, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         first = int(self._ends[group - 1]) if group else 0
         for batch in self._stream(group, names):
             low, high = np.searchsorted(rows, [first, first + batch.num_rows])

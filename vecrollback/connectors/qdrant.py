@@ -21,7 +21,7 @@ from vecrollback.connectors.base import (
     split_at_hash,
     stacked,
 )
-from vecrollback.connectors.copied import copied
+from vecrollback.connectors.copied import copy_of_folder
 from vecrollback.errors import MissingDependencyError, UsageError
 from vecrollback.records import Json, Metric
 
@@ -52,8 +52,8 @@ class QdrantConnector:
         self.facts: dict[str, Json] = {"vector_field": self._using} if self._using else {}
         self._ids: list[int | str] = [point.id for page in self._pages(False, False) for point in page]
         self.count = len(self._ids)
-        shown, _ = self._client.scroll(collection, limit=_SHOWN, with_payload=True)
-        self.fields = tuple(dict.fromkeys(name for point in shown for name in _record(point)))
+        sample, _ = self._client.scroll(collection, limit=_SHOWN, with_payload=True)
+        self.fields = tuple(dict.fromkeys(name for point in sample for name in _record(point)))
 
     def scan(self, names: Collection[str] | None, *, vectors: bool = True) -> Iterator[Part]:
         for page in self._pages(names != (), vectors):
@@ -61,19 +61,19 @@ class QdrantConnector:
 
     def take(self, rows: Numbers, names: Collection[str] | None, *, vectors: bool = True) -> Part:
         ids = [self._ids[row] for row in rows.tolist()]
-        found: dict[int | str, Any] = {}
+        points: dict[int | str, Any] = {}
         for first in range(0, len(ids), _PAGE):
-            options = {"with_payload": names != (), "with_vectors": self._asked(vectors)}
+            options = {"with_payload": names != (), "with_vectors": self._vectors_option(vectors)}
             page = self._client.retrieve(self._name, ids=list(dict.fromkeys(ids[first : first + _PAGE])), **options)
-            found |= {point.id: point for point in page}
-        return self._part([found.get(id_, _Gone(id_)) for id_ in ids], names, vectors)
+            points |= {point.id: point for point in page}
+        return self._part([points.get(id_, _DeletedPoint(id_)) for id_ in ids], names, vectors)
 
     def close(self) -> None:
         self._client.close()
         if self._copy is not None:
             self._copy.cleanup()
 
-    def _shape(self, wanted: str | None) -> tuple[str, Any]:
+    def _shape(self, choice: str | None) -> tuple[str, Any]:
         """Name of the vectors to read, empty where there is one kind only, and their parameters."""
         if not self._client.collection_exists(self._name):
             there = named([one.name for one in self._client.get_collections().collections])
@@ -81,31 +81,32 @@ class QdrantConnector:
         shapes = self._client.get_collection(self._name).config.params.vectors or {}
         shapes = shapes if isinstance(shapes, dict) else {"": shapes}
         dense = [name for name, shape in shapes.items() if shape.multivector_config is None]
-        using = guess_vector(dense, list(shapes), None if dense == [""] else wanted, self.place)
+        using = guess_vector(dense, list(shapes), None if dense == [""] else choice, self.place)
         return using, shapes[using]
 
     def _pages(self, payload: bool, vectors: bool) -> Iterator[list[Any]]:
         offset = None
         while True:
-            options = {"with_payload": payload, "with_vectors": self._asked(vectors)}
+            options = {"with_payload": payload, "with_vectors": self._vectors_option(vectors)}
             page, offset = self._client.scroll(self._name, limit=_PAGE, offset=offset, **options)
             if page:
                 yield page
             if offset is None:
                 return
 
-    def _asked(self, vectors: bool) -> bool | list[str]:
+    # True would fetch every named vector of a point, and a collection may have several.
+    def _vectors_option(self, vectors: bool) -> bool | list[str]:
         return [self._using] if vectors and self._using else vectors
 
     def _part(self, points: list[Any], names: Collection[str] | None, vectors: bool) -> Part:
-        found = [point.vector.get(self._using) if isinstance(point.vector, dict) else point.vector for point in points]
+        values = [point.vector.get(self._using) if isinstance(point.vector, dict) else point.vector for point in points]
         rows, sizes = (
-            stacked(found, self.dimension) if vectors else (np.empty((len(found), 0), np.float32), _none(found))
+            stacked(values, self.dimension) if vectors else (np.empty((len(values), 0), np.float32), _none(values))
         )
         return Part(rows, sizes, [_record(point) for point in points] if names != () else [])
 
 
-class _Gone:
+class _DeletedPoint:
     """A point that was deleted since it was counted."""
 
     vector = payload = None
@@ -135,7 +136,7 @@ def _client(where: str, place: str) -> tuple[Any, Any]:
             raise UsageError(
                 f"{place}: {where} does not hold a meta.json", hint="give the folder of QdrantClient(path=...)"
             )
-        copy = copied(Path(where), place)
+        copy = copy_of_folder(Path(where), place)
         return copy, QdrantClient(path=copy.name)
     client = QdrantClient(url=where, api_key=os.environ.get("QDRANT_API_KEY"))
     try:

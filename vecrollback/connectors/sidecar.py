@@ -41,7 +41,7 @@ class VectorFile(Protocol):
 
 
 class WithTexts:
-    """A reader of a vector file, and of the rows beside it when there are any."""
+    """A connector to a vector file, and to the rows beside it when there are any."""
 
     def __init__(self, file: VectorFile, texts: Path | None) -> None:
         self._file, self._texts = file, Sidecar(texts) if texts is not None else None
@@ -64,8 +64,8 @@ class WithTexts:
             yield self._part(rows, [next(records) for _ in range(first, stop)] if records else [])
 
     def take(self, rows: Numbers, names: Collection[str] | None, *, vectors: bool = True) -> Part:
-        found = self._file.take(rows) if vectors else np.empty((len(rows), 0), np.float32)
-        return self._part(found, self._texts.take(rows) if self._texts and names != () else [])
+        block = self._file.take(rows) if vectors else np.empty((len(rows), 0), np.float32)
+        return self._part(block, self._texts.take(rows) if self._texts and names != () else [])
 
     def _part(self, vectors: FloatArray, records: list[Record]) -> Part:
         return Part(vectors, np.full(len(vectors), self.dimension, np.int64), records)
@@ -84,40 +84,41 @@ class Sidecar:
         self._file = _plain(path)
         self._starts, self._numbers = _index(self._file)
         self.count = len(self._starts)
-        names = dict.fromkeys(name for row in self._read(range(min(self.count, _SHOWN_ROWS))) for name in row)
+        names = dict.fromkeys(name for row in self._records_at(range(min(self.count, _SHOWN_ROWS))) for name in row)
         self.fields = tuple(names)
 
     def lines(self) -> Iterator[Record]:
         """Every row in order."""
-        yield from self._read(range(self.count))
+        yield from self._records_at(range(self.count))
 
     def take(self, rows: Numbers) -> list[Record]:
         """Rows by number, in the order asked for; the file is read forwards."""
         order = np.argsort(rows, kind="stable")
-        found: list[Record] = [{}] * len(rows)
-        for at, record in zip(order.tolist(), self._read(rows[order].tolist()), strict=True):
-            found[at] = record
-        return found
+        records: list[Record] = [{}] * len(rows)
+        for at, record in zip(order.tolist(), self._records_at(rows[order].tolist()), strict=True):
+            records[at] = record
+        return records
 
     def close(self) -> None:
         self._file.close()
 
-    def _read(self, rows: Collection[int]) -> Iterator[Record]:
+    def _records_at(self, rows: Collection[int]) -> Iterator[Record]:
         at = -1
         for row in rows:
             start = int(self._starts[row])
+            # Rows in order need no seek.
             if at != start:
                 self._file.seek(start)
             line = self._file.readline()
             at = start + len(line)
-            yield self._parsed(line, row)
+            yield self._parse(line, row)
 
-    def _parsed(self, line: bytes, row: int) -> Record:
+    def _parse(self, line: bytes, row: int) -> Record:
         try:
-            found = json.loads(line)
-            if isinstance(found, dict):
-                return found
-            problem = f"not a JSON object but a {type(found).__name__}"
+            record = json.loads(line)
+            if isinstance(record, dict):
+                return record
+            problem = f"not a JSON object but a {type(record).__name__}"
         except ValueError as error:
             problem = f"not JSON: {error}"
         raise BadDocumentError(
@@ -143,7 +144,7 @@ def _plain(path: Path) -> BinaryIO:
 
 
 def _index(file: BinaryIO) -> tuple[Numbers, Numbers]:
-    """Where each row starts, and its line number; blank lines are none."""
+    """Where each row starts, and its line number; a blank line is not a row."""
     starts, numbers = array("q"), array("q")
     at = 0
     file.seek(0)

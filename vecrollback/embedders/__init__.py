@@ -54,13 +54,13 @@ def open_embedder(spec: str) -> Embedder:
         (64, 'cosine', [Span(start=0, end=19), Span(start=19, end=27)])
     """
     prefix = spec.partition("?")[0].partition(":")[0]
-    others = {} if prefix in _PREFIXED else _installed()
-    parsed = parse(spec, {*_PREFIXED, *others})
-    built_in = _PREFIXED.get(parsed.kind) or _UNPREFIXED.get(parsed.kind)
-    return _built_in(built_in)(parsed) if built_in else _third_party(others[parsed.kind])(parsed)
+    others = {} if prefix in _PREFIXED else _third_party_kinds()
+    parts = parse(spec, {*_PREFIXED, *others})
+    built_in = _PREFIXED.get(parts.kind) or _UNPREFIXED.get(parts.kind)
+    return _built_in(built_in)(parts) if built_in else _third_party(others[parts.kind])(parts)
 
 
-def _installed() -> dict[str, EntryPoint]:
+def _third_party_kinds() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=_GROUP)}
 
 

@@ -190,15 +190,15 @@ def traits_of(embedder: object) -> Traits:
         >>> traits_of(Service()).metered
         True
     """
-    said = getattr(embedder, "traits", None)
-    if said is None:
+    traits = getattr(embedder, "traits", None)
+    if traits is None:
         return _assumed(embedder)
-    if not isinstance(said, Traits):
+    if not isinstance(traits, Traits):
         raise EmbedderSpecError(
-            f"the traits of {type(embedder).__name__} are a {type(said).__name__}",
+            f"the traits of {type(embedder).__name__} are a {type(traits).__name__}",
             hint="return a vecrollback.embedders.Traits",
         )
-    return said
+    return traits
 
 
 def _assumed(embedder: object) -> Traits:

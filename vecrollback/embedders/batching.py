@@ -16,6 +16,7 @@ def batches(lengths: Sequence[int], tokens: int, most: int | None = None) -> lis
     A batch holds at most `tokens` tokens, padding included, and at most `most` texts; never less than one text. The
     longest come first: what does not fit into memory shows at once.
     """
+    # Like lengths side by side, so that little of a batch is padding.
     order = np.argsort(lengths, kind="stable")[::-1].tolist()
     begins = [0]
     for place in range(len(order)):
@@ -34,13 +35,14 @@ def encode(model: Any, texts: Sequence[str], groups: Sequence[Sequence[int]], *,
     from sentence_transformers.util import batch_to_device, truncate_embeddings
 
     model.eval()
-    made = []
+    parts = []
     with torch.inference_mode():
         for features in _tokenised(model, [[texts[i] for i in group] for group in groups], prompt, task):
-            found = model(batch_to_device(features, model.device), task=task)["sentence_embedding"]
-            made.append(found if model.truncate_dim is None else truncate_embeddings(found, model.truncate_dim))
+            vectors = model(batch_to_device(features, model.device), task=task)["sentence_embedding"]
+            parts.append(vectors if model.truncate_dim is None else truncate_embeddings(vectors, model.truncate_dim))
+        # Back from the order of the batches to the order of the texts.
         order = np.argsort([place for group in groups for place in group])
-        return torch.cat(made)[torch.as_tensor(order, device=made[0].device)]
+        return torch.cat(parts)[torch.as_tensor(order, device=parts[0].device)]
 
 
 def _tokenised(model: Any, parts: Sequence[list[str]], prompt: str, task: str) -> Iterator[Any]:
@@ -48,12 +50,12 @@ def _tokenised(model: Any, parts: Sequence[list[str]], prompt: str, task: str) -
     if len(parts) == 1:
         yield model.preprocess(parts[0], prompt=prompt, task=task)
         return
-    with ThreadPoolExecutor(1, "vecrollback-tokenise") as ahead:
-        waiting: Future[Any] | None = None
+    with ThreadPoolExecutor(1, "vecrollback-tokenise") as pool:
+        features: Future[Any] | None = None
         for part in parts:
-            following = ahead.submit(model.preprocess, part, prompt=prompt, task=task)
-            if waiting is not None:
-                yield waiting.result()
-            waiting = following
-        if waiting is not None:
-            yield waiting.result()
+            following = pool.submit(model.preprocess, part, prompt=prompt, task=task)
+            if features is not None:
+                yield features.result()
+            features = following
+        if features is not None:
+            yield features.result()

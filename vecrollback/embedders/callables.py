@@ -31,19 +31,19 @@ _MEMBERS = ("contract", "fingerprint", "dimension", "metric", "embed_documents",
 
 def open_callable(spec: Spec) -> Embedder:
     """Open `package.module:callable`."""
-    found = _import(spec.target)
-    if _is_embedder(found):
-        return _own_embedder(found, spec)
-    if not callable(found):
+    subject = _import(spec.target)
+    if _is_embedder(subject):
+        return _own_embedder(subject, spec)
+    if not callable(subject):
         raise EmbedderSpecError(
-            f"{spec.target} is a {type(found).__name__}, neither an embedder nor a function",
+            f"{spec.target} is a {type(subject).__name__}, neither an embedder nor a function",
             hint="name a function that takes a list of texts and returns an array of one row each",
         )
-    if not _takes_arguments(found):
-        return _own_embedder(found(), spec)
+    if not _takes_arguments(subject):
+        return _own_embedder(subject(), spec)
     shape = read_shape(spec.arguments)
     spec.arguments.refuse_unknown("callable")
-    return CallableEmbedder(spec, shape, found)
+    return CallableEmbedder(spec, shape, subject)
 
 
 class CallableEmbedder(SharedEmbedder):
@@ -63,7 +63,7 @@ class CallableEmbedder(SharedEmbedder):
         return int(self._call(["dimension"]).shape[1])
 
     def count_tokens(self, texts: Sequence[str]) -> int:
-        """Words: a function does not tell how it reads a text."""
+        """Words, because a function does not say how it splits a text into tokens."""
         return sum(len(text.split()) for text in texts)
 
     def _identity(self) -> dict[str, Json]:
@@ -98,19 +98,19 @@ class CallableEmbedder(SharedEmbedder):
 def _import(target: str) -> Any:
     module_name, _, path = target.partition(":")
     try:
-        found: Any = importlib.import_module(module_name)
+        value: Any = importlib.import_module(module_name)
         for name in path.split("."):
-            found = getattr(found, name)
+            value = getattr(value, name)
     except (ImportError, AttributeError) as error:
         raise EmbedderSpecError(
             f"cannot import {target}: {error}",
             hint="install the package, or put its directory on PYTHONPATH; kinds are written hash: or openai:",
         ) from error
-    return found
+    return value
 
 
-def _is_embedder(found: Any) -> bool:
-    return not inspect.isclass(found) and all(hasattr(found, member) for member in _MEMBERS)
+def _is_embedder(subject: Any) -> bool:
+    return not inspect.isclass(subject) and all(hasattr(subject, member) for member in _MEMBERS)
 
 
 def _takes_arguments(function: Callable[..., Any]) -> bool:
@@ -121,19 +121,20 @@ def _takes_arguments(function: Callable[..., Any]) -> bool:
     return any(p.default is p.empty for p in parameters)
 
 
-def _own_embedder(found: Any, spec: Spec) -> Embedder:
+def _own_embedder(embedder: Any, spec: Spec) -> Embedder:
     """Check that the user's embedder can be opened again from the string that a pair will keep."""
     spec.arguments.refuse_unknown("callable")
-    if not _is_embedder(found):
+    if not _is_embedder(embedder):
         raise EmbedderSpecError(
-            f"{spec.target} gave a {type(found).__name__}, which is not an embedder",
+            f"{spec.target} gave a {type(embedder).__name__}, which is not an embedder",
             hint=f"an embedder has {', '.join(_MEMBERS)}",
         )
-    if found.spec != spec.text:
+    if embedder.spec != spec.text:
         raise EmbedderSpecError(
-            f"{spec.target} has the spec {found.spec!r}", hint=f"its `spec` must be {spec.text!r}, which opens it again"
+            f"{spec.target} has the spec {embedder.spec!r}",
+            hint=f"its `spec` must be {spec.text!r}, which opens it again",
         )
-    return cast(Embedder, found)
+    return cast(Embedder, embedder)
 
 
 def _distribution(module: str) -> str | None:

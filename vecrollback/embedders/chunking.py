@@ -114,10 +114,11 @@ def pieces(text: str, limit: int = PIECE) -> Iterator[tuple[int, str]]:
 
 
 def _last_space(text: str, start: int, end: int) -> int:
-    found = end
+    place = end
+    # Before white space, where tokenizers split anyway: the pieces give the tokens of the whole text.
     for match in _SPACE.finditer(text, start, end):
-        found = match.start()
-    return found
+        place = match.start()
+    return place
 
 
 def _whole(text: str) -> list[Span]:
@@ -150,8 +151,8 @@ def _semantic(rule: ChunkRule, tokenizer: Tokenizer | None) -> Chunker:
     def chunk(text: str) -> list[Span]:
         if not text.strip():
             return []
-        found = splitter.chunk_indices(text)
-        return [Span(start, start + len(chunk)) for start, chunk in found] or _whole(text)
+        indices = splitter.chunk_indices(text)
+        return [Span(start, start + len(chunk)) for start, chunk in indices] or _whole(text)
 
     return chunk
 

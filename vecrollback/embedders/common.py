@@ -204,6 +204,7 @@ def finished(vectors: FloatArray, texts: Sequence[str], *, unit: bool) -> FloatA
             f"text {index} of {len(texts)} got a vector {what}: {excerpt(texts[index])}",
             hint="look at this text; a model in float16 can overflow, precision=float32 does not",
         )
+    # Only where it is needed: dividing by a length of almost 1 would change the last bits of a model's own vectors.
     if unit and np.abs(squares - 1).max() > _UNIT_TOLERANCE:
         vectors /= np.sqrt(squares)[:, None]
     return vectors
@@ -226,7 +227,7 @@ class RecentTokens:
     the batch a second time would cost a share of the whole job.
     """
 
-    _KEPT = 16
+    _CAPACITY = 16
 
     def __init__(self) -> None:
         self._totals: OrderedDict[tuple[int, int], int] = OrderedDict()
@@ -235,7 +236,7 @@ class RecentTokens:
     def remember(self, texts: Sequence[str], total: int) -> None:
         with self._lock:
             self._totals[_key(texts)] = total
-            while len(self._totals) > self._KEPT:
+            while len(self._totals) > self._CAPACITY:
                 self._totals.popitem(last=False)
 
     def recall(self, texts: Sequence[str]) -> int | None:
@@ -244,4 +245,5 @@ class RecentTokens:
 
 
 def _key(texts: Sequence[str]) -> tuple[int, int]:
+    # The texts themselves would be kept alive; a hash is enough among so few entries.
     return len(texts), hash(tuple(texts))

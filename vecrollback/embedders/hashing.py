@@ -34,6 +34,7 @@ _WORD_WEIGHT, _SHORT_WEIGHT, _PAIR_WEIGHT, _PART_WEIGHT = 1.0, 0.25, 0.5, 0.25
 _SHORT = 3
 """Words of up to three letters count less: in most languages they are mostly grammar."""
 
+# Bounds the memory of the cache of words, which is emptied when it is full.
 _VOCABULARY = 100_000
 _SLICE = 1 << 15
 _BLOCK = 512
@@ -113,8 +114,8 @@ class HashingEmbedder(SharedEmbedder):
         hashes, counts, features, weights = self._words.look_up(words)
         self._scatter(sums, np.repeat(rows, counts), features, weights)
         pairs = rows[1:] == rows[:-1]
-        joined = _mix(hashes[:-1] * np.uint64(31) + hashes[1:])[pairs]
-        self._scatter(sums, rows[1:][pairs], joined, np.full(len(joined), _PAIR_WEIGHT))
+        pair_hashes = _mix(hashes[:-1] * np.uint64(31) + hashes[1:])[pairs]
+        self._scatter(sums, rows[1:][pairs], pair_hashes, np.full(len(pair_hashes), _PAIR_WEIGHT))
 
     def _scatter(
         self, sums: NDArray[np.float64], rows: NDArray[np.int64], features: Hashes, weights: NDArray[np.float64]
@@ -143,18 +144,18 @@ class _Vocabulary:
 
     def __init__(self, seed: int) -> None:
         self._key = seed.to_bytes(max(8, (seed.bit_length() + 7) // 8), "little")[:64]
-        self._known: dict[str, tuple[Hashes, NDArray[np.float64]]] = {}
+        self._entries: dict[str, tuple[Hashes, NDArray[np.float64]]] = {}
         self._lock = threading.Lock()
 
     def look_up(self, words: list[str]) -> tuple[Hashes, NDArray[np.int64], Hashes, NDArray[np.float64]]:
         """Return hash and number of features per word, then all features and weights one after the other."""
         with self._lock:
-            if len(self._known) > _VOCABULARY:
-                self._known.clear()
+            if len(self._entries) > _VOCABULARY:
+                self._entries.clear()
             for word in words:
-                if word not in self._known:
-                    self._known[word] = self._features(word)
-            entries = [self._known[word] for word in words]
+                if word not in self._entries:
+                    self._entries[word] = self._features(word)
+            entries = [self._entries[word] for word in words]
         counts = np.array([len(features) for features, _ in entries], dtype=np.int64)
         features = np.concatenate([features for features, _ in entries])
         first = np.concatenate(([0], np.cumsum(counts)[:-1]))
@@ -174,9 +175,9 @@ def _slices(texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], list[str]
     rows: list[int] = []
     words: list[str] = []
     for row, text in enumerate(texts):
-        found = _WORD.findall(text.lower())
-        for start in range(0, len(found), _SLICE):
-            part = found[start : start + _SLICE]
+        text_words = _WORD.findall(text.lower())
+        for start in range(0, len(text_words), _SLICE):
+            part = text_words[start : start + _SLICE]
             rows += [row] * len(part)
             words += part
             if len(words) >= _SLICE:

@@ -37,11 +37,11 @@ class HfTokenizer:
 
     def lengths(self, texts: Sequence[str], prompt: str, limit: int | None) -> list[int]:
         """Tokens of prompt and text for each text, special tokens included, at most `limit`."""
-        found: list[int] = []
+        counts: list[int] = []
         for start in range(0, len(texts), _BATCH):
             encoded = self.native.encode_batch([prompt + text for text in texts[start : start + _BATCH]])
-            found += (len(one) if limit is None else min(len(one), limit) for one in encoded)
-        return found
+            counts += (len(one) if limit is None else min(len(one), limit) for one in encoded)
+        return counts
 
     def clip(self, text: str, limit: int) -> str:
         """Return a beginning of `text` whose first `limit` tokens are the text's own.

@@ -34,7 +34,7 @@ _UNBOUNDED = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What the configuration says; None where it does not tell.
+    """What the configuration says; None where it says nothing.
 
     `width` is the dimension of one token's vector, `dimension` that of the final one; `limit` is the number of
     positions the weights have, `max_length` the number of tokens that are read; `first` is the directory of the first
@@ -83,9 +83,10 @@ def shaping_files(root: Path) -> list[Path]:
 
     A name that is not known to be harmless counts: a needless new fingerprint is better than a missed change.
     """
-    found = sorted(path for path in _walk(root))
-    safe = {path.parent for path in found if path.suffix == ".safetensors"}
-    return [path for path in found if not (path.suffix == ".bin" and path.parent in safe)]
+    paths = sorted(path for path in _walk(root))
+    # Beside safetensors a .bin holds the same weights once more, and is not loaded.
+    safe = {path.parent for path in paths if path.suffix == ".safetensors"}
+    return [path for path in paths if not (path.suffix == ".bin" and path.parent in safe)]
 
 
 def read_facts(root: Path) -> ModelFacts:
@@ -117,9 +118,9 @@ def _from_hub(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        cached = Path(snapshot_download(name, revision=revision, local_files_only=True))
-        if _is_model(cached) and _has_weights(cached):
-            return cached
+        snapshot = Path(snapshot_download(name, revision=revision, local_files_only=True))
+        if _is_model(snapshot) and _has_weights(snapshot):
+            return snapshot
     except Exception:  # not in the cache, in whichever way this release of the library says so
         pass
     try:
@@ -180,8 +181,8 @@ def _dimensions(
             dimension = _positive(dense.get("out_features"))
         elif kind not in {"Transformer", "Pooling", "Normalize", "Dropout", "LayerNorm"}:
             return width, None
-    cut = _positive(own.get("truncate_dim"))
-    return width, min(dimension, cut) if dimension and cut else dimension
+    limit = _positive(own.get("truncate_dim"))
+    return width, min(dimension, limit) if dimension and limit else dimension
 
 
 def _modes(pooling: Mapping[str, Any]) -> list[str]:
@@ -197,8 +198,8 @@ def _max_length(first: Path, tokenizer: Mapping[str, Any], config: Mapping[str, 
         if own:
             return own
     limits = (tokenizer.get("model_max_length"), config.get("max_position_embeddings"))
-    known = [limit for value in limits if (limit := _positive(value))]
-    return min(known) if known else None
+    lengths = [limit for value in limits if (limit := _positive(value))]
+    return min(lengths) if lengths else None
 
 
 def _positive(value: object) -> int | None:

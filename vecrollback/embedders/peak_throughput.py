@@ -59,11 +59,11 @@ def matmul_rate(device: str, dtype: Any, threads: int | None = None, *, measure:
     if key not in _rates:
         if not measure:
             return None
-        _rates[key] = _measured(device, dtype)
+        _rates[key] = _measure_rate(device, dtype)
     return _rates[key] * (threads / own if threads and device == "cpu" else 1.0)
 
 
-def _measured(device: str, dtype: Any) -> float:
+def _measure_rate(device: str, dtype: Any) -> float:
     import torch
 
     kind = torch.device(device).type
@@ -72,8 +72,8 @@ def _measured(device: str, dtype: Any) -> float:
     ways: list[Callable[[], object]] = [lambda: torch.mm(a, b)]
     if kind == "cpu" and dtype == torch.float32 and torch.backends.mkldnn.is_available():
         # torch multiplies with MKL, which on some processors reaches half of what oneDNN does, as other runtimes use
-        packed = [one.to_mkldnn() for one in (a, b, torch.zeros(size))]
-        ways.append(lambda: torch.nn.functional.linear(*packed))
+        operands = [one.to_mkldnn() for one in (a, b, torch.zeros(size))]
+        ways.append(lambda: torch.nn.functional.linear(*operands))
     with torch.inference_mode():
         return 2.0 * size**3 / min(_least_seconds(way, _wait(kind)) for way in ways)
 
@@ -82,18 +82,19 @@ def _least_seconds(work: Callable[[], object], wait: Callable[[], None]) -> floa
     work()
     least, ends = float("inf"), time.perf_counter() + _SECONDS
     for _ in range(_TRIES):
+        # A device works on after the call returns: both ends of the measurement wait for it.
         wait()
-        started = time.perf_counter()
+        start = time.perf_counter()
         work()
         wait()
-        least = min(least, time.perf_counter() - started)
+        least = min(least, time.perf_counter() - start)
         if time.perf_counter() > ends:
             break
     return least
 
 
 def _wait(kind: str) -> Callable[[], None]:
-    """What returns when the device has done all it was given."""
+    """A function that returns when the device has finished all its work."""
     import torch
 
     module = getattr(torch, kind, None)

@@ -88,7 +88,7 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         self._others: dict[Runtime, SentenceTransformersEmbedder] = {}
 
     def accelerated(self, runtime: Runtime) -> SentenceTransformersEmbedder:
-        """The same model in another runtime, on this machine's processor. Whether it is: ask the probes.
+        """The same model in another runtime, on this machine's processor. The probes say whether its vectors agree.
 
         One object for each runtime, which the closing of this one closes too. Raises UsageError for a name that is
         not a runtime, and for a model that is not in float32 on the processor.
@@ -118,19 +118,19 @@ class SentenceTransformersEmbedder(SharedEmbedder):
     @cached_property
     def dimension(self) -> int:
         facts, options = self._facts, self._options
-        known = facts.dimension
+        width = facts.dimension
         if options.pooling not in (None, facts.pooling) and facts.dimension != facts.width:
-            known = None
-        if known is None:
+            width = None
+        if width is None:
             with self._lock:
-                known = len(self._loaded().encode("dimension"))
-        return min(known, options.truncate_dim or known)
+                width = len(self._open_model().encode("dimension"))
+        return min(width, options.truncate_dim or width)
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Tokens that are read: special tokens and the prompt included, what is cut off left out."""
-        known = self._recent.recall(texts)
-        if known is not None:
-            return known
+        total = self._recent.recall(texts)
+        if total is not None:
+            return total
         return sum(self._hf_tokenizer.lengths(texts, self._shape.document_prompt, self._options.max_length))
 
     def ideal_seconds(self, texts: Sequence[str]) -> float | None:
@@ -142,7 +142,7 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         if tokens is None or squares is None:
             return None
         with self._lock:
-            model = self._loaded()
+            model = self._open_model()
             self._work = work = self._work or work_of(model[0].auto_model)
         rate = self._rate(model, measure=tokens >= _WORTH_TIMING) if work.weights else None
         return work.operations(tokens, squares) / rate if rate else None
@@ -188,17 +188,17 @@ class SentenceTransformersEmbedder(SharedEmbedder):
 
     def _vectors(self, texts: Sequence[str], role: Role) -> FloatArray:
         with self._lock:
-            model = self._loaded()
+            model = self._open_model()
             try:
-                found = self._encoded(model, texts, role)
+                tensor = self._encode(model, texts, role)
             except (RuntimeError, ValueError, TypeError, IndexError) as error:
-                raise _failed(error, self.spec, len(texts)) from error
+                raise _embedding_error(error, self.spec, len(texts)) from error
         # Unit length is a matter of the last bits: it is made in float32 whatever the weights are.
-        return np.ascontiguousarray(found.float().cpu().numpy())
+        return np.ascontiguousarray(tensor.float().cpu().numpy())
 
-    def _encoded(self, model: Any, texts: Sequence[str], role: Role) -> Any:
+    def _encode(self, model: Any, texts: Sequence[str], role: Role) -> Any:
         prompt, options = self._shape.prompt(role), self._options
-        clipped = self._clipped(texts)
+        clipped = self._clip(texts)
         alone = role == "query" and len(texts) == 1
         if alone or not hasattr(model[0], "auto_model"):
             ask = model.encode_query if role == "query" else model.encode_document
@@ -206,16 +206,18 @@ class SentenceTransformersEmbedder(SharedEmbedder):
             return ask(clipped, prompt=prompt, batch_size=size, show_progress_bar=False, convert_to_tensor=True)
         lengths = self._hf_tokenizer.lengths(clipped, prompt, options.max_length)
         groups = batches(lengths, self._batch_tokens(model.device.type), options.batch_size)
-        made = encode(model, clipped, groups, prompt=prompt, task=role)
+        vectors = encode(model, clipped, groups, prompt=prompt, task=role)
         if role == "document":
+            # The job asks for the tokens of this batch next: tokenising it again would cost a share of the work.
             self._recent.remember(texts, sum(lengths))
             self._squares.remember(texts, sum(length * length for length in lengths))
-        return made
+        return vectors
 
     def _batch_tokens(self, device: str) -> int:
         if self._runtime is not None:
             return self._runtime.batch_tokens
         if self._options.batch_size is not None:
+            # The user set a number of texts: then no budget of tokens limits a batch.
             return sys.maxsize
         return _CPU_TOKENS if device == "cpu" else _DEVICE_TOKENS
 
@@ -232,15 +234,15 @@ class SentenceTransformersEmbedder(SharedEmbedder):
 
     def _on_device(self) -> bool:
         with self._lock:
-            return bool(self._loaded().device.type != "cpu")
+            return bool(self._open_model().device.type != "cpu")
 
-    def _clipped(self, texts: Sequence[str]) -> list[str]:
+    def _clip(self, texts: Sequence[str]) -> list[str]:
         limit = self._options.max_length
         if limit is None or self._facts.truncates_left:
             return list(texts)
         return [text if len(text) <= _HUGE else self._hf_tokenizer.clip(text, limit) for text in texts]
 
-    def _loaded(self) -> Any:
+    def _open_model(self) -> Any:
         if self._model is None:
             model = _load(self._root, self._options, self._facts)
             if self._runtime is not None:
@@ -334,7 +336,7 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _failed(error: Exception, spec: str, count: int) -> EmbeddingError:
+def _embedding_error(error: Exception, spec: str, count: int) -> EmbeddingError:
     memory = "out of memory" in str(error).lower()
     hint = "lower batch_size=" if memory else "embed these texts one by one to find the one that fails"
     kind = EmbeddingError if memory else TextRefusedError

@@ -23,17 +23,17 @@ _YES, _NO = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
 
 
 class Arguments:
-    """The `?key=value` part, read by name; what nobody asked for is refused by `refuse_unknown`.
+    """The `?key=value` part, read by name. `refuse_unknown` refuses the arguments that were not read.
 
     A value is never repeated in an error about an unknown key: somebody may have put a secret there.
     """
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = dict(values)
-        self._known: set[str] = set()
+        self._names_read: set[str] = set()
 
     def text(self, name: str, default: D) -> str | D:
-        self._known.add(name)
+        self._names_read.add(name)
         return self._values.get(name, default)
 
     def choice(self, name: str, options: Sequence[str], default: D) -> str | D:
@@ -70,11 +70,11 @@ class Arguments:
 
     def refuse_unknown(self, kind: str) -> None:
         """Raise EmbedderSpecError for arguments that were given but never read."""
-        unknown = sorted(self._values.keys() - self._known)
-        if unknown:
+        unread = sorted(self._values.keys() - self._names_read)
+        if unread:
             raise EmbedderSpecError(
-                f"unknown argument {', '.join(unknown)} for a {kind} embedder",
-                hint=f"known arguments: {', '.join(sorted(self._known)) or 'none'}",
+                f"unknown argument {', '.join(unread)} for a {kind} embedder",
+                hint=f"known arguments: {', '.join(sorted(self._names_read)) or 'none'}",
             )
 
 
@@ -118,14 +118,15 @@ def parse(text: str, kinds: Collection[str]) -> Spec:
 
 
 def _kind_of(head: str, kinds: Collection[str]) -> tuple[str, str]:
-    prefix, colon, rest = head.partition(":")
+    prefix, colon, target = head.partition(":")
     if not head.strip():
         raise EmbedderSpecError("the embedder string is empty", hint=f"give {_FORMS}")
+    # A directory first: its name may look like a hub name, and what is on this disk needs no network.
     if Path(head).expanduser().is_dir():
         return SENTENCE_TRANSFORMERS, head
     if colon and prefix in kinds:
-        return prefix, rest
-    if colon and _DOTTED.fullmatch(prefix) and _DOTTED.fullmatch(rest):
+        return prefix, target
+    if colon and _DOTTED.fullmatch(prefix) and _DOTTED.fullmatch(target):
         return CALLABLE, head
     if head[0] in "./~":
         raise EmbedderSpecError(

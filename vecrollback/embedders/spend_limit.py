@@ -46,5 +46,6 @@ class SpendLimit:
     def settle(self, reserved: int, used: int) -> None:
         """Replace a reservation by what was used; 0 for a request that was refused."""
         with self._lock:
+            # Never below zero: sums of floats leave a remainder.
             self._reserved = max(0.0, self._reserved - reserved * self._price)
             self._spent += used * self._price

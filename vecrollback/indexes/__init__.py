@@ -46,7 +46,7 @@ _MEMBERS = ("accepts", "suffix", "bytes_per_vector", "fallbacks", "build", "open
 _FLAT_UP_TO = 20_000
 _GRAPH_UP_TO = 500_000
 _BUILT_IN: tuple[IndexKind, ...] = (
-    FaissKind(),  # the most usual first: no spec is two kinds'
+    FaissKind(),  # the most usual first; no spec belongs to two kinds
     ExactKind(),
     LanceKind(),
 )
@@ -236,9 +236,9 @@ def _load(point: EntryPoint) -> IndexKind:
             hint="repair or uninstall the package that provides it",
         ) from error
     kind = kind() if isinstance(kind, type) else kind
-    if missing := [name for name in _MEMBERS if not hasattr(kind, name)]:
+    if absent := [name for name in _MEMBERS if not hasattr(kind, name)]:
         raise IndexSpecError(
-            f"the index kind {point.name!r} ({point.value}) does not say: {', '.join(missing)}",
+            f"the index kind {point.name!r} ({point.value}) does not say: {', '.join(absent)}",
             hint="vecrollback.indexes.IndexKind says what each of them is; upgrade the package that provides the kind",
         )
     return cast(IndexKind, kind)

@@ -146,12 +146,12 @@ class IndexKind(Protocol):
 
 @runtime_checkable
 class SharingKind(Protocol):
-    """What an IndexKind has besides when indexes of parts of a corpus can share what is learnt from all of it."""
+    """Two more methods of an IndexKind whose indexes over parts of a corpus can share what is learnt from all of it."""
 
     def train(self, spec: str, vectors: FloatArray, metric: Metric, path: Path) -> bool:
         """Write what `spec` learns from `vectors`, (n, d), to `path`. False, and no file, where there is nothing to."""
         ...
 
-    def build_trained(self, trained: Path, spec: str, vectors: FloatArray, metric: Metric, path: Path) -> None:
-        """`build`, with what `train` wrote instead of learning again."""
+    def build_trained(self, shared: Path, spec: str, vectors: FloatArray, metric: Metric, path: Path) -> None:
+        """As `build`, with the file `shared` that `train` wrote instead of learning again."""
         ...

@@ -15,7 +15,9 @@ from vecrollback.records import Metric
 _BLOCK_SCORES = 4 << 20
 """Scores held at once; 16 MiB stays near the last-level cache and bounds memory for any corpus."""
 _MOST_BLOCK_ROWS = 65_536
+# How far a stand-in for a query is pulled towards another stored vector: see `sample_queries`.
 _PULL = 0.4
+# Scores of one vector differ in the last bits between ways to compute them: relative slack of a tie.
 _TIE = 1e-5
 _BLOCK = 65_536
 
@@ -42,14 +44,14 @@ def exact_search(
         [[0, 2]]
     """
     best = TopK(queries, k, metric)
-    chosen = None if allowed is None else np.flatnonzero(allowed)
-    total = len(vectors) if chosen is None else len(chosen)
+    rows = None if allowed is None else np.flatnonzero(allowed)
+    total = len(vectors) if rows is None else len(rows)
     for start in range(0, total, best.block_rows):
         stop = min(start + best.block_rows, total)
-        if chosen is None:
+        if rows is None:
             best.offer(vectors[start:stop], np.arange(start, stop))
         else:
-            best.offer(vectors[chosen[start:stop]], chosen[start:stop])
+            best.offer(vectors[rows[start:stop]], rows[start:stop])
     return best.result()
 
 
@@ -87,10 +89,10 @@ class TopK:
         if k == 0 or scores.size == 0:
             return
         columns = _top_columns(scores, k)
-        merged = np.concatenate([self._best.scores, np.take_along_axis(scores, columns, 1)], axis=1)
+        candidates = np.concatenate([self._best.scores, np.take_along_axis(scores, columns, 1)], axis=1)
         origins = np.concatenate([self._best.positions, positions[columns]], axis=1)
-        columns = _top_columns(merged, k)
-        self._best = Neighbours(np.take_along_axis(merged, columns, 1), np.take_along_axis(origins, columns, 1))
+        columns = _top_columns(candidates, k)
+        self._best = Neighbours(np.take_along_axis(candidates, columns, 1), np.take_along_axis(origins, columns, 1))
 
     def result(self) -> Neighbours:
         """The best so far, ordered by score and then by position, so that ties have one answer."""
@@ -101,6 +103,7 @@ class TopK:
 
 def _top_columns(scores: FloatArray, k: int) -> Positions:
     if scores.shape[1] <= k:
+        # No more columns than places: all belong to the best, and argpartition needs more than k.
         return np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
     return np.argpartition(scores, scores.shape[1] - k, axis=1)[:, -k:]
 
@@ -116,15 +119,15 @@ class ExactIndex:
     def search(self, queries: FloatArray, k: int, allowed: Mask | None = None) -> Neighbours:
         queries = checked_queries(queries, self.dimension)
         mask = None if allowed is None else checked_mask(allowed, self.size)
-        return exact_search(self._opened(), queries, k, self.metric, mask)
+        return exact_search(self._open_vectors(), queries, k, self.metric, mask)
 
     def reconstruct(self, positions: Positions) -> FloatArray:
-        return np.array(self._opened()[positions], dtype=np.float32)
+        return np.array(self._open_vectors()[positions], dtype=np.float32)
 
     def close(self) -> None:
         self._vectors = None
 
-    def _opened(self) -> FloatArray:
+    def _open_vectors(self) -> FloatArray:
         if self._vectors is None:
             raise closed()
         return self._vectors
@@ -177,9 +180,9 @@ def sample_queries(vectors: FloatArray, count: int, seed: int) -> FloatArray:
     count = min(count, len(vectors))
     rows = np.sort(random.choice(len(vectors), size=count, replace=False))
     sample = np.array(vectors[rows], dtype=np.float32)
-    moved = sample + _PULL * np.asarray(vectors[random.integers(0, len(vectors), count)], dtype=np.float32)
-    shrink = np.linalg.norm(sample, axis=1) / np.maximum(np.linalg.norm(moved, axis=1), np.finfo(np.float32).tiny)
-    return np.asarray(moved * shrink[:, None], dtype=np.float32)
+    pulled = sample + _PULL * np.asarray(vectors[random.integers(0, len(vectors), count)], dtype=np.float32)
+    shrink = np.linalg.norm(sample, axis=1) / np.maximum(np.linalg.norm(pulled, axis=1), np.finfo(np.float32).tiny)
+    return np.asarray(pulled * shrink[:, None], dtype=np.float32)
 
 
 def measure_recall(index: VectorIndex, vectors: FloatArray, *, k: int = 10, queries: int = 200, seed: int = 0) -> float:
@@ -211,14 +214,14 @@ def measure_recall(index: VectorIndex, vectors: FloatArray, *, k: int = 10, quer
     return recall(truth, index.search(sample, k), sample, vectors, index.metric)
 
 
-def recall(truth: Neighbours, found: Neighbours, queries: FloatArray, vectors: FloatArray, metric: Metric) -> float:
+def recall(truth: Neighbours, answer: Neighbours, queries: FloatArray, vectors: FloatArray, metric: Metric) -> float:
     """Say what share of the neighbours is as near as the k-th true one.
 
     Judged by true scores, not positions: of two equal chunks either is right.
 
     Args:
         truth: Of exact search, shape (queries, k).
-        found: Of an index, the same shape.
+        answer: Of an index, the same shape.
         queries: float32, shape (queries, dimension).
         vectors: float32, shape (n, dimension).
         metric: "cosine", "dot" or "l2".
@@ -229,7 +232,8 @@ def recall(truth: Neighbours, found: Neighbours, queries: FloatArray, vectors: F
     k = truth.scores.shape[1]
     hits = 0
     for row, query in enumerate(queries):
-        positions = np.unique(found.positions[row, :k])
+        # Each position once: an index that returned one vector twice must not be credited twice.
+        positions = np.unique(answer.positions[row, :k])
         near = np.asarray(vectors[positions[positions >= 0]], dtype=np.float32)
         scores = near @ query if metric != "l2" else -np.square(near - query).sum(axis=1)
         last = truth.scores[row, -1]
@@ -242,18 +246,18 @@ def decode_error(index: VectorIndex, true: FloatArray, metric: str) -> float:
     worst = 0.0
     for first in range(0, len(true), _BLOCK):
         part = true[first : first + _BLOCK]
-        held = index.reconstruct(np.arange(first, first + len(part), dtype=np.int64))
-        worst = max(worst, float(np.max(distances(held, part, metric))))
+        decoded = index.reconstruct(np.arange(first, first + len(part), dtype=np.int64))
+        worst = max(worst, float(np.max(distances(decoded, part, metric))))
     return worst
 
 
-def distances(held: FloatArray, true: FloatArray, metric: str) -> FloatArray:
+def distances(decoded: FloatArray, true: FloatArray, metric: str) -> FloatArray:
     """Row by row 1 - cosine, for "l2" the distance relative to the true vector's length."""
     if metric == "l2":
         lengths = np.linalg.norm(true, axis=1)
-        return np.asarray(np.linalg.norm(held - true, axis=1) / np.maximum(lengths, 1e-12), dtype=np.float32)
-    near = cosines(held, true)
+        return np.asarray(np.linalg.norm(decoded - true, axis=1) / np.maximum(lengths, 1e-12), dtype=np.float32)
+    near = cosines(decoded, true)
     # A zero vector has no cosine: it is the same where the index holds zero too. NaN in the index stays NaN.
-    undefined = np.isnan(near) & np.isfinite(held).all(axis=1)
-    same = undefined & ~held.any(axis=1) & ~true.any(axis=1)
+    undefined = np.isnan(near) & np.isfinite(decoded).all(axis=1)
+    same = undefined & ~decoded.any(axis=1) & ~true.any(axis=1)
     return np.asarray(1.0 - np.where(undefined, same, near), dtype=np.float32)

@@ -89,28 +89,28 @@ class FaissIndex:
         self.dimension = int(index.d)
 
     def search(self, queries: FloatArray, k: int, allowed: Mask | None = None) -> Neighbours:
-        layers = self._opened()
+        layers = self._open_layers()
         queries = checked_queries(queries, self.dimension)
-        chosen = None if allowed is None else self._selections.get(checked_mask(allowed, self.size))
-        possible = min(k, self.size if chosen is None else chosen.count)
+        selection = None if allowed is None else self._selections.get(checked_mask(allowed, self.size))
+        possible = min(k, self.size if selection is None else selection.count)
         if possible <= 0 or len(queries) == 0:
             return nothing(len(queries), k)
 
         def scan(rows: FloatArray, count: int) -> Neighbours:
-            return layers.scan(rows, count, chosen)
+            return layers.scan(rows, count, selection)
 
         if layers.exhaustive:
             return padded(scan(queries, possible), k)
-        return padded(widened_search(layers.near, scan, queries, possible, chosen=chosen, size=self.size), k)
+        return padded(widened_search(layers.near, scan, queries, possible, selection=selection, size=self.size), k)
 
     def reconstruct(self, positions: Positions) -> FloatArray:
-        return self._opened().decode(positions)
+        return self._open_layers().decode(positions)
 
     def close(self) -> None:
         """Let go of the map. Unmapping takes 0.1 ms where freeing memory would hold the GIL for as long as it takes."""
         self._layers = None
 
-    def _opened(self) -> Layers:
+    def _open_layers(self) -> Layers:
         if self._layers is None:
             raise closed()
         return self._layers
@@ -137,8 +137,8 @@ class FaissKind:
     def train(self, spec: str, vectors: FloatArray, metric: Metric, path: Path) -> bool:
         return train_faiss(spec, vectors, metric, path)
 
-    def build_trained(self, trained: Path, spec: str, vectors: FloatArray, metric: Metric, path: Path) -> None:
-        build_faiss(spec, vectors, metric, path, trained)
+    def build_trained(self, shared: Path, spec: str, vectors: FloatArray, metric: Metric, path: Path) -> None:
+        build_faiss(spec, vectors, metric, path, shared)
 
     def open(self, path: Path, metric: Metric) -> FaissIndex:
         import faiss
@@ -165,7 +165,7 @@ def _check_trailer(path: Path) -> None:
     except OSError as error:
         raise CorruptArtifactError(f"{path} cannot be read: {error}", hint=_REBUILD) from error
     if len(tail) != _TRAILER.size or _TRAILER.unpack(tail) != (_MAGIC, length):
-        raise CorruptArtifactError(f"{path} is truncated or not an index of ours", hint=_REBUILD)
+        raise CorruptArtifactError(f"{path} is truncated or was not written by vecrollback", hint=_REBUILD)
 
 
 class Codes(NamedTuple):
@@ -192,8 +192,9 @@ class Layers:
         self.is_inverted = isinstance(self.leaf, faiss.IndexIVF)
         self._codes = self._find_codes()
         self._params: dict[int, Any] = {}
-        self._mapping = Lock()
-        self._mapped = False
+        # Two threads must not make the map at once, and any may be the first to need it.
+        self._direct_map_lock = Lock()
+        self._has_direct_map = False
 
     @property
     def exhaustive(self) -> bool:
@@ -204,15 +205,15 @@ class Layers:
         """The approximate search the index is for, as broad as `reach` neighbours ask for."""
         return self._search(self.root, queries, reach, self._params_for(reach))
 
-    def scan(self, queries: FloatArray, k: int, chosen: Selection | None) -> Neighbours:
+    def scan(self, queries: FloatArray, k: int, selection: Selection | None) -> Neighbours:
         """The k best by final score of all allowed positions, each one looked at; k at most their number."""
         codes = self._codes
         for transform in codes.transforms:
             queries = transform.apply(queries)
         selectable = self._selectable(codes.index)
-        if chosen is not None and (not selectable or chosen.count * _DECODE_SHARE <= self.root.ntotal):
-            return self._scan_decoded(queries, k, chosen.positions)
-        return self._search(codes.index, queries, k, self._scan_params(codes.index, chosen))
+        if selection is not None and (not selectable or selection.count * _DECODE_SHARE <= self.root.ntotal):
+            return self._scan_decoded(queries, k, selection.positions)
+        return self._search(codes.index, queries, k, self._scan_params(codes.index, selection))
 
     def decode(self, positions: Positions) -> FloatArray:
         """The vectors at these positions, shape (n, d)."""
@@ -234,15 +235,17 @@ class Layers:
         faiss = self._faiss
         return isinstance(index, faiss.IndexIVF | faiss.IndexFlat | faiss.IndexScalarQuantizer)
 
-    def _scan_params(self, index: Any, chosen: Selection | None) -> Any:
+    def _scan_params(self, index: Any, selection: Selection | None) -> Any:
         faiss = self._faiss
-        named: dict[str, Any] = {}
-        if chosen is not None:
-            selector = faiss.IDSelectorBitmap(self.root.ntotal, faiss.swig_ptr(chosen.bits))
-            named["sel"] = selector
+        options: dict[str, Any] = {}
+        if selection is not None:
+            # FAISS keeps a bare pointer to the bits: the selection that holds them outlives this search.
+            selector = faiss.IDSelectorBitmap(self.root.ntotal, faiss.swig_ptr(selection.bits))
+            options["sel"] = selector
         if isinstance(index, faiss.IndexIVF):
-            return faiss.SearchParametersIVF(nprobe=index.nlist, **named)
-        return faiss.SearchParameters(**named) if named else None
+            # Every list, because a scan promises to look at each allowed position.
+            return faiss.SearchParametersIVF(nprobe=index.nlist, **options)
+        return faiss.SearchParameters(**options) if options else None
 
     def _scan_decoded(self, queries: FloatArray, k: int, positions: Positions) -> Neighbours:
         """Score decoded vectors; equals the scan of their codes, which FAISS also compares after decoding."""
@@ -257,22 +260,22 @@ class Layers:
 
     def _map_positions(self) -> None:
         """Let an inverted file find a position: 8 bytes each, in memory only, made at the first need."""
-        if self._mapped or not self.is_inverted or self.refine is not None:
+        if self._has_direct_map or not self.is_inverted or self.refine is not None:
             return
-        with self._mapping:
-            if not self._mapped:
+        with self._direct_map_lock:
+            if not self._has_direct_map:
                 self.leaf.make_direct_map(True)
-                self._mapped = True
+                self._has_direct_map = True
 
     def _params_for(self, reach: int) -> Any:
         """Parameters of a wider search; None up to the k that the file's own breadth was tuned for."""
         if reach <= _TUNED_K or self.exhaustive:
             return None
         if (params := self._params.get(reach)) is None:
-            params = self._params.setdefault(reach, self._widened(reach))
+            params = self._params.setdefault(reach, self._wider_params(reach))
         return params
 
-    def _widened(self, reach: int) -> Any:
+    def _wider_params(self, reach: int) -> Any:
         faiss, params = self._faiss, None
         growth = math.sqrt(reach / _TUNED_K)
         if self.is_graph:
@@ -316,20 +319,20 @@ def faiss_metric(metric: Metric) -> int:
     return int(faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT)
 
 
-def build_faiss(spec: str, vectors: FloatArray, metric: Metric, path: Path, trained: Path | None = None) -> None:
+def build_faiss(spec: str, vectors: FloatArray, metric: Metric, path: Path, shared: Path | None = None) -> None:
     """Write the index of `vectors` (n, d), float32, to the file `path`, tuned to recall@10 of 0.98 where it can.
 
     `trained`: a file of `train_faiss`.
     """
     import faiss
 
-    index = _made(spec, vectors, metric)
+    index = _new_index(spec, vectors, metric)
     if len(vectors) == 0:
         # Most kinds cannot be trained on nothing; an empty flat index answers the same.
         index = faiss.IndexFlat(vectors.shape[1], faiss_metric(metric))
     else:
-        if trained is not None:
-            index = faiss.read_index(str(trained))
+        if shared is not None:
+            index = faiss.read_index(str(shared))
         _train(index, spec, vectors)
         index.add(np.ascontiguousarray(vectors, dtype=np.float32))
         tune(Layers(index, metric), vectors)
@@ -346,7 +349,7 @@ def train_faiss(spec: str, vectors: FloatArray, metric: Metric, path: Path) -> b
     """Write an index that has learnt from a sample of `vectors` and holds none; False when it learns nothing."""
     import faiss
 
-    index = _made(spec, vectors, metric)
+    index = _new_index(spec, vectors, metric)
     if index.is_trained or len(vectors) == 0:
         return False
     _train(index, spec, vectors)
@@ -354,7 +357,7 @@ def train_faiss(spec: str, vectors: FloatArray, metric: Metric, path: Path) -> b
     return True
 
 
-def _made(spec: str, vectors: FloatArray, metric: Metric) -> Any:
+def _new_index(spec: str, vectors: FloatArray, metric: Metric) -> Any:
     import faiss
 
     if vectors.ndim != 2 or vectors.shape[1] == 0:
@@ -397,7 +400,7 @@ def _sample(vectors: FloatArray, most: int) -> FloatArray:
 
 
 def _reason(error: RuntimeError) -> str:
-    """The sentence inside FAISS's message, which begins with a C++ signature and a place in its source."""
+    """The sentence in FAISS's message, without the C++ signature and the source line that it begins with."""
     return re.sub(r"^Error in .*? at \S+?:\d+: (?:Error: )?", "", str(error), flags=re.DOTALL).strip()
 
 
@@ -419,6 +422,7 @@ def tune(layers: Layers, vectors: FloatArray) -> None:
     lists = layers.leaf.nlist if layers.is_inverted else 0
     widths = _WIDTHS if layers.is_graph else (*(2**i for i in range(2, lists.bit_length()) if 2**i < lists), lists)
     if layers.refine is not None:
+        # The refine factor first, at the widest breadth: what it misses then is not for lack of candidates.
         _set_breadth(layers, widths[-1])
         _climb(_FACTORS, lambda factor: setattr(layers.refine, "k_factor", float(factor)), recall)
     if layers.is_graph or layers.is_inverted:
@@ -439,7 +443,7 @@ def _climb(steps: Iterable[int], apply: Callable[[int], None], recall: Callable[
             return
 
 
-def _overlap(truth: Neighbours, found: Neighbours) -> float:
+def _overlap(truth: Neighbours, answer: Neighbours) -> float:
     """Share of found scores that reach the k-th true one; duplicates make positions ambiguous."""
     floor = truth.scores[:, -1:]
-    return float(np.mean(found.scores >= floor - 1e-5 * np.maximum(1.0, np.abs(floor))))
+    return float(np.mean(answer.scores >= floor - 1e-5 * np.maximum(1.0, np.abs(floor))))

@@ -53,7 +53,7 @@ class Selection:
 
 
 class MaskCache(Generic[T]):
-    """What was made of the last few masks, by identity: queries between two deletes share one mask.
+    """Values derived from the last few masks, by the mask's identity: queries between two deletes share one mask.
 
     Only masks with `flags.writeable` off are remembered; another may change under the same identity. What `make` makes
     must hold its mask.
@@ -62,21 +62,21 @@ class MaskCache(Generic[T]):
     def __init__(self, make: Callable[[Mask], T], most: int = 4) -> None:
         self._make = make
         self._most = most
-        self._kept: dict[int, T] = {}
+        self._values: dict[int, T] = {}
         self._lock = Lock()
 
     def get(self, mask: Mask) -> T:
         if mask.flags.writeable:
             return self._make(mask)
-        # What was made holds its mask, so this identity cannot pass to another array while it is remembered.
-        if (known := self._kept.get(id(mask))) is not None:
-            return known
+        # The value holds its mask, so this identity cannot pass to another array while it is remembered.
+        if (value := self._values.get(id(mask))) is not None:
+            return value
         with self._lock:
-            if (made := self._kept.get(id(mask))) is None:
-                made = self._kept[id(mask)] = self._make(mask)
-            while len(self._kept) > self._most:
-                del self._kept[next(iter(self._kept))]
-        return made
+            if (value := self._values.get(id(mask))) is None:
+                value = self._values[id(mask)] = self._make(mask)
+            while len(self._values) > self._most:
+                del self._values[next(iter(self._values))]
+        return value
 
 
 class Selections(MaskCache[Selection]):
@@ -92,23 +92,23 @@ def widened_search(
     queries: FloatArray,
     k: int,
     *,
-    chosen: Selection | None,
+    selection: Selection | None,
     size: int,
 ) -> Neighbours:
     """The k nearest allowed of each query; k at most the number allowed.
 
     `near(queries, reach)` searches approximately and unmasked, `scan(queries, k)` everything allowed.
     """
-    count = size if chosen is None else chosen.count
+    count = size if selection is None else selection.count
     most = min(_MOST_REACH, (count + size * _SKIP_COST) / _NEIGHBOUR_COST)
 
     def search(rows: FloatArray, reach: int) -> Neighbours:
         if reach > most:
             return scan(rows, k)
-        found = _allowed_only(near(rows, reach), k, chosen)
-        if len(short := np.flatnonzero(found.positions[:, -1] < 0)):
-            found.scores[short], found.positions[short] = search(rows[short], reach * _GROWTH)
-        return found
+        answer = _allowed_only(near(rows, reach), k, selection)
+        if len(short := np.flatnonzero(answer.positions[:, -1] < 0)):
+            answer.scores[short], answer.positions[short] = search(rows[short], reach * _GROWTH)
+        return answer
 
     return search(queries, _first_reach(k, count / size))
 
@@ -118,27 +118,28 @@ def _first_reach(k: int, share: float) -> int:
     return math.ceil((k + math.sqrt(k * (1 - share))) / share)
 
 
-def _allowed_only(found: Neighbours, k: int, chosen: Selection | None) -> Neighbours:
-    if chosen is None:
-        return found
-    scores, positions = found
+def _allowed_only(answer: Neighbours, k: int, selection: Selection | None) -> Neighbours:
+    if selection is None:
+        return answer
+    scores, positions = answer
     # -1 indexes the last position, so unused places are excluded apart.
-    refused = ~chosen.mask[positions] | (positions < 0)
-    if not refused[:, :k].any():
+    masked = ~selection.mask[positions] | (positions < 0)
+    if not masked[:, :k].any():
         return Neighbours(scores[:, :k], positions[:, :k])
-    order = np.argsort(refused, axis=1, kind="stable")[:, :k]
-    refused = np.take_along_axis(refused, order, 1)
+    # Stable: the allowed ones move to the front and keep their order by score.
+    order = np.argsort(masked, axis=1, kind="stable")[:, :k]
+    masked = np.take_along_axis(masked, order, 1)
     scores, positions = np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)
-    scores[refused], positions[refused] = -np.inf, -1
+    scores[masked], positions[masked] = -np.inf, -1
     return Neighbours(scores, positions)
 
 
-def padded(found: Neighbours, k: int) -> Neighbours:
+def padded(answer: Neighbours, k: int) -> Neighbours:
     """The same answer with unused places up to k."""
-    if (missing := k - found.scores.shape[1]) <= 0:
-        return found
-    blank = nothing(len(found.scores), missing)
-    return Neighbours(np.hstack([found.scores, blank.scores]), np.hstack([found.positions, blank.positions]))
+    if (gap := k - answer.scores.shape[1]) <= 0:
+        return answer
+    blank = nothing(len(answer.scores), gap)
+    return Neighbours(np.hstack([answer.scores, blank.scores]), np.hstack([answer.positions, blank.positions]))
 
 
 def nothing(queries: int, k: int) -> Neighbours:

@@ -56,7 +56,7 @@ class LanceKind:
     suffix = ".lance"
 
     def bytes_per_vector(self, spec: str, dimension: int) -> int:
-        """The dataset holds the vectors besides what the index makes of them, with a row id of eight bytes."""
+        """Bytes of the vectors themselves, which the dataset holds, of their codes in the index, and of a row id."""
         match = _SPEC.fullmatch(spec)
         assert match is not None
         options = dict(_pairs(match["options"] or ""))
@@ -96,6 +96,7 @@ class LanceKind:
             "breadth": asdict(breadth),
             "files": _file_sizes(path / _TABLE),
         }
+        # Last, since it lists the sizes of all files: a directory without it was never finished.
         (path / _SETTINGS).write_text(json.dumps(settings, indent=1, sort_keys=True), encoding="utf-8")
 
     def open(self, path: Path, metric: Metric) -> LanceIndex:
@@ -105,12 +106,12 @@ class LanceKind:
             settings = json.loads((path / _SETTINGS).read_text(encoding="utf-8"))
             _check_files(path, settings["files"])
             dataset = lance.dataset(str(path / _TABLE))
-            found: Metric = settings["metric"]
+            built_for: Metric = settings["metric"]
             index = LanceIndex(dataset, settings["size"], settings["dimension"], metric, Breadth(**settings["breadth"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CorruptArtifactError(f"{path} cannot be read as a Lance index: {error}", hint=_REBUILD) from error
-        if found != metric:
-            raise IndexSpecError(f"{path} was built for {found!r}, not {metric!r}", hint="open it as its pair does")
+        if built_for != metric:
+            raise IndexSpecError(f"{path} was built for {built_for!r}, not {metric!r}", hint="open it as its pair does")
         return index
 
 
@@ -159,7 +160,7 @@ def _create_index(dataset: Any, spec: str, vectors: FloatArray, metric: Metric) 
         ) from error
     partitions = options["num_partitions"]
     widest = Breadth(partitions, nprobes=partitions, refine=0 if kind == "IVF_FLAT" else 1)
-    return _tuned(dataset, vectors, metric, widest)
+    return _tune(dataset, vectors, metric, widest)
 
 
 def _sub_vectors(dimension: int) -> int:
@@ -167,7 +168,7 @@ def _sub_vectors(dimension: int) -> int:
     return max(parts for parts in range(1, max(1, dimension // 8) + 1) if dimension % parts == 0)
 
 
-def _tuned(dataset: Any, vectors: FloatArray, metric: Metric, breadth: Breadth) -> Breadth:
+def _tune(dataset: Any, vectors: FloatArray, metric: Metric, breadth: Breadth) -> Breadth:
     """The least refine factor, then the fewest partitions, whose recall@10 reaches the target."""
     k = min(_TUNED_K, len(vectors))
     queries = sample_queries(vectors, _TUNING_QUERIES, _SEED)
@@ -191,12 +192,12 @@ def _file_sizes(root: Path) -> dict[str, int]:
     return {str(p.relative_to(root)): p.stat().st_size for p in sorted(root.rglob("*")) if p.is_file()}
 
 
-def _check_files(path: Path, expected: dict[str, int]) -> None:
+def _check_files(path: Path, sizes_written: dict[str, int]) -> None:
     """Refuse missing or shortened files now; Lance would notice when a search reaches them."""
-    found = _file_sizes(path / _TABLE)
-    for name, size in expected.items():
-        if found.get(name) != size:
-            raise ValueError(f"{name} has {found.get(name, 0)} bytes, {size} were written")
+    sizes = _file_sizes(path / _TABLE)
+    for name, size in sizes_written.items():
+        if sizes.get(name) != size:
+            raise ValueError(f"{name} has {sizes.get(name, 0)} bytes, {size} were written")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,32 +222,32 @@ class LanceIndex:
 
     def search(self, queries: FloatArray, k: int, allowed: Mask | None = None) -> Neighbours:
         queries = checked_queries(queries, self.dimension)
-        chosen = None if allowed is None else self._selections.get(checked_mask(allowed, self.size))
-        possible = min(k, self.size if chosen is None else chosen.count)
+        selection = None if allowed is None else self._selections.get(checked_mask(allowed, self.size))
+        possible = min(k, self.size if selection is None else selection.count)
         if possible <= 0 or len(queries) == 0:
             return nothing(len(queries), k)
 
         def scan(rows: FloatArray, count: int) -> Neighbours:
-            return self._scan(rows, count, chosen)
+            return self._scan(rows, count, selection)
 
         if self._breadth.partitions == 0:
             return padded(scan(queries, possible), k)
-        return padded(widened_search(self.near, scan, queries, possible, chosen=chosen, size=self.size), k)
+        return padded(widened_search(self.near, scan, queries, possible, selection=selection, size=self.size), k)
 
     def near(self, queries: FloatArray, reach: int) -> Neighbours:
         """The `reach` nearest through the index, unmasked."""
-        found = nothing(len(queries), reach)
+        answer = nothing(len(queries), reach)
         nearest = self._nearest(reach)
         for row, query in enumerate(queries):
-            table = self._opened().to_table(columns=["position", "_distance"], nearest={**nearest, "q": query})
+            table = self._open_dataset().to_table(columns=["position", "_distance"], nearest={**nearest, "q": query})
             distances = table["_distance"].to_numpy()
             # Lance's dot distance is one minus the inner product, its l2 distance is squared.
-            found.scores[row, : len(distances)] = -distances if self.metric == "l2" else 1 - distances
-            found.positions[row, : len(distances)] = table["position"].to_numpy()
-        return found
+            answer.scores[row, : len(distances)] = -distances if self.metric == "l2" else 1 - distances
+            answer.positions[row, : len(distances)] = table["position"].to_numpy()
+        return answer
 
     def reconstruct(self, positions: Positions) -> FloatArray:
-        table = self._opened().take(np.asarray(positions).tolist(), columns=["vector"])
+        table = self._open_dataset().take(np.asarray(positions).tolist(), columns=["vector"])
         return _vectors_of(table["vector"].combine_chunks(), self.dimension)
 
     def close(self) -> None:
@@ -261,22 +262,23 @@ class LanceIndex:
             nearest["refine_factor"] = max(2, math.ceil(breadth.refine / growth))
         return nearest
 
-    def _scan(self, queries: FloatArray, k: int, chosen: Selection | None) -> Neighbours:
+    def _scan(self, queries: FloatArray, k: int, selection: Selection | None) -> Neighbours:
         """Score every allowed vector: taken by position when few are allowed, streamed when many are."""
         best = TopK(queries, k, self.metric)
-        if chosen is not None and chosen.count * _TAKE_SHARE <= self.size:
-            for start in range(0, chosen.count, best.block_rows):
-                positions = chosen.positions[start : start + best.block_rows]
+        if selection is not None and selection.count * _TAKE_SHARE <= self.size:
+            for start in range(0, selection.count, best.block_rows):
+                positions = selection.positions[start : start + best.block_rows]
                 best.offer(self.reconstruct(positions), positions)
             return best.result()
-        for batch in self._opened().to_batches(columns=["position", "vector"]):
+        for batch in self._open_dataset().to_batches(columns=["position", "vector"]):
             vectors = _vectors_of(batch["vector"], self.dimension)
             positions = batch["position"].to_numpy(zero_copy_only=False)
-            kept = slice(None) if chosen is None else chosen.mask[positions]
-            best.offer(vectors[kept], positions[kept])
+            # By the position column, so that the order of the batches does not matter.
+            rows = slice(None) if selection is None else selection.mask[positions]
+            best.offer(vectors[rows], positions[rows])
         return best.result()
 
-    def _opened(self) -> Any:
+    def _open_dataset(self) -> Any:
         if self._dataset is None:
             raise closed()
         return self._dataset

@@ -70,7 +70,7 @@ class FileStore(Protocol):
         ...
 
     def receive(self, folder: Path, attic: Path) -> None:
-        """Take the place of this tree by a local folder's files; what was here goes, or into `attic`."""
+        """Replace this tree by the files of a local folder. What was here is deleted, or moved to `attic`."""
         ...
 
     def settle(self, names: Iterable[str], *, new_folders: bool = False) -> None:
@@ -80,5 +80,5 @@ class FileStore(Protocol):
     def settle_all(self) -> None: ...
 
     def require_reachable(self) -> None:
-        """Raise StorageUnavailableError when nothing can be read here now."""
+        """Raise StorageUnavailableError when files here cannot be read now."""
         ...

@@ -47,11 +47,11 @@ class Settings:
 
     @property
     def cache_bytes(self) -> int:
-        """Raises UsageError for a size that is none."""
-        found = _SIZE.fullmatch(self.cache_size.strip())
-        if found is None:
+        """The size as a number. Raises UsageError for text that is not a size."""
+        match = _SIZE.fullmatch(self.cache_size.strip())
+        if match is None:
             raise UsageError(f"cache_size is {self.cache_size!r}", hint='a number and a unit: "500MB", "32GiB"')
-        return int(float(found[1]) * _UNITS[found[2].upper()])
+        return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,12 @@ def section(name: str, *, store: Path, directory: Path | None = None) -> Section
     Read anew by every call: a server that runs for weeks obeys what stands there today. Raises UsageError.
     """
     for path in ((directory or Path.cwd()) / FILE, store / FILE):
-        values, text = _parsed(path)
-        if (found := values.get(name)) is None:
+        values, text = _parse_file(path)
+        if (table := values.get(name)) is None:
             continue
-        if not isinstance(found, dict):
+        if not isinstance(table, dict):
             raise UsageError(f"{path}: {name!r} must be a table", hint=f"write [{name}] on a line of its own")
-        return Section(name, found, path, text)
+        return Section(name, table, path, text)
     return None
 
 
@@ -92,11 +92,12 @@ def load(
     catalog: str | None = None,
     directory: Path | None = None,
 ) -> Settings:
-    """The settings in force; an empty `catalog` says that it is in the store's own directory.
+    """The settings in force. An empty `catalog` means the one in the store's own directory.
 
     Raises UsageError for a file that cannot be read or has unknown keys.
     """
     filed = _file((directory or Path.cwd()) / FILE)
+    # None is "not set" and "" is "the store's own": an empty argument overrides what the environment says.
     catalogs = (catalog, os.environ.get("VECROLLBACK_CATALOG"), filed.get("catalog"))
     return Settings(
         store=store or os.environ.get("VECROLLBACK_STORE") or filed.get("store") or DEFAULT_STORE,
@@ -107,7 +108,7 @@ def load(
     )
 
 
-def _parsed(path: Path) -> tuple[dict[str, Json], str]:
+def _parse_file(path: Path) -> tuple[dict[str, Json], str]:
     """The file's values and its text; nothing when there is no file."""
     if not path.is_file():
         return {}, ""
@@ -125,12 +126,12 @@ def _parsed(path: Path) -> tuple[dict[str, Json], str]:
 
 
 def _file(path: Path) -> dict[str, str]:
-    values = {key: value for key, value in _parsed(path)[0].items() if key not in SECTIONS}
-    known = [f.name for f in fields(Settings)]
+    values = {key: value for key, value in _parse_file(path)[0].items() if key not in SECTIONS}
+    keys = [f.name for f in fields(Settings)]
     for key, value in values.items():
-        if key not in known:
+        if key not in keys:
             tables = ", ".join(f"[{name}]" for name in SECTIONS)
-            raise UsageError(f"{path}: unknown key {key!r}", hint=f"known keys: {', '.join(known)}; tables: {tables}")
+            raise UsageError(f"{path}: unknown key {key!r}", hint=f"known keys: {', '.join(keys)}; tables: {tables}")
         if not isinstance(value, str):
             raise UsageError(f"{path}: {key!r} must be a string")
     return values

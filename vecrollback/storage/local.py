@@ -47,14 +47,15 @@ class LocalFileStore:
     def create(self, name: str, data: bytes) -> bool:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, made = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        temporary = Path(made)
+        descriptor, temporary_name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(temporary_name)
         try:
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(data)
             temporary.chmod(0o644)
             sync_file(temporary)
-            path.hardlink_to(temporary)  # fails when it is there, as a rename would not
+            # A link fails when the name exists; a rename would silently replace what another process decided.
+            path.hardlink_to(temporary)
         except FileExistsError:
             return False
         finally:
@@ -70,8 +71,8 @@ class LocalFileStore:
         for path in sorted(top.rglob("*")):
             with contextlib.suppress(FileNotFoundError):  # writers come and go
                 if path.is_file():
-                    found = path.stat()
-                    yield FileEntry(path.relative_to(top).as_posix(), found.st_size, found.st_mtime)
+                    status = path.stat()
+                    yield FileEntry(path.relative_to(top).as_posix(), status.st_size, status.st_mtime)
 
     def names(self, folder: str) -> list[str]:
         with contextlib.suppress(FileNotFoundError):
@@ -100,6 +101,7 @@ class LocalFileStore:
     def settle(self, names: Iterable[str], *, new_folders: bool = False) -> None:
         paths = [self.root / name for name in names]
         sync_files(paths)
+        # Data before names: a name that survives a power loss must lead to bytes that did.
         for folder in sorted({path.parent for path in paths}):
             sync_directory(folder)
         if new_folders:
@@ -109,7 +111,7 @@ class LocalFileStore:
         sync_tree(self.root)
 
     def require_reachable(self) -> None:
-        """A disk is always at hand."""
+        """Nothing to ask: a local disk can always be reached."""
 
 
 def _link(source: str, target: str) -> None:
@@ -138,6 +140,7 @@ def sync_directory(path: Path) -> None:
 
 def sync_tree(root: Path) -> None:
     """Flush every file and directory under `root`, and `root`'s own name."""
+    # From the leaves up, so that a directory is synced after everything in it.
     for directory, _, names in os.walk(root, topdown=False):
         sync_files(Path(directory) / name for name in names)
         sync_directory(Path(directory))
@@ -158,6 +161,7 @@ def written(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
+        # In this order: a rename that is on disk before the bytes leaves an empty file after a power loss.
         sync_file(temporary)
         temporary.replace(path)
         sync_directory(path.parent)
@@ -174,14 +178,14 @@ def sha256_file(path: Path) -> str:
 _armed: str | None = None
 
 
-_left = 0
+_passes_left = 0
 
 
 def arm(setting: str | None) -> None:
     """Arm `name` or `name:n` (the n-th time, from 1); None disarms."""
-    global _armed, _left
+    global _armed, _passes_left
     name, _, count = (setting or "").partition(":")
-    _armed, _left = name or None, int(count or 1)
+    _armed, _passes_left = name or None, int(count or 1)
 
 
 def reach(name: str) -> None:
@@ -190,11 +194,11 @@ def reach(name: str) -> None:
     With `VECROLLBACK_FAULT=name[:n]` in the environment the process sends itself SIGKILL when it reaches that point
     for the n-th time. A real kill is the only honest crash: no `finally`, no `atexit`, no flush.
     """
-    global _left
+    global _passes_left
     if _armed is None or _armed != name:
         return
-    _left -= 1
-    if _left == 0:
+    _passes_left -= 1
+    if _passes_left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -33,8 +33,9 @@ _SAID_NUMBER = re.compile(r"os error (\d+)")  # how Rust puts it into words
 
 @contextmanager
 def readable(what: str, *, hint: str = MEND_TABLE) -> Iterator[None]:
-    """Raise CorruptArtifactError for whatever a reader of damaged bytes raises, and FailedError for what else keeps
-    a file from being read. Errors that say nothing about files go through.
+    """Raise CorruptArtifactError for damaged bytes, and FailedError for other reasons why a file cannot be read.
+
+    Errors that are not about files go through unchanged.
     """
     try:
         yield

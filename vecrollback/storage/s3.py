@@ -16,6 +16,7 @@ from vecrollback.errors import MissingDependencyError, StorageUnavailableError
 from vecrollback.storage.base import FileEntry
 from vecrollback.storage.s3_address import S3Address
 
+# Each part is a request of its own, with the whole time limit for itself.
 _PART = 16 << 20
 _CREATED_WHOLE = 16 << 20
 """Up to this size a file is put in one request; a larger one in parts, each of which is tried again alone."""
@@ -39,7 +40,7 @@ class S3FileStore:
         """For Lance, which speaks to the storage by itself."""
         where = {"aws_region": self.address.region, "aws_endpoint": self.address.endpoint}
         http = {"allow_http": "true"} if self.address.insecure else {}
-        # without these a request to a storage that is gone is tried for three minutes
+        # Without these, a request to a storage that does not answer is tried for three minutes.
         patience = {"client_max_retries": "3", "client_retry_timeout": "20", "connect_timeout": "5s"}
         return {name: value for name, value in where.items() if value} | http | patience | dict(self.address.keys)
 
@@ -56,17 +57,17 @@ class S3FileStore:
     def head(self, name: str) -> FileEntry | None:
         """One object, None when there is none. Answered soon, or not at all."""
         try:
-            with self._reported():
+            with self._errors_translated():
                 return _entry(self._hasty.head(self._key(name)), name)
         except FileNotFoundError:
             return None
 
     def entries(self, folder: str = "") -> Iterator[FileEntry]:
         top = self._key(folder) + "/"
-        with self._reported():
+        with self._errors_translated():
             for batch in self._patient.list(prefix=top):
-                for found in batch:
-                    yield _entry(found, found["path"].removeprefix(top))
+                for meta in batch:
+                    yield _entry(meta, meta["path"].removeprefix(top))
 
     def names(self, folder: str) -> list[str]:
         return sorted({entry.name.partition("/")[0] for entry in self.entries(folder)})
@@ -77,7 +78,7 @@ class S3FileStore:
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def read(self, name: str) -> bytes:
-        with self._reported():
+        with self._errors_translated():
             return bytes(self._hasty.get(self._key(name)).bytes())
 
     def blocks(self, name: str) -> Iterator[bytes]:
@@ -86,7 +87,7 @@ class S3FileStore:
         A large one is asked for in parts: the time limit of a request is for all that comes back.
         """
         key = self._key(name)
-        with self._reported():
+        with self._errors_translated():
             size = int(self._patient.head(key)["size"])
             for first in range(0, size, _PART):
                 yield bytes(self._patient.get_range(key, start=first, end=min(size, first + _PART)))
@@ -102,7 +103,7 @@ class S3FileStore:
     def create(self, name: str, data: bytes) -> bool:
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-        with self._reported():
+        with self._errors_translated():
             try:
                 self._patient.put(self._key(name), data, mode="create")
             except (AlreadyExistsError, PreconditionError):
@@ -125,11 +126,12 @@ class S3FileStore:
     def write(self, name: str, path: Path) -> None:
         """Put a local file, whatever is there."""
         large = path.stat().st_size > _CREATED_WHOLE
-        with self._reported(), path.open("rb") as stream:
+        with self._errors_translated(), path.open("rb") as stream:
             self._patient.put(self._key(name), stream, use_multipart=large, chunk_size=_PART)
 
     def move(self, name: str, to: str) -> None:
-        with self._reported():
+        with self._errors_translated():
+            # S3 cannot rename. The copy is there before the old name goes, so a kill in between loses nothing.
             self._patient.copy(self._key(name), self._key(to))
         self.remove_all([name])
 
@@ -141,7 +143,7 @@ class S3FileStore:
         """Remove objects by name, many with one request."""
         client, keys = self._hasty if hasty else self._patient, [self._key(name) for name in names]
         for first in range(0, len(keys), _REMOVED_AT_ONCE):
-            with self._reported():
+            with self._errors_translated():
                 client.delete(keys[first : first + _REMOVED_AT_ONCE])
 
     def copy_to(self, folder: Path) -> None:
@@ -154,6 +156,7 @@ class S3FileStore:
         """Take the place of this tree by a local folder's files, those last without which Lance sees no table."""
         self.remove("")
         files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        # False sorts before True: the data is in place before the version files that make a table of it.
         for path in sorted(files, key=lambda path: path.parent.name == "_versions"):
             self.write(path.relative_to(folder).as_posix(), path)
 
@@ -169,7 +172,7 @@ class S3FileStore:
         return f"{self.address.prefix}/{name}" if name else self.address.prefix
 
     @contextmanager
-    def _reported(self) -> Iterator[None]:
+    def _errors_translated(self) -> Iterator[None]:
         from obstore.exceptions import BaseError, NotFoundError
 
         try:
@@ -214,8 +217,8 @@ def _client(address: S3Address, *, hasty: bool = False) -> Any:
     )
 
 
-def _entry(found: Any, name: str) -> FileEntry:
-    return FileEntry(name, int(found["size"]), found["last_modified"].timestamp())
+def _entry(meta: Any, name: str) -> FileEntry:
+    return FileEntry(name, int(meta["size"]), meta["last_modified"].timestamp())
 
 
 def _first_line(error: Exception) -> str:

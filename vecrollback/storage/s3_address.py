@@ -28,7 +28,7 @@ _FROM_PROFILE = {
 
 @dataclass(frozen=True, slots=True)
 class S3Address:
-    """A prefix in a bucket. `keys`: access key, secret and session token, where they were said in so many words."""
+    """A prefix in a bucket. `keys`: access key, secret and session token, where environment or profile say them."""
 
     bucket: str
     prefix: str
@@ -44,8 +44,8 @@ class S3Address:
     @property
     def shown(self) -> str:
         """How to open it again, but for the secrets."""
-        given = {"region": self.region, "endpoint": self.endpoint}
-        query = urlencode({name: value for name, value in given.items() if value}, safe=":/")
+        options = {"region": self.region, "endpoint": self.endpoint}
+        query = urlencode({name: value for name, value in options.items() if value}, safe=":/")
         return self.uri + (f"?{query}" if query else "")
 
     @property
@@ -67,22 +67,22 @@ def parse_address(uri: str, environment: Mapping[str, str] | None = None) -> S3A
             "the store's URI holds a secret, which everybody could see",
             hint="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, or AWS_PROFILE",
         )
-    if unknown := sorted(query.keys() - {"region", "endpoint"}):
-        raise UsageError(f"{unknown[0]!r} is not a valid option of a store's URI", hint=_HINT)
+    if strange := sorted(query.keys() - {"region", "endpoint"}):
+        raise UsageError(f"{strange[0]!r} is not a valid option of a store's URI", hint=_HINT)
     prefix = unquote(parts.path).strip("/")
     if not parts.netloc or not prefix or any(part in ("", ".", "..") for part in prefix.split("/")):
         raise UsageError(f"{uri.partition('?')[0]!r} names no prefix in a bucket", hint=_HINT)
-    known = _known(os.environ if environment is None else environment)
-    endpoint = query.get("endpoint") or known.get("AWS_ENDPOINT_URL_S3") or known.get("AWS_ENDPOINT_URL") or ""
+    settings = _s3_settings(os.environ if environment is None else environment)
+    endpoint = query.get("endpoint") or settings.get("AWS_ENDPOINT_URL_S3") or settings.get("AWS_ENDPOINT_URL") or ""
     if endpoint and urlsplit(endpoint).username is not None:
         raise UsageError("the endpoint of the object storage holds a secret", hint=_HINT)
-    region = query.get("region") or known.get("AWS_REGION") or known.get("AWS_DEFAULT_REGION") or ""
+    region = query.get("region") or settings.get("AWS_REGION") or settings.get("AWS_DEFAULT_REGION") or ""
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-    keys = {name.lower(): known[name] for name in names if known.get(name)}
+    keys = {name.lower(): settings[name] for name in names if settings.get(name)}
     return S3Address(parts.netloc, prefix, region, endpoint.rstrip("/"), keys)
 
 
-def _known(environment: Mapping[str, str]) -> dict[str, str]:
+def _s3_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """What the environment says, and for the rest the profile it names."""
     profile = environment.get("AWS_PROFILE")
     if not profile:
@@ -93,8 +93,9 @@ def _known(environment: Mapping[str, str]) -> dict[str, str]:
     files = configparser.ConfigParser(interpolation=None)
     files.read([environment.get("AWS_CONFIG_FILE") or home / "config"])
     files.read([environment.get("AWS_SHARED_CREDENTIALS_FILE") or home / "credentials"])
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for section in (f"profile {profile}", profile):
         if files.has_section(section):
-            found |= {_FROM_PROFILE[name]: value for name, value in files.items(section) if name in _FROM_PROFILE}
-    return {**found, **environment}
+            values |= {_FROM_PROFILE[name]: value for name, value in files.items(section) if name in _FROM_PROFILE}
+    # The environment wins over the profile, as in Amazon's own tools.
+    return {**values, **environment}

@@ -38,12 +38,13 @@ class AdvisoryLocks:
     def hold(self, name: str, timeout: float) -> Iterator[None]:
         """Hold a lock. Raises LockHeldError, and CatalogUnavailableError at the end when it was lost meanwhile."""
         deadline = time.monotonic() + timeout if timeout >= 0 else None
+        # Threads of this process queue here, so that each lock they wait for needs one connection and not many.
         queue = self._threads.setdefault(name, threading.Lock())
         if not queue.acquire(timeout=timeout):
             raise LockHeldError(name, timeout)
         try:
-            with self._connected() as connection:
-                while not self._asked(connection, "pg_try_advisory_lock", name):
+            with self._connection() as connection:
+                while not self._call(connection, "pg_try_advisory_lock", name):
                     if deadline is not None and time.monotonic() > deadline:
                         raise LockHeldError(name, timeout)
                     time.sleep(_POLL_SECONDS)
@@ -53,7 +54,7 @@ class AdvisoryLocks:
             queue.release()
 
     @contextmanager
-    def _connected(self) -> Iterator[sa.Connection]:
+    def _connection(self) -> Iterator[sa.Connection]:
         """A connection; after any error it is closed rather than kept, which lets go of what it holds."""
         try:
             connection = self._engine.connect()
@@ -66,7 +67,7 @@ class AdvisoryLocks:
                 connection.invalidate()
                 raise
 
-    def _asked(self, connection: sa.Connection, function: str, name: str) -> bool:
+    def _call(self, connection: sa.Connection, function: str, name: str) -> bool:
         try:
             return bool(connection.scalar(sa.select(getattr(sa.func, function)(self._key(name)))))
         except sa.exc.DBAPIError as error:
@@ -75,10 +76,10 @@ class AdvisoryLocks:
     def _release(self, connection: sa.Connection, name: str) -> None:
         """Let go, and notice a lock that was lost. Its commits were refused if another writer came in between."""
         try:
-            held = self._asked(connection, "pg_advisory_unlock", name)
+            was_held = self._call(connection, "pg_advisory_unlock", name)
         except CatalogUnavailableError:
-            held = False
-        if not held:
+            was_held = False
+        if not was_held:
             raise CatalogUnavailableError(
                 f"the lock {name!r} in {self._place} was lost while this process held it: the connection broke",
                 hint="what was acknowledged stands; run the same command again for the rest",

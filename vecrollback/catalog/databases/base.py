@@ -34,7 +34,7 @@ class DatabaseDriver(Protocol):
         """The engine for transactions that read one consistent state and never wait for writers."""
 
     def fleeting(self) -> sa.Engine:
-        """The engine for transactions that a power loss may take, and that nothing has to be in one order with."""
+        """The engine for transactions that a power loss may undo, and whose order among others does not matter."""
 
     def begin(self, connection: sa.Connection) -> str:
         """Let this transaction alone write from here on; returns a ticket by which `landed` knows it."""

@@ -34,7 +34,7 @@ class PostgresPointerReader:
         self._lock = threading.Lock()
         self._connection: psycopg.Connection | None = None
         self._away: str | None = None
-        self._closed = threading.Event()
+        self._closing = threading.Event()
         self._pointer: Pointer | None = None
         self._listener: psycopg.Connection | None = None
         self._bell, self._ringer = socket.socketpair()
@@ -50,31 +50,31 @@ class PostgresPointerReader:
                 row = self._row()
             except psycopg.Error as error:
                 self._drop()
-                self._away = _told(error)
+                self._away = _reason(error)
                 threading.Thread(target=self._return, name="vecrollback-catalog", daemon=True).start()
                 raise self._unavailable(self._away) from error
-            found = pointer_of(self._alias, row) if row else None
-            self._pointer = self._pointer if found == self._pointer else found
+            pointer = pointer_of(self._alias, row) if row else None
+            self._pointer = self._pointer if pointer == self._pointer else pointer
             return self._pointer
 
     def _row(self) -> tuple[Any, ...] | None:
         """The row; over a new connection when the one that was open broke: a server that restarted is back already."""
         if self._connection is not None:
             try:
-                return self._fetched(self._connection)
+                return self._fetch(self._connection)
             except psycopg.Error as error:
                 self._drop()
                 if isinstance(error, _NoAnswerError):
                     raise
-        self._connection = self._prepared()
-        return self._fetched(self._connection)
+        self._connection = self._prepare()
+        return self._fetch(self._connection)
 
-    def _fetched(self, connection: psycopg.Connection) -> tuple[Any, ...] | None:
-        row = self._executed(connection, _STATEMENT)
-        return self._executed(connection, _CANARY_STATEMENT) if row and tries(row) else row
+    def _fetch(self, connection: psycopg.Connection) -> tuple[Any, ...] | None:
+        row = self._execute(connection, _STATEMENT)
+        return self._execute(connection, _CANARY_STATEMENT) if row and tries(row) else row
 
-    def _executed(self, connection: psycopg.Connection, statement: bytes) -> tuple[Any, ...] | None:
-        # below psycopg's cursors, which would wait for a server that hangs for ever
+    def _execute(self, connection: psycopg.Connection, statement: bytes) -> tuple[Any, ...] | None:
+        # Below psycopg's cursors: those would wait for ever for a server that hangs.
         server = connection.pgconn
         server.send_query_prepared(statement, [self._alias.encode()])
         result = _answer(server)
@@ -85,8 +85,8 @@ class PostgresPointerReader:
         values = (result.get_value(0, column) for column in range(result.nfields))
         return tuple(None if value is None else value.decode() for value in values)
 
-    def _prepared(self) -> psycopg.Connection:
-        connection = self._connected()
+    def _prepare(self) -> psycopg.Connection:
+        connection = self._connect()
         try:
             for name, sql in ((_STATEMENT, POINTER_SQL), (_CANARY_STATEMENT, CANARY_SQL)):
                 result = connection.pgconn.prepare(name, sql.format("$1::text").encode())
@@ -97,20 +97,21 @@ class PostgresPointerReader:
             raise
         return connection
 
-    def _connected(self) -> psycopg.Connection:
+    def _connect(self) -> psycopg.Connection:
         return psycopg.connect(**self._arguments, autocommit=True)
 
     def _return(self) -> None:
         """Connect as soon as the server lets us."""
-        while not self._closed.wait(_RETRY_SECONDS):
+        while not self._closing.wait(_RETRY_SECONDS):
             try:
-                connection = self._prepared()
+                connection = self._prepare()
             except psycopg.Error as error:
-                self._away = _told(error)
+                self._away = _reason(error)
                 continue
             with self._lock:
                 self._connection, self._away = connection, None
-                if self._closed.is_set():
+                # The reader may have been closed while this thread connected.
+                if self._closing.is_set():
                     self._drop()
             return
 
@@ -134,22 +135,22 @@ class PostgresPointerReader:
     def wait(self, seconds: float) -> bool:
         try:
             if self._listener is None:
-                self._listener = self._listening()
+                self._listener = self._listen()
                 return True  # what was committed before the first LISTEN has rung nowhere
-            return self._rung(self._listener, seconds)
+            return self._wait_for_bell(self._listener, seconds)
         except psycopg.Error:
             if self._listener is not None:
                 self._listener.close()
                 self._listener = None
-            self._rung(None, min(seconds, _RETRY_SECONDS))
+            self._wait_for_bell(None, min(seconds, _RETRY_SECONDS))
             return True
 
-    def _listening(self) -> psycopg.Connection:
-        connection = self._connected()
+    def _listen(self) -> psycopg.Connection:
+        connection = self._connect()
         connection.execute(f"LISTEN {self._channel}")
         return connection
 
-    def _rung(self, listener: psycopg.Connection | None, seconds: float) -> bool:
+    def _wait_for_bell(self, listener: psycopg.Connection | None, seconds: float) -> bool:
         """Whether a notification came before the time was over or somebody called `wake`."""
         poll = select.poll()
         poll.register(self._bell, select.POLLIN)
@@ -170,7 +171,7 @@ class PostgresPointerReader:
             self._ringer.send(b"!")
 
     def close(self) -> None:
-        self._closed.set()
+        self._closing.set()
         with self._lock:
             self._drop()
             if self._listener is not None:
@@ -196,10 +197,11 @@ def _answer(server: pq.abc.PGconn) -> pq.abc.PGresult:
     result = server.get_result()
     if result is None:
         raise psycopg.OperationalError("the server gave no result")
+    # libpq wants all results read before the next statement may be sent.
     while server.get_result() is not None:
         pass
     return result
 
 
-def _told(error: psycopg.Error) -> str:
+def _reason(error: psycopg.Error) -> str:
     return str(error).strip() or type(error).__name__

@@ -11,7 +11,7 @@ POINTER_SQL = """
 SELECT a.epoch, a.pair, a.snapshot, p.watermark, p.vectors_version, c.head, c.version, a.trial
 FROM alias a JOIN pair p ON p.name = a.pair CROSS JOIN corpus c WHERE a.name = {}
 """
-"""What `Pointer` holds after the alias's name, and which canary runs. The hole is for the parameter."""
+"""What `Pointer` holds after the alias's name, and which canary runs. `{}` is the place of the parameter."""
 
 CANARY_SQL = """
 SELECT a.epoch, a.pair, a.snapshot, p.watermark, p.vectors_version, c.head, c.version,
@@ -20,7 +20,7 @@ FROM alias a JOIN pair p ON p.name = a.pair CROSS JOIN corpus c
 LEFT JOIN rollout r ON r.number = a.trial LEFT JOIN pair q ON q.name = r.pair
 WHERE a.name = {}
 """
-"""The same and what `Canary` holds, at one moment. Asked only while a pair is tried: it costs half as much again."""
+"""The same and what `Canary` holds, at one moment. Run only while there is a canary: it costs half as much again."""
 
 _CANARY = 7
 
@@ -32,11 +32,11 @@ def tries(row: Sequence[Any]) -> bool:
 
 def pointer_of(alias: str, row: Sequence[Any]) -> Pointer:
     """A row of `POINTER_SQL` or `CANARY_SQL` as a value. Some drivers give strings for numbers."""
-    epoch, pair, snapshot, watermark, version, head, corpus, *tried = row
+    epoch, pair, snapshot, watermark, version, head, corpus, *trial = row
     own = (alias, int(epoch), pair, int(snapshot), int(watermark), int(version), int(head), int(corpus))
-    if tried[0] is None:
+    if trial[0] is None:
         return Pointer(*own)
-    number, step, share, shadow, salt, name, *position = tried
+    number, step, share, shadow, salt, name, *position = trial
     canary = Canary(int(number), int(step), float(share), float(shadow), salt, name, *map(int, position))
     return Pointer(*own, canary)
 

@@ -54,12 +54,12 @@ class PostgresDriver:
     advice = "is the server up, the network, the password (PGPASSWORD, ~/.pgpass)? Nothing was changed"
 
     def __init__(self, url: str) -> None:
-        given, self.schema = _parsed(url)
-        self.place = _shown(given, self.schema)
+        address, self.schema = _parse_url(url)
+        self.place = _place_of(address, self.schema)
         self._channel = f"vecrollback_{self.schema}"
         self._write_lock = self._key("write")
-        self._arguments = _arguments(given, self.schema)
-        bare = given.difference_update_query(["schema", "options"])
+        self._arguments = _arguments(address, self.schema)
+        bare = address.difference_update_query(["schema", "options"])
         self.engine = sa.create_engine(bare, connect_args=self._arguments, pool_pre_ping=True)
         sa.event.listen(self.engine, "connect", _require_durable)
         self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -79,8 +79,9 @@ class PostgresDriver:
             connection.exec_driver_sql(f"CREATE SCHEMA {self.schema}")
 
     def begin(self, connection: sa.Connection) -> str:
-        taken = sa.func.pg_advisory_xact_lock(self._write_lock)
-        row = connection.execute(sa.select(sa.cast(sa.func.pg_current_xact_id(), sa.String), taken)).one()
+        lock_call = sa.func.pg_advisory_xact_lock(self._write_lock)
+        # The transaction's id comes along at no cost: by it a commit whose answer was lost can be looked up.
+        row = connection.execute(sa.select(sa.cast(sa.func.pg_current_xact_id(), sa.String), lock_call)).one()
         return str(row[0])
 
     def landed(self, ticket: str) -> bool:
@@ -135,36 +136,36 @@ class PostgresDriver:
         return int.from_bytes(digest[:8], "big", signed=True)
 
 
-def _parsed(url: str) -> tuple[sa.URL, str]:
+def _parse_url(url: str) -> tuple[sa.URL, str]:
     """The URL and the schema in it. No message repeats a URL that cannot be parsed: a password may be anywhere."""
     hint = "postgresql+psycopg://USER@HOST/DATABASE?schema=NAME"
     try:
-        parsed = sa.make_url(url)
+        address = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
         raise UsageError("the catalog's URL cannot be parsed", hint=hint) from None
-    if parsed.drivername not in ("postgresql", "postgresql+psycopg"):
-        raise UsageError(f"a catalog cannot be in {parsed.drivername!r}", hint=hint)
-    schema = parsed.query.get("schema", _DEFAULT_SCHEMA)
+    if address.drivername not in ("postgresql", "postgresql+psycopg"):
+        raise UsageError(f"a catalog cannot be in {address.drivername!r}", hint=hint)
+    schema = address.query.get("schema", _DEFAULT_SCHEMA)
     if not isinstance(schema, str) or not _SCHEMA.fullmatch(schema):
         raise UsageError(
             f"{schema!r} cannot be the schema of a catalog",
             hint="lower-case letters, digits, underscore, not a digit first; at most 48",
         )
-    return parsed.set(drivername="postgresql+psycopg"), schema
+    return address.set(drivername="postgresql+psycopg"), schema
 
 
 def _arguments(url: sa.URL, schema: str) -> dict[str, str]:
     """How to connect, besides what the URL says, which wins."""
     session = " ".join(f"-c {name}={value}" for name, value in {**_SESSION, "search_path": schema}.items())
-    given = url.query.get("options", "")
-    options = " ".join([session, *([given] if isinstance(given, str) else given)])
+    own = url.query.get("options", "")
+    options = " ".join([session, *([own] if isinstance(own, str) else own)])
     return {name: value for name, value in _CONNECT.items() if name not in url.query} | {"options": options}
 
 
-def _shown(url: sa.URL, schema: str) -> str:
+def _place_of(url: sa.URL, schema: str) -> str:
     """The URL for messages. Only what tells where it is: libpq takes passwords as parameters too."""
-    kept = {name: value for name, value in url.query.items() if name in ("host", "port")}
-    return url.set(query={**kept, "schema": schema}).render_as_string(hide_password=True)
+    query = {name: value for name, value in url.query.items() if name in ("host", "port")}
+    return url.set(query={**query, "schema": schema}).render_as_string(hide_password=True)
 
 
 def _begin_fleeting(connection: sa.Connection) -> None:

@@ -69,15 +69,15 @@ class SqliteDriver:
         from filelock import FileLock, Timeout
 
         self._locks.mkdir(exist_ok=True)
-        held = FileLock(self._locks / f"{name}.lock", timeout=timeout)
+        file_lock = FileLock(self._locks / f"{name}.lock", timeout=timeout)
         try:
-            held.acquire()
+            file_lock.acquire()
         except Timeout:
             raise LockHeldError(name, timeout) from None
         try:
             yield
         finally:
-            held.release()
+            file_lock.release()
 
     def insert(self, table: sa.Table) -> sqlite.Insert:
         return sqlite.insert(table)
@@ -104,8 +104,9 @@ def _prepare(connection: Any, _record: Any, *, synchronous: str) -> None:
 
 
 def _begin(connection: sa.Connection) -> None:
-    reading = connection.get_execution_options().get("vecrollback_read")
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    read_only = connection.get_execution_options().get("vecrollback_read")
+    # IMMEDIATE takes the write lock now: a reader that becomes a writer later may be refused for what it read.
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
 class SqlitePointerReader:
@@ -123,52 +124,53 @@ class SqlitePointerReader:
         )
         self._version = self._connection.cursor()
         self._lock = threading.Lock()
-        self._woken = threading.Event()
-        self._seen: int | None = None
-        self._noticed: int | None = None
+        self._wake_event = threading.Event()
+        self._version_read: int | None = None
+        self._version_awaited: int | None = None
         self._pointer: Pointer | None = None
 
     def read(self) -> Pointer | None:
         try:
-            return self._read()
+            return self._read_pointer()
         except sqlite3.Error as error:
             raise CatalogUnavailableError(f"the pointer {self._alias!r} cannot be read: {error}") from error
 
-    def _read(self) -> Pointer | None:
+    def _read_pointer(self) -> Pointer | None:
         with self._lock:
+            # Before the row: a commit in between costs one more read the next time, never a stale answer.
             version = self._data_version()
-            if version != self._seen:
+            if version != self._version_read:
                 row = self._connection.execute(self._sql, (self._alias,)).fetchone()
                 if row and tries(row):
                     row = self._connection.execute(self._canary_sql, (self._alias,)).fetchone()
-                found = pointer_of(self._alias, row) if row else None
-                self._pointer = self._pointer if found == self._pointer else found
-                self._seen = version
+                pointer = pointer_of(self._alias, row) if row else None
+                self._pointer = self._pointer if pointer == self._pointer else pointer
+                self._version_read = version
             return self._pointer
 
     def wait(self, seconds: float) -> bool:
-        """Poll `data_version`: watching the file is unreliable: notices come up to 100 ms late."""
+        """Poll `data_version`. Watching the file instead is unreliable: its notices come up to 100 ms late."""
         deadline = time.monotonic() + seconds
-        while not self._woken.wait(_POLL_SECONDS) and time.monotonic() < deadline:
-            if self._changed():
+        while not self._wake_event.wait(_POLL_SECONDS) and time.monotonic() < deadline:
+            if self._has_news():
                 return True
-        self._woken.clear()
+        self._wake_event.clear()
         return False
 
-    def _changed(self) -> bool:
+    def _has_news(self) -> bool:
         try:
             with self._lock:
                 version = self._data_version()
         except sqlite3.Error:
             return True
-        changed, self._noticed = version != self._noticed, version
-        return changed
+        news, self._version_awaited = version != self._version_awaited, version
+        return news
 
     def _data_version(self) -> int:
         return int(self._version.execute("PRAGMA data_version").fetchone()[0])
 
     def wake(self) -> None:
-        self._woken.set()
+        self._wake_event.set()
 
     def close(self) -> None:
         with self._lock:

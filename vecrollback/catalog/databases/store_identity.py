@@ -30,7 +30,7 @@ UNKNOWN = StoreIdentity("", "")
 """Of a place that cannot be asked now: what moves the pointer must go on without it."""
 
 
-def recorded(file_store: FileStore) -> StoreIdentity | None:
+def read_identity(file_store: FileStore) -> StoreIdentity | None:
     """What the place of a store says of itself; None for one that says nothing. Raises StoreFormatError."""
     try:
         return StoreIdentity(**json.loads(file_store.read(FILE)))
@@ -45,18 +45,19 @@ def recorded(file_store: FileStore) -> StoreIdentity | None:
 
 def claim(file_store: FileStore, catalog: str) -> StoreIdentity:
     """The place's identity, a new one when it has none. Of several processes one decides."""
-    found = recorded(file_store)
-    if found is not None:
-        return found
+    identity = read_identity(file_store)
+    if identity is not None:
+        return identity
     file_store.create(FILE, json.dumps(asdict(StoreIdentity(uuid.uuid4().hex, catalog))).encode())
-    claimed = recorded(file_store)
-    assert claimed is not None
-    return claimed
+    # Read back: of several processes only the first one's `create` succeeded, and all take its id.
+    winner = read_identity(file_store)
+    assert winner is not None
+    return winner
 
 
-def require_store(file_store: FileStore, found: StoreIdentity | None, *, embedded: bool) -> None:
+def require_store(file_store: FileStore, identity: StoreIdentity | None, *, embedded: bool) -> None:
     """Raise StoreNotFoundError for a place without a store; `found`: what it says of itself."""
-    if file_store.exists(EMBEDDED) if embedded else found is not None:
+    if file_store.exists(EMBEDDED) if embedded else identity is not None:
         return
     raise StoreNotFoundError(
         f"there is no store at {file_store.uri}",
@@ -64,9 +65,9 @@ def require_store(file_store: FileStore, found: StoreIdentity | None, *, embedde
     )
 
 
-def require_kind(file_store: FileStore, found: StoreIdentity | None, *, embedded: bool) -> None:
+def require_kind(file_store: FileStore, identity: StoreIdentity | None, *, embedded: bool) -> None:
     """Raise CatalogMismatchError when the store has its catalog in another kind of place than the one asked for."""
-    where = found.catalog if found is not None else EMBEDDED if file_store.exists(EMBEDDED) else None
+    where = identity.catalog if identity is not None else EMBEDDED if file_store.exists(EMBEDDED) else None
     if embedded and where not in (EMBEDDED, None):
         raise CatalogMismatchError(
             f"the store at {file_store.uri} has its catalog in {where}",

@@ -18,13 +18,13 @@ def migrate(connection: sa.Connection, file_store: FileStore) -> None:
 
     config = Config()
     config.set_main_option("script_location", "vecrollback.catalog:migrations")
-    found = connection.scalar(sa.select(schema.store.c.format))
-    if found == schema.FORMAT:
+    version = connection.scalar(sa.select(schema.store.c.format))
+    if version == schema.FORMAT:
         return
     if connection.dialect.name == "postgresql":
         # a migration may read every file of the store between two statements
         connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout TO 0")
     config.attributes.update(connection=connection, file_store=file_store)
-    command.stamp(config, f"{found:04d}", purge=True)
+    command.stamp(config, f"{version:04d}", purge=True)
     command.upgrade(config, f"{schema.FORMAT:04d}")
     connection.execute(schema.store.update().values(format=schema.FORMAT))

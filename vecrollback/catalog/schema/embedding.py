@@ -34,6 +34,7 @@ making = sa.Table(
     sa.Column("number", NUMBER, primary_key=True),
     sa.Column("pair", sa.String, nullable=False, index=True),
     sa.Column("job", sa.String, nullable=False),
+    # The runtime; stored names stay.
     sa.Column("backend", sa.String, nullable=False),
     sa.Column("body", sa.JSON, nullable=False),
     sa.Column("first", sa.BigInteger, nullable=False),

@@ -21,6 +21,7 @@ incident = sa.Table(
 served = sa.Table(
     "served",
     metadata,
+    # Id of a searcher. The column was named before searchers were: stored names stay.
     sa.Column("reader", sa.String, primary_key=True),
     sa.Column("epoch", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("alias", sa.String, nullable=False),

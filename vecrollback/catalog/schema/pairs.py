@@ -56,6 +56,7 @@ alias = sa.Table(
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("pair", sa.String, sa.ForeignKey("pair.name"), nullable=False),
     sa.Column("snapshot", sa.Integer, nullable=False),
+    # Number of the canary that runs. The name is that of the format which brought it: stored names stay.
     sa.Column("trial", sa.BigInteger),
 )
 

@@ -78,9 +78,9 @@ def _is_folder(source: Path) -> bool:
 
 def _reader(source: Path) -> Callable[[Path, RowFields], Iterator[Raw]]:
     suffixes = [suffix.lower() for suffix in source.suffixes]
-    packed = suffixes[-1:] in ([".gz"], [".zst"])
-    kind = "".join(suffixes[-2:-1] if packed else suffixes[-1:])
+    compressed = suffixes[-1:] in ([".gz"], [".zst"])
+    kind = "".join(suffixes[-2:-1] if compressed else suffixes[-1:])
     reader = _READERS.get(kind)
-    if reader is None or (packed and reader is read_parquet):
+    if reader is None or (compressed and reader is read_parquet):
         raise BadDocumentError(f"unknown format {source.name!r}", hint=f"readable: {FORMATS}", source=str(source))
     return reader

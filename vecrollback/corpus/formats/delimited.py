@@ -21,7 +21,7 @@ def read_csv(source: Path, fields: RowFields) -> Iterator[Raw]:
     decoded = (line.decode(errors="surrogateescape") for line in read_lines(source))
     reader = csv.reader(decoded, strict=True)
     columns = _header(reader, fields, source)
-    kept = {fields.id_name(columns), fields.text_name}
+    required = {fields.id_name(columns), fields.text_name}
     while True:
         start = reader.line_num + 1
         try:
@@ -32,7 +32,7 @@ def read_csv(source: Path, fields: RowFields) -> Iterator[Raw]:
             yield start, f"not CSV: {error}"
             continue
         if cells:
-            yield start, _record(columns, cells, kept)
+            yield start, _record(columns, cells, required)
 
 
 def _header(reader: Iterator[list[str]], fields: RowFields, source: Path) -> list[str]:
@@ -40,19 +40,19 @@ def _header(reader: Iterator[list[str]], fields: RowFields, source: Path) -> lis
         columns = next(reader, [])
     except csv.Error as error:
         raise BadDocumentError(f"the header is not CSV: {error}", source=str(source), line=1) from error
-    named = [name for name in columns if name]
-    if not all(map(_is_unicode, named)):
+    names = [name for name in columns if name]
+    if not all(map(_is_unicode, names)):
         raise BadDocumentError("the header is not UTF-8", hint="convert the file to UTF-8", source=str(source), line=1)
-    check_columns(named, fields, source)
+    check_columns(names, fields, source)
     return columns
 
 
-def _record(columns: list[str], cells: list[str], kept: set[str]) -> dict[str, Json] | str:
+def _record(columns: list[str], cells: list[str], required: set[str]) -> dict[str, Json] | str:
     if len(cells) != len(columns):
         return f"not CSV: {len(cells)} cells under {len(columns)} columns"
     if not all(map(_is_unicode, cells)):
         return "not UTF-8"
-    return {name: cell for name, cell in zip(columns, cells, strict=True) if name and (cell or name in kept)}
+    return {name: cell for name, cell in zip(columns, cells, strict=True) if name and (cell or name in required)}
 
 
 def _is_unicode(text: str) -> bool:

@@ -25,7 +25,7 @@ def read_folder(root: Path) -> Iterator[Raw]:
     number = 0
     try:
         for number, path in enumerate(_texts(root), start=1):
-            yield number, _read(path, root)
+            yield number, _read_text(path, root)
     except OSError as error:
         raise unreadable(Path(error.filename or root), error) from error
     if not number:
@@ -35,16 +35,17 @@ def read_folder(root: Path) -> Iterator[Raw]:
 
 
 def _texts(folder: Path) -> Iterator[Path]:
+    # Sorted, so that the same folder always gives the same order and the same line numbers in messages.
     with os.scandir(folder) as entries:
-        found = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    for entry in found:
+        visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    for entry in visible:
         if entry.is_dir(follow_symlinks=False):
             yield from _texts(Path(entry.path))
         elif entry.name.lower().endswith(_SUFFIXES) and not Path(entry.path).is_dir():
             yield Path(entry.path)
 
 
-def _read(path: Path, root: Path) -> dict[str, Json] | str:
+def _read_text(path: Path, root: Path) -> dict[str, Json] | str:
     name = path.relative_to(root).as_posix()
     try:
         if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):

@@ -49,20 +49,20 @@ def open_bytes(source: Path) -> BinaryIO:
         import pyarrow as pa
 
         # Not zstandard's stream_reader: it takes a file that breaks off inside a frame for a whole one.
-        packed = pa.CompressedInputStream(source.open("rb"), "zstd")
-        return cast(BinaryIO, io.BufferedReader(packed, _BUFFER))
+        stream = pa.CompressedInputStream(source.open("rb"), "zstd")
+        return cast(BinaryIO, io.BufferedReader(stream, _BUFFER))
     return source.open("rb", buffering=_BUFFER)
 
 
 def unreadable(source: Path, error: Exception, *, line: int = 0) -> BadDocumentError:
     """Say that the file cannot be read, after `line` good lines."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    reached = f" after {line} lines" if line else ""
+    progress = f" after {line} lines" if line else ""
     damaged = getattr(error, "errno", None) is None
     hint = (
         "is it damaged or incomplete? fetch or write it again" if damaged else "is the path right, and may you read it?"
     )
-    return BadDocumentError(f"cannot be read{reached}: {reason}", hint=hint, source=str(source), line=line)
+    return BadDocumentError(f"cannot be read{progress}: {reason}", hint=hint, source=str(source), line=line)
 
 
 def _skip_line(stream: BinaryIO) -> None:
@@ -81,11 +81,11 @@ def _parse(line: bytes) -> dict[str, Json] | str:
     if len(line) > MAX_LINE_BYTES:
         return f"the line is longer than {MAX_LINE_BYTES} bytes"
     try:
-        found = json.loads(line.rstrip(b"\r\n").decode())
+        value = json.loads(line.rstrip(b"\r\n").decode())
     except UnicodeDecodeError as error:
         return f"not UTF-8: byte {line[error.start]:#04x} at column {error.start + 1}"
     except json.JSONDecodeError as error:
         return f"not JSON: {error.msg} at column {error.colno}"
     except (ValueError, RecursionError) as error:
         return f"not readable JSON: {error}"
-    return found if isinstance(found, dict) else f"not a JSON object but a {type(found).__name__}"
+    return value if isinstance(value, dict) else f"not a JSON object but a {type(value).__name__}"

@@ -13,6 +13,7 @@ from vecrollback.corpus.formats.lines import unreadable
 from vecrollback.corpus.formats.rows import Raw, RowFields, check_columns
 from vecrollback.records import Json
 
+# Few: a batch is converted as a whole, and one document may be megabytes long.
 _BATCH_ROWS = 256
 
 
@@ -68,6 +69,7 @@ def _scalar(value: Any) -> Json:
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, Decimal):
+        # A number only if it reads back as the same decimal; JSON has nothing exact.
         number = float(value)
         return number if Decimal(repr(number)) == value else str(value)
     return value

@@ -49,26 +49,26 @@ class RowFields:
 
 
 def to_row(raw: Raw, fields: RowFields) -> Row:
-    """Turn what a format reader found on one line into a row."""
-    line, found = raw
-    if isinstance(found, str):
-        return Row(line, error=found)
+    """Turn what a format reader yielded for one line into a row."""
+    line, record = raw
+    if isinstance(record, str):
+        return Row(line, error=record)
     try:
-        if fields.changes and _op(found) == "delete":
-            return Row(line, delete=validate_id(_id(found, fields)))
-        return Row(line, document=_document(found, fields))
+        if fields.changes and _op(record) == "delete":
+            return Row(line, delete=validate_id(_id(record, fields)))
+        return Row(line, document=_document(record, fields))
     except BadDocumentError as error:
         return Row(line, error=error.reason)
 
 
 def check_columns(columns: Collection[str], fields: RowFields, source: Path) -> None:
     """Refuse a table that cannot hold documents, before its first row."""
-    needed = [fields.id_name(columns), "op" if fields.changes else fields.text_name]
-    missing = [name for name in needed if name not in columns]
-    if missing:
-        found = ", ".join(map(shown, list(columns)[:_SHOWN])) or "none"
+    required = [fields.id_name(columns), "op" if fields.changes else fields.text_name]
+    absent = [name for name in required if name not in columns]
+    if absent:
+        names = ", ".join(map(shown, list(columns)[:_SHOWN])) or "none"
         raise BadDocumentError(
-            f"column {' and '.join(map(repr, missing))} is missing; columns here: {found}",
+            f"column {' and '.join(map(repr, absent))} is missing; columns here: {names}",
             hint="a table needs a header with the columns id and text, or name yours (id_field, text_field)",
             source=str(source),
         )
@@ -76,35 +76,35 @@ def check_columns(columns: Collection[str], fields: RowFields, source: Path) -> 
         raise BadDocumentError(f"two columns are called {shown(twice[0])}", hint="rename one", source=str(source))
 
 
-def _op(found: dict[str, Json]) -> str:
-    op = found.get("op")
+def _op(record: dict[str, Json]) -> str:
+    op = record.get("op")
     if op not in _OPS:
         raise BadDocumentError(f"the op is {shown(op)}, not one of {', '.join(_OPS)}")
     return str(op)
 
 
-def _id(found: dict[str, Json], fields: RowFields) -> str:
-    name = fields.id_name(found)
-    if name not in found:
+def _id(record: dict[str, Json], fields: RowFields) -> str:
+    name = fields.id_name(record)
+    if name not in record:
         raise BadDocumentError(f"field {name!r}, which holds the id, is missing")
-    value = found[name]
+    value = record[name]
     # JSON and Parquet keys are often integers. A float is refused: 1e3 and 1000.0 would be two ids for one number.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _document(found: dict[str, Json], fields: RowFields) -> Document:
-    id = _id(found, fields)
-    if fields.text_name not in found:
+def _document(record: dict[str, Json], fields: RowFields) -> Document:
+    id = _id(record, fields)
+    if fields.text_name not in record:
         raise BadDocumentError(f"document {shown(id)}: field {fields.text_name!r}, which holds the text, is missing")
-    text, title = found[fields.text_name], found.get("title")
+    text, title = record[fields.text_name], record.get("title")
     if fields.text is None and isinstance(text, str) and isinstance(title, str) and title:
         text = f"{title}\n{text}"
-    return make_document(id, text, _metadata(found, fields))
+    return make_document(id, text, _metadata(record, fields))
 
 
-def _metadata(found: dict[str, Json], fields: RowFields) -> dict[str, Json]:
-    used = {fields.id_name(found), fields.text_name} | ({"op"} if fields.changes else set())
-    metadata = {name: value for name, value in found.items() if name not in used}
+def _metadata(record: dict[str, Json], fields: RowFields) -> dict[str, Json]:
+    own = {fields.id_name(record), fields.text_name} | ({"op"} if fields.changes else set())
+    metadata = {name: value for name, value in record.items() if name not in own}
     if isinstance(metadata.get("metadata"), dict):
         metadata |= metadata.pop("metadata")
     return metadata

@@ -61,10 +61,10 @@ def accelerate(model: Any, runtime: Runtime, converted: dict[str, Any]) -> None:
     runner: Any = import_module(f"{__name__}.{library}")
     if library not in converted:
         converted[library] = runner.convert(transformer)
-    transformer.forward = _answering(runner.session(converted[library], runtime, precision))
+    transformer.forward = _forward_through(runner.session(converted[library], runtime, precision))
 
 
-def _answering(run: Callable[[Any, Any], Any]) -> Forward:
+def _forward_through(run: Callable[[Any, Any], Any]) -> Forward:
     """A `forward` of transformers over a function of token ids and mask, both NumPy arrays."""
     import torch
     from transformers.modeling_outputs import BaseModelOutput

@@ -14,31 +14,31 @@ def convert(transformer: Any) -> bytes:
     """The transformer as an ONNX file."""
     import torch
 
-    _imported()
+    _library()
     module, inputs = traceable(transformer)
     names = ["input_ids", "attention_mask"]
     free = {name: {0: "texts", 1: "tokens"} for name in (*names, "hidden")}
-    written = io.BytesIO()
+    buffer = io.BytesIO()
     with quietly():
         # dynamo=False: the newer exporter needs one more package
         torch.onnx.export(
-            module, inputs, written, input_names=names, output_names=["hidden"], dynamic_axes=free, dynamo=False
+            module, inputs, buffer, input_names=names, output_names=["hidden"], dynamic_axes=free, dynamo=False
         )
-    return written.getvalue()
+    return buffer.getvalue()
 
 
 def session(converted: bytes, runtime: Any, _precision: str) -> Callable[[Any, Any], Any]:
     """Run it on the processor, in float32."""
-    onnxruntime = _imported()
+    onnxruntime = _library()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if runtime.threads:
         options.intra_op_num_threads = runtime.threads
-    opened = onnxruntime.InferenceSession(converted, options, providers=["CPUExecutionProvider"])
-    return lambda ids, mask: opened.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+    runner = onnxruntime.InferenceSession(converted, options, providers=["CPUExecutionProvider"])
+    return lambda ids, mask: runner.run(None, {"input_ids": ids, "attention_mask": mask})[0]
 
 
-def _imported() -> Any:
+def _library() -> Any:
     try:
         import onnx  # noqa: F401  # what torch exports with
         import onnxruntime

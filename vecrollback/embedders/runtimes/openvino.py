@@ -17,7 +17,7 @@ process with threads a fork may hang, and nobody here has agreed."""
 
 def convert(transformer: Any) -> Any:
     """The transformer as an OpenVINO model."""
-    openvino = _imported()
+    openvino = _library()
     module, (ids, mask) = traceable(transformer)
     with quietly():
         return openvino.convert_model(module, example_input={"input_ids": ids, "attention_mask": mask})
@@ -33,7 +33,7 @@ def session(converted: Any, runtime: Any, precision: str) -> Callable[[Any, Any]
     }
     if runtime.threads:
         settings["INFERENCE_NUM_THREADS"] = runtime.threads
-    compiled = _imported().Core().compile_model(converted, "CPU", settings)
+    compiled = _library().Core().compile_model(converted, "CPU", settings)
     request = compiled.create_infer_request()
 
     def run(ids: Any, mask: Any) -> Any:
@@ -43,7 +43,7 @@ def session(converted: Any, runtime: Any, precision: str) -> Callable[[Any, Any]
     return run
 
 
-def _imported() -> Any:
+def _library() -> Any:
     try:
         with _without(_TELEMETRY):
             import openvino

@@ -85,29 +85,29 @@ def choose(
         if setting == "auto":
             return RuntimeChoice(None, 0.0, ())
         raise UsageError(f"{embedder.spec!r} runs in one way only", hint="--accelerate off")
-    started, processor = time.monotonic(), time.process_time()
+    start, processor = time.monotonic(), time.process_time()
     trying = _RuntimeTrials(embedder, recorded, texts)
     trials: list[RuntimeTrial] = []
     for name in NAMES if setting == "auto" else (setting,):
         try:
-            trials += trying.proven(name, threads)
+            trials += trying.prove(name, threads)
         except UsageError as error:  # a package that is absent, a model on another device
             if setting != "auto":
                 raise
             trials.append(RuntimeTrial(Runtime(name, 0), 0.0, 0.0, error.message))
     if best := _fastest(trials):
-        trials += trying.tuned(best)
+        trials += trying.tune(best)
     best = _fastest(trials)
     if setting != "auto" and best is None:
         raise EmbedderChangedError(
             f"runtime {setting!r} does not give the pair's vectors: {trials[0].refused}", hint="--accelerate off"
         )
-    chosen = best.runtime if best and (setting != "auto" or best.texts_per_second > _WORTH * trying.rate) else None
-    _log.info("embedding with %s", chosen or "the pair's own embedder")
-    if chosen and keep:
-        trying.load(chosen)
-    seconds, processor = time.monotonic() - started, time.process_time() - processor
-    return RuntimeChoice(chosen, trying.rate, tuple(trials), seconds, processor)
+    winner = best.runtime if best and (setting != "auto" or best.texts_per_second > _WORTH * trying.rate) else None
+    _log.info("embedding with %s", winner or "the pair's own embedder")
+    if winner and keep:
+        trying.load(winner)
+    seconds, processor = time.monotonic() - start, time.process_time() - processor
+    return RuntimeChoice(winner, trying.rate, tuple(trials), seconds, processor)
 
 
 def _fastest(trials: Sequence[RuntimeTrial]) -> RuntimeTrial | None:
@@ -115,22 +115,22 @@ def _fastest(trials: Sequence[RuntimeTrial]) -> RuntimeTrial | None:
 
 
 class _RuntimeTrials:
-    """The pair's own embedder over a sample, and what others make of the same."""
+    """The pair's own embedder over a sample of texts, and other runtimes over the same texts."""
 
     def __init__(self, embedder: Any, recorded: FloatArray, texts: Sequence[str]) -> None:
-        self._embedder, self._recorded = embedder, recorded
+        self._embedder, self._probes = embedder, recorded
         chunks = list(dict.fromkeys(text for text in texts if text.strip()))
         embedder.embed_documents(chunks[:1])  # loads the model
-        _, pace = _timed(embedder, chunks[:_FIRST_TEXTS])
+        _, pace = _pace(embedder, chunks[:_FIRST_TEXTS])
         count = max(_FIRST_TEXTS, int(pace * _SAMPLE_SECONDS))
         self._chunks = sorted(chunks[:count], key=len)
-        self._own, self.rate = _timed(embedder, self._chunks)
+        self._own, self.rate = _pace(embedder, self._chunks)
 
-    def proven(self, name: str, threads: Sequence[int | None]) -> Iterator[RuntimeTrial]:
+    def prove(self, name: str, threads: Sequence[int | None]) -> Iterator[RuntimeTrial]:
         """The runtime with each number of threads, if the recorded probes say that it is the model."""
         first = Runtime(name, _TOKENS, threads[0])
         try:
-            worst = compare_probes(self._recorded, embed_probes(self._embedder.accelerated(first)), _NEAREST)
+            worst = compare_probes(self._probes, embed_probes(self._embedder.accelerated(first)), _NEAREST)
         except UsageError:
             raise
         except Exception as error:  # a converter may raise anything over a model that it does not know
@@ -143,37 +143,38 @@ class _RuntimeTrials:
             )
             return
         for count in threads:
-            yield self.timed(replace(first, threads=count), worst.worst_cosine)
+            yield self.time_run(replace(first, threads=count), worst.worst_cosine)
 
-    def tuned(self, start: RuntimeTrial) -> Iterator[RuntimeTrial]:
+    def tune(self, start: RuntimeTrial) -> Iterator[RuntimeTrial]:
         """The same runtime with other batches, towards whatever is faster."""
         best = start
         for factor in (0.5, 2.0):
             while _LEAST_TOKENS <= (tokens := int(best.runtime.batch_tokens * factor)) <= _MOST_TOKENS:
-                tried = self.timed(replace(best.runtime, batch_tokens=tokens), best.worst_cosine)
-                yield tried
-                if tried.refused or tried.texts_per_second <= best.texts_per_second:
+                trial = self.time_run(replace(best.runtime, batch_tokens=tokens), best.worst_cosine)
+                yield trial
+                if trial.refused or trial.texts_per_second <= best.texts_per_second:
                     break
-                best = tried
+                best = trial
             if best is not start:
                 return
 
-    def timed(self, runtime: Runtime, worst: float) -> RuntimeTrial:
+    def time_run(self, runtime: Runtime, worst: float) -> RuntimeTrial:
         """One way to run it; `worst`: its lowest cosine so far."""
-        made = self._embedder.accelerated(runtime)
-        made.embed_documents(self._chunks[:1])
-        vectors, rate = _timed(made, self._chunks)
-        made.close()
+        other = self._embedder.accelerated(runtime)
+        # The first call loads and converts the model, which must not count as embedding.
+        other.embed_documents(self._chunks[:1])
+        vectors, rate = _pace(other, self._chunks)
+        other.close()
         near = float(min(cosines(vectors, self._own), default=1.0))
         refused = "" if near >= _NEAREST else f"cosine {near:.6f} on a text of the corpus"
         return RuntimeTrial(runtime, rate, min(near, worst), refused)
 
     def load(self, runtime: Runtime) -> None:
-        """Have it ready for this process."""
+        """Load it, for this process will use it."""
         self._embedder.accelerated(runtime).embed_documents(self._chunks[:1])
 
 
-def _timed(embedder: Embedder, chunks: Sequence[str]) -> tuple[FloatArray, float]:
-    started = time.perf_counter()
+def _pace(embedder: Embedder, chunks: Sequence[str]) -> tuple[FloatArray, float]:
+    start = time.perf_counter()
     vectors = embedder.embed_documents(chunks)
-    return vectors, len(chunks) / max(time.perf_counter() - started, 1e-9)
+    return vectors, len(chunks) / max(time.perf_counter() - start, 1e-9)

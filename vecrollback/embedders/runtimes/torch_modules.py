@@ -1,4 +1,4 @@
-"""What is done to a transformer as a torch module: oneDNN multiplies in it, or a converter follows it.
+"""Changes to a transformer as a torch module: oneDNN multiplies in it, or a converter traces it.
 
 torch multiplies float32 with MKL, and comes with oneDNN but uses that for bfloat16 only. On processors that MKL was not
 written for, AMD's above all, oneDNN is about twice as fast; what it gains pays for packing every input.
@@ -22,23 +22,23 @@ def repack(transformer: Any) -> None:
         raise UsageError("this torch was built without oneDNN", hint="--accelerate auto")
     for module in transformer.modules():
         if isinstance(module, torch.nn.Linear):
-            module.forward = _multiplying(module)
+            module.forward = _onednn_forward(module)
 
 
-def _multiplying(linear: Any) -> Callable[[Any], Any]:
+def _onednn_forward(linear: Any) -> Callable[[Any], Any]:
     import torch
 
     weight = linear.weight.detach().to_mkldnn()
     bias = None if linear.bias is None else linear.bias.detach().to_mkldnn()
 
-    def forward(given: Any) -> Any:
-        return torch.nn.functional.linear(given.to_mkldnn(), weight, bias).to_dense()
+    def forward(inputs: Any) -> Any:
+        return torch.nn.functional.linear(inputs.to_mkldnn(), weight, bias).to_dense()
 
     return forward
 
 
 def traceable(transformer: Any) -> tuple[Any, tuple[Any, Any]]:
-    """The module and inputs to follow it with: two texts of different lengths, so that both sizes are free."""
+    """The module, and inputs to trace it with: two texts of different lengths, so that both sizes stay free."""
     import torch
 
     class Hidden(torch.nn.Module):  # type: ignore[misc]  # torch is not followed

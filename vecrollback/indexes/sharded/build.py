@@ -48,8 +48,8 @@ class ShardVectors:
     @property
     def vectors(self) -> FloatArray:
         """All of them, memory-mapped."""
-        mapped: FloatArray = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        return mapped
+        vectors: FloatArray = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return vectors
 
 
 def lay_out(
@@ -67,45 +67,49 @@ def lay_out(
     file = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(len(arrangement.rows), dimension))
     for first, block in blocks:
         place = places[first : first + len(block)]
-        kept, place = block[place >= 0], place[place >= 0]
-        file[place] = kept
+        vectors, place = block[place >= 0], place[place >= 0]
+        file[place] = vectors
         owners = np.searchsorted(arrangement.bounds, place, side="right") - 1
         for shard in np.unique(owners):
-            sums[shard].update(np.ascontiguousarray(kept[owners == shard]))
+            sums[shard].update(np.ascontiguousarray(vectors[owners == shard]))
+    # Digests of the vectors in the order of each shard: the same input is known again after a kill.
     file.flush()
     return ShardVectors(path, tuple(arrangement.slices), tuple(one.hexdigest() for one in sums))
 
 
 class ShardBuilder:
-    """Builds the shards of one index. `put(suffix, write)` keeps an artefact and names it; `sound`: is one still so?"""
+    """Builds the shards of one index.
+
+    `put(suffix, write)` keeps an artefact and returns its name; `sound(name)`: whether its bytes are still right.
+    """
 
     def __init__(
         self,
-        laid: ShardVectors,
+        layout: ShardVectors,
         *,
         put: Callable[[str, Callable[[Path], None]], str],
         sound: Callable[[str], bool],
         on_shard: ShardsDone | None = None,
     ) -> None:
-        self._laid, self._put, self._sound, self._on_shard = laid, put, sound, on_shard
-        self._folder = laid.path.parent
+        self._layout, self._put, self._sound, self._on_shard = layout, put, sound, on_shard
+        self._folder = layout.path.parent
 
     def build(self, spec: str, metric: Metric, suffix: str) -> list[str]:
         """The artefact of every shard, in order; `spec`: of one. Raises IndexSpecError, FailedError."""
-        trained = self._trained(spec, metric)
-        learnt = sha256_file(trained) if trained else ""
-        keys = [self._key(spec, metric, digest, learnt) for digest in self._laid.digests]
-        found = {key: name for key in keys if (name := self._finished(key)) is not None}
+        shared = self._shared(spec, metric)
+        shared_digest = sha256_file(shared) if shared else ""
+        keys = [self._key(spec, metric, digest, shared_digest) for digest in self._layout.digests]
+        artifacts = {key: name for key in keys if (name := self._artifact_of(key)) is not None}
         orders = {
-            key: BuildOrder(spec, metric, self._laid.path, one.start, one.stop, trained, self._made(key))
-            for key, one in zip(keys, self._laid.slices, strict=True)
-            if key not in found
+            key: BuildOrder(spec, metric, self._layout.path, one.start, one.stop, shared, self._output(key))
+            for key, one in zip(keys, self._layout.slices, strict=True)
+            if key not in artifacts
         }
         for key in self._run(orders):
-            found[key] = self._kept(key, suffix)
+            artifacts[key] = self._keep(key, suffix)
             if self._on_shard is not None:
-                self._on_shard(sum(one in found for one in keys), len(keys))
-        return [found[key] for key in keys]
+                self._on_shard(sum(one in artifacts for one in keys), len(keys))
+        return [artifacts[key] for key in keys]
 
     def _run(self, orders: dict[str, BuildOrder]) -> Iterator[str]:
         """Carry out the orders; their keys as they are done."""
@@ -117,40 +121,43 @@ class ShardBuilder:
             carry_out(order)
             yield key
 
-    def _trained(self, spec: str, metric: Metric) -> Path | None:
+    def _shared(self, spec: str, metric: Metric) -> Path | None:
         """What all shards share, learnt from a sample of all vectors; None when there is nothing to learn."""
-        path = self._folder / f"trained-{self._key(spec, metric, *self._laid.digests)}"
+        path = self._folder / f"trained-{self._key(spec, metric, *self._layout.digests)}"
         if not path.exists():
             with written(path) as temporary:
-                train_index(spec, self._laid.vectors, metric, temporary)
+                train_index(spec, self._layout.vectors, metric, temporary)
+        # An empty file says that there is nothing to learn, so that a resumed build does not try again.
         return path if path.stat().st_size else None
 
-    def _finished(self, key: str) -> str | None:
+    def _artifact_of(self, key: str) -> str | None:
         try:
             name: str = json.loads(self._marker(key).read_text(encoding="utf-8"))["artifact"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return name if self._sound(name) else None
 
-    def _kept(self, key: str, suffix: str) -> str:
-        name = self._put(suffix, lambda path: _moved(self._made(key), path))
+    def _keep(self, key: str, suffix: str) -> str:
+        # The artefact is durable before the marker that names it: a kill in between only builds this shard again.
+        name = self._put(suffix, lambda path: _move(self._output(key), path))
         with written(self._marker(key)) as temporary:
             temporary.write_text(json.dumps({"artifact": name}), encoding="utf-8")
         reach("shard.kept")
         return name
 
     def _key(self, spec: str, metric: Metric, *digests: str) -> str:
+        # Other versions of the libraries may build another index of the same vectors.
         programs = [_VERSION, version("faiss-cpu"), version("pylance")]
-        facts = [*programs, spec, metric, self._laid.vectors.shape[1], *digests]
+        facts = [*programs, spec, metric, self._layout.vectors.shape[1], *digests]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
-    def _made(self, key: str) -> Path:
-        # A builder of a build that was killed may not have ended yet.
+    def _output(self, key: str) -> Path:
+        # With the process id: a builder of a killed build may still be writing its own file.
         return self._folder / f"made-{key}-{os.getpid()}"
 
     def _marker(self, key: str) -> Path:
         return self._folder / f"{key}.json"
 
 
-def _moved(source: Path, target: Path) -> None:
+def _move(source: Path, target: Path) -> None:
     shutil.move(source, target)

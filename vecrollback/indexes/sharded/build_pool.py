@@ -25,12 +25,12 @@ _TICK_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class _Builder:
-    """`ends`: becomes readable when the process ends, however it ends; `said`: what it wrote to standard output."""
+    """`ends`: becomes readable when the process ends, however it ends; `output_file`: its standard output."""
 
     key: str
     process: subprocess.Popen[bytes]
     ends: Connection
-    said: Path
+    output_file: Path
 
 
 class BuildPool:
@@ -41,60 +41,62 @@ class BuildPool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._running: list[_Builder] = []
+        self._builders: list[_Builder] = []
 
     def run(self, orders: Mapping[str, BuildOrder]) -> Iterator[str]:
         """The keys of the orders as they are done. Raises IndexSpecError, FailedError for one that cannot be."""
         width = min(len(orders), _width())
-        waiting, tries = deque(orders), dict.fromkeys(orders, 0)
+        queue, tries = deque(orders), dict.fromkeys(orders, 0)
         try:
-            while waiting or self._running:
-                while waiting and len(self._running) < width:
-                    key = waiting.popleft()
+            while queue or self._builders:
+                while queue and len(self._builders) < width:
+                    key = queue.popleft()
                     tries[key] += 1
-                    self._running.append(self._start(key, orders[key], width))
-                for builder in self._ended():
+                    self._builders.append(self._start(key, orders[key], width))
+                for builder in self._next_ended():
                     if not builder.process.returncode:
                         yield builder.key
                         continue
                     self._raise(builder, last=tries[builder.key] == _TRIES)
                     # Killed, most likely for memory: again, with fewer beside it.
                     width = max(1, width // 2)
-                    waiting.append(builder.key)
+                    queue.append(builder.key)
         finally:
             self._stop()
 
     def _start(self, key: str, order: BuildOrder, width: int) -> _Builder:
-        file, said = self._folder / f"order-{key}.json", self._folder / f"said-{key}"
+        file, output_file = self._folder / f"order-{key}.json", self._folder / f"said-{key}"
         file.write_text(order.encoded(), encoding="utf-8")
+        # The child imports from where this process does, also in a source tree that was never installed.
         paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
         environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(_threads(width))}
         command = [sys.executable, "-m", "vecrollback.indexes.sharded.build_process", str(file)]
         ours, theirs = Pipe(duplex=False)
         try:
-            with theirs, said.open("wb") as output:
+            with theirs, output_file.open("wb") as output:
                 process = subprocess.Popen(
                     command, stdin=subprocess.PIPE, stdout=output, pass_fds=[theirs.fileno()], env=environment
                 )
         except OSError as error:
             ours.close()
             raise FailedError(f"no builder could be started: {error}", hint="is there memory left?") from error
-        return _Builder(key, process, ours, said)
+        return _Builder(key, process, ours, output_file)
 
-    def _ended(self) -> Iterator[_Builder]:
+    def _next_ended(self) -> Iterator[_Builder]:
         """Builders that have ended since the last call; waits for one, but not for ever."""
-        os.utime(self._folder)  # so that nobody takes a long build for one that died
-        ends = {one.ends: one for one in self._running}
+        # A prune takes the folder of a build that has been silent for a day; this one lives.
+        os.utime(self._folder)
+        ends = {one.ends: one for one in self._builders}
         for end in wait(list(ends), _TICK_SECONDS):
             builder = ends[end]  # type: ignore[index]
-            self._running.remove(builder)
+            self._builders.remove(builder)
             builder.process.wait()
-            _closed(builder)
+            _close(builder)
             yield builder
 
     def _raise(self, builder: _Builder, *, last: bool) -> None:
-        """Raise what a builder that failed said; one that was killed said nothing, and is let pass unless `last`."""
-        code, lines = builder.process.returncode, builder.said.read_text(encoding="utf-8").splitlines()
+        """Raise the error that a builder reported. A killed one reported none, and only its `last` try raises."""
+        code, lines = builder.process.returncode, builder.output_file.read_text(encoding="utf-8").splitlines()
         with suppress(ValueError):
             failure = json.loads(lines[-1] if lines else "")
             kind = IndexSpecError if failure["kind"] == "IndexSpecError" else FailedError
@@ -106,14 +108,14 @@ class BuildPool:
             )
 
     def _stop(self) -> None:
-        for builder in self._running:
+        for builder in self._builders:
             builder.process.kill()
             builder.process.wait()
-            _closed(builder)
-        self._running.clear()
+            _close(builder)
+        self._builders.clear()
 
 
-def _closed(builder: _Builder) -> None:
+def _close(builder: _Builder) -> None:
     builder.ends.close()
     assert builder.process.stdin is not None
     with suppress(OSError):
@@ -121,10 +123,10 @@ def _closed(builder: _Builder) -> None:
 
 
 def _width() -> int:
-    said = os.environ.get(WIDTH, "")
-    if said and not (said.isdigit() and int(said)):
-        raise UsageError(f"{WIDTH} is {said!r}", hint="a number of processes, 1 or more")
-    return int(said) if said else cores()
+    setting = os.environ.get(WIDTH, "")
+    if setting and not (setting.isdigit() and int(setting)):
+        raise UsageError(f"{WIDTH} is {setting!r}", hint="a number of processes, 1 or more")
+    return int(setting) if setting else cores()
 
 
 def _threads(width: int) -> int:

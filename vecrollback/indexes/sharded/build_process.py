@@ -49,7 +49,7 @@ class BuildOrder:
 
 
 def carry_out(order: BuildOrder) -> None:
-    """Build a shard where the order says, in place of what a builder left there that was killed."""
+    """Build a shard where the order says, in place of what a killed builder left there."""
     remove(order.made)
     vectors = np.load(order.vectors, mmap_mode="r", allow_pickle=False)[order.start : order.stop]
     build_index(order.spec, vectors, order.metric, order.made, trained=order.trained)

@@ -34,20 +34,20 @@ class ShardedIndex:
         """As every index's; of equal scores the lowest position comes first."""
         queries = checked_queries(queries, self.dimension)
         masks = None if allowed is None else self._masks.get(checked_mask(allowed, self.size))
-        chosen = [i for i, size in enumerate(self.sizes) if size and not (masks and masks.empty[i])]
-        if not chosen or k <= 0 or not len(queries):
+        shards = [i for i, size in enumerate(self.sizes) if size and not (masks and masks.empty[i])]
+        if not shards or k <= 0 or not len(queries):
             return nothing(len(queries), k)
-        found = self._shards.search(chosen, queries, k, masks)
-        return merged([self._placed(shard, answer) for shard, answer in zip(chosen, found, strict=True)], k)
+        answers = self._shards.search(shards, queries, k, masks)
+        return merged([self._placed(shard, answer) for shard, answer in zip(shards, answers, strict=True)], k)
 
     def reconstruct(self, positions: Positions) -> FloatArray:
         positions = np.asarray(positions, dtype=np.int64)
-        held = np.empty((len(positions), self.dimension), dtype=np.float32)
+        vectors = np.empty((len(positions), self.dimension), dtype=np.float32)
         owners = np.searchsorted(self._starts, positions, side="right") - 1
         for shard in np.unique(owners):
             here = np.flatnonzero(owners == shard)
-            held[here] = self._shards.reconstruct(int(shard), positions[here] - self._starts[shard])
-        return held
+            vectors[here] = self._shards.reconstruct(int(shard), positions[here] - self._starts[shard])
+        return vectors
 
     def close(self) -> None:
         self._shards.close()

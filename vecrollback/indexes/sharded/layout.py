@@ -38,5 +38,6 @@ def arranged(documents: pa.ChunkedArray, rows: NDArray[np.int64], count: int) ->
     encoded = documents.take(pa.array(rows)).combine_chunks().dictionary_encode()
     of_document = np.fromiter((shard_of(i, count) for i in encoded.dictionary.to_pylist()), np.int32)
     shards = of_document[np.asarray(encoded.indices)] if len(rows) else np.empty(0, np.int32)
+    # Stable: inside a shard rows keep the order of the table, so the chunks of a document stay together.
     order = np.argsort(shards, kind="stable")
     return ShardLayout(rows[order], np.searchsorted(shards[order], np.arange(count + 1)).astype(np.int64))

@@ -19,11 +19,12 @@ _WORTH_SECONDS = 0.0005
 A helper may have to wait until the interpreter switches to it, 5 ms by default: handing over graphs of 0.1 ms took 5.1
 ms at the 99th percentile, one after another 0.6; scans of 0.85 ms gained a sixth (benchmarks/README.md).
 """
+# Weight of the newest search in the running mean of a shard's time.
 _MEMORY = 0.1
 
 
 class ShardMasks:
-    """One mask, cut up. `parts`: of each shard, None where all of it is allowed; `empty`: where nothing is."""
+    """One mask, cut by shard. `parts`: each shard's own, None where it allows all; `empty`: whether it allows none."""
 
     def __init__(self, mask: Mask, slices: Sequence[slice]) -> None:
         self.parts: list[Mask | None] = []
@@ -31,9 +32,10 @@ class ShardMasks:
         for part in (mask[one] for one in slices):
             self.parts.append(None if part.all() else part)
             self.empty.append(not part.any())
-        for cut in self.parts:
-            if cut is not None:
-                cut.flags.writeable = False
+        # Read-only, so that the index inside the shard may remember what it derives from it.
+        for part_mask in self.parts:
+            if part_mask is not None:
+                part_mask.flags.writeable = False
 
 
 class ThreadShards:
@@ -44,16 +46,16 @@ class ThreadShards:
         self._seconds = 0.0
 
     def search(
-        self, chosen: Sequence[int], queries: FloatArray, k: int, masks: ShardMasks | None
+        self, shards: Sequence[int], queries: FloatArray, k: int, masks: ShardMasks | None
     ) -> Sequence[Neighbours]:
         def ask(shard: int) -> Neighbours:
             return self._indexes[shard].search(queries, k, masks.parts[shard] if masks else None)
 
-        if len(chosen) == 1 or len(queries) >= _BATCH:
-            return [ask(shard) for shard in chosen]
+        if len(shards) == 1 or len(queries) >= _BATCH:
+            return [ask(shard) for shard in shards]
         if self._seconds > _WORTH_SECONDS:
-            return _helpers.spread(lambda shard: self._timed(ask, [shard])[0], chosen)
-        return self._timed(ask, chosen)
+            return _helpers.spread(lambda shard: self._time(ask, [shard])[0], shards)
+        return self._time(ask, shards)
 
     def reconstruct(self, shard: int, positions: Positions) -> FloatArray:
         return self._indexes[shard].reconstruct(positions)
@@ -62,12 +64,12 @@ class ThreadShards:
         for index in self._indexes:
             index.close()
 
-    def _timed(self, ask: Callable[[int], Neighbours], shards: Sequence[int]) -> list[Neighbours]:
+    def _time(self, ask: Callable[[int], Neighbours], shards: Sequence[int]) -> list[Neighbours]:
         """Ask these shards, and remember how long one takes lately. Threads may overwrite each other's memory of it."""
-        started = time.perf_counter()
-        found = [ask(shard) for shard in shards]
-        self._seconds += _MEMORY * ((time.perf_counter() - started) / len(shards) - self._seconds)
-        return found
+        start = time.perf_counter()
+        answers = [ask(shard) for shard in shards]
+        self._seconds += _MEMORY * ((time.perf_counter() - start) / len(shards) - self._seconds)
+        return answers
 
 
 class _Helpers:
@@ -83,16 +85,16 @@ class _Helpers:
 
         So a busy machine costs nothing but the order: no query waits in line behind another one's shards.
         """
-        if (pool := self._opened()) is None:
+        if (pool := self._open_pool()) is None:
             return [ask(shard) for shard in shards]
-        handed = [pool.submit(ask, shard) for shard in shards[1:]]
-        found = [ask(shards[0])]
-        return found + [self._done(ask, *one) for one in zip(handed, shards[1:], strict=True)]
+        futures = [pool.submit(ask, shard) for shard in shards[1:]]
+        answers = [ask(shards[0])]
+        return answers + [self._answer(ask, *one) for one in zip(futures, shards[1:], strict=True)]
 
-    def _done(self, ask: Callable[[int], Neighbours], handed: Future[Neighbours], shard: int) -> Neighbours:
-        return ask(shard) if handed.cancel() else handed.result()
+    def _answer(self, ask: Callable[[int], Neighbours], future: Future[Neighbours], shard: int) -> Neighbours:
+        return ask(shard) if future.cancel() else future.result()
 
-    def _opened(self) -> ThreadPoolExecutor | None:
+    def _open_pool(self) -> ThreadPoolExecutor | None:
         if self._pid != os.getpid():  # also after a fork, which copies no threads
             with self._lock:
                 if self._pid != os.getpid():

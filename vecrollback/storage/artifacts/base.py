@@ -31,10 +31,10 @@ class Artifacts(ABC):
         """Store what `write` makes at the path it is given, a file or a directory; returns the name."""
 
     @abstractmethod
-    def restore(self, name: str, made: Path) -> None:
-        """Store `made`, whose digest is `name`'s, unless a sound copy is there; a damaged one is replaced.
+    def restore(self, name: str, path: Path) -> None:
+        """Store what is at `path`, whose digest is `name`'s, unless a sound copy is there; a damaged one is replaced.
 
-        `made` may be gone afterwards. Whoever has the damaged one open keeps the bytes it had.
+        `path` may be gone afterwards. Whoever has the damaged one open keeps the bytes it had.
         """
 
     @abstractmethod
@@ -47,7 +47,7 @@ class Artifacts(ABC):
 
     @abstractmethod
     def keep(self, names: Iterable[str]) -> object:
-        """As long as the answer lives, the paths of these artefacts stay: hold it while one of them is open."""
+        """Keep the paths of these artefacts for as long as the returned object lives: hold it while one is open."""
 
     @abstractmethod
     def verify(self, name: str) -> str | None:
@@ -146,31 +146,32 @@ class LocalArtifacts(Artifacts):
     def put(self, suffix: str, write: Callable[[Path], None]) -> str:
         self.root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=self.root) as folder:
-            made = Path(folder) / f"artefact{suffix}"
-            write(made)
-            (sync_tree if made.is_dir() else sync_file)(made)
-            name = digest(made) + suffix
+            path = Path(folder) / f"artefact{suffix}"
+            write(path)
+            (sync_tree if path.is_dir() else sync_file)(path)
+            name = digest(path) + suffix
             reach("artifact.written")
             if self.path(name).exists():
-                self.restore(name, made)  # a sound copy stays; a damaged one must not stand in the way of a repair
+                self.restore(name, path)  # a sound copy stays; a damaged one must not stand in the way of a repair
             else:
-                made.replace(self.path(name))
+                path.replace(self.path(name))
                 sync_directory(self.root)
         reach("artifact.renamed")
         return name
 
-    def restore(self, name: str, made: Path) -> None:
+    def restore(self, name: str, path: Path) -> None:
         if self.verify(name) is None:
             with contextlib.suppress(FileNotFoundError):
-                os.utime(self.path(name))  # it is needed now: nothing may take it for old
+                # Somebody needs it now: a prune must see that it is young.
+                os.utime(self.path(name))
                 return
         self.root.mkdir(parents=True, exist_ok=True)
-        (sync_tree if made.is_dir() else sync_file)(made)
+        (sync_tree if path.is_dir() else sync_file)(path)
         with tempfile.TemporaryDirectory(prefix=".old-", dir=self.root) as attic:
             if self.path(name).exists():  # a folder that is not empty cannot be renamed onto
                 self.path(name).rename(Path(attic) / name)
             reach("bundle.artifact_set_aside")
-            made.replace(self.path(name))
+            path.replace(self.path(name))
         sync_directory(self.root)
         reach("bundle.artifact_restored")
 
@@ -187,15 +188,15 @@ class LocalArtifacts(Artifacts):
         return path
 
     def keep(self, names: Iterable[str]) -> object:
-        """Nothing takes them away: a prune knows from the catalog what searchers hold."""
+        """Nothing to do: a prune knows from the catalog what searchers hold."""
         return tuple(names)
 
     def verify(self, name: str) -> str | None:
         path = self.path(name)
         if not path.exists():
             return f"{name} is missing"
-        found = digest(path)
-        return None if name.startswith(found) else f"{name} has digest {found}"
+        actual = digest(path)
+        return None if name.startswith(actual) else f"{name} has digest {actual}"
 
     def size(self, name: str) -> int:
         return size(self.path(name))

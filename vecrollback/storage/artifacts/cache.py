@@ -20,7 +20,7 @@ from vecrollback.storage.artifacts.base import remove, size
 from vecrollback.storage.local import sync_file, sync_tree
 
 _LEFT_OVER_SECONDS = 24 * 3600.0
-"""From when on an unfinished copy belongs to a process that died."""
+"""An unfinished copy that is older belongs to a process that died."""
 
 
 class Cache:
@@ -36,19 +36,21 @@ class Cache:
         path = self.root / name
         if not path.exists():
             with self._alone(f"{name}.fetch"):
+                # Looked up again: the process that held the lock before may have fetched it.
                 if not path.exists():
                     with self.room() as folder:
                         fetch(folder / name)
                         self.take(name, folder / name)
-        self._used(name)
+        self._note_use(name)
         return path
 
-    def take(self, name: str, made: Path) -> None:
+    def take(self, name: str, path: Path) -> None:
         """Move a file or folder that has this name's digest into the cache."""
-        (sync_tree if made.is_dir() else sync_file)(made)
+        (sync_tree if path.is_dir() else sync_file)(path)
         with contextlib.suppress(OSError):  # a folder that is there already: its bytes are the same
-            made.replace(self.root / name)
-        self._used(name)
+            path.replace(self.root / name)
+        self._note_use(name)
+        # Not the new copy itself, even when it alone is over the limit: its reader is about to open it.
         self._shrink(keep=name)
 
     def drop(self, name: str) -> None:
@@ -63,7 +65,7 @@ class Cache:
 
     def keep(self, names: Iterable[str]) -> object:
         """A lock on these names, there or not, that lives as long as what is returned."""
-        return _Lease([self._opened(f"{name}.use") for name in sorted(set(names))])
+        return _Lease([self._shared_lock(f"{name}.use") for name in sorted(set(names))])
 
     @contextmanager
     def room(self) -> Iterator[Path]:
@@ -73,7 +75,7 @@ class Cache:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _opened(self, name: str) -> int:
+    def _shared_lock(self, name: str) -> int:
         descriptor = os.open(self._locks / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         os.utime(descriptor)
@@ -89,7 +91,7 @@ class Cache:
         finally:
             os.close(descriptor)
 
-    def _used(self, name: str) -> None:
+    def _note_use(self, name: str) -> None:
         (self._locks / f"{name}.use").touch()
 
     def _shrink(self, *, keep: str) -> None:
@@ -101,10 +103,10 @@ class Cache:
             for name in sorted(copies, key=self._last_used):
                 if total <= self.limit:
                     return
-                if name != keep and self._evicted(name):
+                if name != keep and self._evict(name):
                     total -= copies[name]
 
-    def _evicted(self, name: str) -> bool:
+    def _evict(self, name: str) -> bool:
         try:
             with self._alone(f"{name}.use", wait=False):
                 self.drop(name)

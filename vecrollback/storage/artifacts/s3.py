@@ -34,17 +34,17 @@ class S3Artifacts(Artifacts):
 
     def put(self, suffix: str, write: Callable[[Path], None]) -> str:
         with self._cache.room() as folder:
-            made = folder / f"artefact{suffix}"
-            write(made)
-            name = digest(made) + suffix
+            path = folder / f"artefact{suffix}"
+            write(path)
+            name = digest(path) + suffix
             reach("artifact.written")
-            self._store(name, made)
-            self._cache.take(name, made)  # who made it is about to open it
+            self._store(name, path)
+            self._cache.take(name, path)  # who made it is about to open it
         reach("artifact.renamed")
         return name
 
-    def restore(self, name: str, made: Path) -> None:
-        self._store(name, made)
+    def restore(self, name: str, path: Path) -> None:
+        self._store(name, path)
         reach("bundle.artifact_restored")
 
     def exists(self, name: str) -> bool:
@@ -64,12 +64,12 @@ class S3Artifacts(Artifacts):
             return super().read_bytes(name)
 
     def verify(self, name: str) -> str | None:
-        """Reads what lies in the storage, and this machine's copy: a damaged one is dropped, and told."""
-        found = self._digest(name)
-        if found is None:
+        """Compare what lies in the storage, and this machine's copy. A damaged copy is dropped and reported."""
+        sha256 = self._digest(name)
+        if sha256 is None:
             return f"{name} is missing"
-        if not name.startswith(found):
-            return f"{name} has digest {found}"
+        if not name.startswith(sha256):
+            return f"{name} has digest {sha256}"
         copy = self._cache.holds(name)
         if copy is not None and not name.startswith(digest(copy)):
             self._cache.drop(name)
@@ -77,10 +77,10 @@ class S3Artifacts(Artifacts):
         return None
 
     def size(self, name: str) -> int:
-        found = self._head(name)
-        if found is None:
+        entry = self._head(name)
+        if entry is None:
             raise FileNotFoundError(name)
-        return found.bytes
+        return entry.bytes
 
     def remove(self, name: str) -> None:
         self._file_store.remove_all([name, name + _FOLDER])
@@ -100,17 +100,17 @@ class S3Artifacts(Artifacts):
     def _head(self, name: str) -> FileEntry | None:
         return self._file_store.head(name) or self._file_store.head(name + _FOLDER)
 
-    def _store(self, name: str, made: Path) -> None:
-        """Put it where nothing is, over a damaged one, or over an old one: nothing may take it for forgotten."""
+    def _store(self, name: str, path: Path) -> None:
+        """Put it where nothing is, over a damaged one, or over an old one, which a prune could otherwise take."""
         with self._cache.room() as folder:
-            key, file = name, made
-            if made.is_dir():
+            key, file = name, path
+            if path.is_dir():
                 key, file = name + _FOLDER, folder / "packed.tar"
-                _pack(made, file)
+                _pack(path, file)
             if self._file_store.create_from(key, file):
                 return
             there = self._file_store.head(key)
-            if there is None or time.time() - there.modified > _FRESH_SECONDS or self._digest(name) != digest(made):
+            if there is None or time.time() - there.modified > _FRESH_SECONDS or self._digest(name) != digest(path):
                 self._file_store.write(key, file)
 
     def _fetch(self, name: str, path: Path) -> None:
@@ -118,10 +118,10 @@ class S3Artifacts(Artifacts):
         if self._file_store.head(name) is not None:
             self._download(name, path, name)
         else:
-            packed = path.with_name(path.name + _FOLDER)
-            self._download(name + _FOLDER, packed, name)
-            _unpack(packed, path, name)
-            packed.unlink()
+            tar = path.with_name(path.name + _FOLDER)
+            self._download(name + _FOLDER, tar, name)
+            _unpack(tar, path, name)
+            tar.unlink()
         if not name.startswith(digest(path)):
             raise changed(name)
 
@@ -161,6 +161,7 @@ def _unpack(file: Path, folder: Path, name: str) -> None:
     folder.mkdir()
     try:
         with tarfile.open(file) as tar:
+            # `data` refuses links, devices and paths that lead out of the folder.
             tar.extractall(folder, filter="data")
     except (tarfile.TarError, OSError) as error:
         raise changed(name) from error
@@ -185,6 +186,6 @@ class _Stream(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         if not self._block:
             self._block = memoryview(next(self._blocks, b""))
-        taken = min(len(buffer), len(self._block))
-        buffer[:taken], self._block = self._block[:taken], self._block[taken:]
-        return taken
+        count = min(len(buffer), len(self._block))
+        buffer[:count], self._block = self._block[:count], self._block[count:]
+        return count
