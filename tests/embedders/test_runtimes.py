@@ -108,7 +108,7 @@ def test_auto_takes_the_fastest_that_agrees_and_nothing_slower_than_the_own(
         name = embedder._runtime.name if embedder._runtime else "own"
         return embedder.embed_documents(chunks), rates.get(name, 1.5)
 
-    monkeypatch.setattr(selection, "_timed", timed)
+    monkeypatch.setattr(selection, "_pace", timed)
     choice = choose(own, "auto", recorded=recorded, texts=TEXTS, threads=(1,))
     assert choice.runtime
     assert choice.runtime.name == "onnx"
