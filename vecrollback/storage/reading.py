@@ -74,8 +74,16 @@ def _is_about_bytes(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError | pa.ArrowInvalid | pa.ArrowSerializationError | UnicodeDecodeError):
         return True
-    # Lance raises these for damage, Python for a mistake; only Lance names itself.
-    return type(error) in (ValueError, RuntimeError) and "lance" in str(error).lower()
+    # Lance raises these for damage ("Version not found error"), Python for a mistake.
+    return type(error) in (ValueError, RuntimeError) and (_raised_by_lance(error) or "LanceError" in str(error))
+
+
+def _raised_by_lance(error: BaseException) -> bool:
+    """Whether the innermost frame of Python is one of Lance's own."""
+    trace, module = error.__traceback__, ""
+    while trace is not None:
+        module, trace = str(trace.tb_frame.f_globals.get("__name__", "")), trace.tb_next
+    return module.partition(".")[0] == "lance"
 
 
 def _first_line(error: BaseException) -> str:
