@@ -19,6 +19,7 @@ exit code of the command line, so a script can tell a refusal from a failure::
     │   └── RecallTooLowError         the built index finds too few true neighbours
     ├── UsageError                 2  the request or the configuration is wrong
     │   ├── StoreNotFoundError
+    │   ├── StoreClosedError          `close()` was called before
     │   ├── StoreFormatError          the store was written by a newer vecrollback
     │   ├── UnknownNameError          no such pair, snapshot, alias, tag or job
     │   ├── BadDocumentError          a document that cannot be stored; knows its file and line
@@ -50,9 +51,12 @@ exit code of the command line, so a script can tell a refusal from a failure::
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 
 class VecrollbackError(Exception):
-    """Root of the tree. `str()` is the fact; `hint` is the cure."""
+    """Root of the tree. `str()` is the fact; `hint` is the cure. Copies and pickles whole, however it is built."""
 
     exit_code = 1
 
@@ -60,9 +64,17 @@ class VecrollbackError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    def __reduce__(self) -> tuple[Callable[..., VecrollbackError], tuple[Any, ...], dict[str, Any]]:
+        # An exception is built again from `args` otherwise, which are the message, not what a class of its own takes.
+        return _rebuilt, (type(self), self.args), self.__dict__
+
     @property
     def message(self) -> str:
         return str(self)
+
+
+def _rebuilt(kind: type[VecrollbackError], args: tuple[Any, ...]) -> VecrollbackError:
+    return kind.__new__(kind, *args)
 
 
 class FailedError(VecrollbackError):
@@ -140,6 +152,10 @@ class UsageError(VecrollbackError):
 
 class StoreNotFoundError(UsageError):
     """There is no store at this place."""
+
+
+class StoreClosedError(UsageError):
+    """The store was closed; it reads and writes nothing any more."""
 
 
 class StoreFormatError(UsageError):

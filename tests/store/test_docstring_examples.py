@@ -16,7 +16,7 @@ from vecrollback import AsyncClient, Client, Document, Store, connect
 METHODS = {
     name: member for name, member in vars(Store).items() if inspect.isfunction(member) and not name.startswith("_")
 }
-DOORS = {name: member for name, member in vars(Store).items() if isinstance(member, property)}
+DOORS = {name: member for name, member in vars(Store).items() if isinstance(member, property) and name[0] != "_"}
 DOCUMENTED = {"connect": connect, **METHODS}
 
 

@@ -24,6 +24,7 @@ from vecrollback.errors import (
     RefusedError,
     StoppedError,
     StorageUnavailableError,
+    StoreClosedError,
     StoreFormatError,
     StoreNotFoundError,
     UnknownCallerError,
@@ -45,6 +46,7 @@ _STATUS: Mapping[type[VecrollbackError], int] = {
     FailedError: 500,
     # Of these the caller is not to blame: the server's own store or models are not as they should be.
     StoreNotFoundError: 503,
+    StoreClosedError: 503,
     StoreFormatError: 500,
     EmbedderSpecError: 500,
     IndexSpecError: 500,

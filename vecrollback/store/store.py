@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
-from vecrollback.catalog import now
-from vecrollback.errors import UnknownNameError, UsageError, VecrollbackError
+from vecrollback.catalog import Catalog, now
+from vecrollback.errors import StoreClosedError, UnknownNameError, UsageError, VecrollbackError
 from vecrollback.records import (
     LIVE,
     RECALL_FLOOR,
@@ -122,22 +122,36 @@ class Store:
     """
 
     def __init__(self, parts: Parts) -> None:
-        self._parts, self._catalog = parts, parts.catalog
+        self._opened = parts
+        self._closed = False
+
+    @property
+    def _parts(self) -> Parts:
+        self._require_open()
+        return self._opened
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreClosedError(f"the store {self.uri} is closed", hint=f"open it again: connect({self.uri!r})")
+
+    @property
+    def _catalog(self) -> Catalog:
+        return self._parts.catalog
 
     @property
     def actor(self) -> str:
         """Who moves pointers and keeps things through this object, for the history."""
-        return self._parts.settings.actor
+        return self._opened.settings.actor
 
     @property
     def uri(self) -> str:
         """How another process opens this store, but for its secrets: an absolute path, or s3://..."""
-        return self._parts.uri
+        return self._opened.uri
 
     @property
     def root(self) -> Path:
         """The store's directory; of a store on object storage, this machine's folder for what it derives from it."""
-        return self._parts.root
+        return self._opened.root
 
     @property
     def resources(self) -> Resources:
@@ -207,12 +221,16 @@ class Store:
     def close(self) -> None:
         """Close the store and let go of its models and files. A second call does nothing.
 
+        Every other method raises StoreClosedError from then on. Jobs that run go on to their end.
+
         Example:
             >>> store.close()
         """
-        self._parts.close()
+        self._closed = True
+        self._opened.close()
 
     def __enter__(self) -> Self:
+        self._require_open()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -316,10 +334,15 @@ class Store:
         Returns:
             Id -> document, as the log has it now.
 
+        Raises:
+            UsageError: `ids` is one string.
+
         Example:
             >>> store.get(["tea", "coffee"])["tea"].text
             'Steep green tea.'
         """
+        if isinstance(ids, str):
+            raise UsageError("get takes a list of ids, not one string", hint=f"store.get([{ids!r}])")
         corpus = self.resources.corpus
         return corpus.at_head(lambda state: corpus.get(list(ids), version=state.version))
 
@@ -1119,6 +1142,7 @@ class Store:
             >>> store.prove(moved).report.verdict
             'pass'
         """
+        self._require_open()  # what goes wrong from here on is written into the answer
         pair = SnapshotRef.parse(switched.target).pair
         try:
             caught_up = self.catch_up(pair, advance=False, progress=progress)
@@ -1442,7 +1466,8 @@ class Store:
         from vecrollback.reembedding.jobs import Job
         from vecrollback.reembedding.repair import Repairer
 
-        pair, repairer = self.pair(report.pair), Repairer(self.resources.corpus, self._parts.builder)
+        repairer = Repairer(self.resources.corpus, self._parts.builder)
+        pair = self.pair(report.pair)
         record = self._catalog.jobs.start("repair", pair.name)
         Job(self._catalog, record, lambda: repairer.run(pair, report, record.id, progress, mask=mask)).wait()
         after = certified(self._parts.checker.run(self.pair(pair), "full"), report)
