@@ -18,7 +18,7 @@ import pytest
 import vecrollback
 from vecrollback import Document, Store
 from vecrollback.embedders import Embedder, open_embedder, runtimes, sentence_transformers
-from vecrollback.embedders.probes import embed_probes
+from vecrollback.embedders.probes import PROBES, embed_probes
 from vecrollback.embedders.runtimes import Runtime, selection
 from vecrollback.embedders.runtimes.selection import choose
 from vecrollback.errors import EmbedderChangedError, MissingDependencyError, UsageError
@@ -178,18 +178,36 @@ def test_auto_is_not_worth_it_for_few_documents(store: Store, tiny: Path) -> Non
     assert not store.runtime_batches("one")
 
 
-def test_a_runtime_that_goes_wrong_after_it_was_chosen_is_found_by_the_check(
-    store: Store, tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def break_runtime(monkeypatch: pytest.MonkeyPatch, *, spare_probes: bool) -> None:
+    """Once it was chosen, the runtime mixes up whose vector is whose; that of the probes only unless they are spared."""
     real = sentence_transformers.SentenceTransformersEmbedder._vectors
-    broken = []
+    broken: list[bool] = []
 
     def vectors(self: Any, texts: list[str], role: Any) -> Any:
         made = real(self, texts, role)
-        return made[::-1].copy() if self._runtime is not None and broken else made
+        if self._runtime is not None and broken:
+            mixed = [n for n, text in enumerate(texts) if not (spare_probes and text in PROBES)]
+            made[mixed] = made[mixed[::-1]]
+        return made
 
     monkeypatch.setattr(sentence_transformers.SentenceTransformersEmbedder, "_vectors", vectors)
     monkeypatch.setattr("vecrollback.reembedding.builder.open_engine", _then(broken))
+
+
+def test_a_runtime_that_goes_wrong_after_it_was_chosen_writes_nothing(
+    store: Store, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_runtime(monkeypatch, spare_probes=False)
+    with pytest.raises(EmbedderChangedError):
+        store.reembed(str(tiny), name="one", effort=Effort(accelerate="torch")).wait()
+    pair = store.pair("one")
+    assert store.resources.vectors_of(pair).rows(pair.vectors_version) == 0
+
+
+def test_what_a_runtime_does_wrong_to_documents_alone_is_found_by_the_check(
+    store: Store, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_runtime(monkeypatch, spare_probes=True)
     store.reembed(str(tiny), name="one", effort=Effort(accelerate="torch")).wait()
     report = store.check("one", sample=1)
     assert report.verdict == "fail"
