@@ -179,7 +179,7 @@ def test_auto_is_not_worth_it_for_few_documents(store: Store, tiny: Path) -> Non
 
 
 def break_runtime(monkeypatch: pytest.MonkeyPatch, *, spare_probes: bool) -> None:
-    """Once it was chosen, the runtime mixes up whose vector is whose; that of the probes only unless they are spared."""
+    """Once it was chosen, the runtime mixes up whose vector is whose, also of the probes unless they are spared."""
     real = sentence_transformers.SentenceTransformersEmbedder._vectors
     broken: list[bool] = []
 
