@@ -131,11 +131,13 @@ def _lengths(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFindin
 def _answers_kept(source: ForeignIndex, survey: IndexSurvey) -> float | None:
     """Share of the nearest by cosine that the place's own metric gives too, with vectors of the place as queries.
 
-    None where the metric is not known, or not one that lengths change.
+    None where the metric is not known, or not one that lengths change, or where codes give vectors back: the lengths
+    are then what decoding makes of them, and were not stored by anybody.
     """
     metric = source.connector.metric
     usable = np.flatnonzero(np.isfinite(survey.lengths) & (survey.lengths > 0))
-    if metric not in ("dot", "l2") or len(usable) <= _NEAREST:
+    exact = source.connector.stored.startswith("float")
+    if not exact or metric not in ("dot", "l2") or len(usable) <= _NEAREST:
         return None
     chance = np.random.default_rng(0)
     rows = np.sort(chance.choice(usable, min(len(usable), _SEARCHED), replace=False)).astype(np.int64)
