@@ -20,6 +20,7 @@ exit code of the command line, so a script can tell a refusal from a failure::
     ├── UsageError                 2  the request or the configuration is wrong
     │   ├── StoreNotFoundError
     │   ├── StoreClosedError          `close()` was called before
+    │   ├── ForkedError               this process was forked in the middle of a transaction or an import
     │   ├── StoreFormatError          the store was written by a newer vecrollback
     │   ├── UnknownNameError          no such pair, snapshot, alias, tag or job
     │   ├── BadDocumentError          a document that cannot be stored; knows its file and line
@@ -156,6 +157,10 @@ class StoreNotFoundError(UsageError):
 
 class StoreClosedError(UsageError):
     """The store was closed; it reads and writes nothing any more."""
+
+
+class ForkedError(UsageError):
+    """A process was forked from one that was in the middle of something, and half of it came along."""
 
 
 class StoreFormatError(UsageError):

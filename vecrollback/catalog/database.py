@@ -17,6 +17,7 @@ from vecrollback.catalog.databases.base import open_driver
 from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.errors import CatalogUnavailableError, StorageUnavailableError, StoreFormatError, StoreNotFoundError
 from vecrollback.storage import FileStore, LocalFileStore, file_store_at
+from vecrollback.storage.forks import follow_forks, passing
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite  # each costs a switch 20 ms, and a catalog has one of them
@@ -43,6 +44,7 @@ class Database:
         root = self.file_store.root if isinstance(self.file_store, LocalFileStore) else None
         self._driver = open_driver(root, url)
         self.place = self._driver.place
+        follow_forks(self._driver)
         self.engine = self._driver.engine
         self.reserve = DiskReserve(root) if root and self._driver.embedded else None
 
@@ -53,7 +55,7 @@ class Database:
         `wakes`: it changes what a pointer reader reads. Raises CatalogUnavailableError; then nothing was changed,
         unless it is CommitUnknownError.
         """
-        with self._errors_translated(), self.engine.connect() as connection:
+        with passing(), self._errors_translated(), self.engine.connect() as connection:
             connection.begin()
             ticket = self._driver.begin(connection)
             yield connection
@@ -69,13 +71,18 @@ class Database:
     @contextmanager
     def note(self) -> Iterator[sa.Connection]:
         """One transaction for signs of life: not synced, because after a power loss nobody lives who gave them."""
-        with self._errors_translated(), self._driver.fleeting().begin() as connection:
+        with passing(), self._errors_translated(), self._driver.fleeting().begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """One consistent view of the catalog; never waits for writers."""
-        with self._errors_translated(), self._driver.reading().connect() as connection, connection.begin():
+        with (
+            passing(),
+            self._errors_translated(),
+            self._driver.reading().connect() as connection,
+            connection.begin(),
+        ):
             yield connection
 
     def lock(self, name: str, *, timeout: float = -1) -> AbstractContextManager[None]:

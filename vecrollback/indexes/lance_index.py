@@ -31,6 +31,7 @@ from vecrollback.indexes.filtered_search import (
     widened_search,
 )
 from vecrollback.records import Metric
+from vecrollback.storage.forks import uncut
 
 _KINDS = ("IVF_FLAT", "IVF_SQ", "IVF_PQ", "IVF_RQ", "IVF_HNSW_SQ")
 _OPTIONS = ("num_partitions", "num_sub_vectors")
@@ -79,6 +80,7 @@ class LanceKind:
         options = match["options"] or ""
         return all(name in _OPTIONS and value.isdigit() and int(value) for name, value in _pairs(options))
 
+    @uncut
     def build(self, spec: str, vectors: FloatArray, metric: Metric, path: Path) -> None:
         import lance
 
@@ -99,6 +101,7 @@ class LanceKind:
         # Last, since it lists the sizes of all files: a directory without it was never finished.
         (path / _SETTINGS).write_text(json.dumps(settings, indent=1, sort_keys=True), encoding="utf-8")
 
+    @uncut
     def open(self, path: Path, metric: Metric) -> LanceIndex:
         import lance
 
@@ -220,6 +223,7 @@ class LanceIndex:
         self.dimension = dimension
         self.metric: Metric = metric
 
+    @uncut
     def search(self, queries: FloatArray, k: int, allowed: Mask | None = None) -> Neighbours:
         queries = checked_queries(queries, self.dimension)
         selection = None if allowed is None else self._selections.get(checked_mask(allowed, self.size))
@@ -234,6 +238,7 @@ class LanceIndex:
             return padded(scan(queries, possible), k)
         return padded(widened_search(self.near, scan, queries, possible, selection=selection, size=self.size), k)
 
+    @uncut
     def near(self, queries: FloatArray, reach: int) -> Neighbours:
         """The `reach` nearest through the index, unmasked."""
         answer = nothing(len(queries), reach)
@@ -246,6 +251,7 @@ class LanceIndex:
             answer.positions[row, : len(distances)] = table["position"].to_numpy()
         return answer
 
+    @uncut
     def reconstruct(self, positions: Positions) -> FloatArray:
         table = self._open_dataset().take(np.asarray(positions).tolist(), columns=["vector"])
         return _vectors_of(table["vector"].combine_chunks(), self.dimension)

@@ -18,12 +18,13 @@ from vecrollback.embedders.riding_probes import PROOF_SECONDS, BatchProbes, Quer
 from vecrollback.errors import EmbedderChangedError
 from vecrollback.records import Pair
 from vecrollback.storage.artifacts import Artifacts
+from vecrollback.storage.forks import FollowsForks, follow_forks, inherit
 
 _PROVEN_BY = 4
 """Probes of one proof. They are short, about ten tokens each, so it costs less than the first text that follows."""
 
 
-class PairEmbedders:
+class PairEmbedders(FollowsForks):
     """Hands out a pair's embedder. The first time it compares the model's behaviour with the pair's probes.
 
     `of` is for whoever lets probes ride along (`batch_probes`, `query_probes`), `proven` for whoever relies on single
@@ -37,6 +38,13 @@ class PairEmbedders:
         self._proof_times: dict[tuple[str, str, str], float] = {}
         self._riding: dict[tuple[str, str, str], BatchProbes] = {}
         # Reentrant: `of` holds it while `_loadable` and `open` take it again.
+        self._lock = threading.RLock()
+        follow_forks(self)
+
+    def forked(self) -> None:
+        """A model's locks, threads and connections are the parent's: each is loaded again when it is next used."""
+        inherit(self._embedders, self._riding)
+        self._embedders, self._proof_times, self._riding = {}, {}, {}
         self._lock = threading.RLock()
 
     def open(self, spec: str) -> Embedder:

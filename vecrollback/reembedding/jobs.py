@@ -9,16 +9,17 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from vecrollback.catalog import Catalog
-from vecrollback.errors import CatalogUnavailableError, JobCancelledError, StoppedError
+from vecrollback.errors import CatalogUnavailableError, JobCancelledError, StoppedError, UsageError
 from vecrollback.records import JobRecord, Progress, ProgressCallback
 from vecrollback.reembedding.dispatch import EmbedCounts
+from vecrollback.storage.forks import FollowsForks, follow_forks
 
 T = TypeVar("T")
 _REPORT_SECONDS = 0.5
 _BEAT_SECONDS = 10.0
 
 
-class Job(Generic[T]):
+class Job(FollowsForks, Generic[T]):
     """Work that runs on a thread of its own. It stops cleanly at the next batch when cancelled, from any process."""
 
     def __init__(self, catalog: Catalog, record: JobRecord, work: Callable[[], T]) -> None:
@@ -28,9 +29,21 @@ class Job(Generic[T]):
         self._result: T | None = None
         self._error: BaseException | None = None
         self._ended = threading.Event()
+        follow_forks(self)
         name = f"vecrollback-{record.kind}-{record.id}"
         for target in (self._run, self._beat):
             threading.Thread(target=target, name=name, daemon=True).start()
+
+    def forked(self) -> None:
+        """The threads that do the work are the parent's; who waits here would wait for ever."""
+        ended, self._ended = self._ended.is_set(), threading.Event()
+        self._ended.set()
+        if ended:
+            return
+        self._error = UsageError(
+            f"job {self.id} runs in the process that started it, not in this child of it",
+            hint=f"look at it: store.job({self.id!r}), `vecrollback jobs`",
+        )
 
     def _run(self) -> None:
         try:

@@ -21,6 +21,7 @@ from vecrollback.records import Pair
 from vecrollback.serving.open_snapshot import OpenSnapshot
 from vecrollback.serving.view import PairView, open_view, without
 from vecrollback.serving.view import advanced as advanced_view
+from vecrollback.storage.forks import FollowsForks, follow_forks, inherit
 
 _log = logging.getLogger(__name__)
 _AWAY_SECONDS = 5.0
@@ -53,7 +54,7 @@ class Position:
     head: int | None = None
 
 
-class OpenPairs:
+class OpenPairs(FollowsForks):
     """Opens pairs, advances them, and lets go of them. Texts and tombstones are shared by all it holds."""
 
     def __init__(self, resources: Resources) -> None:
@@ -65,6 +66,12 @@ class OpenPairs:
         self._cold: set[str] = set()
         self._away_until = 0.0
         self._behind: dict[str, tuple[OpenPair, int, OpenPair]] = {}
+        follow_forks(self)
+
+    def forked(self) -> None:
+        inherit(self._held, self._behind, self._texts)
+        self._held, self._behind, self._texts = {}, {}, None
+        self._lock = threading.RLock()
 
     @property
     def refs(self) -> tuple[str, ...]:
@@ -208,7 +215,7 @@ class OpenPairs:
         return held
 
 
-class BorrowedPairs:
+class BorrowedPairs(FollowsForks):
     """Opens pairs for one caller at a time: two models and two indexes beside those that serve are enough."""
 
     def __init__(self, resources: Resources) -> None:
@@ -216,6 +223,12 @@ class BorrowedPairs:
         self._holder: OpenPairs | None = None
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
+        follow_forks(self)
+
+    def forked(self) -> None:
+        inherit(self._holder)
+        self._holder = self._timer = None
+        self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def pairs(self, *names: str) -> Iterator[list[OpenPair]]:

@@ -59,7 +59,7 @@ class _Reaper:
 
     def put(self, index: VectorIndex) -> None:
         if self._pid != os.getpid():  # also after a fork, which copies no threads
-            self._pid = os.getpid()
+            self._pid, self._queue = os.getpid(), queue.SimpleQueue()
             threading.Thread(target=self._work, name="vecrollback-reaper", daemon=True).start()
         self._queue.put(index)
 

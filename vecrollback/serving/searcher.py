@@ -32,6 +32,7 @@ from vecrollback.records import CANDIDATE, LIVE, Hit, Pointer, Result, SearcherR
 from vecrollback.serving.masks import Filter
 from vecrollback.serving.open_pairs import OpenPair, OpenPairs, Position
 from vecrollback.serving.shadow import Shadow, ShadowTask
+from vecrollback.storage.forks import FollowsForks, follow_forks
 
 _log = logging.getLogger(__name__)
 _HEARTBEAT_SECONDS = 1.0
@@ -55,7 +56,7 @@ class _Serving(NamedTuple):
     candidate: _Serving | None = None  # what a share of the callers is answered from, where it is open
 
 
-class Searcher:
+class Searcher(FollowsForks):
     """Answers queries from the pair an alias points to. Safe to use from many threads; close it or use `with`.
 
     A query reads the pointer once and stays with what it found. The pairs that could come next (standby, candidate)
@@ -69,19 +70,34 @@ class Searcher:
         self._holder, self.alias, catalog = OpenPairs(resources), alias, resources.catalog
         self._pointers = catalog.aliases.pointer_reader(alias)
         self._candidates = catalog.aliases.pointer_reader(CANDIDATE)
+        self._shadow, self._follows, self._closed = Shadow(catalog), follow, False
+        self._begin()
+        QUERIES_FIRST.enter()
+        self._start()
+        follow_forks(self)
+
+    def _begin(self) -> None:
+        """A searcher that has answered nothing yet, and has no threads."""
         self._id = uuid.uuid4().hex
         self._tally, self._stale, self._uncounted = AnswerCounts(), StaleAnswerCounts(), False
         self._tried: dict[str, AnswerCounts] = {}
-        self._shadow = Shadow(catalog)
         self._lock = threading.RLock()
         self._serving: _Serving | None = None
-        self._stop = threading.Event()
-        self._stirred = threading.Event()
-        loops = (self._follow, self._keep_warm) if follow else ()
-        QUERIES_FIRST.enter()
-        self._threads = [threading.Thread(target=loop, name=f"vecrollback-{alias}", daemon=True) for loop in loops]
-        for thread in self._threads:
-            thread.start()
+        self._stop, self._stirred = threading.Event(), threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._idle = self._follows
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._idle and not self._closed:
+                self._idle = False
+                for loop in (self._follow, self._keep_warm):
+                    self._threads.append(threading.Thread(target=loop, name=f"vecrollback-{self.alias}", daemon=True))
+                    self._threads[-1].start()
+
+    def forked(self) -> None:
+        """Another process is another searcher: it follows by itself from its first query on."""
+        self._begin()
 
     @property
     def current(self) -> bool:
@@ -229,7 +245,7 @@ class Searcher:
         ]
         if not canary:
             self._tally.add(pointer.epoch, len(results))
-        if self._threads and (stale := [hit.id for result in results for hit in result.hits if hit.stale]):
+        if self._follows and (stale := [hit.id for result in results for hit in result.hits if hit.stale]):
             self._stale.add(pointer.pair, stale)
         return results
 
@@ -237,6 +253,8 @@ class Searcher:
         """The pointer as it is now, and what serves it."""
         if not isinstance(k, int) or not 1 <= k <= _MAX_K:
             raise UsageError(f"k is {k!r}; it must be a whole number from 1 to {_MAX_K}")
+        if self._idle:
+            self._start()
         try:
             pointer = self._pointers.read()
             serving = self._serving
@@ -266,7 +284,7 @@ class Searcher:
     def _candidate(self, pointer: Pointer) -> _Serving | None:
         """What the canary answers from; None without one, and until it is open: no query waits for it."""
         canary = pointer.canary
-        if canary is None or (self._threads and canary.ref not in self._holder.refs):
+        if canary is None or (self._follows and canary.ref not in self._holder.refs):
             return None
         try:
             held = self._holder.at(Position(canary.ref, canary.vectors_version, canary.watermark, pointer.head))
@@ -385,6 +403,7 @@ class Searcher:
         """Leave the catalog and let go of the files. Queries in flight end first where they are."""
         if not self._stop.is_set():
             QUERIES_FIRST.leave()
+        self._closed = True
         self._stop.set()
         self._pointers.wake()
         self._stirred.set()

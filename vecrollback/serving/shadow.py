@@ -20,6 +20,7 @@ from vecrollback.catalog import Catalog
 from vecrollback.errors import CatalogUnavailableError
 from vecrollback.records import Canary, Hit, Observation
 from vecrollback.records.results import overlap
+from vecrollback.storage.forks import FollowsForks, follow_forks, inherit
 
 _log = logging.getLogger(__name__)
 _WAITING = 32
@@ -41,7 +42,7 @@ class ShadowTask(NamedTuple):
     ask: Callable[[], Answers]
 
 
-class Shadow:
+class Shadow(FollowsForks):
     """Takes queries as long as there is room, and leaves out the others. Counts what it sees in the catalog.
 
     Its thread starts with the first canary; without one it costs nothing.
@@ -53,6 +54,13 @@ class Shadow:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._closed = self._told = False
+        follow_forks(self)
+
+    def forked(self) -> None:
+        """What the parent saw it writes itself; what waits there waits for its thread."""
+        inherit(self._waiting)
+        self._waiting, self._seen = queue.Queue(_WAITING), ShadowObservations()
+        self._lock, self._thread = threading.Lock(), None
 
     def offer(self, task: ShadowTask) -> None:
         """Maybe ask the candidate too: by chance, and only while there is room. Never raises, never waits."""

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from vecrollback.errors import CatalogOlderError, CorruptArtifactError, HeadMovedError, VecrollbackError
 from vecrollback.storage import FileStore
+from vecrollback.storage.forks import FollowsForks, follow_forks, inherit, uncut
 from vecrollback.storage.local import reach
 from vecrollback.storage.reading import MEND_TABLE, readable, translated
 
@@ -38,13 +39,18 @@ _COMPACT_EVERY = 64
 _KEEP_VERSIONS = dt.timedelta(minutes=10)
 
 
-class LanceTable:
+class LanceTable(FollowsForks):
     """One Lance dataset. Versions are immutable; one writer at a time holds the caller's lock."""
 
     def __init__(self, file_store: FileStore) -> None:
         self.file_store = file_store
         self.name = self.file_store.uri.rstrip("/").rpartition("/")[2].removesuffix(".lance")
         self._opened: Any = None
+        follow_forks(self)
+
+    def forked(self) -> None:
+        inherit(self._opened)
+        self._opened = None
 
     def exists(self) -> bool:
         return self.file_store.exists("_versions")
@@ -56,6 +62,7 @@ class LanceTable:
                 f"the table {self.file_store.uri} is gone", hint="the same command again writes it anew"
             )
 
+    @uncut
     def create(self, schema: pa.Schema, *, stable_row_ids: bool = False) -> Commit:
         """Lay out an empty table, version 1. Idempotent."""
         import lance
@@ -71,6 +78,7 @@ class LanceTable:
         self._opened = None
         self.file_store.remove("")
 
+    @uncut
     def at(self, version: int) -> Any:
         """The dataset at exactly this version. Raises CorruptArtifactError when it cannot be read."""
         opened = self._opened
@@ -81,6 +89,7 @@ class LanceTable:
         self._opened = opened
         return opened
 
+    @uncut
     def recover(self, known: int, digests: Mapping[str, str]) -> Any:
         """The newest whole version, at least `known`; sets torn ones above it aside.
 
@@ -106,6 +115,7 @@ class LanceTable:
             return newest
         return base
 
+    @uncut
     def append(self, rows: pa.Table, *, onto: Any) -> Commit:
         """Add rows; the new version is durable when this returns."""
         import lance
@@ -119,6 +129,7 @@ class LanceTable:
         committed = lance.LanceDataset.commit(onto, operation, read_version=onto.version)
         return self._committed(committed, names, after=onto.version)
 
+    @uncut
     def merge(self, key: str, rows: pa.Table, *, onto: Any) -> Commit:
         """Insert rows or replace those with the same key; durable when this returns. Raises HeadMovedError."""
         import lance
@@ -136,6 +147,7 @@ class LanceTable:
             raise HeadMovedError(self.name, expected=f"version {onto.version}", found="a newer one") from error
         return self._committed(committed, names, after=onto.version)
 
+    @uncut
     def add_columns(self, fields: list[pa.Field], *, onto: Any) -> Commit:
         """Add columns that are null in every row there is; writes no data."""
         before = onto.version
@@ -143,6 +155,7 @@ class LanceTable:
         onto.checkout_latest()
         return self._committed(onto, set(), after=before)
 
+    @uncut
     def back_to(self, version: int) -> Any:
         """The dataset at a new version with the rows of this one; drops what came after, none of it acknowledged."""
         import lance
@@ -173,6 +186,7 @@ class LanceTable:
         """Whether enough small fragments have gathered that a compaction pays."""
         return len(dataset.get_fragments()) > _COMPACT_EVERY
 
+    @uncut
     def compact(self, *, onto: Any, digests: Mapping[str, str], purge: bool = False) -> Commit:
         """Merge small fragments and drop replaced rows; `purge`: also where few were replaced.
 
@@ -210,16 +224,19 @@ class LanceTable:
                 fact = "changed after it was written" if found else "missing"
                 raise CorruptArtifactError(f"{name} of table {self.name} is {fact}", hint=hint)
 
+    @uncut
     def forget_old_versions(self, *, onto: Any, purge: bool = False) -> None:
         """Remove what only old versions hold. Call it after the catalog names the new version."""
         age = dt.timedelta(0) if purge else _KEEP_VERSIONS
         onto.cleanup_old_versions(older_than=age, delete_unverified=purge, error_if_tagged_old_versions=False)
 
+    @uncut
     def described(self, dataset: Any, known: Iterable[str] = ()) -> Commit:
         """A version with the digests of all its files but the known ones; reads them."""
         names = self.files(dataset) - set(known)
         return Commit(dataset, {name: self.file_store.digest(name) for name in names})
 
+    @uncut
     def sound(self, version: int, digests: Mapping[str, str]) -> bool:
         """Whether every file of this version has its recorded digest; reads them."""
         manifest = self.manifest(version)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from vecrollback.catalog import CORPUS, Catalog
 from vecrollback.storage import FileStore, LocalFileStore, file_store_at
+from vecrollback.storage.forks import FollowsForks, follow_forks, passing
 
 if TYPE_CHECKING:
     from vecrollback.pairs.bundles import Bundles
@@ -52,13 +53,13 @@ class opened_once(cached_property[T]):
     def __get__(self, parts: Any, owner: type[Any] | None = None) -> Self | T:
         if parts is None:
             return self
-        with parts.lock:
+        with passing(), parts.lock:
             part: T = super().__get__(parts, owner)
             return part
 
 
 @dataclass(frozen=True)
-class Parts:
+class Parts(FollowsForks):
     """The parts of one open store; see `open_parts`. For the store alone: what it hands on has names of its own."""
 
     settings: Settings
@@ -66,6 +67,12 @@ class Parts:
     file_store: FileStore
     catalog: Catalog
     lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        follow_forks(self)
+
+    def forked(self) -> None:
+        object.__setattr__(self, "lock", threading.RLock())
 
     @property
     def uri(self) -> str:

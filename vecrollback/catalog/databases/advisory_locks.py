@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from vecrollback.errors import CatalogUnavailableError, LockHeldError
+from vecrollback.storage.forks import inherit
 
 _POLL_SECONDS = 0.02
 _KEPT_OPEN = 2
@@ -90,6 +91,12 @@ class AdvisoryLocks:
             f"the catalog {self._place} cannot be used: {str(error.orig).strip()}",
             hint="is the server up, and reachable from here? Nothing was changed",
         )
+
+    def forked(self) -> None:
+        """In a child after a fork: the connections, and the locks they hold, are the parent's."""
+        inherit(self._engine.pool)
+        self._engine.dispose(close=False)
+        self._threads = {}
 
     def close(self) -> None:
         self._engine.dispose()

@@ -59,6 +59,13 @@ class DatabaseDriver(Protocol):
 
     def pointer_reader(self, alias: str) -> PointerReader: ...
 
+    def before_fork(self) -> None:
+        """In the parent, while no transaction runs; see `vecrollback.storage.forks`."""
+
+    def after_fork(self) -> None: ...
+
+    def forked(self) -> None: ...
+
     def close(self) -> None: ...
 
 

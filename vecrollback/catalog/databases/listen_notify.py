@@ -16,13 +16,14 @@ from psycopg import pq
 from vecrollback.catalog.databases.pointer import CANARY_SQL, POINTER_SQL, pointer_of, tries
 from vecrollback.errors import CatalogUnavailableError
 from vecrollback.records import Pointer
+from vecrollback.storage.forks import FollowsForks, follow_forks, inherit
 
 _ANSWER_SECONDS = 3.0
 _RETRY_SECONDS = 0.25
 _STATEMENT, _CANARY_STATEMENT = b"pointer", b"canary"
 
 
-class PostgresPointerReader:
+class PostgresPointerReader(FollowsForks):
     """Exact: the server is asked for every query. A wait has a connection of its own, so that it delays no query.
 
     While the server is away a thread tries to reach it, and queries hear at once that it is: none of them waits for a
@@ -37,6 +38,17 @@ class PostgresPointerReader:
         self._closing = threading.Event()
         self._pointer: Pointer | None = None
         self._listener: psycopg.Connection | None = None
+        self._bell, self._ringer = socket.socketpair()
+        self._ringer.setblocking(False)
+        follow_forks(self)
+
+    def forked(self) -> None:
+        inherit(self._connection, self._listener, self._bell, self._ringer)
+        self._connection = self._listener = None
+        self._lock, self._away = threading.Lock(), None
+        closed, self._closing = self._closing.is_set(), threading.Event()
+        if closed:
+            self._closing.set()
         self._bell, self._ringer = socket.socketpair()
         self._ringer.setblocking(False)
 

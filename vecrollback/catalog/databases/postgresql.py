@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql
 from vecrollback.catalog.databases.advisory_locks import AdvisoryLocks
 from vecrollback.catalog.databases.listen_notify import PostgresPointerReader
 from vecrollback.errors import CommitUnknownError, UsageError
+from vecrollback.storage.forks import FollowsForks, inherit
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,47}")
 _DEFAULT_SCHEMA = "vecrollback"
@@ -42,7 +43,7 @@ _SESSION: Mapping[str, str] = {
 }
 
 
-class PostgresDriver:
+class PostgresDriver(FollowsForks):
     """Write transactions take turns by an advisory lock: what SQLite's `BEGIN IMMEDIATE` gives.
 
     The history is a chain of hashes, so moves need one order anyway; with it, every check-then-write of the catalog
@@ -125,6 +126,11 @@ class PostgresDriver:
         _, parameters = self.engine.dialect.create_connect_args(self.engine.url)
         arguments = {**parameters, **self._arguments}
         return PostgresPointerReader(arguments, alias, channel=self._channel, place=self.place)
+
+    def forked(self) -> None:
+        inherit(self.engine.pool)
+        self.engine.dispose(close=False)
+        self._locks.forked()
 
     def close(self) -> None:
         self._locks.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 import threading
 import time
@@ -9,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
@@ -18,12 +20,16 @@ from vecrollback.catalog.databases.pointer import CANARY_SQL, POINTER_SQL, point
 from vecrollback.catalog.databases.store_identity import EMBEDDED
 from vecrollback.errors import CatalogUnavailableError, LockHeldError
 from vecrollback.records import Pointer
+from vecrollback.storage.forks import FollowsForks, follow_forks, inherit
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 _BUSY_MS = 30_000
 _POLL_SECONDS = 0.005
 
 
-class SqliteDriver:
+class SqliteDriver(FollowsForks):
     """A write transaction takes the write lock at its start (`BEGIN IMMEDIATE`), so what it reads cannot change."""
 
     embedded = True
@@ -33,6 +39,7 @@ class SqliteDriver:
         self.path = root / EMBEDDED
         self.place = str(self.path)
         self._locks = root / "locks"
+        self._held: set[FileLock] = set()
         self.engine = self._engine("FULL")
         self._fleeting = self._engine("NORMAL")  # a commit of the other engine syncs what was written before it
         self._reading = self.engine.execution_options(vecrollback_read=True)
@@ -74,9 +81,11 @@ class SqliteDriver:
             file_lock.acquire()
         except Timeout:
             raise LockHeldError(name, timeout) from None
+        self._held.add(file_lock)
         try:
             yield
         finally:
+            self._held.discard(file_lock)
             file_lock.release()
 
     def insert(self, table: sa.Table) -> sqlite.Insert:
@@ -91,6 +100,22 @@ class SqliteDriver:
 
     def pointer_reader(self, alias: str) -> SqlitePointerReader:
         return SqlitePointerReader(self.path, alias)
+
+    def before_fork(self) -> None:
+        """Close what is idle. SQLite remembers the locks of a process, which a child does not inherit."""
+        for engine in (self.engine, self._fleeting):
+            with contextlib.suppress(sa.exc.SQLAlchemyError, sqlite3.Error):
+                engine.dispose()
+
+    def forked(self) -> None:
+        for engine in (self.engine, self._fleeting):
+            inherit(engine.pool)
+            engine.dispose(close=False)
+        for held in self._held:  # a copy of the file's handle would hold the lock for as long as the child lives
+            if (handle := held._context.lock_file_fd) is not None:
+                held._context.lock_file_fd = None
+                os.close(handle)
+        self._held.clear()
 
     def close(self) -> None:
         self.engine.dispose()
@@ -119,15 +144,34 @@ class SqlitePointerReader:
     def __init__(self, path: Path, alias: str) -> None:
         self._alias = alias
         self._sql, self._canary_sql = POINTER_SQL.format("?"), CANARY_SQL.format("?")
-        self._connection = sqlite3.connect(
-            f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False, isolation_level=None
-        )
-        self._version = self._connection.cursor()
-        self._lock = threading.Lock()
-        self._wake_event = threading.Event()
+        self._place = f"{path.resolve().as_uri()}?mode=ro"
+        self._connection: sqlite3.Connection | None = None
         self._version_read: int | None = None
         self._version_awaited: int | None = None
+        self._open()
+        self._lock = threading.Lock()
+        self._wake_event = threading.Event()
         self._pointer: Pointer | None = None
+        self._resting = False
+        follow_forks(self)
+
+    def _open(self) -> None:
+        self._connection = sqlite3.connect(self._place, uri=True, check_same_thread=False, isolation_level=None)
+        self._version = self._connection.cursor()
+        self._version_read = self._version_awaited = None
+
+    def before_fork(self) -> None:
+        """Close the connection: what SQLite knows of its locks would be copied without the locks."""
+        self._lock.acquire()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection, self._resting = None, True
+
+    def after_fork(self) -> None:
+        self._lock.release()
+
+    def forked(self) -> None:
+        self._lock, self._wake_event = threading.Lock(), threading.Event()
 
     def read(self) -> Pointer | None:
         try:
@@ -140,9 +184,9 @@ class SqlitePointerReader:
             # Before the row: a commit in between costs one more read the next time, never a stale answer.
             version = self._data_version()
             if version != self._version_read:
-                row = self._connection.execute(self._sql, (self._alias,)).fetchone()
+                row = self._version.connection.execute(self._sql, (self._alias,)).fetchone()
                 if row and tries(row):
-                    row = self._connection.execute(self._canary_sql, (self._alias,)).fetchone()
+                    row = self._version.connection.execute(self._canary_sql, (self._alias,)).fetchone()
                 pointer = pointer_of(self._alias, row) if row else None
                 self._pointer = self._pointer if pointer == self._pointer else pointer
                 self._version_read = version
@@ -167,6 +211,9 @@ class SqlitePointerReader:
         return news
 
     def _data_version(self) -> int:
+        if self._resting:
+            self._open()
+            self._resting = False
         return int(self._version.execute("PRAGMA data_version").fetchone()[0])
 
     def wake(self) -> None:
@@ -174,4 +221,7 @@ class SqlitePointerReader:
 
     def close(self) -> None:
         with self._lock:
-            self._connection.close()
+            self._resting = False
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
