@@ -16,7 +16,7 @@ class Inspection:
 
     def __init__(self, resources: Resources) -> None:
         self._catalog, self._vectors_of = resources.catalog, resources.vectors_of
-        self._borrowed = BorrowedPairs(resources)
+        self._pairs = BorrowedPairs(resources)
 
     def reports(self, pair: str | None = None, *, limit: int = 20) -> list[Report]:
         """Kept check reports of one pair or of all, newest first."""
@@ -25,39 +25,41 @@ class Inspection:
 
     def search(self, pair: str, query: str, k: int = 10) -> Result:
         """What this pair answers, whether it serves or not. The epoch is 0: no pointer led there."""
-        with self._borrowed.pairs(pair) as [held]:
-            return _answer(held, query, k)
+        with self._pairs.pairs(pair) as [open_pair]:
+            return _answer(open_pair, query, k)
 
     def compare(self, query: str, a: str, b: str, k: int = 10) -> AnswerComparison:
         """One query on two pairs; each document's rank in both, the best ranks first."""
         if a == b:
             raise UsageError(f"both are pair {a!r}", hint="name two pairs")
-        with self._borrowed.pairs(a, b) as held:
-            left, right = (_answer(one, query, k) for one in held)
+        with self._pairs.pairs(a, b) as open_pairs:
+            left, right = (_answer(one, query, k) for one in open_pairs)
         ranks = [{hit.id: rank for rank, hit in enumerate(one.hits, 1)} for one in (left, right)]
         union = dict.fromkeys([*ranks[0], *ranks[1]])
         places = sorted(
             (DocumentRanks(id_, ranks[0].get(id_), ranks[1].get(id_)) for id_ in union),
-            key=lambda placed: min(rank for rank in (placed.a, placed.b) if rank is not None),
+            key=lambda place: min(rank for rank in (place.a, place.b) if rank is not None),
         )
         return AnswerComparison(query, left, right, tuple(places))
 
     def map(self, pair: str, *, sample: int = 1_500) -> VectorMap:
         """A pair's vectors in the plane, with what recorded and re-embedded evidence says of each."""
-        found = self._catalog.pairs.get(pair)
-        report = self._catalog.reports.newest(found.name)
-        named = frozenset(report.ids(*_FOREIGN)) if report else frozenset[str]()
-        own = self._catalog.equivalences.of(found.fingerprint)
-        return project(found, self._vectors_of(found), self._catalog.ledger.tombstones(), own, named, sample)
+        record = self._catalog.pairs.get(pair)
+        report = self._catalog.reports.newest(record.name)
+        foreign_ids = frozenset(report.ids(*_FOREIGN)) if report else frozenset[str]()
+        own = self._catalog.equivalences.of(record.fingerprint)
+        return project(record, self._vectors_of(record), self._catalog.ledger.tombstones(), own, foreign_ids, sample)
 
     def close(self) -> None:
         """Let go of what is held open. Idempotent; the next comparison opens it again."""
-        self._borrowed.close()
+        self._pairs.close()
 
 
-def _answer(held: OpenPair, query: str, k: int) -> Result:
+def _answer(open_pair: OpenPair, query: str, k: int) -> Result:
     if not query.strip():
         raise UsageError("the query is blank", hint="pass the words to search for")
-    [hits] = held.view.search(held.queries.embed_proven([query]), k)
-    pair = held.pair
-    return Result(pair.name, pair.snapshot, 0, held.view.watermark, held.view.snapshot.manifest.settings, hits)
+    [hits] = open_pair.view.search(open_pair.queries.embed_proven([query]), k)
+    pair = open_pair.pair
+    return Result(
+        pair.name, pair.snapshot, 0, open_pair.view.watermark, open_pair.view.snapshot.manifest.settings, hits
+    )

@@ -31,8 +31,8 @@ def mask_deleted(ids: pa.Array, seq: Numbers, alive: Mask, tombstones: Mapping[s
     if tombstones and len(alive):
         index = pc.index_in(ids, value_set=pa.array(list(tombstones), pa.string()))
         code = np.asarray(pc.fill_null(index, -1))
-        deleted = np.fromiter(tombstones.values(), np.int64, len(tombstones))
-        alive &= (code < 0) | (seq > deleted[code])
+        delete_seq = np.fromiter(tombstones.values(), np.int64, len(tombstones))
+        alive &= (code < 0) | (seq > delete_seq[code])
     return alive
 
 

@@ -55,14 +55,14 @@ class Position:
 
 
 class OpenPairs(FollowsForks):
-    """Opens pairs, advances them, and lets go of them. Texts and tombstones are shared by all it holds."""
+    """Opens pairs, advances them to the head of the log, and closes them. They share the texts and tombstones."""
 
     def __init__(self, resources: Resources) -> None:
         self._catalog, self._corpus, self._artifacts = resources.catalog, resources.corpus, resources.artifacts
         self._embedders, self._vectors_of, self._cache = resources.embedders, resources.vectors_of, resources.cache
         self._lock = threading.RLock()
         self._texts: TextCache | None = None
-        self._held: dict[str, OpenPair] = {}
+        self._open_pairs: dict[str, OpenPair] = {}
         self._cold: set[str] = set()
         self._away_until = 0.0
         self._behind: dict[str, tuple[OpenPair, int, OpenPair]] = {}
@@ -76,28 +76,30 @@ class OpenPairs(FollowsForks):
     @property
     def refs(self) -> tuple[str, ...]:
         """Snapshots that are open, sorted."""
-        return tuple(sorted(self._held))
+        return tuple(sorted(self._open_pairs))
 
     def find(self, ref: str) -> OpenPair | None:
         """The pair that is open at this snapshot, as it was when it was last asked for; opens and advances nothing."""
-        return self._held.get(ref)
+        return self._open_pairs.get(ref)
 
     def at(self, position: Position) -> OpenPair:
         """The pair at this position and at the corpus's head; opened first when it is not.
 
-        While the storage is away: what is held of it, without what was deleted since.
+        While the storage cannot be reached: the pair as it was last opened, without the documents deleted since.
         """
+        # One lock for opening and advancing: two queries after a move must not load the same pair twice.
         with self._lock:
-            held, head = self._held.get(position.ref), self._head(position)
-            if held is not None and self._lacks(held, position, head) and self._away():
-                return self._without_storage(held, head)
+            open_pair, head = self._open_pairs.get(position.ref), self._head(position)
+            if open_pair is not None and self._lacks(open_pair, position, head) and self._away():
+                return self._without_storage(open_pair, head)
             try:
-                texts = self._refreshed(head)
-                return self._advance(held or self._open(position, texts), position, texts)
+                texts = self._refresh_texts(head)
+                return self._advance(open_pair or self._open(position, texts), position, texts)
             except (VecrollbackError, OSError):
-                if held is None or self._reachable():
+                # With the storage in reach the error is a fault of the pair, and older vectors must not hide it.
+                if open_pair is None or self._reachable():
                     raise
-                return self._without_storage(held, head)
+                return self._without_storage(open_pair, head)
 
     def warm(self, positions: Iterable[Position]) -> None:
         """Open these beside whatever serves, without holding up a query; what cannot be opened is logged once."""
@@ -106,12 +108,15 @@ class OpenPairs(FollowsForks):
         self._renew()
         for position in positions:
             try:
-                if position.ref not in self._held:
+                if position.ref not in self._open_pairs:
                     with self._lock:
-                        texts = self._refreshed()
-                    held = self._open(position, texts)
-                    held.queries.embed(["warm"])
-                    self._held.setdefault(position.ref, held)
+                        texts = self._refresh_texts()
+                    # Outside the lock: loading a model takes seconds, and queries of the other pairs need the lock.
+                    open_pair = self._open(position, texts)
+                    # The first call to a model is the slow one; it must not be a caller's.
+                    open_pair.queries.embed(["warm"])
+                    # A query may have opened the same pair meanwhile; that one stays.
+                    self._open_pairs.setdefault(position.ref, open_pair)
                 self.at(position)
                 self._cold.discard(position.ref)
             except (VecrollbackError, OSError) as error:
@@ -122,8 +127,8 @@ class OpenPairs(FollowsForks):
     def keep_only(self, refs: Iterable[str]) -> None:
         """Let go of all others. Their files are closed when the last query that uses them has ended."""
         with self._lock:
-            for ref in set(self._held) - set(refs):
-                del self._held[ref]
+            for ref in set(self._open_pairs) - set(refs):
+                del self._open_pairs[ref]
                 self._behind.pop(ref, None)
 
     # -- while the storage is away ------------------------------------------------------------------------------------
@@ -131,14 +136,14 @@ class OpenPairs(FollowsForks):
     def _head(self, position: Position) -> int:
         return self._corpus.state().head if position.head is None else position.head
 
-    def _lacks(self, held: OpenPair, position: Position, head: int) -> bool:
-        """Whether files have to be read before it answers for this position."""
-        standing = held.view.vectors_version, held.view.watermark
+    def _lacks(self, open_pair: OpenPair, position: Position, head: int) -> bool:
+        """Whether files must be read before this pair can answer at this position."""
+        standing = open_pair.view.vectors_version, open_pair.view.watermark
         texts = self._texts
         return standing != (position.vectors_version, position.watermark) or texts is None or texts.head < head
 
     def _away(self) -> bool:
-        """Whether the storage was away a moment ago; looked at again after a while, soon answered either way."""
+        """Whether the storage could not be reached. Asked again after `_AWAY_SECONDS`, so that queries do not wait."""
         if not self._away_until:
             return False
         return time.monotonic() < self._away_until or not self._reachable()
@@ -152,20 +157,22 @@ class OpenPairs(FollowsForks):
             self._away_until = time.monotonic() + _AWAY_SECONDS
             return False
         self._away_until = 0.0
+        # These views lack what was written meanwhile; from here on the files can be read again.
         self._behind.clear()
         return True
 
-    def _without_storage(self, held: OpenPair, head: int) -> OpenPair:
-        known = self._behind.get(held.view.snapshot.ref)
-        if known is None or known[0] is not held or known[1] != head:
-            fresh = self._catalog.ledger.tombstones(held.view.texts.head)
-            known = held, head, replace(held, view=without(held.view, fresh), current=False)
-            self._behind[held.view.snapshot.ref] = known
-        return known[2]
+    def _without_storage(self, open_pair: OpenPair, head: int) -> OpenPair:
+        # Kept until the log's head moves: masking costs a pass over all rows, too much for each query.
+        entry = self._behind.get(open_pair.view.snapshot.ref)
+        if entry is None or entry[0] is not open_pair or entry[1] != head:
+            fresh = self._catalog.ledger.tombstones(open_pair.view.texts.head)
+            entry = open_pair, head, replace(open_pair, view=without(open_pair.view, fresh), current=False)
+            self._behind[open_pair.view.snapshot.ref] = entry
+        return entry[2]
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _refreshed(self, head: int | None = None) -> TextCache:
+    def _refresh_texts(self, head: int | None = None) -> TextCache:
         """Texts and changes at the head. Deletes count from the first query after their acknowledgement."""
         if self._texts is not None and head is not None and self._texts.head >= head:
             return self._texts
@@ -177,6 +184,7 @@ class OpenPairs(FollowsForks):
 
     def _renew(self) -> None:
         """Write a new file of texts when too much changed since the last one."""
+        # Queries go on with the old texts while the new file is written; only the exchange takes the lock.
         if self._texts is not None and self._texts.needs_rebuild:
             fresh = open_text_cache(self._corpus, self._cache)
             with self._lock:
@@ -186,9 +194,9 @@ class OpenPairs(FollowsForks):
         snapshot = self._catalog.pairs.find_snapshot(position.ref)
         pair = self._catalog.pairs.get(snapshot.pair)
         queries = self._embedders.query_probes(pair)
-        opened = OpenSnapshot(self._artifacts, snapshot)
+        open_snapshot = OpenSnapshot(self._artifacts, snapshot)
         view = open_view(
-            opened,
+            open_snapshot,
             self._vectors_of(pair),
             texts,
             self._catalog.ledger.tombstones(),  # read after the chunks: it may know more deletes, never fewer
@@ -197,22 +205,22 @@ class OpenPairs(FollowsForks):
         )
         return OpenPair(pair, queries, view)
 
-    def _advance(self, held: OpenPair, position: Position, texts: TextCache) -> OpenPair:
-        view = held.view
-        wanted = (position.vectors_version, position.watermark, texts)
-        if (view.vectors_version, view.watermark, view.texts) != wanted:
+    def _advance(self, open_pair: OpenPair, position: Position, texts: TextCache) -> OpenPair:
+        view = open_pair.view
+        place = (position.vectors_version, position.watermark, texts)
+        if (view.vectors_version, view.watermark, view.texts) != place:
             fresh: Mapping[str, int] = self._catalog.ledger.tombstones(view.texts.head)
             view = advanced_view(
                 view,
-                self._vectors_of(held.pair),
+                self._vectors_of(open_pair.pair),
                 texts,
                 fresh,
                 vectors_version=position.vectors_version,
                 watermark=position.watermark,
             )
-            held = replace(held, view=view)
-        self._held[position.ref] = held
-        return held
+            open_pair = replace(open_pair, view=view)
+        self._open_pairs[position.ref] = open_pair
+        return open_pair
 
 
 class BorrowedPairs(FollowsForks):
@@ -220,14 +228,14 @@ class BorrowedPairs(FollowsForks):
 
     def __init__(self, resources: Resources) -> None:
         self._resources, self._catalog = resources, resources.catalog
-        self._holder: OpenPairs | None = None
+        self._open_pairs: OpenPairs | None = None
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         follow_forks(self)
 
     def forked(self) -> None:
-        inherit(self._holder)
-        self._holder = self._timer = None
+        inherit(self._open_pairs)
+        self._open_pairs = self._timer = None
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
@@ -237,30 +245,31 @@ class BorrowedPairs(FollowsForks):
         Raises UnknownNameError, and PairStateError for one that is not built yet.
         """
         with self._lock:
+            # The pairs stay open for a while after use: who compares once often compares again, and loading is slow.
             if self._timer is not None:
                 self._timer.cancel()
-            if self._holder is None:
-                self._holder = OpenPairs(self._resources)
+            if self._open_pairs is None:
+                self._open_pairs = OpenPairs(self._resources)
             try:
-                held = [self._held(self._holder, name) for name in names]
-                self._holder.keep_only({one.view.snapshot.ref for one in held})
-                yield held
+                pairs = [self._open(self._open_pairs, name) for name in names]
+                self._open_pairs.keep_only({one.view.snapshot.ref for one in pairs})
+                yield pairs
             finally:
                 self._timer = threading.Timer(_IDLE_SECONDS, self.close)
                 self._timer.daemon = True
                 self._timer.start()
 
-    def _held(self, holder: OpenPairs, name: str) -> OpenPair:
+    def _open(self, open_pairs: OpenPairs, name: str) -> OpenPair:
         pair = self._catalog.pairs.get(name)
         if not pair.snapshot:
             raise PairStateError(f"pair {name!r} is {pair.state} and cannot answer", hint="wait until it is built")
-        return holder.at(Position(pair.ref, pair.vectors_version, pair.watermark))
+        return open_pairs.at(Position(pair.ref, pair.vectors_version, pair.watermark))
 
     def close(self) -> None:
         """Let go of what is held open. Idempotent; the next caller opens it again."""
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
-            if self._holder is not None:
-                self._holder.keep_only(())
-            self._holder = self._timer = None
+            if self._open_pairs is not None:
+                self._open_pairs.keep_only(())
+            self._open_pairs = self._timer = None

@@ -30,7 +30,8 @@ class OpenSnapshot:
     def __init__(self, artifacts: Artifacts, snapshot: Snapshot) -> None:
         self.ref = snapshot.ref
         self.manifest: Manifest = load_manifest(artifacts, snapshot.manifest)
-        self._kept = artifacts.keep(self.manifest.artifacts())
+        # As long as this lives, no cleaning of the cache takes the files away under an open index.
+        self._lease = artifacts.keep(self.manifest.artifacts())
         table = load_ids(artifacts, self.manifest)
         self.ids: pa.Array = _array(table["doc_id"])
         self.seq = np.asarray(table["seq"])
@@ -39,6 +40,7 @@ class OpenSnapshot:
         self.hashes = hash_matrix(table["content_hash"])
         self.index: VectorIndex = open_indexed(artifacts, self.manifest)
         self.one_chunk_each = not np.any(self.ordinals)
+        # Not at exit: the process frees its memory anyway, and its threads may be gone by then.
         weakref.finalize(self, _reaper.put, self.index).atexit = False
 
     def positions_of(self, ids: Iterable[str]) -> NDArray[np.int64]:

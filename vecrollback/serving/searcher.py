@@ -44,7 +44,7 @@ Queries = list[str] | tuple[str, ...]
 _KEPT_EPOCHS = 8
 """Epochs that may still get an answer from a query that began long ago."""
 _STALE_KEPT = 1_000
-"""Documents of a pair that are told at once; those that were read most."""
+"""Documents of a pair that are reported at once; those that were read most."""
 
 
 class _Serving(NamedTuple):
@@ -59,15 +59,15 @@ class _Serving(NamedTuple):
 class Searcher(FollowsForks):
     """Answers queries from the pair an alias points to. Safe to use from many threads; close it or use `with`.
 
-    A query reads the pointer once and stays with what it found. The pairs that could come next (standby, candidate)
-    are held open as well, so a move costs no load. While the catalog, or the storage of the files, cannot be read,
-    answers come from what was last known and say so. `follow=False` leaves out the background threads, the registration
-    as a searcher and the warm pairs: for one-off queries.
+    A query reads the pointer once and keeps that pair to its end. The pairs that may come next (standby, candidate)
+    are open as well, so a move loads nothing. While the catalog, or the storage of the files, cannot be read, answers
+    come from the last state that could be read, and say so. `follow=False` leaves out the background threads, the
+    registration as a searcher and the warm pairs: for one-off queries.
     """
 
     def __init__(self, resources: Resources, *, alias: str = LIVE, follow: bool = True) -> None:
         self._catalog, self._corpus = resources.catalog, resources.corpus
-        self._holder, self.alias, catalog = OpenPairs(resources), alias, resources.catalog
+        self._open_pairs, self.alias, catalog = OpenPairs(resources), alias, resources.catalog
         self._pointers = catalog.aliases.pointer_reader(alias)
         self._candidates = catalog.aliases.pointer_reader(CANDIDATE)
         self._shadow, self._follows, self._closed = Shadow(catalog), follow, False
@@ -79,11 +79,11 @@ class Searcher(FollowsForks):
     def _begin(self) -> None:
         """A searcher that has answered nothing yet, and has no threads."""
         self._id = uuid.uuid4().hex
-        self._tally, self._stale, self._uncounted = AnswerCounts(), StaleAnswerCounts(), False
-        self._tried: dict[str, AnswerCounts] = {}
+        self._tally, self._stale, self._counting_failed = AnswerCounts(), StaleAnswerCounts(), False
+        self._canary_counts: dict[str, AnswerCounts] = {}
         self._lock = threading.RLock()
         self._serving: _Serving | None = None
-        self._stop, self._stirred = threading.Event(), threading.Event()
+        self._stop, self._warm_soon = threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
         self._idle = self._follows
 
@@ -116,8 +116,8 @@ class Searcher(FollowsForks):
 
     @property
     def open_pairs(self) -> OpenPairs:
-        """What is held open: the pair that answers, and those that may come next."""
-        return self._holder
+        """The open pairs: the one that answers, and those that may come next."""
+        return self._open_pairs
 
     def draws(self, key: str) -> bool:
         """Whether a canary answers the caller with this key at this moment."""
@@ -147,9 +147,9 @@ class Searcher(FollowsForks):
         """The k nearest live documents of a query, or of each of several.
 
         `where`: a filter over the metadata, SQL or data. `key`: who asks; while a canary runs it answers a stable share
-        of the keys. `canary`: `draws` said so already of everybody who asks here. Raises UnknownNameError while the
-        alias points nowhere, BadFilterError, BadQueryError for a text that the model does not take, EmbeddingError when
-        it does not work.
+        of the keys. `canary`: True where `draws` was true for every caller of this batch. Raises UnknownNameError while
+        the alias points nowhere, BadFilterError, BadQueryError for a text that the model does not take, EmbeddingError
+        when it does not work.
         """
         single = isinstance(query, str)
         texts = [query] if isinstance(query, str) else list(query)
@@ -161,7 +161,7 @@ class Searcher(FollowsForks):
             )
         text = where_text(where) if where else None
         serving = self._now(k)
-        results = self._answered(serving, texts, k, text, key, canary) if texts else []
+        results = self._answer_or_canary(serving, texts, k, text, key, canary) if texts else []
         return results[0] if single else results
 
     def search_vectors(
@@ -186,47 +186,49 @@ class Searcher(FollowsForks):
             )
         return self._answer(serving, queries, k, where_text(where))
 
-    def _answered(
+    def _answer_or_canary(
         self, serving: _Serving, texts: list[str], k: int, where: str | None, key: str | None, canary: bool
     ) -> list[Result]:
-        """The answers: of the canary to callers it has drawn, else of the pair that serves, and then maybe of both."""
+        """Answers of the canary for callers in its share, else of the live pair, which the shadow may then compare."""
         candidate, running = serving.candidate, serving.pointer.canary
         if candidate is None or running is None:
-            return self._answer(serving, _embedded(serving, texts), k, where)
-        started = time.perf_counter()
+            return self._answer(serving, _embed_queries(serving, texts), k, where)
+        start = time.perf_counter()
         if canary or (key is not None and running.draws(key)):
             try:
-                results = self._answer(candidate, _embedded(candidate, texts), k, where, canary=True)
-                self._shadow.answered(running, (time.perf_counter() - started) / len(texts))
+                results = self._answer(candidate, _embed_queries(candidate, texts), k, where, canary=True)
+                self._shadow.answered(running, (time.perf_counter() - start) / len(texts))
                 self._count_canary(running.pair, serving.pointer.epoch, len(texts))
                 return results
             except BadQueryError as error:
                 # Its own fault if the live pair's model takes the query, else the caller's.
-                results = self._answer(serving, _embedded(serving, texts), k, where)
+                results = self._answer(serving, _embed_queries(serving, texts), k, where)
                 self._shadow.failed(running, error)
                 return results
             except UsageError:
                 raise
             except Exception as error:  # whatever is wrong with it: the caller gets an answer, and the canary a failure
                 self._shadow.failed(running, error)
-        results = self._answer(serving, _embedded(serving, texts), k, where)
+        results = self._answer(serving, _embed_queries(serving, texts), k, where)
 
+        # Asked later, on the shadow's thread: a caller never waits for a pair whose answers are only compared.
         def again() -> list[list[Hit]]:
-            found = self._answer(candidate, _embedded(candidate, texts), k, where, canary=True)
-            return [result.hits for result in found]
+            results_again = self._answer(candidate, _embed_queries(candidate, texts), k, where, canary=True)
+            return [result.hits for result in results_again]
 
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - start
         self._shadow.offer(ShadowTask(running, texts, [result.hits for result in results], seconds, again))
         return results
 
     def _count_canary(self, pair: str, epoch: int, answers: int) -> None:
-        """Count answers that callers got from a pair that is tried; should it be left one day, they count too."""
-        self._tried.setdefault(pair, AnswerCounts()).add(epoch, answers)
+        """Count answers that callers got from the canary; the incident of a later rollback adds them to its own."""
+        self._canary_counts.setdefault(pair, AnswerCounts()).add(epoch, answers)
 
     def _answer(
         self, serving: _Serving, queries: FloatArray, k: int, where: str | None, *, canary: bool = False
     ) -> list[Result]:
         pointer, view = serving.pointer, serving.held.view
+        # The corpus version comes from the same pointer: filter and vectors then speak of one state of the log.
         only = Filter(where, lambda: self._corpus.matching(where, version=pointer.corpus_version)) if where else None
         settings = view.snapshot.manifest.settings
         results = [
@@ -257,7 +259,8 @@ class Searcher(FollowsForks):
             self._start()
         try:
             pointer = self._pointers.read()
-            serving = self._serving
+            serving = self._serving  # read once: another thread may replace it between two looks
+            # The reader returns the same object while nothing moved, so this comparison is all that most queries pay.
             if serving is not None and serving.pointer is pointer and serving.current:
                 return serving
             serving = self._apply()
@@ -269,6 +272,7 @@ class Searcher(FollowsForks):
     def _apply(self) -> _Serving:
         """Serve what the pointer says now."""
         with self._lock:
+            # Read again inside the lock: a thread that waited here must not put back the pointer it came with.
             pointer = self._pointers.read()
             if pointer is None:
                 raise UnknownNameError(
@@ -277,21 +281,23 @@ class Searcher(FollowsForks):
                 )
             if self._serving is None or self._serving.pointer is not pointer or not self._serving.current:
                 ref = f"{pointer.pair}@{pointer.snapshot}"
-                held = self._holder.at(Position(ref, pointer.vectors_version, pointer.watermark, pointer.head))
-                self._serving = _Serving(pointer, held, held.current, candidate=self._candidate(pointer))
+                open_pair = self._open_pairs.at(Position(ref, pointer.vectors_version, pointer.watermark, pointer.head))
+                self._serving = _Serving(pointer, open_pair, open_pair.current, candidate=self._candidate(pointer))
             return self._serving
 
     def _candidate(self, pointer: Pointer) -> _Serving | None:
         """What the canary answers from; None without one, and until it is open: no query waits for it."""
         canary = pointer.canary
-        if canary is None or (self._follows and canary.ref not in self._holder.refs):
+        if canary is None or (self._follows and canary.ref not in self._open_pairs.refs):
             return None
         try:
-            held = self._holder.at(Position(canary.ref, canary.vectors_version, canary.watermark, pointer.head))
+            open_pair = self._open_pairs.at(
+                Position(canary.ref, canary.vectors_version, canary.watermark, pointer.head)
+            )
         except (VecrollbackError, OSError) as error:
             self._shadow.failed(canary, error)
             return None
-        return _Serving(replace(pointer, pair=canary.pair, snapshot=canary.snapshot), held)
+        return _Serving(replace(pointer, pair=canary.pair, snapshot=canary.snapshot), open_pair)
 
     def _last_known(self) -> _Serving:
         with self._lock:
@@ -306,7 +312,7 @@ class Searcher(FollowsForks):
 
     def _follow(self) -> None:
         """Apply moves while no query comes, acknowledge them, and give signs of life."""
-        announced: tuple[int, tuple[str, ...]] | None = None
+        last_state: tuple[int, tuple[str, ...]] | None = None
         beat = 0.0
         while not self._stop.is_set():
             try:
@@ -314,16 +320,16 @@ class Searcher(FollowsForks):
                 serving = self._serving
                 if pointer is not None and (serving is None or serving.pointer is not pointer or not serving.current):
                     serving = self._apply()
-                state = (serving.pointer.epoch if serving else 0, self._holder.refs)
+                state = (serving.pointer.epoch if serving else 0, self._open_pairs.refs)
                 due = time.monotonic() - beat > _HEARTBEAT_SECONDS
-                if state != announced or due:
+                if state != last_state or due:
                     self._announce(*state)
-                    announced = state
+                    last_state = state
                 if due:  # not at a move: whoever moved the alias waits for the announcement alone
                     beat = time.monotonic()
                     self._note_answers()
                 if self._pointers.wait(_HEARTBEAT_SECONDS):
-                    self._stirred.set()
+                    self._warm_soon.set()
             except CatalogUnavailableError:
                 with contextlib.suppress(CatalogUnavailableError):
                     self._last_known()  # readiness tells, also while no query comes
@@ -340,7 +346,7 @@ class Searcher(FollowsForks):
     def _note_answers(self) -> None:
         """Write how many queries were answered in which epoch, and how often from outdated vectors.
 
-        Never in the way of a sign of life. Stale reads that cannot be written are dropped: they only order work.
+        A failure never stops the heartbeat. Stale reads that cannot be written are dropped: they only order work.
         """
         counts, stale = self._tally.fresh(), self._stale.take()
         try:
@@ -349,15 +355,15 @@ class Searcher(FollowsForks):
             if counts:
                 self._catalog.served.note(self._id, self.alias, counts)
             self._tally.noted(counts)
-            for pair, tally in list(self._tried.items()):
-                if tried := tally.fresh():
-                    self._catalog.served.note(f"{self._id}:{pair}", canary_alias(pair), tried)
-                    tally.noted(tried)
-            self._uncounted = False
+            for pair, tally in list(self._canary_counts.items()):
+                if canary_counts := tally.fresh():
+                    self._catalog.served.note(f"{self._id}:{pair}", canary_alias(pair), canary_counts)
+                    tally.noted(canary_counts)
+            self._counting_failed = False
         except Exception as error:
-            if not self._uncounted:
+            if not self._counting_failed:
                 _log.warning("answers of %r are not counted: %s", self.alias, error)
-            self._uncounted = True
+            self._counting_failed = True
 
     def _keep_warm(self) -> None:
         """Hold open what the alias may move to next. On a thread of its own: loading a model takes seconds."""
@@ -365,39 +371,39 @@ class Searcher(FollowsForks):
         due = 0.0
         while not self._stop.is_set():
             try:
-                found = self._candidates.read()
-                if found is not candidate or time.monotonic() > due:
-                    candidate, due = found, time.monotonic() + _HEARTBEAT_SECONDS
+                pointer = self._candidates.read()
+                if pointer is not candidate or time.monotonic() > due:
+                    candidate, due = pointer, time.monotonic() + _HEARTBEAT_SECONDS
                     self._warm()
                     self._pointers.wake()  # what is held open is to be announced
-                self._stirred.wait(_HEARTBEAT_SECONDS)
-                self._stirred.clear()
+                self._warm_soon.wait(_HEARTBEAT_SECONDS)
+                self._warm_soon.clear()
             except Exception as error:
                 _log.warning("keeping pairs warm for %r: %s", self.alias, error)
                 self._stop.wait(_HEARTBEAT_SECONDS)
 
     def _warm(self) -> None:
-        self._holder.warm(self._near())
+        self._open_pairs.warm(self._near())
         # Read again: what was demoted while the others loaded is what a rollback would go to now. And read before the
         # lock, for which the first query after a move waits.
         near = {position.ref for position in self._near()}
         with self._lock:
             pointer = self._serving.pointer if self._serving else None
-            self._holder.keep_only(near | ({f"{pointer.pair}@{pointer.snapshot}"} if pointer else set()))
+            self._open_pairs.keep_only(near | ({f"{pointer.pair}@{pointer.snapshot}"} if pointer else set()))
             if self._serving and self._serving.pointer.canary and not self._serving.candidate:
                 self._serving = self._serving._replace(candidate=self._candidate(self._serving.pointer))
 
     def _near(self) -> list[Position]:
         """Where the alias points, maybe since just now, and what it may move to: the standby and the candidate."""
         pairs = {pair.name: pair for pair in self._catalog.pairs.all()}
-        wanted = {pair.ref: pair for pair in pairs.values() if pair.state == "standby"}
+        neighbours = {pair.ref: pair for pair in pairs.values() if pair.state == "standby"}
         # read after the states: of a move in between, this knows the pair that was a standby
         aliases = self._catalog.aliases.all()
         for alias in (self.alias, CANDIDATE):
             target = aliases.get(alias)
             if target and pairs[target.pair].state != "quarantined":  # its model may be what is broken
-                wanted[target.ref] = pairs[target.pair]
-        return [Position(ref, pair.vectors_version, pair.watermark) for ref, pair in wanted.items()]
+                neighbours[target.ref] = pairs[target.pair]
+        return [Position(ref, pair.vectors_version, pair.watermark) for ref, pair in neighbours.items()]
 
     def close(self) -> None:
         """Leave the catalog and let go of the files. Queries in flight end first where they are."""
@@ -406,7 +412,8 @@ class Searcher(FollowsForks):
         self._closed = True
         self._stop.set()
         self._pointers.wake()
-        self._stirred.set()
+        self._warm_soon.set()
+        # The threads end before the counts are written and the searcher leaves, else they would announce it again.
         for thread in self._threads:
             thread.join()
         self._shadow.close()
@@ -416,7 +423,7 @@ class Searcher(FollowsForks):
                 self._catalog.searchers.leave(self._id)
         with self._lock:
             self._serving = None
-            self._holder.keep_only(())
+            self._open_pairs.keep_only(())
         self._pointers.close()
         self._candidates.close()
 
@@ -427,7 +434,7 @@ class Searcher(FollowsForks):
         self.close()
 
 
-def _embedded(serving: _Serving, texts: list[str]) -> FloatArray:
+def _embed_queries(serving: _Serving, texts: list[str]) -> FloatArray:
     """Query vectors; whatever else embeds in this process lets them through first."""
     with QUERIES_FIRST.query():
         return serving.held.queries.embed(texts)
@@ -448,7 +455,7 @@ class AnswerCounts:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: dict[int, Count] = {}
-        self._noted: dict[int, int] = {}
+        self._written_counts: dict[int, int] = {}
 
     def add(self, epoch: int, answers: int) -> None:
         """Count answers to queries."""
@@ -459,18 +466,18 @@ class AnswerCounts:
             self._counts[epoch] = Count(epoch, had + answers, first, at)
 
     def fresh(self) -> list[Count]:
-        """Counts that `noted` has not heard of."""
+        """Counts that are not yet written, in full or in part."""
         with self._lock:
-            return [one for one in self._counts.values() if self._noted.get(one.epoch) != one.answers]
+            return [one for one in self._counts.values() if self._written_counts.get(one.epoch) != one.answers]
 
     def noted(self, counts: list[Count]) -> None:
-        """Remember that these were written; of the epochs before the newest nothing more is kept."""
+        """Remember that these were written. Older epochs are dropped once all their answers are written."""
         with self._lock:
-            self._noted.update((one.epoch, one.answers) for one in counts)
+            self._written_counts.update((one.epoch, one.answers) for one in counts)
             newest = max(self._counts, default=0)
             for epoch, count in list(self._counts.items()):
-                if epoch < newest - _KEPT_EPOCHS and self._noted.get(epoch) == count.answers:
-                    del self._counts[epoch], self._noted[epoch]
+                if epoch < newest - _KEPT_EPOCHS and self._written_counts.get(epoch) == count.answers:
+                    del self._counts[epoch], self._written_counts[epoch]
 
 
 class StaleAnswerCounts:

@@ -1,6 +1,6 @@
-"""A candidate answers a share of the live queries again, on a thread of its own and never in their way.
+"""A candidate answers a share of the live queries again, on its own thread, so that no caller waits for it.
 
-What is seen of it is kept in sums of a fixed size, until somebody takes them.
+The observations are kept as sums of a fixed size until they are written to the catalog.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TENTHS, _SCORES, _MILLISECONDS = 10, 40, 48
 
 
 class ShadowTask(NamedTuple):
-    """Queries that were answered by the live pair in `seconds`, and how the candidate would answer them."""
+    """Queries that the live pair answered in `seconds`; `ask` makes the candidate answer them too."""
 
     canary: Canary
     texts: Sequence[str]
@@ -43,23 +43,23 @@ class ShadowTask(NamedTuple):
 
 
 class Shadow(FollowsForks):
-    """Takes queries as long as there is room, and leaves out the others. Counts what it sees in the catalog.
+    """Takes queries while there is room and drops the others. Writes what it observes to the catalog.
 
     Its thread starts with the first canary; without one it costs nothing.
     """
 
     def __init__(self, catalog: Catalog) -> None:
-        self._catalog, self._seen = catalog, ShadowObservations()
+        self._catalog, self._observations = catalog, ShadowObservations()
         self._waiting: queue.Queue[ShadowTask | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        self._closed = self._told = False
+        self._closed = self._failure_logged = False
         follow_forks(self)
 
     def forked(self) -> None:
         """What the parent saw it writes itself; what waits there waits for its thread."""
         inherit(self._waiting)
-        self._waiting, self._seen = queue.Queue(_WAITING), ShadowObservations()
+        self._waiting, self._observations = queue.Queue(_WAITING), ShadowObservations()
         self._lock, self._thread = threading.Lock(), None
 
     def offer(self, task: ShadowTask) -> None:
@@ -71,22 +71,23 @@ class Shadow(FollowsForks):
 
     def answered(self, canary: Canary, seconds: float) -> None:
         """Count a query that the candidate itself answered."""
-        self._seen.note(_step(canary), failed=0.0, canary_ms=seconds * 1000)
+        self._observations.note(_step(canary), failed=0.0, canary_ms=seconds * 1000)
         self._start()
 
     def failed(self, canary: Canary, error: Exception) -> None:
         """Count a query that it could not answer; the live pair did."""
-        self._seen.note(_step(canary), failed=1.0)
+        self._observations.note(_step(canary), failed=1.0)
         self._start()
-        if not self._told:
+        if not self._failure_logged:
             _log.warning("candidate %s@%d cannot answer: %s", canary.pair, canary.snapshot, error)
-        self._told = True
+        self._failure_logged = True
 
     def close(self) -> None:
-        """Write what was seen, and end. What still waits is left out."""
-        with self._lock:
+        """Write the observations, and end. Queries that still wait are dropped."""
+        with self._lock:  # so that `_start` cannot begin a thread that nobody would join
             self._closed, thread = True, self._thread
         if thread is not None:
+            # Wakes the thread at once. On a full queue it has work, and sees `_closed` after the next task.
             with contextlib.suppress(queue.Full):
                 self._waiting.put_nowait(None)
             thread.join()
@@ -112,17 +113,17 @@ class Shadow(FollowsForks):
         self._flush()
 
     def _ask(self, task: ShadowTask) -> None:
-        started = time.perf_counter()
+        start = time.perf_counter()
         try:
             answers = task.ask()
         except Exception as error:  # of any kind: this thread outlives whatever is wrong with the candidate
             self.failed(task.canary, error)
             return
         each = 1000 / len(task.texts)
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - start
         for live, other in zip(task.answers, answers, strict=True):
             ids, others = [hit.id for hit in live], [hit.id for hit in other]
-            self._seen.note(
+            self._observations.note(
                 _step(task.canary),
                 failed=0.0,
                 overlap=overlap(ids, others),
@@ -133,13 +134,14 @@ class Shadow(FollowsForks):
             )
 
     def _flush(self) -> None:
-        taken = self._seen.take()
+        batch = self._observations.take()
         try:
-            for (number, step), measures in list(taken.items()):
+            # Each step leaves the batch once it is written: what is given back below must not be counted twice.
+            for (number, step), measures in list(batch.items()):
                 self._catalog.canaries.observe(number, step, measures)
-                del taken[(number, step)]
+                del batch[(number, step)]
         except CatalogUnavailableError:
-            self._seen.give_back(taken)
+            self._observations.give_back(batch)
 
 
 def _step(canary: Canary) -> Step:
@@ -155,30 +157,30 @@ class ShadowObservations:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._held: defaultdict[Step, dict[str, Observation]] = defaultdict(dict)
+        self._by_step: defaultdict[Step, dict[str, Observation]] = defaultdict(dict)
 
     def note(self, step: Step, **values: float) -> None:
         """Add one value to each measure; what is not finite is left out."""
         with self._lock:
-            held = self._held[step]
+            measures = self._by_step[step]
             for measure, value in values.items():
                 if math.isfinite(value):
                     one = Observation(1, value, value * value, value, value, {_bin(measure, value): 1})
-                    held[measure] = held.get(measure, Observation()) + one
+                    measures[measure] = measures.get(measure, Observation()) + one
 
     def take(self) -> dict[Step, dict[str, Observation]]:
         """Everything gathered; from now on it is the caller's."""
         with self._lock:
-            held, self._held = self._held, defaultdict(dict)
-            return dict(held)
+            observations, self._by_step = self._by_step, defaultdict(dict)
+            return dict(observations)
 
-    def give_back(self, taken: dict[Step, dict[str, Observation]]) -> None:
+    def give_back(self, batch: dict[Step, dict[str, Observation]]) -> None:
         """Put back what could not be written, for the next time."""
         with self._lock:
-            for step, measures in taken.items():
-                held = self._held[step]
-                for measure, seen in measures.items():
-                    held[measure] = held.get(measure, Observation()) + seen
+            for step, measures in batch.items():
+                totals = self._by_step[step]
+                for measure, observation in measures.items():
+                    totals[measure] = totals.get(measure, Observation()) + observation
 
 
 def _bin(measure: str, value: float) -> str:
@@ -190,11 +192,11 @@ def _bin(measure: str, value: float) -> str:
     return str(max(0, min(_TENTHS - 1, math.floor(value * _TENTHS))))
 
 
-def quantile_ms(seen: Observation, share: float) -> float | None:
+def quantile_ms(observation: Observation, share: float) -> float | None:
     """Milliseconds within which this share lies, to a bucket's width (the middle of it); None without any."""
-    counted, wanted = 0, share * seen.count
-    for at, count in sorted((int(at), count) for at, count in seen.bins.items()):
-        counted += count
-        if counted >= wanted and count:
+    total, rank = 0, share * observation.count
+    for at, count in sorted((int(at), count) for at, count in observation.bins.items()):
+        total += count
+        if total >= rank and count:
             return float(2 ** ((at - 12 + 0.5) / 2))
     return None

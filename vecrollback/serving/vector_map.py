@@ -55,14 +55,14 @@ def project(
     """
     version = pair.vectors_version
     keys = vectors.keys(version)
-    counted = newest(keys, dict(tombstones))
-    counted = counted[np.asarray(keys["ordinal"])[counted] >= 0]
-    other = ~_is_in(vectors.fingerprints(version), own)[counted]
-    marked = _is_in(keys["doc_id"], named)[counted]
-    chosen = counted[_draw(other | marked, sample)]
-    if not len(chosen):
-        return VectorMap(pair.name, pair.snapshot, len(counted), (0.0, 0.0), pair.fingerprint, ())
-    rows = vectors.table.at(version).take(chosen.tolist(), columns=_COLUMNS)
+    live_rows = newest(keys, dict(tombstones))
+    live_rows = live_rows[np.asarray(keys["ordinal"])[live_rows] >= 0]
+    other = ~_is_in(vectors.fingerprints(version), own)[live_rows]
+    foreign = _is_in(keys["doc_id"], named)[live_rows]
+    sample_rows = live_rows[_draw(other | foreign, sample)]
+    if not len(sample_rows):
+        return VectorMap(pair.name, pair.snapshot, len(live_rows), (0.0, 0.0), pair.fingerprint, ())
+    rows = vectors.table.at(version).take(sample_rows.tolist(), columns=_COLUMNS)
     suspect = ~_is_in(rows["fingerprint"], own) | _is_in(rows["doc_id"], named)
     places, explained = pca(matrix(rows["vector"], vectors.dimension), suspect)
     columns = (rows[name].to_pylist() for name in _COLUMNS[:3])
@@ -70,7 +70,7 @@ def project(
         MapPoint(id_, ordinal, round(float(x), 4), round(float(y), 4), made_by, id_ in named)
         for id_, ordinal, made_by, (x, y) in zip(*columns, places, strict=True)
     )
-    return VectorMap(pair.name, pair.snapshot, len(counted), explained, pair.fingerprint, points)
+    return VectorMap(pair.name, pair.snapshot, len(live_rows), explained, pair.fingerprint, points)
 
 
 def pca(vectors: FloatArray, suspect: NDArray[np.bool_]) -> tuple[NDArray[np.float64], tuple[float, float]]:
@@ -94,9 +94,9 @@ def pca(vectors: FloatArray, suspect: NDArray[np.bool_]) -> tuple[NDArray[np.flo
 def _draw(suspect: NDArray[np.bool_], size: int) -> NDArray[np.int64]:
     """Positions: suspects first, up to half of the sample, the rest at random. The same ones each time."""
     chance = np.random.default_rng(0)
-    wanted = chance.permutation(np.flatnonzero(suspect))[: size // 2]
-    others = chance.permutation(np.flatnonzero(~suspect))[: size - len(wanted)]
-    return np.sort(np.concatenate([wanted, others]))
+    suspects = chance.permutation(np.flatnonzero(suspect))[: size // 2]
+    others = chance.permutation(np.flatnonzero(~suspect))[: size - len(suspects)]
+    return np.sort(np.concatenate([suspects, others]))
 
 
 def _is_in(column: pa.ChunkedArray, values: frozenset[str]) -> NDArray[np.bool_]:

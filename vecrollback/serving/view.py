@@ -52,26 +52,29 @@ class PairView:
 
     def search(self, queries: FloatArray, k: int, only: Filter | None = None) -> list[list[Hit]]:
         """The k nearest documents of each query, each by its best chunk."""
-        allowed, delta_allowed = self._allowed(only)
+        mask, delta_mask = self._masks_for(only)
         total = len(self.snapshot.ids) + len(self.delta.ids)
+        # Several of the nearest chunks may be of one document, so more than k are asked for; and again, until there
+        # are k documents or nothing is left.
         fetch = k if self.snapshot.one_chunk_each and not np.any(self.delta.ordinals) else 4 * k
         while True:
-            found = self._nearest(queries, min(fetch, total), allowed, delta_allowed)
-            answers = [self._hits(scores, places, k) for scores, places in found]
+            nearest = self._nearest(queries, min(fetch, total), mask, delta_mask)
+            answers = [self._hits(scores, places, k) for scores, places in nearest]
             if fetch >= total or all(len(hits) == k for hits in answers):
                 return answers
             fetch *= 4
 
     def _nearest(
-        self, queries: FloatArray, k: int, allowed: Mask | None, delta_allowed: Mask | None
+        self, queries: FloatArray, k: int, mask: Mask | None, delta_mask: Mask | None
     ) -> list[tuple[FloatArray, NDArray[np.int64]]]:
         if k == 0:
             return [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in queries]
-        scores, positions = self.snapshot.index.search(queries, k, allowed)
+        scores, positions = self.snapshot.index.search(queries, k, mask)
         if not self.delta.ids:
             return list(zip(scores, positions, strict=True))
         metric = self.snapshot.index.metric
-        more, places = exact_search(self.delta.vectors, queries, k, metric, delta_allowed)
+        more, places = exact_search(self.delta.vectors, queries, k, metric, delta_mask)
+        # Places of the delta follow those of the index, so one number names a row of either; -1 stays "none".
         places = np.where(places >= 0, places + len(self.snapshot.ids), -1)
         scores, positions = np.hstack([scores, more]), np.hstack([positions, places])
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
@@ -80,15 +83,19 @@ class PairView:
 
     def _hits(self, scores: FloatArray, places: NDArray[np.int64], k: int) -> list[Hit]:
         hits: dict[str, Hit] = {}
-        indexed = len(self.snapshot.ids)
+        index_size = len(self.snapshot.ids)
         for score, place in zip(scores.tolist(), places.tolist(), strict=True):
             if place < 0 or len(hits) == k:
                 break
-            hit = self._indexed(place, score) if place < indexed else self._added(place - indexed, score)
-            hits.setdefault(hit.id, hit)
+            hit = (
+                self._hit_of_index(place, score)
+                if place < index_size
+                else self._hit_of_delta(place - index_size, score)
+            )
+            hits.setdefault(hit.id, hit)  # places come best first: the first chunk of a document is its best
         return list(hits.values())
 
-    def _indexed(self, position: int, score: float) -> Hit:
+    def _hit_of_index(self, position: int, score: float) -> Hit:
         snapshot = self.snapshot
         id_ = snapshot.ids[position].as_py()
         change = self.texts.changed.get(id_) if self.texts.changed else None
@@ -97,11 +104,12 @@ class PairView:
         )
         start, end = snapshot.spans[position].tolist()  # characters of the text with this hash, and of no other
         text, metadata = self.texts.lookup(id_, int(self.rows[position]))
+        # The span of an outdated vector means nothing in the text of today: the whole text is returned.
         if stale:
             return Hit(id_, score, text, metadata, WHOLE_TEXT, stale)
         return Hit(id_, score, text[start:end], metadata, int(snapshot.ordinals[position]), stale)
 
-    def _added(self, place: int, score: float) -> Hit:
+    def _hit_of_delta(self, place: int, score: float) -> Hit:
         delta, texts = self.delta, self.texts
         id_, row = delta.ids[place], int(delta.rows[place])
         change = texts.changed.get(id_)
@@ -113,7 +121,7 @@ class PairView:
             return Hit(id_, score, text, metadata, WHOLE_TEXT, stale)
         return Hit(id_, score, text[start:end], metadata, int(delta.ordinals[place]), stale)
 
-    def _allowed(self, only: Filter | None) -> tuple[Mask | None, Mask | None]:
+    def _masks_for(self, only: Filter | None) -> tuple[Mask | None, Mask | None]:
         if only is None:
             return self.alive, None
         masks = self._filters.get(only.where)
@@ -122,6 +130,7 @@ class PairView:
             mask = is_in(self.snapshot.ids, matching)
             mask = mask if self.alive is None else mask & self.alive
             masks = frozen(mask), is_in(pa.array(self.delta.ids, pa.string()), matching)
+            # Bounded, because callers write the filters; cleared whole, because a view lives until the next change.
             if len(self._filters) >= KEPT_FILTERS:
                 self._filters.clear()
             self._filters[only.where] = masks
@@ -137,16 +146,18 @@ def open_view(
     vectors_version: int,
     watermark: int,
 ) -> PairView:
-    """The view of a snapshot and all acknowledged rows after it, at the head of `chunks`."""
+    """The view of a snapshot and all acknowledged rows after it, at the head of `texts`."""
     delta = _read_delta(snapshot, vectors, vectors_version, tombstones, texts)
     rows, stale = _join(snapshot, texts.base)
     alive = mask_deleted(snapshot.ids, snapshot.seq, np.ones(len(snapshot.ids), dtype=bool), tombstones)
+    # A document with newer rows answers from those alone, also where they are fewer than the old ones.
     alive[snapshot.positions_of(delta.supersedes)] = False
+    # Ids without a row in the file of texts: either new since that file was written, or deleted before it.
     unknown = np.flatnonzero(rows < 0)
     if len(unknown):
-        added = [id_ for id_, change in texts.changed.items() if not change.deleted]
-        known = is_in(snapshot.ids.take(pa.array(unknown)), pa.array(added, pa.string()))
-        alive[unknown[~known]] = False
+        new_ids = [id_ for id_, change in texts.changed.items() if not change.deleted]
+        is_new = is_in(snapshot.ids.take(pa.array(unknown)), pa.array(new_ids, pa.string()))
+        alive[unknown[~is_new]] = False
     mask = None if alive.all() else frozen(alive)
     return PairView(snapshot, vectors_version, watermark, tombstones, delta, texts, rows, stale, mask)
 
@@ -166,22 +177,22 @@ def advanced(
         all_of_them = {**view.tombstones, **tombstones}
         where = {"vectors_version": vectors_version, "watermark": watermark}
         return open_view(view.snapshot, vectors, texts, all_of_them, **where)
-    known = {**view.tombstones, **tombstones} if tombstones else view.tombstones
+    all_tombstones = {**view.tombstones, **tombstones} if tombstones else view.tombstones
     delta = view.delta
     if vectors_version != view.vectors_version or tombstones:
-        delta = _read_delta(view.snapshot, vectors, vectors_version, known, texts)
+        delta = _read_delta(view.snapshot, vectors, vectors_version, all_tombstones, texts)
     alive = view.alive
     fresh = delta.supersedes - view.delta.supersedes
     if fresh or tombstones:
-        changed = np.ones(len(view.snapshot.ids), dtype=bool) if alive is None else alive.copy()
-        changed = mask_deleted(view.snapshot.ids, view.snapshot.seq, changed, tombstones)
-        changed[view.snapshot.positions_of(fresh)] = False
-        alive = None if changed.all() else frozen(changed)
+        mask = np.ones(len(view.snapshot.ids), dtype=bool) if alive is None else alive.copy()
+        mask = mask_deleted(view.snapshot.ids, view.snapshot.seq, mask, tombstones)
+        mask[view.snapshot.positions_of(fresh)] = False
+        alive = None if mask.all() else frozen(mask)
     return replace(
         view,
         vectors_version=vectors_version,
         watermark=watermark,
-        tombstones=known,
+        tombstones=all_tombstones,
         delta=delta,
         texts=texts,
         alive=alive,
@@ -196,14 +207,14 @@ def without(view: PairView, tombstones: Mapping[str, int]) -> PairView:
     alive = np.ones(len(view.snapshot.ids), dtype=bool) if view.alive is None else view.alive.copy()
     alive = mask_deleted(view.snapshot.ids, view.snapshot.seq, alive, tombstones)
     delta = view.delta
-    left = np.flatnonzero(~is_in(pa.array(delta.ids, pa.string()), pa.array(list(tombstones), pa.string())))
+    alive_places = np.flatnonzero(~is_in(pa.array(delta.ids, pa.string()), pa.array(list(tombstones), pa.string())))
     delta = Delta(
-        ids=[delta.ids[place] for place in left],
-        rows=delta.rows[left],
-        ordinals=delta.ordinals[left],
-        spans=delta.spans[left],
-        hashes=[delta.hashes[place] for place in left],
-        vectors=delta.vectors[left],
+        ids=[delta.ids[place] for place in alive_places],
+        rows=delta.rows[alive_places],
+        ordinals=delta.ordinals[alive_places],
+        spans=delta.spans[alive_places],
+        hashes=[delta.hashes[place] for place in alive_places],
+        vectors=delta.vectors[alive_places],
         supersedes=delta.supersedes,
     )
     return replace(view, delta=delta, alive=frozen(alive), _filters={})
@@ -215,19 +226,20 @@ def _read_delta(
     after = snapshot.manifest.index.rows
     keys = vectors.keys(version, after=after)
     rows = newest(keys, dict(tombstones))
+    # A negative ordinal marks a document that has no chunk: it hides older rows and is itself no answer.
     rows = rows[np.asarray(keys["ordinal"])[rows] >= 0]
     ids = keys["doc_id"].take(pa.array(rows))
     base_rows = texts.base.rows_of(ids)
-    added = pa.array([id_ for id_, change in texts.changed.items() if not change.deleted], pa.string())
-    known = (base_rows >= 0) | is_in(ids, added)
-    rows, base_rows = rows[known], base_rows[known]
-    kept = keys.take(pa.array(rows))
+    new_ids = pa.array([id_ for id_, change in texts.changed.items() if not change.deleted], pa.string())
+    in_corpus = (base_rows >= 0) | is_in(ids, new_ids)
+    rows, base_rows = rows[in_corpus], base_rows[in_corpus]
+    columns = keys.take(pa.array(rows))
     return Delta(
-        ids=kept["doc_id"].to_pylist(),
+        ids=columns["doc_id"].to_pylist(),
         rows=base_rows,
-        ordinals=np.asarray(kept["ordinal"]),
-        spans=np.stack([np.asarray(kept["start"]), np.asarray(kept["end"])], axis=1),
-        hashes=kept["content_hash"].to_pylist(),
+        ordinals=np.asarray(columns["ordinal"]),
+        spans=np.stack([np.asarray(columns["start"]), np.asarray(columns["end"])], axis=1),
+        hashes=columns["content_hash"].to_pylist(),
         vectors=vectors.vectors(version, after=after)[rows],
         supersedes=frozenset(keys["doc_id"].to_pylist()),
     )

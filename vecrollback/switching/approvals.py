@@ -1,4 +1,4 @@
-"""Approvals: moves that one person alone must not make wait until enough people have agreed.
+"""Approvals: a move that needs several people waits here until enough of them have agreed.
 
 Files and database of a store can be written by whoever runs commands on it, so this keeps honest operators from
 mistakes and leaves a record. Against others there are tokens (`vecrollback token`) and the rights on the files.
@@ -16,7 +16,7 @@ from vecrollback.records import LIVE, Approval, Json, Switched
 
 @dataclass(frozen=True, slots=True)
 class DecisionResult:
-    """What came of a decision: the approval as it is now, and the move when that was the last word needed."""
+    """The result of a decision: the approval as it is now, and the move if this was the last agreement it needed."""
 
     approval: Approval
     switched: Switched | None = None
@@ -57,18 +57,18 @@ class Approvals:
 
     def require(self, ref: str, reason: str, *, actor: str, needed: int, approval: int | None) -> None:
         """Raise ApprovalNeededError unless `needed` people have agreed, in request `approval`, to serving `ref`."""
-        wanted = self._catalog.pairs.find_snapshot(ref).ref
+        snapshot_ref = self._catalog.pairs.find_snapshot(ref).ref
         if approval is not None:
-            given = self._catalog.approvals.get(approval)
-            if (given.kind, given.target, given.state) == ("restore", wanted, "waiting"):
-                needed -= len(set(given.approved_by))
+            earlier = self._catalog.approvals.get(approval)
+            if (earlier.kind, earlier.target, earlier.state) == ("restore", snapshot_ref, "waiting"):
+                needed -= len(set(earlier.approved_by))
         if needed <= 0:
             return
-        asked = self.ask("restore", wanted, reason=reason, actor=actor, needed=needed)
+        request = self.ask("restore", snapshot_ref, reason=reason, actor=actor, needed=needed)
         raise ApprovalNeededError(
-            f"serving {wanted} waits for {asked.needed} different people: request {asked.number}, approved by "
-            f"{', '.join(asked.approved_by) or 'nobody yet'}",
-            hint=f"each of them: `vecrollback approve {asked.number}`",
+            f"serving {snapshot_ref} waits for {request.needed} different people: request {request.number}, "
+            f"approved by {', '.join(request.approved_by) or 'nobody yet'}",
+            hint=f"each of them: `vecrollback approve {request.number}`",
         )
 
     def reject(self, number: int, *, actor: str, reason: str) -> Approval:
@@ -77,42 +77,43 @@ class Approvals:
         return self._catalog.approvals.change(number, lambda one: _with(one, "reject", actor, reason))
 
     def approve(self, number: int, *, actor: str, reason: str, move: Callable[[Approval], Switched]) -> DecisionResult:
-        """Note that somebody agrees; the last one who was needed has the move made.
+        """Record that somebody agrees. With the last agreement that is needed, the move is made.
 
-        `move` has the request closed in the move's own transaction (`MoveRequest.approval`): both are done, or neither.
+        `move` closes the request in the move's own transaction (`MoveRequest.approval`): both are done, or neither.
         The move is refused, and the request expires, when `live` has moved since it was asked for.
         """
+        # The audit entry comes first: a decision that counts without a record must not be possible.
         self._catalog.audits.add(actor, "approval.approve", f"{number}")
         approval = self._catalog.approvals.change(number, lambda one: _with(one, "approve", actor, reason))
         if len(approval.approved_by) < approval.needed:
             return DecisionResult(approval)
         try:
-            switched = move(approval)
+            outcome = move(approval)
         except AliasMovedError:
-            self._catalog.approvals.change(number, _expired)
+            self._catalog.approvals.change(number, _expire)
             raise
-        return DecisionResult(self._catalog.approvals.get(number), switched)
+        return DecisionResult(self._catalog.approvals.get(number), outcome)
 
     def all(self, *, state: str | None = None) -> list[Approval]:
         """Approvals, newest first. Those that wait for a move from an earlier epoch of `live` have expired."""
         live = self._catalog.aliases.get(LIVE)
         for one in self._catalog.approvals.all(state="waiting"):
             if live is not None and one.epoch != live.epoch:
-                self._catalog.approvals.change(one.number, _expired)
+                self._catalog.approvals.change(one.number, _expire)
         return self._catalog.approvals.all(state=state)
 
 
-def _expired(one: Approval) -> Approval:
-    """Too late for its move; one whose move was made meanwhile stays what it is."""
+def _expire(one: Approval) -> Approval:
+    """Mark a request as expired; one whose move was made meanwhile stays as it is."""
     return replace(one, state="expired") if one.state == "waiting" else one
 
 
 def _with(one: Approval, decision: str, actor: str, reason: str) -> Approval:
     if one.state != "waiting":
         raise UsageError(f"request {one.number} is {one.state}", hint="`vecrollback approvals` lists them")
-    said = {"actor": actor, "decision": decision, "reason": reason, "at": now()}
+    entry = {"actor": actor, "decision": decision, "reason": reason, "at": now()}
     if decision == "reject":
-        return replace(one, state="rejected", decisions=(*one.decisions, said))
+        return replace(one, state="rejected", decisions=(*one.decisions, entry))
     if actor in one.approved_by:
         if len(one.approved_by) >= one.needed:
             return one  # the process that was to make the move died: this makes it
@@ -120,4 +121,4 @@ def _with(one: Approval, decision: str, actor: str, reason: str) -> Approval:
             f"{actor} has approved request {one.number} already; it needs {one.needed} different people",
             hint="somebody else: `vecrollback approve` under another VECROLLBACK_ACTOR or token",
         )
-    return replace(one, decisions=(*one.decisions, said))
+    return replace(one, decisions=(*one.decisions, entry))

@@ -39,7 +39,7 @@ class Freezes:
     def warning(self) -> str:
         """What a person who moves `live` should know; empty when nothing. Raises nothing."""
         try:
-            held = self.current()
+            freeze = self.current()
         except Exception as error:  # a broken table of freezes must not keep anybody from a rollback
             return f"whether the store is frozen is not known ({error})"
-        return f"{LIVE!r} is frozen by {held.actor}: {held.reason}" if held else ""
+        return f"{LIVE!r} is frozen by {freeze.actor}: {freeze.reason}" if freeze else ""

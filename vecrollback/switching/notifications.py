@@ -1,7 +1,7 @@
-"""Telling people: messages go to an outbox in the catalog first, and from there to each channel until it took them.
+"""Notices to people: each goes to an outbox in the catalog first, and is sent from there until its channel takes it.
 
-A rollback only writes to the outbox, if it can. What is sent, when and how often it is tried is decided here, by
-whichever process looks after the outbox: a server, a worker, a watch, or the command that has just written to it.
+A rollback only writes to the outbox, and goes on if it cannot: it must not wait for a mail server (law 7). Sending is
+the work of whichever process looks after the outbox: a server, a worker, a watch, or the command that wrote to it.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ class Notifications:
         return True
 
     def _put(self, channels: Mapping[str, Channel], event: str, text: str, facts: Mapping[str, Json] | None) -> None:
-        wanted = [one.name for one in channels.values() if not one.events or event in one.events]
+        names = [one.name for one in channels.values() if not one.events or event in one.events]
         body = {"event": event, "text": text, "store": self._catalog.place, "host": socket.gethostname()}
-        self._catalog.notices.add(wanted, {**body, "facts": dict(facts or {})}, due=time.time())
+        self._catalog.notices.add(names, {**body, "facts": dict(facts or {})}, due=time.time())
 
     def send_soon(self, channels: Mapping[str, Channel] | None = None) -> None:
         """Send what is due on a thread of its own, for a process that ends soon; `close` waits for it a little."""
@@ -85,15 +85,16 @@ class Notifications:
 
         A notice that no channel of this name takes counts as failed.
         """
-        sent = 0
+        count = 0
         if channels is None:
             channels = self._channels()
         if not channels:
             return 0
+        # One sender at a time, else two processes would send the same notice. Who comes second leaves it to the first.
         with self._catalog.lock(_LOCK, timeout=0.0):
             for notice in self._catalog.notices.due(time.time()):
-                sent += self._try(notice, channels.get(notice.channel))
-        return sent
+                count += self._try(notice, channels.get(notice.channel))
+        return count
 
     def all(self, *, state: str | None = None, limit: int | None = None) -> list[Notice]:
         """Notices, newest first."""
@@ -160,12 +161,12 @@ def _email(channel: Channel, body: Mapping[str, Json]) -> None:
 
 def _command(channel: Channel, body: Mapping[str, Json]) -> None:
     """Run a command with the message as JSON on its standard input."""
-    done = subprocess.run(
+    process = subprocess.run(
         list(channel.command), input=json.dumps(body).encode(), capture_output=True, timeout=_SEND_SECONDS, check=False
     )
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()[-200:]
-        raise FailedError(f"{channel.command[0]} ended with {done.returncode}: {said}")
+    if process.returncode:
+        message = process.stderr.decode(errors="replace").strip()[-200:]
+        raise FailedError(f"{channel.command[0]} ended with {process.returncode}: {message}")
 
 
 _SENDERS: Mapping[str, Callable[[Channel, Mapping[str, Json]], None]] = {
@@ -180,7 +181,7 @@ def _line(body: Mapping[str, Json]) -> str:
 
 
 def _secret(name: str) -> str:
-    found = os.environ.get(name)
-    if not found:
+    value = os.environ.get(name)
+    if not value:
         raise FailedError(f"the environment variable {name!r} is not set")
-    return found
+    return value

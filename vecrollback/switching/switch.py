@@ -73,9 +73,9 @@ class Switch:
                 hint="build a better one; or promote it again with --override and a --reason",
             )
         if report is not None and report.verdict != "pass" and not (request.override and request.reason):
-            found = "; ".join(f.message for f in report.findings[:3]) or "nothing was certain"
+            problems = "; ".join(f.message for f in report.findings[:3]) or "nothing was certain"
             raise CheckRefusedError(
-                f"the check of pair {pair.name!r} says {report.verdict}: {found}",
+                f"the check of pair {pair.name!r} says {report.verdict}: {problems}",
                 hint=f"`vecrollback check {pair.name}` has it all, `vecrollback repair {pair.name}` mends it",
             )
 
@@ -107,6 +107,7 @@ class Switch:
             raise AliasMovedError(LIVE, expected=request.gated.epoch, found=state.epoch)
         if live and live.ref == pair.ref:
             raise PairStateError(f"pair {pair.ref} is live already", hint="nothing to do")
+        # Loading takes seconds or minutes, so it comes before the move: law 8, forward is gradual.
         searchers = self._warm(snapshot, state.aliases.get(CANDIDATE), request)
         states: dict[str, tuple[PairState, str]] = dict.fromkeys(state.standbys, ("ready", ""))
         if live:
@@ -183,11 +184,11 @@ class Switch:
         self, to: str | None, *, override: bool, expected: int | None = None
     ) -> tuple[SwitchState, Snapshot, Pair]:
         """The state that a rollback decides on, and where it goes. Pairs whose files are gone are passed over."""
-        damaged: dict[str, str] = {}
-        forced = override and to is not None
+        damages: dict[str, str] = {}
+        forgiving = override and to is not None
 
         def unfit(facts: PairFacts) -> str:
-            return damaged.get(facts.name) or _unfit(facts, override=forced)
+            return damages.get(facts.name) or _unfit(facts, override=forgiving)
 
         # A pair's files can be looked at only once the catalog has named it. Where they are gone, the next decision is
         # made on a new state; mostly the first pair is fit, and one read is all.
@@ -201,25 +202,25 @@ class Switch:
                 )
             if expected not in (None, state.epoch):
                 raise AliasMovedError(LIVE, expected=expected or 0, found=state.epoch)
-            choices = (self._named(state, override),) if to is not None else state.before
+            choices = (self._find_named(state, override),) if to is not None else state.before
             if not choices or unfit(choices[-1]):
                 raise _nowhere({facts.name: unfit(facts) for facts in choices})
-            chosen = choices[-1]
-            damage = self._damage(chosen)
+            choice = choices[-1]
+            damage = self._damage(choice)
             if not damage:
-                assert chosen.snapshot is not None
-                assert chosen.pair is not None
-                return state, chosen.snapshot, chosen.pair
-            damaged[chosen.name] = damage
+                assert choice.snapshot is not None
+                assert choice.pair is not None
+                return state, choice.snapshot, choice.pair
+            damages[choice.name] = damage
 
-    def _named(self, state: SwitchState, override: bool) -> PairFacts:
+    def _find_named(self, state: SwitchState, override: bool) -> PairFacts:
         """The pair that was named for a rollback. Raises UnknownNameError, NoRollbackTargetError."""
         facts = state.named
         assert facts is not None
         if facts.pair is None:
             self._catalog.pairs.get(facts.name)  # it says which there are
-        served = facts.tenure is not None and facts != state.live
-        if not served and not override:
+        has_served = facts.tenure is not None and facts != state.live
+        if not has_served and not override:
             raise NoRollbackTargetError(
                 f"pair {facts.name!r} never served {LIVE!r}",
                 hint=f"go forward to it: `vecrollback promote {facts.name}`",
@@ -334,38 +335,40 @@ class Switch:
             raise UsageError(
                 f"a {request.kind} needs a reason", hint="--reason 'what was wrong'; it is kept in the history"
             )
-        started = time.perf_counter()
+        start = time.perf_counter()
         move = self._catalog.aliases.move(
             replace(request, expected_epoch=state.epoch, alias=state.alias, target=_ref(target))
         )
+        # Only those that ran at the decision: a searcher that starts later begins with the new pointer.
         searchers = self._await_searchers(move, {one.id for one in state.searchers}, request.wait_seconds)
-        done = Switched(
+        outcome = Switched(
             move=move,
-            switch_ms=(time.perf_counter() - started) * 1000,
+            switch_ms=(time.perf_counter() - start) * 1000,
             searchers=searchers,
             lag=state.head - watermark,
             gates=request.gated.outcomes if request.gated else (),
         )
         if move.alias == LIVE:
-            self._tell(done)
-        return done
+            self._tell(outcome)
+        return outcome
 
-    def _tell(self, done: Switched) -> None:
-        """Let whoever counts moves know. The move stands, so nothing that goes wrong here may look like its failure."""
+    def _tell(self, outcome: Switched) -> None:
+        """Call `on_move`. The move stands, so an error of the listener is logged and never looks like a failed move."""
         try:
-            self.on_move(done)
+            self.on_move(outcome)
         except Exception as error:
-            _log.warning("the move to epoch %d is not counted: %s", done.epoch, error)
+            _log.warning("the move to epoch %d is not counted: %s", outcome.epoch, error)
 
-    def _await_searchers(self, move: Move, expected: set[str], seconds: float) -> Acknowledgements:
+    def _await_searchers(self, move: Move, ids: set[str], seconds: float) -> Acknowledgements:
         """Wait until every expected searcher has applied the move or left; one that hangs is named as missing."""
         deadline = time.monotonic() + seconds
-        while expected:
-            registered = self._catalog.searchers.registered(move.alias)
-            late = [one for one in registered if one.id in expected and one.epoch < move.epoch]
+        while ids:
+            searchers = self._catalog.searchers.registered(move.alias)
+            # One that has left, or whose process on this host is gone, is not waited for: it answers nobody any more.
+            late = [one for one in searchers if one.id in ids and one.epoch < move.epoch]
             if not late or time.monotonic() > deadline:
                 names = tuple(f"{one.host}:{one.pid}" for one in late)
-                return Acknowledgements(len(expected), len(expected) - len(late), names)
+                return Acknowledgements(len(ids), len(ids) - len(late), names)
             time.sleep(_POLL_SECONDS)
         return Acknowledgements(0, 0)
 

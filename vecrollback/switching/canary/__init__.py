@@ -20,24 +20,24 @@ __all__ = ["Canaries", "CanarySettings", "load_policy"]
 
 
 class Canaries:
-    """Starts, watches and ends the canary. What it changes, every searcher obeys with its next query."""
+    """Starts, watches and ends the canary. Every searcher follows a change with its next query."""
 
     def __init__(self, root: Path, catalog: Catalog, switch: Switch, actor: str) -> None:
         self._root, self._catalog, self._switch, self._actor = root, catalog, switch, actor
 
     def start(self, pair: str, *, reason: str = "", override: bool = False, actor: str | None = None) -> CanaryStatus:
-        """Try a pair: in shadow first, where the policy asks for that, else with the first step's share of the callers.
+        """Start the canary: in shadow if the policy asks for that, else with the first step's share of the callers.
 
         Raises PairStateError while another one is tried, and for a pair that could not serve, is live, or was not
         checked as it is, unless `override`; QuarantinedError.
         """
-        found, policy = self._catalog.pairs.get(pair), load_policy(self._root)
+        record, policy = self._catalog.pairs.get(pair), load_policy(self._root)
         request = MoveRequest(reason, actor or self._actor, override)
-        baseline = self._admitted(found, request)
+        baseline = self._admit(record, request)
         if not policy.shadow and not policy.steps:
             raise UsageError("the policy gives a canary no traffic", hint="[canary] needs `shadow` or `steps`")
         self._catalog.audits.add(request.actor, "canary.start", pair)
-        self._make_candidate(found.name, found.snapshot, request)
+        self._make_candidate(record.name, record.snapshot, request)
         step = 0 if policy.shadow else 1
         canary = CanaryRun(
             number=0,
@@ -56,8 +56,8 @@ class Canaries:
         self._catalog.canaries.start(canary)
         return self.status()
 
-    def _admitted(self, pair: Pair, request: MoveRequest) -> str:
-        """The pair to try this one against. Raises where it must not be tried."""
+    def _admit(self, pair: Pair, request: MoveRequest) -> str:
+        """Check that this pair may be a canary, and return the live pair that it is compared with."""
         self._switch.gate(pair, request)
         live = self._catalog.aliases.get(LIVE)
         if live is None or live.pair == pair.name:
@@ -94,6 +94,7 @@ class Canaries:
             )
         at, subject = now.canary.step, f"{now.canary.pair} to {now.next_share:g}%" + " (override)" * override
         self._catalog.audits.add(actor or self._actor, "canary.advance", f"{subject}: {reason}" if reason else subject)
+        # `expected` makes a second person who advances at the same moment fail, instead of skipping a step.
         self._catalog.canaries.step(now.canary.number, expected=at, step=at + 1, share=now.next_share)
         return self.status()
 
@@ -101,10 +102,10 @@ class Canaries:
         """Back at once and for everybody: one commit, after which no query is answered by the candidate."""
         if not reason:
             raise UsageError("to stop needs a reason", hint="--reason 'what was wrong'; it is kept with the canary")
-        ended = self._catalog.canaries.end(LIVE, reason=reason, actor=actor or self._actor)
-        if ended is None:
+        canary = self._catalog.canaries.end(LIVE, reason=reason, actor=actor or self._actor)
+        if canary is None:
             raise _nothing_runs()
-        return next(one for one in self._catalog.canaries.all() if one.number == ended.number)
+        return next(one for one in self._catalog.canaries.all() if one.number == canary.number)
 
     def status(self) -> CanaryStatus:
         """The canary that runs, and what was seen at its present step. Raises UnknownNameError when none does."""
@@ -112,15 +113,15 @@ class Canaries:
         if running is None:
             raise _nothing_runs()
         policy = from_mapping(running.policy)
-        seen = self._catalog.canaries.observed(running.number, running.step)
-        left = policy.steps[running.step :]
+        observations = self._catalog.canaries.observed(running.number, running.step)
+        later_shares = policy.steps[running.step :]
         return CanaryStatus(
             canary=running,
-            observed=seen,
-            judgements=judge(seen, policy),
+            observed=observations,
+            judgements=judge(observations, policy),
             baked=max(0.0, time.time() - running.since),
             bake_seconds=policy.bake_seconds,
-            next_share=left[0] if left else None,
+            next_share=later_shares[0] if later_shares else None,
         )
 
     def history(self, *, limit: int | None = None) -> list[CanaryRun]:
@@ -128,27 +129,28 @@ class Canaries:
         return self._catalog.canaries.all(limit=limit)
 
     def outcomes(self, pushed: Iterable[tuple[str, float]]) -> int:
-        """What came of answers: (key of the caller, value from 0 for useless to 1). Returns how many were counted.
+        """Count how useful answers were: (key of the caller, value from 0 for useless to 1). Returns how many counted.
 
-        Whoever was drawn by the canary counts for it, everybody else for the live pair. Nothing is counted while no
-        canary serves callers.
+        Callers in the canary's share count for it, all others for the live pair. Nothing is counted while no canary
+        serves callers.
         """
-        running, seen, counted = self._catalog.canaries.running(LIVE), ShadowObservations(), 0
+        running, observations, count = self._catalog.canaries.running(LIVE), ShadowObservations(), 0
         if running is None or not running.share:
             return 0
         canary = _as_canary(running)
         for key, value in pushed:
             if not 0 <= value <= 1:
                 raise UsageError(f"the outcome {value!r} of {key!r} is not between 0 and 1")
+            # The same draw as in the searcher, by key and salt: nobody has to report which pair answered.
             measure = CANARY_OUTCOME if canary.draws(key) else LIVE_OUTCOME
-            seen.note((running.number, running.step), **{measure: value})
-            counted += 1
-        for (number, step), measures in seen.take().items():
+            observations.note((running.number, running.step), **{measure: value})
+            count += 1
+        for (number, step), measures in observations.take().items():
             self._catalog.canaries.observe(number, step, measures)
-        return counted
+        return count
 
     def _make_candidate(self, pair: str, snapshot: int, request: MoveRequest) -> None:
-        """Have the searchers load it."""
+        """Point `candidate` at the snapshot, so that the searchers load it before a caller needs it."""
         candidate = self._catalog.aliases.get(CANDIDATE)
         target = SnapshotRef(pair, snapshot)
         if candidate is None or candidate.ref != str(target):

@@ -23,11 +23,11 @@ def mean_bounds(count: int, total: float, *, alpha: float) -> tuple[float, float
     """Bounds of the mean of values in [0, 1], all of them right at every count at once with probability 1 - alpha."""
     if not count:
         return 0.0, 1.0
-    missed = max(0.0, count - total)
-    average = math.lgamma(total + 1) + math.lgamma(missed + 1) - math.lgamma(count + 2) + math.log(alpha)
+    complement = max(0.0, count - total)
+    average = math.lgamma(total + 1) + math.lgamma(complement + 1) - math.lgamma(count + 2) + math.log(alpha)
 
     def refuted(p: float) -> bool:
-        return average > _times_log(total, p) + _times_log(missed, 1 - p)
+        return average > _times_log(total, p) + _times_log(complement, 1 - p)
 
     mean = min(1.0, max(0.0, total / count))
     return _edge(0.0, mean, refuted), _edge(1.0, mean, refuted)

@@ -42,22 +42,22 @@ class CanarySettings:
 
 def load_policy(root: Path) -> CanarySettings:
     """What the file says, or the defaults. Raises UsageError naming what is wrong with it."""
-    found = config.section(_SECTION, store=root)
-    return read_policy(found) if found else CanarySettings()
+    section = config.section(_SECTION, store=root)
+    return read_policy(section) if section else CanarySettings()
 
 
-def read_policy(found: Section) -> CanarySettings:
+def read_policy(section: Section) -> CanarySettings:
     """A policy from its table."""
-    known = [f.name for f in fields(CanarySettings)]
-    for key, value in found.values.items():
-        if key not in known:
+    names = [f.name for f in fields(CanarySettings)]
+    for key, value in section.values.items():
+        if key not in names:
             raise UsageError(
-                f"{found.where(key)}: [{_SECTION}] has no key {key!r}", hint=f"known keys: {', '.join(known)}"
+                f"{section.where(key)}: [{_SECTION}] has no key {key!r}", hint=f"known keys: {', '.join(names)}"
             )
-        holds, wanted = _RULES[key]
+        holds, rule = _RULES[key]
         if not holds(value):
-            raise UsageError(f"{found.where(key)}: {key} is {value!r}; it must be {wanted}")
-    return from_mapping(found.values)
+            raise UsageError(f"{section.where(key)}: {key} is {value!r}; it must be {rule}")
+    return from_mapping(section.values)
 
 
 def from_mapping(values: Mapping[str, Any]) -> CanarySettings:

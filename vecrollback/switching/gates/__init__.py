@@ -31,23 +31,25 @@ class Gates:
 
     def written(self) -> tuple[Gate, ...]:
         """The gates as they are written now. Raises UsageError for one that cannot be read, naming its line."""
-        found = config.section(_SECTION, store=self._root)
-        if found is None:
+        section = config.section(_SECTION, store=self._root)
+        if section is None:
             return ()
-        if unknown := found.values.keys() - {_KEY}:
-            raise UsageError(f"{found.where()}: [gates] has no key {min(unknown)!r}", hint='promote = ["lag = 0"]')
-        texts = found.values.get(_KEY, [])
+        if unknown := section.values.keys() - {_KEY}:
+            raise UsageError(f"{section.where()}: [gates] has no key {min(unknown)!r}", hint='promote = ["lag = 0"]')
+        texts = section.values.get(_KEY, [])
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise UsageError(f"{found.where(_KEY)}: `promote` must be a list of strings", hint='promote = ["lag = 0"]')
-        return tuple(parse(text, found.where(text)) for text in texts)
+            raise UsageError(
+                f"{section.where(_KEY)}: `promote` must be a list of strings", hint='promote = ["lag = 0"]'
+            )
+        return tuple(parse(text, section.where(text)) for text in texts)
 
     def sampling(self) -> Sampling:
         """How much a check must re-embed for the gates to have their certificate."""
-        asked = [gate for gate in self.written() if gate.kind == "purity"]
+        purity_gates = [gate for gate in self.written() if gate.kind == "purity"]
         plain = Sampling()
         return Sampling(
-            min([plain.bound, *(gate.value for gate in asked)]),
-            max([plain.confidence, *(gate.confidence for gate in asked)]),
+            min([plain.bound, *(gate.value for gate in purity_gates)]),
+            max([plain.confidence, *(gate.confidence for gate in purity_gates)]),
         )
 
     def look(self, pair: str | None = None) -> GateVerdict:
@@ -66,15 +68,15 @@ class Gates:
         `wait_seconds`: how long a searcher may take to announce what it holds. `head`: the change up to which the pair
         was to be caught up; None takes the newest.
         """
-        gates, found = self.written(), self._catalog.pairs.get(pair)
+        gates, record = self.written(), self._catalog.pairs.get(pair)
         live = self._catalog.aliases.get(LIVE)
         serving = live.pair if live else ""
-        outcomes = [self._way_back.verify(serving, found.name, wait_seconds=wait_seconds)]
+        outcomes = [self._way_back.verify(serving, record.name, wait_seconds=wait_seconds)]
         evidence = GateEvidence(
-            self._catalog, self._quality, found, serving, self._catalog.reports.newest(found.name), gates, head
+            self._catalog, self._quality, record, serving, self._catalog.reports.newest(record.name), gates, head
         )
         outcomes += [judge.judge(gate, evidence) for gate in gates]
-        return GateVerdict(found.name, found.snapshot, tuple(outcomes), serving, live.epoch if live else 0)
+        return GateVerdict(record.name, record.snapshot, tuple(outcomes), serving, live.epoch if live else 0)
 
     def passed(self, pair: Pair, request: MoveRequest, *, head: int | None = None) -> MoveRequest:
         """The request of a promote, with the verdict on it. Raises GateRefusedError, which tells every gate.
@@ -82,23 +84,23 @@ class Gates:
         `head`: the newest change when the catch-up before this began. With an override what did not pass becomes part
         of the reason, and so of the history.
         """
-        gated = self.judge(pair.name, head=head)
-        stopped = [f"{one.gate}: {one.outcome}" for one in gated.outcomes if one.outcome != "pass"]
-        if not stopped:
-            return replace(request, gated=gated)
+        verdict = self.judge(pair.name, head=head)
+        reasons = [f"{one.gate}: {one.outcome}" for one in verdict.outcomes if one.outcome != "pass"]
+        if not reasons:
+            return replace(request, gated=verdict)
         if request.override and request.reason:
-            return replace(request, gated=gated, reason=f"{request.reason} (override of {'; '.join(stopped)})")
-        self._catalog.gatekeeping.refused(gated, request.actor)
-        raise refusal(gated)
+            return replace(request, gated=verdict, reason=f"{request.reason} (override of {'; '.join(reasons)})")
+        self._catalog.gatekeeping.refused(verdict, request.actor)
+        raise refusal(verdict)
 
 
-def refusal(gated: GateVerdict) -> GateRefusedError:
+def refusal(verdict: GateVerdict) -> GateRefusedError:
     """The error that says which gates a pair does not pass."""
-    stopped = [one for one in gated.outcomes if one.outcome != "pass"]
-    lines = [f"  {one.outcome:<8} {one.gate}: {one.sentence}" for one in gated.outcomes]
-    cures = [f"`vecrollback check {gated.live}` tells what is wrong with the way back, `vecrollback repair` mends it"]
-    cures = cures if stopped[0].gate == WAY_BACK else []
+    obstacles = [one for one in verdict.outcomes if one.outcome != "pass"]
+    lines = [f"  {one.outcome:<8} {one.gate}: {one.sentence}" for one in verdict.outcomes]
+    cures = [f"`vecrollback check {verdict.live}` tells what is wrong with the way back, `vecrollback repair` mends it"]
+    cures = cures if obstacles[0].gate == WAY_BACK else []
     return GateRefusedError(
-        "\n".join([f"pair {gated.pair!r} does not pass {len(stopped)} of {len(gated.outcomes)} gates:", *lines]),
+        "\n".join([f"pair {verdict.pair!r} does not pass {len(obstacles)} of {len(verdict.outcomes)} gates:", *lines]),
         hint="; ".join([*cures, "build a better pair, mend what is named, or --override with a --reason"]),
     )

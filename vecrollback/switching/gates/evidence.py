@@ -1,4 +1,4 @@
-"""What gates look at: each thing measured when the first gate asks for it, and once."""
+"""Evidence for gates. Each value is measured once, when the first gate asks for it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class GateEvidence:
         self._pair, self._live, self._report = pair, live, report
         self._depth = max((gate.k for gate in gates), default=10)
         self._answers: dict[str, list[list[str]]] = {}
-        self._timed: dict[str | None, list[Latency]] = {}
+        self._latencies_by_tag: dict[str | None, list[Latency]] = {}
 
     # -- golden queries -----------------------------------------------------------------------------------------------
 
@@ -57,14 +57,14 @@ class GateEvidence:
 
     def alike(self, gate: Gate) -> tuple[float, int]:
         """Mean likeness of the pair's answers to the live pair's."""
-        chosen = self._chosen(gate)
+        queries = self._queries_of(gate)
         compare = overlap if gate.measure.startswith("overlap") else rank_biased_overlap
-        both = zip(self._ranked(self._live_name(), chosen), self._ranked(self._pair.name, chosen), strict=True)
+        both = zip(self._rankings(self._live_name(), queries), self._rankings(self._pair.name, queries), strict=True)
         values = [compare(a[: gate.k], b[: gate.k]) for a, b in both]
         return sum(values) / len(values), len(values)
 
     def latency(self, gate: Gate) -> tuple[float, int]:
-        return _quantile(self._latencies(gate)[0], gate), len(self._chosen(gate))
+        return _quantile(self._latencies(gate)[0], gate), len(self._queries_of(gate))
 
     def latency_of_live(self, gate: Gate) -> float:
         self._live_name()
@@ -72,40 +72,43 @@ class GateEvidence:
 
     def absent(self, gate: Gate) -> int:
         """Documents that the gate's queries expect and the corpus does not hold."""
-        return self._quality.absent(self._chosen(gate))
+        return self._quality.absent(self._queries_of(gate))
 
     def _mean(self, name: str, gate: Gate) -> tuple[float, int]:
-        chosen = [query for query in self._chosen(gate) if query.judged]
-        if not chosen:
+        queries = [query for query in self._queries_of(gate) if query.judged]
+        if not queries:
             raise UnknownError(
                 "none of the golden queries names a right document: `vecrollback golden add --expect ID`"
             )
         measure = gate.measure.partition("@")[0]
-        return means(judged_values(chosen, self._ranked(name, chosen), gate.k, [measure]))[gate.measure], len(chosen)
+        return means(judged_values(queries, self._rankings(name, queries), gate.k, [measure]))[gate.measure], len(
+            queries
+        )
 
-    def _chosen(self, gate: Gate) -> list[GoldenQuery]:
-        chosen = [query for query in self.golden if gate.tag is None or gate.tag in query.tags]
-        if not chosen:
-            tagged = f" with the tag {gate.tag!r}" if gate.tag else ""
+    def _queries_of(self, gate: Gate) -> list[GoldenQuery]:
+        queries = [query for query in self.golden if gate.tag is None or gate.tag in query.tags]
+        if not queries:
+            suffix = f" with the tag {gate.tag!r}" if gate.tag else ""
             raise UnknownError(
-                f"there is no golden query{tagged}: `vecrollback golden add`, `vecrollback golden import`"
+                f"there is no golden query{suffix}: `vecrollback golden add`, `vecrollback golden import`"
             )
-        return chosen
+        return queries
 
-    def _ranked(self, name: str, chosen: Sequence[GoldenQuery]) -> list[list[str]]:
+    def _rankings(self, name: str, queries: Sequence[GoldenQuery]) -> list[list[str]]:
         if name not in self._answers:
             with _Unknown(f"pair {name!r} cannot be asked"):
                 [self._answers[name]] = self._quality.rankings([name], self.golden, self._depth)
+        # All golden queries were asked at once, for all gates; a gate with a tag takes its own out of them.
         by_id = dict(zip((query.id for query in self.golden), self._answers[name], strict=True))
-        return [by_id[query.id] for query in chosen]
+        return [by_id[query.id] for query in queries]
 
     def _latencies(self, gate: Gate) -> list[Latency]:
         """Of the pair and of the live one, asked in turns: only so can they be compared."""
         names = [self._pair.name, *([self._live] if self._live else [])]
-        if gate.tag not in self._timed:
+        if gate.tag not in self._latencies_by_tag:
             with _Unknown("the pairs cannot be asked"):
-                self._timed[gate.tag] = self._quality.latencies(names, self._chosen(gate), gate.k)
-        return self._timed[gate.tag]
+                self._latencies_by_tag[gate.tag] = self._quality.latencies(names, self._queries_of(gate), gate.k)
+        return self._latencies_by_tag[gate.tag]
 
     def _live_name(self) -> str:
         if not self._live:
@@ -115,52 +118,53 @@ class GateEvidence:
     # -- the check and the log ----------------------------------------------------------------------------------------
 
     def index_recall(self) -> float:
-        found = self._examined().examined.get("recall@10")
-        if found is None:
+        recall = self._current_report().examined.get("recall@10")
+        if recall is None:
             raise UnknownError("the check did not measure the index")
-        return float(found)
+        return float(recall)
 
     def purity(self, gate: Gate) -> float:
         """Share of foreign vectors that the check's certificate allows."""
-        proof = self._examined().certificate
+        proof = self._current_report().certificate
         if proof is None:
             raise UnknownError("the check ended without a certificate")
         if proof.confidence < gate.confidence:
-            wanted = (
+            command = (
                 f"`vecrollback check {self._pair.name} --bound {gate.value:.6g} --confidence {gate.confidence:.6g}`"
             )
-            raise UnknownError(f"the check's certificate holds at {proof.confidence:.4g} only: {wanted}")
+            raise UnknownError(f"the check's certificate holds at {proof.confidence:.4g} only: {command}")
         return proof.bound
 
     @property
     def caught_up(self) -> bool:
-        """Whether the pair was caught up for this very judgement."""
+        """Whether a catch-up was run for this judgement."""
         return self._head is not None
 
     def lag(self) -> tuple[int, int]:
-        """How many changes the pair lacks of those that it was to take in, and how many came after those.
+        """Changes that the pair lacks up to the head of its catch-up, and changes that were written after that head.
 
-        While somebody writes a pair is never caught up with the newest change: the check alone takes minutes. What a
-        promote can ask for is that its catch-up took in everything that there was when it began.
+        While somebody writes, a pair never reaches the newest change: the check alone takes minutes. A promote can only
+        demand that the catch-up applied every change that existed when it began.
         """
         newest, watermark = self._catalog.ledger.state().head, self._catalog.pairs.get(self._pair.name).watermark
         head = newest if self._head is None else self._head
         return max(0, head - watermark), newest - max(head, watermark)
 
-    def _examined(self) -> Report:
-        found = self._report
-        if found is None or (found.snapshot, found.watermark) != (self._pair.snapshot, self._pair.watermark):
-            said = (
-                f"the newest full check is of another state, {found.pair}@{found.snapshot}"
-                if found
+    def _current_report(self) -> Report:
+        report = self._report
+        # A report speaks of one snapshot and watermark. For a pair that has moved on since, it proves nothing.
+        if report is None or (report.snapshot, report.watermark) != (self._pair.snapshot, self._pair.watermark):
+            reason = (
+                f"the newest full check is of another state, {report.pair}@{report.snapshot}"
+                if report
                 else "no full check"
             )
-            raise UnknownError(f"{said}: `vecrollback check {self._pair.name}`")
-        return found
+            raise UnknownError(f"{reason}: `vecrollback check {self._pair.name}`")
+        return report
 
 
 class _Unknown:
-    """Turns whatever goes wrong inside into something that is not known."""
+    """Turns an error inside the block into UnknownError: what cannot be measured is not a failure (law 10)."""
 
     def __init__(self, what: str) -> None:
         self._what = what

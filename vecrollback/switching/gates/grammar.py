@@ -69,8 +69,8 @@ class Gate:
     tag: str | None = None
     confidence: float = 0.0
 
-    def holds(self, measured: float, needed: float) -> bool:
-        return RELATIONS[self.relation](measured, needed)
+    def holds(self, value: float, limit: float) -> bool:
+        return RELATIONS[self.relation](value, limit)
 
 
 def parse(text: str, where: str = "") -> Gate:
@@ -81,7 +81,7 @@ def parse(text: str, where: str = "") -> Gate:
 class _Parser:
     def __init__(self, text: str, where: str) -> None:
         self._text, self._where = text, where
-        self._tokens = [(found.group(1), found.start(1)) for found in _TOKEN.finditer(text.rstrip())]
+        self._tokens = [(match.group(1), match.start(1)) for match in _TOKEN.finditer(text.rstrip())]
         self._next = 0
 
     def gate(self) -> Gate:
@@ -100,7 +100,7 @@ class _Parser:
     def _subject(self) -> tuple[Kind, str, int, str | None]:
         word = self._peek().lower()
         if word in JUDGED or word in ALIKE:
-            return self._measured(self._take().lower())
+            return self._measure_at_k(self._take().lower())
         if word == "latency":
             self._take()
             return "latency", self._one_of("p50", "p99"), 10, self._tag()
@@ -113,7 +113,7 @@ class _Parser:
             return "lag", "lag", 0, None
         return self._unknown(word)
 
-    def _measured(self, name: str) -> tuple[Kind, str, int, str | None]:
+    def _measure_at_k(self, name: str) -> tuple[Kind, str, int, str | None]:
         self._one_of("@")
         k = self._number()
         if not 1 <= k <= _MAX_K or k != int(k):
@@ -208,8 +208,8 @@ class _Parser:
     def _one_of(self, *words: str) -> str:
         token = self._take().lower()
         if token not in words:
-            found = f"found {token!r}" if token else "it ends"
-            self._fail(f"expected {' or '.join(map(repr, words))}, {found}", step=-1)
+            surprise = f"found {token!r}" if token else "it ends"
+            self._fail(f"expected {' or '.join(map(repr, words))}, {surprise}", step=-1)
         return token
 
     def _number(self) -> float:

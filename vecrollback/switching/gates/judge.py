@@ -1,4 +1,4 @@
-"""One gate, its evidence, and the sentence that tells what came of it."""
+"""Judge one gate by its evidence, and say the result in a sentence."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ from vecrollback.switching.gates.grammar import Gate, Kind
 def judge(gate: Gate, evidence: GateEvidence) -> GateOutcome:
     """Pass, fail or unknown, with what was measured and what was needed."""
     try:
-        measured, sentence = _MEASURED[gate.kind](gate, evidence)
-        needed, against = _needed(gate, evidence)
+        value, sentence = _MEASURED[gate.kind](gate, evidence)
+        limit, against = _limit(gate, evidence)
     except UnknownError as error:
         return GateOutcome(gate.text, "unknown", str(error))
     except NothingLiveError:
         return GateOutcome(gate.text, "pass", "no pair is live yet: there is nothing to compare with")
-    holds = gate.holds(measured, needed)
-    wanted = f"needed {gate.relation} {_shown(gate, needed)}{against}"
-    return GateOutcome(gate.text, "pass" if holds else "fail", f"{sentence}; {wanted}", measured, needed)
+    holds = gate.holds(value, limit)
+    requirement = f"needed {gate.relation} {_format(gate, limit)}{against}"
+    return GateOutcome(gate.text, "pass" if holds else "fail", f"{sentence}; {requirement}", value, limit)
 
 
-def _needed(gate: Gate, evidence: GateEvidence) -> tuple[float, str]:
+def _limit(gate: Gate, evidence: GateEvidence) -> tuple[float, str]:
     if not gate.of_live:
         return gate.value, ""
     of_live = evidence.judged_of_live(gate) if gate.kind == "judged" else evidence.latency_of_live(gate)
-    return gate.value * of_live, f" ({gate.value:g} of the live pair's {_shown(gate, of_live)})"
+    return gate.value * of_live, f" ({gate.value:g} of the live pair's {_format(gate, of_live)})"
 
 
-def _judged(gate: Gate, evidence: GateEvidence) -> tuple[float, str]:
+def _mean_of_judged(gate: Gate, evidence: GateEvidence) -> tuple[float, str]:
     value, queries = evidence.judged(gate)
     absent = evidence.absent(gate)
-    missing = f"; {absent} of the right documents are not in the corpus" if absent else ""
-    return value, f"it is {_shown(gate, value)} over {queries} golden queries{missing}"
+    remark = f"; {absent} of the right documents are not in the corpus" if absent else ""
+    return value, f"it is {_format(gate, value)} over {queries} golden queries{remark}"
 
 
 def _alike(gate: Gate, evidence: GateEvidence) -> tuple[float, str]:
     value, queries = evidence.alike(gate)
-    return value, f"it is {_shown(gate, value)} to the live pair over {queries} golden queries"
+    return value, f"it is {_format(gate, value)} to the live pair over {queries} golden queries"
 
 
 def _latency(gate: Gate, evidence: GateEvidence) -> tuple[float, str]:
     value, queries = evidence.latency(gate)
-    return value, f"it is {_shown(gate, value)} over {queries} golden queries"
+    return value, f"it is {_format(gate, value)} over {queries} golden queries"
 
 
 def _index(gate: Gate, evidence: GateEvidence) -> tuple[float, str]:
     value = evidence.index_recall()
-    return value, f"it is {_shown(gate, value)} against exact search"
+    return value, f"it is {_format(gate, value)} against exact search"
 
 
 def _purity(gate: Gate, evidence: GateEvidence) -> tuple[float, str]:
     value = evidence.purity(gate)
-    return value, f"at most {_shown(gate, value)} are foreign, at {gate.confidence:.6g} confidence or more"
+    return value, f"at most {_format(gate, value)} are foreign, at {gate.confidence:.6g} confidence or more"
 
 
 def _lag(_: Gate, evidence: GateEvidence) -> tuple[float, str]:
@@ -66,7 +66,7 @@ def _lag(_: Gate, evidence: GateEvidence) -> tuple[float, str]:
 
 
 _MEASURED: dict[Kind, Callable[[Gate, GateEvidence], tuple[float, str]]] = {
-    "judged": _judged,
+    "judged": _mean_of_judged,
     "alike": _alike,
     "latency": _latency,
     "index": _index,
@@ -75,7 +75,7 @@ _MEASURED: dict[Kind, Callable[[Gate, GateEvidence], tuple[float, str]]] = {
 }
 
 
-def _shown(gate: Gate, value: float) -> str:
+def _format(gate: Gate, value: float) -> str:
     if gate.kind == "latency":
         return f"{value:.3g} ms"
     if gate.kind == "purity":

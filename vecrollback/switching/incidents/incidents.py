@@ -1,7 +1,7 @@
-"""Incidents: opened after every rollback, completed from what the catalog learns later.
+"""Incidents: the record of a rollback, opened right after it and completed from what the catalog learns later.
 
-The history is the truth. An incident that could not be written, or whose process died right after the move, is opened
-from the history the next time somebody looks.
+The history of moves decides which incidents there must be. One that could not be written, because the catalog failed
+or the process died right after the move, is opened from the history the next time somebody lists them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Incidents:
 
     def open(
         self,
-        done: Switched,
+        outcome: Switched,
         *,
         decided: str,
         trigger: Mapping[str, Json] | None = None,
@@ -58,7 +58,7 @@ class Incidents:
         """Open the incident of a move that happened.
 
         Args:
-            done: The move, up to its searchers' acknowledgement.
+            outcome: The move, up to its searchers' acknowledgement.
             decided: When somebody decided it, as `catalog.now` writes times.
             trigger: What a policy measured; None where a person decided.
             planned: Nothing was wrong with the pair that was left.
@@ -66,38 +66,38 @@ class Incidents:
         Returns:
             The same, with what went wrong here in `trouble`. Raises nothing: the move stands.
         """
-        if done.source is None:
-            return done
-        acknowledged = None
-        if not done.searchers.missing:
+        if outcome.source is None:
+            return outcome
+        end = None
+        if not outcome.searchers.missing:
             # `switch_ms` begins before the move is written down: on a busy catalog their sum is a time yet to come
-            acknowledged = min(now(), _later(done.move.at, done.switch_ms))
-        detected = str(found) if (found := (trigger or {}).get("detected")) else None
-        times: dict[str, Any] = {"detected": detected, "decided": decided, "acknowledged": acknowledged}
-        facts: dict[str, Any] = {"searchers": done.searchers, "switch_ms": done.switch_ms, "lag": done.lag}
+            end = min(now(), _later(outcome.move.at, outcome.switch_ms))
+        first_sign = str(sign) if (sign := (trigger or {}).get("detected")) else None
+        times: dict[str, Any] = {"detected": first_sign, "decided": decided, "acknowledged": end}
+        facts: dict[str, Any] = {"searchers": outcome.searchers, "switch_ms": outcome.switch_ms, "lag": outcome.lag}
         facts["trigger"] = dict(trigger or {})
         if planned:
             facts["nature"] = "planned"
 
-        def completed(one: Incident) -> Incident:
+        def with_facts(one: Incident) -> Incident:
             return replace(one, timeline=replace(one.timeline, **times), **facts)
 
         try:
-            stored, trouble = self._catalog.incidents.open(completed(self._of_move(done.move)), completed)
+            incident, trouble = self._catalog.incidents.open(with_facts(self._of_move(outcome.move)), with_facts)
             if trouble:
-                _log.warning("incident %d: %s", stored.number, trouble)
-                done = _with_trouble(done, trouble)
-            facts = {"incident": stored.number, "reason": stored.reason}
-            if not self._notices.announce(stored.kind, _told(stored), facts):
-                return _with_trouble(done, "nobody is told of it: the outbox cannot be written")
+                _log.warning("incident %d: %s", incident.number, trouble)
+                outcome = _with_trouble(outcome, trouble)
+            facts = {"incident": incident.number, "reason": incident.reason}
+            if not self._notices.announce(incident.kind, _announcement(incident), facts):
+                return _with_trouble(outcome, "nobody is told of it: the outbox cannot be written")
         except Exception as error:
             # Whatever is broken here, the move stands and the rest of the rollback goes on.
-            _log.warning("the incident of epoch %d is not kept: %s", done.epoch, error)
-            return _with_trouble(done, f"the incident is not kept yet ({error})")
-        return done
+            _log.warning("the incident of epoch %d is not kept: %s", outcome.epoch, error)
+            return _with_trouble(outcome, f"the incident is not kept yet ({error})")
+        return outcome
 
     def reconcile(self) -> list[Incident]:
-        """Open what recent rollbacks in the history have no incident for.
+        """Open an incident for each recent rollback in the history that has none.
 
         Returns:
             Those that were opened, the oldest first.
@@ -107,9 +107,9 @@ class Incidents:
         return [self._catalog.incidents.open(self._of_move(move)).incident for move in lost]
 
     def _of_move(self, move: Move) -> Incident:
-        """The incident of a move as far as the catalog alone knows it."""
+        """The incident of a move, from the catalog alone."""
         assert move.source is not None
-        tenure, failed = self._catalog.incidents.evidence(move)
+        tenure, report = self._catalog.incidents.evidence(move)
         return Incident(
             number=0,
             state="open",
@@ -122,100 +122,108 @@ class Incidents:
             actor=move.actor,
             timeline=Timeline(began=tenure.began, switched=move.at),
             blast=BlastRadius(SnapshotRef.parse(move.source).pair, tenure.first_epoch, tenure.last_epoch),
-            failed_findings=_shortened(failed.findings) if failed else (),
+            failed_findings=_shorten(report.findings) if report else (),
         )
 
     # -- completing ---------------------------------------------------------------------------------------------------
 
-    def settle(self, done: Switched) -> Switched:
-        """Write what catch-up and check came to into the move's incident, and ask the recorded probe queries.
+    def settle(self, outcome: Switched) -> Switched:
+        """Write the results of catch-up and check into the move's incident, and repeat the recorded probe queries.
 
         Args:
-            done: The move, after its catch-up and check.
+            outcome: The move, after its catch-up and check.
 
         Returns:
             The same, with what went wrong here in `trouble`. Raises nothing.
         """
         try:
-            found = self._catalog.incidents.of_move(done.alias, done.epoch)
-            if found is not None and done.trouble != found.trouble:
-                found = self._catalog.incidents.change(found.number, lambda one: replace(one, trouble=done.trouble))
-            if found is not None:
-                self.complete(found, ask=True)
+            incident = self._catalog.incidents.of_move(outcome.alias, outcome.epoch)
+            if incident is not None and outcome.trouble != incident.trouble:
+                incident = self._catalog.incidents.change(
+                    incident.number, lambda one: replace(one, trouble=outcome.trouble)
+                )
+            if incident is not None:
+                self.complete(incident, ask=True)
         except Exception as error:
-            _log.warning("the incident of epoch %d is not complete: %s", done.epoch, error)
-            return _with_trouble(done, f"the incident is not complete ({error})")
-        return done
+            _log.warning("the incident of epoch %d is not complete: %s", outcome.epoch, error)
+            return _with_trouble(outcome, f"the incident is not complete ({error})")
+        return outcome
 
     def settle_all(self, *, ask: bool = False) -> None:
-        """Bring every open incident up to what is known. `ask`: run post-checks, which load a model."""
+        """Complete every open incident. `ask`: also run post-checks, which load a model."""
         self.reconcile()
         for one in self._catalog.incidents.all(state="open"):
             self.complete(one, ask=ask)
 
     def complete(self, one: Incident, *, ask: bool = False) -> Incident:
         """Add what the catalog has learned about an incident since it was opened."""
+        # A person has closed it with a cause; what happens later must not change what was concluded.
         if one.state == "closed":
             return one
         target = SnapshotRef.parse(one.target).pair
-        timeline, facts = one.timeline, dict[str, Json](blast=self._counted(one))
+        timeline, facts = one.timeline, dict[str, Json](blast=self._count_answers(one))
         if timeline.caught_up is None:
             timeline = replace(timeline, caught_up=self._caught_up(one, target))
         if timeline.verified is None and (proof := self._proof(one, target)) is not None:
             timeline = replace(timeline, verified=proof.at)
-            facts |= {"verdict": proof.verdict, "findings": _shortened(proof.findings)}
+            facts |= {"verdict": proof.verdict, "findings": _shorten(proof.findings)}
         if ask and one.post_check is None and timeline.verified is not None:
-            facts["post_check"] = self._asked_again(one, target)
+            facts["post_check"] = self._repeat_queries(one, target)
         facts["timeline"] = timeline
+        # Listing completes every incident; without this each look would write to the catalog.
         if all(getattr(one, name) == value for name, value in facts.items()):
             return one
         return self._catalog.incidents.change(one.number, lambda old: replace(old, **facts))
 
-    def _asked_again(self, one: Incident, target: str) -> PostCheck | None:
+    def _repeat_queries(self, one: Incident, target: str) -> PostCheck | None:
         try:
             return self._post_check(target)
         except (VecrollbackError, OSError) as error:
             _log.warning("incident %d: the probe queries cannot be asked: %s", one.number, error)
             return None
 
-    def _counted(self, one: Incident) -> BlastRadius:
+    def _count_answers(self, one: Incident) -> BlastRadius:
         if one.nature != "failure":
             return one.blast
         blast = one.blast
-        found = self._catalog.served.between(one.alias, blast.first_epoch, blast.last_epoch)
-        # A pair that was tried before it served answered callers under the epochs of the pair beside it.
+        live_answers = self._catalog.served.between(one.alias, blast.first_epoch, blast.last_epoch)
+        # As a canary, before it was live, the pair answered callers under the epochs of the pair that was live then.
         earlier = max(
             (
-                known.epoch
-                for known in self._catalog.incidents.all()
-                if known.epoch < one.epoch and _same_pair(known, one)
+                other.epoch
+                for other in self._catalog.incidents.all()
+                if other.epoch < one.epoch and _same_pair(other, one)
             ),
             default=0,
         )
-        tried = self._catalog.served.between(canary_alias(blast.pair), earlier, blast.last_epoch)
-        times = [at for at in (found.since, tried.since, found.until, tried.until) if at is not None]
+        canary_answers = self._catalog.served.between(canary_alias(blast.pair), earlier, blast.last_epoch)
+        times = [
+            at
+            for at in (live_answers.since, canary_answers.since, live_answers.until, canary_answers.until)
+            if at is not None
+        ]
         return replace(
             blast,
-            answers=found.answers + tried.answers,
-            canary_answers=tried.answers,
-            searchers=max(found.searchers, tried.searchers),
+            answers=live_answers.answers + canary_answers.answers,
+            canary_answers=canary_answers.answers,
+            searchers=max(live_answers.searchers, canary_answers.searchers),
             since=_iso(min(times)) if times else None,
             until=_iso(max(times)) if times else None,
         )
 
     def _proof(self, one: Incident, target: str) -> Report | None:
         """The first full check of the pair after the switch."""
-        switched = one.timeline.switched or ""
+        since = one.timeline.switched or ""
         reports = self._catalog.reports.all(target, limit=50)
-        later = [report for report in reports if report.level == "full" and report.at >= switched]
+        later = [report for report in reports if report.level == "full" and report.at >= since]
         return min(later, key=lambda report: report.at, default=None)
 
     def _caught_up(self, one: Incident, target: str) -> str | None:
-        """When the pair had taken in what it lacked at the switch."""
-        switched = one.timeline.switched or ""
+        """When the pair had applied the changes that it lacked at the switch."""
+        since = one.timeline.switched or ""
         if one.lag == 0:
-            return switched
-        return self._catalog.jobs.first_done("catch-up", target, switched)
+            return since
+        return self._catalog.jobs.first_done("catch-up", target, since)
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
@@ -251,47 +259,47 @@ class Incidents:
         """
         if not cause.strip():
             raise UsageError("an incident is closed with its cause", hint="--cause 'what it was'")
-        seen = _read_time(detected) if detected else None
-        known = self.get(number)
+        first_sign = _read_time(detected) if detected else None
+        incident = self.get(number)
 
-        def closed(one: Incident) -> Incident:
+        def with_cause(one: Incident) -> Incident:
             if one.state == "closed":
                 raise UsageError(f"incident {number} is closed already", hint=f"`vecrollback incident show {number}`")
-            timeline = replace(one.timeline, detected=seen or one.timeline.detected)
+            timeline = replace(one.timeline, detected=first_sign or one.timeline.detected)
             notes = {"cause": cause, "closed_by": actor, "closed_at": now()}
-            given = nature or one.nature
-            blast = one.blast if given == "failure" else replace(one.blast, answers=0, canary_answers=0)
-            if one.blast.answers and given != "failure":
+            final_nature = nature or one.nature
+            blast = one.blast if final_nature == "failure" else replace(one.blast, answers=0, canary_answers=0)
+            if one.blast.answers and final_nature != "failure":
                 notes["answers"] = f"{one.blast.answers:,} of pair {one.blast.pair}, none of them bad"
-            return replace(one, state="closed", timeline=timeline, notes=notes, nature=given, blast=blast)
+            return replace(one, state="closed", timeline=timeline, notes=notes, nature=final_nature, blast=blast)
 
-        return self._catalog.incidents.change(known.number, closed)
+        return self._catalog.incidents.change(incident.number, with_cause)
 
     def latency(self, number: int, now_ms: float, *, before_ms: float) -> None:
         """Note the latency of the pair that serves now, and what it was when it served before."""
 
-        def noted(one: Incident) -> Incident:
+        def with_latency(one: Incident) -> Incident:
             if one.post_check is None or one.post_check.latency_ms is not None:
                 return one
             return replace(one, post_check=replace(one.post_check, latency_ms=now_ms, latency_before_ms=before_ms))
 
-        self._catalog.incidents.change(number, noted)
+        self._catalog.incidents.change(number, with_latency)
 
 
 def _same_pair(one: Incident, other: Incident) -> bool:
     return (one.alias, one.blast.pair) == (other.alias, other.blast.pair)
 
 
-def _told(one: Incident) -> str:
+def _announcement(one: Incident) -> str:
     return f"{one.source} to {one.target}, epoch {one.epoch}, by {one.actor}: {one.reason} (incident {one.number})"
 
 
-def _shortened(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+def _shorten(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     return tuple(replace(finding, ids=finding.ids[:_KEPT_IDS]) for finding in findings)
 
 
-def _with_trouble(done: Switched, said: str) -> Switched:
-    return replace(done, trouble="; ".join(filter(None, (done.trouble, said))))
+def _with_trouble(outcome: Switched, sentence: str) -> Switched:
+    return replace(outcome, trouble="; ".join(filter(None, (outcome.trouble, sentence))))
 
 
 def _later(at: str, milliseconds: float) -> str:
@@ -302,11 +310,11 @@ def _iso(seconds: float) -> str:
     return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="microseconds")
 
 
-def _read_time(given: str) -> str:
+def _read_time(text: str) -> str:
     try:
-        found = dt.datetime.fromisoformat(given)
+        time = dt.datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            f"{given!r} is not a valid time", hint="write it in ISO 8601: 2026-01-31T12:00:00+00:00"
+            f"{text!r} is not a valid time", hint="write it in ISO 8601: 2026-01-31T12:00:00+00:00"
         ) from None
-    return found.astimezone(dt.UTC).isoformat(timespec="microseconds")
+    return time.astimezone(dt.UTC).isoformat(timespec="microseconds")

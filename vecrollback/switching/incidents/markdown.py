@@ -36,9 +36,9 @@ def _head(one: Incident) -> Iterator[str]:
 
 def _timeline(one: Incident) -> Iterator[str]:
     yield "## Timeline\n\n| UTC | after the switch | what |\n|---|---|---|"
-    for name, said in _STEPS.items():
+    for name, step in _STEPS.items():
         at: str | None = getattr(one.timeline, name)
-        yield f"| {at[:23] if at else _BLANK} | {_after(one.timeline.switched, at)} | {said} |"
+        yield f"| {at[:23] if at else _BLANK} | {_after(one.timeline.switched, at)} | {step} |"
     yield ""
 
 
@@ -55,8 +55,8 @@ def _trigger(one: Incident) -> Iterator[str]:
         yield f"A person decided. What was seen first, and by whom: {_BLANK}\n"
         return
     yield "| metric | measured | condition |\n|---|---|---|"
-    measured: list[dict[str, Json]] = one.trigger.get("metrics", [])
-    for metric in measured:
+    metrics: list[dict[str, Json]] = one.trigger.get("metrics", [])
+    for metric in metrics:
         yield f"| {_cell(metric['metric'])} | {metric['value']} | {_cell(metric['condition'])} |"
     yield ""
 
@@ -84,15 +84,15 @@ def _proof(one: Incident) -> Iterator[str]:
     yield f"Check of {one.target}: {one.verdict or 'not ended yet'}."
     yield from _findings(one.findings)
     if one.searchers is not None:
-        missing = f", not heard from: {', '.join(one.searchers.missing)}" if one.searchers.missing else ""
-        yield f"Searchers: {one.searchers.acknowledged} of {one.searchers.expected} follow{missing}."
-    if (asked := one.post_check) is not None:
+        silent = f", not heard from: {', '.join(one.searchers.missing)}" if one.searchers.missing else ""
+        yield f"Searchers: {one.searchers.acknowledged} of {one.searchers.expected} follow{silent}."
+    if (check := one.post_check) is not None:
         yield (
-            f"Probe queries: {asked.same} of {asked.queries} answered as when the snapshot was taken "
-            f"(mean overlap {asked.overlap:.1%})."
+            f"Probe queries: {check.same} of {check.queries} answered as when the snapshot was taken "
+            f"(mean overlap {check.overlap:.1%})."
         )
-        if asked.latency_ms is not None and asked.latency_before_ms is not None:
-            yield f"Latency p99: {asked.latency_ms:.1f} ms; before, {asked.latency_before_ms:.1f} ms."
+        if check.latency_ms is not None and check.latency_before_ms is not None:
+            yield f"Latency p99: {check.latency_ms:.1f} ms; before, {check.latency_before_ms:.1f} ms."
     yield ""
 
 

@@ -1,4 +1,4 @@
-"""How well the operation goes: time to detect, time to recover, how often it worked, how often it was rehearsed."""
+"""Measures of operation: time to detect, time to recover, share of rollbacks that worked, share that was rehearsed."""
 
 from __future__ import annotations
 
@@ -37,45 +37,46 @@ class Performance:
 
 
 def performance(catalog: Catalog, incidents: Sequence[Incident], *, days: float) -> Performance:
-    """Sum up the last `days`. `incidents`: all there are, each with what is known by now."""
+    """Sum up the last `days`. `incidents`: all of the store's, each completed first."""
     since = (dt.datetime.now(dt.UTC) - dt.timedelta(days=days)).isoformat(timespec="microseconds")
     recent = [one for one in incidents if (one.timeline.switched or "") >= since]
     failures = [one for one in recent if one.nature == "failure"]
-    succeeded = sum(map(_succeeded, recent))
+    successes = sum(map(_is_success, recent))
     drills = [one for one in catalog.drills.all() if one.at >= since]
-    passed = [one for one in drills if one.verdict == "pass"]
+    passes = [one for one in drills if one.verdict == "pass"]
     promotes = {m.epoch for m in catalog.aliases.history(LIVE) if m.kind == "promote" and m.source and m.at >= since}
     return Performance(
         since=since,
         rollbacks=len(recent),
-        succeeded=succeeded,
-        success_rate=_share(succeeded, len(recent)),
-        mttd_seconds=_mean(_between(one.timeline.began, _noticed(one)) for one in failures),
-        mttr_seconds=_mean(_between(_noticed(one), _recovered(one)) for one in failures),
+        succeeded=successes,
+        success_rate=_share(successes, len(recent)),
+        mttd_seconds=_mean(_between(one.timeline.began, _time_of_notice(one)) for one in failures),
+        mttr_seconds=_mean(_between(_time_of_notice(one), _time_of_recovery(one)) for one in failures),
         answers_by_bad_pairs=sum(one.blast.answers for one in failures),
         drills=len(drills),
-        drills_passed=len(passed),
-        drill_rate=_share(len(passed), len(drills)),
+        drills_passed=len(passes),
+        drill_rate=_share(len(passes), len(drills)),
         promotes=len(promotes),
-        drilled_rate=_share(len(promotes & _rehearsed(passed)), len(promotes)),
+        drilled_rate=_share(len(promotes & _epochs_of(passes)), len(promotes)),
         last_drill=max((one.at for one in drills), default=None),
         open_incidents=tuple(one.number for one in incidents if one.state == "open" and one.nature == "failure"),
     )
 
 
-def _rehearsed(passed: Iterable[Drill]) -> set[int]:
-    return {one.epoch for one in passed if not one.chaos}
+def _epochs_of(drills: Iterable[Drill]) -> set[int]:
+    return {one.epoch for one in drills if not one.chaos}
 
 
-def _succeeded(one: Incident) -> bool:
+def _is_success(one: Incident) -> bool:
     return one.verdict == "pass" and not (one.searchers and one.searchers.missing)
 
 
-def _noticed(one: Incident) -> str | None:
+def _time_of_notice(one: Incident) -> str | None:
+    # Where nobody noted a first sign, the decision is the first moment at which somebody surely knew.
     return one.timeline.detected or one.timeline.decided
 
 
-def _recovered(one: Incident) -> str | None:
+def _time_of_recovery(one: Incident) -> str | None:
     return one.timeline.acknowledged or one.timeline.verified
 
 
@@ -86,8 +87,8 @@ def _between(first: str | None, last: str | None) -> float | None:
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    numbers = [value for value in values if value is not None]
+    return sum(numbers) / len(numbers) if numbers else None
 
 
 def _share(part: int, whole: int) -> float | None:

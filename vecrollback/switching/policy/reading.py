@@ -66,7 +66,7 @@ class _Reader:
 
     def policy(self, values: Mapping[str, Any]) -> Policy:
         own = [f.name for f in dataclasses.fields(Policy) if f.name not in ("rules", "channels", "origin", *_TABLES)]
-        self._known(values, [*own, *_TABLES, *_LISTS], "the policy")
+        self._check_keys(values, [*own, *_TABLES, *_LISTS], "the policy")
         plain = {name: self._value(name, values[name], "") for name in own if name in values}
         base = Policy(
             **plain,
@@ -80,47 +80,47 @@ class _Reader:
         return dataclasses.replace(base, rules=self._rules(values, base))
 
     def _table(self, kind: Any, values: Mapping[str, Any], name: str) -> Any:
-        given = self._mapping(values, name)
-        self._known(given, [f.name for f in dataclasses.fields(kind)], name)
-        return kind(**{key: self._value(key, value, name) for key, value in given.items()})
+        table = self._mapping(values, name)
+        self._check_keys(table, [f.name for f in dataclasses.fields(kind)], name)
+        return kind(**{key: self._value(key, value, name) for key, value in table.items()})
 
     # -- metrics ------------------------------------------------------------------------------------------------------
 
     def _rules(self, values: Mapping[str, Any], base: Policy) -> tuple[Rule, ...]:
         if "metric" not in values:
-            given: list[Mapping[str, Any]] = [{"source": name, **_MILDER.get(name, {})} for name in _BUILT_IN]
+            tables: list[Mapping[str, Any]] = [{"source": name, **_MILDER.get(name, {})} for name in _BUILT_IN]
             if base.objectives.latency is not None:
-                given.append({"source": "latency"})
+                tables.append({"source": "latency"})
         else:
-            given = self._list(values["metric"], "metric")
-        rules = tuple(self._rule(one, base) for one in given)
+            tables = self._list(values["metric"], "metric")
+        rules = tuple(self._rule(one, base) for one in tables)
         names = [rule.name for rule in rules]
-        if doubled := {name for name in names if names.count(name) > 1}:
-            self._fail("metric", f"two metrics are named {min(doubled)!r}", "give each a name of its own")
+        if duplicates := {name for name in names if names.count(name) > 1}:
+            self._fail("metric", f"two metrics are named {min(duplicates)!r}", "give each a name of its own")
         return rules
 
-    def _rule(self, given: Mapping[str, Any], base: Policy) -> Rule:
-        where = f"metric {given.get('name', given.get('source', ''))!r}"
-        self._known(given, [f.name for f in dataclasses.fields(Rule)], where)
-        name = str(given.get("source", ""))
+    def _rule(self, table: Mapping[str, Any], base: Policy) -> Rule:
+        where = f"metric {table.get('name', table.get('source', ''))!r}"
+        self._check_keys(table, [f.name for f in dataclasses.fields(Rule)], where)
+        name = str(table.get("source", ""))
         if name not in SOURCES:
             self._fail(where, f"its source is {name!r}", f"one of {', '.join(SOURCES)}")
         source = SOURCES[name]
-        for needed in source.needs:
-            if not given.get(needed):
-                self._fail(where, f"source {name!r} needs {needed!r}", f"{needed} = '...'")
+        for key in source.needs:
+            if not table.get(key):
+                self._fail(where, f"source {name!r} needs {key!r}", f"{key} = '...'")
         if name == "latency" and base.objectives.latency is None:
             self._fail(where, "a latency objective is missing", "[policy.objectives] latency = '50ms'")
-        rule = self._filled(given, where, base)
+        rule = self._fill(table, where, base)
         if rule.failure_limit >= rule.count:
             self._fail(
                 where, f"{rule.count} measurements cannot fail more than {rule.failure_limit} times", "raise count"
             )
         return rule
 
-    def _filled(self, given: Mapping[str, Any], where: str, base: Policy) -> Rule:
-        source = SOURCES[given["source"]]
-        plain = {key: self._value(key, value, where) for key, value in given.items()}
+    def _fill(self, table: Mapping[str, Any], where: str, base: Policy) -> Rule:
+        source = SOURCES[table["source"]]
+        plain = {key: self._value(key, value, where) for key, value in table.items()}
         conditions: dict[str, Any] = {
             key: self._condition(plain.pop(key), f"{where}: {key}") for key in ("failure", "success") if key in plain
         }
@@ -131,7 +131,7 @@ class _Reader:
         if "failure" not in conditions and fallback is None:
             self._fail(where, "nothing says when it fails", "failure = '> 0.05'")
         defaults: dict[str, Any] = {
-            "name": "-".join(filter(None, (given["source"], statistic))),
+            "name": "-".join(filter(None, (table["source"], statistic))),
             "success": None,
             "action": ACTIONS[source.speed][0],
             "interval": base.interval,
@@ -142,8 +142,13 @@ class _Reader:
             "failure": self._condition(fallback, where) if fallback else None,
             "statistic": statistic,
         }
-        filled: dict[str, Any] = {**defaults, **plain, **conditions, "action": self._action(plain, source.speed, where)}
-        return Rule(**filled)
+        fields_of_rule: dict[str, Any] = {
+            **defaults,
+            **plain,
+            **conditions,
+            "action": self._action(plain, source.speed, where),
+        }
+        return Rule(**fields_of_rule)
 
     def _action(self, plain: Mapping[str, Any], speed: Any, where: str) -> Action:
         action = plain.get("action", ACTIONS[speed][0])
@@ -152,29 +157,30 @@ class _Reader:
         return cast(Action, action)
 
     def _condition(self, text: object, where: str) -> Condition:
-        found = _CONDITION.fullmatch(str(text))
-        if found is None:
+        match = _CONDITION.fullmatch(str(text))
+        if match is None:
             self._fail(where, f"{text!r} is not a valid condition", "write it like '> 5%' or '< 0.3'")
-        return Condition(found[1], float(found[2]) / (100 if found[3] else 1))
+        return Condition(match[1], float(match[2]) / (100 if match[3] else 1))
 
     # -- channels -----------------------------------------------------------------------------------------------------
 
-    def _channels(self, given: Any) -> tuple[Channel, ...]:
-        made = []
-        for number, one in enumerate(self._list(given, "notify"), 1):
+    def _channels(self, value: Any) -> tuple[Channel, ...]:
+        channels = []
+        for number, one in enumerate(self._list(value, "notify"), 1):
             where = f"notify {number}"
-            self._known(one, [f.name for f in dataclasses.fields(Channel)], where)
+            self._check_keys(one, [f.name for f in dataclasses.fields(Channel)], where)
             kind = one.get("kind")
             if kind not in _CHANNEL_NEEDS:
                 self._fail(where, f"its kind is {kind!r}", f"one of {', '.join(_CHANNEL_NEEDS)}")
-            for needed in _CHANNEL_NEEDS[kind]:
-                if not one.get(needed) and not one.get(f"{needed}_env"):
-                    self._fail(where, f"a {kind} needs {needed!r}", f"{needed} = ...")
+            for key in _CHANNEL_NEEDS[kind]:
+                if not one.get(key) and not one.get(f"{key}_env"):
+                    self._fail(where, f"a {kind} needs {key!r}", f"{key} = ...")
+            # A misspelled event would silently never be sent.
             if unknown := [event for event in one.get("events", []) if event not in EVENTS]:
                 self._fail(where, f"{unknown[0]!r} is not a valid event", f"use one of: {', '.join(EVENTS)}")
             tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in one.items()}
-            made.append(Channel(**{"name": f"{kind}-{number}", **tuples}))
-        return tuple(made)
+            channels.append(Channel(**{"name": f"{kind}-{number}", **tuples}))
+        return tuple(channels)
 
     # -- values -------------------------------------------------------------------------------------------------------
 
@@ -195,28 +201,28 @@ class _Reader:
     def _seconds(self, value: Any, where: str) -> float:
         if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
             return float(value)
-        found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-        if found is None or float(found[1]) <= 0:
+        match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+        if match is None or float(match[1]) <= 0:
             self._fail(
                 where, f"{value!r} is not a valid duration", "write it like '500ms', '10s', '5m', '24h' or '30d'"
             )
-        return float(found[1]) * _UNITS[found[2]]
+        return float(match[1]) * _UNITS[match[2]]
 
     def _mapping(self, values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-        given = values.get(name, {})
-        if not isinstance(given, dict):
+        table = values.get(name, {})
+        if not isinstance(table, dict):
             self._fail(name, "it is not a table", f"[policy.{name}]")
-        return cast(Mapping[str, Any], given)
+        return cast(Mapping[str, Any], table)
 
-    def _list(self, given: Any, name: str) -> list[Mapping[str, Any]]:
-        if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
+    def _list(self, value: Any, name: str) -> list[Mapping[str, Any]]:
+        if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
             self._fail(name, "it is not a list of tables", f"[[policy.{name}]]")
-        return cast(list[Mapping[str, Any]], given)
+        return cast(list[Mapping[str, Any]], value)
 
-    def _known(self, given: Mapping[str, Any], known: list[str], where: str) -> None:
-        for key in given:
-            if key not in known:
-                self._fail(where, f"unknown key {key!r}", f"known keys: {', '.join(known)}")
+    def _check_keys(self, table: Mapping[str, Any], names: list[str], where: str) -> None:
+        for key in table:
+            if key not in names:
+                self._fail(where, f"unknown key {key!r}", f"known keys: {', '.join(names)}")
 
     def _fail(self, where: str, fact: str, cure: str) -> NoReturn:
         raise UsageError(f"{self._origin}: {where}: {fact}", hint=cure)
