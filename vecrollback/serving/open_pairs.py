@@ -69,8 +69,8 @@ class OpenPairs(FollowsForks):
         follow_forks(self)
 
     def forked(self) -> None:
-        inherit(self._held, self._behind, self._texts)
-        self._held, self._behind, self._texts = {}, {}, None
+        inherit(self._open_pairs, self._behind, self._texts)
+        self._open_pairs, self._behind, self._texts = {}, {}, None
         self._lock = threading.RLock()
 
     @property
