@@ -26,8 +26,8 @@ def choose_runtime(
 ) -> RuntimeChoice | None:
     """The runtime for what the pair lacks; None when there is too little for one to pay."""
     state = corpus.state()
-    lacking = corpus.changes(pair.watermark, state.head, version=state.version)
-    if effort.accelerate == "auto" and lacking.num_rows < _WORTH_TRYING:
+    changes = corpus.changes(pair.watermark, state.head, version=state.version)
+    if effort.accelerate == "auto" and changes.num_rows < _WORTH_TRYING:
         return None
     report.phase = "choosing a runtime"
     report(EmbedCounts())
@@ -37,7 +37,7 @@ def choose_runtime(
         embedder,
         effort.accelerate,
         recorded=embedders.probes(pair),
-        texts=_some(corpus, embedder, pair, lacking.num_rows),
+        texts=_some(corpus, embedder, pair, changes.num_rows),
         threads=(1,) if several else _thread_counts(),
         keep=not several,
     )
@@ -49,8 +49,8 @@ def _some(corpus: Corpus, embedder: Embedder, pair: Pair, count: int) -> list[st
     """Chunks drawn from the changes that the pair lacks."""
     state = corpus.state()
     rows = corpus.changes(pair.watermark, state.head, version=state.version)["_rowid"].to_pylist()
-    chosen = np.random.default_rng().permutation(min(count, len(rows)))[:_TRIED_ON].tolist()
-    texts = corpus.texts([rows[place] for place in chosen], version=state.version)
+    sample = np.random.default_rng().permutation(min(count, len(rows)))[:_TRIED_ON].tolist()
+    texts = corpus.texts([rows[place] for place in sample], version=state.version)
     return [text[start:end] for text in texts for start, end in embedder.chunk(text)][: 2 * _TRIED_ON]
 
 

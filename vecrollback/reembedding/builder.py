@@ -36,7 +36,7 @@ _DELTA_LEAST, _DELTA_SHARE, _DEAD_SHARE = 2_000, 0.1, 0.3
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
-    """What a build was asked for."""
+    """The arguments of a build."""
 
     embedder: str
     index: str = "auto"
@@ -47,7 +47,7 @@ class BuildRequest:
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """What one job works with, from its first document to its last."""
+    """The parts that one job works with, from its first document to its last."""
 
     job: str
     report: Reporter
@@ -68,6 +68,7 @@ class Builder:
 
         Raises PairStateError when the name belongs to a pair of another embedder or index.
         """
+        # The pair's name may come from the embedder, so the model is opened before the lock of that name is taken.
         embedder = self._embedders.current(request.embedder)
         request = replace(request, embedder=embedder.spec)
         resolve_spec(request.index, 0)
@@ -93,7 +94,9 @@ class Builder:
                         pair.name,
                         rebuild=True,
                         recall_floor=recall_floor,
-                        on_shard=lambda done, shards: work.report.enter(f"indexing: shard {done} of {shards}", tally),
+                        on_shard=lambda number, shards: work.report.enter(
+                            f"indexing: shard {number} of {shards}", tally
+                        ),
                     )
                 work.report.phase = "catching up"
                 self._refresh(self._catalog.pairs.get(pair.name), work)
@@ -116,7 +119,7 @@ class Builder:
         """
         with self._catalog.lock(f"pair-{pair.name}"), self._working(pair, job, progress, effort) as work:
             refresher = self._refresh(self._catalog.pairs.get(pair.name), work)
-            if advance and self._worn(pair.name):
+            if advance and self._needs_new_index(pair.name):
                 self._snapshot(pair.name, rebuild=True)
         tally, head = refresher.tally, self._corpus.state().head
         return CatchUp(
@@ -184,9 +187,9 @@ class Builder:
             probe_floor=floor_for(embedder),
             created_at=now(),
         )
-        created = self._vectors_of(pair).create()
-        pair = replace(pair, vectors_version=created.version)
-        self._catalog.pairs.add(pair, created.files, partial(self._require, pair))
+        commit = self._vectors_of(pair).create()
+        pair = replace(pair, vectors_version=commit.version)
+        self._catalog.pairs.add(pair, commit.files, partial(self._require, pair))
         self._embedders.trust(pair, embedder)
         return pair
 
@@ -196,7 +199,7 @@ class Builder:
 
     @contextmanager
     def _working(self, pair: Pair, job: str, progress: ProgressCallback | None, effort: Effort) -> Iterator[Workshop]:
-        """Set up what a job needs; its workers are let go at the end. Raises UsageError, EmbedderChangedError."""
+        """Set up what a job needs, and end its workers afterwards. Raises UsageError, EmbedderChangedError."""
         check_setting(effort.engine)
         report = Reporter(self._catalog, job, progress)
         embedder, choice = self._embedders.of(pair), None
@@ -241,11 +244,11 @@ class Builder:
         self, name: str, *, rebuild: bool, recall_floor: float | None = None, on_shard: ShardsDone | None = None
     ) -> Snapshot:
         pair = self._catalog.pairs.get(name)
-        taken = self._catalog.pairs.snapshots(name)
+        snapshots = self._catalog.pairs.snapshots(name)
         previous = self._previous(pair, rebuild=rebuild)
         floor = recall_floor or (previous.index.recall_floor if previous else RECALL_FLOOR)
         snapshot = SnapshotWriter(self._artifacts, self._vectors_of(pair), pair, on_shard).write(
-            taken[-1].number + 1 if taken else 1,
+            snapshots[-1].number + 1 if snapshots else 1,
             previous=previous,
             tombstones=self._catalog.ledger.tombstones(),
             files=self._catalog.files.of(vectors_table(name)),
@@ -258,7 +261,7 @@ class Builder:
         return snapshot
 
     def _previous(self, pair: Pair, *, rebuild: bool) -> Manifest | None:
-        """The manifest to go on from. A rebuild does without a damaged one: that is how it is mended."""
+        """The manifest that the new snapshot follows. A rebuild does without a damaged one: so damage is repaired."""
         try:
             return self._manifest(pair)
         except CorruptArtifactError:
@@ -271,8 +274,8 @@ class Builder:
             return None
         return load_manifest(self._artifacts, self._catalog.pairs.find_snapshot(pair.ref).manifest)
 
-    def _worn(self, name: str) -> bool:
-        """Whether enough rows stand outside the index, or dead in it, that a new one pays."""
+    def _needs_new_index(self, name: str) -> bool:
+        """Whether so many rows are outside the index, or dead in it, that a new index pays."""
         pair = self._catalog.pairs.get(name)
         manifest = self._manifest(pair)
         if manifest is None:

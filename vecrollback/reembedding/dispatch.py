@@ -144,15 +144,15 @@ class TaskSizes:
         return count
 
     def learn(self, task: Task) -> None:
-        """Take in how long a unit took."""
+        """Adapt the sizes to the time that this unit took."""
         characters = sum(map(len, task.texts))
         if not characters:
             return
         factor = _SECONDS / max(task.seconds, 1e-3)
-        grown = min(_GROWTH * self._characters, _MOST_CHARACTERS)
-        self._characters = min(max(factor * characters, _LEAST_CHARACTERS), grown)
-        grown = min(_GROWTH * self._texts, _MOST_TEXTS)
-        self._texts = min(max(factor * len(task.groups), _FIRST_TEXTS), grown)
+        ceiling = min(_GROWTH * self._characters, _MOST_CHARACTERS)
+        self._characters = min(max(factor * characters, _LEAST_CHARACTERS), ceiling)
+        ceiling = min(_GROWTH * self._texts, _MOST_TEXTS)
+        self._texts = min(max(factor * len(task.groups), _FIRST_TEXTS), ceiling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +165,8 @@ class Window:
     @classmethod
     def read(cls, text: str) -> Window:
         """Read `22:00-06:00`. Raises UsageError."""
-        found = _WINDOW.fullmatch(text.strip())
-        first, minute, last, end = map(int, found.groups()) if found else (0, 0, 0, 0)
+        match = _WINDOW.fullmatch(text.strip())
+        first, minute, last, end = map(int, match.groups()) if match else (0, 0, 0, 0)
         if (first, minute) == (last, end):
             raise UsageError(
                 f"{text!r} is not a valid window of the day", hint="write HH:MM-HH:MM, for example 22:00-06:00"
@@ -180,10 +180,10 @@ class Window:
 
 
 class Throttle:
-    """The gate of a job: waits while it is paused, others need the machine, or it is not the hour for it.
+    """The gate of a job: waits while it is paused, while others need the machine, or outside its hours.
 
-    `look` is asked before every unit, and while the job waits: it is told what for, or "", says whether somebody
-    paused the job, and raises when it is to end. Without arguments the gate is always open.
+    `look` is called before every unit, and while the job waits. It gets the reason for waiting, or "", returns whether
+    the job is paused, and raises when the job is to end. Without arguments the gate is always open.
     """
 
     def __init__(self, effort: Effort = PLAIN, look: Callable[[str], bool] = lambda _: False) -> None:
@@ -191,7 +191,7 @@ class Throttle:
         self._max_load = effort.max_load
         self._window = Window.read(effort.window) if effort.window else None
         self._own = 0.0
-        self._counted = time.monotonic()
+        self._count_time = time.monotonic()
 
     def open(self, running: int) -> bool:
         """Whether another unit may be begun while so many are running."""
@@ -220,24 +220,24 @@ class Throttle:
     def _count(self, running: int) -> None:
         """Follow this job's part in the load average, which fades as the average does."""
         now = time.monotonic()
-        kept = math.exp((self._counted - now) / _LOAD_SECONDS)
-        self._own = self._own * kept + running * (1 - kept)
-        self._counted = now
+        fade = math.exp((self._count_time - now) / _LOAD_SECONDS)
+        self._own = self._own * fade + running * (1 - fade)
+        self._count_time = now
 
 
 class Dispatch:
     """Sends tasks to an engine and yields them as they end, in any order.
 
-    A unit that fails is tried again in halves, after a text that embedded well when the pair was made has shown that
-    the model itself is well; a single text that fails is given up, and only it. With `probes` no task comes back whose
-    riding probes show that another model embedded it.
+    When a unit fails, a text known to be good is embedded first, to prove that the model works; then the unit is tried
+    again in halves. A single text that fails is given up, and only it. With `probes`, a task whose riding probes show
+    another model is not yielded.
     """
 
     def __init__(self, engine: Engine, gate: Throttle, probes: BatchProbes | None = None) -> None:
         self._engine, self._gate, self._probes = engine, gate, probes
         self._waiting: deque[Task] = deque()
         self._running: dict[int, tuple[Task, float]] = {}
-        self._ended: deque[Task] = deque()
+        self._results: deque[Task] = deque()
         self._suspects: list[tuple[Task, FailedUnit]] = []
         self._stop: FailedUnit | None = None
         self._writing = 0.0
@@ -274,9 +274,10 @@ class Dispatch:
             yield from self.ended()
 
     def ended(self) -> Iterator[Task]:
-        """What has ended by now; who asks for the next one has written the one before."""
-        while self._ended:
-            task = self._ended.popleft()
+        """The tasks that have ended by now."""
+        while self._results:
+            task = self._results.popleft()
+            # The caller writes the task between two `next`, so the time until then is the time of writing.
             began = time.monotonic()
             yield task
             self._writing = (time.monotonic() - began) / max(task.seconds, 1e-9)
@@ -311,53 +312,54 @@ class Dispatch:
                 self._suspects.append((task, outcome))
             return
         ends = np.cumsum([0, *outcome.counts]).tolist()
-        made = [ChunkVectors(outcome.spans[a:b], outcome.vectors[a:b]) for a, b in itertools.pairwise(ends)]
-        task.made, ridden = made[: len(task.groups)], made[len(task.groups) :]
-        if self._probes and ridden:
+        parts = [ChunkVectors(outcome.spans[a:b], outcome.vectors[a:b]) for a, b in itertools.pairwise(ends)]
+        task.made, probe_parts = parts[: len(task.groups)], parts[len(task.groups) :]
+        if self._probes and probe_parts:
             try:
-                self._probes.examine(task.riders, np.concatenate([one.vectors for one in ridden]))
+                self._probes.examine(task.riders, np.concatenate([one.vectors for one in probe_parts]))
             except EmbedderChangedError as error:
                 # Stops the job: what else is running is examined as it comes, and this task is never written.
                 self._stop = FailedUnit(outcome.number, type(error).__name__, error.message, error.hint)
                 return
-        ridden_tokens = self._probes.tokens(task.riders) if self._probes else 0
-        task.tokens, task.ideal = max(0, outcome.tokens - ridden_tokens), outcome.ideal_seconds or 0.0
+        probe_tokens = self._probes.tokens(task.riders) if self._probes else 0
+        task.tokens, task.ideal = max(0, outcome.tokens - probe_tokens), outcome.ideal_seconds or 0.0
         self._texts += len(task.groups)
-        self._ended.append(task)
+        self._results.append(task)
 
     # -- what went wrong ----------------------------------------------------------------------------------------------
 
     def _judge(self) -> None:
-        """Decide what becomes of the tasks that failed. Nothing runs meanwhile."""
+        """Decide what to do with the tasks that failed. Nothing runs meanwhile."""
         if self._stop:
             raise self._stop.error
         suspects, self._suspects = self._suspects, []
-        proven = False
-        for task, failed in suspects:
-            task.deaths += failed.died
+        model_is_well = False
+        for task, failure in suspects:
+            task.deaths += failure.died
             alone = len(task.groups) == 1
-            if failed.died and task.deaths < (_LONE_PATIENCE if alone else _PATIENCE):
+            if failure.died and task.deaths < (_LONE_PATIENCE if alone else _PATIENCE):
                 self._waiting.appendleft(task)
                 continue
-            if not proven:
-                self._prove(failed)
-                proven = True
+            # Once for all suspects: a broken model would otherwise have every document of the corpus given up.
+            if not model_is_well:
+                self._prove(failure)
+                model_is_well = True
             if alone:
-                self._give_up(task, failed)
+                self._give_up(task, failure)
             else:
                 middle = len(task.groups) // 2
                 self._waiting.extendleft([Task(task.groups[middle:]), Task(task.groups[:middle])])
 
-    def _prove(self, failed: FailedUnit) -> None:
+    def _prove(self, failure: FailedUnit) -> None:
         """Raise the failure unless a text that is known to be good can be embedded."""
         for _ in range(_LONE_PATIENCE):
             outcome = self._ask()
             if isinstance(outcome, EmbeddedUnit):
                 return
             if not outcome.died:
-                raise failed.error if not outcome.stops else outcome.error
+                raise failure.error if not outcome.stops else outcome.error
         raise EngineLostError(
-            f"workers die over a text that is known to be good: {failed.message}",
+            f"workers die over a text that is known to be good: {failure.message}",
             hint="embed one text by hand with the same model: memory, libraries, or a device that is gone",
         )
 
@@ -367,18 +369,18 @@ class Dispatch:
         return self._engine.take()
 
     def _known_good(self) -> str:
-        """A text that the model took when its pair was made."""
+        """A text that the model embedded when its pair was made."""
         return self._probes.known_good if self._probes else PROBES[0]
 
-    def _give_up(self, task: Task, failed: FailedUnit) -> None:
-        task.reason = failed.message
+    def _give_up(self, task: Task, failure: FailedUnit) -> None:
+        task.reason = failure.message
         self._texts += 1
         self._given_up += 1
-        self._ended.append(task)
+        self._results.append(task)
         if self._given_up > max(_TOLERATED, _TOLERATED_SHARE * self._texts):
             self._stop = FailedUnit(
                 0,
                 EmbeddingError.__name__,
-                f"{self._given_up:,} of {self._texts:,} texts cannot be embedded; the last one: {failed.message}",
+                f"{self._given_up:,} of {self._texts:,} texts cannot be embedded; the last one: {failure.message}",
                 "texts that other models take may be too long or empty for this one: see `vecrollback jobs show`",
             )

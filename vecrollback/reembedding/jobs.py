@@ -28,7 +28,7 @@ class Job(FollowsForks, Generic[T]):
         self._work = work
         self._result: T | None = None
         self._error: BaseException | None = None
-        self._ended = threading.Event()
+        self._end = threading.Event()
         follow_forks(self)
         name = f"vecrollback-{record.kind}-{record.id}"
         for target in (self._run, self._beat):
@@ -36,9 +36,9 @@ class Job(FollowsForks, Generic[T]):
 
     def forked(self) -> None:
         """The threads that do the work are the parent's; who waits here would wait for ever."""
-        ended, self._ended = self._ended.is_set(), threading.Event()
-        self._ended.set()
-        if ended:
+        had_ended, self._end = self._end.is_set(), threading.Event()
+        self._end.set()
+        if had_ended:
             return
         self._error = UsageError(
             f"job {self.id} runs in the process that started it, not in this child of it",
@@ -50,15 +50,16 @@ class Job(FollowsForks, Generic[T]):
             self._result = self._work()
             self._catalog.jobs.finish(self.id, "done")
         except BaseException as error:
+            # Every error, also of Rust code: whoever waits must get it, and the catalog must not show a running job.
             self._error = error
-            stopped = isinstance(error, StoppedError)
-            self._catalog.jobs.finish(self.id, "cancelled" if stopped else "failed", str(error))
+            by_request = isinstance(error, StoppedError)
+            self._catalog.jobs.finish(self.id, "cancelled" if by_request else "failed", str(error))
         finally:
-            self._ended.set()
+            self._end.set()
 
     def _beat(self) -> None:
         """Show other hosts that the process lives, also while one batch takes long."""
-        while not self._ended.wait(_BEAT_SECONDS):
+        while not self._end.wait(_BEAT_SECONDS):
             with contextlib.suppress(CatalogUnavailableError):
                 self._catalog.jobs.beat(self.id)
 
@@ -72,12 +73,12 @@ class Job(FollowsForks, Generic[T]):
         Ctrl-C cancels the job and lets its batch end before it is passed on; a second one does not wait.
         """
         try:
-            ended = self._ended.wait(timeout)  # not Thread.join: interrupted, it takes the thread for finished (< 3.13)
+            in_time = self._end.wait(timeout)  # not Thread.join: interrupted, it takes the thread for finished (< 3.13)
         except KeyboardInterrupt:
             self.cancel()
-            self._ended.wait()
+            self._end.wait()
             raise
-        if not ended:
+        if not in_time:
             raise TimeoutError(f"job {self.id} is still running")
         if self._error is not None:
             raise self._error
@@ -97,7 +98,7 @@ class Job(FollowsForks, Generic[T]):
 
 
 class Reporter:
-    """Passes progress on: to the caller at every batch, to the catalog twice a second; brings a cancel back."""
+    """Reports progress: to the caller at every batch, to the catalog twice a second; raises on a cancel."""
 
     def __init__(self, catalog: Catalog, job: str, callback: ProgressCallback | None) -> None:
         self._catalog, self._job, self._callback = catalog, job, callback
@@ -107,7 +108,7 @@ class Reporter:
         self.phase = "embedding"
 
     def enter(self, phase: str, tally: EmbedCounts) -> None:
-        """Begin another phase. How the one before ended is in the catalog, whenever it was last told."""
+        """Begin another phase. The end of the phase before is written first, whenever the last report was."""
         self.check(self._progress(self.phase))
         self.phase = phase
         self(tally)
@@ -124,16 +125,16 @@ class Reporter:
             self.check(progress)
 
     def look(self, obstacle: str) -> bool:
-        """Whether somebody paused the job; tells what it waits for, if for anything. Raises as a batch's end does."""
+        """Whether somebody paused the job. Reports the obstacle, if there is one. Raises JobCancelledError."""
         if obstacle:
             progress = self._progress(obstacle)
             if self._callback is not None:
                 self._callback(progress)
             self.check(progress)
-        cancel, paused = self._catalog.jobs.asked(self._job)
+        cancel, pause = self._catalog.jobs.asked(self._job)
         if cancel:
-            raise self._cancelled(self._progress(self.phase))
-        return paused
+            raise self._cancel_error(self._progress(self.phase))
+        return pause
 
     def check(self, progress: Progress) -> None:
         """Raise JobCancelledError when somebody asked the job to stop."""
@@ -141,9 +142,9 @@ class Reporter:
         facts |= {"chunks": progress.chunks, "tokens": progress.tokens, "given_up": progress.given_up}
         if self._embedding is not None:
             facts["tokens_per_second"] = round(self._embedding.tokens_per_second, 1)
-            facts["share_of_ceiling"] = _rounded(self._embedding.share_of_ceiling)
+            facts["share_of_ceiling"] = _round(self._embedding.share_of_ceiling)
         if self._catalog.jobs.report(self._job, facts):
-            raise self._cancelled(progress)
+            raise self._cancel_error(progress)
 
     def _progress(self, phase: str) -> Progress:
         tally = self._tally
@@ -160,12 +161,12 @@ class Reporter:
             share_of_ceiling=tally.share,
         )
 
-    def _cancelled(self, progress: Progress) -> JobCancelledError:
+    def _cancel_error(self, progress: Progress) -> JobCancelledError:
         return JobCancelledError(
             f"job {self._job} was cancelled after {progress.documents} of {progress.total} changes",
             hint="the same command again goes on where it stopped",
         )
 
 
-def _rounded(share: float | None) -> float | None:
+def _round(share: float | None) -> float | None:
     return None if share is None else round(share, 4)

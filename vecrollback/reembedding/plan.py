@@ -86,43 +86,45 @@ class Planner:
         name = name or pair_name(self._catalog, spec, embedder)
         pair = resumable_pair(self._catalog, name, BuildRequest(spec, index), embedder)
         state = self._corpus.state()
-        changes, known = self._left(embedder, pair, state)
+        changes, known_texts = self._texts_to_embed(embedder, pair, state)
         chance = np.random.default_rng(seed)
-        counted = self._count(embedder, changes, state, chance)
+        counts = self._count(embedder, changes, state, chance)
         if measure is None:
             measure = not traits.metered
         pace = self._time(embedder, changes, state, chance) if measure else None
-        seconds = None if pace is None else counted.tokens / pace.tokens_per_second
+        seconds = None if pace is None else counts.tokens / pace.tokens_per_second
         price = traits.price if price is None else price
-        chunks = counted.chunks + known.chunks
-        resolved = resolve_spec(pair.index_spec if pair else index, chunks)
+        chunks = counts.chunks + known_texts.chunks
+        full_spec = resolve_spec(pair.index_spec if pair else index, chunks)
         stale = self._stale(state, seconds, chance)
         return Plan(
             pair=name,
             embedder=embedder.spec,
             fingerprint=embedder.fingerprint,
             resumes=pair is not None,
-            documents=known.documents,
-            reused=known.reused,
+            documents=known_texts.documents,
+            reused=known_texts.reused,
             texts=changes.num_rows,
-            chunks=counted.chunks,
-            tokens=counted.tokens,
-            counted=counted.texts,
-            error=counted.error,
+            chunks=counts.chunks,
+            tokens=counts.tokens,
+            counted=counts.texts,
+            error=counts.error,
             estimated=traits.tokens_estimated,
             measured=pace.texts if pace else 0,
             tokens_per_second=pace.tokens_per_second if pace else None,
             seconds=seconds,
             price=price,
-            dollars=None if price is None else counted.tokens * price / 1e6,
-            index=resolved,
-            disk=chunks * (4 * embedder.dimension + _ROW_BYTES + index_bytes(resolved, embedder.dimension)),
+            dollars=None if price is None else counts.tokens * price / 1e6,
+            index=full_spec,
+            disk=chunks * (4 * embedder.dimension + _ROW_BYTES + index_bytes(full_spec, embedder.dimension)),
             disk_free=shutil.disk_usage(self._root).free,
             stale_documents=stale[0] if stale else None,
             stale_seconds=stale[1] if stale else None,
         )
 
-    def _left(self, embedder: Embedder, pair: Pair | None, state: CorpusState) -> tuple[pa.Table, _KnownTexts]:
+    def _texts_to_embed(
+        self, embedder: Embedder, pair: Pair | None, state: CorpusState
+    ) -> tuple[pa.Table, _KnownTexts]:
         """One change for each text without vectors, and what is known of the others."""
         changes = self._corpus.changes(pair.watermark if pair else 0, state.head, version=state.version)
         changes = changes.filter(pc.invert(changes["_deleted"]))
@@ -134,28 +136,30 @@ class Planner:
         ]
         made_hashes = pa.chunked_array([c for one in keys for c in one["content_hash"].chunks], pa.binary(16))
         fresh = changes.filter(pc.invert(pc.is_in(changes["_content_hash"], value_set=made_hashes)))
-        reused = changes.num_rows - fresh.num_rows
-        begun = sum(pc.sum(pc.less_equal(one["ordinal"], 0)).as_py() or 0 for one in keys)
-        known = _KnownTexts(changes.num_rows, reused, round(reused * len(made_hashes) / max(begun, 1)))
-        return fresh.take(_first_of_each(fresh["_content_hash"])), known
+        reuse_count = changes.num_rows - fresh.num_rows
+        documents_with_vectors = sum(pc.sum(pc.less_equal(one["ordinal"], 0)).as_py() or 0 for one in keys)
+        known_texts = _KnownTexts(
+            changes.num_rows, reuse_count, round(reuse_count * len(made_hashes) / max(documents_with_vectors, 1))
+        )
+        return fresh.take(_first_of_each(fresh["_content_hash"])), known_texts
 
     def _count(self, embedder: Embedder, texts: pa.Table, state: CorpusState, chance: np.random.Generator) -> _Counted:
         whole = texts.num_rows <= COUNTED_WHOLE
-        chosen = np.arange(texts.num_rows) if whole else chance.choice(texts.num_rows, COUNTED_WHOLE, replace=False)
-        counts, tokens = np.zeros(len(chosen)), np.zeros(len(chosen))
-        for first in range(0, len(chosen), _READ):
-            part = chosen[first : first + _READ]
+        sample = np.arange(texts.num_rows) if whole else chance.choice(texts.num_rows, COUNTED_WHOLE, replace=False)
+        counts, tokens = np.zeros(len(sample)), np.zeros(len(sample))
+        for first in range(0, len(sample), _READ):
+            part = sample[first : first + _READ]
             for place, text in enumerate(self._texts(texts, part, state), start=first):
                 chunks = [text[start:end] for start, end in embedder.chunk(text)]
                 counts[place] = len(chunks)
                 tokens[place] = embedder.count_tokens(chunks) if chunks else 0
         if whole:
-            return _Counted(int(counts.sum()), int(tokens.sum()), len(chosen), 0.0)
+            return _Counted(int(counts.sum()), int(tokens.sum()), len(sample), 0.0)
         # of a sample without replacement: the share that was read takes no part in the error
-        scale, unread = texts.num_rows / len(chosen), 1 - len(chosen) / texts.num_rows
-        deviation = float(tokens.std(ddof=1)) * math.sqrt(unread / len(chosen))
+        scale, unread = texts.num_rows / len(sample), 1 - len(sample) / texts.num_rows
+        deviation = float(tokens.std(ddof=1)) * math.sqrt(unread / len(sample))
         error = 1.96 * deviation / max(float(tokens.mean()), 1e-9)
-        return _Counted(round(counts.sum() * scale), round(tokens.sum() * scale), len(chosen), error)
+        return _Counted(round(counts.sum() * scale), round(tokens.sum() * scale), len(sample), error)
 
     def _time(
         self, embedder: Embedder, texts: pa.Table, state: CorpusState, chance: np.random.Generator
@@ -163,25 +167,25 @@ class Planner:
         """Embed slices of like lengths, as the job does, in random order until the time is up."""
         if not texts.num_rows:
             return None
-        chosen = chance.choice(texts.num_rows, min(_TIMED, texts.num_rows), replace=False)
-        read = self._texts(texts, chosen, state)
-        chunks = sorted((t[a:b] for t in read for a, b in embedder.chunk(t)), key=len)
+        sample = chance.choice(texts.num_rows, min(_TIMED, texts.num_rows), replace=False)
+        sample_texts = self._texts(texts, sample, state)
+        chunks = sorted((t[a:b] for t in sample_texts for a, b in embedder.chunk(t)), key=len)
         if not chunks:
             return None
         embedder.embed_documents(chunks[:1])  # loads the model
         slices = [chunks[i : i + _TIMED_SLICE] for i in range(0, len(chunks), _TIMED_SLICE)]
-        done, tokens, started = 0, 0, time.monotonic()
+        count, tokens, start = 0, 0, time.monotonic()
         for number in chance.permutation(len(slices)).tolist():
             embedder.embed_documents(slices[number])
-            done += len(slices[number])
+            count += len(slices[number])
             tokens += embedder.count_tokens(slices[number])
-            if time.monotonic() - started > _TIMED_SECONDS:
+            if time.monotonic() - start > _TIMED_SECONDS:
                 break
-        seconds = max(time.monotonic() - started, 1e-9)
-        return _MeasuredPace(done, tokens / seconds, seconds / done * len(chunks) / len(read))
+        seconds = max(time.monotonic() - start, 1e-9)
+        return _MeasuredPace(count, tokens / seconds, seconds / count * len(chunks) / len(sample_texts))
 
-    def _texts(self, changes: pa.Table, chosen: NDArray[np.int64], state: CorpusState) -> list[str]:
-        rows = changes["_rowid"].take(pa.array(chosen)).to_pylist()
+    def _texts(self, changes: pa.Table, sample: NDArray[np.int64], state: CorpusState) -> list[str]:
+        rows = changes["_rowid"].take(pa.array(sample)).to_pylist()
         return self._corpus.texts(rows, version=state.version)
 
     def _stale(
@@ -206,10 +210,10 @@ class Planner:
     def _per_second(self, pair: Pair, state: CorpusState) -> float:
         """Changes a second over the last day, those left out that the pair's first snapshot was built from."""
         snapshots = self._catalog.pairs.snapshots(pair.name)
-        begun = snapshots[0].watermark if snapshots else 0
+        first_watermark = snapshots[0].watermark if snapshots else 0
         since = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=_RATE_HOURS)).isoformat(timespec="microseconds")
         recent = 0
-        for batch in self._corpus.scan(state.version, columns=["_updated_at"], after=begun):
+        for batch in self._corpus.scan(state.version, columns=["_updated_at"], after=first_watermark):
             recent += pc.sum(pc.greater_equal(batch["_updated_at"], since)).as_py() or 0
         return recent / (_RATE_HOURS * 3600)
 

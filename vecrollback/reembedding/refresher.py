@@ -1,8 +1,8 @@
 """From the log to the vectors table: the loop that builds a pair, catches it up and resumes after a crash.
 
-Changes are taken in windows by seq, at most 16,384 of them or 64 million characters. Inside a window texts are sorted
+Changes are read in windows by seq, at most 16,384 of them or 64 million characters. Inside a window texts are sorted
 by length, so that a batch pads little; each batch is appended and synced as soon as an engine has embedded it. The
-watermark moves when a window is whole, so a crash repeats at most what was being embedded or written at that moment.
+watermark moves when the whole window is written, so a crash repeats at most the batches that were then in work.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Refresher:
         self._embedder, self._pair, self._on_batch, self._on_made = embedder, pair, on_batch, on_made
         self._engine, self._gate, self._job, self._probes = engine, gate or Throttle(), job, probes
         self._owner = vectors_table(pair.name)
-        self._version = self._acknowledged = self._adopt()
+        self._version = self._durable_version = self._adopt()
         self._watermark = pair.watermark
         self._archive = ReusableVectors(vectors, self._version, others, catalog.files.of(self._owner))
         self._without = {(one.document, one.seq) for one in catalog.embedding.without(pair=pair.name)}
@@ -89,9 +89,9 @@ class Refresher:
         return self._watermark
 
     def run(self) -> EmbedCounts:
-        """Take in changes until the watermark is at the head that stood when the last window began.
+        """Apply changes until the watermark is at the head of the log as it was when the last window began.
 
-        Where writers are as quick as this is, it follows them no further than it gains on them.
+        Where writers are as quick as this loop, it ends once a window no longer reduces the lag.
         """
         state = self._corpus.state()
         self.tally.total = max(0, state.head - self._watermark)
@@ -99,29 +99,32 @@ class Refresher:
             self._take_in_new()
             self._take_in_most_read()
         while self._watermark < state.head:
-            started = self._watermark
-            reached, window = self._corpus.at_head(self._window)
+            begin = self._watermark
+            last_seq, window = self._corpus.at_head(self._window)
             self._take_in(window)
-            self._watermark = reached
+            # Only now: a watermark inside an unfinished window would skip the changes still to be written (law 5).
+            self._watermark = last_seq
             self._acknowledge({})
-            before, behind = state.head, state.head - started
+            before, behind = state.head, state.head - begin
             state = self._corpus.state()
             self.tally.total = self.tally.documents + state.head - self._watermark
-            if reached >= before and state.head - reached >= behind:
+            if last_seq >= before and state.head - last_seq >= behind:
                 break
         caught_up = self._watermark >= state.head
-        if caught_up and self._catalog.stale_reads.most(self._pair.name, 1):  # told too late: nothing is outdated now
+        # Searchers report with a delay, so reads of vectors that are current by now may still be listed.
+        if caught_up and self._catalog.stale_reads.most(self._pair.name, 1):
             self._catalog.stale_reads.forget(self._pair.name)
         return self.tally
 
     def rewrite(self, ids: Sequence[str], *, masked: Collection[str] = ()) -> EmbedCounts:
-        """Embed these documents again as the watermark has them, whatever exists, superseding their rows; for repair.
+        """Embed these documents again, also where vectors exist, and supersede their rows; for repair.
 
         Those that are `masked` are in no answer until their new vectors are written.
         """
-        pending = self._corpus.at_head(partial(self._named, ids, 0, self._watermark, done=set()))
+        pending = self._corpus.at_head(partial(self._pending_of_ids, ids, 0, self._watermark, finished_keys=set()))
         self.tally.total = len(pending)
         hidden = set(masked)
+        # Hidden before the new vectors are made: embedding takes minutes, and the wrong rows would answer meanwhile.
         if wrong := [one for one in pending if one.id in hidden]:
             self._mask(wrong)
         self._take_in(sorted(pending, key=lambda c: len(c.text)), reuse=False)
@@ -139,115 +142,119 @@ class Refresher:
         self._on_batch(self.tally)
 
     def _adopt(self) -> int:
-        """Acknowledge what a writer finished before it died."""
-        found = self._vectors.recover(self._pair.vectors_version, self._catalog.files.of(self._owner))
-        if found.version != self._pair.vectors_version:
+        """Name in the catalog the rows that a writer appended and synced, but died before it could name."""
+        table_state = self._vectors.recover(self._pair.vectors_version, self._catalog.files.of(self._owner))
+        if table_state.version != self._pair.vectors_version:
             self._catalog.pairs.advance(
                 self._pair.name,
                 watermark=self._pair.watermark,
-                vectors_version=found.version,
+                vectors_version=table_state.version,
                 expected=self._pair.vectors_version,
-                files=found.files,
+                files=table_state.files,
             )
-        return found.version
+        return table_state.version
 
     # -- what to take in ----------------------------------------------------------------------------------------------
 
     def _window(self, state: CorpusState) -> tuple[int, list[Pending]]:
         """The next changes without vectors, shortest first, and the seq up to which they reach."""
         changes = self._corpus.changes(self._watermark, state.head, version=state.version)
-        done = self._done()
+        finished_keys = self._finished_changes()
         pending: list[Pending] = []
-        read = characters = 0
+        count = characters = 0
         for first in range(0, changes.num_rows, _READ_CHANGES):
             part = changes.slice(first, _READ_CHANGES)
-            fresh = self._pending(part, state.version, done)
-            read += part.num_rows - self._counted(part)
+            fresh = self._pending(part, state.version, finished_keys)
+            count += part.num_rows - self._count_early(part)
             pending += fresh
             characters += sum(len(p.text) for p in fresh)
             if len(pending) >= _WINDOW_CHANGES or characters >= _WINDOW_CHARACTERS:
-                reached = int(part["_seq"][-1].as_py())
+                last_seq = int(part["_seq"][-1].as_py())
                 break
         else:
-            reached = state.head
-        self.tally.documents += read - len(pending)  # those count when their vectors are durable
-        return reached, sorted(pending, key=lambda p: len(p.text))
+            last_seq = state.head
+        self.tally.documents += count - len(pending)  # the pending ones count when their vectors are durable
+        return last_seq, sorted(pending, key=lambda p: len(p.text))
 
     def _take_in_new(self) -> None:
-        """Documents that no answer can hold yet go first, however far back the watermark is; it stays behind them.
+        """First embed the documents that have no vector at all, and so are in no answer; the watermark does not move.
 
         Deleted ones need nothing: they are masked from the first query on.
         """
-        until = self._corpus.state().head  # those that are written meanwhile come in their turn, or this never ended
-        while pending := self._corpus.at_head(partial(self._never_seen, until)):
+        # Bounded by the head of now: with a busy writer this would never end.
+        until = self._corpus.state().head
+        while pending := self._corpus.at_head(partial(self._pending_new, until)):
             self._early |= {(one.id, one.seq) for one in pending}
             self._take_in(sorted(pending, key=lambda p: len(p.text)))
 
     def _take_in_most_read(self) -> None:
-        """Then those whose outdated vectors answered the most queries, as far as searchers have told."""
-        for _ in range(_MOST_READ_ROUNDS):  # not until there are none: writers and searchers go on meanwhile
-            read = self._catalog.stale_reads.most(self._pair.name, _MOST_READ)
-            if not read:
+        """Then embed the documents whose outdated vectors answered the most queries, as searchers report them."""
+        # A fixed number of rounds: writers and searchers go on meanwhile, so the list may never get empty.
+        for _ in range(_MOST_READ_ROUNDS):
+            ids = self._catalog.stale_reads.most(self._pair.name, _MOST_READ)
+            if not ids:
                 return
-            head, done = self._corpus.state().head, self._done()
-            pending = self._corpus.at_head(partial(self._named, read, self._watermark, head, done=done))
+            head, finished_keys = self._corpus.state().head, self._finished_changes()
+            pending = self._corpus.at_head(
+                partial(self._pending_of_ids, ids, self._watermark, head, finished_keys=finished_keys)
+            )
             self._early |= {(one.id, one.seq) for one in pending}
             self._take_in(sorted(pending, key=lambda p: len(p.text)))
-            self._catalog.stale_reads.forget(self._pair.name, read)
+            self._catalog.stale_reads.forget(self._pair.name, ids)
 
-    def _named(
-        self, ids: Sequence[str], after: int, upto: int, state: CorpusState, *, done: set[tuple[str, int]]
+    def _pending_of_ids(
+        self, ids: Sequence[str], after: int, upto: int, state: CorpusState, *, finished_keys: set[tuple[str, int]]
     ) -> list[Pending]:
         changes = self._corpus.changes(after, upto, version=state.version)
-        named = changes.filter(pc.is_in(changes["id"], value_set=pa.array(ids, pa.string())))
-        return self._pending(named, state.version, done)
+        rows = changes.filter(pc.is_in(changes["id"], value_set=pa.array(ids, pa.string())))
+        return self._pending(rows, state.version, finished_keys)
 
-    def _never_seen(self, until: int, state: CorpusState) -> list[Pending]:
+    def _pending_new(self, until: int, state: CorpusState) -> list[Pending]:
         changes = self._corpus.changes(self._watermark, until, version=state.version)
-        known = self._vectors.keys(self._version)["doc_id"]
-        fresh = changes.filter(pc.invert(pc.is_in(changes["id"], value_set=known)))
-        done = self._done()
+        ids_with_rows = self._vectors.keys(self._version)["doc_id"]
+        fresh = changes.filter(pc.invert(pc.is_in(changes["id"], value_set=ids_with_rows)))
+        finished_keys = self._finished_changes()
         pending: list[Pending] = []
         for first in range(0, fresh.num_rows, _READ_CHANGES):
-            pending += self._pending(fresh.slice(first, _READ_CHANGES), state.version, done)
+            pending += self._pending(fresh.slice(first, _READ_CHANGES), state.version, finished_keys)
             if len(pending) >= _WINDOW_CHANGES or sum(len(p.text) for p in pending) >= _WINDOW_CHARACTERS:
                 break
         return pending
 
-    def _pending(self, changes: pa.Table, version: int, done: set[tuple[str, int]]) -> list[Pending]:
-        rows = [r for r in changes.to_pylist() if not r["_deleted"] and (r["id"], r["_seq"]) not in done]
+    def _pending(self, changes: pa.Table, version: int, finished_keys: set[tuple[str, int]]) -> list[Pending]:
+        rows = [r for r in changes.to_pylist() if not r["_deleted"] and (r["id"], r["_seq"]) not in finished_keys]
         texts = self._corpus.texts([r["_rowid"] for r in rows], version=version)
         return [Pending(r["id"], r["_seq"], r["_content_hash"], t) for r, t in zip(rows, texts, strict=True)]
 
-    def _counted(self, changes: pa.Table) -> int:
-        """How many of these were taken in early, and counted then."""
+    def _count_early(self, changes: pa.Table) -> int:
+        """How many of these changes were embedded out of turn, and counted then."""
         if not self._early:
             return 0
         both = zip(changes["id"].to_pylist(), changes["_seq"].to_pylist(), strict=True)
         return sum(one in self._early for one in both)
 
-    def _done(self) -> set[tuple[str, int]]:
-        """Changes after the watermark that have vectors, or were given up."""
+    def _finished_changes(self) -> set[tuple[str, int]]:
+        """Changes after the watermark that have vectors, or that no model could embed: never embedded again (law 6)."""
         keys = self._vectors.keys(self._version)
         late = np.flatnonzero(np.asarray(keys["seq"]) > self._watermark)
-        kept = keys.select(["doc_id", "seq"]).take(pa.array(late))
-        return {*zip(kept["doc_id"].to_pylist(), kept["seq"].to_pylist(), strict=True), *self._without}
+        late_rows = keys.select(["doc_id", "seq"]).take(pa.array(late))
+        return {*zip(late_rows["doc_id"].to_pylist(), late_rows["seq"].to_pylist(), strict=True), *self._without}
 
     # -- taking it in -------------------------------------------------------------------------------------------------
 
     def _take_in(self, window: Sequence[Pending], *, reuse: bool = True) -> None:
         """Write vectors of these changes: first those that exist, then those that the engine makes."""
         self._archive.extend(self._version)
-        found = self._archive.find([p.content_hash for p in window]) if reuse else {}
-        known = [(p, found[p.content_hash]) for p in window if p.content_hash in found]
-        for first in range(0, len(known), _KNOWN_BATCH):
-            batch = known[first : first + _KNOWN_BATCH]
+        vectors_by_hash = self._archive.find([p.content_hash for p in window]) if reuse else {}
+        reuse_batch = [(p, vectors_by_hash[p.content_hash]) for p in window if p.content_hash in vectors_by_hash]
+        for first in range(0, len(reuse_batch), _KNOWN_BATCH):
+            batch = reuse_batch[first : first + _KNOWN_BATCH]
             self.tally.reused += len(batch)
             self._append(batch)
             self._on_batch(self.tally)
         by_hash: dict[bytes, SameTexts] = {}
         for change in window:
-            if change.content_hash not in found:
+            if change.content_hash not in vectors_by_hash:
                 by_hash.setdefault(change.content_hash, []).append(change)
         self._embed(list(by_hash.values()))
 
@@ -261,18 +268,18 @@ class Refresher:
                     self._finish(task)
                     self._on_batch(self.tally)
             except (StoppedError, EngineLostError) as error:
-                # what was begun is maybe paid for: all of it that can still be had is kept
+                # Units that were begun may be paid for: every answer that can still be had is written.
                 for task in dispatch.rest() if isinstance(error, StoppedError) else dispatch.ended():
                     self._finish(task)
                 raise
 
     def _tasks(self, groups: list[SameTexts]) -> Iterator[Task]:
         lengths = [len(group[0].text) for group in groups]
-        first, left = 0, sum(lengths)
+        first, characters = 0, sum(lengths)
         while first < len(groups):
-            count = self._sizing.first(islice(lengths, first, None), left / self.tally.workers)
+            count = self._sizing.first(islice(lengths, first, None), characters / self.tally.workers)
             yield Task(groups[first : first + count])
-            first, left = first + count, left - sum(lengths[first : first + count])
+            first, characters = first + count, characters - sum(lengths[first : first + count])
 
     def _finish(self, task: Task) -> None:
         if task.reason:
@@ -288,14 +295,15 @@ class Refresher:
         self._append(task.batch)
 
     def _give_up(self, changes: Sequence[Pending], reason: str) -> None:
-        given_up = [UnembeddedDocument(self._pair.name, one.id, one.seq, self._job, reason) for one in changes]
-        self._catalog.embedding.give_up(given_up)
-        self._without |= {(one.document, one.seq) for one in given_up}
+        documents = [UnembeddedDocument(self._pair.name, one.id, one.seq, self._job, reason) for one in changes]
+        self._catalog.embedding.give_up(documents)
+        self._without |= {(one.document, one.seq) for one in documents}
         self.tally.given_up += len(changes)
         self.tally.documents += len(changes)
 
     def _append(self, batch: Batch) -> None:
         rows = table(batch, self._pair.fingerprint, self._version + 1, self._embedder.dimension)
+        # Order for durability: the rows, synced; then the catalog names them; only then do they count as done (law 4).
         commit = self._vectors.append(rows, known=self._version)
         reach("vectors.appended")
         self._version = commit.version
@@ -306,14 +314,15 @@ class Refresher:
             self._without -= again
 
     def _acknowledge(self, files: Mapping[str, str]) -> None:
+        # `expected` refuses the move if another writer has moved the pair: a lost lock must not lose rows.
         self._catalog.pairs.advance(
             self._pair.name,
             watermark=self._watermark,
             vectors_version=self._version,
-            expected=self._acknowledged,
+            expected=self._durable_version,
             files=files,
         )
-        self._acknowledged = self._version
+        self._durable_version = self._version
 
 
 def table(batch: Batch, fingerprint: str, number: int, dimension: int) -> pa.Table:

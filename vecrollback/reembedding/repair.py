@@ -23,7 +23,7 @@ _REBUILT = ("artifact_corrupt", "index_differs", "not_indexed", "recall_low", "m
 
 
 class Repairer:
-    """Rows are superseded, never changed: the damaged ones stay in the table, for whoever wants to know why."""
+    """Repairs a pair. Rows are superseded, never changed: the damaged ones stay in the table as evidence."""
 
     def __init__(self, corpus: Corpus, builder: Builder) -> None:
         self._corpus, self._builder = corpus, builder
@@ -31,19 +31,20 @@ class Repairer:
     def run(
         self, pair: Pair, report: Report, job: str, progress: ProgressCallback | None = None, *, mask: bool = False
     ) -> None:
-        """Mend what can be mended. What a new check finds after it needs the documents or the pair anew.
+        """Repair what can be repaired. For what a new check still finds, the documents or the pair must be made anew.
 
         `mask`: documents with foreign or invalid vectors are in no answer until they have new ones.
         """
-        if lost := report.ids("tombstone_missing"):
-            self._corpus.delete(lost, again=True)
-        if hidden := report.ids(*_HIDDEN):
-            self._corpus.delete(hidden, again=True)
+        # Deletes first: they are masks, effective at once, while embedding takes long (law 3).
+        if undeleted := report.ids("tombstone_missing"):
+            self._corpus.delete(undeleted, again=True)
+        if orphans := report.ids(*_HIDDEN):
+            self._corpus.delete(orphans, again=True)
         if pair.probes in report.ids("artifact_corrupt"):
             self._builder.renew_probes(pair)
-        rewritten = report.ids(*_REWRITTEN)
+        ids = report.ids(*_REWRITTEN)
         kinds = {finding.kind for finding in report.findings}
-        if rewritten:
-            self._builder.rewrite(pair, rewritten, job, progress, masked=report.ids(*_FOREIGN) if mask else ())
+        if ids:
+            self._builder.rewrite(pair, ids, job, progress, masked=report.ids(*_FOREIGN) if mask else ())
         elif kinds & {*_REBUILT, *_HIDDEN}:
             self._builder.snapshot(pair.name, rebuild=True)

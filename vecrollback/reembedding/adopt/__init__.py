@@ -58,14 +58,14 @@ class Adopter:
             if source.id_field is None:
                 there = ", ".join(source.connector.fields) or "none"
                 raise UsageError(f"{source.place} has no ids", hint=f"--id-field names a field; there: {there}")
-            examination = self._examined(source, model, options)
-            wanted = options.get("name"), options.get("settings")
-            pair = self.builder.begin(BuildRequest(model, options.get("index", "auto"), *wanted))
+            examination = self._examine(source, model, options)
+            name_and_settings = options.get("name"), options.get("settings")
+            pair = self.builder.begin(BuildRequest(model, options.get("index", "auto"), *name_and_settings))
             record = self.resources.catalog.jobs.start("adopt", pair.name)
             adopt = _Adoption(self, source, examination, pair, record.id, options).run
             return Job(self.resources.catalog, record, adopt).wait()
 
-    def _examined(self, source: ForeignIndex, model: str, options: AdoptOptions) -> Examination:
+    def _examine(self, source: ForeignIndex, model: str, options: AdoptOptions) -> Examination:
         bound = options.get("bound") or BOUND
         request = ExaminationRequest(
             model,
@@ -96,13 +96,13 @@ class _Adoption:
     options: AdoptOptions
 
     def run(self) -> AdoptResult:
-        audited = self.examination.audited
-        assert audited is not None
-        doubted = np.zeros(self.source.count, np.bool_)
-        not_examined = [row for one in audited.not_examined for row in one.rows]
-        doubted[[*audited.rows, *not_examined]] = True
+        audit = self.examination.audited
+        assert audit is not None
+        doubts = np.zeros(self.source.count, np.bool_)
+        not_examined = [row for one in audit.not_examined for row in one.rows]
+        doubts[[*audit.rows, *not_examined]] = True
         with self.parts.resources.catalog.lock("adopt"), self.parts.resources.artifacts.workspace(".adopt") as folder:
-            counts, proven_vectors = self._take_in(doubted, folder)
+            counts, proven_vectors = self._take_in(doubts, folder)
             tally = self._fill(proven_vectors)
         self._finish(counts)
         return AdoptResult(
@@ -111,14 +111,14 @@ class _Adoption:
             known=counts.known,
             reused=tally.reused,
             embedded=tally.embedded,
-            foreign=len(audited.rows),
+            foreign=len(audit.rows),
             damaged=counts.damaged + len(not_examined),
             split=counts.split,
             left_out=counts.left_out,
             examination=self.examination,
         )
 
-    def _take_in(self, doubted: NDArray[np.bool_], folder: Path) -> tuple[Counts, tuple[Vectors, int]]:
+    def _take_in(self, doubts: NDArray[np.bool_], folder: Path) -> tuple[Counts, tuple[Vectors, int]]:
         report = self._reporter("writing documents")
         embedder = self.parts.resources.embedders.of(self.pair)
 
@@ -126,7 +126,7 @@ class _Adoption:
             report(EmbedCounts(documents=counts.documents + counts.left_out, total=self.source.count))
 
         skip_bad = self.options.get("skip_bad", False)
-        intake = Intake(self.source, self.parts.resources.corpus, embedder, doubted, skip_bad=skip_bad, on_batch=count)
+        intake = Intake(self.source, self.parts.resources.corpus, embedder, doubts, skip_bad=skip_bad, on_batch=count)
         return intake.counts, intake.run(folder)
 
     def _fill(self, proven_vectors: tuple[Vectors, int]) -> EmbedCounts:
@@ -164,58 +164,60 @@ class _Adoption:
 
 
 def _check_ids(examination: Examination) -> None:
-    if twice := examination.finding("duplicate_id"):
-        shown = ", ".join(dict.fromkeys(twice.ids[:6]))
+    if duplicates := examination.finding("duplicate_id"):
+        examples = ", ".join(dict.fromkeys(duplicates.ids[:6]))
         raise BadDocumentError(
-            f"{twice.count:,} rows share their id with another: {shown}",
+            f"{duplicates.count:,} rows share their id with another: {examples}",
             source=examination.source,
             hint="give every row an id of its own, or name the field that has one with --id-field",
         )
 
 
-def _check_model(examination: Examination, audited: AuditResult) -> None:
+def _check_model(examination: Examination, audit: AuditResult) -> None:
     """Refuse vectors most of which are another model's."""
-    compared = f"{len(audited.rows):,} of {audited.examined:,} vectors compared are foreign"
-    if audited.stopped == "refuted" or 2 * len(audited.rows) > max(1, audited.examined):
+    share = f"{len(audit.rows):,} of {audit.examined:,} vectors compared are foreign"
+    if audit.stopped == "refuted" or 2 * len(audit.rows) > max(1, audit.examined):
         raise FingerprintMismatchError(
-            f"{examination.model} did not make the vectors in {examination.source}: {compared}",
+            f"{examination.model} did not make the vectors in {examination.source}: {share}",
             hint="name the model that did; or `vecrollback ingest` the texts and `vecrollback reembed`",
         )
 
 
-def _check_proof(audited: AuditResult, bound: float) -> None:
+def _check_proof(audit: AuditResult, bound: float) -> None:
     """Refuse what the audit does not show to be the model's, but for the vectors it named."""
-    if audited.certificate.population and audited.certificate.bound > bound:
+    if audit.certificate.population and audit.certificate.bound > bound:
         raise CheckRefusedError(
-            f"up to {audited.certificate.bound:.2%} of the vectors that were not embedded again may be foreign, "
+            f"up to {audit.certificate.bound:.2%} of the vectors that were not embedded again may be foreign, "
             f"more than {bound:.2%}",
             hint="raise --budget, or --bound if that will do",
         )
 
 
-def _check_fidelity(source: ForeignIndex, embedder: Embedder, audited: AuditResult) -> None:
+def _check_fidelity(source: ForeignIndex, embedder: Embedder, audit: AuditResult) -> None:
     """Refuse vectors that stand for the model's own only roughly: a check of the pair would find them foreign.
 
     The audit forgives what the storage rounds, and looks at directions alone.
     """
-    doubted = [*audited.rows, *(row for one in audited.not_examined for row in one.rows)]
-    rows = np.random.default_rng(0).permutation(np.setdiff1d(np.arange(source.count), doubted))[:_COMPARED]
-    kept = [(text, row) for text, row in zip(source.texts(rows), rows.tolist(), strict=True) if text and text.strip()]
-    if not kept:
+    left_out = [*audit.rows, *(row for one in audit.not_examined for row in one.rows)]
+    rows = np.random.default_rng(0).permutation(np.setdiff1d(np.arange(source.count), left_out))[:_COMPARED]
+    texts_and_rows = [
+        (text, row) for text, row in zip(source.texts(rows), rows.tolist(), strict=True) if text and text.strip()
+    ]
+    if not texts_and_rows:
         return
-    stored = source.vectors(np.array([row for _, row in kept]))
-    made = embedder.embed_documents([text for text, _ in kept])
-    lengths = np.linalg.norm(stored, axis=1), np.linalg.norm(made, axis=1)
-    near = cosines(stored, made)
+    source_vectors = source.vectors(np.array([row for _, row in texts_and_rows]))
+    model_vectors = embedder.embed_documents([text for text, _ in texts_and_rows])
+    lengths = np.linalg.norm(source_vectors, axis=1), np.linalg.norm(model_vectors, axis=1)
+    near = cosines(source_vectors, model_vectors)
     if not np.quantile(near, _FEW) >= floor_for(embedder):
         raise CheckRefusedError(
-            f"{source.place} keeps its vectors as {audited.storage}, too coarse to stand for the model's own: cosine "
+            f"{source.place} keeps its vectors as {audit.storage}, too coarse to stand for the model's own: cosine "
             f"{np.median(near):.5f}",
             hint="adopt the vectors as they were embedded; or `vecrollback ingest` the texts and `vecrollback reembed`",
         )
-    stretched = float(np.median(np.abs(lengths[0] / lengths[1] - 1)))
-    if embedder.metric != "cosine" and stretched > _STRETCHED:
+    stretch = float(np.median(np.abs(lengths[0] / lengths[1] - 1)))
+    if embedder.metric != "cosine" and stretch > _STRETCHED:
         raise FingerprintMismatchError(
-            f"the vectors in {source.place} have other lengths than {embedder.spec} gives them, by {stretched:.0%}",
+            f"the vectors in {source.place} have other lengths than {embedder.spec} gives them, by {stretch:.0%}",
             hint="they were scaled: open the model with metric=cosine",
         )

@@ -51,12 +51,12 @@ class Intake:
         source: ForeignIndex,
         corpus: Corpus,
         embedder: Embedder,
-        doubted: NDArray[np.bool_],
+        doubts: NDArray[np.bool_],
         *,
         skip_bad: bool,
         on_batch: Callable[[Counts], None],
     ) -> None:
-        self._source, self._corpus, self._embedder, self._doubted = source, corpus, embedder, doubted
+        self._source, self._corpus, self._embedder, self._doubts = source, corpus, embedder, doubts
         self._skip_bad, self._on_batch = skip_bad, on_batch
         self.counts = Counts()
 
@@ -92,7 +92,7 @@ class Intake:
         batch.documents.append(document)
         batch.characters += len(document.text)
         spans = self._embedder.chunk(document.text)
-        if not spans or self._doubted[row]:
+        if not spans or self._doubts[row]:
             return
         if spans != [Span(0, len(document.text))]:
             self.counts.split += 1
@@ -106,9 +106,9 @@ class Intake:
 
     def _write(self, batch: _Batch, table: Vectors, version: int) -> int:
         if batch.documents:
-            _, changed = self._corpus.upsert(batch.documents, unknown_only=True)
+            _, new_count = self._corpus.upsert(batch.documents, unknown_only=True)
             self.counts.documents += len(batch.documents)
-            self.counts.known += len(batch.documents) - changed
+            self.counts.known += len(batch.documents) - new_count
             reach("adopt.documents_written")
         if batch.proven:
             version = table.append(self._rows(batch), known=version).version
@@ -116,18 +116,18 @@ class Intake:
         return version
 
     def _rows(self, batch: _Batch) -> pa.Table:
-        chosen = [batch.documents[at] for at in batch.proven]
-        nothing = np.zeros(len(chosen), np.int64)
+        documents = [batch.documents[at] for at in batch.proven]
+        nothing = np.zeros(len(documents), np.int64)
         flat = pa.array(np.concatenate(batch.vectors))
         columns = [
-            pa.array([document.id for document in chosen], pa.string()),
+            pa.array([document.id for document in documents], pa.string()),
             pa.array(nothing),
             pa.array(nothing),
             pa.array(nothing.astype(np.int32)),
             pa.array(nothing.astype(np.int32)),
-            pa.array([len(document.text) for document in chosen], pa.int32()),
-            pa.array([content_hash(document.text) for document in chosen], pa.binary(16)),
-            pa.array([self._embedder.fingerprint] * len(chosen), pa.string()),
+            pa.array([len(document.text) for document in documents], pa.int32()),
+            pa.array([content_hash(document.text) for document in documents], pa.binary(16)),
+            pa.array([self._embedder.fingerprint] * len(documents), pa.string()),
             pa.FixedSizeListArray.from_arrays(flat, self._embedder.dimension),
         ]
         return pa.Table.from_arrays(columns, schema=schema(self._embedder.dimension))

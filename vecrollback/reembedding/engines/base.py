@@ -1,7 +1,7 @@
-"""What an engine is: workers that turn units of texts into vectors, and write nothing.
+"""Engines: workers that turn units of texts into vectors, and write nothing.
 
-Whoever drives them alone writes tables and catalog. So a worker may die, run twice or answer late at any moment: what
-it had not answered is asked again, and no row is lost, doubled or left behind.
+Only the job that drives them writes tables and catalog. So a worker may die, run twice or answer late at any moment:
+a unit without an answer is sent again, and no row is lost, doubled or left behind.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _COMPARED = 8
 
 @dataclass(frozen=True, slots=True)
 class EmbedderRecipe:
-    """How a worker elsewhere comes by the embedder of a job. `fingerprints`: those that count as the pair's.
+    """How a worker elsewhere opens the embedder of a job. `fingerprints`: those that count as the pair's.
 
-    `runtime`: the runtime that was found to be the same model, and faster.
+    `runtime`: the runtime that gives the same vectors faster.
     """
 
     spec: str
@@ -63,7 +63,7 @@ class EmbeddedUnit:
 
 @dataclass(frozen=True, slots=True)
 class FailedUnit:
-    """A unit without an answer. `died`: its worker did, nobody knows of what; else `kind` is the error's class."""
+    """A unit without an answer. `died`: its worker died, the cause is unknown; else `kind` is the error's class."""
 
     number: int
     kind: str
@@ -74,17 +74,19 @@ class FailedUnit:
     @property
     def error(self) -> VecrollbackError:
         """The error to end a job with."""
-        named = getattr(errors, self.kind, EmbeddingError)
-        plain = isinstance(named, type) and issubclass(named, EmbeddingError | StoppedError | UsageError)
-        made = named if plain or named is EmbedderChangedError else EmbeddingError
+        candidate = getattr(errors, self.kind, EmbeddingError)
+        has_plain_constructor = isinstance(candidate, type) and issubclass(
+            candidate, EmbeddingError | StoppedError | UsageError
+        )
+        kind = candidate if has_plain_constructor or candidate is EmbedderChangedError else EmbeddingError
         try:
-            return made(self.message, hint=self.hint)
+            return kind(self.message, hint=self.hint)
         except TypeError:  # a class with facts of its own
             return EmbeddingError(self.message, hint=self.hint)
 
     @property
     def stops(self) -> bool:
-        """Whether no other text could fare better: the limit is reached, or the model is not to be had."""
+        """Whether other texts would fail as well: a limit is reached, or the model is not available."""
         return isinstance(self.error, StoppedError | UsageError | EmbedderChangedError)
 
 
@@ -162,25 +164,25 @@ def open_recipe(recipe: EmbedderRecipe) -> Embedder:
             f"{recipe.spec!r} is another model where the worker runs: {embedder.fingerprint}",
             hint="put the same files there; every worker opens the embedder's string by itself",
         )
-    return _compared(embedder, recipe.runtime) if recipe.runtime else embedder
+    return _compare(embedder, recipe.runtime) if recipe.runtime else embedder
 
 
 def in_runtime(embedder: Embedder, runtime: Runtime) -> Embedder:
     """The embedder in another runtime."""
-    made: Embedder = embedder.accelerated(runtime)  # type: ignore[attr-defined]
-    return made
+    copy: Embedder = embedder.accelerated(runtime)  # type: ignore[attr-defined]
+    return copy
 
 
-def _compared(embedder: Embedder, runtime: Runtime) -> Embedder:
+def _compare(embedder: Embedder, runtime: Runtime) -> Embedder:
     """The same, compared in the worker that will use it: another machine's processor may round otherwise."""
-    made = in_runtime(embedder, runtime)
-    ours, theirs = (one.embed_documents(PROBES[:_COMPARED]) for one in (embedder, made))
+    copy = in_runtime(embedder, runtime)
+    ours, theirs = (one.embed_documents(PROBES[:_COMPARED]) for one in (embedder, copy))
     if not (worst := float(cosines(ours, theirs).min())) >= FLOOR:  # NaN is not near enough either
         raise EmbedderChangedError(
             f"runtime {runtime.name!r} does not give the pair's vectors on this machine: cosine {worst:.6f}",
             hint="--accelerate off",
         )
-    return made
+    return copy
 
 
 def run_unit(embedder: Embedder, unit: Unit) -> Outcome:
@@ -194,7 +196,7 @@ def run_unit(embedder: Embedder, unit: Unit) -> Outcome:
         An EmbeddedUnit with the vectors of all chunks in the order of the texts, or a FailedUnit.
     """
     try:
-        return _embedded(embedder, unit)
+        return _embed(embedder, unit)
     except BaseException as error:  # a panic of Rust code, as in a tokenizer, is not an Exception
         return failed_unit(unit.number, error)
 
@@ -210,15 +212,16 @@ def work(recipe: EmbedderRecipe, unit: Unit) -> Outcome:
         An EmbeddedUnit or a FailedUnit; nothing is raised. Both can be pickled.
     """
     try:
-        if recipe not in _opened:
-            _opened.clear()
-            _opened[recipe] = open_recipe(recipe)
+        # One at a time: workers of a cluster outlive jobs, and two models may not fit into the memory.
+        if recipe not in _embedders:
+            _embedders.clear()
+            _embedders[recipe] = open_recipe(recipe)
     except Exception as error:
         return failed_unit(unit.number, error)
-    return run_unit(_opened[recipe], unit)
+    return run_unit(_embedders[recipe], unit)
 
 
-_opened: dict[EmbedderRecipe, Embedder] = {}
+_embedders: dict[EmbedderRecipe, Embedder] = {}
 
 
 def failed_unit(number: int, error: BaseException) -> FailedUnit:
@@ -228,21 +231,21 @@ def failed_unit(number: int, error: BaseException) -> FailedUnit:
     return FailedUnit(number, "EmbeddingError", f"{type(error).__name__}: {error}")
 
 
-def _embedded(embedder: Embedder, unit: Unit) -> EmbeddedUnit:
+def _embed(embedder: Embedder, unit: Unit) -> EmbeddedUnit:
     parts = [np.array(embedder.chunk(text), dtype=np.int32).reshape(-1, 2) for text in unit.texts]
     chunks = [t[a:b] for t, spans in zip(unit.texts, parts, strict=True) for a, b in spans.tolist()]
     order = sorted(range(len(chunks)), key=lambda i: len(chunks[i]))
-    ordered = [chunks[i] for i in order]
+    chunks_by_length = [chunks[i] for i in order]
     vectors = np.empty((len(chunks), embedder.dimension), dtype=np.float32)
     if chunks:
-        vectors[order] = embed_documents(embedder, ordered)
+        vectors[order] = embed_documents(embedder, chunks_by_length)
     return EmbeddedUnit(
         number=unit.number,
         counts=tuple(map(len, parts)),
         spans=np.concatenate(parts) if parts else np.empty((0, 2), np.int32),
         vectors=vectors,
-        tokens=embedder.count_tokens(ordered) if chunks else 0,
-        ideal_seconds=_ideal(embedder, ordered),
+        tokens=embedder.count_tokens(chunks_by_length) if chunks else 0,
+        ideal_seconds=_ideal(embedder, chunks_by_length),
     )
 
 
@@ -267,7 +270,7 @@ class Threads:
         self._embedder = embedder
         self._count = count
         self._units: SimpleQueue[Unit | None] = SimpleQueue()
-        self._ended: SimpleQueue[Outcome] = SimpleQueue()
+        self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
         self._threads: list[threading.Thread] = []
 
     @property
@@ -287,7 +290,7 @@ class Threads:
         self._units.put(unit)
 
     def take(self) -> Outcome:
-        return self._ended.get()
+        return self._outcomes.get()
 
     def close(self) -> None:
         for _ in self._threads:
@@ -296,4 +299,4 @@ class Threads:
 
     def _work(self) -> None:
         while (unit := self._units.get()) is not None:
-            self._ended.put(run_unit(self._embedder, unit))
+            self._outcomes.put(run_unit(self._embedder, unit))

@@ -17,7 +17,7 @@ _LOST_SECONDS = 60.0
 
 def open_dask(setting: str, recipe: EmbedderRecipe) -> Cluster:
     """Connect to `dask://HOST:PORT`, or start `dask:N` here. Raises MissingDependencyError, EngineLostError."""
-    distributed = _imported()
+    distributed = _import_dask()
     if recipe.idle:
         raise UsageError(
             "Dask's workers are processes of their own", hint="start them with `nice`, or use --engine local:N --idle"
@@ -39,7 +39,7 @@ def open_dask(setting: str, recipe: EmbedderRecipe) -> Cluster:
     return Cluster(recipe, connect, setting)
 
 
-def _imported() -> Any:
+def _import_dask() -> Any:
     try:
         import distributed
     except ImportError as error:
@@ -55,7 +55,7 @@ class Cluster:
         self._client: Any = None
         self._count, self._counted_at = 1, float("-inf")
         self._futures: dict[int, Any] = {}
-        self._ended: SimpleQueue[int] = SimpleQueue()
+        self._numbers: SimpleQueue[int] = SimpleQueue()
 
     @property
     def width(self) -> int:
@@ -66,20 +66,20 @@ class Cluster:
     def workers(self) -> int:
         if time.monotonic() - self._counted_at > _LOOK_SECONDS:  # asking costs as much as a unit does
             try:
-                self._count = max(1, int(sum(self._opened().nthreads().values())))
+                self._count = max(1, int(sum(self._open_client().nthreads().values())))
             except (OSError, TimeoutError) as error:
-                raise self._gone() from error
+                raise self._lost_error() from error
             self._counted_at = time.monotonic()
         return self._count
 
     def submit(self, unit: Unit) -> None:
         key = f"vecrollback-{id(self)}-{unit.number}"
         try:
-            future = self._opened().submit(work, self._recipe, unit, pure=False, key=key)
+            future = self._open_client().submit(work, self._recipe, unit, pure=False, key=key)
         except (OSError, TimeoutError) as error:
-            raise self._gone() from error
+            raise self._lost_error() from error
         self._futures[unit.number] = future
-        future.add_done_callback(lambda _: self._ended.put(unit.number))
+        future.add_done_callback(lambda _: self._numbers.put(unit.number))
 
     def take(self) -> Outcome:
         number = self._next()
@@ -88,7 +88,7 @@ class Cluster:
             outcome: Outcome = future.result(timeout=_CONNECT_SECONDS)
         except Exception as error:
             if self._lost():
-                raise self._gone() from error
+                raise self._lost_error() from error
             # the scheduler gives up on a task whose workers died again and again
             died = type(error).__name__ in ("KilledWorker", "CancelledError", "FutureCancelledError")
             return (
@@ -109,28 +109,28 @@ class Cluster:
         if cluster is not None:
             cluster.close(timeout=10)
 
-    def _opened(self) -> Any:
+    def _open_client(self) -> Any:
         if self._client is None:
             try:
                 self._client = self._connect()
             except (OSError, TimeoutError) as error:
-                raise self._gone() from error
+                raise self._lost_error() from error
         return self._client
 
     def _next(self) -> int:
         silent = 0.0
         while True:
             try:
-                return self._ended.get(timeout=_LOOK_SECONDS)
+                return self._numbers.get(timeout=_LOOK_SECONDS)
             except Empty:
                 silent = silent + _LOOK_SECONDS if self._lost() else 0.0
                 if silent >= _LOST_SECONDS:
-                    raise self._gone() from None
+                    raise self._lost_error() from None
 
     def _lost(self) -> bool:
         return self._client is None or self._client.status not in ("running", "newly-created")
 
-    def _gone(self) -> EngineLostError:
+    def _lost_error(self) -> EngineLostError:
         return EngineLostError(
             f"no Dask scheduler at {self._place}", hint="start one; the same command goes on where it stopped"
         )

@@ -62,7 +62,7 @@ class Local:
         try:
             worker.connection.send(unit)
         except OSError:
-            self._dead.append(self._buried(worker))
+            self._dead.append(self._bury(worker))
 
     def take(self) -> Outcome:
         if self._dead:
@@ -73,7 +73,7 @@ class Local:
         try:
             outcome: Outcome = worker.connection.recv()
         except (EOFError, OSError):
-            return self._buried(worker)
+            return self._bury(worker)
         worker.unit = None
         return outcome
 
@@ -113,16 +113,16 @@ class Local:
             return {"CUDA_VISIBLE_DEVICES": self._devices[place % len(self._devices)]}
         return _ONE_THREAD if self._count > 1 else {}
 
-    def _buried(self, worker: _Worker) -> FailedUnit:
+    def _bury(self, worker: _Worker) -> FailedUnit:
         self._workers.remove(worker)
         worker.connection.close()
         worker.process.kill()
         code = worker.process.wait()
         assert worker.unit is not None
-        return FailedUnit(worker.unit.number, "EmbeddingError", f"the worker {_ended(code)}", died=True)
+        return FailedUnit(worker.unit.number, "EmbeddingError", f"the worker {_death(code)}", died=True)
 
 
-def _ended(code: int) -> str:
+def _death(code: int) -> str:
     if code >= 0:
         return f"ended with code {code}"
     with contextlib.suppress(ValueError):
@@ -151,5 +151,5 @@ def named(count: int, environment: Mapping[str, str]) -> tuple[str, ...]:
     """
     if count < 2:
         return ()
-    listed = [name.strip() for name in environment.get(VISIBLE, "").split(",") if name.strip()]
-    return tuple(listed[:count]) if listed else tuple(map(str, range(count)))
+    names = [name.strip() for name in environment.get(VISIBLE, "").split(",") if name.strip()]
+    return tuple(names[:count]) if names else tuple(map(str, range(count)))

@@ -59,7 +59,7 @@ class Tasks:
         try:
             return max(1, int(ray.cluster_resources().get("CPU", 1)))
         except Exception as error:
-            raise self._gone(error) from error
+            raise self._lost_error(error) from error
 
     @property
     def width(self) -> int:
@@ -71,7 +71,7 @@ class Tasks:
         try:
             self._numbers[self._work.remote(self._recipe, unit)] = unit.number
         except Exception as error:
-            raise self._gone(error) from error
+            raise self._lost_error(error) from error
 
     def take(self) -> Outcome:
         import ray
@@ -79,7 +79,7 @@ class Tasks:
         try:
             [ready], _ = ray.wait(list(self._numbers), num_returns=1)
         except Exception as error:
-            raise self._gone(error) from error
+            raise self._lost_error(error) from error
         number = self._numbers.pop(ready)
         try:
             outcome: Outcome = ray.get(ready)
@@ -87,7 +87,7 @@ class Tasks:
             if type(error).__name__ in _DIED:
                 return FailedUnit(number, "EmbeddingError", f"the worker died: {error}", died=True)
             if type(error).__name__ in _LOST:
-                raise self._gone(error) from error
+                raise self._lost_error(error) from error
             return failed_unit(number, error)
         return outcome
 
@@ -107,10 +107,10 @@ class Tasks:
         try:
             self._context = self._connect()
         except Exception as error:
-            raise self._gone(error) from error
+            raise self._lost_error(error) from error
         self._work = ray.remote(max_retries=0, num_cpus=1)(work)
 
-    def _gone(self, error: Exception) -> EngineLostError:
+    def _lost_error(self, error: Exception) -> EngineLostError:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return EngineLostError(
             f"no Ray cluster at {self._place}: {reason}",
