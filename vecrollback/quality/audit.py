@@ -32,7 +32,7 @@ _SHOWN_BATCHES = 5
 
 
 class AuditOptions(TypedDict, total=False):
-    """What is asked of an audit.
+    """The arguments of an audit.
 
     `suspects`: pairs or embedder strings; None for other pairs of the store, () for none. `budget`: texts to embed at
     most, a number or a share of the chunks like `2%`; None for as many as the bound needs. `bound`, `confidence`: of
@@ -54,27 +54,27 @@ class Auditor:
         self._vectors_of, self._checker = resources.vectors_of, Checker(resources)
 
     def run(self, pair: Pair, asking: AuditOptions, progress: ProgressCallback | None = None) -> Report:
-        """Check and audit one pair; the report is kept, unless all it says is that the budget was too small."""
+        """Check and audit one pair; the report is kept, unless it only says that the budget was too small."""
         report = replace(self._checker.run(pair, "full", Sampling(size=0)), level="audit", certificate=None)
         if any(finding.kind in _BLIND for finding in report.findings):
             self._catalog.reports.add(report)  # without its text nobody can say what a vector should be
             return report
         suspects = self._suspects(pair, asking.get("suspects"))
         population = self._population(pair)
-        asked = _asked(pair, asking, population.count)
+        request = _request_of(pair, asking, population.count)
         own = self._embedders.proven(pair)
         outcome = audit(
             population,
             partial(embed_documents, own),
             suspects=suspects,
-            asked=asked,
+            asked=request,
             judged=lambda: judged(self._catalog.golden.all(), partial(embed_in_pieces, own.embed_queries)),
-            progress=_watched(population, progress),
+            progress=_stage_reporter(population, progress),
         )
-        audited = _reported(report, outcome, asked, suspects)
-        if audited.verdict != "unknown" or outcome.stopped != "budget":
-            self._catalog.reports.add(audited)  # else it would hide what a check with a larger sample certified
-        return audited
+        full_report = _with_audit(report, outcome, request, suspects)
+        if full_report.verdict != "unknown" or outcome.stopped != "budget":
+            self._catalog.reports.add(full_report)  # else it would hide what a check with a larger sample certified
+        return full_report
 
     def _population(self, pair: Pair) -> PairPopulation:
         pair, state = self._catalog.pairs.get(pair.name), self._corpus.state()
@@ -84,24 +84,25 @@ class Auditor:
         rows = read_rows(vectors, pair.vectors_version, tombstones)
         return PairPopulation(vectors, pair.vectors_version, rows, log, self._corpus, state.version)
 
-    def _suspects(self, pair: Pair, named: Sequence[str] | None) -> dict[str, Embed]:
-        if named is not None:
-            return {name: partial(embed_documents, self._named(name)) for name in named}
-        found: dict[str, Embed] = {}
+    def _suspects(self, pair: Pair, names: Sequence[str] | None) -> dict[str, Embed]:
+        if names is not None:
+            return {name: partial(embed_documents, self._open_named(name)) for name in names}
+        models: dict[str, Embed] = {}
         own = self._catalog.equivalences.of(pair.fingerprint)
-        seen = set(own)
+        fingerprints = set(own)
+        # Quarantined pairs first: what was rolled back from is the likeliest to have left vectors behind.
         others = sorted(self._catalog.pairs.all(), key=lambda one: one.state != "quarantined")
         for other in others:
-            if other.fingerprint in seen or other.dimension != pair.dimension or len(found) == _OTHER_PAIRS:
+            if other.fingerprint in fingerprints or other.dimension != pair.dimension or len(models) == _OTHER_PAIRS:
                 continue
-            seen.add(other.fingerprint)
+            fingerprints.add(other.fingerprint)
             try:
-                found[other.name] = partial(embed_documents, self._embedders.proven(other))
+                models[other.name] = partial(embed_documents, self._embedders.proven(other))
             except (VecrollbackError, ImportError, OSError):
                 continue  # a model that is gone cannot be asked; the audit goes on without it
-        return found
+        return models
 
-    def _named(self, name: str) -> Embedder:
+    def _open_named(self, name: str) -> Embedder:
         pair = self._catalog.pairs.find(name)
         return self._embedders.proven(pair) if pair else self._embedders.open(name)
 
@@ -109,7 +110,7 @@ class Auditor:
 def certified(after: Report, before: Report) -> Report:
     """The check after a repair, with the certificate of the audit before it.
 
-    It still holds: the vectors nobody looked at are the same, and those that were found are now the pair's own.
+    It still holds: the vectors that were not examined are the same, and the foreign ones are now the pair's own.
     """
     proof = before.certificate
     if before.level != "audit" or proof is None or after.certificate is None or proof.bound > after.certificate.bound:
@@ -117,7 +118,7 @@ def certified(after: Report, before: Report) -> Report:
     return replace(after, certificate=proof)
 
 
-def _asked(pair: Pair, asking: AuditOptions, chunks: int) -> AuditRequest:
+def _request_of(pair: Pair, asking: AuditOptions, chunks: int) -> AuditRequest:
     budget = asking.get("budget")
     return AuditRequest(
         bound=asking.get("bound", _BOUND),
@@ -128,21 +129,23 @@ def _asked(pair: Pair, asking: AuditOptions, chunks: int) -> AuditRequest:
     )
 
 
-def _watched(population: PairPopulation, progress: ProgressCallback | None) -> Callable[[AuditProgress], None] | None:
-    """Progress as every other work of the store tells it."""
+def _stage_reporter(
+    population: PairPopulation, progress: ProgressCallback | None
+) -> Callable[[AuditProgress], None] | None:
+    """A callback that reports the stages of an audit in the form of other jobs' progress."""
     if progress is None:
         return None
-    started, tell = time.monotonic(), progress
+    start, tell = time.monotonic(), progress
 
     def report_stage(now: AuditProgress) -> None:
         total = now.budget or max(now.embedded, population.count)
-        elapsed = time.monotonic() - started
+        elapsed = time.monotonic() - start
         tell(Progress("", f"audit: {now.stage}", now.embedded, total, now.embedded, 0, now.embedded, elapsed))
 
     return report_stage
 
 
-def _reported(report: Report, outcome: AuditResult, asked: AuditRequest, suspects: dict[str, Embed]) -> Report:
+def _with_audit(report: Report, outcome: AuditResult, request: AuditRequest, suspects: dict[str, Embed]) -> Report:
     notes = Notes(list(report.findings), dict(report.examined))
     if outcome.rows:
         harmless = outcome.harm is not None and outcome.harm.harmless
@@ -152,10 +155,10 @@ def _reported(report: Report, outcome: AuditResult, asked: AuditRequest, suspect
     for part in outcome.not_examined:
         notes.add("not_examined", f"vectors left out: {part.reason}", part.ids, severity="unknown")
     certificate = outcome.certificate
-    if certificate.bound > asked.bound:
+    if certificate.bound > request.bound:
         message = (
             f"at most {certificate.bound:.2%} of the {certificate.population:,} vectors that were not re-embedded are "
-            f"foreign, at {certificate.confidence:.0%} confidence; asked was {asked.bound:.2%} ({outcome.stopped})"
+            f"foreign, at {certificate.confidence:.0%} confidence; asked was {request.bound:.2%} ({outcome.stopped})"
         )
         if outcome.at_least:
             message += f"; at least {outcome.at_least:.2%} are"
@@ -181,14 +184,16 @@ def _foreign(outcome: AuditResult) -> str:
         f"vectors that the pair's embedder did not make: {len(outcome.rows)} of {outcome.examined} re-embedded; the "
         f"lowest cosine is {min(outcome.cosines):.4f}"
     )
-    if made := [f"{name} made {share:.0%}" for name, share in outcome.culprit.items() if share]:
-        message += f"; {', '.join(made)} of those tried"
+    if shares := [f"{name} made {share:.0%}" for name, share in outcome.culprit.items() if share]:
+        message += f"; {', '.join(shares)} of those tried"
     if outcome.harm is not None:
         message += f"; {outcome.harm}"
     if batches := [share for share in outcome.batches if share.foreign]:
         most = sorted(batches, key=lambda share: -share.foreign)[:_SHOWN_BATCHES]
-        named = ", ".join(f"{share.foreign} in batch {share.batch}" for share in most)
-        message += f"; {named}" + (f" and {len(batches) - len(most)} more batches" if len(batches) > len(most) else "")
+        examples = ", ".join(f"{share.foreign} in batch {share.batch}" for share in most)
+        message += f"; {examples}" + (
+            f" and {len(batches) - len(most)} more batches" if len(batches) > len(most) else ""
+        )
     if times := [share for share in outcome.times if share.foreign]:
         first, last = (_day(moment) for moment in (times[0].start, times[-1].end))
         message += f"; their documents changed from {first} to {last}"

@@ -38,13 +38,13 @@ class PairPopulation:
         return self._vectors.dimension
 
     def blocks(self) -> Iterator[tuple[int, FloatArray]]:
-        done = 0
+        first_row = 0
         for first, block in self._vectors.blocks(self._version):
             end = int(np.searchsorted(self._rows, first + len(block)))
-            here = self._rows[done:end] - first
+            here = self._rows[first_row:end] - first
             if len(here):
-                yield done, block if len(here) == len(block) else block[here]
-            done = end
+                yield first_row, block if len(here) == len(block) else block[here]
+            first_row = end
 
     def vectors(self, rows: Numbers) -> FloatArray:
         return self._vectors.read(self._version, self._rows[rows]).vectors
@@ -54,13 +54,13 @@ class PairPopulation:
         ids = list(dict.fromkeys(key["doc_id"] for key in keys))
         texts: dict[str, str] = {}
         for first in range(0, len(ids), _DOCUMENTS):
-            found = self._corpus.get(ids[first : first + _DOCUMENTS], version=self._at)
-            texts |= {id_: document.text for id_, document in found.items()}
+            documents = self._corpus.get(ids[first : first + _DOCUMENTS], version=self._at)
+            texts |= {id_: document.text for id_, document in documents.items()}
         return [texts[k["doc_id"]][k["start"] : k["end"]] if k["doc_id"] in texts else None for k in keys]
 
     def ids(self, rows: Numbers) -> list[str]:
-        named: list[str] = self._keys["doc_id"].take(pa.array(rows)).to_pylist()
-        return named
+        ids: list[str] = self._keys["doc_id"].take(pa.array(rows)).to_pylist()
+        return ids
 
     def batches(self) -> Numbers | None:
         return np.asarray(self._keys["batch"], dtype=np.int64)
@@ -69,6 +69,6 @@ class PairPopulation:
         """When the document of each row was last changed."""
         log = pa.Table.from_batches(list(self._corpus.scan(self._at, columns=["id", "_updated_at"])), _CHANGED)
         place = pc.index_in(self._keys["doc_id"], value_set=log["id"].combine_chunks())
-        written = log["_updated_at"].combine_chunks().dictionary_encode()
-        moments = np.array([dt.datetime.fromisoformat(one).timestamp() for one in written.dictionary.to_pylist()])
-        return np.asarray(moments[np.asarray(written.indices)[np.asarray(place)]], dtype=np.float64)
+        change_times = log["_updated_at"].combine_chunks().dictionary_encode()
+        moments = np.array([dt.datetime.fromisoformat(one).timestamp() for one in change_times.dictionary.to_pylist()])
+        return np.asarray(moments[np.asarray(change_times.indices)[np.asarray(place)]], dtype=np.float64)

@@ -248,11 +248,12 @@ class Parts(FollowsForks):
 
     def close(self) -> None:
         """Let go of what was opened. Idempotent."""
-        opened = self.__dict__
+        # What was never used was never opened: `opened_once` keeps each part in the instance's dictionary.
+        parts = self.__dict__
         for name in _CLOSED_FIRST:
-            if name in opened:
-                opened.pop(name).close()
-        if "resources" in opened:
+            if name in parts:
+                parts.pop(name).close()
+        if "resources" in parts:
             self.resources.embedders.close()
         self.catalog.close()
 
@@ -267,6 +268,7 @@ def open_parts(settings: Settings, *, create: bool = False) -> Parts:
     parts = Parts(settings, _own_folder(file_store, catalog, settings), file_store, catalog)
     if create:
         (parts.root / "tables").mkdir(parents=True, exist_ok=True)
+        # Two processes may create the same store at the same moment; the second must find the corpus of the first.
         with catalog.lock("create"):
             parts.resources.corpus.create()
     return parts

@@ -52,32 +52,32 @@ def pairs(store: Store) -> Payload:
     return {"pairs": [{**asdict(one), **rows[one.name]} for one in store.pairs() if one.name in rows]}
 
 
-def switched(done: Switched) -> Payload:
+def switched(outcome: Switched) -> Payload:
     return {
-        "alias": done.alias,
-        "from": done.source,
-        "to": done.target,
-        "epoch": done.epoch,
-        "switch_ms": round(done.switch_ms, 3),
-        "searchers": asdict(done.searchers),
-        "lag": done.lag,
-        "caught_up": asdict(done.caught_up) if done.caught_up else None,
-        "check": asdict(done.report) if done.report else None,
-        "trouble": done.trouble,
-        "warning": done.warning,
-        "gates": [asdict(one) for one in done.gates],
-        "move": _move(done.move),
+        "alias": outcome.alias,
+        "from": outcome.source,
+        "to": outcome.target,
+        "epoch": outcome.epoch,
+        "switch_ms": round(outcome.switch_ms, 3),
+        "searchers": asdict(outcome.searchers),
+        "lag": outcome.lag,
+        "caught_up": asdict(outcome.caught_up) if outcome.caught_up else None,
+        "check": asdict(outcome.report) if outcome.report else None,
+        "trouble": outcome.trouble,
+        "warning": outcome.warning,
+        "gates": [asdict(one) for one in outcome.gates],
+        "move": _move(outcome.move),
     }
 
 
-def result(found: Result) -> Payload:
+def result(answer: Result) -> Payload:
     # By hand: `asdict` copies every value of every hit's metadata, which a server does thousands of times a second.
     return {
-        "pair": found.pair,
-        "snapshot": found.snapshot,
-        "epoch": found.epoch,
-        "watermark": found.watermark,
-        "settings": found.settings,
+        "pair": answer.pair,
+        "snapshot": answer.snapshot,
+        "epoch": answer.epoch,
+        "watermark": answer.watermark,
+        "settings": answer.settings,
         "hits": [
             {
                 "id": hit.id,
@@ -87,73 +87,73 @@ def result(found: Result) -> Payload:
                 "chunk": hit.chunk,
                 "stale": hit.stale,
             }
-            for hit in found.hits
+            for hit in answer.hits
         ],
-        "current": found.current,
-        "canary": found.canary,
-        "doubt": found.doubt,
+        "current": answer.current,
+        "canary": answer.canary,
+        "doubt": answer.doubt,
     }
 
 
-def compared(found: AnswerComparison) -> Payload:
+def compared(answers: AnswerComparison) -> Payload:
     return {
-        "query": found.query,
-        "a": result(found.a),
-        "b": result(found.b),
-        "overlap": found.overlap,
-        "places": [asdict(place) for place in found.places],
+        "query": answers.query,
+        "a": result(answers.a),
+        "b": result(answers.b),
+        "overlap": answers.overlap,
+        "places": [asdict(place) for place in answers.places],
     }
 
 
-def comparison(found: Comparison) -> Payload:
-    body = asdict(found)
-    for row, one in zip(body["differences"], found.differences, strict=True):
+def comparison(outcome: Comparison) -> Payload:
+    body = asdict(outcome)
+    for row, one in zip(body["differences"], outcome.differences, strict=True):
         row["significant"] = one.significant
     return body
 
 
-def gated(found: GateVerdict) -> Payload:
-    outcomes = [asdict(one) for one in found.outcomes]
-    return {"pair": found.pair, "snapshot": found.snapshot, "passed": found.passed, "outcomes": outcomes}
+def gated(verdict: GateVerdict) -> Payload:
+    outcomes = [asdict(one) for one in verdict.outcomes]
+    return {"pair": verdict.pair, "snapshot": verdict.snapshot, "passed": verdict.passed, "outcomes": outcomes}
 
 
-def canary(found: CanaryRun) -> Payload:
-    return {name: value for name, value in asdict(found).items() if name != "salt"}  # who knows it can choose a share
+def canary(run: CanaryRun) -> Payload:
+    return {name: value for name, value in asdict(run).items() if name != "salt"}  # who knows it can choose a share
 
 
-def canary_status(found: CanaryStatus) -> Payload:
-    shown = asdict(found) | {"canary": canary(found.canary)}
-    return shown | {"standing": found.standing}
+def canary_status(status_now: CanaryStatus) -> Payload:
+    payload = asdict(status_now) | {"canary": canary(status_now.canary)}
+    return payload | {"standing": status_now.standing}
 
 
-def vector_map(found: VectorMap) -> Payload:
+def vector_map(points_map: VectorMap) -> Payload:
     # Thousands of points: as rows under one heading, not each with its own.
     from vecrollback.serving.vector_map import MapPoint
 
     return {
-        "pair": found.pair,
-        "snapshot": found.snapshot,
-        "population": found.population,
-        "explained": list(found.explained),
-        "fingerprint": found.fingerprint,
+        "pair": points_map.pair,
+        "snapshot": points_map.snapshot,
+        "population": points_map.population,
+        "explained": list(points_map.explained),
+        "fingerprint": points_map.fingerprint,
         "columns": list(MapPoint._fields),
-        "points": [list(point) for point in found.points],
+        "points": [list(point) for point in points_map.points],
     }
 
 
-def report(found: Report) -> Payload:
-    return asdict(found)
+def report(one: Report) -> Payload:
+    return asdict(one)
 
 
 def moves(made: Sequence[Move]) -> Payload:
     return {"moves": [_move(one) for one in made]}
 
 
-def _move(made: Move) -> Payload:
+def _move(one: Move) -> Payload:
     # A field of Python cannot be called "from".
-    renamed = {"source": "from", "target": "to"}
-    return {renamed.get(key, key): value for key, value in asdict(made).items()}
+    names = {"source": "from", "target": "to"}
+    return {names.get(key, key): value for key, value in asdict(one).items()}
 
 
-def snapshot(taken: Snapshot, tags: Mapping[str, str]) -> Payload:
-    return {"ref": taken.ref, **asdict(taken), "tags": [name for name, ref in tags.items() if ref == taken.ref]}
+def snapshot(one: Snapshot, tags: Mapping[str, str]) -> Payload:
+    return {"ref": one.ref, **asdict(one), "tags": [name for name, ref in tags.items() if ref == one.ref]}

@@ -539,9 +539,9 @@ class Store:
         """
         from vecrollback.reembedding.jobs import Job
 
-        found, builder = self.pair(pair), self._parts.builder
-        job = self._catalog.jobs.start("catch-up", found.name)
-        work = partial(builder.catch_up, found, job.id, progress, advance=advance, effort=effort or Effort())
+        record, builder = self.pair(pair), self._parts.builder
+        job = self._catalog.jobs.start("catch-up", record.name)
+        work = partial(builder.catch_up, record, job.id, progress, advance=advance, effort=effort or Effort())
         return Job(self._catalog, job, work).wait()
 
     def adopt(self, source: str, *, model: str, **options: Unpack[AdoptOptions]) -> AdoptResult:
@@ -573,8 +573,8 @@ class Store:
         """
         from vecrollback.reembedding.adopt import Adopter
 
-        adopted = Adopter(self.resources, self._parts.builder).run(source, model, options)
-        return replace(adopted, report=self.check(adopted.pair))
+        result = Adopter(self.resources, self._parts.builder).run(source, model, options)
+        return replace(result, report=self.check(result.pair))
 
     def equate(self, a: str, b: str) -> float:
         """Declare two embedders to be one model, so that each may use the vectors of the other.
@@ -687,7 +687,7 @@ class Store:
             >>> store.pause(store.jobs()[0].id).kind
             'reembed'
         """
-        return self._paused(job, paused=True)
+        return self._set_paused(job, paused=True)
 
     def resume(self, job: str) -> JobRecord:
         """Let a paused job go on.
@@ -705,7 +705,7 @@ class Store:
             >>> store.resume(store.jobs()[0].id).paused
             False
         """
-        return self._paused(job, paused=False)
+        return self._set_paused(job, paused=False)
 
     def unembedded_documents(self, job: str) -> list[UnembeddedDocument]:
         """List documents that a job could not embed and that still have no vector.
@@ -872,7 +872,7 @@ class Store:
             >>> store.tags()
             {'before-the-fair': 'v1@1'}
         """
-        return {name: str(SnapshotRef(*held)) for name, held in self._catalog.pairs.tags().items()}
+        return {name: str(SnapshotRef(*target)) for name, target in self._catalog.pairs.tags().items()}
 
     def untag(self, name: str) -> None:
         """Take a tag away. Its snapshot stays until a prune.
@@ -996,18 +996,19 @@ class Store:
             >>> store.promote("v1", reason="it was better").target
             'v1@1'
         """
-        found, request = self.pair(pair), MoveRequest(reason, actor or self.actor, override, wait)
-        self._parts.switch.gate(found, request)
-        needed, head = self.gates.sampling(), self.resources.catalog.ledger.state().head
-        if self.lag(found):
-            self.catch_up(found, progress=progress)
-        report = self.check(found, bound=needed.bound, confidence=needed.confidence)
-        found = self.pair(found)
+        record, request = self.pair(pair), MoveRequest(reason, actor or self.actor, override, wait)
+        self._parts.switch.gate(record, request)
+        # Read before the catch-up: while somebody writes, no pair reaches the newest change (see `GateEvidence.lag`).
+        sampling, head = self.gates.sampling(), self.resources.catalog.ledger.state().head
+        if self.lag(record):
+            self.catch_up(record, progress=progress)
+        report = self.check(record, bound=sampling.bound, confidence=sampling.confidence)
+        record = self.pair(record)
         if override:
-            self.resources.embedders.of(found)  # no reason is good enough for a pair whose queries would all fail
-        self._parts.switch.gate(found, request, report)
-        request = self.gates.passed(found, request, head=head)
-        return self._warned(replace(self._parts.switch.promote(found, report, request), report=report))
+            self.resources.embedders.of(record)  # no reason is good enough for a pair whose queries would all fail
+        self._parts.switch.gate(record, request, report)
+        request = self.gates.passed(record, request, head=head)
+        return self._with_warning(replace(self._parts.switch.promote(record, report, request), report=report))
 
     def rollback(
         self,
@@ -1054,9 +1055,12 @@ class Store:
         name = to.name if isinstance(to, Pair) else to
         who = actor or self.actor
         request = MoveRequest(reason, who, override, wait, expected_epoch=expected_epoch, approval=approval)
-        decided = now()
-        switched = self.incidents.open(self._parts.switch.rollback(name, request), decided=decided, trigger=trigger)
-        return self.prove(switched, progress) if catch_up else self._warned(switched)
+        # Before the move, so that the incident shows how long it took from the decision.
+        decision_time = now()
+        outcome = self.incidents.open(
+            self._parts.switch.rollback(name, request), decided=decision_time, trigger=trigger
+        )
+        return self.prove(outcome, progress) if catch_up else self._with_warning(outcome)
 
     def restore(
         self,
@@ -1100,12 +1104,12 @@ class Store:
 
         who = actor or self.actor
         request = MoveRequest(reason, who, wait_seconds=wait, expected_epoch=expected_epoch, approval=approval)
-        decided = now()
+        decision_time = now()
         policy = load_policy(self.root) or Policy()
-        if needed := policy.authority.restore_approvals:
-            self.approvals.require(ref, request.reason, actor=request.actor, needed=needed, approval=approval)
-        switched = self.incidents.open(self._parts.switch.restore(ref, request), decided=decided, planned=planned)
-        return self.prove(switched, progress) if catch_up else self._warned(switched)
+        if approvals := policy.authority.restore_approvals:
+            self.approvals.require(ref, request.reason, actor=request.actor, needed=approvals, approval=approval)
+        outcome = self.incidents.open(self._parts.switch.restore(ref, request), decided=decision_time, planned=planned)
+        return self.prove(outcome, progress) if catch_up else self._with_warning(outcome)
 
     def on_move(self, call: Callable[[Switched], None]) -> None:
         """Have a function called with every move of `live` that this store object makes, whoever ordered it.
@@ -1150,7 +1154,7 @@ class Store:
             switched = replace(switched, report=self.check(pair))
         except (VecrollbackError, OSError) as error:
             switched = replace(switched, trouble="; ".join(filter(None, (switched.trouble, str(error)))))
-        return self._warned(self.incidents.settle(switched))
+        return self._with_warning(self.incidents.settle(switched))
 
     def rollback_target(self, to: str | None = None, *, override: bool = False) -> Snapshot:
         """Tell where a rollback would go now. Moves nothing.
@@ -1295,11 +1299,11 @@ class Store:
         """
         from vecrollback.automation.guard import watch_store
 
-        asked = [query.text for query in self.golden.list()] if queries is None else queries
+        texts = [query.text for query in self.golden.list()] if queries is None else queries
         return watch_store(
             self,
             policy,
-            asked,
+            texts,
             rounds=rounds,
             stopping=stopping,
             on_reading=on_reading,
@@ -1492,10 +1496,10 @@ class Store:
     def _or_live(self, pair: PairLike | None) -> Pair:
         return self.live() if pair is None else self.pair(pair)
 
-    def _warned(self, switched: Switched) -> Switched:
+    def _with_warning(self, switched: Switched) -> Switched:
         return replace(switched, warning=self.freezes.warning())
 
-    def _paused(self, job: str, *, paused: bool) -> JobRecord:
+    def _set_paused(self, job: str, *, paused: bool) -> JobRecord:
         self.job(job)  # raises for a name that is unknown
         self._catalog.jobs.pause(job, paused)
         return self.job(job)

@@ -21,9 +21,9 @@ _PREFIX = "vr_"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
-def reaches(role: Role, needed: Role) -> bool:
+def reaches(role: Role, other: Role) -> bool:
     """Whether a role may do what `needed` may."""
-    return ROLES.index(role) >= ROLES.index(needed)
+    return ROLES.index(role) >= ROLES.index(other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,13 @@ class TokenKeys:
 
     def find(self, secret: str) -> Token | None:
         """The token of a secret. Takes as long for a wrong one as for a right one."""
-        given = _digest(secret)
-        found = None
+        digest_of_secret = _digest(secret)
+        match = None
+        # No early return: the time must not tell how many tokens come before the right one.
         for digest, token in self.digests:
-            if hmac.compare_digest(digest, given):
-                found = token
-        return found
+            if hmac.compare_digest(digest, digest_of_secret):
+                match = token
+        return match
 
 
 class Tokens:
@@ -53,16 +54,16 @@ class Tokens:
         """A new token and its secret, which is shown this once: the catalog keeps its SHA-256."""
         if role not in ROLES:
             raise UsageError(f"{role!r} is not a valid role", hint=f"use one of {', '.join(ROLES)}")
-        chosen = f"{role}-{secrets.token_hex(4)}" if name is None else name
-        if not _NAME.fullmatch(chosen):
+        token_name = f"{role}-{secrets.token_hex(4)}" if name is None else name
+        if not _NAME.fullmatch(token_name):
             raise UsageError(
-                f"a token cannot be named {chosen!r}",
+                f"a token cannot be named {token_name!r}",
                 hint="1 to 64 letters, digits, dots, dashes, underscores or @; it starts with a letter or digit",
             )
         # 256 random bits need no slow hash: nobody can try them all, and every request computes it.
         secret = _PREFIX + secrets.token_urlsafe(32)
-        token = Token(chosen, role, now(), actor)
-        self.record(actor, "token.create", f"{chosen} ({role})")
+        token = Token(token_name, role, now(), actor)
+        self.record(actor, "token.create", f"{token_name} ({role})")
         self._catalog.tokens.add(token, _digest(secret))
         return token, secret
 

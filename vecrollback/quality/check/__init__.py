@@ -1,4 +1,4 @@
-"""Auditing a pair against the log: bytes, rows, index and behaviour.
+"""The check of a pair against the log: bytes, rows, index and behaviour.
 
 `quick` looks at catalog, manifest, presence of files and the pair's lag; it reads no vectors and loads no model.
 `full` reads and verifies everything, and ends with a certificate from re-embedded vectors.
@@ -46,11 +46,12 @@ class Checker:
                 f"pair {pair.name!r} is {pair.state}: there is no snapshot to check",
                 hint=f"finish it: `vecrollback reembed {pair.embedder!r} --name {pair.name}`",
             )
+        # Readers take no lock, so a purge may remove files during the check; then the whole check is done again.
         for _ in range(_ATTEMPTS):
             version = self._corpus.state().version
             notes, certificate = self._attempt(pair, level, sampling)
-            damaged = notes.has("file_corrupt") or notes.has("unreadable")
-            if not damaged or self._corpus.state().version == version:
+            has_damage = notes.has("file_corrupt") or notes.has("unreadable")
+            if not has_damage or self._corpus.state().version == version:
                 break  # else a purge may have taken the files away that were just being read
         return Report(
             pair=pair.name,
@@ -90,13 +91,13 @@ class Checker:
         files.examine_catalog(notes, self._catalog, pair, manifest)
         files.examine_artifacts(notes, self._artifacts, manifest, deep=deep)
         owner = vectors_table(pair.name)
-        known = self._catalog.files.of(owner)
-        files.examine_table(notes, self._vectors_of(pair).table, pair.vectors_version, known, deep=deep, about="pair")
-        changed = [path for path, digest in manifest.vector_files.items() if known.get(path) != digest]
-        notes.add("catalog_differs", f"digests of {owner} in catalog and manifest disagree", changed)
+        digests = self._catalog.files.of(owner)
+        files.examine_table(notes, self._vectors_of(pair).table, pair.vectors_version, digests, deep=deep, about="pair")
+        differing = [path for path, digest in manifest.vector_files.items() if digests.get(path) != digest]
+        notes.add("catalog_differs", f"digests of {owner} in catalog and manifest disagree", differing)
         state = self._corpus.state()
-        known = self._catalog.files.of(CORPUS)
-        files.examine_table(notes, self._corpus.table, state.version, known, deep=deep, about="log")
+        digests = self._catalog.files.of(CORPUS)
+        files.examine_table(notes, self._corpus.table, state.version, digests, deep=deep, about="log")
 
     def _deep(self, notes: Notes, pair: Pair, manifest: Manifest, sampling: Sampling) -> Certificate | None:
         if notes.has("file_corrupt"):
@@ -124,15 +125,17 @@ class Checker:
         table, version = self._vectors_of(pair), pair.vectors_version
         rows = row_checks.read_rows(table, version, tombstones)
         evidence = row_checks.PairEvidence(pair, self._corpus, state.version, log, rows, table.vectors(version))
-        given_up = {one.document: one.seq for one in self._catalog.embedding.without(pair=pair.name)}
-        row_checks.examine_rows(notes, log, rows, pair, given_up)
+        gave_up = {one.document: one.seq for one in self._catalog.embedding.without(pair=pair.name)}
+        row_checks.examine_rows(notes, log, rows, pair, gave_up)
         same = self._catalog.equivalences.of(pair.fingerprint)
         row_checks.examine_vectors(notes, evidence, table.fingerprints(version), same)
+        # A damaged index is not opened: reading it may end the process.
         if not notes.has("artifact_corrupt"):
             index.examine_index(notes, self._artifacts, manifest, evidence)
+        # The model comes last: where it cannot be loaded, everything else has been examined by now.
         embedder = sample.load(notes, self._model_of, pair)
         if embedder is None:
             return None
-        if (made := self._catalog.embedding.made(pair.name)) and sampling.size != 0:
-            sample.examine_runtimes(notes, embedder, evidence, made, sampling.seed)
+        if (batches := self._catalog.embedding.made(pair.name)) and sampling.size != 0:
+            sample.examine_runtimes(notes, embedder, evidence, batches, sampling.seed)
         return sample.examine_sample(notes, embedder, evidence, sampling)

@@ -1,4 +1,4 @@
-"""Bytes: artefacts, table files and the catalog are what they were when they were acknowledged."""
+"""Bytes: artefacts, table files and the catalog are unchanged since they were acknowledged."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def examine_table(
 
 def _wrong(table: LanceTable, path: str, digest: str) -> str:
     try:
-        found = table.file_store.digest(path)
+        actual = table.file_store.digest(path)
     except FileNotFoundError:
         return "is missing"
-    return f"has digest {found[:12]}, recorded is {digest[:12]}" if found != digest else ""
+    return f"has digest {actual[:12]}, recorded is {digest[:12]}" if actual != digest else ""
 
 
 def examine_catalog(notes: Notes, catalog: Catalog, pair: Pair, manifest: Manifest) -> None:
@@ -86,6 +86,7 @@ def _examine_history(notes: Notes, catalog: Catalog) -> None:
     broken = []
     for number, move in enumerate(moves, start=1):
         fields = {name: getattr(move, name) for name in move.__slots__}
+        # Number, link and own hash: so a removed, a reordered and a changed entry are each seen.
         if move.number != number or move.previous_hash != previous or chained_hash(fields) != move.hash:
             broken.append(str(number))
         previous = move.hash
@@ -96,18 +97,18 @@ def _examine_history(notes: Notes, catalog: Catalog) -> None:
     notes.add("alias_differs", "aliases point elsewhere than their history says", differing, about="log")
     if not broken and not differing:
         _examine_tenures(notes, catalog, moves)
-    gone = [name for name in last if name not in now and not name.startswith(SCRATCH)]
-    notes.add("alias_differs", "aliases of the history are gone", gone, about="log")
+    lost = [name for name in last if name not in now and not name.startswith(SCRATCH)]
+    notes.add("alias_differs", "aliases of the history are gone", lost, about="log")
     notes.examined["history entries"] = len(moves)
 
 
 def _examine_tenures(notes: Notes, catalog: Catalog, moves: Sequence[Move]) -> None:
-    """Which pair served when, as a rollback reads it, is what the history says."""
+    """The table of tenures, which a rollback reads, agrees with the history that it is made from."""
     wrong = []
-    for alias, kept in catalog.aliases.tenures().items():
-        told = from_moves((move.epoch, move.target, move.at) for move in moves if move.alias == alias)
+    for alias, rows in catalog.aliases.tenures().items():
+        tenures = from_moves((move.epoch, move.target, move.at) for move in moves if move.alias == alias)
         # rows that end early are made anew from the history by the next move, and until then not used
-        if _reach(kept) == _reach(told) and kept != told:
+        if _reach(rows) == _reach(tenures) and rows != tenures:
             wrong.append(alias)
     notes.add("alias_differs", "which pair served when is not what the history says", wrong, about="log")
 

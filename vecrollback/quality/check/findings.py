@@ -1,4 +1,4 @@
-"""How an examination says what it found. Each kind names the law that it breaks."""
+"""Findings of an examination. Each kind names the law that it breaks."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ class Notes:
         about: Literal["pair", "log"] = "pair",
     ) -> None:
         """Note a defect; nothing is noted for an empty list of ids unless a count is given."""
-        named = tuple(dict.fromkeys(ids))
-        number = len(named) if count is None else count
+        unique_ids = tuple(dict.fromkeys(ids))
+        number = len(unique_ids) if count is None else count
         if number:
-            self.findings.append(Finding(LAWS[kind], kind, number, named[:_SHOWN], message, severity, about))
+            self.findings.append(Finding(LAWS[kind], kind, number, unique_ids[:_SHOWN], message, severity, about))
 
     def has(self, kind: str, *, about: Literal["pair", "log"] | None = None) -> bool:
         return any(one.kind == kind and about in (None, one.about) for one in self.findings)

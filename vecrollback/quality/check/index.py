@@ -23,7 +23,8 @@ _RECALL_SLACK = 0.02
 def examine_index(notes: Notes, artifacts: Artifacts, manifest: Manifest, evidence: PairEvidence) -> None:
     """Id map against the table, every vector of the index against the table's, recall against exact search."""
     part, rows = manifest.index, evidence.rows
-    kept = artifacts.keep(manifest.artifacts())
+    # As long as it lives, no cleaning of the cache takes the files away that are examined here.
+    lease = artifacts.keep(manifest.artifacts())
     ids = load_ids(artifacts, manifest)
     index = open_indexed(artifacts, manifest)
     try:
@@ -39,12 +40,12 @@ def examine_index(notes: Notes, artifacts: Artifacts, manifest: Manifest, eviden
             notes.add("index_differs", "the id map names other rows than the vectors table holds", ["id map"])
             return
         _examine_coverage(notes, rows, numbers, part.rows)
-        built = take_rows(evidence.vectors, numbers)
-        _examine_content(notes, index, built, manifest, ids)
-        _examine_recall(notes, index, built, manifest)
+        vectors = take_rows(evidence.vectors, numbers)
+        _examine_content(notes, index, vectors, manifest, ids)
+        _examine_recall(notes, index, vectors, manifest)
     finally:
         index.close()
-        del kept
+        del lease
     notes.examined["index"] = part.spec
 
 
@@ -56,21 +57,21 @@ def _examine_coverage(
     notes.add("not_indexed", "vectors that the index should hold and does not", rows.ids(absent))
 
 
-def _examine_content(notes: Notes, index: VectorIndex, built: FloatArray, manifest: Manifest, ids: pa.Table) -> None:
+def _examine_content(notes: Notes, index: VectorIndex, vectors: FloatArray, manifest: Manifest, ids: pa.Table) -> None:
     tolerance = manifest.index.decode_error + _ROUNDING
     wrong: list[str] = []
-    for first in range(0, len(built), _BLOCK):
-        part = built[first : first + _BLOCK]
-        held = index.reconstruct(np.arange(first, first + len(part), dtype=np.int64))
-        off = ~(distances(held, part, manifest.metric) <= tolerance)  # NaN is off, too
+    for first in range(0, len(vectors), _BLOCK):
+        part = vectors[first : first + _BLOCK]
+        decoded = index.reconstruct(np.arange(first, first + len(part), dtype=np.int64))
+        off = ~(distances(decoded, part, manifest.metric) <= tolerance)  # NaN is off, too
         wrong += ids["doc_id"].take(pa.array(first + np.flatnonzero(off))).to_pylist()
     notes.add("index_differs", "the index holds other vectors than the table", wrong)
 
 
-def _examine_recall(notes: Notes, index: VectorIndex, built: FloatArray, manifest: Manifest) -> None:
-    if not len(built):
+def _examine_recall(notes: Notes, index: VectorIndex, vectors: FloatArray, manifest: Manifest) -> None:
+    if not len(vectors):
         return
-    recall = measure_recall(index, built, k=10, queries=200)
+    recall = measure_recall(index, vectors, k=10, queries=200)
     notes.examined["recall@10"] = round(recall, 4)
     if recall < manifest.index.recall_floor - _RECALL_SLACK:
         floor = manifest.index.recall_floor

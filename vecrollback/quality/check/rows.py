@@ -49,8 +49,8 @@ def read_log(notes: Notes, corpus: Corpus, state: CorpusState, tombstones: Mappi
     for batch in corpus.scan(state.version, columns=columns):
         corrupt += _corrupt(batch)
         blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(batch["text"])), 0)
-        kept = batch.select(["id", "_seq", "_content_hash", "_deleted"])
-        batches.append(kept.append_column("blank", blank))
+        columns_of_log = batch.select(["id", "_seq", "_content_hash", "_deleted"])
+        batches.append(columns_of_log.append_column("blank", blank))
     notes.add("document_corrupt", "documents differ from their digest", corrupt, about="log")
     whole = pa.Table.from_batches(batches, _LOG_SCHEMA).combine_chunks()
     arrays = {name: whole[name].combine_chunks() for name in whole.column_names}
@@ -91,12 +91,12 @@ def _examine_head(notes: Notes, log: LogRows, state: CorpusState, tombstones: Ma
             ["documents"],
             about="log",
         )
-    gone = [log.ids[i].as_py() for i in np.flatnonzero(log.deleted)]
+    deleted_ids = [log.ids[i].as_py() for i in np.flatnonzero(log.deleted)]
     seqs = log.seq[log.deleted].tolist()
-    lost = [id_ for id_, seq in zip(gone, seqs, strict=True) if tombstones.get(id_, -1) < seq]
+    lost = [id_ for id_, seq in zip(deleted_ids, seqs, strict=True) if tombstones.get(id_, -1) < seq]
     notes.add("tombstone_missing", "deleted documents without their tombstone in the ledger", lost, about="log")
     notes.examined["documents"] = live
-    notes.examined["tombstones"] = len(gone)
+    notes.examined["tombstones"] = len(deleted_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,53 +138,55 @@ def examine_rows(notes: Notes, log: LogRows, rows: VectorKeys, pair: Pair, given
 
     `given_up`: documents, at which seq, that a job could not embed.
     """
-    keys, counted = rows.keys, rows.counted
+    keys, live_rows = rows.keys, rows.counted
     place = np.asarray(pc.fill_null(pc.index_in(keys["doc_id"], value_set=log.ids), -1)) if len(log.ids) else None
     place = np.full(keys.num_rows, -1) if place is None else place
     seq = np.asarray(keys["seq"])
-    known = place[counted] >= 0
-    notes.add("orphaned_vector", "vectors of documents the log never held", rows.ids(counted[~known]))
-    here = counted[known]
+    in_log = place[live_rows] >= 0
+    notes.add("orphaned_vector", "vectors of documents the log never held", rows.ids(live_rows[~in_log]))
+    here = live_rows[in_log]
     document = place[here]
     dead = log.deleted[document]
     notes.add("resurrected_vector", "vectors of deleted documents would be served", rows.ids(here[dead]))
     here, document = here[~dead], document[~dead]
-    hopeless = _given_up(log, given_up)
+    # Given up means unknown, not missing (law 10), and only while the document is still at that seq.
+    hopeless = _gave_up(log, given_up)
     message = "documents that the pair's model could not embed: `vecrollback jobs show` has the reasons"
     notes.add("not_embedded", message, _ids(log, hopeless & ~log.deleted), severity="unknown")
     due = (log.seq[document] <= pair.watermark) & ~hopeless[document]
     behind = due & (seq[here] != log.seq[document])
     notes.add("stale_vector", "vectors made before a change that the watermark covers", rows.ids(here[behind]))
     _examine_content(notes, log, rows, here[due & ~behind], document[due & ~behind])
-    wanted = ~log.deleted & (log.seq <= pair.watermark) & ~hopeless
-    wanted[document] = False
-    notes.add("missing_vector", "documents without a vector", _ids(log, wanted))
-    notes.examined["vectors"] = len(counted)
+    without_vector = ~log.deleted & (log.seq <= pair.watermark) & ~hopeless
+    without_vector[document] = False
+    notes.add("missing_vector", "documents without a vector", _ids(log, without_vector))
+    notes.examined["vectors"] = len(live_rows)
 
 
-def _given_up(log: LogRows, recorded: Mapping[str, int]) -> NDArray[np.bool_]:
-    """Which documents are in the very state that was given up."""
-    if not recorded:
+def _gave_up(log: LogRows, seq_by_id: Mapping[str, int]) -> NDArray[np.bool_]:
+    """Which documents are still at the seq at which a job gave them up."""
+    if not seq_by_id:
         return np.zeros(len(log.seq), dtype=bool)
-    place = np.asarray(pc.fill_null(pc.index_in(log.ids, value_set=pa.array(list(recorded), pa.string())), -1))
-    seqs = np.fromiter(recorded.values(), np.int64, len(recorded))
+    place = np.asarray(pc.fill_null(pc.index_in(log.ids, value_set=pa.array(list(seq_by_id), pa.string())), -1))
+    seqs = np.fromiter(seq_by_id.values(), np.int64, len(seq_by_id))
     return np.asarray((place >= 0) & (seqs[place] == log.seq), dtype=bool)
 
 
-def _ids(log: LogRows, chosen: NDArray[np.bool_]) -> list[str]:
-    return list(log.ids.take(pa.array(np.flatnonzero(chosen))).to_pylist())
+def _ids(log: LogRows, mask: NDArray[np.bool_]) -> list[str]:
+    return list(log.ids.take(pa.array(np.flatnonzero(mask))).to_pylist())
 
 
 def _examine_content(
     notes: Notes, log: LogRows, rows: VectorKeys, here: NDArray[np.int64], document: NDArray[np.int64]
 ) -> None:
     keys = rows.keys
-    recorded = keys["content_hash"].take(pa.array(here))
-    other = np.asarray(pc.not_equal(recorded, log.hashes.take(pa.array(document))), dtype=bool) & log.sound[document]
+    hashes = keys["content_hash"].take(pa.array(here))
+    other = np.asarray(pc.not_equal(hashes, log.hashes.take(pa.array(document))), dtype=bool) & log.sound[document]
     notes.add("stale_vector", "vectors of another text than the document's", rows.ids(here[other]))
     ordinal = np.asarray(keys["ordinal"])[here]
     empty = (ordinal < 0) & ~log.blank[document]
     notes.add("missing_vector", "documents with text but without a vector", rows.ids(here[empty]))
+    # Sorted by document and ordinal: two equal neighbours are a duplicate, a step over 1 is a chunk without a vector.
     by_document = np.lexsort((ordinal, document))
     same = np.diff(document[by_document]) == 0
     steps = np.diff(ordinal[by_document])

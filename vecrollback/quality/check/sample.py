@@ -1,4 +1,4 @@
-"""Behaviour: what the pair's own embedder makes of the texts today, whatever any metadata says."""
+"""Behaviour: stored vectors against those that the pair's own embedder makes today, whatever the metadata says."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def load(notes: Notes, model_of: Callable[[Pair], Embedder], pair: Pair) -> Embe
 
 
 def _examine_floor(notes: Notes, embedder: Embedder, pair: Pair) -> None:
-    """A lower floor would let another model pass for this one. Of a declared equal the floor may be another."""
+    """Check the probe floor: a lower one would let another model pass. A model declared equal may have another."""
     floor = floor_for(embedder)
     if embedder.fingerprint == pair.fingerprint and pair.probe_floor != floor:
         notes.add(
@@ -59,20 +59,20 @@ class Sampling:
 def examine_sample(notes: Notes, embedder: Embedder, evidence: PairEvidence, sampling: Sampling) -> Certificate:
     """Re-embed a random sample of the chunks and compare; certify the rest.
 
-    Only chunks whose text is still the one they were made from can be compared; the others are stale and told
-    elsewhere.
+    Only chunks whose text has not changed since can be compared; the others are stale, which is another finding.
     """
     population = comparable(evidence.log, evidence.rows)
-    needed = sample_size(len(population), bound=sampling.bound, confidence=sampling.confidence)
-    wanted = min(needed if sampling.size is None else sampling.size, len(population))
-    chosen = np.sort(np.random.default_rng(sampling.seed).choice(population, wanted, replace=False))
-    near = own_cosines(embedder, evidence, chosen)
-    foreign = chosen[~(near >= evidence.pair.probe_floor)]
+    size = sample_size(len(population), bound=sampling.bound, confidence=sampling.confidence)
+    count = min(size if sampling.size is None else sampling.size, len(population))
+    sample = np.sort(np.random.default_rng(sampling.seed).choice(population, count, replace=False))
+    near = own_cosines(embedder, evidence, sample)
+    # `not >=` and not `<`: a cosine that is NaN counts as foreign.
+    foreign = sample[~(near >= evidence.pair.probe_floor)]
     worst = f"; the lowest cosine is {np.nanmin(near):.4f}" if len(foreign) else ""
-    message = f"vectors that the pair's embedder did not make: {len(foreign)} of {len(chosen)} re-embedded{worst}"
+    message = f"vectors that the pair's embedder did not make: {len(foreign)} of {len(sample)} re-embedded{worst}"
     notes.add("foreign_vector", message, evidence.rows.ids(foreign))
-    notes.examined["re-embedded"] = len(chosen)
-    return certify(len(population), sampled=len(chosen), foreign=len(foreign), confidence=sampling.confidence)
+    notes.examined["re-embedded"] = len(sample)
+    return certify(len(population), sampled=len(sample), foreign=len(foreign), confidence=sampling.confidence)
 
 
 def comparable(log: LogRows, rows: VectorKeys) -> Numbers:
@@ -80,44 +80,45 @@ def comparable(log: LogRows, rows: VectorKeys) -> Numbers:
     chunks = rows.chunks()
     if not len(chunks) or not len(log.ids):
         return np.empty(0, np.int64)
-    taken = rows.keys.take(pa.array(chunks))
-    place = pc.fill_null(pc.index_in(taken["doc_id"], value_set=log.ids), 0)
-    same = np.asarray(pc.equal(taken["content_hash"], log.hashes.take(place.combine_chunks())), dtype=bool)
+    keys = rows.keys.take(pa.array(chunks))
+    place = pc.fill_null(pc.index_in(keys["doc_id"], value_set=log.ids), 0)
+    same = np.asarray(pc.equal(keys["content_hash"], log.hashes.take(place.combine_chunks())), dtype=bool)
     same &= log.sound[np.asarray(place)]  # a damaged text says nothing about the vector of the sound one
     return np.asarray(chunks[same], dtype=np.int64)
 
 
-def own_cosines(embedder: Embedder, evidence: PairEvidence, chosen: Numbers) -> Cosines:
-    """Of each of these rows' vectors to what the embedder makes of its chunk now."""
-    if not len(chosen):
+def own_cosines(embedder: Embedder, evidence: PairEvidence, sample: Numbers) -> Cosines:
+    """Cosine of each of these rows' vectors to the vector that the embedder makes of its chunk now."""
+    if not len(sample):
         return np.empty(0)
-    taken = evidence.rows.keys.take(pa.array(chosen)).to_pylist()
-    documents = evidence.corpus.get(list({row["doc_id"] for row in taken}), version=evidence.version)
-    texts = [documents[row["doc_id"]].text[row["start"] : row["end"]] for row in taken]
+    keys = evidence.rows.keys.take(pa.array(sample)).to_pylist()
+    documents = evidence.corpus.get(list({row["doc_id"] for row in keys}), version=evidence.version)
+    texts = [documents[row["doc_id"]].text[row["start"] : row["end"]] for row in keys]
+    # By length, so that a batch pads little; the result goes back to the order of the rows.
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    made = np.empty((len(texts), embedder.dimension), np.float32)
-    made[order] = embed_documents(embedder, [texts[i] for i in order])
-    return cosines(made, evidence.vectors[chosen])
+    vectors_now = np.empty((len(texts), embedder.dimension), np.float32)
+    vectors_now[order] = embed_documents(embedder, [texts[i] for i in order])
+    return cosines(vectors_now, evidence.vectors[sample])
 
 
 def examine_runtimes(
-    notes: Notes, embedder: Embedder, evidence: PairEvidence, made: Sequence[RuntimeBatches], seed: int | None
+    notes: Notes, embedder: Embedder, evidence: PairEvidence, runs: Sequence[RuntimeBatches], seed: int | None
 ) -> None:
     """Re-embed vectors of every runtime with the pair's own embedder. A certificate is over the random sample alone."""
     population = comparable(evidence.log, evidence.rows)
     batches = np.asarray(evidence.rows.keys["batch"])[population]
     chance = np.random.default_rng(seed)
-    for name in sorted({one.runtime for one in made}):
+    for name in sorted({one.runtime for one in runs}):
         inside = np.zeros(len(population), dtype=bool)
-        for one in made:
+        for one in runs:
             if one.runtime == name:
                 inside |= (batches >= one.first) & (batches <= one.last)
         theirs = population[inside]
-        chosen = np.sort(chance.choice(theirs, min(_OF_EACH, len(theirs)), replace=False))
-        near = own_cosines(embedder, evidence, chosen)
-        foreign = chosen[~(near >= evidence.pair.probe_floor)]
+        sample = np.sort(chance.choice(theirs, min(_OF_EACH, len(theirs)), replace=False))
+        near = own_cosines(embedder, evidence, sample)
+        foreign = sample[~(near >= evidence.pair.probe_floor)]
         message = (
-            f"vectors of runtime {name} that the pair's own embedder does not make: {len(foreign)} of {len(chosen)}"
+            f"vectors of runtime {name} that the pair's own embedder does not make: {len(foreign)} of {len(sample)}"
         )
         notes.add("foreign_vector", message, evidence.rows.ids(foreign))
-        notes.examined[f"re-embedded of {name}"] = len(chosen)
+        notes.examined[f"re-embedded of {name}"] = len(sample)

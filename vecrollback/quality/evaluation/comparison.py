@@ -19,10 +19,10 @@ _MAX_K = 1_000
 
 
 class Quality:
-    """Asks pairs the same queries. Holds what it asks open apart from what serves."""
+    """Asks pairs the same queries, on open pairs of its own, apart from those that serve."""
 
     def __init__(self, resources: Resources) -> None:
-        self._catalog, self._corpus, self._borrowed = resources.catalog, resources.corpus, BorrowedPairs(resources)
+        self._catalog, self._corpus, self._pairs = resources.catalog, resources.corpus, BorrowedPairs(resources)
 
     def compare(
         self,
@@ -37,76 +37,79 @@ class Quality:
 
         Raises UsageError without queries, UnknownNameError, PairStateError.
         """
-        asked = self.required(queries)
+        golden = self.required(queries)
         if not 1 <= k <= _MAX_K:
             raise UsageError(f"k is {k}; it must be from 1 to {_MAX_K}")
-        with self._borrowed.pairs(a, b) as both:
-            refs = [held.view.snapshot.ref for held in both]
-            answers, seconds = ask_in_turns(both, [q.text for q in asked], k, _told(progress, len(asked)))
-        values = [metrics.judged_values(asked, ranked, k, SHOWN) for ranked in answers]
-        answered = tuple(
+        with self._pairs.pairs(a, b) as both:
+            refs = [open_pair.view.snapshot.ref for open_pair in both]
+            answers, seconds = ask_in_turns(both, [q.text for q in golden], k, _reporter(progress, len(golden)))
+        values = [metrics.judged_values(golden, ranking, k, SHOWN) for ranking in answers]
+        answers_by_query = tuple(
             AnsweredQuery(q.id, q.text, va, vb, overlap(ra, rb), metrics.rank_biased_overlap(ra, rb))
-            for q, va, vb, ra, rb in zip(asked, *values, *answers, strict=True)
+            for q, va, vb, ra, rb in zip(golden, *values, *answers, strict=True)
         )
-        shares = [metrics.unjudged(asked, ranked) for ranked in answers]
+        shares = [metrics.unjudged(golden, ranking) for ranking in answers]
         return Comparison(
             a=refs[0],
             b=refs[1],
             k=k,
-            queries=len(asked),
-            judged=sum(query.judged for query in asked),
-            absent=self.absent(asked),
+            queries=len(golden),
+            judged=sum(query.judged for query in golden),
+            absent=self.absent(golden),
             unjudged=(shares[0], shares[1]),
-            overlap=sum(one.overlap for one in answered) / len(answered),
-            rbo=sum(one.rbo for one in answered) / len(answered),
+            overlap=sum(one.overlap for one in answers_by_query) / len(answers_by_query),
+            rbo=sum(one.rbo for one in answers_by_query) / len(answers_by_query),
             latency=(latency(seconds[0]), latency(seconds[1])),
-            differences=_differences(answered, k),
-            answered=answered,
+            differences=_differences(answers_by_query, k),
+            answered=answers_by_query,
         )
 
     def rankings(self, pairs: Sequence[str], queries: Sequence[GoldenQuery], k: int) -> list[list[list[str]]]:
-        """What each pair answers, untimed and therefore in batches."""
-        with self._borrowed.pairs(*pairs) as held:
-            return [ask(one, [query.text for query in queries], k) for one in held]
+        """The answers of each pair, in batches, because they are not timed."""
+        with self._pairs.pairs(*pairs) as open_pairs:
+            return [ask(one, [query.text for query in queries], k) for one in open_pairs]
 
     def latencies(self, pairs: Sequence[str], queries: Sequence[GoldenQuery], k: int) -> list[Latency]:
         """How long each pair takes for one query."""
-        with self._borrowed.pairs(*pairs) as held:
-            return [latency(seconds) for seconds in ask_in_turns(held, [query.text for query in queries], k)[1]]
+        with self._pairs.pairs(*pairs) as open_pairs:
+            return [latency(seconds) for seconds in ask_in_turns(open_pairs, [query.text for query in queries], k)[1]]
 
     def close(self) -> None:
         """Let go of the pairs that are held open. Idempotent; the next comparison opens them again."""
-        self._borrowed.close()
+        self._pairs.close()
 
     def required(self, queries: Sequence[GoldenQuery] | None) -> list[GoldenQuery]:
         """These queries, by default the golden set. Raises UsageError where there are none."""
-        asked = self._catalog.golden.all() if queries is None else list(queries)
-        if not asked:
+        golden = self._catalog.golden.all() if queries is None else list(queries)
+        if not golden:
             raise UsageError(
                 "there is no query to ask",
                 hint="`vecrollback golden add`, `vecrollback golden import`, or --queries FILE",
             )
-        return asked
+        return golden
 
     def absent(self, queries: Sequence[GoldenQuery]) -> int:
-        """How many documents that should be found the corpus does not hold."""
-        wanted = sorted({id_ for query in queries for id_, grade in query.expected.items() if grade > 0})
-        return len(wanted) - len(self._corpus.at_head(lambda state: self._corpus.get(wanted, version=state.version)))
+        """How many of the documents that the queries expect are not in the corpus."""
+        ids = sorted({id_ for query in queries for id_, grade in query.expected.items() if grade > 0})
+        return len(ids) - len(self._corpus.at_head(lambda state: self._corpus.get(ids, version=state.version)))
 
 
-def _differences(answered: Sequence[AnsweredQuery], k: int) -> tuple[Difference, ...]:
-    judged = [one for one in answered if one.a]
-    if not judged:
+def _differences(answers: Sequence[AnsweredQuery], k: int) -> tuple[Difference, ...]:
+    with_judgement = [one for one in answers if one.a]
+    if not with_judgement:
         return ()
     names = [f"{name}@{k}" for name in SHOWN]
-    return tuple(difference(name, [one.a[name] for one in judged], [one.b[name] for one in judged]) for name in names)
+    return tuple(
+        difference(name, [one.a[name] for one in with_judgement], [one.b[name] for one in with_judgement])
+        for name in names
+    )
 
 
-def _told(progress: ProgressCallback | None, total: int) -> Callable[[int], None]:
-    started = time.perf_counter()
+def _reporter(progress: ProgressCallback | None, total: int) -> Callable[[int], None]:
+    start = time.perf_counter()
 
-    def done(count: int) -> None:
+    def report_count(count: int) -> None:
         if progress is not None:
-            progress(Progress("", "asking both", count, total, 0, 0, 0, time.perf_counter() - started))
+            progress(Progress("", "asking both", count, total, 0, 0, 0, time.perf_counter() - start))
 
-    return done
+    return report_count

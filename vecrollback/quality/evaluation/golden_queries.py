@@ -33,8 +33,10 @@ class Golden:
                 "a golden query needs words, and a list of documents" if text.strip() else "the query is blank",
                 hint="store.golden.add('how do I ...', ['doc-1'])",
             )
-        judged = grades(expected if isinstance(expected, Mapping) else list(expected), "expected")
-        query = GoldenQuery(id or query_id(text), text, judged, tuple(dict.fromkeys(tags)), now(), actor or self._actor)
+        judgements = grades(expected if isinstance(expected, Mapping) else list(expected), "expected")
+        query = GoldenQuery(
+            id or query_id(text), text, judgements, tuple(dict.fromkeys(tags)), now(), actor or self._actor
+        )
         self._catalog.golden.put([query])
         return query
 
@@ -56,17 +58,17 @@ class Golden:
     ) -> int:
         """Keep every query of a file, in one transaction; returns how many. For the formats see `read_queries`.
 
-        Of a file with judgements, queries that nobody judged are left out.
+        With a file of judgements, queries without a judgement are left out.
         """
-        found, more, at = read_queries(path, qrels), tuple(tags), now()
-        kept = [query for query in found if query.judged or qrels is None]
-        stamped = [
+        queries, more, at = read_queries(path, qrels), tuple(tags), now()
+        usable = [query for query in queries if query.judged or qrels is None]
+        records = [
             replace(
                 query,
                 tags=tuple(dict.fromkeys([*query.tags, *more])),
                 created_at=at,
                 created_by=actor or self._actor,
             )
-            for query in kept
+            for query in usable
         ]
-        return self._catalog.golden.put(stamped)
+        return self._catalog.golden.put(records)

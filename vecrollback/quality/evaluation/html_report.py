@@ -24,64 +24,66 @@ line { stroke: var(--line); } .whisker { stroke: currentColor; stroke-width: 1.5
 """
 
 
-def page(found: Comparison) -> str:
+def page(report: Comparison) -> str:
     """The page. Whatever a query or an id holds is text in it, never markup."""
     return "\n".join(
         [
             "<!doctype html>",
-            f'<html lang="en"><meta charset="utf-8"><title>{escape(found.a)} against {escape(found.b)}</title>',
+            f'<html lang="en"><meta charset="utf-8"><title>{escape(report.a)} against {escape(report.b)}</title>',
             f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style>',
-            f"<h1>{escape(found.a)} against {escape(found.b)}</h1>",
-            f"<p>{found.queries:,} queries, {found.judged:,} with right answers, k = {found.k}. A document that nobody "
-            f"judged counts as wrong: {found.unjudged[0]:.0%} and {found.unjudged[1]:.0%} of the answers."
-            + (f" {found.absent:,} right documents are not in the corpus." if found.absent else "")
+            f"<h1>{escape(report.a)} against {escape(report.b)}</h1>",
+            f"<p>{report.queries:,} queries, {report.judged:,} with right answers, k = {report.k}. A document that "
+            f"nobody judged counts as wrong: {report.unjudged[0]:.0%} and {report.unjudged[1]:.0%} of the answers."
+            + (f" {report.absent:,} right documents are not in the corpus." if report.absent else "")
             + "</p>",
-            *(_quality(found) if found.differences else ()),
-            *_likeness(found),
-            *_latency(found),
-            *_queries(found),
+            *(_quality(report) if report.differences else ()),
+            *_likeness(report),
+            *_latency(report),
+            *_queries(report),
             "</html>",
         ]
     )
 
 
-def _quality(found: Comparison) -> Iterator[str]:
+def _quality(report: Comparison) -> Iterator[str]:
     yield "<h2>Quality</h2>"
     yield _table(
-        ("measure", found.a, found.b, "difference", "95% interval", "p", "verdict"),
-        ((*d.cells, _verdict(d)) for d in found.differences),
+        ("measure", report.a, report.b, "difference", "95% interval", "p", "verdict"),
+        ((*d.cells, _verdict(d)) for d in report.differences),
     )
     yield "<p class=note>Difference: paired over the queries; permutation test, bootstrap interval.</p>"
-    above = f"Means: {found.a} above, {found.b} below; the line is where {found.b} may lie, by the interval"
-    yield _figure(above, _bars(found), _ROW * len(found.differences))
-    name = found.differences[0].measure
-    falls = sorted(one.b[name] - one.a[name] for one in found.answered if one.a)
-    yield _figure(f"{name}, {found.b} minus {found.a}, query by query from the worst to the best", _steps(falls), _PLOT)
+    above = f"Means: {report.a} above, {report.b} below; the line is where {report.b} may lie, by the interval"
+    yield _figure(above, _bars(report), _ROW * len(report.differences))
+    name = report.differences[0].measure
+    falls = sorted(one.b[name] - one.a[name] for one in report.answered if one.a)
+    yield _figure(
+        f"{name}, {report.b} minus {report.a}, query by query from the worst to the best", _steps(falls), _PLOT
+    )
 
 
-def _likeness(found: Comparison) -> Iterator[str]:
-    yield f"<h2>Likeness</h2><p>overlap@{found.k} {found.overlap:.3f}; rank-biased overlap {found.rbo:.3f}.</p>"
+def _likeness(report: Comparison) -> Iterator[str]:
+    yield f"<h2>Likeness</h2><p>overlap@{report.k} {report.overlap:.3f}; rank-biased overlap {report.rbo:.3f}.</p>"
     counts = [0] * 11
-    for one in found.answered:
+    for one in report.answered:
         counts[round(one.overlap * 10)] += 1
-    yield _figure(f"Queries by overlap@{found.k}, from 0 to 1", _columns(counts), _PLOT)
+    yield _figure(f"Queries by overlap@{report.k}, from 0 to 1", _columns(counts), _PLOT)
 
 
-def _latency(found: Comparison) -> Iterator[str]:
+def _latency(report: Comparison) -> Iterator[str]:
     yield "<h2>Latency</h2>"
     rows = (
-        (ref, f"{one.p50:.2f}", f"{one.p99:.2f}") for ref, one in zip((found.a, found.b), found.latency, strict=True)
+        (ref, f"{one.p50:.2f}", f"{one.p99:.2f}") for ref, one in zip((report.a, report.b), report.latency, strict=True)
     )
     yield _table(("pair", "p50, ms", "p99, ms"), rows)
 
 
-def _queries(found: Comparison) -> Iterator[str]:
+def _queries(report: Comparison) -> Iterator[str]:
     yield "<h2>Queries, the worst first</h2>"
-    name = found.differences[0].measure if found.differences else ""
-    ordered = sorted(found.answered, key=lambda one: (one.b[name] - one.a[name] if one.a else 0.0, one.overlap))
+    name = report.differences[0].measure if report.differences else ""
+    worst_first = sorted(report.answered, key=lambda one: (one.b[name] - one.a[name] if one.a else 0.0, one.overlap))
     yield _table(
-        ("query", *((f"{name}, {found.a}", f"{name}, {found.b}") if name else ()), "overlap", "rbo", "id"),
-        ((one.text, *_values(one, name), f"{one.overlap:.2f}", f"{one.rbo:.2f}", one.id) for one in ordered),
+        ("query", *((f"{name}, {report.a}", f"{name}, {report.b}") if name else ()), "overlap", "rbo", "id"),
+        ((one.text, *_values(one, name), f"{one.overlap:.2f}", f"{one.rbo:.2f}", one.id) for one in worst_first),
     )
 
 
@@ -100,9 +102,9 @@ def _verdict(d: Difference) -> str:
 # -- plots ------------------------------------------------------------------------------------------------------------
 
 
-def _bars(found: Comparison) -> Iterator[str]:
+def _bars(report: Comparison) -> Iterator[str]:
     wide = _WIDTH - _LABEL - 60
-    for row, d in enumerate(found.differences):
+    for row, d in enumerate(report.differences):
         y = row * _ROW
         yield f'<text x="0" y="{y + 25}">{escape(d.measure)}</text>'
         for offset, name, value in ((4, "a", d.a), (22, "b", d.b)):

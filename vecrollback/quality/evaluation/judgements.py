@@ -1,4 +1,4 @@
-"""Queries with their right answers, from the files that the field uses.
+"""Queries with their right answers, read from the usual file formats.
 
 ==============================  ========================================================================================
 queries.jsonl and qrels.tsv     BEIR: `_id`, `text` a line; `query-id corpus-id score` with a header
@@ -40,28 +40,28 @@ def read_queries(path: str | Path, qrels: str | Path | None = None) -> list[Gold
             f"{source} does not hold a query", hint='one JSON object a line: {"query": "...", "expected": {}}'
         )
     if qrels is not None:
-        judged = read_qrels(Path(qrels))
-        if not judged.keys() & queries.keys():
+        judgements = read_qrels(Path(qrels))
+        if not judgements.keys() & queries.keys():
             raise UsageError(f"{qrels} judges none of the queries of {source}", hint="do the ids belong together?")
-        queries |= {id_: replace(queries[id_], expected=judged[id_]) for id_ in judged.keys() & queries.keys()}
+        queries |= {id_: replace(queries[id_], expected=judgements[id_]) for id_ in judgements.keys() & queries.keys()}
     return list(queries.values())
 
 
 def read_qrels(path: Path) -> Judgements:
     """Query id -> document id -> grade."""
-    judged: dict[str, dict[str, int]] = {}
+    judgements: dict[str, dict[str, int]] = {}
     for line, cells in _cells(path):
         if line == 1 and cells == _HEADER:
             continue
         if len(cells) not in (3, 4):
             raise UsageError(f"{path}:{line}: {len(cells)} columns", hint="query-id, corpus-id, score; or TREC's four")
         query, document, grade = cells[0], cells[-2], cells[-1]
-        judged.setdefault(query, {})[document] = _grade(grade, f"{path}:{line}")
-    return judged
+        judgements.setdefault(query, {})[document] = _grade(grade, f"{path}:{line}")
+    return judgements
 
 
 def query_id(text: str) -> str:
-    """The id of a query that nobody named: the same words get the same one."""
+    """The id of a query that was given none: the same words get the same id."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -25,15 +25,15 @@ def judged_values(
     """
     import ir_measures
 
-    asked = {ir_measures.parse_measure(f"{JUDGED[name]}@{k}"): f"{name}@{k}" for name in names}
-    numbered = {str(n): (query, ids[:k]) for n, (query, ids) in enumerate(zip(queries, rankings, strict=True))}
-    scored = {n: (query, ids) for n, (query, ids) in numbered.items() if query.judged}
-    qrels = {n: dict(query.expected) for n, (query, _) in scored.items()}
+    measures = {ir_measures.parse_measure(f"{JUDGED[name]}@{k}"): f"{name}@{k}" for name in names}
+    by_number = {str(n): (query, ids[:k]) for n, (query, ids) in enumerate(zip(queries, rankings, strict=True))}
+    with_judgement = {n: (query, ids) for n, (query, ids) in by_number.items() if query.judged}
+    qrels = {n: dict(query.expected) for n, (query, _) in with_judgement.items()}
     # Scores by rank: trec_eval sorts by score, and would settle ties by id, not as the pair did.
-    run = {n: {id_: float(k - rank) for rank, id_ in enumerate(ids)} for n, (_, ids) in scored.items()}
-    values = {n: dict.fromkeys(asked.values(), 0.0) if n in scored else {} for n in numbered}
-    for metric in ir_measures.iter_calc(list(asked), qrels, run) if scored else ():
-        values[metric.query_id][asked[metric.measure]] = float(metric.value)
+    run = {n: {id_: float(k - rank) for rank, id_ in enumerate(ids)} for n, (_, ids) in with_judgement.items()}
+    values = {n: dict.fromkeys(measures.values(), 0.0) if n in with_judgement else {} for n in by_number}
+    for metric in ir_measures.iter_calc(list(measures), qrels, run) if with_judgement else ():
+        values[metric.query_id][measures[metric.measure]] = float(metric.value)
     return [values[str(n)] for n in range(len(queries))]
 
 
@@ -54,9 +54,9 @@ def rank_biased_overlap(a: Ranking, b: Ranking, p: float = PERSISTENCE) -> float
         return float(not long)
     s, l = len(short), len(long)  # noqa: E741
     common = _common(short, long)
-    agreed = sum(common[d] / d * p**d for d in range(1, l + 1))
-    agreed += sum(common[s] * (d - s) / (s * d) * p**d for d in range(s + 1, l + 1))
-    return (1 - p) / p * agreed + ((common[l] - common[s]) / l + common[s] / s) * p**l
+    agreement = sum(common[d] / d * p**d for d in range(1, l + 1))
+    agreement += sum(common[s] * (d - s) / (s * d) * p**d for d in range(s + 1, l + 1))
+    return (1 - p) / p * agreement + ((common[l] - common[s]) / l + common[s] / s) * p**l
 
 
 def _common(short: Ranking, long: Ranking) -> list[int]:
@@ -71,5 +71,5 @@ def _common(short: Ranking, long: Ranking) -> list[int]:
 
 def means(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each measure over the queries that have it."""
-    kept = [one for one in values if one]
-    return {name: sum(one[name] for one in kept) / len(kept) for name in (kept[0] if kept else ())}
+    filled = [one for one in values if one]
+    return {name: sum(one[name] for one in filled) / len(filled) for name in (filled[0] if filled else ())}

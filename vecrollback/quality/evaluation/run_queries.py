@@ -14,38 +14,41 @@ from vecrollback.serving.open_pairs import OpenPair
 _BATCH = 8
 
 
-def ask(held: OpenPair, texts: Sequence[str], k: int, done: Callable[[int], None] = lambda _: None) -> list[list[str]]:
-    """The ids of the first k documents for each text. `done` hears how many were answered."""
+def ask(
+    open_pair: OpenPair, texts: Sequence[str], k: int, on_count: Callable[[int], None] = lambda _: None
+) -> list[list[str]]:
+    """The ids of the first k documents for each text. `on_count` is called with the number of answers so far."""
     answers: list[list[str]] = []
     for first in range(0, len(texts), _BATCH):
         if first:
+            # Between batches: users' queries in this process go ahead of an evaluation.
             QUERIES_FIRST.let_through()
-        queries = held.queries.embed_proven(list(texts[first : first + _BATCH]))
-        answers += [[hit.id for hit in hits] for hits in held.view.search(queries, k)]
-        done(len(answers))
+        queries = open_pair.queries.embed_proven(list(texts[first : first + _BATCH]))
+        answers += [[hit.id for hit in hits] for hits in open_pair.view.search(queries, k)]
+        on_count(len(answers))
     return answers
 
 
 def ask_in_turns(
-    both: Sequence[OpenPair], texts: Sequence[str], k: int, done: Callable[[int], None] = lambda _: None
+    both: Sequence[OpenPair], texts: Sequence[str], k: int, on_count: Callable[[int], None] = lambda _: None
 ) -> tuple[list[list[list[str]]], list[list[float]]]:
     """For each pair its answers, and the seconds of each query asked alone.
 
-    In turns, and each query first of the other pair: whatever else the machine does meets both alike.
+    The pairs take turns, also in who is first, so that other load on the machine slows both alike.
     """
-    for held in both:
-        ask(held, texts[:1], k)  # what is loaded at the first use is nobody's latency
+    for open_pair in both:
+        ask(open_pair, texts[:1], k)  # not timed: the first use loads files and the model
     answers: list[list[list[str]]] = [[] for _ in both]
     seconds: list[list[float]] = [[] for _ in both]
     for number, text in enumerate(texts):
         order = range(len(both)) if number % 2 else reversed(range(len(both)))
         for which in order:
             QUERIES_FIRST.let_through()
-            started = time.perf_counter()
+            start = time.perf_counter()
             [ids] = ask(both[which], [text], k)
-            seconds[which].append(time.perf_counter() - started)
+            seconds[which].append(time.perf_counter() - start)
             answers[which].append(ids)
-        done(number + 1)
+        on_count(number + 1)
     return answers, seconds
 
 
