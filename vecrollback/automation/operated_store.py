@@ -1,4 +1,4 @@
-"""What automation needs of a store: nothing that a person at the keyboard does not have, too.
+"""The part of a store that automation needs: nothing that a person at the keyboard does not have, too.
 
 `Store` has methods that start what is in this room, so this room may not know `Store`: it says here what it is handed.
 """

@@ -33,7 +33,7 @@ class _Writer:
         yield from self._afterwards()
         yield from self._otherwise()
         yield from self._automation()
-        yield from self._rehearsed()
+        yield from self._drills()
         yield from self._people()
 
     def _names(self) -> Iterator[str]:
@@ -42,8 +42,8 @@ class _Writer:
         yield f"| store | `{self._store.uri}` |\n| catalog | `{self._status['catalog']}` |"
         yield f"| live | {_ref(live)} |\n| a rollback goes to | {self._target()} |"
         for pair in self._status["pairs"]:
-            checked = pair["checked"] or "none"
-            yield f"| pair `{pair['name']}` | {pair['state']}, `{pair['embedder']}`, last check {checked} |"
+            verdict = pair["checked"] or "none"
+            yield f"| pair `{pair['name']}` | {pair['state']}, `{pair['embedder']}`, last check {verdict} |"
         yield f"| searchers now | {', '.join(_searchers(self._status)) or 'none'} |\n"
 
     def _target(self) -> str:
@@ -54,15 +54,15 @@ class _Writer:
 
     def _back(self) -> Iterator[str]:
         yield "## Answers are bad: go back\n\nLook where it would go; nothing moves:\n"
-        yield from self._typed("rollback --dry-run")
+        yield from self._commands("rollback --dry-run")
         yield "Then go. Model and index move together, in every searcher, before the command's next line:\n"
-        yield from self._typed("rollback --reason 'what is wrong'")
+        yield from self._commands("rollback --reason 'what is wrong'")
         whole, switch = self._policy.objectives.whole, self._policy.objectives.switch
         yield f"Objective: every searcher within {switch:g} s, caught up and checked within {whole:g} s.\n"
 
     def _afterwards(self) -> Iterator[str]:
         yield "## Afterwards\n\nIs it right again? What was touched?\n"
-        yield from self._typed("status", "check --quick", "incident list")
+        yield from self._commands("status", "check --quick", "incident list")
         yield "Complete the incident: `vecrollback incident export`, `incident add-golden`, `incident close`.\n"
 
     def _otherwise(self) -> Iterator[str]:
@@ -71,11 +71,11 @@ class _Writer:
         yield "| a searcher is not heard from | restart it; it follows from its first query on |"
         yield "| the disk is full | delete the store's `cache/`, type the command again |"
         yield "| the older pair's index is damaged | `vecrollback restore PAIR@N`, or import a bundle |"
-        need = self._policy.authority.restore_approvals
-        if need:
-            yield f"| older data has to be served | `vecrollback restore PAIR@N`; {need} different people approve it |"
+        count = self._policy.authority.restore_approvals
+        if count:
+            yield f"| older data has to be served | `vecrollback restore PAIR@N`; {count} different people approve it |"
         yield "\nSnapshots there are:\n"
-        yield from self._typed("snapshot list", "history --limit 10")
+        yield from self._commands("snapshot list", "history --limit 10")
 
     def _automation(self) -> Iterator[str]:
         yield "## What moves by itself\n"
@@ -86,9 +86,9 @@ class _Writer:
         else:
             yield "Nothing: no policy rolls back.\n"
         yield "Hold it back, and let it go again:\n"
-        yield from self._typed("freeze --reason 'why'", "unfreeze")
+        yield from self._commands("freeze --reason 'why'", "unfreeze")
 
-    def _rehearsed(self) -> Iterator[str]:
+    def _drills(self) -> Iterator[str]:
         drills = [one for one in self._store.drills(limit=200) if not one.chaos]
         yield "## Rehearsed\n"
         if drills:
@@ -100,7 +100,7 @@ class _Writer:
             yield ""
         else:
             yield "Never. Do it now; it changes nothing that serves:\n"
-        yield from self._typed("drill")
+        yield from self._commands("drill")
 
     def _people(self) -> Iterator[str]:
         yield "## Whom to call\n\n| | |\n|---|---|"
@@ -109,7 +109,7 @@ class _Writer:
         if not self._policy.contacts:
             yield "| _nobody is named_ | `[policy.contacts]` in `vecrollback.toml` |"
 
-    def _typed(self, *commands: str) -> Iterator[str]:
+    def _commands(self, *commands: str) -> Iterator[str]:
         yield "```sh"
         yield from (f"vecrollback {command}{self._where}" for command in commands)
         yield "```\n"

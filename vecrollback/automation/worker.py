@@ -32,8 +32,8 @@ class WorkerRound:
 
 def kept_up(store: OperatedStore) -> list[str]:
     """Names of the pairs that are to be at the head: the live one first."""
-    found = [pair for pair in store.pairs() if pair.state in _KEPT_UP]
-    return [pair.name for pair in sorted(found, key=lambda pair: _KEPT_UP.index(pair.state))]
+    pairs = [pair for pair in store.pairs() if pair.state in _KEPT_UP]
+    return [pair.name for pair in sorted(pairs, key=lambda pair: _KEPT_UP.index(pair.state))]
 
 
 class Worker:
@@ -52,10 +52,10 @@ class Worker:
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store, self._effort, self._progress, self._stopping = store, effort, progress, stopping
-        self._tidied = self._head()
-        self._done = WorkerRound()
+        self._tidy_head = self._head()
+        self._round = WorkerRound()
         self._overdue = ""
-        self._changed: dict[str, str] = {}
+        self._change_messages: dict[str, str] = {}
 
     def run(self, interval: float) -> WorkerRound:
         """Work until `stopping`, with `interval` seconds between two rounds."""
@@ -63,61 +63,61 @@ class Worker:
         while not self._stopping():
             self.run_once()
             self._rest(interval)
-        _log.info("worker stopped after %d rounds", self._done.rounds)
-        return self._done
+        _log.info("worker stopped after %d rounds", self._round.rounds)
+        return self._round
 
     def run_once(self) -> WorkerRound:
         """One round over the pairs."""
-        self._done = replace(self._done, rounds=self._done.rounds + 1)
+        self._round = replace(self._round, rounds=self._round.rounds + 1)
         try:
             for name in kept_up(self._store):
                 self._attempt(name)
             self._tidy()
             self._look_after()
         except (VecrollbackError, OSError) as error:
-            self._failed("round", error)
-        return self._done
+            self._log_failure("round", error)
+        return self._round
 
     def _attempt(self, pair: str) -> None:
         if self._stopping() or not self._store.lag(pair):
             return
         try:
-            done = self._store.catch_up(pair, effort=self._effort, progress=self._progress)
+            catch_up = self._store.catch_up(pair, effort=self._effort, progress=self._progress)
         except StoppedError as error:
             _log.info("catch-up of %s: %s", pair, error)
         except (VecrollbackError, OSError) as error:
-            self._failed(f"catch-up of {pair}", error)
+            self._log_failure(f"catch-up of {pair}", error)
             if isinstance(error, EmbedderChangedError):
                 self._tell_changed(pair, error)
         else:
-            self._changed.pop(pair, None)
-            self._done = replace(
-                self._done,
-                caught_up=self._done.caught_up + 1,
-                documents=self._done.documents + done.documents,
-                embedded=self._done.embedded + done.embedded,
+            self._change_messages.pop(pair, None)
+            self._round = replace(
+                self._round,
+                caught_up=self._round.caught_up + 1,
+                documents=self._round.documents + catch_up.documents,
+                embedded=self._round.embedded + catch_up.embedded,
             )
             _log.info(
                 "catch-up of %s: %d changes, %d texts embedded, %d reused, %.1f s, %d left",
                 pair,
-                done.documents,
-                done.embedded,
-                done.reused,
-                done.seconds,
-                done.lag,
+                catch_up.documents,
+                catch_up.embedded,
+                catch_up.reused,
+                catch_up.seconds,
+                catch_up.lag,
             )
 
     def _tell_changed(self, pair: str, error: EmbedderChangedError) -> None:
         """Tell people, once until it is mended, that a model is no longer the pair's own. Nothing it made is kept."""
-        if pair not in self._changed:
+        if pair not in self._change_messages:
             self._store.notices.tell("model", f"{pair}: {error.message}", {"pair": pair, "hint": error.hint})
-        self._changed[pair] = error.message
+        self._change_messages[pair] = error.message
 
     def _tidy(self) -> None:
         head = self._head()
-        if head - self._tidied >= _TIDY_CHANGES and not self._stopping():
+        if head - self._tidy_head >= _TIDY_CHANGES and not self._stopping():
             self._store.compact()
-            self._tidied = head
+            self._tidy_head = head
             _log.info("merged the corpus's files at head %d", head)
 
     def _look_after(self) -> None:
@@ -140,15 +140,15 @@ class Worker:
         self._overdue = due
         self._store.notices.tell("drill", f"a drill is overdue: {due}")
 
-    def _failed(self, what: str, error: Exception) -> None:
-        self._done = replace(self._done, failures=self._done.failures + 1)
+    def _log_failure(self, what: str, error: Exception) -> None:
+        self._round = replace(self._round, failures=self._round.failures + 1)
         _log.error("%s failed: %s", what, error)
 
     def _rest(self, seconds: float) -> None:
         # Not an Event: setting one from a signal handler can deadlock with the wait it interrupts.
         until = time.monotonic() + seconds
-        while not self._stopping() and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, _NAP_SECONDS))
+        while not self._stopping() and (seconds_left := until - time.monotonic()) > 0:
+            time.sleep(min(seconds_left, _NAP_SECONDS))
 
     def _head(self) -> int:
         return int(self._store.status()["corpus"]["head"])

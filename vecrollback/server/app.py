@@ -27,11 +27,11 @@ def create_app(
     store_uri: str | None = None, settings: ServerSettings | None = None, *, catalog: str | None = None
 ) -> FastAPI:
     """The HTTP API of one store, for any ASGI server. Without settings every request needs a token."""
-    allowed = settings or ServerSettings()
+    limits = settings or ServerSettings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service = app.state.service = await run_in_threadpool(StoreService.open, store_uri, catalog, allowed)
+        service = app.state.service = await run_in_threadpool(StoreService.open, store_uri, catalog, limits)
         service.store.on_move(service.metrics.switched)  # whoever orders it: a route, the policy, an approval
         _close_on_signal(service)
         gc.collect()
@@ -54,11 +54,11 @@ def create_app(
     for module in _ROUTES:
         app.include_router(module.router)
     errors.install(app)
-    if allowed.tracing:
+    if limits.tracing:
         from vecrollback.server.tracing import Spans
 
         app.add_middleware(Spans)
-    app.add_middleware(RequestGuard, settings=allowed)
+    app.add_middleware(RequestGuard, settings=limits)
     return app
 
 

@@ -76,14 +76,14 @@ class Needs(HTTPBearer):
     """
 
     def __init__(self, role: Role) -> None:
-        described = "A token made by `vecrollback token create`."
-        super().__init__(auto_error=False, scheme_name="Token", description=described)
+        description = "A token made by `vecrollback token create`."
+        super().__init__(auto_error=False, scheme_name="Token", description=description)
         self._role: Role = role
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
         callers: Authenticator = request.app.state.service.callers
-        given = await super().__call__(request)
-        caller = await callers.identify(given.credentials if given else None)
+        credentials = await super().__call__(request)
+        caller = await callers.identify(credentials.credentials if credentials else None)
         request.state.actor = caller.name
         if not reaches(caller.role, self._role):
             raise AccessDeniedError(

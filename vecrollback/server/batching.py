@@ -31,7 +31,7 @@ class Group(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Asked:
+class _Entry:
     """One caller's queries and where the answers go."""
 
     queries: list[str]
@@ -50,7 +50,7 @@ class QueryBatcher:
         self._search, self._seen = search, seen
         self._threads, self._max_batch, self._max_waiting = threads, max_batch, max_waiting
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="vecrollback-search")
-        self._waiting: dict[Group, deque[_Asked]] = {}
+        self._waiting: dict[Group, deque[_Entry]] = {}
         self._running: set[Group] = set()
         self._count = 0
         self._seconds_each = 0.0
@@ -63,12 +63,12 @@ class QueryBatcher:
                 hint="ask again after the seconds of Retry-After, or start more workers",
                 retry_after=max(1, math.ceil(self._count * self._seconds_each)),
             )
-        asked, group = _Asked(queries), Group(k, where, canary)
+        entry, group = _Entry(queries), Group(k, where, canary)
         self._count += len(queries)
-        asked.answer.add_done_callback(lambda _: self._leave(len(queries)))
-        self._waiting.setdefault(group, deque()).append(asked)
+        entry.answer.add_done_callback(lambda _: self._leave(len(queries)))
+        self._waiting.setdefault(group, deque()).append(entry)
         self._start_what_can()
-        return await asked.answer
+        return await entry.answer
 
     def _leave(self, queries: int) -> None:
         self._count -= queries
@@ -80,34 +80,35 @@ class QueryBatcher:
             if batch := self._take(group):
                 self._start(group, batch)
 
-    def _take(self, group: Group) -> list[_Asked]:
-        """The oldest of a group, up to a full batch; what is left goes to the end of the line, behind other groups."""
-        waiting, batch, size = self._waiting.pop(group), list[_Asked](), 0
+    def _take(self, group: Group) -> list[_Entry]:
+        """The oldest of a group, up to a full batch; the rest queues again behind the other groups."""
+        waiting, batch, size = self._waiting.pop(group), list[_Entry](), 0
         while waiting and (not batch or size + len(waiting[0].queries) <= self._max_batch):
-            asked = waiting.popleft()
-            if not asked.answer.cancelled():  # else its caller has left
-                batch.append(asked)
-                size += len(asked.queries)
+            entry = waiting.popleft()
+            if not entry.answer.cancelled():  # else its caller has left
+                batch.append(entry)
+                size += len(entry.queries)
         if waiting:
             self._waiting[group] = waiting
         return batch
 
-    def _start(self, group: Group, batch: list[_Asked]) -> None:
+    def _start(self, group: Group, batch: list[_Entry]) -> None:
         self._running.add(group)
-        self._seen(sum(len(asked.queries) for asked in batch))
+        self._seen(sum(len(entry.queries) for entry in batch))
+        # On a pool of its own: the loop goes on taking requests while a model embeds.
         self._pool.submit(self._run, asyncio.get_running_loop(), group, batch)
 
-    def _run(self, loop: asyncio.AbstractEventLoop, group: Group, batch: list[_Asked]) -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop, group: Group, batch: list[_Entry]) -> None:
         """On a thread. Comes back by itself: `run_in_executor` takes one more turn of the loop to do so."""
-        started = time.perf_counter()
+        start = time.perf_counter()
         answers = self._answer(group, batch)
-        loop.call_soon_threadsafe(self._end, group, batch, answers, time.perf_counter() - started)
+        loop.call_soon_threadsafe(self._end, group, batch, answers, time.perf_counter() - start)
 
-    def _answer(self, group: Group, batch: list[_Asked]) -> list[list[Result] | Exception]:
+    def _answer(self, group: Group, batch: list[_Entry]) -> list[list[Result] | Exception]:
         """The answers in the order of the batch."""
         try:
-            results = iter(self._search([query for asked in batch for query in asked.queries], *group))
-            return [[next(results) for _ in asked.queries] for asked in batch]
+            results = iter(self._search([query for entry in batch for query in entry.queries], *group))
+            return [[next(results) for _ in entry.queries] for entry in batch]
         except UsageError as error:
             # One caller's words may be at fault: in halves, so that few calls more answer all the others.
             middle = len(batch) // 2
@@ -115,17 +116,18 @@ class QueryBatcher:
         except Exception as error:
             return [error] * len(batch)
 
-    def _end(self, group: Group, batch: list[_Asked], answers: list[list[Result] | Exception], seconds: float) -> None:
-        size = sum(len(asked.queries) for asked in batch)
+    def _end(self, group: Group, batch: list[_Entry], answers: list[list[Result] | Exception], seconds: float) -> None:
+        size = sum(len(entry.queries) for entry in batch)
         self._running.discard(group)
         self._seconds_each = 0.8 * self._seconds_each + 0.2 * seconds / max(1, size)
-        for asked, answer in zip(batch, answers, strict=True):
-            if asked.answer.done():
+        for entry, answer in zip(batch, answers, strict=True):
+            # Its caller has left: a cancelled future takes no answer.
+            if entry.answer.done():
                 continue
             if isinstance(answer, Exception):
-                asked.answer.set_exception(answer)
+                entry.answer.set_exception(answer)
             else:
-                asked.answer.set_result(answer)
+                entry.answer.set_result(answer)
         self._start_what_can()
 
     def close(self) -> None:

@@ -74,19 +74,19 @@ class Metrics:
     def batched(self, queries: int) -> None:
         self._batch.observe(queries)
 
-    def switched(self, done: Switched) -> None:
+    def switched(self, outcome: Switched) -> None:
         """Note a move of `live`."""
-        self._switch.labels(done.move.kind).observe(done.switch_ms / 1000)
+        self._switch.labels(outcome.move.kind).observe(outcome.switch_ms / 1000)
 
     def page(self, store: Store) -> bytes:
         """Everything, in Prometheus' text format. Reads the catalog and, with several workers, their files."""
         several = "PROMETHEUS_MULTIPROC_DIR" in os.environ
-        counted = CollectorRegistry() if several else self._registry
+        query_registry = CollectorRegistry() if several else self._registry
         if several:
-            MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
-        known = CollectorRegistry()
-        known.register(_CatalogFigures(store))
-        return bytes(generate_latest(counted)) + bytes(generate_latest(known))
+            MultiProcessCollector(query_registry)  # type: ignore[no-untyped-call]
+        catalog_registry = CollectorRegistry()
+        catalog_registry.register(_CatalogFigures(store))
+        return bytes(generate_latest(query_registry)) + bytes(generate_latest(catalog_registry))
 
     def _counter(self, name: str, help_: str, *labels: str) -> Counter:
         return Counter(name, help_, labels, namespace="vecrollback", registry=self._registry)
@@ -96,7 +96,7 @@ class Metrics:
 
 
 class _CatalogFigures:
-    """What the catalog knows, as gauges. One worker's reading is as true as another's."""
+    """Figures from the catalog, as gauges. Every worker reads the same ones."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -117,11 +117,11 @@ class _CatalogFigures:
             _log.warning("numbers of incidents and policy are missing: %s", error)
 
     def _of_operations(self) -> Iterator[Metric]:
-        known = self._store.incidents.performance(days=30.0, settle=False)
-        yield _gauge("incidents_open", "Incidents that nobody closed", [], {(): len(known.open_incidents)})
-        for name, said in _PERFORMANCE.items():
-            value = getattr(known, name)
-            yield _gauge(name, f"{said}, in 30 days", [], {} if value is None else {(): value})
+        performance = self._store.incidents.performance(days=30.0, settle=False)
+        yield _gauge("incidents_open", "Incidents that nobody closed", [], {(): len(performance.open_incidents)})
+        for name, sentence in _PERFORMANCE.items():
+            value = getattr(performance, name)
+            yield _gauge(name, f"{sentence}, in 30 days", [], {} if value is None else {(): value})
         standing = self._store.measurements.standing(LIVE)
         phases = {(one["metric"], one["phase"]): 1 for one in standing}
         yield _gauge("policy_phase", "1 for what the last measurement was", ["metric", "phase"], phases)
@@ -134,14 +134,14 @@ class _CatalogFigures:
         states = {(p["name"], p["state"]): 1 for p in pairs}
         yield _gauge("pair_state", "1 for the state a pair is in", ["pair", "state"], states)
         bounds: dict[tuple[str], float] = {}
-        passed: dict[tuple[str], float] = {}
+        verdicts: dict[tuple[str], float] = {}
         for name in (p["name"] for p in pairs):
             if report := self._store.report(name):
-                passed[(name,)] = int(report.verdict == "pass")
+                verdicts[(name,)] = int(report.verdict == "pass")
                 if report.certificate:
                     bounds[(name,)] = report.certificate.bound
         yield _gauge("pair_foreign_bound", "Most foreign vectors the last check leaves room for", ["pair"], bounds)
-        yield _gauge("pair_check_passed", "Whether the last check passed", ["pair"], passed)
+        yield _gauge("pair_check_passed", "Whether the last check passed", ["pair"], verdicts)
 
 
 def _gauge(name: str, help_: str, labels: list[str], values: Mapping[Any, float]) -> Metric:

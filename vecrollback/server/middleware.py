@@ -40,7 +40,7 @@ class RequestGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 0
+        start, status = time.perf_counter(), 0
         state = scope.setdefault("state", {})
         state["id"] = secrets.token_hex(8)
 
@@ -48,18 +48,18 @@ class RequestGuard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                given = message["headers"]
-                named = {name for name, _ in given}
-                own = [header for header in _HEADERS if header[0] not in named]
-                message["headers"] = [*given, (b"x-request-id", state["id"].encode()), *own]
+                headers = message["headers"]
+                names = {name for name, _ in headers}
+                own = [header for header in _HEADERS if header[0] not in names]
+                message["headers"] = [*headers, (b"x-request-id", state["id"].encode()), *own]
             await send(message)
 
         try:
-            refused = self._refusal(scope["method"], Headers(scope=scope))
-            if refused is not None:
-                await answer(refused[0], "RefusedError", refused[1])(scope, receive, marked)
+            refusal = self._refusal(scope["method"], Headers(scope=scope))
+            if refusal is not None:
+                await answer(refusal[0], "RefusedError", refusal[1])(scope, receive, marked)
             else:
-                await self._app(scope, self._bounded(receive), marked)
+                await self._app(scope, self._with_limit(receive), marked)
         except Exception as error:
             state["error"] = type(error).__name__
             _log.exception("request failed", extra={"request_id": state["id"]})
@@ -67,12 +67,12 @@ class RequestGuard:
                 await unexpected(state["id"])(scope, receive, marked)
         finally:
             if self._worth_a_line(scope, status):
-                _note(scope, status, time.perf_counter() - started)
+                _note(scope, status, time.perf_counter() - start)
 
     def _worth_a_line(self, scope: Scope, status: int) -> bool:
         # A read that went well is counted, not logged: at thousands a second the log would cost more than they do.
-        read = scope["method"] in _SAFE or scope["path"] in _READS
-        return status >= 400 or not read or self._settings.log_reads
+        is_read = scope["method"] in _SAFE or scope["path"] in _READS
+        return status >= 400 or not is_read or self._settings.log_reads
 
     def _refusal(self, method: str, headers: Headers) -> tuple[int, str] | None:
         """Status and reason, for what no route shall see."""
@@ -88,14 +88,15 @@ class RequestGuard:
             return 403, "pages of other origins may not change anything here"
         return None
 
-    def _bounded(self, receive: Receive) -> Receive:
-        taken = 0
+    def _with_limit(self, receive: Receive) -> Receive:
+        # Counted as it arrives: a chunked body has no `content-length` that could be refused before.
+        size = 0
 
         async def bounded() -> Message:
-            nonlocal taken
+            nonlocal size
             message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self._settings.max_body:
+            size += len(message.get("body", b""))
+            if size > self._settings.max_body:
                 raise HTTPException(413, f"the body is larger than {self._settings.max_body} bytes")
             return message
 

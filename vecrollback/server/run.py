@@ -65,26 +65,26 @@ def serve(
                 hint="make one first: `vecrollback token create --role admin`; or bind to 127.0.0.1",
             )
     with bound(address) as listening, tempfile.TemporaryDirectory(prefix="vecrollback-metrics-") as folder:
-        url = f"http://{_shown(address.host)}:{listening.getsockname()[1]}"
+        url = f"http://{_host_in_url(address.host)}:{listening.getsockname()[1]}"
         loading(url)
         if workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         try:
-            with _told_when_it_listens(listening, partial(_ready, ready, url)):
+            with _call_when_it_listens(listening, partial(_ready, ready, url)):
                 _run(partial(worker_app, uri, catalog, settings), settings, listening, workers)
         finally:
             os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 
 
 @contextlib.contextmanager
-def _told_when_it_listens(listening: socket.socket, told: Callable[[], None]) -> Iterator[None]:
-    """Call `told` when somebody listens on the socket: a worker does so when it can answer, and shares it with us."""
+def _call_when_it_listens(listening: socket.socket, call: Callable[[], None]) -> Iterator[None]:
+    """Call `call` when a process listens on the socket: a worker does so once it can answer, and shares it with us."""
     over = threading.Event()
 
     def look() -> None:
         while not over.wait(_LOOK_SECONDS):
             if listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                told()
+                call()
                 return
 
     thread = threading.Thread(target=look, name="vecrollback-listening", daemon=True)
@@ -133,6 +133,7 @@ def _run(app: Callable[[], FastAPI], settings: ServerSettings, listening: socket
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again after an orderly shutdown; the process must not count as killed by it.
         signal.signal(number, lambda _number, _frame: None)
+    # One worker runs in this process: a supervisor beside it would be a second process for nothing.
     if workers > 1:
         Multiprocess(config, sockets=[listening]).run()
     else:
@@ -182,7 +183,7 @@ def bound(address: ListenAddress) -> socket.socket:
     return listening
 
 
-def _shown(host: str) -> str:
+def _host_in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 

@@ -36,8 +36,8 @@ class StoreService:
         self.store, self.settings = store, settings
         self.searcher = store.searcher()
         self.metrics = Metrics()
-        shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-        self.series = Series(Path(shared) if shared else None)
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        self.series = Series(Path(folder) if folder else None)
         self.closing = False
         self.reads = ThreadPool("reading", threads=4, waiting=256)
         self.writes = ThreadPool("writing", threads=2, waiting=64)
@@ -59,7 +59,7 @@ class StoreService:
             stopping=lambda: self.closing,
             progress=self.progress(),
         )
-        self._warmed = False
+        self._first_answer_given = False
         self._jobs: list[Job[Any]] = []
         self.streams = 0
 
@@ -73,7 +73,7 @@ class StoreService:
 
     async def search(self, queries: list[str], k: int, where: Where | None, key: str | None = None) -> list[Result]:
         """One result for each query, all from one pair; `key`: whose they are, for a canary's draw."""
-        started = time.perf_counter()
+        start = time.perf_counter()
         try:
             canary = key is not None and self.searcher.draws(key)
             results = await self.coalescer.ask(queries, k, where_text(where) if where else None, canary)
@@ -82,7 +82,7 @@ class StoreService:
             if not isinstance(error, UsageError):  # a wrong question says nothing about the pair
                 self.series.failed()
             raise
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - start
         self.metrics.answered(results, seconds)
         if not results[0].canary:  # what a candidate does says nothing about the pair that serves
             self.series.answered(results, seconds)
@@ -104,12 +104,12 @@ class StoreService:
         """Why queries cannot be answered; empty when they can."""
         if self.closing:
             return "shutting down"
-        if not self._warmed:
+        if not self._first_answer_given:
             try:
                 self.searcher.search("ready?", k=1)
             except (VecrollbackError, OSError) as error:
                 return "no pair is live yet" if isinstance(error, UnknownNameError) else type(error).__name__
-            self._warmed = True
+            self._first_answer_given = True
         if self.searcher.doubt:
             # A balancer has taken this process out, so no query comes that could prove the model again: ask one.
             with contextlib.suppress(VecrollbackError, OSError):
@@ -151,6 +151,7 @@ class StoreService:
 
     def close(self) -> None:
         """Let jobs stop at their next batch, then let go of everything."""
+        # Jobs and streams look at this; what they have finished by then is durable, so a new start goes on from there.
         self.closing = True
         deadline = time.monotonic() + self.settings.drain_seconds
         for job in self._jobs:
@@ -164,7 +165,7 @@ class StoreService:
 
 
 async def service_of(request: Request) -> StoreService:
-    """What answers a request. Async, or FastAPI sends it to a thread, which costs more than a search."""
+    """The service of a request. Async, or FastAPI sends it to a thread, which costs more than a search."""
     service: StoreService = request.app.state.service
     return service
 

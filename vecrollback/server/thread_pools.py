@@ -21,13 +21,13 @@ class ThreadPool:
     def __init__(self, name: str, *, threads: int, waiting: int) -> None:
         self._name, self._room = name, threads + waiting
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"vecrollback-{name}")
-        self._taken = 0
+        self._count = 0
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of the work, done on a thread. Raises OverloadedError when too much waits already."""
-        if self._taken >= self._room:
-            raise OverloadedError(f"{self._taken} requests for {self._name} are in hand", hint="ask again a bit later")
-        self._taken += 1
+        if self._count >= self._room:
+            raise OverloadedError(f"{self._count} requests for {self._name} are in hand", hint="ask again a bit later")
+        self._count += 1
         context = contextvars.copy_context()
         future = asyncio.get_running_loop().run_in_executor(
             self._pool, partial(context.run, partial(work, *args, **kwargs))
@@ -37,7 +37,7 @@ class ThreadPool:
         return await asyncio.shield(future)
 
     def _leave(self, future: asyncio.Future[T]) -> None:
-        self._taken -= 1
+        self._count -= 1
         if not future.cancelled():
             future.exception()  # nobody may be left to take it
 

@@ -73,7 +73,7 @@ class Series:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
-        self._memory = mmap.mmap(-1, _BYTES) if folder is None else _mapped(folder / f"series-{os.getpid()}.ring")
+        self._memory = mmap.mmap(-1, _BYTES) if folder is None else _map_file(folder / f"series-{os.getpid()}.ring")
         self._ring = memoryview(self._memory).cast("I")
         self._row, self._epoch = 0, 0
 
@@ -101,12 +101,12 @@ class Series:
     def spans(self, seconds: int, step: int) -> list[TimeSpan]:
         """The last `seconds` of all workers in steps, oldest first; of each step one span for every epoch in it."""
         since = int(time.time()) - seconds
-        made: dict[tuple[int, int], TimeSpan] = {}
+        spans: dict[tuple[int, int], TimeSpan] = {}
         for rows in self._rings():
             for row in rows[rows[:, _AT] >= since].astype(np.int64):
                 start, epoch = int(row[_AT] - row[_AT] % step), int(row[_EPOCH])
-                made.setdefault((start, epoch), TimeSpan(start, epoch)).add(row)
-        return [made[key] for key in sorted(made)]
+                spans.setdefault((start, epoch), TimeSpan(start, epoch)).add(row)
+        return [spans[key] for key in sorted(spans)]
 
     def _at(self, epoch: int) -> int:
         """Where this second's row of this epoch begins. Around a move two epochs share a second."""
@@ -142,7 +142,7 @@ def _bucket_of(seconds: float) -> int:
     return min(_LATENCIES - 1, int(math.log(seconds / _LATENCY_FIRST, _LATENCY_STEP)))
 
 
-def _mapped(path: Path) -> mmap.mmap:
+def _map_file(path: Path) -> mmap.mmap:
     with path.open("w+b") as file:
         file.truncate(_BYTES)
         return mmap.mmap(file.fileno(), _BYTES)

@@ -1,4 +1,4 @@
-"""What a drill breaks on purpose, each in a copy of the store, and what has to come of it."""
+"""Faults that a drill causes on purpose, each in a copy of the store, and the result it demands."""
 
 from __future__ import annotations
 
@@ -57,35 +57,37 @@ class Scene:
 
     def roll_back(self, *, wait: float = 10.0) -> Switched:
         """The real thing, up to its searchers; and the objective it has to meet."""
-        with self.watch.phase("switch", self.objectives.switch) as timed:
-            done = self.store.rollback(reason="a drill", catch_up=False, wait=wait)
-            timed.say(f"to {done.target} in {done.switch_ms:.1f} ms, {done.searchers.acknowledged} searchers follow")
-        if done.target != self.target:
-            raise FailedError(f"it went to {done.target}, not to {self.target}")
-        return done
+        with self.watch.phase("switch", self.objectives.switch) as step:
+            outcome = self.store.rollback(reason="a drill", catch_up=False, wait=wait)
+            step.say(
+                f"to {outcome.target} in {outcome.switch_ms:.1f} ms, {outcome.searchers.acknowledged} searchers follow"
+            )
+        if outcome.target != self.target:
+            raise FailedError(f"it went to {outcome.target}, not to {self.target}")
+        return outcome
 
     def answered(self, searchers: list[DrillSearcher], since: float) -> None:
-        with self.watch.phase("first right answer", self.objectives.switch) as timed:
-            timed.seconds = await_answer(searchers, self.target_pair, since) - since
-            timed.say("of the slowest searcher")
+        with self.watch.phase("first right answer", self.objectives.switch) as step:
+            step.seconds = await_answer(searchers, self.target_pair, since) - since
+            step.say("of the slowest searcher")
 
-    def check(self, expected: str) -> None:
+    def check(self, verdict: str) -> None:
         """Catch up and check; the check has to say this."""
-        with self.watch.phase("check") as timed:
+        with self.watch.phase("check") as step:
             self.store.catch_up(self.target_pair, advance=False)
             report = self.store.check(self.target_pair)
-            timed.say(f"the check says {report.verdict}", ok=report.verdict == expected)
+            step.say(f"the check says {report.verdict}", ok=report.verdict == verdict)
 
 
 def files_gone(scene: Scene) -> str:
     """Every file of the failed pair vanishes while it serves."""
     with reading(scene.store, scene.opener, LIVE, _SEARCHERS) as searchers:
         await_warm(scene.store, LIVE, searchers, scene.source, scene.target)
-        with scene.watch.phase("files gone") as timed:
-            timed.say(f"{_remove_files(scene)} files and folders of {scene.source} removed")
-        ordered = time.time()
+        with scene.watch.phase("files gone") as step:
+            step.say(f"{_remove_files(scene)} files and folders of {scene.source} removed")
+        order_time = time.time()
         scene.roll_back()
-        scene.answered(searchers, ordered)
+        scene.answered(searchers, order_time)
     scene.check("pass")
     return "the rollback needed nothing of the failed pair"
 
@@ -95,16 +97,16 @@ def model_unloadable(scene: Scene) -> str:
     catalog = Catalog(scene.store.root)
     catalog.pairs.set_embedder(scene.source_pair, str(scene.store.root / "no-such-model"))
     catalog.close()
-    opened = scene.opener.connect(scene.store.root, catalog="")
-    with opened as fresh, reading(fresh, scene.opener, LIVE, _SEARCHERS) as searchers:
+    broken_store = scene.opener.connect(scene.store.root, catalog="")
+    with broken_store as fresh, reading(fresh, scene.opener, LIVE, _SEARCHERS) as searchers:
         scene.store = fresh
         fresh.notices.use(Policy())
-        with scene.watch.phase("searchers without a model") as timed:
+        with scene.watch.phase("searchers without a model") as step:
             await_asking(searchers)
-            timed.say(f"{sum(bool(searcher.answered(scene.source_pair)) for searcher in searchers)} of them answer")
-        ordered = time.time()
+            step.say(f"{sum(bool(searcher.answered(scene.source_pair)) for searcher in searchers)} of them answer")
+        order_time = time.time()
         scene.roll_back(wait=60.0)
-        scene.answered(searchers, ordered)
+        scene.answered(searchers, order_time)
         scene.check("pass")
     return "searchers that could not answer do after the rollback"
 
@@ -113,10 +115,10 @@ def catalog_slow(scene: Scene) -> str:
     """Another process holds the catalog's write lock most of the time."""
     with reading(scene.store, scene.opener, LIVE, _SEARCHERS) as searchers:
         await_warm(scene.store, LIVE, searchers, scene.source, scene.target)
-        ordered = time.time()
+        order_time = time.time()
         with _hogging(scene.store.root / "catalog.db"):
             scene.roll_back()
-        scene.answered(searchers, ordered)
+        scene.answered(searchers, order_time)
     scene.check("pass")
     return "the rollback waited its turn and met its objective"
 
@@ -128,29 +130,29 @@ def searcher_hung(scene: Scene) -> str:
         hung, *others = searchers
         os.kill(hung.pid, signal.SIGSTOP)
         try:
-            ordered = time.time()
-            done = scene.roll_back(wait=_HUNG_SECONDS)
-            scene.answered(others, ordered)
+            order_time = time.time()
+            outcome = scene.roll_back(wait=_HUNG_SECONDS)
+            scene.answered(others, order_time)
         finally:
             os.kill(hung.pid, signal.SIGCONT)
-        with scene.watch.phase("the hung searcher") as timed:
-            named = [name for name in done.searchers.missing if name.endswith(f":{hung.pid}")]
-            later = await_answer([hung], scene.target_pair, ordered)
-            alone = len(named) == 1 == len(done.searchers.missing)
-            timed.say(f"named as missing; right {later - ordered:.2f} s after the order", ok=alone)
+        with scene.watch.phase("the hung searcher") as step:
+            names = [name for name in outcome.searchers.missing if name.endswith(f":{hung.pid}")]
+            later = await_answer([hung], scene.target_pair, order_time)
+            alone = len(names) == 1 == len(outcome.searchers.missing)
+            step.say(f"named as missing; right {later - order_time:.2f} s after the order", ok=alone)
     scene.check("pass")
     return "the searcher that hung was named, and the switch did not wait for it"
 
 
 def foreign_vectors(scene: Scene) -> str:
     """Vectors of another model lie in the pair to go back to, under its own fingerprint: the check has to find them."""
-    with scene.watch.phase("foreign vectors") as timed:
-        timed.say(f"{_poison(scene)} documents of {scene.target} have vectors of another model")
+    with scene.watch.phase("foreign vectors") as step:
+        step.say(f"{_poison(scene)} documents of {scene.target} have vectors of another model")
     with reading(scene.store, scene.opener, LIVE, _SEARCHERS) as searchers:
         await_warm(scene.store, LIVE, searchers, scene.source, scene.target)
-        ordered = time.time()
+        order_time = time.time()
         scene.roll_back()
-        scene.answered(searchers, ordered)
+        scene.answered(searchers, order_time)
     scene.check("fail")
     return "the rollback stood, and the check after it found the foreign vectors"
 
@@ -158,18 +160,18 @@ def foreign_vectors(scene: Scene) -> str:
 def disk_full(scene: Scene) -> str:
     """Nothing can be written: the rollback has to be refused whole, and to succeed once there is room."""
     before = scene.store.live().name
-    with scene.watch.phase("refused whole") as timed:
+    with scene.watch.phase("refused whole") as step:
         command = [*scene.opener.program, "roll-back-on-a-full-disk"]
         environment = {**os.environ, **scene.store.resources.environment}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-        said = done.stdout.strip() or done.stderr.strip()[-200:]
+        process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        message = process.stdout.strip() or process.stderr.strip()[-200:]
         whole = scene.store.live().name == before and scene.store.pair(before).state == "live"
-        timed.say(said, ok=done.returncode == 0 and whole)
+        step.say(message, ok=process.returncode == 0 and whole)
     with reading(scene.store, scene.opener, LIVE, _SEARCHERS) as searchers:
         await_warm(scene.store, LIVE, searchers, scene.source, scene.target)
-        ordered = time.time()
+        order_time = time.time()
         scene.roll_back()
-        scene.answered(searchers, ordered)
+        scene.answered(searchers, order_time)
     scene.check("pass")
     return "refused whole while nothing could be written, done once there was room"
 
@@ -187,16 +189,16 @@ CHAOS: Mapping[str, Callable[[Scene], str]] = {
 def _remove_files(scene: Scene) -> int:
     """What only the failed pair needs; the copy's links go, the store's own files stay."""
     root, artifacts = scene.store.root, LocalArtifacts(scene.store.root / "artifacts")
-    needed: dict[bool, set[str]] = {True: set(), False: set()}
+    names_by_owner: dict[bool, set[str]] = {True: set(), False: set()}
     for one in scene.store.snapshots():
         names = {one.manifest, *load_manifest(artifacts, one.manifest).artifacts()}
-        needed[one.pair == scene.source_pair] |= names
-    gone = needed[True] - needed[False]
-    for name in gone:
+        names_by_owner[one.pair == scene.source_pair] |= names
+    names_of_source = names_by_owner[True] - names_by_owner[False]
+    for name in names_of_source:
         path = artifacts.path(name)
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.rmtree(root / "tables" / f"{vectors_table(scene.source_pair)}.lance")
-    return len(gone) + 1
+    return len(names_of_source) + 1
 
 
 def _poison(scene: Scene) -> int:
@@ -207,24 +209,24 @@ def _poison(scene: Scene) -> int:
     keys = vectors.keys(pair.vectors_version)
     chance = np.random.default_rng(0)
     ids = sorted(set(keys["doc_id"].to_pylist()))
-    chosen = set(chance.choice(ids, max(1, int(_FOREIGN_SHARE * len(ids))), replace=False).tolist())
-    rows = keys.filter(pa.compute.is_in(keys["doc_id"], pa.array(sorted(chosen))))
+    victims = set(chance.choice(ids, max(1, int(_FOREIGN_SHARE * len(ids))), replace=False).tolist())
+    rows = keys.filter(pa.compute.is_in(keys["doc_id"], pa.array(sorted(victims))))
     rows = rows.filter(pa.compute.greater_equal(rows["ordinal"], 0))
-    made = chance.standard_normal((rows.num_rows, pair.dimension)).astype(np.float32)
-    made /= np.linalg.norm(made, axis=1, keepdims=True)
+    noise = chance.standard_normal((rows.num_rows, pair.dimension)).astype(np.float32)
+    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
     table = rows.set_column(rows.schema.get_field_index("batch"), "batch", pa.array(np.asarray(rows["batch"]) + 1))
     table = table.append_column("fingerprint", pa.array([pair.fingerprint] * rows.num_rows))
-    table = table.append_column("vector", pa.FixedSizeListArray.from_arrays(pa.array(made.ravel()), pair.dimension))
-    done = vectors.append(table.cast(schema(pair.dimension)), known=pair.vectors_version)
+    table = table.append_column("vector", pa.FixedSizeListArray.from_arrays(pa.array(noise.ravel()), pair.dimension))
+    commit = vectors.append(table.cast(schema(pair.dimension)), known=pair.vectors_version)
     catalog.pairs.advance(
         pair.name,
         watermark=pair.watermark,
-        vectors_version=done.version,
+        vectors_version=commit.version,
         expected=pair.vectors_version,
-        files=done.files,
+        files=commit.files,
     )
     catalog.close()
-    return len(chosen)
+    return len(victims)
 
 
 @contextmanager

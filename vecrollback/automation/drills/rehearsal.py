@@ -30,17 +30,19 @@ def rehearse(
             target = store.rollback_target()
         source = switch.stage(alias, request)
         with reading(store, opener, alias, _SEARCHERS) as searchers:
-            with watch.phase("searchers ready") as timed:
+            with watch.phase("searchers ready") as step:
                 await_warm(store, alias, searchers, source.ref, target.ref)
-                timed.say(f"{len(searchers)} processes")
-            with watch.phase("switch", objectives.switch) as timed:
-                ordered = time.time()
-                done = switch.rehearse(alias, target, request)
-                missing = done.searchers.missing
-                timed.say(f"last of {done.searchers.expected} searchers after {done.switch_ms:.1f} ms", ok=not missing)
-            with watch.phase("first right answer", objectives.switch) as timed:
-                timed.seconds = await_answer(searchers, target.pair, ordered) - ordered
-                timed.say("of the slower searcher")
+                step.say(f"{len(searchers)} processes")
+            with watch.phase("switch", objectives.switch) as step:
+                order_time = time.time()
+                outcome = switch.rehearse(alias, target, request)
+                silent = outcome.searchers.missing
+                step.say(
+                    f"last of {outcome.searchers.expected} searchers after {outcome.switch_ms:.1f} ms", ok=not silent
+                )
+            with watch.phase("first right answer", objectives.switch) as step:
+                step.seconds = await_answer(searchers, target.pair, order_time) - order_time
+                step.say("of the slower searcher")
     finally:
         catalog.aliases.drop(alias)
     _prove(store, watch, target.pair)
@@ -51,25 +53,25 @@ def rehearse(
 
 
 def _prove(store: OperatedStore, watch: Stopwatch, pair: str) -> None:
-    with watch.phase("catch-up") as timed:
-        done = store.catch_up(pair, advance=False)
-        timed.say(f"{done.documents} changes, {done.embedded} texts embedded")
-    with watch.phase("check") as timed:
+    with watch.phase("catch-up") as step:
+        catch_up = store.catch_up(pair, advance=False)
+        step.say(f"{catch_up.documents} changes, {catch_up.embedded} texts embedded")
+    with watch.phase("check") as step:
         report = store.check(pair)
-        timed.say(f"the check says {report.verdict}", ok=report.verdict == "pass")
+        step.say(f"the check says {report.verdict}", ok=report.verdict == "pass")
 
 
 def _bundle(store: OperatedStore, opener: StoreOpener, watch: Stopwatch, target: Snapshot) -> None:
     """Restore the target from a bundle into a store that has nothing, and check it there."""
     with tempfile.TemporaryDirectory(prefix="vecrollback-drill-") as folder:
         path = Path(folder) / "target.bundle"
-        with watch.phase("bundle") as timed:
-            written = store.export_snapshot(target.ref, path)
-            timed.say(f"{written.bytes:,} bytes, {written.documents:,} documents")
+        with watch.phase("bundle") as step:
+            export = store.export_snapshot(target.ref, path)
+            step.say(f"{export.bytes:,} bytes, {export.documents:,} documents")
         with (
-            watch.phase("restore elsewhere") as timed,
+            watch.phase("restore elsewhere") as step,
             opener.connect(Path(folder) / "store", catalog="", create=True) as other,
         ):
             other.import_snapshot(path)
             report = other.check(target.pair)
-            timed.say(f"the check there says {report.verdict}", ok=report.verdict == "pass")
+            step.say(f"the check there says {report.verdict}", ok=report.verdict == "pass")

@@ -36,16 +36,16 @@ def run_drill(
     who, watch, at = actor or store.actor, Stopwatch(), now()
     live = store.status()["alias"].get(LIVE)
     source = str(SnapshotRef(live["pair"], live["snapshot"])) if live else ""
-    target, said, verdict = "", "", "unknown"
+    target, sentence, verdict = "", "", "unknown"
     try:
         if chaos:
-            source, target, said = _with_chaos(store, opener, chaos, watch, policy)
+            source, target, sentence = _with_chaos(store, opener, chaos, watch, policy)
         else:
             source, target = rehearse(store, opener, watch, policy.objectives, who)
         verdict = "pass" if all(phase.ok for phase in watch.phases) else "fail"
     except Exception as error:
         # Whatever went wrong is what the drill was for; without anything live there was nothing to rehearse.
-        said = f"{type(error).__name__}: {error}"
+        sentence = f"{type(error).__name__}: {error}"
         verdict = "fail" if live and not (isinstance(error, RefusedError) and not watch.phases) else "unknown"
     drill = Drill(
         number=0,
@@ -55,16 +55,18 @@ def run_drill(
         target=target,
         verdict=verdict,  # type: ignore[arg-type]
         phases=tuple(watch.phases),
-        said=said,
+        said=sentence,
         actor=who,
         at=at,
         seconds=watch.seconds,
     )
-    kept = store.resources.catalog.drills.add(drill)
-    if kept.verdict != "pass":
-        store.notices.tell("drill", f"drill {kept.number} says {kept.verdict}: {_worst(kept)}", {"drill": kept.number})
+    record = store.resources.catalog.drills.add(drill)
+    if record.verdict != "pass":
+        store.notices.tell(
+            "drill", f"drill {record.number} says {record.verdict}: {_worst(record)}", {"drill": record.number}
+        )
         store.notices.send_soon()
-    return kept
+    return record
 
 
 def overdue(store: OperatedStore, policy: Policy) -> str:

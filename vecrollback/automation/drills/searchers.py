@@ -68,16 +68,16 @@ def await_answer(searchers: list[DrillSearcher], pair: str, since: float) -> flo
     return max(searcher.answered(pair, since) or since for searcher in searchers)
 
 
-def _await(searchers: list[DrillSearcher], what: str, reached: Any) -> None:
+def _await(searchers: list[DrillSearcher], what: str, condition: Any) -> None:
     deadline = time.monotonic() + _READY_SECONDS
-    while not reached():
+    while not condition():
         for searcher in searchers:
             if searcher.process.poll() is not None:
                 raise FailedError(f"a searcher ended with {searcher.process.returncode} before it was {what}")
         if time.monotonic() > deadline:
-            said = "; ".join(str(searcher.seen[-1]["error"]) for searcher in searchers if searcher.seen)
+            errors = "; ".join(str(searcher.seen[-1]["error"]) for searcher in searchers if searcher.seen)
             raise FailedError(
-                f"the searchers were not {what} within {_READY_SECONDS:.0f} s: {said or 'they said nothing'}"
+                f"the searchers were not {what} within {_READY_SECONDS:.0f} s: {errors or 'they said nothing'}"
             )
         time.sleep(_POLL_SECONDS)
 

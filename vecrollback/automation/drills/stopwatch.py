@@ -31,22 +31,22 @@ class Stopwatch:
     @contextmanager
     def phase(self, name: str, limit: float | None = None) -> Iterator[TimedStep]:
         """Time a step. What it raises is said and ends the drill."""
-        timed, started = TimedStep(), time.monotonic()
+        step, start = TimedStep(), time.monotonic()
         try:
-            yield timed
+            yield step
         except Exception as error:
-            timed.say(f"{type(error).__name__}: {error}", ok=False)
+            step.say(f"{type(error).__name__}: {error}", ok=False)
             raise
         finally:
-            seconds = time.monotonic() - started if timed.seconds is None else timed.seconds
+            seconds = time.monotonic() - start if step.seconds is None else step.seconds
             late = limit is not None and seconds > limit
-            self.phases.append(Phase(name, seconds, timed.ok and not late, timed.said, limit))
+            self.phases.append(Phase(name, seconds, step.ok and not late, step.said, limit))
 
-    def total(self, name: str, limit: float, said: str, *names: str) -> None:
+    def total(self, name: str, limit: float, sentence: str, *names: str) -> None:
         """The sum of some steps, against an objective for all of them."""
         parts = [one for one in self.phases if one.name in names]
         seconds = sum(one.seconds for one in parts)
-        self.phases.append(Phase(name, seconds, seconds <= limit and all(one.ok for one in parts), said, limit))
+        self.phases.append(Phase(name, seconds, seconds <= limit and all(one.ok for one in parts), sentence, limit))
 
     @property
     def seconds(self) -> float:

@@ -1,4 +1,4 @@
-"""From measurements to a decision. A pure state machine: what it is told is all it knows."""
+"""From measurements to a decision. A pure state machine: it reads nothing but its arguments."""
 
 from __future__ import annotations
 
@@ -98,14 +98,14 @@ class Evaluator:
         return [rule for rule in self._rules.values() if at - self._last(rule.name) >= rule.interval * 0.999]
 
     def step(self, at: float, situation: Situation, readings: Mapping[str, Reading]) -> Decision:
-        """Take in what was measured at a time, and decide."""
+        """Remember the measurements of one moment, and decide."""
         for name, reading in readings.items():
             if rule := self._rules.get(name):
                 self._remember(rule, judge(rule, at, reading), situation)
         return self._decide(at, situation)
 
     def retry(self) -> None:
-        """Take back that a rollback was ordered: it could not be made."""
+        """Forget that a rollback was ordered, because it could not be made; the next step may order it again."""
         self._ordered_in.pop("rollback", None)
 
     def phases(self) -> dict[str, Phase]:
@@ -130,9 +130,9 @@ class Evaluator:
             for name, memory in self._memory.items()
         }
 
-    def resume(self, kept: Mapping[str, Mapping[str, Any]]) -> None:
+    def resume(self, memory_by_metric: Mapping[str, Mapping[str, Any]]) -> None:
         """Go on from what `kept` gave, here or in another process."""
-        for name, body in kept.items():
+        for name, body in memory_by_metric.items():
             recent = [Measurement(name, *row) for row in body["recent"]]
             self._memory[name] = _Memory(
                 body["epoch"], recent, body["firing"], body.get("blind", 0), body.get("blind_told", False)
@@ -143,13 +143,13 @@ class Evaluator:
         memory = self._memory.get(name)
         return memory.recent[-1].at if memory and memory.recent else float("-inf")
 
-    def _remember(self, rule: Rule, measured: Measurement, situation: Situation) -> None:
+    def _remember(self, rule: Rule, measurement: Measurement, situation: Situation) -> None:
         memory = self._memory.get(rule.name)
         if memory is None or memory.epoch != situation.epoch:
-            # another pair, or the same one again by somebody's decision: what was seen before says nothing of it
+            # Another pair, or the same one again by a person's decision: earlier measurements say nothing about it.
             memory = self._memory[rule.name] = _Memory(situation.epoch)
-        memory.recent = [*memory.recent, measured][-rule.count :]
-        memory.blind = memory.blind + 1 if _saw_nothing(rule, measured) else 0
+        memory.recent = [*memory.recent, measurement][-rule.count :]
+        memory.blind = memory.blind + 1 if _saw_nothing(rule, measurement) else 0
         memory.blind_told = memory.blind_told and memory.blind > 0
         if len(memory.recent) == rule.count and all(one.phase == "success" for one in memory.recent):
             memory.firing = False
@@ -168,22 +168,22 @@ class Evaluator:
         )
 
     def _decide(self, at: float, situation: Situation) -> Decision:
-        failed = [
+        failing = [
             rule
             for rule in self._rules.values()
             if self._phase(rule) == "failure" and self._memory[rule.name].epoch == situation.epoch
         ]
-        if not failed:
+        if not failing:
             return self._blindness(situation)
-        movers = [rule for rule in failed if rule.action == "rollback" and not self._held_back(rule, at, situation)]
+        movers = [rule for rule in failing if rule.action == "rollback" and not self._held_back(rule, at, situation)]
         if movers and self._ordered_in.get("rollback") != situation.epoch:
-            return self._ordered("rollback", movers, situation)
-        fresh = [rule for rule in failed if not self._memory[rule.name].firing]
+            return self._order("rollback", movers, situation)
+        fresh = [rule for rule in failing if not self._memory[rule.name].firing]
         askers = [rule for rule in fresh if self._may_ask(rule, situation)]
         if askers and self._ordered_in.get("approve") != situation.epoch:
-            return self._ordered("approve", askers, situation)
+            return self._order("approve", askers, situation)
         return (
-            self._ordered("alert", fresh, situation, self._why_not(fresh, at, situation)) if fresh else Decision("none")
+            self._order("alert", fresh, situation, self._why_not(fresh, at, situation)) if fresh else Decision("none")
         )
 
     def _blindness(self, situation: Situation) -> Decision:
@@ -198,14 +198,14 @@ class Evaluator:
         ]
         if not blind:
             return Decision("none")
-        measured, reasons = [], []
+        measurements, reasons = [], []
         for rule in blind:
             memory = self._memory[rule.name]
             memory.blind_told = True
-            measured.append(memory.recent[-1])
+            measurements.append(memory.recent[-1])
             why = memory.recent[-1].said or f"{memory.recent[-1].sample} of the {rule.minimum} it needs"
             reasons.append(f"{rule.name} could not be measured {memory.blind} times in a row: {why}")
-        return Decision("alert", "the policy is blind: " + "; ".join(reasons), tuple(measured), situation.epoch)
+        return Decision("alert", "the policy is blind: " + "; ".join(reasons), tuple(measurements), situation.epoch)
 
     def _may_ask(self, rule: Rule, situation: Situation) -> bool:
         return rule.action == "approve" and situation.kind == "promote"
@@ -228,17 +228,18 @@ class Evaluator:
         reasons = [self._held_back(rule, at, situation) for rule in rules if rule.action != "alert"]
         return "; ".join(dict.fromkeys(filter(None, reasons)))
 
-    def _ordered(self, kind: Kind, rules: Sequence[Rule], situation: Situation, why_not: str = "") -> Decision:
-        measured: list[Measurement] = []
+    def _order(self, kind: Kind, rules: Sequence[Rule], situation: Situation, why_not: str = "") -> Decision:
+        measurements: list[Measurement] = []
         for rule in rules:
             memory = self._memory[rule.name]
             memory.firing = True
-            measured += [one for one in memory.recent if one.phase == "failure"]
+            measurements += [one for one in memory.recent if one.phase == "failure"]
+        # Once per epoch: until the pointer has moved, every further step would order the same again.
         if kind in ("rollback", "approve"):
             self._ordered_in[kind] = situation.epoch
-        said = "; ".join(_said(rule, self._memory[rule.name].recent) for rule in rules)
-        reason = f"{said} (nothing moves: {why_not})" if why_not else said
-        return Decision(kind, reason, tuple(sorted(measured, key=lambda one: one.at)), situation.epoch)
+        sentence = "; ".join(_sentence(rule, self._memory[rule.name].recent) for rule in rules)
+        reason = f"{sentence} (nothing moves: {why_not})" if why_not else sentence
+        return Decision(kind, reason, tuple(sorted(measurements, key=lambda one: one.at)), situation.epoch)
 
 
 def judge(rule: Rule, at: float, reading: Reading) -> Measurement:
@@ -246,19 +247,19 @@ def judge(rule: Rule, at: float, reading: Reading) -> Measurement:
     phase: Phase = "inconclusive"
     if reading.value is not None and not math.isnan(reading.value) and reading.sample >= rule.minimum:
         if rule.failure.holds(reading.value):
-            # as large as the policy minds, but no larger than chance makes it: neither
+            # Large enough for the policy, but chance alone may explain it: neither a failure nor a success.
             phase = "failure" if reading.p is None or reading.p < rule.alpha else "inconclusive"
         elif rule.success is None or rule.success.holds(reading.value):
             phase = "success"
     return Measurement(rule.name, at, phase, reading.value, reading.sample, rule.condition, reading.said)
 
 
-def _saw_nothing(rule: Rule, measured: Measurement) -> bool:
+def _saw_nothing(rule: Rule, measurement: Measurement) -> bool:
     """Whether a measurement rests on nothing, or on too little; one that chance may explain has seen something."""
-    return measured.value is None or math.isnan(measured.value) or measured.sample < rule.minimum
+    return measurement.value is None or math.isnan(measurement.value) or measurement.sample < rule.minimum
 
 
-def _said(rule: Rule, recent: Sequence[Measurement]) -> str:
+def _sentence(rule: Rule, recent: Sequence[Measurement]) -> str:
     failures = [one for one in recent if one.phase == "failure"]
     worst = failures[-1]
     value = "nothing" if worst.value is None else f"{worst.value:.4g}"

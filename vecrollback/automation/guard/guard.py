@@ -127,11 +127,11 @@ class Guard:
         return dict(self._evaluator.phases())
 
     def _baseline(self, now: Situation) -> dict[str, Any] | None:
-        kept = self._store.measurements.baseline(LIVE, now.epoch)
-        if kept is None and (made := self._collector.baseline(now)) is not None:
-            self._store.measurements.keep_baseline(LIVE, now.epoch, now.pair, made)
-            kept = made
-        return kept
+        baseline = self._store.measurements.baseline(LIVE, now.epoch)
+        if baseline is None and (new_baseline := self._collector.baseline(now)) is not None:
+            self._store.measurements.keep_baseline(LIVE, now.epoch, now.pair, new_baseline)
+            baseline = new_baseline
+        return baseline
 
     # -- acting -------------------------------------------------------------------------------------------------------
 
@@ -175,8 +175,8 @@ class Guard:
             _log.error("rollback from %s is not possible: %s", now.pair, error)
 
     def _trigger(self, decision: Decision) -> dict[str, Json]:
-        detected = decision.detected
-        at = None if detected is None else dt.datetime.fromtimestamp(detected, dt.UTC)
+        first_sign = decision.detected
+        at = None if first_sign is None else dt.datetime.fromtimestamp(first_sign, dt.UTC)
         return {
             "policy": self._policy.origin,
             "detected": at.isoformat(timespec="microseconds") if at else None,
@@ -187,18 +187,18 @@ class Guard:
         """Say of the last incident whether queries take as long again as they did before."""
         if now.kind != "rollback":
             return
-        known = self._store.measurements.baseline_of(LIVE, now.pair, before=now.epoch)
+        baseline = self._store.measurements.baseline_of(LIVE, now.pair, before=now.epoch)
         volume = self._traffic.volume(_LATENCY_SECONDS, now.epoch)
-        if known is None or known.get("latency") is None or volume.p99 is None or volume.answers < _ANSWERS:
+        if baseline is None or baseline.get("latency") is None or volume.p99 is None or volume.answers < _ANSWERS:
             return
         for one in self._store.incidents.all(state="open", limit=1):
             if one.epoch == now.epoch and one.post_check and one.post_check.latency_ms is None:
-                self._store.incidents.latency(one.number, volume.p99 * 1000, before_ms=known["latency"] * 1000)
+                self._store.incidents.latency(one.number, volume.p99 * 1000, before_ms=baseline["latency"] * 1000)
 
     def _rest(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while not self._stopping() and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, _NAP_SECONDS))
+        while not self._stopping() and (seconds_left := until - time.monotonic()) > 0:
+            time.sleep(min(seconds_left, _NAP_SECONDS))
 
 
 def _facts(decision: Decision) -> dict[str, Json]:
@@ -223,13 +223,15 @@ def situation(store: OperatedStore) -> Situation | None:
     if not moves:
         return None
     last, pair = moves[0], SnapshotRef.parse(moves[0].target).pair
-    left = {SnapshotRef.parse(move.source).pair for move in moves if move.kind == "rollback" and move.source}
-    held = store.freezes.current()
+    rolled_back_from = {
+        SnapshotRef.parse(move.source).pair for move in moves if move.kind == "rollback" and move.source
+    }
+    freeze = store.freezes.current()
     return Situation(
         epoch=last.epoch,
         pair=pair,
         moved_at=dt.datetime.fromisoformat(last.at).timestamp(),
         kind=last.kind,
-        overridden=last.kind == "promote" and pair in left,
-        frozen=held.reason if held else "",
+        overridden=last.kind == "promote" and pair in rolled_back_from,
+        frozen=freeze.reason if freeze else "",
     )

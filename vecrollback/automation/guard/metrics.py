@@ -1,4 +1,4 @@
-"""Measuring what the metrics of a policy ask for. What cannot be measured has no value, and says why."""
+"""Measures the metrics of a policy. What cannot be measured has no value, and says why."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class MetricReader:
         search: Callable[[str], Result],
     ) -> None:
         self.store, self.policy, self.traffic, self.asked, self.search = store, policy, traffic, asked, search
-        self._chosen: tuple[int, list[str]] = (0, [])
+        self._baseline_queries: tuple[int, list[str]] = (0, [])
 
     def read(self, rule: Rule, now: Situation, baseline: Baseline | None) -> Reading:
         """The metric's value at this moment. Raises nothing."""
@@ -99,11 +99,11 @@ class MetricReader:
             _log.info("metric %s cannot be measured: %s", rule.name, error)
             return replace(NOTHING, said=str(error))
 
-    def _coverage(self, rule: Rule, now: Situation, said: str) -> str:
+    def _coverage(self, rule: Rule, now: Situation, sentence: str) -> str:
         """What a metric that looks at samples says, and of how many queries it saw how many."""
         answers = self.traffic.volume(rule.window, now.epoch).answers
-        covered = f"sampled {len(self.samples(rule, now))} of {answers} queries"
-        return f"{said}; {covered}" if said else covered
+        coverage = f"sampled {len(self.samples(rule, now))} of {answers} queries"
+        return f"{sentence}; {coverage}" if sentence else coverage
 
     def baseline(self, now: Situation) -> dict[str, Any] | None:
         """What the live pair is measured by from now on; None until enough queries were seen.
@@ -111,22 +111,22 @@ class MetricReader:
         The queries that came before the move count, asked again of the pair that is live now: they are what it was
         promoted for. Without them the first that come after it.
         """
-        if self._chosen[0] != now.epoch:  # once: traffic that is fast enough would bring others every time
+        if self._baseline_queries[0] != now.epoch:  # once: traffic that is fast enough would bring others every time
             samples = self.traffic.samples(self.policy.window)
             queries = list(dict.fromkeys(one.query for one in reversed(samples)))[: self.policy.samples]
             if len(queries) < _ENOUGH:
                 return None
-            self._chosen = now.epoch, queries
-        facts = self.asked.on(self._chosen[1], now.pair)
-        known = [fact for fact in facts.values() if fact.best is not None]
-        if len(facts) < len(self._chosen[1]) or len(known) < _ENOUGH:
+            self._baseline_queries = now.epoch, queries
+        facts = self.asked.on(self._baseline_queries[1], now.pair)
+        with_hits = [fact for fact in facts.values() if fact.best is not None]
+        if len(facts) < len(self._baseline_queries[1]) or len(with_hits) < _ENOUGH:
             return None
-        vectors = np.stack([fact.vector for fact in known])
+        vectors = np.stack([fact.vector for fact in with_hits])
         directions = self.asked.directions(now.pair)
         volume = self.traffic.volume(_LATENCY_SECONDS, now.epoch)
         return {
-            "queries": len(known),
-            "scores": [fact.best for fact in known],
+            "queries": len(with_hits),
+            "scores": [fact.best for fact in with_hits],
             "axes": directions.tolist(),
             "along": along(vectors, directions).tolist(),
             "golden": self.golden_value(now.pair),
@@ -149,20 +149,20 @@ class MetricReader:
             return None
         texts = self.texts(rule, now)
         live, other = (self.asked.on(texts, pair) for pair in (now.pair, standby))
-        known = [query for query in live if query in other]
-        return [live[query] for query in known], [other[query] for query in known]
+        common = [query for query in live if query in other]
+        return [live[query] for query in common], [other[query] for query in common]
 
     def golden_value(self, pair: str) -> float | None:
         """Mean nDCG@10 over the golden queries that are judged; None without one, or without the package for it."""
         from vecrollback.errors import MissingDependencyError
         from vecrollback.quality.evaluation.metrics import judged_values
 
-        judged = [query for query in self.store.golden.list() if query.judged]
-        if not judged:
+        queries = [query for query in self.store.golden.list() if query.judged]
+        if not queries:
             return None
         try:
-            [rankings] = self.store.quality.rankings([pair], judged, 10)
-            values = judged_values(judged, rankings, 10, ["ndcg"])
+            [rankings] = self.store.quality.rankings([pair], queries, 10)
+            values = judged_values(queries, rankings, 10, ["ndcg"])
         except (MissingDependencyError, ImportError):
             return None
         return sum(one["ndcg@10"] for one in values) / len(values)
@@ -284,8 +284,8 @@ def _lag(reader: MetricReader, moment: Moment) -> Reading:
 @metric("cost")
 def _cost(reader: MetricReader, moment: Moment) -> Reading:
     since = (dt.datetime.now(dt.UTC) - dt.timedelta(seconds=moment.rule.window)).isoformat()
-    spent = [job.progress.get("tokens", 0) for job in reader.store.jobs() if job.updated_at >= since]
-    return Reading(float(sum(spent)))
+    tokens = [job.progress.get("tokens", 0) for job in reader.store.jobs() if job.updated_at >= since]
+    return Reading(float(sum(tokens)))
 
 
 def query_prometheus(address: str, promql: str) -> float | None:

@@ -47,8 +47,8 @@ class PairAnswers:
 
     def on(self, queries: Sequence[str], pair: str) -> dict[str, Fact]:
         """What a pair answers, by query; without those that are still to be asked. Raises what opening it raises."""
-        with self._place(pair).pairs(pair) as [held]:
-            return self._of(held, list(dict.fromkeys(queries)))
+        with self._place(pair).pairs(pair) as [open_pair]:
+            return self._of(open_pair, list(dict.fromkeys(queries)))
 
     def directions(self, pair: str) -> FloatArray:
         """Directions in which the chunks of a pair differ most, shape (n, dimension).
@@ -56,13 +56,13 @@ class PairAnswers:
         Of the chunks, not of the queries: directions that fit one sample of queries best fit every other one less
         well, which would look like a change.
         """
-        with self._place(pair).pairs(pair) as [held]:
-            return axes(self._random(held))
+        with self._place(pair).pairs(pair) as [open_pair]:
+            return axes(self._random(open_pair))
 
     def close(self) -> None:
         """Let go of the pairs that are held open. Idempotent; the next question opens them again."""
-        for borrowed in self._borrowed_pairs:
-            borrowed.close()
+        for pairs in self._borrowed_pairs:
+            pairs.close()
 
     def _place(self, pair: str) -> BorrowedPairs:
         if pair not in self._places:
@@ -72,22 +72,22 @@ class PairAnswers:
             )
         return self._places[pair]
 
-    def _of(self, held: OpenPair, queries: Sequence[str]) -> dict[str, Fact]:
-        ref = held.view.snapshot.ref
+    def _of(self, open_pair: OpenPair, queries: Sequence[str]) -> dict[str, Fact]:
+        ref = open_pair.view.snapshot.ref
         fresh = [query for query in queries if (ref, query) not in self._facts][:_FRESH]
         if fresh:
-            self._facts.update(zip(((ref, query) for query in fresh), self._ask(held, fresh), strict=True))
+            self._facts.update(zip(((ref, query) for query in fresh), self._ask(open_pair, fresh), strict=True))
         while len(self._facts) > _KEPT:
             self._facts.popitem(last=False)
         return {query: fact for query in queries if (fact := self._facts.get((ref, query))) is not None}
 
-    def _ask(self, held: OpenPair, queries: Sequence[str]) -> list[Fact]:
-        vectors = embed_in_pieces(held.queries.embed_proven, queries)
-        background = self._random(held)
-        metric = held.view.snapshot.index.metric
+    def _ask(self, open_pair: OpenPair, queries: Sequence[str]) -> list[Fact]:
+        vectors = embed_in_pieces(open_pair.queries.embed_proven, queries)
+        background = self._random(open_pair)
+        metric = open_pair.view.snapshot.index.metric
         scores = exact_search(background, vectors, len(background), metric)[0] if len(background) > 1 else None
         facts = []
-        for row, hits in enumerate(held.view.search(vectors, _K)):
+        for row, hits in enumerate(open_pair.view.search(vectors, _K)):
             best = hits[0].score if hits else None
             standout = None
             if best is not None and scores is not None:
@@ -95,13 +95,13 @@ class PairAnswers:
             facts.append(Fact(vectors[row], best, standout, tuple(hit.id for hit in hits)))
         return facts
 
-    def _random(self, held: OpenPair) -> FloatArray:
+    def _random(self, open_pair: OpenPair) -> FloatArray:
         """Vectors of random chunks, the same for all queries of a snapshot."""
-        snapshot = held.view.snapshot
+        snapshot = open_pair.view.snapshot
         if snapshot.ref not in self._background:
             count = len(snapshot.ids)
-            chosen = np.random.default_rng(0).permutation(count)[:_BACKGROUND]
-            self._background = {snapshot.ref: snapshot.index.reconstruct(np.sort(chosen)), **self._background}
+            sample = np.random.default_rng(0).permutation(count)[:_BACKGROUND]
+            self._background = {snapshot.ref: snapshot.index.reconstruct(np.sort(sample)), **self._background}
             while len(self._background) > 4:
                 self._background.popitem()
         return self._background[snapshot.ref]

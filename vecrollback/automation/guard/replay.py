@@ -39,20 +39,20 @@ def replay(policy: Policy, recorded: Path) -> ReplayResult:
     """
     evaluator, decisions = Evaluator(policy), list[tuple[float, Decision]]()
     names = {rule.name for rule in policy.rules}
-    seen, readings = set[str](), 0
+    metrics, readings = set[str](), 0
     situation: Situation | None = None
     for at, events, values in _steps(_lines(recorded)):
         for event in events:
             situation = Situation(situation.epoch + 1 if situation else 1, "recorded", at, event)
         situation = situation or Situation(1, "recorded", at, "promote")
-        seen |= values.keys()
+        metrics |= values.keys()
         readings += len(values)
         decision = evaluator.step(at, situation, values)
         if decision.kind != "none":
             decisions.append((at, decision))
         if decision.kind == "rollback":
             situation = Situation(situation.epoch + 1, "recorded", at, "rollback")
-    return ReplayResult(tuple(decisions), readings, tuple(sorted(seen - names)), tuple(sorted(names - seen)))
+    return ReplayResult(tuple(decisions), readings, tuple(sorted(metrics - names)), tuple(sorted(names - metrics)))
 
 
 def _steps(lines: Iterable[dict[str, Any]]) -> Iterator[tuple[float, list[str], dict[str, Reading]]]:

@@ -24,16 +24,16 @@ def ks(baseline: Numbers, now: Numbers) -> Distance:
     """Kolmogorov-Smirnov: the largest gap between the two cumulated distributions, 0 to 1."""
     from scipy.stats import ks_2samp
 
-    found = ks_2samp(baseline, now, method="asymp")
-    return Distance(float(found.statistic), float(found.pvalue))
+    test = ks_2samp(baseline, now, method="asymp")
+    return Distance(float(test.statistic), float(test.pvalue))
 
 
 def lower(baseline: Numbers, now: Numbers) -> Distance:
     """The same, one-sided: how far `now` lies below the baseline. What lies above counts nothing."""
     from scipy.stats import ks_2samp
 
-    found = ks_2samp(now, baseline, alternative="greater", method="asymp")
-    return Distance(float(found.statistic), float(found.pvalue))
+    test = ks_2samp(now, baseline, alternative="greater", method="asymp")
+    return Distance(float(test.statistic), float(test.pvalue))
 
 
 def psi(baseline: Numbers, now: Numbers, bins: int = BINS) -> Distance:
@@ -55,9 +55,9 @@ def psi(baseline: Numbers, now: Numbers, bins: int = BINS) -> Distance:
 def axes(vectors: NDArray[np.float32], count: int = AXES) -> NDArray[np.float32]:
     """Directions in which vectors differ most, shape (at most count, dimension)."""
     centred = vectors - vectors.mean(axis=0)
-    _, _, found = np.linalg.svd(centred, full_matrices=False)
-    kept: NDArray[np.float32] = found[:count].astype(np.float32)
-    return kept
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    first_directions: NDArray[np.float32] = directions[:count].astype(np.float32)
+    return first_directions
 
 
 def along(vectors: NDArray[np.float32], directions: NDArray[np.float32]) -> Numbers:
@@ -71,5 +71,5 @@ def apart(baseline: Numbers, now: Numbers, statistic: str) -> Distance:
     Both of shape (n, directions), as `along` gives them; one column is one sample of numbers.
     """
     measure = psi if statistic == "psi" else ks
-    found = [measure(a, b) for a, b in zip(baseline.T, now.T, strict=True)]
-    return Distance(max(one.value for one in found), min(1.0, min(one.p for one in found) * len(found)))
+    distances = [measure(a, b) for a, b in zip(baseline.T, now.T, strict=True)]
+    return Distance(max(one.value for one in distances), min(1.0, min(one.p for one in distances) * len(distances)))

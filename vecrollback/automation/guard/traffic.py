@@ -1,4 +1,4 @@
-"""What is known of the queries that are answered: how many failed, how long they took, and some of them in full."""
+"""The traffic as a guard sees it: how many queries failed, how long they took, and some of them in full."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ class Samples:
 
     def __init__(self, kept: int = 2_000, a_second: int = 20) -> None:
         self._rows: deque[Sample] = deque(maxlen=kept)
-        self._a_second, self._second, self._taken = a_second, 0, 0
+        self._a_second, self._second, self._count = a_second, 0, 0
 
     def add(self, queries: Sequence[str], results: Sequence[Result]) -> None:
         """Take some of these. Called from one thread."""
         at = time.time()
         if int(at) != self._second:
-            self._second, self._taken = int(at), 0
+            self._second, self._count = int(at), 0
         for query, result in zip(queries, results, strict=True):
-            if self._taken >= self._a_second:
+            if self._count >= self._a_second:
                 return
             if result.canary:  # of another pair than the one that is watched
                 continue
-            self._taken += 1
+            self._count += 1
             self._keep(Sample(at, result.epoch, query, result.hits[0].score if result.hits else None))
 
     def _keep(self, sample: Sample) -> None:
@@ -84,7 +84,7 @@ class SyntheticTraffic:
         self._queries, self._search, self._batch = queries, search, min(batch, len(queries))
         self._next = 0
         self._samples = Samples(a_second=1_000)
-        self._timed: deque[tuple[float, int, float | None]] = deque(maxlen=10_000)
+        self._answers: deque[tuple[float, int, float | None]] = deque(maxlen=10_000)
         self._epoch = 0
 
     def refresh(self) -> None:
@@ -92,19 +92,19 @@ class SyntheticTraffic:
         for _ in range(self._batch):
             query = self._queries[self._next % len(self._queries)]
             self._next += 1
-            started = time.perf_counter()
+            start = time.perf_counter()
             try:
                 result = self._search(query)
             except (VecrollbackError, OSError):
-                self._timed.append((time.time(), self._epoch, None))
+                self._answers.append((time.time(), self._epoch, None))
                 continue
             self._epoch = result.epoch
-            self._timed.append((time.time(), result.epoch, time.perf_counter() - started))
+            self._answers.append((time.time(), result.epoch, time.perf_counter() - start))
             self._samples.add([query], [result])
 
     def volume(self, seconds: float, since: int) -> Volume:
         start = time.time() - seconds
-        rows = [took for at, epoch, took in self._timed.copy() if at >= start and epoch >= since]
+        rows = [took for at, epoch, took in self._answers.copy() if at >= start and epoch >= since]
         times = sorted(took for took in rows if took is not None)
         p99 = times[min(len(times) - 1, int(0.99 * len(times)))] if times else None
         return Volume(len(times), len(rows) - len(times), p99)

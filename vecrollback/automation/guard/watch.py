@@ -38,8 +38,8 @@ def watch_store(
 
     Raises UsageError without a policy or queries; LockHeldError while another one leads and `rounds` are counted.
     """
-    found = load_policy(store.root, policy)
-    if found is None:
+    active_policy = load_policy(store.root, policy)
+    if active_policy is None:
         raise UsageError("this store has no policy", hint="--policy FILE, or [policy] in vecrollback.toml")
 
     def progress(_: Progress) -> None:
@@ -58,7 +58,7 @@ def watch_store(
         traffic = SyntheticTraffic(queries, searcher.search)
         guard = Guard(
             store,
-            found,
+            active_policy,
             traffic,
             search=lambda query: searcher.search(query, k=1),
             stopping=stopping,

@@ -28,10 +28,10 @@ class Asset:
 @cache
 def assets() -> Mapping[str, Asset]:
     """Every file by name, read once. What is not a key here is not served, whatever path is asked for."""
-    found = {}
+    assets_by_name = {}
     for file in files(__name__).iterdir():
         suffix = file.name[file.name.rfind(".") :]
         if suffix in _TYPES:
             content = file.read_bytes()
-            found[file.name] = Asset(content, _TYPES[suffix], f'"{hashlib.sha256(content).hexdigest()[:16]}"')
-    return found
+            assets_by_name[file.name] = Asset(content, _TYPES[suffix], f'"{hashlib.sha256(content).hexdigest()[:16]}"')
+    return assets_by_name

@@ -25,19 +25,19 @@ Known = Annotated[str | None, Header(alias="If-None-Match")]
 
 @router.get("/")
 async def page(known: Known = None) -> Response:
-    return _sent("index.html", known)
+    return _asset_response("index.html", known)
 
 
 @router.get("/assets/{name}")
 async def asset(name: str, known: Known = None) -> Response:
-    return _sent(name, known)
+    return _asset_response(name, known)
 
 
-def _sent(name: str, known: str | None) -> Response:
-    found = assets().get(name)
-    if found is None:
+def _asset_response(name: str, etag: str | None) -> Response:
+    asset = assets().get(name)
+    if asset is None:
         raise HTTPException(404, "no such file")
-    headers = _HEADERS | {"ETag": found.tag}
-    if known == found.tag:
+    headers = _HEADERS | {"ETag": asset.tag}
+    if etag == asset.tag:
         return Response(status_code=304, headers=headers)
-    return Response(found.content, headers=headers | {"Content-Type": found.media_type})
+    return Response(asset.content, headers=headers | {"Content-Type": asset.media_type})

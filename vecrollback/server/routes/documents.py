@@ -22,7 +22,7 @@ async def upsert(body: UpsertRequest, caller: Writing, service: Service) -> Resp
     documents = [one.document() for one in body.documents]
 
     def write() -> int:
-        service.audited(caller.name, "documents.upsert", _named([one.id for one in documents]))
+        service.audited(caller.name, "documents.upsert", _list_of([one.id for one in documents]))
         return service.store.upsert(documents)
 
     return as_json({"seq": await service.writes.run(write), "documents": len(documents)})
@@ -34,21 +34,21 @@ async def delete(body: DeleteRequest, caller: Writing, service: Service) -> Resp
     _within(body.ids, service.settings)
 
     def write() -> int:
-        service.audited(caller.name, "documents.delete", _named(body.ids))
+        service.audited(caller.name, "documents.delete", _list_of(body.ids))
         return service.store.delete(body.ids)
 
     return as_json({"seq": await service.writes.run(write), "documents": len(body.ids)})
 
 
-def _within(ids: list[str], allowed: ServerSettings) -> None:
-    if len(ids) > allowed.max_documents:
+def _within(ids: list[str], limits: ServerSettings) -> None:
+    if len(ids) > limits.max_documents:
         raise UsageError(
-            f"{len(ids)} documents in one request; this server allows {allowed.max_documents}",
+            f"{len(ids)} documents in one request; this server allows {limits.max_documents}",
             hint="send several requests; each is durable when it answers",
         )
 
 
-def _named(ids: list[str]) -> str:
+def _list_of(ids: list[str]) -> str:
     """Which documents, for the audit; of many the first ones and the count."""
     more = f" and {len(ids) - _SHOWN_IDS} more" if len(ids) > _SHOWN_IDS else ""
     return ", ".join(ids[:_SHOWN_IDS]) + more

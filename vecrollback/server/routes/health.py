@@ -36,8 +36,8 @@ async def readyz(service: Service) -> Response:
     """
     reason = await service.reads.run(service.unready)
     current = service.searcher.current
-    said = reason or ("" if current else "the catalog cannot be read: answers come from what was last known")
-    return as_json({"ready": not reason, "current": current, "reason": said}, 503 if reason else 200)
+    sentence = reason or ("" if current else "the catalog cannot be read: answers come from what was last known")
+    return as_json({"ready": not reason, "current": current, "reason": sentence}, 503 if reason else 200)
 
 
 @router.get(

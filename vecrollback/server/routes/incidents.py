@@ -28,8 +28,8 @@ Number = Annotated[int, Path(ge=1, le=2**53)]
 @router.get("/incidents", responses=answers(example={"incidents": [_INCIDENT]}))
 async def incidents(_: Reading, service: Service, limit: int = Query(20, ge=1, le=1_000)) -> Response:
     """Incidents, newest first, with what is known by now."""
-    found = await service.reads.run(service.store.incidents.all, limit=limit)
-    return as_json({"incidents": [asdict(one) for one in found]})
+    rows = await service.reads.run(service.store.incidents.all, limit=limit)
+    return as_json({"incidents": [asdict(one) for one in rows]})
 
 
 @router.get("/incidents/{number}", responses=answers(example=_INCIDENT))
@@ -53,8 +53,8 @@ async def policy(_: Reading, service: Service) -> Response:
 @router.get("/approvals", responses=answers(example={"approvals": [_APPROVAL]}))
 async def approvals(_: Reading, service: Service, waiting: bool = Query(False)) -> Response:
     """Moves that waited or wait for people, newest first."""
-    found = await service.reads.run(service.store.approvals.all, state="waiting" if waiting else None)
-    return as_json({"approvals": [asdict(one) for one in found]})
+    rows = await service.reads.run(service.store.approvals.all, state="waiting" if waiting else None)
+    return as_json({"approvals": [asdict(one) for one in rows]})
 
 
 @router.post(
@@ -63,28 +63,30 @@ async def approvals(_: Reading, service: Service, waiting: bool = Query(False)) 
 async def decide(number: Number, body: DecisionRequest, caller: Operating, service: Service) -> Response:
     """Agree to a move that waits, or refuse it. The last one who is needed makes it; catch-up and check follow."""
 
-    def said() -> Approval | DecisionResult:
+    def decide() -> Approval | DecisionResult:
         if body.decision == "reject":
             return service.store.reject(number, reason=body.reason, actor=caller.name)
         return service.store.approve(number, reason=body.reason, progress=service.progress(), actor=caller.name)
 
-    done = await service.operations.run(said)
-    approval, switched = (done.approval, done.switched) if isinstance(done, DecisionResult) else (done, None)
+    result = await service.operations.run(decide)
+    approval, switched = (result.approval, result.switched) if isinstance(result, DecisionResult) else (result, None)
     return as_json({"approval": asdict(approval), "switched": payloads.switched(switched) if switched else None})
 
 
 @router.get("/freeze", responses=answers(example={"freeze": _FREEZE}))
 async def frozen(_: Reading, service: Service) -> Response:
     """What holds automation back now; null when nothing does."""
-    found = await service.reads.run(service.store.freezes.current)
-    return as_json({"freeze": asdict(found) if found else None})
+    freeze_now = await service.reads.run(service.store.freezes.current)
+    return as_json({"freeze": asdict(freeze_now) if freeze_now else None})
 
 
 @router.post("/freeze", responses=answers(example=_FREEZE))
 async def freeze(body: FreezeRequest, caller: Operating, service: Service) -> Response:
     """Let automation move nothing. People still can, and are told."""
-    made = await service.writes.run(service.store.freezes.freeze, body.reason, actor=caller.name, until=body.until)
-    return as_json(asdict(made))
+    new_freeze = await service.writes.run(
+        service.store.freezes.freeze, body.reason, actor=caller.name, until=body.until
+    )
+    return as_json(asdict(new_freeze))
 
 
 @router.delete("/freeze", responses=answers(example={"was_frozen": True}))

@@ -60,8 +60,8 @@ async def reports(
     limit: int = Query(20, ge=1, le=200),
 ) -> Response:
     """Reports of checks that were kept, newest first. Of the ids of a finding the first hundred."""
-    found = await service.reads.run(service.store.inspection.reports, pair, limit=limit)
-    return as_json({"reports": [_shortened(payloads.report(one)) for one in found]})
+    rows = await service.reads.run(service.store.inspection.reports, pair, limit=limit)
+    return as_json({"reports": [_shorten(payloads.report(one)) for one in rows]})
 
 
 @router.get("/series", responses=answers(example={"step": 2, "scores_from": [-0.2, 0.8, 0.9], "spans": [_SPAN]}))
@@ -79,8 +79,8 @@ async def compare(body: CompareRequest, _: Operating, service: Service) -> Respo
         raise UsageError(f"k is {body.k}; this server allows {service.settings.max_k}", hint="ask for fewer")
     if len(body.query) > service.settings.max_query:
         raise UsageError(f"the query has {len(body.query)} characters; this server allows {service.settings.max_query}")
-    asked = body.query, body.a, body.b, body.k
-    return as_json(payloads.compared(await service.inspections.run(service.store.inspection.compare, *asked)))
+    arguments = body.query, body.a, body.b, body.k
+    return as_json(payloads.compared(await service.inspections.run(service.store.inspection.compare, *arguments)))
 
 
 @router.get("/map", responses=answers(409, example=_MAP))
@@ -91,8 +91,8 @@ async def vector_map(
     sample: int = Query(1_500, ge=10, le=5_000),
 ) -> Response:
     """A sample of a pair's vectors in the plane, by the fingerprint they were recorded with. Reads the pair's rows."""
-    found = await service.inspections.run(service.store.inspection.map, pair, sample=sample)
-    return as_json(payloads.vector_map(found))
+    points = await service.inspections.run(service.store.inspection.map, pair, sample=sample)
+    return as_json(payloads.vector_map(points))
 
 
 def _rows(spans: Sequence[TimeSpan]) -> list[Json]:
@@ -115,5 +115,5 @@ def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 2)
 
 
-def _shortened(report: dict[str, Json]) -> dict[str, Json]:
+def _shorten(report: dict[str, Json]) -> dict[str, Json]:
     return report | {"findings": [one | {"ids": one["ids"][:100]} for one in report["findings"]]}

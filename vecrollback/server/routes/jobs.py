@@ -48,8 +48,8 @@ def shown(job: JobRecord) -> dict[str, Json]:
 @router.get("", responses=answers(example={"jobs": [EXAMPLE]}))
 async def jobs(_: Operating, service: Service, unfinished: bool = Query(False)) -> Response:
     """Jobs, newest first."""
-    found = await service.reads.run(service.store.jobs, unfinished=unfinished)
-    return as_json({"jobs": [shown(job) for job in found]})
+    records = await service.reads.run(service.store.jobs, unfinished=unfinished)
+    return as_json({"jobs": [shown(job) for job in records]})
 
 
 @router.get("/{job}", responses=answers(example=EXAMPLE))
@@ -69,16 +69,16 @@ async def cancel(job: JobId, caller: Operating, service: Service) -> Response:
 @router.post("/{job}/pause", responses=answers(example=EXAMPLE | {"paused": True}))
 async def pause(job: JobId, caller: Operating, service: Service) -> Response:
     """Let a job wait before its next batch, wherever it runs."""
-    return await _paused(job, caller.name, service, paused=True)
+    return await _set_paused(job, caller.name, service, paused=True)
 
 
 @router.post("/{job}/resume", responses=answers(example=EXAMPLE))
 async def resume(job: JobId, caller: Operating, service: Service) -> Response:
     """Let a paused job go on."""
-    return await _paused(job, caller.name, service, paused=False)
+    return await _set_paused(job, caller.name, service, paused=False)
 
 
-async def _paused(job: str, actor: str, service: StoreService, *, paused: bool) -> Response:
+async def _set_paused(job: str, actor: str, service: StoreService, *, paused: bool) -> Response:
     await service.reads.run(service.store.job, job)
     await service.writes.run(service.audited, actor, "job.pause" if paused else "job.resume", job)
     return as_json(shown(await service.writes.run(service.store.pause if paused else service.store.resume, job)))
@@ -100,12 +100,12 @@ async def _stream(job: str, service: StoreService) -> AsyncIterator[str]:
         last: JobRecord | None = None
         spoke = time.monotonic()
         while not service.closing:
-            found = await service.reads.run(service.store.job, job)
-            if found != last:
-                last, spoke = found, time.monotonic()
-                yield f"event: progress\ndata: {json.dumps(shown(found))}\n\n"
-            if found.state != "running":
-                yield f"event: end\ndata: {json.dumps(shown(found))}\n\n"
+            record = await service.reads.run(service.store.job, job)
+            if record != last:
+                last, spoke = record, time.monotonic()
+                yield f"event: progress\ndata: {json.dumps(shown(record))}\n\n"
+            if record.state != "running":
+                yield f"event: end\ndata: {json.dumps(shown(record))}\n\n"
                 return
             if time.monotonic() - spoke > _ALIVE_SECONDS:
                 spoke = time.monotonic()

@@ -57,20 +57,20 @@ async def search(
     except UnknownNameError as error:
         # Nothing serves yet: the request is right, and will be answered later.
         return errors.answer(503, "UnknownNameError", error.message, error.hint)
-    found = [payloads.result(one) for one in results]
-    return as_json(found[0] if body.query is not None else {"results": found})
+    bodies = [payloads.result(one) for one in results]
+    return as_json(bodies[0] if body.query is not None else {"results": bodies})
 
 
-def _within(body: SearchRequest, queries: list[str], allowed: ServerSettings) -> None:
-    if body.k > allowed.max_k:
-        raise UsageError(f"k is {body.k}; this server allows {allowed.max_k}", hint="ask for fewer")
-    if len(queries) > allowed.max_batch:
-        raise UsageError(f"{len(queries)} queries; this server allows {allowed.max_batch}", hint="send several batches")
+def _within(body: SearchRequest, queries: list[str], limits: ServerSettings) -> None:
+    if body.k > limits.max_k:
+        raise UsageError(f"k is {body.k}; this server allows {limits.max_k}", hint="ask for fewer")
+    if len(queries) > limits.max_batch:
+        raise UsageError(f"{len(queries)} queries; this server allows {limits.max_batch}", hint="send several batches")
     for query in queries:
         if not query.strip():
             raise UsageError("a query is blank", hint="pass the words to search for")
-        if len(query) > allowed.max_query:
-            raise UsageError(f"a query has {len(query)} characters; this server allows {allowed.max_query}")
+        if len(query) > limits.max_query:
+            raise UsageError(f"a query has {len(query)} characters; this server allows {limits.max_query}")
 
 
 @router.get("/status", responses=answers(example={"alias": {"live": {"pair": "v1", "snapshot": 1, "epoch": 3}}}))

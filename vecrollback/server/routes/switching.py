@@ -75,7 +75,7 @@ async def promote(body: PromoteRequest, caller: Operating, service: Service) -> 
         )
 
     if not body.wait:
-        return _accepted(await service.operations.run(_begin, service, "promote", body.pair, move))
+        return _job_response(await service.operations.run(_begin, service, "promote", body.pair, move))
     return as_json(payloads.switched(await service.operations.run(move, service.progress())) | {"job": None})
 
 
@@ -95,8 +95,8 @@ async def rollback(body: RollbackRequest, caller: Operating, service: Service) -
             actor=caller.name,
         )
 
-    done = await service.operations.run(move)
-    return await _moved(service, "rollback", done, follow=body.catch_up and not body.wait)
+    outcome = await service.operations.run(move)
+    return await _move_response(service, "rollback", outcome, follow=body.catch_up and not body.wait)
 
 
 @router.post("/restore", responses=answers(409, model=SwitchedAnswer, example=_SWITCHED))
@@ -115,8 +115,8 @@ async def restore(body: RestoreRequest, caller: Operating, service: Service) -> 
             actor=caller.name,
         )
 
-    done = await service.operations.run(move)
-    return await _moved(service, "restore", done, follow=body.catch_up and not body.wait)
+    outcome = await service.operations.run(move)
+    return await _move_response(service, "restore", outcome, follow=body.catch_up and not body.wait)
 
 
 @router.post("/check", responses=answers(409, example=_REPORT) | _AS_JOB)
@@ -129,45 +129,45 @@ async def check(body: CheckRequest, _: Operating, service: Service) -> Response:
         )
 
     if not body.wait:
-        return _accepted(await service.operations.run(_begin, service, "check", body.pair, audit))
+        return _job_response(await service.operations.run(_begin, service, "check", body.pair, audit))
     return as_json(payloads.report(await service.operations.run(audit, service.progress())))
 
 
 @router.get("/check", responses=answers(example=_REPORT))
 async def last_check(_: Reading, service: Service, pair: str = Query(min_length=1, max_length=200)) -> Response:
     """The report of a pair's newest check that was kept."""
-    found = await service.reads.run(service.store.report, pair)
-    if found is None:
+    report = await service.reads.run(service.store.report, pair)
+    if report is None:
         raise UnknownNameError(f"pair {pair!r} was never checked", hint="POST /v1/check")
-    return as_json(payloads.report(found))
+    return as_json(payloads.report(report))
 
 
-async def _moved(service: StoreService, kind: str, done: Switched, *, follow: bool) -> Response:
+async def _move_response(service: StoreService, kind: str, outcome: Switched, *, follow: bool) -> Response:
     """Answer a move; with `follow` the target is caught up and checked as a job from here on.
 
     What goes wrong in that job is in its `error`, and in the incident's `trouble`: this answer was given before.
     """
-    pair = SnapshotRef.parse(done.target).pair
+    pair = SnapshotRef.parse(outcome.target).pair
 
     def prove(progress: ProgressCallback) -> Switched:
         stops: list[StoppedError] = []
 
-        def watched(state: Progress) -> None:
+        def report(state: Progress) -> None:
             try:
                 progress(state)
             except StoppedError as error:
                 stops.append(error)
                 raise
 
-        proven = service.store.prove(done, watched)
+        proof = service.store.prove(outcome, report)
         if stops:
             raise stops[0]  # so that the job counts as cancelled, not as failed
-        if proven.trouble != done.trouble:
-            raise FailedError(f"{proven.target} serves, but: {proven.trouble}", hint=f"`vecrollback check {pair}`")
-        return proven
+        if proof.trouble != outcome.trouble:
+            raise FailedError(f"{proof.target} serves, but: {proof.trouble}", hint=f"`vecrollback check {pair}`")
+        return proof
 
     job = (await service.operations.run(service.start, kind, pair, prove)).id if follow else None
-    return as_json(payloads.switched(done) | {"job": job})
+    return as_json(payloads.switched(outcome) | {"job": job})
 
 
 def _begin(service: StoreService, kind: str, pair: str | None, work: Any) -> Job[Any]:
@@ -175,5 +175,5 @@ def _begin(service: StoreService, kind: str, pair: str | None, work: Any) -> Job
     return service.start(kind, name, work)
 
 
-def _accepted(job: Job[Any]) -> Response:
+def _job_response(job: Job[Any]) -> Response:
     return as_json({"job": shown(job.status())}, 202)

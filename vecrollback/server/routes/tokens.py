@@ -38,8 +38,8 @@ async def tokens(_: Administering, service: Service) -> Response:
 @router.post("/tokens", status_code=201, responses=answers(status=201, example=_TOKEN | {"secret": "vr_..."}))
 async def create(body: TokenRequest, caller: Administering, service: Service) -> Response:
     """Make a token; its secret is in this answer and nowhere else."""
-    made = await service.writes.run(service.store.access.create, body.role, body.name, actor=caller.name)
-    return as_json(asdict(made[0]) | {"secret": made[1]}, 201)
+    token_and_secret = await service.writes.run(service.store.access.create, body.role, body.name, actor=caller.name)
+    return as_json(asdict(token_and_secret[0]) | {"secret": token_and_secret[1]}, 201)
 
 
 @router.delete("/tokens/{name}", responses=answers(example=_TOKEN | {"revoked_at": "2026-01-31T12:00:00+00:00"}))
