@@ -114,6 +114,7 @@ class Worker:
         self._change_messages[pair] = error.message
 
     def _tidy(self) -> None:
+        # Merging rewrites files, so it is done only after many changes.
         head = self._head()
         if head - self._tidy_head >= _TIDY_CHANGES and not self._stopping():
             self._store.compact()

@@ -27,24 +27,24 @@ class HttpCall(Generic[T]):
 
 
 def search(query: str, k: int, where: Where | None, key: str | None) -> HttpCall[Result]:
-    body = {"query": query, "k": k, "where": where_text(where), **_keyed(key)}
+    body = {"query": query, "k": k, "where": where_text(where), **_key_field(key)}
     return HttpCall("POST", "/v1/search", responses.result, body)
 
 
 def search_many(queries: Sequence[str], k: int, where: Where | None, key: str | None) -> HttpCall[list[Result]]:
-    body = {"queries": list(queries), "k": k, "where": where_text(where), **_keyed(key)}
-    return HttpCall("POST", "/v1/search", lambda found: [responses.result(one) for one in found["results"]], body)
+    body = {"queries": list(queries), "k": k, "where": where_text(where), **_key_field(key)}
+    return HttpCall("POST", "/v1/search", lambda answer: [responses.result(one) for one in answer["results"]], body)
 
 
 def upsert(documents: Iterable[Document]) -> HttpCall[int]:
     body = {"documents": [asdict(document) for document in documents]}
-    return HttpCall("POST", "/v1/documents", lambda written: int(written["seq"]), body)
+    return HttpCall("POST", "/v1/documents", lambda answer: int(answer["seq"]), body)
 
 
 def delete(ids: Iterable[str]) -> HttpCall[int]:
     if isinstance(ids, str):
         raise UsageError("delete takes a list of ids, not one string", hint=f"client.delete([{ids!r}])")
-    return HttpCall("DELETE", "/v1/documents", lambda written: int(written["seq"]), {"ids": list(ids)})
+    return HttpCall("DELETE", "/v1/documents", lambda answer: int(answer["seq"]), {"ids": list(ids)})
 
 
 def status() -> HttpCall[dict[str, Json]]:
@@ -52,12 +52,12 @@ def status() -> HttpCall[dict[str, Json]]:
 
 
 def pairs() -> HttpCall[list[Pair]]:
-    return HttpCall("GET", "/v1/pairs", lambda found: [responses.pair(one) for one in found["pairs"]])
+    return HttpCall("GET", "/v1/pairs", lambda answer: [responses.pair(one) for one in answer["pairs"]])
 
 
 def history(alias: str | None, limit: int | None) -> HttpCall[list[Move]]:
     query = {name: value for name, value in (("alias", alias), ("limit", limit)) if value is not None}
-    return HttpCall("GET", "/v1/history", lambda found: [responses.move(one) for one in found["moves"]], query=query)
+    return HttpCall("GET", "/v1/history", lambda answer: [responses.move(one) for one in answer["moves"]], query=query)
 
 
 def promote(pair: PairLike, reason: str, override: bool, wait: float) -> HttpCall[Switched]:
@@ -97,14 +97,14 @@ def report(pair: PairLike) -> HttpCall[Report]:
 
 def jobs(unfinished: bool) -> HttpCall[list[JobRecord]]:
     query = {"unfinished": str(unfinished).lower()}
-    return HttpCall("GET", "/v1/jobs", lambda found: [JobRecord(**one) for one in found["jobs"]], query={**query})
+    return HttpCall("GET", "/v1/jobs", lambda answer: [JobRecord(**one) for one in answer["jobs"]], query={**query})
 
 
 def control(job: str, action: Literal["cancel", "pause", "resume"]) -> HttpCall[JobRecord]:
-    return HttpCall("POST", f"/v1/jobs/{job}/{action}", lambda found: JobRecord(**found))
+    return HttpCall("POST", f"/v1/jobs/{job}/{action}", lambda answer: JobRecord(**answer))
 
 
-def _keyed(key: str | None) -> dict[str, str]:
+def _key_field(key: str | None) -> dict[str, str]:
     # Left out without one: a server of an older version refuses a field that it does not know.
     return {} if key is None else {"key": key}
 

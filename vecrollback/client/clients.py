@@ -281,7 +281,7 @@ class Client:
             response = self._http.request(call.method, call.path, **_options(call))
         except httpx.TransportError as error:
             raise _unreachable(self._http.base_url, error) from error
-        return _read(call, response)
+        return _parse(call, response)
 
 
 class AsyncClient:
@@ -548,7 +548,7 @@ class AsyncClient:
             response = await self._http.request(call.method, call.path, **_options(call))
         except httpx.TransportError as error:
             raise _unreachable(self._http.base_url, error) from error
-        return _read(call, response)
+        return _parse(call, response)
 
 
 def _headers(token: str | None) -> dict[str, str]:
@@ -564,7 +564,7 @@ def _options(call: HttpCall[T]) -> dict[str, Any]:
     }
 
 
-def _read(call: HttpCall[T], response: httpx.Response) -> T:
+def _parse(call: HttpCall[T], response: httpx.Response) -> T:
     try:
         body = response.json()
     except ValueError:

@@ -26,34 +26,34 @@ from vecrollback.records import (
 R = TypeVar("R")
 
 
-def result(found: Mapping[str, Json]) -> Result:
-    return _record(Result, found, hits=[_record(Hit, hit) for hit in found["hits"]])
+def result(body: Mapping[str, Json]) -> Result:
+    return _record(Result, body, hits=[_record(Hit, hit) for hit in body["hits"]])
 
 
-def pair(found: Mapping[str, Json]) -> Pair:
-    return _record(Pair, found)
+def pair(body: Mapping[str, Json]) -> Pair:
+    return _record(Pair, body)
 
 
-def move(found: Mapping[str, Json]) -> Move:
-    return _record(Move, found, source=found["from"], target=found["to"])
+def move(body: Mapping[str, Json]) -> Move:
+    return _record(Move, body, source=body["from"], target=body["to"])
 
 
-def report(found: Mapping[str, Json]) -> Report:
-    findings = tuple(_record(Finding, one, ids=tuple(one["ids"])) for one in found["findings"])
-    proof = found["certificate"]
-    return _record(Report, found, findings=findings, certificate=_record(Certificate, proof) if proof else None)
+def report(body: Mapping[str, Json]) -> Report:
+    findings = tuple(_record(Finding, one, ids=tuple(one["ids"])) for one in body["findings"])
+    proof = body["certificate"]
+    return _record(Report, body, findings=findings, certificate=_record(Certificate, proof) if proof else None)
 
 
-def switched(found: Mapping[str, Json]) -> Switched:
-    searchers = found["searchers"]
+def switched(body: Mapping[str, Json]) -> Switched:
+    searchers = body["searchers"]
     return _record(
         Switched,
-        found,
-        move=move(found["move"]),
+        body,
+        move=move(body["move"]),
         searchers=_record(Acknowledgements, searchers, missing=tuple(searchers["missing"])),
-        caught_up=_record(CatchUp, found["caught_up"]) if found["caught_up"] else None,
-        report=report(found["check"]) if found["check"] else None,
-        gates=tuple(_record(GateOutcome, one) for one in found.get("gates", [])),
+        caught_up=_record(CatchUp, body["caught_up"]) if body["caught_up"] else None,
+        report=report(body["check"]) if body["check"] else None,
+        gates=tuple(_record(GateOutcome, one) for one in body.get("gates", [])),
     )
 
 
@@ -67,13 +67,14 @@ def error(status: int, body: Json) -> VecrollbackError:
     kind = getattr(errors, str(problem["type"]), FailedError)
     kind = kind if isinstance(kind, type) and issubclass(kind, VecrollbackError) else FailedError
     # Not through `__init__`: some classes make their message from facts, and here it is made already.
-    made: VecrollbackError = kind.__new__(kind, problem["message"])
-    made.hint = problem.get("hint", "")
+    rebuilt: VecrollbackError = kind.__new__(kind, problem["message"])
+    rebuilt.hint = problem.get("hint", "")
     for name, value in problem.get("facts", {}).items():
-        setattr(made, name, value)
-    return made
+        setattr(rebuilt, name, value)
+    return rebuilt
 
 
-def _record(kind: type[R], found: Mapping[str, Json], **made: Any) -> R:
-    known = {f.name for f in fields(kind)} - set(made)  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in found.items() if name in known}, **made)
+def _record(kind: type[R], body: Mapping[str, Json], **values: Any) -> R:
+    # A newer server may add keys; an older client passes them over.
+    names = {f.name for f in fields(kind)} - set(values)  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in body.items() if name in names}, **values)

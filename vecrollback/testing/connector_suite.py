@@ -21,10 +21,10 @@ COUNT, DIMENSION, WITHOUT_TEXT = 230, 24, 17
 
 @cache
 def vectors() -> FloatArray:
-    made = np.random.default_rng(3).standard_normal((COUNT, DIMENSION)).astype(np.float32)
-    made /= np.linalg.norm(made, axis=1, keepdims=True)
-    made.flags.writeable = False
-    return made
+    unit_vectors = np.random.default_rng(3).standard_normal((COUNT, DIMENSION)).astype(np.float32)
+    unit_vectors /= np.linalg.norm(unit_vectors, axis=1, keepdims=True)
+    unit_vectors.flags.writeable = False
+    return unit_vectors
 
 
 def text(row: int) -> str | None:
@@ -33,11 +33,11 @@ def text(row: int) -> str | None:
 
 def rows() -> list[dict[str, Any]]:
     """Columns of every row but the vector; row 17 has no text."""
-    made = []
+    table = []
     for row in range(COUNT):
         fields: dict[str, Any] = {"id": f"r{row}", "text": text(row), "model": f"m{row % 2}", "batch": f"b{row // 100}"}
-        made.append({name: value for name, value in fields.items() if value is not None})
-    return made
+        table.append({name: value for name, value in fields.items() if value is not None})
+    return table
 
 
 def digests(folder: Path) -> dict[str, str]:

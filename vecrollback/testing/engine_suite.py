@@ -45,56 +45,56 @@ class EngineConformance:
 
     @pytest.fixture
     def open(self) -> Iterator[Open]:
-        opened: list[Engine] = []
+        engines: list[Engine] = []
 
         def begin(spec: str) -> Engine:
-            opened.append(self.engine(EmbedderRecipe(spec, frozenset({open_embedder(spec).fingerprint}))))
-            return opened[-1]
+            engines.append(self.engine(EmbedderRecipe(spec, frozenset({open_embedder(spec).fingerprint}))))
+            return engines[-1]
 
         yield begin
-        for engine in opened:
+        for engine in engines:
             engine.close()
             engine.close()  # idempotent
 
     def test_every_unit_comes_back_once_with_the_vectors_of_its_texts(self, open: Open) -> None:
-        engine, wanted = open(PLAIN), {number: texts(number) for number in range(1, 13)}
-        given = dict(wanted)
-        seen: dict[int, EmbeddedUnit] = {}
+        engine, texts_by_unit = open(PLAIN), {number: texts(number) for number in range(1, 13)}
+        waiting = dict(texts_by_unit)
+        outcomes: dict[int, EmbeddedUnit] = {}
         running = 0
-        while given or running:
-            while given and running < engine.width:
-                number = next(iter(given))
-                engine.submit(Unit(number, given.pop(number)))
+        while waiting or running:
+            while waiting and running < engine.width:
+                number = next(iter(waiting))
+                engine.submit(Unit(number, waiting.pop(number)))
                 running += 1
             outcome = engine.take()
             running -= 1
             assert isinstance(outcome, EmbeddedUnit), outcome
-            assert outcome.number not in seen
-            seen[outcome.number] = outcome
+            assert outcome.number not in outcomes
+            outcomes[outcome.number] = outcome
         model = open_embedder(PLAIN)
-        for number, chunks in wanted.items():
-            made = seen[number]
-            np.testing.assert_array_equal(made.vectors, model.embed_documents(chunks))
-            assert made.counts == (1,) * 5
-            assert made.spans.tolist() == [[0, len(text)] for text in chunks]
-            assert made.tokens == model.count_tokens(chunks)
+        for number, chunks in texts_by_unit.items():
+            unit = outcomes[number]
+            np.testing.assert_array_equal(unit.vectors, model.embed_documents(chunks))
+            assert unit.counts == (1,) * 5
+            assert unit.spans.tolist() == [[0, len(text)] for text in chunks]
+            assert unit.tokens == model.count_tokens(chunks)
 
     def test_chunks_and_blank_texts_are_told_apart(self, open: Open) -> None:
         engine = open(f"{PLAIN}&chunk=tokens:3:0")
         engine.submit(Unit(1, ("one two three four", "  ", "five")))
-        made = engine.take()
-        assert isinstance(made, EmbeddedUnit)
-        assert made.counts == (2, 0, 1)
-        assert made.spans.tolist() == [[0, 13], [14, 18], [0, 4]]
-        assert made.vectors.shape == (3, 32)
+        unit = engine.take()
+        assert isinstance(unit, EmbeddedUnit)
+        assert unit.counts == (2, 0, 1)
+        assert unit.spans.tolist() == [[0, 13], [14, 18], [0, 4]]
+        assert unit.vectors.shape == (3, 32)
 
     def test_a_model_that_raises_is_told_and_the_worker_goes_on(self, open: Open) -> None:
         engine = open(TOUCHY)
         engine.submit(Unit(1, ("good", "poison")))
-        failed = engine.take()
-        assert isinstance(failed, FailedUnit)
-        assert (failed.number, failed.died, failed.stops) == (1, False, False)
-        assert "this text breaks the model" in failed.message
+        outcome = engine.take()
+        assert isinstance(outcome, FailedUnit)
+        assert (outcome.number, outcome.died, outcome.stops) == (1, False, False)
+        assert "this text breaks the model" in outcome.message
         engine.submit(Unit(2, ("good",)))
         assert isinstance(engine.take(), EmbeddedUnit)
 
@@ -102,21 +102,21 @@ class EngineConformance:
         engine = self.engine(EmbedderRecipe(PLAIN, frozenset({"0" * 32})))
         try:
             engine.submit(Unit(1, ("text",)))
-            failed = engine.take()
+            outcome = engine.take()
         finally:
             engine.close()
-        assert isinstance(failed, FailedUnit)
-        assert failed.stops
-        assert "another model" in str(failed.error)
+        assert isinstance(outcome, FailedUnit)
+        assert outcome.stops
+        assert "another model" in str(outcome.error)
 
     def test_a_text_that_kills_its_worker_is_told_and_others_are_embedded(self, open: Open) -> None:
         if not self.kills:
             pytest.skip("its workers live in this process")
         engine = open(DEADLY)
         engine.submit(Unit(1, ("a lethal text",)))
-        failed = engine.take()
-        assert isinstance(failed, FailedUnit)
-        assert (failed.number, failed.died, failed.stops) == (1, True, False)
+        outcome = engine.take()
+        assert isinstance(outcome, FailedUnit)
+        assert (outcome.number, outcome.died, outcome.stops) == (1, True, False)
         engine.submit(Unit(2, ("good",)))
         assert isinstance(engine.take(), EmbeddedUnit)
 

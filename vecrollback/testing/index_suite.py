@@ -45,17 +45,17 @@ def corpus(metric: Metric) -> FloatArray:
 @cache
 def queries(metric: Metric) -> FloatArray:
     random = np.random.default_rng(6)
-    picked = corpus(metric)[random.choice(COUNT, QUERIES, replace=False)]
-    moved = picked + 0.06 * random.standard_normal(picked.shape)
-    unit: FloatArray = (moved / np.linalg.norm(moved, axis=1, keepdims=True)).astype(np.float32)
+    originals = corpus(metric)[random.choice(COUNT, QUERIES, replace=False)]
+    shifted = originals + 0.06 * random.standard_normal(originals.shape)
+    unit: FloatArray = (shifted / np.linalg.norm(shifted, axis=1, keepdims=True)).astype(np.float32)
     return unit
 
 
 def random_mask(share_masked: float) -> Mask:
     order = np.random.default_rng(7).permutation(COUNT)
-    allowed = np.ones(COUNT, np.bool_)
-    allowed[order[: round(share_masked * COUNT)]] = False
-    return sealed(allowed)
+    mask = np.ones(COUNT, np.bool_)
+    mask[order[: round(share_masked * COUNT)]] = False
+    return sealed(mask)
 
 
 def sealed(mask: Mask) -> Mask:
@@ -128,14 +128,14 @@ class IndexConformance:
     def truth(cls, index: VectorIndex, metric: Metric) -> FloatArray:
         return index.reconstruct(np.arange(COUNT)) if cls.oracle_is_codes else corpus(metric)
 
-    def check(self, found: Neighbours, truth: FloatArray, metric: Metric, allowed: Mask | None) -> None:
-        expected = exact_search(truth, queries(metric), K, metric, allowed)
-        assert found.scores.shape == found.positions.shape == (QUERIES, K)
-        assert np.all(np.diff(found.scores, axis=1) <= 1e-5)
-        assert found.positions.min() >= 0
-        if allowed is not None:
-            assert allowed[found.positions].all()
-        assert recall(expected, found, queries(metric), truth, metric) >= self.floor
+    def check(self, neighbours: Neighbours, truth: FloatArray, metric: Metric, mask: Mask | None) -> None:
+        exact = exact_search(truth, queries(metric), K, metric, mask)
+        assert neighbours.scores.shape == neighbours.positions.shape == (QUERIES, K)
+        assert np.all(np.diff(neighbours.scores, axis=1) <= 1e-5)
+        assert neighbours.positions.min() >= 0
+        if mask is not None:
+            assert mask[neighbours.positions].all()
+        assert recall(exact, neighbours, queries(metric), truth, metric) >= self.floor
 
     def test_finds_the_true_neighbours(self, index: VectorIndex, truth: FloatArray, metric: Metric) -> None:
         assert (index.size, index.dimension, index.metric) == (COUNT, DIMENSION, metric)
@@ -145,8 +145,8 @@ class IndexConformance:
     def test_masking_costs_no_recall(
         self, index: VectorIndex, truth: FloatArray, metric: Metric, share_masked: float
     ) -> None:
-        allowed = random_mask(share_masked)
-        self.check(index.search(queries(metric), K, allowed), truth, metric, allowed)
+        mask = random_mask(share_masked)
+        self.check(index.search(queries(metric), K, mask), truth, metric, mask)
 
     @pytest.mark.parametrize("share_masked", [0.02, 0.1, 0.5])
     def test_masking_a_query_s_own_region_costs_no_recall(
@@ -154,62 +154,62 @@ class IndexConformance:
     ) -> None:
         first = queries(metric)[:1]
         nearest = exact_search(corpus(metric), first, round(share_masked * COUNT), metric).positions[0]
-        allowed = np.ones(COUNT, np.bool_)
-        allowed[nearest] = False
-        self.check(index.search(queries(metric), K, sealed(allowed)), truth, metric, allowed)
+        mask = np.ones(COUNT, np.bool_)
+        mask[nearest] = False
+        self.check(index.search(queries(metric), K, sealed(mask)), truth, metric, mask)
 
     def test_one_query_at_a_time_answers_like_many(self, index: VectorIndex, metric: Metric) -> None:
-        for allowed in (None, random_mask(0.1)):
-            together = index.search(queries(metric), K, allowed)
-            alone = [index.search(query[None], K, allowed) for query in queries(metric)]
+        for mask in (None, random_mask(0.1)):
+            together = index.search(queries(metric), K, mask)
+            alone = [index.search(query[None], K, mask) for query in queries(metric)]
             same = np.mean(together.positions == np.concatenate([a.positions for a in alone]))
             assert same > 0.98  # a batch goes through BLAS, whose rounding may swap equal neighbours
             np.testing.assert_allclose(together.scores, np.concatenate([a.scores for a in alone]), atol=1e-4)
 
     def test_fewer_allowed_than_k_are_padded(self, index: VectorIndex, metric: Metric) -> None:
-        allowed = sealed(np.isin(np.arange(COUNT), [7, 1800, 2999]))
-        found = index.search(queries(metric), K, allowed)
-        assert {frozenset(row) for row in found.positions[:, :3].tolist()} == {frozenset({7, 1800, 2999})}
-        assert np.isfinite(found.scores[:, :3]).all()
-        assert (found.positions[:, 3:] == -1).all() and np.isneginf(found.scores[:, 3:]).all()
+        mask = sealed(np.isin(np.arange(COUNT), [7, 1800, 2999]))
+        neighbours = index.search(queries(metric), K, mask)
+        assert {frozenset(row) for row in neighbours.positions[:, :3].tolist()} == {frozenset({7, 1800, 2999})}
+        assert np.isfinite(neighbours.scores[:, :3]).all()
+        assert (neighbours.positions[:, 3:] == -1).all() and np.isneginf(neighbours.scores[:, 3:]).all()
 
     def test_nothing_allowed_answers_nothing(self, index: VectorIndex, metric: Metric) -> None:
-        found = index.search(queries(metric), K, np.zeros(COUNT, np.bool_))
-        assert (found.positions == -1).all() and np.isneginf(found.scores).all()
+        neighbours = index.search(queries(metric), K, np.zeros(COUNT, np.bool_))
+        assert (neighbours.positions == -1).all() and np.isneginf(neighbours.scores).all()
 
     def test_k_beyond_the_size_returns_everything(self, index: VectorIndex, metric: Metric) -> None:
-        found = index.search(queries(metric)[:1], COUNT + 5)
-        assert sorted(found.positions[0, :COUNT].tolist()) == list(range(COUNT))
-        assert (found.positions[0, COUNT:] == -1).all() and np.isneginf(found.scores[0, COUNT:]).all()
+        neighbours = index.search(queries(metric)[:1], COUNT + 5)
+        assert sorted(neighbours.positions[0, :COUNT].tolist()) == list(range(COUNT))
+        assert (neighbours.positions[0, COUNT:] == -1).all() and np.isneginf(neighbours.scores[0, COUNT:]).all()
 
     def test_no_queries_answer_nothing(self, index: VectorIndex) -> None:
         assert index.search(np.empty((0, DIMENSION), np.float32), K).positions.shape == (0, K)
 
     def test_changed_mask_is_noticed_unless_it_is_sealed(self, index: VectorIndex, metric: Metric) -> None:
-        allowed = np.ones(COUNT, np.bool_)
-        best = int(index.search(queries(metric)[:1], 1, allowed).positions[0, 0])
-        allowed[best] = False
-        assert index.search(queries(metric)[:1], 1, allowed).positions[0, 0] != best
+        mask = np.ones(COUNT, np.bool_)
+        best = int(index.search(queries(metric)[:1], 1, mask).positions[0, 0])
+        mask[best] = False
+        assert index.search(queries(metric)[:1], 1, mask).positions[0, 0] != best
 
     def test_scores_are_the_similarity_to_what_the_index_holds(self, index: VectorIndex, metric: Metric) -> None:
         if self.oracle_is_codes:
             pytest.skip("coarse codes are compared in their own space")
-        found = index.search(queries(metric), K, random_mask(0.1))
-        vectors = index.reconstruct(found.positions.ravel()).reshape(QUERIES, K, DIMENSION)
+        neighbours = index.search(queries(metric), K, random_mask(0.1))
+        vectors = index.reconstruct(neighbours.positions.ravel()).reshape(QUERIES, K, DIMENSION)
         if metric == "l2":
-            expected = -np.square(vectors - queries(metric)[:, None]).sum(axis=2)
+            scores = -np.square(vectors - queries(metric)[:, None]).sum(axis=2)
         else:
-            expected = np.einsum("qkd,qd->qk", vectors, queries(metric))
-        np.testing.assert_allclose(found.scores, expected, atol=2e-5)
+            scores = np.einsum("qkd,qd->qk", vectors, queries(metric))
+        np.testing.assert_allclose(neighbours.scores, scores, atol=2e-5)
 
     def test_reconstructs_what_was_put_in(self, index: VectorIndex, metric: Metric) -> None:
         positions = np.array([0, 2999, 5, 5, 1234])
-        held, given = index.reconstruct(positions), corpus(metric)[positions]
-        assert held.shape == (5, DIMENSION) and held.dtype == np.float32
+        decoded, originals = index.reconstruct(positions), corpus(metric)[positions]
+        assert decoded.shape == (5, DIMENSION) and decoded.dtype == np.float32
         if self.lossless:
-            np.testing.assert_array_equal(held, given)
-        lengths = np.linalg.norm(held, axis=1) * np.linalg.norm(given, axis=1)
-        assert ((held * given).sum(axis=1) / lengths).min() > self.decoded_cosine
+            np.testing.assert_array_equal(decoded, originals)
+        lengths = np.linalg.norm(decoded, axis=1) * np.linalg.norm(originals, axis=1)
+        assert ((decoded * originals).sum(axis=1) / lengths).min() > self.decoded_cosine
 
     def test_threads_get_the_same_answers(self, index: VectorIndex, metric: Metric) -> None:
         masks = [None, random_mask(0.1), random_mask(0.5), random_mask(0.99)]
@@ -247,8 +247,8 @@ class IndexConformance:
 
     def test_an_artefact_is_about_as_large_as_its_kind_says(self, path: Path) -> None:
         files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
-        said, found = index_bytes(self.spec, DIMENSION), sum(file.stat().st_size for file in files) / COUNT
-        assert said / 2 < found < 2 * said
+        estimate, size = index_bytes(self.spec, DIMENSION), sum(file.stat().st_size for file in files) / COUNT
+        assert estimate / 2 < size < 2 * estimate
 
     def test_its_names_end_alike_and_its_fallbacks_are_specs(self) -> None:
         assert re.fullmatch(r"\.[a-z0-9]+", index_suffix(self.spec))
@@ -270,8 +270,8 @@ class IndexConformance:
         self.build(np.empty((0, DIMENSION), np.float32), metric, tmp_path / "empty")
         index = self.open(tmp_path / "empty", metric)
         assert (index.size, index.dimension) == (0, DIMENSION)
-        for allowed in (None, np.ones(0, np.bool_)):
-            assert (index.search(queries(metric), 3, allowed).positions == -1).all()
+        for mask in (None, np.ones(0, np.bool_)):
+            assert (index.search(queries(metric), 3, mask).positions == -1).all()
         assert index.reconstruct(np.empty(0, np.int64)).shape == (0, DIMENSION)
 
     def test_duplicates_are_all_found(self, tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ class IndexConformance:
         vectors[100:104] = vectors[2000]
         self.build(vectors, metric, tmp_path / "duplicates")
         index = self.open(tmp_path / "duplicates", metric)
-        allowed = np.ones(COUNT, np.bool_)
-        allowed[101] = False
-        found = index.search(vectors[2000:2001], 4, sealed(allowed))
-        assert set(found.positions[0].tolist()) == {100, 102, 103, 2000}
+        mask = np.ones(COUNT, np.bool_)
+        mask[101] = False
+        neighbours = index.search(vectors[2000:2001], 4, sealed(mask))
+        assert set(neighbours.positions[0].tolist()) == {100, 102, 103, 2000}

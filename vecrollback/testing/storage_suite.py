@@ -29,8 +29,8 @@ def rows(*pairs: tuple[str, int]) -> pa.Table:
 
 
 def held(dataset: object) -> dict[str, int]:
-    found = dataset.to_table()  # type: ignore[attr-defined]
-    return dict(zip(found["id"].to_pylist(), found["number"].to_pylist(), strict=True))
+    rows_now = dataset.to_table()  # type: ignore[attr-defined]
+    return dict(zip(rows_now["id"].to_pylist(), rows_now["number"].to_pylist(), strict=True))
 
 
 class FileStoreConformance:
