@@ -36,6 +36,7 @@ class SharedSamples(Samples):
         self._folder, self._next = folder, 0
         path = folder / f"samples-{os.getpid()}.ring"
         with path.open("w+b") as file:
+            # Queries are the users' own words: no other account of this machine may read them.
             os.fchmod(file.fileno(), 0o600)
             file.truncate(_BYTES)
             self._memory = mmap.mmap(file.fileno(), _BYTES)

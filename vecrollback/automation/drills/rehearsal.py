@@ -44,6 +44,7 @@ def rehearse(
                 step.seconds = await_answer(searchers, target.pair, order_time) - order_time
                 step.say("of the slower searcher")
     finally:
+        # Also after a failure: an alias keeps its snapshot from being pruned.
         catalog.aliases.drop(alias)
     _prove(store, watch, target.pair)
     parts = ("decide", "switch", "first right answer", "catch-up", "check")

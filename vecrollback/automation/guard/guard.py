@@ -91,6 +91,7 @@ class Guard:
     def _lead(self) -> None:
         self._waiting = False
         self._evaluator = Evaluator(self._policy)
+        # Go on from the memory of the watch before this one: a restart must not forget failures that it measured.
         self._evaluator.resume(self._store.measurements.memory(LIVE))
         _log.info("watching %s by %s", LIVE, self._policy.origin or "the built-in policy")
         while not self._stopping():

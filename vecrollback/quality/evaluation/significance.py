@@ -36,6 +36,7 @@ def _tested(d: NDArray[np.float64], resamples: int) -> tuple[float, float, float
         return 0.0, 0.0, 1.0
     from scipy.stats import bootstrap, permutation_test
 
+    # In batches: all resamples of many queries at once would not fit into memory.
     batch = max(1, _AT_ONCE // len(d))
     resampled = {"n_resamples": resamples, "batch": batch, "vectorized": True, "random_state": _SEED}
     p = float(permutation_test((d,), _mean, permutation_type="samples", **resampled).pvalue)

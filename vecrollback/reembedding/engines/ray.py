@@ -108,6 +108,7 @@ class Tasks:
             self._context = self._connect()
         except Exception as error:
             raise self._lost_error(error) from error
+        # No retries by Ray: a text that kills one worker would kill others; the dispatcher decides what is tried again.
         self._work = ray.remote(max_retries=0, num_cpus=1)(work)
 
     def _lost_error(self, error: Exception) -> EngineLostError:
