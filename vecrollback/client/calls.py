@@ -76,8 +76,10 @@ def rollback(
     )
 
 
-def restore(ref: str, reason: str, catch_up: bool, wait: float, expected_epoch: int | None) -> HttpCall[Switched]:
-    body = {"ref": ref, "reason": reason, "wait_seconds": wait, "expected_epoch": expected_epoch}
+def restore(
+    ref: str, reason: str, catch_up: bool, wait: float, expected_epoch: int | None, planned: bool
+) -> HttpCall[Switched]:
+    body = {"ref": ref, "reason": reason, "wait_seconds": wait, "expected_epoch": expected_epoch, "planned": planned}
     return HttpCall(
         "POST", "/v1/restore", responses.switched, body | {"catch_up": catch_up, "wait": catch_up}, long=True
     )

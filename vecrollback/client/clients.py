@@ -170,6 +170,7 @@ class Client:
         catch_up: bool = True,
         wait: float = 10.0,
         expected_epoch: int | None = None,
+        planned: bool = False,
     ) -> Switched:
         """Let one exact snapshot serve; see `Store.restore`.
 
@@ -179,11 +180,12 @@ class Client:
             catch_up: Catch up and check before this returns. False only moves.
             wait: Seconds to wait for searchers to acknowledge the move.
             expected_epoch: Epoch of `live` when this was decided. None decides on what is found.
+            planned: Nothing is wrong with what is left: the incident says so, and none of its answers counts as bad.
 
         Returns:
             As `Store.restore`. What went wrong after the move is told in `trouble`; the move stands.
         """
-        return self._send(calls.restore(ref, reason, catch_up, wait, expected_epoch))
+        return self._send(calls.restore(ref, reason, catch_up, wait, expected_epoch, planned))
 
     def check(
         self,
@@ -437,6 +439,7 @@ class AsyncClient:
         catch_up: bool = True,
         wait: float = 10.0,
         expected_epoch: int | None = None,
+        planned: bool = False,
     ) -> Switched:
         """Let one exact snapshot serve; see `Store.restore`.
 
@@ -446,11 +449,12 @@ class AsyncClient:
             catch_up: Catch up and check before this returns. False only moves.
             wait: Seconds to wait for searchers to acknowledge the move.
             expected_epoch: Epoch of `live` when this was decided. None decides on what is found.
+            planned: Nothing is wrong with what is left: the incident says so, and none of its answers counts as bad.
 
         Returns:
             As `Store.restore`. What went wrong after the move is told in `trouble`; the move stands.
         """
-        return await self._send(calls.restore(ref, reason, catch_up, wait, expected_epoch))
+        return await self._send(calls.restore(ref, reason, catch_up, wait, expected_epoch, planned))
 
     async def check(
         self,
