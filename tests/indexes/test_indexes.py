@@ -14,7 +14,7 @@ from vecrollback.arrays import FloatArray, Mask
 from vecrollback.errors import CorruptArtifactError, IndexSpecError, UsageError
 from vecrollback.indexes import Neighbours, build_index, exact_search, measure_recall, open_index, resolve_spec
 from vecrollback.indexes.exact import ExactIndex, sample_queries
-from vecrollback.indexes.filtered_search import Selections, widened_search
+from vecrollback.indexes.filtered_search import MaskCache, Selections, widened_search
 from vecrollback.testing.index_suite import corpus
 
 ACCEPTED = [
@@ -207,3 +207,11 @@ def test_only_sealed_masks_are_remembered() -> None:
     selections.get(masks[1])
     selections.get(masks[2])
     assert selections.get(masks[0]) is not first
+
+
+def test_what_was_made_of_a_mask_is_never_given_for_another_array_at_the_same_place_in_memory() -> None:
+    remembered: MaskCache[int] = MaskCache(lambda mask: int(np.count_nonzero(mask)), most=4)
+    for count in range(200):
+        mask = np.arange(256) < count  # freed at the next turn: without a hold its identity comes again
+        mask.flags.writeable = False
+        assert remembered.get(mask) == count

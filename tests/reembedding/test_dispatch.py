@@ -13,6 +13,7 @@ import vecrollback
 from tests.support import models
 from vecrollback import Document
 from vecrollback.embedders import open_embedder, sentence_transformers
+from vecrollback.embedders.pieces import QUERIES_FIRST
 from vecrollback.errors import EngineLostError
 from vecrollback.records import Effort, Progress
 from vecrollback.reembedding import dispatch
@@ -95,9 +96,11 @@ def test_what_was_finished_when_the_workers_were_lost_is_written(
 # -- what a job tells -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("answers_queries", [False, True])
 def test_a_job_tells_its_pace_and_its_share_of_the_ceiling_while_it_runs_and_afterwards(
-    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch, answers_queries: bool
 ) -> None:
+    monkeypatch.setattr(QUERIES_FIRST, "_searchers", int(answers_queries))  # embeds in one call, or in pieces
     monkeypatch.setattr(sentence_transformers, "_WORTH_TIMING", 1)
     seen: list[Progress] = []
     with vecrollback.connect(tmp_path / "store", create=True) as store:

@@ -5,7 +5,6 @@ storage, or a host, goes.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -386,8 +385,12 @@ def _cut_off(postgres: PostgresServer, name: str) -> None:
 
 
 def _stopped(process: subprocess.Popen[str]) -> None:
-    """Wait until it has stopped itself."""
-    assert os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+    """Wait until it has stopped itself. It may be another process's child, so its state is read."""
+    stat = Path(f"/proc/{process.pid}/stat")
+    until = time.monotonic() + 60
+    while stat.read_text().rpartition(")")[2].split()[0] != "T":
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(

@@ -67,14 +67,21 @@ QUERIES_FIRST = QueryLane()
 """The lane of this process. Not of one model: whatever embeds takes the same cores."""
 
 
-def embed_documents(embedder: Embedder, texts: Sequence[str]) -> FloatArray:
+def embed_documents(
+    embedder: Embedder, texts: Sequence[str], after: Callable[[Sequence[str]], None] = lambda _: None
+) -> FloatArray:
     """`embedder.embed_documents`, in pieces where this process answers queries and the model is in it.
 
-    A model behind a service has no queries waiting for it here, and every request to it costs.
+    A model behind a service has no queries waiting for it here, and every request to it costs. `after` is called with
+    the texts of each piece: an embedder can tell some things of what it embedded last, and of nothing else.
     """
-    if traits_of(embedder).remote:
-        return embedder.embed_documents(texts)
-    return embed_in_pieces(embedder.embed_documents, texts)
+
+    def embed(piece: Sequence[str]) -> FloatArray:
+        vectors = embedder.embed_documents(piece)
+        after(piece)
+        return vectors
+
+    return embed(texts) if traits_of(embedder).remote else embed_in_pieces(embed, texts)
 
 
 def embed_in_pieces(embed: Callable[[Sequence[str]], FloatArray], texts: Sequence[str]) -> FloatArray:

@@ -55,28 +55,27 @@ class Selection:
 class MaskCache(Generic[T]):
     """Values derived from the last few masks, by the mask's identity: queries between two deletes share one mask.
 
-    Only masks with `flags.writeable` off are remembered; another may change under the same identity. What `make` makes
-    must hold its mask.
+    Only masks with `flags.writeable` off are remembered; another may change under the same identity.
     """
 
     def __init__(self, make: Callable[[Mask], T], most: int = 4) -> None:
         self._make = make
         self._most = most
-        self._values: dict[int, T] = {}
+        self._values: dict[int, tuple[Mask, T]] = {}
         self._lock = Lock()
 
     def get(self, mask: Mask) -> T:
         if mask.flags.writeable:
             return self._make(mask)
-        # The value holds its mask, so this identity cannot pass to another array while it is remembered.
-        if (value := self._values.get(id(mask))) is not None:
-            return value
+        # The mask is kept with its value: else it could be freed, and its identity pass to another array.
+        if (entry := self._values.get(id(mask))) is not None:
+            return entry[1]
         with self._lock:
-            if (value := self._values.get(id(mask))) is None:
-                value = self._values[id(mask)] = self._make(mask)
+            if (entry := self._values.get(id(mask))) is None:
+                entry = self._values[id(mask)] = mask, self._make(mask)
             while len(self._values) > self._most:
                 del self._values[next(iter(self._values))]
-        return value
+        return entry[1]
 
 
 class Selections(MaskCache[Selection]):

@@ -7,6 +7,7 @@ a unit without an answer is sent again, and no row is lost, doubled or left behi
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol
@@ -237,19 +238,22 @@ def _embed(embedder: Embedder, unit: Unit) -> EmbeddedUnit:
     order = sorted(range(len(chunks)), key=lambda i: len(chunks[i]))
     chunks_by_length = [chunks[i] for i in order]
     vectors = np.empty((len(chunks), embedder.dimension), dtype=np.float32)
+    ideals: list[float | None] = []
     if chunks:
-        vectors[order] = embed_documents(embedder, chunks_by_length)
+        vectors[order] = embed_documents(
+            embedder, chunks_by_length, after=lambda piece: ideals.append(_ideal(embedder, piece))
+        )
     return EmbeddedUnit(
         number=unit.number,
         counts=tuple(map(len, parts)),
         spans=np.concatenate(parts) if parts else np.empty((0, 2), np.int32),
         vectors=vectors,
         tokens=embedder.count_tokens(chunks_by_length) if chunks else 0,
-        ideal_seconds=_ideal(embedder, chunks_by_length),
+        ideal_seconds=None if None in ideals else sum(seconds or 0.0 for seconds in ideals),
     )
 
 
-def _ideal(embedder: Embedder, chunks: list[str]) -> float | None:
+def _ideal(embedder: Embedder, chunks: Sequence[str]) -> float | None:
     """What the embedder says of chunks that it has just embedded; most kinds say nothing."""
     say = getattr(embedder, "ideal_seconds", None)
     try:
