@@ -9,8 +9,6 @@ import socket
 import threading
 import time
 import uuid
-from collections import Counter
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple, overload
 
@@ -32,6 +30,7 @@ from vecrollback.records import CANDIDATE, LIVE, Hit, Pointer, Result, SearcherR
 from vecrollback.serving.masks import Filter
 from vecrollback.serving.open_pairs import OpenPair, OpenPairs, Position
 from vecrollback.serving.shadow import Shadow, ShadowTask
+from vecrollback.serving.view import StaleAnswerCounts
 from vecrollback.storage.forks import FollowsForks, follow_forks
 
 _log = logging.getLogger(__name__)
@@ -43,8 +42,6 @@ Queries = list[str] | tuple[str, ...]
 
 _KEPT_EPOCHS = 8
 """Epochs that may still get an answer from a query that began long ago."""
-_STALE_KEPT = 1_000
-"""Documents of a pair that are reported at once; those that were read most."""
 
 
 class _Serving(NamedTuple):
@@ -478,25 +475,6 @@ class AnswerCounts:
             for epoch, count in list(self._counts.items()):
                 if epoch < newest - _KEPT_EPOCHS and self._written_counts.get(epoch) == count.answers:
                     del self._counts[epoch], self._written_counts[epoch]
-
-
-class StaleAnswerCounts:
-    """Documents that answers held with outdated vectors, by pair. Safe to use from many threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._reads: dict[str, Counter[str]] = {}
-
-    def add(self, pair: str, documents: Iterable[str]) -> None:
-        """Count one answer that held these."""
-        with self._lock:
-            self._reads.setdefault(pair, Counter()).update(documents)
-
-    def take(self) -> dict[str, Mapping[str, int]]:
-        """What was counted since the last time, by pair."""
-        with self._lock:
-            reads, self._reads = self._reads, {}
-        return {pair: dict(counts.most_common(_STALE_KEPT)) for pair, counts in reads.items()}
 
 
 def _is_unicode(text: str) -> bool:
