@@ -34,6 +34,20 @@ def test_imports_point_down_the_layers() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_what_stands_at_the_top_of_the_repository_is_there() -> None:
+    places = (
+        "pyproject.toml",
+        "README.md",
+        "vecrollback",
+        "indices/README.md",
+        "scripts",
+        "tests",
+        "benchmarks",
+        "docs",
+    )
+    assert [place for place in places if not (_ROOT / place).exists()] == []
+
+
 def test_every_module_is_in_the_layers() -> None:
     layers = (_ROOT / "pyproject.toml").read_text().split("[tool.importlinter]")[1]
     tops = {p.relative_to(_ROOT / "vecrollback").parts[0].removesuffix(".py") for p in _MODULES}
