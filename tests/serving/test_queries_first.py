@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import vecrollback
 from tests.support import one_at_a_time
 from tests.support.operations import words
 from vecrollback import Document, Store
-from vecrollback.embedders.pieces import PIECE_CHARACTERS, PIECE_TEXTS, pieces
+from vecrollback.embedders import pieces
+from vecrollback.embedders.pieces import FIRST_CHARACTERS, FIRST_TEXTS, QUERIES_FIRST, embed_in_pieces
 
 MODEL = "tests.support.one_at_a_time:embed"
 DOCUMENTS = 300
@@ -36,8 +38,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def events() -> Iterator[list[tuple[str, str, int]]]:
-    """What the model was asked while it takes two milliseconds for each text."""
-    with one_at_a_time.slowly(0.002) as events:
+    """What the model was asked while it takes four milliseconds for each text: five of them fill a piece."""
+    with one_at_a_time.slowly(0.004) as events:
         yield events
 
 
@@ -70,7 +72,7 @@ def test_a_query_waits_for_one_piece_at_most(
             time.sleep(0.003)
         thread.join()
     assert not failures
-    assert max(count for what, kind, count in events if kind == "document") <= PIECE_TEXTS
+    assert max(count for what, kind, count in events if kind == "document") <= FIRST_TEXTS
     waits = list(_pieces_begun_while_a_query_waited(events))
     during = [one for one in waits if one is not None]
     assert len(during) > 5
@@ -78,19 +80,74 @@ def test_a_query_waits_for_one_piece_at_most(
 
 
 def test_without_a_searcher_a_check_embeds_as_much_at_once_as_the_model_likes(
-    store: Store, events: list[tuple[str, str, int]]
+    store: Store, events: list[tuple[str, str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pieces, "RECENT_SECONDS", 0.0)  # the tests before this one have just searched
     _checked(store)
     assert max(count for _, kind, count in events if kind == "document") >= DOCUMENTS
 
 
-def test_a_piece_is_eight_texts_or_a_thousand_tokens() -> None:
-    texts = ["a" * 100] * 20 + ["b" * 3_000] * 2 + ["c" * 10_000, "d"]
-    made = list(pieces(texts))
-    assert [text for piece in made for text in piece] == texts
-    assert [len(piece) for piece in made] == [8, 8, 5, 1, 1, 1]
-    assert all(len(piece) == 1 or sum(map(len, piece)) <= PIECE_CHARACTERS for piece in made)
-    assert list(pieces([])) == []
+@pytest.fixture
+def serving(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(QUERIES_FIRST, "_searchers", 1)
+    monkeypatch.setattr(QUERIES_FIRST, "characters", FIRST_CHARACTERS)
+
+
+def embedded(texts: list[str], seconds: float = 0.0) -> list[list[str]]:
+    """The pieces in which these were given to a model that takes so long for each."""
+    calls: list[list[str]] = []
+
+    def embed(piece: Sequence[str]) -> Any:
+        calls.append(list(piece))
+        time.sleep(seconds * len(piece))
+        return np.zeros((len(piece), 4), np.float32)
+
+    assert len(embed_in_pieces(embed, texts)) == len(texts)
+    assert [text for call in calls for text in call] == texts
+    return calls
+
+
+@pytest.mark.usefixtures("serving")
+def test_the_first_piece_is_eight_texts_or_a_thousand_tokens() -> None:
+    for texts, first in (
+        (["a" * 100] * 20, FIRST_TEXTS),
+        (["b" * 3_000] * 2, 1),
+        (["c" * (FIRST_CHARACTERS // 4)] * 6, 4),
+        (["d" * 10_000, "e"], 1),
+        ([""] * 3, 3),
+    ):
+        QUERIES_FIRST.characters = FIRST_CHARACTERS
+        assert len(embedded(texts)[0]) == first
+    assert FIRST_TEXTS == 8
+
+
+@pytest.mark.usefixtures("serving")
+def test_work_that_begins_after_other_work_knows_how_slow_the_model_is() -> None:
+    embedded(["a" * 50] * 12, seconds=0.03)
+    assert len(embedded(["a" * 50] * 12)[0]) == 1
+
+
+@pytest.mark.usefixtures("serving")
+def test_pieces_grow_for_a_quick_model_and_shrink_for_a_slow_one() -> None:
+    quick, slow = embedded(["a" * 50] * 5_000), embedded(["a" * 50] * 40, seconds=0.03)
+    assert len(quick) <= 12, "each twice as long as the one before"
+    assert [len(piece) for piece in slow[1:]] == [1] * 32, "one of them takes longer than a query should wait"
+
+
+def test_a_process_answers_queries_while_a_searcher_follows_and_a_while_after_its_last_query(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "RECENT_SECONDS", 0.0)
+    assert not QUERIES_FIRST.open
+    with store.searcher(follow=False) as once:
+        assert not QUERIES_FIRST.open, "one-off queries need no lane until one comes"
+        monkeypatch.setattr(pieces, "RECENT_SECONDS", 60.0)
+        once.search("a query")
+        assert QUERIES_FIRST.open
+    monkeypatch.setattr(pieces, "RECENT_SECONDS", 0.0)
+    with store.searcher():
+        assert QUERIES_FIRST.open
+    assert not QUERIES_FIRST.open
 
 
 def _run(work: Callable[[Store], None], store: Store, failures: list[BaseException]) -> None:

@@ -11,6 +11,7 @@ import time
 from datetime import UTC, datetime
 
 from vecrollback.errors import ServiceDownError
+from vecrollback.storage.forks import FollowsForks, follow_forks
 
 _log = logging.getLogger(__name__)
 
@@ -70,11 +71,25 @@ class CircuitBreaker:
                 _log.error("%s does not answer queries since %s: %s", self._service, self._since, cause)
 
 
-_breakers: dict[tuple[str, str], CircuitBreaker] = {}
-_making = threading.Lock()
+class _Breakers(FollowsForks):
+    """The breakers of a process. A child begins with none: their locks may be held by threads that it does not have."""
+
+    def __init__(self) -> None:
+        self.forked()
+        follow_forks(self)
+
+    def forked(self) -> None:
+        self._breakers: dict[tuple[str, str], CircuitBreaker] = {}
+        self._lock = threading.Lock()
+
+    def get(self, base_url: str, model: str) -> CircuitBreaker:
+        with self._lock:
+            return self._breakers.setdefault((base_url, model), CircuitBreaker(f"{model} at {base_url}"))
+
+
+_breakers = _Breakers()
 
 
 def breaker_of(base_url: str, model: str) -> CircuitBreaker:
     """The breaker that everybody in this process shares who asks this model of this service."""
-    with _making:
-        return _breakers.setdefault((base_url, model), CircuitBreaker(f"{model} at {base_url}"))
+    return _breakers.get(base_url, model)

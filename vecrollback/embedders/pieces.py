@@ -7,6 +7,7 @@ them. A lock alone is not fair either: who lets go of it and takes it again at o
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -14,29 +15,47 @@ import numpy as np
 
 from vecrollback.arrays import FloatArray
 from vecrollback.embedders.base import Embedder, traits_of
+from vecrollback.storage.forks import FollowsForks, follow_forks
 
-PIECE_TEXTS = 8
-PIECE_CHARACTERS = 4_096
-"""About a thousand tokens: a tenth of a second for a small model on one core."""
+FIRST_TEXTS, FIRST_CHARACTERS = 8, 4_096
+"""The first piece, while nobody knows how fast the model is: about a thousand tokens."""
+
+PIECE_SECONDS = 0.02
+"""What a piece is to take from then on, whatever the model: about as long as a query. A longer text comes alone."""
+
+RECENT_SECONDS = 10.0
+"""A process without a searcher that follows `live` answers queries as long after its last one."""
+
+_GROWTH = 2.0
+"""A piece holds at most so many times the characters of the one before: one quick piece may be chance."""
 
 _PATIENCE_SECONDS = 0.5
 """Under queries without a break long work still gets a piece this often."""
 
 
-class QueryLane:
-    """Who embeds queries in this process, and whether anybody may. Long work waits for them between two pieces."""
+class QueryLane(FollowsForks):
+    """Who embeds queries in this process, and whether anybody may. Long work waits for them between two pieces.
+
+    `characters`: what the next piece should hold, by what the last one took.
+    """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._searchers = self._queries = 0
+        self._searchers, self._last = 0, -RECENT_SECONDS
+        self.characters: float = FIRST_CHARACTERS
+        self.forked()
+        follow_forks(self)
+
+    def forked(self) -> None:
+        """The lock may be held, and queries be under way, in threads that a child does not have."""
+        self._changed, self._queries = threading.Condition(), 0
 
     @property
     def open(self) -> bool:
-        """Whether this process answers queries."""
-        return self._searchers > 0
+        """Whether this process answers queries: a service at any time, another one if it did a moment ago."""
+        return self._searchers > 0 or time.monotonic() - self._last < RECENT_SECONDS
 
     def enter(self) -> None:
-        """A searcher was opened."""
+        """A searcher that follows an alias was opened: queries may come at any time."""
         with self._changed:
             self._searchers += 1
 
@@ -54,7 +73,7 @@ class QueryLane:
             yield
         finally:
             with self._changed:
-                self._queries -= 1
+                self._queries, self._last = self._queries - 1, time.monotonic()
                 self._changed.notify_all()
 
     def let_through(self) -> None:
@@ -88,20 +107,22 @@ def embed_in_pieces(embed: Callable[[Sequence[str]], FloatArray], texts: Sequenc
     """Vectors of texts, shape (n, dimension): in one call, or in pieces where this process answers queries."""
     if not QUERIES_FIRST.open or len(texts) < 2:
         return embed(texts)
-    made = []
-    for piece in pieces(texts):
+    parts: list[FloatArray] = []
+    first, last = 0, _end(texts[:FIRST_TEXTS], 0, min(FIRST_CHARACTERS, QUERIES_FIRST.characters))
+    while first < len(texts):
         QUERIES_FIRST.let_through()
-        made.append(embed(piece))
-    return np.concatenate(made)
+        start = time.perf_counter()
+        parts.append(embed(texts[first:last]))
+        factor = PIECE_SECONDS / max(time.perf_counter() - start, 1e-6)
+        QUERIES_FIRST.characters = sum(map(len, texts[first:last])) * min(factor, _GROWTH)
+        first, last = last, _end(texts, last, QUERIES_FIRST.characters)
+    return np.concatenate(parts)
 
 
-def pieces(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """The texts in order, at most 8 and about a thousand tokens at a time; a longer text comes alone."""
-    first = size = 0
-    for place, text in enumerate(texts):
-        if place > first and (place - first == PIECE_TEXTS or size + len(text) > PIECE_CHARACTERS):
-            yield texts[first:place]
-            first, size = place, 0
-        size += len(text)
-    if first < len(texts):
-        yield texts[first:]
+def _end(texts: Sequence[str], first: int, characters: float) -> int:
+    """Where a piece of at most so many characters ends that begins at `first`; it holds one text at least."""
+    last, size = first + 1, len(texts[first]) if first < len(texts) else 0
+    while last < len(texts) and size + len(texts[last]) <= characters:
+        size += len(texts[last])
+        last += 1
+    return last

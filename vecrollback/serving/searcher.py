@@ -69,7 +69,8 @@ class Searcher(FollowsForks):
         self._candidates = catalog.aliases.pointer_reader(CANDIDATE)
         self._shadow, self._follows, self._closed = Shadow(catalog), follow, False
         self._begin()
-        QUERIES_FIRST.enter()
+        if follow:
+            QUERIES_FIRST.enter()
         self._start()
         follow_forks(self)
 
@@ -404,7 +405,7 @@ class Searcher(FollowsForks):
 
     def close(self) -> None:
         """Leave the catalog and let go of the files. Queries in flight end first where they are."""
-        if not self._stop.is_set():
+        if self._follows and not self._stop.is_set():
             QUERIES_FIRST.leave()
         self._closed = True
         self._stop.set()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from vecrollback.embedders.pieces import QUERIES_FIRST
+from vecrollback.embedders.pieces import QUERIES_FIRST, embed_in_pieces
 from vecrollback.records import Latency
 from vecrollback.serving.open_pairs import OpenPair
 
@@ -20,10 +20,7 @@ def ask(
     """The ids of the first k documents for each text. `on_count` is called with the number of answers so far."""
     answers: list[list[str]] = []
     for first in range(0, len(texts), _BATCH):
-        if first:
-            # Between batches: users' queries in this process go ahead of an evaluation.
-            QUERIES_FIRST.let_through()
-        queries = open_pair.queries.embed_proven(list(texts[first : first + _BATCH]))
+        queries = embed_in_pieces(open_pair.queries.embed_proven, texts[first : first + _BATCH])
         answers += [[hit.id for hit in hits] for hits in open_pair.view.search(queries, k)]
         on_count(len(answers))
     return answers
