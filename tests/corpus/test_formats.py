@@ -158,7 +158,7 @@ def test_unknown_format_lists_the_known_ones(tmp_path: Path, name: str) -> None:
     assert caught.value.hint == f"readable: {formats.FORMATS}"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file, so none is unreadable; run it as another user")
 def test_file_without_permission_is_refused(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [{"id": "a", "text": "t"}])
     path.chmod(0)

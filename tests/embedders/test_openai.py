@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,24 +14,10 @@ import numpy as np
 import pytest
 
 from tests.support.openai_server import KEY, Fault, OpenAIServer, changed, error
-from vecrollback.embedders import open_embedder, openai_http
+from vecrollback.embedders import open_embedder
 from vecrollback.errors import EmbedderSpecError, EmbeddingError, SpendLimitError
 
 TEXTS = [f"document number {i} about rivers" for i in range(10)]
-
-
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer() as running:
-        yield running
-
-
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that would have been slept."""
-    slept: list[float] = []
-    monkeypatch.setattr(openai_http, "_sleep", slept.append)
-    return slept
 
 
 def expected(server: OpenAIServer, texts: list[str] = TEXTS) -> np.ndarray:

@@ -7,34 +7,20 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.support.openai_server import Fault, OpenAIServer, changed, error
-from vecrollback.embedders import open_embedder, openai_http
+from vecrollback.embedders import open_embedder
 from vecrollback.embedders.openai import OpenAIEmbedder
 from vecrollback.embedders.service_words import meaning_of
 from vecrollback.errors import EmbeddingError, ServiceDownError, TextRefusedError
 
 SOON = 5.0
 """Seconds: far less than a job's patience, far more than a query's on a busy machine."""
-
-
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer() as running:
-        yield running
-
-
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that would have been slept."""
-    slept: list[float] = []
-    monkeypatch.setattr(openai_http, "_sleep", slept.append)
-    return slept
 
 
 def opened(server: OpenAIServer, **arguments: object) -> OpenAIEmbedder:

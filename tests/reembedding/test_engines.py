@@ -42,7 +42,7 @@ class TestInline(EngineConformance):
         return opened("inline", recipe)
 
     def test_another_model_at_the_worker_ends_the_job(self) -> None:
-        pytest.skip("it is given its embedder")
+        pytest.skip("this engine shares the embedder of the process, so there is no second one to compare")
 
 
 class TestLocal(EngineConformance):

@@ -104,7 +104,7 @@ def test_the_catalog_works_in_every_child(store: Store) -> None:
 def test_a_store_that_was_only_opened_before_the_fork_works_in_each_child(store: Store) -> None:
     """As under gunicorn with --preload; in a process of its own, which never used a table."""
     if store.uri.startswith("s3:"):
-        pytest.skip("on a disk")
+        pytest.skip("the child opens the store by its directory; this one is on object storage")
     environment = {**os.environ, **store.resources.environment}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _PRELOADED],

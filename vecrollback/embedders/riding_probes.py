@@ -126,7 +126,9 @@ class QueryProbes:
             numbers = tuple(itertools.islice(self._turn, 2))
             try:
                 vectors = embed([*texts, *(PROBES[n] for n in numbers)])
-            except TextRefusedError:
+            except Exception as error:
+                if not _may_be_a_texts_fault(error):
+                    raise
                 return self._usable(texts, embed)  # alone: no query is to blame for a probe
             self._judge(numbers, vectors[len(texts) :])
             return self._checked(texts, vectors[: len(texts)])
@@ -137,17 +139,14 @@ class QueryProbes:
         """The vectors, or an error that says whether the texts or the model are to blame."""
         try:
             return self._checked(texts, embed(texts))
-        except (VecrollbackError, OSError) as error:
-            if not isinstance(error, TextRefusedError):
+        except Exception as error:
+            if not _may_be_a_texts_fault(error):
                 raise
-            refusal: Exception = error
-        except Exception as error:  # an embedder of the user's own may raise anything
-            refusal = error
-        embed([self._known_good])  # raises when it is the model
-        what = "this query" if len(texts) == 1 else f"one of {len(texts)} queries"
-        raise BadQueryError(
-            f"the model cannot embed {what}: {refusal}", hint="ask with other, or fewer, words"
-        ) from refusal
+            embed([self._known_good])  # raises when it is the model
+            what = "this query" if len(texts) == 1 else f"one of {len(texts)} queries"
+            raise BadQueryError(
+                f"the model cannot embed {what}: {error}", hint="ask with other, or fewer, words"
+            ) from error
 
     def _checked(self, texts: list[str], vectors: FloatArray) -> FloatArray:
         """Refuse a vector that is near nothing and to nothing, which an embedder of the user's own may return."""
@@ -170,6 +169,11 @@ class QueryProbes:
         self.doubt = doubt
         # In doubt the next query asks again, so that a swap back heals at once.
         self._due = 0.0 if doubt else time.monotonic() + PROOF_SECONDS
+
+
+def _may_be_a_texts_fault(error: Exception) -> bool:
+    """Whether other texts could fare better. An embedder of the user's own may raise anything over a text."""
+    return isinstance(error, TextRefusedError) or not isinstance(error, VecrollbackError | OSError)
 
 
 def _doubt(spec: str, recorded: FloatArray, vectors: FloatArray, numbers: Sequence[int], floor: float) -> str:

@@ -25,12 +25,7 @@ from vecrollback.indexes.faiss_size import bytes_per_vector
 from vecrollback.indexes.filtered_search import (
     Selection,
     Selections,
-    checked_mask,
-    checked_queries,
     closed,
-    nothing,
-    padded,
-    widened_search,
 )
 from vecrollback.records import Metric
 
@@ -90,18 +85,9 @@ class FaissIndex:
 
     def search(self, queries: FloatArray, k: int, allowed: Mask | None = None) -> Neighbours:
         layers = self._open_layers()
-        queries = checked_queries(queries, self.dimension)
-        selection = None if allowed is None else self._selections.get(checked_mask(allowed, self.size))
-        possible = min(k, self.size if selection is None else selection.count)
-        if possible <= 0 or len(queries) == 0:
-            return nothing(len(queries), k)
-
-        def scan(rows: FloatArray, count: int) -> Neighbours:
-            return layers.scan(rows, count, selection)
-
-        if layers.exhaustive:
-            return padded(scan(queries, possible), k)
-        return padded(widened_search(layers.near, scan, queries, possible, selection=selection, size=self.size), k)
+        near = None if layers.exhaustive else layers.near
+        shape = {"size": self.size, "dimension": self.dimension}
+        return self._selections.search(queries, k, allowed, near=near, scan=layers.scan, **shape)
 
     def reconstruct(self, positions: Positions) -> FloatArray:
         return self._open_layers().decode(positions)

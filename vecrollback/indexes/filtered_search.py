@@ -84,6 +84,35 @@ class Selections(MaskCache[Selection]):
     def __init__(self, most: int = 4) -> None:
         super().__init__(Selection, most)
 
+    def search(
+        self,
+        queries: FloatArray,
+        k: int,
+        allowed: Mask | None,
+        *,
+        near: Callable[[FloatArray, int], Neighbours] | None,
+        scan: Callable[[FloatArray, int, Selection | None], Neighbours],
+        size: int,
+        dimension: int,
+    ) -> Neighbours:
+        """Search an index of `size` vectors as every `VectorIndex` does.
+
+        `near(queries, reach)` searches approximately and unmasked; None where the index scans everything anyway.
+        `scan(queries, k, selection)` looks at everything that is selected. Raises UsageError.
+        """
+        queries = checked_queries(queries, dimension)
+        selection = None if allowed is None else self.get(checked_mask(allowed, size))
+        possible = min(k, size if selection is None else selection.count)
+        if possible <= 0 or len(queries) == 0:
+            return nothing(len(queries), k)
+        if near is None:
+            return padded(scan(queries, possible, selection), k)
+
+        def scan_selected(rows: FloatArray, count: int) -> Neighbours:
+            return scan(rows, count, selection)
+
+        return padded(widened_search(near, scan_selected, queries, possible, selection=selection, size=size), k)
+
 
 def widened_search(
     near: Callable[[FloatArray, int], Neighbours],

@@ -23,12 +23,8 @@ from vecrollback.indexes.exact import TopK, exact_search, recall, sample_queries
 from vecrollback.indexes.filtered_search import (
     Selection,
     Selections,
-    checked_mask,
-    checked_queries,
     closed,
     nothing,
-    padded,
-    widened_search,
 )
 from vecrollback.records import Metric
 from vecrollback.storage.forks import uncut
@@ -225,18 +221,9 @@ class LanceIndex:
 
     @uncut
     def search(self, queries: FloatArray, k: int, allowed: Mask | None = None) -> Neighbours:
-        queries = checked_queries(queries, self.dimension)
-        selection = None if allowed is None else self._selections.get(checked_mask(allowed, self.size))
-        possible = min(k, self.size if selection is None else selection.count)
-        if possible <= 0 or len(queries) == 0:
-            return nothing(len(queries), k)
-
-        def scan(rows: FloatArray, count: int) -> Neighbours:
-            return self._scan(rows, count, selection)
-
-        if self._breadth.partitions == 0:
-            return padded(scan(queries, possible), k)
-        return padded(widened_search(self.near, scan, queries, possible, selection=selection, size=self.size), k)
+        near = self.near if self._breadth.partitions else None
+        shape = {"size": self.size, "dimension": self.dimension}
+        return self._selections.search(queries, k, allowed, near=near, scan=self._scan, **shape)
 
     @uncut
     def near(self, queries: FloatArray, reach: int) -> Neighbours:

@@ -129,7 +129,7 @@ class PairEmbedders(FollowsForks):
     def _carry(self, pair: Pair, embedder: Embedder) -> None:
         """Let every request of an embedder that sends several for one batch carry a proof of its own."""
         if carry := getattr(embedder, "carry", None):
-            carry(BatchProbes(embedder, self.probes(pair), pair.probe_floor))
+            carry(self.batch_probes(pair))
 
     def probes(self, pair: Pair) -> FloatArray:
         """The probe vectors recorded with a pair."""

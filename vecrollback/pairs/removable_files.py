@@ -65,7 +65,7 @@ class RemovableFiles(Protocol):
         cool_down: float,
         reasons: dict[str, str],
     ) -> tuple[PrunableFile, ...]:
-        """Delete those that nothing names; returns them, and writes into `spared` why another one stays."""
+        """Delete those that nothing names; returns them, and writes into `reasons` why another one stays."""
         ...
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from vecrollback.testing.catalog_suite import CatalogConformance
@@ -33,6 +33,13 @@ __all__ = [
     "IndexConformance",
     "StorageConformance",
 ]
+
+
+def to_be_defined(suite: type, name: str) -> NoReturn:
+    """Fail a test of a suite that was adopted without what the suite asks for."""
+    import pytest
+
+    pytest.fail(f"{suite.__name__} must define {name!r}; the docstring of its suite has a whole example", pytrace=False)
 
 
 def __getattr__(name: str) -> Any:

@@ -26,6 +26,7 @@ from vecrollback.errors import (
     VecrollbackError,
 )
 from vecrollback.records import AliasTarget, CorpusState
+from vecrollback.testing import to_be_defined
 from vecrollback.testing.catalog_entries_suite import CatalogEntries
 from vecrollback.testing.catalog_evaluation_suite import CatalogEvaluation
 from vecrollback.testing.catalog_operations_suite import CatalogOperations
@@ -118,8 +119,8 @@ class CatalogConformance(CatalogEntries, CatalogOperations, CatalogSwitching, Ca
     opener: ClassVar[Opener]
 
     @pytest.fixture
-    def target(self, tmp_path: Path) -> str:
-        raise NotImplementedError
+    def target(self, tmp_path: Path) -> str:  # noqa: ARG002
+        to_be_defined(type(self), "target")
 
     @pytest.fixture
     def catalog(self, target: str) -> Iterator[Catalog]:

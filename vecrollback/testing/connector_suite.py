@@ -15,6 +15,7 @@ from vecrollback.arrays import FloatArray
 from vecrollback.errors import BadDocumentError, UsageError
 from vecrollback.quality.doctor import ColumnNames, ForeignIndex, examine
 from vecrollback.records import Metric
+from vecrollback.testing import to_be_defined
 
 COUNT, DIMENSION, WITHOUT_TEXT = 230, 24, 17
 
@@ -86,9 +87,9 @@ class ConnectorConformance:
     id_field: ClassVar[str | None] = None
 
     @classmethod
-    def make(cls, folder: Path) -> tuple[str, Path | None]:
+    def make(cls, folder: Path) -> tuple[str, Path | None]:  # noqa: ARG003
         """Write the rows; returns the place and the file of texts beside it."""
-        raise NotImplementedError
+        to_be_defined(cls, "make")
 
     @pytest.fixture(scope="class")
     @classmethod

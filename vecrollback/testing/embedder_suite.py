@@ -10,6 +10,7 @@ import pytest
 
 from vecrollback.embedders import Embedder, Traits, fingerprint_of, open_embedder
 from vecrollback.embedders.probes import embed_probes, verify_probes
+from vecrollback.testing import to_be_defined
 
 TEXTS = (
     "The river changed its course after the flood.",
@@ -48,7 +49,7 @@ class EmbedderConformance:
 
     @pytest.fixture
     def spec(self) -> str:
-        raise NotImplementedError
+        to_be_defined(type(self), "spec")
 
     @pytest.fixture
     def embedder(self, spec: str) -> Embedder:

@@ -193,7 +193,7 @@ class IndexConformance:
 
     def test_scores_are_the_similarity_to_what_the_index_holds(self, index: VectorIndex, metric: Metric) -> None:
         if self.oracle_is_codes:
-            pytest.skip("coarse codes are compared in their own space")
+            pytest.skip("this kind compares codes, so its scores are not those of the vectors it decodes to")
         neighbours = index.search(queries(metric), K, random_mask(0.1))
         vectors = index.reconstruct(neighbours.positions.ravel()).reshape(QUERIES, K, DIMENSION)
         if metric == "l2":
@@ -276,7 +276,7 @@ class IndexConformance:
 
     def test_duplicates_are_all_found(self, tmp_path: Path) -> None:
         if self.oracle_is_codes:
-            pytest.skip("coarse codes make duplicates of different vectors")
+            pytest.skip("this kind gives different vectors the same code, so they are duplicates to it")
         metric = self.metrics[-1]
         vectors = corpus(metric).copy()
         vectors[100:104] = vectors[2000]

@@ -56,7 +56,7 @@ def claim(file_store: FileStore, catalog: str) -> StoreIdentity:
 
 
 def require_store(file_store: FileStore, identity: StoreIdentity | None, *, embedded: bool) -> None:
-    """Raise StoreNotFoundError for a place without a store; `found`: what it says of itself."""
+    """Raise StoreNotFoundError for a place without a store; `identity`: what the place says of itself."""
     if file_store.exists(EMBEDDED) if embedded else identity is not None:
         return
     raise StoreNotFoundError(

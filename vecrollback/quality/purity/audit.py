@@ -52,8 +52,8 @@ def audit(
 
     A row is foreign if re-embedding its text shows it: cosine below the floor. Everything that points at rows, with or
     without `suspects`, only saves re-embeddings. At `confidence`, at most `certificate.bound` of the rows that were not
-    examined are foreign, whatever the screens did, whenever it stopped: see `drawing`. With suspects the bound is
-    divided by `certificate.sensitivity`, see `suspects.sensitivity`.
+    examined are foreign, whatever the screens did, whenever it stopped: see `confidence_sequence`. With suspects the
+    bound is divided by `certificate.sensitivity`, see `suspects.sensitivity`.
 
     `judged` is asked only when something is found: then the harm is also told as the nDCG of its queries, from one more
     pass over all vectors.

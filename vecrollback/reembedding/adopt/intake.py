@@ -44,7 +44,7 @@ class _Batch:
 
 
 class Intake:
-    """Reads the source once. `doubted`: flags of rows whose vectors are not to be taken over."""
+    """Reads the source once. `doubts`: True for each row whose vector is not to be taken over, shape (rows,)."""
 
     def __init__(
         self,
