@@ -26,6 +26,7 @@ from vecrollback.reembedding.engines import (
     check_setting,
     open_engine,
 )
+from vecrollback.reembedding.engines.dask import Cluster
 from vecrollback.reembedding.engines.local import Local
 from vecrollback.testing import EngineConformance
 from vecrollback.testing.engine_suite import texts
@@ -130,6 +131,13 @@ def test_a_scheduler_that_is_not_there_ends_the_job_with_the_cure(monkeypatch: p
     with pytest.raises(EngineLostError, match=r"no Dask scheduler at dask://127\.0\.0\.1:1"):
         engine.submit(Unit(1, ("text",)))
     engine.close()
+
+
+def test_no_two_engines_ask_a_scheduler_by_one_key_also_when_one_lies_where_another_lay() -> None:
+    """Dask gives the answer that it has for a key that it knows: other texts' vectors."""
+    recipe = EmbedderRecipe(PLAIN, _fingerprint(PLAIN))
+    prefixes = [Cluster(recipe, lambda: None, "here")._prefix for _ in range(100)]  # each is freed before the next
+    assert len(set(prefixes)) == 100
 
 
 def test_an_engine_of_another_package_is_opened_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

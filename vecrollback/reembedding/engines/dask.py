@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -52,6 +53,8 @@ class Cluster:
 
     def __init__(self, recipe: EmbedderRecipe, connect: Callable[[], Any], place: str) -> None:
         self._recipe, self._connect, self._place = recipe, connect, place
+        # Not `id(self)`: Dask answers a key that it knows, and another job's engine may come to lie at this address.
+        self._prefix = f"vecrollback-{uuid.uuid4().hex}"
         self._client: Any = None
         self._count, self._counted_at = 1, float("-inf")
         self._futures: dict[int, Any] = {}
@@ -73,7 +76,7 @@ class Cluster:
         return self._count
 
     def submit(self, unit: Unit) -> None:
-        key = f"vecrollback-{id(self)}-{unit.number}"
+        key = f"{self._prefix}-{unit.number}"
         try:
             future = self._open_client().submit(work, self._recipe, unit, pure=False, key=key)
         except (OSError, TimeoutError) as error:
