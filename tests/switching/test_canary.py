@@ -222,7 +222,7 @@ def test_a_candidate_that_breaks_fails_no_query_and_is_counted(store: Store, sea
         def embed_queries(self, _: object) -> None:
             raise RuntimeError("the model's process is gone")
 
-    broken = held.candidate._replace(held=_with(held.candidate.held, Broken()))
+    broken = held.candidate._replace(open_pair=_with(held.candidate.open_pair, Broken()))
     searcher._serving = held._replace(candidate=broken)
     assert set(served(searcher, KEYS[:60]).values()) == {"v1"}
     wait_until(lambda: store.canaries.status().observed.get("failed", CanaryRun) is not CanaryRun)
@@ -282,7 +282,9 @@ def test_a_shadow_that_hangs_and_then_fails_holds_up_nothing(store: Store, searc
             released.wait(60)
             raise RuntimeError("and then it fails")
 
-    searcher._serving = held._replace(candidate=held.candidate._replace(held=_with(held.candidate.held, Stuck())))  # type: ignore[arg-type]
+    searcher._serving = held._replace(
+        candidate=held.candidate._replace(open_pair=_with(held.candidate.open_pair, Stuck()))
+    )  # type: ignore[arg-type]
     for number in range(200):
         assert searcher.search(f"crate {number}", 3).pair == "v1"
     assert not released.is_set(), "every query was answered while the candidate hung"

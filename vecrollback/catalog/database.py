@@ -17,7 +17,7 @@ from vecrollback.catalog.databases.base import open_driver
 from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.errors import CatalogUnavailableError, StorageUnavailableError, StoreFormatError, StoreNotFoundError
 from vecrollback.storage import FileStore, LocalFileStore, file_store_at
-from vecrollback.storage.forks import follow_forks, passing
+from vecrollback.storage.forks import follow_forks, hold_off_forks
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite  # each costs a switch 20 ms, and a catalog has one of them
@@ -55,7 +55,7 @@ class Database:
         `wakes`: it changes what a pointer reader reads. Raises CatalogUnavailableError; then nothing was changed,
         unless it is CommitUnknownError.
         """
-        with passing(), self._errors_translated(), self.engine.connect() as connection:
+        with hold_off_forks(), self._errors_translated(), self.engine.connect() as connection:
             connection.begin()
             ticket = self._driver.begin(connection)
             yield connection
@@ -71,14 +71,14 @@ class Database:
     @contextmanager
     def note(self) -> Iterator[sa.Connection]:
         """One transaction for signs of life: not synced, because after a power loss nobody lives who gave them."""
-        with passing(), self._errors_translated(), self._driver.fleeting().begin() as connection:
+        with hold_off_forks(), self._errors_translated(), self._driver.fleeting().begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """One consistent view of the catalog; never waits for writers."""
         with (
-            passing(),
+            hold_off_forks(),
             self._errors_translated(),
             self._driver.reading().connect() as connection,
             connection.begin(),

@@ -224,7 +224,7 @@ class Pairs:
 
 
 def find_snapshot(connection: sa.Connection, ref: str) -> Snapshot | None:
-    """The snapshot `PAIR@N`, `PAIR` (the one it serves from) or a tag's, inside a transaction; None without one."""
+    """Find `PAIR@N`, `PAIR` (the snapshot it serves from) or a tag, inside a transaction; None when there is none."""
     try:
         target = SnapshotRef.parse(ref)
     except UsageError:

@@ -38,7 +38,7 @@ class PolicyState:
         return body
 
     def baseline_of(self, alias: str, pair: str, *, before: int) -> dict[str, Json] | None:
-        """The newest baseline of a pair from before an epoch: of that epoch itself it says nothing new."""
+        """The newest baseline of a pair from before this epoch, so that no value is compared with itself."""
         mine = sa.and_(baseline.c.alias == alias, baseline.c.pair == pair, baseline.c.epoch < before)
         query = sa.select(baseline.c.body).where(mine)
         with self._database.read() as connection:

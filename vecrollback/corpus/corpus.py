@@ -28,7 +28,7 @@ from vecrollback.errors import (
 )
 from vecrollback.records import CorpusState, Document, Json
 from vecrollback.storage import FileStore
-from vecrollback.storage.forks import passing, uncut
+from vecrollback.storage.forks import hold_off_forks, uses_tables
 from vecrollback.storage.lance_table import LanceTable
 from vecrollback.storage.local import reach
 
@@ -79,7 +79,7 @@ class Corpus:
         """The acknowledged head of the log."""
         return self._ledger.state()
 
-    @uncut
+    @uses_tables
     def at_head(self, read: Callable[[CorpusState], T]) -> T:
         """What `read` makes of the acknowledged head; once more when a purge took that version away meanwhile."""
         while True:
@@ -97,7 +97,7 @@ class Corpus:
         Ids must be unique in one call. A document equal to the stored one makes no change. `unknown_only`: write
         those alone whose ids the log never held, not even deleted.
         """
-        with self._catalog.lock("corpus"), passing(), self.table.reported():
+        with self._catalog.lock("corpus"), hold_off_forks(), self.table.reported():
             state, dataset = self._recover()
             stored = _stored(dataset, [d.id for d in documents])
             if unknown_only:
@@ -120,7 +120,7 @@ class Corpus:
         that are deleted already a new, higher tombstone.
         """
         unique = list(dict.fromkeys(ids))
-        with self._catalog.lock("corpus"), passing(), self.table.reported():
+        with self._catalog.lock("corpus"), hold_off_forks(), self.table.reported():
             state, dataset = self._recover()
             stored = _stored(dataset, unique)
             gone = [i for i in unique if again or not stored.get(i, (b"", False))[1]]
@@ -134,7 +134,7 @@ class Corpus:
             self._commit(dataset, rows, head, [(i, first + n) for n, i in enumerate(gone)], expected=state)
         return head.head, len(gone)
 
-    @uncut
+    @uses_tables
     def changes(self, after: int, upto: int, *, version: int) -> pa.Table:
         """The newest change of each document with after < seq <= upto: id, seq, hash, deleted, row id; by seq."""
         with self.table.reported():
@@ -145,7 +145,7 @@ class Corpus:
             )
             return scanner.to_table().sort_by("_seq")
 
-    @uncut
+    @uses_tables
     def texts(self, row_ids: Sequence[int], *, version: int) -> list[str]:
         """Texts of rows that `changes` named, in that order."""
         if not row_ids:
@@ -157,10 +157,10 @@ class Corpus:
     def scan(self, version: int, *, columns: Sequence[str], after: int = 0) -> Iterator[pa.RecordBatch]:
         """Record batches of every row, tombstones included; `after`: only rows of a greater seq."""
         condition = f"_seq > {int(after)}" if after else None
-        with passing(), self.table.reported():
+        with hold_off_forks(), self.table.reported():
             yield from self.table.at(version).scanner(columns=list(columns), filter=condition).to_batches()
 
-    @uncut
+    @uses_tables
     def get(self, ids: Sequence[str], *, version: int) -> dict[str, Document]:
         """Live documents by id."""
         found: dict[str, Document] = {}
@@ -173,7 +173,7 @@ class Corpus:
                     found[row["id"]] = Document(row["id"], row["text"], parse_metadata(row["metadata"]))
         return found
 
-    @uncut
+    @uses_tables
     def matching(self, where: str, *, version: int) -> pa.Array:
         """Ids of live documents whose metadata satisfies `where`, as `where_text` has it. Raises BadFilterError."""
         condition = read_filter(where)
@@ -198,7 +198,7 @@ class Corpus:
 
     def compact(self, *, purge: bool = False) -> None:
         """Merge fragments and drop old versions; with `purge` no byte of a deleted text stays in the table."""
-        with self._catalog.lock("corpus"), passing(), self.table.reported():
+        with self._catalog.lock("corpus"), hold_off_forks(), self.table.reported():
             state, dataset = self._recover()
             self._compact(state, dataset, purge=purge)
 
@@ -278,7 +278,7 @@ class Corpus:
         self.table.forget_old_versions(onto=commit.dataset, purge=purge)
         self._catalog.files.keep_only(CORPUS, self.table.files(commit.dataset))
 
-    @uncut
+    @uses_tables
     def check_types(self, documents: Sequence[Document]) -> None:
         """Raise BadDocumentError when metadata values are of another type than in the documents stored."""
         _new_columns(self.table.at(self.state().version).schema, documents)

@@ -31,7 +31,8 @@ _RIDERS = 16
 
 _TEXTS_PER_RIDER = 64
 """Behind a service parts of one batch may be answered by different replicas: one rider for so many texts. An embedder
-that knows its requests (`carry`) lets one ride in each, which is exact. A model in this process is one model."""
+that knows its requests (`carry`) lets one ride in each, which is exact, and needs no more; nor does a model in this
+process."""
 
 PROOF_SECONDS = 10.0
 """A query carries probes when the last proof is as old as this: one query in a hundred at ten a second."""
@@ -49,7 +50,7 @@ class BatchProbes:
     def __init__(self, embedder: Embedder, recorded: FloatArray, floor: float) -> None:
         self._embedder, self._spec, self._recorded, self._floor = embedder, embedder.spec, recorded, floor
         self._tokens: dict[int, int] = {}
-        self._remote = traits_of(embedder).remote
+        self._by_request = traits_of(embedder).remote and not hasattr(embedder, "carry")
         # Engines embed chunks, the record was made of whole texts: only a probe that is one chunk can be compared.
         whole = [n for n, text in enumerate(PROBES) if list(embedder.chunk(text)) == [(0, len(text))]]
         telling = [n for n in whole if recorded[n].any()]  # a model may have no vector for ".": zero proves nothing
@@ -61,7 +62,7 @@ class BatchProbes:
         """Numbers of the probes that ride with so many texts; none when no probe can be compared."""
         if self._turn is None:
             return ()
-        count = 1 + texts // _TEXTS_PER_RIDER if self._remote else 1
+        count = 1 + texts // _TEXTS_PER_RIDER if self._by_request else 1
         return tuple(itertools.islice(self._turn, count))
 
     def tokens(self, numbers: Sequence[int]) -> int:
@@ -163,7 +164,7 @@ class QueryProbes:
         recorded = self._recorded[[len(PROBES) + n for n in numbers]]
         doubt = _doubt(self._embedder.spec, recorded, vectors, numbers, self._floor)
         if doubt and not self.doubt:
-            _log.error("%s: answers are of another model than the index", doubt)
+            _log.error("%s: queries are not embedded by the model that made the index", doubt)
         elif self.doubt and not doubt:
             _log.warning("%s gives the recorded vectors again", self._embedder.spec)
         self.doubt = doubt

@@ -27,7 +27,7 @@ from vecrollback.indexes.filtered_search import (
     nothing,
 )
 from vecrollback.records import Metric
-from vecrollback.storage.forks import uncut
+from vecrollback.storage.forks import uses_tables
 
 _KINDS = ("IVF_FLAT", "IVF_SQ", "IVF_PQ", "IVF_RQ", "IVF_HNSW_SQ")
 _OPTIONS = ("num_partitions", "num_sub_vectors")
@@ -76,7 +76,7 @@ class LanceKind:
         options = match["options"] or ""
         return all(name in _OPTIONS and value.isdigit() and int(value) for name, value in _pairs(options))
 
-    @uncut
+    @uses_tables
     def build(self, spec: str, vectors: FloatArray, metric: Metric, path: Path) -> None:
         import lance
 
@@ -97,7 +97,7 @@ class LanceKind:
         # Last, since it lists the sizes of all files: a directory without it was never finished.
         (path / _SETTINGS).write_text(json.dumps(settings, indent=1, sort_keys=True), encoding="utf-8")
 
-    @uncut
+    @uses_tables
     def open(self, path: Path, metric: Metric) -> LanceIndex:
         import lance
 
@@ -219,13 +219,13 @@ class LanceIndex:
         self.dimension = dimension
         self.metric: Metric = metric
 
-    @uncut
+    @uses_tables
     def search(self, queries: FloatArray, k: int, allowed: Mask | None = None) -> Neighbours:
         near = self.near if self._breadth.partitions else None
         shape = {"size": self.size, "dimension": self.dimension}
         return self._selections.search(queries, k, allowed, near=near, scan=self._scan, **shape)
 
-    @uncut
+    @uses_tables
     def near(self, queries: FloatArray, reach: int) -> Neighbours:
         """The `reach` nearest through the index, unmasked."""
         answer = nothing(len(queries), reach)
@@ -238,7 +238,7 @@ class LanceIndex:
             answer.positions[row, : len(distances)] = table["position"].to_numpy()
         return answer
 
-    @uncut
+    @uses_tables
     def reconstruct(self, positions: Positions) -> FloatArray:
         table = self._open_dataset().take(np.asarray(positions).tolist(), columns=["vector"])
         return _vectors_of(table["vector"].combine_chunks(), self.dimension)

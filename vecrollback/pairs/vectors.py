@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from vecrollback.arrays import FloatArray
 from vecrollback.errors import CorruptArtifactError
 from vecrollback.storage import FileStore
-from vecrollback.storage.forks import uncut
+from vecrollback.storage.forks import uses_tables
 from vecrollback.storage.lance_table import Commit, LanceTable
 
 _log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Vectors:
         self.table = LanceTable(place)
         self._sound_files: dict[str, str] = {}
 
-    @uncut
+    @uses_tables
     def create(self) -> Commit:
         """Lay out an empty table, in place of what a process left that died before it registered its pair.
 
@@ -87,13 +87,13 @@ class Vectors:
         self.table.discard()
         return self.table.create(schema(self.dimension))
 
-    @uncut
+    @uses_tables
     def append(self, rows: pa.Table, *, known: int) -> Commit:
         """Append rows after version `known`, which is the newest: call `recover` once before the first append."""
         with self.table.reported():
             return self.table.append(rows, onto=self.table.at(known))
 
-    @uncut
+    @uses_tables
     def recover(self, known: int, files: Mapping[str, str]) -> Commit:
         """The newest durable version; what a dead writer finished is kept, its batches need no second embedding.
 
@@ -121,13 +121,13 @@ class Vectors:
             first = end
         return True
 
-    @uncut
+    @uses_tables
     def keys(self, version: int, *, after: int = 0) -> pa.Table:
         """Rows without their vectors, in the order they were written; `after`: skip that many first rows."""
         with self.table.reported():
             return self._scan(version, KEY_COLUMNS, after)
 
-    @uncut
+    @uses_tables
     def vectors(self, version: int, *, after: int = 0) -> FloatArray:
         """Vectors in the order of `keys`, shape (rows, dimension); past a gigabyte in a map, see `room_for`."""
         with self.table.reported():
@@ -146,13 +146,13 @@ class Vectors:
                 yield first, matrix(pa.chunked_array([batch["vector"]]), self.dimension)
                 first += batch.num_rows
 
-    @uncut
+    @uses_tables
     def fingerprints(self, version: int) -> pa.ChunkedArray:
         """Provenance of every row, in the order of `keys`."""
         with self.table.reported():
             return self._scan(version, ["fingerprint"], 0)["fingerprint"]
 
-    @uncut
+    @uses_tables
     def read(self, version: int, rows: NDArray[np.int64]) -> VectorRows:
         """Rows by number, in the order asked for."""
         with self.table.reported():
@@ -160,19 +160,19 @@ class Vectors:
         spans = np.stack([np.asarray(table["start"]), np.asarray(table["end"])], axis=1)
         return VectorRows(np.asarray(table["ordinal"]), spans, matrix(table["vector"], self.dimension))
 
-    @uncut
+    @uses_tables
     def rows(self, version: int) -> int:
         """How many rows there are, history included."""
         with self.table.reported():
             return int(self.table.at(version).count_rows())
 
-    @uncut
+    @uses_tables
     def require_sound(self, version: int, digests: Mapping[str, str]) -> None:
         """Compare every file of a version with its digest, reading them all. Raises CorruptArtifactError."""
         self.table.require_sound([self.table.manifest(version)], digests, hint=MEND_VECTORS)
         self.table.require_sound(self.table.files(self.table.at(version)), digests, hint=MEND_VECTORS)
 
-    @uncut
+    @uses_tables
     def sound_rows(self, version: int, rows: NDArray[np.int64], digests: Mapping[str, str]) -> NDArray[np.bool_]:
         """Which of these rows lie in files that have their digest; reads those files, each once per digest."""
         ends, sound, first = [], [], 0

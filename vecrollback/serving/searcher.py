@@ -48,7 +48,7 @@ class _Serving(NamedTuple):
     """What a query answers from. Law 1: it takes this one value at its start and looks at nothing else."""
 
     pointer: Pointer
-    held: OpenPair
+    open_pair: OpenPair
     current: bool = True
     candidate: _Serving | None = None  # what a share of the callers is answered from, where it is open
 
@@ -105,7 +105,7 @@ class Searcher(FollowsForks):
     @property
     def doubt(self) -> str:
         """Why the model that embeds queries cannot be the one that made the pair; "" while it is proven."""
-        return self._serving.held.queries.doubt if self._serving else ""
+        return self._serving.open_pair.queries.doubt if self._serving else ""
 
     @property
     def pointer(self) -> Pointer | None:
@@ -170,7 +170,7 @@ class Searcher(FollowsForks):
         Raises FingerprintMismatchError unless it is the serving pair's, or was declared equal to it.
         """
         serving = self._now(k)
-        pair = serving.held.pair
+        pair = serving.open_pair.pair
         if fingerprint != pair.fingerprint and fingerprint not in self._catalog.equivalences.of(pair.fingerprint):
             raise FingerprintMismatchError(
                 f"these vectors are of embedder {fingerprint}; pair {pair.name!r} is of {pair.fingerprint}",
@@ -225,7 +225,7 @@ class Searcher(FollowsForks):
     def _answer(
         self, serving: _Serving, queries: FloatArray, k: int, where: str | None, *, canary: bool = False
     ) -> list[Result]:
-        pointer, view = serving.pointer, serving.held.view
+        pointer, view = serving.pointer, serving.open_pair.view
         # The corpus version comes from the same pointer: filter and vectors then speak of one state of the log.
         only = Filter(where, lambda: self._corpus.matching(where, version=pointer.corpus_version)) if where else None
         settings = view.snapshot.manifest.settings
@@ -239,7 +239,7 @@ class Searcher(FollowsForks):
                 hits,
                 serving.current,
                 canary,
-                serving.held.queries.doubt,
+                serving.open_pair.queries.doubt,
             )
             for hits in view.search(queries, k, only)
         ]
@@ -435,7 +435,7 @@ class Searcher(FollowsForks):
 def _embed_queries(serving: _Serving, texts: list[str]) -> FloatArray:
     """Query vectors; whatever else embeds in this process lets them through first."""
     with QUERIES_FIRST.query():
-        return serving.held.queries.embed(texts)
+        return serving.open_pair.queries.embed(texts)
 
 
 class Count(NamedTuple):

@@ -66,7 +66,7 @@ class _Gate:
         self._mine = threading.local()
 
     @contextmanager
-    def passing(self) -> Iterator[None]:
+    def hold_off_forks(self) -> Iterator[None]:
         if self._torn:
             raise ForkedError(
                 "the store cannot be used: this process was forked in the middle of a transaction or an import",
@@ -122,24 +122,23 @@ class _Gate:
 _gate = _Gate()
 
 
-def passing() -> AbstractContextManager[None]:
+def hold_off_forks() -> AbstractContextManager[None]:
     """Be in the middle of something that a fork must not cut in two: a transaction, a table's files, a part opening.
 
     Raises ForkedError in a child that was forked while somebody was.
     """
-    return _gate.passing()
+    return _gate.hold_off_forks()
 
 
-def uncut(work: Callable[P, T]) -> Callable[P, T]:
-    """A function that uses Lance: `passing` from its begin to its end.
+def uses_tables(work: Callable[P, T]) -> Callable[P, T]:
+    """Mark a function that uses Lance: no fork cuts it in two, and a child of a process that used Lance is refused.
 
-    Lance says itself that it cannot follow a fork: in a child of a process that used it, it hangs or ends the process.
-    Raises ForkedError there.
+    Lance says itself that it cannot follow a fork: in such a child it hangs, or ends the process. Raises ForkedError.
     """
 
     @wraps(work)
     def run(*args: P.args, **named: P.kwargs) -> T:
-        with _gate.passing():
+        with _gate.hold_off_forks():
             _gate.use_tables()
             return work(*args, **named)
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from vecrollback.errors import CatalogOlderError, CorruptArtifactError, HeadMovedError, VecrollbackError
 from vecrollback.storage import FileStore
-from vecrollback.storage.forks import FollowsForks, follow_forks, inherit, uncut
+from vecrollback.storage.forks import FollowsForks, follow_forks, inherit, uses_tables
 from vecrollback.storage.local import reach
 from vecrollback.storage.reading import MEND_TABLE, readable, translated
 
@@ -62,7 +62,7 @@ class LanceTable(FollowsForks):
                 f"the table {self.file_store.uri} is gone", hint="the same command again writes it anew"
             )
 
-    @uncut
+    @uses_tables
     def create(self, schema: pa.Schema, *, stable_row_ids: bool = False) -> Commit:
         """Lay out an empty table, version 1. Idempotent."""
         import lance
@@ -78,7 +78,7 @@ class LanceTable(FollowsForks):
         self._opened = None
         self.file_store.remove("")
 
-    @uncut
+    @uses_tables
     def at(self, version: int) -> Any:
         """The dataset at exactly this version. Raises CorruptArtifactError when it cannot be read."""
         opened = self._opened
@@ -89,7 +89,7 @@ class LanceTable(FollowsForks):
         self._opened = opened
         return opened
 
-    @uncut
+    @uses_tables
     def recover(self, known: int, digests: Mapping[str, str]) -> Any:
         """The newest whole version, at least `known`; sets torn ones above it aside.
 
@@ -115,7 +115,7 @@ class LanceTable(FollowsForks):
             return newest
         return base
 
-    @uncut
+    @uses_tables
     def append(self, rows: pa.Table, *, onto: Any) -> Commit:
         """Add rows; the new version is durable when this returns."""
         import lance
@@ -129,7 +129,7 @@ class LanceTable(FollowsForks):
         committed = lance.LanceDataset.commit(onto, operation, read_version=onto.version)
         return self._committed(committed, names, after=onto.version)
 
-    @uncut
+    @uses_tables
     def merge(self, key: str, rows: pa.Table, *, onto: Any) -> Commit:
         """Insert rows or replace those with the same key; durable when this returns. Raises HeadMovedError."""
         import lance
@@ -147,7 +147,7 @@ class LanceTable(FollowsForks):
             raise HeadMovedError(self.name, expected=f"version {onto.version}", found="a newer one") from error
         return self._committed(committed, names, after=onto.version)
 
-    @uncut
+    @uses_tables
     def add_columns(self, fields: list[pa.Field], *, onto: Any) -> Commit:
         """Add columns that are null in every row there is; writes no data."""
         before = onto.version
@@ -155,7 +155,7 @@ class LanceTable(FollowsForks):
         onto.checkout_latest()
         return self._committed(onto, set(), after=before)
 
-    @uncut
+    @uses_tables
     def back_to(self, version: int) -> Any:
         """The dataset at a new version with the rows of this one; drops what came after, none of it acknowledged."""
         import lance
@@ -186,7 +186,7 @@ class LanceTable(FollowsForks):
         """Whether enough small fragments have gathered that a compaction pays."""
         return len(dataset.get_fragments()) > _COMPACT_EVERY
 
-    @uncut
+    @uses_tables
     def compact(self, *, onto: Any, digests: Mapping[str, str], purge: bool = False) -> Commit:
         """Merge small fragments and drop replaced rows; `purge`: also where few were replaced.
 
@@ -224,19 +224,19 @@ class LanceTable(FollowsForks):
                 fact = "changed after it was written" if found else "missing"
                 raise CorruptArtifactError(f"{name} of table {self.name} is {fact}", hint=hint)
 
-    @uncut
+    @uses_tables
     def forget_old_versions(self, *, onto: Any, purge: bool = False) -> None:
         """Remove what only old versions hold. Call it after the catalog names the new version."""
         age = dt.timedelta(0) if purge else _KEEP_VERSIONS
         onto.cleanup_old_versions(older_than=age, delete_unverified=purge, error_if_tagged_old_versions=False)
 
-    @uncut
+    @uses_tables
     def described(self, dataset: Any, known: Iterable[str] = ()) -> Commit:
         """A version with the digests of all its files but the known ones; reads them."""
         names = self.files(dataset) - set(known)
         return Commit(dataset, {name: self.file_store.digest(name) for name in names})
 
-    @uncut
+    @uses_tables
     def sound(self, version: int, digests: Mapping[str, str]) -> bool:
         """Whether every file of this version has its recorded digest; reads them."""
         manifest = self.manifest(version)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from vecrollback.catalog import CORPUS, Catalog
 from vecrollback.storage import FileStore, LocalFileStore, file_store_at
-from vecrollback.storage.forks import FollowsForks, follow_forks, passing
+from vecrollback.storage.forks import FollowsForks, follow_forks, hold_off_forks
 
 if TYPE_CHECKING:
     from vecrollback.pairs.bundles import Bundles
@@ -53,7 +53,7 @@ class opened_once(cached_property[T]):
     def __get__(self, parts: Any, owner: type[Any] | None = None) -> Self | T:
         if parts is None:
             return self
-        with passing(), parts.lock:
+        with hold_off_forks(), parts.lock:
             part: T = super().__get__(parts, owner)
             return part
 
