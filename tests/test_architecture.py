@@ -14,8 +14,8 @@ import pytest
 import vecrollback
 
 _ROOT = Path(__file__).resolve().parents[1]
-_REFERENCE = ("store/store.py", "client/clients.py")
-"""Their docstrings are the API reference: of these two modules only the code is counted, or it would stay short."""
+_REFERENCE = "store/store.py"
+"""Its docstrings are the API reference: of this module only the code is counted, or they would have to stay short."""
 
 _MODULES = sorted((_ROOT / "vecrollback").rglob("*.py"))
 
@@ -58,7 +58,7 @@ def test_every_module_is_in_the_layers() -> None:
 @pytest.mark.parametrize("module", _MODULES, ids=lambda p: str(p.relative_to(_ROOT)))
 def test_no_module_outgrows_its_name(module: Path) -> None:
     lines = module.read_text().splitlines()
-    if module.relative_to(_ROOT / "vecrollback").as_posix() in _REFERENCE:
+    if module.relative_to(_ROOT / "vecrollback").as_posix() == _REFERENCE:
         lines = [line for line in _without_docstrings(module) if line.strip()]
     assert len(lines) <= 500
 

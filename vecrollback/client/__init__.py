@@ -5,6 +5,7 @@ What the server answers is read into the same records, and an error it reports i
 
 from __future__ import annotations
 
-from vecrollback.client.clients import AsyncClient, Client
+from vecrollback.client.async_client import AsyncClient
+from vecrollback.client.client import Client
 
 __all__ = ["AsyncClient", "Client"]

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
+import httpx
+
 from vecrollback.client import responses
-from vecrollback.errors import UsageError
+from vecrollback.errors import UnreachableError, UsageError
 from vecrollback.records import Document, JobRecord, Json, Move, Pair, Report, Result, Switched, Where, where_text
 
 T = TypeVar("T")
 PairLike = Pair | str
+Level = Literal["full", "quick"]
+Queries = list[str] | tuple[str, ...]
+
+SECONDS = 30.0
+JSON = {"Content-Type": "application/json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +93,7 @@ def restore(
     )
 
 
-def check(
-    pair: PairLike | None, level: Literal["full", "quick"], bound: float, confidence: float, sample: int | None
-) -> HttpCall[Report]:
+def check(pair: PairLike | None, level: Level, bound: float, confidence: float, sample: int | None) -> HttpCall[Report]:
     name = None if pair is None else _name(pair)
     body = {"pair": name, "level": level, "bound": bound, "confidence": confidence, "sample": sample}
     return HttpCall("POST", "/v1/check", responses.report, body, long=True)
@@ -113,3 +119,36 @@ def _key_field(key: str | None) -> dict[str, str]:
 
 def _name(pair: PairLike) -> str:
     return pair if isinstance(pair, str) else pair.name
+
+
+def headers(token: str | None) -> dict[str, str]:
+    """What says who asks."""
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def options(call: HttpCall[T]) -> dict[str, Any]:
+    """A call as httpx takes it."""
+    return {
+        "params": call.query,
+        # ASCII, so that a text which is not valid Unicode reaches the server, and is refused there with a reason.
+        **({} if call.body is None else {"content": json.dumps(call.body), "headers": JSON}),
+        **({"timeout": httpx.Timeout(SECONDS, read=None)} if call.long else {}),
+    }
+
+
+def parse(call: HttpCall[T], response: httpx.Response) -> T:
+    """The answer to a call, or the error that it reports, raised."""
+    try:
+        body = response.json()
+    except ValueError:
+        raise responses.error(response.status_code, None) from None
+    if response.is_error:
+        raise responses.error(response.status_code, body)
+    return call.read(body)
+
+
+def unreachable(url: httpx.URL, error: httpx.TransportError) -> UnreachableError:
+    """The error for a server that gives no answer."""
+    return UnreachableError(
+        f"no answer from {url}: {error or type(error).__name__}", hint="is the server up? `vecrollback serve`"
+    )

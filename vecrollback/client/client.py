@@ -1,0 +1,280 @@
+"""The client that waits for each answer. Its methods are those of `async_client`, whose calls are awaited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar, overload
+
+import httpx
+
+from vecrollback.client import calls
+from vecrollback.client.calls import HttpCall, Level, PairLike, Queries
+from vecrollback.records import Document, JobRecord, Json, Move, Pair, Report, Result, Switched, Where
+
+T = TypeVar("T")
+
+
+class Client:
+    """A store over HTTP, with the methods of `Store` that search, write and operate, and with the same results.
+
+    Safe to use from many threads. Close it, or use it with `with`. Its methods raise what those of `Store` raise, and
+    UnknownCallerError (the token is unknown), AccessDeniedError (its role does not reach), OverloadedError (the server
+    has no room; see `retry_after`) and UnreachableError.
+
+    Args:
+        url: Where the server is, such as `http://localhost:8080`.
+        token: As `vecrollback token create` printed it.
+        timeout: Seconds until an answer. Promote, rollback, restore and check take as long as their work.
+        transport: Sends the requests, in place of the network.
+
+    Example:
+        >>> with Client(url) as client:
+        ...     client.search("apples", k=1).pair
+        'v2'
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        timeout: float = calls.SECONDS,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._http = httpx.Client(base_url=url, headers=calls.headers(token), timeout=timeout, transport=transport)
+
+    @overload
+    def search(self, query: str, k: int = 10, where: Where | None = None, *, key: str | None = None) -> Result: ...
+    @overload
+    def search(
+        self, query: Queries, k: int = 10, where: Where | None = None, *, key: str | None = None
+    ) -> list[Result]: ...
+    def search(
+        self, query: str | Queries, k: int = 10, where: Where | None = None, *, key: str | None = None
+    ) -> Result | list[Result]:
+        """Find the nearest documents, in the pair that is live at this moment.
+
+        Args:
+            query: The words to search for, or a list of queries, which the server embeds together.
+            k: How many documents at most.
+            where: A filter over the metadata: SQL such as `year > 2020`, or data such as `{"year": {"$gt": 2020}}`.
+            key: Who asks. While a canary runs, it answers a stable share of the keys.
+
+        Returns:
+            As `Store.search`.
+        """
+        if isinstance(query, str):
+            return self._send(calls.search(query, k, where, key))
+        return self._send(calls.search_many(query, k, where, key))
+
+    def upsert(self, documents: Iterable[Document]) -> int:
+        """Write new and changed documents. They are durable when this returns.
+
+        Args:
+            documents: The documents, each id at most once. All of them are written, or none.
+
+        Returns:
+            The number of the last change in the log.
+        """
+        return self._send(calls.upsert(documents))
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Delete documents for good. From now on no query returns them, whichever pair serves.
+
+        Args:
+            ids: The ids.
+
+        Returns:
+            The number of the last change in the log.
+        """
+        return self._send(calls.delete(ids))
+
+    def status(self) -> dict[str, Json]:
+        """Describe the store.
+
+        Returns:
+            As `Store.status`, and under `rollback` where a rollback would go now.
+        """
+        return self._send(calls.status())
+
+    def pairs(self) -> list[Pair]:
+        """List every pair.
+
+        Returns:
+            The pairs, oldest first.
+        """
+        return self._send(calls.pairs())
+
+    def history(self, *, alias: str | None = None, limit: int | None = None) -> list[Move]:
+        """List the moves of the pointers.
+
+        Args:
+            alias: Only moves of this alias, such as `live`.
+            limit: At most so many.
+
+        Returns:
+            The moves, newest first.
+        """
+        return self._send(calls.history(alias, limit))
+
+    def promote(self, pair: PairLike, *, reason: str = "", override: bool = False, wait: float = 10.0) -> Switched:
+        """Let a pair serve, after the proofs that `Store.promote` names.
+
+        Args:
+            pair: The pair, or its name.
+            reason: Why, for the history.
+            override: Pass what would refuse; needs a reason.
+            wait: Seconds to wait for searchers to acknowledge the move.
+
+        Returns:
+            As `Store.promote`.
+        """
+        return self._send(calls.promote(pair, reason, override, wait))
+
+    def rollback(
+        self,
+        to: PairLike | None = None,
+        *,
+        reason: str,
+        override: bool = False,
+        catch_up: bool = True,
+        wait: float = 10.0,
+        expected_epoch: int | None = None,
+    ) -> Switched:
+        """Move model and index back together; see `Store.rollback`.
+
+        Args:
+            to: The pair to go back to, or its name. Default: the last pair that served and is fit.
+            reason: Why, for the history and the incident.
+            override: Go back to `to` although it is quarantined, did not pass its last check, or never served.
+            catch_up: Catch up and check before this returns. False only moves.
+            wait: Seconds to wait for searchers to acknowledge the move.
+            expected_epoch: Epoch of `live` when this was decided. None decides on what is found.
+
+        Returns:
+            As `Store.rollback`. What went wrong after the move is told in `trouble`; the move stands.
+        """
+        return self._send(calls.rollback(to, reason, override, catch_up, wait, expected_epoch))
+
+    def restore(
+        self,
+        ref: str,
+        *,
+        reason: str,
+        catch_up: bool = True,
+        wait: float = 10.0,
+        expected_epoch: int | None = None,
+        planned: bool = False,
+    ) -> Switched:
+        """Let one exact snapshot serve; see `Store.restore`.
+
+        Args:
+            ref: `PAIR@N` or a tag.
+            reason: Why, for the history and the incident.
+            catch_up: Catch up and check before this returns. False only moves.
+            wait: Seconds to wait for searchers to acknowledge the move.
+            expected_epoch: Epoch of `live` when this was decided. None decides on what is found.
+            planned: Nothing is wrong with what is left: the incident says so, and none of its answers counts as bad.
+
+        Returns:
+            As `Store.restore`. What went wrong after the move is told in `trouble`; the move stands.
+        """
+        return self._send(calls.restore(ref, reason, catch_up, wait, expected_epoch, planned))
+
+    def check(
+        self,
+        pair: PairLike | None = None,
+        level: Level = "full",
+        *,
+        bound: float = 0.01,
+        confidence: float = 0.95,
+        sample: int | None = None,
+    ) -> Report:
+        """Check a pair against the log; see `Store.check`.
+
+        Args:
+            pair: The pair, or its name. Default: the live one.
+            level: `quick` or `full`.
+            bound: The sample is large enough to certify at most this share of foreign vectors, from 0 to 1.
+            confidence: Of that certificate, from 0 to 1.
+            sample: Embed so many chunks again, whatever the bound.
+
+        Returns:
+            Verdict, findings, and the certificate.
+        """
+        return self._send(calls.check(pair, level, bound, confidence, sample))
+
+    def report(self, pair: PairLike) -> Report:
+        """Read what the newest kept check of a pair said.
+
+        Args:
+            pair: The pair, or its name.
+
+        Returns:
+            The report.
+
+        Raises:
+            UnknownNameError: There is no such pair, or it was never checked.
+        """
+        return self._send(calls.report(pair))
+
+    def jobs(self, *, unfinished: bool = False) -> list[JobRecord]:
+        """List jobs.
+
+        Args:
+            unfinished: Only those that are not done: running, failed, cancelled, or lost with their process.
+
+        Returns:
+            The jobs, newest first.
+        """
+        return self._send(calls.jobs(unfinished))
+
+    def cancel(self, job: str) -> JobRecord:
+        """Ask a job to stop at its next batch. What is done stays done.
+
+        Args:
+            job: Its id.
+
+        Returns:
+            The job as it stands now.
+        """
+        return self._send(calls.control(job, "cancel"))
+
+    def pause(self, job: str) -> JobRecord:
+        """Ask a job to wait before its next batch, until `resume`.
+
+        Args:
+            job: Its id.
+
+        Returns:
+            The job as it stands now.
+        """
+        return self._send(calls.control(job, "pause"))
+
+    def resume(self, job: str) -> JobRecord:
+        """Let a paused job go on.
+
+        Args:
+            job: Its id.
+
+        Returns:
+            The job as it stands now.
+        """
+        return self._send(calls.control(job, "resume"))
+
+    def close(self) -> None:
+        """Close the connections. A second call does nothing."""
+        self._http.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _send(self, call: HttpCall[T]) -> T:
+        try:
+            response = self._http.request(call.method, call.path, **calls.options(call))
+        except httpx.TransportError as error:
+            raise calls.unreachable(self._http.base_url, error) from error
+        return calls.parse(call, response)
