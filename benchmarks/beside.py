@@ -1,9 +1,10 @@
-"""What does a re-embedding job cost the queries beside it, and what is left of that when it is polite?
+"""What does a re-embedding job cost the queries beside it, polite or not, and what does a check in the same process?
 
 One process answers real queries with all-MiniLM-L6-v2, one every 50 ms, whatever the last one took: a late answer
 counts from when its query was due. Beside it another process re-embeds with two workers, as many as there are cores
 here: as they come, with `--idle`, and with `--max-load`. Each turn is measured once the job embeds; between two of
-them the queries run alone. What the job embedded meanwhile is given beside: politeness costs the job.
+them the queries run alone. What the job embedded meanwhile is given beside: politeness costs the job. Last, a full
+check of the pair runs again and again in the very process that answers, on a thread of its own.
 Aim: with `--idle` the 99th percentile under 1.5 times that without a job.
 """
 
@@ -13,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -47,7 +49,28 @@ def main() -> None:
                     before, started = _processor(process.pid), time.monotonic()
                     taken[name] = _asked(searcher, queries)
                     busy[name] = (_processor(process.pid) - before) / (time.monotonic() - started)
+            taken["alone"] += _asked(searcher, queries)
+            with _checks(store):
+                taken["check"] = _asked(searcher, queries)
     common.conclude("beside", _told(taken, busy), small=options.small)
+
+
+@contextmanager
+def _checks(store: Store) -> Iterator[None]:
+    """A full check after the other, in this process, until the end."""
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            store.check("live", sample=100)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @contextmanager

@@ -29,7 +29,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 T = TypeVar("T")
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _REAL = _REPOSITORY.parent / "shared" / "data"
-_DEMO = _REPOSITORY / "vecrollback" / "demo" / "data"
+_DEMO = _REPOSITORY / "vecrollback" / "cli" / "demo_story" / "data"
 _PACKAGES = ("vecrollback", "numpy", "faiss-cpu", "pylance", "sentence-transformers", "torch")
 
 

@@ -61,3 +61,17 @@ def test_benchmark_runs_and_ends_with_one_json_line_of_finite_numbers(name: str)
 def test_every_benchmark_is_described() -> None:
     readme = (_FOLDER / "README.md").read_text(encoding="utf-8")
     assert [name for name in _SCRIPTS if f"benchmarks/{name}.py" not in readme] == []
+
+
+def test_without_the_real_collections_texts_and_queries_are_those_of_the_demo(tmp_path: Path) -> None:
+    """As for a user, who has none."""
+    code = (
+        "import common; from pathlib import Path\n"
+        f"common._REAL = Path({str(tmp_path / 'absent')!r})\n"
+        "rows = common.rows(700)\n"
+        "print(len({row.id for row in rows}), len(common.queries(300)), common.source())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=_FOLDER, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["700", "300", *["the", "demo", "corpus,", "repeated", "with", "variations"]], (
+        done.stderr
+    )
