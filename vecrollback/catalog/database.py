@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -15,17 +18,19 @@ from vecrollback.catalog import schema
 from vecrollback.catalog.databases import store_identity
 from vecrollback.catalog.databases.base import open_driver
 from vecrollback.catalog.databases.pointer import PointerReader
-from vecrollback.errors import CatalogUnavailableError, StorageUnavailableError, StoreFormatError, StoreNotFoundError
+from vecrollback.errors import (
+    CatalogUnavailableError,
+    StorageUnavailableError,
+    StoreFormatError,
+    StoreNotFoundError,
+    UsageError,
+)
 from vecrollback.storage import FileStore, LocalFileStore, file_store_at
 from vecrollback.storage.forks import follow_forks, hold_off_forks
+from vecrollback.storage.local import written
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite  # each costs a switch 20 ms, and a catalog has one of them
-import contextlib
-import os
-import shutil
-
-from vecrollback.storage.local import written
 
 _log = logging.getLogger(__name__)
 _RESERVE = "reserve"
@@ -201,6 +206,13 @@ class Database:
             # `orig` alone, because the whole message holds the statement and its values.
             raise CatalogUnavailableError(
                 f"the catalog {self.place} cannot be used: {str(error.orig).strip()}", hint=self._driver.advice
+            ) from error
+        except (UnicodeEncodeError, OverflowError, sa.exc.DataError) as error:
+            # Said here for every name and number that anybody may ask for, by whatever route it came.
+            cause = error.orig if isinstance(error, sa.exc.DataError) else error
+            raise UsageError(
+                f"a name or a number cannot be in the catalog: {str(cause).strip()}",
+                hint="names are valid Unicode without NUL, numbers have 64 bits",
             ) from error
 
 

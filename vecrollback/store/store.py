@@ -335,6 +335,7 @@ class Store:
             Id -> document, as the log has it now.
 
         Raises:
+            BadDocumentError: An id is not valid.
             UsageError: `ids` is one string.
 
         Example:
@@ -343,8 +344,10 @@ class Store:
         """
         if isinstance(ids, str):
             raise UsageError("get takes a list of ids, not one string", hint=f"store.get([{ids!r}])")
-        corpus = self.resources.corpus
-        return corpus.at_head(lambda state: corpus.get(list(ids), version=state.version))
+        from vecrollback.corpus.documents import validate_id
+
+        corpus, valid_ids = self.resources.corpus, [validate_id(id_) for id_ in ids]
+        return corpus.at_head(lambda state: corpus.get(valid_ids, version=state.version))
 
     def compact(self, *, purge: bool = False) -> None:
         """Merge the small files of the log. Answers stay the same.

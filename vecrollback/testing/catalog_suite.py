@@ -174,6 +174,19 @@ class CatalogConformance(CatalogEntries, CatalogOperations, CatalogSwitching, Ca
         assert served.aliases.history() == before
         assert served.aliases.get("live") == AliasTarget("one", 1, 1)
 
+    def test_a_name_or_a_number_that_no_catalog_can_hold_is_refused_as_that(self, served: Catalog) -> None:
+        for ask in (
+            lambda: served.pairs.find("a\ud800"),
+            lambda: served.pairs.get("a\ud800"),
+            lambda: served.aliases.get("a\ud800"),
+            lambda: served.jobs.get("a\ud800"),
+            lambda: served.incidents.get(10**30),
+            lambda: served.approvals.get(10**30),
+        ):
+            with pytest.raises(UsageError, match="cannot be in the catalog"):
+                ask()
+        assert served.pairs.get("one").name == "one", "and the next question is answered"
+
     def test_move_to_nothing_is_refused(self, served: Catalog) -> None:
         for wrong in (a_move(pair="two"), a_move(snapshot=9)):
             with pytest.raises(UnknownNameError):
