@@ -27,7 +27,6 @@ SILENT_SECONDS = 60.0
 
 _COLUMNS = [*job.c, *(column for column in runner.c if column.name != "job")]
 
-
 _LOST = "the process {} is gone; the same command goes on where it stopped"
 
 

@@ -44,7 +44,6 @@ from vecrollback.records import (
 _PATIENCE_MS = 2_000
 _INCIDENT_COLUMNS = ("number", "state", "alias", "epoch")
 
-
 _APPROVAL_COLUMNS = ("number", "kind", "state", "at")
 _DRILL_COLUMNS = ("number", "chaos", "epoch", "verdict", "at")
 

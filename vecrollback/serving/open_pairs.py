@@ -26,7 +26,6 @@ from vecrollback.storage.forks import FollowsForks, follow_forks, inherit
 _log = logging.getLogger(__name__)
 _AWAY_SECONDS = 5.0
 
-
 _IDLE_SECONDS = 300.0
 
 

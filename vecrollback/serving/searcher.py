@@ -39,7 +39,6 @@ _MAX_K = 10_000
 
 Queries = list[str] | tuple[str, ...]
 
-
 _KEPT_EPOCHS = 8
 """Epochs that may still get an answer from a query that began long ago."""
 

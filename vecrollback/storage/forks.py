@@ -25,7 +25,6 @@ from vecrollback.errors import ForkedError
 _PATIENCE_SECONDS, _IMPORT_SECONDS = 5.0, 60.0
 _PAUSE_SECONDS = 0.001
 
-
 P = ParamSpec("P")
 T = TypeVar("T")
 

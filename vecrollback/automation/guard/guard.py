@@ -22,7 +22,6 @@ _LOCK = "guard"
 _NAP_SECONDS = 0.2
 ACTOR = "policy"
 
-
 _LATENCY_SECONDS = 600.0
 _ANSWERS = 20
 

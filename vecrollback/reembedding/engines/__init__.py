@@ -43,7 +43,6 @@ __all__ = [
 
 _SETTING = re.compile(r"inline|local(?::([1-9]\d{0,3}))?|(?:dask|ray)(?::([1-9]\d{0,3}))?|(?:dask|ray|tcp|tls)://\S+")
 
-
 _GROUP = "vecrollback.engines"
 
 
