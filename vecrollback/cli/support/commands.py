@@ -74,9 +74,10 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "prune": "Delete retired pairs, old snapshots and files nothing needs.",
         "compact": "Merge the small files of the corpus.",
     },
-    "Access over HTTP": {
+    "Access over HTTP and for agents": {
         "token": "Create, list and revoke the tokens of the HTTP API.",
         "audit": "List what was changed over HTTP, and every change of a token.",
+        "mcp": "Serve AI agents by the Model Context Protocol.",
     },
     "A first look": {
         "demo": "Run the whole story on sample data: promote, regret, roll back.",
