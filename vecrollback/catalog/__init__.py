@@ -18,6 +18,7 @@ from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.catalog.evaluation import GateOutcomes, GoldenQueries
 from vecrollback.catalog.jobs import EmbeddingTable, Jobs
+from vecrollback.catalog.models import Models
 from vecrollback.catalog.operations import ApprovalTable, Drills, FreezeTable, IncidentTable, Outbox
 from vecrollback.catalog.pairs import NAME_RULE, Equivalences, Pairs, valid_pair_name, vectors_table
 from vecrollback.catalog.policy_state import PolicyState
@@ -62,6 +63,7 @@ class Catalog:
         self.embedding = EmbeddingTable(self._database)
         self.searchers = Searchers(self._database)
         self.reports = Reports(self._database)
+        self.models = Models(self._database)
         self.equivalences = Equivalences(self._database)
         self.tokens = TokenDigests(self._database)
         self.audits = AuditLog(self._database)

@@ -11,12 +11,15 @@ import sqlalchemy as sa
 from vecrollback.catalog.aliases import apply_move
 from vecrollback.catalog.corpus_log import record_files
 from vecrollback.catalog.database import Database, now
+from vecrollback.catalog.models import add_kept_model
 from vecrollback.catalog.schema import (
     alias,
     equivalence,
     file,
     history,
+    kept_model,
     making,
+    model_answer,
     pair,
     report,
     snapshot,
@@ -25,7 +28,7 @@ from vecrollback.catalog.schema import (
     unembedded,
 )
 from vecrollback.errors import HeadMovedError, PairStateError, UnknownNameError, UsageError
-from vecrollback.records import MoveRequest, Pair, PairState, Snapshot, SnapshotRef
+from vecrollback.records import KeptModel, MoveRequest, Pair, PairState, Snapshot, SnapshotRef
 from vecrollback.storage.local import reach
 
 NAME_RULE = "letters, digits, dot, dash, underscore; at most 64"
@@ -66,8 +69,16 @@ class Pairs:
             raise UnknownNameError(f"pair {name!r} does not exist in this store", hint=f"pairs here: {names}")
         return row
 
-    def add(self, new: Pair, files: Mapping[str, str], present: Callable[[], object] = list) -> None:
-        """Register a pair and the files of its vectors table. Raises PairStateError when the name is taken.
+    def add(
+        self,
+        new: Pair,
+        files: Mapping[str, str],
+        present: Callable[[], object] = list,
+        model: KeptModel | None = None,
+    ) -> None:
+        """Register a pair, the files of its vectors table, and its model where the store keeps it.
+
+        Raises PairStateError when the name is taken.
 
         `present`, here and below, raises unless the files to be named are in place; nothing is pruned while it looks.
         """
@@ -83,6 +94,8 @@ class Pairs:
             present()
             connection.execute(pair.insert().values(**asdict(new)))
             record_files(self._database, connection, vectors_table(new.name), files)
+            if model is not None:
+                add_kept_model(self._database, connection, model)
 
     def advance(
         self, name: str, *, watermark: int, vectors_version: int, expected: int, files: Mapping[str, str] | None = None
@@ -137,10 +150,11 @@ class Pairs:
         new: Pair | None = None,
         files: Mapping[str, str] | None = None,
         present: Callable[[], object] = list,
+        model: KeptModel | None = None,
     ) -> None:
         """Make a snapshot that came from elsewhere exist, in one transaction with its pair when that is new.
 
-        A pair that is here already goes on serving from the snapshot it has.
+        A pair that is here already goes on serving from the snapshot it has. `model`: of the pair, kept in the store.
         """
         with self._database.write() as connection:
             present()
@@ -148,6 +162,8 @@ class Pairs:
                 connection.execute(pair.insert().values(**asdict(new)))
                 record_files(self._database, connection, vectors_table(new.name), files or {})
             connection.execute(snapshot.insert().values(**asdict(incoming)))
+            if model is not None:
+                add_kept_model(self._database, connection, model)
             reach("bundle.registering")
         reach("bundle.registered")
 
@@ -198,7 +214,7 @@ class Pairs:
                 raise PairStateError(f"pair {name!r} is {state or 'gone'}, not retired")
             for table, word in ((alias, "alias"), (tag, "tag")):
                 _refuse_held(connection, name, sa.select(table.c.name).where(table.c.pair == name), word)
-            for table in (snapshot, report, unembedded, making, stale_read):
+            for table in (snapshot, report, unembedded, making, stale_read, kept_model, model_answer):
                 connection.execute(table.delete().where(table.c.pair == name))
             connection.execute(file.delete().where(file.c.owner == vectors_table(name)))
             connection.execute(pair.delete().where(pair.c.name == name))

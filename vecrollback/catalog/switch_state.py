@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
+from vecrollback.catalog.models import find_answer
 from vecrollback.catalog.pairs import find_snapshot
 from vecrollback.catalog.reports import newest_report
 from vecrollback.catalog.schema import alias as alias_table
@@ -82,4 +83,5 @@ def _facts(connection: sa.Connection, name: str, tenure: Tenure | None) -> PairF
         Snapshot(**{column.name: values[f"of_{column.name}"] for column in snapshot.c}) if values["of_pair"] else None,
         _fitness(connection, name, values["verdict"]),
         tenure,
+        find_answer(connection, name),
     )

@@ -1,7 +1,8 @@
-"""Commands on embedders: show, equate."""
+"""Commands on embedders: show, equate, keep."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from vecrollback.cli.support import render
 from vecrollback.cli.support.session import Session, command, common
 
-app = typer.Typer(callback=common, help="Show an embedder, or declare two of them to be one model.")
+app = typer.Typer(callback=common, help="Show an embedder, keep a pair's model, or declare two of them to be one.")
 
 
 @command(
@@ -48,3 +49,12 @@ def equate(
         cosine = store.equate(a, b)
     line = f"{a} and {b} are one model: the worst probe has cosine {cosine:.6f}"
     session.emit({"a": a, "b": b, "cosine": cosine}, lambda: [line])
+
+
+@command(app, returns="{pair, artifact, bytes, at}, or null for a model without files", examples=["embedder keep v1"])
+def keep(session: Session, pair: Annotated[str, typer.Argument(help="The pair's name.")]) -> None:
+    """Keep the files of a pair's model in the store, so that nothing that happens to the original changes the pair."""
+    with session.store() as store:
+        kept = store.keep_model(pair)
+    line = f"kept the model of {pair}: {kept.bytes:,} bytes" if kept else f"the model of {pair} has no files to be kept"
+    session.emit(asdict(kept) if kept else None, lambda: [line])

@@ -16,6 +16,7 @@ from vecrollback.cli.support.options import (
     EngineOption,
     IdleOption,
     IndexOption,
+    KeepModelOption,
     LoadOption,
     NameOption,
     WindowOption,
@@ -70,6 +71,7 @@ def reembed(
     promote: Annotated[bool, typer.Option("--promote", help="Let the pair serve once it is ready.")] = False,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why it is promoted, for the history.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what it would take, as `plan` does.")] = False,
+    keep_model: KeepModelOption = None,
     engine: EngineOption = "inline",
     accelerate: AccelerateOption = "off",
     idle: IdleOption = False,
@@ -81,7 +83,7 @@ def reembed(
     The same command goes on with a build that was cut off.
     """
     if dry_run:
-        plan(session, embedder, name, index)
+        plan(session, embedder, name, index, keep_model=keep_model)
         return
     effort = Effort(engine, accelerate, idle=idle, max_load=max_load, window=window)
     with session.store() as store, session.watch() as watch:
@@ -94,6 +96,7 @@ def reembed(
             recall_floor=recall_floor,
             effort=effort,
             progress=watch,
+            keep_model=keep_model,
         )
         pair = job.wait()
         switched = store.promote(pair, reason=reason, progress=watch) if promote and pair.state != "live" else None

@@ -18,10 +18,10 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
 from vecrollback.embedders.base import Embedder, Traits, fingerprint_of, traits_of
-from vecrollback.embedders.spec import CALLABLE, SENTENCE_TRANSFORMERS, Spec, parse
+from vecrollback.embedders.spec import CALLABLE, SENTENCE_TRANSFORMERS, Spec, moved, parse
 from vecrollback.errors import EmbedderSpecError
 
-__all__ = ["Embedder", "Traits", "fingerprint_of", "open_embedder", "traits_of"]
+__all__ = ["Embedder", "Traits", "fingerprint_of", "moved", "open_embedder", "traits_of"]
 
 Opener = Callable[[Spec], Embedder]
 

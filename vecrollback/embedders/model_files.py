@@ -10,15 +10,15 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from vecrollback.embedders import hub
 from vecrollback.embedders.spec import Spec
-from vecrollback.errors import EmbedderSpecError, EmbeddingError
+from vecrollback.errors import EmbedderSpecError
 from vecrollback.storage.local import sha256_file
 
 POOLING_MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 
-_OTHER_RUNTIMES = ("onnx", "openvino", "coreml", "rust_model.ot", "*.onnx", "*.h5", "*.msgpack", "*.tflite", "*.gguf")
 _ABOUT = ("README*", "LICENSE*", "NOTICE*", "*.md", "data_config.json", "training_args.bin", "eval", "*.py[co]")
-_IGNORED = (".*", "__pycache__", *_OTHER_RUNTIMES, *_ABOUT)
+_IGNORED = (".*", "__pycache__", *hub.OTHER_RUNTIMES, *_ABOUT)
 _WEIGHTS = ("*.safetensors", "*.bin")
 _LEGACY_POOLING = {
     "pooling_mode_cls_token": "cls",
@@ -59,7 +59,7 @@ def locate(spec: Spec, revision: str | None) -> Path:
     """
     here = Path(spec.target).expanduser()
     if not here.is_dir():
-        return _from_hub(spec.target if "/" in spec.target else f"sentence-transformers/{spec.target}", revision)
+        return _from_hub(spec.target, revision)
     if revision is not None:
         raise EmbedderSpecError(f"{here} is a directory and has no revision", hint="leave revision= out")
     if not _is_model(here):
@@ -113,25 +113,13 @@ def read_facts(root: Path) -> ModelFacts:
     )
 
 
-def _from_hub(name: str, revision: str | None) -> Path:
+def _from_hub(target: str, revision: str | None) -> Path:
     """The cached snapshot, or a download. The cache goes first: opening a pair must not depend on the network."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        snapshot = Path(snapshot_download(name, revision=revision, local_files_only=True))
-        if _is_model(snapshot) and _has_weights(snapshot):
-            return snapshot
-    except Exception:  # not in the cache, in whichever way this release of the library says so
-        pass
-    try:
-        return Path(snapshot_download(name, revision=revision, ignore_patterns=[*_OTHER_RUNTIMES, "*/*.onnx"]))
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise EmbeddingError(
-            f"cannot fetch the model {name} from the hub: {type(error).__name__}: {reason}",
-            hint=f"on a machine with network run `hf download {name} --local-dir DIR`, copy DIR here and use its path "
-            "as the embedder: the fingerprint is that of the files, not of the place",
-        ) from error
+    name = hub.full_name(target)
+    snapshot = hub.cached(name, revision)
+    if snapshot is not None and _is_model(snapshot) and _has_weights(snapshot):
+        return snapshot
+    return hub.download(name, revision)
 
 
 def _is_model(root: Path) -> bool:

@@ -23,7 +23,8 @@ from vecrollback.embedders.batching import batches, encode
 from vecrollback.embedders.chunking import Chunker
 from vecrollback.embedders.common import RecentTokens, Role, Shape, SharedEmbedder, read_shape
 from vecrollback.embedders.hf_tokenizer import HfTokenizer
-from vecrollback.embedders.model_files import POOLING_MODES, ModelFacts, digest_files, locate, read_facts
+from vecrollback.embedders.hub import commit_of, pinned
+from vecrollback.embedders.model_files import POOLING_MODES, ModelFacts, digest_files, locate, read_facts, shaping_files
 from vecrollback.embedders.peak_throughput import Workload, matmul_rate, work_of
 from vecrollback.embedders.runtimes import Runtime, accelerate, check_name
 from vecrollback.embedders.spec import Arguments, Spec
@@ -66,9 +67,10 @@ def open_sentence_transformers(spec: Spec) -> SentenceTransformersEmbedder:
     options = _read_options(arguments, facts)
     shape = read_shape(arguments, query_prompt=facts.query_prompt, document_prompt=facts.document_prompt)
     arguments.refuse_unknown("sentence-transformers")
-    # A relative path would name another directory for a process that was started elsewhere.
+    # A relative path would name another directory for a process that was started elsewhere, and a name on the hub
+    # another commit tomorrow.
     local = Path(spec.target).expanduser().is_dir()
-    return SentenceTransformersEmbedder(spec.at(root) if local else spec, shape, root, facts, options)
+    return SentenceTransformersEmbedder(spec.at(root) if local else pinned(spec, root), shape, root, facts, options)
 
 
 class SentenceTransformersEmbedder(SharedEmbedder):
@@ -146,6 +148,15 @@ class SentenceTransformersEmbedder(SharedEmbedder):
             self._work = work = self._work or work_of(model[0].auto_model)
         rate = self._rate(model, measure=tokens >= _WORTH_TIMING) if work.weights else None
         return work.operations(tokens, squares) / rate if rate else None
+
+    def model_files(self) -> dict[str, Path]:
+        """The files that shape its vectors, by their name in the model's directory."""
+        return {path.relative_to(self._root).as_posix(): path for path in shaping_files(self._root)}
+
+    @property
+    def immutable_files(self) -> bool:
+        """Whether nobody writes into these files: a cache of the hub replaces and removes, it never overwrites."""
+        return commit_of(self._root) is not None
 
     def close(self) -> None:
         """Let go of the weights. The next call that needs them loads them again."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from vecrollback.errors import EmbedderSpecError
 
@@ -18,7 +18,7 @@ CALLABLE = "callable"
 
 _FORMS = "a directory, a hub name such as org/model, openai:MODEL, hash:DIM, or package.module:callable"
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _YES, _NO = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
 
 
@@ -117,6 +117,24 @@ def parse(text: str, kinds: Collection[str]) -> Spec:
     return Spec(text=text, kind=kind, target=target, arguments=Arguments(_pairs(query)))
 
 
+def with_argument(text: str, name: str, value: str) -> str:
+    """The same string with one argument as given, whatever it was before."""
+    head, others = _without(text, name)
+    return f"{head}?{'&'.join([*others, f'{name}={quote(value)}'])}"
+
+
+def moved(text: str, directory: Path) -> str:
+    """The string of the same model with the same arguments, from a copy of its files in another directory."""
+    _, others = _without(text, "revision")  # a directory has none
+    return f"{directory}?{'&'.join(others)}" if others else str(directory)
+
+
+def _without(text: str, name: str) -> tuple[str, list[str]]:
+    """What stands before the `?`, and the arguments but for one, as they are written."""
+    head, _, query = text.partition("?")
+    return head, [part for part in query.split("&") if part and part.partition("=")[0] != name]
+
+
 def _kind_of(head: str, kinds: Collection[str]) -> tuple[str, str]:
     prefix, colon, target = head.partition(":")
     if not head.strip():
@@ -132,7 +150,7 @@ def _kind_of(head: str, kinds: Collection[str]) -> tuple[str, str]:
         raise EmbedderSpecError(
             f"directory {head} does not exist", hint="give the directory that holds the model's files"
         )
-    if _HUB_NAME.fullmatch(head):
+    if HUB_NAME.fullmatch(head):
         return SENTENCE_TRANSFORMERS, head
     raise EmbedderSpecError(
         f"{head!r} names no embedder", hint=f"give {_FORMS}; kinds installed here: {', '.join(sorted(kinds))}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import threading
 import time
@@ -12,11 +13,13 @@ import numpy as np
 from vecrollback.arrays import FloatArray
 from vecrollback.catalog import Catalog
 from vecrollback.embedders import Embedder, open_embedder
+from vecrollback.embedders.hub import earlier_commits
 from vecrollback.embedders.pieces import embed_documents
 from vecrollback.embedders.probes import PROBES, compare_probes, embed_probes, floor_for, verify_probes
 from vecrollback.embedders.riding_probes import PROOF_SECONDS, BatchProbes, QueryProbes
-from vecrollback.errors import EmbedderChangedError
-from vecrollback.records import Pair
+from vecrollback.errors import EmbedderChangedError, VecrollbackError
+from vecrollback.pairs.kept_models import KeptModels
+from vecrollback.records import KeptModel, Pair
 from vecrollback.storage.artifacts import Artifacts
 from vecrollback.storage.forks import FollowsForks, follow_forks, inherit
 
@@ -31,9 +34,11 @@ class PairEmbedders(FollowsForks):
     vectors: checks, audits, comparisons.
     """
 
-    def __init__(self, catalog: Catalog, artifacts: Artifacts) -> None:
+    def __init__(self, catalog: Catalog, artifacts: Artifacts, kept: KeptModels) -> None:
         self._catalog = catalog
         self._artifacts = artifacts
+        self.kept = kept
+        self._leases: dict[tuple[str, str], object] = {}
         self._embedders: dict[tuple[str, str], Embedder] = {}
         self._proof_times: dict[tuple[str, str, str], float] = {}
         self._riding: dict[tuple[str, str, str], BatchProbes] = {}
@@ -43,8 +48,8 @@ class PairEmbedders(FollowsForks):
 
     def forked(self) -> None:
         """A model's locks, threads and connections are the parent's: each is loaded again when it is next used."""
-        inherit(self._embedders, self._riding)
-        self._embedders, self._proof_times, self._riding = {}, {}, {}
+        inherit(self._embedders, self._riding, self._leases)
+        self._embedders, self._proof_times, self._riding, self._leases = {}, {}, {}, {}
         self._lock = threading.RLock()
 
     def open(self, spec: str) -> Embedder:
@@ -111,6 +116,11 @@ class PairEmbedders(FollowsForks):
         """The pair's embedder for queries, proven while it serves."""
         return QueryProbes(self.of(pair), self.probes(pair) if pair.probes else None, pair.probe_floor)
 
+    def keep(self, pair: Pair) -> KeptModel | None:
+        """Keep the files of the pair's model, which are taken from wherever they are sound; None when it has none."""
+        embedder, _lease = self.open_anew(pair)
+        return self.kept.keep(pair, embedder) if self.kept.wanted(embedder, keep=True) else None
+
     def prove(self, pair: Pair) -> float:
         """Embed the pair's probes now, whatever was seen before; returns the worst cosine. Raises as `of` does."""
         probes = load_probes(self._artifacts, pair.probes)
@@ -164,7 +174,46 @@ class PairEmbedders(FollowsForks):
         return embedder.fingerprint, embed_probes(embedder), floor_for(embedder)
 
     def _open_checked(self, pair: Pair) -> Embedder:
+        embedder, lease = self.open_anew(pair)
+        self._embedders[(pair.embedder, pair.fingerprint)] = embedder
+        self._leases[(pair.embedder, pair.fingerprint)] = lease
+        return embedder
+
+    def open_anew(self, pair: Pair) -> tuple[Embedder, object]:
+        """Open the embedder of a pair from its files, as a process that starts now would; and what to hold meanwhile.
+
+        The kept model goes first where it is on this machine: nobody writes into it. The place that the pair names is
+        next, then what has to be fetched. Raises EmbedderChangedError, or what opening the place of the pair raises.
+        """
+        kept = self.kept.find(pair)
+        near = kept is not None and self.kept.near(kept)
+        trouble: VecrollbackError | OSError | None = None
+        for from_store in [near] if kept is None else [near, not near]:
+            try:
+                if not from_store:
+                    return self._named(pair), None
+                assert kept is not None
+                spec, lease = self.kept.place(pair, kept)
+                return self._same(pair, self.open(spec)), lease
+            except (VecrollbackError, OSError) as error:
+                # What is wrong with the place that the pair names is what people can mend.
+                trouble = error if trouble is None or not from_store else trouble
+        assert trouble is not None
+        raise trouble
+
+    def _named(self, pair: Pair) -> Embedder:
+        """The embedder that the pair's own string opens, which has to be the one that made the pair."""
         embedder = self.open(pair.embedder)
+        try:
+            return self._same(pair, embedder)
+        except EmbedderChangedError:
+            # Recorded by a version that did not pin hub names: the commit that made the pair may still be cached.
+            for spec in earlier_commits(pair.embedder):
+                with contextlib.suppress(VecrollbackError):
+                    return self._same(pair, self.open(spec))
+            raise
+
+    def _same(self, pair: Pair, embedder: Embedder) -> Embedder:
         if embedder.fingerprint not in self._catalog.equivalences.of(pair.fingerprint):
             raise EmbedderChangedError(
                 f"pair {pair.name!r} was made by embedder {pair.fingerprint}, but {pair.embedder!r} now is "
@@ -172,7 +221,6 @@ class PairEmbedders(FollowsForks):
                 hint=f"put the old model back, or, if it is the same model elsewhere, run "
                 f"`vecrollback embedder equate {pair.name} {pair.embedder!r}`",
             )
-        self._embedders[(pair.embedder, pair.fingerprint)] = embedder
         return embedder
 
     def close(self) -> None:
@@ -180,6 +228,7 @@ class PairEmbedders(FollowsForks):
             for embedder in set(self._embedders.values()):
                 embedder.close()
             self._embedders.clear()
+            self._leases.clear()
             self._proof_times.clear()
             self._riding.clear()
 

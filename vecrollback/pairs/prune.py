@@ -119,7 +119,9 @@ class Pruner:
             artifacts |= {snapshot.manifest, *load_manifest(self._artifacts, snapshot.manifest).artifacts()}
         pairs = [pair for pair in self._catalog.pairs.all() if pair.name not in without]
         tables = {f"tables/{vectors_table(pair.name)}{_TABLE}" for pair in pairs}
-        return {f"artifacts/{name}" for name in artifacts | {pair.probes for pair in pairs}} | tables
+        artifacts |= {pair.probes for pair in pairs}
+        artifacts |= {kept.artifact for name, kept in self._catalog.models.all_kept().items() if name not in without}
+        return {f"artifacts/{name}" for name in artifacts} | tables
 
     # -- apply --------------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from vecrollback.records.jobs import (
     RuntimeBatches,
     UnembeddedDocument,
 )
+from vecrollback.records.models import ANSWER_SECONDS, KeptModel, ModelAnswer, ModelVerdict
 from vecrollback.records.moves import (
     Acknowledgements,
     Move,
@@ -65,6 +66,7 @@ from vecrollback.records.results import WHOLE_TEXT, AnswerComparison, DocumentRa
 from vecrollback.records.retention import PrunableFile, PrunePlan, PruneResult, RetentionRules
 
 __all__ = [
+    "ANSWER_SECONDS",
     "CANDIDATE",
     "LIVE",
     "RECALL_FLOOR",
@@ -104,8 +106,11 @@ __all__ = [
     "JobState",
     "Json",
     "Judgement",
+    "KeptModel",
     "Latency",
     "Metric",
+    "ModelAnswer",
+    "ModelVerdict",
     "Move",
     "MoveKind",
     "MoveRequest",

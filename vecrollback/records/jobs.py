@@ -123,7 +123,8 @@ class Plan:
     `estimated`: the model hides its tokenizer, so the tokens are an estimate. `seconds`: of embedding, at the
     `tokens_per_second` of a short run over `measured` texts; None when there was no such run. `stale_documents`,
     `stale_seconds`: what a rollback to the pair that is live now would have to bring up to date if nobody caught it up
-    meanwhile, and how long that would take.
+    meanwhile, and how long that would take. `model_bytes`: of the model's files, where the store will keep them beside
+    the pair; a part of `disk`, unless they can be linked.
     """
 
     pair: str
@@ -148,3 +149,4 @@ class Plan:
     disk_free: int
     stale_documents: int | None
     stale_seconds: float | None
+    model_bytes: int = 0

@@ -9,6 +9,7 @@ from typing import Literal
 from vecrollback.records.canary import Canary
 from vecrollback.records.evaluation import GateOutcome, GateVerdict
 from vecrollback.records.jobs import CatchUp
+from vecrollback.records.models import ModelAnswer
 from vecrollback.records.pairs import LIVE, AliasTarget, Pair, PairState, Snapshot, SnapshotRef
 from vecrollback.records.reports import Report, Verdict
 
@@ -176,6 +177,7 @@ class PairFacts:
         snapshot: What it would serve from; None when that is gone.
         verdict: Of its newest kept check; None when it was never checked.
         tenure: When it served last; None when it never did.
+        answer: What its model did when it was asked last; None when nobody asked. A switch asks no model itself.
     """
 
     name: str
@@ -183,6 +185,7 @@ class PairFacts:
     snapshot: Snapshot | None
     verdict: Verdict | None
     tenure: Tenure | None
+    answer: ModelAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True)

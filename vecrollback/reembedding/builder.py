@@ -24,7 +24,7 @@ from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.pairs.resources import Resources
 from vecrollback.pairs.snapshots import SnapshotWriter, require_files
 from vecrollback.pairs.vectors import Vectors, newest
-from vecrollback.records import RECALL_FLOOR, CatchUp, Effort, Json, Pair, ProgressCallback, Snapshot
+from vecrollback.records import RECALL_FLOOR, CatchUp, Effort, Json, KeptModel, Pair, ProgressCallback, Snapshot
 from vecrollback.reembedding.acceleration import RuntimeLog, choose_runtime
 from vecrollback.reembedding.dispatch import PLAIN, EmbedCounts, Throttle
 from vecrollback.reembedding.engines import EmbedderRecipe, Engine, check_setting, open_engine
@@ -36,13 +36,14 @@ _DELTA_LEAST, _DELTA_SHARE, _DEAD_SHARE = 2_000, 0.1, 0.3
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
-    """The arguments of a build."""
+    """The arguments of a build. `keep_model` None: if it is not too large."""
 
     embedder: str
     index: str = "auto"
     name: str | None = None
     settings: Mapping[str, Json] | None = None
     recall_floor: float = RECALL_FLOOR
+    keep_model: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,12 @@ class Builder:
         if not valid_pair_name(name):
             raise UsageError(f"{name!r} is not a valid name for a pair", hint=NAME_RULE)
         with self._catalog.lock(f"pair-{name}"):
-            return resumable_pair(self._catalog, name, request, embedder) or self._register(name, request, embedder)
+            pair = resumable_pair(self._catalog, name, request, embedder)
+            if pair is None:
+                return self._register(name, request, embedder)
+            if self._embedders.kept.find(pair) is None and self._embedders.kept.wanted(embedder, request.keep_model):
+                self._embedders.kept.keep(pair, embedder)
+            return pair
 
     def build(
         self, pair: Pair, job: str, progress: ProgressCallback | None, recall_floor: float, effort: Effort = PLAIN
@@ -169,6 +175,9 @@ class Builder:
     # -- steps --------------------------------------------------------------------------------------------------------
 
     def _register(self, name: str, request: BuildRequest, embedder: Embedder) -> Pair:
+        # Before its first vector: from here on nothing that happens to the original changes the pair.
+        kept = self._embedders.kept
+        model = kept.put(name, embedder) if kept.wanted(embedder, request.keep_model) else None
         probes = put_probes(self._artifacts, embed_probes(embedder))
         pair = Pair(
             name=name,
@@ -189,12 +198,13 @@ class Builder:
         )
         commit = self._vectors_of(pair).create()
         pair = replace(pair, vectors_version=commit.version)
-        self._catalog.pairs.add(pair, commit.files, partial(self._require, pair))
+        self._catalog.pairs.add(pair, commit.files, partial(self._require, pair, model), model)
         self._embedders.trust(pair, embedder)
         return pair
 
-    def _require(self, pair: Pair) -> None:
-        self._artifacts.expect(pair.probes)
+    def _require(self, pair: Pair, model: KeptModel | None) -> None:
+        for name in (pair.probes, *([model.artifact] if model else [])):
+            self._artifacts.expect(name)
         self._vectors_of(pair).table.require()
 
     @contextmanager
@@ -206,7 +216,10 @@ class Builder:
         if effort.accelerate != "off":
             choice = choose_runtime(self._corpus, self._embedders, pair, effort, report)
         same = self._catalog.equivalences.of(pair.fingerprint)
-        recipe = EmbedderRecipe(embedder.spec, same, effort.idle, choice.runtime if choice else None)
+        # A worker on another host may have the model where the pair names it, and not this host's copy of it.
+        recipe = EmbedderRecipe(
+            embedder.spec, same, effort.idle, choice.runtime if choice else None, others=(pair.embedder,)
+        )
         runtime = RuntimeLog(self._catalog, pair.name, job, choice) if choice else None
         engine = open_engine(effort.engine, recipe, embedder)
         try:

@@ -74,6 +74,7 @@ class Planner:
         price: float | None = None,
         measure: bool | None = None,
         seed: int | None = None,
+        keep_model: bool | None = None,
     ) -> Plan:
         """What `reembed` would take for these arguments.
 
@@ -97,6 +98,7 @@ class Planner:
         chunks = counts.chunks + known_texts.chunks
         full_spec = resolve_spec(pair.index_spec if pair else index, chunks)
         stale = self._stale(state, seconds, chance)
+        model_bytes = self._model_bytes(embedder, keep_model)
         return Plan(
             pair=name,
             embedder=embedder.spec,
@@ -116,11 +118,20 @@ class Planner:
             price=price,
             dollars=None if price is None else counts.tokens * price / 1e6,
             index=full_spec,
-            disk=chunks * (4 * embedder.dimension + _ROW_BYTES + index_bytes(full_spec, embedder.dimension)),
+            disk=chunks * (4 * embedder.dimension + _ROW_BYTES + index_bytes(full_spec, embedder.dimension))
+            + model_bytes,
             disk_free=shutil.disk_usage(self._root).free,
             stale_documents=stale[0] if stale else None,
             stale_seconds=stale[1] if stale else None,
+            model_bytes=model_bytes,
         )
+
+    def _model_bytes(self, embedder: Embedder, keep: bool | None) -> int:
+        """Bytes that keeping the model will take; pairs of one model share them."""
+        kept, files = self._embedders.kept, embedder.contract.get("files")
+        names = self._catalog.models.all_kept()
+        have = any(one.name in names and one.contract.get("files") == files for one in self._catalog.pairs.all())
+        return 0 if have or not kept.wanted(embedder, keep) else kept.size(embedder)
 
     def _texts_to_embed(
         self, embedder: Embedder, pair: Pair | None, state: CorpusState

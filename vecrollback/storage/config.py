@@ -16,6 +16,7 @@ from vecrollback.records import Json
 FILE = "vecrollback.toml"
 DEFAULT_STORE = "indices/default"
 DEFAULT_CACHE_SIZE = "32GiB"
+DEFAULT_MODEL_LIMIT = "4GiB"
 SECTIONS = ("gates", "policy", "canary")
 """Tables of the file, each read by the module that obeys it."""
 _RENAMED = {"rollout": "canary"}
@@ -36,7 +37,8 @@ class Settings:
 
     `catalog`: URL of the database that holds the catalog; None for the one in the store's own directory. It may hold a
     password, so it is left out of the representation. `cache`, `cache_size`: where this machine keeps copies of what
-    lies on object storage, and how much of it, as in "500MB" or "32GiB".
+    lies on object storage, and how much of it, as in "500MB" or "32GiB". `keep_model_limit`: the largest model that is
+    kept with its pair unasked.
     """
 
     store: str
@@ -44,14 +46,24 @@ class Settings:
     catalog: str | None = field(default=None, repr=False)
     cache: str = ""
     cache_size: str = DEFAULT_CACHE_SIZE
+    keep_model_limit: str = DEFAULT_MODEL_LIMIT
 
     @property
     def cache_bytes(self) -> int:
         """The size as a number. Raises UsageError for text that is not a size."""
-        match = _SIZE.fullmatch(self.cache_size.strip())
-        if match is None:
-            raise UsageError(f"cache_size is {self.cache_size!r}", hint='a number and a unit: "500MB", "32GiB"')
-        return int(float(match[1]) * _UNITS[match[2].upper()])
+        return _bytes("cache_size", self.cache_size)
+
+    @property
+    def keep_model_bytes(self) -> int:
+        """The same of the largest model that is kept unasked."""
+        return _bytes("keep_model_limit", self.keep_model_limit)
+
+
+def _bytes(name: str, text: str) -> int:
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{name} is {text!r}", hint='a number and a unit: "500MB", "32GiB"')
+    return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +117,9 @@ def load(
         catalog=next((url for url in catalogs if url is not None), None) or None,
         cache=os.environ.get("VECROLLBACK_CACHE") or filed.get("cache") or _cache_folder(),
         cache_size=os.environ.get("VECROLLBACK_CACHE_SIZE") or filed.get("cache_size") or DEFAULT_CACHE_SIZE,
+        keep_model_limit=os.environ.get("VECROLLBACK_KEEP_MODEL_LIMIT")
+        or filed.get("keep_model_limit")
+        or DEFAULT_MODEL_LIMIT,
     )
 
 

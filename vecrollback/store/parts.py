@@ -18,6 +18,7 @@ from vecrollback.storage.forks import FollowsForks, follow_forks, hold_off_forks
 
 if TYPE_CHECKING:
     from vecrollback.pairs.bundles import Bundles
+    from vecrollback.pairs.kept_models import KeptModels
     from vecrollback.pairs.prune import Pruner
     from vecrollback.pairs.resources import Resources
     from vecrollback.quality.audit import Auditor
@@ -112,9 +113,15 @@ class Parts(FollowsForks):
             catalog=self.catalog,
             corpus=Corpus(self.file_store.inside(f"tables/{CORPUS}.lance"), self.catalog),
             artifacts=self.artifacts,
-            embedders=PairEmbedders(self.catalog, self.artifacts),
+            embedders=PairEmbedders(self.catalog, self.artifacts, self.kept_models),
             environment=self._environment(),
         )
+
+    @opened_once
+    def kept_models(self) -> KeptModels:
+        from vecrollback.pairs.kept_models import KeptModels
+
+        return KeptModels(self.catalog, self.artifacts, self.settings.keep_model_bytes)
 
     def _environment(self) -> dict[str, str]:
         return {
@@ -122,6 +129,7 @@ class Parts(FollowsForks):
             "VECROLLBACK_ACTOR": self.settings.actor,
             "VECROLLBACK_CACHE": self.settings.cache,
             "VECROLLBACK_CACHE_SIZE": self.settings.cache_size,
+            "VECROLLBACK_KEEP_MODEL_LIMIT": self.settings.keep_model_limit,
             "VECROLLBACK_CATALOG": self.settings.catalog or "",
         }
 

@@ -23,6 +23,7 @@ from vecrollback.records import (
     Ingested,
     JobRecord,
     Json,
+    KeptModel,
     Move,
     MoveRequest,
     Pair,
@@ -440,6 +441,7 @@ class Store:
         price: float | None = None,
         measure: bool | None = None,
         seed: int | None = None,
+        keep_model: bool | None = None,
     ) -> Plan:
         """Tell what `reembed` would take for these arguments: texts, tokens, time, disk and money. Changes nothing.
 
@@ -450,6 +452,7 @@ class Store:
             price: Dollars for a million tokens. Default: what the embedder says.
             measure: Time a short run. None times one unless the model is behind a service, where that would cost money.
             seed: Of what is drawn for it; None draws anew.
+            keep_model: As for `reembed`.
 
         Returns:
             The plan. Sizes are in bytes, times in seconds, money in dollars.
@@ -463,7 +466,9 @@ class Store:
             >>> plan.documents, plan.texts, plan.reused
             (2, 2, 0)
         """
-        return self._parts.planner(embedder, name=name, index=index, price=price, measure=measure, seed=seed)
+        return self._parts.planner(
+            embedder, name=name, index=index, price=price, measure=measure, seed=seed, keep_model=keep_model
+        )
 
     def reembed(
         self,
@@ -475,6 +480,7 @@ class Store:
         recall_floor: float = RECALL_FLOOR,
         effort: Effort | None = None,
         progress: ProgressCallback | None = None,
+        keep_model: bool | None = None,
     ) -> Job[Pair]:
         """Build a pair from the log, beside whatever serves. The same call again resumes a job that was cut off.
 
@@ -489,6 +495,8 @@ class Store:
             recall_floor: Share of the exact neighbours that the new index must find, from 0 to 1.
             effort: Where the job works and how hard. What it makes is the same.
             progress: Called after every batch. An exception that it raises ends the job there.
+            keep_model: Keep the model's files in the store, so that nothing that happens to the original changes the
+                pair. Default: if they are not over `keep_model_limit` of the settings.
 
         Returns:
             The job, already running. Its result is the pair: `ready`, or as it was when it is finished already.
@@ -505,7 +513,7 @@ class Store:
         from vecrollback.reembedding.jobs import Job
 
         builder = self._parts.builder
-        pair = builder.begin(BuildRequest(embedder, index, name, settings, recall_floor))
+        pair = builder.begin(BuildRequest(embedder, index, name, settings, recall_floor, keep_model))
         record = self._catalog.jobs.start("reembed", pair.name)
         work = partial(builder.build, pair, record.id, progress, recall_floor, effort or Effort())
         return Job(self._catalog, record, work)
@@ -597,6 +605,41 @@ class Store:
             True
         """
         return self.resources.embedders.equate(a, b, actor=self.actor)
+
+    def kept_model(self, pair: PairLike) -> KeptModel | None:
+        """Tell whether the store keeps the files of a pair's model.
+
+        Args:
+            pair: The pair, or its name.
+
+        Returns:
+            Where they are and how large; None when they are not kept: a service, say, or a model that has no files.
+
+        Raises:
+            UnknownNameError: There is no such pair.
+
+        Example:
+            >>> store.kept_model("v1")  # `hash:64` has no files
+        """
+        return self._catalog.models.kept(self.pair(pair).name)
+
+    def keep_model(self, pair: PairLike) -> KeptModel | None:
+        """Keep the files of a pair's model in the store, however large they are. Damaged ones are replaced.
+
+        Args:
+            pair: The pair, or its name.
+
+        Returns:
+            Where they are and how large; None for a model that has no files to be kept.
+
+        Raises:
+            UnknownNameError: There is no such pair.
+            EmbedderChangedError: The model is not the one that made the pair.
+
+        Example:
+            >>> store.keep_model("v1")
+        """
+        return self.resources.embedders.keep(self.pair(pair))
 
     # -- jobs ---------------------------------------------------------------------------------------------------------
 

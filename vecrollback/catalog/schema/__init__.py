@@ -16,7 +16,7 @@ from vecrollback.catalog.schema.operations import (
     stale_read,
     token,
 )
-from vecrollback.catalog.schema.pairs import alias, history, pair, snapshot, tag, tenure
+from vecrollback.catalog.schema.pairs import alias, history, kept_model, model_answer, pair, snapshot, tag, tenure
 from vecrollback.catalog.schema.quality import canary, canary_sample, gate_outcome, golden, observation
 from vecrollback.catalog.schema.work import equivalence, job, report, searcher
 
@@ -39,9 +39,11 @@ __all__ = [
     "incident",
     "job",
     "judgement",
+    "kept_model",
     "making",
     "measurement",
     "metadata",
+    "model_answer",
     "notice",
     "observation",
     "pair",

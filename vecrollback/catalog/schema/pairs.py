@@ -49,6 +49,26 @@ tag = sa.Table(
     sa.Column("created_at", sa.String, nullable=False),
 )
 
+kept_model = sa.Table(
+    "kept_model",
+    metadata,
+    sa.Column("pair", sa.String, primary_key=True),
+    sa.Column("artifact", sa.String, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("at", sa.String, nullable=False),
+)
+
+model_answer = sa.Table(
+    "model_answer",
+    metadata,
+    sa.Column("pair", sa.String, primary_key=True),
+    sa.Column("verdict", sa.String, nullable=False),
+    sa.Column("said", sa.String, nullable=False),
+    sa.Column("at", sa.String, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("host", sa.String, nullable=False),
+)
+
 alias = sa.Table(
     "alias",
     metadata,

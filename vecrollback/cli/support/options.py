@@ -69,6 +69,13 @@ def exit_by(report: Report) -> None:
         raise typer.Exit(1)
 
 
+KeepModelOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-model/--no-keep-model",
+        help="Keep the model's files in the store. Default: unless they are over keep_model_limit.",
+    ),
+]
 EmbedderArgument = Annotated[
     str,
     typer.Argument(

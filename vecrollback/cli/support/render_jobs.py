@@ -26,6 +26,8 @@ def plan(cost: Plan) -> Iterator[str]:
         else f"${cost.dollars:,.2f}"
     )
     yield f"disk      {size(cost.disk)} of {size(cost.disk_free)} free"
+    if cost.model_bytes:
+        yield f"model     {size(cost.model_bytes)} of it are the model's files, which the store keeps with the pair"
     if cost.stale_documents is not None:
         yield f"rollback  {_stale(cost)}"
 

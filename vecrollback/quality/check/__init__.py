@@ -90,6 +90,7 @@ class Checker:
     def _files(self, notes: Notes, pair: Pair, manifest: Manifest, *, deep: bool) -> None:
         files.examine_catalog(notes, self._catalog, pair, manifest)
         files.examine_artifacts(notes, self._artifacts, manifest, deep=deep)
+        files.examine_kept_model(notes, self._artifacts, self._catalog.models.kept(pair.name), deep=deep)
         owner = vectors_table(pair.name)
         digests = self._catalog.files.of(owner)
         files.examine_table(notes, self._vectors_of(pair).table, pair.vectors_version, digests, deep=deep, about="pair")

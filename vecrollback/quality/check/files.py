@@ -11,7 +11,7 @@ from vecrollback.catalog.tenures import from_moves
 from vecrollback.errors import CorruptArtifactError
 from vecrollback.pairs.manifest import Manifest
 from vecrollback.quality.check.findings import Notes
-from vecrollback.records import Move, Pair, Tenure
+from vecrollback.records import KeptModel, Move, Pair, Tenure
 from vecrollback.storage.artifacts import Artifacts
 from vecrollback.storage.lance_table import LanceTable
 
@@ -25,6 +25,24 @@ def examine_artifacts(notes: Notes, artifacts: Artifacts, manifest: Manifest, *,
         if wrong := artifacts.verify(name) if deep else present:
             notes.add("artifact_corrupt", f"artefact {wrong}", [name])
     notes.examined["artifacts"] = len(manifest.artifacts())
+
+
+def examine_kept_model(notes: Notes, artifacts: Artifacts, kept: KeptModel | None, *, deep: bool) -> None:
+    """The model that the store keeps for the pair is there; with `deep` its bytes have their digest.
+
+    A warning: the original may still serve, and the check of the vectors asks whichever model opens.
+    """
+    if kept is None:
+        return
+    wrong = None if artifacts.exists(kept.artifact) else f"{kept.artifact} is missing"
+    if wrong := wrong or (artifacts.verify(kept.artifact) if deep else None):
+        notes.add(
+            "kept_model_corrupt",
+            f"the kept model {wrong}; keep it anew: `vecrollback embedder keep {kept.pair}`",
+            [kept.artifact],
+            severity="warn",
+        )
+    notes.examined["kept model bytes"] = kept.bytes
 
 
 def examine_table(

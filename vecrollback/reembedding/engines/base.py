@@ -6,6 +6,7 @@ a unit without an answer is sent again, and no row is lost, doubled or left behi
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,13 +31,14 @@ _COMPARED = 8
 class EmbedderRecipe:
     """How a worker elsewhere opens the embedder of a job. `fingerprints`: those that count as the pair's.
 
-    `runtime`: the runtime that gives the same vectors faster.
+    `runtime`: the runtime that gives the same vectors faster. `others`: strings to try where `spec` opens nothing.
     """
 
     spec: str
     fingerprints: frozenset[str]
     idle: bool = False
     runtime: Runtime | None = None
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +161,18 @@ def open_recipe(recipe: EmbedderRecipe) -> Embedder:
         EmbedderChangedError: This machine has another model under that string.
         EmbedderSpecError: The string opens nothing here.
     """
-    embedder = open_embedder(recipe.spec)
+    *first, last = dict.fromkeys((recipe.spec, *recipe.others))
+    for spec in first:
+        with contextlib.suppress(VecrollbackError):
+            return _open_as(spec, recipe)
+    return _open_as(last, recipe)
+
+
+def _open_as(spec: str, recipe: EmbedderRecipe) -> Embedder:
+    embedder = open_embedder(spec)
     if embedder.fingerprint not in recipe.fingerprints:
         raise EmbedderChangedError(
-            f"{recipe.spec!r} is another model where the worker runs: {embedder.fingerprint}",
+            f"{spec!r} is another model where the worker runs: {embedder.fingerprint}",
             hint="put the same files there; every worker opens the embedder's string by itself",
         )
     return _compare(embedder, recipe.runtime) if recipe.runtime else embedder

@@ -42,6 +42,10 @@ class Artifacts(ABC):
         """Whether it is stored. Says nothing about its bytes."""
 
     @abstractmethod
+    def near(self, name: str) -> bool:
+        """Whether it can be read on this machine without being fetched."""
+
+    @abstractmethod
     def require(self, name: str) -> Path:
         """Where to read an artefact, on this machine. Raises CorruptArtifactError when it is not stored."""
 
@@ -180,6 +184,9 @@ class LocalArtifacts(Artifacts):
 
     def exists(self, name: str) -> bool:
         return self.path(name).exists()
+
+    def near(self, name: str) -> bool:
+        return self.exists(name)
 
     def require(self, name: str) -> Path:
         path = self.path(name)

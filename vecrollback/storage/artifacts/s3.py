@@ -50,6 +50,9 @@ class S3Artifacts(Artifacts):
     def exists(self, name: str) -> bool:
         return self._head(name) is not None
 
+    def near(self, name: str) -> bool:
+        return self._cache.holds(name) is not None
+
     def require(self, name: str) -> Path:
         return self._cache.get(name, lambda path: self._fetch(name, path))
 
