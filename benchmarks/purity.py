@@ -139,7 +139,7 @@ def _trial(world: World, other: Vectors, share: float, how: str, pool: int, seed
     for mode in ("known", "unknown"):
         suspects = {"suspect": other} if mode == "known" else {}
         population = Arrays(stored, world.texts, batches=batches)
-        found = audit(population, world.own, suspects=suspects, asked=AuditRequest(bound=_BOUND, seed=seed))
+        found = audit(population, world.own, suspects=suspects, request=AuditRequest(bound=_BOUND, seed=seed))
         told |= {f"{mode} {key}": value for key, value in _told(found, different, seed, len(world.texts)).items()}
     return told | _alone(stored, world, other, different, seed)
 
@@ -201,7 +201,7 @@ def _false_alarms(world: World, seeds: int) -> dict[str, int]:
     told = {}
     for name, vectors in stored.items():
         every = [
-            audit(Arrays(vectors, world.texts), world.own, asked=AuditRequest(bound=_BOUND, seed=seed))
+            audit(Arrays(vectors, world.texts), world.own, request=AuditRequest(bound=_BOUND, seed=seed))
             for seed in range(seeds)
         ]
         told[name] = sum(len(found.rows) for found in every)

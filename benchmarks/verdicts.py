@@ -109,7 +109,7 @@ def _verdict(folder: Path, own: Remembered, other: Remembered, kind: str, share:
     faiss.write_index(index, str(folder / "index.faiss"))
     request = ExaminationRequest(model="own", seed=seed, bound=bound)
     with ForeignIndex(f"faiss:{folder / 'index.faiss'}", texts=folder / "rows.jsonl") as source:
-        found = examine_source(source, request, opened=lambda _: own)  # type: ignore[arg-type,return-value]
+        found = examine_source(source, request, open_model=lambda _: own)  # type: ignore[arg-type,return-value]
     return found.verdict
 
 

@@ -38,7 +38,7 @@ def test_bound_holds_at_every_moment_whatever_else_is_examined_between_the_draws
                 more = np.flatnonzero(open_ & (label | (random.random(400) < 0.02)))[: random.integers(0, 8)]
                 open_[more] = False
                 found += int(label[more].sum())
-                draws.learned()
+                draws.renew_belief()
             left, truly = int(open_.sum()), int((open_ & label).sum())
             if not draws.least(found, left) <= truly <= draws.most(found, left):
                 wrong += 1
@@ -57,7 +57,7 @@ def test_certified_bound_holds_as_often_as_the_confidence_says(turn: float) -> N
     wrong, trials, asked = 0, 500, {"bound": 0.03, "confidence": 0.9}
     for seed in range(trials):
         made = world(seed, count=300, dimension=8, share=(0, 0.01, 0.05, 0.2)[seed % 4], shift=0.1, turn=turn)
-        found = audit(made.population(), Table(made.own), asked=AuditRequest(budget=120, seed=seed, **asked))
+        found = audit(made.population(), Table(made.own), request=AuditRequest(budget=120, seed=seed, **asked))
         untold = {row for one in found.not_examined for row in one.rows}
         left = made.rows() - set(found.rows) - untold
         assert found.certificate.population == 300 - found.examined - len(untold)
@@ -77,7 +77,7 @@ def test_bound_holds_for_a_suspect_that_re_embedding_often_misses() -> None:
         made.other[same] = made.own[same]
         asked = AuditRequest(bound=0.05, confidence=0.9, budget=250, seed=seed)
         own = Table(made.own)
-        found = audit(made.population(), own, suspects={"s": Table(made.other)}, asked=asked)
+        found = audit(made.population(), own, suspects={"s": Table(made.other)}, request=asked)
         assert 0.1 < found.certificate.sensitivity < 0.6
         left = made.rows() - {int(text[1:]) for text in own.asked}
         wrong += len(left) > found.certificate.bound * found.certificate.population

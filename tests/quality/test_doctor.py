@@ -65,7 +65,7 @@ def test_without_a_model_the_verdict_is_unknown_and_nothing_is_embedded(
     mixed: tuple[dict[str, Any], list[str]],
 ) -> None:
     found = examine(**mixed[0])
-    assert (found.verdict, found.certificate, found.audited) == ("unknown", None, None)
+    assert (found.verdict, found.certificate, found.audit) == ("unknown", None, None)
     assert (found.vectors, found.dimension) == (2_000, 64)
     assert found.facts["unit_share"] == 1.0
     assert found.facts["models"] == {OWN: 2_000}
@@ -85,15 +85,15 @@ def test_every_foreign_vector_is_named_though_its_metadata_lies(mixed: tuple[dic
 
 def test_a_suspect_is_named_as_the_culprit(mixed: tuple[dict[str, Any], list[str]]) -> None:
     found = examine(**mixed[0], model=OWN, suspects=[OTHER], seed=1)
-    assert found.audited
-    assert found.audited.culprit == {OTHER: 1.0}
+    assert found.audit
+    assert found.audit.culprit == {OTHER: 1.0}
     assert OTHER in found.findings[0].message
 
 
 def test_the_budget_is_kept(mixed: tuple[dict[str, Any], list[str]]) -> None:
     found = examine(**mixed[0], model=OWN, budget="5%", seed=1)
-    assert found.audited
-    assert sum(found.audited.embedded.values()) <= 100
+    assert found.audit
+    assert sum(found.audit.embedded.values()) <= 100
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "int8", "longer"])
@@ -118,7 +118,7 @@ def test_a_spent_budget_passes_when_it_shows_enough_and_no_bound_was_asked_for(
     texts = texts_of(3_000)
     source = write(tmp_path, made_by(OWN, texts), plain(texts))
     found = examine(**source, model=OWN, budget=budget, bound=bound, seed=1)
-    assert (found.verdict, found.audited and found.audited.stopped) == (verdict, "budget")
+    assert (found.verdict, found.audit and found.audit.stopped) == (verdict, "budget")
     assert found.certificate
     assert found.certificate.bound > 0.01
 
@@ -340,8 +340,8 @@ def test_a_fine_tune_of_the_same_dimension_is_found_in_real_vectors(tmp_path: Pa
     found = examine(**write(tmp_path, vectors, plain(texts)), model=own, suspects=[other], bound=0.02, seed=1)
     assert found.finding("foreign_vector")
     assert sorted(found.findings[0].ids) == sorted(f"d{row}" for row in foreign)
-    assert found.audited
-    assert max(found.audited.culprit, key=lambda name: found.audited.culprit[name]) == other  # type: ignore[union-attr]
+    assert found.audit
+    assert max(found.audit.culprit, key=lambda name: found.audit.culprit[name]) == other  # type: ignore[union-attr]
 
 
 # -- labels, lengths, damage ------------------------------------------------------------------------------------------

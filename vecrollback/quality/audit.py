@@ -20,7 +20,15 @@ from vecrollback.quality.check import Checker, Sampling
 from vecrollback.quality.check.findings import Notes, verdict_of
 from vecrollback.quality.check.rows import read_log, read_rows
 from vecrollback.quality.pair_population import PairPopulation
-from vecrollback.quality.purity import AuditProgress, AuditRequest, AuditResult, Embed, audit, judged, parse_budget
+from vecrollback.quality.purity import (
+    AuditProgress,
+    AuditRequest,
+    AuditResult,
+    Embed,
+    audit,
+    embed_judged,
+    parse_budget,
+)
 from vecrollback.records import Pair, Progress, ProgressCallback, Report
 
 _OTHER_PAIRS = 3
@@ -67,8 +75,8 @@ class Auditor:
             population,
             partial(embed_documents, own),
             suspects=suspects,
-            asked=request,
-            judged=lambda: judged(self._catalog.golden.all(), partial(embed_in_pieces, own.embed_queries)),
+            request=request,
+            judgements=lambda: embed_judged(self._catalog.golden.all(), partial(embed_in_pieces, own.embed_queries)),
             progress=_stage_reporter(population, progress),
         )
         full_report = _with_audit(report, outcome, request, suspects)

@@ -47,46 +47,46 @@ class CatalogEntries:
         catalog.files.keep_only(vectors_table("one"), {"b"})
         assert catalog.files.of(vectors_table("one")) == {"b": "3"}
 
-    def test_new_snapshot_is_served_from_and_aliases_follow_with_a_move(self, served: Catalog) -> None:
-        served.aliases.move(a_move(snapshot=2))
-        served.pairs.add_snapshot(a_snapshot(number=3))
-        assert served.pairs.get("one").ref == "one@3"
-        assert served.aliases.get("live") == AliasTarget("one", 3, 2)
-        assert served.aliases.history()[0].kind == "advance"
-        assert_chained(served)
+    def test_new_snapshot_is_served_from_and_aliases_follow_with_a_move(self, live_catalog: Catalog) -> None:
+        live_catalog.aliases.move(a_move(snapshot=2))
+        live_catalog.pairs.add_snapshot(a_snapshot(number=3))
+        assert live_catalog.pairs.get("one").ref == "one@3"
+        assert live_catalog.aliases.get("live") == AliasTarget("one", 3, 2)
+        assert live_catalog.aliases.history()[0].kind == "advance"
+        assert_chained(live_catalog)
         with pytest.raises(sa.exc.IntegrityError):
-            served.pairs.add_snapshot(a_snapshot(number=3))
-        assert served.aliases.get("live") == AliasTarget("one", 3, 2)
+            live_catalog.pairs.add_snapshot(a_snapshot(number=3))
+        assert live_catalog.aliases.get("live") == AliasTarget("one", 3, 2)
 
-    def test_snapshot_is_found_by_its_ref_its_pair_and_its_tag(self, served: Catalog) -> None:
-        served.pairs.set_tag("before-launch", a_snapshot(number=1))
+    def test_snapshot_is_found_by_its_ref_its_pair_and_its_tag(self, live_catalog: Catalog) -> None:
+        live_catalog.pairs.set_tag("before-launch", a_snapshot(number=1))
         for ref, number in (("one@1", 1), ("one", 2), ("before-launch", 1)):
-            assert served.pairs.find_snapshot(ref) == a_snapshot(number=number)
+            assert live_catalog.pairs.find_snapshot(ref) == a_snapshot(number=number)
         for unknown in ("one@3", "two", "two@1", "one@", "@1", ""):
             with pytest.raises(UnknownNameError):
-                served.pairs.find_snapshot(unknown)
+                live_catalog.pairs.find_snapshot(unknown)
 
-    def test_held_snapshot_is_not_deleted_and_the_holder_is_named(self, served: Catalog) -> None:
-        served.pairs.set_tag("kept", a_snapshot(number=1))
+    def test_held_snapshot_is_not_deleted_and_the_holder_is_named(self, live_catalog: Catalog) -> None:
+        live_catalog.pairs.set_tag("kept", a_snapshot(number=1))
         with pytest.raises(PairStateError, match="tag 'kept'"):
-            served.pairs.delete_snapshot(a_snapshot(number=1))
+            live_catalog.pairs.delete_snapshot(a_snapshot(number=1))
         with pytest.raises(PairStateError, match="pair 'one'"):
-            served.pairs.delete_snapshot(a_snapshot(number=2))
-        served.pairs.delete_tag("kept")
-        served.aliases.move(a_move(snapshot=1))
+            live_catalog.pairs.delete_snapshot(a_snapshot(number=2))
+        live_catalog.pairs.delete_tag("kept")
+        live_catalog.aliases.move(a_move(snapshot=1))
         with pytest.raises(PairStateError, match="alias 'live'"):
-            served.pairs.delete_snapshot(a_snapshot(number=1))
-        served.aliases.move(a_move(expected=1, snapshot=2))
-        served.pairs.delete_snapshot(a_snapshot(number=1))
-        assert served.pairs.snapshots("one") == [a_snapshot(number=2)]
+            live_catalog.pairs.delete_snapshot(a_snapshot(number=1))
+        live_catalog.aliases.move(a_move(expected=1, snapshot=2))
+        live_catalog.pairs.delete_snapshot(a_snapshot(number=1))
+        assert live_catalog.pairs.snapshots("one") == [a_snapshot(number=2)]
 
-    def test_tag_moves_and_goes(self, served: Catalog) -> None:
-        served.pairs.set_tag("kept", a_snapshot(number=1))
-        served.pairs.set_tag("kept", a_snapshot(number=2))
-        assert served.pairs.tags() == {"kept": ("one", 2)}
-        served.pairs.delete_tag("kept")
+    def test_tag_moves_and_goes(self, live_catalog: Catalog) -> None:
+        live_catalog.pairs.set_tag("kept", a_snapshot(number=1))
+        live_catalog.pairs.set_tag("kept", a_snapshot(number=2))
+        assert live_catalog.pairs.tags() == {"kept": ("one", 2)}
+        live_catalog.pairs.delete_tag("kept")
         with pytest.raises(UnknownNameError):
-            served.pairs.delete_tag("kept")
+            live_catalog.pairs.delete_tag("kept")
 
     # -- ledger -------------------------------------------------------------------------------------------------------
 
@@ -204,14 +204,14 @@ class CatalogEntries:
 
     # -- reports ------------------------------------------------------------------------------------------------------
 
-    def test_newest_report_decides(self, served: Catalog) -> None:
-        assert served.reports.newest("one") is None
+    def test_newest_report_decides(self, live_catalog: Catalog) -> None:
+        assert live_catalog.reports.newest("one") is None
         for verdict in ("pass", "fail", "unknown"):
-            served.reports.add(a_report(verdict))
-            assert served.reports.verdicts() == {"one": verdict}
-        assert served.reports.newest("one") == a_report("unknown")
-        served.reports.add(replace(a_report(), certificate=None, findings=()))
-        assert served.reports.newest("one") == replace(a_report(), certificate=None, findings=())
+            live_catalog.reports.add(a_report(verdict))
+            assert live_catalog.reports.verdicts() == {"one": verdict}
+        assert live_catalog.reports.newest("one") == a_report("unknown")
+        live_catalog.reports.add(replace(a_report(), certificate=None, findings=()))
+        assert live_catalog.reports.newest("one") == replace(a_report(), certificate=None, findings=())
 
     def test_equivalence_holds_both_ways(self, catalog: Catalog) -> None:
         catalog.equivalences.declare("b", "a", cosine=0.99999, actor="somebody")

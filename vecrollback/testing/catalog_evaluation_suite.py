@@ -25,11 +25,11 @@ class CatalogEvaluation:
     """A part of `CatalogConformance`, whose fixtures it uses: tests get pair `one`, which is live, and pair `two`."""
 
     @pytest.fixture
-    def tried(self, served: Catalog) -> Catalog:
-        served.pairs.add(a_pair("two"), {})
-        served.pairs.add_snapshot(a_snapshot("two"))
-        served.aliases.move(a_move())
-        return served
+    def two_pairs(self, live_catalog: Catalog) -> Catalog:
+        live_catalog.pairs.add(a_pair("two"), {})
+        live_catalog.pairs.add_snapshot(a_snapshot("two"))
+        live_catalog.aliases.move(a_move())
+        return live_catalog
 
     # -- golden queries -----------------------------------------------------------------------------------------------
 
@@ -50,77 +50,77 @@ class CatalogEvaluation:
 
     # -- gates --------------------------------------------------------------------------------------------------------
 
-    def test_verdict_of_a_promote_is_in_the_moves_own_transaction(self, tried: Catalog) -> None:
+    def test_verdict_of_a_promote_is_in_the_moves_own_transaction(self, two_pairs: Catalog) -> None:
         passed = GateVerdict("two", 1, (GateOutcome("lag = 0", "pass", "0 behind", 0.0, 0.0),))
         failed = replace(passed, outcomes=(GateOutcome("ndcg@10 >= 0.5", "unknown", "nobody knows"),))
-        tried.gatekeeping.refused(failed, "somebody")
-        newest = tried.gatekeeping.newest("two")
+        two_pairs.gatekeeping.refused(failed, "somebody")
+        newest = two_pairs.gatekeeping.newest("two")
         assert (newest, newest and newest.passed) == (failed, False)
-        tried.aliases.move(replace(a_move("two", expected=1), gated=passed))
-        assert tried.gatekeeping.newest("two") == passed
-        assert tried.gatekeeping.newest("one") is None
+        two_pairs.aliases.move(replace(a_move("two", expected=1), gated=passed))
+        assert two_pairs.gatekeeping.newest("two") == passed
+        assert two_pairs.gatekeeping.newest("one") is None
         with pytest.raises(UnknownNameError):
-            tried.aliases.move(replace(a_move("two", expected=2, snapshot=9), gated=failed))
-        assert tried.gatekeeping.newest("two") == passed
+            two_pairs.aliases.move(replace(a_move("two", expected=2, snapshot=9), gated=failed))
+        assert two_pairs.gatekeeping.newest("two") == passed
 
     # -- canaries -----------------------------------------------------------------------------------------------------
 
-    def test_pointer_carries_the_canary_that_runs_and_nothing_else(self, tried: Catalog) -> None:
-        reader = tried.aliases.pointer_reader("live")
+    def test_pointer_carries_the_canary_that_runs_and_nothing_else(self, two_pairs: Catalog) -> None:
+        reader = two_pairs.aliases.pointer_reader("live")
         before = reader.read()
         assert before is not None and before.canary is None
-        begun = tried.canaries.start(a_canary())
+        canary = two_pairs.canaries.start(a_canary())
         pointer = reader.read()
         assert pointer is not None
-        assert pointer.canary == Canary(begun.number, 0, 0.0, 10.0, "salt", "two", 1, 0, 1)
-        tried.canaries.step(begun.number, expected=0, step=1, share=1.5)
-        tried.pairs.advance("two", watermark=5, vectors_version=2, expected=1)
+        assert pointer.canary == Canary(canary.number, 0, 0.0, 10.0, "salt", "two", 1, 0, 1)
+        two_pairs.canaries.step(canary.number, expected=0, step=1, share=1.5)
+        two_pairs.pairs.advance("two", watermark=5, vectors_version=2, expected=1)
         pointer = reader.read()
         assert pointer is not None and pointer.canary is not None
         assert (pointer.canary.step, pointer.canary.share, pointer.canary.watermark) == (1, 1.5, 5)
         assert reader.read() is pointer
-        tried.canaries.end("live", reason="enough", actor="somebody")
+        two_pairs.canaries.end("live", reason="enough", actor="somebody")
         pointer = reader.read()
         assert pointer == before
         reader.close()
 
-    def test_one_canary_runs_at_a_time_and_a_step_states_what_it_expects(self, tried: Catalog) -> None:
-        begun = tried.canaries.start(a_canary())
+    def test_one_canary_runs_at_a_time_and_a_step_states_what_it_expects(self, two_pairs: Catalog) -> None:
+        canary = two_pairs.canaries.start(a_canary())
         with pytest.raises(PairStateError, match="runs already"):
-            tried.canaries.start(a_canary())
+            two_pairs.canaries.start(a_canary())
         with pytest.raises(PairStateError, match="step 3"):
-            tried.canaries.step(begun.number, expected=3, step=4, share=5.0)
-        assert tried.canaries.running("live") == begun
-        assert tried.canaries.end("live", reason="bad", actor="anna") == begun
-        assert tried.canaries.end("live", reason="twice", actor="anna") is None
-        [ended] = tried.canaries.all()
+            two_pairs.canaries.step(canary.number, expected=3, step=4, share=5.0)
+        assert two_pairs.canaries.running("live") == canary
+        assert two_pairs.canaries.end("live", reason="bad", actor="anna") == canary
+        assert two_pairs.canaries.end("live", reason="twice", actor="anna") is None
+        [ended] = two_pairs.canaries.all()
         assert (ended.ended_by, ended.end_reason, ended.policy) == ("anna", "bad", {"steps": [1, 5], "shadow": 10.0})
         with pytest.raises(PairStateError):
-            tried.canaries.step(begun.number, expected=0, step=1, share=1.0)
-        assert tried.canaries.start(a_canary()).number > begun.number
+            two_pairs.canaries.step(canary.number, expected=0, step=1, share=1.0)
+        assert two_pairs.canaries.start(a_canary()).number > canary.number
 
-    def test_canary_ends_with_a_move_of_its_alias_but_not_with_a_new_snapshot(self, tried: Catalog) -> None:
-        tried.canaries.start(a_canary())
-        tried.pairs.add_snapshot(a_snapshot("one", 3))
-        tried.aliases.move(replace(a_move("two"), alias="candidate"))
-        tried.pairs.add_snapshot(a_snapshot("two", 2))
-        assert tried.canaries.running("live") is not None
-        tried.aliases.move(a_move("two", expected=2, snapshot=2))
-        assert tried.canaries.running("live") is None
-        assert tried.canaries.all()[0].end_reason == "promote of two"
+    def test_canary_ends_with_a_move_of_its_alias_but_not_with_a_new_snapshot(self, two_pairs: Catalog) -> None:
+        two_pairs.canaries.start(a_canary())
+        two_pairs.pairs.add_snapshot(a_snapshot("one", 3))
+        two_pairs.aliases.move(replace(a_move("two"), alias="candidate"))
+        two_pairs.pairs.add_snapshot(a_snapshot("two", 2))
+        assert two_pairs.canaries.running("live") is not None
+        two_pairs.aliases.move(a_move("two", expected=2, snapshot=2))
+        assert two_pairs.canaries.running("live") is None
+        assert two_pairs.canaries.all()[0].end_reason == "promote of two"
 
-    def test_canary_ends_when_the_candidate_becomes_another_pair(self, tried: Catalog) -> None:
-        tried.canaries.start(a_canary())
-        tried.aliases.move(replace(a_move("one"), alias="candidate"))
-        assert tried.canaries.running("live") is None
+    def test_canary_ends_when_the_candidate_becomes_another_pair(self, two_pairs: Catalog) -> None:
+        two_pairs.canaries.start(a_canary())
+        two_pairs.aliases.move(replace(a_move("one"), alias="candidate"))
+        assert two_pairs.canaries.running("live") is None
 
-    def test_observations_add_up(self, tried: Catalog) -> None:
-        begun = tried.canaries.start(a_canary())
+    def test_observations_add_up(self, two_pairs: Catalog) -> None:
+        canary = two_pairs.canaries.start(a_canary())
         one = Observation(2, 1.0, 0.5, 0.25, 0.75, {"2": 1, "7": 1})
         for _ in range(3):
-            tried.canaries.observe(begun.number, 0, {"overlap": one, "failed": Observation(1)})
-        tried.canaries.observe(begun.number, 1, {"overlap": one})
-        seen = tried.canaries.observed(begun.number, 0)
+            two_pairs.canaries.observe(canary.number, 0, {"overlap": one, "failed": Observation(1)})
+        two_pairs.canaries.observe(canary.number, 1, {"overlap": one})
+        seen = two_pairs.canaries.observed(canary.number, 0)
         assert seen["overlap"] == Observation(6, 3.0, 1.5, 0.25, 0.75, {"2": 3, "7": 3})
         assert seen["failed"].count == 3
-        assert tried.canaries.observed(begun.number, 1) == {"overlap": one}
+        assert two_pairs.canaries.observed(canary.number, 1) == {"overlap": one}

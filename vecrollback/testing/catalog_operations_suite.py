@@ -123,16 +123,19 @@ class CatalogOperations:
         [standing] = catalog.watching.standing("live")
         assert (standing["metric"], standing["phase"], standing["value"]) == ("lag", "failure", 9.0)
 
-    def test_copy_is_a_store_of_its_own_with_everything_in_it(self, served: Catalog, tmp_path: Path) -> None:
-        served.aliases.move(a_move())
-        served.reports.add(a_report())
-        served.notices.add(["hook"], {"event": "alert"}, due=0.0)
-        served.copy_to(tmp_path / "copy")
+    def test_copy_is_a_store_of_its_own_with_everything_in_it(self, live_catalog: Catalog, tmp_path: Path) -> None:
+        live_catalog.aliases.move(a_move())
+        live_catalog.reports.add(a_report())
+        live_catalog.notices.add(["hook"], {"event": "alert"}, due=0.0)
+        live_catalog.copy_to(tmp_path / "copy")
         copy = Catalog(tmp_path / "copy")
-        assert (copy.pairs.all(), copy.aliases.history()) == (served.pairs.all(), served.aliases.history())
-        assert copy.reports.newest("one") == served.reports.newest("one")
+        assert (copy.pairs.all(), copy.aliases.history()) == (
+            live_catalog.pairs.all(),
+            live_catalog.aliases.history(),
+        )
+        assert copy.reports.newest("one") == live_catalog.reports.newest("one")
         assert copy.notices.all() == []  # it would be sent twice
-        assert copy.store_id != served.store_id
+        assert copy.store_id != live_catalog.store_id
         copy.aliases.move(a_move(expected=1))
-        assert served.aliases.get("live") == AliasTarget("one", 1, 1)
+        assert live_catalog.aliases.get("live") == AliasTarget("one", 1, 1)
         copy.close()

@@ -129,7 +129,7 @@ class CatalogConformance(CatalogEntries, CatalogOperations, CatalogSwitching, Ca
         opened.close()
 
     @pytest.fixture
-    def served(self, catalog: Catalog) -> Catalog:
+    def live_catalog(self, catalog: Catalog) -> Catalog:
         """With pair `one`, which has snapshots 1 and 2."""
         catalog.pairs.add(a_pair(), {})
         for number in (1, 2):
@@ -151,72 +151,74 @@ class CatalogConformance(CatalogEntries, CatalogOperations, CatalogSwitching, Ca
 
     # -- aliases ------------------------------------------------------------------------------------------------------
 
-    def test_no_move_is_lost_and_none_wins_twice_when_processes_race(self, target: str, served: Catalog) -> None:
+    def test_no_move_is_lost_and_none_wins_twice_when_processes_race(self, target: str, live_catalog: Catalog) -> None:
         with ProcessPoolExecutor(PROCESSES, mp_context=_SPAWN) as pool:
             jobs = [pool.submit(_race, type(self).opener, target, n) for n in range(PROCESSES)]
             held = [job.result(timeout=120) for job in jobs]
         assert sorted(epoch for epochs in held for epoch in epochs) == list(range(1, MOVES + 1))
-        moves = served.aliases.history("live")[::-1]
+        moves = live_catalog.aliases.history("live")[::-1]
         assert [move.epoch for move in moves] == list(range(1, MOVES + 1))
         for number, epochs in enumerate(held):
             assert [move.epoch for move in moves if move.actor == f"process {number}"] == epochs
-        assert served.aliases.get("live") == AliasTarget("one", 1, MOVES)
-        assert_chained(served)
+        assert live_catalog.aliases.get("live") == AliasTarget("one", 1, MOVES)
+        assert_chained(live_catalog)
 
-    def test_move_names_what_it_expected_and_what_it_found(self, served: Catalog) -> None:
-        served.aliases.move(a_move())
-        before = served.aliases.history()
+    def test_move_names_what_it_expected_and_what_it_found(self, live_catalog: Catalog) -> None:
+        live_catalog.aliases.move(a_move())
+        before = live_catalog.aliases.history()
         with pytest.raises(AliasMovedError) as caught:
-            served.aliases.move(a_move(expected=7))
+            live_catalog.aliases.move(a_move(expected=7))
         assert (caught.value.expected, caught.value.found) == (7, 1)
         with pytest.raises(AliasMovedError):
-            served.aliases.move(a_move(expected=0))
-        assert served.aliases.history() == before
-        assert served.aliases.get("live") == AliasTarget("one", 1, 1)
+            live_catalog.aliases.move(a_move(expected=0))
+        assert live_catalog.aliases.history() == before
+        assert live_catalog.aliases.get("live") == AliasTarget("one", 1, 1)
 
-    def test_a_name_or_a_number_that_no_catalog_can_hold_is_refused_as_that(self, served: Catalog) -> None:
+    def test_a_name_or_a_number_that_no_catalog_can_hold_is_refused_as_that(self, live_catalog: Catalog) -> None:
         for ask in (
-            lambda: served.pairs.find("a\ud800"),
-            lambda: served.pairs.get("a\ud800"),
-            lambda: served.aliases.get("a\ud800"),
-            lambda: served.jobs.get("a\ud800"),
-            lambda: served.incidents.get(10**30),
-            lambda: served.approvals.get(10**30),
+            lambda: live_catalog.pairs.find("a\ud800"),
+            lambda: live_catalog.pairs.get("a\ud800"),
+            lambda: live_catalog.aliases.get("a\ud800"),
+            lambda: live_catalog.jobs.get("a\ud800"),
+            lambda: live_catalog.incidents.get(10**30),
+            lambda: live_catalog.approvals.get(10**30),
         ):
             with pytest.raises(UsageError, match="cannot be in the catalog"):
                 ask()
-        assert served.pairs.get("one").name == "one", "and the next question is answered"
+        assert live_catalog.pairs.get("one").name == "one", "and the next question is answered"
 
-    def test_move_to_nothing_is_refused(self, served: Catalog) -> None:
+    def test_move_to_nothing_is_refused(self, live_catalog: Catalog) -> None:
         for wrong in (a_move(pair="two"), a_move(snapshot=9)):
             with pytest.raises(UnknownNameError):
-                served.aliases.move(wrong)
-        assert served.aliases.all() == {}
-        assert served.aliases.history() == []
+                live_catalog.aliases.move(wrong)
+        assert live_catalog.aliases.all() == {}
+        assert live_catalog.aliases.history() == []
 
-    def test_move_takes_states_and_head_along_or_changes_nothing(self, served: Catalog) -> None:
-        served.pairs.add(a_pair("two"), {})
+    def test_move_takes_states_and_head_along_or_changes_nothing(self, live_catalog: Catalog) -> None:
+        live_catalog.pairs.add(a_pair("two"), {})
         order = replace(a_move(), states={"one": ("live", ""), "two": ("quarantined", "bad")}, head=(4, 1))
         with pytest.raises(AliasMovedError):
-            served.aliases.move(replace(order, expected_epoch=3))
-        assert [pair.state for pair in served.pairs.all()] == ["ready", "ready"]
-        served.aliases.move(order)
-        one, two = served.pairs.get("one"), served.pairs.get("two")
+            live_catalog.aliases.move(replace(order, expected_epoch=3))
+        assert [pair.state for pair in live_catalog.pairs.all()] == ["ready", "ready"]
+        live_catalog.aliases.move(order)
+        one, two = live_catalog.pairs.get("one"), live_catalog.pairs.get("two")
         assert (one.state, one.watermark, one.vectors_version, one.snapshot) == ("live", 4, 1, 1)
         assert (two.state, two.state_reason, two.watermark) == ("quarantined", "bad", 0)
 
-    def test_history_tells_every_move_newest_first(self, served: Catalog) -> None:
-        served.aliases.move(a_move())
-        served.aliases.move(replace(a_move(), alias="candidate"))
-        served.aliases.move(a_move(expected=1, snapshot=2))
-        newest = served.aliases.history("live", limit=1)[0]
+    def test_history_tells_every_move_newest_first(self, live_catalog: Catalog) -> None:
+        live_catalog.aliases.move(a_move())
+        live_catalog.aliases.move(replace(a_move(), alias="candidate"))
+        live_catalog.aliases.move(a_move(expected=1, snapshot=2))
+        newest = live_catalog.aliases.history("live", limit=1)[0]
         assert (newest.epoch, newest.source, newest.target) == (2, "one@1", "one@2")
         assert (newest.reason, newest.kind, newest.actor) == ("becaüse ☂", "promote", "somebody")
-        assert [move.alias for move in served.aliases.history()] == ["live", "candidate", "live"]
-        assert_chained(served)
+        assert [move.alias for move in live_catalog.aliases.history()] == ["live", "candidate", "live"]
+        assert_chained(live_catalog)
 
-    def test_pointer_reader_sees_the_commit_of_another_process_at_once(self, target: str, served: Catalog) -> None:
-        reader = served.aliases.pointer_reader("live")
+    def test_pointer_reader_sees_the_commit_of_another_process_at_once(
+        self, target: str, live_catalog: Catalog
+    ) -> None:
+        reader = live_catalog.aliases.pointer_reader("live")
         assert reader.read() is None
         with self.other(target) as (orders, _):
             for expected in range(50):
@@ -232,26 +234,26 @@ class CatalogConformance(CatalogEntries, CatalogOperations, CatalogSwitching, Ca
             assert later.head == pointer.head + 1
         reader.close()
 
-    def test_pointer_is_the_same_object_while_nothing_of_it_changed(self, served: Catalog) -> None:
-        served.aliases.move(a_move())
-        reader = served.aliases.pointer_reader("live")
+    def test_pointer_is_the_same_object_while_nothing_of_it_changed(self, live_catalog: Catalog) -> None:
+        live_catalog.aliases.move(a_move())
+        reader = live_catalog.aliases.pointer_reader("live")
         first = reader.read()
-        served.pairs.set_tag("kept", a_snapshot())
+        live_catalog.pairs.set_tag("kept", a_snapshot())
         assert reader.read() is first
-        served.pairs.advance("one", watermark=3, vectors_version=2, expected=1)
+        live_catalog.pairs.advance("one", watermark=3, vectors_version=2, expected=1)
         second = reader.read()
         assert second
         assert (second.watermark, second.vectors_version) == (3, 2)
         reader.close()
 
-    def test_scratch_alias_is_forgotten_and_no_other(self, served: Catalog) -> None:
-        served.aliases.move(replace(a_move(), alias="drill-1"))
-        served.aliases.drop("drill-1")
-        assert served.aliases.get("drill-1") is None
-        served.aliases.move(a_move())
+    def test_scratch_alias_is_forgotten_and_no_other(self, live_catalog: Catalog) -> None:
+        live_catalog.aliases.move(replace(a_move(), alias="drill-1"))
+        live_catalog.aliases.drop("drill-1")
+        assert live_catalog.aliases.get("drill-1") is None
+        live_catalog.aliases.move(a_move())
         with pytest.raises(UsageError, match="live"):
-            served.aliases.drop("live")
-        assert_chained(served)
+            live_catalog.aliases.drop("live")
+        assert_chained(live_catalog)
 
     # -- locks --------------------------------------------------------------------------------------------------------
 
@@ -291,5 +293,5 @@ class CatalogConformance(CatalogEntries, CatalogOperations, CatalogSwitching, Ca
         assert "upgrade" in caught.value.hint
         assert isinstance(caught.value, VecrollbackError)
 
-    def test_sound_catalog_finds_nothing_wrong_with_itself(self, served: Catalog) -> None:
-        assert served.integrity() == ""
+    def test_sound_catalog_finds_nothing_wrong_with_itself(self, live_catalog: Catalog) -> None:
+        assert live_catalog.integrity() == ""

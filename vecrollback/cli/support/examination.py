@@ -53,7 +53,7 @@ SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Dra
 
 
 def proof(found: Examination) -> Iterator[str]:
-    audited, certificate = found.audited, found.certificate
+    audited, certificate = found.audit, found.certificate
     if audited is None or certificate is None:
         yield "no model was asked: `--model EMBEDDER` finds the vectors that it did not make"
         return

@@ -28,17 +28,17 @@ class Shift:
     tried: int
 
 
-def shift_of(source: ForeignIndex, embedder: Embedder, audited: AuditResult) -> Shift | None:
+def shift_of(source: ForeignIndex, embedder: Embedder, audit: AuditResult) -> Shift | None:
     """The shift that explains the foreign vectors; None when none does. Embeds up to 64 texts and reads all vectors."""
-    if len(audited.rows) < _LEAST:
+    if len(audit.rows) < _LEAST:
         return None
-    foreign = np.array(audited.rows, np.int64)
+    foreign = np.array(audit.rows, np.int64)
     rows = foreign[np.unique(np.linspace(0, len(foreign) - 1, min(len(foreign), _TRIED)).astype(int))]
     texts = source.texts(rows)
     rows = rows[[text is not None for text in texts]]
-    made = embedder.embed_documents([text for text in texts if text is not None])
+    own = embedder.embed_documents([text for text in texts if text is not None])
     keep = source.keep()
-    queries = made if keep is None else keep(made)
+    queries = own if keep is None else keep(own)
     with np.errstate(all="ignore"):
         queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
         best, place = np.full(len(rows), -1.0), np.full(len(rows), -1, np.int64)
@@ -47,8 +47,8 @@ def shift_of(source: ForeignIndex, embedder: Embedder, audited: AuditResult) -> 
             top = near.argmax(axis=1)
             better = near[np.arange(len(rows)), top] > best
             best[better], place[better] = near[np.arange(len(rows)), top][better], first + top[better]
-    found = best >= audited.floor - 1e-6
-    shifts, counts = np.unique((place - rows)[found], return_counts=True)
+    matches = best >= audit.floor - 1e-6
+    shifts, counts = np.unique((place - rows)[matches], return_counts=True)
     if not len(counts) or counts.max() < _MOST * len(rows):
         return None
     return Shift(int(shifts[counts.argmax()]), int(foreign.min()), len(rows))

@@ -16,8 +16,16 @@ from vecrollback.quality.doctor import findings
 from vecrollback.quality.doctor.alignment import shift_of
 from vecrollback.quality.doctor.outcome import Examination, Point, SourceFinding
 from vecrollback.quality.doctor.source import ForeignIndex
-from vecrollback.quality.doctor.survey import IndexSurvey, thinned
-from vecrollback.quality.purity import AuditProgress, AuditRequest, AuditResult, Embed, audit, judged, parse_budget
+from vecrollback.quality.doctor.survey import IndexSurvey, thin_out
+from vecrollback.quality.purity import (
+    AuditProgress,
+    AuditRequest,
+    AuditResult,
+    Embed,
+    audit,
+    embed_judged,
+    parse_budget,
+)
 from vecrollback.records import GoldenQuery, Progress, ProgressCallback, Verdict
 from vecrollback.serving.vector_map import pca
 
@@ -53,38 +61,38 @@ def examine_source(
     request: ExaminationRequest,
     progress: ProgressCallback | None = None,
     *,
-    opened: Callable[[str], Embedder] = open_embedder,
+    open_model: Callable[[str], Embedder] = open_embedder,
 ) -> Examination:
-    """Examine an opened source; `opened` opens embedders.
+    """Examine an opened source; `open_model` opens embedders.
 
     Raises UsageError when the model cannot have made the vectors, or when there are no texts.
     """
-    shown = _ShownProgress(progress, source.count)
-    embedder = opened(request.model) if request.model else None
+    display = _ShownProgress(progress, source.count)
+    embedder = open_model(request.model) if request.model else None
     if embedder is not None and embedder.dimension >= source.dimension:
         _refuse_unfit(request.model or "", embedder, source)  # before the pass: no padding explains it
-    survey, audited = IndexSurvey(source), None
+    survey, outcome = IndexSurvey(source), None
     try:
-        survey.run(shown.reading)
-        found = findings.passive(source, survey)
+        survey.run(display.reading)
+        results = findings.passive(source, survey)
         if embedder is not None:
-            if findings.padded(source, survey) and embedder.dimension == survey.width:
+            if findings.is_padded(source, survey) and embedder.dimension == survey.width:
                 source.narrow(survey.width)
             _refuse_unfit(request.model or "", embedder, source)
-            suspects = {name: _fitting(name, source, opened) for name in request.suspects}
-            audited = _audited(source, survey, embedder, suspects, request, shown)
-            found = [
-                *findings.foreign(survey, audited, shift_of(source, embedder, audited)),
-                *_by_proof(found, source, survey, embedder, audited),
+            suspects = {name: _fitting(name, source, open_model) for name in request.suspects}
+            outcome = _audit(source, survey, embedder, suspects, request, display)
+            results = [
+                *findings.foreign(survey, outcome, shift_of(source, embedder, outcome)),
+                *_by_proof(results, source, survey, embedder, outcome),
             ]
     except CorruptArtifactError as error:
-        found = [SourceFinding("unreadable", source.count, (), {}, str(error), "fail")]
+        results = [SourceFinding("unreadable", source.count, (), {}, str(error), "fail")]
         return Examination(
             source.place,
             source.count,
             source.dimension,
             "fail",
-            tuple(found),
+            tuple(results),
             None,
             request.model,
             findings.facts(source, survey),
@@ -93,66 +101,66 @@ def examine_source(
         source=source.place,
         vectors=source.count,
         dimension=source.dimension,
-        verdict=_verdict(found, audited, request),
-        findings=tuple(found),
-        certificate=audited.certificate if audited else None,
+        verdict=_verdict(results, outcome, request),
+        findings=tuple(results),
+        certificate=outcome.certificate if outcome else None,
         model=request.model,
         facts=findings.facts(source, survey),
-        audited=audited,
+        audit=outcome,
         batch_names=survey.batch_names,
-        lengths=thinned(survey.lengths, _LENGTHS),
-        points=_points(source, survey, audited, request.points),
+        lengths=thin_out(survey.lengths, _LENGTHS),
+        points=_points(source, survey, outcome, request.points),
     )
 
 
-def _verdict(found: Sequence[SourceFinding], audited: AuditResult | None, request: ExaminationRequest) -> Verdict:
+def _verdict(results: Sequence[SourceFinding], outcome: AuditResult | None, request: ExaminationRequest) -> Verdict:
     """Unknown is not OK. Who gives a budget and no bound asks for what that shows, if it is worth the word `pass`."""
-    severities = {finding.severity for finding in found}
+    severities = {finding.severity for finding in results}
     if "fail" in severities:  # foreign vectors among them, unless they change no answer
         return "fail"
-    if audited is None or "unknown" in severities or audited.stopped == "lossy" or audited.not_examined:
+    if outcome is None or "unknown" in severities or outcome.stopped == "lossy" or outcome.not_examined:
         return "unknown"
-    spent = audited.stopped == "budget" and request.budget is not None and request.bound is None
-    worth = _WORTH if spent and not audited.suspected else _bound(request)
-    return "pass" if audited.certificate.bound <= worth else "unknown"
+    by_budget = outcome.stopped == "budget" and request.budget is not None and request.bound is None
+    worth = _WORTH if by_budget and not outcome.suspected else _bound(request)
+    return "pass" if outcome.certificate.bound <= worth else "unknown"
 
 
 def _by_proof(
-    found: Sequence[SourceFinding],
+    results: Sequence[SourceFinding],
     source: ForeignIndex,
     survey: IndexSurvey,
     embedder: Embedder,
-    audited: AuditResult,
+    outcome: AuditResult,
 ) -> list[SourceFinding]:
     """The findings, where the vectors of rows that name another model are proven to be this one's: labels are wrong."""
     rows = findings.named_otherwise(survey)
-    if audited.verdict != "pass" or not len(rows):
-        return list(found)
+    if outcome.verdict != "pass" or not len(rows):
+        return list(results)
     chance = np.random.default_rng(0)
-    tried = np.sort(chance.choice(rows, min(len(rows), _LABELLED), replace=False)).astype(np.int64)
-    texts = source.texts(tried)
-    tried = tried[[text is not None for text in texts]]
-    made = embedder.embed_documents([text for text in texts if text is not None])
+    sample = np.sort(chance.choice(rows, min(len(rows), _LABELLED), replace=False)).astype(np.int64)
+    texts = source.texts(sample)
+    sample = sample[[text is not None for text in texts]]
+    own = embedder.embed_documents([text for text in texts if text is not None])
     keep = source.keep()
-    near = cosines(source.vectors(tried), made if keep is None else keep(made))
-    if not len(tried) or not (near >= audited.floor).all():
-        return list(found)
-    return [findings.label_wrong(one, len(tried)) if one.kind == "mixed_models" else one for one in found]
+    near = cosines(source.vectors(sample), own if keep is None else keep(own))
+    if not len(sample) or not (near >= outcome.floor).all():
+        return list(results)
+    return [findings.label_wrong(one, len(sample)) if one.kind == "mixed_models" else one for one in results]
 
 
 def _bound(request: ExaminationRequest) -> float:
     return BOUND if request.bound is None else request.bound
 
 
-def _audited(
+def _audit(
     source: ForeignIndex,
     survey: IndexSurvey,
     embedder: Embedder,
     suspects: Mapping[str, Embedder],
     request: ExaminationRequest,
-    shown: _ShownProgress,
+    display: _ShownProgress,
 ) -> AuditResult:
-    asked = AuditRequest(
+    audit_request = AuditRequest(
         bound=_bound(request),
         confidence=request.confidence,
         budget=parse_budget(request.budget, source.count) if request.budget else None,
@@ -161,20 +169,20 @@ def _audited(
     )
     if survey.blank.any():
         source.blanks_count = _embeds_blanks(embedder)
-    tried: dict[str, Embed] = {name: suspect.embed_documents for name, suspect in suspects.items()}
+    models: dict[str, Embed] = {name: suspect.embed_documents for name, suspect in suspects.items()}
     return audit(
         source,
         embedder.embed_documents,
-        suspects=tried,
-        asked=asked,
-        judged=lambda: judged(request.golden, embedder.embed_queries),
-        progress=shown.auditing,
+        suspects=models,
+        request=audit_request,
+        judgements=lambda: embed_judged(request.golden, embedder.embed_queries),
+        progress=display.auditing,
         keep=source.keep(),
     )
 
 
-def _fitting(name: str, source: ForeignIndex, opened: Callable[[str], Embedder]) -> Embedder:
-    embedder = opened(name)
+def _fitting(name: str, source: ForeignIndex, open_model: Callable[[str], Embedder]) -> Embedder:
+    embedder = open_model(name)
     _refuse_unfit(name, embedder, source)
     return embedder
 
@@ -201,19 +209,19 @@ def _embeds_blanks(embedder: Embedder) -> bool:
     return True
 
 
-def _points(source: ForeignIndex, survey: IndexSurvey, audited: AuditResult | None, most: int) -> tuple[Point, ...]:
+def _points(source: ForeignIndex, survey: IndexSurvey, outcome: AuditResult | None, most: int) -> tuple[Point, ...]:
     """A sample of the vectors on two principal axes, with the foreign ones up to half of it. The same one each time."""
     usable = np.flatnonzero(np.isfinite(survey.lengths) & (survey.lengths > 0))
     if not most or len(usable) < 3:
         return ()
     chance = np.random.default_rng(0)
-    named = np.intersect1d(usable, np.array(audited.rows if audited else (), np.int64))
-    shown = chance.permutation(named)[: most // 2]
-    others = chance.permutation(np.setdiff1d(usable, named))[: most - len(shown)]
-    rows = np.concatenate([shown, others])
+    foreign_rows = np.intersect1d(usable, np.array(outcome.rows if outcome else (), np.int64))
+    chosen_rows = chance.permutation(foreign_rows)[: most // 2]
+    others = chance.permutation(np.setdiff1d(usable, foreign_rows))[: most - len(chosen_rows)]
+    rows = np.concatenate([chosen_rows, others])
     vectors = source.vectors(rows) / survey.lengths[rows][:, None]
-    places, _ = pca(vectors, np.arange(len(rows)) < len(shown))
-    foreign = [True] * len(shown) + [False] * len(others)
+    places, _ = pca(vectors, np.arange(len(rows)) < len(chosen_rows))
+    foreign = [True] * len(chosen_rows) + [False] * len(others)
     return tuple(
         Point(id_, round(float(x), 4), round(float(y), 4), is_foreign)
         for id_, (x, y), is_foreign in zip(source.ids(rows), places, foreign, strict=True)

@@ -31,12 +31,12 @@ def passive(source: ForeignIndex, survey: IndexSurvey) -> list[SourceFinding]:
     return [*_of_vectors(source, survey), *_of_rows(source, survey), *_of_models(source, survey)]
 
 
-def foreign(survey: IndexSurvey, audited: AuditResult, shift: Shift | None = None) -> Iterator[SourceFinding]:
+def foreign(survey: IndexSurvey, audit: AuditResult, shift: Shift | None = None) -> Iterator[SourceFinding]:
     """What re-embedding showed, and whether it could have shown anything."""
-    reason = lacks(audited)
-    if reason and (audited.stopped == "lossy" or not audited.rows):  # what was found was told
-        yield SourceFinding("cannot_tell", audited.vectors, (), {}, reason, "unknown")
-    rows = np.array(audited.rows, np.int64)
+    reason = lacks(audit)
+    if reason and (audit.stopped == "lossy" or not audit.rows):  # what was found was told
+        yield SourceFinding("cannot_tell", audit.vectors, (), {}, reason, "unknown")
+    rows = np.array(audit.rows, np.int64)
     if shift is not None:
         where = "after" if shift.rows > 0 else "before"
         message = (
@@ -44,40 +44,40 @@ def foreign(survey: IndexSurvey, audited: AuditResult, shift: Shift | None = Non
             f"row {shift.first:,} or a little earlier on ({shift.tried} re-embedded and found there); rows were "
             "deleted or added on one side alone"
         )
-        yield SourceFinding("rows_misaligned", len(rows), audited.ids, survey.batch_counts(rows), message)
+        yield SourceFinding("rows_misaligned", len(rows), audit.ids, survey.batch_counts(rows), message)
     elif len(rows):
-        worst = f"cosine {min(audited.cosines):.4f} to {max(audited.cosines):.4f}" if audited.cosines else ""
-        named = f"; made by {', '.join(f'{name} ({share:.0%})' for name, share in audited.culprit.items())}"
-        message = f"the model does not make these vectors of their texts: {worst}{named if audited.culprit else ''}"
-        message += f"; {audited.harm}" if audited.harm else ""
+        worst = f"cosine {min(audit.cosines):.4f} to {max(audit.cosines):.4f}" if audit.cosines else ""
+        made_by = f"; made by {', '.join(f'{name} ({share:.0%})' for name, share in audit.culprit.items())}"
+        message = f"the model does not make these vectors of their texts: {worst}{made_by if audit.culprit else ''}"
+        message += f"; {audit.harm}" if audit.harm else ""
         counts = survey.batch_counts(rows)
-        yield SourceFinding("foreign_vector", len(rows), audited.ids, counts, message, _loudness(audited))
+        yield SourceFinding("foreign_vector", len(rows), audit.ids, counts, message, _loudness(audit))
 
 
-def lacks(audited: AuditResult) -> str:
+def lacks(audit: AuditResult) -> str:
     """Why the audit can give no verdict; empty when it can."""
-    if audited.power is not None and audited.power.lacks:
-        return audited.power.lacks
+    if audit.power is not None and audit.power.lacks:
+        return audit.power.lacks
     return "the vectors are code words of a quantiser, which say too little about what was stored" * (
-        audited.stopped == "lossy"
+        audit.stopped == "lossy"
     )
 
 
-def _loudness(audited: AuditResult) -> Severity:
+def _loudness(audit: AuditResult) -> Severity:
     """A relative so near that answers stay as they are is told, without the alarm that a real mixture raises."""
-    if audited.stopped == "lossy":
+    if audit.stopped == "lossy":
         return "unknown"
-    return "warn" if audited.harm is not None and audited.harm.harmless else "fail"
+    return "warn" if audit.harm is not None and audit.harm.harmless else "fail"
 
 
 def facts(source: ForeignIndex, survey: IndexSurvey) -> dict[str, Json]:
     """Counts and properties for the report."""
-    known = int(np.count_nonzero(np.isfinite(survey.lengths)))
+    usable = int(np.count_nonzero(np.isfinite(survey.lengths)))
     return {
         **source.connector.facts,
         "metric": source.connector.metric,
         "stored": source.connector.stored,
-        "unit_share": float(np.count_nonzero(survey.units())) / known if known else None,
+        "unit_share": float(np.count_nonzero(survey.units())) / usable if usable else None,
         "lengths": length_facts(survey.lengths),
         "texts": source.count - int(np.count_nonzero(survey.missing)),
         "models": _embedders(survey),
@@ -92,13 +92,13 @@ def _of_vectors(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFin
     spread = ", ".join(f"{count:,} of {size}" for size, count in sorted(other.items()))
     misfits = ~survey.fits & ~survey.absent
     what = f"vectors of another size than {source.dimension}: {spread}"
-    yield from _found(source, survey, "dimension_differs", misfits, what)
-    yield from _found(source, survey, "missing_vector", survey.absent, "rows without a vector")
-    broken = survey.fits & ~np.isfinite(survey.lengths)
-    yield from _found(source, survey, "invalid_vector", broken, "vectors with NaN or infinity")
+    yield from _finding(source, survey, "dimension_differs", misfits, what)
+    yield from _finding(source, survey, "missing_vector", survey.absent, "rows without a vector")
+    not_finite = survey.fits & ~np.isfinite(survey.lengths)
+    yield from _finding(source, survey, "invalid_vector", not_finite, "vectors with NaN or infinity")
     empty = (survey.lengths == 0) & ~survey.blank
-    yield from _found(source, survey, "zero_vector", empty, "vectors of length zero for texts that are not blank")
-    if padded(source, survey):
+    yield from _finding(source, survey, "zero_vector", empty, "vectors of length zero for texts that are not blank")
+    if is_padded(source, survey):
         message = (
             f"the last {source.connector.dimension - survey.width} of {source.connector.dimension} numbers are zero in "
             f"every vector: made with {survey.width} numbers and padded"
@@ -107,7 +107,7 @@ def _of_vectors(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFin
     yield from _lengths(source, survey)
 
 
-def padded(source: ForeignIndex, survey: IndexSurvey) -> bool:
+def is_padded(source: ForeignIndex, survey: IndexSurvey) -> bool:
     """Whether the vectors were filled up with zeros to the size that the place has."""
     few = max(_PADDING, source.connector.dimension // 16)
     return survey.width > 0 and source.count >= _PADDING and source.connector.dimension - survey.width >= few
@@ -120,11 +120,11 @@ def _lengths(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFindin
     if few and few >= _MIXED_LEAST * many:
         rare = units if np.count_nonzero(units) == few else others
         message = "of unit length and of other lengths mixed: with the metrics dot and l2 they cannot be compared"
-        kept = _answers_kept(source, survey)
-        if kept is not None:
-            message += f"; {source.connector.metric} leaves {kept:.0%} of the {_NEAREST} nearest by cosine"
-        yield from _found(
-            source, survey, "lengths_mixed", rare, message, "fail" if kept is not None and kept < _KEPT else "warn"
+        share = _answers_kept(source, survey)
+        if share is not None:
+            message += f"; {source.connector.metric} leaves {share:.0%} of the {_NEAREST} nearest by cosine"
+        yield from _finding(
+            source, survey, "lengths_mixed", rare, message, "fail" if share is not None and share < _KEPT else "warn"
         )
 
 
@@ -141,9 +141,9 @@ def _answers_kept(source: ForeignIndex, survey: IndexSurvey) -> float | None:
         return None
     chance = np.random.default_rng(0)
     rows = np.sort(chance.choice(usable, min(len(usable), _SEARCHED), replace=False)).astype(np.int64)
-    stored, lengths = source.vectors(rows), survey.lengths[rows]
-    asked = chance.choice(len(rows), min(len(rows), _QUERIES), replace=False)
-    cosine = (stored[asked] / lengths[asked, None]) @ (stored / lengths[:, None]).T
+    vectors, lengths = source.vectors(rows), survey.lengths[rows]
+    queries = chance.choice(len(rows), min(len(rows), _QUERIES), replace=False)
+    cosine = (vectors[queries] / lengths[queries, None]) @ (vectors / lengths[:, None]).T
     scores = cosine * lengths if metric == "dot" else 2 * cosine * lengths - lengths**2
     best = [np.argpartition(-side, _NEAREST - 1, axis=1)[:, :_NEAREST] for side in (cosine, scores)]
     return float(np.mean([len(np.intersect1d(*pair)) / _NEAREST for pair in zip(*best, strict=True)]))
@@ -152,23 +152,23 @@ def _answers_kept(source: ForeignIndex, survey: IndexSurvey) -> float | None:
 def _of_rows(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFinding]:
     if source.text_field is not None:
         message = "rows without a text: nobody can tell what made their vectors"
-        yield from _found(source, survey, "missing_text", survey.missing, message, "unknown")
-    yield from _found(source, survey, "blank_text", survey.blank, "rows with a blank text", "warn")
+        yield from _finding(source, survey, "missing_text", survey.missing, message, "unknown")
+    yield from _finding(source, survey, "blank_text", survey.blank, "rows with a blank text", "warn")
     twice = _flags(source.count, survey.repeated_ids())
-    yield from _found(source, survey, "duplicate_id", twice, "rows that share their id with another", "warn")
+    yield from _finding(source, survey, "duplicate_id", twice, "rows that share their id with another", "warn")
     duplicates = _flags(source.count, survey.duplicates())
     message = "rows that share their vector, to the bit, with a row of another text"
-    yield from _found(source, survey, "duplicate_vector", duplicates, message, "warn")
+    yield from _finding(source, survey, "duplicate_vector", duplicates, message, "warn")
 
 
 def _of_models(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFinding]:
     counts = _embedders(survey)
     if len(counts) > 1:
         others = _flags(source.count, named_otherwise(survey))
-        listed = ", ".join(f"{name}: {count:,}" for name, count in counts.items())
-        yield from _found(source, survey, "mixed_models", others, f"rows name different models ({listed})")
+        names = ", ".join(f"{name}: {count:,}" for name, count in counts.items())
+        yield from _finding(source, survey, "mixed_models", others, f"rows name different models ({names})")
     unnamed = survey.models < 0 if counts else np.zeros(source.count, np.bool_)
-    yield from _found(source, survey, "model_not_recorded", unnamed, "rows name no model, others do", "warn")
+    yield from _finding(source, survey, "model_not_recorded", unnamed, "rows name no model, others do", "warn")
 
 
 def named_otherwise(survey: IndexSurvey) -> Numbers:
@@ -180,12 +180,12 @@ def named_otherwise(survey: IndexSurvey) -> Numbers:
     return np.flatnonzero((survey.models >= 0) & (survey.models != usual))
 
 
-def label_wrong(mixed: SourceFinding, proven: int) -> SourceFinding:
+def label_wrong(finding: SourceFinding, proven: int) -> SourceFinding:
     """What is left of a mixture of names where the vectors are proven to be one model's."""
     message = (
-        f"{mixed.message}, yet the model makes their vectors ({proven:,} of them re-embedded): the names are wrong"
+        f"{finding.message}, yet the model makes their vectors ({proven:,} of them re-embedded): the names are wrong"
     )
-    return replace(mixed, kind="label_wrong", message=message, severity="warn")
+    return replace(finding, kind="label_wrong", message=message, severity="warn")
 
 
 def _embedders(survey: IndexSurvey) -> dict[str, int]:
@@ -193,7 +193,7 @@ def _embedders(survey: IndexSurvey) -> dict[str, int]:
     return counts if len(counts) <= _MOST_MODELS else {}
 
 
-def _found(
+def _finding(
     source: ForeignIndex, survey: IndexSurvey, kind: str, flags: Flags, message: str, severity: Severity = "fail"
 ) -> Iterator[SourceFinding]:
     rows = np.flatnonzero(flags)

@@ -39,7 +39,7 @@ class Examination:
 
     `verdict`: "unknown" without a model, unless something is wrong already. `certificate`: about the vectors that were
     not re-embedded; None without a model. `facts`: sizes, lengths, texts, recorded models. `batch_names`: what
-    `audited` has by number. `lengths`, `points`: samples for pictures.
+    `audit` has by number. `lengths`, `points`: samples for pictures.
     """
 
     source: str
@@ -50,43 +50,43 @@ class Examination:
     certificate: Certificate | None
     model: str | None
     facts: Mapping[str, Json]
-    audited: AuditResult | None = None
+    audit: AuditResult | None = None
     batch_names: tuple[str, ...] = ()
     lengths: tuple[float, ...] = ()
     points: tuple[Point, ...] = field(default=(), repr=False)
 
     def as_json(self) -> dict[str, Json]:
         """What `vecrollback doctor --json` prints. Keys are added over time, never renamed."""
-        audited = self.audited
+        audit = self.audit
         return {
             "source": self.source,
             "vectors": self.vectors,
             "dimension": self.dimension,
             "verdict": self.verdict,
-            "findings": [asdict(found) for found in self.findings],
+            "findings": [asdict(finding) for finding in self.findings],
             "certificate": asdict(self.certificate) if self.certificate else None,
             "model": self.model,
             "facts": dict(self.facts),
-            "audit": self._audit_json(audited) if audited else None,
+            "audit": self._audit_json(audit) if audit else None,
         }
 
-    def _audit_json(self, audited: AuditResult) -> dict[str, Json]:
-        batches = [asdict(share) for share in audited.batches]
+    def _audit_json(self, audit: AuditResult) -> dict[str, Json]:
+        batches = [asdict(share) for share in audit.batches]
         for share in batches:
             share["batch"] = self.batch_name(share["batch"])
         return {
-            "stopped": audited.stopped,
-            "examined": audited.examined,
-            "embedded": dict(audited.embedded),
-            "suspected": audited.suspected,
-            "floor": audited.floor,
-            "storage": audited.storage,
-            "power": asdict(audited.power) if audited.power else None,
-            "culprit": dict(audited.culprit),
-            "harm": asdict(audited.harm) if audited.harm else None,
-            "not_examined": {one.reason: len(one.rows) for one in audited.not_examined},
+            "stopped": audit.stopped,
+            "examined": audit.examined,
+            "embedded": dict(audit.embedded),
+            "suspected": audit.suspected,
+            "floor": audit.floor,
+            "storage": audit.storage,
+            "power": asdict(audit.power) if audit.power else None,
+            "culprit": dict(audit.culprit),
+            "harm": asdict(audit.harm) if audit.harm else None,
+            "not_examined": {one.reason: len(one.rows) for one in audit.not_examined},
             "batches": batches,
-            "times": [asdict(share) for share in audited.times],
+            "times": [asdict(share) for share in audit.times],
         }
 
     def batch_name(self, number: int | None) -> str:
@@ -95,4 +95,4 @@ class Examination:
 
     def finding(self, kind: str) -> SourceFinding | None:
         """The finding of this kind."""
-        return next((found for found in self.findings if found.kind == kind), None)
+        return next((finding for finding in self.findings if finding.kind == kind), None)

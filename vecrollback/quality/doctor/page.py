@@ -38,35 +38,44 @@ svg .axis { stroke: var(--line); } details { margin: .3rem 0; } summary { cursor
 """
 
 
-def write_html(found: Examination, path: Path) -> None:
+def write_html(examination: Examination, path: Path) -> None:
     """Write the report to a file. Raises UsageError."""
     try:
-        path.write_text(page(found), encoding="utf-8")
+        path.write_text(page(examination), encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}", hint="name a file in a folder that exists"
         ) from error
 
 
-def page(found: Examination) -> str:
+def page(examination: Examination) -> str:
     """The whole report, HTML."""
-    title = f"Examination of {escape(found.source)}"
+    title = f"Examination of {escape(examination.source)}"
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
-    body = "\n".join([f"<h1>{title}</h1>", *_summary(found), *_findings(found), *_pictures(found), *_facts(found)])
+    body = "\n".join(
+        [
+            f"<h1>{title}</h1>",
+            *_summary(examination),
+            *_findings(examination),
+            *_pictures(examination),
+            *_facts(examination),
+        ]
+    )
     head += f"<style>{_STYLE}</style>"
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body><main>\n{body}\n</main></body></html>\n'
 
 
-def _summary(found: Examination) -> Iterator[str]:
-    yield f'<p class="verdict {found.verdict}"><strong>{found.verdict}</strong> {_MEANING[found.verdict]}</p>'
-    yield f"<p>{found.vectors:,} vectors of {found.dimension} numbers.</p>"
-    audited, proof = found.audited, found.certificate
-    if audited is None or proof is None:
+def _summary(examination: Examination) -> Iterator[str]:
+    verdict = examination.verdict
+    yield f'<p class="verdict {verdict}"><strong>{verdict}</strong> {_MEANING[verdict]}</p>'
+    yield f"<p>{examination.vectors:,} vectors of {examination.dimension} numbers.</p>"
+    audit, proof = examination.audit, examination.certificate
+    if audit is None or proof is None:
         yield "<p>No model was asked, so which model made the vectors is unknown.</p>"
         return
     yield (
-        f"<p>{sum(audited.embedded.values()):,} texts were embedded and {audited.examined:,} vectors compared with "
-        f"<code>{escape(found.model or '')}</code>: {len(audited.rows):,} are foreign.</p>"
+        f"<p>{sum(audit.embedded.values()):,} texts were embedded and {audit.examined:,} vectors compared with "
+        f"<code>{escape(examination.model or '')}</code>: {len(audit.rows):,} are foreign.</p>"
     )
     if proof.population:
         yield (
@@ -75,55 +84,55 @@ def _summary(found: Examination) -> Iterator[str]:
         )
 
 
-def _findings(found: Examination) -> Iterator[str]:
+def _findings(examination: Examination) -> Iterator[str]:
     yield "<h2>Findings</h2>"
-    if not found.findings:
+    if not examination.findings:
         yield "<p>None.</p>"
         return
     rows = "".join(
         f"<tr><td>{one.severity}</td><td>{one.kind}</td><td class='n'>{one.count:,}</td><td>{escape(one.message)}"
         f"{_ids(one)}</td></tr>"
-        for one in found.findings
+        for one in examination.findings
     )
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("severity", "kind", "rows", "found"))
     yield f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def _ids(one: SourceFinding) -> str:
-    listed = ", ".join(map(escape, one.ids[:_SHOWN_IDS]))
+    ids = ", ".join(map(escape, one.ids[:_SHOWN_IDS]))
     more = f" and {one.count - _SHOWN_IDS:,} more" if one.count > _SHOWN_IDS else ""
-    return f"<details><summary>ids</summary>{listed}{more}</details>" if listed else ""
+    return f"<details><summary>ids</summary>{ids}{more}</details>" if ids else ""
 
 
-def _pictures(found: Examination) -> Iterator[str]:
-    if found.points:
-        foreign = " The larger ones, orange, are foreign." if any(point.foreign for point in found.points) else ""
+def _pictures(examination: Examination) -> Iterator[str]:
+    if examination.points:
+        foreign = " The larger ones, orange, are foreign." if any(point.foreign for point in examination.points) else ""
         yield f"<h2>Vectors in the plane</h2><p class='quiet'>A sample on two principal axes.{foreign}</p>"
-        yield plots.scatter(found.points, "Vectors in the plane")
-    if batches := _batches(found):
+        yield plots.scatter(examination.points, "Vectors in the plane")
+    if batches := _batches(examination):
         yield "<h2>By ingest batch</h2><p class='quiet'>Foreign vectors among those of each batch.</p>"
         yield plots.bars(batches, "Foreign vectors by ingest batch")
-    if found.audited and len(found.audited.cosines) > 1:
+    if examination.audit and len(examination.audit.cosines) > 1:
         yield "<h2>How far the foreign vectors are</h2><p class='quiet'>Cosine to what the model makes of the text.</p>"
-        yield plots.histogram(found.audited.cosines, "Cosines of foreign vectors", "cosine", "foreign")
-    if found.lengths and max(found.lengths) - min(found.lengths) > _SAME_LENGTH:
+        yield plots.histogram(examination.audit.cosines, "Cosines of foreign vectors", "cosine", "foreign")
+    if examination.lengths and max(examination.lengths) - min(examination.lengths) > _SAME_LENGTH:
         yield "<h2>Lengths</h2>"
-        yield plots.histogram(found.lengths, "Lengths of the vectors", "length")
-    if models := found.facts.get("models"):
+        yield plots.histogram(examination.lengths, "Lengths of the vectors", "length")
+    if models := examination.facts.get("models"):
         yield "<h2>Recorded models</h2>"
         yield plots.bars({name: (count, 0) for name, count in models.items()}, "Rows by the model they name")
 
 
-def _batches(found: Examination) -> dict[str, tuple[int, int]]:
+def _batches(examination: Examination) -> dict[str, tuple[int, int]]:
     """Vectors and foreign ones by batch: those with the most foreign ones."""
-    shares = found.audited.batches if found.audited else ()
+    shares = examination.audit.batches if examination.audit else ()
     worst = sorted(shares, key=lambda share: -share.foreign)[:_SHOWN_BATCHES]
-    return {found.batch_name(share.batch): (share.vectors, share.foreign) for share in worst}
+    return {examination.batch_name(share.batch): (share.vectors, share.foreign) for share in worst}
 
 
-def _facts(found: Examination) -> Iterator[str]:
+def _facts(examination: Examination) -> Iterator[str]:
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(str(value))}</td></tr>'
-        for name, value in found.facts.items()
+        for name, value in examination.facts.items()
     )
     yield f"<h2>What was seen</h2><table><tbody>{rows}</tbody></table>"

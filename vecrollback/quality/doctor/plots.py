@@ -54,18 +54,18 @@ def bars(rows: Mapping[str, tuple[int, int]], title: str) -> str:
     """Of each name a whole and the marked part of it, in the same row."""
     most = max((whole for whole, _ in rows.values()), default=0) or 1
     room = _WIDTH - _NAME - 120
-    drawn = []
+    rows_drawn = []
     for number, (name, (whole, part)) in enumerate(rows.items()):
         y = 4 + number * _ROW
         label = f'<text x="{_NAME - 8}" y="{y + 12}" text-anchor="end">{escape(_short(name))}</text>'
         bar = f'<rect class="own" x="{_NAME}" y="{y}" height="14" rx="2" width="{max(1.0, room * whole / most):.1f}"/>'
         width = max(2.0, room * part / most) if part else 0.0
         mark = f'<rect class="foreign" x="{_NAME}" y="{y}" height="14" rx="2" width="{width:.1f}"/>' if part else ""
-        said = f"{part:,} of {whole:,}" if part else f"{whole:,}"
-        count = f'<text x="{_NAME + room * whole / most + 6:.1f}" y="{y + 12}">{said}</text>'
-        drawn.append(label + bar + mark + count)
+        text = f"{part:,} of {whole:,}" if part else f"{whole:,}"
+        count = f'<text x="{_NAME + room * whole / most + 6:.1f}" y="{y + 12}">{text}</text>'
+        rows_drawn.append(label + bar + mark + count)
     words = f"{title}: " + "; ".join(f"{name or 'none'} {part:,} of {whole:,}" for name, (whole, part) in rows.items())
-    return _picture(words[:500], 8 + len(rows) * _ROW, "".join(drawn))
+    return _picture(words[:500], 8 + len(rows) * _ROW, "".join(rows_drawn))
 
 
 def _picture(words: str, height: float, inside: str) -> str:

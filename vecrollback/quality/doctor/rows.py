@@ -37,8 +37,8 @@ def value_of(record: Record, name: str | None) -> Any:
 def usual(record: Record, names: Sequence[str]) -> Any:
     """The first of these fields that says something, here or in the nested metadata; None when none does."""
     places = [record, *(inner for name in NESTED if isinstance(inner := record.get(name), dict))]
-    found = (place[name] for name in names for place in places if name in place)
-    return next((value for value in found if value is not None and value != ""), None)
+    values = (place[name] for name in names for place in places if name in place)
+    return next((value for value in values if value is not None and value != ""), None)
 
 
 def model_of(record: Record) -> str | None:
@@ -78,11 +78,11 @@ def seconds_of(record: Record) -> float:
 
 def metadata_of(record: Record, used: Sequence[str | None]) -> dict[str, Json]:
     """Everything else, as JSON holds it; nested metadata is merged in. A null is an absent field."""
-    found = {name: value for name, value in record.items() if name not in used}
+    fields = {name: value for name, value in record.items() if name not in used}
     for name in NESTED:
-        if isinstance(found.get(name), Mapping):
-            found |= found.pop(name)
-    return {str(name): plain for name, value in found.items() if (plain := _plain(value)) is not None}
+        if isinstance(fields.get(name), Mapping):
+            fields |= fields.pop(name)
+    return {str(name): plain for name, value in fields.items() if (plain := _plain(value)) is not None}
 
 
 def _plain(value: Any) -> Json:
@@ -92,10 +92,10 @@ def _plain(value: Any) -> Json:
         return [_plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return value if isinstance(value, str | int | bool | None) else _spelled(value)
+    return value if isinstance(value, str | int | bool | None) else _spell(value)
 
 
-def _spelled(value: Any) -> Json:
+def _spell(value: Any) -> Json:
     """What JSON lacks. Bytes have no right spelling and are left out."""
     if isinstance(value, dt.date | dt.time):
         return value.isoformat()

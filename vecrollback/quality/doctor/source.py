@@ -49,9 +49,9 @@ class ForeignIndex:
     def parts(self) -> Iterator[tuple[int, Part]]:
         """First row and part, in order: vectors, and of the fields those that tell something here."""
         roots = [name.partition(".")[0] for name in (self.id_field, self.text_field) if name]
-        wanted = [name for name in self.connector.fields if name in roots or name in meaning.TELLING]
+        fields = [name for name in self.connector.fields if name in roots or name in meaning.TELLING]
         first = 0
-        for part in self.connector.scan(wanted):
+        for part in self.connector.scan(fields):
             yield first, part
             first += len(part.vectors)
 
@@ -86,26 +86,26 @@ class ForeignIndex:
 
     def keep(self) -> Callable[[FloatArray], FloatArray] | None:
         """What the place gives back of vectors put into it; None where they come back as they were."""
-        rounded = getattr(self.connector, "rounded", None)
-        if rounded is None or self.dimension == self.connector.dimension:
-            return cast("Callable[[FloatArray], FloatArray] | None", rounded)
+        round_trip = getattr(self.connector, "rounded", None)
+        if round_trip is None or self.dimension == self.connector.dimension:
+            return cast("Callable[[FloatArray], FloatArray] | None", round_trip)
         more, width = self.connector.dimension - self.dimension, self.dimension
-        return lambda vectors: np.asarray(rounded(np.pad(vectors, ((0, 0), (0, more))))[:, :width], np.float32)
+        return lambda vectors: np.asarray(round_trip(np.pad(vectors, ((0, 0), (0, more))))[:, :width], np.float32)
 
     def texts(self, rows: Numbers) -> list[str | None]:
         """Texts of these rows; None where there is none."""
         if self.text_field is None:
             return [None] * len(rows)
-        found = self.connector.take(rows, [self.text_field.partition(".")[0]], vectors=False)
-        texts = [self.text_of(record) for record in found.records]
+        part = self.connector.take(rows, [self.text_field.partition(".")[0]], vectors=False)
+        texts = [self.text_of(record) for record in part.records]
         return texts if self.blanks_count else [text if text and text.strip() else None for text in texts]
 
     def ids(self, rows: Numbers) -> list[str]:
         """Ids of these rows; a row's number where there is no id."""
         if self.id_field is None:
             return [str(row) for row in rows.tolist()]
-        found = self.connector.take(rows, [self.id_field.partition(".")[0]], vectors=False)
-        return [self.id_of(record, row) for record, row in zip(found.records, rows.tolist(), strict=True)]
+        part = self.connector.take(rows, [self.id_field.partition(".")[0]], vectors=False)
+        return [self.id_of(record, row) for record, row in zip(part.records, rows.tolist(), strict=True)]
 
     def batches(self) -> Numbers | None:
         return self._batches
@@ -122,8 +122,8 @@ class ForeignIndex:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _field(self, usual: tuple[str, ...], wanted: str | None, option: str) -> str | None:
-        known = self.connector.fields
-        if wanted and "." in wanted and wanted.partition(".")[0] in known:
-            return wanted
-        return guess(usual, known, wanted, self.place, option)
+    def _field(self, usual: tuple[str, ...], name: str | None, option: str) -> str | None:
+        fields = self.connector.fields
+        if name and "." in name and name.partition(".")[0] in fields:
+            return name
+        return guess(usual, fields, name, self.place, option)

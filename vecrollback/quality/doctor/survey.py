@@ -79,8 +79,8 @@ class IndexSurvey:
             self._vectors(first, part)
             self._records(first, part)
             progress(first + len(part.vectors))
-        known = bool(self.batch_names), bool(np.isfinite(self.times).any())
-        self._source.tell(self.batches if known[0] else None, self.times if known[1] else None)
+        has_batches, has_times = bool(self.batch_names), bool(np.isfinite(self.times).any())
+        self._source.tell(self.batches if has_batches else None, self.times if has_times else None)
         return self
 
     def model_counts(self) -> dict[str, int]:
@@ -142,17 +142,17 @@ class IndexSurvey:
 
 def length_facts(lengths: FloatArray) -> dict[str, float]:
     """Least, median and greatest length."""
-    known = lengths[np.isfinite(lengths)]
-    if not len(known):
+    usable = lengths[np.isfinite(lengths)]
+    if not len(usable):
         return {}
-    quantiles = np.quantile(known.astype(np.float64), [0.0, 0.5, 1.0])
+    quantiles = np.quantile(usable.astype(np.float64), [0.0, 0.5, 1.0])
     return dict(zip(("least", "median", "greatest"), (round(float(q), 6) for q in quantiles), strict=True))
 
 
-def thinned(lengths: FloatArray, most: int) -> tuple[float, ...]:
+def thin_out(lengths: FloatArray, most: int) -> tuple[float, ...]:
     """Every n-th known length, at most so many."""
-    known = lengths[np.isfinite(lengths)]
-    return tuple(float(length) for length in known[:: max(1, math.ceil(len(known) / most))])
+    usable = lengths[np.isfinite(lengths)]
+    return tuple(float(length) for length in usable[:: max(1, math.ceil(len(usable) / most))])
 
 
 def _counts(codes: NDArray[np.signedinteger[Any]], names: tuple[str, ...]) -> dict[str, int]:

@@ -6,7 +6,7 @@ from vecrollback.quality.purity.audit import audit
 from vecrollback.quality.purity.certificate import certify, parse_budget, sample_size
 from vecrollback.quality.purity.contracts import RecordedModel, recorded_model, recorded_models
 from vecrollback.quality.purity.examiner import Embed
-from vecrollback.quality.purity.harm import Harm, JudgedQueries, Ndcg, golden_harm, harm, judged
+from vecrollback.quality.purity.harm import Harm, JudgedQueries, Ndcg, embed_judged, golden_harm, harm
 from vecrollback.quality.purity.population import Arrays, Population
 from vecrollback.quality.purity.results import AuditProgress, AuditRequest, AuditResult, NotExamined, Share
 
@@ -25,9 +25,9 @@ __all__ = [
     "Share",
     "audit",
     "certify",
+    "embed_judged",
     "golden_harm",
     "harm",
-    "judged",
     "parse_budget",
     "recorded_model",
     "recorded_models",

@@ -43,8 +43,8 @@ def audit(
     own: Embed,
     *,
     suspects: Mapping[str, Embed] | None = None,
-    asked: AuditRequest | None = None,
-    judged: Callable[[], JudgedQueries | None] = lambda: None,
+    request: AuditRequest | None = None,
+    judgements: Callable[[], JudgedQueries | None] = lambda: None,
     progress: ProgressCallback | None = None,
     keep: Keep | None = None,
 ) -> AuditResult:
@@ -55,8 +55,8 @@ def audit(
     examined are foreign, whatever the screens did, whenever it stopped: see `confidence_sequence`. With suspects the
     bound is divided by `certificate.sensitivity`, see `suspects.sensitivity`.
 
-    `judged` is asked only when something is found: then the harm is also told as the nDCG of its queries, from one more
-    pass over all vectors.
+    `judgements` is called only when something is found: then the harm is also told as the nDCG of its queries, from one
+    more pass over all vectors.
 
     `keep`: what the storage gives back of vectors put into it, where those come back changed. Before anything is said
     the audit measures what its comparison can tell in this index, see `power`; where that is too little the verdict is
@@ -66,7 +66,7 @@ def audit(
     that no screen points at, or most of the index is; or when the budget is spent. Raises UsageError when `own` makes
     vectors of another dimension; whatever `own` raises passes through.
     """
-    return _Audit(population, own, dict(suspects or {}), asked or AuditRequest(), judged, progress, keep).run()
+    return _Audit(population, own, dict(suspects or {}), request or AuditRequest(), judgements, progress, keep).run()
 
 
 class _Audit:
@@ -75,21 +75,21 @@ class _Audit:
         population: Population,
         own: Embed,
         suspects: dict[str, Embed],
-        asked: AuditRequest,
-        judged: Callable[[], JudgedQueries | None],
+        request: AuditRequest,
+        judgements: Callable[[], JudgedQueries | None],
         progress: ProgressCallback | None,
         keep: Keep | None,
     ) -> None:
-        self._population, self._suspects, self._asked, self._progress = population, suspects, asked, progress
-        self._judged = judged
-        self._random = np.random.default_rng(asked.seed)
+        self._population, self._suspects, self._request, self._progress = population, suspects, request, progress
+        self._judgements = judgements
+        self._random = np.random.default_rng(request.seed)
         self._survey = survey(population, self._random)
         self._storage = recognise(self._survey.sample[self._survey.usable[self._survey.sample_rows]])
-        self._examiner = Examiner(population, own, asked.floor, self._storage, asked.budget, keep)
+        self._examiner = Examiner(population, own, request.floor, self._storage, request.budget, keep)
         self._keeps = keep is not None
         self._leave_out_unusable()
-        self._search = Search(self._examiner, self._survey, self._random, self._told)
-        error = 1 - asked.confidence
+        self._search = Search(self._examiner, self._survey, self._random, self._report)
+        error = 1 - request.confidence
         self._sensitivity_error = _FOR_SENSITIVITY * error if suspects or keep else 0.0
         self._reference = Draws(_FOR_REFERENCE * error)
         self._draws = Draws(error - self._sensitivity_error - _FOR_REFERENCE * error)
@@ -98,14 +98,14 @@ class _Audit:
 
     def run(self) -> AuditResult:
         reference = self._draw(self._reference_size(), "reference", self._reference)
-        known = introduce(self._suspects, self._examiner, reference)
-        self._sensitivity = sensitivity(known, self._sensitivity_error / 2)
+        suspects = introduce(self._suspects, self._examiner, reference)
+        self._sensitivity = sensitivity(suspects, self._sensitivity_error / 2)
         if self._examiner.power is not None:
             self._sensitivity = min(self._sensitivity, self._examiner.power.sensitivity(self._sensitivity_error / 2))
         stopped = self._hopeless(reference)
         if stopped is None:
             self._search.look_at_long_texts()
-            self._search.follow(known)
+            self._search.follow(suspects)
             self._search.look_at_batches()
             self._search.look()
             self._search.finish_batches(reference[self._examiner.is_foreign(reference)])
@@ -116,7 +116,7 @@ class _Audit:
 
     def _reference_size(self) -> int:
         """Rows to begin with; a third of the budget at most. Some of it is kept for naming who made what is found."""
-        size, budget = _REFERENCE_WITH_SUSPECTS if self._suspects else _REFERENCE, self._asked.budget
+        size, budget = _REFERENCE_WITH_SUSPECTS if self._suspects else _REFERENCE, self._request.budget
         if budget is None:
             return size
         self._examiner.reserved = min(TRIED * len(self._suspects), budget // 10)
@@ -134,7 +134,7 @@ class _Audit:
         power = examiner.power
         if power is not None and power.lacks and (not power.faithful or not examiner.foreign):
             return "lossy"
-        least = self._reference.least(examiner.found, examiner.left) + examiner.found
+        least = self._reference.least(examiner.finds, examiner.left) + examiner.finds
         return "refuted" if examiner.left and least > _MOSTLY_FOREIGN * self._population.count else None
 
     def _certify(self) -> Stopped:
@@ -142,55 +142,55 @@ class _Audit:
         examiner = self._examiner
         self._forget_missing()
         while examiner.left:
-            if self._share(self._most()) <= self._asked.bound:
+            if self._share(self._most()) <= self._request.bound:
                 return "certified"
-            if self._least() > self._asked.bound * examiner.left:
+            if self._least() > self._request.bound * examiner.left:
                 return "refuted"
             if not examiner.affordable(1):
                 return "budget"
-            drawn = self._draw(min(self._needed(), _DRAW), "random", self._draws)
-            found = drawn[examiner.is_foreign(drawn)]
-            if len(found):
-                before = examiner.found
+            rows = self._draw(min(self._draws_needed(), _DRAW), "random", self._draws)
+            foreign = rows[examiner.is_foreign(rows)]
+            if len(foreign):
+                before = examiner.finds
                 self._search.look()
-                self._search.finish_batches(found)
-                if examiner.found > before:
-                    self._draws.learned()
+                self._search.finish_batches(foreign)
+                if examiner.finds > before:
+                    self._draws.renew_belief()
         return "exhausted"
 
-    def _draw(self, wanted: int, stage: Stage, account: Draws) -> Numbers:
+    def _draw(self, count: int, stage: Stage, account: Draws) -> Numbers:
         """Examine rows drawn uniformly from the open ones, and keep account of it.
 
         The reference has an account of its own: foreign rows seen before anything was learned would weaken the other.
         """
         examiner = self._examiner
-        wanted = examiner.affordable(min(wanted, examiner.left))
-        rows = np.flatnonzero(examiner.open)
-        chosen = self._random.choice(rows, min(wanted, len(rows)), replace=False).astype(np.int64)
-        chosen, _ = examiner.with_text(chosen)
+        count = examiner.affordable(min(count, examiner.left))
+        candidates = np.flatnonzero(examiner.open)
+        rows = self._random.choice(candidates, min(count, len(candidates)), replace=False).astype(np.int64)
+        rows, _ = examiner.with_text(rows)
         self._forget_missing()
-        left, found = examiner.left, examiner.found
-        examined = examiner.examine(chosen, stage)
-        account.add(examiner.is_foreign(examined), left=left, found=found)
-        self._told(stage)
-        return examined
+        left, finds = examiner.left, examiner.finds
+        rows = examiner.examine(rows, stage)
+        account.add(examiner.is_foreign(rows), left=left, found=finds)
+        self._report(stage)
+        return rows
 
     def _forget_missing(self) -> None:
         """Rows without a text, all of them known as soon as one is met, could not have been drawn before either."""
-        gone = self._examiner.missing - self._missing
+        new = self._examiner.missing - self._missing
         for account in (self._reference, self._draws):
-            account.drop_missing(gone)
-        self._missing += gone
+            account.drop_missing(new)
+        self._missing += new
 
-    def _needed(self) -> int:
+    def _draws_needed(self) -> int:
         """Clean draws that would reach the bound."""
         examiner = self._examiner
         low, high = 1, examiner.left
         while low < high:
             middle = (low + high) // 2
             left = examiner.left - middle
-            most = self._draws.after_clean(middle, examiner.found, examiner.left)
-            if not left or most / left / self._sensitivity <= self._asked.bound:
+            most = self._draws.after_clean(middle, examiner.finds, examiner.left)
+            if not left or most / left / self._sensitivity <= self._request.bound:
                 high = middle
             else:
                 low = middle + 1
@@ -208,18 +208,20 @@ class _Audit:
         return min(1.0, count / left / self._sensitivity) if left and count else 0.0
 
     def _most(self) -> int:
-        return min(one.most(self._examiner.found, self._examiner.left) for one in (self._reference, self._draws))
+        return min(one.most(self._examiner.finds, self._examiner.left) for one in (self._reference, self._draws))
 
     def _least(self) -> int:
-        return max(one.least(self._examiner.found, self._examiner.left) for one in (self._reference, self._draws))
+        return max(one.least(self._examiner.finds, self._examiner.left) for one in (self._reference, self._draws))
 
-    def _told(self, stage: Stage) -> None:
+    def _report(self, stage: Stage) -> None:
         if self._progress is None:
             return
         examiner = self._examiner
         bound = self._share(self._most())
         self._progress(
-            AuditProgress(stage, examiner.embedded, self._asked.budget, len(examiner.foreign), bound, examiner.left)
+            AuditProgress(
+                stage, examiner.embedded_texts, self._request.budget, len(examiner.foreign), bound, examiner.left
+            )
         )
 
     def _outcome(self, stopped: Stopped, culprit: dict[str, float]) -> AuditResult:
@@ -230,7 +232,7 @@ class _Audit:
             foreign=self._draws.foreign + self._reference.foreign,
             population=examiner.left,
             bound=self._share(self._most()),
-            confidence=self._asked.confidence,
+            confidence=self._request.confidence,
             sensitivity=self._sensitivity,
         )
         return AuditResult(
@@ -262,21 +264,21 @@ class _Audit:
             return "fail"
         power = self._examiner.power
         lacks = power is not None and bool(power.lacks)
-        unknown = lacks or certificate.bound > self._asked.bound or self._examiner.not_examined()
+        unknown = lacks or certificate.bound > self._request.bound or self._examiner.not_examined()
         return "unknown" if unknown else "pass"
 
     def _harm(self) -> Harm | None:
         """What the foreign vectors do to the answers of questions that they should answer, among the rows compared."""
         if not self._examiner.foreign:
             return None
-        made, foreign = (side[:_HARM_QUERIES] for side in self._examiner.pairs())
+        right, foreign = (side[:_HARM_QUERIES] for side in self._examiner.pairs())
         own = np.flatnonzero(self._examiner.cosine >= self._examiner.floor)[:_HARM_ROWS]
-        stored = np.concatenate([foreign, units(self._population.vectors(own))])
-        found = harm(stored, np.arange(len(made)), made, made)
-        judged = self._judged()
+        index_vectors = np.concatenate([foreign, units(self._population.vectors(own))])
+        damage = harm(index_vectors, np.arange(len(right)), right, right)
+        judged = self._judgements()
         if judged is None:
-            return found
-        return replace(found, ndcg=golden_harm(self._population, self._examiner.own_of_foreign(), judged))
+            return damage
+        return replace(damage, ndcg=golden_harm(self._population, self._examiner.own_of_foreign(), judged))
 
     def _by_batch(self) -> tuple[Share, ...]:
         batches = self._population.batches()
@@ -291,9 +293,9 @@ class _Audit:
             return ()
         first, last = float(np.nanmin(times)), float(np.nanmax(times))
         width = (last - first) / _STRETCHES or 1.0
-        known = np.isfinite(times)
+        has_time = np.isfinite(times)
         group = np.full(len(times), _STRETCHES)  # those of unknown time come last and are left out
-        group[known] = np.minimum((times[known] - first) // width, _STRETCHES - 1)
+        group[has_time] = np.minimum((times[has_time] - first) // width, _STRETCHES - 1)
         return tuple(
             Share(*counts, start=first + n * width, end=first + (n + 1) * width)
             for n, counts in enumerate(self._counts(group)[:_STRETCHES])
@@ -302,7 +304,7 @@ class _Audit:
 
     def _counts(self, group: Numbers) -> list[tuple[int, int, int]]:
         """Vectors, examined and foreign rows of each group."""
-        examined = np.isfinite(self._examiner.cosine)
-        parts = (group, group[examined], group[self._examiner.foreign])
+        compared = np.isfinite(self._examiner.cosine)
+        parts = (group, group[compared], group[self._examiner.foreign])
         counts = [np.bincount(part, minlength=int(group.max()) + 1).tolist() for part in parts]
         return list(zip(*counts, strict=True))

@@ -41,7 +41,7 @@ class Draws:
     alpha: float
     drawn: int = 0
     foreign: int = 0
-    _made: list[_Draws] = field(default_factory=list)
+    _history: list[_Draws] = field(default_factory=list)
     _belief: NDArray[np.float64] = field(default_factory=lambda: _prior())  # noqa: PLW0108  defined below
     _log_predicted: float = 0.0
 
@@ -50,7 +50,7 @@ class Draws:
         if not len(labels):
             return
         foreign = int(labels.sum())
-        self._made.append(_Draws(left, found, len(labels), foreign))
+        self._history.append(_Draws(left, found, len(labels), foreign))
         self.drawn += len(labels)
         self.foreign += foreign
         clean = len(labels) - foreign
@@ -60,13 +60,13 @@ class Draws:
         self._log_predicted += float(np.log(weights.sum()) + logs.max())
         self._belief = weights / weights.sum()
 
-    def learned(self) -> None:
+    def renew_belief(self) -> None:
         """Believe again that nothing is left, as far as at the start: the screens have looked since the last draw."""
         self._belief = (self._belief + _prior()) / 2
 
     def drop_missing(self, rows: int) -> None:
         """Take rows out of the account that could never have been drawn."""
-        self._made = [replace(one, left=one.left - rows) for one in self._made]
+        self._history = [replace(one, left=one.left - rows) for one in self._history]
 
     def most(self, found: int, left: int) -> int:
         """How many of the `left` unexamined rows may still be foreign, `found` being known: not refuted."""
@@ -95,7 +95,7 @@ class Draws:
     def _last(self, low: int, high: int) -> int:
         while low < high:
             middle = (low + high + 1) // 2
-            if self._refuted(middle):
+            if self._refutes(middle):
                 high = middle - 1
             else:
                 low = middle
@@ -104,17 +104,17 @@ class Draws:
     def _first(self, low: int, high: int) -> int:
         while low < high:
             middle = (low + high) // 2
-            if self._refuted(middle):
+            if self._refutes(middle):
                 low = middle + 1
             else:
                 high = middle
         return low
 
-    def _refuted(self, count: int) -> bool:
+    def _refutes(self, count: int) -> bool:
         return self._log_likelihood(count) <= math.log(self.alpha) + self._log_predicted
 
     def _log_likelihood(self, count: int) -> float:
-        return math.fsum(_log_likelihood(one, count - one.found) for one in self._made)
+        return math.fsum(_log_likelihood(one, count - one.found) for one in self._history)
 
 
 def _prior() -> NDArray[np.float64]:

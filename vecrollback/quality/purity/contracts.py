@@ -40,11 +40,11 @@ def recorded_model(payload: Mapping[str, Json] | None) -> str | None:
         if not isinstance(place, Mapping):
             continue
         for key in KEYS:
-            named = place.get(key)
-            if isinstance(named, Mapping):  # {"model": {"name": ...}}
-                named = named.get("name")
-            if isinstance(named, str) and named.strip():
-                return named.strip()
+            name = place.get(key)
+            if isinstance(name, Mapping):  # {"model": {"name": ...}}
+                name = name.get("name")
+            if isinstance(name, str) and name.strip():
+                return name.strip()
     return None
 
 
@@ -59,7 +59,7 @@ def recorded_models(rows: Iterable[tuple[str, Mapping[str, Json] | str | None]])
         else:
             unrecorded += 1
     return RecordedModel(
-        models={model: len(named) for model, named in ids.items()},
-        ids={model: tuple(named) for model, named in ids.items()},
+        models={model: len(rows) for model, rows in ids.items()},
+        ids={model: tuple(rows) for model, rows in ids.items()},
         unrecorded=unrecorded,
     )

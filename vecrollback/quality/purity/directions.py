@@ -102,10 +102,10 @@ def by_model(own: FloatArray, foreign: FloatArray) -> NDArray[np.int64]:
     units = difference / lengths
     best, labels = _APART, alone
     for models in range(2, min(_MOST_MODELS, len(own) // _PER_MODEL) + 1):
-        found = KMeans(models, n_init=3, random_state=0).fit_predict(units)
-        if np.bincount(found).min() < 2:
+        labels_here = KMeans(models, n_init=3, random_state=0).fit_predict(units)
+        if np.bincount(labels_here).min() < 2:
             continue
-        apart = silhouette_score(units, found, sample_size=min(len(units), 500), random_state=0)
+        apart = silhouette_score(units, labels_here, sample_size=min(len(units), 500), random_state=0)
         if apart > best:
-            best, labels = apart, found.astype(np.int64)
+            best, labels = apart, labels_here.astype(np.int64)
     return labels

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from vecrollback.arrays import FloatArray, Numbers, cosines
 from vecrollback.errors import EmbeddingError, UsageError
 from vecrollback.quality.purity.population import Population
-from vecrollback.quality.purity.power import Keep, Power, by_floor, in_storage, scaled
+from vecrollback.quality.purity.power import Keep, Power, by_floor, in_storage, scaling
 from vecrollback.quality.purity.results import NotExamined, Stage
-from vecrollback.quality.purity.storage_noise import Storage, angles, calibrated
+from vecrollback.quality.purity.storage_noise import Storage, angles, calibrate
 
 Embed: TypeAlias = Callable[[Sequence[str]], FloatArray]
 """Texts -> vectors (n, dimension), float32."""
@@ -56,9 +56,9 @@ class Examiner:
         self.cosine = np.full(population.count, np.nan)
         self.foreign: list[int] = []
         self.failed = self.reserved = 0
-        self._own, self._asked, self._storage, self._budget = own, floor, storage, budget
+        self._own, self._asked_floor, self._storage, self._budget = own, floor, storage, budget
         self._reasons: dict[str, list[int]] = {}
-        self._made: dict[bytes, FloatArray] = {}
+        self._own_by_text: dict[bytes, FloatArray] = {}
         self._pairs: list[FloatArray] = []
         self._calibrated = self._steadied = self._scanned = False
         self._keep = keep
@@ -71,7 +71,7 @@ class Examiner:
         return int(np.count_nonzero(self.open))
 
     @property
-    def found(self) -> int:
+    def finds(self) -> int:
         """Rows that were looked at and are not what they should be, or could not be told."""
         return len(self.foreign) + self.failed
 
@@ -81,11 +81,11 @@ class Examiner:
         return len(self._reasons.get(MISSING, ()))
 
     @property
-    def embedded(self) -> int:
+    def embedded_texts(self) -> int:
         return self.spent.total()
 
-    def affordable(self, wanted: int) -> int:
-        return wanted if self._budget is None else max(0, min(wanted, self._budget - self.reserved - self.embedded))
+    def affordable(self, count: int) -> int:
+        return count if self._budget is None else max(0, min(count, self._budget - self.reserved - self.embedded_texts))
 
     def is_foreign(self, rows: Numbers) -> NDArray[np.bool_]:
         """Which of these examined rows are not own; what could not be told counts against its row."""
@@ -111,10 +111,10 @@ class Examiner:
 
     def leave_out(self, rows: Iterable[int], reason: str) -> None:
         """Note rows that nothing can be said about."""
-        named = [row for row in rows if self.open[row]]
-        if named:
-            self.open[named] = False
-            self._reasons.setdefault(reason, []).extend(named)
+        open_rows = [row for row in rows if self.open[row]]
+        if open_rows:
+            self.open[open_rows] = False
+            self._reasons.setdefault(reason, []).extend(open_rows)
 
     def with_text(self, rows: Numbers) -> tuple[Numbers, list[str]]:
         """Those of these rows that have a text, and the texts. The first missing one makes it look for all of them."""
@@ -123,8 +123,8 @@ class Examiner:
             self._scanned = True
             for first in range(0, self.population.count, _SCAN):
                 here = np.arange(first, min(first + _SCAN, self.population.count))
-                found = self.population.texts(here)
-                self.leave_out([int(r) for r, t in zip(here, found, strict=True) if t is None], MISSING)
+                texts_here = self.population.texts(here)
+                self.leave_out([int(r) for r, t in zip(here, texts_here, strict=True) if t is None], MISSING)
         has = np.array([text is not None for text in texts], dtype=bool)
         return rows[has], [text for text in texts if text is not None]
 
@@ -135,49 +135,49 @@ class Examiner:
         new: dict[bytes, str] = {}
         afford = self.affordable(len(texts))
         for place, (key, text) in enumerate(zip(keys, texts, strict=True)):
-            if key not in self._made and key not in new:
+            if key not in self._own_by_text and key not in new:
                 if len(new) == afford:
                     rows, keys = rows[:place], keys[:place]
                     break
                 new[key] = text
-        made = self._embed(list(new.values()), stage)
-        known = dict(zip(new, made, strict=True))
-        vectors = np.array([known[k] if k in known else self._made[k] for k in keys], dtype=np.float32)
-        for key, vector in known.items():
-            if len(self._made) < _KEPT_VECTORS:
-                self._made[key] = vector
+        own = self._embed(list(new.values()), stage)
+        own_by_key = dict(zip(new, own, strict=True))
+        vectors = np.array([own_by_key[k] if k in own_by_key else self._own_by_text[k] for k in keys], dtype=np.float32)
+        for key, vector in own_by_key.items():
+            if len(self._own_by_text) < _KEPT_VECTORS:
+                self._own_by_text[key] = vector
         if len(rows):
             self._compare(rows, vectors, texts[: len(rows)])
         return rows
 
-    def made(self, rows: Numbers) -> FloatArray:
+    def own_vectors(self, rows: Numbers) -> FloatArray:
         """What the own embedder made of the texts of examined rows. Costs nothing for the first 65,536 texts."""
         _, texts = self.with_text(rows)
         keys = [_digest(text) for text in texts]
-        missing = [text for key, text in zip(keys, texts, strict=True) if key not in self._made]
+        missing = [text for key, text in zip(keys, texts, strict=True) if key not in self._own_by_text]
         again = dict(zip(map(_digest, missing), self._embed(missing, "reference"), strict=True)) if missing else {}
-        return np.array([self._made.get(key, again.get(key)) for key in keys], dtype=np.float32)
+        return np.array([self._own_by_text.get(key, again.get(key)) for key in keys], dtype=np.float32)
 
-    def _compare(self, rows: Numbers, made: FloatArray, texts: list[str]) -> None:
-        stored = self.population.vectors(rows)
+    def _compare(self, rows: Numbers, own: FloatArray, texts: list[str]) -> None:
+        index_vectors = self.population.vectors(rows)
         if not self._calibrated:
             self._calibrated = True
-            self._calibrate(stored, made)
-        found = cosines(stored, self.kept(made))
-        slight = np.flatnonzero((found < self.floor) & (found >= _SLIGHT))
+            self._calibrate(index_vectors, own)
+        near = cosines(index_vectors, self.as_stored(own))
+        slight = np.flatnonzero((near < self.floor) & (near >= _SLIGHT))
         if len(slight) and not self._steadied:
-            self._steady(made[slight], [texts[i] for i in slight])
+            self._steady(own[slight], [texts[i] for i in slight])
         if not self._steadied:
-            found[slight] = np.nan  # no budget to tell noise from a near relative
+            near[slight] = np.nan  # no budget to tell noise from a near relative
             self._fail(rows[slight], NOT_TOLD)
-        self._fail(rows[np.isnan(made).any(axis=1)], NOT_EMBEDDED)
+        self._fail(rows[np.isnan(own).any(axis=1)], NOT_EMBEDDED)
         self.open[rows] = False
-        self.cosine[rows] = found
-        foreign = found < self.floor
+        self.cosine[rows] = near
+        foreign = near < self.floor
         self.foreign += rows[foreign].tolist()
-        self._pairs += list(made[foreign][: _KEPT_PAIRS - len(self._pairs)])
+        self._pairs += list(own[foreign][: _KEPT_PAIRS - len(self._pairs)])
 
-    def kept(self, vectors: FloatArray) -> FloatArray:
+    def as_stored(self, vectors: FloatArray) -> FloatArray:
         """What the storage would give back of these vectors."""
         if self._keep is None:
             return vectors
@@ -187,33 +187,33 @@ class Examiner:
             back[usable] = self._keep(vectors[usable])
         return back
 
-    def _calibrate(self, stored: FloatArray, made: FloatArray) -> None:
-        usable = np.isfinite(made).all(axis=1) & made.any(axis=1) & np.isfinite(stored).all(axis=1)
+    def _calibrate(self, index_vectors: FloatArray, own: FloatArray) -> None:
+        usable = np.isfinite(own).all(axis=1) & own.any(axis=1) & np.isfinite(index_vectors).all(axis=1)
         if self._keep is not None and usable.any():
-            kept, way = self._keep, scaled(made[usable], stored[usable], self._keep)
-            self._keep = lambda vectors: kept(way(vectors))
+            storage, way = self._keep, scaling(own[usable], index_vectors[usable], self._keep)
+            self._keep = lambda vectors: storage(way(vectors))
             chance = np.random.default_rng(0)
-            self.power = in_storage(self._asked, made[usable], stored[usable], self._keep, kept, chance)
+            self.power = in_storage(self._asked_floor, own[usable], index_vectors[usable], self._keep, storage, chance)
             self.floor = self.power.floor
             return
-        self.floor = calibrated(self._asked, self._storage, stored, made)
-        self.power = by_floor(self.floor, self._asked, made[usable], stored[usable])
+        self.floor = calibrate(self._asked_floor, self._storage, index_vectors, own)
+        self.power = by_floor(self.floor, self._asked_floor, own[usable], index_vectors[usable])
 
     def _fail(self, rows: Numbers, reason: str) -> None:
         self.failed += len(rows)
         if len(rows):
             self._reasons.setdefault(reason, []).extend(rows.tolist())
 
-    def _steady(self, made: FloatArray, texts: list[str]) -> None:
+    def _steady(self, own: FloatArray, texts: list[str]) -> None:
         """Embed texts again, each alone: differences of the own model from itself are not a sign of another."""
         afford = self.affordable(min(len(texts), _NOISE_TEXTS))
         if not afford:
             return
         self._steadied = True
         again = np.concatenate([self._embed([text], "calibration") for text in texts[:afford]])
-        noise = float(np.nanmax(angles(cosines(again, made[:afford])), initial=0.0))
-        lowered = float(np.cos(np.arccos(self.floor) + 2 * noise))
-        self.floor = max(lowered, _SLIGHT) if self.floor > _SLIGHT else self.floor
+        noise = float(np.nanmax(angles(cosines(again, own[:afford])), initial=0.0))
+        floor = float(np.cos(np.arccos(self.floor) + 2 * noise))
+        self.floor = max(floor, _SLIGHT) if self.floor > _SLIGHT else self.floor
 
     def _embed(self, texts: list[str], stage: Stage) -> FloatArray:
         if not texts:
@@ -226,25 +226,25 @@ class Examiner:
                 f"the vectors have {self.population.dimension} dimensions, the embedder makes {vectors.shape[1]}",
                 hint="name the embedder that the index was built with",
             )
-        made = np.empty_like(vectors)
-        made[order] = vectors
-        return made
+        own = np.empty_like(vectors)
+        own[order] = vectors
+        return own
 
 
 def embed(model: Embed, texts: Sequence[str]) -> FloatArray:
     """Call a model; raises EmbeddingError unless one vector per text comes back."""
-    made = np.asarray(model(texts), dtype=np.float32)
-    if made.ndim != 2 or len(made) != len(texts):
+    vectors = np.asarray(model(texts), dtype=np.float32)
+    if vectors.ndim != 2 or len(vectors) != len(texts):
         raise EmbeddingError(
-            f"{len(texts)} texts gave an array of shape {made.shape}", hint="an embedder returns one vector per text"
+            f"{len(texts)} texts gave an array of shape {vectors.shape}", hint="an embedder returns one vector per text"
         )
-    return made
+    return vectors
 
 
 def units(vectors: FloatArray) -> FloatArray:
     with np.errstate(all="ignore"):
-        scaled = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(np.nan_to_num(scaled), dtype=np.float32)
+        unit_vectors = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(np.nan_to_num(unit_vectors), dtype=np.float32)
 
 
 def _digest(text: str) -> bytes:

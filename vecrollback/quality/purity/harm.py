@@ -23,10 +23,14 @@ class JudgedQueries(NamedTuple):
     grades: Sequence[Mapping[str, float]]
 
 
-def judged(queries: Sequence[GoldenQuery], embed: Callable[[list[str]], FloatArray]) -> JudgedQueries | None:
+def embed_judged(queries: Sequence[GoldenQuery], embed: Callable[[list[str]], FloatArray]) -> JudgedQueries | None:
     """The golden queries that have answers, embedded; None when none has."""
-    known = [query for query in queries if query.judged]
-    return JudgedQueries(embed([query.text for query in known]), [query.expected for query in known]) if known else None
+    with_answers = [query for query in queries if query.judged]
+    return (
+        JudgedQueries(embed([query.text for query in with_answers]), [query.expected for query in with_answers])
+        if with_answers
+        else None
+    )
 
 
 class Ndcg(NamedTuple):
@@ -54,8 +58,8 @@ class Harm:
     @property
     def harmless(self) -> bool:
         """At least 99 of 100 results stay, and the golden queries lose less than a thousandth."""
-        lost = self.ndcg.repaired - self.ndcg.now if self.ndcg else 0.0
-        return self.overlap >= 0.99 and lost < 0.001
+        loss = self.ndcg.repaired - self.ndcg.now if self.ndcg else 0.0
+        return self.overlap >= 0.99 and loss < 0.001
 
     def __str__(self) -> str:
         sentence = f"{self.overlap:.1%} of the {self.k} results near them stay after a repair"
@@ -64,20 +68,20 @@ class Harm:
         return sentence
 
 
-def harm(stored: FloatArray, rows: Numbers, own: FloatArray, queries: FloatArray, *, k: int = 10) -> Harm:
+def harm(index_vectors: FloatArray, rows: Numbers, own: FloatArray, queries: FloatArray, *, k: int = 10) -> Harm:
     """Measure the overlap by exact search, by cosine.
 
-    `stored`: (n, dimension), the index or a part of it; `rows`: which of them are foreign; `own`: what they should be;
-    `queries`: made by the own embedder.
+    `index_vectors`: (n, dimension), the index or a part of it; `rows`: which of them are foreign; `own`: what they
+    should be; `queries`: made by the own embedder.
     """
-    k = min(k, len(stored))
+    k = min(k, len(index_vectors))
     if not k or not len(queries):
-        return Harm(k, len(queries), len(stored), 1.0, 1.0)
-    repaired = stored.copy()
+        return Harm(k, len(queries), len(index_vectors), 1.0, 1.0)
+    repaired = index_vectors.copy()
     repaired[rows] = own
-    before, after = _nearest(stored, queries, k), _nearest(repaired, queries, k)
+    before, after = _nearest(index_vectors, queries, k), _nearest(repaired, queries, k)
     same = np.array([len(np.intersect1d(a, b)) / k for a, b in zip(before, after, strict=True)])
-    return Harm(k, len(queries), len(stored), float(same.mean()), float(same.min()))
+    return Harm(k, len(queries), len(index_vectors), float(same.mean()), float(same.min()))
 
 
 def golden_harm(population: Population, own: Mapping[int, FloatArray], judged: JudgedQueries, *, k: int = 10) -> Ndcg:
@@ -85,8 +89,8 @@ def golden_harm(population: Population, own: Mapping[int, FloatArray], judged: J
 
     A document counts by its best row; nDCG has linear gain.
     """
-    queries, kept = _units(judged.queries), _CHUNKS_PER_DOCUMENT * k
-    now, repaired = _Best(len(queries), kept), _Best(len(queries), kept)
+    queries, depth = _units(judged.queries), _CHUNKS_PER_DOCUMENT * k
+    now, repaired = _Best(len(queries), depth), _Best(len(queries), depth)
     rows = np.array(sorted(own), np.int64)
     for first, block in population.blocks():
         scores = queries @ _units(block).T
@@ -125,11 +129,11 @@ def _units(vectors: FloatArray) -> FloatArray:
         return np.asarray(np.nan_to_num(vectors / lengths), dtype=np.float32)
 
 
-def _ndcg(population: Population, ranked: Numbers, grades: Sequence[Mapping[str, float]], k: int) -> float:
+def _ndcg(population: Population, ranking: Numbers, grades: Sequence[Mapping[str, float]], k: int) -> float:
     """Mean over the queries that have a relevant document."""
     discounts = 1 / np.log2(np.arange(2, k + 2))
     values = []
-    for rows, relevant in zip(ranked, grades, strict=True):
+    for rows, relevant in zip(ranking, grades, strict=True):
         ideal = np.sort([grade for grade in relevant.values() if grade > 0])[::-1][:k]
         if len(ideal):
             ids = list(dict.fromkeys(population.ids(rows)))[:k]

@@ -59,29 +59,29 @@ class Power:
         return float(beta.ppf(alpha, self.told, self.tried - self.told + 1))
 
 
-def by_floor(floor: float, asked: float, made: FloatArray, stored: FloatArray) -> Power:
-    """The power where vectors come back as they are, but for a rounding that lowered the floor from the one `asked`."""
-    angle = 2 * np.arccos(min(1.0, floor)) - np.arccos(min(1.0, asked))
+def by_floor(floor: float, asked_floor: float, own: FloatArray, index_vectors: FloatArray) -> Power:
+    """The power where vectors come back as they are, but for a rounding that lowered the floor asked for."""
+    angle = 2 * np.arccos(min(1.0, floor)) - np.arccos(min(1.0, asked_floor))
     near = next((cosine for cosine in _COSINES if np.arccos(cosine) > angle), None)
-    others = _others(stored, made, made, floor)
+    others = _others(index_vectors, own, own, floor)
     return Power(floor, near, 0, 0, others, _lacks(near, others, floor))
 
 
 def in_storage(
-    asked: float, made: FloatArray, stored: FloatArray, keep: Keep, again: Keep, random: np.random.Generator
+    asked_floor: float, own: FloatArray, index_vectors: FloatArray, keep: Keep, again: Keep, random: np.random.Generator
 ) -> Power:
     """The floor and its power where `keep` gives own vectors back changed, and `again` what is stored already.
 
-    `made`: what the own embedder makes of the texts of a few hundred rows; `stored`: the rows.
+    `own`: what the own embedder makes of the texts of a few hundred rows; `index_vectors`: the rows.
     """
-    kept = keep(made)
-    floor = min(asked, float(np.min(_strayed(made, kept, asked, keep, random), initial=1.0)))
-    shares = {cosine: _strayed(made, kept, cosine, keep, random) < floor for cosine in _COSINES}
+    own_there = keep(own)
+    floor = min(asked_floor, float(np.min(_stray(own, own_there, asked_floor, keep, random), initial=1.0)))
+    shares = {cosine: _stray(own, own_there, cosine, keep, random) < floor for cosine in _COSINES}
     near = next((cosine for cosine, told in shares.items() if len(told) and told.mean() >= _TOLD), None)
-    others = _others(stored, made, kept, floor)
-    returned = _known(cosines(again(stored), stored)) >= floor
-    steady = _known(cosines(keep(made), kept)) >= asked
-    faithful = all(not len(one) or bool(one.mean() >= _TOLD) for one in (returned, steady))
+    others = _others(index_vectors, own, own_there, floor)
+    as_before = _finite(cosines(again(index_vectors), index_vectors)) >= floor
+    steady = _finite(cosines(keep(own), own_there)) >= asked_floor
+    faithful = all(not len(one) or bool(one.mean() >= _TOLD) for one in (as_before, steady))
     lacks = _lacks(near, others, floor)
     if not faithful:
         lacks = "the index does not give a vector the same code twice, so no row can be compared with a new one"
@@ -89,34 +89,34 @@ def in_storage(
     return Power(floor, near, int(told.sum()), len(told), others, lacks, faithful)
 
 
-def scaled(made: FloatArray, stored: FloatArray, keep: Keep) -> Callable[[FloatArray], FloatArray]:
+def scaling(own: FloatArray, index_vectors: FloatArray, keep: Keep) -> Callable[[FloatArray], FloatArray]:
     """How own vectors have to be scaled before they go into the storage: as they are, to unit length, or to the length
     that comes out, whichever gives back what is stored.
     """
-    length = float(np.nanmedian(np.linalg.norm(stored, axis=1))) if len(stored) else 1.0
+    length = float(np.nanmedian(np.linalg.norm(index_vectors, axis=1))) if len(index_vectors) else 1.0
     ways: list[Callable[[FloatArray], FloatArray]] = [lambda rows: rows, _units, lambda rows: _units(rows) * length]
-    fits = [_known(cosines(stored, keep(way(made)))) for way in ways]
+    fits = [_finite(cosines(index_vectors, keep(way(own)))) for way in ways]
     return ways[int(np.argmax([np.median(fit) if len(fit) else 0.0 for fit in fits]))]
 
 
-def _strayed(made: FloatArray, kept: FloatArray, cosine: float, keep: Keep, random: np.random.Generator) -> Cosines:
+def _stray(own: FloatArray, own_there: FloatArray, cosine: float, keep: Keep, random: np.random.Generator) -> Cosines:
     """What is left of a cosine to the own vectors once both went through the storage.
 
     They stray in any direction, and towards another vector of the index, where the storage may be finer.
     """
-    if len(made) < 1:
+    if len(own) < 1:
         return np.empty(0)
-    found = []
+    left = []
     for _ in range(_ROUNDS):
-        others = made[random.permutation(len(made))]
-        for towards in (random.standard_normal(made.shape).astype(np.float32), others):
-            turned = _turned(made, towards, cosine)
-            usable = np.isfinite(turned).all(axis=1)  # an encoder takes no NaN
-            found.append(_known(cosines(keep(turned[usable]), kept[usable])))
-    return np.concatenate(found)
+        others = own[random.permutation(len(own))]
+        for towards in (random.standard_normal(own.shape).astype(np.float32), others):
+            vectors_near = _turn(own, towards, cosine)
+            usable = np.isfinite(vectors_near).all(axis=1)  # an encoder takes no NaN
+            left.append(_finite(cosines(keep(vectors_near[usable]), own_there[usable])))
+    return np.concatenate(left)
 
 
-def _turned(vectors: FloatArray, towards: FloatArray, cosine: float) -> FloatArray:
+def _turn(vectors: FloatArray, towards: FloatArray, cosine: float) -> FloatArray:
     """These vectors turned to a cosine to themselves; NaN where both point the same way."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     with np.errstate(all="ignore"):
@@ -124,15 +124,15 @@ def _turned(vectors: FloatArray, towards: FloatArray, cosine: float) -> FloatArr
         across = towards - (towards * units).sum(axis=1, keepdims=True) * units
         size = np.linalg.norm(across, axis=1, keepdims=True)
         across = np.where(size > 1e-3 * np.linalg.norm(towards, axis=1, keepdims=True), across / size, np.nan)
-    turned = (cosine * units + np.sqrt(1 - cosine**2) * across) * lengths
-    return np.asarray(turned, np.float32)
+    vectors_near = (cosine * units + np.sqrt(1 - cosine**2) * across) * lengths
+    return np.asarray(vectors_near, np.float32)
 
 
-def _others(stored: FloatArray, made: FloatArray, kept: FloatArray, floor: float) -> float | None:
+def _others(index_vectors: FloatArray, own: FloatArray, own_there: FloatArray, floor: float) -> float | None:
     """Share of rows told from the own vector of another text, among texts that the own model tells apart."""
-    moved = np.roll(np.arange(len(made)), 1)
-    apart = cosines(made, made[moved]) < RELATIVE
-    near = _known(cosines(stored[apart], kept[moved][apart]))
+    other = np.roll(np.arange(len(own)), 1)
+    apart = cosines(own, own[other]) < RELATIVE
+    near = _finite(cosines(index_vectors[apart], own_there[other][apart]))
     return float(np.mean(near < floor)) if len(near) >= _FEW else None
 
 
@@ -148,8 +148,8 @@ def _lacks(near: float | None, others: float | None, floor: float) -> str:
     return ""
 
 
-def _known(found: Cosines) -> Cosines:
-    return found[np.isfinite(found)]
+def _finite(left: Cosines) -> Cosines:
+    return left[np.isfinite(left)]
 
 
 def _units(vectors: FloatArray) -> FloatArray:

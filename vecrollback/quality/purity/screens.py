@@ -58,8 +58,8 @@ class Screening:
 def survey(population: Population, random: np.random.Generator) -> Screening:
     """Read every vector once: its length, and some of them at random to keep."""
     count = population.count
-    wanted = np.sort(random.choice(count, min(count, _SAMPLE), replace=False))
-    sample = np.empty((len(wanted), population.dimension), np.float32)
+    rows = np.sort(random.choice(count, min(count, _SAMPLE), replace=False))
+    sample = np.empty((len(rows), population.dimension), np.float32)
     lengths = np.empty(count, np.float32)
     for first, block in population.blocks():
         for start in range(0, len(block), _LINES):
@@ -67,9 +67,9 @@ def survey(population: Population, random: np.random.Generator) -> Screening:
             with np.errstate(all="ignore"):
                 norms = np.sqrt(np.einsum("ij,ij->i", part, part))
             lengths[first + start : first + start + len(part)] = np.where(np.isfinite(norms), norms, np.nan)
-        low, high = np.searchsorted(wanted, [first, first + len(block)])
-        sample[low:high] = block[wanted[low:high] - first]
-    return Screening(lengths, wanted.astype(np.int64), sample)
+        low, high = np.searchsorted(rows, [first, first + len(block)])
+        sample[low:high] = block[rows[low:high] - first]
+    return Screening(lengths, rows.astype(np.int64), sample)
 
 
 def score(population: Population, directions: FloatArray, lengths: FloatArray) -> Scores:
@@ -85,13 +85,13 @@ def score(population: Population, directions: FloatArray, lengths: FloatArray) -
 
 def distances(population: Population, form: Callable[[FloatArray], FloatArray], lengths: FloatArray) -> Scores:
     """What `form` makes of each vector at unit length, one number each: shape (count,)."""
-    found = np.empty(population.count, np.float32)
+    values = np.empty(population.count, np.float32)
     with np.errstate(all="ignore"):
         for first, block in population.blocks():
             for start in range(0, len(block), _LINES):
                 here = slice(first + start, first + min(start + _LINES, len(block)))
-                found[here] = form(block[start : start + _LINES] / lengths[here, None])
-    return found
+                values[here] = form(block[start : start + _LINES] / lengths[here, None])
+    return values
 
 
 def excess(
@@ -135,11 +135,11 @@ def two_sample(batch: FloatArray, others: FloatArray, random: np.random.Generato
     fold = random.permutation(size) % _FOLDS
     correct = 0
     for number in range(_FOLDS):
-        held, kept = fold == number, fold != number
-        means = left[kept].mean(axis=0), right[kept].mean(axis=0)
+        test, train = fold == number, fold != number
+        means = left[train].mean(axis=0), right[train].mean(axis=0)
         direction, middle = means[0] - means[1], (means[0] + means[1]) / 2
-        correct += int(np.count_nonzero((left[held] - middle) @ direction > 0))
-        correct += int(np.count_nonzero((right[held] - middle) @ direction < 0))
+        correct += int(np.count_nonzero((left[test] - middle) @ direction > 0))
+        correct += int(np.count_nonzero((right[test] - middle) @ direction < 0))
     return float(binom.sf(correct - 1, 2 * size, 0.5))
 
 

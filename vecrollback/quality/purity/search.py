@@ -45,19 +45,19 @@ class Search:
 
     def follow(self, suspects: list[Suspect]) -> None:
         """Look where the vectors of each distinct suspect would lie; again, as long as many are found there."""
-        distinct, gained = [one for one in suspects if one.distinct], 1
-        explained = np.zeros(self._population.count, dtype=bool)
-        while distinct and gained:
-            before = self.examiner.found
-            until = max(_STEP, self.examiner.found, int(_SPOILS * self._population.count))
+        distinct, gain = [one for one in suspects if one.distinct], 1
+        covered = np.zeros(self._population.count, dtype=bool)
+        while distinct and gain:
+            before = self.examiner.finds
+            until = max(_STEP, self.examiner.finds, int(_SPOILS * self._population.count))
             directions = [between(one.own, one.vectors, self.whitening) for one in distinct]
             for column in score(self._population, np.stack(directions), self._survey.lengths).T:
-                known = len(self.examiner.foreign)
+                count = len(self.examiner.foreign)
                 self._walk(column, "screen", until)
-                explained |= column >= column[self.examiner.foreign[known:]].min(initial=np.inf)
-            gained = (self.examiner.found - before) // (until // 4)
+                covered |= column >= column[self.examiner.foreign[count:]].min(initial=np.inf)
+            gain = (self.examiner.finds - before) // (until // 4)
         few = len(self.examiner.foreign) < _SPOILS * self._population.count
-        if few and explained[self.examiner.foreign].all():
+        if few and covered[self.examiner.foreign].all():
             self._trained = len(self.examiner.foreign)  # nothing to learn that the suspects did not show
 
     def look(self) -> None:
@@ -66,8 +66,8 @@ class Search:
             pairs = len(self.examiner.foreign)
             if pairs > self._trained:
                 self._trained = pairs
-                gained = self._learn()
-                if gained > pairs // 10 or gained >= _STEP:
+                gain = self._learn()
+                if gain > pairs // 10 or gain >= _STEP:
                     continue
                 return
             if self._explored or pairs:
@@ -102,17 +102,17 @@ class Search:
         if self._batches is None:
             return
         for batch in np.unique(self._batches[rows])[:_BATCHES].tolist():
-            tried = self._examine_batch(batch, _BATCH_TRY)
-            while len(tried) and self.examiner.is_foreign(tried).mean() >= _BATCH_RATE:
-                tried = self._examine_batch(batch, _LONGEST_STEP)
+            rows_there = self._examine_batch(batch, _BATCH_TRY)
+            while len(rows_there) and self.examiner.is_foreign(rows_there).mean() >= _BATCH_RATE:
+                rows_there = self._examine_batch(batch, _LONGEST_STEP)
         self._on_stage("batch")
 
     @property
     def whitening(self) -> Whitening:
         """Of the index, with own vectors in place of those found foreign, as soon as they are many."""
-        found = len(self.examiner.foreign)
-        if self._whitening is None or found - self._whitened > _SPOILS * self._population.count:
-            self._whitened = found
+        count = len(self.examiner.foreign)
+        if self._whitening is None or count - self._whitened > _SPOILS * self._population.count:
+            self._whitened = count
             rows, sample = self._sample()
             own = self.examiner.own_of_foreign()
             for place, row in enumerate(rows.tolist()):
@@ -128,14 +128,14 @@ class Search:
 
     def _learn(self) -> int:
         """Walk along the whitened paired difference of each model that the foreign rows seem to come from."""
-        before = self.examiner.found
+        before = self.examiner.finds
         own, foreign = self.examiner.pairs()
         models = by_model(own, foreign)
         directions = [between(own[models == m], foreign[models == m], self.whitening) for m in np.unique(models)]
         scores = score(self._population, np.stack(directions), self._survey.lengths)
         for column in scores.T:
             self._walk(column, "screen", until=max(_STEP, len(own)))
-        return self.examiner.found - before
+        return self.examiner.finds - before
 
     def _explore(self) -> bool:
         """Nothing is known but what is usual: look at the least usual. Whether anything was found."""
@@ -144,10 +144,10 @@ class Search:
         both = np.stack([order[: min(map(len, orders))] for order in orders], axis=1).reshape(-1)
         rows = both[np.sort(np.unique(both, return_index=True)[1])][:_OUTLIERS]
         for start in range(0, len(rows), _STEP):
-            before = self.examiner.found
+            before = self.examiner.finds
             self.examiner.examine(rows[start : start + _STEP], "screen")
             self._on_stage("screen")
-            if self.examiner.found > before:
+            if self.examiner.finds > before:
                 return True
         return False
 
@@ -156,26 +156,26 @@ class Search:
 
         `until`: at most so many finds, then there is more to learn first; a quarter, once half of a step is in vain.
         """
-        before = self.examiner.found
+        before = self.examiner.finds
         self._descend(self._order(scores), stage, until)
-        if until is None or self.examiner.found - before < until // 4:
+        if until is None or self.examiner.finds - before < until // 4:
             self._descend(self._second_look(scores), stage, until)
         if not self.examiner.affordable(1):
             self.suspected = max(self.suspected, self._still_pointed_at(scores))
 
     def _descend(self, order: Numbers, stage: Stage, until: int | None) -> None:
-        place, before = 0, self.examiner.found
+        place, before = 0, self.examiner.finds
         while place < len(order) and self.examiner.affordable(1):
-            step = min(max(_STEP, self.examiner.found // 10), _LONGEST_STEP)
+            step = min(max(_STEP, self.examiner.finds // 10), _LONGEST_STEP)
             rows = self.examiner.examine(order[place : place + step], stage)
             place += step
-            found = int(self.examiner.is_foreign(rows).sum())
+            finds = int(self.examiner.is_foreign(rows).sum())
             self._on_stage(stage)
-            by_chance = max(0.0, self.expected - self.examiner.found) / max(1, self.examiner.left) * len(rows)
-            if found < max(1.0, _ENRICHED * by_chance):
+            by_chance = max(0.0, self.expected - self.examiner.finds) / max(1, self.examiner.left) * len(rows)
+            if finds < max(1.0, _ENRICHED * by_chance):
                 return
-            gained = self.examiner.found - before
-            if until is not None and (gained >= until or (gained >= until // 4 and found < len(rows) / 2)):
+            gain = self.examiner.finds - before
+            if until is not None and (gain >= until or (gain >= until // 4 and finds < len(rows) / 2)):
                 return
 
     def _second_look(self, scores: Scores) -> Numbers:
@@ -193,8 +193,8 @@ class Search:
 
     def _still_pointed_at(self, scores: Scores) -> int:
         """Open rows that score above every row known to be own."""
-        known = np.isfinite(self.examiner.cosine)
-        own = scores[known & (self.examiner.cosine >= self.examiner.floor)]
+        compared = np.isfinite(self.examiner.cosine)
+        own = scores[compared & (self.examiner.cosine >= self.examiner.floor)]
         return int(np.count_nonzero(scores[self.examiner.open] > own.max(initial=-np.inf))) if len(own) else 0
 
     def _order(self, scores: Scores) -> Numbers:

@@ -62,16 +62,18 @@ def _by_column(sample: FloatArray) -> Storage:
     return Storage("int8 by column", np.array([column[0] for column in columns], dtype=np.float32), steps)
 
 
-def calibrated(floor: float, storage: Storage, stored: FloatArray, made: FloatArray, *, noise: float = 0.0) -> float:
+def calibrate(
+    floor: float, storage: Storage, index_vectors: FloatArray, own: FloatArray, *, noise: float = 0.0
+) -> float:
     """The floor with everything explained taken off.
 
-    `stored`, `made`: a few hundred vectors and what the own embedder makes of their texts. `noise`: angle, in radians,
-    between two of its vectors of one text.
+    `index_vectors`, `own`: a few hundred vectors and what the own embedder makes of their texts. `noise`: angle, in
+    radians, between two of its vectors of one text.
     """
     angle = _angle(floor) + 2 * noise
-    if storage.format != "float32" and len(made):
-        rounded = cosines(_rounded(made, stored, storage), made)
-        angle += _MARGIN * _angle(float(np.nanmin(rounded, initial=1.0)))
+    if storage.format != "float32" and len(own):
+        cosine_left = cosines(_round(own, index_vectors, storage), own)
+        angle += _MARGIN * _angle(float(np.nanmin(cosine_left, initial=1.0)))
     return float(np.cos(min(angle, np.pi / 2)))
 
 
@@ -83,23 +85,23 @@ def _angle(cosine: float) -> float:
     return float(angles(np.array([cosine]))[0])
 
 
-def _rounded(made: FloatArray, stored: FloatArray, storage: Storage) -> FloatArray:
+def _round(own: FloatArray, index_vectors: FloatArray, storage: Storage) -> FloatArray:
     """What would be read back, had the own vectors been stored like these."""
     if storage.format == "float16":
-        return made.astype(np.float16).astype(np.float32)
+        return own.astype(np.float16).astype(np.float32)
     if storage.format == "bfloat16":
-        bits = made.view(np.uint32) if made.flags.c_contiguous else np.ascontiguousarray(made).view(np.uint32)
+        bits = own.view(np.uint32) if own.flags.c_contiguous else np.ascontiguousarray(own).view(np.uint32)
         return ((bits + 0x8000) & np.uint32(0xFFFF0000)).view(np.float32)
     with np.errstate(all="ignore"):
-        scaled = made * (np.linalg.norm(stored, axis=1) / np.linalg.norm(made, axis=1))[:, None]
+        to_scale = own * (np.linalg.norm(index_vectors, axis=1) / np.linalg.norm(own, axis=1))[:, None]
     if storage.format == "whole numbers":
-        return np.asarray(np.rint(scaled), dtype=np.float32)
+        return np.asarray(np.rint(to_scale), dtype=np.float32)
     if storage.format == "int8 by row":
-        step = np.array([_step(row) for row in stored], dtype=np.float32)[:, None]
-        return np.asarray(np.rint(scaled / step) * step, dtype=np.float32)
+        step = np.array([_step(row) for row in index_vectors], dtype=np.float32)[:, None]
+        return np.asarray(np.rint(to_scale / step) * step, dtype=np.float32)
     if storage.offset is None or storage.step is None:
-        return made
-    return np.asarray(np.rint((scaled - storage.offset) / storage.step) * storage.step + storage.offset, np.float32)
+        return own
+    return np.asarray(np.rint((to_scale - storage.offset) / storage.step) * storage.step + storage.offset, np.float32)
 
 
 def _step(values: FloatArray) -> float:

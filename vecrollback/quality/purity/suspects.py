@@ -40,21 +40,18 @@ class Suspect:
 
 def introduce(suspects: Mapping[str, Embed], examiner: Examiner, reference: Numbers) -> list[Suspect]:
     """Embed reference texts with every suspect of the same dimension, for a third of the budget at most."""
-    known: list[Suspect] = []
+    models: list[Suspect] = []
     share = examiner.affordable(_TEXTS * 3 * len(suspects)) // (3 * len(suspects)) if suspects else 0
     rows, texts = examiner.with_text(reference[: min(_TEXTS, share)])
     if len(rows) < 2:
-        return known
-    own = examiner.made(rows)
+        return models
+    own = examiner.own_vectors(rows)
     for name, model in suspects.items():
-        made = _made(model, texts, examiner)
-        if made is not None:
-            known.append(
-                Suspect(
-                    name, units(own), units(made), ~(cosines(examiner.kept(made), examiner.kept(own)) >= examiner.floor)
-                )
-            )
-    return known
+        vectors = _vectors_of(model, texts, examiner)
+        if vectors is not None:
+            near = cosines(examiner.as_stored(vectors), examiner.as_stored(own))
+            models.append(Suspect(name, units(own), units(vectors), ~(near >= examiner.floor)))
+    return models
 
 
 def sensitivity(suspects: list[Suspect], alpha: float) -> float:
@@ -77,29 +74,29 @@ def sensitivity(suspects: list[Suspect], alpha: float) -> float:
 
 def name_culprits(suspects: Mapping[str, Embed], examiner: Examiner) -> dict[str, float]:
     """Suspect -> share of the foreign vectors that it made, of a few tried; empty when there is nothing to explain."""
-    found = np.array(examiner.foreign, dtype=np.int64)
-    if not len(found) or not suspects:
+    foreign = np.array(examiner.foreign, dtype=np.int64)
+    if not len(foreign) or not suspects:
         return {}
     afford = examiner.affordable(TRIED * len(suspects)) // len(suspects)
     if not afford:
         return {}
-    tried = found[np.unique(np.linspace(0, len(found) - 1, min(afford, TRIED)).astype(int))]
-    rows, texts = examiner.with_text(tried)
-    stored = examiner.population.vectors(rows)
+    sample = foreign[np.unique(np.linspace(0, len(foreign) - 1, min(afford, TRIED)).astype(int))]
+    rows, texts = examiner.with_text(sample)
+    index_vectors = examiner.population.vectors(rows)
     shares = {}
     for name, model in suspects.items():
-        made = _made(model, texts, examiner)
-        near = cosines(stored, examiner.kept(made)) if made is not None else np.zeros(1)
-        explained = near >= min(examiner.floor, _SAME)
-        shares[name] = float(np.mean(explained))
+        vectors = _vectors_of(model, texts, examiner)
+        near = cosines(index_vectors, examiner.as_stored(vectors)) if vectors is not None else np.zeros(1)
+        close = near >= min(examiner.floor, _SAME)
+        shares[name] = float(np.mean(close))
     return shares
 
 
-def _made(model: Embed, texts: list[str], examiner: Examiner) -> FloatArray | None:
+def _vectors_of(model: Embed, texts: list[str], examiner: Examiner) -> FloatArray | None:
     """The suspect's vectors; None when it makes none that could be in this index."""
     try:
-        made = embed(model, texts)
+        vectors = embed(model, texts)
     except VecrollbackError:
         return None  # a suspect that fails today has no alibi, but nothing to go by either
     examiner.spent["suspect"] += len(texts)
-    return made if made.shape[1] == examiner.population.dimension else None
+    return vectors if vectors.shape[1] == examiner.population.dimension else None

@@ -75,12 +75,12 @@ class Adopter:
             confidence=options.get("confidence", CONFIDENCE),
             seed=options.get("seed"),
         )
-        examination = examine_source(source, request, options.get("progress"), opened=self.resources.embedders.open)
+        examination = examine_source(source, request, options.get("progress"), open_model=self.resources.embedders.open)
         _check_ids(examination)
-        assert examination.audited is not None
-        _check_model(examination, examination.audited)
-        _check_fidelity(source, self.resources.embedders.open(model), examination.audited)
-        _check_proof(examination.audited, bound)
+        assert examination.audit is not None
+        _check_model(examination, examination.audit)
+        _check_fidelity(source, self.resources.embedders.open(model), examination.audit)
+        _check_proof(examination.audit, bound)
         return examination
 
 
@@ -96,7 +96,7 @@ class _Adoption:
     options: AdoptOptions
 
     def run(self) -> AdoptResult:
-        audit = self.examination.audited
+        audit = self.examination.audit
         assert audit is not None
         doubts = np.zeros(self.source.count, np.bool_)
         not_examined = [row for one in audit.not_examined for row in one.rows]
