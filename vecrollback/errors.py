@@ -14,6 +14,7 @@ exit code of the command line, so a script can tell a refusal from a failure::
     │   ├── UnreachableError          no answer came from the server
     │   ├── EmbeddingError            the model or its service gave no usable vectors
     │   │   ├── TextRefusedError      it does not take one of these texts, as far as can be told
+    │   │   │   └── TextTooLongError  it says that one of them is longer than it reads
     │   │   └── ServiceDownError      queries of a service failed repeatedly, so none is sent for now
     │   ├── EngineLostError           the workers of a job, or their scheduler, are gone
     │   └── RecallTooLowError         the built index finds too few true neighbours
@@ -131,6 +132,10 @@ class EmbeddingError(FailedError):
 
 class TextRefusedError(EmbeddingError):
     """The model or its service does not take one of these texts, as far as can be told; the others it may."""
+
+
+class TextTooLongError(TextRefusedError):
+    """A service says that a text is longer than its model reads."""
 
 
 class ServiceDownError(EmbeddingError):

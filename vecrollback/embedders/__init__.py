@@ -3,6 +3,8 @@
     sentence-transformers/all-MiniLM-L6-v2?max_length=256    a hub name
     /models/all-MiniLM-L6-v2?query_prompt=query%3A+          a directory of sentence-transformers
     openai:text-embedding-3-small?dimensions=512             an OpenAI-compatible service (`base_url=`)
+    service:embed-v4.0?protocol=cohere&base_url=...          any other service
+    profile:NAME                                             a table [embedder.NAME] of vecrollback.toml
     hash:384?seed=1                                          no model at all: hashed words
     package.module:callable                                  your own code
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import cast
 
 from vecrollback.embedders.base import Embedder, Traits, fingerprint_of, traits_of
@@ -26,20 +29,22 @@ __all__ = ["Embedder", "Traits", "fingerprint_of", "moved", "open_embedder", "tr
 Opener = Callable[[Spec], Embedder]
 
 _GROUP = "vecrollback.embedders"
-_PREFIXED = {"hash": "hashing:open_hashing", "openai": "openai:open_openai"}
+_PREFIXED = {"hash": "hashing:open_hashing", "openai": "openai:open_openai", "service": "openai:open_service"}
+_PROFILE = "profile"
 _UNPREFIXED = {
     SENTENCE_TRANSFORMERS: "sentence_transformers:open_sentence_transformers",
     CALLABLE: "callables:open_callable",
 }
 
 
-def open_embedder(spec: str) -> Embedder:
+def open_embedder(spec: str, *, store: Path | None = None) -> Embedder:
     """Open the embedder that a string names.
 
     Cheap: reads names and digests of files and loads no model; a hub name that is not in the local cache is downloaded.
 
     Args:
         spec: One of the forms above.
+        store: Where `profile:NAME` is looked up beside the working directory; the store of the settings by default.
 
     Returns:
         An embedder whose `spec` opens it again, also in another process.
@@ -54,6 +59,9 @@ def open_embedder(spec: str) -> Embedder:
         (64, 'cosine', [Span(start=0, end=19), Span(start=19, end=27)])
     """
     prefix = spec.partition("?")[0].partition(":")[0]
+    if prefix == _PROFILE:
+        spec = importlib.import_module(f"{__name__}.service_profile").expand(spec, store)
+        prefix = spec.partition(":")[0]
     others = {} if prefix in _PREFIXED else _third_party_kinds()
     parts = parse(spec, {*_PREFIXED, *others})
     built_in = _PREFIXED.get(parts.kind) or _UNPREFIXED.get(parts.kind)

@@ -1,14 +1,15 @@
-"""Services that speak OpenAI's `/embeddings` protocol: OpenAI, vLLM, Ollama, LM Studio, TEI, LiteLLM and others.
+"""Services that speak OpenAI's `/embeddings` protocol, more or less, or one of the other forms that are known.
 
-The weights behind a service cannot be seen, so the contract holds its name, its address and the arguments; whether the
-service still gives the vectors it gave is what the probes tell.
+The weights behind a service cannot be seen, so the contract holds its name, its address and whatever is sent beside
+the texts; whether the service still gives the vectors it gave is what the probes tell.
 """
 
 from __future__ import annotations
 
-import base64
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,12 +17,16 @@ import numpy as np
 
 from vecrollback.arrays import FloatArray
 from vecrollback.embedders.base import COARSE_FLOOR, Traits
-from vecrollback.embedders.common import RecentTokens, Role, Shape, SharedEmbedder, excerpt, prefixed, read_shape
-from vecrollback.embedders.openai_http import Limits, OpenAIService, query_limits, tokens_used
+from vecrollback.embedders.chunking import Tokenizer
+from vecrollback.embedders.common import RecentTokens, Role, Shape, SharedEmbedder, prefixed, read_shape
+from vecrollback.embedders.openai_http import Endpoint, Limits, OpenAIService, query_limits
 from vecrollback.embedders.probe_texts import PROBES
 from vecrollback.embedders.riding_probes import BatchProbes
+from vecrollback.embedders.service_profile import read_fields, read_headers, read_parameters
 from vecrollback.embedders.spec import Arguments, Spec
 from vecrollback.embedders.spend_limit import SpendLimit
+from vecrollback.embedders.text_limit import TextLimit, read_limit
+from vecrollback.embedders.wire_forms import WIRE_FORMS, Base64Numbers, first_base64, rows_of, tokens_used
 from vecrollback.errors import EmbedderSpecError, EmbeddingError
 from vecrollback.records import Json
 
@@ -29,36 +34,108 @@ _OPENAI = "https://api.openai.com/v1"
 _DIMENSIONS = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3072, "text-embedding-ada-002": 1536}
 _BYTES_PER_TOKEN = 4.0
 """Of English prose; corrected by what the service reports."""
+_LEAST_FLOOR = 0.99
+"""Below it another model passes for this one: a quantised copy of MiniLM stays above 0.996 on every probe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a request for embeddings holds beside the texts.
+
+    Attributes:
+        protocol: How it is written, a key of `WIRE_FORMS`.
+        dimensions: Asked for; None: the model's own.
+        encoding: `encoding_format`: "float", "base64", or "none", which sends none.
+        fields: Further fields of the body.
+        role_fields: More of them for documents and for queries.
+        batch_size: Texts at most.
+        max_tokens: Tokens at most, all texts together.
+    """
+
+    protocol: str = "openai"
+    dimensions: int | None = None
+    encoding: str = "float"
+    fields: Mapping[str, Json] = field(default_factory=dict)
+    role_fields: Mapping[Role, Mapping[str, Json]] = field(default_factory=dict)
+    batch_size: int = 128
+    max_tokens: int = 250_000
+
+    def body(self, model: str, texts: list[str], role: Role, *, decimal: bool = False) -> dict[str, Any]:
+        """The request as JSON; `decimal`: for numbers in decimal form, whatever `encoding` says."""
+        form = WIRE_FORMS[self.protocol]
+        encoded = form.encoded and self.encoding != "none" and not decimal
+        encoding = {"encoding_format": self.encoding} if encoded else {}
+        return form.body(model, texts, self.dimensions, {**encoding, **self.fields, **self.role_fields.get(role, {})})
+
+    def contract(self) -> dict[str, Json]:
+        """What of it shapes vectors, beyond what OpenAI's own form always sends."""
+        facts: dict[str, Json] = {
+            "protocol": "" if self.protocol == "openai" else self.protocol,
+            "body": dict(self.fields),
+            "document": dict(self.role_fields.get("document", {})),
+            "query": dict(self.role_fields.get("query", {})),
+        }
+        return {name: value for name, value in facts.items() if value}
 
 
 def open_openai(spec: Spec) -> OpenAIEmbedder:
-    """Open `openai:MODEL?base_url=URL&api_key_env=NAME`."""
+    """Open `openai:MODEL?base_url=URL&api_key_env=NAME`; without an address it is OpenAI's own."""
+    return _open(spec, _OPENAI)
+
+
+def open_service(spec: Spec) -> OpenAIEmbedder:
+    """Open `service:MODEL?base_url=URL&...`: a service of anybody's, in any of the known forms."""
+    return _open(spec, None)
+
+
+def _open(spec: Spec, default_url: str | None) -> OpenAIEmbedder:
     if not spec.target:
-        raise EmbedderSpecError("openai: names no model", hint="for example openai:text-embedding-3-small")
+        raise EmbedderSpecError(f"{spec.kind}: names no model", hint="for example openai:text-embedding-3-small")
     arguments = spec.arguments
-    base_url = _base_url(arguments.text("base_url", _OPENAI))
-    # The key of one service is never sent to another by default.
-    key_name = arguments.text("api_key_env", "OPENAI_API_KEY" if base_url == _OPENAI else None)
-    service = OpenAIService(
+    address = arguments.text("base_url", default_url)
+    if address is None:
+        raise EmbedderSpecError(
+            "service: needs the address of the service", hint="for example base_url=http://host:8080/v1"
+        )
+    base_url = _base_url(address)
+    protocol = arguments.choice("protocol", tuple(WIRE_FORMS), "openai")
+    parameters = read_parameters(arguments)
+    endpoint = Endpoint(
         base_url,
+        # The key of one service is never sent to another by default.
+        arguments.text("api_key_env", "OPENAI_API_KEY" if base_url == _OPENAI else None),
+        read_headers(arguments),
+        parameters,
+        WIRE_FORMS[protocol].answer,
+    )
+    service = OpenAIService(
+        endpoint,
         spec.target,
-        key_name,
         jobs=Limits(arguments.number("timeout", 60.0), arguments.integer("max_retries", 6, minimum=0)),
         queries=query_limits(arguments.number("query_timeout", 1.0), arguments.integer("query_retries", 1, minimum=0)),
         rate=arguments.number("rate", None),
         budget=_budget(arguments),
     )
+    request = Request(
+        protocol=protocol,
+        dimensions=arguments.integer("dimensions", None),
+        encoding=arguments.choice("encoding_format", ("float", "base64", "none"), "float"),
+        fields=read_fields(arguments, "body"),
+        role_fields={"document": read_fields(arguments, "document"), "query": read_fields(arguments, "query")},
+        batch_size=arguments.integer("batch_size", 128),
+        max_tokens=arguments.integer("max_tokens_per_request", 250_000),
+    )
     embedder = OpenAIEmbedder(
         spec,
         service,
         read_shape(arguments),
-        dimensions=arguments.integer("dimensions", None),
+        request,
+        read_limit(arguments),
+        parameters=parameters,
         generation=arguments.integer("generation", 1),
-        batch_size=arguments.integer("batch_size", 128),
-        max_tokens_per_request=arguments.integer("max_tokens_per_request", 250_000),
-        encoding=arguments.choice("encoding_format", ("float", "base64"), "float"),
+        probe_floor=_probe_floor(arguments),
     )
-    arguments.refuse_unknown("openai")
+    arguments.refuse_unknown(spec.kind)
     return embedder
 
 
@@ -70,21 +147,21 @@ class OpenAIEmbedder(SharedEmbedder):
         spec: Spec,
         service: OpenAIService,
         shape: Shape,
+        request: Request,
+        limit: TextLimit,
         *,
-        dimensions: int | None,
+        parameters: Mapping[str, str],
         generation: int,
-        batch_size: int,
-        max_tokens_per_request: int,
-        encoding: str,
+        probe_floor: float,
     ) -> None:
         super().__init__(spec, shape)
-        self._service = service
-        self._dimensions, self._generation = dimensions, generation
+        self._service, self._request, self._limit = service, request, limit
+        self._form = WIRE_FORMS[request.protocol]
+        self._path = self._form.path.replace("{model}", spec.target)
+        self._parameters, self._generation, self._probe_floor = parameters, generation, probe_floor
         own = _DIMENSIONS.get(spec.target) if service.base_url == _OPENAI else None
-        self._dimension = dimensions or own
-        self._batch_size = batch_size
-        self._max_tokens = max_tokens_per_request
-        self._encoding = encoding
+        self._dimension = request.dimensions or own
+        self._numbers = Base64Numbers(self._dimension)
         self._recent = RecentTokens()
         self._usage = _Usage()
         self._probes: BatchProbes | None = None
@@ -93,14 +170,16 @@ class OpenAIEmbedder(SharedEmbedder):
     def dimension(self) -> int:
         """Known from `dimensions`, for OpenAI's own models, or from the first answer; else asked with one word."""
         if self._dimension is None:
-            self._dimension = self._request(["dimension"])[0].shape[1]
+            self._dimension = self._ask(["dimension"], "document")[0].shape[1]
         return self._dimension
 
     @property
     def traits(self) -> Traits:
         """Remote: whoever serves it may change the model, and only this object counts what is spent."""
         priced = self.price is not None or self._service.base_url == _OPENAI
-        return Traits(True, priced, self.price, tokens_estimated=True, probe_floor=COARSE_FLOOR)
+        return Traits(
+            True, priced, self.price, tokens_estimated=self._limit.tokenizer is None, probe_floor=self._probe_floor
+        )
 
     @property
     def price(self) -> float | None:
@@ -113,10 +192,12 @@ class OpenAIEmbedder(SharedEmbedder):
         return self._service.budget.spent
 
     def count_tokens(self, texts: Sequence[str]) -> int:
-        """Tokens as the service counted them for the last batches; for others an estimate from their length."""
+        """Tokens as the service counted them for the last batches; for others the tokenizer's count, or an estimate."""
         known = self._recent.recall(texts)
         if known is not None:
             return known
+        if tokenizer := self._limit.tokenizer:
+            return sum(tokenizer.lengths(texts, self._shape.document_prompt, None))
         return self._usage.estimate(sum(map(_size, prefixed(texts, self._shape.document_prompt))))
 
     def next_generation(self) -> str:
@@ -138,8 +219,8 @@ class OpenAIEmbedder(SharedEmbedder):
             EmbeddingError: It did not answer in time.
         """
         texts, parts = list(texts), list[FloatArray]()
-        for batch in self._batches(prefixed(texts, self._shape.query_prompt), self._batch_size):
-            parts.append(self._request(batch, waiting=True)[0])
+        for batch in self._batches(self._sent(texts, "query"), self._request.batch_size):
+            parts.append(self._fit(batch, "query", waiting=True)[0])
         return self._checked(self._joined(parts), texts)
 
     def close(self) -> None:
@@ -148,20 +229,27 @@ class OpenAIEmbedder(SharedEmbedder):
 
     def _identity(self) -> dict[str, Json]:
         identity: dict[str, Json] = {
+            "kind": "openai",  # however it was written
             "model": self._spec.target,
             "base_url": self._service.base_url,
-            "dimensions": self._dimensions,
+            "dimensions": self._request.dimensions,
         }
-        # The first one is not named: pairs that were made before there were generations keep their fingerprint.
-        return identity | ({"generation": self._generation} if self._generation > 1 else {})
+        # What is as it always was is not named: pairs that were made before there was more keep their fingerprint.
+        later = self._request.contract() | self._limit.contract()
+        later |= {"parameters": dict(self._parameters)} if self._parameters else {}
+        return identity | later | ({"generation": self._generation} if self._generation > 1 else {})
+
+    def _tokenizer(self) -> Tokenizer | None:
+        return self._limit.tokenizer
 
     def _vectors(self, texts: Sequence[str], role: Role) -> FloatArray:
         parts: list[FloatArray] = []
         total: int | None = 0
-        probes = self._probes if role == "document" and self._batch_size > 1 else None
-        for batch in self._batches(prefixed(texts, self._shape.prompt(role)), self._batch_size - bool(probes)):
+        most = self._request.batch_size
+        probes = self._probes if role == "document" and most > 1 else None
+        for batch in self._batches(self._sent(texts, role), most - bool(probes)):
             riders = probes.draw(1) if probes else ()
-            vectors, tokens = self._request(batch + prefixed([PROBES[n] for n in riders], self._shape.prompt(role)))
+            vectors, tokens = self._fit(batch + self._sent([PROBES[n] for n in riders], role), role)
             if probes:
                 probes.examine(riders, vectors[len(batch) :])
             parts.append(vectors[: len(batch)])
@@ -185,26 +273,48 @@ class OpenAIEmbedder(SharedEmbedder):
         for text in texts:
             # Half the usual bytes per token, for scripts and code that take more tokens than prose does.
             size = _size(text) / (_BYTES_PER_TOKEN / 2)
-            if batch and (len(batch) == most or tokens + size > self._max_tokens):
+            if batch and (len(batch) == most or tokens + size > self._request.max_tokens):
                 yield batch
                 batch, tokens = [], 0.0
             batch.append(text)
             tokens += size
         yield batch
 
-    def _request(self, texts: list[str], *, waiting: bool = False) -> tuple[FloatArray, int | None]:
+    def _sent(self, texts: Sequence[str], role: Role) -> list[str]:
+        """What is sent for texts of a role: after its prompt, and no longer than the limit."""
+        return self._limit.apply(prefixed(texts, self._shape.prompt(role)))
+
+    def _fit(self, texts: list[str], role: Role, *, waiting: bool = False) -> tuple[FloatArray, int | None]:
+        """The vectors of one batch, and its tokens; several requests where a long text has to be cut."""
+        tokens: list[int | None] = []
+
+        def embed(part: list[str]) -> FloatArray:
+            vectors, used = self._ask(part, role, waiting=waiting)
+            tokens.append(used)
+            return vectors
+
+        vectors = self._limit.fit(embed, texts)
+        return vectors, None if None in tokens else sum(used or 0 for used in tokens)
+
+    def _ask(self, texts: list[str], role: Role, *, waiting: bool = False) -> tuple[FloatArray, int | None]:
         """The vectors of one request, and its tokens; `waiting`: somebody waits for them."""
-        body: dict[str, Any] = {"model": self._spec.target, "input": texts, "encoding_format": self._encoding}
-        if self._dimensions is not None:
-            body["dimensions"] = self._dimensions
+        send = partial(self._service.ask if waiting else self._service.post, self._path)
         # No tokenizer makes more tokens than there are bytes, plus a few marks per text.
         most = sum(map(_size, texts)) + 4 * len(texts)
-        send = self._service.ask if waiting else self._service.post
-        answer = send("/embeddings", body, most_tokens=most)
+        answer = send(self._request.body(self._spec.target, texts, role), texts=len(texts), most_tokens=most)
+        encoded = first_base64(answer, self._form)
+        if encoded is not None and not self._numbers.settles(encoded):
+            body = self._request.body(self._spec.target, texts[:1], role, decimal=True)
+            self._learn_width(encoded, send(body, texts=1, most_tokens=most), texts[:1])
         used = tokens_used(answer)
         if used is not None:
             self._usage.learn(sum(map(_size, texts)), used)
-        return _rows(answer, texts), used
+        return rows_of(answer, texts, self._numbers, self._form), used
+
+    def _learn_width(self, encoded: str, answer: Any, text: list[str]) -> None:
+        """Base64 does not say how wide its numbers are: one text is asked for in decimal numbers too."""
+        decimal = first_base64(answer, self._form) is None
+        self._numbers.learn(encoded, rows_of(answer, text, self._numbers, self._form)[0] if decimal else None)
 
 
 class _Usage:
@@ -250,40 +360,14 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _rows(answer: Any, texts: list[str]) -> FloatArray:
-    """Put the answer's vectors into the order of the texts; raise EmbeddingError unless there is one for each."""
-    try:
-        items = sorted(answer["data"], key=lambda item: int(item["index"]))
-        places = [int(item["index"]) for item in items]
-        rows = [_row(item["embedding"]) for item in items]
-    except (KeyError, TypeError, ValueError) as error:
-        raise EmbeddingError(
-            f"the service's answer is not a list of embeddings: {type(error).__name__}: {error}",
-            hint="check that base_url leads to an OpenAI-compatible /embeddings, usually ending in /v1",
-        ) from error
-    if places != list(range(len(texts))):
-        raise EmbeddingError(
-            f"the service answered {len(texts)} texts with {len(places)} vectors (places {_shown(places)})",
-            hint="lower batch_size= if the service has a limit per request",
+def _probe_floor(arguments: Arguments) -> float:
+    floor = arguments.number("probe_floor", COARSE_FLOOR)
+    if not _LEAST_FLOOR <= floor < 1:
+        raise EmbedderSpecError(
+            f"probe_floor={floor:g} is not a cosine from {_LEAST_FLOOR} to below 1",
+            hint="`vecrollback embedder try` measures how far two calls of the service differ",
         )
-    sizes = [len(row) for row in rows]
-    odd = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
-    if odd is not None:
-        raise EmbeddingError(
-            f"text {odd} got a vector of {sizes[odd]} dimensions, text 0 one of {sizes[0]}: {excerpt(texts[odd])}",
-            hint="the service is faulty: ask its provider",
-        )
-    return np.stack(rows)
-
-
-def _row(value: object) -> FloatArray:
-    if isinstance(value, str):
-        return np.frombuffer(base64.b64decode(value, validate=True), dtype="<f4").astype(np.float32)
-    return np.array(value, dtype=np.float32)
-
-
-def _shown(places: list[int]) -> str:
-    return str(places) if len(places) <= 8 else f"{places[:8]}..."
+    return floor
 
 
 def _size(text: str) -> int:

@@ -1,20 +1,29 @@
-"""One HTTP service: authorisation, pace, retries, and errors that say what to do."""
+"""One HTTP service: address, headers, pace, retries, and errors that say what to do."""
 
 from __future__ import annotations
 
 import email.utils
 import os
 import random
+import re
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vecrollback.embedders.circuit_breaker import breaker_of
-from vecrollback.embedders.service_words import Meaning, cure, meaning_of, no_answer, spoken
+from vecrollback.embedders.service_words import Meaning, asked_wait, cure, meaning_of, no_answer, spoken
 from vecrollback.embedders.spend_limit import SpendLimit
-from vecrollback.errors import EmbedderSpecError, EmbeddingError, MissingDependencyError, TextRefusedError
+from vecrollback.embedders.wire_forms import tokens_used
+from vecrollback.errors import (
+    EmbedderSpecError,
+    EmbeddingError,
+    MissingDependencyError,
+    TextRefusedError,
+    TextTooLongError,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -25,6 +34,9 @@ _MOST_PATIENCE = 600.0
 
 _OVERALL = 1.5
 """A query and its retry, together, in timeouts of one attempt."""
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+"""An environment variable in the value of a header: `${NAME}`."""
 
 _QUERY_WAIT = 0.05
 _QUERY_THREADS = 32
@@ -45,6 +57,44 @@ def query_limits(timeout: float, max_retries: int) -> Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where requests go, and what goes with each of them.
+
+    Attributes:
+        base_url: The address without its last part.
+        key_name: Environment variable of the key that is sent as `Authorization: Bearer`; None: no such header.
+        headers: By name; `${NAME}` in a value stands for an environment variable.
+        parameters: Of the address, after its `?`.
+        answer: The field that holds the vectors in an answer, "" where the answer is the list itself.
+    """
+
+    base_url: str
+    key_name: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    answer: str = "data"
+
+    def sent_headers(self) -> tuple[dict[str, str], list[str]]:
+        """The headers with their secrets, and the secrets, for whoever must not repeat them."""
+        secrets: list[str] = []
+
+        def look_up(name: str) -> str:
+            value = os.environ.get(name, "").strip()
+            if not value or not value.isascii():
+                raise EmbedderSpecError(
+                    f"the environment variable {name} is not set, or is empty",
+                    hint=f"export {name}=... in the process that embeds, or name another with api_key_env=",
+                )
+            secrets.append(value)
+            return value
+
+        sent = {"Authorization": f"Bearer {look_up(self.key_name)}"} if self.key_name is not None else {}
+        for header, value in self.headers.items():
+            sent[header] = _VARIABLE.sub(lambda match: look_up(match[1]), value)
+        return sent, secrets
+
+
+@dataclass(frozen=True, slots=True)
 class _Failure:
     """An attempt that gave no answer. `wait` is what the service asked for; `billed` when it may have done the work."""
 
@@ -60,38 +110,37 @@ class OpenAIService:
     """Posts JSON to a service until it answers or the retries are used up. Safe to use from several threads.
 
     Jobs wait for a service with the patience of hours; queries, for which somebody waits, within limits of their own
-    and through a breaker. The key is read from the environment at each use and kept nowhere; error texts are searched
-    for it.
+    and through a breaker. Keys are read from the environment at each use and kept nowhere; error texts are searched
+    for them.
     """
 
     def __init__(
         self,
-        base_url: str,
+        endpoint: Endpoint,
         model: str,
-        key_name: str | None,
         *,
         jobs: Limits,
         queries: Limits,
         rate: float | None,
         budget: SpendLimit,
     ) -> None:
-        self.base_url = base_url
+        self.base_url = endpoint.base_url
         self.budget = budget
-        self._key_name = key_name
+        self._endpoint = endpoint
         self._limits, self._query_limits = jobs, queries
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._pace = _RequestPace(rate)
-        self._breaker = breaker_of(base_url, model)
+        self._breaker = breaker_of(endpoint.base_url, model)
 
-    def post(self, path: str, body: dict[str, Any], *, most_tokens: int) -> Any:
+    def post(self, path: str, body: dict[str, Any], *, texts: int, most_tokens: int) -> Any:
         """Return the decoded answer. Raises EmbeddingError, or SpendLimitError before anything is sent."""
-        headers = self._headers()
+        headers, _ = self._endpoint.sent_headers()
         for attempt in range(self._limits.max_retries + 1):
             self.budget.reserve(most_tokens)
             self._pace.wait()
-            answer = self._settled(self._attempt(path, body, headers, self._limits.timeout), most_tokens)
+            answer = self._settled(self._attempt(path, body, headers, texts, self._limits.timeout), most_tokens)
             if not isinstance(answer, _Failure):
                 return answer
             if not answer.retry or attempt == self._limits.max_retries:
@@ -99,9 +148,9 @@ class OpenAIService:
             _sleep(answer.wait if answer.wait is not None else _backoff(attempt))
         raise AssertionError("the loop above returns or raises")
 
-    def ask(self, path: str, body: dict[str, Any], *, most_tokens: int) -> Any:
+    def ask(self, path: str, body: dict[str, Any], *, texts: int, most_tokens: int) -> Any:
         """The same for a query: within its own limits. Raises ServiceDownError at once while the breaker is open."""
-        headers = self._headers()
+        headers, _ = self._endpoint.sent_headers()
         self._breaker.admit()
         limits = self._query_limits
         deadline = time.monotonic() + (limits.overall or limits.timeout)
@@ -109,7 +158,7 @@ class OpenAIService:
             self.budget.reserve(most_tokens)
             self._pace.pass_by()
             seconds = min(limits.timeout, deadline - time.monotonic())
-            answer = self._settled(self._attempt_within(seconds, path, body, headers), most_tokens)
+            answer = self._settled(self._attempt_within(seconds, path, body, headers, texts), most_tokens)
             if not isinstance(answer, _Failure):
                 self._breaker.answered()
                 return answer
@@ -141,37 +190,46 @@ class OpenAIService:
             self.budget.settle(most_tokens, tokens_used(answer) or most_tokens)
         return answer
 
-    def _attempt_within(self, seconds: float, path: str, body: dict[str, Any], headers: dict[str, str]) -> Any:
+    def _attempt_within(
+        self, seconds: float, path: str, body: dict[str, Any], headers: dict[str, str], texts: int
+    ) -> Any:
         """One request that is given up after so long, whatever it hangs in: httpx bounds each step, no name look-up."""
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(_QUERY_THREADS, "vecrollback-query")
-            running = self._pool.submit(self._attempt, path, body, headers, seconds)
+            running = self._pool.submit(self._attempt, path, body, headers, texts, seconds)
         try:
             return running.result(timeout=seconds)
         except TimeoutError:
             sent = not running.cancel()
             return _Failure(f"no answer within {seconds:.2g} s", billed=sent)
 
-    def _attempt(self, path: str, body: dict[str, Any], headers: dict[str, str], seconds: float) -> Any:
+    def _attempt(self, path: str, body: dict[str, Any], headers: dict[str, str], texts: int, seconds: float) -> Any:
         """One request: the decoded answer, or a _Failure."""
         client = self._open()
         import httpx
 
-        texts = len(body["input"])
+        endpoint = self._endpoint
         try:
-            response = client.post(self.base_url + path, json=body, headers=headers, timeout=seconds)
+            response = client.post(
+                endpoint.base_url + path,
+                params=endpoint.parameters or None,
+                json=body,
+                headers=headers,
+                timeout=seconds,
+            )
         except httpx.ConnectError as error:
             return _Failure(f"no connection: {error}")
         except httpx.TransportError as error:
             return _Failure(f"{type(error).__name__}: {error}", billed=True)
         if response.status_code != 200:
-            return _refusal(response, texts)
+            return _refusal(response, texts, endpoint.answer)
         try:
             answer = response.json()
         except ValueError:
             return _Failure("the answer is not JSON", status=200, retry=False, billed=True)
-        return answer if no_answer(answer) is None else _refusal(response, texts)
+        whole = no_answer(answer, endpoint.answer) is None
+        return answer if whole else _refusal(response, texts, endpoint.answer)
 
     def _open(self) -> httpx.Client:
         try:
@@ -183,29 +241,22 @@ class OpenAIService:
                 self._client = httpx.Client()
             return self._client
 
-    def _key(self) -> str | None:
-        if self._key_name is None:
-            return None
-        key = os.environ.get(self._key_name, "").strip()
-        if not key or not key.isascii():
-            raise EmbedderSpecError(
-                f"the environment variable {self._key_name} is not set, or is empty",
-                hint=f"export {self._key_name}=... in the process that embeds, or name another with api_key_env=",
-            )
-        return key
-
-    def _headers(self) -> dict[str, str]:
-        key = self._key()
-        return {"Authorization": f"Bearer {key}"} if key else {}
-
     def _error(self, failure: _Failure, attempts: int) -> EmbeddingError:
-        key = self._key()
-        reason = failure.reason.replace(key, "***") if key else failure.reason
+        reason = failure.reason
+        for secret in self._endpoint.sent_headers()[1]:
+            reason = reason.replace(secret, "***")
         status = f" with HTTP {failure.status}" if failure.status else ""
         tries = f" after {attempts} attempts" if attempts > 1 else ""
         hint = cure(failure.meaning, failure.status, reason)
-        kind = TextRefusedError if failure.meaning in {"length", "text", "batch"} else EmbeddingError
+        kind = _KINDS.get(failure.meaning, EmbeddingError)
         return kind(f"{self.base_url} failed{status}{tries}: {reason}", hint=hint)
+
+
+_KINDS: Mapping[Meaning, type[EmbeddingError]] = {
+    "length": TextTooLongError,
+    "text": TextRefusedError,
+    "batch": TextRefusedError,
+}
 
 
 class _RequestPace:
@@ -233,7 +284,7 @@ class _RequestPace:
                 self._next = max(time.monotonic(), self._next) + self._gap
 
 
-def _refusal(response: httpx.Response, texts: int) -> _Failure:
+def _refusal(response: httpx.Response, texts: int, field: str) -> _Failure:
     """A refusal of so many texts, or a 200 that is no answer, which is retried like any other passing trouble."""
     status = response.status_code
     try:
@@ -241,9 +292,12 @@ def _refusal(response: httpx.Response, texts: int) -> _Failure:
     except ValueError:
         body = None
     message, code = spoken(body) if body else ("", "")
-    message = (no_answer(body) if status == 200 else message or response.text or response.reason_phrase) or ""
+    message = (no_answer(body, field) if status == 200 else message or response.text or response.reason_phrase) or ""
     meaning = meaning_of(status, message, code if status != 200 or "error" in body else "", texts)
     wait = _retry_after(response)
+    wait = asked_wait(body) if wait is None else wait
+    if meaning == "quota" and wait is not None:
+        meaning = "busy"  # Gemini calls a limit per minute a quota too, and says when to come back
     retry = meaning == "busy"
     if wait is not None and wait > _MOST_PATIENCE:
         retry, message = False, f"{message} (it asks to wait {wait:.0f} s)"
@@ -266,13 +320,6 @@ def _retry_after(response: httpx.Response) -> float | None:
 def _backoff(attempt: int) -> float:
     """Doubling from half a second, with jitter so that many workers do not come back together."""
     return min(_LONGEST_WAIT, _FIRST_WAIT * 2.0**attempt) * random.uniform(0.5, 1.0)
-
-
-def tokens_used(answer: Any) -> int | None:
-    """Tokens that an answer says it cost; None when it does not tell."""
-    usage = answer.get("usage") if isinstance(answer, dict) else None
-    tokens = (usage.get("total_tokens") or usage.get("prompt_tokens")) if isinstance(usage, dict) else None
-    return tokens if isinstance(tokens, int) and tokens > 0 else None
 
 
 def _sleep(seconds: float) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-Meaning = Literal["batch", "length", "parameter", "model", "quota", "key", "text", "busy", "other"]
+Meaning = Literal["batch", "length", "role", "parameter", "model", "quota", "key", "text", "busy", "other"]
 """`text`: refused for a reason that may be one text's, in words that do not tell. `busy`: later it may work."""
 
 _STATUS_CODE = re.compile(r"[45]\d\d")
@@ -23,18 +23,26 @@ _WORDS: tuple[tuple[Meaning, str], ...] = (
         r"batch size \d+ >|maximum allowed batch|array too long|array_above_max|too many (inputs|texts|items)"
         r"|(at most|maximum of|max(imum)?) \d+ (inputs|texts|items|instances|requests)"
         r"|number of (inputs|texts|instances)"
-        r"|batch size limit|requests can be in one batch|texts must be at most|per (submitted )?batch|per request",
+        r"|batch size (limit|is invalid)|largest allowed size|instance\(s\) is allowed"
+        r"|requests can be in one batch|texts must be at most"
+        r"|per (submitted )?batch|per request",
     ),
     (
         "length",
         r"context (length|size|window)|maximum context|\d+ tokens\)? is too large|must have less than \d+ tokens"
-        r"|too many tokens|(exceed|longer|larger|greater|more) .{0,60}\b(tokens|length|limit)|too long|max_tokens"
-        r"|(length|tokens) .{0,40}(exceed|limit)",
+        r"|too many tokens|(exceeds?|longer|larger|greater|more) .{0,60}\b(tokens|length|limit)|too long|max_tokens"
+        r"|(length|tokens) .{0,40}(exceed|limit)|token count .{0,40}supports up to|must have less than \d+ characters",
+    ),
+    (
+        "role",
+        r"(input_type|task_type|\btask\b).{0,60}(required|missing|provided|must be)"
+        r"|(valid|missing|required|provide) .{0,30}(input_type|task_type)",
     ),
     (
         "parameter",
         r"(unknown|unexpected|unrecognized|unsupported|extra) .{0,30}\b(parameter|field|argument|keyword)"
-        r"|extra_forbidden|extra inputs|unsupported_parameter|encoding_format|dimensions|matryoshka",
+        r"|extra_forbidden|extra (inputs|fields)|does not support parameters|unsupported_parameter|encoding_format"
+        r"|dimensions|matryoshka",
     ),
 )
 
@@ -42,8 +50,10 @@ _BY_STATUS: dict[int, Meaning] = {400: "text", 404: "model", 413: "batch", 422: 
 
 _CURES: dict[Meaning, str] = {
     "batch": "lower batch_size= or max_tokens_per_request=",
-    "length": "a text is longer than the model reads: split documents with chunk=",
-    "parameter": "leave out the argument that the service does not know, such as dimensions= or encoding_format=",
+    "length": "a text is longer than the model reads: split documents with chunk=, or cut them with too_long=cut",
+    "role": "say what is a document and what a query, such as document.input_type= and query.input_type=",
+    "parameter": "leave out the argument that the service does not know, such as dimensions=; encoding_format=none "
+    "sends no encoding_format",
     "model": "check the model's name and base_url, which usually ends in /v1",
     "quota": "the quota is used up: raise it with the provider",
     "text": "it may be one of the texts: too long for the model, or not valid for it; or check the model's name",
@@ -84,7 +94,7 @@ def meaning_of(status: int, words: str, code: str, texts: int) -> Meaning:
 
 def cure(meaning: Meaning, status: int, words: str) -> str:
     """What to do about it, with the service's own words where they say what is meant."""
-    if meaning in {"batch", "length", "parameter"}:
+    if meaning in {"batch", "length", "role", "parameter"}:
         return f"the service says {_short(words)!r}: {_CURES[meaning]}"
     by_status = _CURES_BY_STATUS.get(status)
     return (
@@ -102,20 +112,32 @@ def spoken(body: Any) -> tuple[str, str]:
     return str(error or "")[:500], str(body.get("error_type") or "") if isinstance(body, dict) else ""
 
 
-def no_answer(answer: Any) -> str | None:
-    """Why a body that came with status 200 holds no vectors; None when it holds some."""
+def asked_wait(body: Any) -> float | None:
+    """Seconds that a refusal asks to wait in its body, as Google's do; None where it does not."""
+    error = body.get("error") if isinstance(body, dict) else None
+    details = error.get("details") if isinstance(error, dict) else None
+    for detail in details if isinstance(details, list) else ():
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)s", str(detail.get("retryDelay"))) if isinstance(detail, dict) else None
+        if match:
+            return float(match[1])
+    return None
+
+
+def no_answer(answer: Any, field: str = "data") -> str | None:
+    """Why a body that came with status 200 holds no vectors in that field; None when it holds some."""
     if not isinstance(answer, dict):
         return None  # another protocol, not a failing service: whoever reads it says so
     if answer.get("error"):
         return spoken(answer)[0]
-    data = answer.get("data")
+    data = answer.get(field)
     if not data:
-        return "status 200, but the answer holds no data"
-    empty = isinstance(data, list) and any(isinstance(one, dict) and _is_empty(one.get("embedding")) for one in data)
+        return f"status 200, but the answer holds no {field or 'list of vectors'}"
+    empty = isinstance(data, list) and any(_is_empty(one) for one in data)
     return "status 200, but an embedding is empty" if empty else None
 
 
-def _is_empty(embedding: object) -> bool:
+def _is_empty(item: object) -> bool:
+    embedding = item.get("embedding", item.get("values")) if isinstance(item, dict) else item
     return embedding is None or (isinstance(embedding, list | str) and not embedding)
 
 

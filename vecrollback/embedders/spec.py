@@ -16,7 +16,10 @@ D = TypeVar("D")
 SENTENCE_TRANSFORMERS = "sentence-transformers"
 CALLABLE = "callable"
 
-_FORMS = "a directory, a hub name such as org/model, openai:MODEL, hash:DIM, or package.module:callable"
+_FORMS = (
+    "a directory, a hub name such as org/model, openai:MODEL, service:MODEL, profile:NAME, hash:DIM, or "
+    "package.module:callable"
+)
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _YES, _NO = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
@@ -67,6 +70,12 @@ class Arguments:
         if not re.fullmatch(r"-?\d+(\.\d*)?([eE]-?\d+)?", value) or float(value) < minimum:
             raise EmbedderSpecError(f"{name}={value!r} is not a number >= {minimum:g}", hint=f"correct {name}")
         return float(value)
+
+    def group(self, name: str) -> dict[str, str]:
+        """The arguments written `NAME.key=value`, by key."""
+        values = {key: value for key, value in self._values.items() if key.startswith(f"{name}.")}
+        self._names_read |= {*values, f"{name}.NAME"}
+        return {key.removeprefix(f"{name}."): value for key, value in values.items()}
 
     def refuse_unknown(self, kind: str) -> None:
         """Raise EmbedderSpecError for arguments that were given but never read."""

@@ -34,8 +34,8 @@ class PairEmbedders(FollowsForks):
     vectors: checks, audits, comparisons.
     """
 
-    def __init__(self, catalog: Catalog, artifacts: Artifacts, kept: KeptModels) -> None:
-        self._catalog = catalog
+    def __init__(self, catalog: Catalog, artifacts: Artifacts, kept: KeptModels, root: Path | None = None) -> None:
+        self._catalog, self._root = catalog, root
         self._artifacts = artifacts
         self.kept = kept
         self._leases: dict[tuple[str, str], object] = {}
@@ -54,7 +54,7 @@ class PairEmbedders(FollowsForks):
 
     def open(self, spec: str) -> Embedder:
         """An embedder by its string, not yet compared with anything."""
-        embedder = open_embedder(spec)
+        embedder = open_embedder(spec, store=self._root)
         with self._lock:
             return self._embedders.setdefault((spec, embedder.fingerprint), embedder)
 

@@ -113,7 +113,7 @@ class Parts(FollowsForks):
             catalog=self.catalog,
             corpus=Corpus(self.file_store.inside(f"tables/{CORPUS}.lance"), self.catalog),
             artifacts=self.artifacts,
-            embedders=PairEmbedders(self.catalog, self.artifacts, self.kept_models),
+            embedders=PairEmbedders(self.catalog, self.artifacts, self.kept_models, self.root),
             environment=self._environment(),
         )
 

@@ -1,0 +1,179 @@
+"""Profiles of services: a table `[embedder.NAME]` of vecrollback.toml that is one embedder string.
+
+    [embedder.voyage]
+    model = "voyage-3.5"
+    base_url = "https://api.voyageai.com/v1"
+    api_key_env = "VOYAGE_API_KEY"
+    encoding_format = "none"
+    document.input_type = "document"
+    query.input_type = "query"
+
+`profile:voyage` opens it. A pair keeps the string that the table stands for, so it can be opened wherever the file is
+not, and a later change of the file changes no pair. Keys are those of the string; a key with a dot is a dotted key.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from vecrollback.embedders.spec import Arguments
+from vecrollback.errors import EmbedderSpecError
+from vecrollback.records import Json
+from vecrollback.storage import config
+
+PREFIX = "profile:"
+TABLE = "embedder"
+
+_GROUPS = ("body", "document", "query")
+"""Dotted keys whose values are JSON in the body of a request."""
+
+_NAME = re.compile(r"[\w-]+")
+_SECRET = re.compile(r"auth|key|token|secret|cookie|passw|signature|credential", re.IGNORECASE)
+_SAFE = "/:,${}-._~@"
+"""Characters that stay as they are in a string: they end neither a value nor a name."""
+
+
+def expand(spec: str, store: Path | None = None) -> str:
+    """The string that `profile:NAME?more=...` stands for; any other string as it is.
+
+    Args:
+        spec: An embedder string. What follows `?` wins over the table.
+        store: A store whose own vecrollback.toml is read where the one in the working directory has no such table.
+
+    Raises:
+        EmbedderSpecError: There is no such profile, or it cannot be written as a string.
+
+    Example:
+        >>> expand("hash:64?seed=1")
+        'hash:64?seed=1'
+    """
+    if not spec.startswith(PREFIX):
+        return spec
+    name, _, query = spec.removeprefix(PREFIX).partition("?")
+    section = config.section(TABLE, store=store or Path(config.load().store))
+    tables = section.values if section else {}
+    if name not in tables:
+        known = ", ".join(sorted(tables)) or "none"
+        raise EmbedderSpecError(
+            f"there is no profile {name!r}: {section.path if section else config.FILE} has {known}",
+            hint=f"write [{TABLE}.{name}], or let `vecrollback embedder try SPEC --write {name}` write it",
+        )
+    arguments = _flat(name, tables[name])
+    model = arguments.pop("model", "")
+    given = [part for part in query.split("&") if part]
+    replaced = {part.partition("=")[0] for part in given}
+    written = [f"{key}={quote(value, _SAFE)}" for key, value in arguments.items() if key not in replaced]
+    if not model or "?" in model:
+        raise EmbedderSpecError(f"[{TABLE}.{name}] names no model", hint='for example model = "text-embedding-3-small"')
+    return f"service:{model}?{'&'.join([*written, *given])}"
+
+
+def table_of(name: str, model: str, arguments: dict[str, str]) -> str:
+    """A profile as the text of its table, which `expand` reads back.
+
+    Args:
+        name: Of the profile: letters, digits, `-` and `_`.
+        model: What the service calls its model.
+        arguments: Of the embedder string, by name.
+
+    Raises:
+        EmbedderSpecError: The name is not a valid one.
+
+    Example:
+        >>> print(table_of("local", "m", {"base_url": "http://host/v1", "query.input_type": "query"}))
+        [embedder.local]
+        model = "m"
+        base_url = "http://host/v1"
+        query.input_type = "query"
+    """
+    if not _NAME.fullmatch(name):
+        raise EmbedderSpecError(f"{name!r} is not a valid name of a profile", hint="letters, digits, - and _")
+    lines = [f"[{TABLE}.{name}]", f"model = {json.dumps(model)}"]
+    for key, value in arguments.items():
+        group, dot, field = key.partition(".")
+        written = value if group in _GROUPS and dot and _is_plain_json(value) else json.dumps(value)
+        if re.fullmatch(r"\d+(\.\d+)?", value) and not dot:
+            written = value
+        lines.append(f"{f'{group}.{_key(field)}' if dot else key} = {written}")
+    return "\n".join(lines)
+
+
+def read_fields(arguments: Arguments, group: str) -> dict[str, Json]:
+    """Fields for the body of a request: `body.truncation=false`. A value that is JSON is that, any other is text."""
+    return {name: _as_json(value) for name, value in arguments.group(group).items()}
+
+
+def read_headers(arguments: Arguments) -> dict[str, str]:
+    """Headers: `header.api-key=${NAME}`, with the secret in an environment variable.
+
+    Raises:
+        EmbedderSpecError: A header that carries a secret holds it in plain text. The value is not repeated.
+    """
+    headers = arguments.group("header")
+    for name, value in headers.items():
+        if _SECRET.search(name) and "${" not in value:
+            raise EmbedderSpecError(
+                f"header.{name} holds a value that looks like a secret",
+                hint=f"export it in the process that embeds, and write header.{name}=${{NAME_OF_THE_VARIABLE}}",
+            )
+    return headers
+
+
+def read_parameters(arguments: Arguments) -> dict[str, str]:
+    """Parameters of the address: `param.api-version=2024-02-01`. They show in logs of servers, so hold no secret.
+
+    Raises:
+        EmbedderSpecError: One would. The value is not repeated.
+    """
+    parameters = arguments.group("param")
+    for name, value in parameters.items():
+        if _SECRET.search(name) or "${" in value:
+            raise EmbedderSpecError(
+                f"param.{name} would put a secret into the address", hint="send it in a header: header.NAME=${VARIABLE}"
+            )
+    return parameters
+
+
+def _flat(name: str, table: object) -> dict[str, str]:
+    """The keys of a profile as arguments of a string."""
+    if not isinstance(table, dict):
+        raise EmbedderSpecError(f"{TABLE}.{name} is not a table", hint=f"write [{TABLE}.{name}] on a line of its own")
+    arguments: dict[str, str] = {}
+    for key, value in table.items():
+        if not isinstance(value, dict):
+            arguments[key] = _as_text(value)
+            continue
+        for field, one in value.items():
+            arguments[f"{key}.{field}"] = _body_text(one) if key in _GROUPS else _as_text(one)
+    return arguments
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value) if isinstance(value, bool | list | dict) else str(value)
+
+
+def _body_text(value: Any) -> str:
+    """A value that `_as_json` reads back as it was: text that looks like JSON is put into quotes."""
+    return value if isinstance(value, str) and _as_json(value) == value else json.dumps(value)
+
+
+def _as_json(value: str) -> Json:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _is_plain_json(value: str) -> bool:
+    """Whether a value is written in TOML as it is in JSON: a number, true, false or a quoted text."""
+    return not isinstance(_as_json(value), dict | list | type(None)) and _as_json(value) != value
+
+
+def _key(field: str) -> str:
+    return field if _NAME.fullmatch(field) else json.dumps(field)
