@@ -14,8 +14,8 @@ import pytest
 import vecrollback
 
 _ROOT = Path(__file__).resolve().parents[1]
-_REFERENCE = "store/store.py"
-"""Its docstrings are the API reference: of this module only the code is counted, or they would have to stay short."""
+_REFERENCE = ("store/store.py", "store/documents.py", "client/client.py", "client/async_client.py")
+"""Their docstrings are the API reference: of these only the code is counted, or they would have to stay short."""
 
 _MODULES = sorted((_ROOT / "vecrollback").rglob("*.py"))
 
@@ -58,7 +58,7 @@ def test_every_module_is_in_the_layers() -> None:
 @pytest.mark.parametrize("module", _MODULES, ids=lambda p: str(p.relative_to(_ROOT)))
 def test_no_module_outgrows_its_name(module: Path) -> None:
     lines = module.read_text().splitlines()
-    if module.relative_to(_ROOT / "vecrollback").as_posix() == _REFERENCE:
+    if module.relative_to(_ROOT / "vecrollback").as_posix() in _REFERENCE:
         lines = [line for line in _without_docstrings(module) if line.strip()]
     assert len(lines) <= 500
 
@@ -153,6 +153,7 @@ def test_the_public_names_are_these() -> None:
         "ExportResult",
         "Finding",
         "Hit",
+        "IfAbsent",
         "Ingested",
         "Job",
         "JobRecord",
@@ -180,6 +181,7 @@ def test_the_public_names_are_these() -> None:
         "VecrollbackError",
         "WatchRound",
         "Where",
+        "WriteResult",
         "connect",
     ]
     assert all(getattr(vecrollback, name) is not None for name in vecrollback.__all__)
@@ -188,9 +190,9 @@ def test_the_public_names_are_these() -> None:
 @pytest.mark.parametrize("owner", ["Store", "Client", "AsyncClient"])
 def test_what_a_public_method_takes_and_gives_is_a_public_name(owner: str) -> None:
     """Whoever annotates a program of their own must not have to import from a room."""
-    given = {"None", "Self", "T", "Any", "Path", "Unpack", "Callable", "Iterable", "Mapping", "Sequence"}
-    given |= {"httpx", *dir(builtins), *vecrollback.__all__}
-    for name, method in vars(getattr(vecrollback, owner)).items():
+    given = {"None", "Self", "T", "Any", "Path", "Unpack", "Callable", "Iterable", "Iterator", "Mapping", "Sequence"}
+    given |= {"AsyncIterator", "httpx", *dir(builtins), *vecrollback.__all__}
+    for name, method in inspect.getmembers(getattr(vecrollback, owner)):
         if inspect.isfunction(method) and not name.startswith("_"):
             for annotation in method.__annotations__.values():
                 used = {one.id for one in ast.walk(ast.parse(annotation)) if isinstance(one, ast.Name)}

@@ -18,6 +18,7 @@ from vecrollback.records import (
     ExportResult,
     Finding,
     Hit,
+    IfAbsent,
     Ingested,
     JobRecord,
     Json,
@@ -35,6 +36,7 @@ from vecrollback.records import (
     Switched,
     UnembeddedDocument,
     Where,
+    WriteResult,
 )
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ __all__ = [
     "ExportResult",
     "Finding",
     "Hit",
+    "IfAbsent",
     "Ingested",
     "Job",
     "JobRecord",
@@ -94,6 +97,7 @@ __all__ = [
     "VecrollbackError",
     "WatchRound",
     "Where",
+    "WriteResult",
     "connect",
 ]
 

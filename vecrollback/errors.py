@@ -24,6 +24,7 @@ exit code of the command line, so a script can tell a refusal from a failure::
     │   ├── ForkedError               this process was forked in the middle of a transaction or an import
     │   ├── StoreFormatError          the store was written by a newer vecrollback
     │   ├── UnknownNameError          no such pair, snapshot, alias, tag or job
+    │   │   └── NoPairServesError         no pair is live yet
     │   ├── BadDocumentError          a document that cannot be stored; knows its file and line
     │   ├── BadQueryError             a query that the pair's model cannot embed, as it embeds others
     │   ├── BadFilterError            a `where` that is not valid over the metadata
@@ -44,11 +45,13 @@ exit code of the command line, so a script can tell a refusal from a failure::
     │   ├── ApprovalNeededError       others have to agree first
     │   ├── NoRollbackTargetError
     │   ├── PairStateError            the pair's state does not allow this
+    │   ├── DocumentExistsError       only new documents were to be written, and one of them exists
     │   ├── EmbedderChangedError      the loaded model no longer agrees with the pair's probes
     │   └── FingerprintMismatchError  vectors of another embedder
     └── StoppedError               4  stopped before the end; the same command resumes
         ├── JobCancelledError
-        └── SpendLimitError
+        ├── SpendLimitError
+        └── NotVisibleError           a change is durable, and the live pair has not taken it in in time
 """
 
 from __future__ import annotations
@@ -176,6 +179,10 @@ class UnknownNameError(UsageError):
     """No such pair, snapshot, alias, tag or job."""
 
 
+class NoPairServesError(UnknownNameError):
+    """No pair is live yet."""
+
+
 class BadDocumentError(UsageError):
     """A document that cannot be stored.
 
@@ -296,6 +303,10 @@ class PairStateError(RefusedError):
     """The pair's state does not allow this."""
 
 
+class DocumentExistsError(RefusedError):
+    """Only new documents were to be written, and these exist; nothing was written."""
+
+
 class EmbedderChangedError(RefusedError):
     """The loaded model no longer agrees with the pair's probes."""
 
@@ -316,3 +327,16 @@ class JobCancelledError(StoppedError):
 
 class SpendLimitError(StoppedError):
     """The next request would pass the spend limit."""
+
+
+class NotVisibleError(StoppedError):
+    """A change is durable, and the live pair has not taken it in within the time."""
+
+    def __init__(self, pair: str, *, watermark: int, seq: int, seconds: float) -> None:
+        super().__init__(
+            f"pair {pair!r} reflects the changes up to {watermark:,}, not yet {seq:,}, after {seconds:g} s",
+            hint="what was written is durable, and no query needs to wait for it: wait longer with `wait`, or let "
+            "`vecrollback worker` catch up",
+        )
+        self.watermark = watermark
+        self.seq = seq

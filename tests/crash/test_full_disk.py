@@ -56,7 +56,7 @@ def test_a_full_disk_loses_nothing_and_serves_on(small_disk: Path) -> None:
         assert store.status()["corpus"] == head
 
         filler.unlink()
-        assert store.upsert(more) == 600
+        assert store.upsert(more).head == 600
         assert store.rollback(reason="a test").report.verdict == "pass"  # type: ignore[union-attr]
         assert store.search("subject 7", k=5).pair == "v1"
     with vecrollback.connect(small_disk / "store") as again:

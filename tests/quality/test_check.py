@@ -481,7 +481,7 @@ def test_index_of_other_vectors_is_found_and_rebuilt(root: Path, store: Store) -
 def test_repaired_vector_does_not_come_back_through_reuse(root: Path, store: Store) -> None:
     """The damaged row stays in the table; no document of the same text, no other pair takes it from there."""
     text = words(70)
-    seq = store.upsert([Document("n1", text)])
+    seq = store.upsert([Document("n1", text)]).head
     plant(store, {"n1": embedder(TWO).embed_documents([text])[0]}, seq=[seq], content_hash=[content_hash(text)])
     store.catch_up("one")
     report = checked(root, sample=EVERY_ROW)

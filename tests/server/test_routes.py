@@ -104,11 +104,11 @@ def test_documents_are_written_found_and_deleted_for_good(own_store: Path) -> No
     with serving(own_store) as server:
         new = {"id": "new", "text": "persimmons of crate 99", "metadata": {"year": 2099}}
         written = server.post("/v1/documents", {"documents": [new]}).json()
-        assert written == {"seq": 61, "documents": 1}
+        assert written == _written(61, written=1)
         cli_json("catch-up", "--store", own_store)
         ask = {"query": "persimmons of crate 99", "k": 1}
         assert server.post("/v1/search", ask).json()["hits"][0]["id"] == "new"
-        assert server.delete("/v1/documents", {"ids": ["new"]}).json() == {"seq": 62, "documents": 1}
+        assert server.delete("/v1/documents", {"ids": ["new"]}).json() == _written(62, deleted=1)
         assert server.post("/v1/search", ask).json()["hits"][0]["id"] != "new"
         entries = server.get("/v1/audit").json()["entries"]
         assert [(e["actor"], e["action"], e["subject"]) for e in entries] == [
@@ -179,6 +179,10 @@ def _events(server: Server, job: str) -> list[tuple[str, Any]]:
     return [(kind.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for kind, data in events]
 
 
+def _written(head: int, **counts: int) -> dict[str, int]:
+    return {"seq": head, "head": head, "documents": 1, "written": 0, "unchanged": 0, "deleted": 0, **counts}
+
+
 def test_health_says_whether_it_answers(server: Server) -> None:
     assert server.get("/healthz").json() == {"status": "ok"}
     assert server.get("/readyz").json() == {"ready": True, "current": True, "reason": ""}
@@ -188,7 +192,12 @@ def test_without_a_live_pair_it_is_not_ready_and_says_so(tmp_path: Path) -> None
     root = build(tmp_path / "store")
     with serving(root) as server:
         assert server.get("/readyz").status_code == 503
-        assert error(server.post("/v1/search", {"query": "a"}), 503)["type"] == "UnknownNameError"
+        empty = server.post("/v1/search", {"query": "a"}).json()
+        assert (empty["pair"], empty["hits"]) == ("", [])
+        assert "no pair is live yet" in empty["reason"]
+        new = {"documents": [{"id": "new", "text": "sloes"}], "visible": True}
+        assert error(server.post("/v1/documents", new), 404)["type"] == "NoPairServesError"
+        assert server.post("/v1/documents/get", {"ids": ["new"]}).json() == {"documents": []}
         cli_json("reembed", V1, "--name", "v1", "--promote", "--store", root)
         assert server.get("/readyz").status_code == 200
         assert server.post("/v1/search", {"query": "a"}).json()["pair"] == "v1"

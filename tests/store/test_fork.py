@@ -87,7 +87,7 @@ def test_a_child_of_a_process_that_used_the_tables_is_refused_by_name(store: Sto
             assert "connect" in _refused(work).hint
         assert [hit.id for hit in searcher.search(QUERY, 5).hits] == expected
     assert _ids(store) == expected
-    assert store.upsert([Document("parent", "written by the parent")]) == 31
+    assert store.upsert([Document("parent", "written by the parent")]).head == 31
     assert set(store.get(["child", "parent", "d1"])) == {"parent", "d1"}
 
 

@@ -30,7 +30,7 @@ def test_a_store_of_the_first_format_migrates_and_passes_its_check(tmp_path: Pat
     _older(tmp_path)
     with vecrollback.connect(tmp_path) as store:
         assert store.check("v1").verdict == "pass"
-        assert store.upsert([Document("new", "text")]) == 51
+        assert store.upsert([Document("new", "text")]).head == 51
     with sqlite3.connect(tmp_path / "catalog.db") as connection:
         assert connection.execute("SELECT format FROM store").fetchone() == (schema.FORMAT,)
         assert connection.execute("SELECT count(*) FROM file").fetchone()[0] > 3

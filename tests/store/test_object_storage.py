@@ -313,7 +313,7 @@ class TestStorageGoes:
                 act()
         assert (store.status()["corpus"], store.history()) == (head, history)
         objects.start()
-        assert store.upsert([Document("x", "y")]) == int(head["head"]) + 1
+        assert store.upsert([Document("x", "y")]).head == int(head["head"]) + 1
         store.catch_up("two")
         assert_passes(store.check("two", sample=EVERY_ROW))
 

@@ -190,7 +190,7 @@ class TestServerGoes:
             assert searcher.search(QUERIES[0]).epoch == moved.epoch
         eventually(lambda: all(part[-1]["epoch"] == moved.epoch for part in traffic.answers()))
         assert_never_behind(store, traffic.stop(), [(time.monotonic(), moved.epoch)])
-        assert store.upsert([Document("x", "a boat")]) == len(TEXTS) + 1
+        assert store.upsert([Document("x", "a boat")]).head == len(TEXTS) + 1
 
     def test_server_killed_again_and_again_under_a_writer_loses_and_doubles_nothing(
         self, server: PostgresServer, store: Store

@@ -37,7 +37,7 @@ def upsert(store: Any) -> None:
     from vecrollback import Document
 
     for batch in ({"d1": words(1, 5), "n1": words(101)}, {"d2": words(2, 5), "n2": words(102)}):
-        seq = store.upsert([Document(id_, text, {"lang": "en"}) for id_, text in batch.items()])
+        seq = store.upsert([Document(id_, text, {"lang": "en"}) for id_, text in batch.items()]).head
         acknowledge(seq=seq, upserted=batch)
 
 

@@ -17,7 +17,7 @@ def delete(session: Session, ids: Annotated[list[str], typer.Argument(metavar="I
     """Delete documents: no pair and no snapshot returns them again."""
     with session.store() as store:
         known = store.get(ids)
-        seq = store.delete(ids)
+        seq = store.delete(ids).head
     unknown = [id_ for id_ in ids if id_ not in known]
     if unknown:
         note(f"not in the corpus: {', '.join(unknown)}")

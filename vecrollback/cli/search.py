@@ -16,7 +16,7 @@ app = typer.Typer(add_completion=False)
 @command(
     app,
     returns="{pair, snapshot, epoch, watermark, settings, hits: [{id, score, text, metadata, chunk, stale}], current, "
-    "canary, doubt}",
+    "canary, doubt, reason, metric, dimension, fingerprint, vectors_version, head, cache_key}",
     examples=["search 'how do I roll back' -k 5", 'search invoices --where "year >= 2024"'],
 )
 def search(

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TypeVar, overload
 
 import httpx
 
 from vecrollback.client import calls
 from vecrollback.client.calls import HttpCall, Level, PairLike, Queries
-from vecrollback.records import Document, JobRecord, Json, Move, Pair, Report, Result, Switched, Where
+from vecrollback.records import (
+    Document,
+    IfAbsent,
+    JobRecord,
+    Json,
+    Move,
+    Pair,
+    Report,
+    Result,
+    Switched,
+    Where,
+    WriteResult,
+)
 
 T = TypeVar("T")
 
@@ -68,27 +80,84 @@ class AsyncClient:
             return await self._send(calls.search(query, k, where, key))
         return await self._send(calls.search_many(query, k, where, key))
 
-    async def upsert(self, documents: Iterable[Document]) -> int:
+    async def upsert(
+        self, documents: Iterable[Document], visible: bool = False, if_absent: IfAbsent | None = None
+    ) -> WriteResult:
         """Write new and changed documents. They are durable when this returns.
 
         Args:
             documents: The documents, each id at most once. All of them are written, or none.
+            visible: Return when queries find them; without a worker the server embeds them at once.
+            if_absent: Write those alone that do not exist. `skip` leaves the others as they are, `fail` refuses all.
 
         Returns:
-            The number of the last change in the log.
+            As `Store.upsert`.
         """
-        return await self._send(calls.upsert(documents))
+        return await self._send(calls.upsert(documents, visible, if_absent))
 
-    async def delete(self, ids: Iterable[str]) -> int:
+    async def wait(self, seq: int, timeout: float = calls.SECONDS) -> None:
+        """Return once the live pair reflects the log up to a change; see `Store.wait`.
+
+        Args:
+            seq: Number of the change, `head` of a write.
+            timeout: Seconds, at most 300.
+        """
+        await self._send(calls.wait(seq, timeout))
+
+    async def delete(self, ids: Iterable[str] | None = None, where: Where | None = None) -> WriteResult:
         """Delete documents for good. From now on no query returns them, whichever pair serves.
 
         Args:
             ids: The ids.
+            where: In place of ids: all documents that this filter matches, at one moment.
 
         Returns:
-            The number of the last change in the log.
+            As `Store.delete`.
         """
-        return await self._send(calls.delete(ids))
+        return await self._send(calls.delete(ids, where))
+
+    async def get(self, ids: Sequence[str]) -> dict[str, Document]:
+        """Read documents by id.
+
+        Args:
+            ids: The ids. One that is unknown or deleted is left out of the answer.
+
+        Returns:
+            Id -> document, as the log has it now.
+        """
+        return await self._send(calls.get(ids))
+
+    async def documents(
+        self, where: Where | None = None, after: str | None = None, limit: int | None = None
+    ) -> AsyncIterator[Document]:
+        """Read all documents, or those that a filter matches, ordered by id. They are fetched page by page.
+
+        Args:
+            where: A filter over the metadata, as for `search`.
+            after: Begin after this id, which need not exist.
+            limit: At most so many.
+
+        Returns:
+            An iterator over the documents.
+        """
+        while size := calls.page_size(limit):
+            page = await self._send(calls.page(where, after, size))
+            for document in page:
+                yield document
+            if len(page) < size:
+                return
+            after, limit = page[-1].id, None if limit is None else limit - len(page)
+
+    async def count(self, where: Where | None = None) -> int:
+        """Count all documents, or those that a filter matches.
+
+        Args:
+            where: A filter over the metadata, as for `search`.
+
+        Returns:
+            How many the log has now.
+        """
+        return await self._send(calls.count(where))
 
     async def status(self) -> dict[str, Json]:
         """Describe the store.

@@ -11,7 +11,20 @@ import httpx
 
 from vecrollback.client import responses
 from vecrollback.errors import UnreachableError, UsageError
-from vecrollback.records import Document, JobRecord, Json, Move, Pair, Report, Result, Switched, Where, where_text
+from vecrollback.records import (
+    Document,
+    IfAbsent,
+    JobRecord,
+    Json,
+    Move,
+    Pair,
+    Report,
+    Result,
+    Switched,
+    Where,
+    WriteResult,
+    where_text,
+)
 
 T = TypeVar("T")
 PairLike = Pair | str
@@ -19,6 +32,7 @@ Level = Literal["full", "quick"]
 Queries = list[str] | tuple[str, ...]
 
 SECONDS = 30.0
+_PAGE = 500
 JSON = {"Content-Type": "application/json"}
 
 
@@ -44,15 +58,45 @@ def search_many(queries: Sequence[str], k: int, where: Where | None, key: str | 
     return HttpCall("POST", "/v1/search", lambda answer: [responses.result(one) for one in answer["results"]], body)
 
 
-def upsert(documents: Iterable[Document]) -> HttpCall[int]:
-    body = {"documents": [asdict(document) for document in documents]}
-    return HttpCall("POST", "/v1/documents", lambda answer: int(answer["seq"]), body)
+def upsert(documents: Iterable[Document], visible: bool, if_absent: IfAbsent | None) -> HttpCall[WriteResult]:
+    body: dict[str, Json] = {"documents": [asdict(document) for document in documents]}
+    # Left out where it is not asked for: a server of an older version refuses a field that it does not know.
+    body |= ({"visible": True} if visible else {}) | ({"if_absent": if_absent} if if_absent else {})
+    return HttpCall("POST", "/v1/documents", responses.write_result, body, long=visible)
 
 
-def delete(ids: Iterable[str]) -> HttpCall[int]:
-    if isinstance(ids, str):
-        raise UsageError("delete takes a list of ids, not one string", hint=f"client.delete([{ids!r}])")
-    return HttpCall("DELETE", "/v1/documents", lambda answer: int(answer["seq"]), {"ids": list(ids)})
+def wait(seq: int, timeout: float) -> HttpCall[None]:
+    return HttpCall("POST", "/v1/documents/wait", lambda _: None, {"seq": seq, "timeout": timeout}, long=True)
+
+
+def delete(ids: Iterable[str] | None, where: Where | None) -> HttpCall[WriteResult]:
+    body: dict[str, Json] = {} if ids is None else {"ids": _ids("delete", ids)}
+    if where is not None:
+        body |= {"where": where_text(where) or ""}
+    return HttpCall("DELETE", "/v1/documents", responses.write_result, body)
+
+
+def get(ids: Iterable[str]) -> HttpCall[dict[str, Document]]:
+    def read(answer: Json) -> dict[str, Document]:
+        return {document.id: document for document in responses.documents(answer)}
+
+    return HttpCall("POST", "/v1/documents/get", read, {"ids": _ids("get", ids)})
+
+
+def page(where: Where | None, after: str | None, limit: int) -> HttpCall[list[Document]]:
+    body = {"where": where_text(where), "after": after, "limit": limit}
+    return HttpCall("POST", "/v1/documents/list", responses.documents, body)
+
+
+def page_size(limit: int | None) -> int:
+    """How many documents to ask for at once when so many are still wanted."""
+    if limit is not None and limit < 0:
+        raise UsageError(f"limit is {limit}", hint="a whole number, or leave it out")
+    return _PAGE if limit is None else min(limit, _PAGE)
+
+
+def count(where: Where | None) -> HttpCall[int]:
+    return HttpCall("POST", "/v1/documents/count", lambda answer: int(answer["count"]), {"where": where_text(where)})
 
 
 def status() -> HttpCall[dict[str, Json]]:
@@ -110,6 +154,12 @@ def jobs(unfinished: bool) -> HttpCall[list[JobRecord]]:
 
 def control(job: str, action: Literal["cancel", "pause", "resume"]) -> HttpCall[JobRecord]:
     return HttpCall("POST", f"/v1/jobs/{job}/{action}", lambda answer: JobRecord(**answer))
+
+
+def _ids(method: str, ids: Iterable[str]) -> list[str]:
+    if isinstance(ids, str):
+        raise UsageError(f"{method} takes a list of ids, not one string", hint=f"client.{method}([{ids!r}])")
+    return list(ids)
 
 
 def _key_field(key: str | None) -> dict[str, str]:

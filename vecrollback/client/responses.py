@@ -12,6 +12,7 @@ from vecrollback.records import (
     Acknowledgements,
     CatchUp,
     Certificate,
+    Document,
     Finding,
     GateOutcome,
     Hit,
@@ -21,6 +22,7 @@ from vecrollback.records import (
     Report,
     Result,
     Switched,
+    WriteResult,
 )
 
 R = TypeVar("R")
@@ -28,6 +30,14 @@ R = TypeVar("R")
 
 def result(body: Mapping[str, Json]) -> Result:
     return _record(Result, body, hits=[_record(Hit, hit) for hit in body["hits"]])
+
+
+def write_result(body: Mapping[str, Json]) -> WriteResult:
+    return _record(WriteResult, body, head=body["seq"])
+
+
+def documents(body: Mapping[str, Json]) -> list[Document]:
+    return [_record(Document, one) for one in body["documents"]]
 
 
 def pair(body: Mapping[str, Json]) -> Pair:

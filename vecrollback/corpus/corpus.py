@@ -23,10 +23,11 @@ from vecrollback.errors import (
     BadDocumentError,
     CatalogOlderError,
     CorruptArtifactError,
+    DocumentExistsError,
     StorageUnavailableError,
     VecrollbackError,
 )
-from vecrollback.records import CorpusState, Document, Json
+from vecrollback.records import CorpusState, Document, IfAbsent, Json, WriteResult
 from vecrollback.storage import FileStore
 from vecrollback.storage.forks import hold_off_forks, uses_tables
 from vecrollback.storage.lance_table import LanceTable
@@ -38,6 +39,7 @@ _EXACT = 1 << 53  # whole numbers beyond it are no doubles: they are kept and re
 _MAX_FILTER_KEYS = 256
 _VERSIONS_OF_A_WRITE = 2  # new columns, then rows
 _FILTERED_AT_ONCE = 1 << 16
+_READ_AT_ONCE = 1_000
 _SYSTEM = ("id", "text", "metadata", "_seq", "_content_hash", "_digest", "_deleted", "_updated_at")
 _TYPES: dict[type, pa.DataType] = {bool: pa.bool_(), int: pa.float64(), float: pa.float64(), str: pa.string()}
 
@@ -91,48 +93,58 @@ class Corpus:
                 if self.state().version == state.version:
                     raise
 
-    def upsert(self, documents: Sequence[Document], *, unknown_only: bool = False) -> tuple[int, int]:
-        """Write new and changed documents; returns (seq of the head, how many changed). Durable when it returns.
+    def upsert(
+        self, documents: Sequence[Document], *, if_absent: IfAbsent | None = None, unknown_only: bool = False
+    ) -> WriteResult:
+        """Write new and changed documents. Durable when it returns.
 
-        Ids must be unique in one call. A document equal to the stored one makes no change. `unknown_only`: write
-        those alone whose ids the log never held, not even deleted.
+        Ids must be unique in one call. A document equal to the stored one makes no change. `if_absent`: write those
+        alone that do not exist, and leave the others, or raise DocumentExistsError. `unknown_only`: those alone whose
+        ids the log never held, not even deleted.
         """
         with self._catalog.lock("corpus"), hold_off_forks(), self.table.reported():
             state, dataset = self._recover()
             stored = _stored(dataset, [d.id for d in documents])
+            present = [d.id for d in documents if not stored.get(d.id, (b"", True))[1]] if if_absent else []
+            if present and if_absent == "fail":
+                raise _already_there(present)
             if unknown_only:
                 changed = [d for d in documents if d.id not in stored]
+            elif if_absent:
+                left_alone = set(present)
+                changed = [d for d in documents if d.id not in left_alone]
             else:
                 changed = [d for d in documents if stored.get(d.id) != (document_digest(d), False)]
             if not changed:
-                return state.head, 0
+                return WriteResult(state.head, unchanged=len(documents))
             dataset = self._with_filter_columns(dataset, changed)
             rows = _rows([(d, False) for d in changed], first_seq=state.head + 1, schema=dataset.schema)
             added = sum(1 for d in changed if stored.get(d.id, (b"", True))[1])
             head = CorpusState(state.head + len(changed), 0, state.documents + added)
             self._commit(dataset, rows, head, [], expected=state)
-        return head.head, len(changed)
+        return WriteResult(head.head, written=len(changed), unchanged=len(documents) - len(changed))
 
-    def delete(self, ids: Sequence[str], *, again: bool = False) -> tuple[int, int]:
-        """Delete documents; returns (seq of the head, how many changed). Durable when it returns.
+    def delete(self, ids: Sequence[str] | None, *, where: str | None = None, again: bool = False) -> WriteResult:
+        """Delete documents by id, or those that a filter matches at that moment. Durable when it returns.
 
         An id the store never held gets a tombstone too: a bundle imported later may know it. `again`: give documents
         that are deleted already a new, higher tombstone.
         """
-        unique = list(dict.fromkeys(ids))
+        condition = read_filter(where) if where else None
         with self._catalog.lock("corpus"), hold_off_forks(), self.table.reported():
             state, dataset = self._recover()
-            stored = _stored(dataset, unique)
+            # Under the lock: what is written meanwhile is judged by the filter or comes after it, never in between.
+            unique = list(dict.fromkeys(self._matching(condition, dataset).to_pylist() if condition else ids or ()))
+            stored = dict.fromkeys(unique, (b"", False)) if condition else _stored(dataset, unique)
             gone = [i for i in unique if again or not stored.get(i, (b"", False))[1]]
             if not gone:
-                return state.head, 0
+                return WriteResult(state.head, unchanged=len(unique))
             first = state.head + 1
             rows = _rows([(Document(i, ""), True) for i in gone], first_seq=first, schema=dataset.schema)
-            head = CorpusState(
-                state.head + len(gone), 0, state.documents - sum(1 for i in gone if not stored.get(i, (b"", True))[1])
-            )
+            lost = sum(1 for i in gone if not stored.get(i, (b"", True))[1])
+            head = CorpusState(state.head + len(gone), 0, state.documents - lost)
             self._commit(dataset, rows, head, [(i, first + n) for n, i in enumerate(gone)], expected=state)
-        return head.head, len(gone)
+        return WriteResult(head.head, unchanged=len(unique) - lost, deleted=lost)
 
     @uses_tables
     def changes(self, after: int, upto: int, *, version: int) -> pa.Table:
@@ -172,6 +184,57 @@ class Corpus:
                 if not row["_deleted"]:
                     found[row["id"]] = Document(row["id"], row["text"], parse_metadata(row["metadata"]))
         return found
+
+    def documents(
+        self, where: str | None = None, *, after: str | None = None, limit: int | None = None
+    ) -> Iterator[Document]:
+        """Live documents by id, ascending: of those that a filter matches, the first `limit` after the id `after`."""
+        condition = read_filter(where) if where else None
+        while limit is None or limit > 0:
+            state = self.state()
+            try:
+                rows = self._live_rows(condition, state.version, after, limit)
+                for first in range(0, len(rows), _READ_AT_ONCE):
+                    for document in self._read_rows(rows.slice(first, _READ_AT_ONCE), state.version):
+                        yield document
+                        after, limit = document.id, None if limit is None else limit - 1
+                return
+            except (VecrollbackError, OSError, ValueError):
+                if self.state().version == state.version:
+                    raise  # else a purge took that version away: go on in the newest, after what was given already
+
+    def count(self, where: str | None = None) -> int:
+        """How many documents are there, or match a filter."""
+        if not where:
+            return self.state().documents
+        return self.at_head(lambda state: len(self.matching(where, version=state.version)))
+
+    @uses_tables
+    def _live_rows(self, condition: Condition | None, version: int, after: str | None, limit: int | None) -> pa.Table:
+        """`id` and `_rowid` of live documents, in the order of the ids; no text is read."""
+        with self.table.reported():
+            dataset = self.table.at(version)
+            names = dict.fromkeys(["id", "_deleted", *(columns_of(condition, dataset.schema) if condition else ())])
+            scanner = dataset.scanner(columns=list(names), with_row_id=True, batch_size=_FILTERED_AT_ONCE)
+            ids: list[pa.Array] = []
+            places: list[pa.Array] = []
+            for rows in scanner.to_batches():
+                mask = pc.invert(rows["_deleted"])
+                if condition is not None:
+                    mask = pc.and_kleene(matches(condition, rows), mask)
+                if after is not None:
+                    mask = pc.and_kleene(mask, pc.greater(rows["id"], after))
+                ids.append(rows["id"].filter(mask))
+                places.append(rows["_rowid"].filter(mask))
+        columns = [pa.chunked_array(ids, pa.string()), pa.chunked_array(places, pa.uint64())]
+        return pa.table(columns, names=["id", "_rowid"]).sort_by("id").slice(0, limit)
+
+    @uses_tables
+    def _read_rows(self, rows: pa.Table, version: int) -> list[Document]:
+        with self.table.reported():
+            columns = ["id", "text", "metadata"]
+            found = self.table.at(version)._take_rows(rows["_rowid"].to_pylist(), columns=columns).to_pylist()
+        return [Document(row["id"], row["text"], parse_metadata(row["metadata"])) for row in found]
 
     @uses_tables
     def matching(self, where: str, *, version: int) -> pa.Array:
@@ -362,6 +425,14 @@ def _stored(dataset: Any, ids: Sequence[str]) -> dict[str, tuple[bytes, bool]]:
 def _any_of(ids: Sequence[str]) -> str:
     quoted = ", ".join("'" + i.replace("'", "''") + "'" for i in ids)
     return f"id IN ({quoted})"
+
+
+def _already_there(ids: Sequence[str]) -> DocumentExistsError:
+    more = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
+    return DocumentExistsError(
+        f"documents exist already: {', '.join(map(repr, ids[:5]))}{more}",
+        hint="nothing was written; leave `if_absent` out to replace them, or 'skip' them",
+    )
 
 
 def _type_conflict(id_: str, key: str, value: Json, known: pa.DataType) -> BadDocumentError:

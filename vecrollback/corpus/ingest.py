@@ -80,9 +80,9 @@ class Ingestion:
         upserts, deletes = list(self._upserts.values()), list(self._deletes)
         self._upserts, self._deletes, self._characters = {}, {}, 0
         for part in self._acceptable(upserts):
-            self._changed += self._corpus.upsert(part)[1]
+            self._changed += self._corpus.upsert(part).written
         if deletes:
-            self._deleted += self._corpus.delete(deletes)[1]
+            self._deleted += self._corpus.delete(deletes).deleted
         if self._progress is not None:
             done = self._read
             elapsed = time.monotonic() - self._started

@@ -1,7 +1,16 @@
 """Frozen values that travel between the modules. No open tables, no models, no connections."""
 
 from vecrollback.records.canary import Canary, CanaryRun, CanaryStatus, Judgement, Observation, Standing
-from vecrollback.records.documents import CorpusState, Document, Ingested, Json, RejectedRow, Span
+from vecrollback.records.documents import (
+    CorpusState,
+    Document,
+    IfAbsent,
+    Ingested,
+    Json,
+    RejectedRow,
+    Span,
+    WriteResult,
+)
 from vecrollback.records.evaluation import (
     AnsweredQuery,
     Comparison,
@@ -98,6 +107,7 @@ __all__ = [
     "GateVerdict",
     "GoldenQuery",
     "Hit",
+    "IfAbsent",
     "Incident",
     "IncidentNature",
     "IncidentState",
@@ -148,5 +158,6 @@ __all__ = [
     "UnembeddedDocument",
     "Verdict",
     "Where",
+    "WriteResult",
     "where_text",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 
 class Span(NamedTuple):
@@ -18,6 +18,10 @@ Json = Any
 """A value that `json.dumps` takes."""
 
 
+IfAbsent = Literal["skip", "fail"]
+"""What a write does with documents that exist when it is to write new ones only: leave them, or refuse them all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """What users put in. `metadata` is a JSON object; its scalar values can be filtered on."""
@@ -25,6 +29,20 @@ class Document:
     id: str
     text: str
     metadata: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """What a write changed, in documents, and where the log ends now. Everything up to `head` is durable.
+
+    `written`: new or changed. `unchanged`: equal to what was stored, or left as they were because they existed, or not
+    there to be deleted.
+    """
+
+    head: int
+    written: int = 0
+    unchanged: int = 0
+    deleted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

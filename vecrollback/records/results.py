@@ -35,6 +35,9 @@ class Result:
     `current` is False when the catalog could not be asked: the answer then comes from what the searcher last knew.
     `canary`: the pair is one that is tried, not the one that serves; `epoch` is of the pointer all the same.
     `doubt` says why the model that embedded the query cannot be the one that made the pair; "" while it is proven.
+    `reason` says why there is no hit at all: no pair serves (`pair` is then ""), or there is nothing that could match.
+    `metric`, `dimension`, `fingerprint`: of the pair's vectors. `vectors_version`, `head`: which of its vectors and
+    which state of the log the answer knows.
     """
 
     pair: str
@@ -46,6 +49,21 @@ class Result:
     current: bool = True
     canary: bool = False
     doubt: str = ""
+    reason: str = ""
+    metric: str = ""
+    dimension: int = 0
+    fingerprint: str = ""
+    vectors_version: int = 0
+    head: int = 0
+
+    @property
+    def cache_key(self) -> str:
+        """What an answer depends on beside the question: two answers of one key to one question are equal.
+
+        It changes with the pair, its snapshot, its vectors and the log, and is the same again after a move away and
+        back if nothing was written meanwhile.
+        """
+        return f"{self.pair}@{self.snapshot}.{self.vectors_version}.{self.head}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ All writers of a pair's vectors hold its lock, so that one process at a time wri
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ import numpy as np
 from vecrollback.catalog import NAME_RULE, Catalog, now, valid_pair_name, vectors_table
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.probes import embed_probes, floor_for
-from vecrollback.errors import CorruptArtifactError, PairStateError, UsageError
+from vecrollback.errors import CorruptArtifactError, PairStateError, StoppedError, UsageError
 from vecrollback.indexes import resolve_spec
 from vecrollback.indexes.sharded import ShardsDone
 from vecrollback.pairs.embedders import put_probes
@@ -138,6 +139,26 @@ class Builder:
             chunks=tally.chunks,
             seconds=tally.elapsed,
         )
+
+    def take_in(self, pair: Pair, *, deadline: float, patience: float) -> None:
+        """Bring a pair to the head of the log, for a writer who waits: no job, no new index, no longer than he does.
+
+        `deadline`: on the clock of `time.monotonic`; what is embedded until then stays. `patience`: seconds for the
+        pair's lock; raises LockHeldError after them.
+        """
+
+        def in_time(_: object) -> None:
+            if time.monotonic() > deadline:
+                raise StoppedError("the writer waits no longer")
+
+        with self._catalog.lock(f"pair-{pair.name}", timeout=patience):
+            pair = self._catalog.pairs.get(pair.name)
+            with self._working(pair, "", in_time, PLAIN) as work:
+                try:
+                    self._refresh(pair, work)
+                except StoppedError:
+                    if time.monotonic() <= deadline:
+                        raise  # somebody else's reason, such as a spend limit
 
     def rewrite(
         self,

@@ -20,6 +20,7 @@ from vecrollback.errors import (
     FailedError,
     IndexSpecError,
     MissingDependencyError,
+    NotVisibleError,
     OverloadedError,
     RefusedError,
     StoppedError,
@@ -56,6 +57,7 @@ _STATUS: Mapping[type[VecrollbackError], int] = {
     BadFilterError: 422,
     UsageError: 400,
     RefusedError: 409,
+    NotVisibleError: 409,
     StoppedError: 503,
     VecrollbackError: 500,
 }

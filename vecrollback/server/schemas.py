@@ -12,6 +12,10 @@ from vecrollback.records import Acknowledgements, CatchUp, Document, GateOutcome
 
 PairName = Annotated[str, Field(min_length=1, max_length=200)]
 Reason = Annotated[str, Field(max_length=2_000, description="Why; it is kept in the history.")]
+WhereField = Annotated[
+    str | dict[str, Any] | None,
+    Field(description='A filter over the metadata: SQL, or data such as {"year": {"$gte": 2024}}.'),
+]
 WaitSeconds = Annotated[float, Field(ge=0, le=300, description="How long to wait for the searchers.")]
 
 
@@ -32,9 +36,7 @@ class SearchRequest(BaseModel):
     query: str | None = None
     queries: list[str] | None = None
     k: int = Field(10, ge=1, description="How many documents.")
-    where: str | dict[str, Any] | None = Field(
-        None, description='A filter over the metadata: SQL, or data such as {"year": {"$gte": 2024}}.'
-    )
+    where: WhereField = None
     key: str | None = Field(
         None,
         min_length=1,
@@ -65,24 +67,83 @@ class DocumentBody(BaseModel):
 class UpsertRequest(BaseModel):
     """New and changed documents. All of them are written, or none."""
 
-    model_config = _body({"documents": [{"id": "tea", "text": "Green tea is steeped.", "metadata": {"kind": "drink"}}]})
+    model_config = _body(
+        {"documents": [{"id": "tea", "text": "Green tea is steeped.", "metadata": {"kind": "drink"}}]},
+        {"documents": [{"id": "tea", "text": "Green tea is steeped."}], "visible": True, "if_absent": "skip"},
+    )
 
     documents: list[DocumentBody]
+    visible: bool = Field(False, description="Answer when queries find them.")
+    if_absent: Literal["skip", "fail"] | None = Field(
+        None, description="Write new documents alone: leave those that exist, or refuse all."
+    )
 
 
 class DeleteRequest(BaseModel):
-    """Documents to be deleted for good."""
+    """Documents to be deleted for good: by id, or all that a filter matches."""
+
+    model_config = _body({"ids": ["tea"]}, {"where": {"kind": "drink"}})
+
+    ids: list[str] | None = None
+    where: WhereField = None
+
+
+class WaitRequest(BaseModel):
+    """Wait until the live pair reflects a change."""
+
+    model_config = _body({"seq": 1043}, {"seq": 1043, "timeout": 5})
+
+    seq: int = Field(ge=0, le=2**62)
+    timeout: float = Field(30.0, ge=0, le=300, description="Seconds.")
+
+
+class GetRequest(BaseModel):
+    """Documents to be read by id."""
 
     model_config = _body({"ids": ["tea"]})
 
     ids: list[str]
 
 
+class ListRequest(BaseModel):
+    """A page of documents, ordered by id."""
+
+    model_config = _body({"limit": 100}, {"where": {"kind": "drink"}, "after": "tea", "limit": 100})
+
+    where: WhereField = None
+    after: str | None = Field(None, description="The last id of the page before.")
+    limit: int = Field(100, ge=1)
+
+
+class CountRequest(BaseModel):
+    """Documents to be counted."""
+
+    model_config = _body({}, {"where": {"kind": "drink"}})
+
+    where: WhereField = None
+
+
 class WriteAnswer(BaseModel):
-    """The head of the log once this was durable, and how many documents the request named."""
+    """What a write changed. `seq`, `head`: of the log once it was durable; `documents`: how many the request named."""
 
     seq: int
     documents: int
+    head: int
+    written: int
+    unchanged: int
+    deleted: int
+
+
+class DocumentsAnswer(BaseModel):
+    """Documents, ordered by id in a list."""
+
+    documents: list[DocumentBody]
+
+
+class CountAnswer(BaseModel):
+    """How many there are."""
+
+    count: int
 
 
 class PromoteRequest(BaseModel):

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
-from vecrollback.errors import OverloadedError, StoppedError, UnknownNameError, UsageError, VecrollbackError
+from vecrollback.errors import OverloadedError, StoppedError, UsageError, VecrollbackError
 from vecrollback.records import Progress, ProgressCallback, Result, Where, where_text
 from vecrollback.reembedding.jobs import Job
 from vecrollback.server.auth import Authenticator
@@ -41,6 +41,7 @@ class StoreService:
         self.closing = False
         self.reads = ThreadPool("reading", threads=4, waiting=256)
         self.writes = ThreadPool("writing", threads=2, waiting=64)
+        self.waits = ThreadPool("waiting", threads=8, waiting=256)
         self.operations = ThreadPool("operations", threads=4, waiting=4)
         self.inspections = ThreadPool("inspections", threads=1, waiting=4)
         self.callers = Authenticator(store.access, self.reads, anonymous=store.actor if settings.anonymous else None)
@@ -82,6 +83,8 @@ class StoreService:
             if not isinstance(error, UsageError):  # a wrong question says nothing about the pair
                 self.series.failed()
             raise
+        if not results[0].pair:
+            return results  # nothing serves yet: there is nothing to measure
         seconds = time.perf_counter() - start
         self.metrics.answered(results, seconds)
         if not results[0].canary:  # what a candidate does says nothing about the pair that serves
@@ -106,9 +109,10 @@ class StoreService:
             return "shutting down"
         if not self._first_answer_given:
             try:
-                self.searcher.search("ready?", k=1)
+                if not self.searcher.search("ready?", k=1).pair:
+                    return "no pair is live yet"
             except (VecrollbackError, OSError) as error:
-                return "no pair is live yet" if isinstance(error, UnknownNameError) else type(error).__name__
+                return type(error).__name__
             self._first_answer_given = True
         if self.searcher.doubt:
             # A balancer has taken this process out, so no query comes that could prove the model again: ask one.
@@ -158,7 +162,7 @@ class StoreService:
             with contextlib.suppress(Exception):
                 job.wait(max(0.0, deadline - time.monotonic()))
         self.watch.close(max(1.0, deadline - time.monotonic()))
-        for pool in (self.reads, self.writes, self.operations, self.inspections, self.coalescer):
+        for pool in (self.reads, self.writes, self.waits, self.operations, self.inspections, self.coalescer):
             pool.close()
         self.searcher.close()
         self.store.close()

@@ -21,16 +21,18 @@ from vecrollback.errors import (
     BadQueryError,
     CatalogUnavailableError,
     FingerprintMismatchError,
+    NoPairServesError,
     UnknownNameError,
     UsageError,
     VecrollbackError,
 )
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import CANDIDATE, LIVE, Hit, Pointer, Result, SearcherRecord, Where, where_text
+from vecrollback.serving.answer_counts import AnswerCounts, StaleAnswerCounts
 from vecrollback.serving.masks import Filter
 from vecrollback.serving.open_pairs import OpenPair, OpenPairs, Position
 from vecrollback.serving.shadow import Shadow, ShadowTask
-from vecrollback.serving.view import StaleAnswerCounts
+from vecrollback.serving.view import PairView
 from vecrollback.storage.forks import FollowsForks, follow_forks
 
 _log = logging.getLogger(__name__)
@@ -38,9 +40,6 @@ _HEARTBEAT_SECONDS = 1.0
 _MAX_K = 10_000
 
 Queries = list[str] | tuple[str, ...]
-
-_KEPT_EPOCHS = 8
-"""Epochs that may still get an answer from a query that began long ago."""
 
 
 class _Serving(NamedTuple):
@@ -144,9 +143,9 @@ class Searcher(FollowsForks):
         """The k nearest live documents of a query, or of each of several.
 
         `where`: a filter over the metadata, SQL or data. `key`: who asks; while a canary runs it answers a stable share
-        of the keys. `canary`: True where `draws` was true for every caller of this batch. Raises UnknownNameError while
-        the alias points nowhere, BadFilterError, BadQueryError for a text that the model does not take, EmbeddingError
-        when it does not work.
+        of the keys. `canary`: True where `draws` was true for every caller of this batch. While no pair is live the
+        answers are empty and say so. Raises UnknownNameError where another alias points nowhere, BadFilterError,
+        BadQueryError for a text that the model does not take, EmbeddingError when it does not work.
         """
         single = isinstance(query, str)
         texts = [query] if isinstance(query, str) else list(query)
@@ -157,8 +156,11 @@ class Searcher(FollowsForks):
                 "a query holds half a surrogate pair, so it is not valid Unicode", hint="decode it again"
             )
         text = where_text(where) if where else None
-        serving = self._now(k)
-        results = self._answer_or_canary(serving, texts, k, text, key, canary) if texts else []
+        try:
+            serving = self._now(k)
+            results = self._answer_or_canary(serving, texts, k, text, key, canary) if texts else []
+        except NoPairServesError as error:
+            results = [Result("", 0, 0, 0, {}, [], reason=f"{error.message}: {error.hint}") for _ in texts]
         return results[0] if single else results
 
     def search_vectors(
@@ -227,7 +229,7 @@ class Searcher(FollowsForks):
         pointer, view = serving.pointer, serving.open_pair.view
         # The corpus version comes from the same pointer: filter and vectors then speak of one state of the log.
         only = Filter(where, lambda: self._corpus.matching(where, version=pointer.corpus_version)) if where else None
-        settings = view.snapshot.manifest.settings
+        settings, pair = view.snapshot.manifest.settings, serving.open_pair.pair
         results = [
             Result(
                 pointer.pair,
@@ -239,6 +241,12 @@ class Searcher(FollowsForks):
                 serving.current,
                 canary,
                 serving.open_pair.queries.doubt,
+                "" if hits else _why_nothing(view, pointer, where),
+                pair.metric,
+                pair.dimension,
+                pair.fingerprint,
+                view.vectors_version,
+                view.texts.head,
             )
             for hits in view.search(queries, k, only)
         ]
@@ -272,10 +280,10 @@ class Searcher(FollowsForks):
             # Read again inside the lock: a thread that waited here must not put back the pointer it came with.
             pointer = self._pointers.read()
             if pointer is None:
-                raise UnknownNameError(
-                    f"alias {self.alias!r} points to no pair yet",
-                    hint="build one and let it serve: `vecrollback reembed MODEL --name v1 --promote`",
-                )
+                hint = "build one and let it serve: `vecrollback reembed MODEL --name v1 --promote`"
+                if self.alias == LIVE:
+                    raise NoPairServesError("no pair is live yet", hint=hint)
+                raise UnknownNameError(f"alias {self.alias!r} points to no pair yet", hint=hint)
             if self._serving is None or self._serving.pointer is not pointer or not self._serving.current:
                 ref = f"{pointer.pair}@{pointer.snapshot}"
                 open_pair = self._open_pairs.at(Position(ref, pointer.vectors_version, pointer.watermark, pointer.head))
@@ -431,50 +439,20 @@ class Searcher(FollowsForks):
         self.close()
 
 
+def _why_nothing(view: PairView, pointer: Pointer, where: str | None) -> str:
+    """Why an answer is empty."""
+    if not view.empty:
+        return "no document matches `where`" if where else "no document is near"
+    if pointer.watermark < pointer.head:
+        waiting = f"{pointer.head - pointer.watermark:,} changes of the log are not in pair {pointer.pair!r} yet"
+        return f"{waiting}: let a worker run, or `vecrollback catch-up`"
+    return "the store holds no documents"
+
+
 def _embed_queries(serving: _Serving, texts: list[str]) -> FloatArray:
     """Query vectors; whatever else embeds in this process lets them through first."""
     with QUERIES_FIRST.query():
         return serving.open_pair.queries.embed(texts)
-
-
-class Count(NamedTuple):
-    """Answers of one epoch so far; `first` and `last` in seconds since 1970."""
-
-    epoch: int
-    answers: int
-    first: float
-    last: float
-
-
-class AnswerCounts:
-    """The counts of one searcher. Safe to use from many threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counts: dict[int, Count] = {}
-        self._written_counts: dict[int, int] = {}
-
-    def add(self, epoch: int, answers: int) -> None:
-        """Count answers to queries."""
-        at = time.time()
-        with self._lock:
-            before = self._counts.get(epoch)
-            first, had = (before.first, before.answers) if before else (at, 0)
-            self._counts[epoch] = Count(epoch, had + answers, first, at)
-
-    def fresh(self) -> list[Count]:
-        """Counts that are not yet written, in full or in part."""
-        with self._lock:
-            return [one for one in self._counts.values() if self._written_counts.get(one.epoch) != one.answers]
-
-    def noted(self, counts: list[Count]) -> None:
-        """Remember that these were written. Older epochs are dropped once all their answers are written."""
-        with self._lock:
-            self._written_counts.update((one.epoch, one.answers) for one in counts)
-            newest = max(self._counts, default=0)
-            for epoch, count in list(self._counts.items()):
-                if epoch < newest - _KEPT_EPOCHS and self._written_counts.get(epoch) == count.answers:
-                    del self._counts[epoch], self._written_counts[epoch]
 
 
 def _is_unicode(text: str) -> bool:

@@ -6,9 +6,7 @@ open files, so a query that began with one view ends with it.
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -22,9 +20,6 @@ from vecrollback.pairs.vectors import Vectors, newest
 from vecrollback.records import WHOLE_TEXT, Hit
 from vecrollback.serving.masks import KEPT_FILTERS, Filter, frozen, is_in, mask_deleted
 from vecrollback.serving.open_snapshot import OpenSnapshot
-
-_STALE_KEPT = 1_000
-"""Documents of a pair that are reported at once; those that were read most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +49,11 @@ class PairView:
     stale: Mask
     alive: Mask | None
     _filters: dict[str, tuple[Mask, Mask]] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no row can be shown at all."""
+        return not self.delta.ids and not (len(self.snapshot.ids) if self.alive is None else self.alive.any())
 
     def search(self, queries: FloatArray, k: int, only: Filter | None = None) -> list[list[Hit]]:
         """The k nearest documents of each query, each by its best chunk."""
@@ -256,22 +256,3 @@ def _join(snapshot: OpenSnapshot, base: Base) -> tuple[NDArray[np.int32], Mask]:
         return rows, np.zeros(len(rows), dtype=bool)
     stale = (rows >= 0) & np.any(snapshot.hashes != base.hashes[np.maximum(rows, 0)], axis=1)
     return rows, stale
-
-
-class StaleAnswerCounts:
-    """Documents that answers held with outdated vectors, by pair. Safe to use from many threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._reads: dict[str, Counter[str]] = {}
-
-    def add(self, pair: str, documents: Iterable[str]) -> None:
-        """Count one answer that held these."""
-        with self._lock:
-            self._reads.setdefault(pair, Counter()).update(documents)
-
-    def take(self) -> dict[str, Mapping[str, int]]:
-        """What was counted since the last time, by pair."""
-        with self._lock:
-            reads, self._reads = self._reads, {}
-        return {pair: dict(counts.most_common(_STALE_KEPT)) for pair, counts in reads.items()}

@@ -12,6 +12,7 @@ from vecrollback.records import (
     CanaryRun,
     CanaryStatus,
     Comparison,
+    Document,
     GateVerdict,
     Json,
     Move,
@@ -70,6 +71,10 @@ def switched(outcome: Switched) -> Payload:
     }
 
 
+def document(one: Document) -> Payload:
+    return {"id": one.id, "text": one.text, "metadata": one.metadata}
+
+
 def result(answer: Result) -> Payload:
     # By hand: `asdict` copies every value of every hit's metadata, which a server does thousands of times a second.
     return {
@@ -92,6 +97,13 @@ def result(answer: Result) -> Payload:
         "current": answer.current,
         "canary": answer.canary,
         "doubt": answer.doubt,
+        "reason": answer.reason,
+        "metric": answer.metric,
+        "dimension": answer.dimension,
+        "fingerprint": answer.fingerprint,
+        "vectors_version": answer.vectors_version,
+        "head": answer.head,
+        "cache_key": answer.cache_key,
     }
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from vecrollback.catalog import Catalog, now
-from vecrollback.errors import StoreClosedError, UnknownNameError, UsageError, VecrollbackError
+from vecrollback.errors import NoPairServesError, StoreClosedError, VecrollbackError
 from vecrollback.records import (
     LIVE,
     RECALL_FLOOR,
     Approval,
     CatchUp,
-    Document,
     Drill,
     Effort,
     ExportResult,
@@ -39,6 +38,7 @@ from vecrollback.records import (
     Where,
 )
 from vecrollback.storage import config
+from vecrollback.store.documents import DocumentMethods
 from vecrollback.store.parts import Parts, open_parts
 from vecrollback.store.status import describe
 
@@ -69,7 +69,12 @@ T = TypeVar("T")
 
 
 def connect(
-    uri: str | Path | None = None, *, catalog: str | None = None, create: bool = False, actor: str | None = None
+    uri: str | Path | None = None,
+    *,
+    catalog: str | None = None,
+    create: bool = False,
+    actor: str | None = None,
+    embedder: str | None = None,
 ) -> Store:
     """Open a store.
 
@@ -82,6 +87,8 @@ def connect(
             in the file. With "" or without any of these the catalog is a SQLite file in the store's directory.
         create: Lay the store out if it is not there yet. A store that is there is opened as it is.
         actor: Who is acting, for the history. Default: `VECROLLBACK_ACTOR`, then `actor` in the file, then USER@HOST.
+        embedder: Of a store that has no pair yet: build its first one with this model and let it serve, so that what
+            is written can be found. As for `Store.reembed`. A store that has a pair is opened as it is.
 
     Returns:
         The open store.
@@ -90,17 +97,26 @@ def connect(
         StoreNotFoundError: There is no store, and `create` is False.
         StoreFormatError: A newer version of vecrollback wrote the store.
         CatalogMismatchError: The catalog belongs to another store.
+        EmbedderSpecError: `embedder` is not valid. The store is there.
 
     Example:
-        >>> with connect("other-notes", create=True) as other:
-        ...     other.pairs()
-        []
+        >>> with connect("other-notes", create=True, embedder="hash:64") as other:
+        ...     written = other.upsert([Document("tea", "Steep green tea.")], visible=True)
+        ...     other.search("green tea").hits[0].id
+        'tea'
     """
     settings = config.load(store=str(uri) if uri is not None else None, catalog=catalog, actor=actor)
-    return Store(open_parts(settings, create=create))
+    store = Store(open_parts(settings, create=create))
+    if embedder is not None:
+        try:
+            store._let_first_pair_serve(embedder)
+        except BaseException:
+            store.close()
+            raise
+    return store
 
 
-class Store:
+class Store(DocumentMethods):
     """One vector system: documents, the pairs that were made of them, and the pointer to the pair that serves.
 
     A pair is an embedding model together with its own index. Open a store with `connect`, and use it with `with` or
@@ -112,7 +128,7 @@ class Store:
 
         >>> from vecrollback import Document, connect
         >>> store = connect("notes", create=True, actor="anna")
-        >>> store.upsert([Document("tea", "Steep green tea."), Document("bread", "Let the dough rise.")])
+        >>> store.upsert([Document("tea", "Steep green tea."), Document("bread", "Let the dough rise.")]).head
         2
         >>> v1 = store.reembed("hash:64", name="v1").wait()
         >>> store.promote("v1", reason="the first model").target
@@ -239,52 +255,6 @@ class Store:
 
     # -- documents ----------------------------------------------------------------------------------------------------
 
-    def upsert(self, documents: Iterable[Document]) -> int:
-        """Write new and changed documents. They are durable when this returns.
-
-        A document that equals the stored one changes nothing. Pairs take the changes in with the next `catch_up`, which
-        a worker runs by itself.
-
-        Args:
-            documents: The documents, each id at most once. All of them are written, or none.
-
-        Returns:
-            The number of the last change in the log.
-
-        Raises:
-            BadDocumentError: A document is not valid, or an id is given twice.
-
-        Example:
-            >>> store.upsert([Document("jam", "Boil plums with sugar.", {"season": "autumn"})])
-            3
-        """
-        from vecrollback.corpus.documents import validate_batch
-
-        return self.resources.corpus.upsert(validate_batch(documents))[0]
-
-    def delete(self, ids: Iterable[str]) -> int:
-        """Delete documents for good. From now on no query returns them, whichever pair serves.
-
-        Args:
-            ids: The ids. An id that the store never held is noted as deleted, too: an import must not bring it back.
-
-        Returns:
-            The number of the last change in the log.
-
-        Raises:
-            BadDocumentError: An id is not valid.
-            UsageError: `ids` is one string.
-
-        Example:
-            >>> store.delete(["bread"])
-            3
-        """
-        from vecrollback.corpus.documents import validate_id
-
-        if isinstance(ids, str):
-            raise UsageError("delete takes a list of ids, not one string", hint=f"store.delete([{ids!r}])")
-        return self.resources.corpus.delete([validate_id(id_) for id_ in ids])[0]
-
     def ingest(
         self,
         path: str | Path,
@@ -325,30 +295,6 @@ class Store:
 
         ingestion = Ingestion(self.resources.corpus, skip_bad=skip_bad, progress=progress)
         return ingestion.run(Path(path), id_field=id_field, text_field=text_field, changes=changes)
-
-    def get(self, ids: Sequence[str]) -> dict[str, Document]:
-        """Read documents by id.
-
-        Args:
-            ids: The ids. One that is unknown or deleted is left out of the answer.
-
-        Returns:
-            Id -> document, as the log has it now.
-
-        Raises:
-            BadDocumentError: An id is not valid.
-            UsageError: `ids` is one string.
-
-        Example:
-            >>> store.get(["tea", "coffee"])["tea"].text
-            'Steep green tea.'
-        """
-        if isinstance(ids, str):
-            raise UsageError("get takes a list of ids, not one string", hint=f"store.get([{ids!r}])")
-        from vecrollback.corpus.documents import validate_id
-
-        corpus, valid_ids = self.resources.corpus, [validate_id(id_) for id_ in ids]
-        return corpus.at_head(lambda state: corpus.get(valid_ids, version=state.version))
 
     def compact(self, *, purge: bool = False) -> None:
         """Merge the small files of the log. Answers stay the same.
@@ -411,7 +357,7 @@ class Store:
         """
         alias = self._catalog.aliases.get(LIVE)
         if alias is None:
-            raise UnknownNameError("no pair is live yet", hint="`vecrollback promote PAIR`")
+            raise NoPairServesError("no pair is live yet", hint="`vecrollback promote PAIR`")
         return self.pair(alias.pair)
 
     def lag(self, pair: PairLike) -> int:
@@ -543,7 +489,7 @@ class Store:
             EmbedderChangedError: The model is not the one that made the pair.
 
         Example:
-            >>> store.upsert([Document("jam", "Boil plums with sugar.")])
+            >>> store.upsert([Document("jam", "Boil plums with sugar.")]).head
             3
             >>> store.catch_up("v2").embedded
             1
@@ -973,11 +919,10 @@ class Store:
             key: Who asks. While a canary runs, it answers a stable share of the keys.
 
         Returns:
-            The result, with pair, snapshot and epoch that answered. For a list of queries, a list of results in its
-            order.
+            The result, with pair, snapshot and epoch that answered. One without hits says in `reason` why: no pair is
+            live, say. For a list of queries, a list of results in its order.
 
         Raises:
-            UnknownNameError: No pair is live.
             UsageError: A query is blank.
             BadFilterError: `where` cannot be read.
 
@@ -1538,6 +1483,11 @@ class Store:
         return {"store": self._parts.file_store.uri, "catalog": self._catalog.place} | describe(self._catalog)
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _let_first_pair_serve(self, embedder: str) -> None:
+        with self._catalog.lock("first-pair"):
+            if not self.pairs():
+                self.promote(self.reembed(embedder).wait(), reason="the first pair of this store")
 
     def _or_live(self, pair: PairLike | None) -> Pair:
         return self.live() if pair is None else self.pair(pair)

@@ -17,7 +17,7 @@ from vecrollback.automation.guard.pair_answers import Fact, PairAnswers
 from vecrollback.automation.guard.statistics import along, apart, ks, lower, psi
 from vecrollback.automation.guard.traffic import Sample, Traffic
 from vecrollback.automation.operated_store import OperatedStore
-from vecrollback.errors import UnknownNameError, UnreachableError, VecrollbackError
+from vecrollback.errors import UnreachableError, VecrollbackError
 from vecrollback.records import Result
 from vecrollback.switching.policy import Policy, Rule
 
@@ -190,9 +190,8 @@ def _latency(reader: MetricReader, moment: Moment) -> Reading:
 @metric("health")
 def _health(reader: MetricReader, _: Moment) -> Reading:
     try:
-        reader.search(_PROBE)
-    except UnknownNameError:
-        return NOTHING
+        if not reader.search(_PROBE).pair:
+            return NOTHING
     except (VecrollbackError, OSError) as error:
         return Reading(0.0, said=str(error))
     return Reading(1.0)

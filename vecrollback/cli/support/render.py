@@ -108,14 +108,15 @@ def _done(progress: Json) -> str | None:
 
 def result(answer: Result) -> Iterator[RenderableType]:
     if not answer.hits:
-        yield "nothing found"
+        yield f"nothing found: {answer.reason}"
     else:
         rows = (
             (n, f"{hit.score:.4f}", hit.id, "stale" if hit.stale else "", clean(hit.text, _TEXT_WIDTH))
             for n, hit in enumerate(answer.hits, 1)
         )
         yield table(("#", "score", "id", "", "text"), rows, right=("#", "score"))
-    yield f"answered by {answer.pair}@{answer.snapshot}, epoch {answer.epoch}"
+    if answer.pair:
+        yield f"answered by {answer.pair}@{answer.snapshot}, epoch {answer.epoch}"
     if answer.doubt:
         yield f"in doubt: {answer.doubt}"
 

@@ -67,11 +67,11 @@ class Session:
         )
 
     @contextlib.contextmanager
-    def store(self, *, create: bool = False) -> Iterator[Store]:
+    def store(self, *, create: bool = False, embedder: str | None = None) -> Iterator[Store]:
         """Open the store for one command. Raises StoreNotFoundError."""
         from vecrollback.store.store import connect
 
-        store = connect(self.uri, catalog=self.catalog, create=create)
+        store = connect(self.uri, catalog=self.catalog, create=create, embedder=embedder)
         try:
             yield store
         except KeyboardInterrupt:

@@ -106,7 +106,7 @@ class Intake:
 
     def _write(self, batch: _Batch, table: Vectors, version: int) -> int:
         if batch.documents:
-            _, new_count = self._corpus.upsert(batch.documents, unknown_only=True)
+            new_count = self._corpus.upsert(batch.documents, unknown_only=True).written
             self.counts.documents += len(batch.documents)
             self.counts.known += len(batch.documents) - new_count
             reach("adopt.documents_written")

@@ -1,49 +1,111 @@
-"""Writing documents."""
+"""Writing and reading documents."""
 
 from __future__ import annotations
+
+from dataclasses import asdict
 
 from fastapi import APIRouter, Response
 
 from vecrollback.errors import UsageError
-from vecrollback.server.auth import Writing
-from vecrollback.server.schemas import DeleteRequest, UpsertRequest, WriteAnswer, answers, as_json
+from vecrollback.records import WriteResult
+from vecrollback.server.auth import Reading, Writing
+from vecrollback.server.schemas import (
+    CountAnswer,
+    CountRequest,
+    DeleteRequest,
+    DocumentsAnswer,
+    GetRequest,
+    ListRequest,
+    UpsertRequest,
+    WaitRequest,
+    WriteAnswer,
+    answers,
+    as_json,
+)
 from vecrollback.server.service import Service
 from vecrollback.server.settings import ServerSettings
+from vecrollback.store import payloads
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
 
 _SHOWN_IDS = 20
+_WRITTEN = {"seq": 1043, "documents": 1, "head": 1043, "written": 1, "unchanged": 0, "deleted": 0}
+_DOCUMENTS = {"documents": [{"id": "tea", "text": "Green tea is steeped.", "metadata": {"kind": "drink"}}]}
 
 
-@router.post("", responses=answers(409, model=WriteAnswer, example={"seq": 1043, "documents": 1}))
+@router.post("", responses=answers(409, model=WriteAnswer, example=_WRITTEN))
 async def upsert(body: UpsertRequest, caller: Writing, service: Service) -> Response:
-    """Write new and changed documents. They are durable when this answers; a worker embeds them."""
-    _within([one.id for one in body.documents], service.settings)
+    """Write new and changed documents. They are durable when this answers; with `visible` queries find them, too."""
+    ids = [one.id for one in body.documents]
+    _within(len(ids), service.settings)
     documents = [one.document() for one in body.documents]
+    if body.visible:
+        await service.reads.run(service.store.live)  # refused before anything is written where nothing serves
 
-    def write() -> int:
-        service.audited(caller.name, "documents.upsert", _list_of([one.id for one in documents]))
-        return service.store.upsert(documents)
+    def write() -> WriteResult:
+        service.audited(caller.name, "documents.upsert", _list_of(ids))
+        return service.store.upsert(documents, if_absent=body.if_absent)
 
-    return as_json({"seq": await service.writes.run(write), "documents": len(documents)})
+    result = await service.writes.run(write)
+    if body.visible:
+        await service.waits.run(service.store.wait, result.head)
+    return as_json({"seq": result.head, "documents": len(documents), **asdict(result)})
 
 
-@router.delete("", responses=answers(409, model=WriteAnswer, example={"seq": 1044, "documents": 1}))
+@router.post("/wait", responses=answers(409, example={"seq": 1043}))
+async def wait(body: WaitRequest, _: Writing, service: Service) -> Response:
+    """Answer once the live pair reflects a change, embedding what it lacks if no worker does."""
+    await service.waits.run(service.store.wait, body.seq, timeout=body.timeout)
+    return as_json({"seq": body.seq})
+
+
+@router.delete(
+    "", responses=answers(409, model=WriteAnswer, example=_WRITTEN | {"seq": 1044, "head": 1044, "deleted": 1})
+)
 async def delete(body: DeleteRequest, caller: Writing, service: Service) -> Response:
     """Delete documents for good: once this answers no query returns them, whichever pair serves."""
-    _within(body.ids, service.settings)
+    _within(len(body.ids or ()), service.settings)
 
-    def write() -> int:
-        service.audited(caller.name, "documents.delete", _list_of(body.ids))
-        return service.store.delete(body.ids)
+    def write() -> WriteResult:
+        what = _list_of(body.ids) if body.ids is not None else f"where {str(body.where)[:200]}"
+        service.audited(caller.name, "documents.delete", what)
+        return service.store.delete(body.ids, where=body.where)
 
-    return as_json({"seq": await service.writes.run(write), "documents": len(body.ids)})
+    result = await service.writes.run(write)
+    named = len(body.ids) if body.ids is not None else result.deleted
+    return as_json({"seq": result.head, "documents": named, **asdict(result)})
 
 
-def _within(ids: list[str], limits: ServerSettings) -> None:
-    if len(ids) > limits.max_documents:
+@router.post("/get", responses=answers(model=DocumentsAnswer, example=_DOCUMENTS))
+async def get(body: GetRequest, _: Reading, service: Service) -> Response:
+    """Documents by id. Those that are unknown or deleted are left out."""
+    _within(len(body.ids), service.settings)
+    found = await service.reads.run(service.store.get, body.ids)
+    return as_json({"documents": [payloads.document(one) for one in found.values()]})
+
+
+@router.post("/list", responses=answers(model=DocumentsAnswer, example=_DOCUMENTS))
+async def page(body: ListRequest, _: Reading, service: Service) -> Response:
+    """A page of all documents, or of those that a filter matches, ordered by id."""
+    _within(body.limit, service.settings)
+
+    def read() -> list[payloads.Payload]:
+        documents = service.store.documents(body.where, after=body.after, limit=body.limit)
+        return [payloads.document(one) for one in documents]
+
+    return as_json({"documents": await service.reads.run(read)})
+
+
+@router.post("/count", responses=answers(model=CountAnswer, example={"count": 1042}))
+async def count(body: CountRequest, _: Reading, service: Service) -> Response:
+    """How many documents there are, or match a filter."""
+    return as_json({"count": await service.reads.run(service.store.count, body.where)})
+
+
+def _within(documents: int, limits: ServerSettings) -> None:
+    if documents > limits.max_documents:
         raise UsageError(
-            f"{len(ids)} documents in one request; this server allows {limits.max_documents}",
+            f"{documents} documents in one request; this server allows {limits.max_documents}",
             hint="send several requests; each is durable when it answers",
         )
 

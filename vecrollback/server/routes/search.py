@@ -6,8 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 
-from vecrollback.errors import UnknownNameError, UsageError
-from vecrollback.server import errors
+from vecrollback.errors import UsageError
 from vecrollback.server.auth import Reading
 from vecrollback.server.schemas import SearchRequest, answers, as_json
 from vecrollback.server.service import Service
@@ -26,6 +25,13 @@ _RESULT = {
     "current": True,
     "canary": False,
     "doubt": "",
+    "reason": "",
+    "metric": "cosine",
+    "dimension": 384,
+    "fingerprint": "9f2c...",
+    "vectors_version": 4,
+    "head": 1042,
+    "cache_key": "v1@1.4.1042",
 }
 _MOVE = {
     "number": 3,
@@ -52,11 +58,7 @@ async def search(
     """The nearest documents, from the pair that is live at this moment; `{"results": [...]}` for several queries."""
     queries = [body.query] if body.query is not None else body.queries or []
     _within(body, queries, service.settings)
-    try:
-        results = await service.search(queries, body.k, body.where, body.key or header) if queries else []
-    except UnknownNameError as error:
-        # Nothing serves yet: the request is right, and will be answered later.
-        return errors.answer(503, "UnknownNameError", error.message, error.hint)
+    results = await service.search(queries, body.k, body.where, body.key or header) if queries else []
     bodies = [payloads.result(one) for one in results]
     return as_json(bodies[0] if body.query is not None else {"results": bodies})
 

@@ -1,0 +1,209 @@
+"""What a store does with documents: write, delete, read, list, count them, and wait until queries find them.
+
+These are methods of `Store`, which has everything else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from vecrollback.errors import LockHeldError, NotVisibleError, UsageError
+from vecrollback.records import Document, IfAbsent, Pair, Where, WriteResult, where_text
+
+if TYPE_CHECKING:
+    from vecrollback.pairs.resources import Resources
+    from vecrollback.store.parts import Parts
+
+SECONDS_UNTIL_VISIBLE = 30.0
+_PATIENCE_SECONDS = 0.1
+"""How long to wait for the lock of a pair before looking at its watermark again: whoever holds it moves that."""
+
+
+class DocumentMethods:
+    """The methods of `Store` about documents."""
+
+    if TYPE_CHECKING:  # what `Store` has
+
+        @property
+        def _parts(self) -> Parts: ...
+        @property
+        def resources(self) -> Resources: ...
+        def live(self) -> Pair: ...
+
+    def upsert(
+        self, documents: Iterable[Document], visible: bool = False, if_absent: IfAbsent | None = None
+    ) -> WriteResult:
+        """Write new and changed documents. They are durable when this returns.
+
+        A document that equals the stored one changes nothing. Pairs take the changes in with the next `catch_up`, which
+        a worker runs by itself; until then no query finds them, unless you say `visible`.
+
+        Args:
+            documents: The documents, each id at most once. All of them are written, or none.
+            visible: Return when queries find them, as `wait` does, which then embeds them itself if nobody else does.
+            if_absent: Write those alone that do not exist. `skip` leaves the others as they are, `fail` refuses all.
+
+        Returns:
+            How many were written and how many unchanged, and in `head` the number of the last change in the log.
+
+        Raises:
+            BadDocumentError: A document is not valid, or an id is given twice.
+            DocumentExistsError: With `if_absent="fail"`, a document exists. Nothing was written.
+            NoPairServesError: With `visible`, no pair is live. Nothing was written.
+            NotVisibleError: With `visible`, it took longer than 30 seconds. The documents are written.
+
+        Example:
+            >>> store.upsert([Document("jam", "Boil plums with sugar.", {"season": "autumn"})], visible=True)
+            WriteResult(head=3, written=1, unchanged=0, deleted=0)
+            >>> store.search("plums with sugar", k=1).hits[0].id
+            'jam'
+        """
+        from vecrollback.corpus.documents import validate_batch
+
+        if if_absent not in (None, "skip", "fail"):
+            raise UsageError(f"if_absent is {if_absent!r}", hint="'skip', 'fail', or leave it out")
+        batch = validate_batch(documents)
+        if visible:
+            self.live()
+        result = self.resources.corpus.upsert(batch, if_absent=if_absent)
+        if visible:
+            self.wait(result.head)
+        return result
+
+    def wait(self, seq: int, timeout: float = SECONDS_UNTIL_VISIBLE) -> None:
+        """Return once the live pair reflects the log up to a change. What it lacks is embedded here, or by a worker.
+
+        From then on every query finds the change, in this process and in all others. Deletes need no waiting.
+
+        Args:
+            seq: Number of the change, `head` of a write.
+            timeout: Seconds.
+
+        Raises:
+            NotVisibleError: It took longer.
+            NoPairServesError: No pair is live.
+            EmbeddingError: The model does not work.
+            UsageError: The log has no such change yet.
+
+        Example:
+            >>> written = store.upsert([Document("jam", "Boil plums with sugar.")])
+            >>> store.wait(written.head)
+            >>> store.lag("v2")
+            0
+        """
+        deadline = time.monotonic() + timeout
+        head = self.resources.corpus.state().head
+        if seq > head:
+            raise UsageError(f"the log ends at change {head:,}; there is no {seq:,}", hint="wait for `head` of a write")
+        while (pair := self.live()).watermark < seq:
+            seconds_left = deadline - time.monotonic()
+            if seconds_left <= 0:
+                raise NotVisibleError(pair.name, watermark=pair.watermark, seq=seq, seconds=timeout)
+            try:
+                self._parts.builder.take_in(pair, deadline=deadline, patience=min(_PATIENCE_SECONDS, seconds_left))
+            except LockHeldError:
+                continue  # a worker, or another writer, is at it
+
+    def delete(self, ids: Iterable[str] | None = None, where: Where | None = None) -> WriteResult:
+        """Delete documents for good. From now on no query returns them, whichever pair serves.
+
+        Args:
+            ids: The ids. An id that the store never held is noted as deleted, too: an import must not bring it back.
+            where: In place of ids: all documents that this filter matches, at one moment.
+
+        Returns:
+            How many were deleted, and in `head` the number of the last change in the log. Ids without a document count
+            as unchanged.
+
+        Raises:
+            BadDocumentError: An id is not valid.
+            BadFilterError: `where` cannot be read.
+            UsageError: `ids` is one string, or there are both or neither of ids and filter.
+
+        Example:
+            >>> store.delete(["bread"]).deleted
+            1
+        """
+        if (ids is None) == (where is None):
+            raise UsageError("delete takes either ids or `where`", hint="store.delete(['a']), store.delete(where=...)")
+        if where is None:
+            return self.resources.corpus.delete(_valid_ids("delete", ids or ()))
+        condition = where_text(where)
+        if condition is None:
+            raise UsageError(
+                "delete with an empty filter would delete everything", hint='{"key": {"$exists": true}} for a filter'
+            )
+        return self.resources.corpus.delete(None, where=condition)
+
+    def get(self, ids: Sequence[str]) -> dict[str, Document]:
+        """Read documents by id.
+
+        Args:
+            ids: The ids. One that is unknown or deleted is left out of the answer.
+
+        Returns:
+            Id -> document, as the log has it now.
+
+        Raises:
+            BadDocumentError: An id is not valid.
+            UsageError: `ids` is one string.
+
+        Example:
+            >>> store.get(["tea", "coffee"])["tea"].text
+            'Steep green tea.'
+        """
+        corpus, valid_ids = self.resources.corpus, _valid_ids("get", ids)
+        return corpus.at_head(lambda state: corpus.get(valid_ids, version=state.version))
+
+    def documents(
+        self, where: Where | None = None, after: str | None = None, limit: int | None = None
+    ) -> Iterator[Document]:
+        """Read all documents, or those that a filter matches, ordered by id. They are read as you take them.
+
+        Args:
+            where: A filter over the metadata, as for `search`.
+            after: Begin after this id, which need not exist.
+            limit: At most so many.
+
+        Returns:
+            An iterator over the documents, as the log has them when it begins.
+
+        Raises:
+            BadFilterError: `where` cannot be read.
+            UsageError: `limit` is negative.
+
+        Example:
+            >>> [document.id for document in store.documents(after="bread")]
+            ['tea']
+        """
+        if limit is not None and limit < 0:
+            raise UsageError(f"limit is {limit}", hint="a whole number, or leave it out")
+        return self.resources.corpus.documents(where_text(where), after=after, limit=limit)
+
+    def count(self, where: Where | None = None) -> int:
+        """Count all documents, or those that a filter matches.
+
+        Args:
+            where: A filter over the metadata, as for `search`.
+
+        Returns:
+            How many the log has now.
+
+        Raises:
+            BadFilterError: `where` cannot be read.
+
+        Example:
+            >>> store.count()
+            2
+        """
+        return self.resources.corpus.count(where_text(where))
+
+
+def _valid_ids(method: str, ids: Iterable[str]) -> list[str]:
+    from vecrollback.corpus.documents import validate_id
+
+    if isinstance(ids, str):
+        raise UsageError(f"{method} takes a list of ids, not one string", hint=f"store.{method}([{ids!r}])")
+    return [validate_id(id_) for id_ in ids]
