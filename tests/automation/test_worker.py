@@ -69,13 +69,18 @@ def test_a_progress_that_stops_ends_the_catch_up(opened: Store, caplog: pytest.L
     assert opened.catch_up("v1").lag == 0
 
 
-def test_many_changes_lead_to_merged_files(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vecrollback.automation.worker._TIDY_CHANGES", 5)
-    compacted: list[bool] = []
-    monkeypatch.setattr(opened, "compact", lambda: compacted.append(True))
+def test_storage_is_kept_small_now_and_then(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vecrollback.storage.lance_table._FRAGMENTS_OF_A_TIER", 2)
     worker = Worker(opened)
+    for number in range(4):
+        opened.upsert([Document(f"n{number}", "cherry")])
     worker.run_once()
-    opened.upsert([Document(f"n{i}", "cherry") for i in range(6)])
+    fragments = len(opened.resources.corpus.table.at(opened.resources.corpus.state().version).get_fragments())
+    assert fragments <= 3
+    tidied: list[bool] = []
+    monkeypatch.setattr(opened, "tidy", lambda: tidied.append(True))
     worker.run_once()
-    worker.run_once()
-    assert compacted == [True]
+    assert tidied == [], "not in every round"
+    monkeypatch.setattr("vecrollback.automation.worker._TIDY_SECONDS", 0)
+    Worker(opened).run_once()
+    assert tidied == [True]

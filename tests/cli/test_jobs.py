@@ -45,3 +45,15 @@ def test_a_job_shows_what_it_could_not_embed(store: Path) -> None:
     assert (shown["state"], shown["unembedded"]) == ("done", [])
     assert "v3" in text("jobs", "show", newest)
     assert refusal("jobs", "show", "nothing", code=2)["type"] == "UnknownNameError"
+
+
+def test_a_list_of_jobs_is_narrowed(store: Path, job: str) -> None:
+    def listed(*options: str) -> list[dict[str, str]]:
+        rows: list[dict[str, str]] = cli_json("jobs", "list", "--all", *options)["jobs"]
+        return rows
+
+    assert {one["pair"] for one in listed("--pair", "v1")} == {"v1"}
+    assert {one["kind"] for one in listed("--kind", "reembed")} == {"reembed"}
+    assert [one["id"] for one in listed("--limit", "1")] == [job]
+    assert listed("--since", "2999-01-01") == []
+    assert listed("--kind", "reembed", "--pair", "v3", "--since", "2020-01-01")[0]["id"] == job

@@ -16,7 +16,7 @@ from unittest import mock
 import pytest
 
 import vecrollback
-from tests.support.operations import EVERY_ROW, OPERATIONS, ROOT, burden, damage, prepare, start
+from tests.support.operations import EVERY_ROW, OPERATIONS, ROOT, burden, damage, prepare, scatter, start
 from tests.support.oracle import EVERYTHING, QUERIES, THREE, assert_passes, assert_serves
 from vecrollback import Store
 from vecrollback.records import RetentionRules
@@ -47,6 +47,15 @@ POINTS: dict[str, dict[str, int]] = {
         "prune.pair_forgotten": 1,
         "prune.set_aside": 1,
         "prune.file_removed": 7,
+    },
+    "tidy": {
+        "table.data_synced": 3,
+        "corpus.compacted": 1,
+        "corpus.compaction_acknowledged": 1,
+        "vectors.compacted": 2,
+        "pair.advanced": 2,
+        "table.forgetting": 3,
+        "vectors.forgotten": 2,
     },
     "compact": {"table.data_synced": 1, "corpus.compacted": 1, "corpus.compaction_acknowledged": 1},
 }
@@ -87,7 +96,7 @@ def finished(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def copied(template: Path, folder: Path, operation: str) -> Path:
     root = folder / "store"
     shutil.copytree(template, root)
-    if prepared := {"repair": damage, "repair_masked": damage, "prune": burden}.get(operation):
+    if prepared := {"repair": damage, "repair_masked": damage, "prune": burden, "tidy": scatter}.get(operation):
         prepared(root)
     return root
 

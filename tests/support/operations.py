@@ -93,6 +93,12 @@ def compact(store: Any) -> None:
     store.compact(purge=True)
 
 
+def tidy(store: Any) -> None:
+    from vecrollback.pairs.compaction import Compactor
+
+    Compactor(store.resources, age=0).run(whole=True)
+
+
 def prune(store: Any) -> None:
     from vecrollback.records import RetentionRules
 
@@ -114,6 +120,7 @@ OPERATIONS: dict[str, Callable[[Any], None]] = {
         repair_masked,
         snapshot,
         compact,
+        tidy,
         prune,
     )
 }
@@ -154,6 +161,18 @@ def burden(root: Path) -> None:
     with vecrollback.connect(root) as store:
         store.snapshot("two", rebuild=True)
         store.retention.retire(store.reembed("hash:32?seed=9", name="three", index="Flat").wait())
+
+
+def scatter(root: Path) -> None:
+    """Give a compaction something to do: small files in every table, and versions that nobody needs."""
+    import vecrollback
+    from vecrollback import Document
+
+    with vecrollback.connect(root) as store:
+        for number in range(2):
+            store.upsert([Document(f"d{number}", words(number, 3))])
+            for name in ("one", "two"):
+                store.catch_up(name)
 
 
 def damage(root: Path) -> None:

@@ -15,7 +15,7 @@ from vecrollback.switching.policy import load_policy
 
 _log = logging.getLogger(__name__)
 _KEPT_UP = ("live", "standby")
-_TIDY_CHANGES = 10_000
+_TIDY_SECONDS = 60.0
 _NAP_SECONDS = 0.2
 
 
@@ -37,7 +37,7 @@ def kept_up(store: OperatedStore) -> list[str]:
 
 
 class Worker:
-    """Catches up pairs that lag, and merges the corpus's files after many changes.
+    """Catches up pairs that lag, and keeps tables and records small.
 
     `stopping` is asked between two rounds; a `progress` that raises StoppedError ends a catch-up after its batch. A
     failure (a model's service that is down, say) is logged and tried again in the next round.
@@ -52,7 +52,7 @@ class Worker:
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store, self._effort, self._progress, self._stopping = store, effort, progress, stopping
-        self._tidy_head = self._head()
+        self._tidy_at = 0.0
         self._round = WorkerRound()
         self._overdue = ""
         self._change_messages: dict[str, str] = {}
@@ -114,12 +114,10 @@ class Worker:
         self._change_messages[pair] = error.message
 
     def _tidy(self) -> None:
-        # Merging rewrites files, so it is done only after many changes.
-        head = self._head()
-        if head - self._tidy_head >= _TIDY_CHANGES and not self._stopping():
-            self._store.compact()
-            self._tidy_head = head
-            _log.info("merged the corpus's files at head %d", head)
+        """Keep tables and records small. Costs a look where there is nothing to do."""
+        if time.monotonic() >= self._tidy_at and not self._stopping():
+            self._store.tidy()
+            self._tidy_at = time.monotonic() + _TIDY_SECONDS
 
     def _look_after(self) -> None:
         """Complete open incidents, and tell people what is due."""
@@ -150,6 +148,3 @@ class Worker:
         until = time.monotonic() + seconds
         while not self._stopping() and (seconds_left := until - time.monotonic()) > 0:
             time.sleep(min(seconds_left, _NAP_SECONDS))
-
-    def _head(self) -> int:
-        return int(self._store.status()["corpus"]["head"])

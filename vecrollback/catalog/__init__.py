@@ -23,6 +23,7 @@ from vecrollback.catalog.operations import ApprovalTable, Drills, FreezeTable, I
 from vecrollback.catalog.pairs import NAME_RULE, Equivalences, Pairs, valid_pair_name, vectors_table
 from vecrollback.catalog.policy_state import PolicyState
 from vecrollback.catalog.reports import Reports
+from vecrollback.catalog.retention import RecordRetention
 from vecrollback.catalog.searchers import Searchers
 from vecrollback.catalog.switch_state import read_switch_state
 from vecrollback.records import LIVE, PairFacts, SwitchState
@@ -62,6 +63,7 @@ class Catalog:
         self.jobs = Jobs(self._database)
         self.embedding = EmbeddingTable(self._database)
         self.searchers = Searchers(self._database)
+        self.retention = RecordRetention(self._database)
         self.reports = Reports(self._database)
         self.models = Models(self._database)
         self.equivalences = Equivalences(self._database)
@@ -79,9 +81,16 @@ class Catalog:
         self.drills = Drills(self._database)
         self.watching = PolicyState(self._database)
 
-    def lock(self, name: str, *, timeout: float = -1) -> AbstractContextManager[None]:
+    def lock(self, name: str, *, timeout: float = -1, shared: bool = False) -> AbstractContextManager[None]:
         """Hold a named lock across processes; see `Database.lock`."""
-        return self._database.lock(name, timeout=timeout)
+        return self._database.lock(name, timeout=timeout, shared=shared)
+
+    def reading(self, owner: str) -> AbstractContextManager[None]:
+        """For long readers of a table: until the block ends, no version of it is cleaned away.
+
+        Ask the catalog for the version to read inside of the block.
+        """
+        return self.lock(f"reading-{owner}", shared=True)
 
     def switch_state(
         self,

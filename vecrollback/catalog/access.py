@@ -65,8 +65,16 @@ class AuditLog:
         with self._database.write() as connection:
             connection.execute(audit.insert().values(**row))
 
-    def all(self, limit: int | None = None) -> list[AuditEntry]:
-        """Entries, newest first."""
+    def all(
+        self, limit: int | None = None, *, actor: str | None = None, action: str | None = None, since: str | None = None
+    ) -> list[AuditEntry]:
+        """Entries, newest first. `action`: how it begins, so that `token` finds every change of one."""
         query = sa.select(audit).order_by(audit.c.number.desc()).limit(limit)
+        if actor is not None:
+            query = query.where(audit.c.actor == actor)
+        if action is not None:
+            query = query.where(audit.c.action.startswith(action, autoescape=True))
+        if since is not None:
+            query = query.where(audit.c.at >= since)
         with self._database.read() as connection:
             return [AuditEntry(**row._mapping) for row in connection.execute(query)]

@@ -87,10 +87,11 @@ class FileDigests:
 
     def keep_only(self, owner: str, paths: set[str]) -> None:
         """Forget files that the table no longer consists of."""
-        obsolete = [path for path in self.of(owner) if path not in paths]
-        with self._database.write() as connection:
-            for path in obsolete:
-                connection.execute(file.delete().where(file.c.owner == owner, file.c.path == path))
+        obsolete = [{"gone": path} for path in self.of(owner) if path not in paths]
+        if obsolete:
+            statement = file.delete().where(file.c.owner == owner, file.c.path == sa.bindparam("gone"))
+            with self._database.write() as connection:
+                connection.execute(statement, obsolete)
 
 
 def record_files(database: Database, connection: sa.Connection, owner: str, files: Mapping[str, str]) -> None:

@@ -90,13 +90,15 @@ class Database:
         ):
             yield connection
 
-    def lock(self, name: str, *, timeout: float = -1) -> AbstractContextManager[None]:
+    def lock(self, name: str, *, timeout: float = -1, shared: bool = False) -> AbstractContextManager[None]:
         """Hold the named lock across processes; a process that dies lets go of it.
+
+        `shared`: together with all others who share it; who wants it alone waits for the last of them.
 
         Raises LockHeldError after `timeout` seconds (-1: wait for ever); CatalogUnavailableError at the end when the
         lock was lost meanwhile.
         """
-        return self._driver.lock(name, timeout=timeout)
+        return self._driver.lock(name, timeout=timeout, shared=shared)
 
     def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
         """An INSERT of the dialect, which knows `on_conflict_do_update`."""

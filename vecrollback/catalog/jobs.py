@@ -64,9 +64,21 @@ class Jobs:
             raise UnknownNameError(f"job {id_!r} does not exist", hint="`vecrollback jobs list` names them")
         return records[0]
 
-    def all(self, *, unfinished: bool = False) -> list[JobRecord]:
-        """Jobs, newest first."""
-        return self._select(job.c.state != "done") if unfinished else self._select()
+    def all(
+        self,
+        *,
+        unfinished: bool = False,
+        kind: str | None = None,
+        pair: str | None = None,
+        since: str | None = None,
+        limit: int | None = None,
+    ) -> list[JobRecord]:
+        """Jobs, newest first. `since`: those that changed at that time or later, as the catalog writes times."""
+        wanted = [job.c.state != "done"] if unfinished else []
+        wanted += [column == value for column, value in ((job.c.kind, kind), (job.c.pair, pair)) if value is not None]
+        if since is not None:
+            wanted.append(job.c.updated_at >= since)
+        return self._select(*wanted, limit=limit)
 
     def first_done(self, kind: str, pair: str, since: str) -> str | None:
         """When the first job of this kind for the pair ended that did so at `since` or later."""
@@ -111,12 +123,12 @@ class Jobs:
         with self._database.write() as connection:
             connection.execute(runner.update().where(runner.c.job == id_).values(paused=paused))
 
-    def _select(self, *conditions: sa.ColumnElement[bool]) -> list[JobRecord]:
+    def _select(self, *conditions: sa.ColumnElement[bool], limit: int | None = None) -> list[JobRecord]:
         tables = job.outerjoin(runner, runner.c.job == job.c.id)
         silent = (runner.c.heartbeat < self._database.clock() - SILENT_SECONDS).label("silent")
         query = sa.select(*_COLUMNS, silent).select_from(tables).where(*conditions)
         with self._database.read() as connection:
-            rows = connection.execute(query.order_by(job.c.started_at.desc())).mappings().all()
+            rows = connection.execute(query.order_by(job.c.started_at.desc()).limit(limit)).mappings().all()
         return [_record(dict(row)) for row in rows]
 
 

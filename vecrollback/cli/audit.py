@@ -13,17 +13,26 @@ from vecrollback.cli.support.session import Session, command
 app = typer.Typer(add_completion=False)
 
 
-@command(app, returns="{entries: [{number, at, actor, action, subject}]}", examples=["audit --limit 20"])
+@command(
+    app,
+    returns="{entries: [{number, at, actor, action, subject}]}",
+    examples=["audit --limit 20", "audit --action token --since 2026-01-31"],
+)
 def audit(
     session: Session,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="The newest N.")] = None,
+    by: Annotated[str | None, typer.Option(metavar="WHO", help="Only what this person or program did.")] = None,
+    action: Annotated[
+        str | None, typer.Option(metavar="WHAT", help="Only actions that begin so, such as `token`.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only what was done since: ISO 8601, UTC.")] = None,
 ) -> None:
     """List what was changed over HTTP, and every change of a token.
 
     Newest first. Moves of the live pointer are in `history`.
     """
     with session.store() as store:
-        entries = store.access.audit(limit)
+        entries = store.access.audit(limit, actor=by, action=action, since=since)
     rows = [(entry.number, entry.at[:19], entry.actor, entry.action, entry.subject) for entry in entries]
     listed = render.table(("#", "at (UTC)", "by", "what", "subject"), rows, right=("#",)) if rows else "nothing yet"
     session.emit({"entries": [asdict(entry) for entry in entries]}, lambda: [listed])

@@ -1,4 +1,4 @@
-"""Merge the small files of the corpus."""
+"""Merge the small files of documents and vectors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def compact(
     session: Session,
     purge: Annotated[bool, typer.Option("--purge", help="Leave no byte of a deleted text in the store.")] = False,
 ) -> None:
-    """Merge the small files of the corpus."""
+    """Merge the small files of documents and vectors."""
     with session.store() as store:
         store.compact(purge=purge)
     line = "compacted; no deleted text is left in the store" if purge else "compacted"

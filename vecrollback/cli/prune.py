@@ -13,11 +13,14 @@ from vecrollback.records import Json, PrunePlan, PruneResult, RetentionRules
 
 app = typer.Typer(add_completion=False)
 _FILE = "{path, bytes}"
+_WORDS = {"jobs": ("job", "jobs"), "reports": ("check", "checks"), "audit": ("audit entry", "audit entries")}
+_TABLE = "{table, files, bytes, merges, versions, obsolete_bytes}"
 
 
 @command(
     app,
-    returns=f"{{pairs, snapshots, files: [{_FILE}], bytes, kept, spared, unknown}}",
+    returns=f"{{pairs, snapshots, files: [{_FILE}], bytes, kept, spared, unknown, records: {{jobs, reports, audit}}, "
+    f"tables: [{_TABLE}]}}",
     examples=["prune --dry-run", "prune --keep 3 --cool-down 72"],
 )
 def prune(
@@ -34,7 +37,8 @@ def prune(
 ) -> None:
     """Delete retired pairs, old snapshots and files nothing needs.
 
-    What an alias, a tag, a serving process or the cool-down needs stays.
+    What an alias, a tag, a serving process or the cool-down needs stays. Records of finished work go when newer ones
+    are many; small files of tables are merged, and versions of them that nobody needs are cleaned away.
     """
     with session.store() as store:
         plan = store.retention.plan(RetentionRules(keep, cool_down * 3600))
@@ -50,6 +54,8 @@ def _payload(plan: PrunePlan, result: PruneResult | None) -> Json:
         "kept": dict(plan.kept),
         "spared": dict(result.spared) if result else {},
         "unknown": plan.unknown,
+        "records": dict(deleted.records),
+        "tables": [asdict(table) for table in deleted.tables],
     }
 
 
@@ -61,4 +67,12 @@ def _lines(plan: PrunePlan, result: PruneResult | None) -> list[str]:
         lines += [f"stays: {ref} ({why})" for ref, why in sorted(plan.kept.items())]
     else:
         lines += [f"left alone: {what} ({why})" for what, why in sorted(result.spared.items())]
+    if rows := [counted(count, *_WORDS[name]) for name, count in deleted.records.items() if count]:
+        lines.append(f"{verb}: records of {', '.join(rows)}")
+    for table in deleted.tables:
+        would = (
+            f"; would merge {table.merges:,} files, clean {counted(table.versions, 'version')}" if not result else ""
+        )
+        obsolete = f", {table.obsolete_bytes:,} bytes" if table.obsolete_bytes and not result else ""
+        lines.append(f"{table.table}: {counted(table.files, 'file')}, {table.bytes:,} bytes{would}{obsolete}")
     return [*lines, *filter(None, [plan.unknown])]

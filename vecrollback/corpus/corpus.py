@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -24,13 +25,14 @@ from vecrollback.errors import (
     CatalogOlderError,
     CorruptArtifactError,
     DocumentExistsError,
+    LockHeldError,
     StorageUnavailableError,
     VecrollbackError,
 )
 from vecrollback.records import CorpusState, Document, IfAbsent, Json, WriteResult
 from vecrollback.storage import FileStore
 from vecrollback.storage.forks import hold_off_forks, uses_tables
-from vecrollback.storage.lance_table import LanceTable
+from vecrollback.storage.lance_table import KEEP_SECONDS, LanceTable
 from vecrollback.storage.local import reach
 
 T = TypeVar("T")
@@ -259,11 +261,27 @@ class Corpus:
             ids.append(rows["id"].filter(mask))
         return pa.chunked_array(ids, pa.string()).combine_chunks()
 
-    def compact(self, *, purge: bool = False) -> None:
-        """Merge fragments and drop old versions; with `purge` no byte of a deleted text stays in the table."""
+    def compact(self, *, purge: bool = False, age: float = KEEP_SECONDS) -> None:
+        """Merge fragments and drop versions that are older than `age` seconds.
+
+        With `purge` all of them go, whoever reads them: no byte of a deleted text stays in the table.
+        """
         with self._catalog.lock("corpus"), hold_off_forks(), self.table.reported():
             state, dataset = self._recover()
-            self._compact(state, dataset, purge=purge)
+            self._compact(state, dataset, purge=purge, age=age)
+
+    def tidy(self, age: float) -> None:
+        """Merge fragments where that pays, and drop versions older than `age` seconds; nothing while somebody writes.
+
+        Raises CorruptArtifactError when a file that would be read is not what was acknowledged.
+        """
+        with suppress(LockHeldError), self._catalog.lock("corpus", timeout=0), hold_off_forks(), self.table.reported():
+            state = self._ledger.state()
+            dataset = self.table.at(state.version)
+            if below := self.table.small_rows(dataset):
+                self._compact(*self._recover(), below=below, age=age)
+            elif self.table.old_versions(state.version, age=age):
+                self._forget_old(dataset, self._catalog.files.of(CORPUS), age)
 
     def _recover(self) -> tuple[CorpusState, Any]:
         """The acknowledged state and its dataset; adopts what a dead writer finished but did not acknowledge.
@@ -327,19 +345,41 @@ class Corpus:
         state = replace(state, version=commit.version)
         self._ledger.commit(state, deleted, commit.files, expected=expected)
         reach("corpus.acknowledged")
-        if self.table.needs_compaction(commit.dataset):
+        if below := self.table.small_rows(commit.dataset):
             try:
-                self._compact(state, commit.dataset)
+                self._compact(state, commit.dataset, below=below)
             except CorruptArtifactError as error:  # what was written is acknowledged; a check says the same
                 _log.warning("the documents are not compacted: %s", error)
 
-    def _compact(self, state: CorpusState, dataset: Any, *, purge: bool = False) -> None:
-        commit = self.table.compact(onto=dataset, digests=self._catalog.files.of(CORPUS), purge=purge)
+    def _compact(
+        self,
+        state: CorpusState,
+        dataset: Any,
+        *,
+        purge: bool = False,
+        below: int | None = None,
+        age: float = KEEP_SECONDS,
+    ) -> None:
+        digests = self._catalog.files.of(CORPUS)
+        commit = self.table.compact(onto=dataset, digests=digests, purge=purge, below=below)
         reach("corpus.compacted")
         self._ledger.commit(replace(state, version=commit.version), files=commit.files, expected=state)
         reach("corpus.compaction_acknowledged")
-        self.table.forget_old_versions(onto=commit.dataset, purge=purge)
-        self._catalog.files.keep_only(CORPUS, self.table.files(commit.dataset))
+        if purge:
+            self.table.purge_versions(onto=commit.dataset)
+            self._catalog.files.keep_only(CORPUS, self.table.files(commit.dataset))
+        else:
+            self._forget_old(commit.dataset, digests, age)
+
+    def _forget_old(self, dataset: Any, digests: Mapping[str, str], age: float) -> None:
+        """Remove old versions, unless somebody goes through one of them for long: then the next compaction does."""
+        try:
+            with self._catalog.lock(f"reading-{CORPUS}", timeout=0):
+                if old := self.table.old_versions(dataset.version, age=age):
+                    self.table.forget_versions(old, digests, onto=dataset)
+                    self._catalog.files.keep_only(CORPUS, self.table.remaining())
+        except LockHeldError:
+            _log.debug("old versions of the documents stay for now: they are being read")
 
     @uses_tables
     def check_types(self, documents: Sequence[Document]) -> None:

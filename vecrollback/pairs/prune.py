@@ -14,6 +14,7 @@ from pathlib import Path
 
 from vecrollback.catalog import vectors_table
 from vecrollback.errors import CorruptArtifactError, LockHeldError, PairStateError, UnknownNameError
+from vecrollback.pairs.compaction import Compactor
 from vecrollback.pairs.manifest import load_manifest
 from vecrollback.pairs.removable_files import (
     ASIDE,
@@ -37,6 +38,7 @@ class Pruner:
 
     def __init__(self, resources: Resources) -> None:
         self._catalog, self._artifacts, file_store = resources.catalog, resources.artifacts, resources.file_store
+        self._compactor = Compactor(resources)
         self._files: RemovableFiles = (
             S3RemovableFiles(file_store)
             if isinstance(file_store, S3FileStore)
@@ -62,7 +64,16 @@ class Pruner:
         except CorruptArtifactError as error:
             # Any file may belong to a snapshot whose manifest cannot be read: what is unknown is not unused.
             files, trouble = (), f"no file goes: what a snapshot consists of cannot be read. {error}"
-        return PrunePlan(keep, tuple(sorted(pairs)), tuple(s.ref for s in expendable), files, reasons, trouble)
+        return PrunePlan(
+            keep,
+            tuple(sorted(pairs)),
+            tuple(s.ref for s in expendable),
+            files,
+            reasons,
+            trouble,
+            records=self._catalog.retention.count(keep),
+            tables=self._compactor.plan(),
+        )
 
     def _reasons_to_keep(self, snapshots: list[Snapshot], keep: RetentionRules) -> dict[str, str]:
         """Snapshots that stay, each with the first reason found."""
@@ -137,7 +148,9 @@ class Pruner:
             )
             locks = PruneLocks(self._catalog.alone, self._table_lock)
             files = self._files.take(plan.files, self._paths_in_use_now, locks, plan.keep.cool_down, reasons)
-        return PruneResult(pairs, snapshots, files, reasons)
+            records = self._catalog.retention.forget(plan.keep)
+        self._compactor.run()  # after the snapshots: each held a version of its pair's vectors
+        return PruneResult(pairs, snapshots, files, reasons, records, self._compactor.plan())
 
     def _forget_snapshot(self, ref: str, reasons: dict[str, str]) -> bool:
         try:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vecrollback.arrays import FloatArray
-from vecrollback.errors import CorruptArtifactError
+from vecrollback.errors import CorruptArtifactError, HeadMovedError
 from vecrollback.storage import FileStore
 from vecrollback.storage.forks import uses_tables
 from vecrollback.storage.lance_table import Commit, LanceTable
@@ -101,14 +101,38 @@ class Vectors:
         `files`: those whose digests the catalog has; the commit brings the others.
         """
         with self.table.reported():
-            # The newest version is kept only if one writer made all that came after the acknowledged one.
+            # The newest version is kept only if one writer made all that came after the acknowledged one. A restore
+            # moved the pair back behind versions that were acknowledged, too: some of those may be cleaned away.
             dataset = self.table.recover(known, files)
-            if dataset.version != known and not self._in_turn(known, dataset):
-                dataset = self.table.back_to(known)
+            acknowledged = self.newest_acknowledged(known, files, upto=dataset.version)
+            if dataset.version != acknowledged and not self._in_turn(acknowledged, dataset):
+                dataset = self.table.back_to(acknowledged)
             return self.table.described(dataset, known=files)
 
+    def newest_acknowledged(self, known: int, files: Mapping[str, str], *, upto: int | None = None) -> int:
+        """The newest version, at least `known`, whose manifest the catalog has a digest of."""
+        above = (version for version in self.table.versions_above(known) if upto is None or version <= upto)
+        return max((version for version in above if self.table.manifest(version) in files), default=known)
+
+    @uses_tables
+    def compact(self, *, known: int, files: Mapping[str, str], below: int | None) -> Commit:
+        """Merge small fragments of version `known`, which is the newest; the rows keep their numbers.
+
+        `below`, `files`: see `LanceTable.compact`. Raises HeadMovedError when somebody else wrote meanwhile.
+        """
+        with self.table.reported():
+            before = self.table.at(known)
+            rows = before.count_rows()
+            commit = self.table.compact(onto=before, digests=files, below=below)
+            if commit.dataset.count_rows() != rows:  # Lance lets an append pass that came in between
+                raise HeadMovedError(self.table.name, expected=f"{rows} rows", found=commit.dataset.count_rows())
+            return commit
+
     def _in_turn(self, known: int, newest: Any) -> bool:
-        """Whether every version after `known` adds the batch of its own number alone: nobody committed in between."""
+        """Whether every version after `known` adds the batch of its own number alone: nobody committed in between.
+
+        One that adds no rows is a compaction that nobody acknowledged: it is made again, and need not be believed.
+        """
         numbers = np.asarray(newest.to_table(columns=["batch"])["batch"])
         first = self.rows(known)
         for version in range(known + 1, newest.version + 1):
@@ -116,7 +140,7 @@ class Vectors:
                 end = self.rows(version)
             except CorruptArtifactError:  # it was set aside
                 return False
-            if np.any(numbers[first:end] != version):
+            if end == first or np.any(numbers[first:end] != version):
                 return False
             first = end
         return True

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypedDict
 
+from vecrollback.catalog import CORPUS, vectors_table
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.pieces import embed_documents, embed_in_pieces
 from vecrollback.errors import VecrollbackError
@@ -62,6 +63,11 @@ class Auditor:
         self._vectors_of, self._checker = resources.vectors_of, Checker(resources)
 
     def run(self, pair: Pair, asking: AuditOptions, progress: ProgressCallback | None = None) -> Report:
+        """Audit one pair; see `Store.audit`."""
+        with self._catalog.reading(vectors_table(pair.name)), self._catalog.reading(CORPUS):
+            return self._run(pair, asking, progress)
+
+    def _run(self, pair: Pair, asking: AuditOptions, progress: ProgressCallback | None) -> Report:
         """Check and audit one pair; the report is kept, unless it only says that the budget was too small."""
         report = replace(self._checker.run(pair, "full", Sampling(size=0)), level="audit", certificate=None)
         if any(finding.kind in _BLIND for finding in report.findings):

@@ -72,7 +72,7 @@ from vecrollback.records.pairs import (
 )
 from vecrollback.records.reports import Certificate, Finding, Report, Verdict
 from vecrollback.records.results import WHOLE_TEXT, AnswerComparison, DocumentRanks, Hit, Result
-from vecrollback.records.retention import PrunableFile, PrunePlan, PruneResult, RetentionRules
+from vecrollback.records.retention import PrunableFile, PrunePlan, PruneResult, RetentionRules, TableUpkeep
 
 __all__ = [
     "ANSWER_SECONDS",
@@ -152,6 +152,7 @@ __all__ = [
     "Standing",
     "SwitchState",
     "Switched",
+    "TableUpkeep",
     "Tenure",
     "Timeline",
     "Token",

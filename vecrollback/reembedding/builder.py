@@ -5,10 +5,11 @@ All writers of a pair's vectors hold its lock, so that one process at a time wri
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,6 +21,7 @@ from vecrollback.embedders.probes import embed_probes, floor_for
 from vecrollback.errors import CorruptArtifactError, PairStateError, StoppedError, UsageError
 from vecrollback.indexes import resolve_spec
 from vecrollback.indexes.sharded import ShardsDone
+from vecrollback.pairs.compaction import Compactor
 from vecrollback.pairs.embedders import put_probes
 from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.pairs.resources import Resources
@@ -32,6 +34,7 @@ from vecrollback.reembedding.engines import EmbedderRecipe, Engine, check_settin
 from vecrollback.reembedding.jobs import Reporter
 from vecrollback.reembedding.refresher import Refresher
 
+_log = logging.getLogger(__name__)
 _DELTA_LEAST, _DELTA_SHARE, _DEAD_SHARE = 2_000, 0.1, 0.3
 
 
@@ -64,6 +67,7 @@ class Builder:
     def __init__(self, resources: Resources) -> None:
         self._catalog, self._corpus, self._artifacts = resources.catalog, resources.corpus, resources.artifacts
         self._embedders, self._vectors_of = resources.embedders, resources.vectors_of
+        self._compactor = Compactor(resources)
 
     def begin(self, request: BuildRequest) -> Pair:
         """Find the pair a build is to make or to resume, or register it.
@@ -108,6 +112,7 @@ class Builder:
                 work.report.phase = "catching up"
                 self._refresh(self._catalog.pairs.get(pair.name), work)
             self._catalog.pairs.set_state(pair.name, "ready")
+            self._tidy(pair.name)
             return self._catalog.pairs.get(pair.name)
 
     def catch_up(
@@ -128,6 +133,7 @@ class Builder:
             refresher = self._refresh(self._catalog.pairs.get(pair.name), work)
             if advance and self._needs_new_index(pair.name):
                 self._snapshot(pair.name, rebuild=True)
+            self._tidy(pair.name)
         tally, head = refresher.tally, self._corpus.state().head
         return CatchUp(
             pair=pair.name,
@@ -243,10 +249,11 @@ class Builder:
         )
         runtime = RuntimeLog(self._catalog, pair.name, job, choice) if choice else None
         engine = open_engine(effort.engine, recipe, embedder)
-        try:
+        with ExitStack() as kept:
+            kept.callback(engine.close)
+            for other in self._alike(pair):  # their vectors may be used again at any moment of the job
+                kept.enter_context(self._catalog.reading(vectors_table(other.name)))
             yield Workshop(job, report, engine, Throttle(effort, report.look), runtime)
-        finally:
-            engine.close()
 
     def _refresh(self, pair: Pair, work: Workshop) -> Refresher:
         refresher = Refresher(
@@ -268,11 +275,14 @@ class Builder:
 
     def _others(self, pair: Pair) -> list[tuple[Vectors, int]]:
         """Tables of other pairs of the same embedder. Only sound ones: damage must not spread from pair to pair."""
-        same = self._catalog.equivalences.of(pair.fingerprint)
-        others = [p for p in self._catalog.pairs.all() if p.name != pair.name and p.fingerprint in same]
+        others = self._alike(pair)
         digests = {p.name: self._catalog.files.of(vectors_table(p.name)) for p in others}
         tables = [(self._vectors_of(p), p) for p in others]
         return [(v, p.vectors_version) for v, p in tables if v.table.sound(p.vectors_version, digests[p.name])]
+
+    def _alike(self, pair: Pair) -> list[Pair]:
+        same = self._catalog.equivalences.of(pair.fingerprint)
+        return [one for one in self._catalog.pairs.all() if one.name != pair.name and one.fingerprint in same]
 
     def _snapshot(
         self, name: str, *, rebuild: bool, recall_floor: float | None = None, on_shard: ShardsDone | None = None
@@ -293,6 +303,13 @@ class Builder:
             snapshot, lambda: require_files(self._artifacts, snapshot, self._vectors_of(pair))
         )
         return snapshot
+
+    def _tidy(self, name: str) -> None:
+        """Keep the table small. The job itself is done: damage that stands in the way is for a check to report."""
+        try:
+            self._compactor.tidy(name)
+        except CorruptArtifactError as error:
+            _log.warning("the vectors of %s are not merged: %s", name, error)
 
     def _previous(self, pair: Pair, *, rebuild: bool) -> Manifest | None:
         """The manifest that the new snapshot follows. A rebuild does without a damaged one: so damage is repaired."""

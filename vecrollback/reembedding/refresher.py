@@ -24,6 +24,7 @@ from vecrollback.corpus.corpus import Corpus
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.riding_probes import BatchProbes
 from vecrollback.errors import EngineLostError, StoppedError
+from vecrollback.pairs.compaction import adopt_finished
 from vecrollback.pairs.vectors import ChunkVectors, ReusableVectors, Vectors, schema
 from vecrollback.records import CorpusState, Pair, UnembeddedDocument
 from vecrollback.reembedding.dispatch import (
@@ -76,7 +77,7 @@ class Refresher:
         self._embedder, self._pair, self._on_batch, self._on_made = embedder, pair, on_batch, on_made
         self._engine, self._gate, self._job, self._probes = engine, gate or Throttle(), job, probes
         self._owner = vectors_table(pair.name)
-        self._version = self._durable_version = self._adopt()
+        self._version = self._durable_version = adopt_finished(catalog, vectors, pair)
         self._watermark = pair.watermark
         self._archive = ReusableVectors(vectors, self._version, others, catalog.files.of(self._owner))
         self._without = {(one.document, one.seq) for one in catalog.embedding.without(pair=pair.name)}
@@ -140,19 +141,6 @@ class Refresher:
         self._append([(replace(change, content_hash=_NO_HASH), nothing) for change in changes])
         self.tally.documents -= len(changes)
         self._on_batch(self.tally)
-
-    def _adopt(self) -> int:
-        """Name in the catalog the rows that a writer appended and synced, but died before it could name."""
-        table_state = self._vectors.recover(self._pair.vectors_version, self._catalog.files.of(self._owner))
-        if table_state.version != self._pair.vectors_version:
-            self._catalog.pairs.advance(
-                self._pair.name,
-                watermark=self._pair.watermark,
-                vectors_version=table_state.version,
-                expected=self._pair.vectors_version,
-                files=table_state.files,
-            )
-        return table_state.version
 
     # -- what to take in ----------------------------------------------------------------------------------------------
 

@@ -97,6 +97,8 @@ class OpenPairs(FollowsForks):
             except (VecrollbackError, OSError):
                 # With the storage in reach the error is a fault of the pair, and older vectors must not hide it.
                 if open_pair is None or self._reachable():
+                    if newer := self._newer(position):
+                        return self.at(newer)
                     raise
                 return self._without_storage(open_pair, head)
 
@@ -129,6 +131,13 @@ class OpenPairs(FollowsForks):
             for ref in set(self._open_pairs) - set(refs):
                 del self._open_pairs[ref]
                 self._behind.pop(ref, None)
+
+    def _newer(self, position: Position) -> Position | None:
+        """Where the pair is by now: whoever was stopped after it read the pointer finds its version cleaned away."""
+        pair = self._catalog.pairs.find(position.ref.rpartition("@")[0])
+        if pair is None or pair.ref != position.ref or pair.vectors_version == position.vectors_version:
+            return None
+        return replace(position, vectors_version=pair.vectors_version, watermark=pair.watermark)
 
     # -- while the storage is away ------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ than the catalog's belongs to a writer that died: `recover` decides.
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -35,8 +36,12 @@ class Commit:
         return int(self.dataset.version)
 
 
-_COMPACT_EVERY = 64
-_KEEP_VERSIONS = dt.timedelta(minutes=10)
+_TIERS = tuple(64 * 8**power for power in range(6))
+"""Rows of a fragment. Small ones are merged into one of the next tier, so each row is copied a few times in all."""
+
+_FRAGMENTS_OF_A_TIER = 16
+KEEP_SECONDS = 120.0
+"""How long a version stays that the catalog names no more: a reader may have asked for its number just before."""
 
 
 class LanceTable(FollowsForks):
@@ -101,7 +106,7 @@ class LanceTable(FollowsForks):
         ones may be all that is left.
         """
         base = self._acknowledged(known, digests)
-        for version in sorted(self._versions_above(known), reverse=True):
+        for version in sorted(self.versions_above(known), reverse=True):
             try:
                 with self._readable(version):
                     newest = self._version(version)
@@ -182,20 +187,27 @@ class LanceTable(FollowsForks):
             damage = self._damage() if isinstance(ours, CorruptArtifactError) else ""
             raise (CorruptArtifactError(damage, hint=MEND_TABLE) if damage else ours) from error
 
-    def needs_compaction(self, dataset: Any) -> bool:
-        """Whether enough small fragments have gathered that a compaction pays."""
-        return len(dataset.get_fragments()) > _COMPACT_EVERY
+    def small_rows(self, dataset: Any) -> int:
+        """Fragments of fewer rows are so many that merging them pays; 0 when none are."""
+        rows = [fragment.metadata.num_rows for fragment in dataset.get_fragments()]
+        crowded = (tier for tier in _TIERS if sum(count < tier for count in rows) > _FRAGMENTS_OF_A_TIER)
+        return next(crowded, 0)
 
     @uses_tables
-    def compact(self, *, onto: Any, digests: Mapping[str, str], purge: bool = False) -> Commit:
+    def compact(
+        self, *, onto: Any, digests: Mapping[str, str], purge: bool = False, below: int | None = None
+    ) -> Commit:
         """Merge small fragments and drop replaced rows; `purge`: also where few were replaced.
 
-        `digests`: those that the catalog has. Raises CorruptArtifactError when a file that would be read to write a new
-        one differs from its digest: the new one would have a sound digest and the damage of the old.
+        The rows keep their order. `below`: merge only fragments of fewer rows, see `small_rows`; None: all that are
+        not of full size. `digests`: those that the catalog has. Raises CorruptArtifactError when a file that would be
+        read to write a new one differs from its digest: the new one would have a sound digest and the damage of the
+        old.
         """
         from lance.optimize import Compaction
 
-        plan = Compaction.plan(onto, {"materialize_deletions_threshold": 0.0 if purge else 0.1})
+        options: Any = {"materialize_deletions_threshold": 0.0 if purge else 0.1}
+        plan = Compaction.plan(onto, options | ({} if below is None else {"target_rows_per_fragment": below}))
         fragments = [fragment for task in plan.tasks for fragment in task.fragments]
         self.require_sound(self._named_by(fragments), digests)
         rewritten = [task.execute(onto) for task in plan.tasks]
@@ -225,10 +237,40 @@ class LanceTable(FollowsForks):
                 raise CorruptArtifactError(f"{name} of table {self.name} is {fact}", hint=hint)
 
     @uses_tables
-    def forget_old_versions(self, *, onto: Any, purge: bool = False) -> None:
-        """Remove what only old versions hold. Call it after the catalog names the new version."""
-        age = dt.timedelta(0) if purge else _KEEP_VERSIONS
-        onto.cleanup_old_versions(older_than=age, delete_unverified=purge, error_if_tagged_old_versions=False)
+    def purge_versions(self, *, onto: Any) -> None:
+        """Remove whatever is not of this version, whoever reads it. Call it after the catalog names the version."""
+        age = dt.timedelta(0)
+        onto.cleanup_old_versions(older_than=age, delete_unverified=True, error_if_tagged_old_versions=False)
+
+    def old_versions(self, newest: int, keep: Set[int] = frozenset(), age: float = KEEP_SECONDS) -> list[int]:
+        """Versions before the newest that are not to be kept and were written more than `age` seconds ago."""
+        since = time.time() - age
+        stems = {entry.name.removesuffix(".manifest"): entry.modified for entry in self.file_store.entries("_versions")}
+        versions = {2**64 - 1 - int(stem): modified for stem, modified in stems.items() if stem.isdigit()}
+        return sorted(v for v, modified in versions.items() if v < newest and v not in keep and modified < since)
+
+    @uses_tables
+    def forget_versions(self, versions: Iterable[int], digests: Mapping[str, str], *, onto: Any) -> None:
+        """Remove old versions, and the files that only they consist of. Call it after the catalog names `onto`.
+
+        The caller knows that nobody reads them. `digests`: those that the catalog has.
+        """
+        sound = []
+        for version in versions:
+            name = self.manifest(version)
+            try:
+                self.require_sound([name], digests)
+            except CorruptArtifactError:  # before it is read: over some damage Lance ends the process
+                self.file_store.remove(name)
+                continue
+            sound.append(version)
+        reach("table.forgetting")
+        if sound:
+            onto.cleanup_old_versions(versions=sound, error_if_tagged_old_versions=False)
+
+    def remaining(self) -> set[str]:
+        """Paths, relative to the table, of all files that are there."""
+        return {entry.name for entry in self.file_store.entries()}
 
     @uses_tables
     def described(self, dataset: Any, known: Iterable[str] = ()) -> Commit:
@@ -294,7 +336,7 @@ class LanceTable(FollowsForks):
         return base
 
     def _missing(self, version: int) -> CorruptArtifactError:
-        above = self._versions_above(version)
+        above = self.versions_above(version)
         if above:
             return CatalogOlderError(self.name, named=version, newest=max(above))
         return CorruptArtifactError(f"version {version} of table {self.name} is missing", hint=MEND_TABLE)
@@ -353,7 +395,8 @@ class LanceTable(FollowsForks):
                 raise self._missing(version) from None
             raise
 
-    def _versions_above(self, known: int) -> list[int]:
+    def versions_above(self, known: int) -> list[int]:
+        """Versions after a known one whose manifests are there, whole or not."""
         names = self.file_store.names("_versions")
         stems = [name.removesuffix(".manifest") for name in names if name.endswith(".manifest")]
         versions = [2**64 - 1 - int(stem) for stem in stems if stem.isdigit()]

@@ -18,6 +18,7 @@ from vecrollback.storage.forks import FollowsForks, follow_forks, hold_off_forks
 
 if TYPE_CHECKING:
     from vecrollback.pairs.bundles import Bundles
+    from vecrollback.pairs.compaction import Compactor
     from vecrollback.pairs.kept_models import KeptModels
     from vecrollback.pairs.prune import Pruner
     from vecrollback.pairs.resources import Resources
@@ -191,6 +192,12 @@ class Parts(FollowsForks):
         from vecrollback.pairs.bundles import Bundles
 
         return Bundles(self.resources)
+
+    @opened_once
+    def compactor(self) -> Compactor:
+        from vecrollback.pairs.compaction import Compactor
+
+        return Compactor(self.resources)
 
     @opened_once
     def retention(self) -> Pruner:

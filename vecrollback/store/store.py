@@ -297,7 +297,9 @@ class Store(DocumentMethods):
         return ingestion.run(Path(path), id_field=id_field, text_field=text_field, changes=changes)
 
     def compact(self, *, purge: bool = False) -> None:
-        """Merge the small files of the log. Answers stay the same.
+        """Merge the small files of the log and of all vectors, and clean old versions away. Answers stay the same.
+
+        A worker does this by itself where it pays. Versions that a snapshot names stay.
 
         Args:
             purge: Remove every byte of deleted texts, too, also from what this machine keeps to answer faster.
@@ -305,10 +307,24 @@ class Store(DocumentMethods):
         Example:
             >>> store.compact(purge=True)
         """
-        self.resources.corpus.compact(purge=purge)
+        self._parts.compactor.run(whole=True, purge=purge)
         if purge:
             for cached in self.resources.cache.glob("documents-*.arrow"):
                 cached.unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Merge small files where so many have gathered that it pays, and clean old versions away.
+
+        Records of finished work go, too, where newer ones are many. What a worker does now and then, beside everything
+        that runs. A table that is being written is left to its writer.
+
+        Example:
+            >>> store.tidy()
+        """
+        from vecrollback.records import RetentionRules
+
+        self._parts.compactor.run()
+        self._catalog.retention.forget(RetentionRules())
 
     # -- pairs --------------------------------------------------------------------------------------------------------
 
@@ -589,11 +605,25 @@ class Store(DocumentMethods):
 
     # -- jobs ---------------------------------------------------------------------------------------------------------
 
-    def jobs(self, *, unfinished: bool = False) -> list[JobRecord]:
+    def jobs(
+        self,
+        *,
+        unfinished: bool = False,
+        kind: str | None = None,
+        pair: str | None = None,
+        since: str | None = None,
+        limit: int | None = None,
+    ) -> list[JobRecord]:
         """List jobs: re-embedding, catch-up, repair and what else takes long.
+
+        Of those that are done the newest 200 of each kind and pair are kept.
 
         Args:
             unfinished: Only those that are not done: running, failed, cancelled, or lost with their process.
+            kind: Only jobs of this kind, such as `catch-up`.
+            pair: Only jobs of the pair of this name.
+            since: Only jobs that began, went on or ended at this time or later: ISO 8601, UTC.
+            limit: At most so many.
 
         Returns:
             The jobs, newest first.
@@ -602,7 +632,7 @@ class Store(DocumentMethods):
             >>> {job.kind for job in store.jobs()}
             {'reembed'}
         """
-        return self._catalog.jobs.all(unfinished=unfinished)
+        return self._catalog.jobs.all(unfinished=unfinished, kind=kind, pair=pair, since=since, limit=limit)
 
     def job(self, job: str) -> JobRecord:
         """Read one job as it stands.

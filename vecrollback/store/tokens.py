@@ -85,9 +85,14 @@ class Tokens:
         """Note a change before it is made: a crash in between leaves an entry too many, never a change without one."""
         self._catalog.audits.add(actor, action, subject)
 
-    def audit(self, limit: int | None = None) -> list[AuditEntry]:
-        """Changes other than pointer moves, newest first."""
-        return self._catalog.audits.all(limit)
+    def audit(
+        self, limit: int | None = None, *, actor: str | None = None, action: str | None = None, since: str | None = None
+    ) -> list[AuditEntry]:
+        """Changes other than pointer moves, newest first; those of the last 400 days.
+
+        `action`: how it begins. `since`: ISO 8601, UTC.
+        """
+        return self._catalog.audits.all(limit, actor=actor, action=action, since=since)
 
 
 def _digest(secret: str) -> str:

@@ -76,8 +76,8 @@ def _obey(opener: Opener, target: str, orders: Connection) -> None:
     while order := orders.recv():
         if order[0] == "move":
             orders.send(catalog.aliases.move(a_move(expected=order[1])).epoch)
-        elif order[0] == "lock":
-            held.append(catalog.lock(order[1]))
+        elif order[0] in ("lock", "share"):
+            held.append(catalog.lock(order[1], shared=order[0] == "share"))
             held[-1].__enter__()
             orders.send("held")
         elif order[0] == "delete":
@@ -277,6 +277,25 @@ class CatalogConformance(CatalogEntries, CatalogOperations, CatalogSwitching, Ca
             for job in [pool.submit(_count, type(self).opener, target, str(counter)) for _ in range(4)]:
                 job.result(timeout=60)
         assert counter.read_text(encoding="utf-8") == "100"
+
+    def test_a_shared_lock_has_many_holders_and_keeps_out_who_wants_it_alone(
+        self, target: str, catalog: Catalog
+    ) -> None:
+        with self.other(target) as (orders, process):
+            orders.send(("share", "reading-one"))
+            assert orders.recv() == "held"
+            with catalog.lock("reading-one", shared=True, timeout=1):
+                pass
+            with pytest.raises(LockHeldError, match="reading-one"), catalog.lock("reading-one", timeout=0.1):
+                pass
+            assert process.pid
+            os.kill(process.pid, signal.SIGKILL)
+            with (
+                catalog.lock("reading-one", timeout=10),
+                pytest.raises(LockHeldError, match="reading-one"),
+                catalog.lock("reading-one", shared=True, timeout=0.1),
+            ):
+                pass
 
     # -- the store ----------------------------------------------------------------------------------------------------
 

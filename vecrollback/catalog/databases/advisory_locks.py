@@ -44,15 +44,26 @@ class AdvisoryLocks:
         if not queue.acquire(timeout=timeout):
             raise LockHeldError(name, timeout)
         try:
-            with self._connection() as connection:
-                while not self._call(connection, "pg_try_advisory_lock", name):
-                    if deadline is not None and time.monotonic() > deadline:
-                        raise LockHeldError(name, timeout)
-                    time.sleep(_POLL_SECONDS)
+            with self._locked(name, timeout, deadline):
                 yield
-                self._release(connection, name)
         finally:
             queue.release()
+
+    @contextmanager
+    def share(self, name: str, timeout: float) -> Iterator[None]:
+        """Hold a lock together with others that share it. Raises as `hold`."""
+        with self._locked(name, timeout, time.monotonic() + timeout if timeout >= 0 else None, "_shared"):
+            yield
+
+    @contextmanager
+    def _locked(self, name: str, timeout: float, deadline: float | None, mode: str = "") -> Iterator[None]:
+        with self._connection() as connection:
+            while not self._call(connection, f"pg_try_advisory_lock{mode}", name):
+                if deadline is not None and time.monotonic() > deadline:
+                    raise LockHeldError(name, timeout)
+                time.sleep(_POLL_SECONDS)
+            yield
+            self._release(connection, name, mode)
 
     @contextmanager
     def _connection(self) -> Iterator[sa.Connection]:
@@ -74,10 +85,10 @@ class AdvisoryLocks:
         except sa.exc.DBAPIError as error:
             raise self._unavailable(error) from error
 
-    def _release(self, connection: sa.Connection, name: str) -> None:
+    def _release(self, connection: sa.Connection, name: str, mode: str) -> None:
         """Let go, and notice a lock that was lost. Its commits were refused if another writer came in between."""
         try:
-            was_held = self._call(connection, "pg_advisory_unlock", name)
+            was_held = self._call(connection, f"pg_advisory_unlock{mode}", name)
         except CatalogUnavailableError:
             was_held = False
         if not was_held:

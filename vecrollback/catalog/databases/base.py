@@ -45,8 +45,8 @@ class DatabaseDriver(Protocol):
     def wake_searchers(self, connection: sa.Connection) -> None:
         """Wake waiting pointer readers when this transaction commits."""
 
-    def lock(self, name: str, *, timeout: float) -> AbstractContextManager[None]:
-        """Hold a named lock across processes. Raises LockHeldError."""
+    def lock(self, name: str, *, timeout: float, shared: bool = False) -> AbstractContextManager[None]:
+        """Hold a named lock across processes. Those that share it hold it together. Raises LockHeldError."""
 
     def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
         """An INSERT that knows `on_conflict_do_update`."""

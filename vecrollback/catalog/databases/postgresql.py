@@ -110,8 +110,8 @@ class PostgresDriver(FollowsForks):
     def wake_searchers(self, connection: sa.Connection) -> None:
         connection.execute(sa.select(sa.func.pg_notify(self._channel, "")))
 
-    def lock(self, name: str, *, timeout: float) -> AbstractContextManager[None]:
-        return self._locks.hold(name, timeout)
+    def lock(self, name: str, *, timeout: float, shared: bool = False) -> AbstractContextManager[None]:
+        return self._locks.share(name, timeout) if shared else self._locks.hold(name, timeout)
 
     def insert(self, table: sa.Table) -> postgresql.Insert:
         return postgresql.insert(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 import threading
@@ -40,6 +41,7 @@ class SqliteDriver(FollowsForks):
         self.place = str(self.path)
         self._locks = root / "locks"
         self._held: set[FileLock] = set()
+        self._shared_files: set[int] = set()
         self.engine = self._engine("FULL")
         self._fleeting = self._engine("NORMAL")  # a commit of the other engine syncs what was written before it
         self._reading = self.engine.execution_options(vecrollback_read=True)
@@ -72,10 +74,14 @@ class SqliteDriver(FollowsForks):
         """Nothing to send: `data_version` tells every connection of every process."""
 
     @contextmanager
-    def lock(self, name: str, *, timeout: float) -> Iterator[None]:
+    def lock(self, name: str, *, timeout: float, shared: bool = False) -> Iterator[None]:
         from filelock import FileLock, Timeout
 
         self._locks.mkdir(exist_ok=True)
+        if shared:
+            with self._shared(name, timeout):
+                yield
+            return
         file_lock = FileLock(self._locks / f"{name}.lock", timeout=timeout)
         try:
             file_lock.acquire()
@@ -87,6 +93,23 @@ class SqliteDriver(FollowsForks):
         finally:
             self._held.discard(file_lock)
             file_lock.release()
+
+    @contextmanager
+    def _shared(self, name: str, timeout: float) -> Iterator[None]:
+        """Hold the file of a lock together with others. FileLock uses the same system call, and knows no sharing."""
+        deadline = time.monotonic() + timeout if timeout >= 0 else None
+        descriptor = os.open(self._locks / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        self._shared_files.add(descriptor)
+        try:
+            while not _flock_shared(descriptor):
+                if deadline is not None and time.monotonic() > deadline:
+                    raise LockHeldError(name, timeout)
+                time.sleep(_POLL_SECONDS)
+            yield
+        finally:
+            if descriptor in self._shared_files:  # else this is a child, which closed its copy when it was forked
+                self._shared_files.discard(descriptor)
+                os.close(descriptor)
 
     def insert(self, table: sa.Table) -> sqlite.Insert:
         return sqlite.insert(table)
@@ -116,10 +139,21 @@ class SqliteDriver(FollowsForks):
                 held._context.lock_file_fd = None
                 os.close(handle)
         self._held.clear()
+        for descriptor in self._shared_files:
+            os.close(descriptor)
+        self._shared_files.clear()
 
     def close(self) -> None:
         self.engine.dispose()
         self._fleeting.dispose()
+
+
+def _flock_shared(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _prepare(connection: Any, _record: Any, *, synchronous: str) -> None:

@@ -72,7 +72,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "snapshot": "Take, list, name, export, import or delete snapshots.",
         "retire": "Take a pair out of use, so that `prune` may delete it.",
         "prune": "Delete retired pairs, old snapshots and files nothing needs.",
-        "compact": "Merge the small files of the corpus.",
+        "compact": "Merge the small files of documents and vectors.",
     },
     "Access over HTTP and for agents": {
         "token": "Create, list and revoke the tokens of the HTTP API.",

@@ -46,6 +46,11 @@ class BundleExporter:
         self._start_time = time.monotonic()
 
     def run(self, path: Path) -> ExportResult:
+        """Write the file; it exists whole or not at all."""
+        with self._catalog.reading(vectors_table(self._pair.name)), self._catalog.reading(CORPUS):
+            return self._run(path)
+
+    def _run(self, path: Path) -> ExportResult:
         """Write the bundle to `path`, replacing a file there at once or not at all.
 
         Raises CorruptArtifactError when something that would go into it is damaged.

@@ -42,6 +42,13 @@ def _require_rows(catalog: Catalog, vectors: Vectors, pair: Pair, manifest: Mani
     files = catalog.files.of(vectors_table(pair.name))
     version = max(pair.vectors_version, manifest.vectors_version)
     require_sound_table(vectors.table, version, files)
+    if manifest.vectors_version < version and not vectors.table.file_store.exists(
+        vectors.table.manifest(manifest.vectors_version)
+    ):
+        raise CorruptArtifactError(
+            f"the vectors of pair {pair.name!r} as snapshot {manifest.number} had them were cleaned away with it",
+            hint="import the bundle under another name: `vecrollback snapshot import FILE --name NEW`",
+        )
     if vectors.rows(version) < manifest.rows or any(files.get(f) != d for f, d in manifest.vector_files.items()):
         raise CorruptArtifactError(
             f"the vectors table of pair {pair.name!r} is not the one that snapshot {manifest.number} was taken of",

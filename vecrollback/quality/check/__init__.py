@@ -46,7 +46,11 @@ class Checker:
                 f"pair {pair.name!r} is {pair.state}: there is no snapshot to check",
                 hint=f"finish it: `vecrollback reembed {pair.embedder!r} --name {pair.name}`",
             )
-        # Readers take no lock, so a purge may remove files during the check; then the whole check is done again.
+        with self._catalog.reading(vectors_table(pair.name)), self._catalog.reading(CORPUS):
+            return self._run(self._catalog.pairs.find(pair.name) or pair, level, sampling)
+
+    def _run(self, pair: Pair, level: Level, sampling: Sampling) -> Report:
+        # No lock keeps a purge from removing files during the check; then the whole check is done again.
         for _ in range(_ATTEMPTS):
             version = self._corpus.state().version
             notes, certificate = self._attempt(pair, level, sampling)

@@ -46,9 +46,16 @@ def shown(job: JobRecord) -> dict[str, Json]:
 
 
 @router.get("", responses=answers(example={"jobs": [EXAMPLE]}))
-async def jobs(_: Operating, service: Service, unfinished: bool = Query(False)) -> Response:
+async def jobs(
+    _: Operating,
+    service: Service,
+    unfinished: bool = Query(False),
+    kind: Annotated[str | None, Query(max_length=64)] = None,
+    pair: Annotated[str | None, Query(max_length=64)] = None,
+    limit: Annotated[int | None, Query(ge=1, le=10_000)] = None,
+) -> Response:
     """Jobs, newest first."""
-    records = await service.reads.run(service.store.jobs, unfinished=unfinished)
+    records = await service.reads.run(service.store.jobs, unfinished=unfinished, kind=kind, pair=pair, limit=limit)
     return as_json({"jobs": [shown(job) for job in records]})
 
 
