@@ -3,8 +3,8 @@
 Each round writes one document and catches the live pair up; a query is asked after each, a snapshot taken and a prune
 made now and then, as a worker and people do. Then the same content is built anew in another store. Aims: files and
 bytes within 3 times of the fresh build's; the last queries and catch-ups as fast as the first. Texts are synthetic
-(twelve words each), the embedder is a hashing one: what is measured is the storage. A tenth of the rounds changes a document
-that is there, the others bring new ones.
+(twelve words each), the embedder is a hashing one: what is measured is the storage. A tenth of the rounds changes a
+document that is there, the others bring new ones.
 """
 
 from __future__ import annotations
