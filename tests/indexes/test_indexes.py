@@ -215,3 +215,15 @@ def test_what_was_made_of_a_mask_is_never_given_for_another_array_at_the_same_pl
         mask = np.arange(256) < count  # freed at the next turn: without a hold its identity comes again
         mask.flags.writeable = False
         assert remembered.get(mask) == count
+
+
+def test_training_of_product_codes_leaves_out_the_order_that_no_search_here_uses(tmp_path: Path) -> None:
+    import faiss
+
+    vectors = corpus("dot")[:600]
+    build_index("PQ8x4", vectors, "dot", tmp_path / "index")
+    plain = faiss.IndexPQ(vectors.shape[1], 8, 4, faiss.METRIC_INNER_PRODUCT)
+    assert not plain.do_polysemous_training
+    plain.train(vectors)
+    built = faiss.read_index(str(tmp_path / "index"))
+    assert np.array_equal(faiss.vector_to_array(built.pq.centroids), faiss.vector_to_array(plain.pq.centroids))

@@ -16,11 +16,23 @@ from vecrollback.quality.doctor import Examination, examine
 from vecrollback.quality.purity import Arrays, AuditRequest, audit
 
 _OWN, _OTHER = "hash:96?seed=1", "hash:96?seed=2"
-_CODES = ["SQ6", "PQ24x6", "PQ8x6", "OPQ8,PQ8x6", "PQ24x6,RFlat", "PCA32,Flat", "RaBitQ"]
+_CODES = [
+    "SQ6",
+    "PQ24x6",
+    "PQ8x6",
+    "OPQ8,PQ8x6",
+    "PQ24x6,RFlat",
+    "PCA32,Flat",
+    "RaBitQ",
+]
 
 
 def examined(folder: Path, kind: str, vectors: FloatArray, texts: list[str]) -> Examination:
     index: Any = faiss.index_factory(vectors.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+    inner = getattr(index, "base_index", None) or getattr(index, "index", None) or index
+    codes = faiss.downcast_index(inner)
+    if isinstance(codes, faiss.IndexPQ):
+        codes.do_polysemous_training = False  # it only orders the codes, and takes most of the time
     index.train(vectors)
     index.add(vectors)
     faiss.write_index(index, str(folder / "index.faiss"))

@@ -308,7 +308,7 @@ def faiss_metric(metric: Metric) -> int:
 def build_faiss(spec: str, vectors: FloatArray, metric: Metric, path: Path, shared: Path | None = None) -> None:
     """Write the index of `vectors` (n, d), float32, to the file `path`, tuned to recall@10 of 0.98 where it can.
 
-    `trained`: a file of `train_faiss`.
+    `shared`: a file of `train_faiss`.
     """
     import faiss
 
@@ -365,6 +365,10 @@ def _train(index: Any, spec: str, vectors: FloatArray) -> None:
     import faiss
 
     leaf = Layers(index, "dot").leaf
+    codes = faiss.downcast_index(leaf.storage) if isinstance(leaf, faiss.IndexHNSW) else leaf
+    if hasattr(codes, "do_polysemous_training"):
+        # It orders the code words for a kind of search that is not used here, and is 15 parts in 16 of the training.
+        codes.do_polysemous_training = False
     lists = leaf.nlist if isinstance(leaf, faiss.IndexIVF) else 0
     # FAISS prints a warning below 39 vectors per centroid; recall is measured, so there is nothing to warn of.
     for clustering in ([leaf.cp] if lists else []) + ([leaf.pq.cp] if hasattr(leaf, "pq") else []):
