@@ -40,7 +40,7 @@ docs: ## the API reference, into build/docs
 	@scripts/docs
 
 cli-reference: ## write docs/reference/cli.md from the commands
-	@$(PYTHON) -m vecrollback.cli.reference
+	@$(PYTHON) -m vecrollback.cli.support.reference
 
 demo: ## the whole story on two real models
 	@scripts/demo

@@ -160,6 +160,7 @@ def test_the_public_names_are_these() -> None:
         "Json",
         "KeptModel",
         "Level",
+        "LivePair",
         "Manifest",
         "ModelAnswer",
         "Move",

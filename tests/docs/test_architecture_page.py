@@ -1,4 +1,4 @@
-"""The architecture page is about this tree: its paths exist, all rooms are on it, its ten questions have answers."""
+"""The architecture page is about this tree: its paths exist, all rooms are on it, its questions have answers."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ _QUESTIONS = (
         ("docs/how-to/extend/embedder.md", 1),
         ("docs/how-to/extend/index-kind.md", 1),
         ("docs/how-to/extend/connector.md", 1),
+        ("docs/how-to/extend/backend.md", 2),
         ("docs/how-to/extend/engine.md", 2),
         ("docs/how-to/extend/command.md", 4),
         ("docs/how-to/extend/migration.md", 5),

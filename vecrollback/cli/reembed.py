@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 _EMBEDDED = ("chunks", "tokens", "tokens_per_second", "share_of_ceiling")
-_PAIR = "{name, state, embedder, fingerprint, dimension, index, snapshot, watermark, lag, checked, reason}"
+_PAIR = "{name, state, embedder, fingerprint, dimension, index, backend, snapshot, watermark, lag, checked, reason}"
 
 
 def _settings(value: str) -> dict[str, Json]:
@@ -53,6 +53,7 @@ def _settings(value: str) -> dict[str, Json]:
     examples=[
         "reembed sentence-transformers/all-MiniLM-L6-v2 --name v1 --promote",
         "reembed 'openai:text-embedding-3-small?api_key_env=OPENAI_API_KEY' --name v2",
+        "reembed ./my-model --name v4 --backend 'pgvector:$DATABASE_URL#docs_v4' --index hnsw",
         "reembed ./my-model --name v3 --index HNSW32,Flat --settings '{\"threshold\": 0.4}'",
     ],
 )
@@ -77,13 +78,16 @@ def reembed(
     idle: IdleOption = False,
     max_load: LoadOption = None,
     window: WindowOption = None,
+    backend: Annotated[
+        str, typer.Option("--backend", metavar="KIND:URL#NAME", help="The database to hold the vectors: pgvector:...")
+    ] = "",
 ) -> None:
     """Build a pair with a model, while the live pair goes on serving.
 
     The same command goes on with a build that was cut off.
     """
     if dry_run:
-        plan(session, embedder, name, index, keep_model=keep_model)
+        plan(session, embedder, name, "auto" if backend else index, keep_model=keep_model)
         return
     effort = Effort(engine, accelerate, idle=idle, max_load=max_load, window=window)
     with session.store() as store, session.watch() as watch:
@@ -97,6 +101,7 @@ def reembed(
             effort=effort,
             progress=watch,
             keep_model=keep_model,
+            backend=backend,
         )
         pair = job.wait()
         switched = store.promote(pair, reason=reason, progress=watch) if promote and pair.state != "live" else None

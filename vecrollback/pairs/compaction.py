@@ -162,7 +162,11 @@ class Compactor:
         return _Versions(current, frozenset(), tuple(self._corpus.table.old_versions(current, age=self._age)))
 
     def _vector_versions(self, pair: Pair) -> _Versions | None:
-        """None while a restore has moved the pair back behind vectors that its next catch-up takes in."""
+        """None for a pair in a database, which looks after its tables itself, and while a restore has moved the pair
+        back behind vectors that its next catch-up takes in.
+        """
+        if pair.backend:
+            return None
         table, files = self._vectors_of(pair).table, self._catalog.files.of(vectors_table(pair.name))
         current = pair.vectors_version
         if self._vectors_of(pair).newest_acknowledged(current, files) != current:

@@ -13,7 +13,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from vecrollback.catalog import vectors_table
-from vecrollback.errors import CorruptArtifactError, LockHeldError, PairStateError, UnknownNameError
+from vecrollback.errors import (
+    CorruptArtifactError,
+    LockHeldError,
+    PairStateError,
+    StorageUnavailableError,
+    UnknownNameError,
+    UsageError,
+)
+from vecrollback.pairs.backend import open_backend
 from vecrollback.pairs.compaction import Compactor
 from vecrollback.pairs.manifest import load_manifest
 from vecrollback.pairs.removable_files import (
@@ -167,12 +175,24 @@ class Pruner:
     def _forget_pair(self, name: str, reasons: dict[str, str]) -> bool:
         try:
             with self._catalog.lock(f"pair-{name}", timeout=0):
+                backend = self._catalog.pairs.get(name).backend
                 self._catalog.pairs.forget(name)
+                if backend:
+                    self._drop(name, backend, reasons)
         except (PairStateError, UnknownNameError, LockHeldError) as error:
             reasons[name] = error.message
             return False
         reach("prune.pair_forgotten")
         return True
+
+    def _drop(self, name: str, place: str, reasons: dict[str, str]) -> None:
+        """Remove the collection of a pair that the catalog has forgotten, if it is this store's."""
+        try:
+            backend = open_backend(place)
+            if backend.owner() == f"{self._catalog.store_id}/{name}":
+                backend.drop()
+        except (StorageUnavailableError, UsageError) as error:
+            reasons[place] = f"drop it by hand: {error.message}"
 
     def _paths_in_use_now(self) -> set[str]:
         return self._paths_in_use(self._catalog.pairs.snapshots(), set())

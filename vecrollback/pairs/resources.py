@@ -38,7 +38,13 @@ class Resources:
         return self.root / "cache"
 
     def vectors_of(self, pair: Pair) -> Vectors:
-        """The table that holds the vectors of a pair."""
+        """The table that holds the vectors of a pair, in the store's own files or in a database."""
+        if pair.backend:
+            from vecrollback.pairs.backend import open_backend
+            from vecrollback.pairs.backend_vectors import BackendVectors
+
+            owner = f"{self.catalog.store_id}/{pair.name}"
+            return BackendVectors(open_backend(pair.backend), pair.dimension, pair.metric, owner)
         return Vectors(self.file_store.inside(f"tables/{vectors_table(pair.name)}.lance"), pair.dimension)
 
     def copy_to(self, folder: Path) -> None:

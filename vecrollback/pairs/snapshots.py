@@ -30,6 +30,8 @@ from vecrollback.indexes import (
 )
 from vecrollback.indexes.exact import decode_error
 from vecrollback.indexes.sharded import ShardBuilder, ShardLayout, ShardsDone, arranged, lay_out, open_shards
+from vecrollback.pairs.backend_index import BackendIndex
+from vecrollback.pairs.backend_vectors import BackendVectors
 from vecrollback.pairs.manifest import MANIFEST_FORMAT, WHOLE_FORMAT, IndexPart, Manifest, ShardPart, load_manifest
 from vecrollback.pairs.vectors import KEY_COLUMNS, Vectors, newest, take_rows
 from vecrollback.records import RECALL_FLOOR, Metric, Pair, Snapshot
@@ -110,7 +112,7 @@ class SnapshotWriter:
         rows = newest(keys, tombstones)
         # Ordinal -1 stands for a text without chunks: its vector is zero and nothing may find it.
         rows = rows[np.asarray(keys["ordinal"])[rows] >= 0]
-        sharding, arrangement = ShardSpec.of(self._pair.index_spec), None
+        sharding, arrangement = ShardSpec.of("" if self._pair.backend else self._pair.index_spec), None
         if sharding.sharded:
             arrangement = arranged(keys["doc_id"], rows, sharding.count)
             rows = arrangement.rows
@@ -118,7 +120,7 @@ class SnapshotWriter:
         make_part = partial(IndexPart, ids=ids, rows=keys.num_rows, chunks=len(rows), recall_floor=floor)
         source = self._in_shards(version, arrangement, keys.num_rows) if arrangement else self._whole(version, rows)
         with source as (vectors, make):
-            for spec in specs_to_build(self._pair.index_spec, len(rows)):
+            for spec in self._specs(len(rows)):
                 artifact, shards = make(spec)
                 index = make_part(spec=spec, artifact=artifact, shards=shards, recall=None, decode_error=0.0)
                 index = self._measure(index, vectors)
@@ -131,15 +133,30 @@ class SnapshotWriter:
             "the vectors are kept, nothing is embedded again",
         )
 
+    def _specs(self, chunks: int) -> list[str]:
+        """What to build, in order, until an index finds enough."""
+        if isinstance(self._vectors, BackendVectors):
+            return self._vectors.backend.specs(self._pair.index_spec)
+        return specs_to_build(self._pair.index_spec, chunks)
+
     @contextmanager
     def _whole(self, version: int, rows: NDArray[np.int64]) -> Iterator[tuple[FloatArray, _Make]]:
         """The vectors, and how one index of them is made."""
         vectors, metric = take_rows(self._vectors.vectors(version), rows), self._pair.metric
 
         def make(spec: str) -> tuple[str, tuple[ShardPart, ...]]:
+            if isinstance(self._vectors, BackendVectors):
+                return self._sealed(self._vectors, spec, version), ()
             return self._artifacts.put(index_suffix(spec), lambda path: build_index(spec, vectors, metric, path)), ()
 
         yield vectors, make
+
+    def _sealed(self, vectors: BackendVectors, spec: str, version: int) -> str:
+        """Build the index where the vectors lie; the artefact says where that is."""
+        vectors.backend.seal(spec)
+        return self._artifacts.put_json(
+            {"backend": vectors.backend.place, "index": spec, "pair": self._pair.name, "vectors_version": version}
+        )
 
     @contextmanager
     def _in_shards(self, version: int, arrangement: ShardLayout, total: int) -> Iterator[tuple[FloatArray, _Make]]:
@@ -172,16 +189,18 @@ class SnapshotWriter:
 
     def _measure(self, part: IndexPart, vectors: FloatArray) -> IndexPart:
         """With its recall@10 (None without vectors) and its largest decoding error."""
-        index = _open(self._artifacts, part, self._pair.metric)
+        index = _open(self._artifacts, part, self._pair.metric, self._vectors)
         try:
             recall = measure_recall(index, vectors, k=10, queries=_RECALL_QUERIES) if len(vectors) else None
-            return replace(part, recall=recall, decode_error=decode_error(index, vectors, self._pair.metric))
+            # A database gives back the very vectors that were just read from it.
+            error = 0.0 if self._pair.backend else decode_error(index, vectors, self._pair.metric)
+            return replace(part, recall=recall, decode_error=error)
         finally:
             index.close()
 
     def _digests(self, version: int, digests: Mapping[str, str]) -> dict[str, str]:
-        table = self._vectors.table
-        return {name: digests[name] for name in sorted(table.files(table.at(version))) if name.startswith("data/")}
+        files = self._vectors.files
+        return {name: digests[name] for name in sorted(files.files(files.at(version))) if name.startswith("data/")}
 
 
 def _write_ids(path: Path, keys: pa.Table, rows: NDArray[np.int64]) -> None:
@@ -191,12 +210,15 @@ def _write_ids(path: Path, keys: pa.Table, rows: NDArray[np.int64]) -> None:
         writer.write_table(table)
 
 
-def open_indexed(artifacts: Artifacts, manifest: Manifest) -> VectorIndex:
-    """Open the index of a snapshot. Raises CorruptArtifactError."""
-    return _open(artifacts, manifest.index, manifest.metric)  # type: ignore[arg-type]
+def open_indexed(artifacts: Artifacts, manifest: Manifest, vectors: Vectors) -> VectorIndex:
+    """Open the index of a snapshot of these vectors. Raises CorruptArtifactError."""
+    return _open(artifacts, manifest.index, manifest.metric, vectors)  # type: ignore[arg-type]
 
 
-def _open(artifacts: Artifacts, part: IndexPart, metric: Metric) -> VectorIndex:
+def _open(artifacts: Artifacts, part: IndexPart, metric: Metric, vectors: Vectors) -> VectorIndex:
+    if isinstance(vectors, BackendVectors):
+        numbers = np.asarray(_read_ids(artifacts, part.ids)["row"])
+        return BackendIndex(vectors.backend, part.spec, numbers, vectors.dimension, metric, part.rows)
     if not part.shards:
         return open_index(part.spec, artifacts.require(part.artifact), metric)
     paths = [artifacts.require(shard.artifact) for shard in part.shards]
@@ -212,7 +234,7 @@ def _open(artifacts: Artifacts, part: IndexPart, metric: Metric) -> VectorIndex:
 
 def require_files(artifacts: Artifacts, snapshot: Snapshot, vectors: Vectors) -> None:
     """Raise CorruptArtifactError unless all that a snapshot consists of is in place."""
-    vectors.table.require()
+    vectors.files.require()
     for name in (snapshot.manifest, *load_manifest(artifacts, snapshot.manifest).artifacts()):
         artifacts.expect(name)
 
@@ -224,7 +246,10 @@ def load_ids(artifacts: Artifacts, manifest: Manifest) -> pa.Table:
     Its bytes are compared with its digest first: a changed one would name another document.
     Raises CorruptArtifactError.
     """
-    name = manifest.index.ids
+    return _read_ids(artifacts, manifest.index.ids)
+
+
+def _read_ids(artifacts: Artifacts, name: str) -> pa.Table:
     path = artifacts.require(name)
     with readable(f"artefact {name}", hint=MEND):
         if not name.startswith(digest(path)):

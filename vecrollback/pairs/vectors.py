@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from vecrollback.arrays import FloatArray
 from vecrollback.errors import CorruptArtifactError, HeadMovedError
 from vecrollback.storage import FileStore
+from vecrollback.storage.base import DigestedTable
 from vecrollback.storage.forks import uses_tables
 from vecrollback.storage.lance_table import Commit, LanceTable
 
@@ -36,6 +37,8 @@ _IN_MEMORY = 1 << 30
 
 _BLOCK = 65_536
 """Rows to go through at a time."""
+
+_PAGE = 8_192
 
 KEY_COLUMNS = ["doc_id", "seq", "batch", "ordinal", "start", "end", "content_hash"]
 
@@ -77,6 +80,11 @@ class Vectors:
         self.dimension = dimension
         self.table = LanceTable(place)
         self._sound_files: dict[str, str] = {}
+
+    @property
+    def files(self) -> DigestedTable:
+        """What the vectors consist of, by name and digest."""
+        return self.table
 
     @uses_tables
     def create(self) -> Commit:
@@ -176,11 +184,20 @@ class Vectors:
         with self.table.reported():
             return self._scan(version, ["fingerprint"], 0)["fingerprint"]
 
+    def scan(self, version: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """These columns of all rows, in the order of `keys`."""
+        yield from self.table.at(version).to_batches(columns=list(columns), batch_size=_PAGE)
+
+    @uses_tables
+    def take(self, version: int, rows: NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
+        """These columns of rows by number, in the order asked for."""
+        return self.table.at(version).take(rows.tolist(), columns=list(columns))
+
     @uses_tables
     def read(self, version: int, rows: NDArray[np.int64]) -> VectorRows:
         """Rows by number, in the order asked for."""
         with self.table.reported():
-            table = self.table.at(version).take(rows.tolist(), columns=["ordinal", "start", "end", "vector"])
+            table = self.take(version, rows, ["ordinal", "start", "end", "vector"])
         spans = np.stack([np.asarray(table["start"]), np.asarray(table["end"])], axis=1)
         return VectorRows(np.asarray(table["ordinal"]), spans, matrix(table["vector"], self.dimension))
 

@@ -63,7 +63,8 @@ class Pair:
     """One embedder and its own index.
 
     `snapshot` is the number of the snapshot that is served (0: none yet); `watermark` and `vectors_version` say how
-    far the pair reflects the log, snapshot and later rows together.
+    far the pair reflects the log, snapshot and later rows together. `backend`: the database that holds its vectors, as
+    `KIND:ADDRESS#NAME` without secrets; empty where they lie in the store's own files.
     """
 
     name: str
@@ -82,10 +83,27 @@ class Pair:
     probe_floor: float
     created_at: str
     state_reason: str = ""
+    backend: str = ""
 
     @property
     def ref(self) -> str:
         return str(SnapshotRef(self.name, self.snapshot))
+
+
+@dataclass(frozen=True, slots=True)
+class LivePair(Pair):
+    """The pair that serves, and with which move of the pointer it came. `epoch`: the number of that move.
+
+    A program that searches by a client of its own asks for it with each query: `embedder` makes the vector, `place`
+    says where to search with it.
+    """
+
+    epoch: int = 0
+
+    @property
+    def place(self) -> str:
+        """The database and the collection that hold its vectors, as `KIND:ADDRESS#NAME`; "" for the store's files."""
+        return self.backend
 
 
 @dataclass(frozen=True, slots=True)

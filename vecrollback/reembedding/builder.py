@@ -21,6 +21,8 @@ from vecrollback.embedders.probes import embed_probes, floor_for
 from vecrollback.errors import CorruptArtifactError, PairStateError, StoppedError, UsageError
 from vecrollback.indexes import resolve_spec
 from vecrollback.indexes.sharded import ShardsDone
+from vecrollback.pairs.backend import open_backend, remember
+from vecrollback.pairs.backend_vectors import BackendVectors
 from vecrollback.pairs.compaction import Compactor
 from vecrollback.pairs.embedders import put_probes
 from vecrollback.pairs.manifest import Manifest, load_manifest
@@ -48,6 +50,7 @@ class BuildRequest:
     settings: Mapping[str, Json] | None = None
     recall_floor: float = RECALL_FLOOR
     keep_model: bool | None = None
+    backend: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,11 @@ class Builder:
         # The pair's name may come from the embedder, so the model is opened before the lock of that name is taken.
         embedder = self._embedders.current(request.embedder)
         request = replace(request, embedder=embedder.spec)
-        resolve_spec(request.index, 0)
+        if request.backend:
+            request = replace(request, backend=remember(request.backend))
+            open_backend(request.backend).specs(request.index)
+        else:
+            resolve_spec(request.index, 0)
         name = request.name or pair_name(self._catalog, request.embedder, embedder)
         if not valid_pair_name(name):
             raise UsageError(f"{name!r} is not a valid name for a pair", hint=NAME_RULE)
@@ -222,7 +229,14 @@ class Builder:
             probes=probes,
             probe_floor=floor_for(embedder),
             created_at=now(),
+            backend=request.backend,
         )
+        taken = [one.name for one in self._catalog.pairs.all() if request.backend and one.backend == request.backend]
+        if taken:
+            raise PairStateError(
+                f"{request.backend} holds pair {taken[0]!r}",
+                hint="a collection holds one pair: another name after the #",
+            )
         commit = self._vectors_of(pair).create()
         pair = replace(pair, vectors_version=commit.version)
         self._catalog.pairs.add(pair, commit.files, partial(self._require, pair, model), model)
@@ -232,7 +246,7 @@ class Builder:
     def _require(self, pair: Pair, model: KeptModel | None) -> None:
         for name in (pair.probes, *([model.artifact] if model else [])):
             self._artifacts.expect(name)
-        self._vectors_of(pair).table.require()
+        self._vectors_of(pair).files.require()
 
     @contextmanager
     def _working(self, pair: Pair, job: str, progress: ProgressCallback | None, effort: Effort) -> Iterator[Workshop]:
@@ -271,14 +285,21 @@ class Builder:
             job=work.job,
         )
         refresher.run()
+        self._hide_deleted(pair)
         return refresher
+
+    def _hide_deleted(self, pair: Pair) -> None:
+        """Hide what was deleted from those who search the pair's database by themselves, should that have failed."""
+        vectors = self._vectors_of(pair)
+        if isinstance(vectors, BackendVectors):
+            vectors.hide(self._catalog.ledger.tombstones())
 
     def _others(self, pair: Pair) -> list[tuple[Vectors, int]]:
         """Tables of other pairs of the same embedder. Only sound ones: damage must not spread from pair to pair."""
         others = self._alike(pair)
         digests = {p.name: self._catalog.files.of(vectors_table(p.name)) for p in others}
         tables = [(self._vectors_of(p), p) for p in others]
-        return [(v, p.vectors_version) for v, p in tables if v.table.sound(p.vectors_version, digests[p.name])]
+        return [(v, p.vectors_version) for v, p in tables if v.files.sound(p.vectors_version, digests[p.name])]
 
     def _alike(self, pair: Pair) -> list[Pair]:
         same = self._catalog.equivalences.of(pair.fingerprint)
@@ -363,6 +384,11 @@ def resumable_pair(catalog: Catalog, name: str, request: BuildRequest, embedder:
     if request.index not in ("auto", pair.index_spec):
         raise PairStateError(
             f"pair {name!r} has index {pair.index_spec!r}, not {request.index!r}",
+            hint="choose another --name; vectors of the same embedder are taken over, not embedded again",
+        )
+    if request.backend != pair.backend and (request.backend or not pair.snapshot):
+        raise PairStateError(
+            f"the vectors of pair {name!r} lie in {pair.backend or 'files'}, not in {request.backend or 'files'}",
             hint="choose another --name; vectors of the same embedder are taken over, not embedded again",
         )
     return pair

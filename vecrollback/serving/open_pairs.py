@@ -202,10 +202,11 @@ class OpenPairs(FollowsForks):
         snapshot = self._catalog.pairs.find_snapshot(position.ref)
         pair = self._catalog.pairs.get(snapshot.pair)
         queries = self._embedders.query_probes(pair)
-        open_snapshot = OpenSnapshot(self._artifacts, snapshot)
+        vectors = self._vectors_of(pair)
+        open_snapshot = OpenSnapshot(self._artifacts, snapshot, vectors)
         view = open_view(
             open_snapshot,
-            self._vectors_of(pair),
+            vectors,
             texts,
             self._catalog.ledger.tombstones(),  # read after the chunks: it may know more deletes, never fewer
             vectors_version=position.vectors_version,

@@ -16,6 +16,7 @@ from vecrollback.corpus.text_cache import hash_matrix
 from vecrollback.indexes import VectorIndex
 from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.pairs.snapshots import load_ids, open_indexed
+from vecrollback.pairs.vectors import Vectors
 from vecrollback.records import Snapshot
 from vecrollback.serving.masks import is_in
 from vecrollback.storage.artifacts import Artifacts
@@ -27,7 +28,7 @@ class OpenSnapshot:
     When the last view is gone the index is closed on a thread of its own: freeing a large one holds the GIL.
     """
 
-    def __init__(self, artifacts: Artifacts, snapshot: Snapshot) -> None:
+    def __init__(self, artifacts: Artifacts, snapshot: Snapshot, vectors: Vectors) -> None:
         self.ref = snapshot.ref
         self.manifest: Manifest = load_manifest(artifacts, snapshot.manifest)
         # As long as this lives, no cleaning of the cache takes the files away under an open index.
@@ -38,7 +39,7 @@ class OpenSnapshot:
         self.ordinals = np.asarray(table["ordinal"])
         self.spans = np.stack([np.asarray(table["start"]), np.asarray(table["end"])], axis=1)
         self.hashes = hash_matrix(table["content_hash"])
-        self.index: VectorIndex = open_indexed(artifacts, self.manifest)
+        self.index: VectorIndex = open_indexed(artifacts, self.manifest, vectors)
         self.one_chunk_each = not np.any(self.ordinals)
         # Not at exit: the process frees its memory anyway, and its threads may be gone by then.
         weakref.finalize(self, _reaper.put, self.index).atexit = False

@@ -62,7 +62,7 @@ def project(
     sample_rows = live_rows[_draw(other | foreign, sample)]
     if not len(sample_rows):
         return VectorMap(pair.name, pair.snapshot, len(live_rows), (0.0, 0.0), pair.fingerprint, ())
-    rows = vectors.table.at(version).take(sample_rows.tolist(), columns=_COLUMNS)
+    rows = vectors.take(version, sample_rows, _COLUMNS)
     suspect = ~_is_in(rows["fingerprint"], own) | _is_in(rows["doc_id"], named)
     places, explained = pca(matrix(rows["vector"], vectors.dimension), suspect)
     columns = (rows[name].to_pylist() for name in _COLUMNS[:3])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,46 @@ class FileEntry:
     name: str
     bytes: int
     modified: float
+
+
+class DigestedTable(Protocol):
+    """A table whose versions consist of parts that have digests: files on a disk, batches in a database."""
+
+    name: str
+
+    def require(self) -> None:
+        """Raise CorruptArtifactError unless the table is there."""
+        ...
+
+    def manifest(self, version: int) -> str:
+        """The part that a version adds to all others; to be compared before the version is opened."""
+        ...
+
+    def at(self, version: int) -> Any:
+        """A version, opened. Raises CorruptArtifactError."""
+        ...
+
+    def files(self, dataset: Any) -> set[str]:
+        """Names of the parts of an opened version."""
+        ...
+
+    def names(self) -> set[str]:
+        """Names of all parts there are."""
+        ...
+
+    def digest(self, name: str) -> str:
+        """Hex SHA-256 of a part as it is now. Raises FileNotFoundError."""
+        ...
+
+    def sound(self, version: int, digests: Mapping[str, str]) -> bool:
+        """Whether every part of a version has its recorded digest; reads them."""
+        ...
+
+    def require_sound(
+        self, names: Iterable[str], digests: Mapping[str, str], *, hint: str = ..., all_known: bool = ...
+    ) -> None:
+        """Read these parts. Raises CorruptArtifactError naming the first that is missing or has another digest."""
+        ...
 
 
 class FileStore(Protocol):

@@ -236,6 +236,14 @@ class LanceTable(FollowsForks):
                 fact = "changed after it was written" if found else "missing"
                 raise CorruptArtifactError(f"{name} of table {self.name} is {fact}", hint=hint)
 
+    def names(self) -> set[str]:
+        """Paths of all files there are, relative to the table."""
+        return {entry.name for entry in self.file_store.entries()}
+
+    def digest(self, name: str) -> str:
+        """SHA-256 of a file as it is now. Raises FileNotFoundError."""
+        return self.file_store.digest(name)
+
     @uses_tables
     def purge_versions(self, *, onto: Any) -> None:
         """Remove whatever is not of this version, whoever reads it. Call it after the catalog names the version."""

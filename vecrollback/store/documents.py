@@ -128,14 +128,17 @@ class DocumentMethods:
         """
         if (ids is None) == (where is None):
             raise UsageError("delete takes either ids or `where`", hint="store.delete(['a']), store.delete(where=...)")
+        before = self.resources.corpus.state().head
         if where is None:
-            return self.resources.corpus.delete(_valid_ids("delete", ids or ()))
-        condition = where_text(where)
-        if condition is None:
+            result = self.resources.corpus.delete(_valid_ids("delete", ids or ()))
+        elif condition := where_text(where):
+            result = self.resources.corpus.delete(None, where=condition)
+        else:
             raise UsageError(
                 "delete with an empty filter would delete everything", hint='{"key": {"$exists": true}} for a filter'
             )
-        return self.resources.corpus.delete(None, where=condition)
+        self._parts.hide_in_databases(before)
+        return result
 
     def get(self, ids: Sequence[str]) -> dict[str, Document]:
         """Read documents by id.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vecrollback.quality.audit import Auditor
     from vecrollback.quality.check import Checker
     from vecrollback.quality.evaluation import Golden, Quality
-    from vecrollback.records import PostCheck
+    from vecrollback.records import Move, PostCheck
     from vecrollback.reembedding.builder import Builder
     from vecrollback.reembedding.plan import Planner
     from vecrollback.serving.inspect import Inspection
@@ -211,7 +211,26 @@ class Parts(FollowsForks):
     def switch(self) -> Switch:
         from vecrollback.switching.switch import Switch
 
-        return Switch(self.catalog, self.artifacts)
+        switch = Switch(self.catalog, self.artifacts)
+        switch.native_alias = self._follow_in_databases
+        return switch
+
+    def _follow_in_databases(self, move: Move) -> None:
+        if self._has_databases():
+            from vecrollback.pairs.native_clients import NativeClients
+
+            NativeClients(self.resources).follow(move)
+
+    def hide_in_databases(self, after: int) -> None:
+        """Hide what was deleted after this change from programs that search the database of a pair by themselves."""
+        if self._has_databases():
+            from vecrollback.pairs.native_clients import NativeClients
+
+            NativeClients(self.resources).hide(self.catalog.ledger.tombstones(after))
+
+    def _has_databases(self) -> bool:
+        # a store without such a pair loads nothing for it
+        return any(pair.backend for pair in self.catalog.pairs.all())
 
     @opened_once
     def gates(self) -> Gates:

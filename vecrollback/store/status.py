@@ -19,6 +19,7 @@ def describe(catalog: Catalog) -> dict[str, Json]:
             "fingerprint": p.fingerprint,
             "dimension": p.dimension,
             "index": p.index_spec,
+            "backend": p.backend,
             "snapshot": p.snapshot,
             "watermark": p.watermark,
             "lag": state.head - p.watermark,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
@@ -23,6 +23,7 @@ from vecrollback.records import (
     JobRecord,
     Json,
     KeptModel,
+    LivePair,
     Move,
     MoveRequest,
     Pair,
@@ -294,7 +295,10 @@ class Store(DocumentMethods):
         from vecrollback.corpus.ingest import Ingestion
 
         ingestion = Ingestion(self.resources.corpus, skip_bad=skip_bad, progress=progress)
-        return ingestion.run(Path(path), id_field=id_field, text_field=text_field, changes=changes)
+        before = self._catalog.ledger.state().head
+        ingested = ingestion.run(Path(path), id_field=id_field, text_field=text_field, changes=changes)
+        self._parts.hide_in_databases(before)
+        return ingested
 
     def compact(self, *, purge: bool = False) -> None:
         """Merge the small files of the log and of all vectors, and clean old versions away. Answers stay the same.
@@ -358,11 +362,12 @@ class Store(DocumentMethods):
         """
         return self._catalog.pairs.get(pair if isinstance(pair, str) else pair.name)
 
-    def live(self) -> Pair:
+    def live(self) -> LivePair:
         """Read the pair that serves.
 
         Returns:
-            The pair.
+            The pair, with `epoch`, the number of the move that made it live, and `place`, where its vectors lie: a
+            program that searches a database by itself asks for both and the `embedder` with each query.
 
         Raises:
             UnknownNameError: No pair serves yet.
@@ -374,7 +379,8 @@ class Store(DocumentMethods):
         alias = self._catalog.aliases.get(LIVE)
         if alias is None:
             raise NoPairServesError("no pair is live yet", hint="`vecrollback promote PAIR`")
-        return self.pair(alias.pair)
+        pair = self.pair(alias.pair)
+        return LivePair(**{one.name: getattr(pair, one.name) for one in fields(Pair)}, epoch=alias.epoch)
 
     def lag(self, pair: PairLike) -> int:
         """Count the changes in the log that a pair has not taken in yet.
@@ -443,6 +449,7 @@ class Store(DocumentMethods):
         effort: Effort | None = None,
         progress: ProgressCallback | None = None,
         keep_model: bool | None = None,
+        backend: str = "",
     ) -> Job[Pair]:
         """Build a pair from the log, beside whatever serves. The same call again resumes a job that was cut off.
 
@@ -459,6 +466,9 @@ class Store(DocumentMethods):
             progress: Called after every batch. An exception that it raises ends the job there.
             keep_model: Keep the model's files in the store, so that nothing that happens to the original changes the
                 pair. Default: if they are not over `keep_model_limit` of the settings.
+            backend: The database that is to hold the vectors, as `pgvector:postgresql://user@host/database#name`;
+                `index` is then one of that database's, such as `hnsw` or `ivfflat:lists=1000`. A password in it is
+                not kept. Default: files of the store.
 
         Returns:
             The job, already running. Its result is the pair: `ready`, or as it was when it is finished already.
@@ -475,7 +485,8 @@ class Store(DocumentMethods):
         from vecrollback.reembedding.jobs import Job
 
         builder = self._parts.builder
-        pair = builder.begin(BuildRequest(embedder, index, name, settings, recall_floor, keep_model))
+        request = BuildRequest(embedder, index, name, settings, recall_floor, keep_model, backend)
+        pair = builder.begin(request)
         record = self._catalog.jobs.start("reembed", pair.name)
         work = partial(builder.build, pair, record.id, progress, recall_floor, effort or Effort())
         return Job(self._catalog, record, work)

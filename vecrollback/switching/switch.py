@@ -51,12 +51,14 @@ _POLL_SECONDS = 0.002
 class Switch:
     """Moves `live`. Each move takes model and index together, because a pair is both.
 
-    `on_move` is called with every move of `live` that this object has made, whoever ordered it.
+    `on_move` is called with every move of `live` that this object has made, whoever ordered it; before it
+    `native_alias`, which moves the name that a database has for what is live.
     """
 
     def __init__(self, catalog: Catalog, artifacts: Artifacts) -> None:
         self._catalog, self._artifacts = catalog, artifacts
         self.on_move: Callable[[Switched], None] = lambda _: None
+        self.native_alias: Callable[[Move], None] = lambda _: None
 
     # -- forward ------------------------------------------------------------------------------------------------------
 
@@ -349,6 +351,7 @@ class Switch:
             gates=request.gated.outcomes if request.gated else (),
         )
         if move.alias == LIVE:
+            self.native_alias(move)
             self._tell(outcome)
         return outcome
 

@@ -18,6 +18,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from vecrollback.testing.backend_suite import BackendConformance
     from vecrollback.testing.catalog_suite import CatalogConformance
     from vecrollback.testing.connector_suite import ConnectorConformance
     from vecrollback.testing.embedder_suite import EmbedderConformance
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from vecrollback.testing.storage_suite import StorageConformance
 
 __all__ = [
+    "BackendConformance",
     "CatalogConformance",
     "ConnectorConformance",
     "EmbedderConformance",

@@ -25,6 +25,7 @@ pair = sa.Table(
     sa.Column("probes", sa.String, nullable=False),
     sa.Column("probe_floor", sa.Float, nullable=False),
     sa.Column("created_at", sa.String, nullable=False),
+    sa.Column("backend", sa.String, nullable=False, server_default=""),
 )
 
 snapshot = sa.Table(

@@ -20,7 +20,7 @@ from vecrollback.indexes import ShardSpec, resolve_spec
 from vecrollback.pairs.bundles.tar import COPY_AGAIN
 from vecrollback.pairs.manifest import MANIFEST_FORMAT, IndexPart, Manifest
 from vecrollback.records import Json, Pair
-from vecrollback.storage.lance_table import LanceTable
+from vecrollback.storage.base import DigestedTable
 
 FORMAT = 1
 KIND = "vecrollback bundle"
@@ -101,7 +101,9 @@ class BundleContents:
 
 def describe(pair: Pair) -> dict[str, Json]:
     """The part of a pair's record that travels."""
-    return {name: getattr(pair, name) for name in _PAIR}
+    # Where it lies here says nothing there: the importing store keeps it in files of its own.
+    said = {name: getattr(pair, name) for name in _PAIR}
+    return said | {"index_spec": "auto"} if pair.backend else said
 
 
 def product_version() -> str:
@@ -264,7 +266,7 @@ def _check_index(index: IndexPart, contents: BundleContents) -> None:
         refuse(f"{MANIFEST} and {CONTENTS} speak of different parts of the index")
 
 
-def require_sound_table(table: LanceTable, version: int, digests: Mapping[str, str]) -> None:
+def require_sound_table(table: DigestedTable, version: int, digests: Mapping[str, str]) -> None:
     """Read every file of a version. Raises CorruptArtifactError naming the first that is missing or changed."""
     hint = (
         "import a bundle of the pair under another name (`vecrollback snapshot import FILE --name NEW`): "

@@ -156,7 +156,7 @@ class BundleExporter:
                     f"artefact {wrong}", hint=f"`vecrollback check {self._pair.name}` lists all that is wrong"
                 )
         files = self._catalog.files.of(vectors_table(self._pair.name))
-        require_sound_table(self._vectors.table, self._version, files)
+        require_sound_table(self._vectors.files, self._version, files)
 
     def _require_sound_log(self, log: BundleLog) -> None:
         table, files = self._corpus.table, self._catalog.files.of(CORPUS)

@@ -41,9 +41,11 @@ def put_back(catalog: Catalog, artifacts: Artifacts, vectors: Vectors, pair: Pai
 def _require_rows(catalog: Catalog, vectors: Vectors, pair: Pair, manifest: Manifest) -> None:
     files = catalog.files.of(vectors_table(pair.name))
     version = max(pair.vectors_version, manifest.vectors_version)
-    require_sound_table(vectors.table, version, files)
-    if manifest.vectors_version < version and not vectors.table.file_store.exists(
-        vectors.table.manifest(manifest.vectors_version)
+    require_sound_table(vectors.files, version, files)
+    if (
+        not pair.backend
+        and manifest.vectors_version < version
+        and not vectors.table.file_store.exists(vectors.table.manifest(manifest.vectors_version))
     ):
         raise CorruptArtifactError(
             f"the vectors of pair {pair.name!r} as snapshot {manifest.number} had them were cleaned away with it",

@@ -35,7 +35,7 @@ Rows = NDArray[np.int64]
 def blocks(vectors: Vectors, version: int, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
     """The first `rows` rows of a table, in their order."""
     rows_left = rows
-    for batch in vectors.table.at(version).to_batches(columns=columns, batch_size=_BATCH):
+    for batch in vectors.scan(version, columns):
         if rows_left <= 0:
             return
         yield batch.slice(0, rows_left)

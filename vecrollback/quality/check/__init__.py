@@ -97,7 +97,7 @@ class Checker:
         files.examine_kept_model(notes, self._artifacts, self._catalog.models.kept(pair.name), deep=deep)
         owner = vectors_table(pair.name)
         digests = self._catalog.files.of(owner)
-        files.examine_table(notes, self._vectors_of(pair).table, pair.vectors_version, digests, deep=deep, about="pair")
+        files.examine_table(notes, self._vectors_of(pair).files, pair.vectors_version, digests, deep=deep, about="pair")
         differing = [path for path, digest in manifest.vector_files.items() if digests.get(path) != digest]
         notes.add("catalog_differs", f"digests of {owner} in catalog and manifest disagree", differing)
         state = self._corpus.state()
@@ -136,7 +136,7 @@ class Checker:
         row_checks.examine_vectors(notes, evidence, table.fingerprints(version), same)
         # A damaged index is not opened: reading it may end the process.
         if not notes.has("artifact_corrupt"):
-            index.examine_index(notes, self._artifacts, manifest, evidence)
+            index.examine_index(notes, self._artifacts, manifest, evidence, table)
         # The model comes last: where it cannot be loaded, everything else has been examined by now.
         embedder = sample.load(notes, self._model_of, pair)
         if embedder is None:

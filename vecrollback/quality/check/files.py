@@ -13,7 +13,7 @@ from vecrollback.pairs.manifest import Manifest
 from vecrollback.quality.check.findings import Notes
 from vecrollback.records import KeptModel, Move, Pair, Tenure
 from vecrollback.storage.artifacts import Artifacts
-from vecrollback.storage.lance_table import LanceTable
+from vecrollback.storage.base import DigestedTable
 
 _FACTS = ("fingerprint", "contract", "dimension", "metric", "probes")
 
@@ -47,7 +47,7 @@ def examine_kept_model(notes: Notes, artifacts: Artifacts, kept: KeptModel | Non
 
 def examine_table(
     notes: Notes,
-    table: LanceTable,
+    table: DigestedTable,
     version: int,
     digests: dict[str, str],
     *,
@@ -68,7 +68,7 @@ def examine_table(
     if unknown := sorted(files - digests.keys()):
         notes.add("not_examined", f"table {name}: files without a digest", unknown, severity="unknown", about=about)
     # one look for all of them: on object storage each one takes a request
-    there = files if deep else {entry.name for entry in table.file_store.entries()}
+    there = files if deep else table.names()
     for path in sorted(files & digests.keys()):
         wrong = "" if path in there else "is missing"
         if wrong := wrong or (_wrong(table, path, digests[path]) if deep else ""):
@@ -76,9 +76,9 @@ def examine_table(
     notes.examined[f"files of {name}"] = len(files)
 
 
-def _wrong(table: LanceTable, path: str, digest: str) -> str:
+def _wrong(table: DigestedTable, path: str, digest: str) -> str:
     try:
-        actual = table.file_store.digest(path)
+        actual = table.digest(path)
     except FileNotFoundError:
         return "is missing"
     return f"has digest {actual[:12]}, recorded is {digest[:12]}" if actual != digest else ""

@@ -10,7 +10,7 @@ from vecrollback.indexes import VectorIndex, measure_recall
 from vecrollback.indexes.exact import distances
 from vecrollback.pairs.manifest import Manifest
 from vecrollback.pairs.snapshots import load_ids, open_indexed
-from vecrollback.pairs.vectors import KEY_COLUMNS, take_rows
+from vecrollback.pairs.vectors import KEY_COLUMNS, Vectors, take_rows
 from vecrollback.quality.check.findings import Notes
 from vecrollback.quality.check.rows import PairEvidence, VectorKeys
 from vecrollback.storage.artifacts import Artifacts
@@ -20,13 +20,15 @@ _ROUNDING = 1e-5
 _RECALL_SLACK = 0.02
 
 
-def examine_index(notes: Notes, artifacts: Artifacts, manifest: Manifest, evidence: PairEvidence) -> None:
+def examine_index(
+    notes: Notes, artifacts: Artifacts, manifest: Manifest, evidence: PairEvidence, table: Vectors
+) -> None:
     """Id map against the table, every vector of the index against the table's, recall against exact search."""
     part, rows = manifest.index, evidence.rows
     # As long as it lives, no cleaning of the cache takes the files away that are examined here.
     lease = artifacts.keep(manifest.artifacts())
     ids = load_ids(artifacts, manifest)
-    index = open_indexed(artifacts, manifest)
+    index = open_indexed(artifacts, manifest, table)
     try:
         if index.size != ids.num_rows or index.size != part.chunks:
             sizes = f"index {index.size}, id map {ids.num_rows}, manifest {part.chunks}"

@@ -48,7 +48,7 @@ class WayBack:
             return
         # Deep: every byte is read now, because on the day of a rollback there is no time to (law 12).
         examine_artifacts(notes, self._artifacts, manifest, deep=True)
-        table, digests = self._vectors_of(pair).table, self._catalog.files.of(vectors_table(pair.name))
+        table, digests = self._vectors_of(pair).files, self._catalog.files.of(vectors_table(pair.name))
         examine_table(notes, table, pair.vectors_version, digests, deep=True)
         for finding in notes:
             findings.add("unknown" if finding.severity == "unknown" else "fail", finding.message)

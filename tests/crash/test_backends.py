@@ -1,0 +1,115 @@
+"""A process that writes a pair in a database, killed at each step; the database itself killed and started again."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+import vecrollback
+from tests.support import postgres as postgres_server
+from tests.support.database_pair import CHANGES, DELETED, STEPS, prepare
+from tests.support.operations import start
+from tests.support.oracle import EVERYTHING, QUERIES, TWO, assert_answers, assert_passes, assert_serves
+from tests.support.postgres import PostgresServer
+from vecrollback import Document
+from vecrollback.errors import StorageUnavailableError
+from vecrollback.pairs.backend import open_backend
+
+POINTS = [
+    ("reembed", "backend.writing:1"),
+    ("reembed", "backend.written:1"),
+    ("reembed", "vectors.appended:1"),
+    ("reembed", "backend.sealing:1"),
+    ("reembed", "backend.sealed:1"),
+    ("change", "backend.writing:1"),
+    ("change", "backend.writing:2"),
+    ("change", "backend.written:2"),
+    ("change", "pair.advanced:1"),
+    ("change", "backend.sealed:1"),
+    ("change", "snapshot.registered:1"),
+]
+_SAMPLE = POINTS[1], POINTS[3], POINTS[7]
+
+
+def place_in(server: PostgresServer, name: str) -> str:
+    return f"pgvector:postgresql://postgres@/postgres?host={server.folder}#{name}_{uuid4().hex[:8]}"
+
+
+@pytest.mark.parametrize(
+    ("step", "point"),
+    [pytest.param(*one, marks=() if one in _SAMPLE else pytest.mark.slow, id="-".join(one)) for one in POINTS],
+)
+def test_a_writer_killed_at_any_step_leaves_a_pair_that_the_next_one_finishes(
+    step: str, point: str, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    root, place = tmp_path / "store", place_in(postgres, "two")
+    with vecrollback.connect(root, create=True) as store:
+        texts = prepare(store)
+        if step == "change":
+            STEPS["reembed"](store, place)
+            store.promote("two")
+    process = start(str(root), place, step, module="tests.support.database_pair", VECROLLBACK_FAULT=point)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, errors
+    with vecrollback.connect(root) as store:
+        if step == "change":
+            assert not {hit.id for hit in store.search("boats", k=EVERYTHING).hits} & set(DELETED)
+        STEPS[step](store, place)
+        if step == "change":
+            texts = {id_: text for id_, text in (texts | CHANGES).items() if id_ not in DELETED}
+        else:
+            store.promote("two")
+        assert_passes(store.check("two"))
+        assert_serves(store, texts)
+        rows = open_backend(place).count()
+        assert rows == 40 + (len(CHANGES) if step == "change" else 0), "no finished batch was embedded twice"
+
+
+def test_the_database_restarts_while_it_is_searched_and_written(tmp_path: Path) -> None:
+    if not postgres_server.available():
+        pytest.skip("needs a PostgreSQL server: pip install 'vecrollback[dev]'")
+    with postgres_server.running() as server, vecrollback.connect(tmp_path / "store", create=True) as store:
+        texts = prepare(store)
+        store.reembed(TWO, name="two", backend=place_in(server, "two")).wait()
+        store.promote("two")
+        stop = threading.Event()
+
+        def ask() -> int:
+            answers = 0
+            while not stop.is_set():
+                for query in QUERIES:
+                    assert_answers(store.search(query, k=EVERYTHING), TWO, texts, query)
+                    answers += 1
+            return answers
+
+        with ThreadPoolExecutor(3) as pool:
+            asked = [pool.submit(ask) for _ in range(3)]
+            for end in (server.stop, server.kill):
+                time.sleep(0.3)
+                end()
+                server.start()
+            time.sleep(0.3)
+            stop.set()
+            assert all(one.result() > 5 for one in asked), "none failed, none was wrong"
+        server.kill()
+        texts |= {"late": "a boat that came late"}
+        store.upsert([Document("late", texts["late"])])
+        del texts["d7"]
+        store.delete(["d7"])  # acknowledged: no answer of ours will hold it
+        with pytest.raises(StorageUnavailableError, match="does not answer"):
+            store.catch_up("two")
+        server.start()
+        assert "d7" not in {hit.id for hit in store.search("boats", k=EVERYTHING).hits}
+        store.catch_up("two")
+        assert_serves(store, texts)
+        assert_passes(store.check("two"))
+        with server.connect() as connection:
+            table = store.live().place.rpartition("#")[2]
+            hidden = connection.execute(f"SELECT doc_id FROM {table} WHERE NOT current").fetchall()
+            assert hidden == [("d7",)], "hidden from other clients as soon as the database was back"

@@ -1,0 +1,1 @@
+"""Databases that hold pairs, one file for each."""

@@ -1,0 +1,431 @@
+"""`pgvector:postgresql://user@host/database#table`: the rows of a pair in a table of PostgreSQL, searched by pgvector.
+
+One table for a pair. A batch is one transaction, which also marks the rows that it supersedes, so a client of another
+program never sees two versions of a document. Nothing but that mark is ever updated, and no index covers it: such an
+update stays inside its page (HOT) and no vector is indexed again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vecrollback.arrays import FloatArray, Numbers
+from vecrollback.errors import (
+    CorruptArtifactError,
+    HeadMovedError,
+    UsageError,
+)
+from vecrollback.indexes.base import Neighbours
+from vecrollback.pairs.backend import Backend, IndexChoice, Place, row_schema
+from vecrollback.pairs.backends.pgvector.connections import Pool, configure, import_psycopg
+from vecrollback.pairs.backends.pgvector.wire import HEADER, TRAILER, WireVector, encoded, floats, scores
+from vecrollback.records import Json, Metric
+from vecrollback.storage.local import reach
+
+_PAGE = 4_096
+_MOST_DIMENSIONS = 2_000
+"""Of a `vector` in an index of pgvector; a `halfvec` may have twice as many."""
+_NAME = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_-]{0,54}")
+_HNSW = ["m=", "ef_construction=", "ef_search=", "halfvec"]
+_KNOWN = {"hnsw": _HNSW, "ivfflat": ["lists=", "probes=", "halfvec"], "exact": []}
+_OPERATORS: dict[Metric, tuple[str, str]] = {"cosine": ("<=>", "cosine"), "dot": ("<#>", "ip"), "l2": ("<->", "l2")}
+_OWNED = "vecrollback pair "
+_TYPES = {pa.int64(): "bigint", pa.int32(): "integer", pa.string(): "text", pa.binary(16): "bytea"}
+_SCAN_TUPLES = 1_000_000
+"""How far an iterative scan goes on through rows that do not count."""
+
+
+class PgvectorBackendKind:
+    """`pgvector:postgresql://user@host/database#table`, `#schema.table`; also `pgvector:$DATABASE_URL#table`."""
+
+    def open(self, place: Place) -> Backend:
+        if not _NAME.fullmatch(place.name):
+            raise UsageError(
+                f"{place.name!r} is not a valid name for a table of a pair",
+                hint="letters, digits, underscore and dash, at most 55; a schema before a dot",
+            )
+        return PgvectorBackend(place)
+
+
+class PgvectorBackend:
+    """The table of one pair. Reads are tried again while the server restarts; a write is not, it may have landed."""
+
+    atomic = True
+
+    def __init__(self, place: Place) -> None:
+        self.place = place.shown
+        self._name = place.name
+        self._pool = Pool(place)
+        self._shape: tuple[int, Metric] | None = None
+
+    # -- the table ----------------------------------------------------------------------------------------------------
+
+    def create(self, owner: str, dimension: int, metric: Metric) -> None:
+        def lay_out(connection: Any) -> None:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            comment = self._comment(connection)
+            if comment is not None and not comment.startswith(f"{_OWNED}{owner} "):
+                whose = "another pair" if comment.startswith(_OWNED) else "something else"
+                raise UsageError(f"{self.place} exists and belongs to {whose}", hint="choose another name after the #")
+            columns = ", ".join(f'"{field.name}" {_sql_type(field, dimension)}' for field in row_schema(dimension))
+            with connection.transaction():
+                connection.execute(self._sql("DROP TABLE IF EXISTS {table} CASCADE"))
+                connection.execute(
+                    self._sql(
+                        f"CREATE TABLE {{table}} ({columns}, current boolean NOT NULL DEFAULT true, PRIMARY KEY (row))"
+                        " WITH (fillfactor = 90)"
+                    )
+                )
+                connection.execute(self._sql("CREATE INDEX {batches} ON {table} (batch, row)"))
+                connection.execute(self._sql("CREATE INDEX {documents} ON {table} (doc_id)"))
+                note = f"{_OWNED}{owner} {dimension} {metric}"
+                connection.execute(self._sql("COMMENT ON TABLE {table} IS {note}", note=note))
+
+        self._shape = None
+        self._pool.run(lay_out, patience=0)
+        self._pool.clear()  # connections from before the extension do not know its types
+
+    def owner(self) -> str | None:
+        comment = self._pool.run(self._comment)
+        if comment is None or not comment.startswith(_OWNED):
+            return None
+        return comment.removeprefix(_OWNED).rsplit(" ", 2)[0]
+
+    def drop(self) -> None:
+        if self.owner() is not None:
+            self._pool.run(lambda c: c.execute(self._sql("DROP TABLE IF EXISTS {table} CASCADE")), patience=0)
+
+    def _comment(self, connection: Any, name: str = "") -> str | None:
+        """What the table, or a view, says of itself: "" when it says nothing, None when there is none."""
+        name = name or self._quoted()
+        query = "SELECT coalesce(obj_description(to_regclass(%s), 'pg_class'), ''), to_regclass(%s) IS NULL"
+        said, absent = connection.execute(query, (name, name)).fetchone()
+        return None if absent else str(said)
+
+    def _known_shape(self) -> tuple[int, Metric]:
+        if self._shape is None:
+            comment = self._pool.run(self._comment)
+            if comment is None or not comment.startswith(_OWNED):
+                raise self._gone()
+            _, dimension, metric = comment.rsplit(" ", 2)
+            self._shape = int(dimension), metric  # type: ignore[assignment]
+        return self._shape  # type: ignore[return-value]
+
+    def _gone(self) -> CorruptArtifactError:
+        return CorruptArtifactError(
+            f"the table {self.place} is gone",
+            hint="import a bundle of the pair, or re-embed under another name: vectors of other pairs are taken over",
+        )
+
+    # -- rows ---------------------------------------------------------------------------------------------------------
+
+    def write(self, rows: pa.Table) -> None:
+        psycopg = import_psycopg()
+        names = [f'"{name}"' for name in rows.column_names]
+        ids = list(dict.fromkeys(rows["doc_id"].to_pylist()))
+        first = rows["row"][0].as_py()
+
+        def append(connection: Any) -> None:
+            with connection.transaction():
+                connection.execute(_DURABLE)
+                hide = "UPDATE {table} SET current = false WHERE current AND doc_id = ANY(%s) AND row < %s"
+                connection.execute(self._sql(hide), (ids, first))
+                statement = self._sql(f"COPY {{table}} ({', '.join(names)}) FROM STDIN WITH (FORMAT binary)")
+                with connection.cursor().copy(statement) as copy:
+                    copy.write(HEADER)
+                    for batch in rows.to_batches(max_chunksize=_PAGE):
+                        copy.write(encoded(batch))
+                    copy.write(TRAILER)
+                reach("backend.writing")
+
+        try:
+            self._pool.run(append, patience=0)
+        except psycopg.errors.UniqueViolation as error:
+            raise HeadMovedError(self.place, expected=f"row {first} to be free", found="it taken") from error
+
+    def truncate(self, count: int) -> None:
+        def cut(connection: Any) -> None:
+            with connection.transaction():
+                removed = connection.execute(
+                    self._sql("DELETE FROM {table} WHERE row >= %s RETURNING doc_id"), (count,)
+                ).fetchall()
+                show = """
+                    UPDATE {table} t SET current = true FROM (
+                        SELECT doc_id, max(batch) AS batch FROM {table} WHERE doc_id = ANY(%s) GROUP BY doc_id
+                    ) newest WHERE t.doc_id = newest.doc_id AND t.batch = newest.batch AND NOT t.current
+                """
+                connection.execute(self._sql(show), (list({one for (one,) in removed}),))
+
+        self._pool.run(cut, patience=0)
+
+    def delete(self, tombstones: Mapping[str, int]) -> None:
+        if not tombstones:
+            return
+        hide = """
+            UPDATE {table} t SET current = false FROM unnest(%s::text[], %s::bigint[]) AS gone(id, seq)
+            WHERE t.doc_id = gone.id AND t.seq < gone.seq AND t.current
+        """
+        ids, seqs = list(tombstones), list(tombstones.values())
+        self._pool.run(lambda c: c.execute(self._sql(hide), (ids, seqs)), patience=0)
+
+    def count(self, batch: int | None = None) -> int:
+        where = "WHERE batch <= %s ORDER BY batch DESC, row DESC" if batch is not None else "ORDER BY row DESC"
+        query = self._sql(f"SELECT row FROM {{table}} {where} LIMIT 1")
+        row = self._pool.run(lambda c: c.execute(query, (batch,) if batch is not None else ()).fetchone())
+        return int(row[0]) + 1 if row else 0
+
+    def scan(self, columns: Sequence[str], first: int, end: int) -> Iterator[pa.RecordBatch]:
+        wanted = [name for name in columns if name != "row"]
+        while first < end:
+            query = self._select(wanted, "WHERE row >= %s AND row < %s ORDER BY row LIMIT %s")
+            page = self._fetched(query, (first, end, _PAGE))
+            if not page:
+                return
+            yield self._batch(page, columns)
+            first = page[-1][0] + 1
+
+    def take(self, numbers: Numbers, columns: Sequence[str]) -> pa.Table:
+        wanted = [name for name in columns if name != "row"]
+        query = self._select(wanted, "WHERE row = ANY(%s) ORDER BY row")
+        batches = []
+        for begin in range(0, len(numbers), _PAGE):
+            page = self._fetched(query, (numbers[begin : begin + _PAGE].tolist(),))
+            batches.append(self._batch(page, columns))
+        return pa.Table.from_batches(batches, self._schema(columns))
+
+    def _select(self, columns: Sequence[str], rest: str) -> Any:
+        return self._sql(f"SELECT {', '.join(['row', *(_quoted(name) for name in columns)])} FROM {{table}} {rest}")
+
+    def _fetched(self, query: Any, values: tuple[Any, ...]) -> list[Any]:
+        return self._pool.run(lambda c: c.cursor(binary=True).execute(query, values).fetchall())
+
+    def _schema(self, columns: Sequence[str]) -> pa.Schema:
+        whole = row_schema(self._known_shape()[0])
+        return pa.schema([whole.field(name) for name in columns])
+
+    def _batch(self, page: list[Any], columns: Sequence[str]) -> pa.RecordBatch:
+        fields = self._schema(columns)
+        places = {"row": 0} | {name: 1 + at for at, name in enumerate(name for name in columns if name != "row")}
+        values = list(zip(*page, strict=True)) if page else [()] * len(places)
+        arrays = []
+        for field in fields:
+            column = values[places[field.name]]
+            if field.name == "vector":
+                flat = np.frombuffer(b"".join(floats(one) for one in column), ">f4").astype(np.float32)
+                arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), field.type.list_size))
+            else:
+                arrays.append(pa.array(column, field.type))
+        return pa.RecordBatch.from_arrays(arrays, schema=fields)
+
+    # -- search -------------------------------------------------------------------------------------------------------
+
+    def search(self, queries: FloatArray, k: int, spec: str, below: int, among: Numbers | None = None) -> Neighbours:
+        dimension, metric = self._known_shape()
+        choice = IndexChoice.parse(spec, _KNOWN)
+        query, values = self._nearest(choice, dimension, metric, k, below, among)
+        settings = () if among is not None else _scan_settings(choice)
+        best = np.full((len(queries), k), -np.inf, np.float32)
+        numbers = np.full((len(queries), k), -1, np.int64)
+
+        def ask(connection: Any) -> None:
+            configure(connection, settings)
+            for at, one in enumerate(queries):
+                vector = WireVector.of(one)
+                rows = connection.cursor(binary=True).execute(query, {"query": vector, **values}).fetchall()
+                if rows:
+                    found, distances = zip(*rows, strict=True)
+                    numbers[at, : len(rows)] = found
+                    best[at, : len(rows)] = scores(np.array(distances, np.float64), one, metric)
+
+        self._pool.run(ask)
+        return Neighbours(best, numbers)
+
+    def _nearest(
+        self, choice: IndexChoice, dimension: int, metric: Metric, k: int, below: int, among: Numbers | None
+    ) -> tuple[Any, dict[str, Any]]:
+        """The statement, and its parameters but for the query's vector."""
+        operator, _ = _OPERATORS[metric]
+        exact = among is not None or choice.name == "exact"
+        values = {"below": below, "k": k}
+        if among is not None:
+            values["among"] = among.tolist()
+        where = "row = ANY(%(among)s)" if among is not None else "row < %(below)s"
+        if exact:
+            # no index fits an expression, so every row is compared
+            text = f"""
+                SELECT row, distance FROM (
+                    SELECT row, vector {operator} %(query)s AS distance FROM {{table}} WHERE {where} AND ordinal >= 0
+                    OFFSET 0
+                ) rows ORDER BY distance, row LIMIT %(k)s
+            """
+        else:
+            half = _halved(choice, dimension)
+            column, query = ("vector", "%(query)s")
+            if half:
+                column, query = f"(vector::halfvec({dimension}))", f"(%(query)s::halfvec({dimension}))"
+            # the index finds them, perhaps by rounded numbers; the distance that counts is that of the very vectors
+            text = f"""
+                WITH near AS MATERIALIZED (
+                    SELECT row, vector {operator} %(query)s AS distance FROM {{table}} WHERE {where} AND ordinal >= 0
+                    ORDER BY {column} {operator} {query} LIMIT %(k)s
+                ) SELECT row, distance FROM near ORDER BY distance, row
+            """
+        return self._sql(text), values
+
+    def specs(self, spec: str) -> list[str]:
+        if spec != "auto":
+            IndexChoice.parse(spec, _KNOWN)
+            return [spec]
+        return ["hnsw", "hnsw:m=32,ef_construction=200,ef_search=400", "exact"]
+
+    def seal(self, spec: str) -> None:
+        dimension, metric = self._known_shape()
+        choice = IndexChoice.parse(spec, _KNOWN)
+        wanted = "" if choice.name == "exact" else self._index_name(choice)
+
+        def build(connection: Any) -> None:
+            there = dict(connection.execute(_INDEXES, (self._quoted(),)).fetchall())
+            # one that is not valid was cut off, or is just being built by somebody else: the pair's lock excludes that
+            if wanted and not there.get(wanted, False):
+                connection.execute(self._sql("DROP INDEX CONCURRENTLY IF EXISTS {index}", index=wanted))
+                reach("backend.sealing")
+                connection.execute(self._index_statement(choice, dimension, metric, wanted))
+            for name in there:
+                if name != wanted:
+                    connection.execute(self._sql("DROP INDEX CONCURRENTLY IF EXISTS {index}", index=name))
+            connection.execute(self._sql("ANALYZE {table}"))
+
+        self._pool.run(build, patience=0)
+        reach("backend.sealed")
+
+    def _index_name(self, choice: IndexChoice) -> str:
+        kept = sorted((key, value) for key, value in choice.options.items() if key not in ("ef_search", "probes"))
+        digest = sha256(repr((self._name, choice.name, kept, sorted(choice.flags))).encode()).hexdigest()[:12]
+        return f"vr_{choice.name}_{digest}"
+
+    def _index_statement(self, choice: IndexChoice, dimension: int, metric: Metric, name: str) -> Any:
+        half = _halved(choice, dimension)
+        suffix = f"{'halfvec' if half else 'vector'}_{_OPERATORS[metric][1]}_ops"
+        column = f"(vector::halfvec({dimension}))" if half else "vector"
+        names = ("lists",) if choice.name == "ivfflat" else ("m", "ef_construction")
+        chosen = {key: choice.options[key] for key in names if key in choice.options}
+        options = ", ".join(f"{key} = {value}" for key, value in chosen.items())
+        given = f" WITH ({options})" if options else ""
+        return self._sql(
+            f"CREATE INDEX CONCURRENTLY {{index}} ON {{table}} USING {choice.name} ({column} {suffix}){given}",
+            index=name,
+        )
+
+    # -- clients of other programs ------------------------------------------------------------------------------------
+
+    def alias(self, name: str, facts: Mapping[str, Json] | None) -> str:
+        from psycopg import sql
+
+        view = sql.Identifier(*self._schema_name(), name)
+        dotted = ".".join(map(_quoted, [*self._schema_name(), name]))
+        said: Any = sql.SQL("")
+        for key, value in sorted((facts or {}).items()):
+            said += sql.SQL(", {} AS {}").format(sql.Literal(value), sql.Identifier(key))
+        mark = f"{_OWNED}alias of store {(facts or {}).get('store', '')}"
+        statement = self._sql(
+            'CREATE VIEW {view} AS SELECT doc_id AS id, ordinal, "start", "end", vector, seq, content_hash{said} '
+            "FROM {table} WHERE current AND ordinal >= 0",
+            view=view,
+            said=said,
+        )
+
+        def move(connection: Any) -> None:
+            with connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"vecrollback alias {dotted}",))
+                comment = self._comment(connection, dotted)
+                if comment is not None and not comment.startswith(mark):
+                    raise UsageError(
+                        f"{dotted} in {self.place} is not this store's",
+                        hint="let each store have a schema of its own: pgvector:URL#schema.table",
+                    )
+                # not replaced: a view keeps the types of its columns, and another pair has another dimension
+                connection.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(view))
+                if facts is not None:
+                    connection.execute(statement)
+                    connection.execute(sql.SQL("COMMENT ON VIEW {} IS {}").format(view, sql.Literal(mark)))
+
+        self._pool.run(move, patience=0)
+        return ".".join([*self._schema_name(), name])
+
+    # -- statements ---------------------------------------------------------------------------------------------------
+
+    def _schema_name(self) -> list[str]:
+        return self._name.split(".")[:-1]
+
+    def _quoted(self) -> str:
+        return ".".join(_quoted(part) for part in self._name.split("."))
+
+    def _sql(self, text: str, **parts: Any) -> Any:
+        from psycopg import sql
+
+        if not parts:
+            return _statement(self._name, text)
+        named = {"table": sql.Identifier(*self._name.split("."))}
+        if "index" in parts and text.startswith("DROP"):
+            parts["index"] = sql.Identifier(*self._schema_name(), parts["index"])
+        elif "index" in parts:
+            parts["index"] = sql.Identifier(parts["index"])
+        if "note" in parts:
+            parts["note"] = sql.Literal(parts["note"])
+        return sql.SQL(text).format(**named, **parts)
+
+
+_DURABLE = """
+    SELECT set_config('synchronous_commit', 'on', true)
+    WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
+"""
+_INDEXES = """
+    SELECT c.relname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+    JOIN pg_am a ON a.oid = c.relam WHERE i.indrelid = to_regclass(%s) AND a.amname IN ('hnsw', 'ivfflat')
+    AND starts_with(c.relname, 'vr_')
+"""
+
+
+@lru_cache(512)
+def _statement(name: str, text: str) -> Any:
+    from psycopg import sql
+
+    short = name.rpartition(".")[2]
+    return sql.SQL(text).format(
+        table=sql.Identifier(*name.split(".")),
+        batches=sql.Identifier(f"{short}_batch"),
+        documents=sql.Identifier(f"{short}_doc_id"),
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _sql_type(field: pa.Field, dimension: int) -> str:
+    return f"vector({dimension}) NOT NULL" if field.name == "vector" else f"{_TYPES[field.type]} NOT NULL"
+
+
+def _halved(choice: IndexChoice, dimension: int) -> bool:
+    return "halfvec" in choice.flags or dimension > _MOST_DIMENSIONS
+
+
+def _scan_settings(choice: IndexChoice) -> tuple[tuple[str, str], ...]:
+    if choice.name == "ivfflat":
+        probes = choice.options.get("probes", 10)
+        return ("ivfflat.probes", str(probes)), ("ivfflat.iterative_scan", "relaxed_order")
+    if choice.name == "hnsw":
+        found = choice.options.get("ef_search", 100)
+        return (
+            ("hnsw.ef_search", str(found)),
+            ("hnsw.iterative_scan", "strict_order"),
+            ("hnsw.max_scan_tuples", str(_SCAN_TUPLES)),
+        )
+    return ()
