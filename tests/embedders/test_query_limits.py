@@ -8,12 +8,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.support.openai_server import Fault, OpenAIServer, changed, error
+from vecrollback import Document, connect
 from vecrollback.embedders import open_embedder
 from vecrollback.embedders.openai import OpenAIEmbedder
 from vecrollback.embedders.service_words import meaning_of
@@ -173,6 +176,30 @@ def test_a_200_that_refuses_a_text_is_not_retried(server: OpenAIServer, waits: l
     with pytest.raises(TextRefusedError, match="exceeds the context length"):
         opened(server).embed_documents(["rivers"])
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("asking", [1, 8])
+def test_the_first_query_of_a_process_waits_no_longer_than_any_other(tmp_path: Path, asking: int) -> None:
+    """The proof of all probes has the patience of a job: 30 s with six attempts, for each who waits."""
+    with OpenAIServer() as server:
+        with connect(tmp_path / "store", create=True) as store:
+            store.upsert([Document("a", "rivers")])
+            store.reembed(server.spec(dimensions=64), name="v1").wait()
+            store.promote("v1")
+        port = server.port
+    started = time.monotonic()
+    with connect(tmp_path / "store") as store, ThreadPoolExecutor(asking) as pool:
+        errors = [one.exception() for one in [pool.submit(store.search, "rivers") for _ in range(asking)]]
+        assert all(isinstance(error, EmbeddingError) and "no connection" in error.message for error in errors)
+        assert time.monotonic() - started < SOON
+        with OpenAIServer(port=port):
+            while True:
+                try:
+                    assert [hit.id for hit in store.search("rivers").hits] == ["a"]
+                    break
+                except ServiceDownError:
+                    assert time.monotonic() - started < 2 * SOON
+                    time.sleep(0.05)
 
 
 SAID = [

@@ -99,6 +99,14 @@ class QueryProbes:
         self._lock = threading.Lock()
         self.doubt = ""
 
+    def reach(self) -> None:
+        """See that the service of a remote model answers, within the limits of a query.
+
+        Raises EmbeddingError. A model in this process is not asked: it answers, or it cannot be loaded.
+        """
+        if hasattr(self._embedder, "answer_queries"):
+            self._answer([self._known_good])
+
     def embed(self, texts: list[str]) -> FloatArray:
         """Query vectors, shape (len(texts), dimension), while somebody waits for the answer.
 

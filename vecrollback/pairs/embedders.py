@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import threading
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from vecrollback.embedders.hub import earlier_commits
 from vecrollback.embedders.pieces import embed_documents
 from vecrollback.embedders.probes import PROBES, compare_probes, embed_probes, floor_for, verify_probes
 from vecrollback.embedders.riding_probes import PROOF_SECONDS, BatchProbes, QueryProbes
-from vecrollback.errors import EmbedderChangedError, VecrollbackError
+from vecrollback.errors import EmbedderChangedError, EmbeddingError, ServiceDownError, VecrollbackError
 from vecrollback.pairs.kept_models import KeptModels
 from vecrollback.records import KeptModel, Pair
 from vecrollback.storage.artifacts import Artifacts
@@ -25,6 +26,9 @@ from vecrollback.storage.forks import FollowsForks, follow_forks, inherit
 
 _PROVEN_BY = 4
 """Probes of one proof. They are short, about ten tokens each, so it costs less than the first text that follows."""
+
+_REACH_SECONDS = 0.5
+"""So long those who waited behind a query that a service did not answer are told at once instead of trying each."""
 
 
 class PairEmbedders(FollowsForks):
@@ -41,6 +45,7 @@ class PairEmbedders(FollowsForks):
         self._leases: dict[tuple[str, str], object] = {}
         self._embedders: dict[tuple[str, str], Embedder] = {}
         self._proof_times: dict[tuple[str, str, str], float] = {}
+        self._unreached: dict[tuple[str, str, str], tuple[float, str]] = {}
         self._riding: dict[tuple[str, str, str], BatchProbes] = {}
         # Reentrant: `of` holds it while `_loadable` and `open` take it again.
         self._lock = threading.RLock()
@@ -85,7 +90,7 @@ class PairEmbedders(FollowsForks):
         """The embedder that made the pair's vectors. Raises EmbedderChangedError when it is another one by now."""
         with self._lock:
             embedder = self._loadable(pair)
-            key = (pair.embedder, pair.fingerprint, pair.probes)
+            key = _key(pair)
             if pair.probes and key not in self._proof_times:
                 verify_probes(embedder, load_probes(self._artifacts, pair.probes), pair.probe_floor)
                 self._proof_times[key] = time.monotonic()
@@ -94,7 +99,7 @@ class PairEmbedders(FollowsForks):
 
     def proven(self, pair: Pair) -> Embedder:
         """The pair's embedder, proven within the last seconds by a few of its probes. Raises EmbedderChangedError."""
-        embedder, key = self.of(pair), (pair.embedder, pair.fingerprint, pair.probes)
+        embedder, key = self.of(pair), _key(pair)
         probes = self.batch_probes(pair)
         if probes and time.monotonic() - self._proof_times[key] > PROOF_SECONDS:
             numbers = [number for _ in range(_PROVEN_BY) for number in probes.draw(1)]
@@ -107,14 +112,30 @@ class PairEmbedders(FollowsForks):
         """What rides with every batch of the pair; None while its probes are not recorded."""
         if not pair.probes:
             return None
-        key = pair.embedder, pair.fingerprint, pair.probes
+        key = _key(pair)
         if key not in self._riding:
             self._riding[key] = BatchProbes(self.of(pair), self.probes(pair), pair.probe_floor)
         return self._riding[key]
 
     def query_probes(self, pair: Pair) -> QueryProbes:
-        """The pair's embedder for queries, proven while it serves."""
-        return QueryProbes(self.of(pair), self.probes(pair) if pair.probes else None, pair.probe_floor)
+        """The pair's embedder for queries, proven while it serves.
+
+        Raises as `of` does; EmbeddingError within the limits of a query while its service does not answer.
+        """
+        recorded = self.probes(pair) if pair.probes else None
+        queries, key = QueryProbes(self._loadable(pair), recorded, pair.probe_floor), _key(pair)
+        # The proof is a job, with the patience of one. Somebody may be waiting here, and others behind him.
+        if pair.probes and key not in self._proof_times:
+            when, cause = self._unreached.get(key, (-math.inf, ""))
+            if time.monotonic() - when < _REACH_SECONDS:
+                raise ServiceDownError(cause, hint="it is tried again in a moment: ask again")
+            try:
+                queries.reach()
+            except EmbeddingError as error:
+                self._unreached[key] = time.monotonic(), error.message
+                raise
+            self.of(pair)
+        return queries
 
     def keep(self, pair: Pair) -> KeptModel | None:
         """Keep the files of the pair's model, which are taken from wherever they are sound; None when it has none."""
@@ -133,7 +154,7 @@ class PairEmbedders(FollowsForks):
     def trust(self, pair: Pair, embedder: Embedder) -> None:
         """Note that the pair's probes were recorded from this very embedder a moment ago."""
         self._embedders[(pair.embedder, pair.fingerprint)] = embedder
-        self._proof_times[(pair.embedder, pair.fingerprint, pair.probes)] = time.monotonic()
+        self._proof_times[_key(pair)] = time.monotonic()
         self._carry(pair, embedder)
 
     def _carry(self, pair: Pair, embedder: Embedder) -> None:
@@ -231,6 +252,11 @@ class PairEmbedders(FollowsForks):
             self._leases.clear()
             self._proof_times.clear()
             self._riding.clear()
+
+
+def _key(pair: Pair) -> tuple[str, str, str]:
+    """Pairs that one proof covers."""
+    return pair.embedder, pair.fingerprint, pair.probes
 
 
 def load_probes(artifacts: Artifacts, name: str) -> FloatArray:
