@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vecrollback.cli.support import render
 from vecrollback.cli.support.session import Session, command, common
 
-app = typer.Typer(callback=common, help="Show an embedder, keep a pair's model, or declare two of them to be one.")
+if TYPE_CHECKING:
+    from vecrollback.embedders.trial import Trial
+
+app = typer.Typer(callback=common, help="Show, measure or equate embedders, and keep a pair's model.")
 
 
 @command(
@@ -58,3 +61,63 @@ def keep(session: Session, pair: Annotated[str, typer.Argument(help="The pair's 
         kept = store.keep_model(pair)
     line = f"kept the model of {pair}: {kept.bytes:,} bytes" if kept else f"the model of {pair} has no files to be kept"
     session.emit(asdict(kept) if kept else None, lambda: [line])
+
+
+@command(
+    app,
+    "try",
+    returns="{spec, dimension, characters, tokens, beyond, texts, texts_limited, noise, depends_on_batch, symmetric, "
+    "shortest, longest, requests, sent, profile}",
+    examples=["embedder try 'service:m?base_url=http://host:8080/v1' --write local", "embedder try profile:voyage"],
+)
+def try_(
+    session: Session,
+    spec: Annotated[str, typer.Argument(help="The embedder, as `reembed` takes it.")],
+    write: Annotated[
+        str, typer.Option("--write", metavar="NAME", help="Write what was measured to [embedder.NAME].")
+    ] = "",
+    longest: Annotated[
+        int, typer.Option("--longest", metavar="CHARACTERS", help="The longest text to try.", min=256)
+    ] = 65_536,
+    texts: Annotated[int, typer.Option("--texts", metavar="N", help="The most texts in one request to try.", min=1)] = (
+        2_048
+    ),
+) -> None:
+    """Measure a service or model: limits, noise, roles, lengths; write its profile.
+
+    It takes a few dozen requests, and says how many.
+    """
+    from vecrollback.embedders.service_profile import write_table
+    from vecrollback.embedders.trial import try_embedder
+
+    trial = try_embedder(spec, longest=longest, most_texts=texts)
+    table = trial.profile(write) if write else ""
+    path = write_table(write, table) if write else None
+    names = (
+        "spec dimension characters tokens beyond texts texts_limited noise depends_on_batch symmetric shortest longest"
+    )
+    payload = {name: getattr(trial, name) for name in [*names.split(), "requests", "sent"]} | {"profile": table}
+    session.emit(
+        payload, lambda: [render.facts(_measured(trial)), *(["", f"written to {path}:", table] if path else [])]
+    )
+
+
+def _measured(trial: Trial) -> dict[str, str]:
+    """What a trial found, for people."""
+    rest = {"read": "all that was tried", "cut": "the rest is cut without a word", "refused": "longer ones are refused"}
+    facts = {
+        "dimension": f"{trial.dimension}",
+        "reads": f"{trial.characters:,} characters of English ({trial.tokens:,} tokens); {rest[trial.beyond]}",
+    }
+    if trial.texts:
+        facts["one request"] = f"{trial.texts:,} texts" + ("" if trial.texts_limited else ", the most that was tried")
+    beside = f"a text's vector changes by {trial.batch_effect:.1e} with what stands beside it"
+    return facts | {
+        "noise": f"{trial.noise:.1e} between calls (1 - cosine)",
+        "batch": beside if trial.depends_on_batch else "a text's vector does not depend on what stands beside it",
+        "roles": "queries and documents get the same vectors: see whether the model wants a prompt or an input_type"
+        if trial.symmetric
+        else f"queries and documents differ by up to {trial.role_difference:.2f} (1 - cosine)",
+        "length": f"{trial.shortest:.4f} to {trial.longest:.4f}",
+        "took": f"{trial.requests} requests, {trial.sent:,} characters",
+    }

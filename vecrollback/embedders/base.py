@@ -17,6 +17,9 @@ FLOOR = 0.9999
 COARSE_FLOOR = 0.9995
 """For models whose own rounding depends on the batch; still above every quantised copy that was measured."""
 
+LEAST_FLOOR = 0.99
+"""Below it another model passes for this one: a quantised copy of MiniLM stays above 0.996 on every probe."""
+
 _PRICE_WORDS = ("price", "cost", "spend", "spent", "budget", "billing")
 _REMOTE_WORDS = ("remote", "base_url", "api_base", "api_key", "endpoint")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from vecrollback.embedders.spec import HUB_NAME, Spec, with_argument
+from vecrollback.embedders.spec import HUB_NAME, Spec, with_arguments
 from vecrollback.errors import EmbeddingError
 
 OTHER_RUNTIMES = ("onnx", "openvino", "coreml", "rust_model.ot", "*.onnx", "*.h5", "*.msgpack", "*.tflite", "*.gguf")
@@ -61,10 +61,10 @@ def earlier_commits(text: str) -> list[str]:
 
     folder = Path(constants.HF_HUB_CACHE) / f"models--{full_name(head).replace('/', '--')}" / "snapshots"
     commits = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    return [with_argument(text, "revision", commit) for commit in commits]
+    return [with_arguments(text, {"revision": commit}) for commit in commits]
 
 
 def pinned(spec: Spec, snapshot: Path) -> Spec:
     """The same embedder by name and commit, wherever the name will point later."""
     commit = commit_of(snapshot)
-    return replace(spec, text=with_argument(spec.text, "revision", commit)) if commit else spec
+    return replace(spec, text=with_arguments(spec.text, {"revision": commit})) if commit else spec

@@ -16,14 +16,14 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from vecrollback.arrays import FloatArray
-from vecrollback.embedders.base import COARSE_FLOOR, Traits
+from vecrollback.embedders.base import COARSE_FLOOR, LEAST_FLOOR, Traits
 from vecrollback.embedders.chunking import Tokenizer
 from vecrollback.embedders.common import RecentTokens, Role, Shape, SharedEmbedder, prefixed, read_shape
 from vecrollback.embedders.openai_http import Endpoint, Limits, OpenAIService, query_limits
 from vecrollback.embedders.probe_texts import PROBES
 from vecrollback.embedders.riding_probes import BatchProbes
 from vecrollback.embedders.service_profile import read_fields, read_headers, read_parameters
-from vecrollback.embedders.spec import Arguments, Spec
+from vecrollback.embedders.spec import Arguments, Spec, parse, with_arguments
 from vecrollback.embedders.spend_limit import SpendLimit
 from vecrollback.embedders.text_limit import TextLimit, read_limit
 from vecrollback.embedders.wire_forms import WIRE_FORMS, Base64Numbers, first_base64, rows_of, tokens_used
@@ -32,10 +32,9 @@ from vecrollback.records import Json
 
 _OPENAI = "https://api.openai.com/v1"
 _DIMENSIONS = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3072, "text-embedding-ada-002": 1536}
+_AS_IT_COMES = {"normalize": "false", "metric": "dot"}
 _BYTES_PER_TOKEN = 4.0
 """Of English prose; corrected by what the service reports."""
-_LEAST_FLOOR = 0.99
-"""Below it another model passes for this one: a quantised copy of MiniLM stays above 0.996 on every probe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +201,14 @@ class OpenAIEmbedder(SharedEmbedder):
 
     def next_generation(self) -> str:
         """The string of this embedder for weights that came later under the same name: `generation=2`, 3, ..."""
-        head, _, query = self._spec.text.partition("?")
-        kept = [part for part in query.split("&") if part and not part.startswith("generation=")]
-        return f"{head}?{'&'.join([*kept, f'generation={self._generation + 1}'])}"
+        return with_arguments(self._spec.text, {"generation": str(self._generation + 1)})
+
+    def without_limits(self, batch_size: int) -> OpenAIEmbedder:
+        """The same service with its vectors as they come and no limits but its own, to measure them."""
+        given: dict[str, str | None] = dict.fromkeys(("max_characters", "max_length", "too_long", "chunk"))
+        given |= {"batch_size": str(batch_size), "max_tokens_per_request": "100000000", "max_retries": "2"}
+        given |= {"base_url": self._service.base_url}
+        return _open(parse(with_arguments(self._spec.text, given | _AS_IT_COMES), {self._spec.kind}), None)
 
     def carry(self, probes: BatchProbes) -> None:
         """Let a probe ride in every request for documents: a balancer may send each to another replica."""
@@ -362,9 +366,9 @@ def _base_url(value: str) -> str:
 
 def _probe_floor(arguments: Arguments) -> float:
     floor = arguments.number("probe_floor", COARSE_FLOOR)
-    if not _LEAST_FLOOR <= floor < 1:
+    if not LEAST_FLOOR <= floor < 1:
         raise EmbedderSpecError(
-            f"probe_floor={floor:g} is not a cosine from {_LEAST_FLOOR} to below 1",
+            f"probe_floor={floor:g} is not a cosine from {LEAST_FLOOR} to below 1",
             hint="`vecrollback embedder try` measures how far two calls of the service differ",
         )
     return floor

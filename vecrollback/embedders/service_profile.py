@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -100,6 +101,27 @@ def table_of(name: str, model: str, arguments: dict[str, str]) -> str:
             written = value
         lines.append(f"{f'{group}.{_key(field)}' if dot else key} = {written}")
     return "\n".join(lines)
+
+
+def write_table(name: str, table: str, directory: Path | None = None) -> Path:
+    """Add a profile to the vecrollback.toml of a directory, the working directory by default; returns the file.
+
+    Raises:
+        EmbedderSpecError: The file has a profile of that name, or could not be read with this one in it.
+    """
+    path = (directory or Path.cwd()) / config.FILE
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    if re.search(rf"^\[{TABLE}\.{name}\]", text, re.MULTILINE):
+        raise EmbedderSpecError(f"{path} has a profile {name!r}", hint="choose another name, or take that table out")
+    whole = f"{text.rstrip()}\n\n{table}\n".lstrip()
+    try:
+        tomllib.loads(whole)
+    except tomllib.TOMLDecodeError as error:
+        raise EmbedderSpecError(f"{path} would not be valid TOML: {error}", hint="mend the file first") from error
+    new = path.with_name(f"{config.FILE}.new")
+    new.write_text(whole, encoding="utf-8")
+    new.replace(path)
+    return path
 
 
 def read_fields(arguments: Arguments, group: str) -> dict[str, Json]:

@@ -126,22 +126,39 @@ def parse(text: str, kinds: Collection[str]) -> Spec:
     return Spec(text=text, kind=kind, target=target, arguments=Arguments(_pairs(query)))
 
 
-def with_argument(text: str, name: str, value: str) -> str:
-    """The same string with one argument as given, whatever it was before."""
-    head, others = _without(text, name)
-    return f"{head}?{'&'.join([*others, f'{name}={quote(value)}'])}"
-
-
 def moved(text: str, directory: Path) -> str:
     """The string of the same model with the same arguments, from a copy of its files in another directory."""
-    _, others = _without(text, "revision")  # a directory has none
+    _, others = _without(text, {"revision"})  # a directory has none
     return f"{directory}?{'&'.join(others)}" if others else str(directory)
 
 
-def _without(text: str, name: str) -> tuple[str, list[str]]:
-    """What stands before the `?`, and the arguments but for one, as they are written."""
+def _without(text: str, names: Collection[str]) -> tuple[str, list[str]]:
+    """What stands before the `?`, and the other arguments, as they are written."""
     head, _, query = text.partition("?")
-    return head, [part for part in query.split("&") if part and part.partition("=")[0] != name]
+    return head, [part for part in query.split("&") if part and part.partition("=")[0] not in names]
+
+
+def arguments_of(text: str) -> tuple[str, dict[str, str]]:
+    """The target of `KIND:TARGET?key=value&...`, and its arguments.
+
+    Example:
+        >>> arguments_of("service:org/m?rate=3")
+        ('org/m', {'rate': '3'})
+    """
+    head, _, query = text.partition("?")
+    return head.partition(":")[2], _pairs(query)
+
+
+def with_arguments(text: str, values: Mapping[str, str | None]) -> str:
+    """A string with other values for some arguments; None takes one away.
+
+    Example:
+        >>> with_arguments("hash:8?seed=1&chunk=none", {"seed": "2", "chunk": None})
+        'hash:8?seed=2'
+    """
+    head, kept = _without(text, values)
+    added = [f"{name}={quote(value)}" for name, value in values.items() if value is not None]
+    return f"{head}?{'&'.join([*kept, *added])}"
 
 
 def _kind_of(head: str, kinds: Collection[str]) -> tuple[str, str]:
