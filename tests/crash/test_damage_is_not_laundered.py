@@ -77,7 +77,7 @@ def test_compact_refuses_to_copy_damage(root: Path, purge: bool) -> None:
 def test_a_compaction_on_its_own_leaves_damage_where_it_is(
     root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("vecrollback.storage.lance_table._COMPACT_EVERY", 1)
+    monkeypatch.setattr("vecrollback.storage.lance_table._FRAGMENTS_OF_A_TIER", 0)
     path = damaged_filter(root)
     with vecrollback.connect(root) as store:
         assert store.upsert([Document("new", "boats")]).written == 1

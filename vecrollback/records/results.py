@@ -32,7 +32,8 @@ class Hit:
 class Result:
     """The answer to one query and which pair, snapshot and epoch gave it. Never two of them.
 
-    `current` is False when the catalog could not be asked: the answer then comes from what the searcher last knew.
+    `current` is False when the catalog could not be asked, or files of the pair's newer vectors could not be read: the
+    answer then comes from what the searcher last knew, or from the pair's index alone.
     `canary`: the pair is one that is tried, not the one that serves; `epoch` is of the pointer all the same.
     `doubt` says why the model that embedded the query cannot be the one that made the pair; "" while it is proven.
     `reason` says why there is no hit at all: no pair serves (`pair` is then ""), or there is nothing that could match.

@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from vecrollback.corpus.text_cache import TextCache, open_text_cache
 from vecrollback.corpus.text_cache import advanced as advance_text_cache
 from vecrollback.embedders.riding_probes import QueryProbes
-from vecrollback.errors import PairStateError, StorageUnavailableError, VecrollbackError
+from vecrollback.errors import CorruptArtifactError, PairStateError, StorageUnavailableError, VecrollbackError
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import Pair
 from vecrollback.serving.open_snapshot import OpenSnapshot
@@ -34,13 +35,15 @@ class OpenPair:
     """A pair that can answer at once. Immutable: a query that has one keeps it to its end.
 
     `queries`: embeds them, and proves now and then that the model is still the pair's own. `current`: it knows all
-    changes up to where it was asked for; else, of the later ones, only what they deleted.
+    changes up to where it was asked for; else, of the later ones, only what they deleted. `trouble`: which files cannot
+    be read, where that is why.
     """
 
     pair: Pair
     queries: QueryProbes
     view: PairView
     current: bool = True
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,18 @@ class Position:
     vectors_version: int
     watermark: int
     head: int | None = None
+
+
+class _Damaged(NamedTuple):
+    """What a pair with damaged files answers from, until its files are tried again."""
+
+    position: Position
+    head: int
+    until: float
+    open_pair: OpenPair
+
+    def holds(self, position: Position, head: int) -> bool:
+        return (self.position, self.head) == (position, head) and time.monotonic() < self.until
 
 
 class OpenPairs(FollowsForks):
@@ -65,11 +80,12 @@ class OpenPairs(FollowsForks):
         self._cold: set[str] = set()
         self._away_until = 0.0
         self._behind: dict[str, tuple[OpenPair, int, OpenPair]] = {}
+        self._damaged: dict[str, _Damaged] = {}
         follow_forks(self)
 
     def forked(self) -> None:
-        inherit(self._open_pairs, self._behind, self._texts)
-        self._open_pairs, self._behind, self._texts = {}, {}, None
+        inherit(self._open_pairs, self._behind, self._damaged, self._texts)
+        self._open_pairs, self._behind, self._damaged, self._texts = {}, {}, {}, None
         self._lock = threading.RLock()
 
     @property
@@ -84,21 +100,29 @@ class OpenPairs(FollowsForks):
     def at(self, position: Position) -> OpenPair:
         """The pair at this position and at the corpus's head; opened first when it is not.
 
-        While the storage cannot be reached: the pair as it was last opened, without the documents deleted since.
+        While the storage cannot be reached: the pair as it was last opened, without the documents deleted since. Where
+        files of its newer vectors are gone or damaged: what can be read of it, and `trouble` says which.
         """
         # One lock for opening and advancing: two queries after a move must not load the same pair twice.
         with self._lock:
             open_pair, head = self._open_pairs.get(position.ref), self._head(position)
+            damaged = self._damaged.get(position.ref)
+            if damaged is not None and damaged.holds(position, head):
+                return damaged.open_pair
             if open_pair is not None and self._lacks(open_pair, position, head) and self._away():
                 return self._without_storage(open_pair, head)
             try:
                 texts = self._refresh_texts(head)
-                return self._advance(open_pair or self._open(position, texts), position, texts)
-            except (VecrollbackError, OSError):
-                # With the storage in reach the error is a fault of the pair, and older vectors must not hide it.
+                open_pair = self._advance(open_pair or self._open(position, texts), position, texts)
+                self._damaged.pop(position.ref, None)
+                return open_pair
+            except (VecrollbackError, OSError) as error:
+                # With the storage in reach the error is a fault of the pair.
                 if open_pair is None or self._reachable():
                     if newer := self._newer(position):
                         return self.at(newer)
+                    if isinstance(error, CorruptArtifactError):
+                        return self._from_what_is_left(position, open_pair, head, error)
                     raise
                 return self._without_storage(open_pair, head)
 
@@ -109,7 +133,7 @@ class OpenPairs(FollowsForks):
         self._renew()
         for position in positions:
             try:
-                if position.ref not in self._open_pairs:
+                if position.ref not in self._open_pairs and position.ref not in self._damaged:
                     with self._lock:
                         texts = self._refresh_texts()
                     # Outside the lock: loading a model takes seconds, and queries of the other pairs need the lock.
@@ -128,9 +152,9 @@ class OpenPairs(FollowsForks):
     def keep_only(self, refs: Iterable[str]) -> None:
         """Let go of all others. Their files are closed when the last query that uses them has ended."""
         with self._lock:
-            for ref in set(self._open_pairs) - set(refs):
-                del self._open_pairs[ref]
-                self._behind.pop(ref, None)
+            for ref in {*self._open_pairs, *self._damaged} - set(refs):
+                for pairs in (self._open_pairs, self._behind, self._damaged):
+                    pairs.pop(ref, None)
 
     def _newer(self, position: Position) -> Position | None:
         """Where the pair is by now: whoever was stopped after it read the pointer finds its version cleaned away."""
@@ -178,6 +202,29 @@ class OpenPairs(FollowsForks):
             self._behind[open_pair.view.snapshot.ref] = entry
         return entry[2]
 
+    # -- where files are damaged --------------------------------------------------------------------------------------
+
+    def _from_what_is_left(
+        self, position: Position, open_pair: OpenPair | None, head: int, error: CorruptArtifactError
+    ) -> OpenPair:
+        """The pair without the rows that cannot be read. A rollback to it must answer, and say what it lacks.
+
+        What is held open stays, without what was deleted since. Else its index answers alone: its own documents,
+        marked where they changed. Raises what reading them raises.
+        """
+        before = self._damaged.get(position.ref)
+        if before is None:
+            _log.error("pair %s answers without its newer vectors: %s", position.ref, error)
+        if open_pair is not None:
+            open_pair = self._without_storage(open_pair, head)
+        else:
+            open_pair = before.open_pair if before else self._open(position, self._refresh_texts(head), index_only=True)
+            if open_pair.view.texts.head != head:
+                open_pair = self._open(position, self._refresh_texts(head), index_only=True)
+        open_pair = replace(open_pair, current=False, trouble=str(error))
+        self._damaged[position.ref] = _Damaged(position, head, time.monotonic() + _AWAY_SECONDS, open_pair)
+        return open_pair
+
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _refresh_texts(self, head: int | None = None) -> TextCache:
@@ -198,7 +245,7 @@ class OpenPairs(FollowsForks):
             with self._lock:
                 self._texts = advance_text_cache(fresh, self._corpus)
 
-    def _open(self, position: Position, texts: TextCache) -> OpenPair:
+    def _open(self, position: Position, texts: TextCache, *, index_only: bool = False) -> OpenPair:
         snapshot = self._catalog.pairs.find_snapshot(position.ref)
         pair = self._catalog.pairs.get(snapshot.pair)
         queries = self._embedders.query_probes(pair)
@@ -206,7 +253,7 @@ class OpenPairs(FollowsForks):
         open_snapshot = OpenSnapshot(self._artifacts, snapshot, vectors)
         view = open_view(
             open_snapshot,
-            vectors,
+            None if index_only else vectors,
             texts,
             self._catalog.ledger.tombstones(),  # read after the chunks: it may know more deletes, never fewer
             vectors_version=position.vectors_version,

@@ -101,6 +101,11 @@ class Searcher(FollowsForks):
         return self._serving is None or self._serving.current
 
     @property
+    def trouble(self) -> str:
+        """Which files of the pair cannot be read, where answers are not current for that; else ""."""
+        return self._serving.open_pair.trouble if self._serving else ""
+
+    @property
     def doubt(self) -> str:
         """Why the model that embeds queries cannot be the one that made the pair; "" while it is proven."""
         return self._serving.open_pair.queries.doubt if self._serving else ""

@@ -144,15 +144,18 @@ class PairView:
 
 def open_view(
     snapshot: OpenSnapshot,
-    vectors: Vectors,
+    vectors: Vectors | None,
     texts: TextCache,
     tombstones: Mapping[str, int],
     *,
     vectors_version: int,
     watermark: int,
 ) -> PairView:
-    """The view of a snapshot and all acknowledged rows after it, at the head of `texts`."""
-    delta = _read_delta(snapshot, vectors, vectors_version, tombstones, texts)
+    """The view of a snapshot and all acknowledged rows after it, at the head of `texts`.
+
+    `vectors` None: of what its index holds alone, where the rows after it cannot be read.
+    """
+    delta = _read_delta(snapshot, vectors, vectors_version, tombstones, texts) if vectors else _no_delta(snapshot)
     rows, stale = _join(snapshot, texts.base)
     alive = mask_deleted(snapshot.ids, snapshot.seq, np.ones(len(snapshot.ids), dtype=bool), tombstones)
     # A document with newer rows answers from those alone, also where they are fewer than the old ones.
@@ -248,6 +251,12 @@ def _read_delta(
         vectors=vectors.vectors(version, after=after)[rows],
         supersedes=frozenset(keys["doc_id"].to_pylist()),
     )
+
+
+def _no_delta(snapshot: OpenSnapshot) -> Delta:
+    nothing = np.empty(0, np.int32)
+    vectors = np.empty((0, snapshot.manifest.dimension), np.float32)
+    return Delta([], nothing, nothing, np.empty((0, 2), np.int32), [], vectors, frozenset())
 
 
 def _join(snapshot: OpenSnapshot, base: Base) -> tuple[NDArray[np.int32], Mask]:
