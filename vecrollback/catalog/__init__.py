@@ -12,6 +12,7 @@ from pathlib import Path
 from vecrollback.catalog.access import AuditLog, TokenDigests
 from vecrollback.catalog.aliases import Aliases, chained_hash
 from vecrollback.catalog.answer_counts import AnswerTable, StaleAnswerTable
+from vecrollback.catalog.bridges import BridgeTable
 from vecrollback.catalog.canaries import CanaryTable
 from vecrollback.catalog.corpus_log import CORPUS, CorpusLog, FileDigests
 from vecrollback.catalog.database import Database, now
@@ -72,6 +73,7 @@ class Catalog:
         self.golden = GoldenQueries(self._database)
         self.gatekeeping = GateOutcomes(self._database)
         self.canaries = CanaryTable(self._database)
+        self.bridges = BridgeTable(self._database)
         self.incidents = IncidentTable(self._database)
         self.served = AnswerTable(self._database)
         self.stale_reads = StaleAnswerTable(self._database)

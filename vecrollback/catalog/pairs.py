@@ -14,6 +14,7 @@ from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.models import add_kept_model
 from vecrollback.catalog.schema import (
     alias,
+    bridge,
     equivalence,
     file,
     history,
@@ -216,6 +217,7 @@ class Pairs:
                 _refuse_held(connection, name, sa.select(table.c.name).where(table.c.pair == name), word)
             for table in (snapshot, report, unembedded, making, stale_read, kept_model, model_answer):
                 connection.execute(table.delete().where(table.c.pair == name))
+            connection.execute(bridge.delete().where(sa.or_(bridge.c.source == name, bridge.c.target == name)))
             connection.execute(file.delete().where(file.c.owner == vectors_table(name)))
             connection.execute(pair.delete().where(pair.c.name == name))
 

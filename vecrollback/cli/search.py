@@ -16,7 +16,8 @@ app = typer.Typer(add_completion=False)
 @command(
     app,
     returns="{pair, snapshot, epoch, watermark, settings, hits: [{id, score, text, metadata, chunk, stale}], current, "
-    "canary, doubt, reason, metric, dimension, fingerprint, vectors_version, head, cache_key}",
+    "canary, doubt, reason, metric, dimension, fingerprint, vectors_version, head, cache_key, answered_by, "
+    "measured}",
     examples=["search 'how do I roll back' -k 5", 'search invoices --where "year >= 2024"'],
 )
 def search(

@@ -10,6 +10,7 @@ import httpx
 from vecrollback.client import calls
 from vecrollback.client.calls import HttpCall, Level, PairLike, Queries
 from vecrollback.records import (
+    Bridge,
     Document,
     IfAbsent,
     JobRecord,
@@ -289,6 +290,26 @@ class AsyncClient:
             UnknownNameError: There is no such pair, or it was never checked.
         """
         return await self._send(calls.report(pair))
+
+    async def bridge(self, a: PairLike, b: PairLike) -> Bridge:
+        """Learn a map from one pair's model to another pair's space; see `Store.bridge`.
+
+        Args:
+            a: The pair whose model will embed the queries, or its name.
+            b: The pair in whose space they are to be compared, or its name.
+
+        Returns:
+            The bridge, with what it was measured to be worth.
+        """
+        return await self._send(calls.bridge(a, b))
+
+    async def bridges(self) -> list[Bridge]:
+        """List the bridges.
+
+        Returns:
+            At most one from each pair to each other one, newest first.
+        """
+        return await self._send(calls.bridges())
 
     async def jobs(self, *, unfinished: bool = False) -> list[JobRecord]:
         """List jobs.

@@ -12,6 +12,7 @@ import httpx
 from vecrollback.client import responses
 from vecrollback.errors import UnreachableError, UsageError
 from vecrollback.records import (
+    Bridge,
     Document,
     IfAbsent,
     JobRecord,
@@ -145,6 +146,15 @@ def check(pair: PairLike | None, level: Level, bound: float, confidence: float, 
 
 def report(pair: PairLike) -> HttpCall[Report]:
     return HttpCall("GET", "/v1/check", responses.report, query={"pair": _name(pair)})
+
+
+def bridge(source: PairLike, target: PairLike) -> HttpCall[Bridge]:
+    body = {"source": _name(source), "target": _name(target)}
+    return HttpCall("POST", "/v1/bridges", responses.bridge, body, long=True)
+
+
+def bridges() -> HttpCall[list[Bridge]]:
+    return HttpCall("GET", "/v1/bridges", lambda answer: [responses.bridge(one) for one in answer["bridges"]])
 
 
 def jobs(unfinished: bool) -> HttpCall[list[JobRecord]]:

@@ -10,6 +10,7 @@ import httpx
 from vecrollback.client import calls
 from vecrollback.client.calls import HttpCall, Level, PairLike, Queries
 from vecrollback.records import (
+    Bridge,
     Document,
     IfAbsent,
     JobRecord,
@@ -285,6 +286,26 @@ class Client:
             UnknownNameError: There is no such pair, or it was never checked.
         """
         return self._send(calls.report(pair))
+
+    def bridge(self, a: PairLike, b: PairLike) -> Bridge:
+        """Learn a map from one pair's model to another pair's space; see `Store.bridge`.
+
+        Args:
+            a: The pair whose model will embed the queries, or its name.
+            b: The pair in whose space they are to be compared, or its name.
+
+        Returns:
+            The bridge, with what it was measured to be worth.
+        """
+        return self._send(calls.bridge(a, b))
+
+    def bridges(self) -> list[Bridge]:
+        """List the bridges.
+
+        Returns:
+            At most one from each pair to each other one, newest first.
+        """
+        return self._send(calls.bridges())
 
     def jobs(self, *, unfinished: bool = False) -> list[JobRecord]:
         """List jobs.

@@ -10,6 +10,8 @@ from vecrollback import errors
 from vecrollback.errors import FailedError, UnreachableError, VecrollbackError
 from vecrollback.records import (
     Acknowledgements,
+    Bridge,
+    BridgeWorth,
     CatchUp,
     Certificate,
     Document,
@@ -38,6 +40,10 @@ def write_result(body: Mapping[str, Json]) -> WriteResult:
 
 def documents(body: Mapping[str, Json]) -> list[Document]:
     return [_record(Document, one) for one in body["documents"]]
+
+
+def bridge(body: Mapping[str, Json]) -> Bridge:
+    return _record(Bridge, body, worth=_record(BridgeWorth, body["worth"]))
 
 
 def pair(body: Mapping[str, Json]) -> Pair:

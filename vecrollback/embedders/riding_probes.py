@@ -98,6 +98,7 @@ class QueryProbes:
         self._due = time.monotonic() + PROOF_SECONDS  # whoever opened the model has just proven it
         self._lock = threading.Lock()
         self.doubt = ""
+        self.remote = traits_of(embedder).remote
 
     def reach(self) -> None:
         """See that the service of a remote model answers, within the limits of a query.

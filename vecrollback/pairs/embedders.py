@@ -20,6 +20,7 @@ from vecrollback.embedders.probes import PROBES, compare_probes, embed_probes, f
 from vecrollback.embedders.riding_probes import PROOF_SECONDS, BatchProbes, QueryProbes
 from vecrollback.errors import EmbedderChangedError, EmbeddingError, ServiceDownError, VecrollbackError
 from vecrollback.pairs.kept_models import KeptModels
+from vecrollback.pairs.late_model import LateModel, QueryModel
 from vecrollback.records import KeptModel, Pair
 from vecrollback.storage.artifacts import Artifacts
 from vecrollback.storage.forks import FollowsForks, follow_forks, inherit
@@ -141,6 +142,13 @@ class PairEmbedders(FollowsForks):
         """Keep the files of the pair's model, which are taken from wherever they are sound; None when it has none."""
         embedder, _lease = self.open_anew(pair)
         return self.kept.keep(pair, embedder) if self.kept.wanted(embedder, keep=True) else None
+
+    def query_model(self, pair: Pair) -> QueryModel:
+        """The same; of a model that is gone one that every query tries to open again."""
+        try:
+            return self.query_probes(pair)
+        except (VecrollbackError, ImportError, OSError) as error:
+            return LateModel(lambda: self.query_probes(pair), error)
 
     def prove(self, pair: Pair) -> float:
         """Embed the pair's probes now, whatever was seen before; returns the worst cosine. Raises as `of` does."""

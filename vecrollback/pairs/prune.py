@@ -140,6 +140,7 @@ class Pruner:
         tables = {f"tables/{vectors_table(pair.name)}{_TABLE}" for pair in pairs}
         artifacts |= {pair.probes for pair in pairs}
         artifacts |= {kept.artifact for name, kept in self._catalog.models.all_kept().items() if name not in without}
+        artifacts |= {bridge.artifact for bridge in self._catalog.bridges.all()}
         return {f"artifacts/{name}" for name in artifacts} | tables
 
     # -- apply --------------------------------------------------------------------------------------------------------

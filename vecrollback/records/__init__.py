@@ -1,5 +1,6 @@
 """Frozen values that travel between the modules. No open tables, no models, no connections."""
 
+from vecrollback.records.bridges import Bridge, BridgeVerdict, BridgeWorth
 from vecrollback.records.canary import Canary, CanaryRun, CanaryStatus, Judgement, Observation, Standing
 from vecrollback.records.documents import (
     CorpusState,
@@ -72,7 +73,7 @@ from vecrollback.records.pairs import (
     SnapshotRef,
 )
 from vecrollback.records.reports import Certificate, Finding, Report, Verdict
-from vecrollback.records.results import WHOLE_TEXT, AnswerComparison, DocumentRanks, Hit, Result
+from vecrollback.records.results import WHOLE_TEXT, AnswerComparison, AnsweredBy, DocumentRanks, Hit, Result
 from vecrollback.records.retention import PrunableFile, PrunePlan, PruneResult, RetentionRules, TableUpkeep
 
 __all__ = [
@@ -84,11 +85,15 @@ __all__ = [
     "Acknowledgements",
     "AliasTarget",
     "AnswerComparison",
+    "AnsweredBy",
     "AnsweredQuery",
     "Approval",
     "ApprovalState",
     "AuditEntry",
     "BlastRadius",
+    "Bridge",
+    "BridgeVerdict",
+    "BridgeWorth",
     "Canary",
     "CanaryRun",
     "CanaryStatus",

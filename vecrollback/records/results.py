@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from vecrollback.records.documents import Json
 
 WHOLE_TEXT = -1
 """The `chunk` of a hit whose text is not one chunk but the whole document."""
+
+
+AnsweredBy = Literal["pair", "standby", "bridge", "keyword", "cascade"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,9 @@ class Result:
     `reason` says why there is no hit at all: no pair serves (`pair` is then ""), or there is nothing that could match.
     `metric`, `dimension`, `fingerprint`: of the pair's vectors. `vectors_version`, `head`: which of its vectors and
     which state of the log the answer knows.
+    `answered_by` is "pair", or what answered in its place while its model did not: "standby", the pair before it with
+    its own model (`pair` is its name then), or "bridge", the pair itself, with a vector that came over a bridge.
+    `measured`: what that was worth when it was last measured, see `BridgeWorth`; None where that is not known.
     """
 
     pair: str
@@ -56,6 +63,8 @@ class Result:
     fingerprint: str = ""
     vectors_version: int = 0
     head: int = 0
+    answered_by: AnsweredBy = "pair"
+    measured: Mapping[str, Json] | None = None
 
     @property
     def cache_key(self) -> str:
@@ -64,7 +73,8 @@ class Result:
         It changes with the pair, its snapshot, its vectors and the log, and is the same again after a move away and
         back if nothing was written meanwhile.
         """
-        return f"{self.pair}@{self.snapshot}.{self.vectors_version}.{self.head}"
+        by = "" if self.answered_by == "pair" else f".{self.answered_by}"
+        return f"{self.pair}@{self.snapshot}.{self.vectors_version}.{self.head}{by}"
 
 
 @dataclass(frozen=True, slots=True)

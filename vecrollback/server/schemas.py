@@ -146,6 +146,16 @@ class CountAnswer(BaseModel):
     count: int
 
 
+class BridgeRequest(BaseModel):
+    """Learn a map from one pair's model to another pair's space."""
+
+    model_config = _body({"source": "v2", "target": "v1"})
+
+    source: PairName
+    target: PairName
+    wait: bool = Field(True, description="False: answer 202 with a job at once.")
+
+
 class PromoteRequest(BaseModel):
     """Let a pair serve: catch it up, check it, have every searcher load it, move `live`."""
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from vecrollback.corpus.text_cache import TextCache, open_text_cache
 from vecrollback.corpus.text_cache import advanced as advance_text_cache
-from vecrollback.embedders.riding_probes import QueryProbes
 from vecrollback.errors import CorruptArtifactError, PairStateError, StorageUnavailableError, VecrollbackError
+from vecrollback.pairs.late_model import QueryModel
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import Pair
 from vecrollback.serving.open_snapshot import OpenSnapshot
@@ -40,7 +40,7 @@ class OpenPair:
     """
 
     pair: Pair
-    queries: QueryProbes
+    queries: QueryModel
     view: PairView
     current: bool = True
     trouble: str = ""
@@ -248,7 +248,7 @@ class OpenPairs(FollowsForks):
     def _open(self, position: Position, texts: TextCache, *, index_only: bool = False) -> OpenPair:
         snapshot = self._catalog.pairs.find_snapshot(position.ref)
         pair = self._catalog.pairs.get(snapshot.pair)
-        queries = self._embedders.query_probes(pair)
+        queries = self._embedders.query_model(pair)
         vectors = self._vectors_of(pair)
         open_snapshot = OpenSnapshot(self._artifacts, snapshot, vectors)
         view = open_view(

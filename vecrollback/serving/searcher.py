@@ -29,6 +29,7 @@ from vecrollback.errors import (
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import CANDIDATE, LIVE, Hit, Pointer, Result, SearcherRecord, Where, where_text
 from vecrollback.serving.answer_counts import AnswerCounts, StaleAnswerCounts
+from vecrollback.serving.fallback import Fallback, FallbackVectors
 from vecrollback.serving.masks import Filter
 from vecrollback.serving.open_pairs import OpenPair, OpenPairs, Position
 from vecrollback.serving.shadow import Shadow, ShadowTask
@@ -63,6 +64,7 @@ class Searcher(FollowsForks):
     def __init__(self, resources: Resources, *, alias: str = LIVE, follow: bool = True) -> None:
         self._catalog, self._corpus = resources.catalog, resources.corpus
         self._open_pairs, self.alias, catalog = OpenPairs(resources), alias, resources.catalog
+        self._resources = resources
         self._pointers = catalog.aliases.pointer_reader(alias)
         self._candidates = catalog.aliases.pointer_reader(CANDIDATE)
         self._shadow, self._follows, self._closed = Shadow(catalog), follow, False
@@ -77,6 +79,7 @@ class Searcher(FollowsForks):
         self._id = uuid.uuid4().hex
         self._tally, self._stale, self._counting_failed = AnswerCounts(), StaleAnswerCounts(), False
         self._canary_counts: dict[str, AnswerCounts] = {}
+        self._fallback = Fallback(self._resources, self._open_pairs)
         self._lock = threading.RLock()
         self._serving: _Serving | None = None
         self._stop, self._warm_soon = threading.Event(), threading.Event()
@@ -196,7 +199,7 @@ class Searcher(FollowsForks):
         """Answers of the canary for callers in its share, else of the live pair, which the shadow may then compare."""
         candidate, running = serving.candidate, serving.pointer.canary
         if candidate is None or running is None:
-            return self._answer(serving, _embed_queries(serving, texts), k, where)
+            return self._answer_live(serving, texts, k, where)
         start = time.perf_counter()
         if canary or (key is not None and running.draws(key)):
             try:
@@ -206,14 +209,16 @@ class Searcher(FollowsForks):
                 return results
             except BadQueryError as error:
                 # Its own fault if the live pair's model takes the query, else the caller's.
-                results = self._answer(serving, _embed_queries(serving, texts), k, where)
+                results = self._answer_live(serving, texts, k, where)
                 self._shadow.failed(running, error)
                 return results
             except UsageError:
                 raise
             except Exception as error:  # whatever is wrong with it: the caller gets an answer, and the canary a failure
                 self._shadow.failed(running, error)
-        results = self._answer(serving, _embed_queries(serving, texts), k, where)
+        results = self._answer_live(serving, texts, k, where)
+        if results[0].answered_by != "pair":
+            return results  # nothing to compare a canary with
 
         # Asked later, on the shadow's thread: a caller never waits for a pair whose answers are only compared.
         def again() -> list[list[Hit]]:
@@ -228,8 +233,32 @@ class Searcher(FollowsForks):
         """Count answers that callers got from the canary; the incident of a later rollback adds them to its own."""
         self._canary_counts.setdefault(pair, AnswerCounts()).add(epoch, answers)
 
+    def _answer_live(self, serving: _Serving, texts: list[str], k: int, where: str | None) -> list[Result]:
+        """Answers of the pair that serves; of what `[serving] fallback` names, while its model does not answer."""
+        try:
+            with QUERIES_FIRST.query():
+                queries = self._fallback.embed(serving.open_pair, texts)
+        except UsageError:
+            raise
+        except (VecrollbackError, OSError, ImportError) as error:
+            if not self._fallback.settings.order:
+                raise
+            instead = self._fallback.vectors(serving.open_pair, texts, serving.pointer.head, error)
+            snapshot = instead.open_pair.view.snapshot.manifest
+            pointer = replace(serving.pointer, pair=snapshot.pair, snapshot=snapshot.number)
+            taking_over = serving._replace(pointer=pointer, open_pair=instead.open_pair)
+            return self._answer(taking_over, instead.vectors, k, where, instead=instead)
+        return self._answer(serving, queries, k, where)
+
     def _answer(
-        self, serving: _Serving, queries: FloatArray, k: int, where: str | None, *, canary: bool = False
+        self,
+        serving: _Serving,
+        queries: FloatArray,
+        k: int,
+        where: str | None,
+        *,
+        canary: bool = False,
+        instead: FallbackVectors | None = None,
     ) -> list[Result]:
         pointer, view = serving.pointer, serving.open_pair.view
         # The corpus version comes from the same pointer: filter and vectors then speak of one state of the log.
@@ -252,6 +281,8 @@ class Searcher(FollowsForks):
                 pair.fingerprint,
                 view.vectors_version,
                 view.texts.head,
+                instead.answered_by if instead else "pair",
+                instead.measured if instead else None,
             )
             for hits in view.search(queries, k, only)
         ]
@@ -402,6 +433,9 @@ class Searcher(FollowsForks):
             self._open_pairs.keep_only(near | ({f"{pointer.pair}@{pointer.snapshot}"} if pointer else set()))
             if self._serving and self._serving.pointer.canary and not self._serving.candidate:
                 self._serving = self._serving._replace(candidate=self._candidate(self._serving.pointer))
+            serving = self._serving
+        if serving is not None:
+            self._fallback.prepare(serving.open_pair)
 
     def _near(self) -> list[Position]:
         """Where the alias points, maybe since just now, and what it may move to: the standby and the candidate."""
@@ -427,6 +461,7 @@ class Searcher(FollowsForks):
         for thread in self._threads:
             thread.join()
         self._shadow.close()
+        self._fallback.close()
         if self._threads:
             self._note_answers()
             with contextlib.suppress(CatalogUnavailableError):

@@ -17,12 +17,14 @@ from vecrollback.storage import FileStore, LocalFileStore, file_store_at
 from vecrollback.storage.forks import FollowsForks, follow_forks, hold_off_forks
 
 if TYPE_CHECKING:
+    from vecrollback.pairs.bridges import Bridges
     from vecrollback.pairs.bundles import Bundles
     from vecrollback.pairs.compaction import Compactor
     from vecrollback.pairs.kept_models import KeptModels
     from vecrollback.pairs.prune import Pruner
     from vecrollback.pairs.resources import Resources
     from vecrollback.quality.audit import Auditor
+    from vecrollback.quality.bridge_proof import BridgeProof
     from vecrollback.quality.check import Checker
     from vecrollback.quality.evaluation import Golden, Quality
     from vecrollback.records import Move, PostCheck
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from vecrollback.switching.switch import Switch
 
 T = TypeVar("T")
-_CLOSED_FIRST = ("searcher", "inspection", "quality", "notices")
+_CLOSED_FIRST = ("searcher", "inspection", "quality", "bridge_proof", "notices")
 
 
 class opened_once(cached_property[T]):
@@ -168,6 +170,12 @@ class Parts(FollowsForks):
         return Quality(self.resources)
 
     @opened_once
+    def bridge_proof(self) -> BridgeProof:
+        from vecrollback.quality.bridge_proof import BridgeProof
+
+        return BridgeProof(self.resources)
+
+    @opened_once
     def golden(self) -> Golden:
         from vecrollback.quality.evaluation import Golden
 
@@ -186,6 +194,12 @@ class Parts(FollowsForks):
         from vecrollback.reembedding.plan import Planner
 
         return Planner(self.resources)
+
+    @opened_once
+    def bridges(self) -> Bridges:
+        from vecrollback.pairs.bridges import Bridges
+
+        return Bridges(self.resources)
 
     @opened_once
     def bundles(self) -> Bundles:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vecrollback.errors import NoRollbackTargetError
 from vecrollback.records import (
     AnswerComparison,
+    Bridge,
     CanaryRun,
     CanaryStatus,
     Comparison,
@@ -104,6 +105,8 @@ def result(answer: Result) -> Payload:
         "vectors_version": answer.vectors_version,
         "head": answer.head,
         "cache_key": answer.cache_key,
+        "answered_by": answer.answered_by,
+        "measured": answer.measured,
     }
 
 
@@ -115,6 +118,10 @@ def compared(answers: AnswerComparison) -> Payload:
         "overlap": answers.overlap,
         "places": [asdict(place) for place in answers.places],
     }
+
+
+def bridge(one: Bridge) -> Payload:
+    return {**asdict(one), "verdict": one.verdict, "sentence": one.sentence}
 
 
 def comparison(outcome: Comparison) -> Payload:

@@ -1,6 +1,7 @@
 """The catalog's tables. Change them together with a migration in `migrations/`."""
 
 from vecrollback.catalog.schema.base import FORMAT, corpus, file, metadata, store, tombstone
+from vecrollback.catalog.schema.bridges import bridge
 from vecrollback.catalog.schema.embedding import making, runner, unembedded
 from vecrollback.catalog.schema.operations import (
     approval,
@@ -26,6 +27,7 @@ __all__ = [
     "approval",
     "audit",
     "baseline",
+    "bridge",
     "canary",
     "canary_sample",
     "corpus",

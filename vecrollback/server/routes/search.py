@@ -32,6 +32,8 @@ _RESULT = {
     "vectors_version": 4,
     "head": 1042,
     "cache_key": "v1@1.4.1042",
+    "answered_by": "pair",
+    "measured": None,
 }
 _MOVE = {
     "number": 3,

@@ -7,12 +7,13 @@ from typing import Any
 from fastapi import APIRouter, Query, Response
 
 from vecrollback.errors import FailedError, StoppedError, UnknownNameError
-from vecrollback.records import Progress, ProgressCallback, Report, SnapshotRef, Switched
+from vecrollback.records import Bridge, Progress, ProgressCallback, Report, SnapshotRef, Switched
 from vecrollback.reembedding.jobs import Job
 from vecrollback.server.auth import Operating, Reading
 from vecrollback.server.routes.jobs import EXAMPLE as JOB
 from vecrollback.server.routes.jobs import shown
 from vecrollback.server.schemas import (
+    BridgeRequest,
     CheckRequest,
     PromoteRequest,
     RestoreRequest,
@@ -55,6 +56,29 @@ _SWITCHED = {
     "job": "5f0c2a9be871",
 }
 _REPORT = {"pair": "v1", "snapshot": 1, "level": "full", "verdict": "pass", "findings": [], "certificate": None}
+_BRIDGE = {
+    "number": 1,
+    "source": "v2",
+    "target": "v1",
+    "source_fingerprint": "9f2c...",
+    "target_fingerprint": "41ab...",
+    "artifact": "c0ffee....bridge.npz",
+    "method": "local maps, ridge 0.01",
+    "rows": 5183,
+    "worth": {
+        "recall": 0.46,
+        "held_out": 500,
+        "among": 4183,
+        "queries": 300,
+        "kind": "golden",
+        "own": 0.513,
+        "bridged": 0.471,
+        "stay": 0.223,
+    },
+    "created_at": "2026-01-31T12:00:00.000000+00:00",
+    "verdict": "bridge",
+    "sentence": "by bridge from v2: measured recall 0.46, nDCG 0.471, 0.92 of v1's own 0.513, against 0.223 of staying",
+}
 _AS_JOB: dict[int | str, Any] = {
     202: {"description": "It goes on as a job", "content": {"application/json": {"example": {"job": JOB}}}}
 }
@@ -117,6 +141,24 @@ async def restore(body: RestoreRequest, caller: Operating, service: Service) -> 
 
     outcome = await service.operations.run(move)
     return await _move_response(service, "restore", outcome, follow=body.catch_up and not body.wait)
+
+
+@router.get("/bridges", responses=answers(example={"bridges": [_BRIDGE]}))
+async def bridges(_: Reading, service: Service) -> Response:
+    """Maps between pairs, newest first, and what each was measured to be worth."""
+    return as_json({"bridges": [payloads.bridge(one) for one in await service.reads.run(service.store.bridges)]})
+
+
+@router.post("/bridges", responses=answers(409, example=_BRIDGE) | _AS_JOB)
+async def bridge(body: BridgeRequest, _: Operating, service: Service) -> Response:
+    """Learn a map from one pair's model to another pair's space, from vectors that both hold."""
+
+    def learn(_progress: ProgressCallback) -> Bridge:
+        return service.store.bridge(body.source, body.target)
+
+    if not body.wait:
+        return _job_response(await service.operations.run(_begin, service, "bridge", body.target, learn))
+    return as_json(payloads.bridge(await service.operations.run(learn, service.progress())))
 
 
 @router.post("/check", responses=answers(409, example=_REPORT) | _AS_JOB)

@@ -1,0 +1,38 @@
+"""List the bridges."""
+
+from __future__ import annotations
+
+import typer
+
+from vecrollback.cli.support import render
+from vecrollback.cli.support.session import Session, command
+from vecrollback.records import BridgeWorth
+from vecrollback.store import payloads
+
+app = typer.Typer(add_completion=False)
+
+
+@command(
+    app,
+    returns="{bridges: [{number, source, target, source_fingerprint, target_fingerprint, artifact, method, rows, "
+    "worth, created_at, verdict, sentence}]}",
+    examples=["bridges"],
+)
+def bridges(session: Session) -> None:
+    """List the maps between pairs, and what each was measured to be worth."""
+    with session.store() as store:
+        found = store.bridges()
+    rows = (
+        (f"{one.source} -> {one.target}", one.verdict, *_measures(one.worth), one.worth.kind, one.created_at)
+        for one in found
+    )
+    heads = ("bridge", "verdict", "recall@10", "nDCG@10", "own", "stay", "queries", "fitted")
+    session.emit(
+        {"bridges": [payloads.bridge(one) for one in found]},
+        lambda: [render.table(heads, rows, right=heads[2:6]) if found else "there is no bridge yet"],
+    )
+
+
+def _measures(worth: BridgeWorth) -> list[str]:
+    values = worth.recall, worth.bridged, worth.own, worth.stay
+    return ["-" if value is None else f"{value:.3f}" for value in values]

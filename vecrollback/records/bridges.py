@@ -1,0 +1,101 @@
+"""Bridges: maps from one pair's embedder to another pair's space, and what they were measured to be worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vecrollback.records.documents import Json
+
+BridgeVerdict = Literal["bridge", "stay", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeWorth:
+    """What was measured of a bridge when it was fitted. Nothing here is estimated.
+
+    Attributes:
+        recall: Share of the true ten nearest texts that held-out texts find after their vectors were mapped.
+        held_out: So many of them; none of them helped to fit the map that was measured.
+        among: So many texts they were looked for.
+        queries: Queries that were asked; 0 where none could be.
+        kind: Where they are from: `golden`, or `generated` from documents of the corpus.
+        own: nDCG@10 of the target pair with its own model; None where that did not answer.
+        bridged: nDCG@10 of the target pair with queries that came over the bridge; None without queries.
+        stay: nDCG@10 of the source pair; None without queries.
+    """
+
+    recall: float
+    held_out: int
+    among: int
+    queries: int = 0
+    kind: Literal["golden", "generated", "none"] = "none"
+    own: float | None = None
+    bridged: float | None = None
+    stay: float | None = None
+
+    @property
+    def share(self) -> float | None:
+        """What nDCG by bridge is as a share of the target pair's own; None where either was not measured."""
+        return self.bridged / self.own if self.bridged is not None and self.own else None
+
+    @property
+    def verdict(self) -> BridgeVerdict:
+        """Whether the target pair over the bridge answers at least as well as the source pair does."""
+        if self.bridged is None or self.stay is None:
+            return "unknown"
+        return "bridge" if self.bridged >= self.stay else "stay"
+
+    @property
+    def payload(self) -> dict[str, Json]:
+        """What an answer over the bridge tells of it."""
+        measures = {"own": self.own, "ndcg@10": self.bridged, "stay": self.stay, "share": self.share}
+        rounded = {name: None if value is None else round(value, 4) for name, value in measures.items()}
+        return {"recall@10": round(self.recall, 4), **rounded, "queries": self.queries, "kind": self.kind}
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A map from the vectors of `source`'s embedder to the space of `target`, kept as an artefact that never changes.
+
+    Attributes:
+        number: In the order in which they were fitted.
+        source: The pair whose embedder embeds the queries.
+        target: The pair whose vectors they are then compared with.
+        source_fingerprint: Of the source's embedder.
+        target_fingerprint: Of the target's.
+        artifact: Name of the file, which is its digest. It also holds all that is said here.
+        method: How the map was fitted.
+        rows: Texts that it was fitted to.
+        worth: What it was measured to be worth.
+        created_at: When.
+    """
+
+    number: int
+    source: str
+    target: str
+    source_fingerprint: str
+    target_fingerprint: str
+    artifact: str
+    method: str
+    rows: int
+    worth: BridgeWorth
+    created_at: str
+
+    @property
+    def verdict(self) -> BridgeVerdict:
+        return self.worth.verdict
+
+    @property
+    def sentence(self) -> str:
+        """What it is worth, for people."""
+        worth = self.worth
+        text = f"by bridge from {self.source}: measured recall {worth.recall:.2f}"
+        if worth.bridged is None:
+            return f"{text}; its answers were not measured"
+        if worth.own is not None and worth.share is not None:
+            text += f", nDCG {worth.bridged:.3f}, {worth.share:.2f} of {self.target}'s own {worth.own:.3f}"
+        else:
+            text += f", nDCG {worth.bridged:.3f}"
+        stay = "" if worth.stay is None else f", against {worth.stay:.3f} of staying"
+        return f"{text}{stay} ({worth.queries} {worth.kind} queries)"

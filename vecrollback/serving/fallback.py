@@ -1,0 +1,251 @@
+"""What answers while the model of the live pair does not, in the order that vecrollback.toml names.
+
+Nothing is done without `[serving] fallback`, and no answer hides where it came from: each says `answered_by`, and in
+`measured` what that was worth when it was last measured. A query's vector is only ever compared with vectors of its own
+space: the standby's own, or, over a bridge, the space that the bridge was fitted and measured for.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from vecrollback.arrays import FloatArray
+from vecrollback.catalog import Catalog
+from vecrollback.errors import CatalogUnavailableError, UsageError
+from vecrollback.pairs.bridges import Bridges
+from vecrollback.pairs.late_model import QueryModel
+from vecrollback.pairs.resources import Resources
+from vecrollback.records import AnsweredBy, Bridge, Json, Pair
+from vecrollback.serving.open_pairs import OpenPair, OpenPairs, Position
+from vecrollback.serving.patient_model import TROUBLE, PatientModel
+from vecrollback.storage import config
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+SECTION = "serving"
+STEPS: tuple[AnsweredBy, ...] = ("standby", "bridge")
+_READ_SECONDS = 1.0
+"""How long the file and the list of pairs are taken for what they were."""
+
+_PATIENCE_SECONDS = 1.0
+_LEAST_SHARE = 0.5
+"""A bridge that keeps less of the pair's own nDCG answers nobody."""
+_LEAST_RECALL = 0.2
+"""The same, where no nDCG was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackSettings:
+    """`order`: what to try, one after the other; empty when nothing is to answer but the pair itself.
+
+    `patience`: seconds that a query waits for a model behind a service before something else answers it.
+    """
+
+    order: tuple[AnsweredBy, ...] = ()
+    patience: float = _PATIENCE_SECONDS
+
+
+def read_settings(root: Path) -> FallbackSettings:
+    """Read `[serving]` of the store's vecrollback.toml. Raises UsageError, naming file and line."""
+    section = config.section(SECTION, store=root)
+    if section is None:
+        return FallbackSettings()
+    if unknown := section.values.keys() - {"fallback", "patience"}:
+        raise UsageError(f"{section.where()}: [serving] has no key {min(unknown)!r}", hint=f"fallback = {list(STEPS)}")
+    order, patience = section.values.get("fallback", []), section.values.get("patience", _PATIENCE_SECONDS)
+    if not isinstance(order, list) or any(step not in STEPS for step in order):
+        raise UsageError(
+            f"{section.where('fallback')}: `fallback` must be a list of {', '.join(STEPS)}",
+            hint=f"fallback = {list(STEPS)}".replace("'", '"'),
+        )
+    if isinstance(patience, bool) or not isinstance(patience, int | float) or not 0 < patience <= 60:
+        raise UsageError(f"{section.where('patience')}: `patience` must be seconds, up to 60", hint="patience = 1.0")
+    return FallbackSettings(tuple(dict.fromkeys(order)), float(patience))
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackVectors:
+    """Query vectors, and the open pair of whose space they are."""
+
+    open_pair: OpenPair
+    vectors: FloatArray
+    answered_by: AnsweredBy
+    measured: Mapping[str, Json] | None
+
+
+class Fallback:
+    """Finds vectors for queries whose own model does not answer. Safe to use from many threads."""
+
+    def __init__(self, resources: Resources, open_pairs: OpenPairs) -> None:
+        self._catalog, self._root, self._embedders = resources.catalog, resources.root, resources.embedders
+        self._open_pairs, self._bridges = open_pairs, Bridges(resources)
+        self._settings = _Reread(lambda: read_settings(self._root))
+        self._known = _Reread(lambda: _Known.read(self._catalog))
+        self._sources: dict[str, QueryModel] = {}
+        self._patient: dict[str, PatientModel] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def settings(self) -> FallbackSettings:
+        """What the file says now. One that cannot be read any more changes nothing."""
+        return self._settings.value
+
+    def embed(self, open_pair: OpenPair, texts: list[str]) -> FloatArray:
+        """Vectors by the pair's own model, which a query waits for only so long where something else can answer."""
+        settings = self.settings
+        if not settings.order:
+            return open_pair.queries.embed(texts)
+        with self._lock:
+            key = open_pair.view.snapshot.ref
+            patient = self._patient.get(key)
+            if patient is None or patient.model is not open_pair.queries:
+                patient = self._patient[key] = PatientModel(open_pair.queries)
+        return patient.embed(texts, settings.patience)
+
+    def vectors(self, live: OpenPair, texts: list[str], head: int, cause: Exception) -> FallbackVectors:
+        """Vectors by the first step that can make some.
+
+        Args:
+            live: The pair whose model did not answer.
+            texts: The queries.
+            head: Of the log, as the searcher has just read it.
+            cause: What the model raised.
+
+        Returns:
+            The vectors, and where to search with them.
+
+        Raises:
+            Exception: `cause`, when no step can answer.
+        """
+        for step in self.settings.order:
+            for attempt in self._attempts(step, live, head):
+                try:
+                    return attempt(texts)
+                except TROUBLE as error:
+                    _log.debug("%s cannot answer for %s: %s", step, live.pair.name, error)
+        raise cause
+
+    def prepare(self, live: OpenPair) -> None:
+        """Open what a bridge needs, before a query has to wait for it."""
+        if "bridge" not in self.settings.order:
+            return
+        for bridge, source in self._known.value.bridges_into(live.pair):
+            try:
+                self._bridges.open(bridge)
+                self._source(source)
+                return  # one that works is enough: models take memory
+            except TROUBLE as error:
+                _log.debug("bridge %s -> %s cannot be opened: %s", bridge.source, bridge.target, error)
+
+    def _attempts(self, step: AnsweredBy, live: OpenPair, head: int) -> list[Callable[[list[str]], FallbackVectors]]:
+        try:
+            known = self._known.value
+        except CatalogUnavailableError:
+            return []
+        if step == "standby":
+            return [
+                lambda texts, pair=pair: self._by_standby(pair, live, known, head, texts)  # type: ignore[misc]
+                for pair in known.standbys
+                if pair.name != live.pair.name
+            ]
+        return [
+            lambda texts, bridge=bridge, source=source: self._by_bridge(bridge, source, live, texts)  # type: ignore[misc]
+            for bridge, source in known.bridges_into(live.pair)
+        ]
+
+    def _by_standby(self, pair: Pair, live: OpenPair, known: _Known, head: int, texts: list[str]) -> FallbackVectors:
+        position = Position(pair.ref, pair.vectors_version, pair.watermark, head)
+        open_pair = self._open_pairs.at(position)
+        measured = known.worth_of_staying(pair, live.pair)
+        return FallbackVectors(open_pair, self.embed(open_pair, texts), "standby", measured)
+
+    def _by_bridge(self, bridge: Bridge, source: Pair, live: OpenPair, texts: list[str]) -> FallbackVectors:
+        vectors = self._bridges.open(bridge).apply(self._source(source).embed(texts))
+        return FallbackVectors(live, vectors, "bridge", {"source": bridge.source, **bridge.worth.payload})
+
+    def _source(self, pair: Pair) -> QueryModel:
+        """The model that embeds for a bridge: that of an open pair, else one opened for it alone."""
+        if open_pair := self._open_pairs.find(pair.ref):
+            return open_pair.queries
+        with self._lock:
+            model = self._sources.get(pair.name)
+        if model is None:
+            model = self._embedders.query_probes(pair)
+            with self._lock:
+                self._sources = {pair.name: model}
+        return model
+
+    def close(self) -> None:
+        with self._lock:
+            patient, self._patient, self._sources = self._patient, {}, {}
+        for one in patient.values():
+            one.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Pairs and bridges, as the catalog had them a moment ago."""
+
+    standbys: tuple[Pair, ...]
+    bridges: tuple[tuple[Bridge, Pair], ...]
+
+    @classmethod
+    def read(cls, catalog: Catalog) -> _Known:
+        pairs = {pair.name: pair for pair in catalog.pairs.all()}
+        bridges = [(one, pairs[one.source]) for one in catalog.bridges.all() if one.source in pairs]
+        same = [(one, pair) for one, pair in bridges if one.source_fingerprint == pair.fingerprint]
+        return cls(tuple(pair for pair in pairs.values() if pair.state == "standby" and pair.snapshot), tuple(same))
+
+    def bridges_into(self, pair: Pair) -> list[tuple[Bridge, Pair]]:
+        """Bridges into the pair's space that are worth something, the best first, each with its source."""
+        usable = [
+            (bridge, source)
+            for bridge, source in self.bridges
+            if bridge.target_fingerprint == pair.fingerprint and source.name != pair.name and _worth_using(bridge)
+        ]
+        return sorted(usable, key=lambda one: -(one[0].worth.bridged or 0.0))
+
+    def worth_of_staying(self, standby: Pair, live: Pair) -> Mapping[str, Json] | None:
+        """How good the standby was by itself, as the bridge from it measured."""
+        for bridge, source in self.bridges:
+            worth = bridge.worth
+            if source.name == standby.name and bridge.target_fingerprint == live.fingerprint and worth.queries:
+                share = worth.stay / worth.own if worth.stay is not None and worth.own else None
+                shown = {"ndcg@10": worth.stay, "own": worth.own, "share": share}
+                rounded = {name: None if value is None else round(value, 4) for name, value in shown.items()}
+                return {**rounded, "queries": worth.queries, "kind": worth.kind}
+        return None
+
+
+def _worth_using(bridge: Bridge) -> bool:
+    share = bridge.worth.share
+    return bridge.worth.recall >= _LEAST_RECALL if share is None else share >= _LEAST_SHARE
+
+
+class _Reread(Generic[T]):
+    """A value that is read again when it is older than `_READ_SECONDS`; while that fails, the old one stays."""
+
+    def __init__(self, read: Callable[[], T]) -> None:
+        self._read, self._at, self._lock = read, float("-inf"), threading.Lock()
+        self._value: T | None = None
+
+    @property
+    def value(self) -> T:
+        if time.monotonic() - self._at > _READ_SECONDS or self._value is None:
+            with self._lock:
+                try:
+                    self._value = self._read()
+                except TROUBLE as error:
+                    if self._value is None:
+                        raise
+                    _log.warning("%s", error)
+                self._at = time.monotonic()
+        assert self._value is not None
+        return self._value
