@@ -1,8 +1,8 @@
 """Every catalog keeps every promise of the suite; and what only one of them can do.
 
 Covers catalog.aliases, catalog.access, catalog.answer_counts, catalog.canaries, catalog.corpus_log, catalog.database,
-catalog.evaluation, catalog.bridges, catalog.jobs, catalog.operations, catalog.pairs, catalog.policy_state, catalog.reports,
-catalog.searchers, catalog.databases.
+catalog.evaluation, catalog.bridges, catalog.jobs, catalog.operations, catalog.pairs, catalog.policy_state,
+catalog.reports, catalog.searchers, catalog.databases.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Bridges on disk: learned from what two pairs have in common, kept by digest, forgotten with their pairs."""
+"""Bridges on disk: learned from what two pairs have in common, kept by digest, forgotten with their pairs.
+
+Covers store.bridges.
+"""
 
 from __future__ import annotations
 

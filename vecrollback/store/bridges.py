@@ -1,0 +1,95 @@
+"""What a store does so that no query dies with a model: bridges between pairs.
+
+These are methods of `Store`, which has everything else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vecrollback.errors import PairStateError, UsageError, VecrollbackError
+from vecrollback.records import Bridge, Pair, SnapshotRef, Switched
+
+if TYPE_CHECKING:
+    from vecrollback.store.parts import Parts
+
+
+class BridgeMethods:
+    """The methods of `Store` about bridges."""
+
+    if TYPE_CHECKING:  # what `Store` has
+
+        @property
+        def _parts(self) -> Parts: ...
+        def pair(self, pair: Pair | str) -> Pair: ...
+
+    def bridge(self, a: Pair | str, b: Pair | str, *, seed: int | None = None) -> Bridge:
+        """Learn a map from one pair's model to another pair's space: a way to ask `b` when its own model is gone.
+
+        It is learned from vectors that both pairs hold. Only the queries that measure it are embedded: the golden ones,
+        else some that are generated from the corpus. `promote` does this by itself for the pair that is left.
+
+        Args:
+            a: The pair whose model will embed the queries, or its name.
+            b: The pair in whose space they are to be compared, or its name.
+            seed: Of what is drawn for it; None draws anew.
+
+        Returns:
+            The bridge, with what it was measured to be worth.
+
+        Raises:
+            UnknownNameError: There is no such pair.
+            UsageError: Both are the same pair.
+            PairStateError: The two have too few texts in common, or one is not built yet.
+            EmbeddingError: The model of `a` does not answer.
+
+        Example:
+            >>> notes = [Document(f"note-{n}", f"Recipe {n} needs {n * n} eggs.") for n in range(300)]
+            >>> store.upsert(notes).written
+            300
+            >>> for name in ("v1", "v2"):
+            ...     caught_up = store.catch_up(name)
+            >>> bridge = store.bridge("v2", "v1", seed=1)
+            >>> bridge.source, bridge.target, bridge.rows
+            ('v2', 'v1', 302)
+        """
+        from vecrollback.pairs.bridges import fit_bridge
+
+        source, target = self.pair(a), self.pair(b)
+        if source.name == target.name:
+            raise UsageError(f"both are pair {source.name!r}", hint="name two pairs")
+        fitted = fit_bridge(self._parts.bridges.common(source, target, seed=seed), target)
+        worth = self._parts.bridge_proof.measure(source, target, fitted, seed=seed)
+        return self._parts.bridges.keep(source, target, fitted, worth)
+
+    def bridges(self) -> list[Bridge]:
+        """List the bridges.
+
+        Returns:
+            At most one from each pair to each other one, newest first.
+
+        Example:
+            >>> store.bridges()
+            []
+        """
+        return self._parts.catalog.bridges.all()
+
+    def _learn_bridges(self, switched: Switched) -> str:
+        """Learn the bridges between what serves now and what a rollback would go to; returns what went wrong.
+
+        On the day that a model dies it is too late: only while both live can it be measured what a bridge is worth.
+        """
+        from vecrollback.pairs.bridges import LEAST_TEXTS
+
+        if switched.source is None or self._parts.catalog.ledger.state().documents < LEAST_TEXTS:
+            return ""
+        back, forward = (SnapshotRef.parse(ref).pair for ref in (switched.source, switched.target))
+        trouble = []
+        for a, b in ((forward, back), (back, forward)):
+            try:
+                self.bridge(a, b)
+            except PairStateError as error:  # what the two lack in common they lack both ways
+                return f"there is no bridge: {error}"
+            except (VecrollbackError, OSError, ImportError) as error:
+                trouble.append(f"there is no bridge from {a} to {b}: {error}")
+        return "; ".join(trouble)
