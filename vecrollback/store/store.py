@@ -1087,10 +1087,9 @@ class Store(DocumentMethods, BridgeMethods):
             ('v2@1', 'v1@1', 'pass')
         """
         name = to.name if isinstance(to, Pair) else to
-        who = actor or self.actor
-        request = MoveRequest(reason, who, override, wait, expected_epoch=expected_epoch, approval=approval)
         # Before the move, so that the incident shows how long it took from the decision.
-        decision_time = now()
+        decision_time, who = now(), actor or self.actor
+        request = MoveRequest(reason, who, override, wait, expected_epoch=expected_epoch, approval=approval)
         outcome = self.incidents.open(
             self._parts.switch.rollback(name, request), decided=decision_time, trigger=trigger
         )
@@ -1136,9 +1135,8 @@ class Store(DocumentMethods, BridgeMethods):
         """
         from vecrollback.switching.policy import Policy, load_policy
 
-        who = actor or self.actor
+        decision_time, who = now(), actor or self.actor
         request = MoveRequest(reason, who, wait_seconds=wait, expected_epoch=expected_epoch, approval=approval)
-        decision_time = now()
         policy = load_policy(self.root) or Policy()
         if approvals := policy.authority.restore_approvals:
             self.approvals.require(ref, request.reason, actor=request.actor, needed=approvals, approval=approval)
