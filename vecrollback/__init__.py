@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vecrollback.errors import VecrollbackError
 from vecrollback.records import (
     Approval,
+    Bridge,
     CatchUp,
     Certificate,
     Document,
@@ -59,6 +60,7 @@ __all__ = [
     "Approval",
     "AsyncClient",
     "AuditOptions",
+    "Bridge",
     "CatchUp",
     "Certificate",
     "Client",

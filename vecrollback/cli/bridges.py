@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False)
     examples=["bridges"],
 )
 def bridges(session: Session) -> None:
-    """List the maps between pairs, and what each was measured to be worth."""
+    """List the maps between pairs, and what each is worth."""
     with session.store() as store:
         found = store.bridges()
     rows = (

@@ -1,7 +1,6 @@
 """The catalog's tables. Change them together with a migration in `migrations/`."""
 
 from vecrollback.catalog.schema.base import FORMAT, corpus, file, metadata, store, tombstone
-from vecrollback.catalog.schema.bridges import bridge
 from vecrollback.catalog.schema.embedding import making, runner, unembedded
 from vecrollback.catalog.schema.operations import (
     approval,
@@ -18,7 +17,7 @@ from vecrollback.catalog.schema.operations import (
     token,
 )
 from vecrollback.catalog.schema.pairs import alias, history, kept_model, model_answer, pair, snapshot, tag, tenure
-from vecrollback.catalog.schema.quality import canary, canary_sample, gate_outcome, golden, observation
+from vecrollback.catalog.schema.quality import bridge, canary, canary_sample, gate_outcome, golden, observation
 from vecrollback.catalog.schema.work import equivalence, job, report, searcher
 
 __all__ = [

@@ -47,7 +47,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "golden": "Keep queries whose right answers are known, to measure pairs by.",
         "compare": "Ask two pairs the same queries, and compare their answers.",
         "bridge": "Learn a map from one pair's model to another pair's space.",
-        "bridges": "List the maps between pairs, and what each was measured to be worth.",
+        "bridges": "List the maps between pairs, and what each is worth.",
         "gates": "Tell whether a pair would pass the gates of a promote.",
         "purity": "Find the vectors of a pair that its own model did not make.",
         "repair": "Embed again what a check found wrong, and check again.",
