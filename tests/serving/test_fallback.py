@@ -149,8 +149,8 @@ def test_a_provider_killed_under_four_searchers_fails_no_query(
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
     try:
-        for searcher in searchers:
-            searcher.search(QUERIES[0])
+        for searcher in searchers:  # the breaker of this process may still be open
+            _await(lambda searcher=searcher: searcher.search(QUERIES[0]).answered_by == "pair")
         for thread in threads:
             thread.start()
         _await(lambda: len(results) > 20)
