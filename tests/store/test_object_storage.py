@@ -102,6 +102,21 @@ def test_whole_story_is_that_of_a_local_store(store: Store, tmp_path: Path) -> N
         assert_serves(copy, texts)
 
 
+def test_a_backup_goes_to_object_storage_and_back_into_a_store_there(
+    store: Store, objects: ObjectServer, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    backup = f"{objects.uri()}/all.backup"
+    store.backups.create(backup)
+    for place, catalog in ((objects.uri(), postgres.url()), (tmp_path / "local", None)):
+        with vecrollback.connect(place, catalog=catalog, create=True) as restored:
+            assert restored.backups.restore(backup).live == "two@1"
+            assert_serves(restored, TEXTS)
+            assert_passes(restored.check("one", sample=EVERY_ROW))
+            restored.upsert([Document("new", "a boat")])
+            restored.catch_up("two")
+            assert restored.rollback(reason="the next move works").target == "one@1"
+
+
 @pytest.mark.slow
 def test_drill_and_chaos_leave_the_store_alone(store: Store, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the environment names the catalog: a copy for chaos has one of its own."""

@@ -141,6 +141,10 @@ class Catalog:
         finally:
             copy.close()
 
+    def copy_into(self, other: Catalog) -> None:
+        """Replace the rows of another catalog by this one's, in one transaction; it stays a store of its own."""
+        self._database.copy_to(other._database)
+
     def integrity(self) -> str:
         """What the database finds wrong with its own pages; empty when nothing is."""
         return self._database.integrity()

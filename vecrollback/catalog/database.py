@@ -172,6 +172,7 @@ class Database:
                 rows = [dict(row._mapping) for row in mine.execute(sa.select(table))]
                 if rows:
                     theirs.execute(table.insert(), rows)
+            other._driver.count_on(theirs)
 
     def integrity(self) -> str:
         """What the database finds wrong with its own pages; empty when nothing is."""

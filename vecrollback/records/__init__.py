@@ -1,5 +1,6 @@
 """Frozen values that travel between the modules. No open tables, no models, no connections."""
 
+from vecrollback.records.backup import BackupContents, BackupResult
 from vecrollback.records.bridges import Bridge, BridgeVerdict, BridgeWorth
 from vecrollback.records.canary import Canary, CanaryRun, CanaryStatus, Judgement, Observation, Standing
 from vecrollback.records.documents import (
@@ -90,6 +91,8 @@ __all__ = [
     "Approval",
     "ApprovalState",
     "AuditEntry",
+    "BackupContents",
+    "BackupResult",
     "BlastRadius",
     "Bridge",
     "BridgeVerdict",

@@ -81,6 +81,14 @@ class FileStore(Protocol):
 
     def read(self, name: str) -> bytes: ...
 
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """The bytes of a file, never all of them in memory."""
+        ...
+
+    def write(self, name: str, path: Path) -> None:
+        """Put a local file, whatever is there."""
+        ...
+
     def create(self, name: str, data: bytes) -> bool:
         """Write a file that is not there yet; False when it is. Of several processes one succeeds."""
         ...

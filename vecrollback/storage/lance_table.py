@@ -57,6 +57,10 @@ class LanceTable(FollowsForks):
         inherit(self._opened)
         self._opened = None
 
+    def reopen(self) -> None:
+        """Forget what is open: other files lie there now."""
+        self._opened = None
+
     def exists(self) -> bool:
         return self.file_store.exists("_versions")
 

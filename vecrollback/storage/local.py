@@ -44,6 +44,15 @@ class LocalFileStore:
     def read(self, name: str) -> bytes:
         return (self.root / name).read_bytes()
 
+    def blocks(self, name: str) -> Iterator[bytes]:
+        with (self.root / name).open("rb") as stream:
+            while block := stream.read(_BLOCK):
+                yield block
+
+    def write(self, name: str, path: Path) -> None:
+        with written(self.root / name) as temporary:
+            shutil.copyfile(path, temporary)
+
     def create(self, name: str, data: bytes) -> bool:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)

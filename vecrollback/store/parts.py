@@ -17,6 +17,7 @@ from vecrollback.storage import FileStore, LocalFileStore, file_store_at
 from vecrollback.storage.forks import FollowsForks, follow_forks, hold_off_forks
 
 if TYPE_CHECKING:
+    from vecrollback.pairs.backup import Backups
     from vecrollback.pairs.bridges import Bridges
     from vecrollback.pairs.bundles import Bundles
     from vecrollback.pairs.compaction import Compactor
@@ -206,6 +207,12 @@ class Parts(FollowsForks):
         from vecrollback.pairs.bundles import Bundles
 
         return Bundles(self.resources)
+
+    @opened_once
+    def backups(self) -> Backups:
+        from vecrollback.pairs.backup import Backups
+
+        return Backups(self.resources)
 
     @opened_once
     def compactor(self) -> Compactor:

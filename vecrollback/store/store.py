@@ -47,6 +47,7 @@ from vecrollback.store.status import describe
 if TYPE_CHECKING:  # a rollback and `status` need none of these rooms; each method imports what it needs
     from vecrollback.automation.guard import Decision, WatchRound
     from vecrollback.catalog.policy_state import PolicyState
+    from vecrollback.pairs.backup import Backups
     from vecrollback.pairs.manifest import Manifest
     from vecrollback.pairs.prune import Pruner
     from vecrollback.pairs.resources import Resources
@@ -231,6 +232,11 @@ class Store(DocumentMethods, BridgeMethods):
     def retention(self) -> Pruner:
         """What may be deleted: plan it, then apply the plan."""
         return self._parts.retention
+
+    @property
+    def backups(self) -> Backups:
+        """The whole store as one file: create it, and restore it into an empty store."""
+        return self._parts.backups
 
     @property
     def access(self) -> Tokens:

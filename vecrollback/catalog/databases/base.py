@@ -54,6 +54,9 @@ class DatabaseDriver(Protocol):
     def clock(self) -> sa.ColumnElement[float]:
         """Seconds since 1970 by a clock that all processes share."""
 
+    def count_on(self, connection: sa.Connection) -> None:
+        """Let keys that count up by themselves go on after the rows that were copied in with theirs."""
+
     def integrity(self, connection: sa.Connection) -> str:
         """What is wrong with the database's own pages."""
 

@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql
 
 from vecrollback.catalog.databases.advisory_locks import AdvisoryLocks
 from vecrollback.catalog.databases.listen_notify import PostgresPointerReader
+from vecrollback.catalog.schema import metadata
 from vecrollback.errors import CommitUnknownError, UsageError
 from vecrollback.storage.forks import FollowsForks, inherit
 
@@ -118,6 +119,14 @@ class PostgresDriver(FollowsForks):
 
     def clock(self) -> sa.ColumnElement[float]:
         return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Float)
+
+    def count_on(self, connection: sa.Connection) -> None:
+        for table in metadata.sorted_tables:
+            if "number" in table.c and table.c.number.primary_key:
+                newest = sa.select(sa.func.max(table.c.number)).scalar_subquery()
+                sequence = sa.func.pg_get_serial_sequence(f'"{table.name}"', "number")
+                # false: the number given is the next one, so that an empty table begins with 1
+                connection.execute(sa.select(sa.func.setval(sequence, sa.func.coalesce(newest, 0) + 1, sa.false())))
 
     def integrity(self, connection: sa.Connection) -> str:  # noqa: ARG002
         return ""  # PostgreSQL checks its pages when it reads them

@@ -117,6 +117,9 @@ class SqliteDriver(FollowsForks):
     def clock(self) -> sa.ColumnElement[float]:
         return sa.literal(time.time(), sa.Float)
 
+    def count_on(self, connection: sa.Connection) -> None:
+        """Nothing to do: the next key is one more than the largest there is."""
+
     def integrity(self, connection: sa.Connection) -> str:
         rows = connection.exec_driver_sql("PRAGMA integrity_check(5)").scalars().all()
         return "" if list(rows) == ["ok"] else "; ".join(map(str, rows))

@@ -73,6 +73,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "delete": "Delete documents: no pair and no snapshot returns them again.",
         "snapshot": "Take, list, name, export, import or delete snapshots.",
         "retire": "Take a pair out of use, so that `prune` may delete it.",
+        "backup": "Back the whole store up in one file, and restore it elsewhere.",
         "prune": "Delete retired pairs, old snapshots and files nothing needs.",
         "compact": "Merge the small files of documents and vectors.",
     },
