@@ -68,7 +68,7 @@ def _grow(root: Path, rounds: int) -> dict[str, Any]:
                 if number % 500 == 499:
                     store.snapshot("v1")
                     store.retention.apply(store.retention.plan(RetentionRules(2, cool_down=0)))
-                    store.tidy()
+                    store.retention.tidy()
         # What a worker does when readers of a moment are done: here without waiting those two minutes.
         store.retention.apply(store.retention.plan(RetentionRules(1, cool_down=0)))
         Compactor(store.resources, age=0).run()

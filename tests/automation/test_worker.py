@@ -78,7 +78,7 @@ def test_storage_is_kept_small_now_and_then(opened: Store, monkeypatch: pytest.M
     fragments = len(opened.resources.corpus.table.at(opened.resources.corpus.state().version).get_fragments())
     assert fragments <= 3
     tidied: list[bool] = []
-    monkeypatch.setattr(opened, "tidy", lambda: tidied.append(True))
+    monkeypatch.setattr(opened.retention, "tidy", lambda: tidied.append(True))
     worker.run_once()
     assert tidied == [], "not in every round"
     monkeypatch.setattr("vecrollback.automation.worker._TIDY_SECONDS", 0)

@@ -102,7 +102,7 @@ def test_it_is_of_one_moment_while_everything_runs(tmp_path: Path) -> None:
                 store.restore("two@1", reason="again", catch_up=False) if number % 3 else store.rollback(
                     reason="back", catch_up=False
                 )
-                store.tidy()
+                store.retention.tidy()
 
     thread = threading.Thread(target=disturb)
     thread.start()

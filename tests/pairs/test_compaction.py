@@ -57,7 +57,7 @@ def test_catch_ups_merge_what_they_wrote(store: Store) -> None:
 
 def test_old_versions_go_when_they_are_old_enough(store: Store) -> None:
     before = len(files(store, "vectors-v1"))
-    store.tidy()
+    store.retention.tidy()
     assert len(files(store, "vectors-v1")) == before, "a reader may have asked for them just now"
     Compactor(store.resources, age=0).run(whole=True)
     assert len(files(store, "vectors-v1")) < 12

@@ -116,7 +116,7 @@ class Worker:
     def _tidy(self) -> None:
         """Keep tables and records small. Costs a look where there is nothing to do."""
         if time.monotonic() >= self._tidy_at and not self._stopping():
-            self._store.tidy()
+            self._store.retention.tidy()
             self._tidy_at = time.monotonic() + _TIDY_SECONDS
 
     def _look_after(self) -> None:

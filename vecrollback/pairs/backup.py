@@ -75,12 +75,19 @@ class Backups:
 
         Raises:
             CorruptArtifactError: Something that would go into the file is damaged.
+            PairStateError: The vectors of a pair lie in a database.
             UsageError: The address is not valid.
 
         Example:
             >>> store.backups.create("all.backup").documents
             2
         """
+        for pair in self._catalog.pairs.all():
+            if pair.backend:
+                raise PairStateError(
+                    f"the vectors of pair {pair.name!r} lie in a database, which a backup of files cannot hold",
+                    hint="back that database up with its own tools, and pairs in files with `snapshot export`",
+                )
         with tempfile.TemporaryDirectory(prefix="vecrollback-backup-") as own, _writable(target) as temporary:
             copy = self._attempts(temporary, Path(own))
             size, sha256 = temporary.stat().st_size, sha256_file(temporary)

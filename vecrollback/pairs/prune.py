@@ -46,7 +46,7 @@ class Pruner:
 
     def __init__(self, resources: Resources) -> None:
         self._catalog, self._artifacts, file_store = resources.catalog, resources.artifacts, resources.file_store
-        self._compactor = Compactor(resources)
+        self._compactor, self._cache = Compactor(resources), resources.cache
         self._files: RemovableFiles = (
             S3RemovableFiles(file_store)
             if isinstance(file_store, S3FileStore)
@@ -56,6 +56,25 @@ class Pruner:
     def retire(self, pair: Pair, reason: str = "") -> None:
         """Take a pair out of use: it cannot serve again, and a later prune takes it. Raises PairStateError."""
         self._catalog.pairs.retire(pair.name, reason)
+
+    def tidy(self) -> None:
+        """Merge small files where so many have gathered that it pays, and clean old versions away.
+
+        Records of finished work go, too, where newer ones are many. What a worker does now and then, beside everything
+        that runs. A table that is being written is left to its writer.
+
+        Example:
+            >>> store.retention.tidy()
+        """
+        self._compactor.run()
+        self._catalog.retention.forget(_DEFAULT)
+
+    def compact(self, *, purge: bool = False) -> None:
+        """Merge all small files and clean old versions away; see `Store.compact`."""
+        self._compactor.run(whole=True, purge=purge)
+        if purge:
+            for cached in self._cache.glob("documents-*.arrow"):
+                cached.unlink(missing_ok=True)
 
     # -- plan ---------------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from vecrollback.pairs.backup import Backups
     from vecrollback.pairs.bridges import Bridges
     from vecrollback.pairs.bundles import Bundles
-    from vecrollback.pairs.compaction import Compactor
     from vecrollback.pairs.kept_models import KeptModels
     from vecrollback.pairs.prune import Pruner
     from vecrollback.pairs.resources import Resources
@@ -213,12 +212,6 @@ class Parts(FollowsForks):
         from vecrollback.pairs.backup import Backups
 
         return Backups(self.resources)
-
-    @opened_once
-    def compactor(self) -> Compactor:
-        from vecrollback.pairs.compaction import Compactor
-
-        return Compactor(self.resources)
 
     @opened_once
     def retention(self) -> Pruner:

@@ -230,7 +230,7 @@ class Store(DocumentMethods, BridgeMethods):
 
     @property
     def retention(self) -> Pruner:
-        """What may be deleted: plan it, then apply the plan."""
+        """What may be deleted: plan it, then apply the plan. And what keeps the storage small meanwhile."""
         return self._parts.retention
 
     @property
@@ -318,24 +318,7 @@ class Store(DocumentMethods, BridgeMethods):
         Example:
             >>> store.compact(purge=True)
         """
-        self._parts.compactor.run(whole=True, purge=purge)
-        if purge:
-            for cached in self.resources.cache.glob("documents-*.arrow"):
-                cached.unlink(missing_ok=True)
-
-    def tidy(self) -> None:
-        """Merge small files where so many have gathered that it pays, and clean old versions away.
-
-        Records of finished work go, too, where newer ones are many. What a worker does now and then, beside everything
-        that runs. A table that is being written is left to its writer.
-
-        Example:
-            >>> store.tidy()
-        """
-        from vecrollback.records import RetentionRules
-
-        self._parts.compactor.run()
-        self._catalog.retention.forget(RetentionRules())
+        self.retention.compact(purge=purge)
 
     # -- pairs --------------------------------------------------------------------------------------------------------
 
