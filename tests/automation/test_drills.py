@@ -47,6 +47,7 @@ def test_a_drill_rehearses_every_step_and_leaves_live_alone(store: Store) -> Non
     assert drill.verdict == "pass", drill
     assert [one.name for one in drill.phases] == [
         "decide",
+        "model",
         "searchers ready",
         "switch",
         "first right answer",

@@ -43,7 +43,8 @@ class _Writer:
         yield f"| live | {_ref(live)} |\n| a rollback goes to | {self._target()} |"
         for pair in self._status["pairs"]:
             verdict = pair["checked"] or "none"
-            yield f"| pair `{pair['name']}` | {pair['state']}, `{pair['embedder']}`, last check {verdict} |"
+            model = _model(pair["model"])
+            yield f"| pair `{pair['name']}` | {pair['state']}, `{pair['embedder']}`, last check {verdict}, {model} |"
         yield f"| searchers now | {', '.join(_searchers(self._status)) or 'none'} |\n"
 
     def _target(self) -> str:
@@ -70,6 +71,7 @@ class _Writer:
         yield "| the command refuses (exit code 3) | it says for each pair why; mend one: `vecrollback repair PAIR` |"
         yield "| a searcher is not heard from | restart it; it follows from its first query on |"
         yield "| the disk is full | delete the store's `cache/`, type the command again |"
+        yield "| the older pair's model does not answer | bring it back, then `vecrollback embedder ask PAIR` |"
         yield "| the older pair's index is damaged | `vecrollback restore PAIR@N`, or import a bundle |"
         count = self._policy.authority.restore_approvals
         if count:
@@ -117,6 +119,14 @@ class _Writer:
 
 def _ref(alias: Json) -> str:
     return f"`{alias['pair']}@{alias['snapshot']}`, epoch {alias['epoch']}" if alias else "nothing yet"
+
+
+def _model(facts: Json) -> str:
+    kept = "" if facts["kept_bytes"] is None else f", of which the store keeps {facts['kept_bytes']:,} bytes"
+    if facts["answers"] == "unknown":
+        return f"model not asked lately{kept}"
+    verb = "answered" if facts["answers"] == "pass" else "did not answer"
+    return f"model {verb} at {facts['asked_at'][:16]}{kept}"
 
 
 def _searchers(status: Json) -> list[str]:

@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 from vecrollback.automation.drills import overdue
 from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.errors import EmbedderChangedError, StoppedError, VecrollbackError
-from vecrollback.records import Effort, ProgressCallback
+from vecrollback.pairs.model_answers import ask_model
+from vecrollback.records import ANSWER_SECONDS, Effort, ModelAnswer, Pair, ProgressCallback
 from vecrollback.switching.policy import load_policy
 
 _log = logging.getLogger(__name__)
 _KEPT_UP = ("live", "standby")
 _TIDY_SECONDS = 60.0
 _NAP_SECONDS = 0.2
+_SILENT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class Worker:
     """Catches up pairs that lag, and keeps tables and records small.
 
     `stopping` is asked between two rounds; a `progress` that raises StoppedError ends a catch-up after its batch. A
-    failure (a model's service that is down, say) is logged and tried again in the next round.
+    failure (a model's service that is down, say) is logged and tried again in the next round. Every `ask_every` seconds
+    the models of these pairs are asked whether they answer, so that it is known before a rollback needs them; 0: never.
     """
 
     def __init__(
@@ -50,12 +53,14 @@ class Worker:
         effort: Effort | None = None,
         progress: ProgressCallback | None = None,
         stopping: Callable[[], bool] = lambda: False,
+        ask_every: float = ANSWER_SECONDS / 3,
     ) -> None:
         self._store, self._effort, self._progress, self._stopping = store, effort, progress, stopping
         self._tidy_at = 0.0
         self._round = WorkerRound()
         self._overdue = ""
         self._change_messages: dict[str, str] = {}
+        self._ask_every = ask_every
 
     def run(self, interval: float) -> WorkerRound:
         """Work until `stopping`, with `interval` seconds between two rounds."""
@@ -72,6 +77,7 @@ class Worker:
         try:
             for name in kept_up(self._store):
                 self._attempt(name)
+            self._ask_models()
             self._tidy()
             self._look_after()
         except (VecrollbackError, OSError) as error:
@@ -112,6 +118,32 @@ class Worker:
         if pair not in self._change_messages:
             self._store.notices.tell("model", f"{pair}: {error.message}", {"pair": pair, "hint": error.hint})
         self._change_messages[pair] = error.message
+
+    def _ask_models(self) -> None:
+        """Ask the models of the pairs, unless somebody did lately, and tell people when one falls silent or is back."""
+        catalog = self._store.resources.catalog
+        for name in kept_up(self._store) if self._ask_every else ():
+            last = catalog.models.answer(name)
+            # One that was silent is asked again soon: until it answers, no rollback goes there.
+            wait = self._ask_every if last is None or last.verdict == "pass" else min(self._ask_every, _SILENT_SECONDS)
+            if self._stopping() or (last is not None and last.age < wait):
+                continue
+            pair = self._store.pair(name)
+            answer, before = ask_model(catalog, self._store.resources.embedders, pair)
+            self._tell_answer(pair, answer, before)
+
+    def _tell_answer(self, pair: Pair, answer: ModelAnswer, before: ModelAnswer | None) -> None:
+        silent, was_silent = answer.verdict == "fail", before is not None and before.verdict == "fail"
+        facts = {"pair": pair.name, "state": pair.state, "verdict": answer.verdict}
+        if silent and not was_silent:
+            use = "queries fail" if pair.state == "live" else "no rollback goes there until it does"
+            _log.error("the model of %s does not answer: %s", pair.name, answer.said)
+            if pair.name not in self._change_messages:  # told a moment ago, by the catch-up that met another model
+                text = f"{pair.name} ({pair.state}): its model does not answer, {use}: {answer.said}"
+                self._store.notices.tell("model", text, facts)
+        elif was_silent and answer.verdict == "pass":
+            _log.info("the model of %s answers again", pair.name)
+            self._store.notices.tell("model", f"{pair.name} ({pair.state}): its model answers again", facts)
 
     def _tidy(self) -> None:
         """Keep tables and records small. Costs a look where there is nothing to do."""

@@ -30,6 +30,7 @@ def read_switch_state(
     aliases = {row.name: AliasTarget(row.pair, row.snapshot, row.epoch) for row in connection.execute(_aliases)}
     tenures, target = Tenures(connection, alias), aliases.get(alias)
     serving = target.pair if target else None
+    named_snapshot = find_snapshot(connection, ref) if ref is not None else None
     before = []
     for name, tenure in tenures.newest() if until else ():
         if name != serving:
@@ -43,7 +44,8 @@ def read_switch_state(
         live=_facts(connection, serving, tenures.of(serving)) if serving else None,
         before=tuple(before),
         named=_facts(connection, pair, tenures.of(pair)) if pair is not None else None,
-        snapshot=find_snapshot(connection, ref) if ref is not None else None,
+        snapshot=named_snapshot,
+        answer=find_answer(connection, named_snapshot.pair) if named_snapshot else None,
         standbys=tuple(connection.scalars(_standbys)) if standbys else (),
         searchers=tuple(searchers.alive_in(connection, alias)),
     )

@@ -1,4 +1,4 @@
-"""Commands on embedders: show, equate, keep."""
+"""Commands on embedders: show, equate, keep, ask."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vecrollback.cli.support.session import Session, command, common
 if TYPE_CHECKING:
     from vecrollback.embedders.trial import Trial
 
-app = typer.Typer(callback=common, help="Show, measure or equate embedders, and keep a pair's model.")
+app = typer.Typer(callback=common, help="Show, measure or equate embedders, and keep or ask a pair's model.")
 
 
 @command(
@@ -121,3 +121,20 @@ def _measured(trial: Trial) -> dict[str, str]:
         "length": f"{trial.shortest:.4f} to {trial.longest:.4f}",
         "took": f"{trial.requests} requests, {trial.sent:,} characters",
     }
+
+
+@command(app, returns="{pair, verdict: pass|fail|unknown, said, at, seconds, host}", examples=["embedder ask v1"])
+def ask(
+    session: Session, pair: Annotated[str | None, typer.Argument(help="The pair. Default: the live one.")] = None
+) -> None:
+    """Ask a pair's model whether it answers now, with the vectors that made the pair; exit code 1 unless it does.
+
+    A rollback passes over a pair whose model did not answer when it was asked lately.
+    """
+    with session.store() as store:
+        answer = store.ask_model(pair)
+    word = {"pass": "answers", "fail": "does not answer", "unknown": "cannot be asked"}[answer.verdict]
+    line = f"the model of {answer.pair} {word} ({answer.seconds:.2f} s): {answer.said}"
+    session.emit(asdict(answer), lambda: [line])
+    if answer.verdict != "pass":
+        raise typer.Exit(1)

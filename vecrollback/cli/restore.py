@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli.support.moves import SWITCH, NeededReason, NoCatchUp, Wait, show_switch
+from vecrollback.cli.support.moves import SWITCH, NeededReason, NoCatchUp, Override, Wait, show_switch
 from vecrollback.cli.support.session import Session, command
 
 app = typer.Typer(add_completion=False)
@@ -21,6 +21,7 @@ def restore(
     ref: Annotated[str, typer.Argument(metavar="PAIR@N", help="The exact snapshot.")],
     reason: NeededReason = "",
     planned: Planned = False,
+    override: Override = False,
     no_catch_up: NoCatchUp = False,
     wait: Wait = 10.0,
 ) -> None:
@@ -30,6 +31,6 @@ def restore(
     """
     with session.store() as store, session.watch(finish=True) as watch:
         switched = store.restore(
-            ref, reason=reason, catch_up=not no_catch_up, progress=watch, wait=wait, planned=planned
+            ref, reason=reason, catch_up=not no_catch_up, progress=watch, wait=wait, planned=planned, override=override
         )
     show_switch(session, switched)

@@ -9,6 +9,7 @@ import typer
 from vecrollback.cli.support.moves import SWITCH, NeededReason, NoCatchUp, Override, Wait, show_switch
 from vecrollback.cli.support.output import counted
 from vecrollback.cli.support.session import Session, command
+from vecrollback.records import Json
 from vecrollback.store import payloads
 
 app = typer.Typer(add_completion=False)
@@ -16,7 +17,7 @@ app = typer.Typer(add_completion=False)
 
 @command(
     app,
-    returns=SWITCH + "; with --dry-run {target, watermark, lag, checked, dry_run}",
+    returns=SWITCH + "; with --dry-run {target, watermark, lag, checked, model, dry_run}",
     examples=["rollback --dry-run", "rollback --reason 'answers got worse'", "rollback --to v1 --reason TEXT"],
 )
 def rollback(
@@ -51,8 +52,16 @@ def _plan(session: Session, to: str | None, override: bool) -> None:
         "watermark": pair["watermark"],
         "lag": pair["lag"],
         "checked": pair["checked"],
+        "model": pair["model"],
         "dry_run": True,
     }
     behind = counted(pair["lag"], "change")
     line = f"a rollback would go to {target.ref}: {behind} behind, last check {pair['checked'] or 'none'}"
-    session.emit(plan, lambda: [line, "nothing was changed"])
+    session.emit(plan, lambda: [line, _model_line(target.pair, pair["model"]), "nothing was changed"])
+
+
+def _model_line(name: str, model: Json) -> str:
+    if model["answers"] == "unknown":
+        return f"nobody asked its model within the last quarter of an hour: `vecrollback embedder ask {name}`"
+    verb = "answered" if model["answers"] == "pass" else "did not answer"
+    return f"its model {verb} when it was asked at {model['asked_at'][:19]}: {model['said']}"

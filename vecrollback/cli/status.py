@@ -14,7 +14,8 @@ app = typer.Typer(add_completion=False)
 @command(
     app,
     returns="{store, catalog, alias: {live: {pair, snapshot, epoch}}, corpus: {head, documents}, "
-    "pairs: [{name, state, reason, embedder, fingerprint, dimension, index, snapshot, watermark, lag, checked}], "
+    "pairs: [{name, state, reason, embedder, fingerprint, dimension, index, snapshot, watermark, lag, checked, "
+    "model: {kept_bytes, answers: pass|fail|unknown, said, asked_at, seconds}}], "
     "searchers: [{host, pid, epoch}], jobs: [{id, kind, pair, state, progress, error}], rollback: {target, reason}}",
 )
 def status(session: Session) -> None:

@@ -27,6 +27,9 @@ def worker(
     session: Session,
     once: Annotated[bool, typer.Option("--once", help="One round, then end; exit code 1 when it failed.")] = False,
     interval: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Pause between two rounds.")] = 5.0,
+    ask_models: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How often to ask the models whether they answer; 0: never.")
+    ] = 300.0,
     engine: EngineOption = "inline",
     accelerate: AccelerateOption = "off",
     idle: IdleOption = False,
@@ -41,7 +44,7 @@ def worker(
 
     with _log_on_stderr(), session.store() as store, session.watch(finish=True) as watch:
         effort = Effort(engine, accelerate, idle=idle, max_load=max_load, window=window)
-        work = Worker(store, effort=effort, progress=watch, stopping=lambda: watch.stopping)
+        work = Worker(store, effort=effort, progress=watch, stopping=lambda: watch.stopping, ask_every=ask_models)
         summary = work.run_once() if once else work.run(interval)
     line = f"rounds: {summary.rounds:,}, changes taken in: {summary.documents:,}, failures: {summary.failures:,}"
     session.emit(asdict(summary), lambda: [line])

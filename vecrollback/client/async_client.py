@@ -15,6 +15,7 @@ from vecrollback.records import (
     IfAbsent,
     JobRecord,
     Json,
+    ModelAnswer,
     Move,
     Pair,
     Report,
@@ -238,6 +239,7 @@ class AsyncClient:
         wait: float = 10.0,
         expected_epoch: int | None = None,
         planned: bool = False,
+        override: bool = False,
     ) -> Switched:
         """Let one exact snapshot serve; see `Store.restore`.
 
@@ -248,11 +250,12 @@ class AsyncClient:
             wait: Seconds to wait for searchers to acknowledge the move.
             expected_epoch: Epoch of `live` when this was decided. None decides on what is found.
             planned: Nothing is wrong with what is left: the incident says so, and none of its answers counts as bad.
+            override: Serve it although its model did not answer when it was asked lately.
 
         Returns:
             As `Store.restore`. What went wrong after the move is told in `trouble`; the move stands.
         """
-        return await self._send(calls.restore(ref, reason, catch_up, wait, expected_epoch, planned))
+        return await self._send(calls.restore(ref, reason, catch_up, wait, expected_epoch, planned, override))
 
     async def check(
         self,
@@ -276,6 +279,20 @@ class AsyncClient:
             Verdict, findings, and the certificate.
         """
         return await self._send(calls.check(pair, level, bound, confidence, sample))
+
+    async def ask_model(self, pair: PairLike | None = None) -> ModelAnswer:
+        """Ask a pair's model whether it answers now, and record what it did; see `Store.ask_model`.
+
+        Args:
+            pair: The pair, or its name. Default: the live one.
+
+        Returns:
+            What the model did: whether it gave the pair's vectors, in how many seconds, and else why not.
+
+        Raises:
+            UnknownNameError: There is no such pair, or none is live.
+        """
+        return await self._send(calls.ask_model(pair))
 
     async def report(self, pair: PairLike) -> Report:
         """Read what the newest kept check of a pair said.

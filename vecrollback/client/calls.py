@@ -17,6 +17,7 @@ from vecrollback.records import (
     IfAbsent,
     JobRecord,
     Json,
+    ModelAnswer,
     Move,
     Pair,
     Report,
@@ -130,9 +131,10 @@ def rollback(
 
 
 def restore(
-    ref: str, reason: str, catch_up: bool, wait: float, expected_epoch: int | None, planned: bool
+    ref: str, reason: str, catch_up: bool, wait: float, expected_epoch: int | None, planned: bool, override: bool
 ) -> HttpCall[Switched]:
-    body = {"ref": ref, "reason": reason, "wait_seconds": wait, "expected_epoch": expected_epoch, "planned": planned}
+    body: dict[str, Any] = {"ref": ref, "reason": reason, "wait_seconds": wait, "expected_epoch": expected_epoch}
+    body |= {"planned": planned, "override": override}
     return HttpCall(
         "POST", "/v1/restore", responses.switched, body | {"catch_up": catch_up, "wait": catch_up}, long=True
     )
@@ -142,6 +144,11 @@ def check(pair: PairLike | None, level: Level, bound: float, confidence: float, 
     name = None if pair is None else _name(pair)
     body = {"pair": name, "level": level, "bound": bound, "confidence": confidence, "sample": sample}
     return HttpCall("POST", "/v1/check", responses.report, body, long=True)
+
+
+def ask_model(pair: PairLike | None) -> HttpCall[ModelAnswer]:
+    body = {"pair": None if pair is None else _name(pair)}
+    return HttpCall("POST", "/v1/ask-model", responses.model_answer, body, long=True)
 
 
 def report(pair: PairLike) -> HttpCall[Report]:

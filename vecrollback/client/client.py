@@ -15,6 +15,7 @@ from vecrollback.records import (
     IfAbsent,
     JobRecord,
     Json,
+    ModelAnswer,
     Move,
     Pair,
     Report,
@@ -234,6 +235,7 @@ class Client:
         wait: float = 10.0,
         expected_epoch: int | None = None,
         planned: bool = False,
+        override: bool = False,
     ) -> Switched:
         """Let one exact snapshot serve; see `Store.restore`.
 
@@ -244,11 +246,12 @@ class Client:
             wait: Seconds to wait for searchers to acknowledge the move.
             expected_epoch: Epoch of `live` when this was decided. None decides on what is found.
             planned: Nothing is wrong with what is left: the incident says so, and none of its answers counts as bad.
+            override: Serve it although its model did not answer when it was asked lately.
 
         Returns:
             As `Store.restore`. What went wrong after the move is told in `trouble`; the move stands.
         """
-        return self._send(calls.restore(ref, reason, catch_up, wait, expected_epoch, planned))
+        return self._send(calls.restore(ref, reason, catch_up, wait, expected_epoch, planned, override))
 
     def check(
         self,
@@ -272,6 +275,20 @@ class Client:
             Verdict, findings, and the certificate.
         """
         return self._send(calls.check(pair, level, bound, confidence, sample))
+
+    def ask_model(self, pair: PairLike | None = None) -> ModelAnswer:
+        """Ask a pair's model whether it answers now, and record what it did; see `Store.ask_model`.
+
+        Args:
+            pair: The pair, or its name. Default: the live one.
+
+        Returns:
+            What the model did: whether it gave the pair's vectors, in how many seconds, and else why not.
+
+        Raises:
+            UnknownNameError: There is no such pair, or none is live.
+        """
+        return self._send(calls.ask_model(pair))
 
     def report(self, pair: PairLike) -> Report:
         """Read what the newest kept check of a pair said.

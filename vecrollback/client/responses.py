@@ -19,6 +19,7 @@ from vecrollback.records import (
     GateOutcome,
     Hit,
     Json,
+    ModelAnswer,
     Move,
     Pair,
     Report,
@@ -58,6 +59,10 @@ def report(body: Mapping[str, Json]) -> Report:
     findings = tuple(_record(Finding, one, ids=tuple(one["ids"])) for one in body["findings"])
     proof = body["certificate"]
     return _record(Report, body, findings=findings, certificate=_record(Certificate, proof) if proof else None)
+
+
+def model_answer(body: Mapping[str, Json]) -> ModelAnswer:
+    return _record(ModelAnswer, body)
 
 
 def switched(body: Mapping[str, Json]) -> Switched:

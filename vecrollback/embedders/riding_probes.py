@@ -34,6 +34,9 @@ _TEXTS_PER_RIDER = 64
 that knows its requests (`carry`) lets one ride in each, which is exact, and needs no more; nor does a model in this
 process."""
 
+_ASKED = 4
+"""Probe queries by which a model shows that it answers."""
+
 PROOF_SECONDS = 10.0
 """A query carries probes when the last proof is as old as this: one query in a hundred at ten a second."""
 
@@ -128,6 +131,20 @@ class QueryProbes:
                 self.doubt, hint="answers of another model than the index's are not worth measuring: put the model back"
             )
         return vectors
+
+    def ask(self) -> None:
+        """Embed a few probe queries now, within the limits of a query, and compare them.
+
+        Raises EmbedderChangedError when the model is another one, and what embedding raises.
+        """
+        if self._turn is None:
+            self._answer([self._known_good])
+            return
+        with self._lock:
+            numbers = tuple(itertools.islice(self._turn, _ASKED))
+            self._judge(numbers, self._answer([PROBES[n] for n in numbers]))
+        if self.doubt:
+            raise EmbedderChangedError(self.doubt, hint="put the model back that made the pair")
 
     def _embed(self, texts: list[str], embed: Embed) -> FloatArray:
         if self._turn is None or time.monotonic() < self._due or not self._lock.acquire(blocking=False):

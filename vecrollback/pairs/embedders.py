@@ -19,7 +19,7 @@ from vecrollback.embedders.pieces import embed_documents
 from vecrollback.embedders.probes import PROBES, compare_probes, embed_probes, floor_for, verify_probes
 from vecrollback.embedders.riding_probes import PROOF_SECONDS, BatchProbes, QueryProbes
 from vecrollback.errors import EmbedderChangedError, EmbeddingError, ServiceDownError, VecrollbackError
-from vecrollback.pairs.kept_models import KeptModels
+from vecrollback.pairs.kept_models import KeptModels, files_of
 from vecrollback.pairs.late_model import LateModel, QueryModel
 from vecrollback.records import KeptModel, Pair
 from vecrollback.storage.artifacts import Artifacts
@@ -44,6 +44,7 @@ class PairEmbedders(FollowsForks):
         self._artifacts = artifacts
         self.kept = kept
         self._leases: dict[tuple[str, str], object] = {}
+        self._stamps: dict[tuple[str, str], object] = {}
         self._embedders: dict[tuple[str, str], Embedder] = {}
         self._proof_times: dict[tuple[str, str, str], float] = {}
         self._unreached: dict[tuple[str, str, str], tuple[float, str]] = {}
@@ -155,6 +156,17 @@ class PairEmbedders(FollowsForks):
         probes = load_probes(self._artifacts, pair.probes)
         return verify_probes(self._loadable(pair), probes, pair.probe_floor).worst_cosine
 
+    def require_source(self, pair: Pair) -> Embedder:
+        """The pair's embedder, which a process that starts now could open, too. Reads the files where they changed.
+
+        Raises EmbedderChangedError, or what opening raises.
+        """
+        embedder, key = self._loadable(pair), (pair.embedder, pair.fingerprint)
+        if _stamps(embedder) != self._stamps.get(key):
+            with self._lock:
+                embedder = self._open_checked(pair)
+        return embedder
+
     def _loadable(self, pair: Pair) -> Embedder:
         with self._lock:
             return self._embedders.get((pair.embedder, pair.fingerprint)) or self._open_checked(pair)
@@ -206,6 +218,7 @@ class PairEmbedders(FollowsForks):
         embedder, lease = self.open_anew(pair)
         self._embedders[(pair.embedder, pair.fingerprint)] = embedder
         self._leases[(pair.embedder, pair.fingerprint)] = lease
+        self._stamps[(pair.embedder, pair.fingerprint)] = _stamps(embedder)
         return embedder
 
     def open_anew(self, pair: Pair) -> tuple[Embedder, object]:
@@ -258,6 +271,7 @@ class PairEmbedders(FollowsForks):
                 embedder.close()
             self._embedders.clear()
             self._leases.clear()
+            self._stamps.clear()
             self._proof_times.clear()
             self._riding.clear()
 
@@ -265,6 +279,14 @@ class PairEmbedders(FollowsForks):
 def _key(pair: Pair) -> tuple[str, str, str]:
     """Pairs that one proof covers."""
     return pair.embedder, pair.fingerprint, pair.probes
+
+
+def _stamps(embedder: Embedder) -> list[tuple[str, int, int]] | None:
+    """Path, size and time of change of each of an embedder's files; None when one is gone."""
+    try:
+        return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files_of(embedder).values()]
+    except OSError:
+        return None
 
 
 def load_probes(artifacts: Artifacts, name: str) -> FloatArray:

@@ -202,6 +202,7 @@ class SwitchState:
         snapshot: The snapshot that was asked for; None when there is no such snapshot.
         standbys: Names of the pairs that stand by, where they were asked for.
         searchers: Serving processes that follow the alias and are alive.
+        answer: What the model of the snapshot's pair did when it was asked last.
     """
 
     alias: str
@@ -213,6 +214,7 @@ class SwitchState:
     snapshot: Snapshot | None
     standbys: tuple[str, ...]
     searchers: tuple[SearcherRecord, ...]
+    answer: ModelAnswer | None = None
 
     @property
     def target(self) -> AliasTarget | None:

@@ -140,6 +140,11 @@ class _CatalogFigures:
                 verdicts[(name,)] = int(report.verdict == "pass")
                 if report.certificate:
                     bounds[(name,)] = report.certificate.bound
+        said = {"pass": 1, "fail": 0}
+        answers = {(p["name"],): said[p["model"]["answers"]] for p in pairs if p["model"]["answers"] in said}
+        yield _gauge("model_answers", "Whether a pair's model answered when it was asked lately", ["pair"], answers)
+        kept = {(p["name"],): p["model"]["kept_bytes"] for p in pairs if p["model"]["kept_bytes"] is not None}
+        yield _gauge("model_kept_bytes", "Size of the model's files that the store keeps", ["pair"], kept)
         yield _gauge("pair_foreign_bound", "Most foreign vectors the last check leaves room for", ["pair"], bounds)
         yield _gauge("pair_check_passed", "Whether the last check passed", ["pair"], verdicts)
 

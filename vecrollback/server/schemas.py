@@ -193,6 +193,7 @@ class RestoreRequest(BaseModel):
     catch_up: bool = True
     expected_epoch: int | None = Field(None, ge=0, description="Refuse unless `live` is at this epoch.")
     planned: bool = Field(False, description="Nothing is wrong with what is left; no answer of it counts as bad.")
+    override: bool = Field(False, description="Also while its model did not answer when it was asked lately.")
     wait: bool = False
 
 
@@ -207,6 +208,14 @@ class CheckRequest(BaseModel):
     confidence: float = Field(0.95, gt=0, lt=1)
     sample: int | None = Field(None, ge=1, description="Chunks to re-embed. Default: what the bound needs.")
     wait: bool = Field(True, description="False: answer 202 with a job at once; GET /v1/check has the report later.")
+
+
+class AskRequest(BaseModel):
+    """Ask the model of a pair, or of the live one, whether it answers now."""
+
+    model_config = _body({"pair": "v1"}, {})
+
+    pair: PairName | None = None
 
 
 class CompareRequest(BaseModel):

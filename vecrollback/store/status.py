@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from vecrollback.catalog import Catalog
-from vecrollback.records import LIVE, Json
+from vecrollback.records import LIVE, Json, KeptModel, ModelAnswer
+
+
+def model_facts(kept: KeptModel | None, answer: ModelAnswer | None) -> dict[str, Json]:
+    """Whether a pair's model is kept in the store and how large it is, and what it did when it was asked last.
+
+    `answers`: `pass`, `fail`, or `unknown` where nobody asked within the last quarter of an hour.
+    """
+    return {
+        "kept_bytes": kept.bytes if kept else None,
+        "answers": answer.standing if answer else "unknown",
+        "said": answer.said if answer else "",
+        "asked_at": answer.at if answer else None,
+        "seconds": answer.seconds if answer else None,
+    }
 
 
 def describe(catalog: Catalog) -> dict[str, Json]:
     """Aliases, head of the corpus, pairs with their lag and last verdict, searchers, unfinished jobs."""
     state = catalog.ledger.state()
     verdicts = catalog.reports.verdicts()
+    kept, answers = catalog.models.all_kept(), catalog.models.answers()
     pairs = [
         {
             "name": p.name,
@@ -24,6 +39,7 @@ def describe(catalog: Catalog) -> dict[str, Json]:
             "watermark": p.watermark,
             "lag": state.head - p.watermark,
             "checked": verdicts.get(p.name),
+            "model": model_facts(kept.get(p.name), answers.get(p.name)),
         }
         for p in catalog.pairs.all()
     ]

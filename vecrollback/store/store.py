@@ -24,6 +24,7 @@ from vecrollback.records import (
     Json,
     KeptModel,
     LivePair,
+    ModelAnswer,
     Move,
     MoveRequest,
     Pair,
@@ -604,6 +605,48 @@ class Store(DocumentMethods, BridgeMethods):
         """
         return self.resources.embedders.keep(self.pair(pair))
 
+    def ask_model(self, pair: PairLike | None = None) -> ModelAnswer:
+        """Ask a pair's model for a few vectors now, as a query would, and record what it did.
+
+        A rollback or restore decides by what was recorded within the last quarter of an hour: it passes over a pair
+        whose model did not answer. A worker asks by itself.
+
+        Args:
+            pair: The pair, or its name. Default: the live one.
+
+        Returns:
+            What the model did: whether it gave the pair's vectors, in how many seconds, and else why not.
+
+        Raises:
+            UnknownNameError: There is no such pair, or none is live.
+
+        Example:
+            >>> store.ask_model("v1").verdict
+            'pass'
+        """
+        from vecrollback.pairs.model_answers import ask_model
+
+        return ask_model(self._catalog, self.resources.embedders, self._or_live(pair))[0]
+
+    def model_answer(self, pair: PairLike) -> ModelAnswer | None:
+        """Tell what a pair's model did when it was asked last. Asks nothing.
+
+        Args:
+            pair: The pair, or its name.
+
+        Returns:
+            What it did, with the time; None when nobody asked yet.
+
+        Raises:
+            UnknownNameError: There is no such pair.
+
+        Example:
+            >>> answer = store.ask_model("v1")
+            >>> store.model_answer("v1") == answer
+            True
+        """
+        return self._catalog.models.answer(self.pair(pair).name)
+
     # -- jobs ---------------------------------------------------------------------------------------------------------
 
     def jobs(
@@ -1096,6 +1139,7 @@ class Store(DocumentMethods, BridgeMethods):
         expected_epoch: int | None = None,
         approval: int | None = None,
         planned: bool = False,
+        override: bool = False,
     ) -> Switched:
         """Let one exact snapshot serve. What was deleted since it was taken stays deleted.
 
@@ -1109,12 +1153,14 @@ class Store(DocumentMethods, BridgeMethods):
             expected_epoch: Epoch of `live` when this was decided. None decides on what is found.
             approval: Number of a request for this very snapshot to which the people needed have agreed.
             planned: Nothing is wrong with what is left: the incident says so, and none of its answers counts as bad.
+            override: Serve it although its model did not answer when it was asked lately.
 
         Returns:
             The move. What went wrong after it is told in `trouble`; the move stands.
 
         Raises:
             UnknownNameError: There is no such snapshot.
+            PairStateError: Its model did not answer when it was asked lately.
             ApprovalNeededError: The policy wants others to agree; the request was made.
             AliasMovedError: `live` is not at `expected_epoch` any more. Nothing moved.
 
@@ -1125,7 +1171,7 @@ class Store(DocumentMethods, BridgeMethods):
         from vecrollback.switching.policy import Policy, load_policy
 
         decision_time, who = now(), actor or self.actor
-        request = MoveRequest(reason, who, wait_seconds=wait, expected_epoch=expected_epoch, approval=approval)
+        request = MoveRequest(reason, who, override, wait, expected_epoch=expected_epoch, approval=approval)
         policy = load_policy(self.root) or Policy()
         if approvals := policy.authority.restore_approvals:
             self.approvals.require(ref, request.reason, actor=request.actor, needed=approvals, approval=approval)

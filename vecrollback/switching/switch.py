@@ -30,6 +30,7 @@ from vecrollback.records import (
     LIVE,
     Acknowledgements,
     AliasTarget,
+    ModelAnswer,
     Move,
     MoveRequest,
     Pair,
@@ -244,6 +245,7 @@ class Switch:
         Raises:
             AliasMovedError: `live` is not where it was when this was decided; nothing moved.
             UnknownNameError: There is no such snapshot.
+            PairStateError: Its model did not answer when it was asked lately, and nothing overrides that.
             CorruptArtifactError: A file of it is missing, or its manifest was changed.
             UsageError: The request gives no reason.
         """
@@ -251,6 +253,11 @@ class Switch:
         snapshot, manifest = self._verified(state.snapshot, ref)
         if request.expected_epoch not in (None, state.epoch):
             raise AliasMovedError(LIVE, expected=request.expected_epoch or 0, found=state.epoch)
+        if not request.override and (why := _silent(state.answer)):
+            raise PairStateError(
+                f"{snapshot.ref} could answer no query: {why}",
+                hint=f"bring the model back and ask it: `vecrollback embedder ask {snapshot.pair}`; or --override",
+            )
         states: dict[str, tuple[PairState, str]] = {snapshot.pair: ("live", "")}
         if state.target and state.target.pair != snapshot.pair:
             states[state.target.pair] = ("standby", f"live until {snapshot.ref} was restored")
@@ -385,7 +392,14 @@ def _unfit(facts: PairFacts, *, override: bool = False) -> str:
         return f"it is quarantined ({pair.state_reason})"
     if facts.verdict != "pass" and not override:
         return f"its last check says {facts.verdict}" if facts.verdict else "it was never checked"
-    return ""
+    return "" if override else _silent(facts.answer)
+
+
+def _silent(answer: ModelAnswer | None) -> str:
+    """Why a pair could answer nothing now, by what its model did when somebody asked lately; empty when it did."""
+    if answer is None or answer.standing != "fail":
+        return ""
+    return f"its model did not answer {answer.age:.0f} s ago, asked by {answer.host}: {answer.said}"
 
 
 def _nowhere(unfit: Mapping[str, str]) -> NoRollbackTargetError:

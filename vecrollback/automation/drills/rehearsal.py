@@ -11,6 +11,8 @@ from vecrollback.automation.drills.searchers import await_answer, await_warm, re
 from vecrollback.automation.drills.stopwatch import Stopwatch
 from vecrollback.automation.operated_store import OperatedStore, StoreOpener
 from vecrollback.catalog.aliases import SCRATCH
+from vecrollback.errors import FailedError
+from vecrollback.pairs.model_answers import ask_model
 from vecrollback.records import MoveRequest, Snapshot
 from vecrollback.switching.policy.model import Objectives
 from vecrollback.switching.switch import Switch
@@ -28,6 +30,11 @@ def rehearse(
     try:
         with watch.phase("decide"):
             target = store.rollback_target()
+        with watch.phase("model") as step:
+            answer, _ = ask_model(catalog, store.resources.embedders, store.pair(target.pair))
+            if answer.verdict == "fail":
+                raise FailedError(f"{target.pair} could answer no query: {answer.said}")
+            step.say(answer.said)
         source = switch.stage(alias, request)
         with reading(store, opener, alias, _SEARCHERS) as searchers:
             with watch.phase("searchers ready") as step:

@@ -17,8 +17,9 @@ from vecrollback.automation.guard.pair_answers import Fact, PairAnswers
 from vecrollback.automation.guard.statistics import along, apart, ks, lower, psi
 from vecrollback.automation.guard.traffic import Sample, Traffic
 from vecrollback.automation.operated_store import OperatedStore
-from vecrollback.errors import UnreachableError, VecrollbackError
-from vecrollback.records import Result
+from vecrollback.errors import NoRollbackTargetError, UnreachableError, VecrollbackError
+from vecrollback.pairs.model_answers import ask_model
+from vecrollback.records import ANSWER_SECONDS, Result
 from vecrollback.switching.policy import Policy, Rule
 
 _log = logging.getLogger(__name__)
@@ -278,6 +279,19 @@ def _purity(reader: MetricReader, moment: Moment) -> Reading:
 @metric("lag")
 def _lag(reader: MetricReader, moment: Moment) -> Reading:
     return Reading(float(reader.store.lag(moment.now.pair)))
+
+
+@metric("standby")
+def _standby(reader: MetricReader, _: Moment) -> Reading:
+    try:
+        pair = reader.store.pair(reader.store.rollback_target().pair)
+    except NoRollbackTargetError as error:
+        return Reading(0.0, said=str(error))
+    resources = reader.store.resources
+    answer = resources.catalog.models.answer(pair.name)
+    if answer is None or answer.age > ANSWER_SECONDS / 3:  # no worker asks: then whoever wants to know does
+        answer, _before = ask_model(resources.catalog, resources.embedders, pair)
+    return NOTHING if answer.verdict == "unknown" else Reading(float(answer.verdict == "pass"), said=answer.said)
 
 
 @metric("cost")

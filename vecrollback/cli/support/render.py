@@ -67,7 +67,19 @@ def status(state: Json) -> Iterator[RenderableType]:
 
 
 def pairs(rows: Json) -> Table:
-    columns = ("pair", "state", "embedder", "fingerprint", "dim", "snapshot", "watermark", "lag", "checked", "reason")
+    columns = (
+        "pair",
+        "state",
+        "embedder",
+        "fingerprint",
+        "dim",
+        "snapshot",
+        "watermark",
+        "lag",
+        "checked",
+        "model",
+        "reason",
+    )
     return table(
         columns,
         (
@@ -81,12 +93,19 @@ def pairs(rows: Json) -> Table:
                 p["watermark"],
                 p["lag"],
                 p["checked"] or "never",
+                model(p["model"]),
                 p["reason"],
             )
             for p in rows
         ),
         right=("dim", "snapshot", "watermark", "lag"),
     )
+
+
+def model(facts: Json) -> str:
+    """Whether a pair's model answered lately, and whether the store keeps it."""
+    words = {"pass": "answers", "fail": "silent", "unknown": "not asked lately"}
+    return words[facts["answers"]] + ("" if facts["kept_bytes"] is None else ", kept")
 
 
 def _live(state: Json) -> Iterator[str]:

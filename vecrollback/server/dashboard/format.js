@@ -67,6 +67,16 @@ export function tick() {
 export const checked = (report, known = null) => report
   ? [verdict(report.verdict), h("div", { class: "note" }, ago(report.at))] : verdict(known);
 
+/** Whether a pair's model answered when it was asked lately, and whether the store keeps its files. */
+export function modelState({ answers, asked_at: asked, kept_bytes: kept }) {
+  const words = { pass: ["✓", "answers", "good"], fail: ["✕", "does not answer", "bad"] };
+  const [sign, word, level] = words[answers] ?? ["–", "not asked lately", "warn"];
+  return [
+    h("span", { class: `mark ${level}` }, h("span", { "aria-hidden": "true" }, sign), ` ${word}`),
+    h("div", { class: "note" }, asked ? ago(asked) : null, kept === null ? "" : `${asked ? ", " : ""}kept in the store`),
+  ];
+}
+
 /** A verdict as a word with its sign, so that colour is never all that tells it. */
 export function verdict(value) {
   const words = { pass: ["✓", "passed", "good"], fail: ["✕", "failed", "bad"], unknown: ["?", "not certain", "warn"] };

@@ -22,6 +22,9 @@ function* reasons() {
   if (pair.checked === "fail") yield ["bad", `Its last check failed: ${report?.findings[0]?.message ?? "see below"}`];
   else if (pair.checked === "unknown") yield ["warn", "Its last check could not look at everything"];
   else if (!pair.checked) yield ["warn", "It was never checked"];
+  if (pair.model.answers === "fail") yield ["bad", `Its model does not answer: ${pair.model.said}`];
+  const silent = state.status.pairs.find((one) => one.state === "standby" && one.model.answers === "fail");
+  if (silent) yield ["warn", `The model of the standby ${silent.name} does not answer, so no rollback goes there: ${silent.model.said}`];
   const { answers, errors } = lately();
   if (errors) {
     const share = errors / (answers + errors);

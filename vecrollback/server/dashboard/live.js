@@ -1,7 +1,7 @@
 // The top of the page: what is live, whether it is well, and where a rollback would go.
 
 import { $, facts, h, show, text } from "./dom.js";
-import { ago, behind, checked, count, ms, sentence } from "./format.js";
+import { ago, behind, checked, count, modelState, ms, sentence } from "./format.js";
 import { health, lately } from "./health.js";
 import { colour, lastReport, live, liveMoves, pairRow, reaches, state } from "./state.js";
 
@@ -55,7 +55,7 @@ function drawBack(pointer) {
   show($("back-facts"), [target, reason, pair, report?.at, allowed, pointer], () => [
     target ? h("p", { class: "target" }, `${standby ? "Standby" : "Back to"}: `, h("strong", null, target)) : h("p", null, sentence(reason)),
     target ? h("p", { class: "model" }, model(pair)) : null,
-    target ? h("dl", { class: "facts two" }, facts(["Last check", checked(report, pair.checked)], ["Lag", behind(pair.lag)])) : null,
+    target ? h("dl", { class: "facts two" }, facts(["Last check", checked(report, pair.checked)], ["Lag", behind(pair.lag)], ["Model", modelState(pair.model)])) : null,
     allowed ? null : h("p", { class: "note" }, "Your token may look, not switch: that takes an operator’s."),
   ]);
 }

@@ -2,7 +2,7 @@
 
 import { ApiError, post } from "./api.js";
 import { $, facts, h, show, text } from "./dom.js";
-import { behind, checked, count, ms, plural } from "./format.js";
+import { behind, checked, count, modelState, ms, plural } from "./format.js";
 import { forget, lastReport, live, look, pairRow, state } from "./state.js";
 import { jobNow } from "./work.js";
 
@@ -54,6 +54,7 @@ function planned({ from, to, epoch }) {
     h("dl", { class: "facts" }, facts(
       ["Target’s last check", checked(report, target.checked)],
       ["Target’s lag", behind(target.lag)],
+      ["Target’s model", modelState(target.model)],
       ["Epoch", `${count(epoch)} becomes ${count(epoch + 1)}`])),
   ];
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Query, Response
@@ -13,6 +14,7 @@ from vecrollback.server.auth import Operating, Reading
 from vecrollback.server.routes.jobs import EXAMPLE as JOB
 from vecrollback.server.routes.jobs import shown
 from vecrollback.server.schemas import (
+    AskRequest,
     BridgeRequest,
     CheckRequest,
     PromoteRequest,
@@ -79,6 +81,14 @@ _BRIDGE = {
     "verdict": "bridge",
     "sentence": "by bridge from v2: measured recall 0.46, nDCG 0.471, 0.92 of v1's own 0.513, against 0.223 of staying",
 }
+_ANSWER = {
+    "pair": "v1",
+    "verdict": "pass",
+    "said": "it answers, from the files that the store keeps",
+    "at": "2026-01-31T12:00:00.000000+00:00",
+    "seconds": 0.02,
+    "host": "search-1",
+}
 _AS_JOB: dict[int | str, Any] = {
     202: {"description": "It goes on as a job", "content": {"application/json": {"example": {"job": JOB}}}}
 }
@@ -136,6 +146,7 @@ async def restore(body: RestoreRequest, caller: Operating, service: Service) -> 
             wait=body.wait_seconds,
             expected_epoch=body.expected_epoch,
             planned=body.planned,
+            override=body.override,
             actor=caller.name,
         )
 
@@ -182,6 +193,16 @@ async def last_check(_: Reading, service: Service, pair: str = Query(min_length=
     if report is None:
         raise UnknownNameError(f"pair {pair!r} was never checked", hint="POST /v1/check")
     return as_json(payloads.report(report))
+
+
+@router.post("/ask-model", responses=answers(409, example=_ANSWER))
+async def ask_model(body: AskRequest, _: Operating, service: Service) -> Response:
+    """Let a pair's model embed a few short queries now, and record whether it gave the pair's vectors.
+
+    Rollback and restore pass over a pair whose model did not answer within the last quarter of an hour.
+    """
+    answer = await service.operations.run(service.store.ask_model, body.pair)
+    return as_json(asdict(answer))
 
 
 async def _move_response(service: StoreService, kind: str, outcome: Switched, *, follow: bool) -> Response:

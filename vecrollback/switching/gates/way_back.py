@@ -7,6 +7,7 @@ import time
 from vecrollback.catalog import vectors_table
 from vecrollback.errors import EmbedderChangedError, VecrollbackError
 from vecrollback.pairs.manifest import load_manifest
+from vecrollback.pairs.model_answers import ask_model
 from vecrollback.pairs.resources import Resources
 from vecrollback.quality.check.files import examine_artifacts, examine_table
 from vecrollback.quality.check.findings import Notes
@@ -32,6 +33,7 @@ class WayBack:
         if not live:
             return GateOutcome(GATE, "pass", "no pair is live yet: there is nothing to go back to")
         pair, findings = self._catalog.pairs.get(live), _Findings()
+        ask_model(self._catalog, self._embedders, pair)  # for the switch, which asks no model itself
         if live != promoted and (why := self._switch.unfit(live)):
             findings.add("fail", f"a rollback would not go to {live!r}: {why}")
         self._files(findings, pair)

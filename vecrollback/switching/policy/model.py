@@ -72,6 +72,11 @@ SOURCES: Mapping[str, MetricSource] = {
     "golden": MetricSource("delayed", "nDCG@10 of the golden queries over that at the promote", "< 0.98", 5),
     "purity": MetricSource("delayed", "share of foreign vectors that the last check could not rule out", "> 0.01"),
     "lag": MetricSource("delayed", "changes the live pair has not taken in", "> 10000"),
+    "standby": MetricSource(
+        "delayed",
+        "1 when the model of the pair that a rollback goes to answers, 0 when it does not or none is fit",
+        "< 1",
+    ),
     "cost": MetricSource("delayed", "tokens embedded within the window", None),
 }
 STATISTIC_LIMITS: Mapping[str, str] = {"ks": "> 0.25", "psi": "> 0.25"}

@@ -1,0 +1,48 @@
+"""Asking a pair's model whether it answers now, and recording what it did.
+
+A pair that is rolled back to answers nothing while its model is away. A switch may not find that out by itself: it
+loads no model and waits for no network. So whoever has time asks beforehand (a worker every few minutes, the way back
+before each promote, a drill) and writes down what the model did, with the time. The switch reads that.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from vecrollback.catalog import Catalog, now
+from vecrollback.embedders.riding_probes import QueryProbes
+from vecrollback.errors import MissingDependencyError, VecrollbackError
+from vecrollback.pairs.embedders import PairEmbedders
+from vecrollback.records import ModelAnswer, ModelVerdict, Pair
+
+
+def ask_model(catalog: Catalog, embedders: PairEmbedders, pair: Pair) -> tuple[ModelAnswer, ModelAnswer | None]:
+    """Let a pair's model embed a few short queries now, and record what it did.
+
+    It costs about forty tokens, and no longer than a query may take where the model is behind a service. The first time
+    in a process the model is loaded. Raises nothing that the model raises.
+
+    Returns:
+        What it did, and what it had done when it was asked before that.
+    """
+    start = time.monotonic()
+    verdict, sentence = _ask(embedders, pair)
+    seconds = time.monotonic() - start
+    answer = ModelAnswer(pair.name, verdict, sentence, now(), round(seconds, 4), socket.gethostname())
+    return answer, catalog.models.note(answer)
+
+
+def _ask(embedders: PairEmbedders, pair: Pair) -> tuple[ModelVerdict, str]:
+    try:
+        # Also where it is loaded already: a searcher that starts tomorrow needs the files.
+        embedder = embedders.require_source(pair)
+        QueryProbes(embedder, embedders.probes(pair) if pair.probes else None, pair.probe_floor).ask()
+    except (MissingDependencyError, ImportError) as error:
+        return "unknown", f"this host cannot ask it: {error}"
+    except (VecrollbackError, OSError) as error:
+        return "fail", str(error)
+    except Exception as error:  # an embedder of the user's own may raise anything
+        return "fail", f"{type(error).__name__}: {error}"
+    kept = embedders.kept.find(pair)
+    return "pass", "it answers, from the files that the store keeps" if kept else "it answers"
