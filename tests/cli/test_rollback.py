@@ -35,6 +35,7 @@ def test_rollback_without_catch_up_says_what_is_left(store: Path) -> None:
 def test_rollback_dry_run_changes_nothing(store: Path) -> None:
     before = cli_json("status")
     plan = cli_json("rollback", "--dry-run")
+    assert plan.pop("model")["answers"] == "pass", "v2's promote asked"
     assert plan == {"target": "v1@1", "watermark": 40, "lag": 3, "checked": "pass", "dry_run": True}
     assert "v1@1" in text("rollback", "--dry-run", "--to", "v1")
     assert cli_json("status") == before

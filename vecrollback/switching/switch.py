@@ -266,7 +266,7 @@ class Switch:
         return self._move(state, snapshot, manifest.watermark, move)
 
     def unfit(self, name: str) -> str:
-        """Why a pair cannot be rolled back to.
+        """Why a pair cannot be rolled back to, its model aside: whoever asks this proves the model now.
 
         Args:
             name: Of the pair.
@@ -276,7 +276,7 @@ class Switch:
         """
         facts = self._catalog.switch_state(pair=name).named
         assert facts is not None
-        return _unfit(facts) or self._damage(facts)
+        return _unfit(replace(facts, answer=None)) or self._damage(facts)
 
     def _damage(self, facts: PairFacts) -> str:
         """What is wrong with the files that a pair would serve from."""
