@@ -76,11 +76,20 @@ def modules_to_document() -> list[str]:
         for name in getattr(page, "__all__", ()):
             # pdoc reads the module's dictionary, which names imported at their first use are not in yet.
             setattr(page, name, getattr(page, name))
+    _adopt_methods(pages["vecrollback"].Store)
     attributes = [hint for hint in _hints(pages["vecrollback"].Store).values() if inspect.isclass(hint)]
     owned = {hint.__module__ for hint in attributes if hint.__module__.startswith("vecrollback.")}
     # pdoc adds the modules inside a package by itself where the package lists no public names.
     inside = tuple(f"{name}." for name, page in pages.items() if not hasattr(page, "__all__"))
     return list(dict.fromkeys([*_PAGES, *(name for name in sorted(owned) if not name.startswith(inside))]))
+
+
+def _adopt_methods(owner: type) -> None:
+    """Have a class document the methods that it is put together from as its own: that is how they are called."""
+    for part in owner.__mro__[1:-1]:
+        for name, member in vars(part).items():
+            if not name.startswith("_") and inspect.isfunction(member) and name not in vars(owner):
+                setattr(owner, name, member)
 
 
 def _hints(owner: type) -> dict[str, object]:

@@ -1,6 +1,8 @@
 """Fitness includes that the model answers now: whoever has time asks, and a switch goes by what was written down.
 
-Services are real HTTP servers that are stopped, slowed down and given another model.
+Services are real HTTP servers that are stopped and given another model.
+
+Covers store.models.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ class Pair:
 class LivePair(Pair):
     """The pair that serves, and with which move of the pointer it came. `epoch`: the number of that move.
 
-    A program that searches by a client of its own asks for it with each query: `embedder` makes the vector, `place`
+    A program that searches by a client of its own asks for it with each query: its embedder makes the vector, `place`
     says where to search with it.
     """
 
