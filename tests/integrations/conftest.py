@@ -1,11 +1,18 @@
+"""Stores that frameworks stand on: one in this process, and one behind a real server beside a real worker."""
+
 from __future__ import annotations
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.http_server import V1, V2, build
+from tests.cli.support import start
+from tests.support.http_server import V1, V2, build, serving
+from vecrollback import Client, Store, connect
+from vecrollback.integrations.backend import Backend, remove
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +24,44 @@ def two_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store_path(two_pairs: Path, tmp_path: Path) -> Path:
     """A store of this test's own: sixty documents, v2 is live, v1 on standby."""
     return Path(shutil.copytree(two_pairs, tmp_path / "store"))
+
+
+@contextlib.contextmanager
+def service(path: Path) -> Iterator[Client]:
+    """A client of a server with a worker beside it."""
+    with serving(path) as server, start("worker", "--store", path, "--interval", "0.1") as worker:
+        try:
+            with Client(server.url, timeout=60) as client:
+                yield client
+        finally:
+            worker.terminate()
+            worker.communicate(timeout=60)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """LangChain's suites go over HTTP in every run, the long ones of the other frameworks when `slow` is asked for."""
+    for item in items:
+        if "[client" in item.name and item.path.name in ("test_haystack.py", "test_llama_index.py"):
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with connect(tmp_path_factory.mktemp("integrations") / "store", create=True, embedder=V1) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def empty_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    path = tmp_path_factory.mktemp("integrations") / "store"
+    connect(path, create=True, embedder=V1).close()
+    with service(path) as client:
+        yield client
+
+
+@pytest.fixture(params=["store", "client"])
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """A store without documents, in this process and over HTTP."""
+    opened: Backend = request.getfixturevalue(f"empty_{request.param}")
+    yield opened
+    remove(opened, [document.id for document in opened.documents()])

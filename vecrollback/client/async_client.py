@@ -56,6 +56,11 @@ class AsyncClient:
     ) -> None:
         self._http = httpx.AsyncClient(base_url=url, headers=calls.headers(token), timeout=timeout, transport=transport)
 
+    @property
+    def uri(self) -> str:
+        """Where the server is."""
+        return str(self._http.base_url).rstrip("/")
+
     @overload
     async def search(
         self, query: str, k: int = 10, where: Where | None = None, *, key: str | None = None

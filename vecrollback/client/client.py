@@ -57,6 +57,11 @@ class Client:
     ) -> None:
         self._http = httpx.Client(base_url=url, headers=calls.headers(token), timeout=timeout, transport=transport)
 
+    @property
+    def uri(self) -> str:
+        """Where the server is."""
+        return str(self._http.base_url).rstrip("/")
+
     @overload
     def search(self, query: str, k: int = 10, where: Where | None = None, *, key: str | None = None) -> Result: ...
     @overload

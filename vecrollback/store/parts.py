@@ -70,6 +70,7 @@ class Parts(FollowsForks):
     root: Path
     file_store: FileStore
     catalog: Catalog
+    follow: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -140,10 +141,10 @@ class Parts(FollowsForks):
 
     @opened_once
     def searcher(self) -> Searcher:
-        """The searcher of `Store.search`: it follows nothing in the background."""
+        """The searcher of `Store.search`: it follows `live` in the background where the store was opened for that."""
         from vecrollback.serving.searcher import Searcher
 
-        return Searcher(self.resources, follow=False)
+        return Searcher(self.resources, follow=self.follow)
 
     @opened_once
     def inspection(self) -> Inspection:
@@ -306,14 +307,14 @@ class Parts(FollowsForks):
         self.catalog.close()
 
 
-def open_parts(settings: Settings, *, create: bool = False) -> Parts:
+def open_parts(settings: Settings, *, create: bool = False, follow: bool = False) -> Parts:
     """Open a store's catalog, and find its files. `create`: lay the store out where there is none.
 
     Raises StoreNotFoundError, StoreFormatError, CatalogMismatchError.
     """
     file_store = file_store_at(settings.store)
     catalog = Catalog(file_store, settings.catalog, create=create)
-    parts = Parts(settings, _own_folder(file_store, catalog, settings), file_store, catalog)
+    parts = Parts(settings, _own_folder(file_store, catalog, settings), file_store, catalog, follow)
     if create:
         (parts.root / "tables").mkdir(parents=True, exist_ok=True)
         # Two processes may create the same store at the same moment; the second must find the corpus of the first.

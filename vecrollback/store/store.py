@@ -78,6 +78,7 @@ def connect(
     create: bool = False,
     actor: str | None = None,
     embedder: str | None = None,
+    follow: bool = False,
 ) -> Store:
     """Open a store.
 
@@ -92,6 +93,8 @@ def connect(
         actor: Who is acting, for the history. Default: `VECROLLBACK_ACTOR`, then `actor` in the file, then USER@HOST.
         embedder: Of a store that has no pair yet: build its first one with this model and let it serve, so that what
             is written can be found. As for `Store.reembed`. A store that has a pair is opened as it is.
+        follow: `search` follows the live pair in the background from its first query on, as a `searcher` does: no query
+            waits for a model to load after a move. For a service.
 
     Returns:
         The open store.
@@ -109,7 +112,7 @@ def connect(
         'tea'
     """
     settings = config.load(store=str(uri) if uri is not None else None, catalog=catalog, actor=actor)
-    store = Store(open_parts(settings, create=create))
+    store = Store(open_parts(settings, create=create, follow=follow))
     if embedder is not None:
         try:
             store._let_first_pair_serve(embedder)
@@ -887,7 +890,7 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods):
     ) -> Result | list[Result]:
         """Find the nearest documents, in the pair that is live at this moment.
 
-        Opens the pair with the first query. A service takes a `searcher`, which follows moves without that pause.
+        Opens the pair with the first query, and with the first after a move, unless the store was opened with `follow`.
 
         Args:
             query: The words to search for, or a list of queries, which are embedded together.

@@ -1,0 +1,180 @@
+"""Haystack's own mixins for document stores pass over a store and over a client; pipelines follow every move.
+
+Covers integrations.haystack.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from haystack import Document as Page
+from haystack import Pipeline
+from haystack.dataclasses import ByteStream, SparseEmbedding
+from haystack.document_stores.errors import DuplicateDocumentError
+from haystack.document_stores.types import DuplicatePolicy, FilterPolicy
+from haystack.testing import document_store as suites
+from haystack.testing import document_store_async as awaited_suites
+from haystack.utils import Secret
+
+from tests.support.docstrings import run_examples
+from tests.support.http_server import QUERIES
+from vecrollback import Client, Document, connect
+from vecrollback.errors import BadDocumentError
+from vecrollback.integrations import haystack
+from vecrollback.integrations.backend import Backend
+from vecrollback.integrations.haystack import VecrollbackDocumentStore, VecrollbackRetriever
+from vecrollback.integrations.haystack.filters import to_where
+
+
+@pytest.fixture
+def document_store(backend: Backend) -> VecrollbackDocumentStore:
+    return VecrollbackDocumentStore(backend)
+
+
+_ONE_TYPE = pytest.mark.xfail(raises=BadDocumentError, strict=True, reason="a key holds values of one type")
+
+
+class OverBothBackends:
+    """What is read comes in the order of the ids, not of the writes, and embeddings that are nobody's are not kept."""
+
+    @pytest.fixture
+    def document_store(self, backend: Backend) -> VecrollbackDocumentStore:
+        return VecrollbackDocumentStore(backend)
+
+    @staticmethod
+    def assert_documents_are_equal(received: Sequence[Page], expected: Sequence[Page]) -> None:
+        def plain(pages: Sequence[Page]) -> list[Page]:
+            pages = sorted(pages, key=lambda page: page.id)
+            return [Page(id=page.id, content=page.content, meta=page.meta, blob=page.blob) for page in pages]
+
+        assert plain(received) == plain(expected)
+        assert [page.id for page in received] == sorted(page.id for page in received)
+
+
+class TestDocumentStore(
+    OverBothBackends,
+    suites.DocumentStoreBaseExtendedTests,
+    suites.CountDocumentsByFilterTest,
+    suites.CountUniqueMetadataByFilterTest,
+    suites.GetMetadataFieldsInfoTest,
+    suites.GetMetadataFieldMinMaxTest,
+    suites.GetMetadataFieldUniqueValuesTest,
+):
+    # Nothing is created anew when everything is deleted: the pairs stay. The suite skips these for such stores.
+    test_delete_all_documents_with_recreate_index = None
+    test_delete_all_documents_without_recreate_index = None
+
+    @_ONE_TYPE
+    def test_get_metadata_field_unique_values_distinct_types(self, document_store: VecrollbackDocumentStore) -> None:
+        suites.GetMetadataFieldUniqueValuesTest.test_get_metadata_field_unique_values_distinct_types(document_store)
+
+    def test_write_documents(self, document_store: VecrollbackDocumentStore) -> None:
+        """The suite leaves what no policy means to each store: here, as in Haystack's own, that nothing is replaced."""
+        page = Page(id="1", content="first")
+        assert document_store.write_documents([page]) == 1
+        with pytest.raises(DuplicateDocumentError):
+            document_store.write_documents([Page(id="2", content="second"), page])
+        assert document_store.filter_documents() == [page]  # none of the two was written
+
+
+@pytest.mark.slow  # the same methods, on another thread
+class TestAwaitedDocumentStore(
+    OverBothBackends,
+    awaited_suites.CountDocumentsAsyncTest,
+    awaited_suites.CountDocumentsByFilterAsyncTest,
+    awaited_suites.CountUniqueMetadataByFilterAsyncTest,
+    awaited_suites.DeleteAllAsyncTest,
+    awaited_suites.DeleteByFilterAsyncTest,
+    awaited_suites.DeleteDocumentsAsyncTest,
+    awaited_suites.FilterDocumentsAsyncTest,
+    awaited_suites.GetMetadataFieldMinMaxAsyncTest,
+    awaited_suites.GetMetadataFieldsInfoAsyncTest,
+    awaited_suites.GetMetadataFieldUniqueValuesAsyncTest,
+    awaited_suites.UpdateByFilterAsyncTest,
+    awaited_suites.WriteDocumentsAsyncTest,
+):
+    test_delete_all_documents_with_recreate_index_async = None
+    test_delete_all_documents_without_recreate_index_async = None
+
+    async def test_write_documents_async(self, document_store: VecrollbackDocumentStore) -> None:
+        """See `TestDocumentStore.test_write_documents`."""
+        page = Page(id="1", content="first")
+        assert await document_store.write_documents_async([page]) == 1
+        with pytest.raises(DuplicateDocumentError):
+            await document_store.write_documents_async([Page(id="2", content="second"), page])
+        assert await document_store.filter_documents_async() == [page]
+
+
+def test_the_same_decision_for_all_documents_of_a_write(document_store: VecrollbackDocumentStore) -> None:
+    old, new, skip = Page(id="1", content="old"), Page(id="2", content="new"), DuplicatePolicy.SKIP
+    document_store.write_documents([old])
+    assert document_store.write_documents([new, Page(id="1", content="other")], skip) == 1
+    assert document_store.write_documents([Page(id="3", content="a"), Page(id="3", content="b")], skip) == 1
+    with pytest.raises(DuplicateDocumentError):
+        document_store.write_documents([Page(id="4", content="a"), old], DuplicatePolicy.FAIL)
+    assert [page.content for page in document_store.filter_documents()] == ["old", "new", "a"]
+    overwritten = [Page(id="1", content="x"), Page(id="1", content="y")]
+    assert document_store.write_documents(overwritten, DuplicatePolicy.OVERWRITE) == 2
+    assert document_store.search("y", top_k=1)[0].content == "y"
+
+
+def test_a_document_comes_back_with_everything_but_its_vector(document_store: VecrollbackDocumentStore) -> None:
+    blob = ByteStream(b"\x00\xff", meta={"name": "photo"}, mime_type="image/png")
+    picture = Page(id="1", blob=blob, meta={"a.b": 1, "tags": ["x", "y"]})
+    sparse = Page(id="2", content="words", sparse_embedding=SparseEmbedding([1, 5], [0.5, 0.25]), embedding=[0.1, 0.2])
+    document_store.write_documents([picture, sparse])
+    read_picture, read_sparse = document_store.filter_documents()
+    assert read_picture == picture
+    assert read_sparse.embedding is None
+    assert read_sparse.sparse_embedding == sparse.sparse_embedding
+
+
+def test_a_pipeline_is_saved_loaded_and_follows_every_move(store_path: Path) -> None:
+    pipeline = Pipeline()
+    filters = {"field": "meta.year", "operator": ">=", "value": 2010}
+    documents = VecrollbackDocumentStore(str(store_path))
+    retriever = VecrollbackRetriever(documents, filters=filters, top_k=3, filter_policy=FilterPolicy.MERGE)
+    pipeline.add_component("retriever", retriever)
+    loaded = Pipeline.loads(pipeline.dumps(), allowed_modules=["vecrollback.*"])
+    with connect(store_path) as store:
+        for pair, epoch in (("v2", 2), ("v1", 3)):
+            answers = [one.run({"retriever": {"query": QUERIES[0]}})["retriever"] for one in (pipeline, loaded)]
+            assert answers[0] == answers[1]
+            expected = store.search(QUERIES[0], 3, {"year": {"$gte": 2010}})
+            found = answers[0]["documents"]
+            assert [(page.id, page.score) for page in found] == [(hit.id, hit.score) for hit in expected.hits]
+            assert {(page.meta["vecrollback"]["pair"], page.meta["vecrollback"]["epoch"]) for page in found} == {
+                (pair, epoch)
+            }
+            if pair == "v2":
+                store.rollback(reason="worse", catch_up=False)
+    only = {"field": "meta.year", "operator": "==", "value": 2012}
+    [page] = loaded.run({"retriever": {"query": QUERIES[0], "filters": only}})["retriever"]["documents"]
+    assert page.meta["year"] == 2012
+
+
+def test_a_saved_pipeline_names_the_server_and_no_secret(empty_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTES_TOKEN", "vr_secret")
+    documents = VecrollbackDocumentStore(empty_client.uri, token=Secret.from_env_var("NOTES_TOKEN"))
+    saved = documents.to_dict()
+    assert saved["init_parameters"]["store_or_client"] == empty_client.uri
+    assert "vr_secret" not in json.dumps(saved)
+    assert VecrollbackDocumentStore.from_dict(saved).to_dict() == saved
+    assert VecrollbackDocumentStore(empty_client).to_dict()["init_parameters"]["store_or_client"] == empty_client.uri
+
+
+async def test_a_retriever_can_be_awaited(document_store: VecrollbackDocumentStore) -> None:
+    await document_store.write_documents_async([Page(id="1", content="sloes"), Page(id="2", content="medlars")])
+    [page] = (await VecrollbackRetriever(document_store, top_k=1, scale_score=True).run_async("sloes"))["documents"]
+    assert (page.id, round(page.score or 0, 3)) == ("1", 1.0)
+
+
+def test_the_examples_in_the_docstrings_run(store_path: Path) -> None:
+    with connect(store_path) as store:
+        store.upsert([Document("tea", "Steep green tea.")], visible=True)
+        for documented in (VecrollbackDocumentStore, VecrollbackRetriever):
+            run_examples(documented, {**vars(haystack), "store": store})
+        run_examples(to_where, {"to_where": to_where})

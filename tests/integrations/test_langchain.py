@@ -1,0 +1,160 @@
+"""LangChain's own suites pass over a store and over a client; chains follow every move.
+
+Covers integrations.langchain, integrations.backend.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.documents import Document as Page
+from langchain_core.indexing import InMemoryRecordManager, index
+from langchain_core.indexing.base import DocumentIndex
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.vectorstores import VectorStore
+from langchain_tests.integration_tests import RetrieversIntegrationTests, VectorStoreIntegrationTests
+from langchain_tests.integration_tests.indexer import AsyncDocumentIndexTestSuite, DocumentIndexerTestSuite
+
+from tests.support.docstrings import run_examples
+from vecrollback import Document, connect
+from vecrollback.integrations import langchain
+from vecrollback.integrations.backend import Backend, relevance
+from vecrollback.integrations.langchain import (
+    VecrollbackDocumentIndex,
+    VecrollbackRetriever,
+    VecrollbackVectorStore,
+)
+
+
+class TestVectorStore(VectorStoreIntegrationTests):
+    @pytest.fixture
+    def vectorstore(self, backend: Backend) -> VectorStore:  # type: ignore[override]
+        return VecrollbackVectorStore(backend)
+
+
+class TestDocumentIndex(DocumentIndexerTestSuite):
+    @pytest.fixture
+    def index(self, backend: Backend) -> DocumentIndex:  # type: ignore[override]
+        return VecrollbackDocumentIndex(backend=backend)
+
+
+class TestAwaitedDocumentIndex(AsyncDocumentIndexTestSuite):
+    @pytest.fixture
+    def index(self, backend: Backend) -> DocumentIndex:  # type: ignore[override]
+        return VecrollbackDocumentIndex(backend=backend)
+
+
+class TestRetriever(RetrieversIntegrationTests):
+    @pytest.fixture(autouse=True)
+    def filled(self, backend: Backend) -> None:
+        self.backend = backend
+        VecrollbackVectorStore(backend).add_texts(
+            [f"{word} of the harvest" for word in ("apples", "pears", "plums", "figs")]
+        )
+
+    @property
+    def retriever_constructor(self) -> type[BaseRetriever]:
+        return VecrollbackRetriever
+
+    @property
+    def retriever_constructor_params(self) -> dict[str, Any]:
+        return {"backend": self.backend}
+
+    @property
+    def retriever_query_example(self) -> str:
+        return "pears and plums"
+
+
+def pages(*texts: str, **metadata: Any) -> list[Page]:
+    return [Page(page_content=text, metadata={"source": "almanac", **metadata}) for text in texts]
+
+
+def test_a_retriever_says_which_pair_found_what_and_how_near_it_is(store_path: Path) -> None:
+    with connect(store_path) as store:
+        retriever = VecrollbackRetriever(backend=store, k=3, filter={"year": {"$gte": 2030}})
+        expected = store.search("pears of crate 41", 3, {"year": {"$gte": 2030}})
+        found = retriever.invoke("pears of crate 41")
+        assert [page.id for page in found] == [hit.id for hit in expected.hits]
+        for page, hit in zip(found, expected.hits, strict=True):
+            facts = page.metadata.pop("vecrollback")
+            assert page.metadata == hit.metadata
+            assert (facts["pair"], facts["snapshot"], facts["epoch"], facts["score"]) == ("v2", 1, 2, hit.score)
+            assert facts["relevance"] == min(1.0, max(0.0, hit.score))
+            assert facts["stale"] is False
+        store.upsert([Document("d41", "pears of crate 41, weighed again", {"year": 2041})])
+        store.rollback(reason="worse", catch_up=False)
+        [page] = retriever.invoke("pears of crate 41", k=1)
+        assert (page.id, page.metadata["vecrollback"]["pair"], page.metadata["vecrollback"]["epoch"]) == (
+            "d41",
+            "v1",
+            3,
+        )
+        assert page.metadata["vecrollback"]["stale"] is True
+        near = page.metadata["vecrollback"]["relevance"]
+        assert not VecrollbackRetriever(backend=store, k=1, score_threshold=near + 0.001).invoke("pears of crate 41")
+
+
+def test_relevance_is_by_the_metric_of_the_pair_that_answers() -> None:
+    assert [relevance(score, "cosine") for score in (1.0, 0.25, -0.5)] == [1.0, 0.25, 0.0]
+    assert [relevance(score, "l2") for score in (0.0, -1.0, -9.0)] == [1.0, 0.5, 0.25]
+    assert [round(relevance(score, "dot"), 4) for score in (-1000.0, 0.0, 2.0, 1000.0)] == [0.0, 0.5, 0.8808, 1.0]
+
+
+def test_relevance_scores_and_thresholds_work_in_a_vector_store(backend: Backend) -> None:
+    vectors = VecrollbackVectorStore(backend)
+    vectors.add_documents(pages("apples of the harvest", "a lake at dawn"))
+    [(page, score), (_, other)] = vectors.similarity_search_with_relevance_scores("apples of the harvest", k=2)
+    assert page.page_content == "apples of the harvest"
+    assert score > 0.99 > other >= 0
+    threshold = {"score_threshold": 0.9, "k": 2}
+    retriever = vectors.as_retriever(search_type="similarity_score_threshold", search_kwargs=threshold)
+    assert [one.page_content for one in retriever.invoke("apples of the harvest")] == ["apples of the harvest"]
+
+
+def test_a_filter_and_a_misspelt_option_are_not_passed_over(backend: Backend) -> None:
+    vectors = VecrollbackVectorStore(backend)
+    vectors.add_documents([*pages("apples", year=2024), *pages("apples too", year=2025)])
+    assert [one.page_content for one in vectors.similarity_search("apples", filter={"year": 2025})] == ["apples too"]
+    assert [one.page_content for one in vectors.similarity_search("apples", filter="year < 2025")] == ["apples"]
+    with pytest.raises(TypeError, match="filters"):
+        vectors.similarity_search("apples", filters={"year": 2025})
+    vectors.delete(filter={"year": 2025})
+    assert [one.page_content for one in vectors.similarity_search("apples")] == ["apples"]
+
+
+def test_index_leaves_no_old_chunk_whatever_model_serves(store_path: Path) -> None:
+    """LangChain's record manager skips what it has seen; each pair has its own vectors of it all the same."""
+    with connect(store_path) as store:
+        vectors = VecrollbackVectorStore(store)
+        records = InMemoryRecordManager("almanac")
+        records.create_schema()
+
+        def write(*texts: str) -> dict[str, int]:
+            result = index(
+                pages(*texts), records, vectors, cleanup="full", source_id_key="source", key_encoder="blake2b"
+            )
+            return {key: number for key, number in result.items() if number}
+
+        def contents() -> set[str]:
+            found = vectors.similarity_search("notes on medlars", k=100, filter={"source": "almanac"})
+            return {page.page_content for page in found}
+
+        assert write("notes on medlars", "notes on sloes") == {"num_added": 2}
+        assert write("notes on medlars", "notes on sloes") == {"num_skipped": 2}
+        store.promote(store.reembed("hash:96?seed=5", name="v3").wait(), reason="another model")
+        assert contents() == {"notes on medlars", "notes on sloes"}
+        assert write("notes on medlars, ripe", "notes on sloes") == {"num_added": 1, "num_skipped": 1, "num_deleted": 1}
+        assert contents() == {"notes on medlars, ripe", "notes on sloes"}
+        store.rollback(reason="worse")
+        assert store.live().name == "v2"
+        assert contents() == {"notes on medlars, ripe", "notes on sloes"}
+
+
+def test_the_examples_in_the_docstrings_run(store_path: Path) -> None:
+    with connect(store_path) as store:
+        store.upsert([Document("tea", "Steep green tea.")], visible=True)
+        for documented in (VecrollbackVectorStore, VecrollbackDocumentIndex, VecrollbackRetriever):
+            run_examples(documented, {**vars(langchain), "store": store})
+        run_examples(relevance, {"relevance": relevance})

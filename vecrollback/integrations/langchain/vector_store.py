@@ -1,0 +1,168 @@
+"""LangChain's vector store over a store or a client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from langchain_core.documents import Document as LangChainDocument
+from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import VectorStore
+
+from vecrollback.errors import UsageError
+from vecrollback.integrations.backend import Backend, read, relevance, remove, write
+from vecrollback.integrations.langchain.conversion import from_hit, from_store, to_store
+from vecrollback.records import Result, Where
+
+
+class VecrollbackVectorStore(VectorStore):
+    """A `VectorStore` whose texts and queries are embedded by the live pair's model.
+
+    It takes no embedding of its own: model and index are one pair, and a promote or a rollback changes both for every
+    chain at once. Texts are found by the time a write returns. Ids and metadata come back as they were given; a text
+    that the pair's chunker splits comes back as the chunk that is nearest.
+
+    Args:
+        store_or_client: An open `Store` or `Client`. It stays yours to close.
+
+    Example:
+        >>> pages = VecrollbackVectorStore(store)
+        >>> pages.add_texts(["Boil plums with sugar."], [{"season": "autumn"}], ids=["jam"])
+        ['jam']
+        >>> [page.id for page in pages.similarity_search("plums", k=1, filter={"season": "autumn"})]
+        ['jam']
+    """
+
+    def __init__(self, store_or_client: Backend) -> None:
+        self._backend = store_or_client
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    # LangChain passes any option on. Here one that is misspelt is refused, so the signatures are narrower than its own.
+    def add_documents(  # type: ignore[override]
+        self,
+        documents: list[LangChainDocument],
+        *,
+        ids: Sequence[str | None] | None = None,
+        visible: bool = True,
+        batch_size: int | None = None,  # noqa: ARG002 - `index()` gives it; batches are the store's own
+    ) -> list[str]:
+        """Write documents. Those whose ids exist are replaced, and one that is the same changes nothing.
+
+        Args:
+            documents: The documents. Metadata must be what JSON can hold.
+            ids: An id for each. Default: the document's own, else a random one.
+            visible: Return when queries find them. False returns as soon as they are durable.
+            batch_size: Passed by LangChain's `index()`, and not needed.
+
+        Returns:
+            The ids.
+
+        Raises:
+            BadDocumentError: A document is not valid.
+        """
+        converted = to_store(documents, ids)
+        write(self._backend, converted, visible=visible)
+        return [document.id for document in converted]
+
+    def add_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: Sequence[str | None] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Write texts; see `add_documents`."""
+        contents = list(texts)
+        if metadatas is not None and len(metadatas) != len(contents):
+            raise UsageError(f"{len(metadatas)} metadatas for {len(contents)} texts", hint="give each text one")
+        pages = [
+            LangChainDocument(page_content=text, metadata=metadata)
+            for text, metadata in zip(contents, metadatas or [{} for _ in contents], strict=True)
+        ]
+        return self.add_documents(pages, ids=ids, **kwargs)
+
+    def delete(  # type: ignore[override]
+        self, ids: list[str] | None = None, *, filter: Where | None = None
+    ) -> bool:
+        """Delete documents for good, by id or by a filter over the metadata. No pair ever returns them again."""
+        if ids is not None and filter is None:
+            remove(self._backend, ids)
+        else:
+            self._backend.delete(ids, where=filter)
+        return True
+
+    def get_by_ids(self, ids: Sequence[str], /) -> list[LangChainDocument]:
+        """Read documents by id, in the order of the ids; those that are unknown are left out."""
+        return [from_store(document) for document in read(self._backend, ids)]
+
+    # -- searching ----------------------------------------------------------------------------------------------------
+
+    def similarity_search(  # type: ignore[override]
+        self, query: str, k: int = 4, *, filter: Where | None = None, key: str | None = None
+    ) -> list[LangChainDocument]:
+        """Find the documents nearest to a query.
+
+        Args:
+            query: The words to search for.
+            k: How many documents at most.
+            filter: A filter over the metadata: data such as `{"year": {"$gte": 2020}}`, or SQL.
+            key: Who asks. While a canary runs, it answers a stable share of the keys.
+
+        Returns:
+            The documents, nearest first.
+        """
+        return [from_hit(hit) for hit in self._search(query, k, filter, key).hits]
+
+    def similarity_search_with_score(
+        self, query: str, k: int = 4, *, filter: Where | None = None, key: str | None = None
+    ) -> list[tuple[LangChainDocument, float]]:
+        """The same with each document's score: higher is nearer, in the metric of the pair that answers."""
+        return [(from_hit(hit), hit.score) for hit in self._search(query, k, filter, key).hits]
+
+    def _similarity_search_with_relevance_scores(  # type: ignore[override]
+        self, query: str, k: int = 4, *, filter: Where | None = None, key: str | None = None
+    ) -> list[tuple[LangChainDocument, float]]:
+        result = self._search(query, k, filter, key)  # its own metric: the next answer may be of another pair
+        return [(from_hit(hit), relevance(hit.score, result.metric)) for hit in result.hits]
+
+    def _search(self, query: str, k: int, where: Where | None, key: str | None) -> Result:
+        return self._backend.search(query, k, where, key=key)
+
+    # -- making -------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: list[str],
+        embedding: Embeddings | None = None,
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        store_or_client: Backend | None = None,
+        **kwargs: Any,
+    ) -> VecrollbackVectorStore:
+        """Write texts into a store, and return the vector store over it.
+
+        Args:
+            texts: The texts.
+            embedding: Leave it out: the live pair's model embeds.
+            metadatas: One for each text.
+            ids: One for each text.
+            store_or_client: An open `Store` or `Client`.
+            **kwargs: As for `add_documents`.
+
+        Raises:
+            UsageError: Another embedding, or no store.
+        """
+        if embedding is not None:
+            raise UsageError(
+                f"{type(embedding).__name__} would embed beside the store, whose pairs have their own models",
+                hint="leave `embedding` out; `vecrollback reembed MODEL` builds a pair with another model",
+            )
+        if store_or_client is None:
+            raise UsageError("there is no store to write to", hint="from_texts(texts, store_or_client=store)")
+        made = cls(store_or_client)
+        made.add_texts(texts, metadatas, ids=ids, **kwargs)
+        return made
