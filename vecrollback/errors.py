@@ -39,6 +39,7 @@ exit code of the command line, so a script can tell a refusal from a failure::
     │   ├── HeadMovedError            another process wrote to the same table meanwhile
     │   ├── LockHeldError             another process does the same work
     │   ├── CatalogMismatchError      the catalog belongs to another store
+    │   ├── TimeWentBackError         the catalog lacks moves or changes that it had before
     │   ├── CheckRefusedError         promote of a pair that does not pass its check
     │   ├── GateRefusedError          promote of a pair that does not pass its gates, or with no way back
     │   ├── QuarantinedError          promote of a pair that was rolled back from
@@ -98,7 +99,8 @@ class CatalogOlderError(CorruptArtifactError):
             f"the catalog is older than the tables: it names version {named} of table {table}, which is gone; "
             f"version {newest} is there",
             hint="nothing was changed and nothing is lost: put back the catalog that belongs to these tables, which is "
-            "the newest catalog.db, or the whole directory from one backup",
+            "the newest catalog.db, or the whole directory from one backup; or `vecrollback reconcile` goes on from "
+            "the tables",
         )
         self.table = table
         self.named = named
@@ -277,6 +279,17 @@ class LockHeldError(RefusedError):
 
 class CatalogMismatchError(RefusedError):
     """The catalog belongs to another store than the directory."""
+
+
+class TimeWentBackError(RefusedError):
+    """The catalog lacks moves or changes that it had before: an older one was put back, or a late standby took over."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message,
+            hint="nothing was changed. Is the newer catalog still there? Put it back. If not: `vecrollback reconcile` "
+            "takes back what the store's files know, and tells what is lost",
+        )
 
 
 class CheckRefusedError(RefusedError):

@@ -30,9 +30,12 @@ def available() -> bool:
 
 
 class PostgresServer:
-    """One server over one data directory; it may be killed and started again."""
+    """One server over one data directory; it may be killed and started again.
 
-    def __init__(self, folder: Path, *settings: str) -> None:
+    `primary`: it begins as a streaming standby of that one, with a copy of its data.
+    """
+
+    def __init__(self, folder: Path, *settings: str, primary: PostgresServer | None = None) -> None:
         self.folder, self._data = folder, folder / "data"
         self._settings = settings
         self._as: dict[str, Any] = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
@@ -40,6 +43,10 @@ class PostgresServer:
             shutil.chown(folder, **self._as)
         self._bin = self._reachable_binaries()
         self._process: subprocess.Popen[bytes] | None = None
+        if primary is not None:
+            copy = ("-h", str(primary.folder), "-U", "postgres", "-D", str(self._data), "-R", "-X", "stream")
+            self._run("pg_basebackup", *copy, "-c", "fast")
+            return
         self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
 
     @property
@@ -79,6 +86,21 @@ class PostgresServer:
                 raise TimeoutError((self.folder / "log").read_text()[-2000:])
             time.sleep(0.05)
 
+    def stop_receiving(self) -> None:
+        """Of a standby: stay where the primary is now, as one does whose network is cut."""
+        with self.connect() as connection:
+            connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
+            connection.execute("SELECT pg_reload_conf()")
+            deadline = time.monotonic() + _START_SECONDS
+            while connection.execute("SELECT count(*) FROM pg_stat_wal_receiver").fetchone()[0]:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+
+    def promote(self) -> None:
+        """Of a standby: be the server that writes from here on."""
+        with self.connect() as connection:
+            assert connection.execute("SELECT pg_promote()").fetchone()[0]
+
     def stop(self) -> None:
         """End every session at once and shut down cleanly."""
         self._end(signal.SIGINT)
@@ -116,6 +138,18 @@ class PostgresServer:
                     shutil.copytree(package.parent / part, place / part)
             return place / newest
         return package.parent / newest
+
+
+@contextmanager
+def running_standby(primary: PostgresServer) -> Iterator[PostgresServer]:
+    """A standby that follows another server."""
+    with tempfile.TemporaryDirectory(prefix="vecrollback-pg-") as folder:
+        server = PostgresServer(Path(folder), primary=primary)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.abandon()
 
 
 @contextmanager

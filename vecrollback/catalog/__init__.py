@@ -23,11 +23,12 @@ from vecrollback.catalog.models import Models
 from vecrollback.catalog.operations import ApprovalTable, Drills, FreezeTable, IncidentTable, Outbox
 from vecrollback.catalog.pairs import NAME_RULE, Equivalences, Pairs, valid_pair_name, vectors_table
 from vecrollback.catalog.policy_state import PolicyState
+from vecrollback.catalog.replay import outdo, replay
 from vecrollback.catalog.reports import Reports
 from vecrollback.catalog.retention import RecordRetention
 from vecrollback.catalog.searchers import Searchers
 from vecrollback.catalog.switch_state import read_switch_state
-from vecrollback.records import LIVE, PairFacts, SwitchState
+from vecrollback.records import LIVE, Move, PairFacts, Setback, SwitchState
 from vecrollback.storage import FileStore
 
 __all__ = [
@@ -120,9 +121,11 @@ class Catalog:
             The state. What does not exist is None in it.
 
         Raises:
+            TimeWentBackError: The catalog lacks moves or changes that were seen: nothing can be decided on it.
             CatalogUnavailableError: The database cannot be read.
         """
         with self._database.read() as connection:
+            self._database.witness.require_present(connection)
             return read_switch_state(
                 connection, self.searchers, alias, pair=pair, ref=ref, until=until, standbys=standbys
             )
@@ -132,6 +135,56 @@ class Catalog:
         """Nobody else changes the catalog until the block ends."""
         with self._database.write():
             yield
+
+    def setback(self, *, look: bool = False) -> Setback | None:
+        """What this catalog lacks of what was seen of it before.
+
+        Args:
+            look: Also ask object storage what others saw since this catalog was opened; that takes a request.
+
+        Returns:
+            None when it lacks nothing.
+
+        Raises:
+            CatalogUnavailableError: The database cannot be read.
+        """
+        return self._database.setback(look=look)
+
+    def require_present(self) -> None:
+        """Raise TimeWentBackError when the catalog lacks what was seen of it before.
+
+        Every transaction that writes asks the same; this is for what comes before one, such as the files of a table.
+        """
+        with self._database.read() as connection:
+            self._database.witness.require_present(connection)
+
+    @contextmanager
+    def mending(self) -> Iterator[None]:
+        """Writes of this block are let through although the catalog lacks what was seen."""
+        with self._database.witness.overruled():
+            yield
+
+    def take_moves_back(self, setback: Setback, *, actor: str) -> tuple[list[Move], list[Move]]:
+        """Give a catalog that went back in time its moves again, and take it for the truth from here on.
+
+        Args:
+            setback: What it lacks.
+            actor: Who mends it, for the history.
+
+        Returns:
+            Moves that are in the history again as they were; and moves that were made for those that are lost.
+
+        Raises:
+            CatalogUnavailableError: The database cannot be written.
+        """
+        with self.mending(), self._database.write(wakes=True) as connection:
+            lost = self._database.witness.lost_moves(connection)
+            replayed = [] if setback.diverged else replay(connection, lost)
+            gone = lost[len(replayed) :]
+            anew = outdo(connection, gone, actor=actor, reason=str(setback), diverged=setback.diverged)
+        with self._database.read() as connection:
+            self._database.witness.accept(connection)
+        return replayed, anew
 
     def copy_to(self, root: Path) -> None:
         """Write all that the catalog knows, at one moment, into a new catalog in another directory."""

@@ -43,7 +43,7 @@ class TokenDigests:
 
     def revoke(self, name: str) -> Token:
         """Raises UnknownNameError. Idempotent: the first time stands."""
-        with self._database.write() as connection:
+        with self._database.write(witnessed=False) as connection:
             active = sa.and_(token.c.name == name, token.c.revoked_at.is_(None))
             connection.execute(token.update().where(active).values(revoked_at=now()))
             row = connection.execute(sa.select(*_SHOWN).where(token.c.name == name)).one_or_none()
@@ -62,7 +62,7 @@ class AuditLog:
 
     def add(self, actor: str, action: str, subject: str) -> None:
         row = {"at": now(), "actor": actor, "action": action, "subject": subject}
-        with self._database.write() as connection:
+        with self._database.write(witnessed=False) as connection:
             connection.execute(audit.insert().values(**row))
 
     def all(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -167,25 +167,26 @@ def apply_move(connection: sa.Connection, request: MoveRequest) -> Move:
             hint="`vecrollback snapshot list` shows those that are",
         )
     tenures = Tenures(connection, request.alias)
-    values = {"epoch": epoch + 1, "pair": target.pair, "snapshot": target.number}
+    next_epoch = max(epoch, request.above) + 1
+    values = {"epoch": next_epoch, "pair": target.pair, "snapshot": target.number}
     if row:
         connection.execute(alias_table.update().where(alias_table.c.name == request.alias).values(**values))
     else:
         connection.execute(alias_table.insert().values(name=request.alias, **values))
-    _apply_states(connection, request, target)
+    apply_states(connection, request, target)
     source = str(SnapshotRef(row.pair, row.snapshot)) if row else None
-    move = _append(connection, request, target, source=source, epoch=epoch + 1)
+    move = _append(connection, request, target, source=source, epoch=next_epoch)
     tenures.note(target.pair, move.epoch, move.at, source=row.pair if row else None)
     if request.gated is not None:
         record_gates(connection, request.gated, actor=request.actor, move=move.number)
     if request.approval is not None:
         end_approval(connection, request.approval)
     if request.kind != "advance":
-        _end_canary(connection, request, target)
+        end_canaries(connection, request, target)
     return move
 
 
-def _end_canary(connection: sa.Connection, request: MoveRequest, target: SnapshotRef) -> None:
+def end_canaries(connection: sa.Connection, request: MoveRequest, target: SnapshotRef) -> None:
     """A canary ends with the pair it is measured against, and when `candidate` becomes another one than the tried."""
     why = {"alias": request.alias, "reason": f"{request.kind} of {target.pair}", "actor": request.actor}
     if request.alias == CANDIDATE:
@@ -194,7 +195,7 @@ def _end_canary(connection: sa.Connection, request: MoveRequest, target: Snapsho
         end_canary(connection, **why)
 
 
-def _apply_states(connection: sa.Connection, request: MoveRequest, target: SnapshotRef) -> None:
+def apply_states(connection: sa.Connection, request: MoveRequest, target: SnapshotRef) -> None:
     for name, (state, reason) in request.states.items():
         connection.execute(pair.update().where(pair.c.name == name).values(state=state, state_reason=reason))
     if request.head is not None:
@@ -223,6 +224,17 @@ def _append(
     entry["hash"] = chained_hash(entry)
     connection.execute(history.insert().values(**entry))
     return Move(**entry)
+
+
+def broken_links(moves: Sequence[Move]) -> list[int]:
+    """Places, from 1, at which the chain of a whole history breaks; the oldest move first."""
+    previous, broken = GENESIS, []
+    for number, move in enumerate(moves, start=1):
+        # Number, link and own hash: so a removed, a reordered and a changed entry are each seen.
+        if move.number != number or move.previous_hash != previous or chained_hash(asdict(move)) != move.hash:
+            broken.append(number)
+        previous = move.hash
+    return broken
 
 
 def chained_hash(entry: Mapping[str, object]) -> str:

@@ -18,6 +18,7 @@ from vecrollback.catalog import schema
 from vecrollback.catalog.databases import store_identity
 from vecrollback.catalog.databases.base import open_driver
 from vecrollback.catalog.databases.pointer import PointerReader
+from vecrollback.catalog.witness import TimeWitness
 from vecrollback.errors import (
     CatalogUnavailableError,
     StorageUnavailableError,
@@ -25,6 +26,7 @@ from vecrollback.errors import (
     StoreNotFoundError,
     UsageError,
 )
+from vecrollback.records import Setback
 from vecrollback.storage import FileStore, LocalFileStore, file_store_at
 from vecrollback.storage.forks import follow_forks, hold_off_forks
 from vecrollback.storage.local import written
@@ -49,29 +51,37 @@ class Database:
         root = self.file_store.root if isinstance(self.file_store, LocalFileStore) else None
         self._driver = open_driver(root, url)
         self.place = self._driver.place
+        self.witness = TimeWitness(self.file_store)
         follow_forks(self._driver)
         self.engine = self._driver.engine
         self.reserve = DiskReserve(root) if root and self._driver.embedded else None
 
     @contextmanager
-    def write(self, *, wakes: bool = False) -> Iterator[sa.Connection]:
+    def write(self, *, wakes: bool = False, witnessed: bool = True) -> Iterator[sa.Connection]:
         """One durable transaction, the only one that writes: committed and synced on a clean exit, else rolled back.
 
-        `wakes`: it changes what a pointer reader reads. Raises CatalogUnavailableError; then nothing was changed,
-        unless it is CommitUnknownError.
+        `wakes`: it changes what a pointer reader reads. `witnessed`: the catalog is compared with what was seen of it
+        before; what only adds a report or takes rights away goes without. Raises TimeWentBackError; and
+        CatalogUnavailableError, then nothing was changed unless it is CommitUnknownError.
         """
         with hold_off_forks(), self._errors_translated(), self.engine.connect() as connection:
             connection.begin()
             ticket = self._driver.begin(connection)
+            if witnessed:
+                self.witness.require_present(connection)
             yield connection
+            news = None
             if wakes:
                 self._driver.wake_searchers(connection)
+                news = self.witness.news(connection)
             try:
                 connection.commit()
             except (sa.exc.OperationalError, sa.exc.InterfaceError):
                 # A server that went away may have committed first: only the server knows.
                 if not self._driver.landed(ticket):
                     raise
+            if news is not None:
+                self.witness.mark(news)
 
     @contextmanager
     def note(self) -> Iterator[sa.Connection]:
@@ -120,7 +130,7 @@ class Database:
         if identity is None:
             self._refuse_taken()
         mine = identity or store_identity.claim(self.file_store, store_identity.EMBEDDED if embedded else self.place)
-        with self.write() as connection:
+        with self.write(witnessed=False) as connection:
             if not sa.inspect(connection).has_table("store"):  # one of an older format is for `open` to migrate
                 self._driver.lay_out(connection)
                 schema.metadata.create_all(connection)
@@ -137,6 +147,8 @@ class Database:
         mine, embedded = self._identity(), self._driver.embedded
         store_identity.require_kind(self.file_store, mine, embedded=embedded)
         store_identity.require_store(self.file_store, mine, embedded=embedded)
+        if mine is not store_identity.UNKNOWN:
+            self.witness.look()
         with self.read() as connection:
             if not sa.inspect(connection).has_table("store"):
                 raise StoreNotFoundError(f"{self.place} is not a vecrollback catalog", hint="run `vecrollback init`")
@@ -152,7 +164,7 @@ class Database:
         if row.format < schema.FORMAT:
             from vecrollback.catalog.migrations import migrate
 
-            with self.lock("migrate"), self.write() as connection:
+            with self.lock("migrate"), self.write(witnessed=False) as connection:
                 migrate(connection, self.file_store)
         if self.reserve is not None:
             self.reserve.keep()
@@ -163,7 +175,7 @@ class Database:
 
         Not those of running processes, nor messages that wait: they would be sent twice.
         """
-        with self.read() as mine, other.write() as theirs:
+        with self.read() as mine, other.write(witnessed=False) as theirs:
             # In the order of foreign keys, so that a row never names one that is not there yet.
             for table in schema.metadata.sorted_tables:
                 if table in (schema.store, schema.searcher, schema.served, schema.stale_read, schema.notice):
@@ -174,6 +186,13 @@ class Database:
                     theirs.execute(table.insert(), rows)
             other._driver.count_on(theirs)
 
+    def setback(self, *, look: bool = False) -> Setback | None:
+        """What this catalog lacks of what was seen of it before; `look`: also by others, on object storage."""
+        if look:
+            self.witness.look()
+        with self.read() as connection:
+            return self.witness.setback(connection)
+
     def integrity(self) -> str:
         """What the database finds wrong with its own pages; empty when nothing is."""
         try:
@@ -183,6 +202,7 @@ class Database:
             return str(error.orig)
 
     def close(self) -> None:
+        self.witness.close()
         self._driver.close()
 
     def _refuse_taken(self) -> None:

@@ -208,7 +208,7 @@ class FreezeTable:
         """Freeze an alias; a later freeze replaces the one before."""
         values = asdict(new)
         statement = self._database.insert(freeze).values(**values)
-        with self._database.write() as connection:
+        with self._database.write(witnessed=False) as connection:
             connection.execute(statement.on_conflict_do_update(index_elements=["alias"], set_=values))
 
     def lift(self, alias: str) -> bool:

@@ -54,30 +54,45 @@ def show(session: Session, ref: Ref) -> None:
 
 
 @command(
-    app, returns="{path, bytes, sha256, snapshot, documents, chunks}", examples=["snapshot export v1@3 v1-3.bundle"]
+    app,
+    returns="{path, bytes, sha256, snapshot, documents, chunks}",
+    examples=["snapshot export v1@3 v1-3.bundle", "snapshot export v1@3 v1-3.bundle --sign"],
 )
 def export(
     session: Session,
     ref: Ref,
     path: Annotated[Path, typer.Argument(metavar="FILE", help="Where the bundle is written.")],
+    sign: Annotated[
+        bool, typer.Option("--sign", help="Write FILE.sig too, with the key of VECROLLBACK_KEY_FILE.")
+    ] = False,
 ) -> None:
     """Write a snapshot and all that it needs into one file."""
     with session.store() as store, session.watch() as watch:
-        bundle = store.export_snapshot(ref, path, progress=watch)
+        bundle = store.export_snapshot(ref, path, sign=sign, progress=watch)
     line = f"wrote {bundle.snapshot} to {bundle.path}: {counted(bundle.documents, 'document')}, {bundle.bytes:,} bytes"
     session.emit(asdict(bundle), lambda: [line])
 
 
-@command(app, "import", returns=_SNAPSHOT, examples=["snapshot import v1-3.bundle --name v1-restored"])
+@command(
+    app,
+    "import",
+    returns=_SNAPSHOT.removesuffix("}") + ", embedder}",
+    examples=["snapshot import v1-3.bundle --name v1-restored"],
+)
 def import_(
     session: Session,
     path: Annotated[Path, typer.Argument(metavar="FILE", help="A bundle that `snapshot export` wrote.")],
     name: Annotated[str | None, typer.Option(help="Name of the pair here. Default: as in the bundle.")] = None,
+    require_signature: Annotated[
+        bool, typer.Option("--require-signature", help="Refuse it unless the key of VECROLLBACK_KEY_FILE signed it.")
+    ] = False,
 ) -> None:
     """Take in a snapshot from a file; documents deleted here since stay deleted."""
     with session.store() as store:
-        taken, tags = store.import_snapshot(path, name=name), store.tags()
-    session.emit(payloads.snapshot(taken, tags), lambda: [f"took in {taken.ref} from {path}"])
+        taken = store.import_snapshot(path, name=name, require_signature=require_signature)
+        tags, embedder = store.tags(), store.pair(taken.pair).embedder
+    line = f"took in {taken.ref} from {path}; its embedder is {embedder}"
+    session.emit({**payloads.snapshot(taken, tags), "embedder": embedder}, lambda: [line])
 
 
 @command(app, returns="{tag, ref}", examples=["snapshot tag v1@3 before-migration"])

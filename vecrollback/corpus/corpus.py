@@ -105,7 +105,7 @@ class Corpus:
         ids the log never held, not even deleted.
         """
         with self._catalog.lock("corpus"), hold_off_forks(), self.table.reported():
-            state, dataset = self._recover()
+            state, dataset = self.recover()
             stored = _stored(dataset, [d.id for d in documents])
             present = [d.id for d in documents if not stored.get(d.id, (b"", True))[1]] if if_absent else []
             if present and if_absent == "fail":
@@ -134,7 +134,7 @@ class Corpus:
         """
         condition = read_filter(where) if where else None
         with self._catalog.lock("corpus"), hold_off_forks(), self.table.reported():
-            state, dataset = self._recover()
+            state, dataset = self.recover()
             # Under the lock: what is written meanwhile is judged by the filter or comes after it, never in between.
             unique = list(dict.fromkeys(self._matching(condition, dataset).to_pylist() if condition else ids or ()))
             stored = dict.fromkeys(unique, (b"", False)) if condition else _stored(dataset, unique)
@@ -267,7 +267,7 @@ class Corpus:
         With `purge` all of them go, whoever reads them: no byte of a deleted text stays in the table.
         """
         with self._catalog.lock("corpus"), hold_off_forks(), self.table.reported():
-            state, dataset = self._recover()
+            state, dataset = self.recover()
             self._compact(state, dataset, purge=purge, age=age)
 
     def tidy(self, age: float) -> None:
@@ -279,16 +279,17 @@ class Corpus:
             state = self._ledger.state()
             dataset = self.table.at(state.version)
             if below := self.table.small_rows(dataset):
-                self._compact(*self._recover(), below=below, age=age)
+                self._compact(*self.recover(), below=below, age=age)
             elif self.table.old_versions(state.version, age=age):
                 self._forget_old(dataset, self._catalog.files.of(CORPUS), age)
 
-    def _recover(self) -> tuple[CorpusState, Any]:
+    def recover(self) -> tuple[CorpusState, Any]:
         """The acknowledged state and its dataset; adopts what a dead writer finished but did not acknowledge.
 
         What a writer left that had lost its lock is dropped instead: it went on from the same head as another one, so
         its changes have seqs that are taken, and pairs past those would never see them.
         """
+        self._catalog.require_present()
         state = self._ledger.state()
         digests = self._catalog.files.of(CORPUS)
         dataset = self.table.recover(state.version, digests)
@@ -325,7 +326,7 @@ class Corpus:
             one for one in dataset.get_fragments() if any(f"data/{f.path}" not in before for f in one.metadata.files)
         ]
         scanner = dataset.scanner(columns=columns, fragments=added)
-        if all(_sound(row) for batch in scanner.to_batches() for row in batch.to_pylist()):
+        if all(is_sound(row) for batch in scanner.to_batches() for row in batch.to_pylist()):
             return True
         if dataset.version - known > _VERSIONS_OF_A_WRITE:
             raise CatalogOlderError(self.table.name, named=known, newest=dataset.version)
@@ -441,7 +442,7 @@ def _rows(changes: Sequence[tuple[Document, bool]], *, first_seq: int, schema: p
     return pa.table({field.name: pa.array(columns[field.name], field.type) for field in schema}, schema=schema)
 
 
-def _sound(row: Mapping[str, Any]) -> bool:
+def is_sound(row: Mapping[str, Any]) -> bool:
     """Whether a row holds the document whose digest it has, and that document's values in the columns of filters."""
     try:
         document = Document(row["id"], row["text"], parse_metadata(row["metadata"]))

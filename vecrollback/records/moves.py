@@ -48,6 +48,7 @@ class MoveRequest:
         states: Pairs whose state changes with the move: name -> (state, reason).
         head: For an exact restore, the (watermark, vectors version) that the target's pair falls back to.
         approval: Number of the request that people agreed to; it ends with the move, or nothing moves.
+        above: The move gets an epoch that is greater than this one too: of moves that were lost.
     """
 
     reason: str
@@ -63,6 +64,7 @@ class MoveRequest:
     states: Mapping[str, tuple[PairState, str]] = field(default_factory=dict)
     head: tuple[int, int] | None = None
     approval: int | None = None
+    above: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,83 @@ class Move:
     at: str
     previous_hash: str
     hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogStanding:
+    """How far a catalog had come: its last move (`number` and `hash` in the history), and its log.
+
+    `head`: seq of the last change. `version`: of the table of documents.
+    """
+
+    number: int
+    hash: str
+    head: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """A catalog that went back in time: `seen` is how far it had come, `present` how far it is.
+
+    `diverged`: it has gone on since, by another history than the one that was seen.
+    """
+
+    seen: CatalogStanding
+    present: CatalogStanding
+    diverged: bool = False
+
+    def __str__(self) -> str:
+        parts = []
+        if self.diverged:
+            parts.append(f"its move {self.seen.number} is another one than was seen")
+        elif self.present.number < self.seen.number:
+            parts.append(f"its history ends with move {self.present.number}, and move {self.seen.number} was seen")
+        if self.present.head < self.seen.head:
+            parts.append(f"its log ends with change {self.present.head}, and change {self.seen.head} was seen")
+        elif self.present.version < self.seen.version:
+            parts.append(
+                f"it names version {self.present.version} of the documents, and version {self.seen.version} was seen"
+            )
+        return "the catalog went back in time: " + "; ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryProof:
+    """What a comparison of the history with its own chain, and with what was exported before, says.
+
+    Attributes:
+        verdict: `fail` when there is a problem.
+        moves: How many were looked at.
+        head: Hash of the last one.
+        problems: What was changed, removed, or not signed as it had to be; one sentence each.
+        notes: What could not be examined; one sentence each.
+    """
+
+    verdict: Verdict
+    moves: int
+    head: str
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """A catalog that had gone back in time, mended.
+
+    Attributes:
+        setback: What it lacked.
+        replayed: Lost moves that are in the history again, word for word.
+        anew: Moves that were made because others are lost for good; their epochs are greater than any that was seen.
+        changes: How many changes of documents were taken back from the log's own table.
+        lost_changes: How many that were seen are nowhere any more.
+    """
+
+    setback: Setback
+    replayed: tuple[Move, ...]
+    anew: tuple[Move, ...]
+    changes: int
+    lost_changes: int
 
 
 @dataclass(frozen=True, slots=True)

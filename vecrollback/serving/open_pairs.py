@@ -163,6 +163,13 @@ class OpenPairs(FollowsForks):
             return None
         return replace(position, vectors_version=pair.vectors_version, watermark=pair.watermark)
 
+    def forget(self) -> None:
+        """Let go of all of them, and of the texts that they share; queries in flight end on what they began with."""
+        with self._lock:
+            self._open_pairs.clear()
+            self._behind.clear()
+            self._texts = None
+
     # -- while the storage is away ------------------------------------------------------------------------------------
 
     def _head(self, position: Position) -> int:

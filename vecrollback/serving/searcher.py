@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from dataclasses import replace
-from typing import NamedTuple, overload
+from typing import overload
 
 import numpy as np
 
@@ -29,11 +29,12 @@ from vecrollback.errors import (
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import CANDIDATE, LIVE, Hit, Pointer, Result, SearcherRecord, Where, where_text
 from vecrollback.serving.answer_counts import AnswerCounts, StaleAnswerCounts
+from vecrollback.serving.answering import Serving, embed_queries, valid_queries, why_nothing
 from vecrollback.serving.fallback import Fallback, FallbackVectors
 from vecrollback.serving.masks import Filter
-from vecrollback.serving.open_pairs import OpenPair, OpenPairs, Position
+from vecrollback.serving.open_pairs import OpenPairs, Position
 from vecrollback.serving.shadow import Shadow, ShadowTask
-from vecrollback.serving.view import PairView
+from vecrollback.serving.time_watch import TimeWatch
 from vecrollback.storage.forks import FollowsForks, follow_forks
 
 _log = logging.getLogger(__name__)
@@ -41,15 +42,6 @@ _HEARTBEAT_SECONDS = 1.0
 _MAX_K = 10_000
 
 Queries = list[str] | tuple[str, ...]
-
-
-class _Serving(NamedTuple):
-    """What a query answers from. Law 1: it takes this one value at its start and looks at nothing else."""
-
-    pointer: Pointer
-    open_pair: OpenPair
-    current: bool = True
-    candidate: _Serving | None = None  # what a share of the callers is answered from, where it is open
 
 
 class Searcher(FollowsForks):
@@ -68,6 +60,7 @@ class Searcher(FollowsForks):
         self._pointers = catalog.aliases.pointer_reader(alias)
         self._candidates = catalog.aliases.pointer_reader(CANDIDATE)
         self._shadow, self._follows, self._closed = Shadow(catalog), follow, False
+        self._time = TimeWatch(resources)
         self._begin()
         if follow:
             QUERIES_FIRST.enter()
@@ -81,7 +74,7 @@ class Searcher(FollowsForks):
         self._canary_counts: dict[str, AnswerCounts] = {}
         self._fallback = Fallback(self._resources, self._open_pairs)
         self._lock = threading.RLock()
-        self._serving: _Serving | None = None
+        self._serving: Serving | None = None
         self._stop, self._warm_soon = threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
         self._idle = self._follows
@@ -102,6 +95,11 @@ class Searcher(FollowsForks):
     def current(self) -> bool:
         """Whether catalog and files could be read the last time they were asked."""
         return self._serving is None or self._serving.current
+
+    @property
+    def reason(self) -> str:
+        """Why answers come from what was last known; "" while they are current."""
+        return self._serving.reason if self._serving else ""
 
     @property
     def trouble(self) -> str:
@@ -155,14 +153,7 @@ class Searcher(FollowsForks):
         answers are empty and say so. Raises UnknownNameError where another alias points nowhere, BadFilterError,
         BadQueryError for a text that the model does not take, EmbeddingError when it does not work.
         """
-        single = isinstance(query, str)
-        texts = [query] if isinstance(query, str) else list(query)
-        if any(not isinstance(text, str) or not text.strip() for text in texts):
-            raise UsageError("a query is blank or not a string", hint="pass the words to search for")
-        if not all(one.isascii() or _is_unicode(one) for one in texts):
-            raise BadQueryError(
-                "a query holds half a surrogate pair, so it is not valid Unicode", hint="decode it again"
-            )
+        single, texts = isinstance(query, str), valid_queries(query)
         text = where_text(where) if where else None
         try:
             serving = self._now(k)
@@ -194,7 +185,7 @@ class Searcher(FollowsForks):
         return self._answer(serving, queries, k, where_text(where))
 
     def _answer_or_canary(
-        self, serving: _Serving, texts: list[str], k: int, where: str | None, key: str | None, canary: bool
+        self, serving: Serving, texts: list[str], k: int, where: str | None, key: str | None, canary: bool
     ) -> list[Result]:
         """Answers of the canary for callers in its share, else of the live pair, which the shadow may then compare."""
         candidate, running = serving.candidate, serving.pointer.canary
@@ -203,7 +194,7 @@ class Searcher(FollowsForks):
         start = time.perf_counter()
         if canary or (key is not None and running.draws(key)):
             try:
-                results = self._answer(candidate, _embed_queries(candidate, texts), k, where, canary=True)
+                results = self._answer(candidate, embed_queries(candidate, texts), k, where, canary=True)
                 self._shadow.answered(running, (time.perf_counter() - start) / len(texts))
                 self._count_canary(running.pair, serving.pointer.epoch, len(texts))
                 return results
@@ -222,7 +213,7 @@ class Searcher(FollowsForks):
 
         # Asked later, on the shadow's thread: a caller never waits for a pair whose answers are only compared.
         def again() -> list[list[Hit]]:
-            results_again = self._answer(candidate, _embed_queries(candidate, texts), k, where, canary=True)
+            results_again = self._answer(candidate, embed_queries(candidate, texts), k, where, canary=True)
             return [result.hits for result in results_again]
 
         seconds = time.perf_counter() - start
@@ -233,7 +224,7 @@ class Searcher(FollowsForks):
         """Count answers that callers got from the canary; the incident of a later rollback adds them to its own."""
         self._canary_counts.setdefault(pair, AnswerCounts()).add(epoch, answers)
 
-    def _answer_live(self, serving: _Serving, texts: list[str], k: int, where: str | None) -> list[Result]:
+    def _answer_live(self, serving: Serving, texts: list[str], k: int, where: str | None) -> list[Result]:
         """Answers of the pair that serves; of what `[serving] fallback` names, while its model does not answer."""
         try:
             with QUERIES_FIRST.query():
@@ -252,7 +243,7 @@ class Searcher(FollowsForks):
 
     def _answer(
         self,
-        serving: _Serving,
+        serving: Serving,
         queries: FloatArray,
         k: int,
         where: str | None,
@@ -275,7 +266,7 @@ class Searcher(FollowsForks):
                 serving.current,
                 canary,
                 serving.open_pair.queries.doubt,
-                "" if hits else _why_nothing(view, pointer, where),
+                "" if hits else why_nothing(view, pointer, where),
                 pair.metric,
                 pair.dimension,
                 pair.fingerprint,
@@ -292,7 +283,7 @@ class Searcher(FollowsForks):
             self._stale.add(pointer.pair, stale)
         return results
 
-    def _now(self, k: int) -> _Serving:
+    def _now(self, k: int) -> Serving:
         """The pointer as it is now, and what serves it."""
         if not isinstance(k, int) or not 1 <= k <= _MAX_K:
             raise UsageError(f"k is {k!r}; it must be a whole number from 1 to {_MAX_K}")
@@ -308,9 +299,9 @@ class Searcher(FollowsForks):
             self._pointers.wake()  # to acknowledge it
             return serving
         except CatalogUnavailableError:
-            return self._last_known()
+            return self._last_known("the catalog cannot be read")
 
-    def _apply(self) -> _Serving:
+    def _apply(self) -> Serving:
         """Serve what the pointer says now."""
         with self._lock:
             # Read again inside the lock: a thread that waited here must not put back the pointer it came with.
@@ -320,13 +311,32 @@ class Searcher(FollowsForks):
                 if self.alias == LIVE:
                     raise NoPairServesError("no pair is live yet", hint=hint)
                 raise UnknownNameError(f"alias {self.alias!r} points to no pair yet", hint=hint)
-            if self._serving is None or self._serving.pointer is not pointer or not self._serving.current:
-                ref = f"{pointer.pair}@{pointer.snapshot}"
-                open_pair = self._open_pairs.at(Position(ref, pointer.vectors_version, pointer.watermark, pointer.head))
-                self._serving = _Serving(pointer, open_pair, open_pair.current, candidate=self._candidate(pointer))
+            before = self._serving
+            if before is not None and (why := self._time.step_back(before.pointer, pointer)):
+                return self._last_known(why, outlives=pointer)
+            if before is not None and before.outlives is pointer and self._time.setback() is not None:
+                return before
+            if before is None or before.pointer is not pointer or not before.current:
+                self._serving = self._at(pointer, mended=before is not None and before.outlives is not None)
+            assert self._serving is not None
             return self._serving
 
-    def _candidate(self, pointer: Pointer) -> _Serving | None:
+    def _at(self, pointer: Pointer, *, mended: bool) -> Serving:
+        """What a pointer says, opened."""
+        if mended:
+            self._open_pairs.forget()  # they may hold texts of a time that is no more
+        position = Position(
+            f"{pointer.pair}@{pointer.snapshot}", pointer.vectors_version, pointer.watermark, pointer.head
+        )
+        open_pair = self._open_pairs.at(position)
+        if (setback := self._time.setback()) is not None:
+            # Seen by others, or before this process began: nothing says where it should point, but what is deleted is.
+            hidden = self._time.without_deleted(open_pair, pointer.head)
+            return Serving(pointer, hidden, current=False, reason=str(setback), outlives=pointer)
+        reason = "" if open_pair.current else "the storage cannot be reached"
+        return Serving(pointer, open_pair, open_pair.current, reason, candidate=self._candidate(pointer))
+
+    def _candidate(self, pointer: Pointer) -> Serving | None:
         """What the canary answers from; None without one, and until it is open: no query waits for it."""
         canary = pointer.canary
         if canary is None or (self._follows and canary.ref not in self._open_pairs.refs):
@@ -338,15 +348,15 @@ class Searcher(FollowsForks):
         except (VecrollbackError, OSError) as error:
             self._shadow.failed(canary, error)
             return None
-        return _Serving(replace(pointer, pair=canary.pair, snapshot=canary.snapshot), open_pair)
+        return Serving(replace(pointer, pair=canary.pair, snapshot=canary.snapshot), open_pair)
 
-    def _last_known(self) -> _Serving:
+    def _last_known(self, why: str, *, outlives: Pointer | None = None) -> Serving:
         with self._lock:
             if self._serving is None:
                 raise CatalogUnavailableError("the catalog cannot be read, and nothing was read from it before")
-            if self._serving.current:
-                _log.warning("the catalog cannot be read: answering from %s", self._serving.pointer)
-                self._serving = self._serving._replace(current=False)
+            if self._serving.current or self._serving.outlives is not outlives:
+                _log.warning("%s: answering from %s", why, self._serving.pointer)
+                self._serving = self._serving._replace(current=False, reason=why, outlives=outlives)
             return self._serving
 
     # -- following the alias ------------------------------------------------------------------------------------------
@@ -361,6 +371,8 @@ class Searcher(FollowsForks):
                 serving = self._serving
                 if pointer is not None and (serving is None or serving.pointer is not pointer or not serving.current):
                     serving = self._apply()
+                elif serving and self._time.setback(look=True) is not None:
+                    self._serving = serving = self._at(serving.pointer, mended=False)
                 state = (serving.pointer.epoch if serving else 0, self._open_pairs.refs)
                 due = time.monotonic() - beat > _HEARTBEAT_SECONDS
                 if state != last_state or due:
@@ -373,7 +385,7 @@ class Searcher(FollowsForks):
                     self._warm_soon.set()
             except CatalogUnavailableError:
                 with contextlib.suppress(CatalogUnavailableError):
-                    self._last_known()  # readiness tells, also while no query comes
+                    self._last_known("the catalog cannot be read")  # readiness tells, also while no query comes
                 self._stop.wait(_HEARTBEAT_SECONDS)
             except Exception as error:
                 # A follower outlives whatever is wrong; queries raise the same error to their callers.
@@ -477,27 +489,3 @@ class Searcher(FollowsForks):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _why_nothing(view: PairView, pointer: Pointer, where: str | None) -> str:
-    """Why an answer is empty."""
-    if not view.empty:
-        return "no document matches `where`" if where else "no document is near"
-    if pointer.watermark < pointer.head:
-        waiting = f"{pointer.head - pointer.watermark:,} changes of the log are not in pair {pointer.pair!r} yet"
-        return f"{waiting}: let a worker run, or `vecrollback catch-up`"
-    return "the store holds no documents"
-
-
-def _embed_queries(serving: _Serving, texts: list[str]) -> FloatArray:
-    """Query vectors; whatever else embeds in this process lets them through first."""
-    with QUERIES_FIRST.query():
-        return serving.open_pair.queries.embed(texts)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -125,6 +125,16 @@ class LanceTable(FollowsForks):
         return base
 
     @uses_tables
+    def newest(self, known: int) -> Any:
+        """The newest version above `known` that is whole, whoever acknowledged it; sets none aside. Else `known`."""
+        for version in sorted(self.versions_above(known), reverse=True):
+            with suppress(CorruptArtifactError), self._readable(version):
+                newest = self._version(version)
+                self._require_whole(newest, frozenset())
+                return newest
+        return self.at(known)
+
+    @uses_tables
     def append(self, rows: pa.Table, *, onto: Any) -> Commit:
         """Add rows; the new version is durable when this returns."""
         import lance

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from vecrollback.errors import NoRollbackTargetError
+from vecrollback.errors import NoRollbackTargetError, TimeWentBackError
 from vecrollback.records import (
     AnswerComparison,
     Bridge,
@@ -17,6 +17,7 @@ from vecrollback.records import (
     GateVerdict,
     Json,
     Move,
+    Reconciled,
     Report,
     Result,
     Snapshot,
@@ -39,7 +40,7 @@ def rollback_target(store: Store) -> Payload:
     """`target` is null when there is none; then `reason` says why."""
     try:
         return {"target": store.rollback_target().ref, "reason": ""}
-    except NoRollbackTargetError as error:
+    except (NoRollbackTargetError, TimeWentBackError) as error:
         return {"target": None, "reason": error.message}
 
 
@@ -166,6 +167,19 @@ def report(one: Report) -> Payload:
 
 def moves(made: Sequence[Move]) -> Payload:
     return {"moves": [_move(one) for one in made]}
+
+
+def reconciled(mended: Reconciled | None) -> Payload:
+    """What `reconcile` did; without a setback there was nothing to do."""
+    if mended is None:
+        return {"setback": "", "replayed": [], "anew": [], "changes": 0, "lost_changes": 0}
+    return {
+        "setback": str(mended.setback),
+        "replayed": [_move(one) for one in mended.replayed],
+        "anew": [_move(one) for one in mended.anew],
+        "changes": mended.changes,
+        "lost_changes": mended.lost_changes,
+    }
 
 
 def _move(one: Move) -> Payload:

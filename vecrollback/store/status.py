@@ -21,8 +21,8 @@ def model_facts(kept: KeptModel | None, answer: ModelAnswer | None) -> dict[str,
 
 
 def describe(catalog: Catalog) -> dict[str, Json]:
-    """Aliases, head of the corpus, pairs with their lag and last verdict, searchers, unfinished jobs."""
-    state = catalog.ledger.state()
+    """Aliases, head of the corpus, pairs with their lag and last verdict, searchers, unfinished jobs, setback."""
+    state, setback = catalog.ledger.state(), catalog.setback()
     verdicts = catalog.reports.verdicts()
     kept, answers = catalog.models.all_kept(), catalog.models.answers()
     pairs = [
@@ -54,4 +54,5 @@ def describe(catalog: Catalog) -> dict[str, Json]:
             {"id": j.id, "kind": j.kind, "pair": j.pair, "state": j.state, "progress": j.progress, "error": j.error}
             for j in jobs
         ],
+        "setback": str(setback) if setback else "",
     }

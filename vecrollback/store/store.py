@@ -23,7 +23,6 @@ from vecrollback.records import (
     JobRecord,
     Json,
     LivePair,
-    Move,
     MoveRequest,
     Pair,
     Plan,
@@ -40,6 +39,7 @@ from vecrollback.records import (
 from vecrollback.storage import config
 from vecrollback.store.bridges import BridgeMethods
 from vecrollback.store.documents import DocumentMethods
+from vecrollback.store.history import HistoryMethods
 from vecrollback.store.models import ModelMethods
 from vecrollback.store.parts import Parts, open_parts
 from vecrollback.store.status import describe
@@ -122,7 +122,7 @@ def connect(
     return store
 
 
-class Store(DocumentMethods, ModelMethods, BridgeMethods):
+class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods):
     """One vector system: documents, the pairs that were made of them, and the pointer to the pair that serves.
 
     A pair is an embedding model together with its own index. Open a store with `connect`, and use it with `with` or
@@ -774,12 +774,16 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods):
         snapshot = self._catalog.pairs.find_snapshot(ref)
         return snapshot, load_manifest(self._parts.artifacts, snapshot.manifest)
 
-    def export_snapshot(self, ref: str, path: str | Path, *, progress: ProgressCallback | None = None) -> ExportResult:
+    def export_snapshot(
+        self, ref: str, path: str | Path, *, sign: bool = False, progress: ProgressCallback | None = None
+    ) -> ExportResult:
         """Write a snapshot, its vectors and their texts to one file: a backup that any store can import.
 
         Args:
             ref: `PAIR@N`, `PAIR` or a tag.
             path: The file. It exists whole or not at all; a file that was there is replaced.
+            sign: Also write a signature beside it, PATH.sig, with the key of `VECROLLBACK_KEY_FILE` or
+                `VECROLLBACK_KEY`.
             progress: Called after every batch.
 
         Returns:
@@ -793,9 +797,11 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods):
             >>> store.export_snapshot("v1@1", "v1.bundle").documents
             2
         """
-        return self._parts.bundles.export(ref, Path(path), progress)
+        return self._parts.bundles.export(ref, Path(path), progress, sign=sign)
 
-    def import_snapshot(self, path: str | Path, *, name: str | None = None) -> Snapshot:
+    def import_snapshot(
+        self, path: str | Path, *, name: str | None = None, require_signature: bool = False
+    ) -> Snapshot:
         """Bring in an exported snapshot. No deleted document returns by it.
 
         Into the pair that it came from, what is missing or damaged is restored. From another store it becomes a new
@@ -804,19 +810,22 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods):
         Args:
             path: The file.
             name: The pair's name here. Default: its name there.
+            require_signature: Refuse a file that the key of `VECROLLBACK_KEY_FILE` or `VECROLLBACK_KEY` did not sign.
+                A signature that is there is verified whenever a key is set.
 
         Returns:
             The snapshot as it is in this store.
 
         Raises:
-            BundleError: The file is damaged or not an export, or the name is taken; nothing was changed.
+            BundleError: The file is damaged or not an export, its signature is wrong, or the name is taken; nothing was
+                changed.
 
         Example:
             >>> exported = store.export_snapshot("v1@1", "v1.bundle")
             >>> store.import_snapshot("v1.bundle").ref
             'v1@1'
         """
-        return self._parts.bundles.import_(Path(path), name)
+        return self._parts.bundles.import_(Path(path), name, require_signature=require_signature)
 
     def tag(self, name: str, ref: str) -> None:
         """Give a snapshot a name. A tagged snapshot is kept by every prune.
@@ -1148,22 +1157,6 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods):
         """
         return self._parts.switch.target(to, override=override)
 
-    def history(self, *, alias: str | None = None, limit: int | None = None) -> list[Move]:
-        """List the moves of the pointers.
-
-        Args:
-            alias: Only moves of this alias, such as `live`.
-            limit: At most so many.
-
-        Returns:
-            The moves, newest first. Each holds the hash of the one before it.
-
-        Example:
-            >>> [(move.kind, move.target, move.actor) for move in store.history(alias="live")]
-            [('promote', 'v2@1', 'anna'), ('promote', 'v1@1', 'anna')]
-        """
-        return self._catalog.aliases.history(alias, limit=limit)
-
     def approve(
         self,
         number: int,
@@ -1455,8 +1448,8 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods):
         """Describe the store by one reading of its catalog. Loads no model and opens no table.
 
         Returns:
-            `store`, `catalog`, `alias`, `corpus`, `pairs` with their lag and last verdict, `searchers`, and unfinished
-            `jobs`, as plain JSON values.
+            `store`, `catalog`, `alias`, `corpus`, `pairs` with their lag and last verdict, `searchers`, unfinished
+            `jobs`, and `setback`, a sentence if the catalog went back in time; as plain JSON values.
 
         Example:
             >>> store.status()["alias"]["live"]

@@ -20,6 +20,7 @@ from email.message import EmailMessage
 from vecrollback.catalog import Catalog
 from vecrollback.errors import FailedError
 from vecrollback.records import Json, Notice
+from vecrollback.storage.signing import HEAD, find_key, head_content
 from vecrollback.switching.policy import Policy
 from vecrollback.switching.policy.model import Channel
 
@@ -69,8 +70,24 @@ class Notifications:
 
     def _put(self, channels: Mapping[str, Channel], event: str, text: str, facts: Mapping[str, Json] | None) -> None:
         names = [one.name for one in channels.values() if not one.events or event in one.events]
-        body = {"event": event, "text": text, "store": self._catalog.place, "host": socket.gethostname()}
-        self._catalog.notices.add(names, {**body, "facts": dict(facts or {})}, due=time.time())
+        body: dict[str, Json] = {
+            "event": event,
+            "text": text,
+            "store": self._catalog.place,
+            "host": socket.gethostname(),
+        }
+        body |= {"facts": dict(facts or {}), "store_id": self._catalog.store_id} | (self._anchor() if names else {})
+        self._catalog.notices.add(names, body, due=time.time())
+
+    def _anchor(self) -> dict[str, Json]:
+        """The last move: in a mailbox, out of reach of whoever can write the catalog. `history verify` compares it."""
+        head = next(iter(self._catalog.aliases.history(limit=1)), None)
+        if head is None:
+            return {}
+        anchor: dict[str, Json] = {"history": {"number": head.number, "hash": head.hash}}
+        if (key := find_key()) is not None:
+            anchor["signature"] = key.sign(HEAD, head_content(self._catalog.store_id, head.number, head.hash))
+        return anchor
 
     def send_soon(self, channels: Mapping[str, Channel] | None = None) -> None:
         """Send what is due on a thread of its own, for a process that ends soon; `close` waits for it a little."""

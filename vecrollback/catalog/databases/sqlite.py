@@ -52,8 +52,18 @@ class SqliteDriver(FollowsForks):
             connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False},
         )
         sa.event.listen(engine, "connect", partial(_prepare, synchronous=synchronous))
+        sa.event.listen(engine, "connect", self._note_file)
+        sa.event.listen(engine, "checkout", self._require_same_file)
         sa.event.listen(engine, "begin", _begin)
         return engine
+
+    def _note_file(self, _connection: Any, record: Any) -> None:
+        record.info["file"] = file_identity(self.path)
+
+    def _require_same_file(self, _connection: Any, record: Any, _proxy: Any) -> None:
+        # What is written into a file that has lost its name is gone with the last process that has it open.
+        if record.info.get("file") != file_identity(self.path):
+            raise sa.exc.DisconnectionError("another file lies there now")
 
     def lay_out(self, connection: sa.Connection) -> None:
         """Nothing to prepare: the file is the catalog's own."""
@@ -159,6 +169,15 @@ def _flock_shared(descriptor: int) -> bool:
     return True
 
 
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Which file has this name now; None for none. A backup that is put back is another one."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def _prepare(connection: Any, _record: Any, *, synchronous: str) -> None:
     connection.isolation_level = None  # the driver would otherwise begin transactions behind SQLAlchemy's back
     for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON", f"busy_timeout={_BUSY_MS}"):
@@ -181,7 +200,9 @@ class SqlitePointerReader:
     def __init__(self, path: Path, alias: str) -> None:
         self._alias = alias
         self._sql, self._canary_sql = POINTER_SQL.format("?"), CANARY_SQL.format("?")
-        self._place = f"{path.resolve().as_uri()}?mode=ro"
+        self._path = path.resolve()
+        self._place = f"{self._path.as_uri()}?mode=ro"
+        self._file: tuple[int, int] | None = None
         self._connection: sqlite3.Connection | None = None
         self._version_read: int | None = None
         self._version_awaited: int | None = None
@@ -193,6 +214,7 @@ class SqlitePointerReader:
         follow_forks(self)
 
     def _open(self) -> None:
+        self._file = file_identity(self._path)
         self._connection = sqlite3.connect(self._place, uri=True, check_same_thread=False, isolation_level=None)
         self._version = self._connection.cursor()
         self._version_read = self._version_awaited = None
@@ -248,6 +270,9 @@ class SqlitePointerReader:
         return news
 
     def _data_version(self) -> int:
+        if self._connection is not None and self._file != file_identity(self._path):
+            self._connection.close()
+            self._connection, self._resting = None, True
         if self._resting:
             self._open()
             self._resting = False

@@ -90,6 +90,8 @@ def _walk(path: str, command: Any) -> Iterator[tuple[str, Any]]:
     if not isinstance(command, TyperGroup):
         yield path, command
         return
+    if command.invoke_without_command:
+        yield path, command
     for name, child in command.commands.items():
         yield from _walk(f"{path} {name}", child)
 

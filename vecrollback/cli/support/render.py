@@ -15,6 +15,7 @@ from vecrollback.records import (
     GateOutcome,
     Json,
     Move,
+    Reconciled,
     Report,
     Result,
     SnapshotRef,
@@ -47,6 +48,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Se
 def status(state: Json) -> Iterator[RenderableType]:
     """What serves, how far behind it is, where a rollback would go; then the pairs and the unfinished jobs."""
     yield from _live(state)
+    if state["setback"]:
+        yield f"went back  {state['setback']}; see `vecrollback reconcile`"
     target = state["rollback"]
     yield f"rollback   to {target['target']}" if target["target"] else f"rollback   nowhere: {target['reason']}"
     yield f"corpus     {counted(state['corpus']['documents'], 'document')}, newest change {state['corpus']['head']:,}"
@@ -108,6 +111,19 @@ def model(facts: Json) -> str:
     return words[facts["answers"]] + ("" if facts["kept_bytes"] is None else ", kept")
 
 
+def reconciled(mended: Reconciled) -> Iterator[RenderableType]:
+    """What the catalog lacked, what it has again, and what is lost."""
+    yield str(mended.setback)
+    back = f"{counted(mended.changes, 'change')} of documents and {counted(len(mended.replayed), 'move')}"
+    yield f"taken back: {back}"
+    if mended.lost_changes:
+        yield f"lost for good: {counted(mended.lost_changes, 'change')} of documents; write them again"
+    if mended.anew:
+        yield "made for moves that are lost; look whether they go where you want:"
+        yield history(mended.anew)
+    yield "next: `vecrollback catch-up`, then `vecrollback check`"
+
+
 def _live(state: Json) -> Iterator[str]:
     live = state["alias"].get(LIVE)
     if live is None:
@@ -136,6 +152,8 @@ def result(answer: Result) -> Iterator[RenderableType]:
         yield table(("#", "score", "id", "", "text"), rows, right=("#", "score"))
     if answer.pair:
         yield f"answered by {answer.pair}@{answer.snapshot}, epoch {answer.epoch}"
+    if not answer.current:
+        yield "not current: this is what was last known, see `vecrollback status`"
     if answer.doubt:
         yield f"in doubt: {answer.doubt}"
 

@@ -73,6 +73,8 @@ class Session:
 
         store = connect(self.uri, catalog=self.catalog, create=create, embedder=embedder)
         try:
+            if (setback := store.setback()) is not None:
+                output.note(f"warning: {setback}; moves and writes are refused, `vecrollback reconcile` mends it")
             yield store
         except KeyboardInterrupt:
             raise  # closing would wait for whatever is not to be waited for any longer; every write survives this
@@ -106,18 +108,24 @@ def command(
     *,
     returns: str,
     examples: Sequence[str] = (),
+    alone: bool = False,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function whose first argument is the Session; typer gets the others and the shared options.
 
-    `returns`: the keys of the JSON document, for `--help` and the reference.
+    `returns`: the keys of the JSON document, for `--help` and the reference. `alone`: it is what a group does when no
+    command of it is named.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
         def call(ctx: typer.Context, as_json: bool, store: str | None, catalog: str | None, **values: Any) -> None:
             _refuse_broken_text(values)
+            session = (ctx.obj or Session()).narrowed(as_json, store, catalog)
+            if alone and ctx.invoked_subcommand is not None:
+                ctx.obj = session
+                return
             try:
-                function((ctx.obj or Session()).narrowed(as_json, store, catalog), **values)
+                function(session, **values)
             except KeyboardInterrupt:
                 raise JobCancelledError("stopped", hint="`vecrollback status` shows what is done") from None
             sys.stdout.flush()  # here a closed pipe can still be dealt with quietly, at interpreter exit it cannot
@@ -125,7 +133,10 @@ def command(
         signature = _with_common(function)
         call.__signature__ = signature  # type: ignore[attr-defined]
         call.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
-        app.command(name, epilog=_epilog(examples, returns))(call)
+        if alone:
+            app.callback(invoke_without_command=True, epilog=_epilog(examples, returns))(call)
+        else:
+            app.command(name, epilog=_epilog(examples, returns))(call)
         return function
 
     return register

@@ -7,9 +7,9 @@ A bundle is a plain tar (see `tar`) of, in this order::
     documents.jsonl                             the texts those rows were made from, as far as they are still live
     bundle.json bundle.sha256                   whose snapshot this is, size and SHA-256 of every member; its own digest
 
-All of it is verified before anything in a store changes. A bundle is not signed: its digests tell damage, not who made
-it. Importing loads no model, but the pair names one: look at the embedder of a bundle from an unknown hand before the
-pair catches up or serves.
+All of it is verified before anything in a store changes. Its digests tell damage, not who made it: that is what a
+signature beside it is for (`storage.signing`). Importing loads no model, but the pair names one: look at the embedder
+of a bundle from an unknown hand before the pair catches up or serves.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from vecrollback.pairs.bundles.unpacking import UnpackedBundle, unpack
 from vecrollback.pairs.manifest import load_manifest
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import ExportResult, Pair, ProgressCallback, Snapshot
+from vecrollback.storage.signing import BUNDLE, require_key, sign_file, signature_path
 
 __all__ = ["Bundles"]
 
@@ -35,15 +36,23 @@ class Bundles:
     def __init__(self, resources: Resources) -> None:
         self._resources, self._catalog, self._artifacts = resources, resources.catalog, resources.artifacts
 
-    def export(self, ref: str, path: Path, progress: ProgressCallback | None = None) -> ExportResult:
-        """Write snapshot `ref` to one file, which exists whole or not at all.
+    def export(
+        self, ref: str, path: Path, progress: ProgressCallback | None = None, *, sign: bool = False
+    ) -> ExportResult:
+        """Write snapshot `ref` to one file, which exists whole or not at all; with `sign` its signature beside it.
 
         Raises UnknownNameError, CorruptArtifactError when something that would go into it is damaged.
         """
         snapshot = self._catalog.pairs.find_snapshot(ref)
-        return BundleExporter(self._resources, snapshot, progress).run(path)
+        if sign:
+            require_key()  # before the work, not after it
+        result = BundleExporter(self._resources, snapshot, progress).run(path)
+        signature_path(path).unlink(missing_ok=True)  # that of the file which was there
+        if sign:
+            sign_file(path, BUNDLE, result.sha256)
+        return result
 
-    def import_(self, path: Path, name: str | None = None) -> Snapshot:
+    def import_(self, path: Path, name: str | None = None, *, require_signature: bool = False) -> Snapshot:
         """Bring a bundle into this store; `name`: what to call its pair, by default what it was called.
 
         Into the pair it was exported from: what is missing or damaged of its files is restored, exactly. Else a new
@@ -56,7 +65,7 @@ class Bundles:
         if name is not None and not valid_pair_name(name):
             raise UsageError(f"{name!r} is not a valid name for a pair", hint=NAME_RULE)
         with self._catalog.lock("import"), self._artifacts.workspace(".import") as workspace:
-            bundle = unpack(path, workspace / "bundle")
+            bundle = unpack(path, workspace / "bundle", require_signature=require_signature)
             name = name or bundle.manifest.pair
             # The pair's lock only now: its writers need not wait while a large file is read and verified.
             with self._catalog.lock(f"pair-{name}"):

@@ -16,6 +16,7 @@ from vecrollback.pairs.bundles.tar import COPY_AGAIN, TarEntry, read_entries
 from vecrollback.pairs.manifest import Manifest
 from vecrollback.storage.artifacts import digest
 from vecrollback.storage.local import reach
+from vecrollback.storage.signing import BUNDLE, signature_path, signature_problem
 
 _BLOCK = 1 << 20
 _SUFFIX = re.compile(r"(\.[a-z0-9]+)+")
@@ -40,8 +41,10 @@ class UnpackedBundle:
         return {name: self.folder / file for name, file in files.items()}
 
 
-def unpack(path: Path, folder: Path) -> UnpackedBundle:
+def unpack(path: Path, folder: Path, *, require_signature: bool = False) -> UnpackedBundle:
     """Verify the bundle at `path` and write its members into `folder`, which is made.
+
+    A signature beside it is verified when a key is set; `require_signature`: it must be there.
 
     Raises BundleError for any byte, name, kind or size that is not what the export wrote.
     """
@@ -50,6 +53,11 @@ def unpack(path: Path, folder: Path) -> UnpackedBundle:
             f"file {path} does not exist", hint="`vecrollback snapshot export PAIR@N FILE` makes a bundle"
         )
     with path.open("rb") as stream:
+        if require_signature or signature_path(path).exists():
+            # Of the same open file that is read next: a path may lead to another one by then.
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            if problem := signature_problem(path, BUNDLE, sha256, required=require_signature):
+                raise BundleError(problem, hint="import it only if you know where it comes from")
         entries = read_entries(stream)
         contents = _read_contents(stream, entries)
         folder.mkdir()

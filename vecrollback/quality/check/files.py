@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from vecrollback.catalog import Catalog, chained_hash
-from vecrollback.catalog.aliases import GENESIS, SCRATCH
+from vecrollback.catalog import Catalog
+from vecrollback.catalog.aliases import SCRATCH, broken_links
 from vecrollback.catalog.tenures import from_moves
 from vecrollback.errors import CorruptArtifactError
 from vecrollback.pairs.manifest import Manifest
@@ -88,6 +88,8 @@ def examine_catalog(notes: Notes, catalog: Catalog, pair: Pair, manifest: Manife
     """The history is an unbroken chain that ends where the aliases point; pair and manifest agree."""
     if trouble := catalog.integrity():
         notes.add("catalog_corrupt", f"the catalog's database is damaged: {trouble}", [trouble], about="log")
+    if setback := catalog.setback():
+        notes.add("catalog_older", f"{setback}; `vecrollback reconcile` mends it", ["setback"], about="log")
     _examine_history(notes, catalog)
     differing = [f for f in _FACTS if getattr(pair, f) != getattr(manifest, f)]
     differing += [f"pair {f}" for f in ("watermark", "vectors_version") if getattr(pair, f) < getattr(manifest, f)]
@@ -100,15 +102,8 @@ def examine_catalog(notes: Notes, catalog: Catalog, pair: Pair, manifest: Manife
 
 def _examine_history(notes: Notes, catalog: Catalog) -> None:
     moves = catalog.aliases.history()[::-1]
-    previous, last = GENESIS, {}
-    broken = []
-    for number, move in enumerate(moves, start=1):
-        fields = {name: getattr(move, name) for name in move.__slots__}
-        # Number, link and own hash: so a removed, a reordered and a changed entry are each seen.
-        if move.number != number or move.previous_hash != previous or chained_hash(fields) != move.hash:
-            broken.append(str(number))
-        previous = move.hash
-        last[move.alias] = (move.target, move.epoch)
+    last = {move.alias: (move.target, move.epoch) for move in moves}
+    broken = [str(number) for number in broken_links(moves)]
     notes.add("history_broken", "entries of the history were changed or removed", broken, about="log")
     now = {name: (target.ref, target.epoch) for name, target in catalog.aliases.all().items()}
     differing = [name for name in now if last.get(name) != now[name]]

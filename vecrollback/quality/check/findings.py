@@ -20,6 +20,7 @@ LAWS = {
     "resurrected_vector": "deletes win",
     "tombstone_missing": "deletes win",
     "catalog_corrupt": "acknowledged means durable",
+    "catalog_older": "acknowledged means durable",
     "document_corrupt": "acknowledged means durable",
     "file_corrupt": "acknowledged means durable",
     "head_differs": "acknowledged means durable",

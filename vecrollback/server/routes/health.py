@@ -36,7 +36,8 @@ async def readyz(service: Service) -> Response:
     """
     reason = await service.reads.run(service.unready)
     current = service.searcher.current
-    last_known = service.searcher.trouble or "the catalog cannot be read: answers come from what was last known"
+    searcher = service.searcher
+    last_known = searcher.trouble or f"{searcher.reason}: answers come from what was last known"
     sentence = reason or ("" if current else last_known)
     return as_json({"ready": not reason, "current": current, "reason": sentence}, 503 if reason else 200)
 
