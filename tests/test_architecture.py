@@ -160,6 +160,7 @@ def test_the_public_names_are_these() -> None:
         "HistoryProof",
         "Hit",
         "IfAbsent",
+        "IngestOptions",
         "Ingested",
         "Job",
         "JobRecord",

@@ -47,6 +47,7 @@ from vecrollback.records import (
 if TYPE_CHECKING:
     from vecrollback.automation.guard import Decision, WatchRound
     from vecrollback.client import AsyncClient, Client
+    from vecrollback.corpus.ingest import IngestOptions
     from vecrollback.pairs.manifest import Manifest
     from vecrollback.quality.audit import AuditOptions
     from vecrollback.quality.check import Level
@@ -77,6 +78,7 @@ __all__ = [
     "HistoryProof",
     "Hit",
     "IfAbsent",
+    "IngestOptions",
     "Ingested",
     "Job",
     "JobRecord",
@@ -116,6 +118,7 @@ _LAZY = {
     "AdoptResult": "vecrollback.reembedding.adopt",
     "AsyncClient": "vecrollback.client",
     "AuditOptions": "vecrollback.quality.audit",
+    "IngestOptions": "vecrollback.corpus.ingest",
     "Client": "vecrollback.client",
     "Decision": "vecrollback.automation.guard",
     "DecisionResult": "vecrollback.switching.approvals",

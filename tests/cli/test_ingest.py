@@ -30,3 +30,31 @@ def test_ingest_applies_changes(store: Path, tmp_path: Path) -> None:
     path = tmp_path / "changes.jsonl"
     path.write_text('{"op": "delete", "id": "d3"}\n{"op": "upsert", "id": "d4", "text": "quince"}\n')
     assert cli_json("ingest", path, "--changes")["deleted"] == 1
+
+
+def test_ingest_mirrors_a_folder_and_tells_what_went_and_what_it_left_out(store: Path, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for name in ("a.md", "b.html", "c.md", "picture.png"):
+        (notes / name).write_text(f"<p>{name}")
+    cli_json("ingest", notes)
+    assert cli_json("ingest", notes, "--mirror", code=3)["error"]["type"] == "RefusedError"
+    (notes / "c.md").unlink()
+    planned = text("ingest", notes, "--mirror", "--dry-run")
+    assert "would be deleted" in planned
+    assert "c.md" in planned
+    assert "left out: 1 .png" in planned
+    done = cli_json("ingest", notes, "--mirror", "--within", "path != ''")
+    assert (done["gone"], done["gone_ids"], done["left_out"]) == (1, ["c.md"], {".png": 1})
+    assert cli_json("ingest", notes, "--mirror", "--override")["gone"] > 30
+
+
+def test_ingest_reads_several_tables_with_a_delimiter_and_an_encoding(store: Path, tmp_path: Path) -> None:
+    one, other = tmp_path / "a.csv", tmp_path / "b.csv"
+    one.write_bytes("key;text\n1;Café\n1;Café\n".encode("cp1252"))
+    other.write_bytes("key;text\n2;Straße\n".encode("cp1252"))
+    options = ("--delimiter", ";", "--encoding", "cp1252", "--id-field", "key")
+    assert "1 row came again" in text("ingest", one, other, *options)
+    with connect(store) as opened:
+        assert [document.text for document in opened.get(["1", "2"]).values()] == ["Café", "Straße"]
+    assert cli_json("ingest", one, "--delimiter", "tab", "--generate-ids", code=2)["error"]

@@ -151,7 +151,7 @@ def test_missing_file_is_refused_at_the_call(tmp_path: Path, name: str) -> None:
         read_documents(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["a.json", "a", "a.gz", "a.parquet.gz", "a.jsonl.bz2", ".jsonl", "a.pdf"])
+@pytest.mark.parametrize("name", ["a.xlsx", "a", "a.gz", "a.parquet.gz", "a.jsonl.bz2", ".jsonl", "a.pdf.gz"])
 def test_unknown_format_lists_the_known_ones(tmp_path: Path, name: str) -> None:
     with pytest.raises(BadDocumentError, match="unknown format") as caught:
         read_documents(write(tmp_path / name, ""))
@@ -369,7 +369,7 @@ def test_folder_name_that_is_no_id_is_an_error(tmp_path: Path) -> None:
 
 
 def test_folder_without_texts_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadDocumentError, match=r"no \.md or \.txt file"):
+    with pytest.raises(BadDocumentError, match=r"no \.md, \.txt.* file in this folder"):
         list(read_documents(tmp_path))
 
 

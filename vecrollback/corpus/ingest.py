@@ -3,41 +3,98 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from os import PathLike
+from typing import TypedDict
 
 from vecrollback.corpus.corpus import Corpus
-from vecrollback.corpus.formats import Row, read_documents
-from vecrollback.errors import BadDocumentError
-from vecrollback.records import Document, Ingested, Progress, ProgressCallback, RejectedRow
+from vecrollback.corpus.formats import ReadOptions, Row, read_sources
+from vecrollback.corpus.mirror import Mirror, SeenRows
+from vecrollback.errors import BadDocumentError, UsageError
+from vecrollback.records import Document, Ingested, Progress, ProgressCallback, RejectedRow, Where
 
 _BATCH_DOCUMENTS = 5_000
 _BATCH_CHARACTERS = 32 << 20
 _REPORTED = 1_000
 
 
-class Ingestion:
-    """One run over one file. Rows take effect in their order; a later row of the same id wins."""
+class IngestOptions(TypedDict, total=False):
+    """How `ingest` reads its sources, and what a mirror may delete.
 
-    def __init__(self, corpus: Corpus, *, skip_bad: bool, progress: ProgressCallback | None) -> None:
-        self._corpus, self._skip_bad, self._progress = corpus, skip_bad, progress
-        self._upserts: dict[str, tuple[Document, int]] = {}
+    Attributes:
+        format: Of all sources, as a suffix without its dot: `jsonl`, `csv`, ...; by each file's name otherwise.
+        delimiter: Between the cells of a table: `;` for instance.
+        encoding: Of texts and tables that are not in UTF-8: `latin-1`, `cp1252`, ...
+        generate_ids: Rows have no id of their own. It is made from the text and the metadata: the same document has the
+            same id each time, and a changed one is another.
+        within: With `mirror`: a filter. Only documents that match it are deleted.
+        override: With `mirror`: delete also more than half of the documents.
+        dry_run: Write and delete nothing; tell what a mirror would delete.
+    """
+
+    format: str
+    delimiter: str
+    encoding: str
+    generate_ids: bool
+    within: Where | None
+    override: bool
+    dry_run: bool
+
+
+def read_options(
+    id_field: str | None, text_field: str | None, changes: bool, mirror: bool, asked: IngestOptions
+) -> ReadOptions:
+    """What was asked for, for the readers. Raises UsageError for what does not go together."""
+    if mirror and changes:
+        raise UsageError("a mirror is made from documents, not from changes", hint="leave out one of the two")
+    if not mirror and (asked.get("within") or asked.get("override")):
+        raise UsageError(
+            "`within` and `override` say what a mirror deletes", hint="ask for a mirror, or leave them out"
+        )
+    return ReadOptions(
+        id_field,
+        text_field,
+        changes,
+        asked.get("generate_ids", False),
+        asked.get("format", ""),
+        asked.get("delimiter", ""),
+        asked.get("encoding", ""),
+    )
+
+
+class Ingestion:
+    """One run over some sources. Rows take effect in their order; a later row of the same id wins.
+
+    `dry_run`: read everything and write nothing.
+    """
+
+    def __init__(
+        self, corpus: Corpus, *, skip_bad: bool, progress: ProgressCallback | None, dry_run: bool = False
+    ) -> None:
+        self._corpus, self._skip_bad, self._progress, self._dry_run = corpus, skip_bad, progress, dry_run
+        self._upserts: dict[str, tuple[Document, Row]] = {}
         self._deletes: dict[str, int] = {}
         self._characters = 0
         self._rejected: list[RejectedRow] = []
         self._read = self._changed = self._deleted = self._bad = 0
-        self._source = ""
+        self._seen = SeenRows()
         self._started = time.monotonic()
 
-    def run(self, path: Path, *, id_field: str | None, text_field: str | None, changes: bool) -> Ingested:
-        """Write every row. Raises BadDocumentError at the first bad one, after writing those before it."""
-        self._source = str(path)
-        rows = read_documents(path, id_field=id_field, text_field=text_field, changes=changes)
+    def run(self, paths: Sequence[str | PathLike[str]], options: ReadOptions, mirror: Mirror | None = None) -> Ingested:
+        """Write every row, then delete what a mirror has too much.
+
+        Raises BadDocumentError at the first bad row, after writing those before it.
+        """
         try:
-            for row in rows:
+            for row in read_sources(paths, options):
                 self._take(row)
         finally:
             self._flush()
+        gone, refusal = mirror.gone(self._seen, self._doubt(options)) if mirror else ([], "")
+        for first in range(0, 0 if self._dry_run else len(gone), _BATCH_DOCUMENTS):
+            self._corpus.delete(gone[first : first + _BATCH_DOCUMENTS])
+        overwritten, repeated = (0, 0) if options.changes else self._seen.repeats()
         return Ingested(
             seq=self._corpus.state().head,
             read=self._read,
@@ -45,40 +102,62 @@ class Ingestion:
             unchanged=self._read - self._changed - self._deleted - self._bad,
             deleted=self._deleted,
             rejected=tuple(self._rejected),
+            overwritten=overwritten,
+            repeated=repeated,
+            gone=len(gone),
+            gone_ids=tuple(gone[:_REPORTED]),
+            left_out=dict(options.left_out + options.unreadable),
+            not_mirrored=refusal,
         )
+
+    def _doubt(self, options: ReadOptions) -> str:
+        """Why a document that was not read may be in the sources all the same; "" when it cannot."""
+        if self._bad:
+            return f"{self._bad} rows were rejected, and may be documents that are here"
+        return f"some files could not be read: {', '.join(options.unreadable)}" if options.unreadable else ""
 
     def _take(self, row: Row) -> None:
         self._read += 1
         if row.error is not None:
-            self._reject(row.line, row.error)
+            self._reject(row, row.error)
         elif row.document is not None:
-            self._make_room(row.document.id)
-            self._upserts[row.document.id] = (row.document, row.line)
-            self._characters += len(row.document.text)
+            document = self._as_known(row.document, row.spelling)
+            self._make_room(document.id)
+            self._upserts[document.id] = (document, row)
+            self._characters += len(document.text)
+            self._seen.note(document)
         elif row.delete is not None:
             self._make_room(row.delete)
             self._deletes[row.delete] = row.line
+
+    def _as_known(self, document: Document, spelling: str) -> Document:
+        """A file's document under its name; under the other spelling of it where the store has it so."""
+        if not spelling or not self._corpus.get([spelling], version=self._corpus.state().version):
+            return document
+        return replace(document, id=spelling, metadata={**document.metadata, "path": spelling})
 
     def _make_room(self, id_: str) -> None:
         full = len(self._upserts) + len(self._deletes) >= _BATCH_DOCUMENTS or self._characters >= _BATCH_CHARACTERS
         if full or id_ in self._upserts or id_ in self._deletes:
             self._flush()
 
-    def _reject(self, line: int, reason: str) -> None:
+    def _reject(self, row: Row, reason: str) -> None:
         self._bad += 1
         if not self._skip_bad:
             raise BadDocumentError(
                 reason,
-                source=self._source,
-                line=line,
+                source=row.source,
+                line=row.line,
                 hint="everything before this line is stored; mend it and run the same command again, or --skip-bad",
             )
         if len(self._rejected) < _REPORTED:
-            self._rejected.append(RejectedRow(line, reason))
+            self._rejected.append(RejectedRow(row.line, reason, row.source))
 
     def _flush(self) -> None:
         upserts, deletes = list(self._upserts.values()), list(self._deletes)
         self._upserts, self._deletes, self._characters = {}, {}, 0
+        if self._dry_run:
+            return
         for part in self._acceptable(upserts):
             self._changed += self._corpus.upsert(part).written
         if deletes:
@@ -88,7 +167,7 @@ class Ingestion:
             elapsed = time.monotonic() - self._started
             self._progress(Progress("", "ingesting", done, done, 0, 0, 0, elapsed))
 
-    def _acceptable(self, rows: list[tuple[Document, int]]) -> Iterator[list[Document]]:
+    def _acceptable(self, rows: list[tuple[Document, Row]]) -> Iterator[list[Document]]:
         """Those the corpus takes; a metadata type that contradicts other documents shows only there."""
         if not rows:
             return
@@ -96,9 +175,9 @@ class Ingestion:
             self._corpus.check_types([document for document, _ in rows])
             yield [document for document, _ in rows]
         except BadDocumentError:
-            for document, line in rows:
+            for document, row in rows:
                 try:
                     self._corpus.check_types([document])
                     yield [document]
                 except BadDocumentError as error:
-                    self._reject(line, error.reason)
+                    self._reject(row, error.reason)

@@ -60,11 +60,25 @@ class RejectedRow:
 
     line: int
     reason: str
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """What `ingest` did with a file. Everything up to `seq` is durable."""
+    """What `ingest` did with its sources. Everything up to `seq` is durable.
+
+    Attributes:
+        seq: The number of the newest change.
+        read: Rows, or files of a folder.
+        changed, unchanged, deleted: What the rows did.
+        rejected: Rows that are not valid documents, the first 1,000.
+        overwritten: Rows whose id came again later with other contents: the last one counts.
+        repeated: Rows that came again as they were.
+        gone: Documents that were deleted because no source has them any more, or would be in a dry run.
+        gone_ids: Their ids, the first 1,000.
+        left_out: What holds no documents, by what it is: suffixes of files, columns of vectors, hidden files.
+        not_mirrored: Why nothing was deleted although `mirror` was asked for; "" otherwise.
+    """
 
     seq: int
     read: int
@@ -72,3 +86,9 @@ class Ingested:
     unchanged: int
     deleted: int
     rejected: tuple[RejectedRow, ...]
+    overwritten: int = 0
+    repeated: int = 0
+    gone: int = 0
+    gone_ids: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    not_mirrored: str = ""

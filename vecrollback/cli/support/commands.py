@@ -23,7 +23,7 @@ EXIT_CODES = {
 PANELS: Mapping[str, Mapping[str, str]] = {
     "Every day": {
         "init": "Create an empty store.",
-        "ingest": "Write the documents of a file or folder into the store.",
+        "ingest": "Write the documents of files and folders into the store.",
         "search": "Search the live pair, and say which pair answered.",
         "reembed": "Build a pair with a model, while the live pair goes on serving.",
         "promote": "Make a pair live, after catch-up, check and gates.",

@@ -1,27 +1,28 @@
-"""CSV: a header, then one document a record; values stay strings."""
+"""CSV, TSV and the like: a header, then one document a record; values stay strings."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from vecrollback.corpus.documents import MAX_TEXT_BYTES
 from vecrollback.corpus.formats.lines import read_lines
-from vecrollback.corpus.formats.rows import Raw, RowFields, check_columns
+from vecrollback.corpus.formats.rows import Raw, ReadOptions, check_columns
 from vecrollback.errors import BadDocumentError
 from vecrollback.records import Json
 
 
-def read_csv(source: Path, fields: RowFields) -> Iterator[Raw]:
+def read_csv(source: Path, options: ReadOptions) -> Iterator[Raw]:
     """Yield each record under the column names; empty cells and nameless columns are left out of the metadata."""
     # The limit is one for the process and too low for a document; raised, it cuts short what one stray quote swallows.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_TEXT_BYTES))
     # Bytes that are not UTF-8 pass as lone surrogates, so that only their own record is lost.
-    decoded = (line.decode(errors="surrogateescape") for line in read_lines(source))
-    reader = csv.reader(decoded, strict=True)
-    columns = _header(reader, fields, source)
-    required = {fields.id_name(columns), fields.text_name}
+    decoded = (line.decode(errors="surrogateescape") for line in read_lines(source, options.encoding))
+    reader = csv.reader(decoded, strict=True, delimiter=options.delimiter or ",")
+    columns = _header(reader, options, source)
+    required = {options.text_name} if options.generate else {options.id_name(columns), options.text_name}
     while True:
         start = reader.line_num + 1
         try:
@@ -35,7 +36,12 @@ def read_csv(source: Path, fields: RowFields) -> Iterator[Raw]:
             yield start, _record(columns, cells, required)
 
 
-def _header(reader: Iterator[list[str]], fields: RowFields, source: Path) -> list[str]:
+def read_tsv(source: Path, options: ReadOptions) -> Iterator[Raw]:
+    """The same with tabs between the cells."""
+    return read_csv(source, replace(options, delimiter=options.delimiter or "\t"))
+
+
+def _header(reader: Iterator[list[str]], options: ReadOptions, source: Path) -> list[str]:
     try:
         columns = next(reader, [])
     except csv.Error as error:
@@ -43,7 +49,7 @@ def _header(reader: Iterator[list[str]], fields: RowFields, source: Path) -> lis
     names = [name for name in columns if name]
     if not all(map(_is_unicode, names)):
         raise BadDocumentError("the header is not UTF-8", hint="convert the file to UTF-8", source=str(source), line=1)
-    check_columns(names, fields, source)
+    check_columns(names, options, source)
     return columns
 
 

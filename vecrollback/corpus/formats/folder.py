@@ -1,63 +1,105 @@
-"""A folder of texts: each .md and .txt file is a document, its path the id."""
+"""A folder of texts: each file of a known kind is a document, its path the id. Or one such file by itself."""
 
 from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from vecrollback.corpus.documents import MAX_TEXT_BYTES
 from vecrollback.corpus.formats.lines import unreadable
-from vecrollback.corpus.formats.rows import Raw
-from vecrollback.errors import BadDocumentError
+from vecrollback.corpus.formats.pages import PAGES, NoTextError
+from vecrollback.corpus.formats.rows import Raw, ReadOptions
+from vecrollback.errors import BadDocumentError, MissingDependencyError
 from vecrollback.records import Json
 
-_SUFFIXES = (".md", ".txt")
+_STORE = ("store.json", "tables")
+"""What lies in the folder of a store, which may stand among the documents that it is made of."""
 
 
-def read_folder(root: Path) -> Iterator[Raw]:
-    """Yield the texts below the folder, sorted by path; hidden files and folders are left out.
+def read_folder(root: Path, options: ReadOptions) -> Iterator[Raw]:
+    """Yield the texts below the folder, sorted by path; what is left out is counted.
 
     A symbolic link that leads out of the folder is reported, not followed: a shared folder must not be able to pull
     in files that its owner never meant to index. Linked folders are left out altogether; inside, they would repeat.
     """
     number = 0
     try:
-        for number, path in enumerate(_texts(root), start=1):
-            yield number, _read_text(path, root)
+        for path in walk(root, options.left_out):
+            if path.suffix.lower() not in PAGES:
+                options.left_out[path.suffix.lower() or "without a suffix"] += 1
+                continue
+            page = _read_text(path, root, options)
+            if page is not None:
+                number += 1
+                yield number, page
     except OSError as error:
         raise unreadable(Path(error.filename or root), error) from error
-    if not number:
+    if not number and not options.unreadable:
         raise BadDocumentError(
-            "no .md or .txt file in this folder", hint="name a file of documents instead", source=str(root)
+            f"no {', '.join(PAGES)} file in this folder", hint="name a file of documents instead", source=str(root)
         )
 
 
-def _texts(folder: Path) -> Iterator[Path]:
-    # Sorted, so that the same folder always gives the same order and the same line numbers in messages.
+def read_page(source: Path, options: ReadOptions) -> Iterator[Raw]:
+    """Yield the one document of a file, whose name is the id. Raises MissingDependencyError."""
+    page = _read_text(source, source.parent, options)
+    if page is None:
+        PAGES[source.suffix.lower()](b"", "")
+    yield 1, page or "cannot be read"
+
+
+def walk(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
+    """The files below a folder, sorted by path, so that messages have the same numbers each time; hidden ones not."""
     with os.scandir(folder) as entries:
-        visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    for entry in visible:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _texts(Path(entry.path))
-        elif entry.name.lower().endswith(_SUFFIXES) and not Path(entry.path).is_dir():
-            yield Path(entry.path)
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.name.startswith("."):
+                left_out["hidden"] += 1
+            elif all(Path(entry.path, name).exists() for name in _STORE):
+                left_out["vecrollback stores"] += 1
+            elif entry.is_dir(follow_symlinks=False):
+                yield from walk(Path(entry.path), left_out)
+            elif Path(entry.path).is_dir():
+                left_out["linked folders"] += 1
+            else:
+                yield Path(entry.path)
 
 
-def _read_text(path: Path, root: Path) -> dict[str, Json] | str:
-    name = path.relative_to(root).as_posix()
+def _read_text(path: Path, root: Path, options: ReadOptions) -> dict[str, Json] | str | None:
+    """The fields of a document, the reason why there are none, or None where a package is missing."""
+    name, suffix = path.relative_to(root).as_posix(), path.suffix.lower()
+    data = _read_bytes(path, root)
+    if isinstance(data, str):
+        return f"{name!r}: {data}"
+    try:
+        return {"id": name, **PAGES[suffix](data, options.encoding), "path": name}
+    except MissingDependencyError as error:
+        options.unreadable[f"{suffix} ({error.hint})"] += 1
+        return None
+    except NoTextError as error:
+        reason = str(error)
+    except UnicodeDecodeError as error:
+        reason = f"not {_ENCODINGS.get(error.encoding, error.encoding)} at byte {error.start}"
+    except Exception as error:  # the extractors meet files of every kind of damage, and raise whatever comes
+        reason = f"not a readable {suffix} file: {type(error).__name__}: {error}"
+    return f"{name!r}: {reason}"
+
+
+def _read_bytes(path: Path, root: Path) -> bytes | str:
+    """What is in a file, or why it is not read."""
     try:
         if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
-            return f"{name!r}: a symbolic link out of the folder, not followed"
+            return "a symbolic link out of the folder, not followed"
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            return f"{name!r}: not a regular file"
+            return "not a regular file"
         if status.st_size > MAX_TEXT_BYTES:
-            return f"{name!r}: larger than {MAX_TEXT_BYTES} bytes"
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        return f"{name!r}: not UTF-8 at byte {error.start}"
+            return f"larger than {MAX_TEXT_BYTES} bytes"
+        return path.read_bytes()
     except (OSError, RuntimeError) as error:  # RuntimeError: a circle of links, before Python 3.13
-        return f"{name!r}: cannot be read: {getattr(error, 'strerror', None) or error}"
-    return {"id": name, "text": text, "path": name}
+        return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+
+
+_ENCODINGS = {"utf-8": "UTF-8", "utf-16": "UTF-16"}

@@ -2,46 +2,80 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import gzip
 import io
 import json
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from vecrollback.corpus.documents import MAX_METADATA_BYTES, MAX_TEXT_BYTES
-from vecrollback.corpus.formats.rows import Raw, RowFields
+from vecrollback.corpus.formats.rows import Raw, ReadOptions
 from vecrollback.errors import BadDocumentError
 from vecrollback.records import Json
 
 MAX_LINE_BYTES = 6 * (MAX_TEXT_BYTES + 2 * MAX_METADATA_BYTES)
 """No valid document is longer: JSON spends at most six bytes, as in \\u0001, on one."""
 
+STDIN = Path("-")
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _BOM = b"\xef\xbb\xbf"
 _BUFFER = 1 << 18
 
 
-def read_lines(source: Path) -> Iterator[bytes]:
-    """Yield each line with its line end, without the byte order mark.
+def read_lines(source: Path, encoding: str = "") -> Iterator[bytes]:
+    """Yield each line as UTF-8 with its line end, without the byte order mark.
 
     A line over MAX_LINE_BYTES comes back cut, one byte longer than the limit, so that a file without line ends cannot
     fill the memory. BadDocumentError: the file cannot be opened or read, or its compressed stream is damaged.
     """
     number = 0
     try:
-        with open_bytes(source) as stream:
+        with contextlib.closing(open_text(source, encoding)) as stream:
             while line := stream.readline(MAX_LINE_BYTES + 1):
                 number += 1
                 if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
                     _skip_line(stream)
                 yield line.removeprefix(_BOM) if number == 1 else line
+    except UnicodeDecodeError as error:
+        reason = f"not {error.encoding} after {number} lines"
+        raise BadDocumentError(reason, hint="name its encoding", source=str(source), line=number) from error
     except (OSError, EOFError, zlib.error) as error:
         raise unreadable(source, error, line=number) from error
 
 
+class Utf8Lines:
+    """The lines of a stream in another encoding, as UTF-8."""
+
+    def __init__(self, stream: BinaryIO, encoding: str) -> None:
+        self._text = io.TextIOWrapper(stream, encoding=encoding, newline="\n")
+
+    def readline(self, most: int) -> bytes:
+        """The next line with its end, or the part of it that has so many characters; empty at the end."""
+        return self._text.readline(most).encode("utf-8", "surrogatepass")
+
+    def close(self) -> None:
+        self._text.close()
+
+
+def open_text(source: Path, encoding: str = "") -> BinaryIO | Utf8Lines:
+    """Open a file of text as UTF-8, whatever it is written in: UTF-16 is known by its byte order mark."""
+    stream: Any = open_bytes(source)
+    encoding = encoding or ("utf-16" if stream.peek(2)[:2] in _UTF_16 else "utf-8")
+    # UTF-8 stays as it is: what is not valid in it is lost with its own line only.
+    if codecs.lookup(encoding).name == "utf-8":
+        return cast(BinaryIO, stream)
+    return Utf8Lines(stream, encoding)
+
+
 def open_bytes(source: Path) -> BinaryIO:
-    """Open a file, unpacked by its suffix."""
+    """Open a file, unpacked by its suffix; `-` is what comes in on standard input."""
+    if source == STDIN:
+        return cast(BinaryIO, io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), _BUFFER))
     suffix = source.suffix.lower()
     if suffix == ".gz":
         return cast(BinaryIO, gzip.open(source, "rb"))
@@ -65,14 +99,14 @@ def unreadable(source: Path, error: Exception, *, line: int = 0) -> BadDocumentE
     return BadDocumentError(f"cannot be read{progress}: {reason}", hint=hint, source=str(source), line=line)
 
 
-def _skip_line(stream: BinaryIO) -> None:
+def _skip_line(stream: BinaryIO | Utf8Lines) -> None:
     while (part := stream.readline(_BUFFER)) and not part.endswith(b"\n"):
         pass
 
 
-def read_jsonl(source: Path, _fields: RowFields) -> Iterator[Raw]:
+def read_jsonl(source: Path, options: ReadOptions) -> Iterator[Raw]:
     """Yield each object; blank lines are skipped."""
-    for number, line in enumerate(read_lines(source), start=1):
+    for number, line in enumerate(read_lines(source, options.encoding), start=1):
         if line and not line.isspace():
             yield number, _parse(line)
 

@@ -10,18 +10,21 @@ from typing import Any
 from uuid import UUID
 
 from vecrollback.corpus.formats.lines import unreadable
-from vecrollback.corpus.formats.rows import Raw, RowFields, check_columns
+from vecrollback.corpus.formats.rows import Raw, ReadOptions, check_columns
 from vecrollback.records import Json
 
 # Few: a batch is converted as a whole, and one document may be megabytes long.
 _BATCH_ROWS = 256
 
+_VECTOR = 32
+"""Numbers from which a list of one length in every row is a vector, and no list of a few measurements."""
 
-def read_parquet(source: Path, fields: RowFields) -> Iterator[Raw]:
+
+def read_parquet(source: Path, fields: ReadOptions) -> Iterator[Raw]:
     """Yield each row; a null is an absent field.
 
     Dates and times become ISO 8601 strings, durations seconds, decimals numbers where a float holds them exactly and
-    strings where not.
+    strings where not. A column of vectors is left out: it is no metadata, and made by a model that nobody knows here.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -30,12 +33,35 @@ def read_parquet(source: Path, fields: RowFields) -> Iterator[Raw]:
     try:
         with pq.ParquetFile(source) as file:
             check_columns(file.schema_arrow.names, fields, source)
-            for batch in file.iter_batches(_BATCH_ROWS):
+            vectors = _vector_columns(file, fields)
+            fields.left_out.update(f"column {name!r} of vectors" for name in vectors)
+            kept = [name for name in file.schema_arrow.names if name not in vectors]
+            for batch in file.iter_batches(_BATCH_ROWS, columns=kept):
                 for row in _rows(batch):
                     number += 1
                     yield number, row
     except (OSError, pa.ArrowException) as error:
         raise unreadable(source, error, line=number) from error
+
+
+def _vector_columns(file: Any, options: ReadOptions) -> list[str]:
+    """Columns whose cells are lists of many numbers, all of one length as far as the first rows tell."""
+    import pyarrow as pa
+
+    columns = [field.name for field in file.schema_arrow if _holds_floats(pa, field.type)]
+    named = {options.id_name(file.schema_arrow.names), options.text_name, "metadata"}
+    columns = [name for name in columns if name not in named]
+    if not columns:
+        return []
+    first = next(file.iter_batches(_BATCH_ROWS, columns=columns), None)
+    rows = first.to_pylist() if first is not None else []
+    lengths = {name: {len(row[name]) for row in rows if row[name] is not None} for name in columns}
+    return [name for name in columns if len(lengths[name]) == 1 and min(lengths[name]) >= _VECTOR]
+
+
+def _holds_floats(pa: Any, kind: Any) -> bool:
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_list(kind) for is_list in lists) and pa.types.is_floating(kind.value_type)
 
 
 def _rows(batch: Any) -> list[dict[str, Json] | str]:

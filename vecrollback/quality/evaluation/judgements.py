@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vecrollback.corpus.formats.lines import read_jsonl, read_lines
-from vecrollback.corpus.formats.rows import RowFields
+from vecrollback.corpus.formats.rows import ReadOptions
 from vecrollback.errors import UsageError
 from vecrollback.records import GoldenQuery, Json
 
@@ -30,7 +30,7 @@ def read_queries(path: str | Path, qrels: str | Path | None = None) -> list[Gold
     Raises UsageError, with file and line, for a line that is not a query, and for judgements of an unknown query.
     """
     source, queries = Path(path), dict[str, GoldenQuery]()
-    for line, row in read_jsonl(source, RowFields()):
+    for line, row in read_jsonl(source, ReadOptions()):
         query = _query(row, f"{source}:{line}")
         if query.id in queries:
             raise UsageError(f"{source}:{line}: the id {query.id!r} was there before", hint="give each query its own")

@@ -1,0 +1,328 @@
+"""`ingest` of several sources in every form, and as a mirror: what they no longer have is deleted, and told.
+
+Covers corpus.ingest, corpus.mirror, corpus.formats.json_file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.support.source_files import documents, jsonl, write
+from vecrollback import Document, Store, connect
+from vecrollback.corpus.formats import ReadOptions, read_sources
+from vecrollback.errors import BadDocumentError, RefusedError, UsageError
+
+
+def rows(*ids: object, **more: Any) -> list[dict[str, Any]]:
+    return [{"id": id_, "text": f"text {id_}", **more} for id_ in ids]
+
+
+def read(path: Path, **options: Any) -> list[Document]:
+    found = list(read_sources([path], ReadOptions(**options)))
+    assert [row.error for row in found if row.error] == []
+    return [row.document for row in found if row.document]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("template") / "store"
+    with connect(folder, create=True):
+        return folder
+
+
+def ids(store: Store) -> set[str]:
+    return {document.id for document in store.documents()}
+
+
+# -- formats --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        rows("a", "b"),
+        {"documents": rows("a", "b"), "version": 3},
+        {"a": {"text": "text a"}, "b": {"text": "text b"}},
+    ],
+)
+def test_a_json_file_is_a_list_or_holds_one(tmp_path: Path, value: object) -> None:
+    expected = [Document("a", "text a"), Document("b", "text b")]
+    assert documents(write(tmp_path / "a.json", json.dumps(value, indent=2))) == expected
+    assert documents(write(tmp_path / "a.json.gz", json.dumps(value))) == expected
+
+
+def test_one_object_is_one_document_and_lines_under_the_name_are_lines(tmp_path: Path) -> None:
+    assert documents(write(tmp_path / "a.json", json.dumps(rows("a")[0]))) == [Document("a", "text a")]
+    content = "".join(json.dumps(row) + "\n" for row in rows("a", "b"))
+    assert [document.id for document in documents(write(tmp_path / "b.json", content))] == ["a", "b"]
+    assert documents(write(tmp_path / "c.json", "")) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [('{"id": "a"', "not JSON"), ("3", "a int, not a list"), ('{"a": 1}', "0 lists of objects"), ("[" * 99_999, "not")],
+)
+def test_a_json_file_without_objects_is_refused(tmp_path: Path, content: str, reason: str) -> None:
+    with pytest.raises(BadDocumentError, match=reason):
+        documents(write(tmp_path / "a.json", content))
+
+
+@pytest.mark.parametrize(
+    ("name", "delimiter", "cell"), [("a.tsv", "", "\t"), ("a.tab", "", "\t"), ("a.csv", ";", ";"), ("a.csv", "|", "|")]
+)
+def test_tables_have_the_delimiter_of_their_kind_or_the_one_that_is_named(
+    tmp_path: Path, name: str, delimiter: str, cell: str
+) -> None:
+    path = write(tmp_path / name, f'id{cell}text{cell}year\na{cell}"t, t"{cell}2020\n')
+    assert read(path, delimiter=delimiter) == [Document("a", "t, t", {"year": "2020"})]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.json", "a.txt"])
+@pytest.mark.parametrize(("encoding", "named"), [("latin-1", "latin-1"), ("cp1252", "cp1252"), ("utf-16", "")])
+def test_text_in_another_encoding_is_read(tmp_path: Path, name: str, encoding: str, named: str) -> None:
+    content = {
+        "a.jsonl": '{"id": "a", "text": "Café"}\n{"id": "b", "text": "Straße"}\n',
+        "a.csv": "id,text\na,Café\nb,Straße\n",
+        "a.json": '[{"id": "a", "text": "Café"}, {"id": "b", "text": "Straße"}]',
+        "a.txt": "Café\nStraße",
+    }[name]
+    path = tmp_path / name
+    path.write_bytes(content.encode(encoding))
+    texts = [document.text for document in read(path, encoding=named)]
+    assert "\n".join(texts) == "Café\nStraße"
+
+
+def test_what_is_not_in_the_encoding_says_so(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", b'{"id": "a", "text": "t"}\n{"id": "b", "text": "\xff"}\n')
+    with pytest.raises(BadDocumentError, match="not ascii"):
+        read(path, encoding="ascii")
+
+
+def test_ids_and_texts_may_be_inside_of_other_fields(tmp_path: Path) -> None:
+    row = {"meta": {"doc": {"id": 7}, "lang": "en"}, "body": {"content": "t"}, "a.b": "x"}
+    [document] = read(jsonl(tmp_path / "a.jsonl", [row]), id="meta.doc.id", text="body.content")
+    assert (document.id, document.text) == ("7", "t")
+    assert document.metadata["meta"] == row["meta"]
+    [document] = read(jsonl(tmp_path / "b.jsonl", [row]), id="a.b", text="body.content")
+    assert document.id == "x"
+    with pytest.raises(AssertionError, match=r"meta\.none"):
+        read(tmp_path / "a.jsonl", id="meta.none", text="body.content")
+
+
+def test_generated_ids_name_what_a_document_says(tmp_path: Path) -> None:
+    table = write(tmp_path / "a.csv", "text,lang\nt,en\nt,de\nt,en\n")
+    one, other, again = read(table, generate=True)
+    assert one.id == again.id != other.id
+    assert (one.text, one.metadata) == ("t", {"lang": "en"})
+    [line] = read(jsonl(tmp_path / "a.jsonl", [{"text": "t", "lang": "en"}]), generate=True)
+    assert line.id == one.id
+
+
+def test_a_column_of_vectors_is_left_out_and_told(tmp_path: Path) -> None:
+    vector = pa.array([[0.5] * 48] * 3, pa.list_(pa.float32()))
+    fixed = pa.array([[0.5] * 64] * 3, pa.list_(pa.float16(), 64))
+    few = pa.array([[1.0, 2.0]] * 3, pa.list_(pa.float64()))
+    uneven = pa.array([[1.0] * 40, [1.0] * 41, None], pa.list_(pa.float64()))
+    columns = {"id": ["a", "b", "c"], "text": ["t"] * 3, "v": vector, "f": fixed, "few": few, "uneven": uneven}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    options = ReadOptions()
+    [first, *_] = read_sources([tmp_path / "a.parquet"], options)
+    assert first.document is not None
+    assert first.document.metadata == {"few": [1.0, 2.0], "uneven": [1.0] * 40}
+    assert options.left_out == {"column 'f' of vectors": 1, "column 'v' of vectors": 1}
+
+
+def test_a_folder_that_a_job_wrote_is_its_parts(tmp_path: Path) -> None:
+    jsonl(tmp_path / "part-0001.jsonl.gz", rows("c"))
+    jsonl(tmp_path / "part-0000.jsonl", rows("a", "b"))
+    (tmp_path / "year=2020").mkdir()
+    pq.write_table(pa.table({"id": ["d"], "text": ["text d"]}), tmp_path / "year=2020" / "part-0.snappy.parquet")
+    write(tmp_path / "_SUCCESS", "")
+    write(tmp_path / "_metadata.json", "{}")
+    write(tmp_path / ".part-0000.jsonl.crc", "")
+    assert [document.id for document in read(tmp_path)] == ["a", "b", "c", "d"]
+    bad = next(read_sources([tmp_path], ReadOptions(id="nobody")))
+    assert bad.source == str(tmp_path / "part-0000.jsonl")
+
+
+def test_several_sources_are_one_run_and_a_bad_row_names_its_file(tmp_path: Path, store: Store) -> None:
+    one, other = jsonl(tmp_path / "a.jsonl", rows("a", "b")), jsonl(tmp_path / "b.jsonl", [*rows("c"), {"id": "x"}])
+    done = store.ingest([one, other], skip_bad=True)
+    assert (done.read, done.changed) == (4, 3)
+    assert [(row.source, row.line) for row in done.rejected] == [(str(other), 2)]
+    with pytest.raises(BadDocumentError, match=r"b\.jsonl:2: "):
+        store.ingest([one, other])
+    with pytest.raises(BadDocumentError, match=r"c\.jsonl"):
+        store.ingest([one, tmp_path / "c.jsonl"])
+
+
+def test_standard_input_is_a_source(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom vecrollback.corpus.formats import ReadOptions, read_sources\n"
+        "print([row.document.id for row in read_sources(['-'], ReadOptions(format=sys.argv[1]))])"
+    )
+    row = '{"id": "a", "text": "t"}'
+    for format_, content in (("", row), ("csv", "id,text\na,t\n"), ("json", f"[{row}]")):
+        done = subprocess.run(
+            [sys.executable, "-c", code, format_], input=content, capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "['a']\n"
+    with pytest.raises(BadDocumentError, match="unknown format"):
+        read_sources(["-"], ReadOptions(format="parquet"))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"format": "xlsx"}, "'xlsx' is not a known format"),
+        ({"delimiter": ";;"}, "';;' is not a valid delimiter"),
+        ({"encoding": "klingon"}, "'klingon' is not a known encoding"),
+        ({"generate_ids": True, "id_field": "key"}, "generated or named"),
+        ({"mirror": True, "changes": True}, "a mirror is made from documents"),
+        ({"within": "lang = 'en'"}, "say what a mirror deletes"),
+    ],
+)
+def test_options_that_are_not_valid_are_refused(
+    tmp_path: Path, store: Store, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        store.ingest(jsonl(tmp_path / "a.jsonl", rows("a")), **options)
+    assert store.count() == 0
+
+
+# -- what comes twice -----------------------------------------------------------------------------------------------
+
+
+def test_rows_that_come_twice_are_counted(tmp_path: Path, store: Store) -> None:
+    path = jsonl(tmp_path / "a.jsonl", [*rows("a", "b", "a"), {"id": "b", "text": "other"}, *rows("a", "c")])
+    done = store.ingest(path)
+    assert (done.read, done.overwritten, done.repeated) == (6, 1, 2)
+    assert store.get(["b"])["b"].text == "other"
+
+
+def test_a_name_is_one_whatever_its_letters_are_made_of(tmp_path: Path, store: Store) -> None:
+    composed, apart = unicodedata.normalize("NFC", "Café.md"), unicodedata.normalize("NFD", "Café.md")
+    write(tmp_path / apart, "of a Mac")
+    store.ingest(tmp_path)
+    assert ids(store) == {composed}
+    write(tmp_path / composed, "of a server")
+    done = store.ingest(tmp_path)
+    assert (done.read, done.overwritten) == (2, 1)
+    assert ids(store) == {composed}
+
+
+def test_a_store_that_knows_the_other_spelling_keeps_it(tmp_path: Path, store: Store) -> None:
+    apart = unicodedata.normalize("NFD", "Café.md")
+    store.upsert([Document(apart, "old")])
+    write(tmp_path / apart, "new")
+    assert store.ingest(tmp_path, mirror=True).gone == 0
+    assert store.get([apart])[apart].text == "new"
+    assert ids(store) == {apart}
+
+
+# -- mirror ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_mirror_deletes_what_no_source_has_any_more(tmp_path: Path, store: Store) -> None:
+    for i in range(6):
+        write(tmp_path / f"{i}.md", f"text {i}")
+    store.ingest(tmp_path)
+    (tmp_path / "2.md").unlink()
+    (tmp_path / "5.md").rename(tmp_path / "6.md")
+    done = store.ingest(tmp_path)
+    assert (done.changed, done.gone, len(ids(store))) == (1, 0, 7)
+    planned = store.ingest(tmp_path, mirror=True, dry_run=True)
+    assert (planned.gone_ids, planned.changed, len(ids(store))) == (("2.md", "5.md"), 0, 7)
+    done = store.ingest(tmp_path, mirror=True)
+    assert (done.gone, done.gone_ids) == (2, ("2.md", "5.md"))
+    assert ids(store) == {"0.md", "1.md", "3.md", "4.md", "6.md"}
+    assert store.ingest(tmp_path, mirror=True).gone == 0
+    write(tmp_path / "2.md", "it is back")
+    assert store.ingest(tmp_path, mirror=True).changed == 1
+
+
+def test_a_mirror_of_several_sources_keeps_what_any_of_them_has(tmp_path: Path, store: Store) -> None:
+    one, other = jsonl(tmp_path / "a.jsonl", rows("a", "b")), jsonl(tmp_path / "b.jsonl", rows("c"))
+    store.ingest([one, other])
+    store.upsert([Document("old", "t")])
+    assert store.ingest([one, other], mirror=True).gone_ids == ("old",)
+    assert ids(store) == {"a", "b", "c"}
+
+
+def test_a_mirror_deletes_nothing_that_may_be_in_what_it_could_not_read(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.md", "b.md", "c.md", "d.md"):
+        write(tmp_path / name, name)
+    store.ingest(tmp_path)
+    write(tmp_path / "a.md", b"\xff")
+    (tmp_path / "b.md").unlink()
+    done = store.ingest(tmp_path, mirror=True, skip_bad=True)
+    assert (done.gone, len(ids(store))) == (0, 4)
+    assert "1 rows were rejected" in done.not_mirrored
+    with pytest.raises(BadDocumentError):
+        store.ingest(tmp_path, mirror=True)
+    assert len(ids(store)) == 4
+    write(tmp_path / "a.md", "a")
+    write(tmp_path / "e.pdf", "x")
+    monkeypatch.setitem(sys.modules, "pypdf", None)
+    done = store.ingest(tmp_path, mirror=True)
+    assert (done.gone, done.left_out) == (
+        0,
+        {"vecrollback stores": 1, ".pdf (pip install 'vecrollback[documents]')": 1},
+    )
+    assert "could not be read" in done.not_mirrored
+
+
+def test_a_mirror_of_less_than_half_asks_first(tmp_path: Path, store: Store) -> None:
+    store.upsert([Document(f"d{i}", "t") for i in range(10)])
+    path = jsonl(tmp_path / "a.jsonl", rows(*(f"d{i}" for i in range(4))))
+    with pytest.raises(RefusedError, match="lack 6 of 10 documents"):
+        store.ingest(path, mirror=True)
+    assert len(ids(store)) == 10
+    assert store.ingest(path, mirror=True, dry_run=True).gone == 6
+    assert store.ingest(path, mirror=True, override=True).gone == 6
+    assert len(ids(store)) == 4
+
+
+def test_a_mirror_within_a_filter_leaves_the_others_alone(tmp_path: Path, store: Store) -> None:
+    store.upsert([Document(f"w{i}", "t", {"source": "wiki"}) for i in range(4)])
+    store.upsert([Document(f"m{i}", "t", {"source": "mail"}) for i in range(9)])
+    path = jsonl(tmp_path / "wiki.jsonl", rows("w0", "w1", "w2", source="wiki"))
+    assert store.ingest(path, mirror=True, within="source = 'wiki'").gone_ids == ("w3",)
+    assert store.ingest(path, mirror=True, within={"source": "wiki"}).gone == 0
+    assert len(ids(store)) == 3 + 9
+
+
+def test_what_somebody_writes_meanwhile_stays(tmp_path: Path, store: Store) -> None:
+    store.upsert([Document(f"d{i}", "t") for i in range(3)])
+    path = jsonl(tmp_path / "a.jsonl", rows("d0", "d1"))
+
+    def meanwhile(_: object) -> None:
+        store.upsert([Document("new", "t")])
+
+    assert store.ingest(path, mirror=True, progress=meanwhile).gone_ids == ("d2",)
+    assert ids(store) == {"d0", "d1", "new"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder; run it as another user")
+def test_a_folder_that_cannot_be_read_is_no_empty_folder(tmp_path: Path, store: Store) -> None:
+    (tmp_path / "sub").mkdir()
+    write(tmp_path / "a.md", "a")
+    write(tmp_path / "sub" / "b.md", "b")
+    store.ingest(tmp_path)
+    (tmp_path / "sub").chmod(0)
+    with pytest.raises(BadDocumentError):
+        store.ingest(tmp_path, mirror=True)
+    (tmp_path / "sub").chmod(0o755)
+    assert len(ids(store)) == 2
