@@ -1,4 +1,4 @@
-"""What a store does with documents: write, delete, read, list, count them, and wait until queries find them.
+"""What a store does with documents: take files in, write, delete, read, list, count, wait until queries find them.
 
 These are methods of `Store`, which has everything else.
 """
@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
 
 from vecrollback.errors import LockHeldError, NotVisibleError, UsageError
-from vecrollback.records import Document, IfAbsent, Pair, Where, WriteResult, where_text
+from vecrollback.records import Document, IfAbsent, Ingested, Pair, ProgressCallback, Where, WriteResult, where_text
 
 if TYPE_CHECKING:
+    from vecrollback.catalog import Catalog
+    from vecrollback.corpus.ingest import IngestOptions
     from vecrollback.pairs.resources import Resources
     from vecrollback.store.parts import Parts
 
@@ -28,6 +31,8 @@ class DocumentMethods:
 
         @property
         def _parts(self) -> Parts: ...
+        @property
+        def _catalog(self) -> Catalog: ...
         @property
         def resources(self) -> Resources: ...
         def live(self) -> Pair: ...
@@ -71,6 +76,64 @@ class DocumentMethods:
         if visible:
             self.wait(result.head)
         return result
+
+    def ingest(
+        self,
+        path: str | Path | Sequence[str | Path],
+        *,
+        id_field: str | None = None,
+        text_field: str | None = None,
+        changes: bool = False,
+        skip_bad: bool = False,
+        mirror: bool = False,
+        progress: ProgressCallback | None = None,
+        **reading: Unpack[IngestOptions],
+    ) -> Ingested:
+        """Write the documents of files and folders, in batches. Each batch is durable before the next one is read.
+
+        A second run changes only what differs.
+
+        Args:
+            path: One or several of these: a file in JSON Lines, JSON, CSV, TSV (each also `.gz` and `.zst`) or Parquet;
+                a text, HTML, Word or PDF file, whose name is the id; a folder of such files, whose paths are the ids,
+                or of parts in one of the former formats; `-` for standard input.
+            id_field: The field that holds the id, `a.b` for one inside another. Default: `id`, else `_id`.
+            text_field: The field that holds the text, likewise. Default: `text`, after `title` where there is one.
+            changes: The rows are changes. Each says in `op` what happened: add, update, upsert or delete.
+            skip_bad: Report a row that is not a valid document, instead of stopping there.
+            mirror: Delete the documents that none of the sources has any more, once all of them were read without a
+                rejected row. Documents that somebody writes meanwhile stay.
+            progress: Called after every batch.
+            reading: See `IngestOptions`: format, delimiter, encoding, generated ids, what a mirror may delete.
+
+        Returns:
+            How many rows were read, changed, deleted something, were rejected, overwritten or repeated; what was left
+            out; and the number of the last change.
+
+        Raises:
+            BadDocumentError: The file cannot be read, or a row is not a valid document; the error names its line. What
+                came before it was written.
+            RefusedError: A mirror would delete more than half of the documents. Nothing was deleted.
+            UsageError: An option is not valid, or two do not go together.
+
+        Example:
+            >>> from pathlib import Path
+            >>> _ = Path("more.jsonl").write_text('{"id": "soup", "text": "Simmer leeks and potatoes."}')
+            >>> store.ingest("more.jsonl").changed
+            1
+        """
+        from vecrollback.corpus.ingest import Ingestion, read_options
+        from vecrollback.corpus.mirror import Mirror
+
+        corpus, dry_run = self.resources.corpus, reading.get("dry_run", False)
+        options = read_options(id_field, text_field, changes, mirror, reading)
+        within, override = where_text(reading.get("within")), reading.get("override", False) or dry_run
+        target = Mirror(corpus, within, override=override) if mirror else None
+        ingestion = Ingestion(corpus, skip_bad=skip_bad, progress=progress, dry_run=dry_run)
+        before = self._catalog.ledger.state().head
+        ingested = ingestion.run([path] if isinstance(path, str | Path) else path, options, target)
+        self._parts.hide_in_databases(before)
+        return ingested
 
     def wait(self, seq: int, timeout: float = SECONDS_UNTIL_VISIBLE) -> None:
         """Return once the live pair reflects the log up to a change. What it lacks is embedded here, or by a worker.

@@ -19,7 +19,6 @@ from vecrollback.records import (
     Drill,
     Effort,
     ExportResult,
-    Ingested,
     JobRecord,
     Json,
     LivePair,
@@ -47,7 +46,6 @@ from vecrollback.store.status import describe
 if TYPE_CHECKING:  # a rollback and `status` need none of these rooms; each method imports what it needs
     from vecrollback.automation.guard import Decision, WatchRound
     from vecrollback.catalog.policy_state import PolicyState
-    from vecrollback.corpus.ingest import IngestOptions
     from vecrollback.pairs.backup import Backups
     from vecrollback.pairs.manifest import Manifest
     from vecrollback.pairs.prune import Pruner
@@ -266,65 +264,6 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods):
         self.close()
 
     # -- documents ----------------------------------------------------------------------------------------------------
-
-    def ingest(
-        self,
-        path: str | Path | Sequence[str | Path],
-        *,
-        id_field: str | None = None,
-        text_field: str | None = None,
-        changes: bool = False,
-        skip_bad: bool = False,
-        mirror: bool = False,
-        progress: ProgressCallback | None = None,
-        **reading: Unpack[IngestOptions],
-    ) -> Ingested:
-        """Write the documents of files and folders, in batches. Each batch is durable before the next one is read.
-
-        A second run changes only what differs.
-
-        Args:
-            path: One or several of these: a file in JSON Lines, JSON, CSV, TSV (each also `.gz` and `.zst`) or Parquet;
-                a text, HTML, Word or PDF file, whose name is the id; a folder of such files, whose paths are the ids,
-                or of parts in one of the former formats; `-` for standard input.
-            id_field: The field that holds the id, `a.b` for one inside another. Default: `id`, else `_id`.
-            text_field: The field that holds the text, likewise. Default: `text`, after `title` where there is one.
-            changes: The rows are changes. Each says in `op` what happened: add, update, upsert or delete.
-            skip_bad: Report a row that is not a valid document, instead of stopping there.
-            mirror: Delete the documents that none of the sources has any more, once all of them were read without a
-                rejected row. Documents that somebody writes meanwhile stay.
-            progress: Called after every batch.
-            reading: See `IngestOptions`: format, delimiter, encoding, generated ids, what a mirror may delete.
-
-        Returns:
-            How many rows were read, changed, deleted something, were rejected, overwritten or repeated; what was left
-            out; and the number of the last change.
-
-        Raises:
-            BadDocumentError: The file cannot be read, or a row is not a valid document; the error names its line. What
-                came before it was written.
-            RefusedError: A mirror would delete more than half of the documents. Nothing was deleted.
-            UsageError: An option is not valid, or two do not go together.
-
-        Example:
-            >>> from pathlib import Path
-            >>> _ = Path("more.jsonl").write_text('{"id": "soup", "text": "Simmer leeks and potatoes."}')
-            >>> store.ingest("more.jsonl").changed
-            1
-        """
-        from vecrollback.corpus.ingest import Ingestion, read_options
-        from vecrollback.corpus.mirror import Mirror
-        from vecrollback.records import where_text
-
-        corpus, dry_run = self.resources.corpus, reading.get("dry_run", False)
-        options = read_options(id_field, text_field, changes, mirror, reading)
-        within, override = where_text(reading.get("within")), reading.get("override", False) or dry_run
-        target = Mirror(corpus, within, override=override) if mirror else None
-        ingestion = Ingestion(corpus, skip_bad=skip_bad, progress=progress, dry_run=dry_run)
-        before = self._catalog.ledger.state().head
-        ingested = ingestion.run([path] if isinstance(path, str | Path) else path, options, target)
-        self._parts.hide_in_databases(before)
-        return ingested
 
     def compact(self, *, purge: bool = False) -> None:
         """Merge the small files of the log and of all vectors, and clean old versions away. Answers stay the same.
