@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli.support import render
 from vecrollback.cli.support.options import APPROVAL
 from vecrollback.cli.support.session import Session, command
+from vecrollback.cli.support.tables import Rows
 
 app = typer.Typer(add_completion=False)
 
@@ -38,5 +38,5 @@ def approvals(
         for a in requests
     ]
     columns = ("request", "state", "move", "to", "approved", "asked by", "reason")
-    listed = render.table(columns, rows, right=("request",)) if rows else "no move waits for approval"
+    listed = Rows(columns, rows, right=("request",)) if rows else "no move waits for approval"
     session.emit({"approvals": [asdict(one) for one in requests]}, lambda: [listed])

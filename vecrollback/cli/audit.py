@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli.support import render
 from vecrollback.cli.support.session import Session, command
+from vecrollback.cli.support.tables import Rows, when
 
 app = typer.Typer(add_completion=False)
 
@@ -33,6 +33,6 @@ def audit(
     """
     with session.store() as store:
         entries = store.access.audit(limit, actor=by, action=action, since=since)
-    rows = [(entry.number, entry.at[:19], entry.actor, entry.action, entry.subject) for entry in entries]
-    listed = render.table(("#", "at (UTC)", "by", "what", "subject"), rows, right=("#",)) if rows else "nothing yet"
+    rows = [(entry.number, when(entry.at), entry.actor, entry.action, entry.subject) for entry in entries]
+    listed = Rows(("#", "when", "by", "what", "subject"), rows, right=("#",)) if rows else "nothing yet"
     session.emit({"entries": [asdict(entry) for entry in entries]}, lambda: [listed])

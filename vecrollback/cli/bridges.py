@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from vecrollback.cli.support import render
 from vecrollback.cli.support.session import Session, command
+from vecrollback.cli.support.tables import Rows
 from vecrollback.records import BridgeWorth
 from vecrollback.store import payloads
 
@@ -29,7 +29,7 @@ def bridges(session: Session) -> None:
     heads = ("bridge", "verdict", "recall@10", "nDCG@10", "own", "stay", "queries", "fitted")
     session.emit(
         {"bridges": [payloads.bridge(one) for one in found]},
-        lambda: [render.table(heads, rows, right=heads[2:6]) if found else "there is no bridge yet"],
+        lambda: [Rows(heads, rows, right=heads[2:6]) if found else "there is no bridge yet"],
     )
 
 

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vecrollback.cli.support import render
 from vecrollback.cli.support.moves import NeededReason, Override, Reason
 from vecrollback.cli.support.session import Session, command, common
+from vecrollback.cli.support.tables import Rows
 from vecrollback.records import CanaryStatus, Observation
 from vecrollback.store import payloads
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
 app = typer.Typer(callback=common, help="Try a pair on part of the traffic before it goes live.")
 _RETURNS = (
@@ -75,7 +74,7 @@ def _lines(status: CanaryStatus) -> Iterator[RenderableType]:
     )
     yield f"{status.standing}, after {status.baked:.0f} s of {status.bake_seconds:.0f} s at this step"
     rows = ((one.measure, one.standing, one.sentence) for one in status.judgements)
-    yield render.table(("test", "standing", "what was measured"), rows)
+    yield Rows(("test", "standing", "what was measured"), rows)
     if status.observed:
         yield _observed(status)
     following = f"promote {run.pair}" if status.next_share is None else "canary advance"
@@ -83,12 +82,12 @@ def _lines(status: CanaryStatus) -> Iterator[RenderableType]:
     yield f"next: `vecrollback {following}`{share}; back: `vecrollback canary stop --reason TEXT`"
 
 
-def _observed(status: CanaryStatus) -> Table:
+def _observed(status: CanaryStatus) -> Rows:
     rows = (
         (name, seen.count, f"{seen.mean:.3f}", f"{seen.lowest:.3f}", f"{seen.highest:.3f}", _tail(name, seen))
         for name, seen in sorted(status.observed.items())
     )
-    return render.table(("measure", "queries", "mean", "lowest", "highest", "p99"), rows, right=("queries", "mean"))
+    return Rows(("measure", "queries", "mean", "lowest", "highest", "p99"), rows, right=("queries", "mean"))
 
 
 def _tail(name: str, seen: Observation) -> str | None:

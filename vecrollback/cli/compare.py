@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vecrollback.cli.support import render
 from vecrollback.cli.support.output import clean, note
 from vecrollback.cli.support.session import Session, command
+from vecrollback.cli.support.tables import Rows
 from vecrollback.records import AnsweredQuery, Comparison
 from vecrollback.store import payloads
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
 
 app = typer.Typer(add_completion=False)
@@ -63,7 +62,7 @@ def compared(found: Comparison) -> Iterator[RenderableType]:
     """Measures, then likeness and latency, then the queries that got worse most."""
     yield f"{found.a} against {found.b}: {found.queries:,} queries, {found.judged:,} with right answers, k = {found.k}"
     if found.differences:
-        yield render.table(
+        yield Rows(
             ("measure", found.a, found.b, "difference", "95% interval", "p", ""),
             ((*d.cells, _direction(d.difference, d.significant)) for d in found.differences),
             right=("difference", "p"),
@@ -82,11 +81,11 @@ def compared(found: Comparison) -> Iterator[RenderableType]:
         yield _worst(found, worst)
 
 
-def _worst(found: Comparison, worst: list[AnsweredQuery]) -> Table:
+def _worst(found: Comparison, worst: list[AnsweredQuery]) -> Rows:
     name = found.differences[0].measure if found.differences else ""
     rows = ((q.id, *_values(q, name), f"{q.overlap:.2f}", clean(q.text, _WIDTH)) for q in worst)
     measured = (f"{name} {found.a}", f"{name} {found.b}") if name else ()
-    return render.table(("worst", *measured, "overlap", "query"), rows, right=(*measured, "overlap"))
+    return Rows(("worst", *measured, "overlap", "query"), rows, right=(*measured, "overlap"))
 
 
 def _values(query: AnsweredQuery, name: str) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vecrollback.cli.support import render
 from vecrollback.cli.support.examination import (
     BoundOption,
     BudgetOption,
@@ -23,6 +22,7 @@ from vecrollback.cli.support.examination import (
     proof,
 )
 from vecrollback.cli.support.session import Session, command
+from vecrollback.cli.support.tables import Rows
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -114,7 +114,7 @@ def _shown(found: Examination) -> Iterator[RenderableType]:
         yield "models recorded: " + ", ".join(f"{name} {count:,}" for name, count in facts["models"].items())
     if found.findings:
         yield ""
-        yield render.table(
+        yield Rows(
             ("severity", "kind", "count", "found", "ids", "batches"),
             (
                 (f.severity, f.kind, f.count, f.message, _ids(f.ids, f.count), ", ".join(map(str, f.batches)) or None)

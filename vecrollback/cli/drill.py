@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from vecrollback.cli.support import render
 from vecrollback.cli.support.session import Session, command
+from vecrollback.cli.support.tables import Rows, when
 from vecrollback.records import Drill
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
 
 app = typer.Typer(add_completion=False)
 _DRILL = (
@@ -57,18 +53,18 @@ def drill(
         raise typer.Exit(1)
 
 
-def _phases(rehearsal: Drill) -> Table:
+def _phases(rehearsal: Drill) -> Rows:
     rows = [
         (one.name, f"{one.seconds:.3f}", one.limit and f"{one.limit:g}", "ok" if one.ok else "NOT OK", one.said)
         for one in rehearsal.phases
     ]
-    return render.table(("step", "seconds", "objective", "", "what happened"), rows, right=("seconds", "objective"))
+    return Rows(("step", "seconds", "objective", "", "what happened"), rows, right=("seconds", "objective"))
 
 
 def _list(session: Session) -> None:
     with session.store() as store:
         drills = store.drills()
-    rows = [(d.number, d.at[:19], d.chaos, d.verdict, d.source, d.target, f"{d.seconds:.1f}", d.said) for d in drills]
-    columns = ("drill", "at (UTC)", "chaos", "verdict", "from", "to", "seconds", "result")
-    listed = render.table(columns, rows, right=("drill", "seconds")) if rows else "no drill yet: `vecrollback drill`"
+    rows = [(d.number, when(d.at), d.chaos, d.verdict, d.source, d.target, f"{d.seconds:.1f}", d.said) for d in drills]
+    columns = ("drill", "when", "chaos", "verdict", "from", "to", "seconds", "result")
+    listed = Rows(columns, rows, right=("drill", "seconds")) if rows else "no drill yet: `vecrollback drill`"
     session.emit({"drills": [asdict(one) for one in drills]}, lambda: [listed])

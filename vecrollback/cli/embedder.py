@@ -13,7 +13,7 @@ from vecrollback.cli.support.session import Session, command, common
 if TYPE_CHECKING:
     from vecrollback.embedders.trial import Trial
 
-app = typer.Typer(callback=common, help="Show, measure or equate embedders, and keep or ask a pair's model.")
+app = typer.Typer(callback=common, help="Show, measure or equate embedders; keep or ask a pair's model.")
 
 
 @command(

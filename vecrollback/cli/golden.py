@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from vecrollback.cli.support import render
 from vecrollback.cli.support.output import clean
 from vecrollback.cli.support.session import Session, command, common
+from vecrollback.cli.support.tables import Rows, when
 from vecrollback.records import GoldenQuery
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 app = typer.Typer(callback=common, help="Keep queries whose right answers are known, to measure pairs by.")
 _QUERY = "{id, text, expected: {DOCUMENT: grade}, tags, created_at, created_by}"
@@ -94,19 +91,19 @@ def import_(
     session.emit({"imported": imported}, lambda: [f"{imported:,} golden queries kept"])
 
 
-def _table(found: tuple[GoldenQuery, ...]) -> Table:
+def _table(found: tuple[GoldenQuery, ...]) -> Rows:
     rows = (
         (
             query.id,
             clean(query.text, _WIDTH),
             _right(query),
             ", ".join(query.tags),
-            query.created_at[:19],
+            when(query.created_at),
             query.created_by,
         )
         for query in found
     )
-    return render.table(("id", "query", "right documents", "tags", "kept (UTC)", "by"), rows)
+    return Rows(("id", "query", "right documents", "tags", "kept", "by"), rows)
 
 
 def _right(query: GoldenQuery) -> str:

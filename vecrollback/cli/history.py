@@ -11,6 +11,7 @@ import typer
 from vecrollback.cli.support import render
 from vecrollback.cli.support.output import counted
 from vecrollback.cli.support.session import Session, command
+from vecrollback.records import LIVE
 from vecrollback.store import payloads
 
 app = typer.Typer(add_completion=False)
@@ -19,12 +20,13 @@ app = typer.Typer(add_completion=False)
 @command(
     app,
     returns="{moves: [{number, alias, epoch, kind, from, to, reason, actor, at, previous_hash, hash}]}",
-    examples=["history --limit 5"],
+    examples=["history --limit 5", "history --all"],
     alone=True,
 )
 def history(
     session: Session,
-    alias: Annotated[str | None, typer.Option(metavar="NAME", help="Only this alias, live for example.")] = None,
+    alias: Annotated[str, typer.Option(metavar="NAME", help="Of another pointer, candidate for example.")] = LIVE,
+    everything: Annotated[bool, typer.Option("--all", help="Of every pointer.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="The newest N.")] = None,
 ) -> None:
     """List the moves of the live pointer: when, where, who and why.
@@ -32,7 +34,7 @@ def history(
     Newest first. `history export` and `history verify` show whether somebody changed it.
     """
     with session.store() as store:
-        moves = store.history(alias=alias, limit=limit)
+        moves = store.history(alias=None if everything else alias, limit=limit)
     session.emit(payloads.moves(moves), lambda: [render.history(moves)] if moves else ["nothing has moved yet"])
 
 

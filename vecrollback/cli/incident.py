@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli.support import render
 from vecrollback.cli.support.output import write_file
 from vecrollback.cli.support.session import Session, command, common
+from vecrollback.cli.support.tables import Rows, when
 from vecrollback.records import Incident
 
 app = typer.Typer(callback=common, help="List, show, export and close the records of rollbacks.")
@@ -36,7 +36,7 @@ def list_(
         (
             one.number,
             one.state,
-            (one.timeline.switched or "")[:19],
+            when(one.timeline.switched),
             one.source,
             one.target,
             one.blast.answers,
@@ -45,8 +45,8 @@ def list_(
         )
         for one in incidents
     ]
-    columns = ("incident", "state", "at (UTC)", "from", "to", "answers", "check", "reason")
-    listed = render.table(columns, rows, right=("incident", "answers")) if rows else "no incident yet"
+    columns = ("incident", "state", "when", "from", "to", "answers", "check", "reason")
+    listed = Rows(columns, rows, right=("incident", "answers")) if rows else "no incident yet"
     session.emit({"incidents": [asdict(one) for one in incidents]}, lambda: [listed])
 
 

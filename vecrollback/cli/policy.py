@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vecrollback.cli.support import render
 from vecrollback.cli.support.output import counted, note
 from vecrollback.cli.support.session import Session, command, common
+from vecrollback.cli.support.tables import Rows
 from vecrollback.errors import UsageError
 from vecrollback.records import Json
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from vecrollback.switching.policy import Policy
 
 
@@ -71,7 +69,7 @@ def replay(
         "silent": list(outcome.silent),
     }
     rows = [(_when(at), one.kind, one.reason) for at, one in outcome.decisions]
-    listed = render.table(("at (UTC)", "decision", "because"), rows) if rows else "it would have done nothing"
+    listed = Rows(("at (UTC)", "decision", "because"), rows) if rows else "it would have done nothing"
     session.emit(payload, lambda: [listed])
     for name in outcome.silent:
         note(f"metric {name!r} of the policy is not in the recording")
@@ -83,12 +81,12 @@ def _payload(policy: Policy) -> dict[str, Json]:
     return {**plain, "metrics": rules, "channels": [channel.name for channel in policy.channels]}
 
 
-def _rules(policy: Policy) -> Table:
+def _rules(policy: Policy) -> Rows:
     rows = [
         (r.name, r.speed, str(r.failure), f"{r.failure_limit + 1} of {r.count}", f"{r.interval:g} s", r.action)
         for r in policy.rules
     ]
-    return render.table(("metric", "speed", "fails", "times", "every", "then"), rows)
+    return Rows(("metric", "speed", "fails", "times", "every", "then"), rows)
 
 
 def _when(at: float) -> str:

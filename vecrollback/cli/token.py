@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli.support import render
 from vecrollback.cli.support.session import Session, command, common
+from vecrollback.cli.support.tables import Rows, when
 
 app = typer.Typer(callback=common, help="Create, list and revoke the tokens of the HTTP API.")
 
@@ -41,9 +41,9 @@ def list_(session: Session) -> None:
     """List the tokens, revoked ones too."""
     with session.store() as store:
         listed = store.access.tokens()
-    rows = [(t.name, t.role, t.created_at[:19], t.created_by, t.revoked_at and t.revoked_at[:19]) for t in listed]
-    columns = ("token", "role", "made (UTC)", "by", "revoked (UTC)")
-    shown = render.table(columns, rows) if rows else "no token yet: `vecrollback token create --role admin`"
+    rows = [(t.name, t.role, when(t.created_at), t.created_by, when(t.revoked_at)) for t in listed]
+    columns = ("token", "role", "made", "by", "revoked")
+    shown = Rows(columns, rows) if rows else "no token yet: `vecrollback token create --role admin`"
     session.emit({"tokens": [asdict(token) for token in listed]}, lambda: [shown])
 
 

@@ -41,7 +41,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "jobs": "List, show, pause, resume or cancel long work.",
         "worker": "Keep the live and the standby pair up to date, all the time.",
         "adopt": "Bring an index kept elsewhere into the store as a pair.",
-        "embedder": "Show, measure or equate embedders, and keep or ask a pair's model.",
+        "embedder": "Show, measure or equate embedders; keep or ask a pair's model.",
     },
     "Measure and prove": {
         "golden": "Keep queries whose right answers are known, to measure pairs by.",

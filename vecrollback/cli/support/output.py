@@ -18,8 +18,8 @@ from vecrollback.records import Json
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-_PIPE_WIDTH = 200
-"""Columns when stdout is not a terminal: wide, so that `grep` and `awk` see one row on one line."""
+_PIPE_WIDTH = 100_000
+"""Columns when stdout is not a terminal: so many that `grep` and `awk` see one row on one line."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
@@ -31,14 +31,14 @@ def print_json(payload: Json) -> None:
 
 
 def print_text(parts: Iterable[RenderableType]) -> None:
-    """Lines and tables, in this order. A line that goes to a file or a pipe is written as it is, however long."""
+    """Lines and tables, in this order. No line is broken: what is copied from it must be whole."""
     screen = None
     for part in parts:
         if isinstance(part, str) and not sys.stdout.isatty():
             typer.echo(part)  # rich would cost a switch a tenth of its time
         else:
             screen = screen or console()
-            screen.print(part)
+            screen.print(part, soft_wrap=True)
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -60,7 +60,8 @@ def print_error(kind: str, message: str, hint: str, *, as_json: bool) -> None:
     if as_json:
         print_json(_error(kind, message, hint))
         return
-    typer.secho(f"error: {message}", fg="red", err=True)
+    line = f"error: {message}"
+    note(line if os.environ.get("NO_COLOR") else typer.style(line, fg="red"))
     if hint:
         note(f"hint: {hint}")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from vecrollback.cli.support.output import clean, counted
+from vecrollback.cli.support.tables import Rows, when
 from vecrollback.records import (
     LIVE,
     CatchUp,
@@ -24,22 +25,9 @@ from vecrollback.records import (
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
 _TEXT_WIDTH = 120
 _SHOWN_IDS = 5
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> Table:
-    """A table without frames; columns named in `right` hold numbers. None shows as a dash."""
-    from rich.table import Table
-
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*("-" if cell is None else clean(str(cell)) for cell in row))
-    return made
 
 
 # -- status -----------------------------------------------------------------------------------------------------------
@@ -60,7 +48,7 @@ def status(state: Json) -> Iterator[RenderableType]:
     if state["jobs"]:
         yield ""
         yield "unfinished jobs (the same command goes on where it stopped)"
-        yield table(
+        yield Rows(
             ("job", "kind", "pair", "state", "progress", "error"),
             (
                 (j["id"], j["kind"], j["pair"], j["state"], _done(j["progress"]), j["error"] or None)
@@ -69,7 +57,7 @@ def status(state: Json) -> Iterator[RenderableType]:
         )
 
 
-def pairs(rows: Json) -> Table:
+def pairs(rows: Json) -> Rows:
     columns = (
         "pair",
         "state",
@@ -83,7 +71,7 @@ def pairs(rows: Json) -> Table:
         "model",
         "reason",
     )
-    return table(
+    return Rows(
         columns,
         (
             (
@@ -149,7 +137,7 @@ def result(answer: Result) -> Iterator[RenderableType]:
             (n, f"{hit.score:.4f}", hit.id, "stale" if hit.stale else "", clean(hit.text, _TEXT_WIDTH))
             for n, hit in enumerate(answer.hits, 1)
         )
-        yield table(("#", "score", "id", "", "text"), rows, right=("#", "score"))
+        yield Rows(("#", "score", "id", "", "text"), rows, right=("#", "score"))
     if answer.pair:
         yield f"answered by {answer.pair}@{answer.snapshot}, epoch {answer.epoch}"
     if not answer.current:
@@ -182,9 +170,9 @@ def switched(move: Switched) -> Iterator[RenderableType]:
         yield f"{pair} is {counted(move.lag, 'change')} behind: `vecrollback catch-up {pair}`"
 
 
-def gates(outcomes: Iterable[GateOutcome]) -> Table:
+def gates(outcomes: Iterable[GateOutcome]) -> Rows:
     """A line for each gate."""
-    return table(("gate", "outcome", "what was found"), ((one.gate, one.outcome, one.sentence) for one in outcomes))
+    return Rows(("gate", "outcome", "what was found"), ((one.gate, one.outcome, one.sentence) for one in outcomes))
 
 
 def stands(move: Switched) -> str:
@@ -206,9 +194,9 @@ def caught_up(result: CatchUp) -> str:
     )
 
 
-def history(moves: Iterable[Move]) -> Table:
-    rows = ((m.epoch, m.at[:19], m.alias, m.kind, m.source, m.target, m.actor, m.reason) for m in moves)
-    return table(("epoch", "at (UTC)", "alias", "kind", "from", "to", "by", "reason"), rows, right=("epoch",))
+def history(moves: Iterable[Move]) -> Rows:
+    rows = ((m.epoch, when(m.at), m.alias, m.kind, m.source, m.target, m.actor, m.reason) for m in moves)
+    return Rows(("epoch", "when", "alias", "kind", "from", "to", "by", "reason"), rows, right=("epoch",))
 
 
 # -- proof ------------------------------------------------------------------------------------------------------------
@@ -219,7 +207,7 @@ def report(checked: Report) -> Iterator[RenderableType]:
     yield f"check of {checked.pair}@{checked.snapshot} ({checked.level}): {checked.verdict}"
     if checked.findings:
         rows = ((f.severity, f.kind, f.count, f.law, f.message, _ids(f)) for f in checked.findings)
-        yield table(("severity", "kind", "count", "broken law", "what was found", "ids"), rows, right=("count",))
+        yield Rows(("severity", "kind", "count", "broken law", "what was found", "ids"), rows, right=("count",))
     if checked.certificate is not None:
         yield _certified(checked, checked.certificate)
 
@@ -256,24 +244,22 @@ def _ids(finding: Finding) -> str:
 # -- snapshots --------------------------------------------------------------------------------------------------------
 
 
-def snapshots(taken: Json) -> Table:
+def snapshots(taken: Json) -> Rows:
     rows = (
-        (s["ref"], s["created_at"][:19], s["watermark"], s["chunks"], _recall(s["recall"]), ", ".join(s["tags"]))
+        (s["ref"], when(s["created_at"]), s["watermark"], s["chunks"], _recall(s["recall"]), ", ".join(s["tags"]))
         for s in taken
     )
-    columns = ("snapshot", "taken (UTC)", "watermark", "chunks", "recall@10", "tags")
-    return table(columns, rows, right=("watermark", "chunks", "recall@10"))
+    columns = ("snapshot", "taken", "watermark", "chunks", "recall@10", "tags")
+    return Rows(columns, rows, right=("watermark", "chunks", "recall@10"))
 
 
 def _recall(value: float | None) -> str | None:
     return None if value is None else f"{value:.3f}"
 
 
-def facts(values: Json) -> Table:
+def facts(values: Json) -> Rows:
     """Names and values, one a line; what is nested is shown as JSON."""
-    shown = table(("", ""), ((name, _plain(value)) for name, value in values.items()))
-    shown.show_header = False
-    return shown
+    return Rows(("", ""), ((name, _plain(value)) for name, value in values.items()), header=False)
 
 
 def _plain(value: Json) -> object:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vecrollback.cli.support.output import counted
-from vecrollback.cli.support.render import table
+from vecrollback.cli.support.tables import Rows, when
 from vecrollback.records import JobRecord, Json, Plan, RuntimeBatches, UnembeddedDocument
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def jobs(records: Sequence[JobRecord]) -> Iterator[RenderableType]:
     if not records:
         yield "no unfinished job"
         return
-    columns = ("job", "kind", "pair", "state", "progress", "phase", "process", "since (UTC)", "error")
-    yield table(columns, (_job_row(one) for one in records))
+    columns = ("job", "kind", "pair", "state", "progress", "phase", "process", "since", "error")
+    yield Rows(columns, (_job_row(one) for one in records))
 
 
 def _job_row(one: JobRecord) -> tuple[object, ...]:
@@ -68,7 +68,7 @@ def _job_row(one: JobRecord) -> tuple[object, ...]:
     state = "pausing" if one.paused and progress.get("phase") != "paused" and one.state == "running" else one.state
     process = f"{one.pid}@{one.host}" if one.host else None
     phase = progress.get("phase") if one.state == "running" else None
-    return one.id, one.kind, one.pair, state, done, phase, process, one.started_at[:19], one.error or None
+    return one.id, one.kind, one.pair, state, done, phase, process, when(one.started_at), one.error or None
 
 
 def job(
@@ -84,7 +84,7 @@ def job(
     if left_out:
         yield ""
         yield "documents it could not embed (a new text, or `vecrollback repair`, tries again)"
-        yield table(("document", "seq", "reason"), ((one.document, one.seq, one.reason) for one in left_out))
+        yield Rows(("document", "seq", "reason"), ((one.document, one.seq, one.reason) for one in left_out))
 
 
 def given_up(count: int, job: str) -> Iterator[str]:

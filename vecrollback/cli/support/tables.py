@@ -1,0 +1,94 @@
+"""Tables that a narrow terminal can show: what is too wide for its row follows below it, whole.
+
+An id, a time or a command is copied from the screen into the next command, so none is ever broken over two lines. To a
+file or a pipe each row is one line, however long, for `grep` and `awk`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from vecrollback.cli.support.output import clean
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
+    from rich.text import Text
+
+_GAP = 2
+_STYLES = {
+    "green": {"pass", "live", "ready", "done", "closed"},
+    "yellow": {"unknown", "warn", "standby", "building", "running", "paused", "cancelled", "waiting", "open"},
+    "red": {"fail", "failed", "quarantined", "error", "expired"},
+}
+_STYLE_OF = {word: style for style, words in _STYLES.items() for word in words}
+_UNITS = (("min", 60, 3600), ("h", 3600, 86_400))
+
+
+class Rows:
+    """A table without frames.
+
+    Args:
+        columns: Their names.
+        rows: Cells, one for each column; None shows as a dash.
+        right: Names of the columns that hold numbers.
+        header: Whether the names are shown.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[object]],
+        *,
+        right: Sequence[str] = (),
+        header: bool = True,
+    ) -> None:
+        self._columns, self._right, self._header = columns, right, header
+        self._rows = [["-" if cell is None else clean(str(cell)) for cell in row] for row in rows]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        from rich.cells import cell_len
+        from rich.text import Text
+
+        heads = self._columns if self._header else [""] * len(self._columns)
+        widths = [max(map(cell_len, column)) for column in zip(heads, *self._rows, strict=True)]
+        shown = list(range(len(widths)))
+        # The first column names the row, so it stays.
+        while len(shown) > 1 and sum(widths[i] + _GAP for i in shown) - _GAP > options.max_width:
+            shown.remove(max(shown[1:], key=lambda i: widths[i]))
+        below = [i for i in range(len(widths)) if i not in shown]
+
+        def line(cells: Sequence[str], *, bold: bool = False) -> Text:
+            text = Text(no_wrap=True, overflow="ignore")
+            for i in shown:
+                space = " " * (widths[i] - cell_len(cells[i]))
+                left, after = (space, "") if self._columns[i] in self._right else ("", space)
+                text.append(left)
+                text.append(cells[i], "bold" if bold else _STYLE_OF.get(cells[i], ""))
+                text.append(after + " " * _GAP)
+            text.rstrip()
+            return text
+
+        if self._header:
+            yield line(self._columns, bold=True)
+        for row in self._rows:
+            yield line(row)
+            for i in below:
+                if row[i]:
+                    yield Text(f"    {self._columns[i]} {row[i]}".replace("     ", "    ", 1), overflow="ignore")
+
+
+def when(at: str | None) -> str | None:
+    """A time in UTC for people: how long ago on a terminal, if that is less than a day; else the moment itself."""
+    if not at:
+        return at
+    moment = dt.datetime.fromisoformat(at)
+    seconds = (dt.datetime.now(dt.UTC) - moment).total_seconds()
+    if sys.stdout.isatty() and 0 <= seconds < _UNITS[-1][2]:
+        if seconds < _UNITS[0][1]:
+            return f"{seconds:.0f} s ago"
+        name, size, _ = next(unit for unit in _UNITS if seconds < unit[2])
+        return f"{seconds // size:.0f} {name} ago"
+    return f"{at[:19]}Z"
