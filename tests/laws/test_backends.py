@@ -32,6 +32,18 @@ def place(postgres: PostgresServer) -> PlaceOf:
     return lambda name: f"pgvector:postgresql://postgres@/postgres?host={postgres.folder}#{schema}.{name}"
 
 
+@pytest.fixture(params=["pgvector", "lancedb", "qdrant", "chroma", "milvus"])
+def any_place(request: pytest.FixtureRequest, tmp_path: Path) -> PlaceOf:
+    """A collection for a pair in each of the databases; those that need no server, in a folder."""
+    kind, package = request.param, {"qdrant": "qdrant_client", "chroma": "chromadb", "milvus": "milvus_lite"}
+    if kind == "pgvector":
+        chosen: PlaceOf = request.getfixturevalue("place")
+        return chosen
+    pytest.importorskip(package.get(kind, "lancedb"), reason=f"pip install 'vecrollback[{kind}]'")
+    address = tmp_path / ("database.db" if kind == "milvus" else "database")
+    return lambda name: f"{kind}:{address}#pair_{name}"
+
+
 def begin(root: Path, place: PlaceOf, **options: str) -> Store:
     """`two`, then `one` serve the thirty documents; both in the database."""
     store = vecrollback.connect(root, create=True)
@@ -51,9 +63,9 @@ def change(store: Store, texts: dict[str, str]) -> None:
     del texts["d4"]
 
 
-def test_upgrade_change_delete_roll_back_catch_up_check(place: PlaceOf, tmp_path: Path) -> None:
+def test_upgrade_change_delete_roll_back_catch_up_check(any_place: PlaceOf, tmp_path: Path) -> None:
     texts = dict(TEXTS)
-    with begin(tmp_path / "store", place) as store:
+    with begin(tmp_path / "store", any_place) as store:
         assert_serves(store, texts)
         change(store, texts)
         stale = store.search("bread", k=EVERYTHING)
@@ -79,9 +91,9 @@ def test_upgrade_change_delete_roll_back_catch_up_check(place: PlaceOf, tmp_path
         }
 
 
-def test_an_exact_snapshot_is_restored_and_nothing_written_since_is_lost(place: PlaceOf, tmp_path: Path) -> None:
+def test_an_exact_snapshot_is_restored_and_nothing_written_since_is_lost(any_place: PlaceOf, tmp_path: Path) -> None:
     texts = dict(TEXTS)
-    with begin(tmp_path / "store", place) as store:
+    with begin(tmp_path / "store", any_place) as store:
         change(store, texts)
         store.catch_up("one")
         store.snapshot("one", rebuild=True)

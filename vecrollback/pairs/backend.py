@@ -30,6 +30,10 @@ __all__ = ["Backend", "BackendKind", "IndexChoice", "Place", "open_backend", "ro
 _GROUP = "vecrollback.backends"
 _BUILT_IN = {
     "pgvector": "pgvector:PgvectorBackendKind",
+    "qdrant": "qdrant:QdrantBackendKind",
+    "chroma": "chroma:ChromaBackendKind",
+    "milvus": "milvus:MilvusBackendKind",
+    "lancedb": "lancedb:LanceBackendKind",
 }
 _SECRET_PARAMETERS = frozenset({"password", "sslpassword", "api_key", "apikey", "token"})
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")

@@ -71,6 +71,7 @@ class BackendConformance:
     Attributes:
         specs: Indexes to try beside "exact", each finding at least nine in ten of the true neighbours.
         metrics: Those it knows.
+        many: How many times 300 rows it takes at once, for a database that is slow to write.
 
     Example:
         A whole adopter, of a database that is found through its entry point `mine`::
@@ -88,11 +89,16 @@ class BackendConformance:
 
     specs: ClassVar[tuple[str, ...]] = ()
     metrics: ClassVar[tuple[Metric, ...]] = ("cosine", "dot", "l2")
+    many: ClassVar[int] = 30
 
     @pytest.fixture
     def place(self) -> str:
         """A collection that nobody used yet, as `KIND:ADDRESS#NAME`."""
         to_be_defined(type(self), "place")
+
+    def visible(self, place: str) -> list[str] | None:  # noqa: ARG002, for those who overwrite it
+        """Documents that a client of another program sees, one for each of their rows; None: there is no such mark."""
+        return None
 
     @pytest.fixture
     def backend(self, place: str) -> Backend:
@@ -180,12 +186,13 @@ class BackendConformance:
     def test_many_rows_at_once(self, backend: Backend) -> None:
         table = BackendVectors(backend, DIMENSION, "cosine", OWNER)
         table.create()
-        many = pa.concat_tables([batch(2, 0, DOCUMENTS)] * 30)
+        many = pa.concat_tables([batch(2, 0, DOCUMENTS)] * self.many)
         table.append(many, known=1)
-        assert table.rows(2) == 30 * DOCUMENTS
+        assert table.rows(2) == self.many * DOCUMENTS
         assert np.array_equal(table.vectors(2)[-DOCUMENTS:], vectors("cosine"))
         assert table.keys(2).equals(many.select(KEY_COLUMNS).combine_chunks())
-        assert backend.take(np.arange(0, 30 * DOCUMENTS, 2, dtype=np.int64), ["row"]).num_rows == 15 * DOCUMENTS
+        even = np.arange(0, self.many * DOCUMENTS, 2, dtype=np.int64)
+        assert backend.take(even, ["row"])["row"].to_pylist() == even.tolist()
 
     def test_a_second_writer_that_lost_its_lock_does_not_replace_rows(
         self, backend: Backend, table: BackendVectors
@@ -363,6 +370,24 @@ class BackendConformance:
             assert np.mean([answer == at % 50 for at, answer in enumerate(answers)]) >= 0.9
         assert table.rows(7) == DOCUMENTS + 30
 
+    def test_other_clients_see_the_newest_version_alone_and_nothing_deleted(
+        self, place: str, backend: Backend, table: BackendVectors
+    ) -> None:
+        if self.visible(place) is None:
+            pytest.skip("rows are not hidden from other clients")
+        name = [f"dök '{n}\"" for n in range(9)]
+        table.append(batch(2, 0, 6), known=1)
+        assert sorted(self.visible(place) or ()) == name[:6]
+        table.append(batch(3, 4, 8, seq=50), known=2)
+        assert sorted(self.visible(place) or ()) == name[:8], "no document twice"
+        table.hide({name[0]: 40, name[4]: 60, name[5]: 45, "never": 70})
+        table.hide({name[0]: 40, name[4]: 60, name[5]: 45, "never": 70})
+        kept = [name[1], name[2], name[3], name[5], name[6], name[7]]
+        assert sorted(self.visible(place) or ()) == kept, "a row written after the delete stays"
+        backend.truncate(6)
+        table.hide({name[0]: 40})
+        assert sorted(self.visible(place) or ()) == name[1:6], "what the removed rows hid is shown again"
+
     # -- places -------------------------------------------------------------------------------------------------------
 
     def test_a_place_is_shown_without_secrets(self, place: str, backend: Backend) -> None:
@@ -370,7 +395,7 @@ class BackendConformance:
 
     def test_vectors_come_back_bit_by_bit(self, backend: Backend, table: BackendVectors) -> None:
         rows = batch(2, 0, 4)
-        odd = np.tile(np.array([1e-38, -0.0, 3.4e38, 1 / 3], np.float32), (4, DIMENSION // 4))
+        odd = np.tile(np.array([1e-38, -0.0, 1e15, 1 / 3], np.float32), (4, DIMENSION // 4))
         column = pa.FixedSizeListArray.from_arrays(pa.array(odd.ravel()), DIMENSION)
         table.append(rows.set_column(8, schema(DIMENSION).field("vector"), column), known=1)
         assert table.vectors(2).tobytes() == odd.tobytes()
