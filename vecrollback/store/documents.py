@@ -130,10 +130,8 @@ class DocumentMethods:
         within, override = where_text(reading.get("within")), reading.get("override", False) or dry_run
         target = Mirror(corpus, within, override=override) if mirror else None
         ingestion = Ingestion(corpus, skip_bad=skip_bad, progress=progress, dry_run=dry_run)
-        before = self._catalog.ledger.state().head
-        ingested = ingestion.run([path] if isinstance(path, str | Path) else path, options, target)
-        self._parts.hide_in_databases(before)
-        return ingested
+        with self._parts.deletes_hidden():
+            return ingestion.run([path] if isinstance(path, str | Path) else path, options, target)
 
     def wait(self, seq: int, timeout: float = SECONDS_UNTIL_VISIBLE) -> None:
         """Return once the live pair reflects the log up to a change. What it lacks is embedded here, or by a worker.
@@ -191,17 +189,16 @@ class DocumentMethods:
         """
         if (ids is None) == (where is None):
             raise UsageError("delete takes either ids or `where`", hint="store.delete(['a']), store.delete(where=...)")
-        before = self.resources.corpus.state().head
-        if where is None:
-            result = self.resources.corpus.delete(_valid_ids("delete", ids or ()))
-        elif condition := where_text(where):
-            result = self.resources.corpus.delete(None, where=condition)
-        else:
-            raise UsageError(
-                "delete with an empty filter would delete everything", hint='{"key": {"$exists": true}} for a filter'
-            )
-        self._parts.hide_in_databases(before)
-        return result
+        with self._parts.deletes_hidden():
+            if where is None:
+                return self.resources.corpus.delete(_valid_ids("delete", ids or ()))
+            condition = where_text(where)
+            if condition is None:
+                raise UsageError(
+                    "delete with an empty filter would delete everything",
+                    hint='{"key": {"$exists": true}} for a filter',
+                )
+            return self.resources.corpus.delete(None, where=condition)
 
     def get(self, ids: Sequence[str]) -> dict[str, Document]:
         """Read documents by id.

@@ -7,6 +7,8 @@ before somebody asks for what is in it.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -236,12 +238,19 @@ class Parts(FollowsForks):
 
             NativeClients(self.resources).follow(move)
 
-    def hide_in_databases(self, after: int) -> None:
-        """Hide what was deleted after this change from programs that search the database of a pair by themselves."""
-        if self._has_databases():
-            from vecrollback.pairs.native_clients import NativeClients
+    @contextmanager
+    def deletes_hidden(self) -> Iterator[None]:
+        """Hide what is deleted in here from programs that search the database of a pair by themselves."""
+        if not self._has_databases():
+            yield
+            return
+        from vecrollback.pairs.native_clients import NativeClients
 
-            NativeClients(self.resources).hide(self.catalog.ledger.tombstones(after))
+        before = self.catalog.ledger.state().head
+        try:
+            yield
+        finally:  # an ingest that fails later has acknowledged deletes before
+            NativeClients(self.resources).hide(self.catalog.ledger.tombstones(before))
 
     def _has_databases(self) -> bool:
         # a store without such a pair loads nothing for it

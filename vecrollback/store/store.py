@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
@@ -327,8 +327,7 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods):
         alias = self._catalog.aliases.get(LIVE)
         if alias is None:
             raise NoPairServesError("no pair is live yet", hint="`vecrollback promote PAIR`")
-        pair = self.pair(alias.pair)
-        return LivePair(**{one.name: getattr(pair, one.name) for one in fields(Pair)}, epoch=alias.epoch)
+        return LivePair.of(self.pair(alias.pair), alias.epoch)
 
     def lag(self, pair: PairLike) -> int:
         """Count the changes in the log that a pair has not taken in yet.
