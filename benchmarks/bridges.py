@@ -26,7 +26,7 @@ from vecrollback.records import GoldenQuery
 Floats = NDArray[np.float32]
 
 _DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-_MODELS = ("l3", "wordllama", "sre", "minilm")
+MODELS = ("l3", "wordllama", "sre", "minilm")
 _DEBIAN, _CHARACTERS = 6_000, 600
 _SPLITS = 20
 
@@ -50,12 +50,11 @@ class Side:
 
 
 def main() -> None:
-    options = common.parser(__doc__ or "", _MODELS).parse_args()
+    options = common.parser(__doc__ or "", MODELS).parse_args()
     rows = []
     with common.workspace(options.keep) as folder:
-        whole = _scifact(), _debian()
-        for collection in map(_reduced, whole) if options.small else whole:
-            sides = {name: _side(collection, name, folder) for name in options.only}
+        for collection in collections(small=options.small):
+            sides = {name: side(collection, name, folder) for name in options.only}
             for row in _compared(collection, sides):
                 rows.append(row)
                 print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
@@ -63,7 +62,7 @@ def main() -> None:
 
 
 def _compared(collection: Collection, sides: Mapping[str, Side]) -> Iterator[dict[str, Any]]:
-    own = {name: _ndcg(collection, side.queries, side.documents) for name, side in sides.items()}
+    own = {name: ndcg(collection, side.queries, side.documents) for name, side in sides.items()}
     order = np.random.default_rng(0).permutation(len(collection.ids))
     for source, first in sides.items():
         for target, second in sides.items():
@@ -71,7 +70,7 @@ def _compared(collection: Collection, sides: Mapping[str, Side]) -> Iterator[dic
                 continue
             pair: Any = type("Target", (), {"metric": "cosine"})
             fitted = fit_bridge(CommonVectors(first.documents[order], second.documents[order]), pair)
-            bridged = _ndcg(collection, fitted.map.apply(first.queries), second.documents)
+            bridged = ndcg(collection, fitted.map.apply(first.queries), second.documents)
             yield {
                 "collection": collection.name,
                 "bridge": f"{source} -> {target}",
@@ -96,14 +95,14 @@ def _promise(values: NDArray[np.float64]) -> float:
     return float(np.mean(distances))
 
 
-def _ndcg(collection: Collection, queries: Floats, documents: Floats) -> NDArray[np.float64]:
+def ndcg(collection: Collection, queries: Floats, documents: Floats) -> NDArray[np.float64]:
     scores = queries @ documents.T
     best = np.argsort(-scores, axis=1)[:, :10]
     rankings = [[collection.ids[place] for place in row] for row in best]
     return np.array([one["ndcg@10"] for one in judged_values(collection.queries, rankings, 10, ["ndcg"])])
 
 
-def _side(collection: Collection, model: str, folder: Path) -> Side:
+def side(collection: Collection, model: str, folder: Path) -> Side:
     file = folder / f"{collection.name}-{model}.npz"
     if not file.exists():
         embed, texts = _model(model), [query.text for query in collection.queries]
@@ -122,6 +121,11 @@ def _model(name: str) -> Callable[[Sequence[str]], Floats]:
     folder = Path(wordllama.__file__).parent
     static = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
     return lambda texts: np.asarray(static.embed(list(texts), norm=True), np.float32)
+
+
+def collections(*, small: bool) -> list[Collection]:
+    whole = [_scifact(), _debian()]
+    return list(map(_reduced, whole)) if small else whole
 
 
 def _scifact() -> Collection:

@@ -158,6 +158,7 @@ def test_the_public_names_are_these() -> None:
         "ExportResult",
         "Finding",
         "HistoryProof",
+        "Forecast",
         "Hit",
         "IfAbsent",
         "IngestOptions",

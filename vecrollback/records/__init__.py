@@ -23,6 +23,7 @@ from vecrollback.records.evaluation import (
     Latency,
 )
 from vecrollback.records.filters import Where, where_text
+from vecrollback.records.forecast import Forecast, ForecastVerdict
 from vecrollback.records.incidents import BlastRadius, Incident, IncidentNature, IncidentState, PostCheck, Timeline
 from vecrollback.records.jobs import (
     CatchUp,
@@ -116,6 +117,8 @@ __all__ = [
     "Effort",
     "ExportResult",
     "Finding",
+    "Forecast",
+    "ForecastVerdict",
     "Freeze",
     "GateOutcome",
     "GateVerdict",

@@ -1,4 +1,4 @@
-"""What a store does so that no query dies with a model: bridges between pairs.
+"""What a store knows of one model by another: bridges between pairs, and forecasts of a model that has no pair yet.
 
 These are methods of `Store`, which has everything else.
 """
@@ -8,20 +8,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vecrollback.errors import PairStateError, UsageError, VecrollbackError
-from vecrollback.records import Bridge, Pair, SnapshotRef, Switched
+from vecrollback.records import Bridge, Forecast, Pair, ProgressCallback, SnapshotRef, Switched
 
 if TYPE_CHECKING:
     from vecrollback.store.parts import Parts
 
 
 class BridgeMethods:
-    """The methods of `Store` about bridges."""
+    """The methods of `Store` about bridges and forecasts."""
 
     if TYPE_CHECKING:  # what `Store` has
 
         @property
         def _parts(self) -> Parts: ...
         def pair(self, pair: Pair | str) -> Pair: ...
+        def live(self) -> Pair: ...
 
     def bridge(self, a: Pair | str, b: Pair | str, *, seed: int | None = None) -> Bridge:
         """Learn a map from one pair's model to another pair's space: a way to ask `b` when its own model is gone.
@@ -73,6 +74,39 @@ class BridgeMethods:
             []
         """
         return self._parts.catalog.bridges.all()
+
+    def forecast(
+        self, embedder: str, *, sample: str = "5%", seed: int | None = None, progress: ProgressCallback | None = None
+    ) -> Forecast:
+        """Tell what a model would be worth before the corpus is embedded by it: a sample is enough. Writes nothing.
+
+        Half of the sample are right documents of golden queries, of generated ones where there are none; the other half
+        is drawn at random. The live pair is measured in the same way, and as it is: how far the two differ widens the
+        interval.
+
+        Args:
+            embedder: The model, as for `reembed`.
+            sample: Documents to embed at most: a number, or a share of the corpus such as "5%".
+            seed: Of the draw; None draws anew.
+            progress: Called after every batch.
+
+        Returns:
+            The difference in nDCG@10 with its interval, what mapped queries alone would give, time and money, and the
+            verdict: `upgrade`, `bridge`, `stay` or `unknown`.
+
+        Raises:
+            UnknownNameError: No pair is live.
+            UsageError: The sample, or the number of queries, is too small to say anything.
+            EmbeddingError: A model does not answer.
+
+        Example:
+            >>> notes = [Document(f"note-{n}", f"Recipe {n} needs {n * n} eggs.") for n in range(300)]
+            >>> store.upsert(notes, visible=True).written
+            300
+            >>> store.forecast("hash:256", sample="50%", seed=1).sample
+            151
+        """
+        return self._parts.forecaster.run(embedder, self.live(), sample, seed=seed, progress=progress)
 
     def _learn_bridges(self, switched: Switched) -> str:
         """Learn the bridges between what serves now and what a rollback would go to; returns what went wrong.

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vecrollback.quality.bridge_proof import BridgeProof
     from vecrollback.quality.check import Checker
     from vecrollback.quality.evaluation import Golden, Quality
+    from vecrollback.quality.forecast import Forecaster
     from vecrollback.records import Move, PostCheck
     from vecrollback.reembedding.builder import Builder
     from vecrollback.reembedding.plan import Planner
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from vecrollback.switching.switch import Switch
 
 T = TypeVar("T")
-_CLOSED_FIRST = ("searcher", "inspection", "quality", "bridge_proof", "notices")
+_CLOSED_FIRST = ("searcher", "inspection", "quality", "bridge_proof", "forecaster", "notices")
 
 
 class opened_once(cached_property[T]):
@@ -177,6 +178,12 @@ class Parts(FollowsForks):
         from vecrollback.quality.bridge_proof import BridgeProof
 
         return BridgeProof(self.resources)
+
+    @opened_once
+    def forecaster(self) -> Forecaster:
+        from vecrollback.quality.forecast import Forecaster
+
+        return Forecaster(self.resources)
 
     @opened_once
     def golden(self) -> Golden:

@@ -14,6 +14,7 @@ from vecrollback.records import (
     CanaryStatus,
     Comparison,
     Document,
+    Forecast,
     GateVerdict,
     Json,
     Move,
@@ -122,6 +123,10 @@ def compared(answers: AnswerComparison) -> Payload:
 
 
 def bridge(one: Bridge) -> Payload:
+    return {**asdict(one), "verdict": one.verdict, "sentence": one.sentence}
+
+
+def forecast(one: Forecast) -> Payload:
     return {**asdict(one), "verdict": one.verdict, "sentence": one.sentence}
 
 

@@ -46,6 +46,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
     "Measure and prove": {
         "golden": "Keep queries whose right answers are known, to measure pairs by.",
         "compare": "Ask two pairs the same queries, and compare their answers.",
+        "forecast": "Tell what a model would be worth, from a sample of the corpus.",
         "bridge": "Learn a map from one pair's model to another pair's space.",
         "bridges": "List the maps between pairs, and what each is worth.",
         "gates": "Tell whether a pair would pass the gates of a promote.",

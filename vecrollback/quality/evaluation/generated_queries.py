@@ -34,7 +34,7 @@ def generate_queries(corpus: Corpus, count: int, *, seed: int | None = None) -> 
         Queries tagged `generated`, each with the one document that it is from.
     """
     random = np.random.default_rng(seed)
-    ids = _live_ids(corpus)
+    ids = live_ids(corpus)
     drawn = ids.take(pa.array(random.permutation(len(ids))[: _TRIES * count])).to_pylist()
     documents = corpus.at_head(lambda state: corpus.get(drawn, version=state.version))
     queries: list[GoldenQuery] = []
@@ -46,7 +46,9 @@ def generate_queries(corpus: Corpus, count: int, *, seed: int | None = None) -> 
     return queries
 
 
-def _live_ids(corpus: Corpus) -> pa.Array:
+def live_ids(corpus: Corpus) -> pa.Array:
+    """Ids of the documents that the log holds, as an array of strings."""
+
     def read(state: CorpusState) -> pa.Array:
         batches = corpus.scan(state.version, columns=["id", "_deleted"])
         parts = [batch["id"].filter(pc.invert(batch["_deleted"])) for batch in batches]

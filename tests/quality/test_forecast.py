@@ -1,0 +1,63 @@
+"""A sample tells whether a model is better, embeds no more than that, and writes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import vecrollback
+from tests.support.topics import TOPICS, documents, query
+from vecrollback import Store
+from vecrollback.errors import UsageError
+from vecrollback.records import GoldenQuery
+
+GOOD, BAD = "hash:128?seed=1", "hash:128?seed=1&noise=3"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("forecast") / "store"
+    with vecrollback.connect(root, create=True) as store:
+        store.upsert(documents(1_000))
+        for name, spec in (("bad", BAD), ("good", GOOD)):
+            store.reembed(spec, name=name, index="Flat").wait()
+            store.promote(name)
+    return root
+
+
+def test_a_worse_model_is_not_worth_it_and_a_better_one_is(store: Store) -> None:
+    down = store.forecast(BAD, sample="20%", seed=1)
+    assert (down.verdict, down.live, down.kind) == ("stay", "good@1", "generated")
+    assert down.sample <= 200
+    assert down.difference.high < 0
+    store.rollback(reason="to look up from below", catch_up=False)
+    up = store.forecast(GOOD, sample="20%", seed=1)
+    assert up.verdict == "upgrade"
+    assert up.difference.low > 0
+    assert up.sentence.startswith("upgrade: nDCG@10 ")
+    assert up.tokens > 0
+    assert up.dollars is None
+
+
+def test_the_same_model_is_no_upgrade_and_nothing_is_written(store: Store) -> None:
+    before = store.status()
+    same = store.forecast(GOOD, sample="100", seed=1)
+    assert same.verdict == "unknown"
+    assert same.difference.difference == pytest.approx(0, abs=1e-6)
+    assert same.overlap == 1
+    assert same.sample == 100
+    assert store.status() == before
+
+
+def test_golden_queries_decide_where_there_are_enough(store: Store) -> None:
+    golden = [GoldenQuery(f"q{topic}", query(topic), {f"t{topic}": 1}) for topic in range(TOPICS)]
+    store.resources.catalog.golden.put(golden)
+    assert store.forecast(BAD, sample="20%", seed=1).kind == "golden"
+
+
+def test_too_small_a_sample_says_so(store: Store) -> None:
+    with pytest.raises(UsageError, match="a sample of 10 documents is too small"):
+        store.forecast(BAD, sample="1%")
+    with pytest.raises(UsageError, match="not a valid budget"):
+        store.forecast(BAD, sample="some")

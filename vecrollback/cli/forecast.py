@@ -1,0 +1,51 @@
+"""Forecast a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from vecrollback.cli.support.session import Session, command
+from vecrollback.records import Forecast
+from vecrollback.store import payloads
+
+app = typer.Typer(add_completion=False)
+
+
+@command(
+    app,
+    returns="{embedder, live, sample, documents, queries, kind, difference: {measure, queries, a, b, difference, low, "
+    "high, p}, error, bridged, overlap, seconds, tokens, dollars, verdict, sentence}",
+    examples=["forecast all-MiniLM-L6-v2 --sample 5%", "forecast openai:text-embedding-3-small --sample 500"],
+)
+def forecast(
+    session: Session,
+    model: Annotated[str, typer.Argument(help="The embedder, as for `reembed`.")],
+    sample: Annotated[
+        str, typer.Option(metavar="SHARE", help="Documents to embed at most: 500, or a share such as 5%.")
+    ] = "5%",
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Draw the same sample again.")] = None,
+) -> None:
+    """Tell what a model would be worth, from a sample of the corpus.
+
+    Golden queries decide; without them queries are generated from the corpus. Nothing is written.
+    """
+    with session.store() as store, session.watch() as watch:
+        found = store.forecast(model, sample=sample, seed=seed, progress=watch)
+    session.emit(payloads.forecast(found), lambda: _told(found))
+
+
+def _told(found: Forecast) -> Iterator[str]:
+    yield found.sentence
+    if found.bridged is not None:
+        one = found.bridged
+        yield (
+            f"its queries mapped into {found.live}, nothing re-embedded: nDCG@10 {one.b:.3f}, {one.difference:+.3f} "
+            f"(95%: {one.low:+.3f} to {one.high:+.3f})"
+        )
+    yield f"the same estimate is off by {found.error:.3f} for {found.live}"
+    yield f"both models agree on {found.overlap:.0%} of the nearest documents of the sample"
+    money = "" if found.dollars is None else f", ${found.dollars:,.2f}"
+    yield f"embedding everything: {found.seconds:,.0f} s at the speed of the sample, {found.tokens:,} tokens{money}"

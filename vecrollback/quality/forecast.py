@@ -1,0 +1,280 @@
+"""Know before you pay: what a model would be worth, from a sample of the corpus.
+
+The right documents of some queries and others drawn at random are embedded, and nothing else. Both models are measured
+on them in the same way, and the live pair's nDCG over the whole corpus is known: so an error that both share cancels
+out, and how far the estimate is off for the live pair says how far it may be off for the other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vecrollback.arrays import FloatArray
+from vecrollback.embedders import Embedder
+from vecrollback.embedders.base import traits_of
+from vecrollback.embedders.pieces import embed_documents, embed_in_pieces
+from vecrollback.errors import UsageError
+from vecrollback.pairs.bridges import LEAST_TEXTS, CommonVectors, fit_bridge
+from vecrollback.pairs.resources import Resources
+from vecrollback.pairs.vectors import newest
+from vecrollback.quality.bridge_proof import LEAST_QUERIES
+from vecrollback.quality.evaluation.generated_queries import generate_queries, live_ids
+from vecrollback.quality.evaluation.metrics import judged_values
+from vecrollback.quality.evaluation.significance import difference
+from vecrollback.quality.purity import parse_budget
+from vecrollback.quality.rank_estimates import DEPTH, expected_ndcg
+from vecrollback.records import Difference, Document, Forecast, GoldenQuery, Metric, Pair, Progress, ProgressCallback
+from vecrollback.serving.open_pairs import BorrowedPairs, OpenPair
+
+_LEAST_SAMPLE = 60
+_GENERATED = 300
+_AT_ONCE = 64
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """What is embedded: documents, the right ones first, and the queries whose right answers are among them.
+
+    `chosen`: so many first documents are in it because they are right; the others were drawn at random.
+    """
+
+    documents: list[Document]
+    chosen: int
+    queries: list[GoldenQuery]
+    kind: Literal["golden", "generated"]
+    total: int
+
+    def right(self) -> list[list[tuple[int, int]]]:
+        """For each query (place of a right document, its grade)."""
+        places = {document.id: place for place, document in enumerate(self.documents)}
+        return [[(places[id_], g) for id_, g in query.expected.items() if g > 0] for query in self.queries]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunks:
+    """Vectors of the chunks of some documents, shape (n, dimension), and which document each is of.
+
+    `keys`: what a chunk is made of, (document, start, end), so that two models' chunks can be told to be the same.
+    """
+
+    vectors: FloatArray
+    owner: NDArray[np.int64]
+    keys: list[tuple[int, int, int]]
+
+
+class Forecaster:
+    """Forecasts models against the live pair, on open pairs of its own."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources, self._catalog = resources, resources.catalog
+        self._corpus, self._pairs = resources.corpus, BorrowedPairs(resources)
+
+    def run(
+        self, spec: str, live: Pair, share: str, *, seed: int | None = None, progress: ProgressCallback | None = None
+    ) -> Forecast:
+        """Forecast a model.
+
+        Args:
+            spec: The model, as an embedder string.
+            live: The pair that it is compared with.
+            share: How much of the corpus to embed at most, as in "5%" or "500".
+            seed: Of the draw; None draws anew.
+            progress: Called after every batch.
+
+        Returns:
+            The forecast.
+
+        Raises:
+            UsageError: The sample, or the number of queries, is too small to say anything.
+            EmbedderSpecError: The model's string is not valid.
+            EmbeddingError: A model does not answer.
+        """
+        embedder = self._resources.embedders.open(spec)
+        sample, old = self._draw(live, share, np.random.default_rng(seed), seed)
+        start = time.perf_counter()
+        new, tokens = _embed(embedder, sample.documents, progress)
+        seconds = time.perf_counter() - start
+        texts = [query.text for query in sample.queries]
+        queries = embed_in_pieces(embedder.embed_queries, texts)
+        with self._pairs.pairs(live.name) as [open_pair]:
+            own_queries = embed_in_pieces(open_pair.queries.embed_proven, texts)
+            measured = _measured(open_pair, own_queries, sample.queries)
+            bridged = _bridged(open_pair, (new, old), queries, sample, measured)
+        old_scores = _scores(own_queries, old, live.metric, len(sample.documents))
+        new_scores = _scores(queries, new, embedder.metric, len(sample.documents))
+        estimates = [_estimated(scores, sample) for scores in (old_scores, new_scores)]
+        error = float(abs(estimates[0].mean() - measured.mean()))
+        gap = difference(f"ndcg@{DEPTH}", *estimates)
+        scale, price = sample.total / len(sample.documents), traits_of(embedder).price
+        return Forecast(
+            embedder=spec,
+            live=live.ref,
+            sample=len(sample.documents),
+            documents=sample.total,
+            queries=len(texts),
+            kind=sample.kind,
+            difference=replace(
+                gap,
+                a=float(measured.mean()),
+                b=float(np.clip(measured.mean() + gap.difference, 0, 1)),
+                low=gap.low - error,
+                high=gap.high + error,
+            ),
+            error=error,
+            bridged=bridged,
+            overlap=_overlap(old_scores, new_scores),
+            seconds=seconds * scale,
+            tokens=int(tokens * scale),
+            dollars=None if price is None else tokens * scale * price / 1e6,
+        )
+
+    def close(self) -> None:
+        """Let go of the pair that is held open. Idempotent."""
+        self._pairs.close()
+
+    def _draw(self, live: Pair, share: str, random: np.random.Generator, seed: int | None) -> tuple[_Sample, _Chunks]:
+        """Right documents of some queries up to half of the sample, and others at random; with their live vectors."""
+        ids = live_ids(self._corpus)
+        size = min(parse_budget(share, len(ids)), len(ids))
+        if size < _LEAST_SAMPLE:
+            raise UsageError(
+                f"a sample of {size} documents is too small; a forecast needs {_LEAST_SAMPLE}",
+                hint=f"--sample {_LEAST_SAMPLE}, or a larger share",
+            )
+        chunks = _live_chunks(self._resources, live)
+        queries, kind = self._queries(seed)
+        chosen, right = _fitting(queries, chunks.keys() & set(ids.to_pylist()), size // 2, random)
+        if len(chosen) < LEAST_QUERIES:
+            raise UsageError(
+                f"only {len(chosen)} queries have their right documents in a sample of {size}; a forecast needs "
+                f"{LEAST_QUERIES}",
+                hint="a larger --sample, or more queries: `vecrollback golden import`",
+            )
+        order = ids.take(pa.array(random.permutation(len(ids)))).to_pylist()
+        rest = [id_ for id_ in order if id_ in chunks and id_ not in right][: size - len(right)]
+        names = [*right, *rest]
+        documents = self._corpus.at_head(lambda state: self._corpus.get(names, version=state.version))
+        present = [documents[id_] for id_ in names if id_ in documents]
+        kept = [query for query in chosen if all(id_ in documents for id_, g in query.expected.items() if g > 0)]
+        sample = _Sample(present, sum(document.id in right for document in present), kept, kind, len(ids))
+        return sample, _read_chunks(self._resources, live, [chunks[document.id] for document in present])
+
+    def _queries(self, seed: int | None) -> tuple[list[GoldenQuery], Literal["golden", "generated"]]:
+        golden = [query for query in self._catalog.golden.all() if query.judged]
+        if len(golden) >= LEAST_QUERIES:
+            return golden, "golden"
+        return generate_queries(self._corpus, _GENERATED, seed=seed), "generated"
+
+
+def _bridged(
+    open_pair: OpenPair, both: tuple[_Chunks, _Chunks], queries: FloatArray, sample: _Sample, measured: Floats
+) -> Difference | None:
+    """The live pair with the model's queries, mapped by what the sample teaches; None where that is too little."""
+    new, old = both
+    places = {key: place for place, key in enumerate(old.keys)}
+    # Not the right documents: a map that has seen just those leads to them.
+    common = [(n, places[key]) for n, key in enumerate(new.keys) if key in places and key[0] >= sample.chosen]
+    if len(common) < LEAST_TEXTS:
+        return None
+    mine, theirs = (list(one) for one in zip(*common, strict=True))
+    fitted = fit_bridge(CommonVectors(new.vectors[mine], old.vectors[theirs]), open_pair.pair)
+    values = _measured(open_pair, fitted.map.apply(queries), sample.queries)
+    return difference(f"ndcg@{DEPTH}", measured, values)
+
+
+def _fitting(
+    queries: Sequence[GoldenQuery], here: set[str], most: int, random: np.random.Generator
+) -> tuple[list[GoldenQuery], list[str]]:
+    """Queries at random whose right documents, all of them here, are `most` together."""
+    chosen: list[GoldenQuery] = []
+    right: dict[str, None] = {}
+    for place in random.permutation(len(queries)).tolist():
+        wanted = [id_ for id_, grade in queries[place].expected.items() if grade > 0]
+        more = [id_ for id_ in wanted if id_ not in right]
+        if here.issuperset(wanted) and len(right) + len(more) <= most:
+            chosen.append(queries[place])
+            right.update(dict.fromkeys(more))
+    return chosen, list(right)
+
+
+def _embed(embedder: Embedder, documents: Sequence[Document], progress: ProgressCallback | None) -> tuple[_Chunks, int]:
+    """Vectors of the documents' chunks, and their tokens."""
+    keys = [(n, start, end) for n, document in enumerate(documents) for start, end in embedder.chunk(document.text)]
+    texts = [documents[n].text[start:end] for n, start, end in keys]
+    parts, tokens, began = [], 0, time.monotonic()
+    for first in range(0, len(texts), _AT_ONCE):
+        batch = texts[first : first + _AT_ONCE]
+        parts.append(embed_documents(embedder, batch))
+        tokens += embedder.count_tokens(batch)
+        if progress is not None:
+            done = keys[min(first + _AT_ONCE, len(keys)) - 1][0] + 1
+            elapsed = time.monotonic() - began
+            progress(Progress("", "embedding a sample", done, len(documents), first + len(batch), 0, tokens, elapsed))
+    owner = np.array([n for n, _, _ in keys], np.int64)
+    return _Chunks(np.concatenate(parts), owner, keys), tokens
+
+
+def _live_chunks(resources: Resources, pair: Pair) -> dict[str, list[tuple[int, int, int]]]:
+    """Document -> (row, start, end) of its chunks that count, of documents whose text is still the one embedded."""
+    vectors = resources.vectors_of(pair)
+    keys = vectors.keys(pair.vectors_version)
+    rows = newest(keys, dict(resources.catalog.ledger.tombstones()))
+    rows = rows[np.asarray(keys["ordinal"])[rows] >= 0]
+    table = keys.select(["doc_id", "start", "end"]).take(pa.array(rows))
+    chunks: dict[str, list[tuple[int, int, int]]] = {}
+    columns = (table[name].to_pylist() for name in ("doc_id", "start", "end"))
+    for row, id_, start, end in zip(rows.tolist(), *columns, strict=True):
+        chunks.setdefault(id_, []).append((row, start, end))
+    return chunks
+
+
+def _read_chunks(resources: Resources, pair: Pair, chunks: Sequence[list[tuple[int, int, int]]]) -> _Chunks:
+    flat = [(n, row, start, end) for n, parts in enumerate(chunks) for row, start, end in parts]
+    rows = np.array([row for _, row, _, _ in flat], np.int64)
+    order = np.argsort(rows)
+    vectors = np.empty((len(rows), pair.dimension), np.float32)
+    vectors[order] = resources.vectors_of(pair).read(pair.vectors_version, rows[order]).vectors
+    owner = np.array([n for n, _, _, _ in flat], np.int64)
+    return _Chunks(vectors, owner, [(n, start, end) for n, _, start, end in flat])
+
+
+def _scores(queries: FloatArray, chunks: _Chunks, metric: Metric, documents: int) -> Floats:
+    """Of each query for each document, by its best chunk; shape (queries, documents), higher is nearer."""
+    by_chunk = queries @ chunks.vectors.T
+    if metric == "l2":
+        by_chunk = 2 * by_chunk - np.einsum("ij,ij->i", chunks.vectors, chunks.vectors)
+    scores = np.full((len(queries), documents), -np.inf)
+    for place in range(len(chunks.owner)):
+        owner = chunks.owner[place]
+        np.maximum(scores[:, owner], by_chunk[:, place], out=scores[:, owner])
+    return scores
+
+
+def _estimated(scores: Floats, sample: _Sample) -> Floats:
+    """Expected nDCG of each query over the whole corpus."""
+    right = sample.right()
+    others = scores.copy()
+    for row, places in enumerate(right):
+        others[row, [place for place, _ in places]] = np.nan
+    values = [scores[row, [place for place, _ in places]] for row, places in enumerate(right)]
+    grades = [np.array([grade for _, grade in places], np.float64) for places in right]
+    return expected_ndcg(values, grades, others, sample.total)
+
+
+def _measured(open_pair: OpenPair, vectors: FloatArray, queries: Sequence[GoldenQuery]) -> Floats:
+    rankings = [[hit.id for hit in hits] for hits in open_pair.view.search(vectors, DEPTH)]
+    return np.array([one[f"ndcg@{DEPTH}"] for one in judged_values(queries, rankings, DEPTH, ["ndcg"])])
+
+
+def _overlap(a: Floats, b: Floats) -> float:
+    best = [np.argpartition(-scores, DEPTH - 1, axis=1)[:, :DEPTH] for scores in (a, b)]
+    return float(np.mean([len(np.intersect1d(x, y)) / DEPTH for x, y in zip(*best, strict=True)]))
