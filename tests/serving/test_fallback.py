@@ -1,6 +1,6 @@
 """While the live pair's model is gone the order in vecrollback.toml answers, and every answer says what it is.
 
-Covers serving.fallback.
+Covers serving.fallback, serving.fallback_settings.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.support.openai_server import OpenAIServer
 from tests.support.topics import TOPICS, documents, query
 from vecrollback import Result, Store
 from vecrollback.errors import EmbeddingError, UsageError
-from vecrollback.serving.fallback import read_settings
+from vecrollback.serving.fallback_settings import read_settings
 
 QUERIES = [query(topic) for topic in range(TOPICS)]
 OLD = "hash:96?seed=1"
@@ -100,6 +100,7 @@ def test_a_deleted_document_returns_by_no_way(gone: Store) -> None:
 
 def test_a_bridge_that_is_worth_nothing_answers_nobody(gone: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vecrollback.serving.fallback._LEAST_SHARE", 5.0)
+    monkeypatch.setattr("vecrollback.records.BridgeWorth.verdict", "stay")
     configure(gone, "bridge")
     with pytest.raises(EmbeddingError):
         gone.search(QUERIES[0])

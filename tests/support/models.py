@@ -14,6 +14,7 @@ LOG, DOWN, CURED, SECONDS = "MODELS_LOG", "MODELS_DOWN", "MODELS_CURED", "MODELS
 HOLD = "MODELS_HOLD"
 PLAIN = "hash:32?seed=1"
 _MODEL = open_embedder(PLAIN)
+_WIDE = open_embedder("hash:128?seed=1")
 
 
 def touchy(texts: list[str]) -> Any:
@@ -42,6 +43,13 @@ def slow(texts: list[str]) -> Any:
         time.sleep(0.02)
     time.sleep(float(os.environ.get(SECONDS, "0")) * len(documents))
     return logged(texts)
+
+
+def skewed(texts: list[str]) -> Any:
+    """A model that knows as much as another one, but answers badly: two coordinates outweigh all others."""
+    vectors = _WIDE.embed_documents(texts)
+    vectors[:, :2] *= 40
+    return vectors
 
 
 def seeing(texts: list[str]) -> Any:

@@ -59,5 +59,18 @@ class BridgeTable:
             return [_bridge(row) for row in connection.execute(query.order_by(bridge.c.number.desc()))]
 
 
+def find_bridge(connection: sa.Connection, source: str, target: str) -> Bridge | None:
+    """The bridge from one pair to another, inside a transaction; None when there is none that still fits both."""
+    fits = sa.select(sa.func.count()).where(
+        sa.or_(
+            sa.and_(pair.c.name == source, pair.c.fingerprint == bridge.c.source_fingerprint),
+            sa.and_(pair.c.name == target, pair.c.fingerprint == bridge.c.target_fingerprint),
+        )
+    )
+    same_way = (bridge.c.source == source, bridge.c.target == target, fits.scalar_subquery() == 2)
+    row = connection.execute(sa.select(bridge).where(*same_way)).one_or_none()
+    return _bridge(row) if row else None
+
+
 def _bridge(row: sa.Row[Any]) -> Bridge:
     return Bridge(**(dict(row._mapping) | {"worth": BridgeWorth(**row.worth)}))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
+from vecrollback.catalog.bridges import find_bridge
 from vecrollback.catalog.models import find_answer
 from vecrollback.catalog.pairs import find_snapshot
 from vecrollback.catalog.reports import newest_report
@@ -34,16 +35,16 @@ def read_switch_state(
     before = []
     for name, tenure in tenures.newest() if until else ():
         if name != serving:
-            before.append(_facts(connection, name, tenure))
+            before.append(_facts(connection, name, tenure, serving))
             if until and until(before[-1]):
                 break
     return SwitchState(
         alias=alias,
         aliases=aliases,
         head=connection.scalar(_head) or 0,
-        live=_facts(connection, serving, tenures.of(serving)) if serving else None,
+        live=_facts(connection, serving, tenures.of(serving), serving) if serving else None,
         before=tuple(before),
-        named=_facts(connection, pair, tenures.of(pair)) if pair is not None else None,
+        named=_facts(connection, pair, tenures.of(pair), serving) if pair is not None else None,
         snapshot=named_snapshot,
         answer=find_answer(connection, named_snapshot.pair) if named_snapshot else None,
         standbys=tuple(connection.scalars(_standbys)) if standbys else (),
@@ -73,17 +74,19 @@ def _fitness(connection: sa.Connection, name: str, verdict: Verdict | None) -> V
     return newest.fitness if newest else verdict
 
 
-def _facts(connection: sa.Connection, name: str, tenure: Tenure | None) -> PairFacts:
+def _facts(connection: sa.Connection, name: str, tenure: Tenure | None, serving: str | None) -> PairFacts:
     query = _one.outerjoin_from(pair, snapshot, _serves).where(pair.c.name == name)
     row = connection.execute(query).one_or_none()
     if row is None:
         return PairFacts(name, None, None, None, tenure)
-    values = row._mapping
+    values, answer = row._mapping, find_answer(connection, name)
+    silent = serving is not None and answer is not None and answer.standing == "fail"
     return PairFacts(
         name,
         Pair(**{column.name: values[column.name] for column in pair.c}),
         Snapshot(**{column.name: values[f"of_{column.name}"] for column in snapshot.c}) if values["of_pair"] else None,
         _fitness(connection, name, values["verdict"]),
         tenure,
-        find_answer(connection, name),
+        answer,
+        find_bridge(connection, serving, name) if silent and serving else None,
     )

@@ -75,6 +75,7 @@ def switched(body: Mapping[str, Json]) -> Switched:
         caught_up=_record(CatchUp, body["caught_up"]) if body["caught_up"] else None,
         report=report(body["check"]) if body["check"] else None,
         gates=tuple(_record(GateOutcome, one) for one in body.get("gates", [])),
+        bridge=bridge(body["bridge"]) if body.get("bridge") else None,
     )
 
 

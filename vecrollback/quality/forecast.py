@@ -145,6 +145,8 @@ class Forecaster:
         """Right documents of some queries up to half of the sample, and others at random; with their live vectors."""
         ids = live_ids(self._corpus)
         size = min(parse_budget(share, len(ids)), len(ids))
+        if share.strip().endswith("%"):  # at most that share, so rounded down
+            size = min(size, int(len(ids) * float(share.strip()[:-1]) / 100))
         if size < _LEAST_SAMPLE:
             raise UsageError(
                 f"a sample of {size} documents is too small; a forecast needs {_LEAST_SAMPLE}",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from vecrollback.records.bridges import Bridge
 from vecrollback.records.canary import Canary
 from vecrollback.records.evaluation import GateOutcome, GateVerdict
 from vecrollback.records.jobs import CatchUp
@@ -175,6 +176,7 @@ class Switched:
         trouble: What could not be done after the switch, which stands all the same.
         warning: What whoever moved it should know.
         gates: What a promote had to pass, the way back first.
+        bridge: By which queries reach the target while its own model is gone; None when that is not known to be so.
     """
 
     move: Move
@@ -186,6 +188,7 @@ class Switched:
     trouble: str = ""
     warning: str = ""
     gates: tuple[GateOutcome, ...] = ()
+    bridge: Bridge | None = None
 
     @property
     def alias(self) -> str:
@@ -257,6 +260,7 @@ class PairFacts:
         verdict: Of its newest kept check; None when it was never checked.
         tenure: When it served last; None when it never did.
         answer: What its model did when it was asked last; None when nobody asked. A switch asks no model itself.
+        bridge: From the pair that serves into this one; read only where its model did not answer.
     """
 
     name: str
@@ -265,6 +269,7 @@ class PairFacts:
     verdict: Verdict | None
     tenure: Tenure | None
     answer: ModelAnswer | None = None
+    bridge: Bridge | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -306,6 +306,9 @@ class SwitchedAnswer(BaseModel):
     gates: list[GateOutcome]
     move: MoveAnswer
     warning: str
+    bridge: dict[str, Any] | None = Field(
+        None, description="By what bridge queries reach it while its own model is gone, as GET /v1/bridges has it."
+    )
     job: str | None
 
 

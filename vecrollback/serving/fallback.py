@@ -12,62 +12,29 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Generic, TypeVar
 
 from vecrollback.arrays import FloatArray
 from vecrollback.catalog import Catalog
-from vecrollback.errors import CatalogUnavailableError, UsageError
+from vecrollback.errors import CatalogUnavailableError
 from vecrollback.pairs.bridges import Bridges
 from vecrollback.pairs.late_model import QueryModel
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import AnsweredBy, Bridge, Json, Pair
+from vecrollback.serving.fallback_settings import FallbackSettings, read_settings
 from vecrollback.serving.open_pairs import OpenPair, OpenPairs, Position
 from vecrollback.serving.patient_model import TROUBLE, PatientModel
-from vecrollback.storage import config
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-SECTION = "serving"
-STEPS: tuple[AnsweredBy, ...] = ("standby", "bridge")
 _READ_SECONDS = 1.0
 """How long the file and the list of pairs are taken for what they were."""
 
-_PATIENCE_SECONDS = 1.0
 _LEAST_SHARE = 0.5
-"""A bridge that keeps less of the pair's own nDCG answers nobody."""
+"""A bridge that keeps less of the pair's own nDCG, and is worse than its source, answers nobody."""
 _LEAST_RECALL = 0.2
 """The same, where no nDCG was measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class FallbackSettings:
-    """`order`: what to try, one after the other; empty when nothing is to answer but the pair itself.
-
-    `patience`: seconds that a query waits for a model behind a service before something else answers it.
-    """
-
-    order: tuple[AnsweredBy, ...] = ()
-    patience: float = _PATIENCE_SECONDS
-
-
-def read_settings(root: Path) -> FallbackSettings:
-    """Read `[serving]` of the store's vecrollback.toml. Raises UsageError, naming file and line."""
-    section = config.section(SECTION, store=root)
-    if section is None:
-        return FallbackSettings()
-    if unknown := section.values.keys() - {"fallback", "patience"}:
-        raise UsageError(f"{section.where()}: [serving] has no key {min(unknown)!r}", hint=f"fallback = {list(STEPS)}")
-    order, patience = section.values.get("fallback", []), section.values.get("patience", _PATIENCE_SECONDS)
-    if not isinstance(order, list) or any(step not in STEPS for step in order):
-        raise UsageError(
-            f"{section.where('fallback')}: `fallback` must be a list of {', '.join(STEPS)}",
-            hint=f"fallback = {list(STEPS)}".replace("'", '"'),
-        )
-    if isinstance(patience, bool) or not isinstance(patience, int | float) or not 0 < patience <= 60:
-        raise UsageError(f"{section.where('patience')}: `patience` must be seconds, up to 60", hint="patience = 1.0")
-    return FallbackSettings(tuple(dict.fromkeys(order)), float(patience))
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +192,8 @@ class _Known:
 
 
 def _worth_using(bridge: Bridge) -> bool:
+    if bridge.verdict == "bridge":
+        return True
     share = bridge.worth.share
     return bridge.worth.recall >= _LEAST_RECALL if share is None else share >= _LEAST_SHARE
 

@@ -235,7 +235,7 @@ class Parts(FollowsForks):
     def switch(self) -> Switch:
         from vecrollback.switching.switch import Switch
 
-        switch = Switch(self.catalog, self.artifacts)
+        switch = Switch(self.catalog, self.artifacts, lambda: _bridges_serve(self.root))
         switch.native_alias = self._follow_in_databases
         return switch
 
@@ -346,3 +346,9 @@ def _own_folder(file_store: FileStore, catalog: Catalog, settings: Settings) -> 
     folder = Path(settings.cache) / "stores" / catalog.store_id
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
+
+
+def _bridges_serve(root: Path) -> bool:
+    from vecrollback.serving.fallback_settings import bridges_serve
+
+    return bridges_serve(root)

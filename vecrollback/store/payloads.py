@@ -70,6 +70,7 @@ def switched(outcome: Switched) -> Payload:
         "trouble": outcome.trouble,
         "warning": outcome.warning,
         "gates": [asdict(one) for one in outcome.gates],
+        "bridge": bridge(outcome.bridge) if outcome.bridge else None,
         "move": _move(outcome.move),
     }
 

@@ -47,6 +47,7 @@ from vecrollback.storage.artifacts import Artifacts
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.002
+_WORSE = "staying is not worse, so far as that was measured"
 
 
 class Switch:
@@ -56,8 +57,10 @@ class Switch:
     `native_alias`, which moves the name that a database has for what is live.
     """
 
-    def __init__(self, catalog: Catalog, artifacts: Artifacts) -> None:
-        self._catalog, self._artifacts = catalog, artifacts
+    def __init__(
+        self, catalog: Catalog, artifacts: Artifacts, bridges_serve: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._catalog, self._artifacts, self._bridges_serve = catalog, artifacts, bridges_serve
         self.on_move: Callable[[Switched], None] = lambda _: None
         self.native_alias: Callable[[Move], None] = lambda _: None
 
@@ -159,13 +162,15 @@ class Switch:
             UnknownNameError: There is no pair `to`.
             UsageError: The request gives no reason.
         """
-        state, target, pair = self._decide(to, override=request.override, expected=request.expected_epoch)
+        state, target, facts = self._decide(to, override=request.override, expected=request.expected_epoch)
         assert state.target is not None
+        assert facts.pair is not None
         states: dict[str, tuple[PairState, str]] = {
             state.target.pair: ("quarantined", request.reason),
             target.pair: ("live", ""),
         }
-        return self._move(state, target, pair.watermark, replace(request, kind="rollback", states=states))
+        outcome = self._move(state, target, facts.pair.watermark, replace(request, kind="rollback", states=states))
+        return replace(outcome, bridge=facts.bridge if self._bridges_serve() else None)
 
     def target(self, to: str | None = None, *, override: bool = False) -> Snapshot:
         """The snapshot that a rollback would go to now. Reads the catalog and looks at files; changes nothing.
@@ -185,13 +190,13 @@ class Switch:
 
     def _decide(
         self, to: str | None, *, override: bool, expected: int | None = None
-    ) -> tuple[SwitchState, Snapshot, Pair]:
+    ) -> tuple[SwitchState, Snapshot, PairFacts]:
         """The state that a rollback decides on, and where it goes. Pairs whose files are gone are passed over."""
         damages: dict[str, str] = {}
         forgiving = override and to is not None
 
         def unfit(facts: PairFacts) -> str:
-            return damages.get(facts.name) or _unfit(facts, override=forgiving)
+            return damages.get(facts.name) or _unfit(facts, override=forgiving, bridged=self._bridges_serve)
 
         # A pair's files can be looked at only once the catalog has named it. Where they are gone, the next decision is
         # made on a new state; mostly the first pair is fit, and one read is all.
@@ -212,8 +217,7 @@ class Switch:
             damage = self._damage(choice)
             if not damage:
                 assert choice.snapshot is not None
-                assert choice.pair is not None
-                return state, choice.snapshot, choice.pair
+                return state, choice.snapshot, choice
             damages[choice.name] = damage
 
     def _find_named(self, state: SwitchState, override: bool) -> PairFacts:
@@ -383,8 +387,11 @@ class Switch:
         return Acknowledgements(0, 0)
 
 
-def _unfit(facts: PairFacts, *, override: bool = False) -> str:
-    """Why the catalog says that a pair cannot be rolled back to; empty when it does not."""
+def _unfit(facts: PairFacts, *, override: bool = False, bridged: Callable[[], bool] = lambda: False) -> str:
+    """Why the catalog says that a pair cannot be rolled back to; empty when it does not.
+
+    `bridged`: whether queries may come over a bridge, where the pair's own model is gone.
+    """
     pair = facts.pair
     if pair is None or pair.state in ("building", "retired"):
         return f"it is {pair.state}" if pair else "it was pruned"
@@ -392,7 +399,12 @@ def _unfit(facts: PairFacts, *, override: bool = False) -> str:
         return f"it is quarantined ({pair.state_reason})"
     if facts.verdict != "pass" and not override:
         return f"its last check says {facts.verdict}" if facts.verdict else "it was never checked"
-    return "" if override else _silent(facts.answer)
+    silent = _silent(facts.answer)
+    if override or not silent:
+        return ""
+    if facts.bridge is None or not bridged():
+        return silent
+    return "" if facts.bridge.verdict == "bridge" else f"{silent}; {facts.bridge.sentence}: {_WORSE}"
 
 
 def _silent(answer: ModelAnswer | None) -> str:

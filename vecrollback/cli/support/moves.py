@@ -14,7 +14,7 @@ from vecrollback.store import payloads
 
 SWITCH = (
     "{alias, from, to, epoch, switch_ms, searchers: {expected, acknowledged, missing}, lag, caught_up, check, trouble, "
-    "warning, gates, move}"
+    "warning, gates, bridge, move}"
 )
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the history.")]
 # Not required of the parser: a --dry-run needs none, and the store refuses a move without one.
@@ -34,6 +34,8 @@ def show_switch(session: Session, switched: Switched) -> None:
 
 def finish(switched: Switched) -> None:
     """Say what whoever moved it should know; exit code 1 when what came after the move did not go well."""
+    if switched.bridge is not None:
+        note(f"its model is gone; queries come {switched.bridge.sentence}")
     if switched.warning:
         note(f"warning: {switched.warning}")
     if switched.trouble or (switched.report is not None and switched.report.verdict != "pass"):

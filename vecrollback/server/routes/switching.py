@@ -41,6 +41,7 @@ _SWITCHED = {
     "check": None,
     "trouble": "",
     "gates": [],
+    "bridge": None,
     "move": {
         "number": 5,
         "alias": "live",
