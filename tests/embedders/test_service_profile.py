@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 import re
+import sqlite3
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -24,7 +26,7 @@ from vecrollback.embedders.service_profile import expand, table_of
 from vecrollback.embedders.spec import Arguments
 from vecrollback.embedders.text_limit import read_limit
 from vecrollback.embedders.wire_forms import Base64Numbers
-from vecrollback.errors import EmbedderSpecError, EmbeddingError, TextTooLongError
+from vecrollback.errors import EmbedderChangedError, EmbedderSpecError, EmbeddingError, TextTooLongError
 
 _PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "services.md"
 _TABLES = re.findall(r"^```toml\n(\[embedder\.([\w-]+)\]\n.*?)^```", _PAGE.read_text(), re.MULTILINE | re.DOTALL)
@@ -339,3 +341,53 @@ def test_every_width_is_known_by_the_same_vector_in_decimal(width: str) -> None:
     text = base64.b64encode(row.astype(width).tobytes()).decode()
     numbers.learn(text, row)
     np.testing.assert_array_equal(numbers(text), row)
+
+
+# -- noise ----------------------------------------------------------------------------------------------------------
+
+
+def noisy(server: OpenAIServer, size: float) -> None:
+    """Let the server's answers differ from call to call: 1 - cosine of about `size` between two of them."""
+    random = np.random.default_rng(0)
+
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
+        vectors = server.model.embed_documents(request["input"])
+        vectors = vectors + random.normal(0, (size / 64) ** 0.5, vectors.shape)
+        return {"data": [{"index": i, "embedding": row.tolist()} for i, row in enumerate(vectors)]}
+
+    server.answer = answer  # type: ignore[method-assign]
+
+
+def test_a_services_own_noise_is_called_noise(server: OpenAIServer, tmp_path: Path) -> None:
+    noisy(server, 0.0005)
+    with connect(tmp_path / "store", create=True) as store:
+        store.upsert(Document(f"d{i}", text) for i, text in enumerate(TEXTS[:40]))
+        store.reembed(server.spec(dimensions=64), name="v1").wait()
+        store.promote("v1")
+        assert 0.99 <= store.pair("v1").probe_floor < 0.9995
+        report = store.check("v1")
+        assert report.verdict == "pass", report
+        assert store.search("number 7 about rivers", k=3).hits
+        server.model = open_embedder("hash:64?seed=8")
+        with pytest.raises(EmbedderChangedError):
+            store.upsert([Document("new", "lakes")])
+            store.catch_up("v1")
+
+
+def test_a_service_that_is_noisier_than_models_differ_is_refused(server: OpenAIServer, tmp_path: Path) -> None:
+    noisy(server, 0.02)
+    with connect(tmp_path / "store", create=True) as store:
+        store.upsert([Document("a", "rivers")])
+        with pytest.raises(EmbeddingError, match="cannot be told from another model"):
+            store.reembed(server.spec(dimensions=64), name="v1").wait()
+
+
+def test_a_floor_that_no_noise_asks_for_is_found(server: OpenAIServer, tmp_path: Path) -> None:
+    with connect(tmp_path / "store", create=True) as store:
+        store.upsert([Document("a", "rivers")])
+        store.reembed(server.spec(dimensions=64), name="v1").wait()
+        assert store.pair("v1").probe_floor == 0.9995
+    with sqlite3.connect(tmp_path / "store" / "catalog.db") as catalog:
+        catalog.execute("update pair set probe_floor = 0.99")
+    with connect(tmp_path / "store") as store:
+        assert "the probe floor is 0.99" in str(store.check("v1").findings)

@@ -15,7 +15,7 @@ import numpy as np
 
 from vecrollback.arrays import Cosines, FloatArray
 from vecrollback.arrays import cosines as row_cosines
-from vecrollback.embedders.base import FLOOR, Embedder, traits_of
+from vecrollback.embedders.base import FLOOR, LEAST_FLOOR, Embedder, traits_of
 from vecrollback.embedders.common import excerpt
 from vecrollback.embedders.pieces import embed_documents, embed_in_pieces
 from vecrollback.embedders.probe_texts import PROBES, QUERIES
@@ -36,6 +36,9 @@ __all__ = [
 _DOCUMENTS = len(PROBES)
 LEAST_USABLE = 16
 """Probes, as documents, that a model has to give vectors for: fewer could not tell it from a relative."""
+
+NOISE_MARGIN = 4.0
+"""The noise of a few calls is not the most there will be."""
 
 _FIRST = 8
 """Probes that are tried one by one when a model does not take all of them together."""
@@ -190,6 +193,39 @@ def floor_for(embedder: Embedder) -> float:
     Lower in bfloat16, and behind a service, whose arithmetic nobody sees.
     """
     return traits_of(embedder).probe_floor
+
+
+def measured_floor(embedder: Embedder) -> float:
+    """`floor_for`, or less where two calls of a service for the same texts differ by more than that allows.
+
+    Two calls with a few short texts: the noise of a service is its own, and no sign of another model.
+
+    Args:
+        embedder: Any embedder; only a remote one is asked.
+
+    Returns:
+        A cosine from 0.99 to 1.
+
+    Raises:
+        EmbeddingError: Its answers differ so much that it could not be told from another model.
+    """
+    floor = floor_for(embedder)
+    if not traits_of(embedder).remote:
+        return floor
+    short = sorted(PROBES, key=len)[:LEAST_USABLE]
+    try:
+        cosines = row_cosines(*(embed_documents(embedder, short) for _ in range(2)))
+    except TextRefusedError:
+        return floor  # a model that does not take all of them is measured by those that it takes, as before
+    noise = 1 - float(np.nan_to_num(cosines, nan=1.0).min())
+    measured = min(floor, 1 - NOISE_MARGIN * noise)
+    if measured < LEAST_FLOOR:
+        raise EmbeddingError(
+            f"{embedder.spec} gives one text vectors that differ by {noise:.4f} (1 - cosine) from call to call: it "
+            "cannot be told from another model",
+            hint="several replicas with different models, or one that is broken: ask the provider",
+        )
+    return measured
 
 
 def verify_probes(embedder: Embedder, recorded: FloatArray, floor: float = FLOOR) -> ProbeComparison:

@@ -16,6 +16,7 @@ from vecrollback.arrays import FloatArray, cosines
 from vecrollback.embedders import open_embedder
 from vecrollback.embedders.base import LEAST_FLOOR, Embedder, traits_of
 from vecrollback.embedders.probe_texts import PROBES
+from vecrollback.embedders.probes import NOISE_MARGIN
 from vecrollback.embedders.service_profile import expand, table_of
 from vecrollback.embedders.spec import arguments_of
 from vecrollback.errors import EmbedderSpecError, EmbeddingError, TextRefusedError
@@ -32,9 +33,6 @@ _SAME = 1e-6
 _SHORTEST = 128
 _PRECISION = 0.02
 """How exactly the length is found, as a share of it."""
-
-_FLOOR_MARGIN = 4.0
-"""The noise of a few calls is not the most there will be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ class Trial:
     @property
     def probe_floor(self) -> float | None:
         """The `probe_floor` that its noise asks for; None where the usual one will do."""
-        floor = 1 - _FLOOR_MARGIN * max(self.noise, self.batch_effect)
+        floor = 1 - NOISE_MARGIN * max(self.noise, self.batch_effect)
         return None if floor >= self.floor else round(floor - 0.00005, 4)
 
     def profile(self, name: str) -> str:

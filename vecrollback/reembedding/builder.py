@@ -17,7 +17,7 @@ import numpy as np
 
 from vecrollback.catalog import NAME_RULE, Catalog, now, valid_pair_name, vectors_table
 from vecrollback.embedders import Embedder
-from vecrollback.embedders.probes import embed_probes, floor_for
+from vecrollback.embedders.probes import embed_probes, measured_floor
 from vecrollback.errors import CorruptArtifactError, PairStateError, StoppedError, UsageError
 from vecrollback.indexes import resolve_spec
 from vecrollback.indexes.sharded import ShardsDone
@@ -212,7 +212,7 @@ class Builder:
         # Before its first vector: from here on nothing that happens to the original changes the pair.
         kept = self._embedders.kept
         model = kept.put(name, embedder) if kept.wanted(embedder, request.keep_model) else None
-        probes = put_probes(self._artifacts, embed_probes(embedder))
+        probes, floor = put_probes(self._artifacts, embed_probes(embedder)), measured_floor(embedder)
         pair = Pair(
             name=name,
             state="building",
@@ -227,7 +227,7 @@ class Builder:
             watermark=0,
             vectors_version=0,
             probes=probes,
-            probe_floor=floor_for(embedder),
+            probe_floor=floor,
             created_at=now(),
             backend=request.backend,
         )

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from vecrollback.arrays import Cosines, Numbers, cosines
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.pieces import embed_documents
-from vecrollback.embedders.probes import floor_for
+from vecrollback.embedders.probes import floor_for, measured_floor
 from vecrollback.errors import EmbedderChangedError, VecrollbackError
 from vecrollback.quality.check.findings import Notes
 from vecrollback.quality.check.rows import LogRows, PairEvidence, VectorKeys
@@ -37,10 +37,19 @@ def load(notes: Notes, model_of: Callable[[Pair], Embedder], pair: Pair) -> Embe
     return None
 
 
+_NOISE_VARIES = 3.0
+"""Between two measurements of a service's noise."""
+
+
 def _examine_floor(notes: Notes, embedder: Embedder, pair: Pair) -> None:
-    """Check the probe floor: a lower one would let another model pass. A model declared equal may have another."""
+    """Check the probe floor: a lower one would let another model pass. A model declared equal may have another.
+
+    That of a noisy service is lower by its noise, which is measured again.
+    """
     floor = floor_for(embedder)
-    if embedder.fingerprint == pair.fingerprint and pair.probe_floor != floor:
+    if embedder.fingerprint != pair.fingerprint or pair.probe_floor == floor:
+        return
+    if pair.probe_floor < 1 - _NOISE_VARIES * (1 - measured_floor(embedder)) or pair.probe_floor > floor:
         notes.add(
             "catalog_differs", f"the probe floor is {pair.probe_floor}, of this embedder {floor}", ["probe_floor"]
         )
