@@ -226,7 +226,7 @@ def test_decompression_bombs_are_refused_unopened(
 
 def test_foreign_and_newer_contents_are_refused(found: make.Members, store: Store, tmp_path: Path) -> None:
     path = tmp_path / "contents.bundle"
-    assert "upgrade" in refused(store, make.sealed(found, lambda c: c.update(format=2)), path).hint
+    assert "upgrade" in refused(store, make.sealed(found, lambda c: c.update(format=3)), path).hint
     assert "no bundle of vecrollback" in str(refused(store, make.sealed(found, lambda c: c.update(kind="x")), path))
     newer = make.with_manifest(found, format=99)
     assert "upgrade" in refused(store, newer, path).hint

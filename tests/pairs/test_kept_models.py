@@ -8,6 +8,7 @@ Covers catalog.models, embedders.hub, records.models, storage.cloning.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 import vecrollback
 from vecrollback import Document, Store
 from vecrollback.embedders import open_embedder
-from vecrollback.errors import EmbedderChangedError, VecrollbackError
+from vecrollback.errors import BundleError, CorruptArtifactError, EmbedderChangedError, VecrollbackError
 from vecrollback.records import RetentionRules
 from vecrollback.storage.cloning import clone_file
 
@@ -249,3 +250,67 @@ def test_a_model_that_changes_while_it_is_kept_is_refused(
     monkeypatch.setattr("vecrollback.pairs.kept_models.clone_files", disturbed)
     with pytest.raises(EmbedderChangedError, match="changed while"):
         kept.put("v1", store.resources.embedders.open(str(directory)))
+
+
+def test_a_bundle_carries_the_model_to_a_store_that_never_had_it(store: Store, directory: Path, tmp_path: Path) -> None:
+    store.reembed(str(directory), name="v1").wait()
+    store.promote("v1")
+    before = first(store)
+    exported = store.export_snapshot("v1@1", tmp_path / "v1.bundle")
+    small = store.export_snapshot("v1@1", tmp_path / "small.bundle", model=False)
+    assert exported.bytes - small.bytes >= store.kept_model("v1").bytes
+    shutil.rmtree(directory)
+    with vecrollback.connect(tmp_path / "elsewhere", create=True) as other:
+        other.import_snapshot(tmp_path / "v1.bundle")
+        assert other.kept_model("v1").artifact == store.kept_model("v1").artifact
+        other.promote("v1")
+        assert first(other) == before
+    with vecrollback.connect(tmp_path / "third", create=True) as other:
+        other.import_snapshot(tmp_path / "small.bundle")
+        assert other.kept_model("v1") is None
+        assert "does not exist" in other.ask_model("v1").said
+
+
+def test_a_bundle_puts_a_damaged_or_missing_kept_model_back(store: Store, directory: Path, tmp_path: Path) -> None:
+    store.reembed(str(directory), name="v1").wait()
+    store.export_snapshot("v1@1", tmp_path / "v1.bundle")
+    shutil.rmtree(directory)
+    weights = store.root / "artifacts" / store.kept_model("v1").artifact / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"xxxx")
+    with pytest.raises(CorruptArtifactError, match="the kept model"):
+        store.export_snapshot("v1@1", tmp_path / "bad.bundle")
+    with reopened(store) as later:
+        later.import_snapshot(tmp_path / "v1.bundle")
+        assert later.check("v1").findings == ()
+        store.resources.catalog.models.drop("v1")
+        later.import_snapshot(tmp_path / "v1.bundle")
+        assert later.ask_model("v1").verdict == "pass"
+
+
+def test_a_bundle_whose_model_brings_programs_along_is_taken_only_from_somebody_who_is_trusted(
+    store: Store, directory: Path, tmp_path: Path
+) -> None:
+    (directory / "modeling_own.py").write_text("raise SystemExit('this must never run')")
+    store.reembed(str(directory), name="v1").wait()
+    store.export_snapshot("v1@1", tmp_path / "v1.bundle")
+    with vecrollback.connect(tmp_path / "elsewhere", create=True) as other:
+        with pytest.raises(BundleError, match=r"modeling_own\.py") as refused:
+            other.import_snapshot(tmp_path / "v1.bundle")
+        assert "--trust-code" in refused.value.hint
+        assert other.pairs() == []
+        assert other.import_snapshot(tmp_path / "v1.bundle", trust_code=True).ref == "v1@1"
+
+
+def test_a_bundle_with_another_model_than_its_pairs_is_refused(store: Store, directory: Path, tmp_path: Path) -> None:
+    store.reembed(str(directory), name="v1").wait()
+    own = store.kept_model("v1")
+    train(directory)
+    store.reembed(str(directory), name="v2").wait()
+    store.resources.catalog.models.keep(dataclasses.replace(store.kept_model("v2"), pair="v1"), lambda: None)
+    store.export_snapshot("v1@1", tmp_path / "v1.bundle")
+    store.resources.catalog.models.keep(own, lambda: None)
+    with (
+        vecrollback.connect(tmp_path / "elsewhere", create=True) as other,
+        pytest.raises(BundleError, match="are not those of the pair's model"),
+    ):
+        other.import_snapshot(tmp_path / "v1.bundle")

@@ -65,10 +65,13 @@ def export(
     sign: Annotated[
         bool, typer.Option("--sign", help="Write FILE.sig too, with the key of VECROLLBACK_KEY_FILE.")
     ] = False,
+    model: Annotated[
+        bool, typer.Option("--model/--no-model", help="With the model's files, where the store keeps them.")
+    ] = True,
 ) -> None:
     """Write a snapshot and all that it needs into one file."""
     with session.store() as store, session.watch() as watch:
-        bundle = store.export_snapshot(ref, path, sign=sign, progress=watch)
+        bundle = store.export_snapshot(ref, path, sign=sign, progress=watch, model=model)
     line = f"wrote {bundle.snapshot} to {bundle.path}: {counted(bundle.documents, 'document')}, {bundle.bytes:,} bytes"
     session.emit(asdict(bundle), lambda: [line])
 
@@ -86,10 +89,13 @@ def import_(
     require_signature: Annotated[
         bool, typer.Option("--require-signature", help="Refuse it unless the key of VECROLLBACK_KEY_FILE signed it.")
     ] = False,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Although the model brings programs along, which would be run here.")
+    ] = False,
 ) -> None:
     """Take in a snapshot from a file; documents deleted here since stay deleted."""
     with session.store() as store:
-        taken = store.import_snapshot(path, name=name, require_signature=require_signature)
+        taken = store.import_snapshot(path, name=name, require_signature=require_signature, trust_code=trust_code)
         tags, embedder = store.tags(), store.pair(taken.pair).embedder
     line = f"took in {taken.ref} from {path}; its embedder is {embedder}"
     session.emit({**payloads.snapshot(taken, tags), "embedder": embedder}, lambda: [line])

@@ -729,7 +729,13 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods):
         return snapshot, load_manifest(self._parts.artifacts, snapshot.manifest)
 
     def export_snapshot(
-        self, ref: str, path: str | Path, *, sign: bool = False, progress: ProgressCallback | None = None
+        self,
+        ref: str,
+        path: str | Path,
+        *,
+        sign: bool = False,
+        progress: ProgressCallback | None = None,
+        model: bool = True,
     ) -> ExportResult:
         """Write a snapshot, its vectors and their texts to one file: a backup that any store can import.
 
@@ -739,6 +745,7 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods):
             sign: Also write a signature beside it, PATH.sig, with the key of `VECROLLBACK_KEY_FILE` or
                 `VECROLLBACK_KEY`.
             progress: Called after every batch.
+            model: With the files of the pair's model, where the store keeps them.
 
         Returns:
             Size in bytes, SHA-256, and how many documents and chunks the file holds.
@@ -751,10 +758,15 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods):
             >>> store.export_snapshot("v1@1", "v1.bundle").documents
             2
         """
-        return self._parts.bundles.export(ref, Path(path), progress, sign=sign)
+        return self._parts.bundles.export(ref, Path(path), progress, sign=sign, model=model)
 
     def import_snapshot(
-        self, path: str | Path, *, name: str | None = None, require_signature: bool = False
+        self,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        require_signature: bool = False,
+        trust_code: bool = False,
     ) -> Snapshot:
         """Bring in an exported snapshot. No deleted document returns by it.
 
@@ -766,6 +778,7 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods):
             name: The pair's name here. Default: its name there.
             require_signature: Refuse a file that the key of `VECROLLBACK_KEY_FILE` or `VECROLLBACK_KEY` did not sign.
                 A signature that is there is verified whenever a key is set.
+            trust_code: Take it although its model brings programs along, which would be run here.
 
         Returns:
             The snapshot as it is in this store.
@@ -779,7 +792,7 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods):
             >>> store.import_snapshot("v1.bundle").ref
             'v1@1'
         """
-        return self._parts.bundles.import_(Path(path), name, require_signature=require_signature)
+        return self._parts.bundles.import_(Path(path), name, require_signature=require_signature, trust_code=trust_code)
 
     def tag(self, name: str, ref: str) -> None:
         """Give a snapshot a name. A tagged snapshot is kept by every prune.

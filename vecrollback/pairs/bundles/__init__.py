@@ -3,13 +3,15 @@
 A bundle is a plain tar (see `tar`) of, in this order::
 
     manifest.json probes.npy ids.arrow index    the snapshot's artefacts, byte for byte; `index/...` when it is a folder
+    model/...                                   the files of the pair's model, where the store keeps them
     rows.jsonl vectors.f32                      every row of the vectors table that the snapshot counts
     documents.jsonl                             the texts those rows were made from, as far as they are still live
     bundle.json bundle.sha256                   whose snapshot this is, size and SHA-256 of every member; its own digest
 
 All of it is verified before anything in a store changes. Its digests tell damage, not who made it: that is what a
 signature beside it is for (`storage.signing`). Importing loads no model, but the pair names one: look at the embedder
-of a bundle from an unknown hand before the pair catches up or serves.
+of a bundle from an unknown hand before the pair catches up or serves. A bundle whose model brings programs along is refused unless somebody
+trusts them.
 """
 
 from __future__ import annotations
@@ -37,35 +39,50 @@ class Bundles:
         self._resources, self._catalog, self._artifacts = resources, resources.catalog, resources.artifacts
 
     def export(
-        self, ref: str, path: Path, progress: ProgressCallback | None = None, *, sign: bool = False
+        self,
+        ref: str,
+        path: Path,
+        progress: ProgressCallback | None = None,
+        *,
+        sign: bool = False,
+        model: bool = True,
     ) -> ExportResult:
-        """Write snapshot `ref` to one file, which exists whole or not at all; with `sign` its signature beside it.
+        """Write snapshot `ref` to one file, which exists whole or not at all, with the model that the store keeps.
+
+        With `sign` its signature is written beside it.
 
         Raises UnknownNameError, CorruptArtifactError when something that would go into it is damaged.
         """
         snapshot = self._catalog.pairs.find_snapshot(ref)
         if sign:
             require_key()  # before the work, not after it
-        result = BundleExporter(self._resources, snapshot, progress).run(path)
+        result = BundleExporter(self._resources, snapshot, progress, model=model).run(path)
         signature_path(path).unlink(missing_ok=True)  # that of the file which was there
         if sign:
             sign_file(path, BUNDLE, result.sha256)
         return result
 
-    def import_(self, path: Path, name: str | None = None, *, require_signature: bool = False) -> Snapshot:
+    def import_(
+        self, path: Path, name: str | None = None, *, require_signature: bool = False, trust_code: bool = False
+    ) -> Snapshot:
         """Bring a bundle into this store; `name`: what to call its pair, by default what it was called.
 
         Into the pair it was exported from: what is missing or damaged of its files is restored, exactly. Else a new
         pair is made, `ready`, that needs no vector made again for a text that both stores have. The same import again
         goes on where one that died stopped, and changes nothing after one that ended.
 
-        Raises BundleError for a bundle that is damaged, unsafe or not ours, and for a name that is taken; then nothing
-        was changed.
+        Raises BundleError for a bundle that is damaged, unsafe or not ours, for a name that is taken, and, unless
+        `trust_code`, for one whose model brings programs along; then nothing was changed.
         """
         if name is not None and not valid_pair_name(name):
             raise UsageError(f"{name!r} is not a valid name for a pair", hint=NAME_RULE)
         with self._catalog.lock("import"), self._artifacts.workspace(".import") as workspace:
             bundle = unpack(path, workspace / "bundle", require_signature=require_signature)
+            if (code := bundle.foreign_code()) and not trust_code:
+                raise BundleError(
+                    f"the bundle brings code that would be run here: {code}",
+                    hint="if you know who wrote it, and have read it: `vecrollback snapshot import FILE --trust-code`",
+                )
             name = name or bundle.manifest.pair
             # The pair's lock only now: its writers need not wait while a large file is read and verified.
             with self._catalog.lock(f"pair-{name}"):

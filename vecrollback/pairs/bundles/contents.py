@@ -22,10 +22,13 @@ from vecrollback.pairs.manifest import MANIFEST_FORMAT, IndexPart, Manifest
 from vecrollback.records import Json, Pair
 from vecrollback.storage.base import DigestedTable
 
-FORMAT = 1
+FORMAT = 2
+PLAIN_FORMAT = 1
+"""Format of a bundle without a model: programs from before models were in them still read it."""
 KIND = "vecrollback bundle"
 CONTENTS, SEAL = "bundle.json", "bundle.sha256"
 MANIFEST, PROBES, IDS, INDEX, SHARD = "manifest.json", "probes.npy", "ids.arrow", "index", "shard-"
+MODEL = "model"
 ROWS, VECTORS, DOCUMENTS = "rows.jsonl", "vectors.f32", "documents.jsonl"
 MAX_CONTENTS_BYTES = 64 << 20
 
@@ -86,7 +89,8 @@ class Member:
 class BundleContents:
     """`store`: id of the store that exported it. `pair`: its record, as far as it is true in every store.
 
-    `manifest`: name of the manifest's artefact, which is the digest of `manifest.json`.
+    `manifest`: name of the manifest's artefact, which is the digest of `manifest.json`. `model`: name of the artefact
+    of the pair's kept model, whose files are the members below `model/`; "" where it is not in the bundle.
     """
 
     store: str
@@ -95,8 +99,9 @@ class BundleContents:
     snapshot: int
     manifest: str
     members: Mapping[str, Member]
-    format: int = FORMAT
+    format: int = PLAIN_FORMAT
     kind: str = KIND
+    model: str = ""
 
 
 def describe(pair: Pair) -> dict[str, Json]:
@@ -117,7 +122,10 @@ def product_version() -> str:
 def encode(contents: BundleContents) -> tuple[bytes, bytes]:
     """The bytes of `bundle.json` and of its seal."""
     # Sorted, so that the same state exports to the same bytes.
-    data = json.dumps(asdict(contents), sort_keys=True, indent=1, ensure_ascii=False).encode()
+    body = asdict(contents)
+    if not contents.model:
+        del body["model"]
+    data = json.dumps(body, sort_keys=True, indent=1, ensure_ascii=False).encode()
     return data, _seal(data)
 
 
@@ -130,16 +138,20 @@ def decode(data: bytes, seal: bytes) -> BundleContents:
         raise BundleError(
             f"{CONTENTS} describes no bundle of vecrollback", hint="`vecrollback snapshot export` makes them"
         )
-    if body["format"] != FORMAT:
+    if body["format"] not in (PLAIN_FORMAT, FORMAT):
         raise BundleError(
-            f"the bundle has format {body['format']}; this vecrollback reads format {FORMAT}",
+            f"the bundle has format {body['format']}; this vecrollback reads up to {FORMAT}",
             hint="pip install --upgrade vecrollback",
         )
     facts = {"store": str, "version": str, "pair": dict, "snapshot": int, "manifest": str, "members": dict}
     _expect(body, facts, CONTENTS)
     _expect(body["pair"], _PAIR, "its pair")
     members = {name: _member(name, member) for name, member in body["members"].items()}
-    contents = BundleContents(**{name: body[name] for name in facts} | {"members": members})
+    model = body.get("model", "")
+    if type(model) is not str or bool(model) != (body["format"] == FORMAT):
+        refuse(f"{CONTENTS} of format {body['format']} names the model {shown(model)}")
+    facts_of_bundle = {name: body[name] for name in facts} | {"members": members}
+    contents = BundleContents(**facts_of_bundle, format=body["format"], model=model)
     _check_pair(contents)
     _check_names(contents)
     return contents
@@ -246,7 +258,10 @@ def _check_names(contents: BundleContents) -> None:
     index = [name for name in names if name.partition("/")[0] == INDEX or name.startswith(SHARD)]
     if not index or (INDEX in index and len(index) > 1):
         refuse(f"{CONTENTS} lists no index")
-    if strange := sorted(names - {*_REQUIRED, *index}):
+    model = [name for name in names if name.startswith(f"{MODEL}/")]
+    if bool(model) != bool(contents.model):
+        refuse(f"{CONTENTS} and its members speak of different models")
+    if strange := sorted(names - {*_REQUIRED, *index, *model}):
         refuse(f"{CONTENTS} lists {', '.join(strange[:3])}, which no bundle holds")
 
 
@@ -261,7 +276,7 @@ def _check_index(index: IndexPart, contents: BundleContents) -> None:
     sizes = [shard.chunks for shard in index.shards]
     if (len(sizes) or 1) != count or (sizes and (min(sizes) < 0 or sum(sizes) != index.chunks)):
         refuse(f"{MANIFEST} has {len(sizes)} shards of {sum(sizes)} chunks for {index.spec!r} of {index.chunks}")
-    members = {name.partition("/")[0] for name in contents.members} - set(_REQUIRED)
+    members = {name.partition("/")[0] for name in contents.members} - {*_REQUIRED, MODEL}
     if members != set(index_members(index).values()):
         refuse(f"{MANIFEST} and {CONTENTS} speak of different parts of the index")
 

@@ -32,7 +32,9 @@ _BLOCK = 1 << 20
 class BundleExporter:
     """Exports one snapshot. Everything it reads is immutable, so writers and searches go on meanwhile."""
 
-    def __init__(self, resources: Resources, snapshot: Snapshot, progress: ProgressCallback | None) -> None:
+    def __init__(
+        self, resources: Resources, snapshot: Snapshot, progress: ProgressCallback | None, *, model: bool = True
+    ) -> None:
         self._catalog, self._corpus, self._artifacts = resources.catalog, resources.corpus, resources.artifacts
         self._snapshot, self._progress = snapshot, progress
         self._pair: Pair = self._catalog.pairs.get(snapshot.pair)
@@ -40,6 +42,8 @@ class BundleExporter:
         self._manifest: Manifest = load_manifest(self._artifacts, snapshot.manifest)
         # A pair that was restored stands at an older version than its later snapshots; rows are only ever added.
         self._version = max(self._pair.vectors_version, self._manifest.vectors_version)
+        kept = self._catalog.models.kept(self._pair.name) if model else None
+        self._model = kept.artifact if kept else ""
         self._current_rows = np.empty(0, np.int64)
         self._documents = self._rows = 0
         self._total = self._manifest.rows
@@ -96,6 +100,8 @@ class BundleExporter:
             snapshot=self._snapshot.number,
             manifest=self._snapshot.manifest,
             members=dict(members),
+            format=toc.FORMAT if self._model else toc.PLAIN_FORMAT,
+            model=self._model,
         )
         data, seal = toc.encode(contents)
         add(toc.CONTENTS, [data])
@@ -108,7 +114,8 @@ class BundleExporter:
         yield toc.MANIFEST, self._artifacts.require(self._snapshot.manifest)
         yield toc.PROBES, self._artifacts.require(self._manifest.probes)
         yield toc.IDS, self._artifacts.require(index.ids)
-        for artifact, member in toc.index_members(index).items():
+        model = {self._model: toc.MODEL} if self._model else {}
+        for artifact, member in {**toc.index_members(index), **model}.items():
             path = self._artifacts.require(artifact)
             if path.is_dir():
                 for file in sorted(p for p in path.rglob("*") if p.is_file()):
@@ -155,6 +162,11 @@ class BundleExporter:
                 raise CorruptArtifactError(
                     f"artefact {wrong}", hint=f"`vecrollback check {self._pair.name}` lists all that is wrong"
                 )
+        if self._model and (wrong := self._artifacts.verify(self._model)):
+            raise CorruptArtifactError(
+                f"the kept model {wrong}",
+                hint=f"keep it anew: `vecrollback embedder keep {self._pair.name}`; or export with --no-model",
+            )
         files = self._catalog.files.of(vectors_table(self._pair.name))
         require_sound_table(self._vectors.files, self._version, files)
 

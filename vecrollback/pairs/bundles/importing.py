@@ -42,6 +42,7 @@ class BundleImporter:
         self._bundle, self._workspace = bundle, workspace
         self._new_artifacts = LocalArtifacts(workspace / "artifacts")
         manifest = bundle.manifest
+        self._model = bundle.kept_model(name)
         self._pair = Pair(
             **dict(bundle.contents.pair) | {"name": name, "settings": dict(manifest.settings)},
             state="ready",
@@ -70,7 +71,13 @@ class BundleImporter:
         self._publish()
         # The catalog comes last: a process that dies before leaves files that no row names, and nothing serves them.
         own = self._vectors_of(self._pair)
-        self._catalog.pairs.adopt(snapshot, self._pair, files, lambda: require_files(self._artifacts, snapshot, own))
+
+        def present() -> None:
+            require_files(self._artifacts, snapshot, own)
+            if self._model is not None:
+                self._artifacts.expect(self._model.artifact)
+
+        self._catalog.pairs.adopt(snapshot, self._pair, files, present, self._model)
         return snapshot
 
     # -- documents ----------------------------------------------------------------------------------------------------
@@ -128,6 +135,8 @@ class BundleImporter:
     def _publish(self) -> None:
         for artifact in sorted(self._new_artifacts.root.iterdir()):
             self._artifacts.restore(artifact.name, artifact)
+        for name, folder in self._bundle.model().items():
+            self._artifacts.restore(name, folder)
         self._artifacts.restore(self._bundle.manifest.probes, self._bundle.folder / toc.PROBES)
         # No catalog row names a table that stands there already: an import or a build that died before its last step
         # left it.

@@ -28,8 +28,11 @@ def put_back(catalog: Catalog, artifacts: Artifacts, vectors: Vectors, pair: Pai
             hint="import it under another name: `vecrollback snapshot import FILE --name NEW`",
         )
     _require_rows(catalog, vectors, pair, manifest)
-    for name, file in bundle.artifacts().items():
+    model = bundle.kept_model(pair.name)
+    for name, file in {**bundle.artifacts(), **bundle.model()}.items():
         artifacts.restore(name, file)
+    if model:
+        catalog.models.keep(model, lambda: artifacts.expect(model.artifact))
     if entry is not None:
         return entry
     # The files are in place before the row that names them exists.

@@ -10,11 +10,14 @@ from typing import BinaryIO
 
 import numpy as np
 
+from vecrollback.catalog import now
+from vecrollback.embedders.model_files import digest_files
 from vecrollback.errors import BundleError
 from vecrollback.pairs.bundles import contents as toc
 from vecrollback.pairs.bundles.tar import COPY_AGAIN, TarEntry, read_entries
 from vecrollback.pairs.manifest import Manifest
-from vecrollback.storage.artifacts import digest
+from vecrollback.records import KeptModel
+from vecrollback.storage.artifacts import digest, size
 from vecrollback.storage.local import reach
 from vecrollback.storage.signing import BUNDLE, signature_path, signature_problem
 
@@ -39,6 +42,23 @@ class UnpackedBundle:
             index.ids: toc.IDS,
         } | toc.index_members(index)
         return {name: self.folder / file for name, file in files.items()}
+
+    def model(self) -> dict[str, Path]:
+        """The artefact of the pair's model, and where it was unpacked; empty where it is not in the bundle."""
+        return {self.contents.model: self.folder / toc.MODEL} if self.contents.model else {}
+
+    def kept_model(self, pair: str) -> KeptModel | None:
+        """The row of the model for the pair that is to have it; None where the bundle holds none."""
+        for artifact, folder in self.model().items():
+            return KeptModel(pair, artifact, size(folder), now())
+        return None
+
+    def foreign_code(self) -> str:
+        """What in the bundle would be run as a program by whoever opens the pair's model; "" when nothing would."""
+        if "trust_remote_code=" in self.contents.pair["embedder"] or "trust_remote_code" in self.manifest.contract:
+            return f"its embedder {self.contents.pair['embedder']!r} runs code that comes with the model"
+        programs = sorted(path.name for path in (self.folder / toc.MODEL).rglob("*.py"))
+        return f"its model holds programs: {', '.join(programs[:3])}" if programs else ""
 
 
 def unpack(path: Path, folder: Path, *, require_signature: bool = False) -> UnpackedBundle:
@@ -126,10 +146,13 @@ def _check_artifacts(bundle: UnpackedBundle) -> None:
     artifacts = bundle.artifacts()
     if len(artifacts) != 3 + len(bundle.manifest.index.artifacts):
         toc.refuse("one artefact cannot be two things")
-    for name, path in artifacts.items():
+    for name, path in {**artifacts, **bundle.model()}.items():
         sha256 = digest(path)
         if not name.startswith(sha256) or not _SUFFIX.fullmatch(name[len(sha256) :]):
             toc.refuse(f"{path.name} is not the artefact {name[:100]!r}")
+    for path in bundle.model().values():
+        if digest_files(path) != bundle.contents.pair["contract"].get("files"):
+            toc.refuse(f"the files below {toc.MODEL}/ are not those of the pair's model")
 
 
 def _check_probes(path: Path, dimension: int) -> None:
