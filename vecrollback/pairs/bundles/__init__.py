@@ -10,8 +10,8 @@ A bundle is a plain tar (see `tar`) of, in this order::
 
 All of it is verified before anything in a store changes. Its digests tell damage, not who made it: that is what a
 signature beside it is for (`storage.signing`). Importing loads no model, but the pair names one: look at the embedder
-of a bundle from an unknown hand before the pair catches up or serves. A bundle whose model brings programs along is refused unless somebody
-trusts them.
+of a bundle from an unknown hand before the pair catches up or serves. A bundle whose model brings programs along is
+refused unless somebody trusts them.
 """
 
 from __future__ import annotations
