@@ -15,7 +15,7 @@ import pytest
 import vecrollback.errors
 from vecrollback.errors import LockHeldError, VecrollbackError
 
-_VALUES = {"expected": 3, "found": 4, "seconds": 1.5, "retry_after": 7, "line": 12}
+_VALUES = {"expected": 3, "found": 4, "seconds": 1.5, "retry_after": 7, "line": 12, "watermark": 5, "seq": 9}
 
 
 def _kinds(root: type[VecrollbackError] = VecrollbackError) -> Iterator[type[VecrollbackError]]:
