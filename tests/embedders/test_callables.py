@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from vecrollback.embedders import open_embedder
+from vecrollback.embedders.probes import embed_probes
 from vecrollback.errors import EmbedderSpecError, EmbeddingError
 
 MODULE = """
@@ -45,6 +46,43 @@ model = Model()
 number = 3
 stranger = open_embedder("hash:16")
 
+class LangChainShaped:
+    def embed_documents(self, texts):
+        return [[float(len(t)), 1.0] for t in texts]
+
+    def embed_query(self, text):
+        return [1.0, float(len(text))]
+
+class ChromaShaped:
+    def __call__(self, input):
+        return [np.array([len(t), 1.0]) for t in input]
+
+    def embed_query(self, input):
+        return [np.array([1.0, len(t)]) for t in input]
+
+class BrokenQueries(LangChainShaped):
+    def embed_query(self, text):
+        return [[1.0, 2.0]]
+
+langchain, chroma, broken_queries = LangChainShaped(), ChromaShaped(), BrokenQueries()
+
+def make_langchain():
+    return LangChainShaped()
+
+class OwnWithWrongQueries:
+    spec, contract, fingerprint, dimension, metric = "mine:own", {"kind": "mine"}, "f" * 32, 2, "dot"
+
+    def embed_documents(self, texts):
+        return np.ones((len(texts), 2), dtype=np.float32)
+
+    def embed_queries(self, texts):
+        return np.ones((len(texts), 2))
+
+    def chunk(self, text):
+        return [(0, len(text))]
+
+own = OwnWithWrongQueries()
+
 def factory():
     inner = open_embedder("hash:16?seed=9")
     inner._spec = type(inner._spec)("mine:factory", "callable", "mine:factory", inner._spec.arguments)
@@ -67,6 +105,30 @@ def test_a_function_becomes_an_embedder() -> None:
     assert embedder.dimension == 2
     np.testing.assert_array_equal(embedder.embed_documents(["abc"]), [[4, 2]])
     np.testing.assert_array_equal(embedder.embed_queries(["abc"]), [[6, 2]])
+
+
+@pytest.mark.parametrize("name", ["langchain", "chroma", "LangChainShaped", "make_langchain"])
+def test_an_object_of_langchains_or_chromas_shape_has_two_sides(name: str) -> None:
+    embedder = open_embedder(f"mine:{name}?metric=l2&query_prompt=x")
+    np.testing.assert_array_equal(embedder.embed_documents(["abc", "a"]), [[3, 1], [1, 1]])
+    np.testing.assert_array_equal(embedder.embed_queries(["abc", "a"]), [[1, 4], [1, 2]])
+
+
+def test_a_query_side_that_is_wrong_is_found_before_anything_is_searched() -> None:
+    with pytest.raises(EmbeddingError, match=r"shape \(\d+, 1, 2\) for \d+ queries"):
+        embed_probes(open_embedder("mine:broken_queries?metric=l2"))
+    with pytest.raises(EmbeddingError, match="type float64"):
+        embed_probes(open_embedder("mine:own"))
+
+
+def test_langchains_own_embeddings_can_be_named(tmp_path: Path) -> None:
+    pytest.importorskip("langchain_core")
+    (tmp_path / "chain.py").write_text(
+        "from langchain_core.embeddings import DeterministicFakeEmbedding\nmodel = DeterministicFakeEmbedding(size=8)\n"
+    )
+    embedder = open_embedder("chain:model")
+    assert embed_probes(embedder).shape == (80, 8)
+    assert not embedder.traits.remote
 
 
 def test_an_object_that_can_be_called_becomes_one_too() -> None:

@@ -1,9 +1,9 @@
 """`package.module:callable`: an embedder in the user's own code.
 
-What the name leads to is an Embedder, a function without arguments that returns one, or a plain function
-`texts -> array (n, dimension)`. The last takes the common arguments (`chunk`, `normalize`, `metric`, prompts), and its
-contract names the module, the function, the version of the installed distribution and a digest of the source file.
-A function that calls a service says so: `function.traits = Traits(remote=True)`.
+What the name leads to is an Embedder, an object of LangChain's or Chroma's shape, a function without arguments that
+returns one of these, or a plain function `texts -> array (n, dimension)`. All but the first take the common arguments
+(`chunk`, `normalize`, `metric`, prompts), and their contract names the module, the object, the version of the installed
+distribution and a digest of the source file. What calls a service says so: `function.traits = Traits(remote=True)`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.metadata import packages_distributions, version
@@ -26,32 +27,39 @@ from vecrollback.embedders.spec import Spec
 from vecrollback.errors import EmbedderSpecError, EmbeddingError, TextRefusedError
 from vecrollback.records import Json
 
+_ROLES: dict[Role, str] = {"document": "texts", "query": "queries"}
 _MEMBERS = ("contract", "fingerprint", "dimension", "metric", "embed_documents", "embed_queries", "chunk", "spec")
 
 
 def open_callable(spec: Spec) -> Embedder:
     """Open `package.module:callable`."""
     subject = _import(spec.target)
+    if not _is_embedder(subject) and _queries_of(subject) is None:
+        if not callable(subject):
+            raise EmbedderSpecError(
+                f"{spec.target} is a {type(subject).__name__}, neither an embedder nor a function",
+                hint="name a function that takes a list of texts and returns an array of one row each",
+            )
+        if not _takes_arguments(subject):
+            subject = subject()
+            if _queries_of(subject) is None:
+                return _own_embedder(subject, spec)
     if _is_embedder(subject):
         return _own_embedder(subject, spec)
-    if not callable(subject):
-        raise EmbedderSpecError(
-            f"{spec.target} is a {type(subject).__name__}, neither an embedder nor a function",
-            hint="name a function that takes a list of texts and returns an array of one row each",
-        )
-    if not _takes_arguments(subject):
-        return _own_embedder(subject(), spec)
     shape = read_shape(spec.arguments)
     spec.arguments.refuse_unknown("callable")
     return CallableEmbedder(spec, shape, subject)
 
 
 class CallableEmbedder(SharedEmbedder):
-    """A plain function `texts -> array` as an embedder."""
+    """A plain function `texts -> array` as an embedder, or an object with a side for documents and one for queries."""
 
-    def __init__(self, spec: Spec, shape: Shape, function: Callable[[list[str]], Any]) -> None:
+    def __init__(self, spec: Spec, shape: Shape, function: Any) -> None:
         super().__init__(spec, shape)
         self._function = function
+        queries = _queries_of(function)
+        documents = getattr(function, "embed_documents", function) if queries else function
+        self._sides: dict[Role, Callable[[list[str]], Any]] = {"document": documents, "query": queries or documents}
 
     @property
     def traits(self) -> Traits:
@@ -60,7 +68,7 @@ class CallableEmbedder(SharedEmbedder):
 
     @cached_property
     def dimension(self) -> int:
-        return int(self._call(["dimension"]).shape[1])
+        return int(self._call(["dimension"], "document").shape[1])
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Words, because a function does not say how it splits a text into tokens."""
@@ -72,24 +80,24 @@ class CallableEmbedder(SharedEmbedder):
             "module": module,
             "qualname": name,
             "distribution": _distribution(module),
-            "source": _source_digest(self._function),
+            "source": _source_digest(sys.modules[module] if _queries_of(self._function) else self._function),
         }
 
     def _vectors(self, texts: Sequence[str], role: Role) -> FloatArray:
-        return self._call(prefixed(texts, self._shape.prompt(role)))
+        return self._call(prefixed(texts, self._shape.prompt(role)), role)
 
-    def _call(self, texts: list[str]) -> FloatArray:
+    def _call(self, texts: list[str], role: Role) -> FloatArray:
         try:
             # A copy, for the array is scaled in place later and may be the function's own cache.
-            vectors = np.array(self._function(texts), dtype=np.float32)
+            vectors = np.array(self._sides[role](texts), dtype=np.float32)
         except Exception as error:
             raise TextRefusedError(  # one of them may be too long, or not what the function expects
-                f"{self._spec.target} failed on {len(texts)} texts: {type(error).__name__}: {error}",
+                f"{self._spec.target} failed on {len(texts)} texts as {_ROLES[role]}: {type(error).__name__}: {error}",
                 hint="call it by hand on one text; it must take a list of texts and return numbers",
             ) from error
         if vectors.ndim != 2 or len(vectors) != len(texts):
             raise EmbeddingError(
-                f"{self._spec.target} returned an array of shape {vectors.shape} for {len(texts)} texts",
+                f"{self._spec.target} returned an array of shape {vectors.shape} for {len(texts)} {_ROLES[role]}",
                 hint="return one row per text: shape (number of texts, dimension)",
             )
         return vectors
@@ -111,6 +119,16 @@ def _import(target: str) -> Any:
 
 def _is_embedder(subject: Any) -> bool:
     return not inspect.isclass(subject) and all(hasattr(subject, member) for member in _MEMBERS)
+
+
+def _queries_of(subject: Any) -> Callable[[list[str]], Any] | None:
+    """How an object of LangChain's or Chroma's shape embeds queries; None for anything else."""
+    query = None if inspect.isclass(subject) or inspect.isroutine(subject) else getattr(subject, "embed_query", None)
+    if not callable(query):
+        return None
+    if callable(getattr(subject, "embed_documents", None)):  # LangChain's: one query at a time
+        return lambda texts: [query(text) for text in texts]
+    return query if callable(subject) else None
 
 
 def _takes_arguments(function: Callable[..., Any]) -> bool:
@@ -143,9 +161,9 @@ def _distribution(module: str) -> str | None:
     return f"{names[0]} {version(names[0])}" if names else None
 
 
-def _source_digest(function: Callable[..., Any]) -> str | None:
+def _source_digest(function: Any) -> str | None:
     subject = inspect.unwrap(function)
-    if not inspect.isroutine(subject) and not inspect.isclass(subject):
+    if not (inspect.isroutine(subject) or inspect.isclass(subject) or inspect.ismodule(subject)):
         subject = type(subject)
     try:
         source = inspect.getsourcefile(subject)

@@ -90,7 +90,8 @@ def embed_probes(embedder: Embedder, like: FloatArray | None = None) -> FloatArr
         (partial(embed_documents, embedder), [n for n in wanted if n < _DOCUMENTS]),
         (partial(embed_in_pieces, embedder.embed_queries), [n for n in wanted if n >= _DOCUMENTS]),
     ):
-        rows |= _usable_rows(embed, numbers)
+        # Before anything is recorded. What was recorded once is compared, whatever its type.
+        rows |= _usable_rows(partial(_checked, embedder.spec, embed) if like is None else embed, numbers)
     usable = sum(n < _DOCUMENTS for n in rows)
     if usable < LEAST_USABLE and like is None:
         raise EmbeddingError(
@@ -102,6 +103,19 @@ def embed_probes(embedder: Embedder, like: FloatArray | None = None) -> FloatArr
     vectors = np.zeros((_DOCUMENTS + QUERIES, embedder.dimension), dtype=np.float32)
     for n, row in rows.items():
         vectors[n] = row
+    return vectors
+
+
+def _checked(spec: str, embed: Callable[[Sequence[str]], FloatArray], texts: Sequence[str]) -> FloatArray:
+    """What an embedder of anybody's gives, if it is an array of float32 with a row for each text."""
+    vectors = embed(texts)
+    facts = getattr(vectors, "shape", None), getattr(vectors, "dtype", None)
+    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or len(vectors) != len(texts) or facts[1] != np.float32:
+        raise EmbeddingError(
+            f"{spec} gave {len(texts)} texts a {type(vectors).__name__} of shape {facts[0]} and type {facts[1]}",
+            hint="`embed_documents` and `embed_queries` return float32, shape (texts, dimension); "
+            "`vecrollback.testing.EmbedderConformance` tests it",
+        )
     return vectors
 
 
