@@ -27,10 +27,19 @@ _TWO_BATCHES = dict.fromkeys(_BATCH, 2)
 
 _SNAPSHOT = {"artifact.written": 3, "artifact.renamed": 3, "snapshot.registered": 1}
 _MOVE = {"switch.before_commit": 1, "switch.after_commit": 1}
-_WRITES = {"table.data_synced": 2, "table.committed": 2, "corpus.merged": 2, "corpus.acknowledged": 2}
+_WRITES = {
+    "table.data_synced": 4,
+    "table.committed": 4,
+    "corpus.earlier_kept": 2,
+    "corpus.merged": 2,
+    "corpus.acknowledged": 2,
+}
+"""Of two writes: first what documents were, then what they are."""
+
 
 POINTS: dict[str, dict[str, int]] = {
-    "upsert": _WRITES | {"table.committed": 3},
+    "upsert": _WRITES | {"table.committed": 5},
+    "go_back": {point: count // 2 for point, count in _WRITES.items()},
     "delete": _WRITES,
     "reembed": _BATCH | {"pair.advanced": 2, "artifact.written": 4, "artifact.renamed": 4, "snapshot.registered": 1},
     "reembed_sharded": _BATCH
@@ -49,15 +58,21 @@ POINTS: dict[str, dict[str, int]] = {
         "prune.file_removed": 7,
     },
     "tidy": {
-        "table.data_synced": 3,
+        "table.data_synced": 4,
         "corpus.compacted": 1,
         "corpus.compaction_acknowledged": 1,
+        "corpus.earlier_compacted": 1,
         "vectors.compacted": 2,
         "pair.advanced": 2,
-        "table.forgetting": 3,
+        "table.forgetting": 4,
         "vectors.forgotten": 2,
     },
-    "compact": {"table.data_synced": 1, "corpus.compacted": 1, "corpus.compaction_acknowledged": 1},
+    "compact": {
+        "table.data_synced": 2,
+        "corpus.compacted": 1,
+        "corpus.compaction_acknowledged": 1,
+        "corpus.earlier_compacted": 1,
+    },
 }
 """Operation -> fault point -> how often it is passed. `test_every_fault_point_is_killed_at` keeps it true."""
 
@@ -95,7 +110,8 @@ def finished(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def copied(template: Path, folder: Path, operation: str) -> Path:
     root = folder / "store"
-    shutil.copytree(template, root)
+    # As young as if it had just been written: versions are cleaned away when they are old.
+    shutil.copytree(template, root, copy_function=shutil.copy)
     if prepared := {"repair": damage, "repair_masked": damage, "prune": burden, "tidy": scatter}.get(operation):
         prepared(root)
     return root

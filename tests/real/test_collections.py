@@ -15,6 +15,7 @@ import pytest
 
 import vecrollback
 from tests.support.shared_data import shared
+from vecrollback.corpus.documents import content_hash as hash_of
 from vecrollback.corpus.formats import read_documents
 from vecrollback.embedders import open_embedder
 from vecrollback.pairs.vectors import newest
@@ -108,6 +109,45 @@ def test_a_real_stream_after_a_promote_then_rollback_and_catch_up_equals_never_h
 
     assert one.keys() == other.keys()
     assert one == other
+
+
+@pytest.mark.parametrize("share", [40, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
+def test_documents_of_a_real_stream_are_what_they_were(share: int, tmp_path: Path) -> None:
+    corpus = _sample(shared("debian/corpus.jsonl.gz"), share, tmp_path)
+    changes = _sample(shared("debian/changes.bookworm-trixie.jsonl.gz"), share, tmp_path)
+    with gzip.open(changes, "rt", encoding="utf-8") as stream:
+        lines = stream.readlines()
+    halves = []
+    for number, part in enumerate((lines[: len(lines) // 2], lines[len(lines) // 2 :])):
+        halves.append(tmp_path / f"half{number}.jsonl")
+        halves[number].write_text("".join(part), encoding="utf-8")
+    with vecrollback.connect(tmp_path / "store", create=True) as store:
+        store.ingest(corpus)
+        store.promote(store.reembed("hash:64", name="v1").wait(), reason="first")
+        first = _texts(store), store.status()["corpus"]["head"]
+        store.ingest(halves[0], changes=True)  # nobody embeds these before the next ones come
+        second = _texts(store), store.status()["corpus"]["head"]
+        store.ingest(halves[1], changes=True)
+        store.catch_up("v1")
+        last = _texts(store)
+        pair = store.pair("v1")
+        hashes = store.resources.vectors_of(pair).keys(pair.vectors_version)["content_hash"]
+        for texts, head in (second, first):
+            known = set(hashes.to_pylist())
+            done = store.time_travel.rollback(head, reason="the stream was faulty")
+            expected = {id_: text for id_, text in texts.items() if id_ not in done.plan.erased}
+            assert done.plan.erased and not set(done.plan.erased) & last.keys()
+            assert _texts(store) == expected
+            wanted = {hash_of(expected[id_]) for id_ in (*done.plan.changed, *done.plan.returning)}
+            assert done.caught_up[0].embedded == done.plan.embed["v1"] == len(wanted - known)
+            pair = store.pair("v1")
+            hashes = store.resources.vectors_of(pair).keys(pair.vectors_version)["content_hash"]
+            assert _content(store, "v1").keys() == expected.keys()
+        assert store.check("v1").verdict == "pass"
+
+
+def _texts(store: vecrollback.Store) -> dict[str, str]:
+    return {one.id: one.text for one in store.documents()}
 
 
 def _sample(path: Path, share: int, folder: Path) -> Path:

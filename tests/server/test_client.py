@@ -25,6 +25,7 @@ from vecrollback.errors import (
     UnreachableError,
     UsageError,
 )
+from vecrollback.pairs.time_travel import TimeTravel
 from vecrollback.store.store import Store
 
 _LONG_ONLY_LOCAL = {"progress", "actor", "seed", "trigger", "approval"}
@@ -64,6 +65,21 @@ def test_a_client_writes_and_operates(own_store: Path) -> None:
         assert client.restore("v1@1", reason="this one", catch_up=False).epoch == 5
         assert {job.state for job in client.jobs()} == {"done"}
         assert client.cancel(client.jobs()[0].id).state == "done"
+
+
+def test_a_client_takes_the_documents_back(own_store: Path) -> None:
+    with serving(own_store) as server, Client(server.url) as client:
+        head = client.upsert([Document("x", "sloes")]).head
+        client.upsert([Document("x", "damsons")])
+        plan = client.plan_corpus_rollback(head)
+        assert (plan.changed, plan.to, plan.head) == (("x",), head, head + 1)
+        done = client.rollback_corpus(head, reason="a faulty import")
+        assert (done.head, done.trouble, done.plan.changed) == (head + 2, "", ("x",))
+        assert {one.lag for one in done.caught_up} == {0}
+        assert client.get(["x"])["x"].text == "sloes"
+        assert client.search("sloes", 1).hits[0].id == "x"
+        with pytest.raises(UsageError, match="not to"):
+            client.plan_corpus_rollback(10**6)
 
 
 def test_errors_come_back_as_what_they_were(own_store: Path) -> None:
@@ -134,6 +150,8 @@ def _public(kind: type) -> dict[str, inspect.Signature]:
 
 def test_both_clients_and_the_store_take_the_same_arguments() -> None:
     one, other, store = _public(Client), _public(AsyncClient), _public(Store)
+    travel = _public(TimeTravel)
+    store |= {"plan_corpus_rollback": travel["plan"], "rollback_corpus": travel["rollback"]}
     assert set(one) - {"close"} == set(other) - {"aclose"}
     for name in set(one) - {"close"}:
         assert str(one[name]) == str(other[name]).replace("AsyncIterator", "Iterator")

@@ -43,7 +43,7 @@ def upsert(store: Any) -> None:
 
 def delete(store: Any) -> None:
     for ids in (["d3", "d4"], ["d5", "never there"]):
-        acknowledge(seq=store.delete(ids), deleted=ids)
+        acknowledge(seq=store.delete(ids).head, deleted=ids)
 
 
 def reembed(store: Any) -> None:
@@ -99,6 +99,11 @@ def tidy(store: Any) -> None:
     Compactor(store.resources, age=0).run(whole=True)
 
 
+def go_back(store: Any) -> None:
+    done = store.time_travel.rollback(30, reason="a test", catch_up=False)
+    acknowledge(seq=done.head, deleted=list(done.plan.withdrawn))
+
+
 def prune(store: Any) -> None:
     from vecrollback.records import RetentionRules
 
@@ -121,6 +126,7 @@ OPERATIONS: dict[str, Callable[[Any], None]] = {
         snapshot,
         compact,
         tidy,
+        go_back,
         prune,
     )
 }

@@ -14,7 +14,7 @@ from vecrollback.catalog.aliases import Aliases, chained_hash
 from vecrollback.catalog.answer_counts import AnswerTable, StaleAnswerTable
 from vecrollback.catalog.bridges import BridgeTable
 from vecrollback.catalog.canaries import CanaryTable
-from vecrollback.catalog.corpus_log import CORPUS, CorpusLog, FileDigests
+from vecrollback.catalog.corpus_log import CORPUS, EARLIER, CorpusLog, FileDigests
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.catalog.evaluation import GateOutcomes, GoldenQueries
@@ -33,6 +33,7 @@ from vecrollback.storage import FileStore
 
 __all__ = [
     "CORPUS",
+    "EARLIER",
     "NAME_RULE",
     "Catalog",
     "PointerReader",

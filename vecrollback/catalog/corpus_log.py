@@ -10,12 +10,15 @@ from collections.abc import Iterable, Mapping
 import sqlalchemy as sa
 
 from vecrollback.catalog.database import Database, now
-from vecrollback.catalog.schema import corpus, file, tombstone
+from vecrollback.catalog.schema import corpus, earlier, file, tombstone
 from vecrollback.errors import HeadMovedError
-from vecrollback.records import CorpusState
+from vecrollback.records import CorpusState, EarlierState
 
 CORPUS = "documents"
 """Owner of the corpus's files, and the name of its table."""
+
+EARLIER = "earlier"
+"""The same of what documents were before."""
 
 
 class CorpusLog:
@@ -35,8 +38,12 @@ class CorpusLog:
         files: Mapping[str, str] | None = None,
         *,
         expected: CorpusState,
+        earlier_version: int | None = None,
+        earlier_files: Mapping[str, str] | None = None,
     ) -> None:
         """Acknowledge the log up to `state.head`, the deletes (id, seq) in it and its new files, in one transaction.
+
+        With them the version of the table of earlier documents that holds what the changes superseded, and its files.
 
         Raises HeadMovedError when the log is not as `expected`: the writer's lock was lost, and another one wrote.
         """
@@ -53,6 +60,22 @@ class CorpusLog:
             values = {"head": state.head, "version": state.version, "documents": state.documents}
             connection.execute(corpus.update().values(**values))
             record_files(self._database, connection, CORPUS, files or {})
+            if earlier_version is not None:
+                connection.execute(earlier.update().values(version=earlier_version))
+                record_files(self._database, connection, EARLIER, earlier_files or {})
+
+    def earlier(self) -> EarlierState:
+        """Which version of the table of earlier documents counts, and how far back it reaches."""
+        with self._database.read() as connection:
+            return _earlier(connection)
+
+    def name_earlier(self, state: EarlierState, files: Mapping[str, str], *, expected: EarlierState) -> None:
+        """Acknowledge another version of that table with the same changes in it. Raises HeadMovedError."""
+        with self._database.write() as connection:
+            if (current := _earlier(connection)) != expected:
+                raise HeadMovedError(EARLIER, expected=expected, found=current)
+            connection.execute(earlier.update().values(version=state.version, floor=state.floor))
+            record_files(self._database, connection, EARLIER, files)
 
     def tombstones(self, after: int = 0) -> dict[str, int]:
         """Ids deleted at a seq greater than `after`, and that seq. Vectors of a smaller seq are never served."""
@@ -67,6 +90,10 @@ class CorpusLog:
             # One statement for both; the outer join keeps the state where there is no tombstone.
             rows = connection.execute(query.outerjoin_from(corpus, tombstone, sa.true())).all()
         return CorpusState(*rows[0][:3]), {row.id: row.seq for row in rows if row.id is not None}
+
+
+def _earlier(connection: sa.Connection) -> EarlierState:
+    return EarlierState(*connection.execute(sa.select(earlier.c.version, earlier.c.floor)).one())
 
 
 def _state(connection: sa.Connection) -> CorpusState:

@@ -137,6 +137,7 @@ class Database:
                 row = {"id": mine.id, "format": schema.FORMAT, "created_at": now()}
                 connection.execute(schema.store.insert().values(**row))
                 connection.execute(schema.corpus.insert().values(one=1, head=0, version=0, documents=0))
+                connection.execute(schema.earlier.insert().values(one=1, version=0, floor=0))
         return self.open()
 
     def open(self) -> str:

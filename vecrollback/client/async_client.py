@@ -11,6 +11,8 @@ from vecrollback.client import calls
 from vecrollback.client.calls import HttpCall, Level, PairLike, Queries
 from vecrollback.records import (
     Bridge,
+    CorpusPlan,
+    CorpusRollback,
     Document,
     IfAbsent,
     JobRecord,
@@ -234,6 +236,34 @@ class AsyncClient:
             As `Store.rollback`. What went wrong after the move is told in `trouble`; the move stands.
         """
         return await self._send(calls.rollback(to, reason, override, catch_up, wait, expected_epoch))
+
+    async def plan_corpus_rollback(self, to: int | str, *, keep_new: bool = False) -> CorpusPlan:
+        """Tell what `rollback_corpus` would change; see `vecrollback.pairs.time_travel.TimeTravel.plan`.
+
+        Args:
+            to: The number of a change, or a time: ISO 8601, UTC unless it says otherwise.
+            keep_new: Leave the documents alone that are new since.
+
+        Returns:
+            As there, but for seqs and hashes.
+        """
+        return (await self._send(calls.rollback_corpus(to, "", keep_new, False, dry_run=True))).plan
+
+    async def rollback_corpus(
+        self, to: int | str, *, reason: str, keep_new: bool = False, catch_up: bool = True
+    ) -> CorpusRollback:
+        """Make the documents what they were; see `vecrollback.pairs.time_travel.TimeTravel.rollback`.
+
+        Args:
+            to: The number of a change, or a time: ISO 8601, UTC unless it says otherwise.
+            reason: Why, for the audit.
+            keep_new: Leave the documents alone that are new since.
+            catch_up: Bring the live and the standby pairs up to date before this returns.
+
+        Returns:
+            What was changed, and what the catch-ups did. Seqs and hashes are left out of its plan.
+        """
+        return await self._send(calls.rollback_corpus(to, reason, keep_new, catch_up, dry_run=False))
 
     async def restore(
         self,

@@ -13,6 +13,7 @@ from vecrollback.client import responses
 from vecrollback.errors import UnreachableError, UsageError
 from vecrollback.records import (
     Bridge,
+    CorpusRollback,
     Document,
     IfAbsent,
     JobRecord,
@@ -128,6 +129,13 @@ def rollback(
     return HttpCall(
         "POST", "/v1/rollback", responses.switched, body | {"catch_up": catch_up, "wait": catch_up}, long=True
     )
+
+
+def rollback_corpus(
+    to: int | str, reason: str, keep_new: bool, catch_up: bool, *, dry_run: bool
+) -> HttpCall[CorpusRollback]:
+    body = {"to": to, "reason": reason, "keep_new": keep_new, "catch_up": catch_up, "dry_run": dry_run, "wait": True}
+    return HttpCall("POST", "/v1/corpus/rollback", responses.corpus_rollback, body, long=True)
 
 
 def restore(

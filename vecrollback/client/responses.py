@@ -14,6 +14,8 @@ from vecrollback.records import (
     BridgeWorth,
     CatchUp,
     Certificate,
+    CorpusPlan,
+    CorpusRollback,
     Document,
     Finding,
     GateOutcome,
@@ -77,6 +79,13 @@ def switched(body: Mapping[str, Json]) -> Switched:
         gates=tuple(_record(GateOutcome, one) for one in body.get("gates", [])),
         bridge=bridge(body["bridge"]) if body.get("bridge") else None,
     )
+
+
+def corpus_rollback(body: Mapping[str, Json]) -> CorpusRollback:
+    ids = {name: tuple(body[name]) for name in ("changed", "returning", "withdrawn", "kept_new", "erased")}
+    plan = _record(CorpusPlan, body, **ids, head=body["head"] - (0 if body["dry_run"] else body["changes"]))
+    caught_up = tuple(_record(CatchUp, one) for one in body["caught_up"])
+    return CorpusRollback(plan, body["head"], caught_up, body["trouble"])
 
 
 def error(status: int, body: Json) -> VecrollbackError:

@@ -7,7 +7,6 @@ a tombstone and purge text and metadata.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -17,33 +16,30 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecrollback.catalog import CORPUS, Catalog, now
-from vecrollback.corpus.documents import canonical_json, content_hash, document_digest, is_filterable
+from vecrollback.catalog import CORPUS, Catalog
+from vecrollback.corpus.documents import document_digest
+from vecrollback.corpus.earlier import EarlierDocuments
 from vecrollback.corpus.filters import Condition, columns_of, matches, read_filter
+from vecrollback.corpus.rows import already_there, any_of, is_sound, new_columns, parse_metadata, rows_of, stored_rows
+from vecrollback.corpus.travel import plan_rollback
 from vecrollback.errors import (
-    BadDocumentError,
     CatalogOlderError,
     CorruptArtifactError,
-    DocumentExistsError,
     LockHeldError,
     StorageUnavailableError,
     VecrollbackError,
 )
-from vecrollback.records import CorpusState, Document, IfAbsent, Json, WriteResult
+from vecrollback.records import CorpusPlan, CorpusState, Document, IfAbsent, WriteResult
 from vecrollback.storage import FileStore
 from vecrollback.storage.forks import hold_off_forks, uses_tables
-from vecrollback.storage.lance_table import KEEP_SECONDS, LanceTable
+from vecrollback.storage.lance_table import KEEP_SECONDS, Commit, LanceTable
 from vecrollback.storage.local import reach
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
-_EXACT = 1 << 53  # whole numbers beyond it are no doubles: they are kept and returned, not filtered on
-_MAX_FILTER_KEYS = 256
 _VERSIONS_OF_A_WRITE = 2  # new columns, then rows
 _FILTERED_AT_ONCE = 1 << 16
 _READ_AT_ONCE = 1_000
-_SYSTEM = ("id", "text", "metadata", "_seq", "_content_hash", "_digest", "_deleted", "_updated_at")
-_TYPES: dict[type, pa.DataType] = {bool: pa.bool_(), int: pa.float64(), float: pa.float64(), str: pa.string()}
 
 _SCHEMA = pa.schema(
     [
@@ -68,10 +64,11 @@ class Corpus:
     `text`, `metadata` are kept and returned but cannot be filtered on; nor can lists and objects.
     """
 
-    def __init__(self, file_store: FileStore, catalog: Catalog) -> None:
+    def __init__(self, file_store: FileStore, earlier: FileStore, catalog: Catalog) -> None:
         self._catalog = catalog
         self._ledger = catalog.ledger
         self.table = LanceTable(file_store)
+        self.earlier = EarlierDocuments(earlier, catalog)
 
     def create(self) -> None:
         commit = self.table.create(_SCHEMA, stable_row_ids=True)
@@ -106,10 +103,10 @@ class Corpus:
         """
         with self._catalog.lock("corpus"), hold_off_forks(), self.table.reported():
             state, dataset = self.recover()
-            stored = _stored(dataset, [d.id for d in documents])
+            stored = stored_rows(dataset, [d.id for d in documents])
             present = [d.id for d in documents if not stored.get(d.id, (b"", True))[1]] if if_absent else []
             if present and if_absent == "fail":
-                raise _already_there(present)
+                raise already_there(present)
             if unknown_only:
                 changed = [d for d in documents if d.id not in stored]
             elif if_absent:
@@ -120,10 +117,11 @@ class Corpus:
             if not changed:
                 return WriteResult(state.head, unchanged=len(documents))
             dataset = self._with_filter_columns(dataset, changed)
-            rows = _rows([(d, False) for d in changed], first_seq=state.head + 1, schema=dataset.schema)
+            rows = rows_of([(d, False) for d in changed], first_seq=state.head + 1, schema=dataset.schema)
             added = sum(1 for d in changed if stored.get(d.id, (b"", True))[1])
             head = CorpusState(state.head + len(changed), 0, state.documents + added)
-            self._commit(dataset, rows, head, [], expected=state)
+            replaced = [d.id for d in changed if d.id in stored]
+            self._commit(dataset, rows, head, [], expected=state, replaced=replaced)
         return WriteResult(head.head, written=len(changed), unchanged=len(documents) - len(changed))
 
     def delete(self, ids: Sequence[str] | None, *, where: str | None = None, again: bool = False) -> WriteResult:
@@ -137,16 +135,57 @@ class Corpus:
             state, dataset = self.recover()
             # Under the lock: what is written meanwhile is judged by the filter or comes after it, never in between.
             unique = list(dict.fromkeys(self._matching(condition, dataset).to_pylist() if condition else ids or ()))
-            stored = dict.fromkeys(unique, (b"", False)) if condition else _stored(dataset, unique)
-            gone = [i for i in unique if again or not stored.get(i, (b"", False))[1]]
+            stored = dict.fromkeys(unique, (b"", False)) if condition else stored_rows(dataset, unique)
+            deleted = [i for i in unique if stored.get(i, (b"", False))[1]]
+            # Of those that a rollback of the corpus took out, what they were is there still: now it goes for good.
+            kept = self.earlier.readable(deleted)
+            gone = [i for i in unique if again or i in kept or not stored.get(i, (b"", False))[1]]
             if not gone:
                 return WriteResult(state.head, unchanged=len(unique))
             first = state.head + 1
-            rows = _rows([(Document(i, ""), True) for i in gone], first_seq=first, schema=dataset.schema)
+            rows = rows_of([(Document(i, ""), True) for i in gone], first_seq=first, schema=dataset.schema)
             lost = sum(1 for i in gone if not stored.get(i, (b"", True))[1])
             head = CorpusState(state.head + len(gone), 0, state.documents - lost)
-            self._commit(dataset, rows, head, [(i, first + n) for n, i in enumerate(gone)], expected=state)
+            tombstones = [(i, first + n) for n, i in enumerate(gone)]
+            replaced = [i for i in gone if i in stored]
+            self._commit(dataset, rows, head, tombstones, expected=state, replaced=replaced, erase=True)
         return WriteResult(head.head, unchanged=len(unique) - lost, deleted=lost)
+
+    def take_back(self, seq: int, *, keep_new: bool = False) -> CorpusPlan:
+        """Make the documents what they were at change `seq`, by new changes, all of them or none; durable.
+
+        What was deleted since by somebody stays deleted. Raises UsageError for a point that cannot be reached.
+        """
+        with self._catalog.lock("corpus"), hold_off_forks(), self.table.reported():
+            state, dataset = self.recover()
+            plan = plan_rollback(dataset, self.earlier, state, seq, keep_new=keep_new)
+            changes = [(document, False) for document in self.earlier.documents(plan.seqs)]
+            changes += [(Document(id_, ""), True) for id_ in plan.withdrawn]
+            if changes:
+                first = state.head + 1
+                dataset = self._with_filter_columns(dataset, [document for document, _ in changes])
+                rows = rows_of(changes, first_seq=first, schema=dataset.schema)
+                documents = state.documents + len(plan.returning) - len(plan.withdrawn)
+                deleted = [(document.id, first + n) for n, (document, gone) in enumerate(changes) if gone]
+                head = CorpusState(state.head + len(changes), 0, documents)
+                replaced = [document.id for document, _ in changes]
+                self._commit(dataset, rows, head, deleted, expected=state, replaced=replaced)
+            return plan
+
+    def plan_rollback(self, seq: int, *, keep_new: bool = False) -> CorpusPlan:
+        """What `take_back` would do now. Raises UsageError for a point that cannot be reached."""
+        return self.at_head(
+            lambda state: plan_rollback(self.table.at(state.version), self.earlier, state, seq, keep_new=keep_new)
+        )
+
+    def seq_at(self, time: str) -> int:
+        """The last change at a time, written as the catalog writes times; 0 before the first."""
+
+        def newest(state: CorpusState) -> int:
+            rows = self.table.at(state.version).to_table(columns=["_seq"], filter=f"_updated_at <= '{time}'")
+            return max(int(pc.max(rows["_seq"]).as_py() or 0), self.earlier.last_seq_at(time))
+
+        return self.at_head(newest)
 
     @uses_tables
     def changes(self, after: int, upto: int, *, version: int) -> pa.Table:
@@ -179,7 +218,7 @@ class Corpus:
         """Live documents by id."""
         found: dict[str, Document] = {}
         if ids:
-            columns = {"columns": ["id", "text", "metadata", "_deleted"], "filter": _any_of(ids)}
+            columns = {"columns": ["id", "text", "metadata", "_deleted"], "filter": any_of(ids)}
             with self.table.reported():
                 rows = self.table.at(version).to_table(**columns).to_pylist()
             for row in rows:
@@ -269,6 +308,7 @@ class Corpus:
         with self._catalog.lock("corpus"), hold_off_forks(), self.table.reported():
             state, dataset = self.recover()
             self._compact(state, dataset, purge=purge, age=age)
+            self.earlier.tidy(age, purge=purge, whole=True)
 
     def tidy(self, age: float) -> None:
         """Merge fragments where that pays, and drop versions older than `age` seconds; nothing while somebody writes.
@@ -282,6 +322,10 @@ class Corpus:
                 self._compact(*self.recover(), below=below, age=age)
             elif self.table.old_versions(state.version, age=age):
                 self._forget_old(dataset, self._catalog.files.of(CORPUS), age)
+            # Where a writer died in between, the next one settles what it left in both tables.
+            if not self.table.versions_above(self._ledger.state().version):
+                self.earlier.recover(adopt=False)
+                self.earlier.tidy(age)
 
     def recover(self) -> tuple[CorpusState, Any]:
         """The acknowledged state and its dataset; adopts what a dead writer finished but did not acknowledge.
@@ -294,6 +338,7 @@ class Corpus:
         digests = self._catalog.files.of(CORPUS)
         dataset = self.table.recover(state.version, digests)
         if dataset.version == state.version:
+            self.earlier.recover(adopt=False)
             return state, dataset
         fresh = f"_row_last_updated_at_version > {state.version}"
         rows = dataset.to_table(columns=["id", "_seq", "_deleted"], filter=fresh).to_pylist()
@@ -311,7 +356,8 @@ class Corpus:
         live = dataset.count_rows(filter="_deleted = false")
         adopted = CorpusState(head, dataset.version, live)
         commit = self.table.described(dataset, known=digests)
-        self._ledger.commit(adopted, deleted, commit.files, expected=state)
+        earlier = self.earlier.recover(adopt=bool(rows))
+        self._acknowledge(adopted, deleted, commit, earlier, expected=state)
         return adopted, dataset
 
     def _finished(self, dataset: Any, known: int) -> bool:
@@ -340,17 +386,39 @@ class Corpus:
         deleted: list[tuple[str, int]],
         *,
         expected: CorpusState,
+        replaced: Sequence[str],
+        erase: bool = False,
     ) -> None:
+        """Write rows. `replaced`: ids among them that the log knows; `erase`: what those were before goes for good."""
+        earlier = self.earlier.keep(dataset, rows, replaced, erase=erase)
         commit = self.table.merge("id", rows, onto=dataset)
         reach("corpus.merged")
         state = replace(state, version=commit.version)
-        self._ledger.commit(state, deleted, commit.files, expected=expected)
+        self._acknowledge(state, deleted, commit, earlier, expected=expected)
         reach("corpus.acknowledged")
         if below := self.table.small_rows(commit.dataset):
             try:
                 self._compact(state, commit.dataset, below=below)
             except CorruptArtifactError as error:  # what was written is acknowledged; a check says the same
                 _log.warning("the documents are not compacted: %s", error)
+
+    def _acknowledge(
+        self,
+        state: CorpusState,
+        deleted: Sequence[tuple[str, int]],
+        commit: Commit,
+        earlier: Commit | None,
+        *,
+        expected: CorpusState,
+    ) -> None:
+        self._ledger.commit(
+            state,
+            deleted,
+            commit.files,
+            expected=expected,
+            earlier_version=earlier.version if earlier else None,
+            earlier_files=earlier.files if earlier else None,
+        )
 
     def _compact(
         self,
@@ -385,100 +453,10 @@ class Corpus:
     @uses_tables
     def check_types(self, documents: Sequence[Document]) -> None:
         """Raise BadDocumentError when metadata values are of another type than in the documents stored."""
-        _new_columns(self.table.at(self.state().version).schema, documents)
+        new_columns(self.table.at(self.state().version).schema, documents)
 
     def _with_filter_columns(self, dataset: Any, documents: Sequence[Document]) -> Any:
-        fresh = _new_columns(dataset.schema, documents)
+        fresh = new_columns(dataset.schema, documents)
         if fresh:
             dataset = self.table.add_columns([pa.field(k, t) for k, t in fresh.items()], onto=dataset).dataset
         return dataset
-
-
-def _new_columns(schema: pa.Schema, documents: Sequence[Document]) -> dict[str, pa.DataType]:
-    """Filterable keys of these documents that the table has no column for. Raises BadDocumentError."""
-    known = {field.name: field.type for field in schema}
-    fresh: dict[str, pa.DataType] = {}
-    for document in documents:
-        for key, value in _filterable(document.metadata).items():
-            wanted = _TYPES[type(value)]
-            if known.setdefault(key, wanted) != wanted:
-                raise _type_conflict(document.id, key, value, known[key])
-            if key not in schema.names:
-                fresh[key] = wanted
-    if len(known) - len(_SYSTEM) > _MAX_FILTER_KEYS:
-        raise BadDocumentError(
-            f"more than {_MAX_FILTER_KEYS} different metadata keys with plain values",
-            hint="put keys that vary from document to document inside one nested object",
-        )
-    return fresh
-
-
-def parse_metadata(text: str) -> dict[str, Json]:
-    return dict(json.loads(text)) if text != "{}" else {}
-
-
-def _filterable(metadata: Mapping[str, Json]) -> dict[str, Json]:
-    plain = {key: value for key, value in metadata.items() if type(value) in _TYPES and is_filterable(key)}
-    return {key: value for key, value in plain.items() if type(value) is not int or abs(value) <= _EXACT}
-
-
-def _rows(changes: Sequence[tuple[Document, bool]], *, first_seq: int, schema: pa.Schema) -> pa.Table:
-    documents = [document for document, _ in changes]
-    at = now()
-    columns: dict[str, list[Any]] = {
-        "id": [d.id for d in documents],
-        "text": [d.text for d in documents],
-        "metadata": [canonical_json(d.metadata) for d in documents],
-        "_seq": list(range(first_seq, first_seq + len(changes))),
-        "_content_hash": [content_hash(d.text) for d in documents],
-        "_digest": [document_digest(d) for d in documents],
-        "_deleted": [deleted for _, deleted in changes],
-        "_updated_at": [at] * len(changes),
-    }
-    plain = [_filterable(d.metadata) for d in documents]
-    for field in schema:
-        if field.name not in columns:
-            columns[field.name] = [values.get(field.name) for values in plain]
-    return pa.table({field.name: pa.array(columns[field.name], field.type) for field in schema}, schema=schema)
-
-
-def is_sound(row: Mapping[str, Any]) -> bool:
-    """Whether a row holds the document whose digest it has, and that document's values in the columns of filters."""
-    try:
-        document = Document(row["id"], row["text"], parse_metadata(row["metadata"]))
-        if row["_digest"] != document_digest(document) or row["_content_hash"] != content_hash(row["text"]):
-            return False
-    except ValueError:
-        return False
-    values = _filterable(document.metadata)
-    return all(row[name] == values.get(name) for name in row if name not in _SYSTEM)
-
-
-def _stored(dataset: Any, ids: Sequence[str]) -> dict[str, tuple[bytes, bool]]:
-    """Id -> (digest, deleted) of those ids the table knows."""
-    if not ids or not dataset.count_rows():
-        return {}
-    found = dataset.to_table(columns=["id", "_digest", "_deleted"], filter=_any_of(ids))
-    triples = zip(*(found[name].to_pylist() for name in ("id", "_digest", "_deleted")), strict=True)
-    return {id_: (digest, deleted) for id_, digest, deleted in triples}
-
-
-def _any_of(ids: Sequence[str]) -> str:
-    quoted = ", ".join("'" + i.replace("'", "''") + "'" for i in ids)
-    return f"id IN ({quoted})"
-
-
-def _already_there(ids: Sequence[str]) -> DocumentExistsError:
-    more = f" and {len(ids) - 5} more" if len(ids) > 5 else ""
-    return DocumentExistsError(
-        f"documents exist already: {', '.join(map(repr, ids[:5]))}{more}",
-        hint="nothing was written; leave `if_absent` out to replace them, or 'skip' them",
-    )
-
-
-def _type_conflict(id_: str, key: str, value: Json, known: pa.DataType) -> BadDocumentError:
-    kind = {"double": "numbers", "string": "strings", "bool": "true or false"}.get(str(known), str(known))
-    return BadDocumentError(
-        f"document {id_!r}: metadata {key!r} is {value!r}, but other documents hold {kind} there",
-        hint=f"write {key!r} the same way in every document, or put it inside a nested object",
-    )

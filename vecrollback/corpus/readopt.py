@@ -7,7 +7,8 @@ from dataclasses import replace
 import pyarrow.compute as pc
 
 from vecrollback.catalog import CORPUS, Catalog
-from vecrollback.corpus.corpus import Corpus, is_sound
+from vecrollback.corpus.corpus import Corpus
+from vecrollback.corpus.rows import is_sound
 from vecrollback.errors import CatalogOlderError, CorruptArtifactError
 from vecrollback.records import CorpusState
 from vecrollback.storage.forks import hold_off_forks, uses_tables
@@ -39,6 +40,7 @@ def readopt(corpus: Corpus, catalog: Catalog, seen_head: int) -> CorpusState:
     for them. Raises CorruptArtifactError for a document that differs from its digest.
     """
     with catalog.lock("corpus"), hold_off_forks(), corpus.table.reported():
+        corpus.earlier.readopt()
         try:
             state, _ = corpus.recover()
         except CatalogOlderError:

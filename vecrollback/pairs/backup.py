@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from vecrollback.catalog import CORPUS, Catalog, now, vectors_table
+from vecrollback.catalog import CORPUS, EARLIER, Catalog, now, vectors_table
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.errors import BundleError, CorruptArtifactError, PairStateError, UsageError
 from vecrollback.pairs.bundles.contents import product_version
@@ -113,6 +113,7 @@ class Backups:
         """The catalog of one moment, of which nothing goes until `kept` ends."""
         kept.enter_context(self._catalog.lock("prune"))
         kept.enter_context(self._catalog.reading(CORPUS))
+        kept.enter_context(self._catalog.reading(EARLIER))
         for pair in self._catalog.pairs.all():
             kept.enter_context(self._catalog.reading(vectors_table(pair.name)))
         self._catalog.copy_to(folder)
@@ -264,6 +265,8 @@ def verify(source: str | Path) -> BackupContents:
 def _versions(copy: Catalog) -> dict[str, list[int]]:
     """Owner of a table -> the versions that somebody may ask for."""
     versions = {CORPUS: {copy.ledger.state().version}}
+    if earlier := copy.ledger.earlier().version:
+        versions[EARLIER] = {earlier}
     for pair in copy.pairs.all():
         snapshots = {snapshot.vectors_version for snapshot in copy.pairs.snapshots(pair.name)}
         versions[vectors_table(pair.name)] = {pair.vectors_version, *snapshots}
@@ -279,7 +282,8 @@ def _artifacts(resources: Resources, copy: Catalog) -> set[str]:
 
 def _erase(copy: Catalog, folder: Path, erased: Mapping[str, int], *, head: int) -> None:
     """Delete what was erased after the backup, and purge the bytes of all that is deleted."""
-    corpus = Corpus(LocalFileStore(folder / "tables" / f"{CORPUS}.lance"), copy)
+    tables = LocalFileStore(folder / "tables")
+    corpus = Corpus(tables.inside(f"{CORPUS}.lance"), tables.inside(f"{EARLIER}.lance"), copy)
     later = sorted(id_ for id_, seq in erased.items() if seq > head)
     if later:
         corpus.delete(later)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from vecrollback.catalog import CORPUS, Catalog, vectors_table
+from vecrollback.catalog import CORPUS, EARLIER, Catalog, vectors_table
 from vecrollback.errors import CorruptArtifactError, LockHeldError
 from vecrollback.pairs.resources import Resources
 from vecrollback.pairs.vectors import Vectors
@@ -57,6 +57,10 @@ class Compactor:
     def plan(self) -> tuple[TableUpkeep, ...]:
         """What would be done to each table now, and how large it is. Changes nothing."""
         rows = [self._planned(CORPUS, self._corpus.table, self._corpus_versions())]
+        if earlier := self._catalog.ledger.earlier().version:
+            table = self._corpus.earlier.table
+            old = _Versions(earlier, frozenset(), tuple(table.old_versions(earlier, age=self._age)))
+            rows.append(self._planned(EARLIER, table, old))
         for pair in self._catalog.pairs.all():
             versions = self._vector_versions(pair)
             if pair.state != "retired" and versions is not None:

@@ -6,6 +6,7 @@ from vecrollback.records.canary import Canary, CanaryRun, CanaryStatus, Judgemen
 from vecrollback.records.documents import (
     CorpusState,
     Document,
+    EarlierState,
     IfAbsent,
     Ingested,
     Json,
@@ -81,6 +82,7 @@ from vecrollback.records.pairs import (
 from vecrollback.records.reports import Certificate, Finding, Report, Verdict
 from vecrollback.records.results import WHOLE_TEXT, AnswerComparison, AnsweredBy, DocumentRanks, Hit, Result
 from vecrollback.records.retention import PrunableFile, PrunePlan, PruneResult, RetentionRules, TableUpkeep
+from vecrollback.records.travel import CorpusPlan, CorpusRollback
 
 __all__ = [
     "ANSWER_SECONDS",
@@ -109,11 +111,14 @@ __all__ = [
     "CatchUp",
     "Certificate",
     "Comparison",
+    "CorpusPlan",
+    "CorpusRollback",
     "CorpusState",
     "Difference",
     "Document",
     "DocumentRanks",
     "Drill",
+    "EarlierState",
     "Effort",
     "ExportResult",
     "Finding",

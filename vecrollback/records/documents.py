@@ -55,6 +55,14 @@ class CorpusState:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierState:
+    """What documents were before: the Lance version that holds it, and the seq from which on it is complete."""
+
+    version: int
+    floor: int
+
+
+@dataclass(frozen=True, slots=True)
 class RejectedRow:
     """A line of an ingested file that is not a valid document."""
 

@@ -182,6 +182,21 @@ class RollbackRequest(BaseModel):
     wait: bool = Field(False, description="Answer when catch-up and check are done, not when the switch is.")
 
 
+class CorpusRollbackRequest(BaseModel):
+    """Make the documents what they were at an earlier point of the log."""
+
+    model_config = _body({"to": 4711, "dry_run": True}, {"to": "2026-01-31T12:00", "reason": "a faulty import"})
+
+    to: Annotated[int, Field(ge=0, lt=2**63)] | Annotated[str, Field(min_length=1, max_length=64)] = Field(
+        description="The number of a change, or a time: ISO 8601, UTC unless it says otherwise."
+    )
+    reason: Annotated[str, Field(max_length=2000)] = ""
+    keep_new: bool = Field(False, description="Leave the documents alone that are new since.")
+    dry_run: bool = Field(False, description="Only say what would change.")
+    catch_up: bool = Field(True, description="False: a worker or somebody else brings the pairs up to date.")
+    wait: bool = Field(False, description="Answer when it is done, catch-ups included; else with the job that does it.")
+
+
 class RestoreRequest(BaseModel):
     """Let one exact snapshot serve."""
 

@@ -167,6 +167,16 @@ class LanceTable(FollowsForks):
         return self._committed(committed, names, after=onto.version)
 
     @uses_tables
+    def delete(self, condition: str, *, onto: Any) -> Commit:
+        """Remove the rows that a condition of ours matches; durable when this returns."""
+        before, known = onto.version, self.files(onto)
+        onto.delete(condition)
+        onto.checkout_latest()
+        fresh = self.files(onto) - known - {self.manifest(onto.version)}
+        self.file_store.settle(fresh, new_folders=True)
+        return self._committed(onto, fresh, after=before)
+
+    @uses_tables
     def add_columns(self, fields: list[pa.Field], *, onto: Any) -> Commit:
         """Add columns that are null in every row there is; writes no data."""
         before = onto.version

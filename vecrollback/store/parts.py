@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from vecrollback.catalog import CORPUS, Catalog
+from vecrollback.catalog import CORPUS, EARLIER, Catalog
 from vecrollback.storage import FileStore, LocalFileStore, file_store_at
 from vecrollback.storage.forks import FollowsForks, follow_forks, hold_off_forks
 
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from vecrollback.pairs.kept_models import KeptModels
     from vecrollback.pairs.prune import Pruner
     from vecrollback.pairs.resources import Resources
+    from vecrollback.pairs.time_travel import TimeTravel
     from vecrollback.quality.audit import Auditor
     from vecrollback.quality.bridge_proof import BridgeProof
     from vecrollback.quality.check import Checker
     from vecrollback.quality.evaluation import Golden, Quality
     from vecrollback.quality.forecast import Forecaster
-    from vecrollback.records import Move, PostCheck
+    from vecrollback.records import CatchUp, Move, Pair, PostCheck, ProgressCallback
     from vecrollback.reembedding.builder import Builder
     from vecrollback.reembedding.plan import Planner
     from vecrollback.serving.inspect import Inspection
@@ -118,7 +119,11 @@ class Parts(FollowsForks):
             root=self.root,
             file_store=self.file_store,
             catalog=self.catalog,
-            corpus=Corpus(self.file_store.inside(f"tables/{CORPUS}.lance"), self.catalog),
+            corpus=Corpus(
+                self.file_store.inside(f"tables/{CORPUS}.lance"),
+                self.file_store.inside(f"tables/{EARLIER}.lance"),
+                self.catalog,
+            ),
             artifacts=self.artifacts,
             embedders=PairEmbedders(self.catalog, self.artifacts, self.kept_models, self.root),
             environment=self._environment(),
@@ -216,6 +221,18 @@ class Parts(FollowsForks):
         from vecrollback.pairs.bundles import Bundles
 
         return Bundles(self.resources)
+
+    @opened_once
+    def time_travel(self) -> TimeTravel:
+        from vecrollback.pairs.time_travel import TimeTravel
+
+        def catch_up(pair: Pair, progress: ProgressCallback | None) -> CatchUp:
+            from vecrollback.reembedding.jobs import Job
+
+            job = self.catalog.jobs.start("catch-up", pair.name)
+            return Job(self.catalog, job, lambda: self.builder.catch_up(pair, job.id, progress)).wait()
+
+        return TimeTravel(self.resources, self.settings.actor, catch_up)
 
     @opened_once
     def backups(self) -> Backups:

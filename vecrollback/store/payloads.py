@@ -13,6 +13,7 @@ from vecrollback.records import (
     CanaryRun,
     CanaryStatus,
     Comparison,
+    CorpusRollback,
     Document,
     Forecast,
     GateVerdict,
@@ -72,6 +73,19 @@ def switched(outcome: Switched) -> Payload:
         "gates": [asdict(one) for one in outcome.gates],
         "bridge": bridge(outcome.bridge) if outcome.bridge else None,
         "move": _move(outcome.move),
+    }
+
+
+def corpus_rollback(outcome: CorpusRollback, *, dry_run: bool = False) -> Payload:
+    plan = outcome.plan
+    names = ("to", "changed", "returning", "withdrawn", "kept_new", "erased", "changes")
+    return {
+        **{name: getattr(plan, name) for name in names},
+        "head": outcome.head,
+        "embed": dict(plan.embed),
+        "dry_run": dry_run,
+        "caught_up": [asdict(one) for one in outcome.caught_up],
+        "trouble": outcome.trouble,
     }
 
 

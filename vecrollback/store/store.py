@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # a rollback and `status` need none of these rooms; each meth
     from vecrollback.pairs.manifest import Manifest
     from vecrollback.pairs.prune import Pruner
     from vecrollback.pairs.resources import Resources
+    from vecrollback.pairs.time_travel import TimeTravel
     from vecrollback.quality.audit import AuditOptions
     from vecrollback.quality.check import Level
     from vecrollback.quality.evaluation import Golden, Quality
@@ -239,6 +240,11 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods):
     def backups(self) -> Backups:
         """The whole store as one file: create it, and restore it into an empty store."""
         return self._parts.backups
+
+    @property
+    def time_travel(self) -> TimeTravel:
+        """The documents as they were at an earlier point of the log: plan it, then go back."""
+        return self._parts.time_travel
 
     @property
     def access(self) -> Tokens:

@@ -1,6 +1,6 @@
 """The catalog's tables. Change them together with a migration in `migrations/`."""
 
-from vecrollback.catalog.schema.base import FORMAT, corpus, file, metadata, store, tombstone
+from vecrollback.catalog.schema.base import FORMAT, corpus, earlier, file, metadata, store, tombstone
 from vecrollback.catalog.schema.embedding import making, runner, unembedded
 from vecrollback.catalog.schema.operations import (
     approval,
@@ -31,6 +31,7 @@ __all__ = [
     "canary_sample",
     "corpus",
     "drill",
+    "earlier",
     "equivalence",
     "file",
     "freeze",

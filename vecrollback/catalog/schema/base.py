@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-FORMAT = 11
+FORMAT = 12
 """Format of the whole store: catalog schema, Lance tables and artefacts. Equals the newest migration's number."""
 
 metadata = sa.MetaData()
@@ -28,6 +28,14 @@ corpus = sa.Table(
     sa.Column("head", sa.BigInteger, nullable=False),
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("documents", sa.BigInteger, nullable=False),
+)
+
+earlier = sa.Table(
+    "earlier",
+    metadata,
+    sa.Column("one", sa.Integer, primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("floor", sa.BigInteger, nullable=False),
 )
 
 tombstone = sa.Table(

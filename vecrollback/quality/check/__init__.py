@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from vecrollback.catalog import CORPUS, now, vectors_table
+from vecrollback.catalog import CORPUS, EARLIER, now, vectors_table
 from vecrollback.errors import (
     CorruptArtifactError,
     FailedError,
@@ -103,6 +103,9 @@ class Checker:
         state = self._corpus.state()
         digests = self._catalog.files.of(CORPUS)
         files.examine_table(notes, self._corpus.table, state.version, digests, deep=deep, about="log")
+        if earlier := self._catalog.ledger.earlier().version:
+            digests = self._catalog.files.of(EARLIER)
+            files.examine_table(notes, self._corpus.earlier.table, earlier, digests, deep=deep, about="log")
 
     def _deep(self, notes: Notes, pair: Pair, manifest: Manifest, sampling: Sampling) -> Certificate | None:
         if notes.has("file_corrupt"):

@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vecrollback.arrays import FloatArray
-from vecrollback.corpus.corpus import Corpus, parse_metadata
+from vecrollback.corpus.corpus import Corpus
 from vecrollback.corpus.documents import content_hash, document_digest
+from vecrollback.corpus.rows import parse_metadata
 from vecrollback.pairs.vectors import Vectors, newest, row_lengths
 from vecrollback.quality.check.findings import Notes
 from vecrollback.records import CorpusState, Document, Pair

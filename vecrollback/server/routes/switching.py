@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Query, Response
 
 from vecrollback.errors import FailedError, StoppedError, UnknownNameError
-from vecrollback.records import Bridge, Progress, ProgressCallback, Report, SnapshotRef, Switched
+from vecrollback.records import Bridge, CorpusRollback, Progress, ProgressCallback, Report, SnapshotRef, Switched
 from vecrollback.reembedding.jobs import Job
 from vecrollback.server.auth import Operating, Reading
 from vecrollback.server.routes.jobs import EXAMPLE as JOB
@@ -17,6 +17,7 @@ from vecrollback.server.schemas import (
     AskRequest,
     BridgeRequest,
     CheckRequest,
+    CorpusRollbackRequest,
     PromoteRequest,
     RestoreRequest,
     RollbackRequest,
@@ -57,6 +58,20 @@ _SWITCHED = {
     },
     "warning": "",
     "job": "5f0c2a9be871",
+}
+_CORPUS = {
+    "to": 4711,
+    "changed": ["tea"],
+    "returning": [],
+    "withdrawn": ["new"],
+    "kept_new": [],
+    "erased": ["gone"],
+    "changes": 2,
+    "head": 4802,
+    "embed": {"v1": 0},
+    "dry_run": False,
+    "caught_up": [],
+    "trouble": "",
 }
 _REPORT = {"pair": "v1", "snapshot": 1, "level": "full", "verdict": "pass", "findings": [], "certificate": None}
 _BRIDGE = {
@@ -132,6 +147,30 @@ async def rollback(body: RollbackRequest, caller: Operating, service: Service) -
 
     outcome = await service.operations.run(move)
     return await _move_response(service, "rollback", outcome, follow=body.catch_up and not body.wait)
+
+
+@router.post("/corpus/rollback", responses=answers(409, example=_CORPUS) | _AS_JOB)
+async def rollback_corpus(body: CorpusRollbackRequest, caller: Operating, service: Service) -> Response:
+    """Make the documents what they were at a change or a time; what was deleted since stays deleted for good."""
+    travel = service.store.time_travel
+    if body.dry_run:
+        plan = await service.operations.run(travel.plan, body.to, keep_new=body.keep_new)
+        return as_json(payloads.corpus_rollback(CorpusRollback(plan, plan.head), dry_run=True))
+    await service.reads.run(travel.plan, body.to)  # refused now, not in the job
+
+    def go_back(progress: ProgressCallback) -> CorpusRollback:
+        return travel.rollback(
+            body.to,
+            reason=body.reason,
+            keep_new=body.keep_new,
+            catch_up=body.catch_up,
+            progress=progress,
+            actor=caller.name,
+        )
+
+    if not body.wait:
+        return _job_response(await service.operations.run(_begin, service, "corpus-rollback", None, go_back))
+    return as_json(payloads.corpus_rollback(await service.operations.run(go_back, service.progress())))
 
 
 @router.post("/restore", responses=answers(409, model=SwitchedAnswer, example=_SWITCHED))
