@@ -70,14 +70,11 @@ class Jobs:
         unfinished: bool = False,
         kind: str | None = None,
         pair: str | None = None,
-        since: str | None = None,
         limit: int | None = None,
     ) -> list[JobRecord]:
-        """Jobs, newest first. `since`: those that changed at that time or later, as the catalog writes times."""
+        """Jobs, newest first."""
         wanted = [job.c.state != "done"] if unfinished else []
         wanted += [column == value for column, value in ((job.c.kind, kind), (job.c.pair, pair)) if value is not None]
-        if since is not None:
-            wanted.append(job.c.updated_at >= since)
         return self._select(*wanted, limit=limit)
 
     def first_done(self, kind: str, pair: str, since: str) -> str | None:

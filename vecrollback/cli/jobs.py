@@ -21,14 +21,11 @@ def list_(
     every: Annotated[bool, typer.Option("--all", help="Also the jobs that are done.")] = False,
     kind: Annotated[str | None, typer.Option(metavar="KIND", help="Only these: catch-up, reembed, check, ...")] = None,
     pair: Annotated[str | None, typer.Option(metavar="PAIR", help="Only jobs of this pair.")] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only what went on since then: ISO 8601, UTC.")
-    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="The newest N.")] = None,
 ) -> None:
     """List unfinished jobs, newest first: who runs them, how far they are, or why they ended."""
     with session.store() as store:
-        listed = store.jobs(unfinished=not every, kind=kind, pair=pair, since=since, limit=limit)
+        listed = store.jobs(unfinished=not every, kind=kind, pair=pair, limit=limit)
     session.emit({"jobs": [asdict(one) for one in listed]}, lambda: render_jobs.jobs(listed))
 
 

@@ -363,16 +363,21 @@ class AsyncClient:
         """
         return await self._send(calls.bridges())
 
-    async def jobs(self, *, unfinished: bool = False) -> list[JobRecord]:
+    async def jobs(
+        self, *, unfinished: bool = False, kind: str | None = None, pair: str | None = None, limit: int | None = None
+    ) -> list[JobRecord]:
         """List jobs.
 
         Args:
             unfinished: Only those that are not done: running, failed, cancelled, or lost with their process.
+            kind: Only jobs of this kind, such as `catch-up`.
+            pair: Only jobs of the pair of this name.
+            limit: At most so many.
 
         Returns:
             The jobs, newest first.
         """
-        return await self._send(calls.jobs(unfinished))
+        return await self._send(calls.jobs(unfinished, kind, pair, limit))
 
     async def cancel(self, job: str) -> JobRecord:
         """Ask a job to stop at its next batch. What is done stays done.

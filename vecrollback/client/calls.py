@@ -172,9 +172,10 @@ def bridges() -> HttpCall[list[Bridge]]:
     return HttpCall("GET", "/v1/bridges", lambda answer: [responses.bridge(one) for one in answer["bridges"]])
 
 
-def jobs(unfinished: bool) -> HttpCall[list[JobRecord]]:
-    query = {"unfinished": str(unfinished).lower()}
-    return HttpCall("GET", "/v1/jobs", lambda answer: [JobRecord(**one) for one in answer["jobs"]], query={**query})
+def jobs(unfinished: bool, kind: str | None, pair: str | None, limit: int | None) -> HttpCall[list[JobRecord]]:
+    wanted = {"unfinished": str(unfinished).lower(), "kind": kind, "pair": pair, "limit": limit}
+    query = {name: value for name, value in wanted.items() if value is not None}
+    return HttpCall("GET", "/v1/jobs", lambda answer: [JobRecord(**one) for one in answer["jobs"]], query=query)
 
 
 def control(job: str, action: Literal["cancel", "pause", "resume"]) -> HttpCall[JobRecord]:

@@ -359,16 +359,21 @@ class Client:
         """
         return self._send(calls.bridges())
 
-    def jobs(self, *, unfinished: bool = False) -> list[JobRecord]:
+    def jobs(
+        self, *, unfinished: bool = False, kind: str | None = None, pair: str | None = None, limit: int | None = None
+    ) -> list[JobRecord]:
         """List jobs.
 
         Args:
             unfinished: Only those that are not done: running, failed, cancelled, or lost with their process.
+            kind: Only jobs of this kind, such as `catch-up`.
+            pair: Only jobs of the pair of this name.
+            limit: At most so many.
 
         Returns:
             The jobs, newest first.
         """
-        return self._send(calls.jobs(unfinished))
+        return self._send(calls.jobs(unfinished, kind, pair, limit))
 
     def cancel(self, job: str) -> JobRecord:
         """Ask a job to stop at its next batch. What is done stays done.

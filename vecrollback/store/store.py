@@ -516,13 +516,7 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods):
     # -- jobs ---------------------------------------------------------------------------------------------------------
 
     def jobs(
-        self,
-        *,
-        unfinished: bool = False,
-        kind: str | None = None,
-        pair: str | None = None,
-        since: str | None = None,
-        limit: int | None = None,
+        self, *, unfinished: bool = False, kind: str | None = None, pair: str | None = None, limit: int | None = None
     ) -> list[JobRecord]:
         """List jobs: re-embedding, catch-up, repair and what else takes long.
 
@@ -532,7 +526,6 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods):
             unfinished: Only those that are not done: running, failed, cancelled, or lost with their process.
             kind: Only jobs of this kind, such as `catch-up`.
             pair: Only jobs of the pair of this name.
-            since: Only jobs that began, went on or ended at this time or later: ISO 8601, UTC.
             limit: At most so many.
 
         Returns:
@@ -542,7 +535,7 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods):
             >>> {job.kind for job in store.jobs()}
             {'reembed'}
         """
-        return self._catalog.jobs.all(unfinished=unfinished, kind=kind, pair=pair, since=since, limit=limit)
+        return self._catalog.jobs.all(unfinished=unfinished, kind=kind, pair=pair, limit=limit)
 
     def job(self, job: str) -> JobRecord:
         """Read one job as it stands.
