@@ -42,15 +42,13 @@ from vecrollback.store.history import HistoryMethods
 from vecrollback.store.models import ModelMethods
 from vecrollback.store.parts import Parts, open_parts
 from vecrollback.store.status import describe
+from vecrollback.store.storage import StorageMethods
 
 if TYPE_CHECKING:  # a rollback and `status` need none of these rooms; each method imports what it needs
     from vecrollback.automation.guard import Decision, WatchRound
     from vecrollback.catalog.policy_state import PolicyState
-    from vecrollback.pairs.backup import Backups
     from vecrollback.pairs.manifest import Manifest
-    from vecrollback.pairs.prune import Pruner
     from vecrollback.pairs.resources import Resources
-    from vecrollback.pairs.time_travel import TimeTravel
     from vecrollback.quality.audit import AuditOptions
     from vecrollback.quality.check import Level
     from vecrollback.quality.evaluation import Golden, Quality
@@ -122,7 +120,7 @@ def connect(
     return store
 
 
-class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods):
+class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods, StorageMethods):
     """One vector system: documents, the pairs that were made of them, and the pointer to the pair that serves.
 
     A pair is an embedding model together with its own index. Open a store with `connect`, and use it with `with` or
@@ -232,21 +230,6 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods):
         return self._parts.inspection
 
     @property
-    def retention(self) -> Pruner:
-        """What may be deleted: plan it, then apply the plan. And what keeps the storage small meanwhile."""
-        return self._parts.retention
-
-    @property
-    def backups(self) -> Backups:
-        """The whole store as one file: create it, and restore it into an empty store."""
-        return self._parts.backups
-
-    @property
-    def time_travel(self) -> TimeTravel:
-        """The documents as they were at an earlier point of the log: plan it, then go back."""
-        return self._parts.time_travel
-
-    @property
     def access(self) -> Tokens:
         """Tokens of the HTTP API, and the record of what was changed with them."""
         return self._parts.access
@@ -268,21 +251,6 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    # -- documents ----------------------------------------------------------------------------------------------------
-
-    def compact(self, *, purge: bool = False) -> None:
-        """Merge the small files of the log and of all vectors, and clean old versions away. Answers stay the same.
-
-        A worker does this by itself where it pays. Versions that a snapshot names stay.
-
-        Args:
-            purge: Remove every byte of deleted texts, too, also from what this machine keeps to answer faster.
-
-        Example:
-            >>> store.compact(purge=True)
-        """
-        self.retention.compact(purge=purge)
 
     # -- pairs --------------------------------------------------------------------------------------------------------
 
