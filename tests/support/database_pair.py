@@ -26,7 +26,7 @@ def reembed(store: Store, place: str) -> None:
 
 def change(store: Store, place: str) -> None:
     """Write and delete, catch up, and take a snapshot with a new index."""
-    acknowledge(seq=store.delete(DELETED))
+    acknowledge(seq=store.delete(DELETED).head)
     store.upsert([Document(id_, text) for id_, text in CHANGES.items()])
     store.catch_up("two")
     acknowledge(snapshot=store.snapshot("two", rebuild=True).ref)

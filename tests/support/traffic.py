@@ -60,8 +60,8 @@ def change(store: Store, name: str, number: int) -> int:
     """Upsert or delete own documents, one or two at a time; the seq."""
     ids = [f"{name}-{number % 23}", f"{name}-{number % 7}"]
     if number % 5 == 4:
-        return store.delete(ids[:1])
-    return store.upsert([Document(id_, f"note {number} of {id_}") for id_ in dict.fromkeys(ids)])
+        return store.delete(ids[:1]).head
+    return store.upsert([Document(id_, f"note {number} of {id_}") for id_ in dict.fromkeys(ids)]).head
 
 
 def purge(store: Store, _: str) -> None:
