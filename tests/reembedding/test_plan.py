@@ -112,3 +112,21 @@ def test_plan_and_dry_run_say_the_same_and_build_nothing(tmp_path: Path, monkeyp
     assert "40 have vectors" not in said
     assert f"{plan['tokens']:,} tokens, counted" in said
     assert "$0.00" in said
+
+
+@pytest.mark.parametrize("kind", ["model", "service"])
+def test_a_plan_and_a_check_tell_how_many_chunks_are_longer_than_the_model_reads(
+    tmp_path: Path, tiny: Path, kind: str
+) -> None:
+    with OpenAIServer() as server, vecrollback.connect(tmp_path / "store", create=True) as store:
+        spec = f"{tiny}?max_length=32" if kind == "model" else server.spec(dimensions=64, max_characters=200)
+        store.upsert([Document(f"short{n}", "ships leave the harbour at dawn") for n in range(3)])
+        store.upsert(
+            [Document("edge", "a " * 30), Document("long", "ships leave " * 40), Document("longer", "sea " * 90)]
+        )
+        assert store.plan(spec, name="one", measure=False).cut == 2
+        assert "2 chunks are longer than the model reads" in text("--store", tmp_path / "store", "plan", spec)
+        store.reembed(spec, name="one").wait()
+        assert store.check("one").examined["longer than the model reads"] == 2
+        assert store.plan(f"{spec}&chunk=semantic:20", name="two", measure=False).cut == 0
+        assert "longer than the model reads" not in text("--store", tmp_path / "store", "plan", "hash:32")

@@ -15,7 +15,7 @@ app = typer.Typer(add_completion=False)
 PLAN = (
     "{pair, embedder, fingerprint, resumes, documents, reused, texts, chunks, tokens, counted, error, estimated, "
     "measured, tokens_per_second, seconds, price, dollars, index, disk, disk_free, stale_documents, stale_seconds, "
-    "model_bytes}"
+    "model_bytes, cut}"
 )
 PriceOption = Annotated[
     float | None, typer.Option(min=0, metavar="DOLLARS", help="Price of a million tokens. Default: the embedder's own.")

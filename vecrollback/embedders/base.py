@@ -170,6 +170,26 @@ def fingerprint_of(contract: Mapping[str, Json]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 
+def count_cut(embedder: object, texts: Sequence[str]) -> int:
+    """Count the chunks of which the model reads no more than the beginning.
+
+    Args:
+        embedder: An Embedder; one that knows its limit has a method of this name.
+        texts: Chunks, as `embed_documents` gets them.
+
+    Returns:
+        How many are longer than the model reads, as far as the embedder knows: 0 where it knows no limit.
+
+    Example:
+        >>> from vecrollback.embedders import open_embedder
+        >>> service = open_embedder("service:m?base_url=http://host/v1&max_characters=16")
+        >>> count_cut(service, ["Ships leave at dawn.", "Ships"])
+        1
+    """
+    count = getattr(embedder, "count_cut", None)
+    return int(count(texts)) if count else 0
+
+
 def traits_of(embedder: object) -> Traits:
     """What an embedder says of itself, or what is assumed of one that says nothing.
 

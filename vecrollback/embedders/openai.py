@@ -199,6 +199,11 @@ class OpenAIEmbedder(SharedEmbedder):
             return sum(tokenizer.lengths(texts, self._shape.document_prompt, None))
         return self._usage.estimate(sum(map(_size, prefixed(texts, self._shape.document_prompt))))
 
+    def count_cut(self, texts: Sequence[str]) -> int:
+        """Chunks that are longer than what is sent of a text; what the service itself cuts, it does not say."""
+        whole = prefixed(texts, self._shape.document_prompt)
+        return sum(len(sent) < len(text) for sent, text in zip(self._limit.apply(whole), whole, strict=True))
+
     def next_generation(self) -> str:
         """The string of this embedder for weights that came later under the same name: `generation=2`, 3, ..."""
         return with_arguments(self._spec.text, {"generation": str(self._generation + 1)})

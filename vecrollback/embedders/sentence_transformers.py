@@ -135,6 +135,16 @@ class SentenceTransformersEmbedder(SharedEmbedder):
             return total
         return sum(self._hf_tokenizer.lengths(texts, self._shape.document_prompt, self._options.max_length))
 
+    def count_cut(self, texts: Sequence[str]) -> int:
+        """Chunks with more tokens than the model reads."""
+        limit, prompt = self._options.max_length, self._shape.document_prompt
+        if limit is None:
+            return 0
+        # Hardly any text has more tokens than bytes: short chunks need not be tokenised once more.
+        long = [text for text in texts if len((prompt + text).encode("utf-8", "replace")) > limit // 2]
+        clipped = [self._hf_tokenizer.clip(text, limit) for text in long]
+        return sum(length > limit for length in self._hf_tokenizer.lengths(clipped, prompt, None))
+
     def ideal_seconds(self, texts: Sequence[str]) -> float | None:
         """Seconds that the model's arithmetic over chunks embedded a moment ago takes at this machine's best rate.
 

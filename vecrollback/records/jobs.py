@@ -124,7 +124,8 @@ class Plan:
     `tokens_per_second` of a short run over `measured` texts; None when there was no such run. `stale_documents`,
     `stale_seconds`: what a rollback to the pair that is live now would have to bring up to date if nobody caught it up
     meanwhile, and how long that would take. `model_bytes`: of the model's files, where the store will keep them beside
-    the pair; a part of `disk`, unless they can be linked.
+    the pair; a part of `disk`, unless they can be linked. `cut`: chunks that are longer than what the model reads of a
+    text, as far as the embedder knows: it makes a vector of their beginning.
     """
 
     pair: str
@@ -150,3 +151,4 @@ class Plan:
     stale_documents: int | None
     stale_seconds: float | None
     model_bytes: int = 0
+    cut: int = 0

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vecrollback.embedders import Embedder, traits_of
+from vecrollback.embedders.base import count_cut
 from vecrollback.indexes import index_bytes, resolve_spec
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import LIVE, CorpusState, Pair, Plan
@@ -32,12 +33,13 @@ _RATE_HOURS = 24
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """Chunks and tokens of all texts, from `texts` of them; `error` is relative, at 95%."""
+    """Chunks and tokens of all texts, and chunks that are cut, from `texts` of them; `error` is relative, at 95%."""
 
     chunks: int
     tokens: int
     texts: int
     error: float
+    cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ class Planner:
             stale_documents=stale[0] if stale else None,
             stale_seconds=stale[1] if stale else None,
             model_bytes=model_bytes,
+            cut=counts.cut,
         )
 
     def _model_bytes(self, embedder: Embedder, keep: bool | None) -> int:
@@ -157,20 +160,23 @@ class Planner:
     def _count(self, embedder: Embedder, texts: pa.Table, state: CorpusState, chance: np.random.Generator) -> _Counted:
         whole = texts.num_rows <= COUNTED_WHOLE
         sample = np.arange(texts.num_rows) if whole else chance.choice(texts.num_rows, COUNTED_WHOLE, replace=False)
-        counts, tokens = np.zeros(len(sample)), np.zeros(len(sample))
+        counts, tokens, cut = np.zeros(len(sample)), np.zeros(len(sample)), 0
         for first in range(0, len(sample), _READ):
             part = sample[first : first + _READ]
             for place, text in enumerate(self._texts(texts, part, state), start=first):
                 chunks = [text[start:end] for start, end in embedder.chunk(text)]
                 counts[place] = len(chunks)
                 tokens[place] = embedder.count_tokens(chunks) if chunks else 0
+                cut += count_cut(embedder, chunks)
         if whole:
-            return _Counted(int(counts.sum()), int(tokens.sum()), len(sample), 0.0)
+            return _Counted(int(counts.sum()), int(tokens.sum()), len(sample), 0.0, cut)
         # of a sample without replacement: the share that was read takes no part in the error
         scale, unread = texts.num_rows / len(sample), 1 - len(sample) / texts.num_rows
         deviation = float(tokens.std(ddof=1)) * math.sqrt(unread / len(sample))
         error = 1.96 * deviation / max(float(tokens.mean()), 1e-9)
-        return _Counted(round(counts.sum() * scale), round(tokens.sum() * scale), len(sample), error)
+        return _Counted(
+            round(counts.sum() * scale), round(tokens.sum() * scale), len(sample), error, round(cut * scale)
+        )
 
     def _time(
         self, embedder: Embedder, texts: pa.Table, state: CorpusState, chance: np.random.Generator

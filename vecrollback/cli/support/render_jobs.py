@@ -19,6 +19,8 @@ def plan(cost: Plan) -> Iterator[str]:
     yield f"would {verb} pair {cost.pair} with {cost.embedder} ({cost.fingerprint[:12]}), index {cost.index}"
     yield f"documents {cost.documents:,}; {cost.reused:,} have vectors already"
     yield f"to embed  {cost.texts:,} different texts, {cost.chunks:,} chunks, {cost.tokens:,} tokens{_exactness(cost)}"
+    if cost.cut:
+        yield f"cut       {cost.cut:,} chunks are longer than the model reads: chunk= makes them shorter"
     yield f"time      {_time(cost)}"
     yield "money     " + (
         "no price is known; --price DOLLARS sets it, for a million tokens"

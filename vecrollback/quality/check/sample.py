@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from vecrollback.arrays import Cosines, Numbers, cosines
 from vecrollback.embedders import Embedder
+from vecrollback.embedders.base import count_cut
 from vecrollback.embedders.pieces import embed_documents
 from vecrollback.embedders.probes import floor_for, measured_floor
 from vecrollback.errors import EmbedderChangedError, VecrollbackError
@@ -74,7 +75,7 @@ def examine_sample(notes: Notes, embedder: Embedder, evidence: PairEvidence, sam
     size = sample_size(len(population), bound=sampling.bound, confidence=sampling.confidence)
     count = min(size if sampling.size is None else sampling.size, len(population))
     sample = np.sort(np.random.default_rng(sampling.seed).choice(population, count, replace=False))
-    near = own_cosines(embedder, evidence, sample)
+    near = own_cosines(notes, embedder, evidence, sample)
     # `not >=` and not `<`: a cosine that is NaN counts as foreign.
     foreign = sample[~(near >= evidence.pair.probe_floor)]
     worst = f"; the lowest cosine is {np.nanmin(near):.4f}" if len(foreign) else ""
@@ -96,7 +97,7 @@ def comparable(log: LogRows, rows: VectorKeys) -> Numbers:
     return np.asarray(chunks[same], dtype=np.int64)
 
 
-def own_cosines(embedder: Embedder, evidence: PairEvidence, sample: Numbers) -> Cosines:
+def own_cosines(notes: Notes, embedder: Embedder, evidence: PairEvidence, sample: Numbers) -> Cosines:
     """Cosine of each of these rows' vectors to the vector that the embedder makes of its chunk now."""
     if not len(sample):
         return np.empty(0)
@@ -105,6 +106,8 @@ def own_cosines(embedder: Embedder, evidence: PairEvidence, sample: Numbers) -> 
     texts = [documents[row["doc_id"]].text[row["start"] : row["end"]] for row in keys]
     # By length, so that a batch pads little; the result goes back to the order of the rows.
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    if cut := count_cut(embedder, texts):
+        notes.examined["longer than the model reads"] = cut
     vectors_now = np.empty((len(texts), embedder.dimension), np.float32)
     vectors_now[order] = embed_documents(embedder, [texts[i] for i in order])
     return cosines(vectors_now, evidence.vectors[sample])
@@ -124,7 +127,7 @@ def examine_runtimes(
                 inside |= (batches >= one.first) & (batches <= one.last)
         theirs = population[inside]
         sample = np.sort(chance.choice(theirs, min(_OF_EACH, len(theirs)), replace=False))
-        near = own_cosines(embedder, evidence, sample)
+        near = own_cosines(notes, embedder, evidence, sample)
         foreign = sample[~(near >= evidence.pair.probe_floor)]
         message = (
             f"vectors of runtime {name} that the pair's own embedder does not make: {len(foreign)} of {len(sample)}"
