@@ -3,7 +3,7 @@
 With a transformer of two small layers, whose files are exchanged, overwritten and removed as a training run, a hub or a
 person does.
 
-Covers catalog.models, embedders.hub, records.models, storage.cloning.
+Covers catalog.models, records.models, storage.cloning.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import vecrollback
+from tests.support.hub import Hub
 from vecrollback import Document, Store
 from vecrollback.embedders import open_embedder
 from vecrollback.errors import BundleError, CorruptArtifactError, EmbedderChangedError, VecrollbackError
@@ -25,38 +26,6 @@ from vecrollback.storage.cloning import clone_file
 
 TEXTS = {f"d{n}": f"the boat number {n} leaves the harbour at {n % 24} o'clock" for n in range(12)}
 COMMITS = ("a" * 40, "b" * 40)
-
-
-class Hub:
-    """A cache of the Hugging Face hub, laid out as `huggingface_hub` does: blobs, snapshots of links, refs."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root / "models--org--model"
-
-    def commit(self, commit: str, model: Path) -> None:
-        """Add a snapshot, and move `refs/main` to it."""
-        snapshot, blobs = self._root / "snapshots" / commit, self._root / "blobs"
-        blobs.mkdir(parents=True, exist_ok=True)
-        for number, file in enumerate(sorted(path for path in model.rglob("*") if path.is_file())):
-            link = snapshot / file.relative_to(model)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, blobs / f"{commit[:8]}{number}")
-            link.symlink_to(blobs / f"{commit[:8]}{number}")
-        self.point("main", commit)
-
-    def point(self, ref: str, commit: str) -> None:
-        (self._root / "refs").mkdir(exist_ok=True)
-        (self._root / "refs" / ref).write_text(commit)
-
-    def forget(self, commit: str) -> None:
-        """As `hf cache delete` does."""
-        for link in (self._root / "snapshots" / commit).rglob("*"):
-            if link.is_symlink():
-                link.resolve().unlink()
-        shutil.rmtree(self._root / "snapshots" / commit)
-
-    def clear(self) -> None:
-        shutil.rmtree(self._root)
 
 
 @pytest.fixture

@@ -70,11 +70,15 @@ def locate(spec: Spec, revision: str | None) -> Path:
     return here.resolve()
 
 
-def digest_files(root: Path) -> str:
-    """SHA-256 over names and bytes of the files that shape vectors, wherever the directory stands."""
+def digest_files(root: Path, others: Mapping[str, Path] | None = None) -> str:
+    """SHA-256 over names and bytes of the files that shape vectors, wherever the directory stands.
+
+    `others`: files that lie outside of it and shape them, too, by the name they are kept under.
+    """
     total = hashlib.sha256()
-    for path in shaping_files(root):
-        total.update(f"{path.relative_to(root).as_posix()} {sha256_file(path)}\n".encode())
+    files = {path.relative_to(root).as_posix(): path for path in shaping_files(root)}
+    for name, path in {**files, **(others or {})}.items():
+        total.update(f"{name} {sha256_file(path)}\n".encode())
     return total.hexdigest()
 
 
@@ -89,16 +93,32 @@ def shaping_files(root: Path) -> list[Path]:
     return [path for path in paths if not (path.suffix == ".bin" and path.parent in safe)]
 
 
-def read_facts(root: Path) -> ModelFacts:
-    """Read the configuration files under `root`."""
-    modules = _json(root / "modules.json")
+def first_module(root: Path) -> Path:
+    """The directory of a model's first module, where its transformer and tokenizer are."""
+    modules = read_json(root / "modules.json")
+    return root / modules[0].get("path", "") if modules else root
+
+
+def foreign_modules(root: Path) -> list[str]:
+    """Modules that sentence-transformers does not bring along: code that comes with the model, or of a package."""
+    modules = read_json(root / "modules.json") or []
+    return [
+        kind for module in modules if not (kind := str(module.get("type", ""))).startswith("sentence_transformers.")
+    ]
+
+
+def read_facts(root: Path, base: Path | None = None) -> ModelFacts:
+    """Read the configuration files under `root`; of an adapter, those of its `base` for what it does not have."""
+    modules = read_json(root / "modules.json")
     paths = {_kind(module): root / module.get("path", "") for module in modules} if isinstance(modules, list) else {}
-    first = root / modules[0].get("path", "") if modules else root
-    config = _json(first / "config.json") or {}
-    tokenizer = _json(first / "tokenizer_config.json") or {}
+    first = first_module(root)
+    if base is not None and not (first / "tokenizer_config.json").is_file():
+        first = base
+    config = read_json(first / "config.json") or (read_json(base / "config.json") if base else None) or {}
+    tokenizer = read_json(first / "tokenizer_config.json") or {}
     text_config = config.get("text_config") or config
-    pooling = _json(paths["Pooling"] / "config.json") or {} if "Pooling" in paths else {}
-    own = _json(root / "config_sentence_transformers.json") or {}
+    pooling = read_json(paths["Pooling"] / "config.json") or {} if "Pooling" in paths else {}
+    own = read_json(root / "config_sentence_transformers.json") or {}
     width, dimension = _dimensions(root, modules or [], text_config, pooling, own)
     return ModelFacts(
         width=width,
@@ -117,17 +137,19 @@ def _from_hub(target: str, revision: str | None) -> Path:
     """The cached snapshot, or a download. The cache goes first: opening a pair must not depend on the network."""
     name = hub.full_name(target)
     snapshot = hub.cached(name, revision)
-    if snapshot is not None and _is_model(snapshot) and _has_weights(snapshot):
+    if snapshot is not None and _is_model(snapshot) and has_weights(snapshot):
         return snapshot
     return hub.download(name, revision)
 
 
 def _is_model(root: Path) -> bool:
-    return (root / "modules.json").is_file() or (root / "config.json").is_file()
+    return any((root / name).is_file() for name in ("modules.json", "config.json", "adapter_config.json"))
 
 
-def _has_weights(root: Path) -> bool:
-    return any(fnmatch(path.name, pattern) for path in _walk(root) for pattern in _WEIGHTS)
+def has_weights(root: Path, *, but: str = "") -> bool:
+    """Whether a directory holds weights other than those whose names match `but`."""
+    names = [path.name for path in _walk(root) if not (but and fnmatch(path.name, but))]
+    return any(fnmatch(name, pattern) for name in names for pattern in _WEIGHTS)
 
 
 def _walk(directory: Path) -> Iterator[Path]:
@@ -140,7 +162,7 @@ def _walk(directory: Path) -> Iterator[Path]:
             yield path
 
 
-def _json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
     """The content of a JSON file; None when there is no file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -165,7 +187,7 @@ def _dimensions(
     for module in modules:
         kind = _kind(module)
         if kind == "Dense":
-            dense = _json(root / module["path"] / "config.json") or {}
+            dense = read_json(root / module["path"] / "config.json") or {}
             dimension = _positive(dense.get("out_features"))
         elif kind not in {"Transformer", "Pooling", "Normalize", "Dropout", "LayerNorm"}:
             return width, None
@@ -182,7 +204,7 @@ def _modes(pooling: Mapping[str, Any]) -> list[str]:
 
 def _max_length(first: Path, tokenizer: Mapping[str, Any], config: Mapping[str, Any]) -> int | None:
     for path in sorted(first.glob("sentence_*_config.json")):
-        own = _positive((_json(path) or {}).get("max_seq_length"))
+        own = _positive((read_json(path) or {}).get("max_seq_length"))
         if own:
             return own
     limits = (tokenizer.get("model_max_length"), config.get("max_position_embeddings"))

@@ -22,9 +22,18 @@ from vecrollback.embedders.base import COARSE_FLOOR, FLOOR, Traits
 from vecrollback.embedders.batching import batches, encode
 from vecrollback.embedders.chunking import Chunker
 from vecrollback.embedders.common import RecentTokens, Role, Shape, SharedEmbedder, read_shape
+from vecrollback.embedders.companions import BASE, Companion, find_companions, loadable
 from vecrollback.embedders.hf_tokenizer import HfTokenizer
 from vecrollback.embedders.hub import commit_of, pinned
-from vecrollback.embedders.model_files import POOLING_MODES, ModelFacts, digest_files, locate, read_facts, shaping_files
+from vecrollback.embedders.model_files import (
+    POOLING_MODES,
+    ModelFacts,
+    digest_files,
+    foreign_modules,
+    locate,
+    read_facts,
+    shaping_files,
+)
 from vecrollback.embedders.peak_throughput import Workload, matmul_rate, work_of
 from vecrollback.embedders.runtimes import Runtime, accelerate, check_name
 from vecrollback.embedders.spec import Arguments, Spec
@@ -56,13 +65,22 @@ class ModelOptions:
     precision: str
     device: str | None
     batch_size: int | None
+    trusted: bool = False
 
 
 def open_sentence_transformers(spec: Spec) -> SentenceTransformersEmbedder:
     """Open a directory or a hub name."""
     arguments = spec.arguments
     root = locate(spec, arguments.text("revision", None))
-    facts = read_facts(root)
+    trusted = arguments.flag("trust_remote_code", False)
+    if (foreign := foreign_modules(root)) and not trusted:
+        raise EmbedderSpecError(
+            f"{spec.target} has modules of its own ({', '.join(foreign[:2])}): opening it runs code that comes with it",
+            hint="read that code, then add trust_remote_code=true to the embedder",
+        )
+    companions = find_companions(root, trusted=trusted)
+    base = next((one.root for one in companions if one.prefix == BASE), None)
+    facts = read_facts(root, base)
     _refuse_backend(arguments)
     options = _read_options(arguments, facts)
     shape = read_shape(arguments, query_prompt=facts.query_prompt, document_prompt=facts.document_prompt)
@@ -70,14 +88,24 @@ def open_sentence_transformers(spec: Spec) -> SentenceTransformersEmbedder:
     # A relative path would name another directory for a process that was started elsewhere, and a name on the hub
     # another commit tomorrow.
     local = Path(spec.target).expanduser().is_dir()
-    return SentenceTransformersEmbedder(spec.at(root) if local else pinned(spec, root), shape, root, facts, options)
+    spec = spec.at(root) if local else pinned(spec, root)
+    return SentenceTransformersEmbedder(spec, shape, root, facts, options, companions)
 
 
 class SentenceTransformersEmbedder(SharedEmbedder):
     """One model and its settings. Calls from several threads are served one after the other."""
 
-    def __init__(self, spec: Spec, shape: Shape, root: Path, facts: ModelFacts, options: ModelOptions) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        shape: Shape,
+        root: Path,
+        facts: ModelFacts,
+        options: ModelOptions,
+        companions: tuple[Companion, ...] = (),
+    ) -> None:
         super().__init__(spec, shape)
+        self._companions = companions
         self._root = root
         self._facts = facts
         self._options = options
@@ -101,7 +129,9 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         if self._options.precision != "float32" or self._options.device not in (None, "cpu") or self._on_device():
             raise UsageError("only models in float32 on the processor have other runtimes", hint="--accelerate off")
         options = replace(self._options, device="cpu", batch_size=None)
-        other = SentenceTransformersEmbedder(self._spec, self._shape, self._root, self._facts, options)
+        other = SentenceTransformersEmbedder(
+            self._spec, self._shape, self._root, self._facts, options, self._companions
+        )
         other._runtime, other._converted = runtime, self._converted
         other.__dict__["contract"] = self.contract  # what it is does not depend on where it runs
         self._others[runtime] = other
@@ -160,13 +190,18 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         return work.operations(tokens, squares) / rate if rate else None
 
     def model_files(self) -> dict[str, Path]:
-        """The files that shape its vectors, by their name in the model's directory."""
-        return {path.relative_to(self._root).as_posix(): path for path in shaping_files(self._root)}
+        """The files that shape its vectors, also those from elsewhere, by the name under which they are kept."""
+        own = {path.relative_to(self._root).as_posix(): path for path in shaping_files(self._root)}
+        return own | self._files_from_elsewhere()
+
+    def _files_from_elsewhere(self) -> dict[str, Path]:
+        return {name: path for companion in self._companions for name, path in companion.files().items()}
 
     @property
     def immutable_files(self) -> bool:
         """Whether nobody writes into these files: a cache of the hub replaces and removes, it never overwrites."""
-        return commit_of(self._root) is not None
+        roots = (self._root, *(companion.root for companion in self._companions))
+        return all(commit_of(root) is not None for root in roots)
 
     def close(self) -> None:
         """Let go of the weights. The next call that needs them loads them again."""
@@ -180,12 +215,14 @@ class SentenceTransformersEmbedder(SharedEmbedder):
     def _identity(self) -> dict[str, Json]:
         options = self._options
         return {
-            "files": digest_files(self._root),
+            "files": digest_files(self._root, self._files_from_elsewhere()),
             "pooling": options.pooling,
             "max_length": options.max_length,
             "truncate_dim": options.truncate_dim,
             "precision": options.precision,
             "backend": "torch",  # a key of stored contracts: another name would be another fingerprint
+            # Only where it is so: contracts from before had no such key.
+            **({"trust_remote_code": True} if options.trusted else {}),
         }
 
     @cached_property
@@ -265,7 +302,8 @@ class SentenceTransformersEmbedder(SharedEmbedder):
 
     def _open_model(self) -> Any:
         if self._model is None:
-            model = _load(self._root, self._options, self._facts)
+            with loadable(self._root, self._companions) as root:
+                model = _load(root, self._options, self._facts)
             if self._runtime is not None:
                 accelerate(model, self._runtime, self._converted)
             self._model = model
@@ -300,6 +338,7 @@ def _read_options(arguments: Arguments, facts: ModelFacts) -> ModelOptions:
         precision=arguments.choice("precision", _PRECISIONS, "float32"),
         device=arguments.text("device", None),
         batch_size=arguments.integer("batch_size", None),
+        trusted=arguments.flag("trust_remote_code", False),
     )
 
 
@@ -314,13 +353,18 @@ def _load(root: Path, options: ModelOptions, facts: ModelFacts) -> Any:
                 device=options.device,
                 local_files_only=True,
                 truncate_dim=options.truncate_dim,
+                trust_remote_code=options.trusted,
                 # Given even when it is float32: left alone, the library takes whatever the weights were saved in.
                 model_kwargs={"dtype": getattr(torch, options.precision)},
             )
     except Exception as error:
+        hint = "check that SentenceTransformer(DIRECTORY) loads it in this environment"
+        if "trust_remote_code" in str(error):
+            hint = "read the code that comes with the model, then add trust_remote_code=true to the embedder"
+        elif "`peft`" in str(error):
+            hint = "pip install peft: the model is an adapter"
         raise EmbeddingError(
-            f"the model in {root} cannot be loaded: {type(error).__name__}: {error}",
-            hint="check that SentenceTransformer(DIRECTORY) loads it in this environment",
+            f"the model in {root} cannot be loaded: {type(error).__name__}: {error}", hint=hint
         ) from error
     if options.max_length is not None:
         model.max_seq_length = options.max_length

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from vecrollback.catalog import now
-from vecrollback.embedders.model_files import digest_files
+from vecrollback.embedders.companions import digest_kept
 from vecrollback.errors import BundleError
 from vecrollback.pairs.bundles import contents as toc
 from vecrollback.pairs.bundles.tar import COPY_AGAIN, TarEntry, read_entries
@@ -151,7 +151,7 @@ def _check_artifacts(bundle: UnpackedBundle) -> None:
         if not name.startswith(sha256) or not _SUFFIX.fullmatch(name[len(sha256) :]):
             toc.refuse(f"{path.name} is not the artefact {name[:100]!r}")
     for path in bundle.model().values():
-        if digest_files(path) != bundle.contents.pair["contract"].get("files"):
+        if digest_kept(path) != bundle.contents.pair["contract"].get("files"):
             toc.refuse(f"the files below {toc.MODEL}/ are not those of the pair's model")
 
 
