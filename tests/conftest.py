@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,11 @@ import vecrollback
 from tests.support import postgres as postgres_server
 from tests.support import s3_server as object_storage
 from vecrollback import Store
+
+# Files and functions of the tests are their own. What is not trusted has tests that take these away.
+os.environ.setdefault("VECROLLBACK_TRUST", "*")
+os.environ.setdefault("VECROLLBACK_ALLOW", "*:*")
+os.environ["XDG_CONFIG_HOME"] = str(Path(tempfile.gettempdir()) / f"vecrollback-tests-{os.getuid()}")
 
 _MARKED_FOLDERS = {"laws": "law", "crash": "crash", "real": "real"}
 _MARKED_FIXTURES = {"postgres": "postgres", "object_server": "s3", "minilm": "real"}

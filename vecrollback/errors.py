@@ -39,6 +39,7 @@ exit code of the command line, so a script can tell a refusal from a failure::
     │   ├── HeadMovedError            another process wrote to the same table meanwhile
     │   ├── LockHeldError             another process does the same work
     │   ├── CatalogMismatchError      the catalog belongs to another store
+    │   ├── UntrustedError            a file, an address or code that nobody has allowed on this machine
     │   ├── TimeWentBackError         the catalog lacks moves or changes that it had before
     │   ├── CheckRefusedError         promote of a pair that does not pass its check
     │   ├── GateRefusedError          promote of a pair that does not pass its gates, or with no way back
@@ -279,6 +280,10 @@ class LockHeldError(RefusedError):
 
 class CatalogMismatchError(RefusedError):
     """The catalog belongs to another store than the directory."""
+
+
+class UntrustedError(RefusedError):
+    """A configuration file, an address or code from elsewhere that nobody has allowed on this machine."""
 
 
 class TimeWentBackError(RefusedError):

@@ -10,7 +10,7 @@ import pytest
 
 import vecrollback
 from vecrollback import Document, Store
-from vecrollback.errors import BadDocumentError, UnknownNameError, UsageError
+from vecrollback.errors import BadDocumentError, PairStateError, UnknownNameError, UsageError
 
 HALF = "a\ud800"
 
@@ -50,3 +50,33 @@ def test_half_a_surrogate_pair_is_no_name(store: Store, call: str) -> None:
         CALLS[call](store, HALF)
     assert store.live().name == "two"
     assert store.search("a text").hits[0].id == "d"
+
+
+def test_names_that_differ_in_case_alone_never_share_a_folder(store: Store, tmp_path: Path) -> None:
+    tables = sorted(path.name for path in (store.root / "tables").iterdir())
+    with pytest.raises(PairStateError, match="there is a pair 'one'"):
+        store.reembed("hash:16?seed=3", name="ONE").wait()
+    store.export_snapshot("one@1", tmp_path / "one.bundle")
+    with pytest.raises(PairStateError, match="there is a pair 'two'"):
+        store.import_snapshot(tmp_path / "one.bundle", name="Two")
+    assert sorted(path.name for path in (store.root / "tables").iterdir()) == tables
+    assert store.check("one").verdict == "pass"
+    for name in ("ｏne", "o\u0308ne", "one/../two", "one ", ".one"):  # the rule has no letter with two forms
+        with pytest.raises(UsageError, match="not a valid name"):
+            store.reembed("hash:16?seed=3", name=name)
+
+
+def test_a_tag_stands_before_no_pair(store: Store) -> None:
+    for name in ("two", "TWO"):
+        with pytest.raises(PairStateError, match="a pair is called 'two'"):
+            store.tag(name, "one@1")
+    for name in ("two@1", "a/b", "", "INC 1"):
+        with pytest.raises(UsageError, match="not a valid name"):
+            store.tag(name, "one@1")
+    store.tag("three", "one@1")
+    with pytest.raises(PairStateError, match="there is a tag 'three'"):
+        store.reembed("hash:16?seed=3", name="three").wait()
+    # as an earlier version could have written it
+    with store.resources.catalog._database.write() as connection:
+        connection.exec_driver_sql("UPDATE tag SET name = 'two'")
+    assert store.restore("two", reason="the pair", catch_up=False).target == "two@1"

@@ -49,7 +49,9 @@ class OpenAIServer:
     `refusal` says what to do with a request by its texts, as a service with limits does; `port`: where one stopped.
     """
 
-    def __init__(self, dimension: int = 64, *, key: str | None = None, usage: bool = True, port: int = 0) -> None:
+    def __init__(
+        self, dimension: int = 64, *, key: str | None = None, usage: bool = True, port: int = 0, host: str = "127.0.0.1"
+    ) -> None:
         self.faults: deque[Fault] = deque()
         self.requests: list[dict[str, Any]] = []
         self.authorizations: list[str | None] = []
@@ -58,7 +60,8 @@ class OpenAIServer:
         self.model: Embedder = open_embedder(f"hash:{dimension}?seed=5")
         self.refusal: Callable[[list[str]], Fault | None] = lambda texts: None
         self.connections: set[socket.socket] = set()
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        self.host = host
+        self._server = ThreadingHTTPServer((host, port), _handler(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
@@ -68,7 +71,7 @@ class OpenAIServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http://{self.host}:{self.port}/v1"
 
     def spec(self, model: str = "m", **arguments: object) -> str:
         given = "".join(f"&{name}={value}" for name, value in arguments.items())

@@ -86,6 +86,7 @@ class Pairs:
         with self._database.write() as connection:
             if connection.scalar(sa.select(pair.c.name).where(pair.c.name == new.name)):
                 raise PairStateError(f"a pair {new.name!r} exists already", hint="choose another --name")
+            _require_distinct(connection, new.name)
             if connection.scalar(sa.select(history.c.number).where(history.c.target.startswith(f"{new.name}@"))):
                 raise PairStateError(
                     f"a pair {new.name!r} served before and was pruned: the history is about that one",
@@ -97,6 +98,14 @@ class Pairs:
             record_files(self._database, connection, vectors_table(new.name), files)
             if model is not None:
                 add_kept_model(self._database, connection, model)
+
+    def require_distinct(self, name: str) -> None:
+        """Raise PairStateError for a new pair's name that differs from another's in case alone, or is a tag's.
+
+        Asked before anything is written: on some file systems both would be one folder.
+        """
+        with self._database.read() as connection:
+            _require_distinct(connection, name)
 
     def advance(
         self, name: str, *, watermark: int, vectors_version: int, expected: int, files: Mapping[str, str] | None = None
@@ -160,6 +169,7 @@ class Pairs:
         with self._database.write() as connection:
             present()
             if new is not None:
+                _require_distinct(connection, new.name)
                 connection.execute(pair.insert().values(**asdict(new)))
                 record_files(self._database, connection, vectors_table(new.name), files or {})
             connection.execute(snapshot.insert().values(**asdict(incoming)))
@@ -228,9 +238,16 @@ class Pairs:
             return {row.name: (row.pair, row.snapshot) for row in rows}
 
     def set_tag(self, name: str, target: Snapshot) -> None:
+        """Raises UsageError for a name that cannot be one, PairStateError for that of a pair."""
+        if not valid_pair_name(name):
+            raise UsageError(f"{name!r} is not a valid name for a tag", hint=NAME_RULE)
         values = {"pair": target.pair, "snapshot": target.number, "created_at": now()}
         statement = self._database.insert(tag).values(name=name, **values)
         with self._database.write() as connection:
+            if taken := connection.scalar(sa.select(pair.c.name).where(sa.func.lower(pair.c.name) == name.lower())):
+                raise PairStateError(
+                    f"a pair is called {taken!r}, so no tag may be", hint="what is restored by that name is the pair"
+                )
             connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
 
     def delete_tag(self, name: str) -> None:
@@ -242,19 +259,32 @@ class Pairs:
 
 
 def find_snapshot(connection: sa.Connection, ref: str) -> Snapshot | None:
-    """Find `PAIR@N`, `PAIR` (the snapshot it serves from) or a tag, inside a transaction; None when there is none."""
+    """Find `PAIR@N`, `PAIR` (the snapshot it serves from) or a tag, inside a transaction; None when there is none.
+
+    A pair comes before a tag of its name, which earlier versions allowed.
+    """
     try:
         target = SnapshotRef.parse(ref)
     except UsageError:
         tag_row = connection.execute(sa.select(tag.c.pair, tag.c.snapshot).where(tag.c.name == ref)).one_or_none()
         serves = sa.select(pair.c.name, pair.c.snapshot).where(pair.c.name == ref)
-        pointer = tag_row or connection.execute(serves).one_or_none()
+        pointer = connection.execute(serves).one_or_none() or tag_row
         if pointer is None:
             return None
         target = SnapshotRef(*pointer)
     query = sa.select(snapshot).where(snapshot.c.pair == target.pair, snapshot.c.number == target.number)
     row = connection.execute(query).one_or_none()
     return Snapshot(**row._mapping) if row else None
+
+
+def _require_distinct(connection: sa.Connection, name: str) -> None:
+    for table, word in ((pair, "pair"), (tag, "tag")):
+        query = sa.select(table.c.name).where(sa.func.lower(table.c.name) == name.lower())
+        if (other := connection.scalar(query)) is not None and (other != name or table is tag):
+            raise PairStateError(
+                f"a new pair cannot be called {name!r}: there is a {word} {other!r}",
+                hint="choose another --name: names differ in more than case, whatever they name",
+            )
 
 
 def _refuse_held(connection: sa.Connection, name: str, holders: sa.Select[tuple[str]], word: str) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
+import sqlite3
 from collections.abc import Collection, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +26,12 @@ from vecrollback.connectors.base import (
     stacked,
 )
 from vecrollback.connectors.copied import copy_of_folder
-from vecrollback.errors import MissingDependencyError, UsageError
+from vecrollback.errors import MissingDependencyError, UntrustedError, UsageError
 from vecrollback.records import Json, Metric
 
 _PAGE = 512
+_MODELS = "qdrant_client.http.models.models"
+_POINT_CLASSES = {(_MODELS, "PointStruct"), (_MODELS, "SparseVector"), ("uuid", "UUID")}
 _SHOWN = 100
 _METRICS: dict[str, Metric] = {"Cosine": "cosine", "Dot": "dot", "Euclid": "l2"}
 
@@ -34,7 +40,7 @@ class QdrantConnector:
     """Keeps the ids of the points in memory: Qdrant finds one by nothing else.
 
     A local database is opened in a copy, because the one process that opens it locks all others out. Points of the
-    local mode are pickled: open only databases of people you trust.
+    local mode are pickled, so they are looked at first: one that would load anything but a point is refused.
     """
 
     def __init__(self, where: str, collection: str, vector: str | None) -> None:
@@ -137,7 +143,13 @@ def _client(where: str, place: str) -> tuple[Any, Any]:
                 f"{place}: {where} does not hold a meta.json", hint="give the folder of QdrantClient(path=...)"
             )
         copy = copy_of_folder(Path(where), place)
-        return copy, QdrantClient(path=copy.name)
+        try:
+            for file in sorted(Path(copy.name).rglob("*.sqlite")):
+                _require_points(file, place)
+            return copy, QdrantClient(path=copy.name)
+        except BaseException:
+            copy.cleanup()
+            raise
     client = QdrantClient(url=where, api_key=os.environ.get("QDRANT_API_KEY"))
     try:
         client.get_collections()
@@ -146,6 +158,31 @@ def _client(where: str, place: str) -> tuple[Any, Any]:
             f"{place}: no Qdrant answers there: {error}", hint="is the address right? QDRANT_API_KEY holds the key"
         ) from error
     return None, client
+
+
+class _PointUnpickler(pickle.Unpickler):
+    """Loads what Qdrant's local mode writes for a point, and no other class or function."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _POINT_CLASSES:
+            raise pickle.UnpicklingError(f"it names {module}.{name}")
+        return super().find_class(module, name)
+
+
+def _require_points(file: Path, place: str) -> None:
+    """Raise UntrustedError for a database whose pickles are not points. The caller has a copy that nobody changes."""
+    with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        try:
+            for row, content in connection.execute("SELECT rowid, point FROM points"):
+                try:
+                    _PointUnpickler(io.BytesIO(content)).load()
+                except Exception as error:  # whatever a crafted pickle raises: it is refused before Qdrant loads it
+                    raise UntrustedError(
+                        f"{place}: point {row} of {file.name} is a pickle that holds something else: {error}",
+                        hint="loading it could run code; get the collection from a Qdrant server, or as Parquet",
+                    ) from None
+        except sqlite3.Error as error:
+            raise UsageError(f"{place}: {file.name} cannot be read: {error}", hint="is it Qdrant's own?") from error
 
 
 class QdrantKind:

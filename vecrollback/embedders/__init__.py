@@ -37,7 +37,7 @@ _UNPREFIXED = {
 }
 
 
-def open_embedder(spec: str, *, store: Path | None = None) -> Embedder:
+def open_embedder(spec: str, *, store: Path | None = None, stored: bool = False) -> Embedder:
     """Open the embedder that a string names.
 
     Cheap: reads names and digests of files and loads no model; a hub name that is not in the local cache is downloaded.
@@ -45,6 +45,7 @@ def open_embedder(spec: str, *, store: Path | None = None) -> Embedder:
     Args:
         spec: One of the forms above.
         store: Where `profile:NAME` is looked up beside the working directory; the store of the settings by default.
+        stored: The string comes from a store or a request, not from the operator: see `embedders.allowing`.
 
     Returns:
         An embedder whose `spec` opens it again, also in another process.
@@ -52,6 +53,7 @@ def open_embedder(spec: str, *, store: Path | None = None) -> Embedder:
     Raises:
         EmbedderSpecError: The string names nothing, or an argument is not valid.
         MissingDependencyError: The package of its kind is not installed.
+        UntrustedError: With `stored`, it names an address or code that nobody has allowed.
 
     Example:
         >>> embedder = open_embedder("hash:64?seed=1&chunk=tokens:4:0")
@@ -64,6 +66,8 @@ def open_embedder(spec: str, *, store: Path | None = None) -> Embedder:
         prefix = spec.partition(":")[0]
     others = {} if prefix in _PREFIXED else _third_party_kinds()
     parts = parse(spec, {*_PREFIXED, *others})
+    if stored:
+        importlib.import_module(f"{__name__}.allowing").require_allowed(parts, store)
     built_in = _PREFIXED.get(parts.kind) or _UNPREFIXED.get(parts.kind)
     return _built_in(built_in)(parts) if built_in else _third_party(others[parts.kind])(parts)
 

@@ -60,8 +60,8 @@ class PairEmbedders(FollowsForks):
         self._lock = threading.RLock()
 
     def open(self, spec: str) -> Embedder:
-        """An embedder by its string, not yet compared with anything."""
-        embedder = open_embedder(spec, store=self._root)
+        """An embedder by its string, not yet compared with anything. Raises UntrustedError."""
+        embedder = open_embedder(spec, store=self._root, stored=True)
         with self._lock:
             return self._embedders.setdefault((spec, embedder.fingerprint), embedder)
 

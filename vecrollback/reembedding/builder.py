@@ -374,6 +374,7 @@ def resumable_pair(catalog: Catalog, name: str, request: BuildRequest, embedder:
     """The pair of that name, if the request can go on with it; None when the name is free. Raises PairStateError."""
     pair = catalog.pairs.find(name)
     if pair is None:
+        catalog.pairs.require_distinct(name)
         return None
     if embedder.fingerprint not in catalog.equivalences.of(pair.fingerprint):
         raise PairStateError(

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from vecrollback.errors import UsageError
 from vecrollback.records import Json
+from vecrollback.storage.trust import require_trusted
 
 FILE = "vecrollback.toml"
 DEFAULT_STORE = "indices/default"
 DEFAULT_CACHE_SIZE = "32GiB"
 DEFAULT_MODEL_LIMIT = "4GiB"
-SECTIONS = ("gates", "policy", "canary", "embedder", "serving")
+SECTIONS = ("gates", "policy", "canary", "embedder", "serving", "allow")
 """Tables of the file, each read by the module that obeys it."""
 _RENAMED = {"rollout": "canary"}
 """Tables by their earlier names. Refused: a table that nobody reads would leave a pair on the defaults, unnoticed."""
@@ -85,12 +86,14 @@ class Section:
 def section(name: str, *, store: Path, directory: Path | None = None) -> Section | None:
     """A table of the file in the working directory, else of the one in the store's own; None where neither has it.
 
-    Read anew by every call: a server that runs for weeks obeys what stands there today. Raises UsageError.
+    Read anew by every call: a server that runs for weeks obeys what stands there today. Raises UsageError, and
+    UntrustedError for a file in a folder that nobody has trusted.
     """
     for path in ((directory or Path.cwd()) / FILE, store / FILE):
         values, text = _parse_file(path)
         if (table := values.get(name)) is None:
             continue
+        require_trusted(path, f"[{name}]")
         if not isinstance(table, dict):
             raise UsageError(f"{path}: {name!r} must be a table", hint=f"write [{name}] on a line of its own")
         return Section(name, table, path, text)
@@ -106,11 +109,14 @@ def load(
 ) -> Settings:
     """The settings in force. An empty `catalog` means the one in the store's own directory.
 
-    Raises UsageError for a file that cannot be read or has unknown keys.
+    Raises UsageError for a file that cannot be read or has unknown keys; UntrustedError for a catalog that it names in
+    a folder that nobody has trusted.
     """
     filed = _file((directory or Path.cwd()) / FILE)
     # None is "not set" and "" is "the store's own": an empty argument overrides what the environment says.
     catalogs = (catalog, os.environ.get("VECROLLBACK_CATALOG"), filed.get("catalog"))
+    if catalogs[:2] == (None, None) and filed.get("catalog"):
+        require_trusted((directory or Path.cwd()) / FILE, "the catalog")  # a password goes where its address leads
     return Settings(
         store=store or os.environ.get("VECROLLBACK_STORE") or filed.get("store") or DEFAULT_STORE,
         actor=actor or os.environ.get("VECROLLBACK_ACTOR") or filed.get("actor") or _somebody(),

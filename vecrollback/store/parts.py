@@ -346,6 +346,9 @@ def open_parts(settings: Settings, *, create: bool = False, follow: bool = False
     Raises StoreNotFoundError, StoreFormatError, CatalogMismatchError.
     """
     file_store = file_store_at(settings.store)
+    if create and isinstance(file_store, LocalFileStore):
+        # Texts and digests of tokens are for its owner and the owner's group. A folder that is there stays as it is.
+        file_store.root.mkdir(parents=True, exist_ok=True, mode=0o750)
     catalog = Catalog(file_store, settings.catalog, create=create)
     parts = Parts(settings, _own_folder(file_store, catalog, settings), file_store, catalog, follow)
     if create:

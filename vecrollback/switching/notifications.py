@@ -21,6 +21,7 @@ from vecrollback.catalog import Catalog
 from vecrollback.errors import FailedError
 from vecrollback.records import Json, Notice
 from vecrollback.storage.signing import HEAD, find_key, head_content
+from vecrollback.storage.trust import require_no_link_local
 from vecrollback.switching.policy import Policy
 from vecrollback.switching.policy.model import Channel
 
@@ -157,6 +158,7 @@ def _webhook(channel: Channel, body: Mapping[str, Json]) -> None:
     import httpx
 
     url = channel.url or _secret(channel.url_env)
+    require_no_link_local(url)
     answer = httpx.post(url, json={**body, "text": _line(body)}, timeout=_SEND_SECONDS)
     if answer.status_code >= 300:
         raise FailedError(f"the webhook answered {answer.status_code}")

@@ -20,6 +20,7 @@ from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.errors import NoRollbackTargetError, UnreachableError, VecrollbackError
 from vecrollback.pairs.model_answers import ask_model
 from vecrollback.records import ANSWER_SECONDS, Result
+from vecrollback.storage.trust import require_no_link_local
 from vecrollback.switching.policy import Policy, Rule
 
 _log = logging.getLogger(__name__)
@@ -307,6 +308,7 @@ def query_prometheus(address: str, promql: str) -> float | None:
     Raises UnreachableError for no answer, for an error, and for several elements, of which none is the value.
     """
     try:
+        require_no_link_local(address)
         answer = httpx.get(f"{address.rstrip('/')}/api/v1/query", params={"query": promql}, timeout=_PROMETHEUS_SECONDS)
         body: dict[str, Any] = answer.json()
     except (httpx.HTTPError, ValueError) as error:

@@ -65,6 +65,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
     },
     "Watch, rehearse and report": {
         "watch": "Watch the live pair by a policy, and act as the policy says.",
+        "trust": "Trust a folder's vecrollback.toml on this machine.",
         "policy": "Check a policy, or try it on recorded measurements.",
         "drill": "Rehearse a whole rollback beside what serves.",
         "runbook": "Write the runbook of this store, with the commands to type.",

@@ -91,6 +91,7 @@ class Bundles:
     def _import(self, bundle: UnpackedBundle, name: str, workspace: Path) -> Snapshot:
         pair = self._catalog.pairs.find(name)
         if pair is None:
+            self._catalog.pairs.require_distinct(name)
             return BundleImporter(self._resources, bundle, name, workspace).run()
         if not _same_pair(pair, bundle):
             raise BundleError(

@@ -1,0 +1,228 @@
+"""What comes from elsewhere chooses nothing: no address for texts and keys, no code, no command, until it is allowed.
+
+An attacker's bundle, store and configuration, and an operator who is tired. Whether a byte leaves is told by a server
+that listens at an address of this machine which is not its loopback.
+
+Covers storage.trust, embedders.allowing.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import socket
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import vecrollback
+from tests.support.http_server import serving
+from tests.support.openai_server import OpenAIServer
+from vecrollback import Document
+from vecrollback.errors import UntrustedError, VecrollbackError
+from vecrollback.storage.trust import is_loopback, require_no_link_local, set_trusted
+
+KEY = "sk-" + "s" * 40
+
+
+@pytest.fixture(autouse=True)
+def nothing_allowed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As on a machine on which nobody has said anything yet."""
+    monkeypatch.delenv("VECROLLBACK_TRUST")
+    monkeypatch.delenv("VECROLLBACK_ALLOW")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("VICTIM_KEY", KEY)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def listener() -> Iterator[OpenAIServer]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: it only asks which address would be used
+        except OSError:
+            pytest.skip("this machine has only its loopback")
+        host = probe.getsockname()[0]
+    with OpenAIServer(host=host) as server:
+        yield server
+
+
+def _spec(listener: OpenAIServer) -> str:
+    return f"openai:m?base_url={listener.url}&api_key_env=VICTIM_KEY"
+
+
+@pytest.fixture
+def theirs(tmp_path: Path, listener: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store that its maker built with a service of their own, and a bundle of it."""
+    monkeypatch.setenv("VECROLLBACK_ALLOW", f"{listener.url} VICTIM_KEY")
+    with vecrollback.connect(tmp_path / "theirs", create=True) as store:
+        store.upsert([Document(f"d{n}", f"note {n}") for n in range(5)])
+        store.promote(store.reembed(_spec(listener), name="v1", index="Flat").wait(), reason="first")
+        store.export_snapshot("v1@1", tmp_path / "v1.bundle")
+    monkeypatch.delenv("VECROLLBACK_ALLOW")
+    listener.requests.clear()
+    return tmp_path / "theirs"
+
+
+def test_no_byte_leaves_for_a_store_that_somebody_sent(theirs: Path, listener: OpenAIServer) -> None:
+    with vecrollback.connect(theirs) as store:
+        for act in (
+            lambda: store.search("my secret plans"),
+            lambda: store.catch_up("v1"),
+            lambda: store.reembed(_spec(listener), name="v2").wait(),
+            lambda: store.search(["my", "secret", "plans"]),
+        ):
+            store.upsert([Document("mine", "my secret plans")])
+            with pytest.raises(UntrustedError, match="nobody has allowed"):
+                act()
+        assert store.check("v1").verdict == "unknown"
+    assert listener.requests == []
+
+
+def test_no_byte_leaves_for_a_bundle(theirs: Path, listener: OpenAIServer, tmp_path: Path) -> None:
+    del theirs
+    with vecrollback.connect(tmp_path / "mine", create=True) as store:
+        store.upsert([Document("mine", "my secret plans")])
+        store.import_snapshot(tmp_path / "v1.bundle")
+        with pytest.raises(UntrustedError, match=f"{listener.url} with VICTIM_KEY"):
+            store.catch_up("v1")
+        with pytest.raises(UntrustedError):
+            store.promote("v1", reason="tired", override=True)
+    assert listener.requests == []
+
+
+def test_no_byte_leaves_from_a_server_over_their_store(theirs: Path, listener: OpenAIServer) -> None:
+    with serving(theirs) as server:
+        answer = server.post("/v1/search", {"query": "my secret plans"})
+        assert answer.status_code == 409, answer.text
+        assert answer.json()["error"]["type"] == "UntrustedError"
+    assert listener.requests == []
+
+
+def test_an_operator_allows_one_address_for_one_key(
+    theirs: Path, listener: OpenAIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = tmp_path / "vecrollback.toml"
+    rule.write_text(f'[allow]\nservices = ["{listener.url} OTHER_KEY"]\n')
+    with pytest.raises(UntrustedError, match="nobody has trusted it"):
+        _search(theirs)  # the file in the working directory may be somebody else's
+    set_trusted(tmp_path, trusted=True)
+    with pytest.raises(UntrustedError, match="VICTIM_KEY"):
+        _search(theirs)
+    assert listener.requests == []
+    rule.write_text(f'[allow]\nservices = ["{listener.url} VICTIM_KEY"]\n')
+    _search(theirs)
+    assert listener.requests
+    set_trusted(tmp_path, trusted=False)
+    monkeypatch.setenv("VECROLLBACK_ALLOW", f"{listener.url}/ VICTIM_KEY")
+    _search(theirs)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "service:m?base_url=http://203.0.113.9:1/v1&header.x=${VICTIM_KEY}",
+        "openai:m?api_key_env=AWS_SECRET_ACCESS_KEY",
+        "openai:m?base_url=http://203.0.113.9:1/v1",
+        "service:m?base_url=http://169.254.169.254/latest&api_key_env=VICTIM_KEY",
+    ],
+)
+def test_every_way_to_name_an_address_or_a_key_is_seen(spec: str, tmp_path: Path) -> None:
+    with vecrollback.connect(tmp_path / "mine", create=True) as store, pytest.raises(UntrustedError):
+        store.resources.embedders.open(spec)
+
+
+def test_code_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\ndef make(texts): return texts\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with vecrollback.connect(tmp_path / "mine", create=True) as store:
+        with pytest.raises(UntrustedError, match="evil:make is code"):
+            store.reembed("evil:make", name="v1")
+        assert "evil" not in sys.modules
+        assert not (tmp_path / "ran").exists()
+        monkeypatch.setenv("VECROLLBACK_ALLOW", "evil:*")
+        with pytest.raises(VecrollbackError):
+            store.reembed("evil:make", name="v1").wait()
+        assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("place", ["store", "working directory"])
+def test_a_configuration_of_somebody_else_runs_nothing_and_lifts_no_rule(tmp_path: Path, place: str) -> None:
+    root = tmp_path / "mine"
+    with vecrollback.connect(root, create=True) as store:
+        store.upsert([Document(f"d{n}", f"note {n}") for n in range(5)])
+        for name in ("v1", "v2"):
+            pair = store.reembed(f"hash:32?seed={name[1]}", name=name, index="Flat").wait()
+            store.promote(pair, reason="first")
+    folder = root if place == "store" else tmp_path
+    (folder / "vecrollback.toml").write_text(
+        f'[gates]\npromote = []\n[policy]\n[[policy.notify]]\nname = "x"\nkind = "command"\n'
+        f'command = ["touch", "{tmp_path / "ran"}"]\n'
+    )
+    with vecrollback.connect(root) as store:
+        store.rollback(reason="worse", catch_up=False)  # law 7: it goes on, and nobody is told by that file
+        store.notices.close()
+        assert store.live().name == "v1"
+        with pytest.raises(UntrustedError, match=r"\[gates\]"):
+            store.promote("v2", reason="again", override=True)
+    assert not (tmp_path / "ran").exists()
+    set_trusted(folder, trusted=True)
+    with vecrollback.connect(root) as store:
+        store.promote("v2", reason="again", override=True)
+        store.rollback(reason="worse", catch_up=False)
+    assert (tmp_path / "ran").exists()
+
+
+def test_a_catalog_that_the_working_directory_names_gets_no_password(tmp_path: Path) -> None:
+    (tmp_path / "vecrollback.toml").write_text('catalog = "postgresql+psycopg://me@203.0.113.9/db"\n')
+    with pytest.raises(UntrustedError, match="the catalog"):
+        vecrollback.connect(tmp_path / "store", create=True)
+
+
+def test_a_pickle_in_a_foreign_qdrant_folder_is_not_loaded(tmp_path: Path) -> None:
+    qdrant = pytest.importorskip("qdrant_client", reason="needs the extra qdrant")
+    from vecrollback.connectors.qdrant import QdrantConnector
+
+    folder = tmp_path / "db"
+    client = qdrant.QdrantClient(path=str(folder))
+    shape = qdrant.models.VectorParams(size=3, distance=qdrant.models.Distance.COSINE)
+    client.create_collection("c", vectors_config=shape)
+    client.upsert("c", [qdrant.models.PointStruct(id=n, vector=[1, 2, n], payload={"t": [n, None]}) for n in (1, 2)])
+    client.close()
+    connector = QdrantConnector(str(folder), "c", None)
+    assert connector.count == 2
+    connector.close()
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path / 'ran'}",)
+
+    stream = io.BytesIO()
+    pickle.Pickler(stream).dump(Evil())
+    [file] = folder.rglob("*.sqlite")
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE points SET point = ? WHERE rowid = 2", [stream.getvalue()])
+    connection.close()
+    with pytest.raises(UntrustedError, match=r"it names (posix|nt)\.system"):
+        QdrantConnector(str(folder), "c", None)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_link_local_address_is_refused_by_what_it_leads_to() -> None:
+    for address in ("http://169.254.169.254/", "http://[fe80::1]/", "http://[::ffff:169.254.169.254]/"):
+        with pytest.raises(UntrustedError):
+            require_no_link_local(address)
+    require_no_link_local("http://127.0.0.1/")
+    assert is_loopback("http://127.1.2.3:80/x")
+    assert is_loopback("http://[::1]/")
+    assert not any(map(is_loopback, ("http://127.0.0.1.evil.example/", "http://localhost.evil.example/", "http://x/")))
+
+
+def _search(root: Path) -> None:
+    with vecrollback.connect(root) as store:
+        assert store.search("note").hits
