@@ -15,7 +15,7 @@ from typing import Any
 
 import common
 import numpy as np
-from bridges import MODELS, Collection, Side, collections, ndcg, side
+from bridges import MODELS, Collection, Side, collections, installed, ndcg, side
 from numpy.typing import NDArray
 
 _TABLE: dict[str, dict[str, NDArray[np.float32]]] = {name: {} for name in MODELS}
@@ -44,8 +44,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with common.workspace(options.keep) as folder:
         for collection in collections(small=options.small):
-            sides = {name: side(collection, name, folder) for name in options.only}
-            rows += _forecasts(collection, sides, options.seeds)
+            sides = {name: side(collection, name, folder) for name in installed(options.only, options.keep)}
+            rows += _forecasts(collection, sides, options.seeds, "60%" if options.small else "5%")
     decided = [row for row in rows if row["low"] > 0 or row["high"] < 0]
     summary = {
         "runs": len(rows),
@@ -58,7 +58,7 @@ def main() -> None:
     common.conclude("forecast", summary | {"rows": rows}, small=options.small, corpus="SciFact; 6,000 Debian texts")
 
 
-def _forecasts(collection: Collection, sides: dict[str, Side], seeds: int) -> list[dict[str, Any]]:
+def _forecasts(collection: Collection, sides: dict[str, Side], seeds: int, share: str) -> list[dict[str, Any]]:
     from vecrollback import Document, connect
 
     texts = [query.text for query in collection.queries]
@@ -75,7 +75,7 @@ def _forecasts(collection: Collection, sides: dict[str, Side], seeds: int) -> li
             store.promote(live, override=True, reason="a benchmark")
             for other in sides:
                 for seed in range(seeds if other != live else 0):
-                    one = store.forecast(f"forecast:{other}", sample="5%", seed=seed)
+                    one = store.forecast(f"forecast:{other}", sample=share, seed=seed)
                     row = {
                         "collection": collection.name,
                         "live": live,

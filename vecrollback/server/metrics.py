@@ -44,6 +44,8 @@ class Metrics:
         self._stale = self._counter("stale_answers", "Answers with a hit whose document has changed", "pair")
         self._outdated = self._counter("outdated_answers", "Answers given while the catalog could not be read")
         self._doubted = self._counter("doubted_answers", "Answers given while the model failed its probes", "pair")
+        by = "Answers given while the live pair's model did not answer, by what gave them"
+        self._instead = self._counter("fallback_answers", by, "pair", "by")
         self._scores = self._histogram("best_score", "Score of the first hit", _SCORES, "pair")
         self._errors = self._counter("query_errors", "Queries that got an error", "type")
         self._batch = self._histogram("batch_queries", "Queries answered by one call", _BATCHES)
@@ -65,6 +67,8 @@ class Metrics:
                 self._stale.labels(pair).inc()
             if not result.current:
                 self._outdated.inc()
+            if result.answered_by != "pair":
+                self._instead.labels(pair, result.answered_by).inc()
             if result.doubt:
                 self._doubted.labels(pair).inc()
 

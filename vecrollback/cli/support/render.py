@@ -140,10 +140,21 @@ def result(answer: Result) -> Iterator[RenderableType]:
         yield Rows(("#", "score", "id", "", "text"), rows, right=("#", "score"))
     if answer.pair:
         yield f"answered by {answer.pair}@{answer.snapshot}, epoch {answer.epoch}"
+    if answer.answered_by != "pair":
+        yield f"by {answer.answered_by}, because the model of the live pair does not answer{_worth(answer)}"
     if not answer.current:
         yield "not current: this is what was last known, see `vecrollback status`"
     if answer.doubt:
         yield f"in doubt: {answer.doubt}"
+
+
+def _worth(answer: Result) -> str:
+    """What an answer that is not the live pair's own was measured to be worth."""
+    measured = answer.measured
+    if not measured or measured.get("ndcg@10") is None:
+        return "; what that is worth was not measured"
+    share = "" if measured["share"] is None else f", {measured['share']:.2f} of the pair's own"
+    return f"; measured nDCG {measured['ndcg@10']:.3f}{share}, {measured['queries']} {measured['kind']} queries"
 
 
 # -- moves ------------------------------------------------------------------------------------------------------------

@@ -95,6 +95,7 @@ class Checker:
         files.examine_catalog(notes, self._catalog, pair, manifest)
         files.examine_artifacts(notes, self._artifacts, manifest, deep=deep)
         files.examine_kept_model(notes, self._artifacts, self._catalog.models.kept(pair.name), deep=deep)
+        files.examine_bridges(notes, self._artifacts, self._catalog.bridges.into(pair.name), deep=deep)
         owner = vectors_table(pair.name)
         digests = self._catalog.files.of(owner)
         files.examine_table(notes, self._vectors_of(pair).files, pair.vectors_version, digests, deep=deep, about="pair")

@@ -11,7 +11,7 @@ from vecrollback.catalog.tenures import from_moves
 from vecrollback.errors import CorruptArtifactError
 from vecrollback.pairs.manifest import Manifest
 from vecrollback.quality.check.findings import Notes
-from vecrollback.records import KeptModel, Move, Pair, Tenure
+from vecrollback.records import Bridge, KeptModel, Move, Pair, Tenure
 from vecrollback.storage.artifacts import Artifacts
 from vecrollback.storage.base import DigestedTable
 
@@ -43,6 +43,18 @@ def examine_kept_model(notes: Notes, artifacts: Artifacts, kept: KeptModel | Non
             severity="warn",
         )
     notes.examined["kept model bytes"] = kept.bytes
+
+
+def examine_bridges(notes: Notes, artifacts: Artifacts, bridges: Sequence[Bridge], *, deep: bool) -> None:
+    """The bridges that lead to the pair are there; with `deep` their bytes have their digest.
+
+    A warning: nothing needs them while the pair's own model answers, and they can be learned anew.
+    """
+    for one in bridges:
+        wrong = None if artifacts.exists(one.artifact) else f"{one.artifact} is missing"
+        if wrong := wrong or (artifacts.verify(one.artifact) if deep else None):
+            cure = f"learn it anew: `vecrollback bridge {one.source} {one.target}`"
+            notes.add("bridge_corrupt", f"the bridge {wrong}; {cure}", [one.artifact], severity="warn")
 
 
 def examine_table(

@@ -16,6 +16,7 @@ LAWS = {
     "artifact_corrupt": "snapshots are immutable",
     "manifest_corrupt": "snapshots are immutable",
     "kept_model_corrupt": "snapshots are immutable",
+    "bridge_corrupt": "snapshots are immutable",
     "catalog_differs": "snapshots are immutable",
     "resurrected_vector": "deletes win",
     "tombstone_missing": "deletes win",
