@@ -86,6 +86,13 @@ class StaleAnswerTable:
             ranking = query.order_by(stale_read.c.reads.desc(), stale_read.c.document).limit(count)
             return list(connection.scalars(ranking))
 
+    def counts(self, pair: str) -> dict[str, int]:
+        """Document -> answers that held it with an outdated vector; most first."""
+        query = sa.select(stale_read.c.document, stale_read.c.reads).where(stale_read.c.pair == pair)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(stale_read.c.reads.desc(), stale_read.c.document))
+            return {row.document: row.reads for row in rows}
+
     def forget(self, pair: str, documents: Sequence[str] | None = None) -> None:
         """Drop the counts of these documents, which have new vectors; without any named, of all."""
         mine = stale_read.c.pair == pair

@@ -1,5 +1,6 @@
 """Frozen values that travel between the modules. No open tables, no models, no connections."""
 
+from vecrollback.records.affected import Affected, AffectedTerm
 from vecrollback.records.backup import BackupContents, BackupResult
 from vecrollback.records.bridges import Bridge, BridgeVerdict, BridgeWorth
 from vecrollback.records.canary import Canary, CanaryRun, CanaryStatus, Judgement, Observation, Standing
@@ -91,6 +92,8 @@ __all__ = [
     "RECALL_FLOOR",
     "WHOLE_TEXT",
     "Acknowledgements",
+    "Affected",
+    "AffectedTerm",
     "AliasTarget",
     "AnswerComparison",
     "AnsweredBy",

@@ -17,6 +17,7 @@ from vecrollback.catalog.answer_counts import canary_alias
 from vecrollback.errors import UsageError, VecrollbackError
 from vecrollback.records import (
     LIVE,
+    Affected,
     BlastRadius,
     Finding,
     Incident,
@@ -226,6 +227,28 @@ class Incidents:
         return self._catalog.jobs.first_done("catch-up", target, since)
 
     # -- looking ------------------------------------------------------------------------------------------------------
+
+    def affected(self, pair: str, *, since: str | None = None) -> Affected:
+        """Tell what a pair answered: when, how much, and in which incidents it was left.
+
+        Args:
+            pair: Its name.
+            since: Only times for which it served since then: ISO 8601, UTC unless it says otherwise.
+
+        Returns:
+            What is recorded, and what is not.
+
+        Raises:
+            UnknownNameError: There is no such pair.
+            UsageError: `since` is not a valid time.
+
+        Example:
+            >>> store.incidents.affected("v2").terms[0].first_epoch
+            2
+        """
+        from vecrollback.switching.incidents.affected import affected
+
+        return affected(self._catalog, pair, since)
 
     def all(self, *, state: str | None = None, limit: int | None = None) -> list[Incident]:
         """Incidents, newest first, each with what is known by now."""
