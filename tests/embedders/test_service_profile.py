@@ -391,3 +391,20 @@ def test_a_floor_that_no_noise_asks_for_is_found(server: OpenAIServer, tmp_path:
         catalog.execute("update pair set probe_floor = 0.99")
     with connect(tmp_path / "store") as store:
         assert "the probe floor is 0.99" in str(store.check("v1").findings)
+
+
+def test_another_field_for_queries_embeds_no_document_again_while_the_model_is_the_same(
+    server: OpenAIServer, tmp_path: Path
+) -> None:
+    def documents() -> int:
+        return sum(text.startswith("document number") for request in server.requests for text in request["input"])
+
+    with connect(tmp_path / "store", create=True) as store:
+        store.upsert(Document(f"d{i}", text) for i, text in enumerate(TEXTS[:30]))
+        store.reembed(server.spec(dimensions=64), name="v1").wait()
+        store.reembed(server.spec(dimensions=64) + "&query.input_type=query", name="v2").wait()
+        assert documents() == 30
+        assert store.check("v2").verdict == "pass"
+        server.model = open_embedder("hash:64?seed=8")
+        store.reembed(server.spec(dimensions=64) + "&query.input_type=other", name="v3").wait()
+        assert documents() > 60, "the documents' probes of the two differ: nothing is taken over"

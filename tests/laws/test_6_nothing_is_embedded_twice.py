@@ -104,6 +104,26 @@ def test_nothing_is_embedded_twice_for_duplicates_other_indexes_and_texts_that_c
         assert sorted(counting.embedded(log)) == sorted([*(words(n) for n in range(10)), words(11)])
 
 
+def test_nothing_is_embedded_twice_for_another_prompt_before_queries(tmp_path: Path, log: Path) -> None:
+    with vecrollback.connect(tmp_path / "store", create=True) as store:
+        store.upsert([Document(f"d{n}", words(n)) for n in range(50)])
+        store.reembed(COUNTED, name="plain", index="Flat").wait()
+        asked = f"{COUNTED}?query_prompt=find:+"
+        planned = store.plan(asked, measure=False)
+        assert (planned.reused, planned.texts) == (50, 0)
+        store.reembed(asked, name="asked", index="Flat").wait()
+        assert sorted(counting.embedded(log)) == sorted(words(n) for n in range(50))
+        assert store.pair("plain").fingerprint != store.pair("asked").fingerprint
+        store.upsert([Document("new", words(60))])
+        store.catch_up("asked")
+        store.catch_up("plain")
+        assert len(counting.embedded(log)) == 51
+        assert_passes(store.check("asked"))
+        store.reembed(f"{COUNTED}?document_prompt=note+of+", name="other", index="Flat").wait()
+        again = [text for text in counting.embedded(log) if text.startswith("note of note ")]
+        assert len(again) == 51, "another prompt before documents is another vector"
+
+
 def test_nothing_is_embedded_twice_after_a_cancel(many: Path, log: Path) -> None:
     with vecrollback.connect(many) as store:
         job = None

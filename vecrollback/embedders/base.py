@@ -20,6 +20,9 @@ COARSE_FLOOR = 0.9995
 LEAST_FLOOR = 0.99
 """Below it another model passes for this one: a quantised copy of MiniLM stays above 0.996 on every probe."""
 
+_FOR_QUERIES = ("query_prompt", "query")
+"""Keys of a contract that shape the vectors of queries alone: the text before them, and fields of a service."""
+
 _PRICE_WORDS = ("price", "cost", "spend", "spent", "budget", "billing")
 _REMOTE_WORDS = ("remote", "base_url", "api_base", "api_key", "endpoint")
 
@@ -168,6 +171,23 @@ def fingerprint_of(contract: Mapping[str, Json]) -> str:
     """
     canonical = json.dumps(contract, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def document_fingerprint(contract: Mapping[str, Json]) -> str:
+    """Digest what of a contract shapes the vectors of documents.
+
+    Args:
+        contract: A whole contract.
+
+    Returns:
+        32 hex digits: the same for two contracts that differ only in what is done with queries.
+
+    Example:
+        >>> one, other = {"model": "a", "query_prompt": ""}, {"model": "a", "query_prompt": "find: "}
+        >>> document_fingerprint(one) == document_fingerprint(other), fingerprint_of(one) == fingerprint_of(other)
+        (True, False)
+    """
+    return fingerprint_of({name: value for name, value in contract.items() if name not in _FOR_QUERIES})
 
 
 def count_cut(embedder: object, texts: Sequence[str]) -> int:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray
+from vecrollback.arrays import FloatArray, cosines
 from vecrollback.catalog import Catalog
 from vecrollback.embedders import Embedder, open_embedder
+from vecrollback.embedders.base import document_fingerprint
 from vecrollback.embedders.hub import earlier_commits
 from vecrollback.embedders.pieces import embed_documents
-from vecrollback.embedders.probes import PROBES, compare_probes, embed_probes, floor_for, verify_probes
+from vecrollback.embedders.probes import LEAST_USABLE, PROBES, compare_probes, embed_probes, floor_for, verify_probes
 from vecrollback.embedders.riding_probes import PROOF_SECONDS, BatchProbes, QueryProbes
 from vecrollback.errors import EmbedderChangedError, EmbeddingError, ServiceDownError, VecrollbackError
 from vecrollback.pairs.kept_models import KeptModels, files_of
@@ -185,6 +186,21 @@ class PairEmbedders(FollowsForks):
     def probes(self, pair: Pair) -> FloatArray:
         """The probe vectors recorded with a pair."""
         return load_probes(self._artifacts, pair.probes)
+
+    def share_documents(self, one: Pair, other: Pair) -> bool:
+        """Whether the vectors of documents in one pair are those that the other's embedder makes.
+
+        True where they differ in what is done with queries alone, and the probes that both recorded as documents agree.
+        """
+        same = document_fingerprint(one.contract) == document_fingerprint(other.contract)
+        if not (same and one.probes and other.probes):
+            return False
+        a, b = self.probes(one)[: len(PROBES)], self.probes(other)[: len(PROBES)]
+        if a.shape != b.shape:
+            return False
+        usable = a.any(axis=1) & b.any(axis=1)
+        near = cosines(a[usable], b[usable])
+        return len(near) >= LEAST_USABLE and bool(near.min() >= max(one.probe_floor, other.probe_floor))
 
     def equate(self, a: str, b: str, *, actor: str) -> float:
         """Declare two embedders, each a pair's name or a string, to be one model; returns the worst probe's cosine.

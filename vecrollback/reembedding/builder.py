@@ -303,7 +303,8 @@ class Builder:
 
     def _alike(self, pair: Pair) -> list[Pair]:
         same = self._catalog.equivalences.of(pair.fingerprint)
-        return [one for one in self._catalog.pairs.all() if one.name != pair.name and one.fingerprint in same]
+        others = [one for one in self._catalog.pairs.all() if one.name != pair.name]
+        return [one for one in others if one.fingerprint in same or self._embedders.share_documents(one, pair)]
 
     def _snapshot(
         self, name: str, *, rebuild: bool, recall_floor: float | None = None, on_shard: ShardsDone | None = None

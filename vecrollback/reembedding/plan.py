@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vecrollback.embedders import Embedder, traits_of
-from vecrollback.embedders.base import count_cut
+from vecrollback.embedders.base import count_cut, document_fingerprint
 from vecrollback.indexes import index_bytes, resolve_spec
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import LIVE, CorpusState, Pair, Plan
@@ -143,10 +143,11 @@ class Planner:
         changes = self._corpus.changes(pair.watermark if pair else 0, state.head, version=state.version)
         changes = changes.filter(pc.invert(changes["_deleted"]))
         same = self._catalog.equivalences.of(embedder.fingerprint)
+        documents = document_fingerprint(embedder.contract)
         keys = [
             self._vectors_of(one).keys(one.vectors_version)
             for one in self._catalog.pairs.all()
-            if one.fingerprint in same
+            if one.fingerprint in same or document_fingerprint(one.contract) == documents
         ]
         made_hashes = pa.chunked_array([c for one in keys for c in one["content_hash"].chunks], pa.binary(16))
         fresh = changes.filter(pc.invert(pc.is_in(changes["_content_hash"], value_set=made_hashes)))
