@@ -133,6 +133,11 @@ def test_settings_that_cannot_be_read_name_their_line(store: Store) -> None:
             read_settings(store.root)
 
 
+def test_a_file_that_cannot_be_read_stops_no_query(store: Store) -> None:
+    (store.root / "vecrollback.toml").write_text("[serving\n")
+    assert store.search(QUERIES[0]).answered_by == "pair"
+
+
 @pytest.mark.parametrize("silent", [False, True], ids=["refused", "silent"])
 def test_a_provider_killed_under_four_searchers_fails_no_query(
     service: OpenAIServer, store: Store, silent: bool

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from vecrollback.arrays import FloatArray
 from vecrollback.catalog import Catalog
-from vecrollback.errors import CatalogUnavailableError
+from vecrollback.errors import CatalogUnavailableError, UsageError
 from vecrollback.pairs.bridges import Bridges
 from vecrollback.pairs.late_model import QueryModel
 from vecrollback.pairs.resources import Resources
@@ -57,24 +57,26 @@ class Fallback:
         self._known = _Reread(lambda: _Known.read(self._catalog))
         self._sources: dict[str, QueryModel] = {}
         self._patient: dict[str, PatientModel] = {}
+        self._told = ""
         self._lock = threading.Lock()
 
     @property
     def settings(self) -> FallbackSettings:
-        """What the file says now. One that cannot be read any more changes nothing."""
-        return self._settings.value
+        """What the file says now. One that cannot be read changes nothing: a slip of the pen must stop no query."""
+        try:
+            return self._settings.value
+        except UsageError as error:
+            if str(error) != self._told:
+                _log.error("nothing answers in place of the live pair: %s", error)
+            self._told = str(error)
+            return FallbackSettings()
 
     def embed(self, open_pair: OpenPair, texts: list[str]) -> FloatArray:
         """Vectors by the pair's own model, which a query waits for only so long where something else can answer."""
         settings = self.settings
         if not settings.order:
             return open_pair.queries.embed(texts)
-        with self._lock:
-            key = open_pair.view.snapshot.ref
-            patient = self._patient.get(key)
-            if patient is None or patient.model is not open_pair.queries:
-                patient = self._patient[key] = PatientModel(open_pair.queries)
-        return patient.embed(texts, settings.patience)
+        return self._patient_with(open_pair.pair.name, open_pair.queries).embed(texts, settings.patience)
 
     def vectors(self, live: OpenPair, texts: list[str], head: int, cause: Exception) -> FallbackVectors:
         """Vectors by the first step that can make some.
@@ -134,8 +136,19 @@ class Fallback:
         return FallbackVectors(open_pair, self.embed(open_pair, texts), "standby", measured)
 
     def _by_bridge(self, bridge: Bridge, source: Pair, live: OpenPair, texts: list[str]) -> FallbackVectors:
-        vectors = self._bridges.open(bridge).apply(self._source(source).embed(texts))
+        patient = self._patient_with(source.name, self._source(source))
+        vectors = self._bridges.open(bridge).apply(patient.embed(texts, self.settings.patience))
         return FallbackVectors(live, vectors, "bridge", {"source": bridge.source, **bridge.worth.payload})
+
+    def _patient_with(self, pair: str, model: QueryModel) -> PatientModel:
+        """What waits for a pair's model; one that was opened anew is waited for anew."""
+        with self._lock:
+            patient = self._patient.get(pair)
+            if patient is None or patient.model is not model:
+                if patient is not None:
+                    patient.close()
+                patient = self._patient[pair] = PatientModel(model)
+            return patient
 
     def _source(self, pair: Pair) -> QueryModel:
         """The model that embeds for a bridge: that of an open pair, else one opened for it alone."""
