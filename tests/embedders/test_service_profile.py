@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import numpy as np
 import pytest
@@ -241,13 +241,15 @@ def test_a_table_reads_back_as_what_was_written(tmp_path: Path, monkeypatch: pyt
         "header.x-team": "a",
         "body.truncate": "false",
         "body.version": '"3"',
+        "body.options": '{"num_ctx": 8, "stop": ["a", "b"]}',
+        "document_prompt": "Schön 😀: ",
         "query.input_type": "query",
     }
     monkeypatch.chdir(tmp_path)
     Path("vecrollback.toml").write_text(table_of("mine", "org/m", arguments))
     spec = expand("profile:mine")
     assert spec.startswith("service:org/m?")
-    query = "&".join(f"{key}={value.replace(' ', '%20')}" for key, value in arguments.items())
+    query = urlencode(arguments)
     assert open_embedder(spec).contract == open_embedder(f"service:org/m?{query}").contract
 
 

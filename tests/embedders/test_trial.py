@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,8 @@ def test_a_profile_holds_what_was_given_and_what_was_measured(
     assert embedder.contract["too_long"] == "cut"
     assert f"max_characters={trial.characters}" in expand("profile:mine")
     assert embedder.embed_documents(["rivers " * 900]).shape == (1, DIMENSION)
+    openai = replace(trial, spec="openai:text-embedding-3-small").profile("openai")
+    assert 'base_url = "https://api.openai.com/v1"' in openai
     assert "[gates]" in Path("vecrollback.toml").read_text()
     with pytest.raises(EmbedderSpecError, match="has a profile 'mine'"):
         write_table("mine", trial.profile("mine"))

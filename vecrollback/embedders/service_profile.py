@@ -93,12 +93,11 @@ def table_of(name: str, model: str, arguments: dict[str, str]) -> str:
     """
     if not _NAME.fullmatch(name):
         raise EmbedderSpecError(f"{name!r} is not a valid name of a profile", hint="letters, digits, - and _")
-    lines = [f"[{TABLE}.{name}]", f"model = {json.dumps(model)}"]
+    lines = [f"[{TABLE}.{name}]", f"model = {_toml(model)}"]
     for key, value in arguments.items():
         group, dot, field = key.partition(".")
-        written = value if group in _GROUPS and dot and _is_plain_json(value) else json.dumps(value)
-        if re.fullmatch(r"\d+(\.\d+)?", value) and not dot:
-            written = value
+        is_number = not dot and re.fullmatch(r"\d+(\.\d+)?", value)
+        written = value if is_number else _toml(_as_json(value) if dot and group in _GROUPS else value)
         lines.append(f"{f'{group}.{_key(field)}' if dot else key} = {written}")
     return "\n".join(lines)
 
@@ -192,9 +191,15 @@ def _as_json(value: str) -> Json:
         return value
 
 
-def _is_plain_json(value: str) -> bool:
-    """Whether a value is written in TOML as it is in JSON: a number, true, false or a quoted text."""
-    return not isinstance(_as_json(value), dict | list | type(None)) and _as_json(value) != value
+def _toml(value: Json) -> str:
+    """A value as TOML writes it. Raises EmbedderSpecError for null, which TOML lacks."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_key(name)} = {_toml(one)}' for name, one in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if value is None:
+        raise EmbedderSpecError("a field is null, which cannot be written in TOML", hint="leave the field out")
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _key(field: str) -> str:

@@ -96,6 +96,7 @@ class Trial:
         model, arguments = arguments_of(self.spec)
         if not self.texts:
             raise EmbedderSpecError(f"{self.spec} is not a service", hint="a profile describes a service")
+        arguments = {"base_url": str(open_embedder(self.spec).contract["base_url"])} | arguments  # OpenAI's is implied
         if self.texts_limited or "batch_size" not in arguments:
             arguments["batch_size"] = str(min(self.texts, int(arguments.get("batch_size", 128))))
         if self.beyond == "refused" and "too_long" not in arguments:

@@ -58,6 +58,7 @@ class PairEmbedders(FollowsForks):
         """A model's locks, threads and connections are the parent's: each is loaded again when it is next used."""
         inherit(self._embedders, self._riding, self._leases)
         self._embedders, self._proof_times, self._riding, self._leases = {}, {}, {}, {}
+        self._unreached = {}
         self._lock = threading.RLock()
 
     def open(self, spec: str) -> Embedder:
