@@ -138,6 +138,15 @@ def test_a_file_that_cannot_be_read_stops_no_query(store: Store) -> None:
     assert store.search(QUERIES[0]).answered_by == "pair"
 
 
+def test_a_file_that_nobody_has_trusted_is_not_obeyed_and_stops_no_query(
+    gone: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VECROLLBACK_TRUST", "")
+    configure(gone, "standby")
+    with pytest.raises(EmbeddingError):
+        gone.search(QUERIES[0])
+
+
 @pytest.mark.parametrize("silent", [False, True], ids=["refused", "silent"])
 def test_a_provider_killed_under_four_searchers_fails_no_query(
     service: OpenAIServer, store: Store, silent: bool

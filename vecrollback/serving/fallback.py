@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from vecrollback.arrays import FloatArray
 from vecrollback.catalog import Catalog
-from vecrollback.errors import CatalogUnavailableError, UsageError
+from vecrollback.errors import CatalogUnavailableError, VecrollbackError
 from vecrollback.pairs.bridges import Bridges
 from vecrollback.pairs.late_model import QueryModel
 from vecrollback.pairs.resources import Resources
@@ -62,10 +62,12 @@ class Fallback:
 
     @property
     def settings(self) -> FallbackSettings:
-        """What the file says now. One that cannot be read changes nothing: a slip of the pen must stop no query."""
+        """What the file says now. One that cannot be read, or that nobody has trusted, changes nothing and stops no
+        query.
+        """
         try:
             return self._settings.value
-        except UsageError as error:
+        except VecrollbackError as error:
             if str(error) != self._told:
                 _log.error("nothing answers in place of the live pair: %s", error)
             self._told = str(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vecrollback.errors import UsageError
+from vecrollback.errors import UsageError, VecrollbackError
 from vecrollback.records import AnsweredBy
 from vecrollback.storage import config
 
@@ -44,8 +44,8 @@ def read_settings(root: Path) -> FallbackSettings:
 
 
 def bridges_serve(root: Path) -> bool:
-    """Whether queries may come over a bridge. A file that cannot be read says no; it must not stop a rollback."""
+    """Whether queries may come over a bridge. A file that cannot be read or trusted says no; it stops no rollback."""
     try:
         return "bridge" in read_settings(root).order
-    except UsageError:
+    except VecrollbackError:
         return False
