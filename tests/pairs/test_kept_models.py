@@ -18,6 +18,8 @@ import pytest
 
 import vecrollback
 from tests.support.hub import Hub
+from tests.support.postgres import PostgresServer
+from tests.support.s3_server import ObjectServer
 from vecrollback import Document, Store
 from vecrollback.embedders import open_embedder
 from vecrollback.errors import BundleError, CorruptArtifactError, EmbedderChangedError, VecrollbackError
@@ -283,3 +285,24 @@ def test_a_bundle_with_another_model_than_its_pairs_is_refused(store: Store, dir
         pytest.raises(BundleError, match="are not those of the pair's model"),
     ):
         other.import_snapshot(tmp_path / "v1.bundle")
+
+
+def test_a_model_is_kept_on_object_storage_and_fetched_by_a_host_that_has_neither_it_nor_the_original(
+    objects: ObjectServer, postgres: PostgresServer, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, url = objects.uri(), postgres.url()
+    with vecrollback.connect(uri, catalog=url, create=True) as store:
+        store.upsert([Document(id_, text) for id_, text in TEXTS.items()])
+        store.promote(store.reembed(str(directory), name="v1").wait())
+        kept, before = store.kept_model("v1"), first(store)
+    shutil.rmtree(directory)
+    monkeypatch.setenv("VECROLLBACK_CACHE", str(tmp_path / "another host"))
+    with vecrollback.connect(uri, catalog=url) as other:
+        assert not other.resources.artifacts.near(kept.artifact)
+        assert first(other) == before
+        assert other.resources.artifacts.near(kept.artifact)
+        report = other.check("v1")
+        assert (report.verdict, report.findings) == ("pass", ())
+        assert other.ask_model("v1").said == "it answers, from the files that the store keeps"
+        other.resources.artifacts.remove(kept.artifact)
+        assert [one.kind for one in other.check("v1", "quick").findings] == ["kept_model_corrupt"]
