@@ -162,3 +162,49 @@ def test_the_same_string_after_a_swap_is_another_embedder_that_takes_no_vector_o
     assert (again.name, again.fingerprint) == ("v2", pair.fingerprint), "the same string resumes what it began"
     swap(service, OWN)
     assert store.reembed(service.spec(), name="v1").wait().name == "v1"
+
+
+def texts_of(service: OpenAIServer) -> int:
+    """Texts that the service was asked for since the last call of this."""
+    count = sum(len(request["input"]) for request in service.requests)
+    service.requests.clear()
+    return count
+
+
+def test_a_process_that_starts_soon_after_a_proof_sends_no_probes(store: Store, service: OpenAIServer) -> None:
+    service.requests.clear()
+    for texts in (range(60, 200), [1], [1]):
+        with vecrollback.connect(store.root) as fresh:
+            assert fresh.search("boat number 3").doubt == ""
+        assert texts_of(service) in texts
+
+
+@pytest.mark.usefixtures("proofs_are_due")
+def test_a_swap_right_after_a_proof_is_found_by_the_first_query_batch_and_check_of_a_fresh_process(
+    store: Store, service: OpenAIServer
+) -> None:
+    with vecrollback.connect(store.root) as fresh:
+        fresh.search("boat number 3")
+    swap(service, OTHER)
+    store.upsert([Document("new", "a boat that nobody has seen before")])
+    service.requests.clear()
+    with vecrollback.connect(store.root) as fresh:
+        assert "no longer gives the vectors" in fresh.search("boat number 4").doubt
+        assert texts_of(service) == 3, "the query and two probes"
+    with vecrollback.connect(store.root) as fresh:
+        with pytest.raises(EmbedderChangedError):
+            fresh.catch_up("v1")
+        assert fresh.check("v1").verdict != "pass"
+    assert foreign(store) == []
+
+
+def test_a_proof_by_another_host_or_long_ago_is_none(
+    store: Store, service: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.ask_model("v1")
+    for name, value in (("_START_SECONDS", 0.0), ("socket.gethostname", lambda: "elsewhere")):
+        service.requests.clear()
+        with monkeypatch.context() as patch, vecrollback.connect(store.root) as fresh:
+            patch.setattr(f"vecrollback.pairs.embedders.{name}", value)
+            fresh.search("boat number 3")
+        assert texts_of(service) > 60

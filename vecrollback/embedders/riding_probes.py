@@ -132,6 +132,10 @@ class QueryProbes:
             )
         return vectors
 
+    def proven_at(self, moment: float) -> None:
+        """Say when the model was proven last, on the clock of `time.monotonic`."""
+        self._due = moment + PROOF_SECONDS
+
     def ask(self) -> None:
         """Embed a few probe queries now, within the limits of a query, and compare them.
 

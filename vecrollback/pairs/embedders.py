@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import socket
 import threading
 import time
 from pathlib import Path
@@ -12,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from vecrollback.arrays import FloatArray, cosines
-from vecrollback.catalog import Catalog
-from vecrollback.embedders import Embedder, open_embedder
+from vecrollback.catalog import Catalog, now
+from vecrollback.embedders import Embedder, open_embedder, traits_of
 from vecrollback.embedders.base import document_fingerprint
 from vecrollback.embedders.hub import earlier_commits
 from vecrollback.embedders.pieces import embed_documents
@@ -22,9 +23,12 @@ from vecrollback.embedders.riding_probes import PROOF_SECONDS, BatchProbes, Quer
 from vecrollback.errors import EmbedderChangedError, EmbeddingError, ServiceDownError, VecrollbackError
 from vecrollback.pairs.kept_models import KeptModels, files_of
 from vecrollback.pairs.late_model import LateModel, QueryModel
-from vecrollback.records import KeptModel, Pair
+from vecrollback.records import KeptModel, ModelAnswer, Pair
 from vecrollback.storage.artifacts import Artifacts
 from vecrollback.storage.forks import FollowsForks, follow_forks, inherit
+
+_START_SECONDS = 60.0
+"""How old a proof by another process of this host may be for one that starts: a whole one is about a hundred texts."""
 
 _PROVEN_BY = 4
 """Probes of one proof. They are short, about ten tokens each, so it costs less than the first text that follows."""
@@ -96,10 +100,31 @@ class PairEmbedders(FollowsForks):
             embedder = self._loadable(pair)
             key = _key(pair)
             if pair.probes and key not in self._proof_times:
-                verify_probes(embedder, load_probes(self._artifacts, pair.probes), pair.probe_floor)
-                self._proof_times[key] = time.monotonic()
+                if (age := self._proof_age(pair, embedder)) is None:
+                    self._prove_whole(pair, embedder)
+                self._proof_times[key] = time.monotonic() - (age or 0.0)
                 self._carry(pair, embedder)
             return embedder
+
+    def _proof_age(self, pair: Pair, embedder: Embedder) -> float | None:
+        """How many seconds ago another process of this host proved a model behind a service; None when it is long ago.
+
+        Then the whole proof need not be sent again: queries and batches carry probes of their own from here on.
+        """
+        answer = self._catalog.models.answer(pair.name) if traits_of(embedder).remote else None
+        if answer is None or (answer.verdict, answer.host) != ("pass", socket.gethostname()):
+            return None
+        return answer.age if 0 <= answer.age < _START_SECONDS else None
+
+    def _prove_whole(self, pair: Pair, embedder: Embedder) -> None:
+        start = time.monotonic()
+        verify_probes(embedder, load_probes(self._artifacts, pair.probes), pair.probe_floor)
+        if traits_of(embedder).remote:
+            answer = ModelAnswer(
+                pair.name, "pass", "it answers", now(), round(time.monotonic() - start, 4), socket.gethostname()
+            )
+            with contextlib.suppress(VecrollbackError):  # what the next process is spared is not worth this one
+                self._catalog.models.note(answer)
 
     def proven(self, pair: Pair) -> Embedder:
         """The pair's embedder, proven within the last seconds by a few of its probes. Raises EmbedderChangedError."""
@@ -129,7 +154,7 @@ class PairEmbedders(FollowsForks):
         recorded = self.probes(pair) if pair.probes else None
         queries, key = QueryProbes(self._loadable(pair), recorded, pair.probe_floor), _key(pair)
         # The proof is a job, with the patience of one. Somebody may be waiting here, and others behind him.
-        if pair.probes and key not in self._proof_times:
+        if pair.probes and key not in self._proof_times and self._proof_age(pair, self._loadable(pair)) is None:
             when, cause = self._unreached.get(key, (-math.inf, ""))
             if time.monotonic() - when < _REACH_SECONDS:
                 raise ServiceDownError(cause, hint="it is tried again in a moment: ask again")
@@ -138,7 +163,9 @@ class PairEmbedders(FollowsForks):
             except EmbeddingError as error:
                 self._unreached[key] = time.monotonic(), error.message
                 raise
+        if pair.probes:
             self.of(pair)
+            queries.proven_at(self._proof_times[key])
         return queries
 
     def keep(self, pair: Pair) -> KeptModel | None:
