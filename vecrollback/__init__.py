@@ -32,6 +32,7 @@ from vecrollback.records import (
     ModelAnswer,
     Move,
     Pair,
+    PairVectors,
     Plan,
     Progress,
     ProgressCallback,
@@ -39,6 +40,7 @@ from vecrollback.records import (
     Report,
     Result,
     RuntimeBatches,
+    SearchMode,
     Setback,
     Snapshot,
     Switched,
@@ -56,7 +58,8 @@ if TYPE_CHECKING:
     from vecrollback.quality.check import Level
     from vecrollback.reembedding.adopt import AdoptOptions, AdoptResult
     from vecrollback.reembedding.jobs import Job
-    from vecrollback.serving.searcher import Queries, Searcher
+    from vecrollback.serving.questions import Queries
+    from vecrollback.serving.searcher import Searcher
     from vecrollback.store.store import PairLike, Store, connect
     from vecrollback.switching.approvals import DecisionResult
     from vecrollback.switching.policy import Policy
@@ -97,6 +100,7 @@ __all__ = [
     "Move",
     "Pair",
     "PairLike",
+    "PairVectors",
     "Plan",
     "Policy",
     "Progress",
@@ -106,6 +110,7 @@ __all__ = [
     "Report",
     "Result",
     "RuntimeBatches",
+    "SearchMode",
     "Searcher",
     "Setback",
     "Snapshot",
@@ -133,7 +138,7 @@ _LAZY = {
     "Manifest": "vecrollback.pairs.manifest",
     "PairLike": "vecrollback.store.store",
     "Policy": "vecrollback.switching.policy",
-    "Queries": "vecrollback.serving.searcher",
+    "Queries": "vecrollback.serving.questions",
     "Searcher": "vecrollback.serving.searcher",
     "Store": "vecrollback.store.store",
     "WatchRound": "vecrollback.automation.guard",

@@ -18,6 +18,7 @@ ROOM = 256 << 20
 
 CHILD = """
     import json, resource, sys
+    from vecrollback.corpus.selection import DocumentSet
     from vecrollback.errors import BadFilterError
     from vecrollback.records import where_text
     from vecrollback.store.store import connect
@@ -26,7 +27,7 @@ CHILD = """
         refused = answered = 0
         for attack in attacks:
             try:
-                corpus.matching(where_text(attack) or "year = 0", version=version)
+                corpus.matching(DocumentSet.of(where_text(attack) or "year = 0", None), version=version)
                 answered += 1
             except BadFilterError as error:
                 assert error.hint and len(error.message) < 1_000, error.message
@@ -36,7 +37,7 @@ CHILD = """
     with connect(sys.argv[1]) as store:
         corpus = store.resources.corpus
         version = corpus.state().version
-        corpus.matching("year = 1 OR lang LIKE '%a_%b'", version=version)
+        corpus.matching(DocumentSet.of("year = 1 OR lang LIKE '%a_%b' OR nobody = 1", None), version=version)
         pages = int(open("/proc/self/statm").read().split()[0])
         limit = pages * resource.getpagesize() + int(sys.argv[2])
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -281,7 +281,7 @@ def test_parquet_rows_that_cannot_be_read_are_errors(tmp_path: Path) -> None:
     assert first == Row(1, document=Document("1", "a"))
     assert second.error is not None
     assert "cannot be read" in second.error
-    assert third.error == "document '3': metadata['blob'] is a bytes, which JSON cannot hold"
+    assert third.error == "document '3': metadata['blob'] is a bytes, which JSON cannot hold; pass its .decode()"
 
 
 def test_parquet_rows_count_across_batches(tmp_path: Path) -> None:

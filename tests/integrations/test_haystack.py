@@ -22,7 +22,6 @@ from haystack.utils import Secret
 from tests.support.docstrings import run_examples
 from tests.support.http_server import QUERIES
 from vecrollback import Client, Document, connect
-from vecrollback.errors import BadDocumentError
 from vecrollback.integrations import haystack
 from vecrollback.integrations.backend import Backend
 from vecrollback.integrations.haystack import VecrollbackDocumentStore, VecrollbackRetriever
@@ -32,9 +31,6 @@ from vecrollback.integrations.haystack.filters import to_where
 @pytest.fixture
 def document_store(backend: Backend) -> VecrollbackDocumentStore:
     return VecrollbackDocumentStore(backend)
-
-
-_ONE_TYPE = pytest.mark.xfail(raises=BadDocumentError, strict=True, reason="a key holds values of one type")
 
 
 class OverBothBackends:
@@ -66,10 +62,6 @@ class TestDocumentStore(
     # Nothing is created anew when everything is deleted: the pairs stay. The suite skips these for such stores.
     test_delete_all_documents_with_recreate_index = None
     test_delete_all_documents_without_recreate_index = None
-
-    @_ONE_TYPE
-    def test_get_metadata_field_unique_values_distinct_types(self, document_store: VecrollbackDocumentStore) -> None:
-        suites.GetMetadataFieldUniqueValuesTest.test_get_metadata_field_unique_values_distinct_types(document_store)
 
     def test_write_documents(self, document_store: VecrollbackDocumentStore) -> None:
         """The suite leaves what no policy means to each store: here, as in Haystack's own, that nothing is replaced."""

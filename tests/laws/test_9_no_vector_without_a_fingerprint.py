@@ -23,7 +23,7 @@ from tests.support.oracle import (
     embedder,
 )
 from tests.support.two_pairs import TEXTS
-from vecrollback import Document, Store
+from vecrollback import Document, PairVectors, Store
 from vecrollback.embedders import open_embedder
 from vecrollback.errors import (
     EmbedderChangedError,
@@ -35,17 +35,19 @@ def test_no_vector_without_a_fingerprint_is_searched_with(store: Store) -> None:
     with store.searcher(follow=False) as searcher:
         own = embedder(ONE).embed_queries(QUERIES)
         for result, query in zip(
-            searcher.search_vectors(own, fingerprint=embedder(ONE).fingerprint, k=EVERYTHING), QUERIES, strict=True
+            searcher.search(PairVectors(own, embedder(ONE).fingerprint), EVERYTHING), QUERIES, strict=True
         ):
             assert_answers(result, ONE, TEXTS, query)
         with pytest.raises(FingerprintMismatchError):
-            searcher.search_vectors(embedder(TWO).embed_queries(QUERIES), fingerprint=embedder(TWO).fingerprint)
+            searcher.search(PairVectors(embedder(TWO).embed_queries(QUERIES), embedder(TWO).fingerprint))
         with pytest.raises(TypeError):
-            searcher.search_vectors(own)  # type: ignore[call-arg]
+            PairVectors(own)  # type: ignore[call-arg]
         with pytest.raises(vecrollback.VecrollbackError):
-            searcher.search_vectors(own[:, :16], fingerprint=embedder(ONE).fingerprint)
+            searcher.search(own)  # type: ignore[call-overload]
         with pytest.raises(vecrollback.VecrollbackError):
-            searcher.search_vectors(own * np.nan, fingerprint=embedder(ONE).fingerprint)
+            searcher.search(PairVectors(own[:, :16], embedder(ONE).fingerprint))
+        with pytest.raises(vecrollback.VecrollbackError):
+            searcher.search(PairVectors(own * np.nan, embedder(ONE).fingerprint))
 
 
 def test_no_vector_without_a_fingerprint_other_models_are_not_declared_equal(store: Store) -> None:
@@ -54,7 +56,7 @@ def test_no_vector_without_a_fingerprint_other_models_are_not_declared_equal(sto
     with pytest.raises(EmbedderChangedError):
         store.equate("one", TWO)
     with store.searcher(follow=False) as searcher, pytest.raises(FingerprintMismatchError):
-        searcher.search_vectors(embedder(TWO).embed_queries(QUERIES), fingerprint=embedder(TWO).fingerprint)
+        searcher.search(PairVectors(embedder(TWO).embed_queries(QUERIES), embedder(TWO).fingerprint))
 
 
 def test_no_vector_without_a_fingerprint_a_changed_model_neither_serves_nor_writes(store: Store) -> None:

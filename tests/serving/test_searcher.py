@@ -14,7 +14,7 @@ from tests.support.oracle import EVERYTHING, ONE, QUERIES, TWO, assert_answers, 
 from tests.support.two_pairs import TEXTS
 from vecrollback import Document, Store
 from vecrollback.errors import BadFilterError, FingerprintMismatchError, UnknownNameError, UsageError
-from vecrollback.records import LIVE
+from vecrollback.records import LIVE, PairVectors
 
 
 def wait_until(holds: Callable[[], Any], seconds: float = 20.0) -> None:
@@ -67,9 +67,9 @@ def test_vectors_of_a_model_that_was_declared_equal_are_taken(store: Store) -> N
     vectors, fingerprint = embedder(other).embed_queries(list(QUERIES)), embedder(other).fingerprint
     with store.searcher(follow=False) as searcher:
         with pytest.raises(FingerprintMismatchError):
-            searcher.search_vectors(vectors, fingerprint=fingerprint)
+            searcher.search(PairVectors(vectors, fingerprint))
         store.equate("one", other)
-        results = searcher.search_vectors(vectors, fingerprint=fingerprint, k=EVERYTHING)
+        results = searcher.search(PairVectors(vectors, fingerprint), EVERYTHING)
         for query, result in zip(QUERIES, results, strict=True):
             assert_answers(result, ONE, TEXTS, query)
 

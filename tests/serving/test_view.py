@@ -105,7 +105,7 @@ def test_a_filter_asks_the_corpus_once_for_each_view(store: Store, opened: OpenP
     asked = []
 
     def only(where: str, *ids: str) -> Filter:
-        return Filter(where, lambda: asked.append(where) or pa.array(ids, pa.string()))
+        return Filter("", where, lambda: asked.append(where) or pa.array(ids, pa.string()))
 
     view = view_of(store, opened)
     for _ in range(3):

@@ -20,8 +20,10 @@ from vecrollback.records import (
     ModelAnswer,
     Move,
     Pair,
+    PairVectors,
     Report,
     Result,
+    SearchMode,
     Switched,
     Where,
     WriteResult,
@@ -65,32 +67,90 @@ class AsyncClient:
 
     @overload
     async def search(
-        self, query: str, k: int = 10, where: Where | None = None, *, key: str | None = None
+        self,
+        query: str,
+        k: int = 10,
+        where: Where | None = None,
+        namespace: str | None = None,
+        mode: SearchMode = "vector",
+        *,
+        key: str | None = None,
+        include_vectors: bool = False,
     ) -> Result: ...
     @overload
     async def search(
-        self, query: Queries, k: int = 10, where: Where | None = None, *, key: str | None = None
+        self,
+        query: Queries | PairVectors,
+        k: int = 10,
+        where: Where | None = None,
+        namespace: str | None = None,
+        mode: SearchMode = "vector",
+        *,
+        key: str | None = None,
+        include_vectors: bool = False,
     ) -> list[Result]: ...
     async def search(
-        self, query: str | Queries, k: int = 10, where: Where | None = None, *, key: str | None = None
+        self,
+        query: str | Queries | PairVectors,
+        k: int = 10,
+        where: Where | None = None,
+        namespace: str | None = None,
+        mode: SearchMode = "vector",
+        *,
+        key: str | None = None,
+        include_vectors: bool = False,
     ) -> Result | list[Result]:
         """Find the nearest documents, in the pair that is live at this moment.
 
         Args:
-            query: The words to search for, or a list of queries, which the server embeds together.
+            query: The words to search for, or a list of queries, which the server embeds together; or vectors that
+                `embed_queries` gave.
             k: How many documents at most.
             where: A filter over the metadata: SQL such as `year > 2020`, or data such as `{"year": {"$gt": 2020}}`.
+            namespace: The namespace to search in. Default: documents that are in none.
+            mode: `vector` asks the live pair. `keyword` ranks documents by the words they share with the query (BM25),
+                without any model. `hybrid` joins both lists by reciprocal rank.
             key: Who asks. While a canary runs, it answers a stable share of the keys.
+            include_vectors: Give each hit the vector of its chunk, too.
 
         Returns:
             As `Store.search`.
         """
+        options = calls.options(k, where, namespace, mode, include_vectors)
         if isinstance(query, str):
-            return await self._send(calls.search(query, k, where, key))
-        return await self._send(calls.search_many(query, k, where, key))
+            return await self._send(calls.search(query, options, key))
+        return await self._send(calls.search_many(query, options, key))
+
+    async def embed_queries(self, texts: Sequence[str]) -> PairVectors:
+        """Embed queries with the model of the pair that is live at this moment.
+
+        Args:
+            texts: The queries.
+
+        Returns:
+            As `Store.embed_queries`.
+        """
+        return await self._send(calls.embed(texts, "queries"))
+
+    async def embed_documents(self, texts: Sequence[str]) -> PairVectors:
+        """Embed texts as documents, each as a whole, with the model of the pair that is live at this moment.
+
+        Args:
+            texts: The texts.
+
+        Returns:
+            As `Store.embed_documents`.
+        """
+        return await self._send(calls.embed(texts, "documents"))
 
     async def upsert(
-        self, documents: Iterable[Document], visible: bool = False, if_absent: IfAbsent | None = None
+        self,
+        documents: Iterable[Document],
+        visible: bool = False,
+        if_absent: IfAbsent | None = None,
+        *,
+        namespace: str | None = None,
+        vectors: PairVectors | None = None,
     ) -> WriteResult:
         """Write new and changed documents. They are durable when this returns.
 
@@ -98,11 +158,13 @@ class AsyncClient:
             documents: The documents, each id at most once. All of them are written, or none.
             visible: Return when queries find them; without a worker the server embeds them at once.
             if_absent: Write those alone that do not exist. `skip` leaves the others as they are, `fail` refuses all.
+            namespace: That of documents that name none. One that names another is refused.
+            vectors: One for each document, where they were embedded already, with what made them.
 
         Returns:
             As `Store.upsert`.
         """
-        return await self._send(calls.upsert(documents, visible, if_absent))
+        return await self._send(calls.upsert(documents, visible, if_absent, namespace, vectors))
 
     async def wait(self, seq: int, timeout: float = calls.SECONDS) -> None:
         """Return once the live pair reflects the log up to a change; see `Store.wait`.
@@ -113,31 +175,39 @@ class AsyncClient:
         """
         await self._send(calls.wait(seq, timeout))
 
-    async def delete(self, ids: Iterable[str] | None = None, where: Where | None = None) -> WriteResult:
+    async def delete(
+        self, ids: Iterable[str] | None = None, where: Where | None = None, namespace: str | None = None
+    ) -> WriteResult:
         """Delete documents for good. From now on no query returns them, whichever pair serves.
 
         Args:
             ids: The ids.
             where: In place of ids: all documents that this filter matches, at one moment.
+            namespace: The namespace that the call is about. Default: documents that are in none.
 
         Returns:
             As `Store.delete`.
         """
-        return await self._send(calls.delete(ids, where))
+        return await self._send(calls.delete(ids, where, namespace))
 
-    async def get(self, ids: Sequence[str]) -> dict[str, Document]:
+    async def get(self, ids: Sequence[str], namespace: str | None = None) -> dict[str, Document]:
         """Read documents by id.
 
         Args:
             ids: The ids. One that is unknown or deleted is left out of the answer.
+            namespace: The namespace that the call is about. Default: documents that are in none.
 
         Returns:
             Id -> document, as the log has it now.
         """
-        return await self._send(calls.get(ids))
+        return await self._send(calls.get(ids, namespace))
 
     async def documents(
-        self, where: Where | None = None, after: str | None = None, limit: int | None = None
+        self,
+        where: Where | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        namespace: str | None = None,
     ) -> AsyncIterator[Document]:
         """Read all documents, or those that a filter matches, ordered by id. They are fetched page by page.
 
@@ -145,28 +215,49 @@ class AsyncClient:
             where: A filter over the metadata, as for `search`.
             after: Begin after this id, which need not exist.
             limit: At most so many.
+            namespace: The namespace that the call is about. Default: documents that are in none.
 
         Returns:
             An iterator over the documents.
         """
         while size := calls.page_size(limit):
-            page = await self._send(calls.page(where, after, size))
+            page = await self._send(calls.page(where, after, size, namespace))
             for document in page:
                 yield document
             if len(page) < size:
                 return
             after, limit = page[-1].id, None if limit is None else limit - len(page)
 
-    async def count(self, where: Where | None = None) -> int:
+    async def count(self, where: Where | None = None, namespace: str | None = None) -> int:
         """Count all documents, or those that a filter matches.
 
         Args:
             where: A filter over the metadata, as for `search`.
+            namespace: The namespace that the call is about. Default: documents that are in none.
 
         Returns:
             How many the log has now.
         """
-        return await self._send(calls.count(where))
+        return await self._send(calls.count(where, namespace))
+
+    async def namespaces(self) -> dict[str, int]:
+        """Count the documents of every namespace.
+
+        Returns:
+            As `Store.namespaces`.
+        """
+        return await self._send(calls.namespaces())
+
+    async def drop_namespace(self, namespace: str) -> WriteResult:
+        """Delete all documents of a namespace for good.
+
+        Args:
+            namespace: Its name.
+
+        Returns:
+            How many were deleted.
+        """
+        return await self._send(calls.drop_namespace(namespace))
 
     async def status(self) -> dict[str, Json]:
         """Describe the store.
@@ -424,7 +515,7 @@ class AsyncClient:
 
     async def _send(self, call: HttpCall[T]) -> T:
         try:
-            response = await self._http.request(call.method, call.path, **calls.options(call))
+            response = await self._http.request(call.method, call.path, **calls.request_options(call))
         except httpx.TransportError as error:
             raise calls.unreachable(self._http.base_url, error) from error
         return calls.parse(call, response)

@@ -21,8 +21,11 @@ from vecrollback.records import (
     ModelAnswer,
     Move,
     Pair,
+    PairVectors,
     Report,
     Result,
+    SearchMode,
+    SearchOptions,
     Switched,
     Where,
     WriteResult,
@@ -51,20 +54,47 @@ class HttpCall(Generic[T]):
     long: bool = False
 
 
-def search(query: str, k: int, where: Where | None, key: str | None) -> HttpCall[Result]:
-    body = {"query": query, "k": k, "where": where_text(where), **_key_field(key)}
-    return HttpCall("POST", "/v1/search", responses.result, body)
+def search(query: str, options: SearchOptions, key: str | None) -> HttpCall[Result]:
+    return HttpCall("POST", "/v1/search", responses.result, {"query": query, **_options(options, key)})
 
 
-def search_many(queries: Sequence[str], k: int, where: Where | None, key: str | None) -> HttpCall[list[Result]]:
-    body = {"queries": list(queries), "k": k, "where": where_text(where), **_key_field(key)}
-    return HttpCall("POST", "/v1/search", lambda answer: [responses.result(one) for one in answer["results"]], body)
+def search_many(
+    queries: Sequence[str] | PairVectors, options: SearchOptions, key: str | None
+) -> HttpCall[list[Result]]:
+    if isinstance(queries, PairVectors):
+        asked: dict[str, Json] = {"vectors": queries.tolist(), "fingerprint": queries.fingerprint}
+    else:
+        asked = {"queries": list(queries)}
+    return HttpCall(
+        "POST",
+        "/v1/search",
+        lambda answer: [responses.result(one) for one in answer["results"]],
+        asked | _options(options, key),
+    )
 
 
-def upsert(documents: Iterable[Document], visible: bool, if_absent: IfAbsent | None) -> HttpCall[WriteResult]:
-    body: dict[str, Json] = {"documents": [asdict(document) for document in documents]}
+def options(
+    k: int, where: Where | None, namespace: str | None, mode: SearchMode, include_vectors: bool
+) -> SearchOptions:
+    return SearchOptions(k, where_text(where), namespace or "", include_vectors, mode)
+
+
+def embed(texts: Sequence[str], kind: Literal["queries", "documents"]) -> HttpCall[PairVectors]:
+    return HttpCall("POST", "/v1/embed", responses.vectors, {kind: list(texts)}, long=True)
+
+
+def upsert(
+    documents: Iterable[Document],
+    visible: bool,
+    if_absent: IfAbsent | None,
+    namespace: str | None,
+    vectors: PairVectors | None,
+) -> HttpCall[WriteResult]:
+    body: dict[str, Json] = {"documents": [_document(document) for document in documents]}
     # Left out where it is not asked for: a server of an older version refuses a field that it does not know.
-    body |= ({"visible": True} if visible else {}) | ({"if_absent": if_absent} if if_absent else {})
+    body |= ({"visible": True} if visible else {}) | ({"if_absent": if_absent} if if_absent else {}) | _in(namespace)
+    if vectors is not None:
+        body |= {"vectors": vectors.tolist(), "fingerprint": vectors.fingerprint}
     return HttpCall("POST", "/v1/documents", responses.write_result, body, long=visible)
 
 
@@ -72,22 +102,22 @@ def wait(seq: int, timeout: float) -> HttpCall[None]:
     return HttpCall("POST", "/v1/documents/wait", lambda _: None, {"seq": seq, "timeout": timeout}, long=True)
 
 
-def delete(ids: Iterable[str] | None, where: Where | None) -> HttpCall[WriteResult]:
-    body: dict[str, Json] = {} if ids is None else {"ids": _ids("delete", ids)}
+def delete(ids: Iterable[str] | None, where: Where | None, namespace: str | None) -> HttpCall[WriteResult]:
+    body: dict[str, Json] = _in(namespace) | ({} if ids is None else {"ids": _ids("delete", ids)})
     if where is not None:
         body |= {"where": where_text(where) or ""}
     return HttpCall("DELETE", "/v1/documents", responses.write_result, body)
 
 
-def get(ids: Iterable[str]) -> HttpCall[dict[str, Document]]:
+def get(ids: Iterable[str], namespace: str | None) -> HttpCall[dict[str, Document]]:
     def read(answer: Json) -> dict[str, Document]:
         return {document.id: document for document in responses.documents(answer)}
 
-    return HttpCall("POST", "/v1/documents/get", read, {"ids": _ids("get", ids)})
+    return HttpCall("POST", "/v1/documents/get", read, {"ids": _ids("get", ids), **_in(namespace)})
 
 
-def page(where: Where | None, after: str | None, limit: int) -> HttpCall[list[Document]]:
-    body = {"where": where_text(where), "after": after, "limit": limit}
+def page(where: Where | None, after: str | None, limit: int, namespace: str | None) -> HttpCall[list[Document]]:
+    body = {"where": where_text(where), "after": after, "limit": limit, **_in(namespace)}
     return HttpCall("POST", "/v1/documents/list", responses.documents, body)
 
 
@@ -98,8 +128,19 @@ def page_size(limit: int | None) -> int:
     return _PAGE if limit is None else min(limit, _PAGE)
 
 
-def count(where: Where | None) -> HttpCall[int]:
-    return HttpCall("POST", "/v1/documents/count", lambda answer: int(answer["count"]), {"where": where_text(where)})
+def count(where: Where | None, namespace: str | None) -> HttpCall[int]:
+    body = {"where": where_text(where), **_in(namespace)}
+    return HttpCall("POST", "/v1/documents/count", lambda answer: int(answer["count"]), body)
+
+
+def namespaces() -> HttpCall[dict[str, int]]:
+    return HttpCall("GET", "/v1/documents/namespaces", lambda answer: dict(answer["namespaces"]))
+
+
+def drop_namespace(namespace: str) -> HttpCall[WriteResult]:
+    if not namespace:
+        raise UsageError("drop_namespace takes a name", hint="client.delete(where=...) for documents in none")
+    return HttpCall("POST", "/v1/documents/namespaces/drop", responses.write_result, {"namespace": namespace})
 
 
 def status() -> HttpCall[dict[str, Json]]:
@@ -188,9 +229,21 @@ def _ids(method: str, ids: Iterable[str]) -> list[str]:
     return list(ids)
 
 
-def _key_field(key: str | None) -> dict[str, str]:
-    # Left out without one: a server of an older version refuses a field that it does not know.
-    return {} if key is None else {"key": key}
+def _options(options: SearchOptions, key: str | None) -> dict[str, Json]:
+    # Left out where it is not asked for: a server of an older version refuses a field that it does not know.
+    more = {"namespace": options.namespace or None, "include_vectors": options.include_vectors or None, "key": key}
+    asked = {name: value for name, value in more.items() if value is not None}
+    asked |= {} if options.mode == "vector" else {"mode": options.mode}
+    return {"k": options.k, "where": options.where, **asked}
+
+
+def _in(namespace: str | None) -> dict[str, Json]:
+    return {"namespace": namespace} if namespace else {}
+
+
+def _document(document: Document) -> dict[str, Json]:
+    body = asdict(document)
+    return {name: value for name, value in body.items() if value or name in ("id", "text", "metadata")}
 
 
 def _name(pair: PairLike) -> str:
@@ -202,7 +255,7 @@ def headers(token: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def options(call: HttpCall[T]) -> dict[str, Any]:
+def request_options(call: HttpCall[T]) -> dict[str, Any]:
     """A call as httpx takes it."""
     return {
         "params": call.query,

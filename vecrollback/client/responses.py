@@ -24,6 +24,7 @@ from vecrollback.records import (
     ModelAnswer,
     Move,
     Pair,
+    PairVectors,
     Report,
     Result,
     Switched,
@@ -34,7 +35,13 @@ R = TypeVar("R")
 
 
 def result(body: Mapping[str, Json]) -> Result:
-    return _record(Result, body, hits=[_record(Hit, hit) for hit in body["hits"]])
+    return _record(Result, body, hits=[_hit(one) for one in body["hits"]])
+
+
+def vectors(body: Mapping[str, Json]) -> PairVectors:
+    import numpy as np  # here, because a client that only searches by words needs none
+
+    return _record(PairVectors, body, vectors=np.array(body["vectors"], np.float32))
 
 
 def write_result(body: Mapping[str, Json]) -> WriteResult:
@@ -103,6 +110,11 @@ def error(status: int, body: Json) -> VecrollbackError:
     for name, value in problem.get("facts", {}).items():
         setattr(rebuilt, name, value)
     return rebuilt
+
+
+def _hit(body: Mapping[str, Json]) -> Hit:
+    vector = body.get("vector")
+    return _record(Hit, body, vector=None if vector is None else tuple(vector))
 
 
 def _record(kind: type[R], body: Mapping[str, Json], **values: Any) -> R:

@@ -17,10 +17,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecrollback.catalog import CORPUS, Catalog
+from vecrollback.corpus.columns import DOCUMENT, EMBEDDED_TEXT, SCHEMA, document_of, new_columns, sound_row, table_rows
 from vecrollback.corpus.documents import document_digest
 from vecrollback.corpus.earlier import EarlierDocuments
-from vecrollback.corpus.filters import Condition, columns_of, matches, read_filter
-from vecrollback.corpus.rows import already_there, any_of, is_sound, new_columns, parse_metadata, rows_of, stored_rows
+from vecrollback.corpus.rows import (
+    already_there,
+    any_of,
+    columns_there,
+    stored_rows,
+    texts_for_model,
+    without_text,
+)
+from vecrollback.corpus.selection import DocumentSet, count_namespaces, select_ids, select_rows
 from vecrollback.corpus.travel import plan_rollback
 from vecrollback.errors import (
     CatalogOlderError,
@@ -38,30 +46,13 @@ from vecrollback.storage.local import reach
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _VERSIONS_OF_A_WRITE = 2  # new columns, then rows
-_FILTERED_AT_ONCE = 1 << 16
 _READ_AT_ONCE = 1_000
-
-_SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False, metadata={"lance-schema:unenforced-primary-key": "true"}),
-        pa.field("text", pa.large_string(), nullable=False),
-        pa.field("metadata", pa.string(), nullable=False),
-        pa.field("_seq", pa.int64(), nullable=False),
-        pa.field("_content_hash", pa.binary(16), nullable=False),
-        pa.field("_digest", pa.binary(16), nullable=False),
-        pa.field("_deleted", pa.bool_(), nullable=False),
-        pa.field("_updated_at", pa.string(), nullable=False),
-    ]
-)
-_BLANK = Document("", "")
 
 
 class Corpus:
     """Documents of one store. Reads are at the version the catalog acknowledged; writers take turns by a lock.
 
-    Scalar metadata values are also columns, which is what a `where` filter reads: strings, booleans and numbers (as
-    doubles). Keys that are not plain identifiers, start with an underscore or are spelled `id`,
-    `text`, `metadata` are kept and returned but cannot be filtered on; nor can lists and objects.
+    Ids are keys here: those of `Document.key`, with the namespace in them.
     """
 
     def __init__(self, file_store: FileStore, earlier: FileStore, catalog: Catalog) -> None:
@@ -71,7 +62,7 @@ class Corpus:
         self.earlier = EarlierDocuments(earlier, catalog)
 
     def create(self) -> None:
-        commit = self.table.create(_SCHEMA, stable_row_ids=True)
+        commit = self.table.create(SCHEMA, stable_row_ids=True)
         state = self._ledger.state()
         if state.version == 0:
             self._ledger.commit(CorpusState(0, commit.version, 0), files=commit.files, expected=state)
@@ -103,39 +94,42 @@ class Corpus:
         """
         with self._catalog.lock("corpus"), hold_off_forks(), self.table.reported():
             state, dataset = self.recover()
-            stored = stored_rows(dataset, [d.id for d in documents])
-            present = [d.id for d in documents if not stored.get(d.id, (b"", True))[1]] if if_absent else []
+            stored = stored_rows(dataset, [d.key for d in documents])
+            present = [d.key for d in documents if not stored.get(d.key, (b"", True))[1]] if if_absent else []
             if present and if_absent == "fail":
                 raise already_there(present)
             if unknown_only:
-                changed = [d for d in documents if d.id not in stored]
+                changed = [d for d in documents if d.key not in stored]
             elif if_absent:
                 left_alone = set(present)
-                changed = [d for d in documents if d.id not in left_alone]
+                changed = [d for d in documents if d.key not in left_alone]
             else:
-                changed = [d for d in documents if stored.get(d.id) != (document_digest(d), False)]
+                changed = [d for d in documents if stored.get(d.key) != (document_digest(d), False)]
             if not changed:
                 return WriteResult(state.head, unchanged=len(documents))
-            dataset = self._with_filter_columns(dataset, changed)
-            rows = rows_of([(d, False) for d in changed], first_seq=state.head + 1, schema=dataset.schema)
-            added = sum(1 for d in changed if stored.get(d.id, (b"", True))[1])
+            dataset = self._with_columns(dataset, changed)
+            rows = table_rows([(d, False) for d in changed], first_seq=state.head + 1, schema=dataset.schema)
+            added = sum(1 for d in changed if stored.get(d.key, (b"", True))[1])
             head = CorpusState(state.head + len(changed), 0, state.documents + added)
-            replaced = [d.id for d in changed if d.id in stored]
+            replaced = [d.key for d in changed if d.key in stored]
             self._commit(dataset, rows, head, [], expected=state, replaced=replaced)
         return WriteResult(head.head, written=len(changed), unchanged=len(documents) - len(changed))
 
-    def delete(self, ids: Sequence[str] | None, *, where: str | None = None, again: bool = False) -> WriteResult:
-        """Delete documents by id, or those that a filter matches at that moment. Durable when it returns.
+    def delete(self, ids: Sequence[str] | DocumentSet, *, again: bool = False) -> WriteResult:
+        """Delete documents by id, or those that are selected at that moment. Durable when it returns.
 
         An id the store never held gets a tombstone too: a bundle imported later may know it. `again`: give documents
         that are deleted already a new, higher tombstone.
         """
-        condition = read_filter(where) if where else None
         with self._catalog.lock("corpus"), hold_off_forks(), self.table.reported():
             state, dataset = self.recover()
             # Under the lock: what is written meanwhile is judged by the filter or comes after it, never in between.
-            unique = list(dict.fromkeys(self._matching(condition, dataset).to_pylist() if condition else ids or ()))
-            stored = dict.fromkeys(unique, (b"", False)) if condition else stored_rows(dataset, unique)
+            if isinstance(ids, DocumentSet):
+                unique = select_ids(dataset, ids).to_pylist()
+                stored = dict.fromkeys(unique, (b"", False))
+            else:
+                unique = list(dict.fromkeys(ids))
+                stored = stored_rows(dataset, unique)
             deleted = [i for i in unique if stored.get(i, (b"", False))[1]]
             # Of those that a rollback of the corpus took out, what they were is there still: now it goes for good.
             kept = self.earlier.readable(deleted)
@@ -143,7 +137,7 @@ class Corpus:
             if not gone:
                 return WriteResult(state.head, unchanged=len(unique))
             first = state.head + 1
-            rows = rows_of([(Document(i, ""), True) for i in gone], first_seq=first, schema=dataset.schema)
+            rows = table_rows([(without_text(i), True) for i in gone], first_seq=first, schema=dataset.schema)
             lost = sum(1 for i in gone if not stored.get(i, (b"", True))[1])
             head = CorpusState(state.head + len(gone), 0, state.documents - lost)
             tombstones = [(i, first + n) for n, i in enumerate(gone)]
@@ -160,15 +154,15 @@ class Corpus:
             state, dataset = self.recover()
             plan = plan_rollback(dataset, self.earlier, state, seq, keep_new=keep_new)
             changes = [(document, False) for document in self.earlier.documents(plan.seqs)]
-            changes += [(Document(id_, ""), True) for id_ in plan.withdrawn]
+            changes += [(without_text(key), True) for key in plan.withdrawn]
             if changes:
                 first = state.head + 1
-                dataset = self._with_filter_columns(dataset, [document for document, _ in changes])
-                rows = rows_of(changes, first_seq=first, schema=dataset.schema)
+                dataset = self._with_columns(dataset, [document for document, _ in changes])
+                rows = table_rows(changes, first_seq=first, schema=dataset.schema)
                 documents = state.documents + len(plan.returning) - len(plan.withdrawn)
-                deleted = [(document.id, first + n) for n, (document, gone) in enumerate(changes) if gone]
+                deleted = [(document.key, first + n) for n, (document, gone) in enumerate(changes) if gone]
                 head = CorpusState(state.head + len(changes), 0, documents)
-                replaced = [document.id for document, _ in changes]
+                replaced = [document.key for document, _ in changes]
                 self._commit(dataset, rows, head, deleted, expected=state, replaced=replaced)
             return plan
 
@@ -200,105 +194,87 @@ class Corpus:
 
     @uses_tables
     def texts(self, row_ids: Sequence[int], *, version: int) -> list[str]:
-        """Texts of rows that `changes` named, in that order."""
+        """Texts for the model of rows that `changes` named, in that order."""
         if not row_ids:
             return []
         with self.table.reported():
-            found = self.table.at(version)._take_rows(list(row_ids), columns=["text"])
-        return [str(text) for text in found["text"].to_pylist()]
+            dataset = self.table.at(version)
+            rows = dataset._take_rows(list(row_ids), columns=columns_there(dataset, ["text", EMBEDDED_TEXT]))
+        return [str(text) for text in texts_for_model(rows).to_pylist()]
 
     def scan(self, version: int, *, columns: Sequence[str], after: int = 0) -> Iterator[pa.RecordBatch]:
         """Record batches of every row, tombstones included; `after`: only rows of a greater seq."""
         condition = f"_seq > {int(after)}" if after else None
         with hold_off_forks(), self.table.reported():
-            yield from self.table.at(version).scanner(columns=list(columns), filter=condition).to_batches()
+            dataset = self.table.at(version)
+            there = columns_there(dataset, columns)
+            for batch in dataset.scanner(columns=there, filter=condition).to_batches():
+                if len(there) == len(columns):
+                    yield batch
+                else:
+                    yield batch.append_column(EMBEDDED_TEXT, pa.nulls(len(batch), pa.large_string()))
 
     @uses_tables
     def get(self, ids: Sequence[str], *, version: int) -> dict[str, Document]:
-        """Live documents by id."""
-        found: dict[str, Document] = {}
-        if ids:
-            columns = {"columns": ["id", "text", "metadata", "_deleted"], "filter": any_of(ids)}
-            with self.table.reported():
-                rows = self.table.at(version).to_table(**columns).to_pylist()
-            for row in rows:
-                if not row["_deleted"]:
-                    found[row["id"]] = Document(row["id"], row["text"], parse_metadata(row["metadata"]))
-        return found
+        """Live documents by key."""
+        if not ids:
+            return {}
+        with self.table.reported():
+            dataset = self.table.at(version)
+            columns = columns_there(dataset, [*DOCUMENT, "_deleted"])
+            rows = dataset.to_table(columns=columns, filter=any_of(ids)).to_pylist()
+        return {row["id"]: document_of(row) for row in rows if not row["_deleted"]}
 
-    def documents(
-        self, where: str | None = None, *, after: str | None = None, limit: int | None = None
-    ) -> Iterator[Document]:
-        """Live documents by id, ascending: of those that a filter matches, the first `limit` after the id `after`."""
-        condition = read_filter(where) if where else None
+    def documents(self, selection: DocumentSet, *, after: str = "", limit: int | None = None) -> Iterator[Document]:
+        """The selected documents by key, ascending: the first `limit` of those after the key `after`."""
         while limit is None or limit > 0:
             state = self.state()
             try:
-                rows = self._live_rows(condition, state.version, after, limit)
+                rows = self._selected(selection, state.version, after).slice(0, limit)
                 for first in range(0, len(rows), _READ_AT_ONCE):
                     for document in self._read_rows(rows.slice(first, _READ_AT_ONCE), state.version):
                         yield document
-                        after, limit = document.id, None if limit is None else limit - 1
+                        after, limit = document.key, None if limit is None else limit - 1
                 return
             except (VecrollbackError, OSError, ValueError):
                 if self.state().version == state.version:
                     raise  # else a purge took that version away: go on in the newest, after what was given already
 
-    def count(self, where: str | None = None) -> int:
-        """How many documents are there, or match a filter."""
-        if not where:
-            return self.state().documents
-        return self.at_head(lambda state: len(self.matching(where, version=state.version)))
-
-    @uses_tables
-    def _live_rows(self, condition: Condition | None, version: int, after: str | None, limit: int | None) -> pa.Table:
-        """`id` and `_rowid` of live documents, in the order of the ids; no text is read."""
-        with self.table.reported():
-            dataset = self.table.at(version)
-            names = dict.fromkeys(["id", "_deleted", *(columns_of(condition, dataset.schema) if condition else ())])
-            scanner = dataset.scanner(columns=list(names), with_row_id=True, batch_size=_FILTERED_AT_ONCE)
-            ids: list[pa.Array] = []
-            places: list[pa.Array] = []
-            for rows in scanner.to_batches():
-                mask = pc.invert(rows["_deleted"])
-                if condition is not None:
-                    mask = pc.and_kleene(matches(condition, rows), mask)
-                if after is not None:
-                    mask = pc.and_kleene(mask, pc.greater(rows["id"], after))
-                ids.append(rows["id"].filter(mask))
-                places.append(rows["_rowid"].filter(mask))
-        columns = [pa.chunked_array(ids, pa.string()), pa.chunked_array(places, pa.uint64())]
-        return pa.table(columns, names=["id", "_rowid"]).sort_by("id").slice(0, limit)
-
-    @uses_tables
-    def _read_rows(self, rows: pa.Table, version: int) -> list[Document]:
-        with self.table.reported():
-            columns = ["id", "text", "metadata"]
-            found = self.table.at(version)._take_rows(rows["_rowid"].to_pylist(), columns=columns).to_pylist()
-        return [Document(row["id"], row["text"], parse_metadata(row["metadata"])) for row in found]
-
-    @uses_tables
-    def matching(self, where: str, *, version: int) -> pa.Array:
-        """Ids of live documents whose metadata satisfies `where`, as `where_text` has it. Raises BadFilterError."""
-        condition = read_filter(where)
+    def matching(self, selection: DocumentSet, *, version: int) -> pa.Array:
+        """Keys of the selected documents. Raises BadFilterError."""
         while True:
             try:
-                with self.table.reported():
-                    return self._matching(condition, self.table.at(version))
+                return self._matching(selection, version)
             except (StorageUnavailableError, CorruptArtifactError):
                 newer = self.state().version
                 if newer == version:
                     raise
                 version = newer  # a purge may have taken the other's files away
 
-    def _matching(self, condition: Condition, dataset: Any) -> pa.Array:
-        """Nothing of the filter reaches Lance but the names of columns: its planner recurses over what users write."""
-        columns = dict.fromkeys(["id", "_deleted", *columns_of(condition, dataset.schema)])
-        ids: list[pa.Array] = []
-        for rows in dataset.scanner(columns=list(columns), batch_size=_FILTERED_AT_ONCE).to_batches():
-            mask = pc.and_not_kleene(matches(condition, rows), rows["_deleted"])
-            ids.append(rows["id"].filter(mask))
-        return pa.chunked_array(ids, pa.string()).combine_chunks()
+    def count(self, selection: DocumentSet) -> int:
+        """How many documents are selected."""
+        return self.at_head(lambda state: len(self._matching(selection, state.version)))
+
+    def namespaces(self) -> dict[str, int]:
+        """Namespace -> documents, by name; "" is that of documents without one."""
+        return self.at_head(lambda state: count_namespaces(self.table.at(state.version)))
+
+    @uses_tables
+    def _matching(self, selection: DocumentSet, version: int) -> pa.Array:
+        with self.table.reported():
+            return select_ids(self.table.at(version), selection)
+
+    @uses_tables
+    def _selected(self, selection: DocumentSet, version: int, after: str) -> pa.Table:
+        with self.table.reported():
+            return select_rows(self.table.at(version), selection, after)
+
+    @uses_tables
+    def _read_rows(self, rows: pa.Table, version: int) -> list[Document]:
+        with self.table.reported():
+            dataset = self.table.at(version)
+            columns = columns_there(dataset, DOCUMENT)
+            return [document_of(r) for r in dataset._take_rows(rows["_rowid"].to_pylist(), columns=columns).to_pylist()]
 
     def compact(self, *, purge: bool = False, age: float = KEEP_SECONDS) -> None:
         """Merge fragments and drop versions that are older than `age` seconds.
@@ -372,7 +348,7 @@ class Corpus:
             one for one in dataset.get_fragments() if any(f"data/{f.path}" not in before for f in one.metadata.files)
         ]
         scanner = dataset.scanner(columns=columns, fragments=added)
-        if all(is_sound(row) for batch in scanner.to_batches() for row in batch.to_pylist()):
+        if all(sound_row(row, dataset.schema) for batch in scanner.to_batches() for row in batch.to_pylist()):
             return True
         if dataset.version - known > _VERSIONS_OF_A_WRITE:
             raise CatalogOlderError(self.table.name, named=known, newest=dataset.version)
@@ -450,13 +426,6 @@ class Corpus:
         except LockHeldError:
             _log.debug("old versions of the documents stay for now: they are being read")
 
-    @uses_tables
-    def check_types(self, documents: Sequence[Document]) -> None:
-        """Raise BadDocumentError when metadata values are of another type than in the documents stored."""
-        new_columns(self.table.at(self.state().version).schema, documents)
-
-    def _with_filter_columns(self, dataset: Any, documents: Sequence[Document]) -> Any:
+    def _with_columns(self, dataset: Any, documents: Sequence[Document]) -> Any:
         fresh = new_columns(dataset.schema, documents)
-        if fresh:
-            dataset = self.table.add_columns([pa.field(k, t) for k, t in fresh.items()], onto=dataset).dataset
-        return dataset
+        return self.table.add_columns(fresh, onto=dataset).dataset if fresh else dataset

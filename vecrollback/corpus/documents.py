@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from hashlib import blake2b
 
 from vecrollback.errors import BadDocumentError
-from vecrollback.records import Document, Json
+from vecrollback.records import Document, Json, document_key, key_parts
 
 MAX_ID_BYTES = 512
+MAX_NAMESPACE_BYTES = 256
 MAX_TEXT_BYTES = 64 << 20
 MAX_METADATA_BYTES = 1 << 20
 MAX_METADATA_DEPTH = 64
@@ -20,7 +23,6 @@ MAX_METADATA_DEPTH = 64
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _DIGEST_BYTES = 16
-_OWN_NAMES = ("id", "text", "metadata")
 _SHOWN = 60
 
 
@@ -37,23 +39,60 @@ def validate(document: Document) -> Document:
     above. Nothing is trimmed or normalised: what was given is what comes back.
     """
     validate_id(document.id)
+    validate_namespace(document.namespace)
     try:
         _check_string(document.text, "the text", MAX_TEXT_BYTES)
+        if document.embedded_text is not None:
+            _check_string(document.embedded_text, "the embedded text", MAX_TEXT_BYTES)
         metadata = _plain_metadata(document.metadata)
     except ValueError as error:
         raise BadDocumentError(f"document {shown(document.id)}: {error}") from None
-    return Document(document.id, document.text, metadata)
+    # What equals the text is no text of its own.
+    embedded = None if document.embedded_text == document.text else document.embedded_text
+    return Document(document.id, document.text, metadata, document.namespace, embedded)
 
 
-def validate_batch(documents: Iterable[Document]) -> list[Document]:
-    """Return documents that can be stored in one call, or raise BadDocumentError, also for an id given twice."""
+def validate_batch(documents: Iterable[Document], namespace: str | None = None) -> list[Document]:
+    """Return documents that can be stored in one call, or raise BadDocumentError, also for an id given twice.
+
+    `namespace`: that of documents that name none; one that names another is refused.
+    """
+    validate_namespace(namespace or "")
     checked: dict[str, Document] = {}
     for document in documents:
         sound = validate(document)
-        if sound.id in checked:
+        if namespace and sound.namespace != namespace:
+            if sound.namespace:
+                raise BadDocumentError(
+                    f"document {shown(sound.id)} is of namespace {sound.namespace!r}, the call is for {namespace!r}",
+                    hint="send each namespace its own documents",
+                )
+            sound = replace(sound, namespace=namespace)
+        if sound.key in checked:
             raise BadDocumentError(f"id {shown(sound.id)} stands twice in one batch", hint="send each document once")
-        checked[sound.id] = sound
+        checked[sound.key] = sound
     return list(checked.values())
+
+
+def validate_namespace(namespace: str) -> str:
+    """Return the name of a namespace, "" for none, or raise BadDocumentError."""
+    try:
+        _check_string(namespace, "the namespace", MAX_NAMESPACE_BYTES)
+        if namespace and not namespace.strip():
+            raise ValueError("the namespace is blank")
+        if control := _CONTROL.search(namespace):
+            raise ValueError(f"the namespace holds the control character {control[0]!r}")
+    except ValueError as error:
+        raise BadDocumentError(f"namespace {shown(namespace)}: {error}") from None
+    return namespace
+
+
+def validate_key(key: str) -> str:
+    """Return the key of a document, namespace and id in one, or raise BadDocumentError."""
+    namespace, id_ = key_parts(key)
+    if document_key(validate_id(id_), validate_namespace(namespace)) != key:
+        raise BadDocumentError(f"document {shown(key)}: the namespace is blank")
+    return key
 
 
 def validate_id(id: str) -> str:
@@ -75,9 +114,12 @@ def content_hash(text: str) -> bytes:
 
 
 def document_digest(document: Document) -> bytes:
-    """Name the whole document, id, text and metadata: 16 bytes."""
+    """Name the whole document, all that was put in: 16 bytes."""
     digest = blake2b(digest_size=_DIGEST_BYTES)
-    for part in (document.id, document.text, canonical_json(document.metadata)):
+    parts = [document.key, document.text, canonical_json(document.metadata)]
+    if document.embedded_text is not None:
+        parts.append(document.embedded_text)
+    for part in parts:
         data = part.encode()
         # The length first, or moving a character from the id to the text would keep the digest.
         digest.update(len(data).to_bytes(8, "little"))
@@ -88,11 +130,6 @@ def document_digest(document: Document) -> bytes:
 def canonical_json(metadata: Mapping[str, Json]) -> str:
     """Write metadata the one way: sorted keys, no spaces, real characters, no NaN (ValueError)."""
     return json.dumps(metadata, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-
-def is_filterable(key: str) -> bool:
-    """Whether a metadata key can be filtered on: a plain name, and not one the documents table uses itself."""
-    return key.isidentifier() and not key.startswith("_") and key not in _OWN_NAMES
 
 
 def shown(value: object) -> str:
@@ -141,15 +178,33 @@ def _plain(value: object, path: str, depth: int) -> Json:
         raise ValueError(f"the metadata is nested more than {MAX_METADATA_DEPTH} deep")
     if isinstance(value, str):
         _check_string(value, path, MAX_METADATA_BYTES)
-    elif isinstance(value, Mapping):
+        return str.__str__(value)
+    if isinstance(value, Mapping):
         return _plain_object(value, path, depth)
-    elif isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple)):
         return [_plain(item, path, depth + 1) for item in value]
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{path} is {value}, which JSON cannot hold")
-    elif not isinstance(value, (int, float, type(None))):
-        raise ValueError(f"{path} is {_type(value)}, which JSON cannot hold")
-    return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{path} is {value}, which JSON cannot hold; leave the key out for a missing value")
+    for plain in (bool, int, float):
+        if isinstance(value, plain):
+            return plain(value)
+    return None if value is None else _converted(value, path, depth)
+
+
+def _converted(value: object, path: str, depth: int) -> Json:
+    """Dates and times as ISO 8601 strings; scalars of NumPy and pandas as what they hold."""
+    if isinstance(value, dt.date | dt.time):  # a datetime is a date
+        if str(value) == "NaT":  # of pandas, which calls it a datetime
+            raise ValueError(f"{path} is NaT, which JSON cannot hold; leave the key out for a missing value")
+        return value.isoformat()
+    if type(value).__module__.partition(".")[0] == "numpy" and not getattr(value, "shape", ()):
+        plain = value.item()  # type: ignore[attr-defined]
+        if type(plain) is not type(value):
+            return _plain(plain, path, depth)
+    cure = (
+        ".tolist()" if hasattr(value, "tolist") else "its .decode()" if isinstance(value, bytes) else "str(...) of it"
+    )
+    raise ValueError(f"{path} is {_type(value)}, which JSON cannot hold; pass {cure}")
 
 
 def _type(value: object) -> str:

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecrollback.catalog import EARLIER, Catalog, now
-from vecrollback.corpus.rows import any_of, parse_metadata
+from vecrollback.corpus.columns import DOCUMENT, EMBEDDED_TEXT, document_of
+from vecrollback.corpus.rows import any_of, columns_there
 from vecrollback.errors import LockHeldError
 from vecrollback.records import Document, EarlierState
 from vecrollback.storage import FileStore
@@ -31,8 +32,9 @@ _AT_ONCE = 8_192
 KEPT_SECONDS = 30 * 24 * 3600.0
 """How long what a document was before stays."""
 
-_COLUMNS = ["id", "text", "metadata", "_seq", "_content_hash", "_digest", "_deleted", "_updated_at"]
+_COLUMNS = [*DOCUMENT, "_seq", "_content_hash", "_digest", "_deleted", "_updated_at"]
 _FACTS = ["id", "_seq", "_content_hash", "_digest", "_deleted", "_updated_at"]
+_TEXT_FOR_MODEL = pa.field(EMBEDDED_TEXT, pa.large_string())
 _SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -46,6 +48,7 @@ _SCHEMA = pa.schema(
         pa.field("_until", pa.int64(), nullable=False),
         pa.field("_until_at", pa.string(), nullable=False),
         pa.field("_erased", pa.bool_(), nullable=False),
+        _TEXT_FOR_MODEL,
     ]
 )
 
@@ -74,11 +77,12 @@ class EarlierDocuments:
         superseded = pa.concat_tables(
             [_superseded(part, until, erase=erase) for part in _read(dataset, replaced, _FACTS if erase else _COLUMNS)]
         )
-        commit, state = None, self.state()
-        if not state.version:
-            commit = self.table.create(_SCHEMA)
-        version = commit.version if commit else state.version
-        known = self.table.at(version)
+        state = self.state()
+        commit = None if state.version else self.table.create(_SCHEMA)
+        known = commit.dataset if commit else self.table.at(state.version)
+        if EMBEDDED_TEXT not in known.schema.names:  # laid out before texts for the model were kept
+            commit = self.table.add_columns([_TEXT_FOR_MODEL], onto=known)
+            known = commit.dataset
         if erase and (emptied := self._emptied(known, replaced)).num_rows:
             written = self.table.merge("_seq", pa.concat_tables([superseded, emptied]), onto=known)
         else:
@@ -118,7 +122,7 @@ class EarlierDocuments:
 
     def _emptied(self, known: Any, ids: Sequence[str]) -> pa.Table:
         """Their rows as they will be, without texts and metadata."""
-        columns = [name for name in _SCHEMA.names if name not in ("text", "metadata", "_erased")]
+        columns = [name for name in _SCHEMA.names if name not in ("text", "metadata", EMBEDDED_TEXT, "_erased")]
         parts = [_completed(part, erased=True) for part in self._unerased(known, ids, columns)]
         return pa.concat_tables(parts) if parts else _SCHEMA.empty_table()
 
@@ -145,9 +149,9 @@ class EarlierDocuments:
         for first in range(0, len(seqs), _AT_ONCE):
             numbers = ", ".join(str(int(seq)) for seq in seqs[first : first + _AT_ONCE])
             with self.table.reported():
-                rows = dataset.to_table(columns=["id", "text", "metadata"], filter=f"_seq IN ({numbers})")
+                rows = dataset.to_table(columns=columns_there(dataset, DOCUMENT), filter=f"_seq IN ({numbers})")
             for row in rows.to_pylist():
-                yield Document(row["id"], row["text"], parse_metadata(row["metadata"]))
+                yield document_of(row)
 
     def last_seq_at(self, time: str) -> int:
         """The greatest seq of a superseded change that was made at this time or before; 0 when there is none."""
@@ -204,7 +208,8 @@ class EarlierDocuments:
 def _read(dataset: Any, ids: Sequence[str], columns: list[str], condition: str = "") -> Iterator[pa.Table]:
     for first in range(0, len(ids), _AT_ONCE):
         which = any_of(ids[first : first + _AT_ONCE])
-        rows = dataset.to_table(columns=columns, filter=f"{which} AND {condition}" if condition else which)
+        there = columns_there(dataset, columns)
+        rows = dataset.to_table(columns=there, filter=f"{which} AND {condition}" if condition else which)
         if rows.num_rows:
             yield rows
 
@@ -222,4 +227,5 @@ def _completed(rows: pa.Table, *, erased: bool) -> pa.Table:
     for name in ("text", "metadata"):
         if name not in columns:
             columns[name] = pa.array(["" if name == "text" else "{}"] * rows.num_rows, _SCHEMA.field(name).type)
+    columns.setdefault(EMBEDDED_TEXT, pa.nulls(rows.num_rows, _TEXT_FOR_MODEL.type))
     return pa.table([columns[field.name].cast(field.type) for field in _SCHEMA], schema=_SCHEMA)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import TypedDict
@@ -73,7 +73,7 @@ class Ingestion:
         self, corpus: Corpus, *, skip_bad: bool, progress: ProgressCallback | None, dry_run: bool = False
     ) -> None:
         self._corpus, self._skip_bad, self._progress, self._dry_run = corpus, skip_bad, progress, dry_run
-        self._upserts: dict[str, tuple[Document, Row]] = {}
+        self._upserts: dict[str, Document] = {}
         self._deletes: dict[str, int] = {}
         self._characters = 0
         self._rejected: list[RejectedRow] = []
@@ -123,7 +123,7 @@ class Ingestion:
         elif row.document is not None:
             document = self._as_known(row.document, row.spelling)
             self._make_room(document.id)
-            self._upserts[document.id] = (document, row)
+            self._upserts[document.id] = document
             self._characters += len(document.text)
             self._seen.note(document)
         elif row.delete is not None:
@@ -158,26 +158,11 @@ class Ingestion:
         self._upserts, self._deletes, self._characters = {}, {}, 0
         if self._dry_run:
             return
-        for part in self._acceptable(upserts):
-            self._changed += self._corpus.upsert(part).written
+        if upserts:
+            self._changed += self._corpus.upsert(upserts).written
         if deletes:
             self._deleted += self._corpus.delete(deletes).deleted
         if self._progress is not None:
             done = self._read
             elapsed = time.monotonic() - self._started
             self._progress(Progress("", "ingesting", done, done, 0, 0, 0, elapsed))
-
-    def _acceptable(self, rows: list[tuple[Document, Row]]) -> Iterator[list[Document]]:
-        """Those the corpus takes; a metadata type that contradicts other documents shows only there."""
-        if not rows:
-            return
-        try:
-            self._corpus.check_types([document for document, _ in rows])
-            yield [document for document, _ in rows]
-        except BadDocumentError:
-            for document, row in rows:
-                try:
-                    self._corpus.check_types([document])
-                    yield [document]
-                except BadDocumentError as error:
-                    self._reject(row, error.reason)

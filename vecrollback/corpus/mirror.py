@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from hashlib import blake2b
 
 import numpy as np
-import pyarrow as pa
 
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.corpus.documents import document_digest
+from vecrollback.corpus.selection import DocumentSet
 from vecrollback.errors import RefusedError
 from vecrollback.records import Document
 
@@ -55,10 +55,8 @@ class Mirror:
 
     def __init__(self, corpus: Corpus, within: str | None = None, *, override: bool = False) -> None:
         self._override = override
-        if within:
-            self._ids = corpus.at_head(lambda state: corpus.matching(within, version=state.version)).to_pylist()
-        else:
-            self._ids = corpus.at_head(lambda state: _live_ids(corpus, state.version))
+        among = DocumentSet.of(within, None)  # files have no namespace, so those that are in one are none of theirs
+        self._ids = corpus.at_head(lambda state: corpus.matching(among, version=state.version)).to_pylist()
 
     def gone(self, seen: SeenRows, doubt: str) -> tuple[list[str], str]:
         """Ids of the documents that no source has, sorted; and why there are none of them, where that is in doubt.
@@ -77,16 +75,6 @@ class Mirror:
                 "documents that are theirs, `--override` deletes all the same",
             )
         return gone, ""
-
-
-def _live_ids(corpus: Corpus, version: int) -> list[str]:
-    batches = list(corpus.scan(version, columns=["id", "_deleted"]))
-    if not batches:
-        return []
-    rows = pa.Table.from_batches(batches)
-    return [
-        str(id_) for id_, deleted in zip(*(column.to_pylist() for column in rows.columns), strict=True) if not deleted
-    ]
 
 
 def _short(id_: str) -> int:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pyarrow.compute as pc
 
 from vecrollback.catalog import CORPUS, Catalog
+from vecrollback.corpus.columns import sound_row
 from vecrollback.corpus.corpus import Corpus
-from vecrollback.corpus.rows import is_sound
 from vecrollback.errors import CatalogOlderError, CorruptArtifactError
 from vecrollback.records import CorpusState
 from vecrollback.storage.forks import hold_off_forks, uses_tables
@@ -59,7 +59,7 @@ def _adopt_newest(corpus: Corpus, catalog: Catalog) -> CorpusState:
     head, documents, deleted = before.head, 0, []
     for batch in dataset.scanner(columns=columns).to_batches():
         for row in batch.to_pylist():
-            if not is_sound(row):
+            if not sound_row(row, dataset.schema):
                 raise CorruptArtifactError(f"document {row['id']!r} differs from its digest", hint=MEND_TABLE)
             head, documents = max(head, row["_seq"]), documents + (not row["_deleted"])
             if row["_deleted"] and row["_seq"] > before.head:

@@ -19,24 +19,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from vecrollback.corpus.columns import EMBEDDED_TEXT
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.records import CorpusState, Json
 from vecrollback.storage.local import sync_directory, sync_file
 
 _FILES = "documents-*.arrow"
-_COLUMNS = ["id", "text", "metadata", "_seq", "_content_hash", "_deleted"]
+_COLUMNS = ["id", "text", "metadata", "_seq", "_content_hash", "_deleted", EMBEDDED_TEXT]
 _REBUILD_SHARE = 0.2
 _REBUILD_LEAST = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedText:
-    """A document as it is now, when it changed after the base file was written."""
+    """A document as it is now, when it changed after the base file was written.
+
+    `other_text`: the model gets another text than this one, so that no chunk of it can be shown.
+    """
 
     text: str
     metadata: str
     content_hash: bytes
     deleted: bool
+    other_text: bool
 
 
 class Base:
@@ -51,6 +56,8 @@ class Base:
         self.texts: pa.ChunkedArray = table["text"]
         self.metadata: pa.ChunkedArray = table["metadata"]
         self.hashes = hash_matrix(table["_content_hash"])
+        # A file of an earlier version has no such column; no document had such a text then.
+        self.other_text = np.asarray(table["other_text"]) if "other_text" in table.column_names else None
 
     def rows_of(self, ids: pa.Array) -> NDArray[np.int32]:
         """Row of each id, -1 where there is none."""
@@ -82,6 +89,13 @@ class TextCache:
         metadata = self.base.metadata[row].as_py()
         return self.base.texts[row].as_py(), json.loads(metadata) if metadata != "{}" else {}
 
+    def other_text(self, id_: str, row: int) -> bool:
+        """Whether the model got another text of this document than the one that `lookup` returns."""
+        change = self.changed.get(id_) if self.changed else None
+        if change is not None:
+            return change.other_text
+        return self.base.other_text is not None and bool(self.base.other_text[row])
+
     @property
     def needs_rebuild(self) -> bool:
         """Whether a new base pays."""
@@ -110,6 +124,7 @@ def _advanced(texts: TextCache, corpus: Corpus, state: CorpusState) -> TextCache
     fresh: dict[str, ChangedText] = {}
     for batch in corpus.scan(state.version, columns=_COLUMNS, after=texts.head):
         columns = [batch[name].to_pylist() for name in ("id", "text", "metadata", "_content_hash", "_deleted")]
+        columns.append(pc.is_valid(batch[EMBEDDED_TEXT]).to_pylist())
         fresh.update({id_: ChangedText(*rest) for id_, *rest in zip(*columns, strict=True)})
     return TextCache(texts.base, state.head, {**texts.changed, **fresh})
 
@@ -127,15 +142,17 @@ def _newest_base(folder: Path) -> Base | None:
 
 
 def _write_base(corpus: Corpus, folder: Path, state: CorpusState) -> Base:
-    schema = pa.schema(
+    kept = pa.schema(
         [("id", pa.string()), ("text", pa.large_string()), ("metadata", pa.string()), ("_content_hash", pa.binary(16))]
     )
+    schema = kept.append(pa.field("other_text", pa.bool_()))
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as own:
         fresh = Path(own) / "documents.arrow"
         with pa.ipc.new_file(str(fresh), schema) as writer:
             for batch in _live(corpus.scan(state.version, columns=_COLUMNS)):
-                writer.write_table(pa.table({f.name: batch[f.name] for f in schema}, schema=schema))
+                columns = {f.name: batch[f.name] for f in kept} | {"other_text": pc.is_valid(batch[EMBEDDED_TEXT])}
+                writer.write_table(pa.table(columns, schema=schema))
         sync_file(fresh)
         path = folder / f"documents-{state.head:020d}-{_checksum(fresh)}.arrow"
         fresh.replace(path)

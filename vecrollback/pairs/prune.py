@@ -46,7 +46,7 @@ class Pruner:
 
     def __init__(self, resources: Resources) -> None:
         self._catalog, self._artifacts, file_store = resources.catalog, resources.artifacts, resources.file_store
-        self._compactor, self._cache = Compactor(resources), resources.cache
+        self._compactor, self._forget_texts = Compactor(resources), resources.forget_texts
         self._files: RemovableFiles = (
             S3RemovableFiles(file_store)
             if isinstance(file_store, S3FileStore)
@@ -73,8 +73,7 @@ class Pruner:
         """Merge all small files and clean old versions away; see `Store.compact`."""
         self._compactor.run(whole=True, purge=purge)
         if purge:
-            for cached in self._cache.glob("documents-*.arrow"):
-                cached.unlink(missing_ok=True)
+            self._forget_texts()
 
     # -- plan ---------------------------------------------------------------------------------------------------------
 

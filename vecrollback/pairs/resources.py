@@ -37,6 +37,12 @@ class Resources:
         """Where this machine keeps what can be derived again. May be missing, may be deleted."""
         return self.root / "cache"
 
+    def forget_texts(self) -> None:
+        """Remove what this machine keeps of texts to answer faster. It is derived again when it is needed."""
+        for pattern in ("documents-*.arrow", "keywords-*"):
+            for cached in self.cache.glob(pattern):
+                cached.unlink(missing_ok=True)
+
     def vectors_of(self, pair: Pair) -> Vectors:
         """The table that holds the vectors of a pair, in the store's own files or in a database."""
         if pair.backend:

@@ -55,7 +55,7 @@ class PairPopulation:
         texts: dict[str, str] = {}
         for first in range(0, len(ids), _DOCUMENTS):
             documents = self._corpus.get(ids[first : first + _DOCUMENTS], version=self._at)
-            texts |= {id_: document.text for id_, document in documents.items()}
+            texts |= {id_: document.text_for_model for id_, document in documents.items()}
         return [texts[k["doc_id"]][k["start"] : k["end"]] if k["doc_id"] in texts else None for k in keys]
 
     def ids(self, rows: Numbers) -> list[str]:

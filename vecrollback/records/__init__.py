@@ -14,6 +14,9 @@ from vecrollback.records.documents import (
     RejectedRow,
     Span,
     WriteResult,
+    document_key,
+    key_parts,
+    shown_key,
 )
 from vecrollback.records.evaluation import (
     AnsweredQuery,
@@ -81,7 +84,17 @@ from vecrollback.records.pairs import (
     SnapshotRef,
 )
 from vecrollback.records.reports import Certificate, Finding, Report, Verdict
-from vecrollback.records.results import WHOLE_TEXT, AnswerComparison, AnsweredBy, DocumentRanks, Hit, Result
+from vecrollback.records.results import (
+    WHOLE_TEXT,
+    AnswerComparison,
+    AnsweredBy,
+    DocumentRanks,
+    Hit,
+    PairVectors,
+    Result,
+    SearchMode,
+    SearchOptions,
+)
 from vecrollback.records.retention import PrunableFile, PrunePlan, PruneResult, RetentionRules, TableUpkeep
 from vecrollback.records.travel import CorpusPlan, CorpusRollback
 
@@ -157,6 +170,7 @@ __all__ = [
     "Pair",
     "PairFacts",
     "PairState",
+    "PairVectors",
     "Phase",
     "Plan",
     "Pointer",
@@ -173,6 +187,8 @@ __all__ = [
     "RetentionRules",
     "Role",
     "RuntimeBatches",
+    "SearchMode",
+    "SearchOptions",
     "SearcherRecord",
     "Setback",
     "Snapshot",
@@ -189,5 +205,8 @@ __all__ = [
     "Verdict",
     "Where",
     "WriteResult",
+    "document_key",
+    "key_parts",
+    "shown_key",
     "where_text",
 ]

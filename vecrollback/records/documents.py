@@ -22,13 +22,49 @@ IfAbsent = Literal["skip", "fail"]
 """What a write does with documents that exist when it is to write new ones only: leave them, or refuse them all."""
 
 
+_AFTER_NAMESPACE = "\x1f"
+"""No id and no name of a namespace holds it, so a key can be read one way only."""
+
+
+def document_key(id_: str, namespace: str = "") -> str:
+    """What names a document in the whole store; of one without a namespace its id."""
+    return f"{namespace}{_AFTER_NAMESPACE}{id_}" if namespace else id_
+
+
+def key_parts(key: str) -> tuple[str, str]:
+    """Namespace and id that a key was made of."""
+    namespace, _, id_ = key.rpartition(_AFTER_NAMESPACE)
+    return namespace, id_
+
+
+def shown_key(key: str) -> str:
+    """A key as people read it: `NAMESPACE/ID`."""
+    return key.replace(_AFTER_NAMESPACE, "/")
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What users put in. `metadata` is a JSON object; its scalar values can be filtered on."""
+    """What users put in. `metadata` is a JSON object, which can be filtered on.
+
+    `namespace`: the part of the store that it is in; ids are unique in one. `embedded_text`: what the model gets in
+    place of the text, where that is more (a title, metadata, a context before it); answers return the text.
+    """
 
     id: str
     text: str
     metadata: Mapping[str, Json] = field(default_factory=dict)
+    namespace: str = ""
+    embedded_text: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What names it in the whole store."""
+        return document_key(self.id, self.namespace)
+
+    @property
+    def text_for_model(self) -> str:
+        """What its vectors are made from."""
+        return self.text if self.embedded_text is None else self.embedded_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vecrollback.records.documents import Json
+
+if TYPE_CHECKING:  # whoever only reads records must not wait for NumPy
+    from vecrollback.arrays import FloatArray
+
+SearchMode = Literal["vector", "keyword", "hybrid"]
+"""What answers: the nearest vectors of the live pair, the words themselves, or both together."""
 
 WHOLE_TEXT = -1
 """The `chunk` of a hit whose text is not one chunk but the whole document."""
@@ -16,12 +22,24 @@ AnsweredBy = Literal["pair", "standby", "bridge", "keyword", "cascade"]
 
 
 @dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """How to answer beside the words: at most `k` documents of a `namespace` ("": without one) that match `where`."""
+
+    k: int = 10
+    where: str | None = None
+    namespace: str = ""
+    include_vectors: bool = False
+    mode: SearchMode = "vector"
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One document that answers a query. `score`: higher is nearer. `chunk`: ordinal of its best chunk, whose text
     `text` is.
 
     `stale` means the document changed after this vector was made. Where that chunk lay says nothing about today's text:
-    `text` is then the whole document as it is today, and `chunk` is `WHOLE_TEXT`, -1.
+    `text` is then the whole document as it is today, and `chunk` is `WHOLE_TEXT`, -1. So it is where the model was
+    given another text than the one that is returned. `vector`: of that chunk, where it was asked for.
     """
 
     id: str
@@ -30,6 +48,37 @@ class Hit:
     metadata: Mapping[str, Json]
     chunk: int
     stale: bool
+    namespace: str = ""
+    vector: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairVectors:
+    """Vectors with what made them, so that no other pair takes them for its own.
+
+    `vectors`: float32, shape (n, dimension). `fingerprint`: of the embedder that made them. `pair` and `epoch`: which
+    pair it was, and which epoch of `live`.
+    """
+
+    vectors: FloatArray
+    fingerprint: str
+    pair: str = ""
+    epoch: int = 0
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __getitem__(self, part: int | slice) -> PairVectors:
+        rows = slice(part, part + 1 or None) if isinstance(part, int) else part
+        return PairVectors(self.vectors[rows], self.fingerprint, self.pair, self.epoch)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> FloatArray:
+        return self.vectors if dtype is None else self.vectors.astype(dtype)
+
+    def tolist(self) -> list[list[float]]:
+        """The vectors as lists of numbers."""
+        numbers: list[list[float]] = self.vectors.tolist()
+        return numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +95,7 @@ class Result:
     `answered_by` is "pair", or what answered in its place while its model did not: "standby", the pair before it with
     its own model (`pair` is its name then), or "bridge", the pair itself, with a vector that came over a bridge.
     `measured`: what that was worth when it was last measured, see `BridgeWorth`; None where that is not known.
+    `mode`: what was asked, vectors, words or both; scores are cosines and the like, BM25, or sums of reciprocal ranks.
     """
 
     pair: str
@@ -65,6 +115,7 @@ class Result:
     head: int = 0
     answered_by: AnsweredBy = "pair"
     measured: Mapping[str, Json] | None = None
+    mode: SearchMode = "vector"
 
     @property
     def cache_key(self) -> str:

@@ -15,7 +15,9 @@ from functools import partial
 
 import numpy as np
 
+from vecrollback.arrays import FloatArray
 from vecrollback.catalog import NAME_RULE, Catalog, now, valid_pair_name, vectors_table
+from vecrollback.corpus.documents import content_hash
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.probes import embed_probes, measured_floor
 from vecrollback.errors import CorruptArtifactError, PairStateError, StoppedError, UsageError
@@ -28,8 +30,18 @@ from vecrollback.pairs.embedders import put_probes
 from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.pairs.resources import Resources
 from vecrollback.pairs.snapshots import SnapshotWriter, require_files
-from vecrollback.pairs.vectors import Vectors, newest
-from vecrollback.records import RECALL_FLOOR, CatchUp, Effort, Json, KeptModel, Pair, ProgressCallback, Snapshot
+from vecrollback.pairs.vectors import ChunkVectors, Vectors, newest
+from vecrollback.records import (
+    RECALL_FLOOR,
+    CatchUp,
+    Document,
+    Effort,
+    Json,
+    KeptModel,
+    Pair,
+    ProgressCallback,
+    Snapshot,
+)
 from vecrollback.reembedding.acceleration import RuntimeLog, choose_runtime
 from vecrollback.reembedding.dispatch import PLAIN, EmbedCounts, Throttle
 from vecrollback.reembedding.engines import EmbedderRecipe, Engine, check_setting, open_engine
@@ -173,6 +185,23 @@ class Builder:
                     if time.monotonic() <= deadline:
                         raise  # somebody else's reason, such as a spend limit
 
+    def take_over(self, pair: Pair, documents: Sequence[Document], vectors: FloatArray) -> None:
+        """Write vectors that the pair's own embedder made elsewhere, one for each document, shape (n, dimension).
+
+        Left to the next catch-up: documents that have changed since, and texts that the embedder splits.
+        """
+        embedder = self._embedders.of(pair)
+        if pair.metric == "cosine":
+            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        given: dict[bytes, ChunkVectors] = {}
+        for document, vector in zip(documents, vectors, strict=True):
+            text = document.text_for_model
+            whole = (0, len(text))
+            if vector.any() and list(embedder.chunk(text)) == [whole]:
+                given[content_hash(text)] = ChunkVectors(np.array([whole], np.int32), vector[np.newaxis])
+        with self._catalog.lock(f"pair-{pair.name}"), self._working(pair, "", None, PLAIN) as work:
+            self._refresher(self._catalog.pairs.get(pair.name), work).take_over([d.key for d in documents], given)
+
     def rewrite(
         self,
         pair: Pair,
@@ -270,7 +299,13 @@ class Builder:
             yield Workshop(job, report, engine, Throttle(effort, report.look), runtime)
 
     def _refresh(self, pair: Pair, work: Workshop) -> Refresher:
-        refresher = Refresher(
+        refresher = self._refresher(pair, work)
+        refresher.run()
+        self._hide_deleted(pair)
+        return refresher
+
+    def _refresher(self, pair: Pair, work: Workshop) -> Refresher:
+        return Refresher(
             self._catalog,
             self._corpus,
             self._vectors_of(pair),
@@ -284,9 +319,6 @@ class Builder:
             probes=self._embedders.batch_probes(pair),
             job=work.job,
         )
-        refresher.run()
-        self._hide_deleted(pair)
-        return refresher
 
     def _hide_deleted(self, pair: Pair) -> None:
         """Hide what was deleted from those who search the pair's database by themselves, should that have failed."""

@@ -117,6 +117,15 @@ class Refresher:
             self._catalog.stale_reads.forget(self._pair.name)
         return self.tally
 
+    def take_over(self, ids: Sequence[str], given: Mapping[bytes, ChunkVectors]) -> None:
+        """Write vectors that exist already, by content hash, for the changes of these documents that lack them."""
+        head, finished_keys = self._corpus.state().head, self._finished_changes()
+        pending = self._corpus.at_head(
+            partial(self._pending_of_ids, ids, self._watermark, head, finished_keys=finished_keys)
+        )
+        if batch := [(change, given[change.content_hash]) for change in pending if change.content_hash in given]:
+            self._append(batch)
+
     def rewrite(self, ids: Sequence[str], *, masked: Collection[str] = ()) -> EmbedCounts:
         """Embed these documents again, also where vectors exist, and supersede their rows; for repair.
 

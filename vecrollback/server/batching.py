@@ -16,17 +16,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from vecrollback.errors import OverloadedError, UsageError
-from vecrollback.records import Result
+from vecrollback.records import Result, SearchOptions
 
-Search = Callable[[list[str], int, str | None, bool], list[Result]]
-"""Queries, k, filter, and whether a canary is to answer."""
+Search = Callable[[list[str], SearchOptions, bool], list[Result]]
+"""Queries, everything else that was asked, and whether a canary is to answer."""
 
 
 class Group(NamedTuple):
     """Queries that one call can answer: they differ in their words only."""
 
-    k: int
-    where: str | None
+    options: SearchOptions
     canary: bool = False
 
 
@@ -55,7 +54,7 @@ class QueryBatcher:
         self._count = 0
         self._seconds_each = 0.0
 
-    async def ask(self, queries: list[str], k: int, where: str | None, canary: bool = False) -> list[Result]:
+    async def ask(self, queries: list[str], options: SearchOptions, canary: bool = False) -> list[Result]:
         """A result for each query. Raises OverloadedError at once when too many wait already."""
         if self._count and self._count + len(queries) > self._max_waiting:
             raise OverloadedError(
@@ -63,7 +62,7 @@ class QueryBatcher:
                 hint="ask again after the seconds of Retry-After, or start more workers",
                 retry_after=max(1, math.ceil(self._count * self._seconds_each)),
             )
-        entry, group = _Entry(queries), Group(k, where, canary)
+        entry, group = _Entry(queries), Group(options, canary)
         self._count += len(queries)
         entry.answer.add_done_callback(lambda _: self._leave(len(queries)))
         self._waiting.setdefault(group, deque()).append(entry)

@@ -16,6 +16,7 @@ WhereField = Annotated[
     str | dict[str, Any] | None,
     Field(description='A filter over the metadata: SQL, or data such as {"year": {"$gte": 2024}}.'),
 ]
+Namespace = Annotated[str | None, Field(description="Of the documents. Default: those that are in none.")]
 WaitSeconds = Annotated[float, Field(ge=0, le=300, description="How long to wait for the searchers.")]
 
 
@@ -30,6 +31,7 @@ class SearchRequest(BaseModel):
     model_config = _body(
         {"query": "how is espresso brewed", "k": 3},
         {"queries": ["first question", "second question"], "k": 5, "where": "year >= 2024"},
+        {"query": "how is espresso brewed", "mode": "hybrid", "namespace": "kb-7"},
         {"query": "how is espresso brewed", "where": {"year": {"$gte": 2024}, "lang": {"$in": ["en", "it"]}}},
     )
 
@@ -37,6 +39,13 @@ class SearchRequest(BaseModel):
     queries: list[str] | None = None
     k: int = Field(10, ge=1, description="How many documents.")
     where: WhereField = None
+    namespace: Namespace = None
+    mode: Literal["vector", "keyword", "hybrid"] = Field(
+        "vector", description="What answers: the live pair, the words themselves, or both joined by reciprocal rank."
+    )
+    include_vectors: bool = Field(False, description="Give each hit's vector, too.")
+    vectors: list[list[FiniteFloat]] | None = Field(None, description="In place of queries: their vectors.")
+    fingerprint: str | None = Field(None, max_length=200, description="What made `vectors`, as /v1/embed says it.")
     key: str | None = Field(
         None,
         min_length=1,
@@ -45,9 +54,26 @@ class SearchRequest(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> SearchRequest:
-        if (self.query is None) == (self.queries is None):
-            raise ValueError("give either `query` or `queries`")
+    def _one_of_three(self) -> SearchRequest:
+        if sum(one is not None for one in (self.query, self.queries, self.vectors)) != 1:
+            raise ValueError("give either `query` or `queries` or `vectors`")
+        if (self.vectors is None) != (self.fingerprint is None):
+            raise ValueError("`vectors` come with their `fingerprint`")
+        return self
+
+
+class EmbedRequest(BaseModel):
+    """Texts to be embedded by the live pair's model, as queries or as documents."""
+
+    model_config = _body({"queries": ["how is espresso brewed"]}, {"documents": ["Espresso is brewed under pressure."]})
+
+    queries: list[str] | None = None
+    documents: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> EmbedRequest:
+        if (self.queries is None) == (self.documents is None):
+            raise ValueError("give either `queries` or `documents`")
         return self
 
 
@@ -59,9 +85,11 @@ class DocumentBody(BaseModel):
     id: str
     text: str
     metadata: dict[str, Any] = {}
+    namespace: str = Field("", description="The part of the store that it is in; ids are unique in one.")
+    embedded_text: str | None = Field(None, description="What the model gets in place of `text`.")
 
     def document(self) -> Document:
-        return Document(self.id, self.text, self.metadata)
+        return Document(self.id, self.text, self.metadata, self.namespace, self.embedded_text)
 
 
 class UpsertRequest(BaseModel):
@@ -77,6 +105,15 @@ class UpsertRequest(BaseModel):
     if_absent: Literal["skip", "fail"] | None = Field(
         None, description="Write new documents alone: leave those that exist, or refuse all."
     )
+    namespace: Namespace = None
+    vectors: list[list[FiniteFloat]] | None = Field(None, description="One for each document, made already.")
+    fingerprint: str | None = Field(None, max_length=200, description="What made `vectors`, as /v1/embed says it.")
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> UpsertRequest:
+        if (self.vectors is None) != (self.fingerprint is None):
+            raise ValueError("`vectors` come with their `fingerprint`")
+        return self
 
 
 class DeleteRequest(BaseModel):
@@ -86,6 +123,7 @@ class DeleteRequest(BaseModel):
 
     ids: list[str] | None = None
     where: WhereField = None
+    namespace: Namespace = None
 
 
 class WaitRequest(BaseModel):
@@ -103,6 +141,7 @@ class GetRequest(BaseModel):
     model_config = _body({"ids": ["tea"]})
 
     ids: list[str]
+    namespace: Namespace = None
 
 
 class ListRequest(BaseModel):
@@ -111,8 +150,17 @@ class ListRequest(BaseModel):
     model_config = _body({"limit": 100}, {"where": {"kind": "drink"}, "after": "tea", "limit": 100})
 
     where: WhereField = None
+    namespace: Namespace = None
     after: str | None = Field(None, description="The last id of the page before.")
     limit: int = Field(100, ge=1)
+
+
+class DropRequest(BaseModel):
+    """A namespace whose documents are to be deleted."""
+
+    model_config = _body({"namespace": "kb-7"})
+
+    namespace: Annotated[str, Field(min_length=1)]
 
 
 class CountRequest(BaseModel):
@@ -121,6 +169,7 @@ class CountRequest(BaseModel):
     model_config = _body({}, {"where": {"kind": "drink"}})
 
     where: WhereField = None
+    namespace: Namespace = None
 
 
 class WriteAnswer(BaseModel):
@@ -138,6 +187,12 @@ class DocumentsAnswer(BaseModel):
     """Documents, ordered by id in a list."""
 
     documents: list[DocumentBody]
+
+
+class NamespacesAnswer(BaseModel):
+    """Documents by namespace; "" is that of documents in none."""
+
+    namespaces: dict[str, int]
 
 
 class CountAnswer(BaseModel):

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 
 from vecrollback.errors import OverloadedError, StoppedError, UsageError, VecrollbackError
-from vecrollback.records import Progress, ProgressCallback, Result, Where, where_text
+from vecrollback.records import Progress, ProgressCallback, Result, SearchOptions
 from vecrollback.reembedding.jobs import Job
 from vecrollback.server.auth import Authenticator
 from vecrollback.server.batching import QueryBatcher
@@ -23,6 +23,7 @@ from vecrollback.server.policy_watch import PolicyWatch
 from vecrollback.server.settings import ServerSettings
 from vecrollback.server.thread_pools import ThreadPool
 from vecrollback.server.traffic_series import Series
+from vecrollback.serving.pair_vectors import pair_vectors
 from vecrollback.store.store import Store, connect
 
 _log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class StoreService:
         self.inspections = ThreadPool("inspections", threads=1, waiting=4)
         self.callers = Authenticator(store.access, self.reads, anonymous=store.actor if settings.anonymous else None)
         self.coalescer = QueryBatcher(
-            lambda texts, k, where, canary: self.searcher.search(texts, k, where, canary=canary),
+            lambda texts, options, canary: self.searcher.answer(texts, options, canary=canary),
             threads=settings.threads,
             max_batch=settings.max_batch,
             max_waiting=settings.max_waiting,
@@ -72,12 +73,12 @@ class StoreService:
             _log.warning("not ready yet: %s", reason)
         return service
 
-    async def search(self, queries: list[str], k: int, where: Where | None, key: str | None = None) -> list[Result]:
+    async def search(self, queries: list[str], options: SearchOptions, key: str | None = None) -> list[Result]:
         """One result for each query, all from one pair; `key`: whose they are, for a canary's draw."""
         start = time.perf_counter()
         try:
             canary = key is not None and self.searcher.draws(key)
-            results = await self.coalescer.ask(queries, k, where_text(where) if where else None, canary)
+            results = await self.coalescer.ask(queries, options, canary)
         except VecrollbackError as error:
             self.metrics.failed(error)
             if not isinstance(error, UsageError):  # a wrong question says nothing about the pair
@@ -95,6 +96,10 @@ class StoreService:
 
             note_answer(results)
         return results
+
+    def search_vectors(self, vectors: list[list[float]], fingerprint: str, options: SearchOptions) -> list[Result]:
+        """One result for each vector. Raises FingerprintMismatchError, UsageError."""
+        return self.searcher.answer_vectors(pair_vectors(vectors, fingerprint), options)
 
     async def follow_lag(self) -> None:
         """Note every second how far the live pair is behind, as the searcher's last reading of the pointer has it."""

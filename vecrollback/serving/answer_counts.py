@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 _KEPT_EPOCHS = 8
@@ -62,8 +62,10 @@ class StaleAnswerCounts:
         self._lock = threading.Lock()
         self._reads: dict[str, Counter[str]] = {}
 
-    def add(self, pair: str, documents: Iterable[str]) -> None:
+    def add(self, pair: str, documents: Sequence[str]) -> None:
         """Count one answer that held these."""
+        if not documents:
+            return
         with self._lock:
             self._reads.setdefault(pair, Counter()).update(documents)
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from vecrollback.arrays import FloatArray
+from vecrollback.corpus.corpus import Corpus
+from vecrollback.corpus.documents import validate_namespace
+from vecrollback.corpus.selection import DocumentSet
 from vecrollback.embedders.pieces import QUERIES_FIRST
-from vecrollback.errors import BadQueryError, UsageError
-from vecrollback.records import Pointer
+from vecrollback.errors import BadQueryError, NoPairServesError, UsageError
+from vecrollback.records import Hit, Pointer, Result, SearchMode, SearchOptions, Where, where_text
+from vecrollback.serving.fallback import FallbackVectors
+from vecrollback.serving.masks import Filter
 from vecrollback.serving.open_pairs import OpenPair
 from vecrollback.serving.view import PairView
+
+_MAX_K = 10_000
 
 
 class Serving(NamedTuple):
@@ -27,6 +35,30 @@ class Serving(NamedTuple):
     candidate: Serving | None = None  # what a share of the callers is answered from, where it is open
 
 
+def search_options(
+    k: int,
+    where: Where | None,
+    namespace: str | None,
+    mode: SearchMode = "vector",
+    *,
+    include_vectors: bool = False,
+) -> SearchOptions:
+    """The options of a search. Raises UsageError, BadFilterError, BadDocumentError for a name of a namespace."""
+    if not isinstance(k, int) or not 1 <= k <= _MAX_K:
+        raise UsageError(f"k is {k!r}; it must be a whole number from 1 to {_MAX_K}")
+    if mode not in ("vector", "keyword", "hybrid"):
+        raise UsageError(f"mode is {mode!r}", hint="'vector', 'keyword' or 'hybrid'")
+    return SearchOptions(k, where_text(where), validate_namespace(namespace or ""), include_vectors, mode)
+
+
+def restriction(options: SearchOptions, corpus: Corpus, version: int) -> Filter:
+    """What an answer is restricted to. `version`: of the corpus, by the pointer that the query has read."""
+    if options.where is None:
+        return Filter(options.namespace)
+    selection = DocumentSet.of(options.where, options.namespace)
+    return Filter(options.namespace, options.where, partial(corpus.matching, selection, version=version))
+
+
 def valid_queries(query: str | Sequence[str]) -> list[str]:
     """A query, or several, as texts that a model may get. Raises UsageError, BadQueryError."""
     texts = [query] if isinstance(query, str) else list(query)
@@ -37,10 +69,50 @@ def valid_queries(query: str | Sequence[str]) -> list[str]:
     return texts
 
 
-def why_nothing(view: PairView, pointer: Pointer, where: str | None) -> str:
+def empty_result(error: NoPairServesError) -> Result:
+    """The answer while no pair serves."""
+    return Result("", 0, 0, 0, {}, [], reason=f"{error.message}: {error.hint}")
+
+
+def results_of(
+    serving: Serving,
+    answers: Sequence[list[Hit]],
+    options: SearchOptions,
+    *,
+    canary: bool = False,
+    instead: FallbackVectors | None = None,
+) -> list[Result]:
+    """What callers get for these hits: they, and where they came from."""
+    pointer, view, pair = serving.pointer, serving.open_pair.view, serving.open_pair.pair
+    return [
+        Result(
+            pair=pointer.pair,
+            snapshot=pointer.snapshot,
+            epoch=pointer.epoch,
+            watermark=view.watermark,
+            settings=view.snapshot.manifest.settings,
+            hits=hits,
+            current=serving.current,
+            canary=canary,
+            doubt=serving.open_pair.queries.doubt,
+            reason="" if hits else _why_nothing(view, pointer, options),
+            metric=pair.metric,
+            dimension=pair.dimension,
+            fingerprint=pair.fingerprint,
+            vectors_version=view.vectors_version,
+            head=view.texts.head,
+            answered_by=instead.answered_by if instead else "pair",
+            measured=instead.measured if instead else None,
+        )
+        for hits in answers
+    ]
+
+
+def _why_nothing(view: PairView, pointer: Pointer, options: SearchOptions) -> str:
     """Why an answer is empty."""
     if not view.empty:
-        return "no document matches `where`" if where else "no document is near"
+        place = f" of namespace {options.namespace!r}" if options.namespace else ""
+        return f"no document{place} matches `where`" if options.where else f"the pair holds no document{place}"
     if pointer.watermark < pointer.head:
         waiting = f"{pointer.head - pointer.watermark:,} changes of the log are not in pair {pointer.pair!r} yet"
         return f"{waiting}: let a worker run, or `vecrollback catch-up`"

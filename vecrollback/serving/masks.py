@@ -16,10 +16,14 @@ KEPT_FILTERS = 16
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A `where` as text, and how to ask the corpus for the ids of the documents it matches. A view asks once."""
+    """What a query is restricted to: a namespace, "" for documents without one, and a `where` as text.
 
-    where: str
-    matching: Callable[[], pa.Array]
+    `matching`: asks the corpus for the keys of the documents that the `where` matches. A view asks once.
+    """
+
+    namespace: str = ""
+    where: str | None = None
+    matching: Callable[[], pa.Array] | None = None
 
 
 def mask_deleted(ids: pa.Array, seq: Numbers, alive: Mask, tombstones: Mapping[str, int]) -> Mask:

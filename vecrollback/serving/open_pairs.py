@@ -126,6 +126,11 @@ class OpenPairs(FollowsForks):
                     raise
                 return self._without_storage(open_pair, head)
 
+    def texts_at(self, head: int) -> TextCache:
+        """The texts of all documents, at this head of the log or a later one."""
+        with self._lock:
+            return self._refresh_texts(head)
+
     def warm(self, positions: Iterable[Position]) -> None:
         """Open these beside whatever serves, without holding up a query; what cannot be opened is logged once."""
         if self._away():

@@ -10,16 +10,22 @@ from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from vecrollback.arrays import Mask
+from vecrollback.corpus.selection import in_namespace
 from vecrollback.corpus.text_cache import hash_matrix
 from vecrollback.indexes import VectorIndex
 from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.pairs.snapshots import load_ids, open_indexed
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.records import Snapshot
-from vecrollback.serving.masks import is_in
+from vecrollback.serving.masks import frozen, is_in
 from vecrollback.storage.artifacts import Artifacts
+
+_KEPT_NAMESPACES = 64
+"""Masks of a byte for every position."""
 
 
 class OpenSnapshot:
@@ -40,9 +46,22 @@ class OpenSnapshot:
         self.spans = np.stack([np.asarray(table["start"]), np.asarray(table["end"])], axis=1)
         self.hashes = hash_matrix(table["content_hash"])
         self.index: VectorIndex = open_indexed(artifacts, self.manifest, vectors)
+        self.rows = np.asarray(table["row"])
         self.one_chunk_each = not np.any(self.ordinals)
+        self.has_namespaces = not pc.all(in_namespace(self.ids, "")).as_py() if len(self.ids) else False
+        self._in_namespaces: dict[str, Mask] = {}
         # Not at exit: the process frees its memory anyway, and its threads may be gone by then.
         weakref.finalize(self, _reaper.put, self.index).atexit = False
+
+    def in_namespace(self, namespace: str) -> Mask:
+        """Which positions are of documents in a namespace, "" for none. They never change, so they are kept."""
+        mask = self._in_namespaces.get(namespace)
+        if mask is None:
+            if len(self._in_namespaces) >= _KEPT_NAMESPACES:
+                self._in_namespaces.clear()
+            mask = frozen(np.asarray(in_namespace(self.ids, namespace), dtype=bool).copy())
+            self._in_namespaces[namespace] = mask
+        return mask
 
     def positions_of(self, ids: Iterable[str]) -> NDArray[np.int64]:
         """Positions of all chunks of these documents."""

@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from dataclasses import replace
-from typing import overload
+from functools import partial
 
 import numpy as np
 
@@ -20,31 +20,46 @@ from vecrollback.embedders.pieces import QUERIES_FIRST
 from vecrollback.errors import (
     BadQueryError,
     CatalogUnavailableError,
-    FingerprintMismatchError,
     NoPairServesError,
     UnknownNameError,
     UsageError,
     VecrollbackError,
 )
 from vecrollback.pairs.resources import Resources
-from vecrollback.records import CANDIDATE, LIVE, Hit, Pointer, Result, SearcherRecord, Where, where_text
+from vecrollback.records import (
+    CANDIDATE,
+    LIVE,
+    Hit,
+    PairVectors,
+    Pointer,
+    Result,
+    SearcherRecord,
+    SearchOptions,
+    document_key,
+)
 from vecrollback.serving.answer_counts import AnswerCounts, StaleAnswerCounts
-from vecrollback.serving.answering import Serving, embed_queries, valid_queries, why_nothing
+from vecrollback.serving.answering import (
+    Serving,
+    embed_queries,
+    empty_result,
+    restriction,
+    results_of,
+    valid_queries,
+)
 from vecrollback.serving.fallback import Fallback, FallbackVectors
-from vecrollback.serving.masks import Filter
+from vecrollback.serving.hybrid import KeywordAnswers
 from vecrollback.serving.open_pairs import OpenPairs, Position
+from vecrollback.serving.pair_vectors import require_vectors_of
+from vecrollback.serving.questions import Questions
 from vecrollback.serving.shadow import Shadow, ShadowTask
 from vecrollback.serving.time_watch import TimeWatch
 from vecrollback.storage.forks import FollowsForks, follow_forks
 
 _log = logging.getLogger(__name__)
 _HEARTBEAT_SECONDS = 1.0
-_MAX_K = 10_000
-
-Queries = list[str] | tuple[str, ...]
 
 
-class Searcher(FollowsForks):
+class Searcher(Questions, FollowsForks):
     """Answers queries from the pair an alias points to. Safe to use from many threads; close it or use `with`.
 
     A query reads the pointer once and keeps that pair to its end. The pairs that may come next (standby, candidate)
@@ -73,6 +88,7 @@ class Searcher(FollowsForks):
         self._tally, self._stale, self._counting_failed = AnswerCounts(), StaleAnswerCounts(), False
         self._canary_counts: dict[str, AnswerCounts] = {}
         self._fallback = Fallback(self._resources, self._open_pairs)
+        self._keywords = KeywordAnswers(self._resources, self._open_pairs)
         self._lock = threading.RLock()
         self._serving: Serving | None = None
         self._stop, self._warm_soon = threading.Event(), threading.Event()
@@ -129,91 +145,58 @@ class Searcher(FollowsForks):
             pointer = self.pointer
         return pointer is not None and pointer.canary is not None and pointer.canary.draws(key)
 
-    @overload
-    def search(
-        self, query: str, k: int = 10, where: Where | None = None, *, key: str | None = None, canary: bool = False
-    ) -> Result: ...
-    @overload
-    def search(
-        self, query: Queries, k: int = 10, where: Where | None = None, *, key: str | None = None, canary: bool = False
-    ) -> list[Result]: ...
-    def search(
-        self,
-        query: str | Queries,
-        k: int = 10,
-        where: Where | None = None,
-        *,
-        key: str | None = None,
-        canary: bool = False,
-    ) -> Result | list[Result]:
-        """The k nearest live documents of a query, or of each of several.
-
-        `where`: a filter over the metadata, SQL or data. `key`: who asks; while a canary runs it answers a stable share
-        of the keys. `canary`: True where `draws` was true for every caller of this batch. While no pair is live the
-        answers are empty and say so. Raises UnknownNameError where another alias points nowhere, BadFilterError,
-        BadQueryError for a text that the model does not take, EmbeddingError when it does not work.
-        """
-        single, texts = isinstance(query, str), valid_queries(query)
-        text = where_text(where) if where else None
-        try:
-            serving = self._now(k)
-            results = self._answer_or_canary(serving, texts, k, text, key, canary) if texts else []
-        except NoPairServesError as error:
-            results = [Result("", 0, 0, 0, {}, [], reason=f"{error.message}: {error.hint}") for _ in texts]
-        return results[0] if single else results
-
-    def search_vectors(
-        self, vectors: FloatArray, *, fingerprint: str, k: int = 10, where: Where | None = None
+    def answer(
+        self, texts: list[str], options: SearchOptions, *, key: str | None = None, canary: bool = False
     ) -> list[Result]:
-        """Search with query vectors, shape (n, dimension), made elsewhere by the embedder of this fingerprint.
+        """A result for each query; see `search`. `canary`: `draws` was true for every caller of this batch."""
+        texts = valid_queries(texts)
+        return self._keywords.answer(texts, options, partial(self._by_vectors, texts, key=key, canary=canary))
 
-        Raises FingerprintMismatchError unless it is the serving pair's, or was declared equal to it.
-        """
-        serving = self._now(k)
-        pair = serving.open_pair.pair
-        if fingerprint != pair.fingerprint and fingerprint not in self._catalog.equivalences.of(pair.fingerprint):
-            raise FingerprintMismatchError(
-                f"these vectors are of embedder {fingerprint}; pair {pair.name!r} is of {pair.fingerprint}",
-                hint="embed the query with that pair's model, or declare the two equal: `vecrollback embedder equate`",
-            )
-        queries = np.ascontiguousarray(np.atleast_2d(vectors), dtype=np.float32)
-        if queries.shape[1] != pair.dimension or not np.isfinite(queries).all():
-            raise UsageError(
-                f"query vectors have shape {queries.shape}; "
-                f"pair {pair.name!r} needs finite ones of (n, {pair.dimension})"
-            )
-        return self._answer(serving, queries, k, where_text(where))
+    def _by_vectors(self, texts: list[str], options: SearchOptions, *, key: str | None, canary: bool) -> list[Result]:
+        try:
+            return self._answer_or_canary(self._now(), texts, options, key, canary) if texts else []
+        except NoPairServesError as error:
+            return [empty_result(error) for _ in texts]
+
+    def answer_vectors(self, vectors: PairVectors, options: SearchOptions) -> list[Result]:
+        """A result for each vector of a query. Raises FingerprintMismatchError, UsageError."""
+        try:
+            serving = self._now()
+        except NoPairServesError as error:
+            return [empty_result(error) for _ in np.atleast_2d(vectors.vectors)]
+        queries = require_vectors_of(serving.open_pair.pair, vectors, self._catalog.equivalences)
+        return self._answer(serving, queries, options)
 
     def _answer_or_canary(
-        self, serving: Serving, texts: list[str], k: int, where: str | None, key: str | None, canary: bool
+        self, serving: Serving, texts: list[str], options: SearchOptions, key: str | None, canary: bool
     ) -> list[Result]:
         """Answers of the canary for callers in its share, else of the live pair, which the shadow may then compare."""
         candidate, running = serving.candidate, serving.pointer.canary
         if candidate is None or running is None:
-            return self._answer_live(serving, texts, k, where)
+            return self._answer_live(serving, texts, options)
         start = time.perf_counter()
         if canary or (key is not None and running.draws(key)):
             try:
-                results = self._answer(candidate, embed_queries(candidate, texts), k, where, canary=True)
+                results = self._answer(candidate, embed_queries(candidate, texts), options, canary=True)
                 self._shadow.answered(running, (time.perf_counter() - start) / len(texts))
                 self._count_canary(running.pair, serving.pointer.epoch, len(texts))
                 return results
             except BadQueryError as error:
                 # Its own fault if the live pair's model takes the query, else the caller's.
-                results = self._answer_live(serving, texts, k, where)
+                results = self._answer_live(serving, texts, options)
                 self._shadow.failed(running, error)
                 return results
             except UsageError:
                 raise
             except Exception as error:  # whatever is wrong with it: the caller gets an answer, and the canary a failure
                 self._shadow.failed(running, error)
-        results = self._answer_live(serving, texts, k, where)
+        results = self._answer_live(serving, texts, options)
         if results[0].answered_by != "pair":
             return results  # nothing to compare a canary with
 
         # Asked later, on the shadow's thread: a caller never waits for a pair whose answers are only compared.
         def again() -> list[list[Hit]]:
-            results_again = self._answer(candidate, embed_queries(candidate, texts), k, where, canary=True)
+            results_again = self._answer(candidate, embed_queries(candidate, texts), options, canary=True)
             return [result.hits for result in results_again]
 
         seconds = time.perf_counter() - start
@@ -224,7 +207,7 @@ class Searcher(FollowsForks):
         """Count answers that callers got from the canary; the incident of a later rollback adds them to its own."""
         self._canary_counts.setdefault(pair, AnswerCounts()).add(epoch, answers)
 
-    def _answer_live(self, serving: Serving, texts: list[str], k: int, where: str | None) -> list[Result]:
+    def _answer_live(self, serving: Serving, texts: list[str], options: SearchOptions) -> list[Result]:
         """Answers of the pair that serves; of what `[serving] fallback` names, while its model does not answer."""
         try:
             with QUERIES_FIRST.query():
@@ -238,55 +221,29 @@ class Searcher(FollowsForks):
             snapshot = instead.open_pair.view.snapshot.manifest
             pointer = replace(serving.pointer, pair=snapshot.pair, snapshot=snapshot.number)
             taking_over = serving._replace(pointer=pointer, open_pair=instead.open_pair)
-            return self._answer(taking_over, instead.vectors, k, where, instead=instead)
-        return self._answer(serving, queries, k, where)
+            return self._answer(taking_over, instead.vectors, options, instead=instead)
+        return self._answer(serving, queries, options)
 
     def _answer(
         self,
         serving: Serving,
         queries: FloatArray,
-        k: int,
-        where: str | None,
+        options: SearchOptions,
         *,
         canary: bool = False,
         instead: FallbackVectors | None = None,
     ) -> list[Result]:
         pointer, view = serving.pointer, serving.open_pair.view
-        # The corpus version comes from the same pointer: filter and vectors then speak of one state of the log.
-        only = Filter(where, lambda: self._corpus.matching(where, version=pointer.corpus_version)) if where else None
-        settings, pair = view.snapshot.manifest.settings, serving.open_pair.pair
-        results = [
-            Result(
-                pointer.pair,
-                pointer.snapshot,
-                pointer.epoch,
-                view.watermark,
-                settings,
-                hits,
-                serving.current,
-                canary,
-                serving.open_pair.queries.doubt,
-                "" if hits else why_nothing(view, pointer, where),
-                pair.metric,
-                pair.dimension,
-                pair.fingerprint,
-                view.vectors_version,
-                view.texts.head,
-                instead.answered_by if instead else "pair",
-                instead.measured if instead else None,
-            )
-            for hits in view.search(queries, k, only)
-        ]
+        only = restriction(options, self._corpus, pointer.corpus_version)  # filter and vectors: one state of the log
+        hits = view.search(queries, options.k, only, include_vectors=options.include_vectors)
         if not canary:
-            self._tally.add(pointer.epoch, len(results))
-        if self._follows and (stale := [hit.id for result in results for hit in result.hits if hit.stale]):
-            self._stale.add(pointer.pair, stale)
-        return results
+            self._tally.add(pointer.epoch, len(hits))
+        if self._follows:
+            self._stale.add(pointer.pair, [document_key(h.id, h.namespace) for one in hits for h in one if h.stale])
+        return results_of(serving, hits, options, canary=canary, instead=instead)
 
-    def _now(self, k: int) -> Serving:
+    def _now(self) -> Serving:
         """The pointer as it is now, and what serves it."""
-        if not isinstance(k, int) or not 1 <= k <= _MAX_K:
-            raise UsageError(f"k is {k!r}; it must be a whole number from 1 to {_MAX_K}")
         if self._idle:
             self._start()
         try:
@@ -474,6 +431,7 @@ class Searcher(FollowsForks):
             thread.join()
         self._shadow.close()
         self._fallback.close()
+        self._keywords.close()
         if self._threads:
             self._note_answers()
             with contextlib.suppress(CatalogUnavailableError):

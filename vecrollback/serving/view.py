@@ -11,20 +11,25 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vecrollback.arrays import FloatArray, Mask
+from vecrollback.corpus.selection import in_namespace
 from vecrollback.corpus.text_cache import Base, TextCache
 from vecrollback.indexes import exact_search
 from vecrollback.pairs.vectors import Vectors, newest
-from vecrollback.records import WHOLE_TEXT, Hit
+from vecrollback.records import WHOLE_TEXT, Hit, key_parts
 from vecrollback.serving.masks import KEPT_FILTERS, Filter, frozen, is_in, mask_deleted
 from vecrollback.serving.open_snapshot import OpenSnapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Rows of the vectors table after the index was built: searched exactly, and hiding the older ones."""
+    """Rows of the vectors table after the index was built: searched exactly, and hiding the older ones.
+
+    `has_namespaces`: some of the documents are in one.
+    """
 
     ids: list[str]
     rows: NDArray[np.int32]
@@ -33,6 +38,7 @@ class Delta:
     hashes: list[bytes]
     vectors: FloatArray
     supersedes: frozenset[str]
+    has_namespaces: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ class PairView:
     """What one query searches. `alive`: positions of the index that may be shown, None when all may."""
 
     snapshot: OpenSnapshot
+    vectors: Vectors | None
     vectors_version: int
     watermark: int
     tombstones: Mapping[str, int]
@@ -48,15 +55,17 @@ class PairView:
     rows: NDArray[np.int32]
     stale: Mask
     alive: Mask | None
-    _filters: dict[str, tuple[Mask, Mask]] = field(default_factory=dict)
+    _filters: dict[tuple[str, str | None], tuple[Mask, Mask]] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
         """Whether no row can be shown at all."""
         return not self.delta.ids and not (len(self.snapshot.ids) if self.alive is None else self.alive.any())
 
-    def search(self, queries: FloatArray, k: int, only: Filter | None = None) -> list[list[Hit]]:
-        """The k nearest documents of each query, each by its best chunk."""
+    def search(
+        self, queries: FloatArray, k: int, only: Filter | None = None, *, include_vectors: bool = False
+    ) -> list[list[Hit]]:
+        """The k nearest documents of each query, each by its best chunk. Without a filter: of all namespaces."""
         mask, delta_mask = self._masks_for(only)
         total = len(self.snapshot.ids) + len(self.delta.ids)
         # Several of the nearest chunks may be of one document, so more than k are asked for; and again, until there
@@ -64,7 +73,7 @@ class PairView:
         fetch = k if self.snapshot.one_chunk_each and not np.any(self.delta.ordinals) else 4 * k
         while True:
             nearest = self._nearest(queries, min(fetch, total), mask, delta_mask)
-            answers = [self._hits(scores, places, k) for scores, places in nearest]
+            answers = [self._hits(scores, places, k, include_vectors) for scores, places in nearest]
             if fetch >= total or all(len(hits) == k for hits in answers):
                 return answers
             fetch *= 4
@@ -86,8 +95,9 @@ class PairView:
         both = np.take_along_axis(scores, order, axis=1), np.take_along_axis(positions, order, axis=1)
         return list(zip(*both, strict=True))
 
-    def _hits(self, scores: FloatArray, places: NDArray[np.int64], k: int) -> list[Hit]:
-        hits: dict[str, Hit] = {}
+    def _hits(self, scores: FloatArray, places: NDArray[np.int64], k: int, include_vectors: bool) -> list[Hit]:
+        hits: dict[tuple[str, str], Hit] = {}
+        best: list[int] = []
         index_size = len(self.snapshot.ids)
         for score, place in zip(scores.tolist(), places.tolist(), strict=True):
             if place < 0 or len(hits) == k:
@@ -97,8 +107,23 @@ class PairView:
                 if place < index_size
                 else self._hit_of_delta(place - index_size, score)
             )
-            hits.setdefault(hit.id, hit)  # places come best first: the first chunk of a document is its best
-        return list(hits.values())
+            # Places come best first: the first chunk of a document is its best.
+            if (key := (hit.namespace, hit.id)) not in hits:
+                hits[key] = hit
+                best.append(place)
+        return self._with_vectors(list(hits.values()), best) if include_vectors else list(hits.values())
+
+    def _with_vectors(self, hits: list[Hit], places: list[int]) -> list[Hit]:
+        """The hits with the vectors of their places, as the pair's own table has them: an index may hold less."""
+        index_size = len(self.snapshot.ids)
+        positions = np.array([place for place in places if place < index_size], np.int64)
+        if self.vectors is None or not len(positions):
+            stored = self.snapshot.index.reconstruct(positions)
+        else:
+            stored = self.vectors.read(self.vectors_version, self.snapshot.rows[positions]).vectors
+        rows = iter(stored)
+        every = (next(rows) if place < index_size else self.delta.vectors[place - index_size] for place in places)
+        return [replace(hit, vector=tuple(one.tolist())) for hit, one in zip(hits, every, strict=True)]
 
     def _hit_of_index(self, position: int, score: float) -> Hit:
         snapshot = self.snapshot
@@ -109,10 +134,11 @@ class PairView:
         )
         start, end = snapshot.spans[position].tolist()  # characters of the text with this hash, and of no other
         text, metadata = self.texts.lookup(id_, int(self.rows[position]))
-        # The span of an outdated vector means nothing in the text of today: the whole text is returned.
-        if stale:
-            return Hit(id_, score, text, metadata, WHOLE_TEXT, stale)
-        return Hit(id_, score, text[start:end], metadata, int(snapshot.ordinals[position]), stale)
+        # The span of an outdated vector, or in another text, means nothing in this one: the whole is returned.
+        namespace, own_id = key_parts(id_)
+        if stale or self.texts.other_text(id_, int(self.rows[position])):
+            return Hit(own_id, score, text, metadata, WHOLE_TEXT, stale, namespace)
+        return Hit(own_id, score, text[start:end], metadata, int(snapshot.ordinals[position]), stale, namespace)
 
     def _hit_of_delta(self, place: int, score: float) -> Hit:
         delta, texts = self.delta, self.texts
@@ -122,23 +148,29 @@ class PairView:
         text, metadata = texts.lookup(id_, row)
         start, end = delta.spans[place].tolist()
         stale = current != delta.hashes[place]
-        if stale:
-            return Hit(id_, score, text, metadata, WHOLE_TEXT, stale)
-        return Hit(id_, score, text[start:end], metadata, int(delta.ordinals[place]), stale)
+        namespace, own_id = key_parts(id_)
+        if stale or texts.other_text(id_, row):
+            return Hit(own_id, score, text, metadata, WHOLE_TEXT, stale, namespace)
+        return Hit(own_id, score, text[start:end], metadata, int(delta.ordinals[place]), stale, namespace)
 
     def _masks_for(self, only: Filter | None) -> tuple[Mask | None, Mask | None]:
-        if only is None:
+        has_namespaces = self.snapshot.has_namespaces or self.delta.has_namespaces
+        if only is None or not (only.where or only.namespace or has_namespaces):
             return self.alive, None
-        masks = self._filters.get(only.where)
+        masks = self._filters.get((only.namespace, only.where))
         if masks is None:
-            matching = only.matching()
-            mask = is_in(self.snapshot.ids, matching)
+            delta_ids = pa.array(self.delta.ids, pa.string())
+            mask = self.snapshot.in_namespace(only.namespace)
+            delta_mask = np.asarray(in_namespace(delta_ids, only.namespace), dtype=bool)
+            if only.matching is not None:
+                matching = only.matching()
+                mask, delta_mask = mask & is_in(self.snapshot.ids, matching), delta_mask & is_in(delta_ids, matching)
             mask = mask if self.alive is None else mask & self.alive
-            masks = frozen(mask), is_in(pa.array(self.delta.ids, pa.string()), matching)
+            masks = frozen(mask), delta_mask
             # Bounded, because callers write the filters; cleared whole, because a view lives until the next change.
             if len(self._filters) >= KEPT_FILTERS:
                 self._filters.clear()
-            self._filters[only.where] = masks
+            self._filters[only.namespace, only.where] = masks
         return masks
 
 
@@ -167,7 +199,7 @@ def open_view(
         is_new = is_in(snapshot.ids.take(pa.array(unknown)), pa.array(new_ids, pa.string()))
         alive[unknown[~is_new]] = False
     mask = None if alive.all() else frozen(alive)
-    return PairView(snapshot, vectors_version, watermark, tombstones, delta, texts, rows, stale, mask)
+    return PairView(snapshot, vectors, vectors_version, watermark, tombstones, delta, texts, rows, stale, mask)
 
 
 def advanced(
@@ -198,6 +230,7 @@ def advanced(
         alive = None if mask.all() else frozen(mask)
     return replace(
         view,
+        vectors=vectors,
         vectors_version=vectors_version,
         watermark=watermark,
         tombstones=all_tombstones,
@@ -224,6 +257,7 @@ def without(view: PairView, tombstones: Mapping[str, int]) -> PairView:
         hashes=[delta.hashes[place] for place in alive_places],
         vectors=delta.vectors[alive_places],
         supersedes=delta.supersedes,
+        has_namespaces=delta.has_namespaces,
     )
     return replace(view, delta=delta, alive=frozen(alive), _filters={})
 
@@ -250,13 +284,14 @@ def _read_delta(
         hashes=columns["content_hash"].to_pylist(),
         vectors=vectors.vectors(version, after=after)[rows],
         supersedes=frozenset(keys["doc_id"].to_pylist()),
+        has_namespaces=not pc.all(in_namespace(columns["doc_id"], "")).as_py() if len(columns) else False,
     )
 
 
 def _no_delta(snapshot: OpenSnapshot) -> Delta:
     nothing = np.empty(0, np.int32)
     vectors = np.empty((0, snapshot.manifest.dimension), np.float32)
-    return Delta([], nothing, nothing, np.empty((0, 2), np.int32), [], vectors, frozenset())
+    return Delta([], nothing, nothing, np.empty((0, 2), np.int32), [], vectors, frozenset(), has_namespaces=False)
 
 
 def _join(snapshot: OpenSnapshot, base: Base) -> tuple[NDArray[np.int32], Mask]:

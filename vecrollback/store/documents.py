@@ -1,4 +1,4 @@
-"""What a store does with documents: take files in, write, delete, read, list, count, wait until queries find them.
+"""What a store does with documents: take files in, write, find, read, list, count and delete them.
 
 These are methods of `Store`, which has everything else.
 """
@@ -8,15 +8,31 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Unpack, overload
 
 from vecrollback.errors import LockHeldError, NotVisibleError, UsageError
-from vecrollback.records import Document, IfAbsent, Ingested, Pair, ProgressCallback, Where, WriteResult, where_text
+from vecrollback.records import (
+    Document,
+    IfAbsent,
+    Ingested,
+    Pair,
+    PairVectors,
+    ProgressCallback,
+    Result,
+    SearchMode,
+    Where,
+    WriteResult,
+    document_key,
+    where_text,
+)
 
 if TYPE_CHECKING:
+    from vecrollback.arrays import FloatArray
     from vecrollback.catalog import Catalog
     from vecrollback.corpus.ingest import IngestOptions
+    from vecrollback.corpus.selection import DocumentSet
     from vecrollback.pairs.resources import Resources
+    from vecrollback.serving.questions import Queries
     from vecrollback.store.parts import Parts
 
 SECONDS_UNTIL_VISIBLE = 30.0
@@ -38,7 +54,13 @@ class DocumentMethods:
         def live(self) -> Pair: ...
 
     def upsert(
-        self, documents: Iterable[Document], visible: bool = False, if_absent: IfAbsent | None = None
+        self,
+        documents: Iterable[Document],
+        visible: bool = False,
+        if_absent: IfAbsent | None = None,
+        *,
+        namespace: str | None = None,
+        vectors: PairVectors | None = None,
     ) -> WriteResult:
         """Write new and changed documents. They are durable when this returns.
 
@@ -49,6 +71,9 @@ class DocumentMethods:
             documents: The documents, each id at most once. All of them are written, or none.
             visible: Return when queries find them, as `wait` does, which then embeds them itself if nobody else does.
             if_absent: Write those alone that do not exist. `skip` leaves the others as they are, `fail` refuses all.
+            namespace: That of documents that name none. One that names another is refused.
+            vectors: One for each document, in their order, where they were embedded already, with what made them. They
+                are taken over at once, but for a text that the live pair's model splits into chunks.
 
         Returns:
             How many were written and how many unchanged, and in `head` the number of the last change in the log.
@@ -58,6 +83,7 @@ class DocumentMethods:
             DocumentExistsError: With `if_absent="fail"`, a document exists. Nothing was written.
             NoPairServesError: With `visible`, no pair is live. Nothing was written.
             NotVisibleError: With `visible`, it took longer than 30 seconds. The documents are written.
+            FingerprintMismatchError: The vectors are of another embedder than the live pair's. Nothing was written.
 
         Example:
             >>> store.upsert([Document("jam", "Boil plums with sugar.", {"season": "autumn"})], visible=True)
@@ -69,13 +95,23 @@ class DocumentMethods:
 
         if if_absent not in (None, "skip", "fail"):
             raise UsageError(f"if_absent is {if_absent!r}", hint="'skip', 'fail', or leave it out")
-        batch = validate_batch(documents)
-        if visible:
-            self.live()
+        batch = validate_batch(documents, namespace)
+        pair = self.live() if visible or vectors is not None else None
+        rows = self._vectors_for(pair, batch, vectors) if pair and vectors is not None else None
         result = self.resources.corpus.upsert(batch, if_absent=if_absent)
+        if pair and rows is not None:
+            self._parts.builder.take_over(pair, batch, rows)
         if visible:
             self.wait(result.head)
         return result
+
+    def _vectors_for(self, pair: Pair, documents: list[Document], given: PairVectors) -> FloatArray:
+        from vecrollback.serving.pair_vectors import require_vectors_of
+
+        rows = require_vectors_of(pair, given, self.resources.catalog.equivalences)
+        if len(rows) != len(documents):
+            raise UsageError(f"{len(rows)} vectors for {len(documents)} documents", hint="one for each, in their order")
+        return rows
 
     def ingest(
         self,
@@ -167,12 +203,126 @@ class DocumentMethods:
             except LockHeldError:
                 continue  # a worker, or another writer, is at it
 
-    def delete(self, ids: Iterable[str] | None = None, where: Where | None = None) -> WriteResult:
+    @overload
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        where: Where | None = None,
+        namespace: str | None = None,
+        mode: SearchMode = "vector",
+        *,
+        key: str | None = None,
+        include_vectors: bool = False,
+    ) -> Result: ...
+    @overload
+    def search(
+        self,
+        query: Queries | PairVectors,
+        k: int = 10,
+        where: Where | None = None,
+        namespace: str | None = None,
+        mode: SearchMode = "vector",
+        *,
+        key: str | None = None,
+        include_vectors: bool = False,
+    ) -> list[Result]: ...
+    def search(
+        self,
+        query: str | Queries | PairVectors,
+        k: int = 10,
+        where: Where | None = None,
+        namespace: str | None = None,
+        mode: SearchMode = "vector",
+        *,
+        key: str | None = None,
+        include_vectors: bool = False,
+    ) -> Result | list[Result]:
+        """Find the nearest documents, in the pair that is live at this moment.
+
+        Opens the pair with the first query, and with the first after a move, unless the store was opened with `follow`.
+
+        Args:
+            query: The words to search for, or a list of queries, which are embedded together; or vectors that
+                `embed_queries` gave.
+            k: How many documents at most.
+            where: A filter over the metadata: SQL such as `year > 2020`, or data such as `{"year": {"$gt": 2020}}`.
+            namespace: The namespace to search in. Default: documents that are in none.
+            mode: `vector` asks the live pair. `keyword` ranks documents by the words they share with the query (BM25),
+                without any model. `hybrid` joins both lists by reciprocal rank.
+            key: Who asks. While a canary runs, it answers a stable share of the keys.
+            include_vectors: Give each hit the vector of its chunk, too.
+
+        Returns:
+            The result, with pair, snapshot and epoch that answered. One without hits says in `reason` why: no pair is
+            live, say. For a list of queries or vectors, a list of results in its order.
+
+        Raises:
+            UsageError: A query is blank.
+            BadFilterError: `where` cannot be read.
+            FingerprintMismatchError: The vectors are of another embedder than the live pair's.
+
+        Example:
+            >>> result = store.search("green tea", k=1)
+            >>> result.pair, result.hits[0].id
+            ('v2', 'tea')
+            >>> [hit.id for hit in store.search("dough", mode="keyword").hits]
+            ['bread']
+        """
+        return self._parts.searcher.search(query, k, where, namespace, mode, key=key, include_vectors=include_vectors)
+
+    def embed_queries(self, texts: Sequence[str]) -> PairVectors:
+        """Embed queries with the model of the pair that is live at this moment.
+
+        Args:
+            texts: The queries.
+
+        Returns:
+            A vector for each, float32, shape (n, dimension), with fingerprint, pair and epoch. `search` takes them, and
+            refuses them once a pair of another embedder is live.
+
+        Raises:
+            NoPairServesError: No pair is live.
+            EmbeddingError: The model does not work.
+
+        Example:
+            >>> made = store.embed_queries(["green tea"])
+            >>> made.pair, made.vectors.shape, store.search(made, k=1)[0].hits[0].id
+            ('v2', (1, 64), 'tea')
+        """
+        return self._parts.searcher.embed_queries(texts)
+
+    def embed_documents(self, texts: Sequence[str]) -> PairVectors:
+        """Embed texts as documents, each as a whole, with the model of the pair that is live at this moment.
+
+        Args:
+            texts: The texts.
+
+        Returns:
+            A vector for each, float32, shape (n, dimension), with fingerprint, pair and epoch. `upsert` takes them.
+
+        Raises:
+            NoPairServesError: No pair is live.
+            EmbeddingError: The model does not work.
+            EmbedderChangedError: The model is not the one that made the pair.
+
+        Example:
+            >>> texts = ["Boil plums with sugar."]
+            >>> made = store.embed_documents(texts)
+            >>> store.upsert([Document("jam", texts[0])], vectors=made, visible=True).written
+            1
+        """
+        return self._parts.searcher.embed_documents(texts)
+
+    def delete(
+        self, ids: Iterable[str] | None = None, where: Where | None = None, namespace: str | None = None
+    ) -> WriteResult:
         """Delete documents for good. From now on no query returns them, whichever pair serves.
 
         Args:
             ids: The ids. An id that the store never held is noted as deleted, too: an import must not bring it back.
             where: In place of ids: all documents that this filter matches, at one moment.
+            namespace: The namespace that the call is about. Default: documents that are in none.
 
         Returns:
             How many were deleted, and in `head` the number of the last change in the log. Ids without a document count
@@ -191,20 +341,21 @@ class DocumentMethods:
             raise UsageError("delete takes either ids or `where`", hint="store.delete(['a']), store.delete(where=...)")
         with self._parts.deletes_hidden():
             if where is None:
-                return self.resources.corpus.delete(_valid_ids("delete", ids or ()))
+                return self.resources.corpus.delete(_keys("delete", ids or (), namespace))
             condition = where_text(where)
             if condition is None:
                 raise UsageError(
                     "delete with an empty filter would delete everything",
                     hint='{"key": {"$exists": true}} for a filter',
                 )
-            return self.resources.corpus.delete(None, where=condition)
+            return self.resources.corpus.delete(_selection(condition, namespace))
 
-    def get(self, ids: Sequence[str]) -> dict[str, Document]:
+    def get(self, ids: Sequence[str], namespace: str | None = None) -> dict[str, Document]:
         """Read documents by id.
 
         Args:
             ids: The ids. One that is unknown or deleted is left out of the answer.
+            namespace: The namespace that the call is about. Default: documents that are in none.
 
         Returns:
             Id -> document, as the log has it now.
@@ -217,11 +368,16 @@ class DocumentMethods:
             >>> store.get(["tea", "coffee"])["tea"].text
             'Steep green tea.'
         """
-        corpus, valid_ids = self.resources.corpus, _valid_ids("get", ids)
-        return corpus.at_head(lambda state: corpus.get(valid_ids, version=state.version))
+        corpus, keys = self.resources.corpus, _keys("get", ids, namespace)
+        found = corpus.at_head(lambda state: corpus.get(keys, version=state.version))
+        return {document.id: document for document in found.values()}
 
     def documents(
-        self, where: Where | None = None, after: str | None = None, limit: int | None = None
+        self,
+        where: Where | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        namespace: str | None = None,
     ) -> Iterator[Document]:
         """Read all documents, or those that a filter matches, ordered by id. They are read as you take them.
 
@@ -229,6 +385,7 @@ class DocumentMethods:
             where: A filter over the metadata, as for `search`.
             after: Begin after this id, which need not exist.
             limit: At most so many.
+            namespace: The namespace that the call is about. Default: documents that are in none.
 
         Returns:
             An iterator over the documents, as the log has them when it begins.
@@ -243,13 +400,16 @@ class DocumentMethods:
         """
         if limit is not None and limit < 0:
             raise UsageError(f"limit is {limit}", hint="a whole number, or leave it out")
-        return self.resources.corpus.documents(where_text(where), after=after, limit=limit)
+        selection = _selection(where, namespace)
+        after_key = document_key(after or "", selection.namespace)
+        return self.resources.corpus.documents(selection, after=after_key, limit=limit)
 
-    def count(self, where: Where | None = None) -> int:
+    def count(self, where: Where | None = None, namespace: str | None = None) -> int:
         """Count all documents, or those that a filter matches.
 
         Args:
             where: A filter over the metadata, as for `search`.
+            namespace: The namespace that the call is about. Default: documents that are in none.
 
         Returns:
             How many the log has now.
@@ -261,12 +421,55 @@ class DocumentMethods:
             >>> store.count()
             2
         """
-        return self.resources.corpus.count(where_text(where))
+        return self.resources.corpus.count(_selection(where, namespace))
+
+    def namespaces(self) -> dict[str, int]:
+        """Count the documents of every namespace.
+
+        Returns:
+            Namespace -> documents, in the order of the names; "" is that of documents in none.
+
+        Example:
+            >>> written = store.upsert([Document("tea", "Steep black tea.")], namespace="kb-7")
+            >>> store.namespaces()
+            {'': 2, 'kb-7': 1}
+        """
+        return self.resources.corpus.namespaces()
+
+    def drop_namespace(self, namespace: str) -> WriteResult:
+        """Delete all documents of a namespace for good.
+
+        Args:
+            namespace: Its name.
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            UsageError: The name is empty: documents that are in none are not dropped together.
+
+        Example:
+            >>> written = store.upsert([Document("tea", "Steep black tea.")], namespace="kb-7")
+            >>> store.drop_namespace("kb-7").deleted
+            1
+        """
+        if not namespace:
+            raise UsageError("drop_namespace takes a name", hint="store.delete(where=...) for documents in none")
+        with self._parts.deletes_hidden():
+            return self.resources.corpus.delete(_selection(None, namespace))
 
 
-def _valid_ids(method: str, ids: Iterable[str]) -> list[str]:
-    from vecrollback.corpus.documents import validate_id
+def _selection(where: Where | None, namespace: str | None) -> DocumentSet:
+    from vecrollback.corpus.documents import validate_namespace
+    from vecrollback.corpus.selection import DocumentSet
+
+    return DocumentSet.of(where_text(where), validate_namespace(namespace or ""))
+
+
+def _keys(method: str, ids: Iterable[str], namespace: str | None) -> list[str]:
+    from vecrollback.corpus.documents import validate_id, validate_namespace
 
     if isinstance(ids, str):
         raise UsageError(f"{method} takes a list of ids, not one string", hint=f"store.{method}([{ids!r}])")
-    return [validate_id(id_) for id_ in ids]
+    place = validate_namespace(namespace or "")
+    return [document_key(validate_id(id_), place) for id_ in ids]

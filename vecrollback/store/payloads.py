@@ -19,6 +19,7 @@ from vecrollback.records import (
     GateVerdict,
     Json,
     Move,
+    PairVectors,
     Reconciled,
     Report,
     Result,
@@ -90,7 +91,13 @@ def corpus_rollback(outcome: CorpusRollback, *, dry_run: bool = False) -> Payloa
 
 
 def document(one: Document) -> Payload:
-    return {"id": one.id, "text": one.text, "metadata": one.metadata}
+    more = {"namespace": one.namespace or None, "embedded_text": one.embedded_text}
+    own = {"id": one.id, "text": one.text, "metadata": one.metadata}
+    return own | {name: value for name, value in more.items() if value is not None}
+
+
+def vectors(made: PairVectors) -> Payload:
+    return {"vectors": made.tolist(), "fingerprint": made.fingerprint, "pair": made.pair, "epoch": made.epoch}
 
 
 def result(answer: Result) -> Payload:
@@ -109,6 +116,8 @@ def result(answer: Result) -> Payload:
                 "metadata": hit.metadata,
                 "chunk": hit.chunk,
                 "stale": hit.stale,
+                "namespace": hit.namespace,
+                **({} if hit.vector is None else {"vector": hit.vector}),
             }
             for hit in answer.hits
         ],
@@ -124,6 +133,7 @@ def result(answer: Result) -> Payload:
         "cache_key": answer.cache_key,
         "answered_by": answer.answered_by,
         "measured": answer.measured,
+        "mode": answer.mode,
     }
 
 

@@ -33,8 +33,7 @@ def reconcile(resources: Resources, *, actor: str) -> Reconciled | None:
         readopt(corpus, catalog, setback.seen.head)
     replayed, anew = catalog.take_moves_back(setback, actor=actor)
     # What this machine keeps of texts may be of changes that are lost.
-    for cached in resources.cache.glob("documents-*.arrow"):
-        cached.unlink(missing_ok=True)
+    resources.forget_texts()
     return Reconciled(
         setback,
         tuple(replayed),

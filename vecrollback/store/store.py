@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from vecrollback.catalog import Catalog, now
 from vecrollback.errors import NoPairServesError, StoreClosedError, VecrollbackError
@@ -27,13 +27,11 @@ from vecrollback.records import (
     Plan,
     ProgressCallback,
     Report,
-    Result,
     RuntimeBatches,
     Snapshot,
     SnapshotRef,
     Switched,
     UnembeddedDocument,
-    Where,
 )
 from vecrollback.storage import config
 from vecrollback.store.bridges import BridgeMethods
@@ -55,7 +53,7 @@ if TYPE_CHECKING:  # a rollback and `status` need none of these rooms; each meth
     from vecrollback.reembedding.adopt import AdoptOptions, AdoptResult
     from vecrollback.reembedding.jobs import Job
     from vecrollback.serving.inspect import Inspection
-    from vecrollback.serving.searcher import Queries, Searcher
+    from vecrollback.serving.searcher import Searcher
     from vecrollback.store.tokens import Tokens
     from vecrollback.switching.approvals import Approvals, DecisionResult
     from vecrollback.switching.canary import Canaries
@@ -821,40 +819,6 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods, Storag
         self._catalog.pairs.delete_snapshot(self._catalog.pairs.find_snapshot(ref))
 
     # -- serving ------------------------------------------------------------------------------------------------------
-
-    @overload
-    def search(self, query: str, k: int = 10, where: Where | None = None, *, key: str | None = None) -> Result: ...
-    @overload
-    def search(
-        self, query: Queries, k: int = 10, where: Where | None = None, *, key: str | None = None
-    ) -> list[Result]: ...
-    def search(
-        self, query: str | Queries, k: int = 10, where: Where | None = None, *, key: str | None = None
-    ) -> Result | list[Result]:
-        """Find the nearest documents, in the pair that is live at this moment.
-
-        Opens the pair with the first query, and with the first after a move, unless the store was opened with `follow`.
-
-        Args:
-            query: The words to search for, or a list of queries, which are embedded together.
-            k: How many documents at most.
-            where: A filter over the metadata: SQL such as `year > 2020`, or data such as `{"year": {"$gt": 2020}}`.
-            key: Who asks. While a canary runs, it answers a stable share of the keys.
-
-        Returns:
-            The result, with pair, snapshot and epoch that answered. One without hits says in `reason` why: no pair is
-            live, say. For a list of queries, a list of results in its order.
-
-        Raises:
-            UsageError: A query is blank.
-            BadFilterError: `where` cannot be read.
-
-        Example:
-            >>> result = store.search("green tea", k=1)
-            >>> result.pair, result.hits[0].id
-            ('v2', 'tea')
-        """
-        return self._parts.searcher.search(query, k, where, key=key)
 
     def searcher(self, *, alias: str = LIVE, follow: bool = True) -> Searcher:
         """Open a searcher for a service. It follows the alias, keeps live and standby loaded, and acknowledges moves.

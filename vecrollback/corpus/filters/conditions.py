@@ -7,10 +7,9 @@ Limits are far above what people write and far below what could hurt: evaluation
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from vecrollback.corpus.documents import is_filterable
 from vecrollback.errors import BadFilterError
 
 MAX_CHARACTERS = 1 << 18
@@ -21,8 +20,12 @@ MAX_PATTERN = 1_000
 MAX_PATTERNS = 20
 """A pattern takes 30 times as long as a comparison."""
 
-Value = str | float | bool
-KINDS: dict[type, str] = {str: "string", float: "number", bool: "boolean"}
+MAX_KEY = 1_000
+DOCUMENT_ID = "$id"
+"""The name in filters of a document's own id; every other name is a key of the metadata."""
+
+Value = str | float | int | bool
+_KINDS: dict[type, str] = {str: "string", float: "number", int: "number", bool: "boolean"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class KeyComparison:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """The key's value is one of these, which are all of one kind."""
+    """The key's value is one of these."""
 
     key: str
     values: tuple[Value, ...]
@@ -55,8 +58,18 @@ class Like:
 
 
 @dataclass(frozen=True, slots=True)
+class ListHolds:
+    """The key's value is a list in which any, or all, of these values stand."""
+
+    key: str
+    values: tuple[Value, ...]
+    quantifier: Callable[[Iterable[bool]], bool]
+    at: str = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Missing:
-    """The document has no plain value under this key."""
+    """The document has nothing, or null, under this key."""
 
     key: str
     at: str = field(compare=False)
@@ -80,7 +93,7 @@ class Some:
     conditions: tuple[Condition, ...]
 
 
-Leaf = KeyComparison | OneOf | Like | Missing
+Leaf = KeyComparison | OneOf | Like | ListHolds | Missing
 Condition = Leaf | Not | All | Some
 
 
@@ -129,15 +142,16 @@ def leaves(condition: Condition) -> Iterator[Leaf]:
         yield condition
 
 
+def kind_of(value: Value) -> str:
+    """Its type as people name it: a string, a number or a boolean. Values of different kinds are never equal."""
+    return _KINDS[type(value)]
+
+
 def check_key(key: str, at: str) -> str:
-    """The key itself, `id` among them. Raises BadFilterError for what no filter can name."""
-    if key == "id" or is_filterable(key):
-        return key
-    raise bad_filter(
-        at,
-        f"{_shown(key)} cannot be filtered on",
-        "use `id` or a metadata key that is a plain name: letters, digits and _, no _ in front, not `text`, `metadata`",
-    )
+    """The key itself. Raises BadFilterError for what no metadata has."""
+    if len(key) > MAX_KEY:
+        raise bad_filter(at, f"{_shown(key)} is longer than {MAX_KEY:,} characters", "filter on a shorter key")
+    return check_string(key, at)
 
 
 def check_string(text: str, at: str) -> str:
@@ -152,20 +166,14 @@ def check_string(text: str, at: str) -> str:
 
 
 def check_number(number: float, at: str) -> float:
-    """The number as the double that documents are filtered by. Raises BadFilterError unless it is exactly one."""
+    """The number itself; integers are compared exactly. Raises BadFilterError for one past every double."""
     try:
-        double = float(number)
+        finite = math.isfinite(float(number))
     except OverflowError:
-        double = math.inf
-    if not math.isfinite(double):
-        raise bad_filter(at, "the number is too large", "numbers are compared as doubles, up to 1.7e308")
-    if isinstance(number, int) and int(double) != number:
-        raise bad_filter(
-            at,
-            f"the integer {number} is not exact as a double",
-            "numbers are compared as doubles, exact up to 9007199254740992; keep larger identifiers as strings",
-        )
-    return double
+        finite = False
+    if not finite:
+        raise bad_filter(at, "the number is too large", "numbers go up to 1.7e308")
+    return number
 
 
 def check_comparison(comparison: KeyComparison) -> KeyComparison:
@@ -173,14 +181,6 @@ def check_comparison(comparison: KeyComparison) -> KeyComparison:
     if isinstance(comparison.value, bool) and comparison.operator not in ("=", "!="):
         raise bad_filter(comparison.at, "true and false have no order", f"{comparison.key} = true")
     return comparison
-
-
-def check_one_kind(values: tuple[Value, ...], at: str) -> tuple[Value, ...]:
-    """The values themselves. Raises BadFilterError for strings among numbers."""
-    kinds = sorted({KINDS[type(value)] for value in values})
-    if len(kinds) > 1:
-        raise bad_filter(at, f"a list with values of several types: {', '.join(kinds)}", "a key holds one type")
-    return values
 
 
 def _shown(text: str) -> str:

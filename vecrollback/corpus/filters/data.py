@@ -2,6 +2,7 @@
 
 A key with a plain value must equal it; several keys, and several operators of one key, must all hold. `$ne`, `$nin`
 and `$not` are the exact opposites of `$eq`, `$in` and what they hold: they match documents that lack the key.
+`$contains`, `$any` and `$all` are about values that are lists. `$id` stands for the document's own id.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import json
 from collections.abc import Mapping
 
 from vecrollback.corpus.filters.conditions import (
+    DOCUMENT_ID,
     All,
     Budget,
     Condition,
     KeyComparison,
+    Like,
+    ListHolds,
     Missing,
     Not,
     OneOf,
@@ -23,14 +27,15 @@ from vecrollback.corpus.filters.conditions import (
     check_comparison,
     check_key,
     check_number,
-    check_one_kind,
     check_string,
 )
 from vecrollback.records import Json
 
 _ORDER = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 _OPPOSITES = {"$ne": "$eq", "$nin": "$in"}
-_OF_KEYS = ("$eq", "$ne", *_ORDER, "$in", "$nin", "$exists", "$not")
+_IN_LISTS = {"$contains": all, "$any": any, "$all": all}
+_PATTERNS = {"$like": False, "$ilike": True}
+_OF_KEYS = ("$eq", "$ne", *_ORDER, "$in", "$nin", *_IN_LISTS, *_PATTERNS, "$exists", "$not")
 _TOGETHER = ("$and", "$or", "$not")
 _EXAMPLE = '{"year": {"$gte": 2020}, "lang": {"$in": ["en", "de"]}}'
 
@@ -65,8 +70,9 @@ class _DataReader:
                 raise bad_filter(path, f"{key} takes a list of filters", f'{{"{key}": [{_EXAMPLE}]}}')
             members = [self.object(one, f"{path}[{number}]", depth + 1) for number, one in enumerate(value)]
             return _all(members) if key == "$and" else Some(tuple(members))
-        if key.startswith("$"):
-            raise bad_filter(path, f"{_short(key)} is not a valid operator here", f"use {', '.join(_TOGETHER)}")
+        if key.startswith("$") and key != DOCUMENT_ID:
+            hint = f"use {', '.join(_TOGETHER)}, or {DOCUMENT_ID} for the document's own id"
+            raise bad_filter(path, f"{_short(key)} is not a valid operator here", hint)
         return self._key(check_key(key, path), value, path, depth)
 
     def _key(self, key: str, wanted: Json, path: str, depth: int) -> Condition:
@@ -86,6 +92,13 @@ class _DataReader:
             return check_comparison(KeyComparison(key, _ORDER[name], self._value(value, path), path))
         if name == "$not":
             return Not(self._key(key, value, path, depth + 1), null_safe=True)
+        if name in _IN_LISTS:
+            return self._in_list(key, name, value, path)
+        if name in _PATTERNS:
+            self._budget.term(path)
+            if not isinstance(value, str):
+                raise bad_filter(path, f"{name} takes a pattern", f'{{"title": {{"{name}": "Annual%"}}}}')
+            return Like(key, self._budget.pattern(check_string(value, path), path), _PATTERNS[name], path)
         read = {"$eq": self._equal, "$in": self._one_of, "$exists": self._exists}.get(name)
         if read is None:
             raise bad_filter(path, f"{_short(name)} is not a valid operator", f"use one of {', '.join(_OF_KEYS)}")
@@ -106,8 +119,17 @@ class _DataReader:
         if not isinstance(wanted, list):
             raise bad_filter(path, "$in and $nin take a list of values", '{"lang": {"$in": ["en", "de"]}}')
         values = tuple(self._value(one, path) for one in wanted if one is not None)
-        condition = OneOf(key, check_one_kind(values, path), path)
+        condition = OneOf(key, values, path)
         return Some((condition, Missing(key, path))) if None in wanted else condition
+
+    def _in_list(self, key: str, name: str, wanted: Json, path: str) -> Condition:
+        """`$contains` one value, `$any` or `$all` of several."""
+        self._budget.term(path)
+        if name == "$contains":
+            return ListHolds(key, (self._value(wanted, path),), all, path)
+        if not isinstance(wanted, list):
+            raise bad_filter(path, f"{name} takes a list of values", f'{{"tags": {{"{name}": ["a", "b"]}}}}')
+        return ListHolds(key, tuple(self._value(one, path) for one in wanted), _IN_LISTS[name], path)
 
     def _value(self, value: Json, path: str) -> Value:
         self._budget.value(path)

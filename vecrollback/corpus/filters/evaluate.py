@@ -1,58 +1,114 @@
 """Which documents a filter matches: Arrow's comparisons over the columns it names, batch by batch.
 
-Three values, as in SQL: a comparison with a key that a document lacks is null, and null matches nothing. No planner
-and no expression language between: a term is one call.
+Three values, as in SQL: a comparison with a key that a document lacks is null, and null matches nothing. Values of
+different types are unequal and in no order. No planner and no expression language between: a term is one call.
+
+A column holds the values of one type; what else stands under a key is read from the metadata of those rows alone that
+have the key there and nothing in the column.
 """
 
 from __future__ import annotations
 
+import json
+import operator
+from collections.abc import Callable
 from functools import reduce
-from typing import Any
+from typing import Any, TypeGuard
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vecrollback.corpus.columns import column_name
 from vecrollback.corpus.filters.conditions import (
-    KINDS,
+    DOCUMENT_ID,
     All,
     Condition,
     KeyComparison,
     Leaf,
     Like,
+    ListHolds,
     Missing,
     Not,
     OneOf,
     Value,
     bad_filter,
+    kind_of,
     leaves,
 )
+from vecrollback.records import Json, key_parts
 
-_COMPARE: dict[str, Any] = {
-    "=": pc.equal,
-    "!=": pc.not_equal,
-    "<": pc.less,
-    "<=": pc.less_equal,
-    ">": pc.greater,
-    ">=": pc.greater_equal,
+_COMPARE: dict[str, tuple[Any, Callable[[Any, Any], bool]]] = {
+    "=": (pc.equal, operator.eq),
+    "!=": (pc.not_equal, operator.ne),
+    "<": (pc.less, operator.lt),
+    "<=": (pc.less_equal, operator.le),
+    ">": (pc.greater, operator.gt),
+    ">=": (pc.greater_equal, operator.ge),
 }
-_PLURAL = {"string": "strings", "number": "numbers", "boolean": "true or false"}
-_SAMPLE = {"string": "'2020'", "number": "2020", "boolean": "true"}
+_BESIDE_HIGHER = {"<": "<", "<=": "<", ">": ">=", ">=": ">="}
+_BESIDE_LOWER = {"<": "<=", "<=": "<=", ">": ">", ">=": ">"}
+_ABSENT = None
+"""What JSON calls null counts as missing."""
+
+
+class FilteredRows:
+    """A batch of rows as a filter sees it.
+
+    Args:
+        rows: With `id` and the columns of `columns_of`.
+        asked: Rows whose outcome anybody asks for, shape (n,).
+        metadata: Reads the metadata of these rows, as JSON.
+    """
+
+    def __init__(self, rows: pa.RecordBatch, asked: pa.BooleanArray, metadata: Callable[[], pa.Array]) -> None:
+        self._rows, self._asked, self._read_metadata = rows, asked, metadata
+        self._metadata: pa.Array | None = None
+        self._objects: dict[int, dict[str, Json]] = {}
+        self._open: dict[str, pa.BooleanArray] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def column(self, key: str) -> pa.Array:
+        """What a column says of a key; null where that is nothing."""
+        if key == DOCUMENT_ID:
+            return pa.array([key_parts(one)[1] for one in self._rows["id"].to_pylist()], pa.string())
+        name = column_name(key)
+        return self._rows[name] if name in self._rows.schema.names else pa.nulls(len(self._rows), pa.string())
+
+    def elsewhere(self, key: str) -> tuple[pa.BooleanArray, list[Json]] | None:
+        """Rows that have the key in their metadata alone, as a mask, and its value in each; None for none."""
+        if key == DOCUMENT_ID:
+            return None
+        if key not in self._open:
+            column = self.column(key)
+            # Documents are not read whole for rows that the columns decide.
+            open_rows = pc.and_(pc.is_null(column), self._asked)
+            if pc.any(open_rows).as_py():
+                if self._metadata is None:
+                    self._metadata = self._read_metadata()
+                written = f"{json.dumps(key, ensure_ascii=False)}:"
+                open_rows = pc.and_(open_rows, pc.match_substring(self._metadata, written))
+            self._open[key] = open_rows
+        mask = self._open[key]
+        places = np.flatnonzero(np.asarray(mask))
+        return (mask, [self._object(int(place)).get(key, _ABSENT) for place in places]) if len(places) else None
+
+    def _object(self, place: int) -> dict[str, Json]:
+        if place not in self._objects:
+            assert self._metadata is not None
+            self._objects[place] = json.loads(self._metadata[place].as_py())
+        return self._objects[place]
 
 
 def columns_of(condition: Condition, schema: pa.Schema) -> list[str]:
-    """The columns that the filter reads; keys that no document has are not among them.
-
-    Raises BadFilterError for a value of another type than the key's.
-    """
-    names: dict[str, None] = {}
-    for leaf in leaves(condition):
-        if leaf.key in schema.names:
-            names[leaf.key] = None
-            _check_type(leaf, _kind(schema.field(leaf.key).type))
-    return list(names)
+    """The columns that the filter reads; keys that no document has are not among them."""
+    names = (column_name(leaf.key) for leaf in leaves(condition) if leaf.key != DOCUMENT_ID)
+    return list(dict.fromkeys(name for name in names if name in schema.names))
 
 
-def matches(condition: Condition, rows: pa.RecordBatch) -> pa.BooleanArray:
+def matches(condition: Condition, rows: FilteredRows) -> pa.BooleanArray:
     """For each row whether it matches: true, false, or null where that depends on a key it lacks."""
     if isinstance(condition, Not):
         inner = matches(condition.condition, rows)
@@ -63,19 +119,56 @@ def matches(condition: Condition, rows: pa.RecordBatch) -> pa.BooleanArray:
     return reduce(combine, (matches(one, rows) for one in condition.conditions))
 
 
-def _leaf(leaf: Leaf, rows: pa.RecordBatch) -> pa.BooleanArray:
-    if leaf.key not in rows.schema.names:
-        return pa.array([True] * len(rows)) if isinstance(leaf, Missing) else pa.nulls(len(rows), pa.bool_())
-    column = rows[leaf.key]
+def _leaf(leaf: Leaf, rows: FilteredRows) -> pa.BooleanArray:
+    outcome = _in_column(leaf, rows.column(leaf.key))
+    if (elsewhere := rows.elsewhere(leaf.key)) is None:
+        return outcome
+    mask, values = elsewhere
+    if isinstance(leaf, Like):  # never a pattern of Python's: Arrow's takes time by the text alone, whatever it is
+        strings = pa.array([value if isinstance(value, str) else None for value in values], pa.string())
+        matched = _like(leaf, strings).to_pylist()
+        decided = [m if isinstance(v, str) else _of_other_type(v, False) for m, v in zip(matched, values, strict=True)]
+    else:
+        decided = [_of_value(leaf, value) for value in values]
+    return pc.replace_with_mask(outcome, mask, pa.array(decided, pa.bool_()))
+
+
+# -- over a column ----------------------------------------------------------------------------------------------------
+
+
+def _in_column(leaf: Leaf, column: pa.Array) -> pa.BooleanArray:
     if isinstance(leaf, Missing):
         return pc.is_null(column)
+    kind = _kind(column.type)
     if isinstance(leaf, KeyComparison):
-        return _COMPARE[leaf.operator](column, pa.scalar(leaf.value, column.type))
+        if kind_of(leaf.value) != kind:
+            return _everywhere(leaf.operator == "!=", column)
+        return _compared(leaf.operator, leaf.value, column)
     if isinstance(leaf, Like):
-        return _like(leaf, column)
-    values = [*leaf.values, *(-0.0 for value in leaf.values if value == 0 and isinstance(value, float))]
-    values += [0.0 for value in leaf.values if value == 0 and isinstance(value, float)]  # Arrow tells it from -0.0
+        return _like(leaf, column) if kind == "string" else _everywhere(False, column)
+    if isinstance(leaf, ListHolds):
+        return _everywhere(False, column)  # a column holds no lists
+    values = [_in_columns(value) for value in leaf.values if kind_of(value) == kind and not _is_inexact(value)]
+    if any(value == 0 for value in values) and kind == "number":
+        values += [0.0, -0.0]  # Arrow tells one from the other
     return pc.if_else(pc.is_valid(column), pc.is_in(column, value_set=pa.array(values, column.type)), None)
+
+
+def _compared(sign: str, value: Value, column: pa.Array) -> pa.BooleanArray:
+    """A column of the value's own type compared with it; an integer that no double equals with the doubles beside."""
+    if _is_inexact(value):
+        if sign in ("=", "!="):
+            return _everywhere(sign == "!=", column)
+        # Between it and the nearest double lies no other, so only that double's side matters.
+        nearest = float(value)
+        sign = _BESIDE_HIGHER[sign] if nearest > value else _BESIDE_LOWER[sign]
+        value = nearest
+    return _COMPARE[sign][0](column, pa.scalar(_in_columns(value), column.type))
+
+
+def _everywhere(outcome: bool, column: pa.Array) -> pa.BooleanArray:
+    """Say so of every row that has a value."""
+    return pc.if_else(pc.is_valid(column), outcome, None)
 
 
 def _like(leaf: Like, column: pa.Array) -> pa.BooleanArray:
@@ -85,25 +178,47 @@ def _like(leaf: Like, column: pa.Array) -> pa.BooleanArray:
         raise bad_filter(leaf.at, f"the pattern cannot be used: {str(error)[:100]}", "write a shorter one") from error
 
 
-def _check_type(leaf: Leaf, kind: str) -> None:
-    for value in _values(leaf):
-        if KINDS[type(value)] != kind:
-            raise bad_filter(
-                leaf.at,
-                f"{leaf.key!r} holds {_PLURAL[kind]}, and {str(value)[:60]!r} is a {KINDS[type(value)]}",
-                f"compare it with a {kind}, such as {_SAMPLE[kind]}",
-            )
+def _in_columns(value: Value) -> str | float | bool:
+    """The value as a column holds it: numbers are doubles."""
+    return float(value) if type(value) is int else value
 
 
-def _values(leaf: Leaf) -> tuple[Value, ...]:
-    if isinstance(leaf, KeyComparison):
-        return (leaf.value,)
-    if isinstance(leaf, OneOf):
-        return leaf.values[:1]  # they are of one kind
-    return (leaf.pattern,) if isinstance(leaf, Like) else ()
+def _is_inexact(value: Value) -> TypeGuard[int]:
+    """Whether it is an integer that no double equals."""
+    return type(value) is int and int(float(value)) != value
 
 
 def _kind(type_: pa.DataType) -> str:
     if pa.types.is_boolean(type_):
         return "boolean"
-    return "number" if pa.types.is_floating(type_) or pa.types.is_integer(type_) else "string"
+    return "number" if pa.types.is_floating(type_) else "string"
+
+
+# -- over one value of JSON -------------------------------------------------------------------------------------------
+
+
+def _of_value(leaf: KeyComparison | OneOf | Missing | ListHolds, value: Json) -> bool | None:
+    if isinstance(leaf, Missing):
+        return value is _ABSENT
+    if value is _ABSENT:
+        return None
+    if isinstance(leaf, ListHolds):
+        lists = isinstance(value, list)
+        return lists and leaf.quantifier(any(_same(one, wanted) for one in value) for wanted in leaf.values)
+    if isinstance(leaf, OneOf):
+        return any(_same(value, wanted) for wanted in leaf.values)
+    if not _is_plain(value) or kind_of(value) != kind_of(leaf.value):
+        return leaf.operator == "!="
+    return _COMPARE[leaf.operator][1](value, leaf.value)
+
+
+def _of_other_type(value: Json, outcome: bool) -> bool | None:
+    return None if value is _ABSENT else outcome
+
+
+def _same(value: Json, wanted: Value) -> bool:
+    return _is_plain(value) and kind_of(value) == kind_of(wanted) and bool(value == wanted)
+
+
+def _is_plain(value: Json) -> bool:
+    return isinstance(value, str | int | float)

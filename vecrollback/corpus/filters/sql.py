@@ -31,7 +31,6 @@ from vecrollback.corpus.filters.conditions import (
     check_comparison,
     check_key,
     check_number,
-    check_one_kind,
 )
 
 _TOKEN = re.compile(
@@ -139,7 +138,7 @@ class _SqlParser:
 
     def _set_or_pattern(self, key: str, at: str) -> Condition | None:
         if self._take_word("IN"):
-            return OneOf(key, check_one_kind(self._values(), at), at)
+            return OneOf(key, self._values(), at)
         if self._take_word("BETWEEN"):
             low = check_comparison(KeyComparison(key, ">=", self._value(), at))
             self._require_word("AND", "e.g. year BETWEEN 2020 AND 2024")
@@ -207,7 +206,8 @@ class _SqlParser:
             self._take()
             if self._peek().kind != "number":
                 self._fail(self._peek(), "expected a number after the sign", _NO_ARITHMETIC)
-            return (-1.0 if token.text == "-" else 1.0) * _number(self._take())
+            number = _number(self._take())
+            return -number if token.text == "-" else number
         self._take()
         if token.kind == "number":
             return _number(token)

@@ -73,7 +73,7 @@ def _comparison(filters: Mapping[str, Any]) -> dict[str, Json]:
 def _key(field: object) -> str:
     if not isinstance(field, str):
         raise FilterError(f"a field is a string, not a {type(field).__name__}")
-    return field.removeprefix("meta.")
+    return "$id" if field == "id" else field.removeprefix("meta.")
 
 
 def _ordered(value: Any) -> Json:

@@ -4,42 +4,50 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from vecrollback.corpus.columns import DOCUMENT, document_of
 from vecrollback.corpus.documents import MAX_METADATA_BYTES, MAX_TEXT_BYTES, content_hash, validate
 from vecrollback.errors import BadDocumentError, CorruptArtifactError
 from vecrollback.pairs.bundles.contents import DOCUMENTS, refuse
 from vecrollback.records import Document
 
-COLUMNS = ["id", "text", "metadata", "_seq", "_content_hash"]
+COLUMNS = [*DOCUMENT, "_seq", "_content_hash"]
 _FIELDS = ("id", "text", "metadata", "seq", "content_hash")
+_OPTIONAL = ("namespace", "embedded_text")
 _BATCH_DOCUMENTS = 1_000
 # Characters are bounded beside documents: a thousand of the longest would fill the memory.
 _BATCH_CHARACTERS = 32 << 20
 _ESCAPED = 6
 """Bytes that JSON may need for one."""
-_MAX_LINE = _ESCAPED * (MAX_TEXT_BYTES + MAX_METADATA_BYTES + (64 << 10))
+_MAX_LINE = _ESCAPED * (2 * MAX_TEXT_BYTES + MAX_METADATA_BYTES + (64 << 10))
 
 
 def encode(batch: pa.RecordBatch) -> Iterator[bytes]:
     """Lines of `documents.jsonl` for rows of the corpus, of COLUMNS. Raises CorruptArtifactError."""
-    for id_, text, metadata, seq, digest in zip(*(batch[name].to_pylist() for name in COLUMNS), strict=True):
-        if content_hash(text) != digest:
+    for row in batch.to_pylist():
+        document = document_of(row)
+        if content_hash(document.text_for_model) != row["_content_hash"]:
             raise CorruptArtifactError(
-                f"the text of document {id_!r} was changed outside of vecrollback", hint="upsert the document again"
+                f"the text of document {document.id!r} was changed outside of vecrollback",
+                hint="upsert the document again",
             )
-        values = (id_, text, json.loads(metadata), seq, digest.hex())
-        yield json.dumps(dict(zip(_FIELDS, values, strict=True)), ensure_ascii=False).encode() + b"\n"
+        values = (document.id, document.text, document.metadata, row["_seq"], row["_content_hash"].hex())
+        body = dict(zip(_FIELDS, values, strict=True))
+        # Only where a document has them: other bundles stay readable for older versions.
+        more = {"namespace": document.namespace or None, "embedded_text": document.embedded_text}
+        body |= {name: value for name, value in more.items() if value is not None}
+        yield json.dumps(body, ensure_ascii=False).encode() + b"\n"
 
 
 def read_documents(path: Path) -> Iterator[list[Document]]:
     """Batches of the documents of an unpacked bundle, each one valid. Raises BundleError."""
     batch: list[Document] = []
-    characters, ids = 0, set[str]()
+    characters, keys = 0, set[str]()
     with path.open("rb") as stream:
         for number in itertools.count(1):
             # Bounded, so that a file without line ends cannot fill the memory; a cut line is not valid JSON.
@@ -48,9 +56,9 @@ def read_documents(path: Path) -> Iterator[list[Document]]:
                 break
             batch.append(_decode(line, number))
             characters += len(batch[-1].text)
-            if batch[-1].id in ids:
+            if batch[-1].key in keys:
                 refuse(f"{DOCUMENTS}:{number}: document {batch[-1].id!r} stands in it twice")
-            ids.add(batch[-1].id)
+            keys.add(batch[-1].key)
             if len(batch) >= _BATCH_DOCUMENTS or characters >= _BATCH_CHARACTERS:
                 yield batch
                 batch, characters = [], 0
@@ -58,22 +66,16 @@ def read_documents(path: Path) -> Iterator[list[Document]]:
         yield batch
 
 
-def stand_ins(documents: Sequence[Document]) -> dict[tuple[str, type], Document]:
-    """One document for every metadata key and the type of its value: enough to ask whether all of them fit."""
-    return {
-        (key, type(value)): Document(d.id, "", {key: value}) for d in documents for key, value in d.metadata.items()
-    }
-
-
 def _decode(line: bytes, number: int) -> Document:
     where = f"{DOCUMENTS}:{number}"
     try:
         body: Any = json.loads(line)
-        if not isinstance(body, dict) or body.keys() != set(_FIELDS):
+        if not isinstance(body, dict) or not set(_FIELDS) <= body.keys() <= {*_FIELDS, *_OPTIONAL}:
             refuse(f"{where} is not a valid document")
-        document = validate(Document(body["id"], body["text"], body["metadata"]))
+        more = {name: body[name] for name in _OPTIONAL if name in body}
+        document = validate(Document(body["id"], body["text"], body["metadata"], **more))
     except (ValueError, RecursionError, BadDocumentError) as error:
         refuse(f"{where}: {str(error)[:200]}")
-    if content_hash(document.text).hex() != body["content_hash"]:
+    if content_hash(document.text_for_model).hex() != body["content_hash"]:
         refuse(f"{where}: the text of {document.id!r} is not the one its vectors were made from")
     return document

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vecrollback.arrays import FloatArray
-from vecrollback.corpus.documents import validate_id
+from vecrollback.corpus.documents import validate_key
 from vecrollback.errors import BadDocumentError, BundleError
 from vecrollback.pairs.bundles.contents import ROWS, VECTORS, refuse
 from vecrollback.pairs.manifest import Manifest
@@ -116,7 +116,7 @@ def _read_keys(path: Path, rows: int) -> pa.Table:
         refuse(f"{ROWS} holds {table.num_rows} rows, the snapshot has {rows}")
     for id_ in pc.unique(table["doc_id"]).to_pylist():
         try:
-            validate_id(id_)
+            validate_key(id_)
         except BadDocumentError as error:
             refuse(f"{ROWS}: {error}")
     return table

@@ -11,12 +11,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vecrollback.arrays import FloatArray
+from vecrollback.corpus.columns import DOCUMENT, EMBEDDED_TEXT, sound_document
 from vecrollback.corpus.corpus import Corpus
-from vecrollback.corpus.documents import content_hash, document_digest
-from vecrollback.corpus.rows import parse_metadata
 from vecrollback.pairs.vectors import Vectors, newest, row_lengths
 from vecrollback.quality.check.findings import Notes
-from vecrollback.records import CorpusState, Document, Pair
+from vecrollback.records import CorpusState, Pair
 
 _LENGTH_TOLERANCE = 1e-3
 _LOG_SCHEMA = pa.schema(
@@ -44,12 +43,13 @@ class LogRows:
 
 def read_log(notes: Notes, corpus: Corpus, state: CorpusState, tombstones: Mapping[str, int]) -> LogRows:
     """Read the whole log, verifying every document against its digests and every delete against the ledger."""
-    columns = ["id", "text", "metadata", "_seq", "_content_hash", "_digest", "_deleted"]
+    columns = [*DOCUMENT, "_seq", "_content_hash", "_digest", "_deleted"]
     batches: list[pa.RecordBatch] = []
     corrupt: list[str] = []
     for batch in corpus.scan(state.version, columns=columns):
         corrupt += _corrupt(batch)
-        blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(batch["text"])), 0)
+        embedded = pc.coalesce(batch[EMBEDDED_TEXT], batch["text"])
+        blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(embedded)), 0)
         columns_of_log = batch.select(["id", "_seq", "_content_hash", "_deleted"])
         batches.append(columns_of_log.append_column("blank", blank))
     notes.add("document_corrupt", "documents differ from their digest", corrupt, about="log")
@@ -68,16 +68,7 @@ def read_log(notes: Notes, corpus: Corpus, state: CorpusState, tombstones: Mappi
 
 
 def _corrupt(batch: pa.RecordBatch) -> list[str]:
-    wrong = []
-    for row in batch.to_pylist():
-        try:
-            document = Document(row["id"], row["text"], parse_metadata(row["metadata"]))
-            sound = row["_digest"] == document_digest(document) and row["_content_hash"] == content_hash(row["text"])
-        except ValueError:
-            sound = False
-        if not sound:
-            wrong.append(row["id"])
-    return wrong
+    return [row["id"] for row in batch.to_pylist() if sound_document(row) is None]
 
 
 def _examine_head(notes: Notes, log: LogRows, state: CorpusState, tombstones: Mapping[str, int]) -> None:

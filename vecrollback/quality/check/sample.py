@@ -103,7 +103,7 @@ def own_cosines(notes: Notes, embedder: Embedder, evidence: PairEvidence, sample
         return np.empty(0)
     keys = evidence.rows.keys.take(pa.array(sample)).to_pylist()
     documents = evidence.corpus.get(list({row["doc_id"] for row in keys}), version=evidence.version)
-    texts = [documents[row["doc_id"]].text[row["start"] : row["end"]] for row in keys]
+    texts = [documents[row["doc_id"]].text_for_model[row["start"] : row["end"]] for row in keys]
     # By length, so that a batch pads little; the result goes back to the order of the rows.
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     if cut := count_cut(embedder, texts):

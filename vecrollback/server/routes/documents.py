@@ -14,8 +14,10 @@ from vecrollback.server.schemas import (
     CountRequest,
     DeleteRequest,
     DocumentsAnswer,
+    DropRequest,
     GetRequest,
     ListRequest,
+    NamespacesAnswer,
     UpsertRequest,
     WaitRequest,
     WriteAnswer,
@@ -24,6 +26,7 @@ from vecrollback.server.schemas import (
 )
 from vecrollback.server.service import Service
 from vecrollback.server.settings import ServerSettings
+from vecrollback.serving.pair_vectors import pair_vectors
 from vecrollback.store import payloads
 
 router = APIRouter(prefix="/v1/documents", tags=["documents"])
@@ -44,7 +47,8 @@ async def upsert(body: UpsertRequest, caller: Writing, service: Service) -> Resp
 
     def write() -> WriteResult:
         service.audited(caller.name, "documents.upsert", _list_of(ids))
-        return service.store.upsert(documents, if_absent=body.if_absent)
+        vectors = None if body.vectors is None else pair_vectors(body.vectors, body.fingerprint or "")
+        return service.store.upsert(documents, if_absent=body.if_absent, namespace=body.namespace, vectors=vectors)
 
     result = await service.writes.run(write)
     if body.visible:
@@ -69,7 +73,7 @@ async def delete(body: DeleteRequest, caller: Writing, service: Service) -> Resp
     def write() -> WriteResult:
         what = _list_of(body.ids) if body.ids is not None else f"where {str(body.where)[:200]}"
         service.audited(caller.name, "documents.delete", what)
-        return service.store.delete(body.ids, where=body.where)
+        return service.store.delete(body.ids, body.where, body.namespace)
 
     result = await service.writes.run(write)
     named = len(body.ids) if body.ids is not None else result.deleted
@@ -80,7 +84,7 @@ async def delete(body: DeleteRequest, caller: Writing, service: Service) -> Resp
 async def get(body: GetRequest, _: Reading, service: Service) -> Response:
     """Documents by id. Those that are unknown or deleted are left out."""
     _within(len(body.ids), service.settings)
-    found = await service.reads.run(service.store.get, body.ids)
+    found = await service.reads.run(service.store.get, body.ids, body.namespace)
     return as_json({"documents": [payloads.document(one) for one in found.values()]})
 
 
@@ -90,7 +94,7 @@ async def page(body: ListRequest, _: Reading, service: Service) -> Response:
     _within(body.limit, service.settings)
 
     def read() -> list[payloads.Payload]:
-        documents = service.store.documents(body.where, after=body.after, limit=body.limit)
+        documents = service.store.documents(body.where, body.after, body.limit, body.namespace)
         return [payloads.document(one) for one in documents]
 
     return as_json({"documents": await service.reads.run(read)})
@@ -99,7 +103,25 @@ async def page(body: ListRequest, _: Reading, service: Service) -> Response:
 @router.post("/count", responses=answers(model=CountAnswer, example={"count": 1042}))
 async def count(body: CountRequest, _: Reading, service: Service) -> Response:
     """How many documents there are, or match a filter."""
-    return as_json({"count": await service.reads.run(service.store.count, body.where)})
+    return as_json({"count": await service.reads.run(service.store.count, body.where, body.namespace)})
+
+
+@router.get("/namespaces", responses=answers(model=NamespacesAnswer, example={"namespaces": {"": 1042, "kb-7": 17}}))
+async def namespaces(_: Reading, service: Service) -> Response:
+    """How many documents each namespace has."""
+    return as_json({"namespaces": await service.reads.run(service.store.namespaces)})
+
+
+@router.post("/namespaces/drop", responses=answers(409, model=WriteAnswer, example=_WRITTEN | {"deleted": 17}))
+async def drop_namespace(body: DropRequest, caller: Writing, service: Service) -> Response:
+    """Delete all documents of a namespace for good."""
+
+    def write() -> WriteResult:
+        service.audited(caller.name, "namespace.drop", body.namespace[:200])
+        return service.store.drop_namespace(body.namespace)
+
+    result = await service.writes.run(write)
+    return as_json({"seq": result.head, "documents": result.deleted, **asdict(result)})
 
 
 def _within(documents: int, limits: ServerSettings) -> None:

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Header, Query, Response
 
 from vecrollback.errors import UsageError
 from vecrollback.server.auth import Reading
-from vecrollback.server.schemas import SearchRequest, answers, as_json
+from vecrollback.server.schemas import EmbedRequest, SearchRequest, answers, as_json
 from vecrollback.server.service import Service
 from vecrollback.server.settings import ServerSettings
+from vecrollback.serving.answering import search_options
 from vecrollback.store import payloads
 
 router = APIRouter(prefix="/v1", tags=["search and status"])
@@ -34,7 +35,9 @@ _RESULT = {
     "cache_key": "v1@1.4.1042",
     "answered_by": "pair",
     "measured": None,
+    "mode": "vector",
 }
+_VECTORS = {"vectors": [[0.6, 0.8]], "fingerprint": "9f2c...", "pair": "v1", "epoch": 3}
 _MOVE = {
     "number": 3,
     "alias": "live",
@@ -60,16 +63,31 @@ async def search(
     """The nearest documents, from the pair that is live at this moment; `{"results": [...]}` for several queries."""
     queries = [body.query] if body.query is not None else body.queries or []
     _within(body, queries, service.settings)
-    results = await service.search(queries, body.k, body.where, body.key or header) if queries else []
+    options = search_options(body.k, body.where, body.namespace, body.mode, include_vectors=body.include_vectors)
+    if body.vectors is not None:
+        results = await service.reads.run(service.search_vectors, body.vectors, body.fingerprint or "", options)
+    else:
+        results = await service.search(queries, options, body.key or header) if queries else []
     bodies = [payloads.result(one) for one in results]
     return as_json(bodies[0] if body.query is not None else {"results": bodies})
+
+
+@router.post("/embed", responses=answers(409, example=_VECTORS))
+async def embed(body: EmbedRequest, _: Reading, service: Service) -> Response:
+    """Vectors by the model of the pair that is live, with what says so; one for each text, in their order."""
+    texts = body.queries if body.queries is not None else body.documents or []
+    if len(texts) > service.settings.max_batch:
+        raise UsageError(f"{len(texts)} texts; this server allows {service.settings.max_batch}", hint="send several")
+    make = service.searcher.embed_documents if body.queries is None else service.searcher.embed_queries
+    return as_json(payloads.vectors(await service.reads.run(make, texts)))
 
 
 def _within(body: SearchRequest, queries: list[str], limits: ServerSettings) -> None:
     if body.k > limits.max_k:
         raise UsageError(f"k is {body.k}; this server allows {limits.max_k}", hint="ask for fewer")
-    if len(queries) > limits.max_batch:
-        raise UsageError(f"{len(queries)} queries; this server allows {limits.max_batch}", hint="send several batches")
+    if max(len(queries), len(body.vectors or ())) > limits.max_batch:
+        asked = len(queries) or len(body.vectors or ())
+        raise UsageError(f"{asked} queries; this server allows {limits.max_batch}", hint="send several batches")
     for query in queries:
         if not query.strip():
             raise UsageError("a query is blank", hint="pass the words to search for")

@@ -1,0 +1,126 @@
+"""The columns of the documents table: what each holds, and how a document becomes a row.
+
+Plain metadata values are columns too, which makes filters quick: strings, booleans and numbers (as doubles), each key
+in the type that its first document had. What a column cannot hold (a value of another type, a list, an integer beyond
+2^53) is null there and stands in `metadata`, where a filter looks for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from vecrollback.catalog import now
+from vecrollback.corpus.documents import canonical_json, content_hash, document_digest
+from vecrollback.records import Document, Json, key_parts
+
+EMBEDDED_TEXT = "_embedded_text"
+"""What the model gets in place of the text; a column only where a document ever had one."""
+DOCUMENT = ("id", "text", "metadata", EMBEDDED_TEXT)
+"""What a document is read from; see `document_of`."""
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False, metadata={"lance-schema:unenforced-primary-key": "true"}),
+        pa.field("text", pa.large_string(), nullable=False),
+        pa.field("metadata", pa.string(), nullable=False),
+        pa.field("_seq", pa.int64(), nullable=False),
+        pa.field("_content_hash", pa.binary(16), nullable=False),
+        pa.field("_digest", pa.binary(16), nullable=False),
+        pa.field("_deleted", pa.bool_(), nullable=False),
+        pa.field("_updated_at", pa.string(), nullable=False),
+    ]
+)
+_SYSTEM = {*SCHEMA.names, EMBEDDED_TEXT}
+_TYPES: dict[type, pa.DataType] = {bool: pa.bool_(), int: pa.float64(), float: pa.float64(), str: pa.string()}
+_EXACT = 1 << 53  # whole numbers beyond it are no doubles
+_MAX_KEYS = 256
+_MAX_KEY_CHARACTERS = 100
+
+
+def column_name(key: str) -> str:
+    """The column of a metadata key: its own name where that is plain, else one made of its bytes."""
+    plain = key.isidentifier() and not key.startswith("_") and key not in _SYSTEM
+    return key if plain else f"_key_{key.encode().hex()}"
+
+
+def new_columns(schema: pa.Schema, documents: Sequence[Document]) -> list[pa.Field]:
+    """Columns that these documents need and the table has not, up to a limit: keys past it are found in `metadata`."""
+    fresh: dict[str, pa.DataType] = {}
+    room = _MAX_KEYS - len(set(schema.names) - _SYSTEM)
+    for document in documents:
+        for key, value in document.metadata.items():
+            if type(value) in _TYPES and len(key) <= _MAX_KEY_CHARACTERS and len(fresh) < room:
+                name = column_name(key)
+                if name not in schema.names:
+                    fresh.setdefault(name, _TYPES[type(value)])
+    fields = [pa.field(name, type_) for name, type_ in fresh.items()]
+    if EMBEDDED_TEXT not in schema.names and any(document.embedded_text is not None for document in documents):
+        fields.append(pa.field(EMBEDDED_TEXT, pa.large_string()))
+    return fields
+
+
+def table_rows(changes: Sequence[tuple[Document, bool]], *, first_seq: int, schema: pa.Schema) -> pa.Table:
+    """Rows of these documents, each with whether it was deleted, numbered from `first_seq`."""
+    documents = [document for document, _ in changes]
+    at = now()
+    columns: dict[str, list[Any]] = {
+        "id": [d.key for d in documents],
+        "text": [d.text for d in documents],
+        "metadata": [canonical_json(d.metadata) for d in documents],
+        "_seq": list(range(first_seq, first_seq + len(changes))),
+        "_content_hash": [content_hash(d.text_for_model) for d in documents],
+        "_digest": [document_digest(d) for d in documents],
+        "_deleted": [deleted for _, deleted in changes],
+        "_updated_at": [at] * len(changes),
+        EMBEDDED_TEXT: [d.embedded_text for d in documents],
+    }
+    plain = [_plain_values(d.metadata, schema) for d in documents]
+    for field in schema:
+        if field.name not in columns:
+            columns[field.name] = [values.get(field.name) for values in plain]
+    return pa.table({field.name: pa.array(columns[field.name], field.type) for field in schema}, schema=schema)
+
+
+def document_of(row: Mapping[str, Any]) -> Document:
+    """The document of a row with the columns of DOCUMENT. Raises ValueError."""
+    namespace, id_ = key_parts(row["id"])
+    return Document(id_, row["text"], parse_metadata(row["metadata"]), namespace, row.get(EMBEDDED_TEXT))
+
+
+def sound_document(row: Mapping[str, Any]) -> Document | None:
+    """The document that a row holds, if it is the one whose digests the row has."""
+    try:
+        document = document_of(row)
+        if row["_digest"] != document_digest(document) or row["_content_hash"] != content_hash(document.text_for_model):
+            return None
+    except ValueError:
+        return None
+    return document
+
+
+def sound_row(row: Mapping[str, Any], schema: pa.Schema) -> bool:
+    """Whether a row holds the document whose digest it has, and that document's values in the columns of filters."""
+    document = sound_document(row)
+    if document is None:
+        return False
+    values = _plain_values(document.metadata, schema)
+    return all(row[name] == values.get(name) for name in row if name not in _SYSTEM)
+
+
+def parse_metadata(text: str) -> dict[str, Json]:
+    return dict(json.loads(text)) if text != "{}" else {}
+
+
+def _plain_values(metadata: Mapping[str, Json], schema: pa.Schema) -> dict[str, Json]:
+    """What stands in the columns of filters, by column."""
+    values: dict[str, Json] = {}
+    for key, value in metadata.items():
+        name, type_ = column_name(key), _TYPES.get(type(value))
+        place = schema.get_field_index(name) if type_ is not None else -1
+        if place >= 0 and schema.field(place).type == type_ and (type(value) is not int or abs(value) <= _EXACT):
+            values[name] = value
+    return values

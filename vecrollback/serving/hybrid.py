@@ -1,0 +1,97 @@
+"""Answers by words, alone or together with those by vectors.
+
+The two lists are joined by reciprocal rank (Cormack, Clarke and Büttcher, 2009): a document gets 1 / (60 + its rank)
+from each list that it is in. Ranks need no common scale, which a cosine and a BM25 do not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+
+from vecrollback.corpus.corpus import Corpus
+from vecrollback.corpus.keywords import KeywordHit, KeywordIndex
+from vecrollback.corpus.selection import DocumentSet
+from vecrollback.corpus.text_cache import TextCache
+from vecrollback.pairs.resources import Resources
+from vecrollback.records import WHOLE_TEXT, Hit, Result, SearchOptions, key_parts
+from vecrollback.serving.open_pairs import OpenPairs
+
+_RANK_OFFSET = 60
+_LEAST_CANDIDATES, _CANDIDATES_PER_HIT, _MOST_CANDIDATES = 50, 4, 10_000
+
+AskVectors = Callable[[SearchOptions], list[Result]]
+
+
+class KeywordAnswers:
+    """The words of one store, and the texts to show. `open_pairs`: of the searcher, whose texts these are too."""
+
+    def __init__(self, resources: Resources, open_pairs: OpenPairs) -> None:
+        self._corpus: Corpus = resources.corpus
+        self._open_pairs = open_pairs
+        self._index = KeywordIndex(resources.corpus, resources.cache)
+
+    def answer(self, texts: Sequence[str], options: SearchOptions, by_vectors: AskVectors) -> list[Result]:
+        """A result for each query, in the mode that was asked for. `by_vectors`: asks the pair that serves."""
+        if options.mode == "vector":
+            return by_vectors(options)
+        if options.mode == "keyword":
+            return [self._by_words(text, options) for text in texts]
+        enough = min(_MOST_CANDIDATES, max(_LEAST_CANDIDATES, _CANDIDATES_PER_HIT * options.k))
+        wide = replace(options, k=enough)
+        pairs_results = by_vectors(wide)
+        return [
+            self._joined(one, self._by_words(text, wide), options.k)
+            for one, text in zip(pairs_results, texts, strict=True)
+        ]
+
+    def _by_words(self, text: str, options: SearchOptions) -> Result:
+        """The answer by words alone. No pair gave it."""
+        state = self._corpus.state()
+        allowed: pa.Array | None = None
+        if options.where is not None:
+            selection = DocumentSet.of(options.where, options.namespace)
+            allowed = self._corpus.matching(selection, version=state.version)
+        found = self._index.search(text, options.k, namespace=options.namespace, allowed=allowed)
+        texts = self._open_pairs.texts_at(state.head)
+        rows = texts.base.rows_of(pa.array([hit.key for hit in found], pa.string())).tolist() if found else []
+        hits = [hit for one, row in zip(found, rows, strict=True) if (hit := _hit(one, row, texts)) is not None]
+        return Result(
+            pair="",
+            snapshot=0,
+            epoch=0,
+            watermark=texts.head,
+            settings={},
+            hits=hits,
+            reason="" if hits else "no document holds one of these words",
+            head=texts.head,
+            answered_by="keyword",
+            mode="keyword",
+        )
+
+    def _joined(self, nearest: Result, by_words: Result, k: int) -> Result:
+        scores: dict[tuple[str, str], float] = {}
+        hits: dict[tuple[str, str], Hit] = {}
+        for answer in (nearest, by_words):
+            for rank, hit in enumerate(answer.hits, 1):
+                place = hit.namespace, hit.id
+                hits.setdefault(place, hit)  # of both, the one that shows the chunk
+                scores[place] = scores.get(place, 0.0) + 1 / (_RANK_OFFSET + rank)
+        best = sorted(scores, key=lambda place: (-scores[place], place))[:k]
+        joined = [replace(hits[place], score=scores[place]) for place in best]
+        return replace(nearest, hits=joined, reason="" if joined else nearest.reason, mode="hybrid")
+
+    def close(self) -> None:
+        self._index.close()
+
+
+def _hit(one: KeywordHit, row: int, texts: TextCache) -> Hit | None:
+    """What a caller gets; None for a document that was deleted a moment ago."""
+    change = texts.changed.get(one.key)
+    if change.deleted if change is not None else row < 0:
+        return None
+    text, metadata = texts.lookup(one.key, row)
+    namespace, id_ = key_parts(one.key)
+    return Hit(id_, one.score, text, metadata, WHOLE_TEXT, stale=False, namespace=namespace)
