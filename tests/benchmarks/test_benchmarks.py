@@ -21,6 +21,7 @@ _SCRIPTS = sorted(path.stem for path in _FOLDER.glob("*.py") if path.stem not in
 _NEEDS_MODEL = {"beside", "bridges", "forecast", "purity", "reembed"}
 _NEEDS_COLLECTIONS = {"bridges", "forecast"}
 _LONG = {
+    "backends",
     "beside",
     "bridges",
     "detection",

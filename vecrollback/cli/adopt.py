@@ -37,7 +37,10 @@ app = typer.Typer(add_completion=False)
     app,
     returns="{pair, documents, known, reused, embedded, foreign, damaged, split, left_out, examination: as doctor "
     "prints it, check: report}",
-    examples=["adopt vectors.npy --texts rows.jsonl --model sentence-transformers/all-MiniLM-L6-v2 --name v1"],
+    examples=[
+        "adopt vectors.npy --texts rows.jsonl --model sentence-transformers/all-MiniLM-L6-v2 --name v1",
+        "adopt 'postgresql://app@db/app#documents' --model ./my-model --name v1 --in-place",
+    ],
 )
 def adopt(
     session: Session,
@@ -55,6 +58,9 @@ def adopt(
     text_field: TextOption = None,
     vector_field: VectorOption = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out rows that are not documents.")] = False,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Leave the vectors in the table of PostgreSQL where they are.")
+    ] = False,
 ) -> None:
     """Bring an index kept elsewhere into the store as a pair.
 
@@ -76,6 +82,7 @@ def adopt(
             seed=seed,
             fields=ColumnNames(id_field, text_field, vector_field),
             skip_bad=skip_bad,
+            in_place=in_place,
             progress=watch,
         )
     session.emit(done.as_json(), lambda: _adopted(done))

@@ -70,6 +70,11 @@ class Backend(Protocol):
         """Whether `write` is all or nothing, so that what a dead writer wrote may be kept."""
         ...
 
+    @property
+    def borrows(self) -> bool:
+        """Whether vectors may come back as a table of somebody else has them, scaled to unit length."""
+        ...
+
     def create(self, owner: str, dimension: int, metric: Metric) -> None:
         """Lay out an empty collection, in place of one of the same owner.
 

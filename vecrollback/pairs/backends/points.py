@@ -34,6 +34,7 @@ class PointsBackend(ABC):
     """One collection. A subclass says how points are written, read and found; `reported` translates its errors."""
 
     atomic = False
+    borrows = False
     known: Mapping[str, Sequence[str]]
     """Indexes and their options, see `IndexChoice.parse`; the first is what `auto` builds."""
 

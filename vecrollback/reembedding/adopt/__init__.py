@@ -8,7 +8,8 @@ because the model splits its text into other chunks, is embedded. A run that was
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from vecrollback.arrays import cosines
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.probes import floor_for
 from vecrollback.errors import BadDocumentError, CheckRefusedError, FingerprintMismatchError, UsageError
+from vecrollback.pairs.backend import open_backend, remember
+from vecrollback.pairs.backends.pgvector.in_place import InPlaceBackend
 from vecrollback.pairs.resources import Resources
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.quality.doctor import Examination, ExaminationRequest, ForeignIndex, examine_source
@@ -26,7 +29,7 @@ from vecrollback.quality.purity import AuditResult
 from vecrollback.records import RECALL_FLOOR, Pair
 from vecrollback.reembedding.adopt.intake import Counts, Intake
 from vecrollback.reembedding.adopt.outcome import AdoptOptions, AdoptResult
-from vecrollback.reembedding.builder import Builder
+from vecrollback.reembedding.builder import Builder, pair_name
 from vecrollback.reembedding.builder import BuildRequest as BuildRequest
 from vecrollback.reembedding.dispatch import EmbedCounts
 from vecrollback.reembedding.jobs import Job, Reporter
@@ -60,10 +63,32 @@ class Adopter:
                 raise UsageError(f"{source.place} has no ids", hint=f"--id-field names a field; there: {there}")
             examination = self._examine(source, model, options)
             name_and_settings = options.get("name"), options.get("settings")
-            pair = self.builder.begin(BuildRequest(model, options.get("index", "auto"), *name_and_settings))
+            request = BuildRequest(model, options.get("index", "auto"), *name_and_settings)
+            if options.get("in_place", False):
+                request = self._in_place(place, source, request)
+            pair = self.builder.begin(request)
             record = self.resources.catalog.jobs.start("adopt", pair.name)
             adopt = _Adoption(self, source, examination, pair, record.id, options).run
             return Job(self.resources.catalog, record, adopt).wait()
+
+    def _in_place(self, place: str, source: ForeignIndex, request: BuildRequest) -> BuildRequest:
+        """The request for a pair over the source itself. Raises UsageError where that cannot be."""
+        kind, _, rest = place.partition(":")
+        address, mark, table = rest.rpartition("#")
+        if not kind.startswith("postgres") or not mark:
+            raise UsageError(
+                f"the vectors in {source.place} cannot stay there", hint="--in-place is for a table of PostgreSQL"
+            )
+        embedder = self.resources.embedders.current(request.embedder)
+        name = request.name or pair_name(self.resources.catalog, embedder.spec, embedder)
+        schema = table.rpartition(".")[0]
+        own = f"{schema}." * bool(schema) + "vecrollback_" + re.sub(r"\W+", "_", name, flags=re.ASCII)
+        columns = f"{source.id_field},{source.connector.facts['vector_field']}"
+        backend = f"pgvector:postgresql:{address}#{own}<{table}({columns})"
+        opened = open_backend(remember(backend))
+        assert isinstance(opened, InPlaceBackend)
+        opened.require_lender()
+        return replace(request, name=name, backend=backend)
 
     def _examine(self, source: ForeignIndex, model: str, options: AdoptOptions) -> Examination:
         bound = options.get("bound") or BOUND
@@ -104,6 +129,9 @@ class _Adoption:
         with self.parts.resources.catalog.lock("adopt"), self.parts.resources.artifacts.workspace(".adopt") as folder:
             counts, proven_vectors = self._take_in(doubts, folder)
             tally = self._fill(proven_vectors)
+        if self.options.get("in_place", False):
+            # PostgreSQL builds an index beside others only once transactions that began before have ended: ours too
+            self.source.connector.close()
         self._finish(counts)
         return AdoptResult(
             pair=self.pair.name,

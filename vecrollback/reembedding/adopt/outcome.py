@@ -15,7 +15,7 @@ class AdoptOptions(TypedDict, total=False):
 
     `name`, `index`, `settings`: of the pair. `texts`, `fields`: see `vecrollback.quality.doctor.examine`. `suspects`,
     `budget`, `bound`, `confidence`, `seed`: of the audit. `skip_bad`: leave out rows that are not documents.
-    `progress`: callback.
+    `in_place`: leave the vectors in the table of PostgreSQL that they are read from. `progress`: callback.
     """
 
     name: str | None
@@ -29,6 +29,7 @@ class AdoptOptions(TypedDict, total=False):
     confidence: float
     seed: int | None
     skip_bad: bool
+    in_place: bool
     progress: ProgressCallback | None
 
 

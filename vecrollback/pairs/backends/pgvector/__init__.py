@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -35,9 +34,11 @@ _MOST_DIMENSIONS = 2_000
 _NAME = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_-]{0,54}")
 _HNSW = ["m=", "ef_construction=", "ef_search=", "halfvec"]
 _KNOWN = {"hnsw": _HNSW, "ivfflat": ["lists=", "probes=", "halfvec"], "exact": []}
-_OPERATORS: dict[Metric, tuple[str, str]] = {"cosine": ("<=>", "cosine"), "dot": ("<#>", "ip"), "l2": ("<->", "l2")}
+OPERATORS: dict[Metric, tuple[str, str]] = {"cosine": ("<=>", "cosine"), "dot": ("<#>", "ip"), "l2": ("<->", "l2")}
 _OWNED = "vecrollback pair "
 _TYPES = {pa.int64(): "bigint", pa.int32(): "integer", pa.string(): "text", pa.binary(16): "bytea"}
+_STATEMENTS = 256
+"""Put together once each."""
 _SCAN_TUPLES = 1_000_000
 """How far an iterative scan goes on through rows that do not count."""
 
@@ -46,6 +47,10 @@ class PgvectorBackendKind:
     """`pgvector:postgresql://user@host/database#table`, `#schema.table`; also `pgvector:$DATABASE_URL#table`."""
 
     def open(self, place: Place) -> Backend:
+        if "<" in place.name:
+            from vecrollback.pairs.backends.pgvector.in_place import InPlaceBackend
+
+            return InPlaceBackend(place)
         if not _NAME.fullmatch(place.name):
             raise UsageError(
                 f"{place.name!r} is not a valid name for a table of a pair",
@@ -58,12 +63,14 @@ class PgvectorBackend:
     """The table of one pair. Reads are tried again while the server restarts; a write is not, it may have landed."""
 
     atomic = True
+    borrows = False
 
     def __init__(self, place: Place) -> None:
         self.place = place.shown
         self._name = place.name
         self._pool = Pool(place)
         self._shape: tuple[int, Metric] | None = None
+        self._statements: dict[str, Any] = {}
 
     # -- the table ----------------------------------------------------------------------------------------------------
 
@@ -74,7 +81,7 @@ class PgvectorBackend:
             if comment is not None and not comment.startswith(f"{_OWNED}{owner} "):
                 whose = "another pair" if comment.startswith(_OWNED) else "something else"
                 raise UsageError(f"{self.place} exists and belongs to {whose}", hint="choose another name after the #")
-            columns = ", ".join(f'"{field.name}" {_sql_type(field, dimension)}' for field in row_schema(dimension))
+            columns = ", ".join(f'"{one.name}" {self._type(one, dimension)}' for one in row_schema(dimension))
             with connection.transaction():
                 connection.execute(self._sql("DROP TABLE IF EXISTS {table} CASCADE"))
                 connection.execute(
@@ -85,12 +92,20 @@ class PgvectorBackend:
                 )
                 connection.execute(self._sql("CREATE INDEX {batches} ON {table} (batch, row)"))
                 connection.execute(self._sql("CREATE INDEX {documents} ON {table} (doc_id)"))
+                self._also_lay_out(connection)
                 note = f"{_OWNED}{owner} {dimension} {metric}"
                 connection.execute(self._sql("COMMENT ON TABLE {table} IS {note}", note=note))
 
         self._shape = None
         self._pool.run(lay_out, patience=0)
         self._pool.clear()  # connections from before the extension do not know its types
+
+    def _type(self, field: pa.Field, dimension: int) -> str:
+        """Of a column, as SQL."""
+        return f"vector({dimension}) NOT NULL" if field.name == "vector" else f"{_TYPES[field.type]} NOT NULL"
+
+    def _also_lay_out(self, connection: Any) -> None:
+        """What else a new table has."""
 
     def owner(self) -> str | None:
         comment = self._pool.run(self._comment)
@@ -128,7 +143,6 @@ class PgvectorBackend:
 
     def write(self, rows: pa.Table) -> None:
         psycopg = import_psycopg()
-        names = [f'"{name}"' for name in rows.column_names]
         ids = list(dict.fromkeys(rows["doc_id"].to_pylist()))
         first = rows["row"][0].as_py()
 
@@ -137,18 +151,22 @@ class PgvectorBackend:
                 connection.execute(_DURABLE)
                 hide = "UPDATE {table} SET current = false WHERE current AND doc_id = ANY(%s) AND row < %s"
                 connection.execute(self._sql(hide), (ids, first))
-                statement = self._sql(f"COPY {{table}} ({', '.join(names)}) FROM STDIN WITH (FORMAT binary)")
-                with connection.cursor().copy(statement) as copy:
-                    copy.write(HEADER)
-                    for batch in rows.to_batches(max_chunksize=_PAGE):
-                        copy.write(encoded(batch))
-                    copy.write(TRAILER)
+                self._load(connection, rows)
                 reach("backend.writing")
 
         try:
             self._pool.run(append, patience=0)
         except psycopg.errors.UniqueViolation as error:
             raise HeadMovedError(self.place, expected=f"row {first} to be free", found="it taken") from error
+
+    def _load(self, connection: Any, rows: pa.Table, table: str = "{table}") -> None:
+        names = ", ".join(map(_quoted, rows.column_names))
+        statement = self._sql(f"COPY {table} ({names}) FROM STDIN WITH (FORMAT binary)")
+        with connection.cursor().copy(statement) as copy:
+            copy.write(HEADER)
+            for batch in rows.to_batches(max_chunksize=_PAGE):
+                copy.write(encoded(batch))
+            copy.write(TRAILER)
 
     def truncate(self, count: int) -> None:
         def cut(connection: Any) -> None:
@@ -201,7 +219,7 @@ class PgvectorBackend:
         return pa.Table.from_batches(batches, self._schema(columns))
 
     def _select(self, columns: Sequence[str], rest: str) -> Any:
-        return self._sql(f"SELECT {', '.join(['row', *(_quoted(name) for name in columns)])} FROM {{table}} {rest}")
+        return self._sql(f"SELECT {', '.join(['row', *(_quoted(name) for name in columns)])} FROM {{rows}} {rest}")
 
     def _fetched(self, query: Any, values: tuple[Any, ...]) -> list[Any]:
         return self._pool.run(lambda c: c.cursor(binary=True).execute(query, values).fetchall())
@@ -251,7 +269,7 @@ class PgvectorBackend:
         self, choice: IndexChoice, dimension: int, metric: Metric, k: int, below: int, among: Numbers | None
     ) -> tuple[Any, dict[str, Any]]:
         """The statement, and its parameters but for the query's vector."""
-        operator, _ = _OPERATORS[metric]
+        operator, _ = OPERATORS[metric]
         exact = among is not None or choice.name == "exact"
         values = {"below": below, "k": k}
         if among is not None:
@@ -261,7 +279,7 @@ class PgvectorBackend:
             # no index fits an expression, so every row is compared
             text = f"""
                 SELECT row, distance FROM (
-                    SELECT row, vector {operator} %(query)s AS distance FROM {{table}} WHERE {where} AND ordinal >= 0
+                    SELECT row, vector {operator} %(query)s AS distance FROM {{rows}} WHERE {where} AND ordinal >= 0
                     OFFSET 0
                 ) rows ORDER BY distance, row LIMIT %(k)s
             """
@@ -312,7 +330,7 @@ class PgvectorBackend:
 
     def _index_statement(self, choice: IndexChoice, dimension: int, metric: Metric, name: str) -> Any:
         half = _halved(choice, dimension)
-        suffix = f"{'halfvec' if half else 'vector'}_{_OPERATORS[metric][1]}_ops"
+        suffix = f"{'halfvec' if half else 'vector'}_{OPERATORS[metric][1]}_ops"
         column = f"(vector::halfvec({dimension}))" if half else "vector"
         names = ("lists",) if choice.name == "ivfflat" else ("m", "ef_construction")
         chosen = {key: choice.options[key] for key in names if key in choice.options}
@@ -336,7 +354,7 @@ class PgvectorBackend:
         mark = f"{_OWNED}alias of store {(facts or {}).get('store', '')}"
         statement = self._sql(
             'CREATE VIEW {view} AS SELECT doc_id AS id, ordinal, "start", "end", vector, seq, content_hash{said} '
-            "FROM {table} WHERE current AND ordinal >= 0",
+            "FROM {rows} WHERE current AND ordinal >= 0",
             view=view,
             said=said,
         )
@@ -364,22 +382,32 @@ class PgvectorBackend:
     def _schema_name(self) -> list[str]:
         return self._name.split(".")[:-1]
 
-    def _quoted(self) -> str:
-        return ".".join(_quoted(part) for part in self._name.split("."))
+    def _quoted(self, name: str = "") -> str:
+        return ".".join(_quoted(part) for part in (name or self._name).split("."))
+
+    def _named(self) -> dict[str, Any]:
+        """What stands in braces in every statement. `rows`: the table as it is read."""
+        from psycopg import sql
+
+        short = self._name.rpartition(".")[2]
+        table = sql.Identifier(*self._name.split("."))
+        indexes = {"batches": sql.Identifier(f"{short}_batch"), "documents": sql.Identifier(f"{short}_doc_id")}
+        return {"table": table, "rows": table, **indexes}
 
     def _sql(self, text: str, **parts: Any) -> Any:
         from psycopg import sql
 
-        if not parts:
-            return _statement(self._name, text)
-        named = {"table": sql.Identifier(*self._name.split("."))}
-        if "index" in parts and text.startswith("DROP"):
-            parts["index"] = sql.Identifier(*self._schema_name(), parts["index"])
-        elif "index" in parts:
-            parts["index"] = sql.Identifier(parts["index"])
+        if not parts and text in self._statements:
+            return self._statements[text]
+        if "index" in parts:
+            schema = self._schema_name() if text.startswith("DROP") else []
+            parts["index"] = sql.Identifier(*schema, parts["index"])
         if "note" in parts:
             parts["note"] = sql.Literal(parts["note"])
-        return sql.SQL(text).format(**named, **parts)
+        statement = sql.SQL(text).format(**self._named(), **parts)
+        if not parts and len(self._statements) < _STATEMENTS:
+            self._statements[text] = statement
+        return statement
 
 
 _DURABLE = """
@@ -393,24 +421,8 @@ _INDEXES = """
 """
 
 
-@lru_cache(512)
-def _statement(name: str, text: str) -> Any:
-    from psycopg import sql
-
-    short = name.rpartition(".")[2]
-    return sql.SQL(text).format(
-        table=sql.Identifier(*name.split(".")),
-        batches=sql.Identifier(f"{short}_batch"),
-        documents=sql.Identifier(f"{short}_doc_id"),
-    )
-
-
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def _sql_type(field: pa.Field, dimension: int) -> str:
-    return f"vector({dimension}) NOT NULL" if field.name == "vector" else f"{_TYPES[field.type]} NOT NULL"
 
 
 def _halved(choice: IndexChoice, dimension: int) -> bool:
