@@ -40,7 +40,8 @@ class BackendIndex:
         if allowed is not None and count <= max(_FEW_ROWS, _FEW_SHARE * self._below) and count <= _MOST_NAMED:
             self._fill(answer, np.arange(len(queries)), self._among(queries, wanted, allowed), allowed)
             return answer
-        self._widen(answer, queries, wanted, allowed, fetch=int(wanted * self._below / count * 1.2) + _MARGIN)
+        fetch = wanted if count == self._below else int(wanted * self._below / count * 1.2) + _MARGIN
+        self._widen(answer, queries, wanted, allowed, fetch)
         return answer
 
     def _widen(self, answer: Neighbours, queries: FloatArray, wanted: int, allowed: Mask | None, fetch: int) -> None:

@@ -268,20 +268,23 @@ class PgvectorBackend:
     def _nearest(
         self, choice: IndexChoice, dimension: int, metric: Metric, k: int, below: int, among: Numbers | None
     ) -> tuple[Any, dict[str, Any]]:
-        """The statement, and its parameters but for the query's vector."""
+        """The statement, and its parameters but for the query's vector.
+
+        Both numbers stand in it: as parameters the planner would guess them once for all, and sort every row.
+        """
         operator, _ = OPERATORS[metric]
         exact = among is not None or choice.name == "exact"
-        values = {"below": below, "k": k}
+        values: dict[str, Any] = {}
         if among is not None:
             values["among"] = among.tolist()
-        where = "row = ANY(%(among)s)" if among is not None else "row < %(below)s"
+        where = "row = ANY(%(among)s)" if among is not None else f"row < {below}"
         if exact:
             # no index fits an expression, so every row is compared
             text = f"""
                 SELECT row, distance FROM (
                     SELECT row, vector {operator} %(query)s AS distance FROM {{rows}} WHERE {where} AND ordinal >= 0
                     OFFSET 0
-                ) rows ORDER BY distance, row LIMIT %(k)s
+                ) rows ORDER BY distance, row LIMIT {k}
             """
         else:
             half = _halved(choice, dimension)
@@ -292,7 +295,7 @@ class PgvectorBackend:
             text = f"""
                 WITH near AS MATERIALIZED (
                     SELECT row, vector {operator} %(query)s AS distance FROM {{table}} WHERE {where} AND ordinal >= 0
-                    ORDER BY {column} {operator} {query} LIMIT %(k)s
+                    ORDER BY {column} {operator} {query} LIMIT {k}
                 ) SELECT row, distance FROM near ORDER BY distance, row
             """
         return self._sql(text), values

@@ -118,17 +118,17 @@ class InPlaceBackend(PgvectorBackend):
         text = f"""
             WITH lent AS MATERIALIZED (
                 SELECT s.{{key}} AS key, s.{{lent}}::vector {operator} %(query)s AS distance FROM {{lender}} s
-                WHERE s.{{lent}} IS NOT NULL ORDER BY s.{{lent}} {operator} %(query)s{cast} LIMIT %(k)s
+                WHERE s.{{lent}} IS NOT NULL ORDER BY s.{{lent}} {operator} %(query)s{cast} LIMIT {k}
             ), own AS MATERIALIZED (
                 SELECT row, vector {operator} %(query)s AS distance FROM {{table}}
-                WHERE vector IS NOT NULL AND row < %(below)s AND ordinal >= 0
-                ORDER BY vector {operator} %(query)s LIMIT %(k)s
+                WHERE vector IS NOT NULL AND row < {below} AND ordinal >= 0
+                ORDER BY vector {operator} %(query)s LIMIT {k}
             ) SELECT row, distance FROM (
-                SELECT t.row, lent.distance FROM lent JOIN {{table}} t ON t.source = lent.key WHERE t.row < %(below)s
+                SELECT t.row, lent.distance FROM lent JOIN {{table}} t ON t.source = lent.key WHERE t.row < {below}
                 UNION ALL SELECT row, distance FROM own
-            ) found ORDER BY distance, row LIMIT %(k)s
+            ) found ORDER BY distance, row LIMIT {k}
         """
-        return self._sql(text), {"below": below, "k": k}
+        return self._sql(text), {}
 
     def require_lender(self) -> None:
         """Raise UsageError unless the application's table has the columns, and its key is unique."""
