@@ -16,7 +16,7 @@ from vecrollback.testing import BackendConformance
 
 
 class TestPgvector(BackendConformance):
-    specs = ("hnsw", "ivfflat:lists=10,probes=6", "hnsw:m=8,halfvec")
+    specs = ("hnsw", "ivfflat:lists=10,probes=9", "hnsw:m=8,halfvec")
 
     @pytest.fixture(autouse=True)
     def server(self, postgres: PostgresServer) -> None:
