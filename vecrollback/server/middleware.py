@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
@@ -18,6 +19,8 @@ _log = logging.getLogger("vecrollback.access_log")
 _READS = ("/v1/search",)
 """Reads that are sent like writes."""
 _DIGITS = 15
+_BODY_SECONDS = 60.0
+"""For all of a body: who sends it drop by drop holds a connection, and whatever the route has taken by then."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -90,11 +93,19 @@ class RequestGuard:
 
     def _with_limit(self, receive: Receive) -> Receive:
         # Counted as it arrives: a chunked body has no `content-length` that could be refused before.
-        size = 0
+        size, whole = 0, False
+        deadline = asyncio.get_running_loop().time() + _BODY_SECONDS
 
         async def bounded() -> Message:
-            nonlocal size
-            message = await receive()
+            nonlocal size, whole
+            if whole:  # from here on only the end of the connection is waited for
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, f"the body did not come within {_BODY_SECONDS:g} s") from None
+            whole = not message.get("more_body", False)
             size += len(message.get("body", b""))
             if size > self._settings.max_body:
                 raise HTTPException(413, f"the body is larger than {self._settings.max_body} bytes")

@@ -118,6 +118,8 @@ def _run(app: Callable[[], FastAPI], settings: ServerSettings, listening: socket
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
+    from vecrollback.server.protocol import bounded_protocol
+
     config = uvicorn.Config(
         app,
         factory=True,
@@ -126,6 +128,7 @@ def _run(app: Callable[[], FastAPI], settings: ServerSettings, listening: socket
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        http=bounded_protocol(),
         ws="none",
         timeout_graceful_shutdown=settings.drain_seconds,
         timeout_worker_healthcheck=_HUNG_SECONDS,
