@@ -1,0 +1,149 @@
+"""A fault at any system call of any command: nothing acknowledged is lost, nothing half done shows, no raw error.
+
+`pytest -m slow tests/crash/test_system_calls.py` goes over every operation; the seed is printed and taken from
+VECROLLBACK_SEED. What was found is in tests/crash/README.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import vecrollback
+from tests.support.faults import Outcome, SystemFault, count_calls, drawn, require_strace, strike
+from vecrollback import Document
+
+V1, V2, V3 = "hash:32?seed=1", "hash:32?seed=2", "hash:32?seed=3"
+GONE = "d1"
+
+OPERATIONS: dict[str, list[str]] = {
+    "ingest": ["ingest", "more.jsonl"],
+    "delete": ["delete", "d2", "d3"],
+    "reembed": ["reembed", V3, "--name", "v3", "--index", "Flat"],
+    "promote": ["promote", "v3x", "--reason", "a test", "--override"],
+    "rollback": ["rollback", "--reason", "a test"],
+    "rollback without catch-up": ["rollback", "--reason", "a test", "--no-catch-up"],
+    "restore": ["restore", "v1@1", "--reason", "a test"],
+    "catch-up": ["catch-up", "v2"],
+    "snapshot create": ["snapshot", "create", "v2", "--rebuild"],
+    "snapshot export": ["snapshot", "export", "v1@1", "out.bundle"],
+    "snapshot import": ["snapshot", "import", "v1.bundle", "--name", "imported"],
+    "snapshot tag": ["snapshot", "tag", "v1@1", "good"],
+    "compact": ["compact"],
+    "compact purge": ["compact", "--purge"],
+    "retire": ["retire", "v3x"],
+    "check": ["check", "v2"],
+    "freeze": ["freeze", "--reason", "a test"],
+    "token create": ["token", "create", "--role", "reader", "--name", "shop"],
+    "golden add": ["golden", "add", "note 4", "--expect", "d4"],
+    "history export": ["history", "export", "history.json"],
+    "incident close": ["incident", "close", "1", "--note", "done"],
+}
+FEW = ("ingest", "delete", "rollback without catch-up", "snapshot tag")
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which v2 is live, v1 stands by, v3x is ready, a document is gone, and there is an incident."""
+    folder = tmp_path_factory.mktemp("template")
+    with vecrollback.connect(folder / "store", create=True, actor="tester") as store:
+        store.upsert([Document(f"d{n}", f"note {n}", {"n": n}) for n in range(20)])
+        for name, spec in (("v1", V1), ("v2", V2)):
+            store.promote(store.reembed(spec, name=name, index="Flat").wait(), reason="first")
+        store.reembed("hash:32?seed=4", name="v3x", index="Flat").wait()
+        store.rollback(reason="a first try", catch_up=False)
+        store.promote("v2", reason="again", override=True)
+        store.delete([GONE])
+        store.upsert([Document("d5", "another note 5")])
+        store.check("v1")
+        store.check("v2")
+        store.export_snapshot("v1@1", folder / "v1.bundle")
+    rows = ({"id": f"m{n}", "text": f"more {n}"} for n in range(5))
+    (folder / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.mark.parametrize("operation", FEW)
+def test_a_fault_at_a_system_call_loses_nothing(template: Path, tmp_path: Path, operation: str) -> None:
+    require_strace()
+    chance = random.Random(f"one of each: {operation}")
+    # Of a call that each of these makes a few times; the slow run counts them first.
+    fault = drawn(chance, {"fdatasync": 1, "fsync": 2, "pwrite64": 6, "link": 1})
+    _strike_and_look(template, tmp_path / "world", operation, fault)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_fault_at_every_kind_of_call_of_every_command_loses_nothing(
+    template: Path, tmp_path: Path, operation: str
+) -> None:
+    require_strace()
+    seed = os.environ.get("VECROLLBACK_SEED") or str(random.randrange(10**6))
+    faults = int(os.environ.get("VECROLLBACK_FAULTS", "50"))
+    chance, counts, struck = random.Random(f"{seed} {operation}"), _counted(template, tmp_path, operation), 0
+    by_kind: Counter[str] = Counter()
+    for number in range(faults):
+        fault = drawn(chance, counts)
+        try:
+            outcome = _strike_and_look(template, tmp_path / str(number), operation, fault)
+        except BaseException:
+            print(f"{operation}: seed {seed}, fault {number}: {fault}")
+            raise
+        struck += outcome.struck
+        by_kind[fault.error or "SIGKILL"] += outcome.struck
+        shutil.rmtree(tmp_path / str(number))
+    print(f"{operation}: seed {seed}, {struck} of {faults} faults struck: {dict(by_kind)}")
+    assert struck
+
+
+def _counted(template: Path, tmp_path: Path, operation: str) -> dict[str, int]:
+    shutil.copytree(template, tmp_path / "counted")
+    return count_calls(tmp_path / "counted" / "store", OPERATIONS[operation])
+
+
+def _strike_and_look(template: Path, world: Path, operation: str, fault: SystemFault) -> Outcome:
+    shutil.copytree(template, world)
+    root = world / "store"
+    outcome = strike(root, OPERATIONS[operation], fault)
+    assert "Traceback" not in outcome.errors, f"{fault}\n{outcome.errors}"
+    if not outcome.code:
+        json.loads(outcome.output)
+    elif outcome.code > 0 and outcome.output:
+        assert set(json.loads(outcome.output)) & {"error", "verdict", "findings"}, outcome.output
+    _look(root, operation, acknowledged=outcome.code == 0)
+    return outcome
+
+
+def _look(root: Path, operation: str, *, acknowledged: bool) -> None:
+    """Every promise holds, whatever was interrupted; what was acknowledged is there."""
+    with vecrollback.connect(root) as store:
+        assert store.setback() is None
+        assert store.verify_history().verdict == "pass"
+        live = store.live().name
+        assert live in ({"v1", "v2"} | ({"v3x"} if operation == "promote" else set()))
+        if acknowledged and operation.startswith(("rollback", "restore")):
+            assert live == "v1"
+        there = set(store.get([*(f"d{n}" for n in range(20)), *(f"m{n}" for n in range(5))]))
+        assert GONE not in there
+        added, removed = {f"m{n}" for n in range(5)}, {"d2", "d3"}
+        assert there - added >= {f"d{n}" for n in range(20)} - {GONE} - removed
+        assert there & added in ((added,) if acknowledged and operation == "ingest" else (set(), added))
+        if operation == "delete" and acknowledged:
+            assert not there & removed
+        answer = store.search("note 1", 20)
+        assert answer.current
+        assert {hit.id for hit in answer.hits} <= there
+        store.catch_up(live)
+        report = store.check(live)
+        assert report.verdict == "pass", report.findings
+        if acknowledged and operation == "token create":
+            assert [token.name for token in store.access.tokens()] == ["shop"]
+        if acknowledged and operation == "snapshot tag":
+            assert store.tags()["good"] == "v1@1"

@@ -1,0 +1,88 @@
+"""One fault at one system call of a command: an error of the disk, or the end of the process. By strace, really."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.operations import ROOT
+
+CALLS = ("write", "pwrite64", "fsync", "fdatasync", "rename", "link", "unlink", "ftruncate", "mkdir")
+ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EROFS")
+_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class SystemFault:
+    """The `number`-th time that a thread of the command makes this call. `error`: "" kills the process instead."""
+
+    call: str
+    number: int
+    error: str
+
+    def __str__(self) -> str:
+        return f"{self.call}:{self.number}:{self.error or 'SIGKILL'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a command ended. `struck`: it came as far as the fault."""
+
+    code: int
+    output: str
+    errors: str
+    struck: bool
+
+
+def drawn(chance: random.Random, counts: dict[str, int]) -> SystemFault:
+    """A fault at one of the calls that an operation makes, each as likely as the next."""
+    call, number = chance.choice([(call, number) for call, most in counts.items() for number in range(1, most + 1)])
+    return SystemFault(call, number, chance.choice([*ERRORS, "", ""]))
+
+
+def require_strace() -> None:
+    """Skip where processes may not be traced."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    tried = subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"strace may not trace here: {tried.stderr.strip()}")
+
+
+def count_calls(root: Path, arguments: list[str]) -> dict[str, int]:
+    """How often one thread of a command makes each call, at most."""
+    trace = root.parent / "trace"
+    done = _run(root, arguments, ["-e", f"trace={','.join(CALLS)}", "-o", str(trace)])
+    assert done.returncode == 0, done.stderr
+    counts: dict[tuple[str, str], int] = {}
+    for line in trace.read_text(errors="replace").splitlines():
+        thread, _, rest = line.partition(" ")
+        call = rest.strip().partition("(")[0]
+        if call in CALLS:
+            counts[thread, call] = counts.get((thread, call), 0) + 1
+    return {call: max((n for (_, one), n in counts.items() if one == call), default=0) for call in CALLS}
+
+
+def strike(root: Path, arguments: list[str], fault: SystemFault) -> Outcome:
+    """Run a command with one fault in it."""
+    trace = root.parent / "trace"
+    what = f"error={fault.error}" if fault.error else "signal=SIGKILL"
+    inject = f"inject={fault.call}:{what}:when={fault.number}"
+    done = _run(root, arguments, ["-e", f"trace={fault.call}", "-e", inject, "-o", str(trace)])
+    text = trace.read_text(errors="replace")
+    return Outcome(done.returncode, done.stdout, done.stderr, "(INJECTED)" in text or "killed by SIGKILL" in text)
+
+
+def _run(root: Path, arguments: list[str], options: list[str]) -> subprocess.CompletedProcess[str]:
+    command = ["strace", "-f", "-q", *options, sys.executable, "-m", "vecrollback", *arguments, "--json"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "VECROLLBACK_STORE": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        command, cwd=root.parent, env=environment, capture_output=True, text=True, check=False, timeout=_SECONDS
+    )
