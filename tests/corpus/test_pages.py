@@ -6,13 +6,14 @@ Covers corpus.formats.pages, corpus.formats.folder.
 from __future__ import annotations
 
 import sys
+import zipfile
 from pathlib import Path
 
 import docx
 import pytest
 
 from tests.support.source_files import documents, one, write
-from vecrollback.corpus.formats import ReadOptions, read_sources
+from vecrollback.corpus.formats import ReadOptions, pages, read_sources
 from vecrollback.corpus.formats.pages import read_html
 from vecrollback.errors import MissingDependencyError
 from vecrollback.records import Document
@@ -116,6 +117,14 @@ def test_a_pdf_is_the_text_of_its_pages(tmp_path: Path) -> None:
 )
 def test_a_file_that_holds_no_text_says_why(tmp_path: Path, name: str, data: bytes, reason: str) -> None:
     assert reason in str(one(write(tmp_path / name, data)).error)
+
+
+def test_a_word_document_that_unpacks_to_too_much_is_not_unpacked(tmp_path: Path) -> None:
+    path = word(tmp_path / "a.docx")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("word/media/nothing", bytes(pages.MAX_UNPACKED_BYTES))
+    assert path.stat().st_size < 1 << 20
+    assert "unpacks to more than" in str(one(path).error)
 
 
 def test_a_folder_takes_all_of_them_and_counts_the_rest(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import zipfile
 from collections.abc import Callable, Mapping
 from html.parser import HTMLParser
 
@@ -17,6 +18,9 @@ from vecrollback.records import Json
 
 Page = dict[str, Json]
 """`text`, and `title` where there is one."""
+
+MAX_UNPACKED_BYTES = 1 << 28
+"""Of a Word document, which is an archive: a small one may hold any amount of nothing."""
 
 _UNSEEN = frozenset({"script", "style", "template", "noscript", "svg", "select", "iframe"})
 _BLOCKS = re.compile(
@@ -59,6 +63,10 @@ def read_docx(data: bytes, _: str) -> Page:
         from docx.table import Table
     except ImportError as error:
         raise MissingDependencyError("python-docx", "documents") from error
+    with zipfile.ZipFile(io.BytesIO(data)) as parts:
+        # The sizes that its directory says are those that are unpacked: zipfile holds them to it.
+        if sum(part.file_size for part in parts.infolist()) > MAX_UNPACKED_BYTES:
+            raise NoTextError(f"it unpacks to more than {MAX_UNPACKED_BYTES} bytes")
     document = docx.Document(io.BytesIO(data))
     lines: list[str] = []
     for block in document.iter_inner_content():
