@@ -111,3 +111,14 @@ def test_a_promote_learns_both_bridges_and_a_small_store_needs_none(tmp_path: Pa
         store.catch_up("other")
         assert store.promote("other").warning == ""
         assert {(one.source, one.target) for one in store.bridges()} == {("one", "other"), ("other", "one")}
+
+
+def test_a_promote_stands_whatever_becomes_of_its_bridges(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise np.linalg.LinAlgError("did not converge")
+
+    store.promote("one")
+    monkeypatch.setattr("vecrollback.pairs.bridges.fit_bridge", broken)
+    moved = store.promote("noisy")
+    assert moved.target == "noisy@1"
+    assert moved.warning.count("did not converge") == 2
