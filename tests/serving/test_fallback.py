@@ -94,8 +94,15 @@ def test_a_bridge_searches_the_pair_itself_and_says_what_it_is_worth(gone: Store
     assert sum(int(one.hits[0].id[1:]) % TOPICS == topic for topic, one in enumerate(answers)) > TOPICS / 5
 
 
+def test_words_answer_where_no_model_can(gone: Store) -> None:
+    configure(gone, "keyword", "standby")
+    result = gone.search(QUERIES[3])
+    assert (result.answered_by, result.pair, result.measured) == ("keyword", "", None)
+    assert {int(hit.id[1:]) % TOPICS for hit in result.hits} == {3}
+
+
 def test_a_deleted_document_returns_by_no_way(gone: Store) -> None:
-    for step in ("bridge", "standby"):
+    for step in ("bridge", "standby", "keyword"):
         configure(gone, step)
         with gone.searcher() as searcher:
             first = searcher.search(QUERIES[5]).hits[0].id

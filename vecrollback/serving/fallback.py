@@ -2,7 +2,7 @@
 
 Nothing is done without `[serving] fallback`, and no answer hides where it came from: each says `answered_by`, and in
 `measured` what that was worth when it was last measured. A query's vector is only ever compared with vectors of its own
-space: the standby's own, or, over a bridge, the space that the bridge was fitted and measured for.
+space: the standby's own, or, over a bridge, the space that the bridge was fitted and measured for. Words need no space.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class Fallback:
             return open_pair.queries.embed(texts)
         return self._patient_with(open_pair.pair.name, open_pair.queries).embed(texts, settings.patience)
 
-    def vectors(self, live: OpenPair, texts: list[str], head: int, cause: Exception) -> FallbackVectors:
-        """Vectors by the first step that can make some.
+    def vectors(self, live: OpenPair, texts: list[str], head: int, cause: Exception) -> FallbackVectors | None:
+        """Vectors by the first step that can make some; None where words are to answer, which need no vector.
 
         Args:
             live: The pair whose model did not answer.
@@ -90,12 +90,14 @@ class Fallback:
             cause: What the model raised.
 
         Returns:
-            The vectors, and where to search with them.
+            The vectors, and where to search with them, or None.
 
         Raises:
             Exception: `cause`, when no step can answer.
         """
         for step in self.settings.order:
+            if step == "keyword":
+                return None
             for attempt in self._attempts(step, live, head):
                 try:
                     return attempt(texts)

@@ -10,7 +10,7 @@ from vecrollback.records import AnsweredBy
 from vecrollback.storage import config
 
 SECTION = "serving"
-STEPS: tuple[AnsweredBy, ...] = ("standby", "bridge")
+STEPS: tuple[AnsweredBy, ...] = ("standby", "bridge", "keyword")
 _PATIENCE_SECONDS = 1.0
 
 

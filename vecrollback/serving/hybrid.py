@@ -38,7 +38,7 @@ class KeywordAnswers:
         if options.mode == "vector":
             return by_vectors(options)
         if options.mode == "keyword":
-            return [self._by_words(text, options) for text in texts]
+            return self.by_words(texts, options)
         enough = min(_MOST_CANDIDATES, max(_LEAST_CANDIDATES, _CANDIDATES_PER_HIT * options.k))
         wide = replace(options, k=enough)
         pairs_results = by_vectors(wide)
@@ -46,6 +46,10 @@ class KeywordAnswers:
             self._joined(one, self._by_words(text, wide), options.k)
             for one, text in zip(pairs_results, texts, strict=True)
         ]
+
+    def by_words(self, texts: Sequence[str], options: SearchOptions) -> list[Result]:
+        """A result for each query by words alone, whatever mode was asked for."""
+        return [self._by_words(text, options) for text in texts]
 
     def _by_words(self, text: str, options: SearchOptions) -> Result:
         """The answer by words alone. No pair gave it."""

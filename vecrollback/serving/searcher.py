@@ -218,6 +218,8 @@ class Searcher(Questions, FollowsForks):
             if not self._fallback.settings.order:
                 raise
             instead = self._fallback.vectors(serving.open_pair, texts, serving.pointer.head, error)
+            if instead is None:
+                return self._keywords.by_words(texts, options)
             snapshot = instead.open_pair.view.snapshot.manifest
             pointer = replace(serving.pointer, pair=snapshot.pair, snapshot=snapshot.number)
             taking_over = serving._replace(pointer=pointer, open_pair=instead.open_pair)
