@@ -27,8 +27,10 @@ _WORDS = [f"{n * 7919 % 10_000:04d}word" for n in range(5_000)]
 
 
 def main() -> None:
-    options = common.options(__doc__)
-    rounds = 100 if options.small else 10_000
+    parser = common.parser(__doc__)
+    parser.add_argument("--rounds", type=int, default=10_000)
+    options = parser.parse_args()
+    rounds = 100 if options.small else options.rounds
     with common.workspace(options.keep) as root:
         grown = _grow(root / "grown", rounds)
         fresh = _build(root / "fresh", root / "grown")

@@ -372,11 +372,13 @@ class Corpus:
         state = replace(state, version=commit.version)
         self._acknowledge(state, deleted, commit, earlier, expected=expected)
         reach("corpus.acknowledged")
-        if below := self.table.small_rows(commit.dataset):
-            try:
+        try:
+            if below := self.table.small_rows(commit.dataset):
                 self._compact(state, commit.dataset, below=below)
-            except CorruptArtifactError as error:  # what was written is acknowledged; a check says the same
-                _log.warning("the documents are not compacted: %s", error)
+            if earlier is not None and self.earlier.table.small_rows(earlier.dataset):
+                self.earlier.tidy(KEEP_SECONDS)
+        except CorruptArtifactError as error:  # what was written is acknowledged; a check says the same
+            _log.warning("the documents are not compacted: %s", error)
 
     def _acknowledge(
         self,

@@ -30,9 +30,9 @@ def plan_rollback(
     erased: list[str] = []
     new = {id_ for id_, row in now.items() if not row["_deleted"]}
     for row in earlier.valid_at(seq).to_pylist():
-        id_, current = row["id"], now[row["id"]]
-        if row["_deleted"]:
-            continue  # it did not exist then, so what is there now is new
+        id_, current = row["id"], now.get(row["id"])
+        if row["_deleted"] or current is None:
+            continue  # it did not exist then, so what is there now is new; or a catalog went back in time behind it
         if row["_erased"]:
             erased.append(id_)
         elif current["_deleted"]:
