@@ -72,7 +72,13 @@ def test_a_target_whose_model_is_gone_is_measured_without_its_own_quality(tmp_pa
 
 def test_generated_queries_are_parts_of_living_documents(store: Store) -> None:
     store.delete(["t5"])
-    store.upsert([Document("short", "two words"), Document("t6", "")])
+    store.upsert(
+        [
+            Document("short", "two words"),
+            Document("t6", ""),
+            Document("inside", "words of one namespace", namespace="a"),
+        ]
+    )
     texts = {document.id: document.text for document in documents(400)}
     queries = generate_queries(store.resources.corpus, 60, seed=3)
     assert len(queries) == 60

@@ -210,8 +210,9 @@ def _fitting(
 
 def _embed(embedder: Embedder, documents: Sequence[Document], progress: ProgressCallback | None) -> tuple[_Chunks, int]:
     """Vectors of the documents' chunks, and their tokens."""
-    keys = [(n, start, end) for n, document in enumerate(documents) for start, end in embedder.chunk(document.text)]
-    texts = [documents[n].text[start:end] for n, start, end in keys]
+    whole = [document.text_for_model for document in documents]
+    keys = [(n, start, end) for n, text in enumerate(whole) for start, end in embedder.chunk(text)]
+    texts = [whole[n][start:end] for n, start, end in keys]
     parts, tokens, began = [], 0, time.monotonic()
     for first in range(0, len(texts), _AT_ONCE):
         batch = texts[first : first + _AT_ONCE]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecrollback.corpus.corpus import Corpus
-from vecrollback.records import CorpusState, Document, GoldenQuery
+from vecrollback.records import CorpusState, Document, GoldenQuery, key_parts
 
 _WORDS = (3, 12)
 """A query has so many words at least and at most; what people type is as short."""
@@ -47,12 +47,13 @@ def generate_queries(corpus: Corpus, count: int, *, seed: int | None = None) -> 
 
 
 def live_ids(corpus: Corpus) -> pa.Array:
-    """Ids of the documents that the log holds, as an array of strings."""
+    """Ids of the documents that a query without a namespace is answered from, as an array of strings."""
 
     def read(state: CorpusState) -> pa.Array:
         batches = corpus.scan(state.version, columns=["id", "_deleted"])
         parts = [batch["id"].filter(pc.invert(batch["_deleted"])) for batch in batches]
-        return pa.chunked_array(parts, pa.string()).combine_chunks()
+        keys = pa.chunked_array(parts, pa.string()).to_pylist()
+        return pa.array([key for key in keys if not key_parts(key)[0]], pa.string())
 
     return corpus.at_head(read)
 
