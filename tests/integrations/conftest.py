@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from tests.cli.support import start
 from tests.support.http_server import V1, V2, build, serving
 from vecrollback import Client, Store, connect
-from vecrollback.integrations.backend import Backend, remove
+from vecrollback.integrations.backend import Backend, clear
+
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when Haystack is imported
 
 
 @pytest.fixture(scope="session")
@@ -64,4 +67,4 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """A store without documents, in this process and over HTTP."""
     opened: Backend = request.getfixturevalue(f"empty_{request.param}")
     yield opened
-    remove(opened, [document.id for document in opened.documents()])
+    clear(opened)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from haystack import Document as Page
 from haystack import Pipeline
+from haystack.components.writers import DocumentWriter
 from haystack.dataclasses import ByteStream, SparseEmbedding
 from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy, FilterPolicy
@@ -22,9 +23,15 @@ from haystack.utils import Secret
 from tests.support.docstrings import run_examples
 from tests.support.http_server import QUERIES
 from vecrollback import Client, Document, connect
+from vecrollback.errors import FingerprintMismatchError, UsageError
 from vecrollback.integrations import haystack
 from vecrollback.integrations.backend import Backend
-from vecrollback.integrations.haystack import VecrollbackDocumentStore, VecrollbackRetriever
+from vecrollback.integrations.haystack import (
+    PairDocumentEmbedder,
+    PairTextEmbedder,
+    VecrollbackDocumentStore,
+    VecrollbackRetriever,
+)
 from vecrollback.integrations.haystack.filters import to_where
 
 
@@ -164,9 +171,70 @@ async def test_a_retriever_can_be_awaited(document_store: VecrollbackDocumentSto
     assert (page.id, round(page.score or 0, 3)) == ("1", 1.0)
 
 
+def test_a_pipeline_with_vectors_embeds_each_document_once_and_refuses_those_of_a_model_that_was_left(
+    store_path: Path,
+) -> None:
+    with connect(store_path) as store:
+        documents = VecrollbackDocumentStore(store)
+        writing = Pipeline()
+        writing.add_component("embedder", PairDocumentEmbedder(documents))
+        writing.add_component("writer", DocumentWriter(documents, DuplicatePolicy.SKIP))
+        writing.connect("embedder", "writer")
+        pages = [Page(id=f"p{n}", content=f"medlars of tree {n}") for n in range(3)]
+        assert writing.run({"embedder": {"documents": pages}})["writer"] == {"documents_written": 3}
+        asking = Pipeline()
+        asking.add_component("embedder", PairTextEmbedder(documents))
+        asking.add_component("retriever", VecrollbackRetriever(documents, top_k=1))
+        asking.connect("embedder.embedding", "retriever.query_embedding")
+        asking.connect("embedder.meta", "retriever.query_meta")
+        asking = Pipeline.loads(asking.dumps(), allowed_modules=["vecrollback.*"])
+        question = {"embedder": {"text": "medlars of tree 2"}}
+        [page] = asking.run(question)["retriever"]["documents"]
+        assert (page.id, page.meta["vecrollback"]["pair"]) == ("p2", "v2")
+        vector = PairTextEmbedder(documents).run("medlars of tree 2")["embedding"]
+        [embedded] = PairDocumentEmbedder(documents).run([Page(id="q", content="sloes of tree 9")])["documents"]
+        store.rollback(reason="worse")
+        with pytest.raises(FingerprintMismatchError):
+            documents.search(vector)
+        assert documents.write_documents([embedded]) == 1  # embedded anew, by the pair that serves now
+        [page] = asking.run({"embedder": {"text": "sloes of tree 9"}})["retriever"]["documents"]
+        assert (page.id, page.meta["vecrollback"]["pair"]) == ("q", "v1")
+        assert store.check(sample=64).verdict == "pass"
+        with pytest.raises(FingerprintMismatchError, match="does not say which model"):
+            VecrollbackRetriever(documents).run(query_embedding=list(vector))
+        with pytest.raises(UsageError, match="either words or a vector"):
+            VecrollbackRetriever(documents).run()
+        asking.get_component("embedder").document_store.backend.close()
+        asking.get_component("retriever").document_store.backend.close()
+
+
+def test_words_answer_alone_and_beside_vectors(document_store: VecrollbackDocumentStore) -> None:
+    document_store.write_documents([Page(id="1", content="a lake at dawn"), Page(id="2", content="Martinmas")])
+    retriever = VecrollbackRetriever(document_store, mode="keyword")
+    assert [page.id for page in retriever.run("Martinmas")["documents"]] == ["2"]
+    [page, _] = VecrollbackRetriever(document_store, mode="hybrid", scale_score=True).run("Martinmas")["documents"]
+    assert (page.id, round(page.score or 0, 4)) == ("2", 1.0)
+
+
+def test_a_namespace_keeps_to_itself(backend: Backend) -> None:
+    ours, theirs = (VecrollbackDocumentStore(backend, namespace=name) for name in ("ours", "theirs"))
+    for documents, text in ((ours, "our geese"), (theirs, "their geese")):
+        assert documents.write_documents([Page(id="1", content=text, meta={"kind": "bird"})]) == 1
+    kind = {"field": "meta.kind", "operator": "==", "value": "bird"}
+    for documents, text in ((ours, "our geese"), (theirs, "their geese")):
+        assert documents.count_documents() == documents.count_documents_by_filter(kind) == 1
+        assert [page.content for page in documents.search("our geese")] == [text]
+        assert [page.content for page in documents.filter_documents(kind)] == [text]
+    assert ours.update_by_filter(kind, {"seen": True}) == 1
+    assert "seen" not in theirs.filter_documents()[0].meta
+    assert ours.delete_by_filter(kind) == 1
+    assert (ours.count_documents(), theirs.count_documents()) == (0, 1)
+    theirs.delete_all_documents()
+
+
 def test_the_examples_in_the_docstrings_run(store_path: Path) -> None:
     with connect(store_path) as store:
         store.upsert([Document("tea", "Steep green tea.")], visible=True)
-        for documented in (VecrollbackDocumentStore, VecrollbackRetriever):
+        for documented in (VecrollbackDocumentStore, VecrollbackRetriever, PairTextEmbedder, PairDocumentEmbedder):
             run_examples(documented, {**vars(haystack), "store": store})
         run_examples(to_where, {"to_where": to_where})

@@ -104,6 +104,7 @@ def moved_beneath(store: Store, load: Load, moves: int) -> list[str]:
     [
         pytest.param("langchain.md", 4, 4, marks=pytest.mark.slow),
         pytest.param("haystack.md", 4, 4, marks=pytest.mark.slow),
+        pytest.param("llama-index.md", 4, 4, marks=pytest.mark.slow),
         ("langchain.md", 2, 1),
     ],
 )

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, overload
 
-from vecrollback.records import Document, IfAbsent, Json, Result, Where, WriteResult
+from vecrollback.records import Document, IfAbsent, Json, PairVectors, Result, SearchMode, Where, WriteResult
 
-_BATCH = 500
+BATCH = 500
 """Documents of one request: within what a server takes, and one wait for all of them is not long."""
+
+
+_MOST_RANKS = 2 / 61
+"""The score of a document that both lists of a hybrid search have first."""
 
 
 class Backend(Protocol):
@@ -19,23 +23,62 @@ class Backend(Protocol):
     @property
     def uri(self) -> str: ...
 
-    def search(self, query: str, k: int = 10, where: Where | None = None, *, key: str | None = None) -> Result: ...
+    @overload
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        where: Where | None = None,
+        namespace: str | None = None,
+        mode: SearchMode = "vector",
+        *,
+        key: str | None = None,
+        include_vectors: bool = False,
+    ) -> Result: ...
+    @overload
+    def search(
+        self,
+        query: PairVectors,
+        k: int = 10,
+        where: Where | None = None,
+        namespace: str | None = None,
+        mode: SearchMode = "vector",
+        *,
+        key: str | None = None,
+        include_vectors: bool = False,
+    ) -> list[Result]: ...
+
+    def embed_queries(self, texts: Sequence[str]) -> PairVectors: ...
+
+    def embed_documents(self, texts: Sequence[str]) -> PairVectors: ...
 
     def upsert(
-        self, documents: Iterable[Document], visible: bool = False, if_absent: IfAbsent | None = None
+        self,
+        documents: Iterable[Document],
+        visible: bool = False,
+        if_absent: IfAbsent | None = None,
+        *,
+        namespace: str | None = None,
+        vectors: PairVectors | None = None,
     ) -> WriteResult: ...
 
     def wait(self, seq: int, timeout: float = 30.0) -> None: ...
 
-    def delete(self, ids: Iterable[str] | None = None, where: Where | None = None) -> WriteResult: ...
+    def delete(
+        self, ids: Iterable[str] | None = None, where: Where | None = None, namespace: str | None = None
+    ) -> WriteResult: ...
 
-    def get(self, ids: Sequence[str]) -> dict[str, Document]: ...
+    def get(self, ids: Sequence[str], namespace: str | None = None) -> dict[str, Document]: ...
 
     def documents(
-        self, where: Where | None = None, after: str | None = None, limit: int | None = None
+        self,
+        where: Where | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+        namespace: str | None = None,
     ) -> Iterator[Document]: ...
 
-    def count(self, where: Where | None = None) -> int: ...
+    def count(self, where: Where | None = None, namespace: str | None = None) -> int: ...
 
     def status(self) -> dict[str, Json]: ...
 
@@ -57,49 +100,68 @@ def open_target(target: Target, token: str | None = None) -> Backend:
     return connect(target)
 
 
-def write(backend: Backend, documents: Iterable[Document], *, visible: bool = True) -> int:
+def write(
+    backend: Backend, documents: Iterable[Document], namespace: str | None = None, *, visible: bool = True
+) -> int:
     """Write documents in batches, each of them whole or not at all; returns how many were new or changed.
 
     With `visible` queries find them when this returns. One wait for the last batch is a wait for all.
     """
     rest, written, head = iter(documents), 0, 0
-    while batch := list(islice(rest, _BATCH)):
-        result = backend.upsert(batch)
+    while batch := list(islice(rest, BATCH)):
+        result = backend.upsert(batch, namespace=namespace)
         written, head = written + result.written, result.head
     if visible and head:
         backend.wait(head)
     return written
 
 
-def read(backend: Backend, ids: Sequence[str]) -> list[Document]:
+def read(backend: Backend, ids: Sequence[str], namespace: str | None = None) -> list[Document]:
     """Documents in the order of these ids; those that are unknown are left out."""
     found: dict[str, Document] = {}
-    for first in range(0, len(ids), _BATCH):
-        found |= backend.get(ids[first : first + _BATCH])
+    for first in range(0, len(ids), BATCH):
+        found |= backend.get(ids[first : first + BATCH], namespace)
     return [found[id_] for id_ in ids if id_ in found]
 
 
-def remove(backend: Backend, ids: Sequence[str]) -> int:
+def remove(backend: Backend, ids: Sequence[str], namespace: str | None = None) -> int:
     """Delete documents for good; returns how many were there."""
-    return sum(backend.delete(ids[first : first + _BATCH]).deleted for first in range(0, len(ids), _BATCH))
+    parts = (ids[first : first + BATCH] for first in range(0, len(ids), BATCH))
+    return sum(backend.delete(part, namespace=namespace).deleted for part in parts)
 
 
-def relevance(score: float, metric: str) -> float:
-    """A hit's score as a number from 0 to 1, 1 for the best there can be; each metric has a way of its own.
+def clear(backend: Backend, namespace: str | None = None) -> int:
+    """Delete every document for good; returns how many there were."""
+    return remove(backend, [document.id for document in backend.documents(namespace=namespace)], namespace)
+
+
+def measure(result: Result, mode: SearchMode) -> str:
+    """What the scores of a result are: the metric of the pair that answered, or the mode where words took part."""
+    return result.metric if mode == "vector" else mode
+
+
+def relevance(score: float, measured: str) -> float:
+    """A hit's score as a number from 0 to 1, 1 for the best there can be; each measure has a way of its own.
 
     Args:
-        score: As `Hit.score` has it: a cosine, a dot product, or a squared distance negated.
-        metric: "cosine", "dot" or "l2", as `Result.metric` has it.
+        score: As `Hit.score` has it: a cosine, a dot product, a squared distance negated, what words are worth (BM25),
+            or reciprocal ranks.
+        measured: "cosine", "dot", "l2", "keyword" or "hybrid", as `measure` tells it.
 
     Returns:
-        The cosine itself, 0 below 0; of a dot product its logistic function; of a distance d, 1 / (1 + d).
+        The cosine itself, 0 below 0; of a dot product its logistic function; of a distance d, 1 / (1 + d); of words
+        s / (1 + s); of reciprocal ranks their share of the most, which the first of both lists has.
 
     Example:
-        >>> relevance(0.8, "cosine"), relevance(0.0, "dot"), relevance(-9.0, "l2")
-        (0.8, 0.5, 0.25)
+        >>> relevance(0.8, "cosine"), relevance(0.0, "dot"), relevance(-9.0, "l2"), relevance(3.0, "keyword")
+        (0.8, 0.5, 0.25, 0.75)
     """
-    if metric == "l2":
+    if measured == "l2":
         return 1.0 / (1.0 + math.sqrt(max(0.0, -score)))
-    if metric == "dot":
+    if measured == "dot":
         return 0.5 * (1.0 + math.tanh(score / 2))  # the logistic function, which does not overflow this way
+    if measured == "keyword":
+        return max(0.0, score) / (1.0 + max(0.0, score))
+    if measured == "hybrid":
+        score /= _MOST_RANKS
     return min(1.0, max(0.0, score))

@@ -14,6 +14,7 @@ if find_spec("haystack") is None:
     raise MissingDependencyError("haystack-ai", "haystack")
 
 from vecrollback.integrations.haystack.document_store import VecrollbackDocumentStore
+from vecrollback.integrations.haystack.embedders import PairDocumentEmbedder, PairTextEmbedder
 from vecrollback.integrations.haystack.retriever import VecrollbackRetriever
 
-__all__ = ["VecrollbackDocumentStore", "VecrollbackRetriever"]
+__all__ = ["PairDocumentEmbedder", "PairTextEmbedder", "VecrollbackDocumentStore", "VecrollbackRetriever"]

@@ -8,8 +8,8 @@ from typing import Any
 from haystack.dataclasses import ByteStream, SparseEmbedding
 from haystack.dataclasses import Document as HaystackDocument
 
-from vecrollback.integrations.backend import relevance
-from vecrollback.records import Document, Hit, Json, Result
+from vecrollback.integrations.backend import measure, relevance
+from vecrollback.records import Document, Hit, Json, Result, SearchMode
 
 _REST = "_haystack"
 """The metadata key for what the store has no place for; no filter reads a key that begins with `_`."""
@@ -35,7 +35,7 @@ def from_store(document: Document) -> HaystackDocument:
     return _restored(document.id, document.text, dict(document.metadata))
 
 
-def from_hit(hit: Hit, result: Result, *, scale_score: bool) -> HaystackDocument:
+def from_hit(hit: Hit, result: Result, mode: SearchMode, *, scale_score: bool) -> HaystackDocument:
     """What was found, with its score; `meta["vecrollback"]` says which pair found it."""
     facts = {
         "pair": result.pair,
@@ -43,8 +43,9 @@ def from_hit(hit: Hit, result: Result, *, scale_score: bool) -> HaystackDocument
         "epoch": result.epoch,
         "stale": hit.stale,
         "chunk": hit.chunk,
+        "answered_by": result.answered_by,
     }
-    score = relevance(hit.score, result.metric) if scale_score else hit.score
+    score = relevance(hit.score, measure(result, mode)) if scale_score else hit.score
     return _restored(hit.id, hit.text, {**hit.metadata, FACTS: facts}, score)
 
 

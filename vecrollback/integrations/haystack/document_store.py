@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from haystack import default_from_dict, default_to_dict
@@ -15,22 +16,24 @@ from haystack.errors import FilterError
 from haystack.utils import Secret
 
 from vecrollback.errors import BadFilterError, DocumentExistsError
-from vecrollback.integrations.backend import Backend, Target, open_target, remove, write
+from vecrollback.integrations.backend import Backend, Target, clear, open_target, remove, write
 from vecrollback.integrations.haystack.conversion import from_hit, from_store, to_store
 from vecrollback.integrations.haystack.filters import to_where
-from vecrollback.records import Document, Json
+from vecrollback.integrations.vectors import of_one_origin, with_origin, write_embedded
+from vecrollback.records import Document, IfAbsent, Json, SearchMode
 
 
 class VecrollbackDocumentStore:
     """A `DocumentStore` whose documents are embedded by the pairs of a store, and searched by the live one.
 
-    Documents need no embedding, and one that they bring is not kept: a vector whose model nobody knows belongs into no
-    index. What was written is found by the time a write returns.
+    Documents need no embedding. Those that `PairDocumentEmbedder` gave them are taken over; any other is not kept: a
+    vector whose model nobody knows belongs into no index. What was written is found by the time a write returns.
 
     Args:
         store_or_client: An open `Store` or `Client`, which stays yours to close; or where the store is, a directory,
             `s3://...` or the URL of a server. A saved pipeline holds that.
         token: The server's, where it has tokens.
+        namespace: Documents of this namespace alone: ids are unique within it, and no filter leads out of it.
 
     Example:
         >>> from haystack import Document as Page
@@ -43,8 +46,8 @@ class VecrollbackDocumentStore:
         1
     """
 
-    def __init__(self, store_or_client: Target, *, token: Secret | None = None) -> None:
-        self._target, self._token = store_or_client, token
+    def __init__(self, store_or_client: Target, *, token: Secret | None = None, namespace: str | None = None) -> None:
+        self._target, self._token, self.namespace = store_or_client, token, namespace
         self._opened: Backend | None = None
 
     @property
@@ -61,6 +64,7 @@ class VecrollbackDocumentStore:
             self,
             store_or_client=target,
             token=self._token.to_dict() if self._token else None,
+            namespace=self.namespace,
         )
 
     @classmethod
@@ -88,47 +92,49 @@ class VecrollbackDocumentStore:
         if not isinstance(documents, list) or not all(isinstance(one, HaystackDocument) for one in documents):
             raise ValueError("write_documents takes a list of documents")
         if policy == DuplicatePolicy.OVERWRITE:
-            write(self.backend, {one.id: to_store(one) for one in documents}.values())
+            self._write({one.id: one for one in documents}.values())
             return len(documents)
-        if policy == DuplicatePolicy.SKIP:
-            result = self.backend.upsert(
-                {one.id: to_store(one) for one in reversed(documents)}.values(), visible=True, if_absent="skip"
-            )
-            return result.written
+        if policy == DuplicatePolicy.SKIP:  # of an id given twice the first counts
+            return self._write({one.id: one for one in reversed(documents)}.values(), "skip")
         if len({one.id for one in documents}) < len(documents):
             raise DuplicateDocumentError("an id is given twice")
         try:
-            return self.backend.upsert(map(to_store, documents), visible=True, if_absent="fail").written
+            return self._write(documents, "fail")
         except DocumentExistsError as error:
             raise DuplicateDocumentError(error.message) from error
 
+    def _write(self, documents: Collection[HaystackDocument], if_absent: IfAbsent | None = None) -> int:
+        converted = [to_store(one) for one in documents]
+        vectors = of_one_origin([one.embedding for one in documents])
+        return write_embedded(self.backend, converted, vectors, self.namespace, if_absent)
+
     def delete_documents(self, document_ids: list[str]) -> None:
         """Delete documents for good. Ids without a document are passed over."""
-        remove(self.backend, document_ids)
+        remove(self.backend, document_ids, self.namespace)
 
     def delete_all_documents(self) -> None:
         """Delete every document for good."""
-        remove(self.backend, [one.id for one in self.backend.documents()])
+        clear(self.backend, self.namespace)
 
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
         """Delete what a filter matches, all at one moment; returns how many that were."""
         with _filter_errors():
-            return self.backend.delete(where=to_where(filters)).deleted
+            return self.backend.delete(None, to_where(filters), self.namespace).deleted
 
     def update_by_filter(self, filters: dict[str, Any], meta: dict[str, Any]) -> int:
         """Put keys into the metadata of what a filter matches; returns how many documents that were.
 
         Each document is read and written again: what somebody else writes to it in between is lost.
         """
-        changed = [Document(one.id, one.text, {**one.metadata, **meta}) for one in self._matching(filters)]
-        write(self.backend, changed)
+        changed = [replace(one, metadata={**one.metadata, **meta}) for one in self._matching(filters)]
+        write(self.backend, changed, self.namespace)
         return len(changed)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def count_documents(self) -> int:
         """How many documents there are."""
-        return self.backend.count()
+        return self.backend.count(namespace=self.namespace)
 
     def filter_documents(self, filters: dict[str, Any] | None = None) -> list[HaystackDocument]:
         """Every document that a filter matches, by id, without score and embedding."""
@@ -137,7 +143,7 @@ class VecrollbackDocumentStore:
     def count_documents_by_filter(self, filters: dict[str, Any]) -> int:
         """How many documents a filter matches."""
         with _filter_errors():
-            return self.backend.count(to_where(filters))
+            return self.backend.count(to_where(filters), self.namespace)
 
     def count_unique_metadata_by_filter(self, filters: dict[str, Any], metadata_fields: list[str]) -> dict[str, int]:
         """How many different values each of these keys has among what a filter matches."""
@@ -152,7 +158,7 @@ class VecrollbackDocumentStore:
     def get_metadata_fields_info(self) -> dict[str, dict[str, str]]:
         """Each metadata key with its `type`: keyword, int, float or boolean."""
         types: dict[str, str] = {}
-        for one in self.backend.documents():
+        for one in self.backend.documents(namespace=self.namespace):
             for key, value in one.metadata.items():
                 if value is not None and not key.startswith("_"):
                     types[key] = _TYPES.get(type(value), "keyword")
@@ -192,23 +198,34 @@ class VecrollbackDocumentStore:
         return values[from_ : from_ + size], len(values)
 
     def search(
-        self, query: str, filters: dict[str, Any] | None = None, top_k: int = 10, *, scale_score: bool = False
+        self,
+        query: str | Sequence[float],
+        filters: dict[str, Any] | None = None,
+        top_k: int = 10,
+        *,
+        mode: SearchMode = "vector",
+        scale_score: bool = False,
     ) -> list[HaystackDocument]:
         """The documents nearest to a query, as `VecrollbackRetriever` returns them.
 
         Args:
-            query: The words to search for.
+            query: The words to search for, or a vector that `PairTextEmbedder` gave, in mode `vector`.
             filters: A filter of Haystack.
             top_k: How many at most.
+            mode: `vector`, `keyword` (the words alone, without a model) or `hybrid` (both).
             scale_score: Scores from 0 to 1, by the metric of the pair that answers, in place of its raw ones.
         """
         with _filter_errors():
-            result = self.backend.search(query, top_k, to_where(filters))
-        return [from_hit(hit, result, scale_score=scale_score) for hit in result.hits]
+            where = to_where(filters)
+            if isinstance(query, str):
+                result = self.backend.search(query, top_k, where, self.namespace, mode)
+            else:
+                [result] = self.backend.search(with_origin(query), top_k, where, self.namespace, mode)
+        return [from_hit(hit, result, mode, scale_score=scale_score) for hit in result.hits]
 
     def _matching(self, filters: dict[str, Any] | None) -> Iterator[Document]:
         with _filter_errors():
-            yield from self.backend.documents(to_where(filters))
+            yield from self.backend.documents(to_where(filters), namespace=self.namespace)
 
     def _values(self, field: str, filters: dict[str, Any] | None) -> Iterator[Json]:
         key = field.removeprefix("meta.")
@@ -279,10 +296,16 @@ class VecrollbackDocumentStore:
         )
 
     async def search_async(
-        self, query: str, filters: dict[str, Any] | None = None, top_k: int = 10, *, scale_score: bool = False
+        self,
+        query: str | Sequence[float],
+        filters: dict[str, Any] | None = None,
+        top_k: int = 10,
+        *,
+        mode: SearchMode = "vector",
+        scale_score: bool = False,
     ) -> list[HaystackDocument]:
         """`search`, on another thread."""
-        return await asyncio.to_thread(self.search, query, filters, top_k, scale_score=scale_score)
+        return await asyncio.to_thread(self.search, query, filters, top_k, mode=mode, scale_score=scale_score)
 
 
 _TYPES: dict[type, str] = {bool: "boolean", int: "int", float: "float"}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from haystack import component, default_from_dict, default_to_dict
 from haystack.dataclasses import Document as HaystackDocument
 from haystack.document_stores.types import FilterPolicy, apply_filter_policy
 
+from vecrollback.errors import UsageError
 from vecrollback.integrations.haystack.document_store import VecrollbackDocumentStore
+from vecrollback.integrations.vectors import PairVector
+from vecrollback.records import SearchMode
 
 
 @component
@@ -22,6 +26,7 @@ class VecrollbackRetriever:
         document_store: The document store.
         filters: A filter of Haystack for every query.
         top_k: How many documents at most.
+        mode: `vector`, `keyword` (the words alone, without a model) or `hybrid` (both).
         scale_score: Scores from 0 to 1, by the metric of the pair that answers, in place of its raw ones.
         filter_policy: Whether a filter given to `run` replaces `filters` or is combined with it.
 
@@ -39,11 +44,13 @@ class VecrollbackRetriever:
         *,
         filters: dict[str, Any] | None = None,
         top_k: int = 10,
+        mode: SearchMode = "vector",
         scale_score: bool = False,
         filter_policy: FilterPolicy = FilterPolicy.REPLACE,
     ) -> None:
         self.document_store = document_store
-        self.filters, self.top_k, self.scale_score, self.filter_policy = filters, top_k, scale_score, filter_policy
+        self.filters, self.top_k, self.filter_policy = filters, top_k, filter_policy
+        self.mode, self.scale_score = mode, scale_score
 
     def to_dict(self) -> dict[str, Any]:
         """The component, as Haystack saves it."""
@@ -52,6 +59,7 @@ class VecrollbackRetriever:
             document_store=self.document_store.to_dict(),
             filters=self.filters,
             top_k=self.top_k,
+            mode=self.mode,
             scale_score=self.scale_score,
             filter_policy=self.filter_policy.value,
         )
@@ -67,24 +75,54 @@ class VecrollbackRetriever:
 
     @component.output_types(documents=list[HaystackDocument])
     def run(
-        self, query: str, filters: dict[str, Any] | None = None, top_k: int | None = None
+        self,
+        query: str | None = None,
+        query_embedding: list[float] | None = None,
+        query_meta: dict[str, Any] | None = None,
+        filters: dict[str, Any] | None = None,
+        top_k: int | None = None,
     ) -> dict[str, list[HaystackDocument]]:
         """Search.
 
         Args:
             query: The words to search for.
+            query_embedding: In place of words, the `embedding` of `PairTextEmbedder`.
+            query_meta: Its `meta`, which says whose vector it is: Haystack hands a copy of the mere numbers on.
             filters: A filter of Haystack, by `filter_policy`.
             top_k: How many at most. Default: the component's.
+
+        Raises:
+            FingerprintMismatchError: The vector is another model's by now, or does not say whose it is.
         """
         where = apply_filter_policy(self.filter_policy, self.filters, filters)
-        found = self.document_store.search(query, where, top_k or self.top_k, scale_score=self.scale_score)
+        found = self.document_store.search(
+            _asked(query, query_embedding, query_meta),
+            where,
+            top_k or self.top_k,
+            mode=self.mode,
+            scale_score=self.scale_score,
+        )
         return {"documents": found}
 
     @component.output_types(documents=list[HaystackDocument])
     async def run_async(
-        self, query: str, filters: dict[str, Any] | None = None, top_k: int | None = None
+        self,
+        query: str | None = None,
+        query_embedding: list[float] | None = None,
+        query_meta: dict[str, Any] | None = None,
+        filters: dict[str, Any] | None = None,
+        top_k: int | None = None,
     ) -> dict[str, list[HaystackDocument]]:
         """`run`, awaited."""
-        where = apply_filter_policy(self.filter_policy, self.filters, filters)
-        found = await self.document_store.search_async(query, where, top_k or self.top_k, scale_score=self.scale_score)
-        return {"documents": found}
+        answer: dict[str, list[HaystackDocument]] = await asyncio.to_thread(
+            self.run, query, query_embedding, query_meta, filters, top_k
+        )
+        return answer
+
+
+def _asked(query: str | None, embedding: list[float] | None, meta: dict[str, Any] | None) -> str | list[float]:
+    if (query is None) == (embedding is None):
+        raise UsageError("the retriever takes either words or a vector", hint="connect `query` or `query_embedding`")
+    if embedding is None or meta is None:
+        return query if query is not None else embedding or []
+    return PairVector(embedding, str(meta.get("fingerprint", "")))

@@ -14,7 +14,8 @@ if find_spec("langchain_core") is None:
     raise MissingDependencyError("langchain-core", "langchain")
 
 from vecrollback.integrations.langchain.document_index import VecrollbackDocumentIndex
+from vecrollback.integrations.langchain.embeddings import PairEmbeddings
 from vecrollback.integrations.langchain.retriever import VecrollbackRetriever
 from vecrollback.integrations.langchain.vector_store import VecrollbackVectorStore
 
-__all__ = ["VecrollbackDocumentIndex", "VecrollbackRetriever", "VecrollbackVectorStore"]
+__all__ = ["PairEmbeddings", "VecrollbackDocumentIndex", "VecrollbackRetriever", "VecrollbackVectorStore"]

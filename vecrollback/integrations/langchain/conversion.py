@@ -9,8 +9,8 @@ from typing import Any
 from langchain_core.documents import Document as LangChainDocument
 
 from vecrollback.errors import UsageError
-from vecrollback.integrations.backend import relevance
-from vecrollback.records import Document, Hit, Result
+from vecrollback.integrations.backend import measure, relevance
+from vecrollback.records import Document, Hit, Result, SearchMode
 
 FACTS = "vecrollback"
 """The key in the metadata of what a retriever returns that says how it was found: no key of your own is shadowed."""
@@ -37,15 +37,16 @@ def from_hit(hit: Hit) -> LangChainDocument:
     return LangChainDocument(id=hit.id, page_content=hit.text, metadata=dict(hit.metadata))
 
 
-def with_facts(hit: Hit, result: Result) -> LangChainDocument:
+def with_facts(hit: Hit, result: Result, mode: SearchMode) -> LangChainDocument:
     """A hit that says in its metadata, under `vecrollback`, which pair found it and how near it is."""
     facts: dict[str, Any] = {
         "pair": result.pair,
         "snapshot": result.snapshot,
         "epoch": result.epoch,
         "score": hit.score,
-        "relevance": relevance(hit.score, result.metric),
+        "relevance": relevance(hit.score, measure(result, mode)),
         "stale": hit.stale,
         "chunk": hit.chunk,
+        "answered_by": result.answered_by,
     }
     return LangChainDocument(id=hit.id, page_content=hit.text, metadata={**hit.metadata, FACTS: facts})

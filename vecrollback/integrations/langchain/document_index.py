@@ -21,6 +21,7 @@ class VecrollbackDocumentIndex(DocumentIndex):
 
     Attributes:
         backend: An open `Store` or `Client`.
+        namespace: Documents of this namespace alone.
         k: How many documents a query returns at most.
         filter: A filter over the metadata for every query.
 
@@ -36,6 +37,7 @@ class VecrollbackDocumentIndex(DocumentIndex):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     backend: Any
+    namespace: str | None = None
     k: int = 4
     filter: Where | None = None
 
@@ -47,18 +49,18 @@ class VecrollbackDocumentIndex(DocumentIndex):
     def upsert(self, items: Sequence[LangChainDocument], /, **kwargs: Any) -> UpsertResponse:  # noqa: ARG002
         """Write documents, and return when queries find them. All of a batch of 500 are written, or none."""
         documents = to_store(items)
-        write(self._backend, documents)
+        write(self._backend, documents, self.namespace)
         return UpsertResponse(succeeded=[document.id for document in documents], failed=[])
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> DeleteResponse:  # noqa: ARG002
         """Delete documents for good. `num_deleted` counts those that were there."""
         if ids is None:
             raise ValueError("delete needs ids")
-        return DeleteResponse(num_deleted=remove(self._backend, ids), num_failed=0, failed=[])
+        return DeleteResponse(num_deleted=remove(self._backend, ids, self.namespace), num_failed=0, failed=[])
 
     def get(self, ids: Sequence[str], /, **kwargs: Any) -> list[LangChainDocument]:  # noqa: ARG002
         """Read documents by id, in the order of the ids; those that are unknown are left out."""
-        return [from_store(document) for document in read(self._backend, ids)]
+        return [from_store(document) for document in read(self._backend, ids, self.namespace)]
 
     def _get_relevant_documents(
         self,
@@ -67,5 +69,5 @@ class VecrollbackDocumentIndex(DocumentIndex):
         run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002
         k: int | None = None,
     ) -> list[LangChainDocument]:
-        result = self._backend.search(query, k or self.k, self.filter)
+        result = self._backend.search(query, k or self.k, self.filter, self.namespace)
         return [from_hit(hit) for hit in result.hits]

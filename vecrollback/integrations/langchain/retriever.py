@@ -9,21 +9,23 @@ from langchain_core.documents import Document as LangChainDocument
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
 
-from vecrollback.integrations.backend import Backend, relevance
+from vecrollback.integrations.backend import Backend, measure, relevance
 from vecrollback.integrations.langchain.conversion import with_facts
-from vecrollback.records import Where
+from vecrollback.records import SearchMode, Where
 
 
 class VecrollbackRetriever(BaseRetriever):
     """A retriever over a store or a client.
 
-    Each document says under `vecrollback` in its metadata `pair`, `snapshot`, `epoch`, `score`, `relevance`, `stale`
-    and `chunk`. All of one call have one pair and epoch.
+    Each document says under `vecrollback` in its metadata `pair`, `snapshot`, `epoch`, `score`, `relevance`,
+    `stale`, `chunk` and `answered_by`. All of one call have one pair and epoch.
 
     Attributes:
         backend: An open `Store` or `Client`.
+        namespace: Documents of this namespace alone.
         k: How many documents at most; `invoke(query, k=...)` overrides it.
         filter: A filter over the metadata, as data or SQL.
+        mode: `vector`, `keyword` (the words alone, without a model) or `hybrid` (both).
         score_threshold: Leave out what is less relevant, from 0 to 1 by the metric of the pair that answers.
         key: Who asks. While a canary runs, it answers a stable share of the keys.
 
@@ -37,8 +39,10 @@ class VecrollbackRetriever(BaseRetriever):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     backend: Any
+    namespace: str | None = None
     k: int = 4
     filter: Where | None = None
+    mode: SearchMode = "vector"
     score_threshold: float = 0.0
     key: str | None = None
 
@@ -50,6 +54,7 @@ class VecrollbackRetriever(BaseRetriever):
         k: int | None = None,
     ) -> list[LangChainDocument]:
         backend: Backend = self.backend
-        result = backend.search(query, k or self.k, self.filter, key=self.key)
-        near = [hit for hit in result.hits if relevance(hit.score, result.metric) >= self.score_threshold]
-        return [with_facts(hit, result) for hit in near]
+        result = backend.search(query, k or self.k, self.filter, self.namespace, self.mode, key=self.key)
+        measured = measure(result, self.mode)
+        near = [hit for hit in result.hits if relevance(hit.score, measured) >= self.score_threshold]
+        return [with_facts(hit, result, self.mode) for hit in near]

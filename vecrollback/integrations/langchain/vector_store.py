@@ -10,9 +10,11 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from vecrollback.errors import UsageError
-from vecrollback.integrations.backend import Backend, read, relevance, remove, write
+from vecrollback.integrations.backend import Backend, measure, read, relevance, remove, write
 from vecrollback.integrations.langchain.conversion import from_hit, from_store, to_store
-from vecrollback.records import Result, Where
+from vecrollback.integrations.langchain.embeddings import PairEmbeddings
+from vecrollback.integrations.vectors import search_diverse, with_origin
+from vecrollback.records import PairVectors, Result, SearchMode, Where
 
 
 class VecrollbackVectorStore(VectorStore):
@@ -24,6 +26,7 @@ class VecrollbackVectorStore(VectorStore):
 
     Args:
         store_or_client: An open `Store` or `Client`. It stays yours to close.
+        namespace: Documents of this namespace alone: ids are unique within it, and no filter leads out of it.
 
     Example:
         >>> pages = VecrollbackVectorStore(store)
@@ -33,8 +36,13 @@ class VecrollbackVectorStore(VectorStore):
         ['jam']
     """
 
-    def __init__(self, store_or_client: Backend) -> None:
-        self._backend = store_or_client
+    def __init__(self, store_or_client: Backend, *, namespace: str | None = None) -> None:
+        self._backend, self.namespace = store_or_client, namespace
+
+    @property
+    def embeddings(self) -> PairEmbeddings:
+        """The live pair's model. Its vectors carry their fingerprint."""
+        return PairEmbeddings(self._backend)
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -62,7 +70,7 @@ class VecrollbackVectorStore(VectorStore):
             BadDocumentError: A document is not valid.
         """
         converted = to_store(documents, ids)
-        write(self._backend, converted, visible=visible)
+        write(self._backend, converted, self.namespace, visible=visible)
         return [document.id for document in converted]
 
     def add_texts(
@@ -88,19 +96,25 @@ class VecrollbackVectorStore(VectorStore):
     ) -> bool:
         """Delete documents for good, by id or by a filter over the metadata. No pair ever returns them again."""
         if ids is not None and filter is None:
-            remove(self._backend, ids)
+            remove(self._backend, ids, self.namespace)
         else:
-            self._backend.delete(ids, where=filter)
+            self._backend.delete(ids, filter, self.namespace)
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[LangChainDocument]:
         """Read documents by id, in the order of the ids; those that are unknown are left out."""
-        return [from_store(document) for document in read(self._backend, ids)]
+        return [from_store(document) for document in read(self._backend, ids, self.namespace)]
 
     # -- searching ----------------------------------------------------------------------------------------------------
 
     def similarity_search(  # type: ignore[override]
-        self, query: str, k: int = 4, *, filter: Where | None = None, key: str | None = None
+        self,
+        query: str,
+        k: int = 4,
+        *,
+        filter: Where | None = None,
+        mode: SearchMode = "vector",
+        key: str | None = None,
     ) -> list[LangChainDocument]:
         """Find the documents nearest to a query.
 
@@ -108,27 +122,98 @@ class VecrollbackVectorStore(VectorStore):
             query: The words to search for.
             k: How many documents at most.
             filter: A filter over the metadata: data such as `{"year": {"$gte": 2020}}`, or SQL.
+            mode: `vector`, `keyword` (the words alone, without a model) or `hybrid` (both).
             key: Who asks. While a canary runs, it answers a stable share of the keys.
 
         Returns:
             The documents, nearest first.
         """
-        return [from_hit(hit) for hit in self._search(query, k, filter, key).hits]
+        return [from_hit(hit) for hit in self._search(query, k, filter, mode, key).hits]
 
     def similarity_search_with_score(
-        self, query: str, k: int = 4, *, filter: Where | None = None, key: str | None = None
+        self,
+        query: str,
+        k: int = 4,
+        *,
+        filter: Where | None = None,
+        mode: SearchMode = "vector",
+        key: str | None = None,
     ) -> list[tuple[LangChainDocument, float]]:
         """The same with each document's score: higher is nearer, in the metric of the pair that answers."""
-        return [(from_hit(hit), hit.score) for hit in self._search(query, k, filter, key).hits]
+        return [(from_hit(hit), hit.score) for hit in self._search(query, k, filter, mode, key).hits]
 
     def _similarity_search_with_relevance_scores(  # type: ignore[override]
-        self, query: str, k: int = 4, *, filter: Where | None = None, key: str | None = None
+        self,
+        query: str,
+        k: int = 4,
+        *,
+        filter: Where | None = None,
+        mode: SearchMode = "vector",
+        key: str | None = None,
     ) -> list[tuple[LangChainDocument, float]]:
-        result = self._search(query, k, filter, key)  # its own metric: the next answer may be of another pair
-        return [(from_hit(hit), relevance(hit.score, result.metric)) for hit in result.hits]
+        result = self._search(query, k, filter, mode, key)  # its own metric: the next answer may be of another pair
+        return [(from_hit(hit), relevance(hit.score, measure(result, mode))) for hit in result.hits]
 
-    def _search(self, query: str, k: int, where: Where | None, key: str | None) -> Result:
-        return self._backend.search(query, k, where, key=key)
+    def _search(self, query: str, k: int, where: Where | None, mode: SearchMode, key: str | None) -> Result:
+        return self._backend.search(query, k, where, self.namespace, mode, key=key)
+
+    def similarity_search_by_vector(  # type: ignore[override]
+        self, embedding: list[float], k: int = 4, *, filter: Where | None = None
+    ) -> list[LangChainDocument]:
+        """Find the documents nearest to a vector of `embeddings`.
+
+        Raises:
+            FingerprintMismatchError: It is another model's, or does not say whose it is.
+        """
+        [result] = self._backend.search(with_origin(embedding), k, filter, self.namespace)
+        return [from_hit(hit) for hit in result.hits]
+
+    def max_marginal_relevance_search(  # type: ignore[override]
+        self,
+        query: str,
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        *,
+        filter: Where | None = None,
+    ) -> list[LangChainDocument]:
+        """Find documents that are near a query and unlike each other.
+
+        Args:
+            query: The words to search for.
+            k: How many documents at most.
+            fetch_k: Of so many nearest ones.
+            lambda_mult: 1 looks at nearness alone, 0 at difference alone.
+            filter: A filter over the metadata.
+
+        Returns:
+            The documents, in the order in which they were chosen.
+        """
+        return self._diverse(query, k, fetch_k, lambda_mult, filter)
+
+    def max_marginal_relevance_search_by_vector(  # type: ignore[override]
+        self,
+        embedding: list[float],
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        *,
+        filter: Where | None = None,
+    ) -> list[LangChainDocument]:
+        """The same for a vector of `embeddings`.
+
+        Raises:
+            FingerprintMismatchError: It is another model's, or does not say whose it is.
+        """
+        return self._diverse(with_origin(embedding), k, fetch_k, lambda_mult, filter)
+
+    def _diverse(
+        self, query: str | PairVectors, k: int, fetch_k: int, balance: float, where: Where | None
+    ) -> list[LangChainDocument]:
+        result = search_diverse(
+            self._backend, query, k, fetch_k=fetch_k, balance=balance, where=where, namespace=self.namespace
+        )
+        return [from_hit(hit) for hit in result.hits]
 
     # -- making -------------------------------------------------------------------------------------------------------
 
@@ -141,28 +226,32 @@ class VecrollbackVectorStore(VectorStore):
         *,
         ids: list[str] | None = None,
         store_or_client: Backend | None = None,
+        namespace: str | None = None,
         **kwargs: Any,
     ) -> VecrollbackVectorStore:
         """Write texts into a store, and return the vector store over it.
 
         Args:
             texts: The texts.
-            embedding: Leave it out: the live pair's model embeds.
+            embedding: Leave it out, or give a `PairEmbeddings`: the live pair's model embeds.
             metadatas: One for each text.
             ids: One for each text.
-            store_or_client: An open `Store` or `Client`.
+            store_or_client: An open `Store` or `Client`. Default: that of `embedding`.
+            namespace: See the class.
             **kwargs: As for `add_documents`.
 
         Raises:
             UsageError: Another embedding, or no store.
         """
-        if embedding is not None:
+        if embedding is not None and not isinstance(embedding, PairEmbeddings):
             raise UsageError(
                 f"{type(embedding).__name__} would embed beside the store, whose pairs have their own models",
                 hint="leave `embedding` out; `vecrollback reembed MODEL` builds a pair with another model",
             )
+        if store_or_client is None and embedding is not None:
+            store_or_client = embedding.backend
         if store_or_client is None:
             raise UsageError("there is no store to write to", hint="from_texts(texts, store_or_client=store)")
-        made = cls(store_or_client)
+        made = cls(store_or_client, namespace=namespace)
         made.add_texts(texts, metadatas, ids=ids, **kwargs)
         return made
