@@ -65,8 +65,15 @@ def theirs(tmp_path: Path, listener: OpenAIServer, monkeypatch: pytest.MonkeyPat
         store.promote(store.reembed(_spec(listener), name="v1", index="Flat").wait(), reason="first")
         store.export_snapshot("v1@1", tmp_path / "v1.bundle")
     monkeypatch.delenv("VECROLLBACK_ALLOW")
+    _as_sent(tmp_path / "theirs", monkeypatch)
     listener.requests.clear()
     return tmp_path / "theirs"
+
+
+def _as_sent(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the store had been made on another machine."""
+    set_trusted(root, trusted=False)
+    monkeypatch.setattr("vecrollback.storage.trust._created", set())
 
 
 def test_no_byte_leaves_for_a_store_that_somebody_sent(theirs: Path, listener: OpenAIServer) -> None:
@@ -84,16 +91,38 @@ def test_no_byte_leaves_for_a_store_that_somebody_sent(theirs: Path, listener: O
     assert listener.requests == []
 
 
-def test_no_byte_leaves_for_a_bundle(theirs: Path, listener: OpenAIServer, tmp_path: Path) -> None:
+def test_no_byte_leaves_for_a_bundle(
+    theirs: Path, listener: OpenAIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     del theirs
     with vecrollback.connect(tmp_path / "mine", create=True) as store:
         store.upsert([Document("mine", "my secret plans")])
-        store.import_snapshot(tmp_path / "v1.bundle")
         with pytest.raises(UntrustedError, match=f"{listener.url} with VICTIM_KEY"):
-            store.catch_up("v1")
-        with pytest.raises(UntrustedError):
-            store.promote("v1", reason="tired", override=True)
-    assert listener.requests == []
+            store.import_snapshot(tmp_path / "v1.bundle")
+        assert store.pairs() == []
+        assert listener.requests == []
+        monkeypatch.setenv("VECROLLBACK_ALLOW", f"{listener.url} VICTIM_KEY")
+        store.import_snapshot(tmp_path / "v1.bundle")
+        store.catch_up("v1")
+    assert listener.requests
+
+
+def test_a_store_that_was_created_here_may_open_what_its_operator_names(listener: OpenAIServer, tmp_path: Path) -> None:
+    with vecrollback.connect(tmp_path / "mine", create=True) as store:
+        store.upsert([Document("d", "a note")])
+        store.promote(store.reembed(_spec(listener), name="v1", index="Flat").wait(), reason="first")
+    _search(tmp_path / "mine")
+    assert str(tmp_path / "mine") in (tmp_path / "config/vecrollback/trusted-folders").read_text().splitlines()
+
+
+def test_a_store_created_where_nothing_can_be_kept_is_trusted_by_its_process(
+    listener: OpenAIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/proc/nowhere")
+    with vecrollback.connect(tmp_path / "mine", create=True) as store:
+        store.upsert([Document("d", "a note")])
+        store.promote(store.reembed(_spec(listener), name="v1", index="Flat").wait(), reason="first")
+    _search(tmp_path / "mine")
 
 
 def test_no_byte_leaves_from_a_server_over_their_store(theirs: Path, listener: OpenAIServer) -> None:
@@ -132,15 +161,19 @@ def test_an_operator_allows_one_address_for_one_key(
         "service:m?base_url=http://169.254.169.254/latest&api_key_env=VICTIM_KEY",
     ],
 )
-def test_every_way_to_name_an_address_or_a_key_is_seen(spec: str, tmp_path: Path) -> None:
-    with vecrollback.connect(tmp_path / "mine", create=True) as store, pytest.raises(UntrustedError):
+def test_every_way_to_name_an_address_or_a_key_is_seen(
+    spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with vecrollback.connect(tmp_path / "theirs", create=True) as store, pytest.raises(UntrustedError):
+        _as_sent(tmp_path / "theirs", monkeypatch)
         store.resources.embedders.open(spec)
 
 
 def test_code_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\ndef make(texts): return texts\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with vecrollback.connect(tmp_path / "mine", create=True) as store:
+    with vecrollback.connect(tmp_path / "theirs", create=True) as store:
+        _as_sent(tmp_path / "theirs", monkeypatch)
         with pytest.raises(UntrustedError, match="evil:make is code"):
             store.reembed("evil:make", name="v1")
         assert "evil" not in sys.modules
@@ -152,13 +185,16 @@ def test_code_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("place", ["store", "working directory"])
-def test_a_configuration_of_somebody_else_runs_nothing_and_lifts_no_rule(tmp_path: Path, place: str) -> None:
+def test_a_configuration_of_somebody_else_runs_nothing_and_lifts_no_rule(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = tmp_path / "mine"
     with vecrollback.connect(root, create=True) as store:
         store.upsert([Document(f"d{n}", f"note {n}") for n in range(5)])
         for name in ("v1", "v2"):
             pair = store.reembed(f"hash:32?seed={name[1]}", name=name, index="Flat").wait()
             store.promote(pair, reason="first")
+    _as_sent(root, monkeypatch)
     folder = root if place == "store" else tmp_path
     (folder / "vecrollback.toml").write_text(
         f'[gates]\npromote = []\n[policy]\n[[policy.notify]]\nname = "x"\nkind = "command"\n'

@@ -24,7 +24,7 @@ from vecrollback.embedders.base import Embedder, Traits, fingerprint_of, traits_
 from vecrollback.embedders.spec import CALLABLE, SENTENCE_TRANSFORMERS, Spec, moved, parse
 from vecrollback.errors import EmbedderSpecError
 
-__all__ = ["Embedder", "Traits", "fingerprint_of", "moved", "open_embedder", "traits_of"]
+__all__ = ["Embedder", "Traits", "fingerprint_of", "moved", "open_embedder", "require_allowed", "traits_of"]
 
 Opener = Callable[[Spec], Embedder]
 
@@ -60,20 +60,29 @@ def open_embedder(spec: str, *, store: Path | None = None, stored: bool = False)
         >>> embedder.dimension, embedder.metric, embedder.chunk("ships leave at dawn, slowly")
         (64, 'cosine', [Span(start=0, end=19), Span(start=19, end=27)])
     """
-    prefix = spec.partition("?")[0].partition(":")[0]
+    prefix = _prefix(spec)
     if prefix == _PROFILE:
         spec = importlib.import_module(f"{__name__}.service_profile").expand(spec, store)
-        prefix = spec.partition(":")[0]
-    others = {} if prefix in _PREFIXED else _third_party_kinds()
-    parts = parse(spec, {*_PREFIXED, *others})
     if stored:
-        importlib.import_module(f"{__name__}.allowing").require_allowed(parts, store)
+        require_allowed(spec, store=store)
+    others = {} if _prefix(spec) in _PREFIXED else _third_party_kinds()
+    parts = parse(spec, {*_PREFIXED, *others})
     built_in = _PREFIXED.get(parts.kind) or _UNPREFIXED.get(parts.kind)
     return _built_in(built_in)(parts) if built_in else _third_party(others[parts.kind])(parts)
 
 
 def _third_party_kinds() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=_GROUP)}
+
+
+def require_allowed(spec: str, *, store: Path | None = None) -> None:
+    """Raise UntrustedError where a string from elsewhere names an address or code that nobody has allowed here."""
+    others = {} if _prefix(spec) in _PREFIXED else _third_party_kinds()
+    importlib.import_module(f"{__name__}.allowing").require_allowed(parse(spec, {*_PREFIXED, *others}), store)
+
+
+def _prefix(spec: str) -> str:
+    return spec.partition("?")[0].partition(":")[0]
 
 
 def _built_in(place: str) -> Opener:

@@ -1,8 +1,9 @@
-"""What a string from a store, a bundle or a request may open: foreign addresses and code only where they are allowed.
+"""What a string from a foreign store or a bundle may open: foreign addresses and code only where they are allowed.
 
 A pair's embedder string may name the address of a service, the variable that holds its key, or a function to import.
 Whoever made the bundle chose them. Without a word of the operator's only this is opened: models in files, addresses on
-this machine, and OpenAI's own with its own variable. Everything else is allowed in `vecrollback.toml`::
+this machine, and OpenAI's own with its own variable. In a store that was created on this machine, or whose folder is
+trusted, the operator named the rest. Elsewhere it is allowed in `vecrollback.toml`::
 
     [allow]
     services = ["https://embed.example.com/v1 EMBED_KEY"]    an address, and the variables that may go there
@@ -29,6 +30,7 @@ from vecrollback.storage.trust import is_loopback, require_no_link_local
 
 VARIABLE = "VECROLLBACK_ALLOW"
 _SECTION = "allow"
+_TRUST = "if the store is yours: `vecrollback trust STORE`; else"
 _OPENAI = ("https://api.openai.com/v1", frozenset({"OPENAI_API_KEY"}))
 _IN_TEXT = re.compile(r"\$\{(\w+)\}")
 
@@ -56,7 +58,7 @@ def require_allowed(spec: Spec, store: Path | None) -> None:
         if not any(fnmatchcase(spec.target, pattern) for pattern in allowed.callables):
             raise UntrustedError(
                 f"{spec.target} is code to be imported, and nobody has allowed it here{allowed.unheard}",
-                hint=f'[allow] callables = ["{spec.target}"] in vecrollback.toml, or in {VARIABLE}',
+                hint=f'{_TRUST} [allow] callables = ["{spec.target}"] in vecrollback.toml, or in {VARIABLE}',
             )
         return
     addresses, variables = _named_in(spec)
@@ -71,7 +73,7 @@ def require_allowed(spec: Spec, store: Path | None) -> None:
             what = f"{address} with {', '.join(sorted(variables))}" if variables else address
             raise UntrustedError(
                 f"the embedder sends texts to {what}, and nobody has allowed that here{allowed.unheard}",
-                hint=f'[allow] services = ["{" ".join([address, *sorted(variables)])}"] in vecrollback.toml, '
+                hint=f'{_TRUST} [allow] services = ["{" ".join([address, *sorted(variables)])}"] in vecrollback.toml, '
                 f"or in {VARIABLE}",
             )
         require_no_link_local(address)

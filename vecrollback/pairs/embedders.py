@@ -26,6 +26,7 @@ from vecrollback.pairs.late_model import LateModel, QueryModel
 from vecrollback.records import KeptModel, ModelAnswer, Pair
 from vecrollback.storage.artifacts import Artifacts
 from vecrollback.storage.forks import FollowsForks, follow_forks, inherit
+from vecrollback.storage.trust import is_trusted
 
 _START_SECONDS = 60.0
 """How old a proof by another process of this host may be for one that starts: a whole one is about a hundred texts."""
@@ -67,7 +68,7 @@ class PairEmbedders(FollowsForks):
 
     def open(self, spec: str) -> Embedder:
         """An embedder by its string, not yet compared with anything. Raises UntrustedError."""
-        embedder = open_embedder(spec, store=self._root, stored=True)
+        embedder = open_embedder(spec, store=self._root, stored=not (self._root and is_trusted(self._root)))
         with self._lock:
             return self._embedders.setdefault((spec, embedder.fingerprint), embedder)
 

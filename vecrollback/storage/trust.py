@@ -2,11 +2,13 @@
 
 A store that somebody sent, or a folder that somebody works in, may hold such a file. It could run a command for each
 notice, replace the gates by none, or send texts and keys elsewhere. So its tables count only once somebody has said so
-on this machine: `vecrollback trust FOLDER`, or the folder in `VECROLLBACK_TRUST`.
+on this machine: `vecrollback trust FOLDER`, or the folder in `VECROLLBACK_TRUST`. A store that was created here is
+trusted from then on; what comes into it, a bundle, is looked at when it comes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import socket
@@ -18,6 +20,8 @@ from vecrollback.storage.local import written
 
 VARIABLE = "VECROLLBACK_TRUST"
 EVERY = "*"
+_created: set[Path] = set()
+"""Stores that this very process created, where nothing can be written down."""
 
 
 def trusted_folders() -> list[Path]:
@@ -33,7 +37,8 @@ def is_trusted(folder: Path) -> bool:
     """Whether the file in a folder counts; a folder in it does not count with it."""
     own = folder.resolve()
     named = [part for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
-    return EVERY in named or own in {Path(part).resolve() for part in named} or own in trusted_folders()
+    by_environment = EVERY in named or own in {Path(part).resolve() for part in named}
+    return by_environment or own in _created or own in trusted_folders()
 
 
 def require_trusted(file: Path, tables: str) -> None:
@@ -52,6 +57,14 @@ def set_trusted(folder: Path, *, trusted: bool) -> list[Path]:
         text = "".join(f"{one}\n" for one in sorted(folders))
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
     return sorted(folders)
+
+
+def trust_created(folder: Path) -> None:
+    """Trust the folder of a store that has just been created: whatever will be in it, this machine put there."""
+    if not is_trusted(folder):
+        _created.add(folder.resolve())
+        with contextlib.suppress(OSError):  # a machine where nothing can be kept trusts it in this process alone
+            set_trusted(folder, trusted=True)
 
 
 def is_loopback(address: str) -> bool:

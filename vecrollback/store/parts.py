@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from vecrollback.catalog import CORPUS, EARLIER, Catalog
+from vecrollback.catalog.databases.store_identity import read_identity
 from vecrollback.storage import FileStore, LocalFileStore, file_store_at
 from vecrollback.storage.forks import FollowsForks, follow_forks, hold_off_forks
+from vecrollback.storage.trust import trust_created
 
 if TYPE_CHECKING:
     from vecrollback.pairs.backup import Backups
@@ -349,6 +351,7 @@ def open_parts(settings: Settings, *, create: bool = False, follow: bool = False
     if create and isinstance(file_store, LocalFileStore):
         # Texts and digests of tokens are for its owner and the owner's group. A folder that is there stays as it is.
         file_store.root.mkdir(parents=True, exist_ok=True, mode=0o750)
+    new = create and _is_empty(file_store)
     catalog = Catalog(file_store, settings.catalog, create=create)
     parts = Parts(settings, _own_folder(file_store, catalog, settings), file_store, catalog, follow)
     if create:
@@ -356,7 +359,15 @@ def open_parts(settings: Settings, *, create: bool = False, follow: bool = False
         # Two processes may create the same store at the same moment; the second must find the corpus of the first.
         with catalog.lock("create"):
             parts.resources.corpus.create()
+    if new:
+        trust_created(parts.root)
     return parts
+
+
+def _is_empty(file_store: FileStore) -> bool:
+    """Whether nothing says that there is a store already; one of the first versions has only its catalog."""
+    catalog = isinstance(file_store, LocalFileStore) and (file_store.root / "catalog.db").exists()
+    return not catalog and read_identity(file_store) is None
 
 
 def _own_folder(file_store: FileStore, catalog: Catalog, settings: Settings) -> Path:

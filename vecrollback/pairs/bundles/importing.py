@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vecrollback.embedders import require_allowed
 from vecrollback.pairs.bundles import contents as toc
 from vecrollback.pairs.bundles.documents import read_documents
 from vecrollback.pairs.bundles.log import BundleLog
@@ -37,7 +38,7 @@ class BundleImporter:
 
     def __init__(self, resources: Resources, bundle: UnpackedBundle, name: str, workspace: Path) -> None:
         self._catalog, self._corpus, self._artifacts = resources.catalog, resources.corpus, resources.artifacts
-        self._vectors_of = resources.vectors_of
+        self._vectors_of, self._root = resources.vectors_of, resources.root
         self._bundle, self._workspace = bundle, workspace
         self._new_artifacts = LocalArtifacts(workspace / "artifacts")
         manifest = bundle.manifest
@@ -54,8 +55,10 @@ class BundleImporter:
     def run(self) -> Snapshot:
         """Read everything once to be sure of it, then write documents, vectors, index and, last, the catalog.
 
-        Raises BundleError before anything was written.
+        Raises BundleError, and UntrustedError for an embedder that nobody has allowed here, before anything was
+        written.
         """
+        require_allowed(self._pair.embedder, store=self._root)
         rows = ReceivedRows(self._bundle.folder, self._bundle.manifest)
         self._check_documents()
         self._write_documents()
