@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import socket
 import threading
 import time
@@ -20,7 +19,7 @@ from vecrollback.embedders.hub import earlier_commits
 from vecrollback.embedders.pieces import embed_documents
 from vecrollback.embedders.probes import LEAST_USABLE, PROBES, compare_probes, embed_probes, floor_for, verify_probes
 from vecrollback.embedders.riding_probes import PROOF_SECONDS, BatchProbes, QueryProbes
-from vecrollback.errors import EmbedderChangedError, EmbeddingError, ServiceDownError, VecrollbackError
+from vecrollback.errors import EmbedderChangedError, VecrollbackError
 from vecrollback.pairs.kept_models import KeptModels, files_of
 from vecrollback.pairs.late_model import LateModel, QueryModel
 from vecrollback.records import KeptModel, ModelAnswer, Pair
@@ -33,9 +32,6 @@ _START_SECONDS = 60.0
 
 _PROVEN_BY = 4
 """Probes of one proof. They are short, about ten tokens each, so it costs less than the first text that follows."""
-
-_REACH_SECONDS = 0.5
-"""So long those who waited behind a query that a service did not answer are told at once instead of trying each."""
 
 
 class PairEmbedders(FollowsForks):
@@ -53,7 +49,6 @@ class PairEmbedders(FollowsForks):
         self._stamps: dict[tuple[str, str], object] = {}
         self._embedders: dict[tuple[str, str], Embedder] = {}
         self._proof_times: dict[tuple[str, str, str], float] = {}
-        self._unreached: dict[tuple[str, str, str], tuple[float, str]] = {}
         self._riding: dict[tuple[str, str, str], BatchProbes] = {}
         # Reentrant: `of` holds it while `_loadable` and `open` take it again.
         self._lock = threading.RLock()
@@ -63,7 +58,6 @@ class PairEmbedders(FollowsForks):
         """A model's locks, threads and connections are the parent's: each is loaded again when it is next used."""
         inherit(self._embedders, self._riding, self._leases)
         self._embedders, self._proof_times, self._riding, self._leases = {}, {}, {}, {}
-        self._unreached = {}
         self._lock = threading.RLock()
 
     def open(self, spec: str) -> Embedder:
@@ -154,16 +148,9 @@ class PairEmbedders(FollowsForks):
         """
         recorded = self.probes(pair) if pair.probes else None
         queries, key = QueryProbes(self._loadable(pair), recorded, pair.probe_floor), _key(pair)
-        # The proof is a job, with the patience of one. Somebody may be waiting here, and others behind him.
+        # The proof is a job, with the patience of one, and somebody may be waiting here: first, does it answer at all?
         if pair.probes and key not in self._proof_times and self._proof_age(pair, self._loadable(pair)) is None:
-            when, cause = self._unreached.get(key, (-math.inf, ""))
-            if time.monotonic() - when < _REACH_SECONDS:
-                raise ServiceDownError(cause, hint="it is tried again in a moment: ask again")
-            try:
-                queries.reach()
-            except EmbeddingError as error:
-                self._unreached[key] = time.monotonic(), error.message
-                raise
+            queries.reach()
         if pair.probes:
             self.of(pair)
             queries.proven_at(self._proof_times[key])
