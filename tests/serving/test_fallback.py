@@ -17,6 +17,7 @@ from tests.support.openai_server import OpenAIServer
 from tests.support.topics import TOPICS, documents, query
 from vecrollback import Result, Store
 from vecrollback.cli.support import render
+from vecrollback.embedders.circuit_breaker import breaker_of
 from vecrollback.errors import EmbeddingError, UsageError
 from vecrollback.serving.fallback_settings import read_settings
 
@@ -61,6 +62,7 @@ def gone(service: OpenAIServer, store: Store) -> Iterator[Store]:
     down(service)
     yield store
     service.refusal = lambda texts: None
+    breaker_of(service.url, "m").answered()  # the next test's first query need not wait until it is tried again
 
 
 def test_without_the_line_nothing_else_answers(gone: Store) -> None:
