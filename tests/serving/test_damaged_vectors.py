@@ -35,6 +35,7 @@ def lost(root: Path) -> Path:
 def test_a_pair_that_is_rolled_back_to_answers_from_its_index_and_marks_what_changed(lost: Path) -> None:
     with vecrollback.connect(lost) as store, store.searcher() as searcher:
         assert searcher.search(TEXTS["d7"]).current
+        wait_for("the searcher to be known", lambda: store.resources.catalog.searchers.alive("live"))
         moved = store.rollback(reason="worse answers", wait=20)
         assert (moved.target, moved.searchers.acknowledged, moved.searchers.missing) == ("two@1", 1, ())
         assert "vectors-two" in moved.trouble
