@@ -13,7 +13,7 @@ import vecrollback
 from tests.support.operations import words
 from tests.support.oracle import ONE
 from vecrollback import Document
-from vecrollback.errors import CorruptArtifactError, FailedError
+from vecrollback.errors import CorruptArtifactError, FailedError, TimeWentBackError
 
 KINDS = {f"d{n}": ("bicycle", "lantern")[n % 2] for n in range(24)}
 
@@ -217,10 +217,19 @@ def tree(root: Path) -> set[str]:
     return {path.relative_to(root).as_posix() for path in (root / "tables").rglob("*") if path.is_file()}
 
 
-def test_an_older_catalog_refuses_writes_and_sets_nothing_aside(settled: Path) -> None:
+@pytest.mark.parametrize("witnessed", [True, False])
+def test_an_older_catalog_refuses_writes_and_sets_nothing_aside(settled: Path, witnessed: bool) -> None:
+    """With the marks of the witness, and without, as in a store of an earlier version: then the tables alone tell."""
     root = settled
     texts = older_catalog(root, purge=True)
+    if not witnessed:
+        shutil.rmtree(root / "witness")
     before = tree(root)
+    error, says, cure = (
+        (TimeWentBackError, "the catalog went back in time", "Put it back")
+        if witnessed
+        else (CorruptArtifactError, "the catalog is older than the tables", "put back the catalog")
+    )
     with vecrollback.connect(root) as store:
         writes: list[Callable[[], object]] = [
             lambda: store.upsert([Document("new", "boats")]),
@@ -228,9 +237,9 @@ def test_an_older_catalog_refuses_writes_and_sets_nothing_aside(settled: Path) -
             store.compact,
         ]
         for write in writes:
-            with pytest.raises(CorruptArtifactError, match="the catalog is older than the tables") as refused:
+            with pytest.raises(error, match=says) as refused:
                 write()
-            assert "put back the catalog" in refused.value.hint
+            assert cure in refused.value.hint
         with pytest.raises(CorruptArtifactError, match="the catalog is older than the tables"):
             store.get(["d1"])
     assert tree(root) == before
@@ -244,9 +253,16 @@ def test_an_older_catalog_refuses_writes_and_sets_nothing_aside(settled: Path) -
         assert store.check("one").verdict == "pass"
 
 
-def test_an_older_catalog_whose_versions_are_there_takes_in_what_came_after(settled: Path) -> None:
+@pytest.mark.parametrize("witnessed", [True, False])
+def test_an_older_catalog_whose_versions_are_there_takes_in_what_came_after(settled: Path, witnessed: bool) -> None:
     texts = older_catalog(settled, purge=False)
+    if not witnessed:
+        shutil.rmtree(settled / "witness")
     with vecrollback.connect(settled) as store:
+        if witnessed:
+            with pytest.raises(TimeWentBackError):
+                store.upsert([Document("new", "boats")])
+            assert store.reconcile() is not None
         store.upsert([Document("new", "boats")])
         assert {id_: one.text for id_, one in store.get(list(texts)).items()} == texts
         assert "d5" not in store.get(["d5"])
