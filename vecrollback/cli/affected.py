@@ -28,7 +28,7 @@ def affected(
         str | None, typer.Option("--since", metavar="TIME", help="Only while it served since then: ISO 8601, UTC.")
     ] = None,
 ) -> None:
-    """List what a bad pair answered: when, how much, in which incidents.
+    """List what a bad pair answered: when, how much, which incidents.
 
     As far as it is recorded; what is not recorded is said, too.
     """

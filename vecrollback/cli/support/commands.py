@@ -70,7 +70,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "drill": "Rehearse a whole rollback beside what serves.",
         "runbook": "Write the runbook of this store, with the commands to type.",
         "incident": "List, show, export and close the records of rollbacks.",
-        "affected": "List what a bad pair answered: when, how much, in which incidents.",
+        "affected": "List what a bad pair answered: when, how much, which incidents.",
         "report": "Sum up how fast problems were found and undone.",
     },
     "Documents, snapshots and disk space": {
