@@ -44,5 +44,5 @@ def _ask(embedders: PairEmbedders, pair: Pair) -> tuple[ModelVerdict, str]:
         return "fail", str(error)
     except Exception as error:  # an embedder of the user's own may raise anything
         return "fail", f"{type(error).__name__}: {error}"
-    kept = embedders.kept.find(pair)
-    return "pass", "it answers, from the files that the store keeps" if kept else "it answers"
+    from_store = embedder.spec != pair.embedder and embedders.kept.find(pair) is not None
+    return "pass", "it answers, from the files that the store keeps" if from_store else "it answers"
