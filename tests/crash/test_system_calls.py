@@ -43,7 +43,7 @@ OPERATIONS: dict[str, list[str]] = {
     "token create": ["token", "create", "--role", "reader", "--name", "shop"],
     "golden add": ["golden", "add", "note 4", "--expect", "d4"],
     "history export": ["history", "export", "history.json"],
-    "incident close": ["incident", "close", "1", "--note", "done"],
+    "incident close": ["incident", "close", "1", "--cause", "a test"],
 }
 FEW = ("ingest", "delete", "rollback without catch-up", "snapshot tag")
 
@@ -116,7 +116,7 @@ def _strike_and_look(template: Path, world: Path, operation: str, fault: SystemF
     if not outcome.code:
         json.loads(outcome.output)
     elif outcome.code > 0 and outcome.output:
-        assert set(json.loads(outcome.output)) & {"error", "verdict", "findings"}, outcome.output
+        assert set(json.loads(outcome.output)) & {"error", "verdict", "move"}, outcome.output
     _look(root, operation, acknowledged=outcome.code == 0)
     return outcome
 
