@@ -16,7 +16,7 @@ from tests.support.operations import EVERY_ROW, words
 from tests.support.oracle import ONE, TWO, assert_passes, assert_serves
 from vecrollback import Document, Store
 from vecrollback.catalog import now
-from vecrollback.errors import UsageError
+from vecrollback.errors import CorruptArtifactError, UsageError
 from vecrollback.records import EarlierState
 
 
@@ -179,3 +179,23 @@ def test_a_backup_holds_what_documents_were(store: Store, tmp_path: Path) -> Non
         restored.time_travel.rollback(20, reason="a test")
         assert texts(restored) == FIRST
         assert_passes(restored.check("two", sample=EVERY_ROW))
+
+
+def test_damage_to_what_documents_were_is_found_and_not_written_on(store: Store) -> None:
+    corpus = store.resources.corpus
+    path = store.root / "tables/earlier.lance" / corpus.earlier.table.manifest(corpus.earlier.state().version)
+    sound = path.read_bytes()
+    data = bytearray(sound)
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with vecrollback.connect(store.root) as other:
+        assert other.check("two").verdict == "fail"
+        with pytest.raises(CorruptArtifactError, match="earlier"):
+            other.upsert([Document("d1", "another")])
+        other.upsert([Document("fresh", "new documents supersede nothing")])
+    path.write_bytes(sound)
+    with vecrollback.connect(store.root) as other:
+        other.upsert([Document("d1", "another")])
+        assert texts(other) == LAST | {"d1": "another", "fresh": "new documents supersede nothing"}
+        other.catch_up("two")
+        assert_passes(other.check("two"))

@@ -293,6 +293,7 @@ class Corpus:
         """
         with suppress(LockHeldError), self._catalog.lock("corpus", timeout=0), hold_off_forks(), self.table.reported():
             state = self._ledger.state()
+            self.table.require_sound([self.table.manifest(state.version)], self._catalog.files.of(CORPUS))
             dataset = self.table.at(state.version)
             if below := self.table.small_rows(dataset):
                 self._compact(*self.recover(), below=below, age=age)

@@ -79,7 +79,8 @@ class EarlierDocuments:
         )
         state = self.state()
         commit = None if state.version else self.table.create(_SCHEMA)
-        known = commit.dataset if commit else self.table.at(state.version)
+        # Compared with its digests first: the next version repeats what this one's manifest says.
+        known = commit.dataset if commit else self.table.recover(state.version, self._catalog.files.of(EARLIER))
         if EMBEDDED_TEXT not in known.schema.names:  # laid out before texts for the model were kept
             commit = self.table.add_columns([_TEXT_FOR_MODEL], onto=known)
             known = commit.dataset
@@ -167,6 +168,7 @@ class EarlierDocuments:
         """Drop what is older than `kept` seconds, merge small files, clean versions. The caller holds the lock."""
         if not self.state().version:
             return
+        self.table.require_sound([self.table.manifest(self.state().version)], self._catalog.files.of(EARLIER))
         self._drop(kept)
         state, digests = self.state(), self._catalog.files.of(EARLIER)
         dataset = self.table.at(state.version)

@@ -68,7 +68,11 @@ class Compactor:
         return tuple(row for row in rows if row is not None)
 
     def _planned(self, owner: str, table: LanceTable, versions: _Versions) -> TableUpkeep | None:
+        digests = self._catalog.files.of(owner)
         try:
+            # Before they are opened: over some damage Lance ends the process.
+            opened = (versions.current, *versions.keep, *versions.old)
+            table.require_sound([table.manifest(version) for version in opened], digests)
             dataset = table.at(versions.current)
             below = table.small_rows(dataset)
             small = sum(one.metadata.num_rows < below for one in dataset.get_fragments())
@@ -128,7 +132,8 @@ class Compactor:
         versions = self._vector_versions(pair)
         if versions is None:
             return
-        vectors = self._vectors_of(pair)
+        vectors, digests = self._vectors_of(pair), self._catalog.files.of(vectors_table(name))
+        vectors.table.require_sound([vectors.table.manifest(pair.vectors_version)], digests)
         dataset = vectors.table.at(pair.vectors_version)
         many = len(dataset.get_fragments()) > 1
         below = None if whole and many else vectors.table.small_rows(dataset)
