@@ -125,6 +125,32 @@ class TestArrowStream(ConnectorConformance):
         return str(folder / "t.arrow"), None
 
 
+class TestJsonLines(ConnectorConformance):
+    stored = "float64"
+
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        lines = [json.dumps(row | {"vector": vectors()[n].tolist()}) for n, row in enumerate(rows())]
+        (folder / "docs.jsonl").write_text("\n".join(lines) + "\n")
+        return str(folder / "docs.jsonl"), None
+
+
+class TestDuckdb(ConnectorConformance):
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        duckdb = pytest.importorskip("duckdb", reason="pip install 'vecrollback[duckdb]'")
+        with duckdb.connect(str(folder / "docs.db")) as connection:
+            connection.execute(
+                f"CREATE TABLE docs (id text, text text, model text, batch text, vector FLOAT[{DIMENSION}])"
+            )
+            values = [
+                [*(row.get(c) for c in ("id", "text", "model", "batch")), vectors()[n].tolist()]
+                for n, row in enumerate(rows())
+            ]
+            connection.executemany("INSERT INTO docs VALUES (?, ?, ?, ?, ?)", values)
+        return f"duckdb:{folder / 'docs.db'}#docs", None
+
+
 class TestLanceDB(ConnectorConformance):
     metric = "cosine"
 

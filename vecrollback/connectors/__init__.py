@@ -5,6 +5,8 @@
 `faiss:FILE`, with `--texts rows.jsonl`                     an index that gives its vectors back
 `parquet:FILE`, `arrow:FILE`                                a column of lists
 `lancedb:PATH#table`                                        a LanceDB table
+`duckdb:FILE#table`                                         a table or view of DuckDB
+`jsonl:FILE`                                                JSON Lines with a list of numbers in each row
 `postgresql://user@host/database#table`                     pgvector: `vector`, `halfvec`, or an array of floats
 `chroma:PATH#collection`, `chroma:http://...#collection`    a Chroma collection
 `qdrant:PATH#collection`, `qdrant:http://...#collection`    a Qdrant collection
@@ -49,6 +51,8 @@ _BUILT_IN = {
     "postgresql": "pgvector:PgvectorKind",
     "chroma": "chroma:ChromaKind",
     "qdrant": "qdrant:QdrantKind",
+    "duckdb": "duckdb_file:DuckdbKind",
+    "jsonl": "json_lines:JsonLinesKind",
 }
 
 
