@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from vecrollback.connectors.arrow_rows import ArrowConnector
+from vecrollback.connectors.arrow_rows import ArrowConnector, MemoryColumns
 from vecrollback.connectors.base import Connector, OpenOptions, named, split_at_hash
-from vecrollback.connectors.in_memory import MemoryColumns
 from vecrollback.errors import MissingDependencyError, UsageError
 from vecrollback.records import Metric
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.json as pj
 
-from vecrollback.connectors.arrow_rows import ArrowConnector
+from vecrollback.connectors.arrow_rows import ArrowConnector, MemoryColumns
 from vecrollback.connectors.base import Connector, OpenOptions, ends_in, file_of
-from vecrollback.connectors.in_memory import MemoryColumns
 from vecrollback.errors import UsageError
 
 _BLOCK = 64 << 20
@@ -29,7 +28,10 @@ def _read(path: Path) -> MemoryColumns:
 
 
 class JsonLinesKind:
-    """`jsonl:FILE`, or a file that ends in `.jsonl` or `.ndjson`."""
+    """`jsonl:FILE`, or a file that ends in `.jsonl` or `.ndjson`, compressed or not.
+
+    Rows may lack keys that others have. A list of another length is a vector of another size, which the doctor reports.
+    """
 
     form, texts_beside = "jsonl:FILE", False
 
