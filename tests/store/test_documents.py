@@ -171,6 +171,30 @@ def test_the_key_of_a_cache_changes_with_what_an_answer_depends_on(place: Path) 
         assert store.search("apples").cache_key == keys[2]
 
 
+def test_every_listener_hears_of_a_move_and_one_that_fails_stops_nothing(place: Path) -> None:
+    heard: list[str] = []
+    with connect(place) as store:
+
+        def broken(_: object) -> None:
+            raise RuntimeError("not my day")
+
+        store.on_move(broken)
+        store.on_move(lambda moved: heard.append(moved.target))
+        store.on_move(lambda moved: heard.append(moved.target))
+        store.promote(store.reembed("hash:64?seed=4", name="v2").wait(), reason="newer")
+        assert heard == ["v2@1", "v2@1"]
+
+
+def test_a_notebook_shows_a_result_as_a_table_and_nothing_in_it_is_markup(place: Path) -> None:
+    with connect(place) as store:
+        store.upsert([Document("<b>", "<script>alert(1)</script> quinces")], visible=True)
+        shown = store.search("quinces script alert", k=3)._repr_html_()
+    assert shown.count("<tr>") == 4
+    assert "&lt;script&gt;alert(1)" in shown
+    assert "<script>" not in shown
+    assert "epoch 1" in shown
+
+
 def test_ids_are_valid(place: Path) -> None:
     with connect(place) as store, pytest.raises(BadDocumentError):
         store.delete([" "])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
 from vecrollback.records.documents import Json
@@ -14,6 +15,7 @@ if TYPE_CHECKING:  # whoever only reads records must not wait for NumPy
 SearchMode = Literal["vector", "keyword", "hybrid"]
 """What answers: the nearest vectors of the live pair, the words themselves, or both together."""
 
+_SHOWN = 200
 WHOLE_TEXT = -1
 """The `chunk` of a hit whose text is not one chunk but the whole document."""
 
@@ -127,6 +129,18 @@ class Result:
         """
         by = "" if self.answered_by == "pair" else f".{self.answered_by}"
         return f"{self.pair}@{self.snapshot}.{self.vectors_version}.{self.head}{by}"
+
+    def _repr_html_(self) -> str:
+        """A table of the hits, as notebooks show it."""
+        rows = (
+            f"<tr><td>{number}</td><td>{hit.score:.4f}</td><td>{escape(hit.id)}</td><td>{escape(hit.text[:_SHOWN])}</td>"
+            f"<td>{escape(str(dict(hit.metadata))[:_SHOWN])}</td><td>{'stale' if hit.stale else ''}</td></tr>"
+            for number, hit in enumerate(self.hits, 1)
+        )
+        titles = "".join(f"<th>{name}</th>" for name in ("", "score", "id", "text", "metadata", ""))
+        source = f"{self.pair}@{self.snapshot}, epoch {self.epoch}" if self.pair else self.answered_by
+        note = escape("; ".join(filter(None, (source, self.reason, self.doubt))))
+        return f"<table><thead><tr>{titles}</tr></thead><tbody>{''.join(rows)}</tbody></table><p>{note}</p>"
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,8 +64,6 @@ class StaleAnswerCounts:
 
     def add(self, pair: str, documents: Sequence[str]) -> None:
         """Count one answer that held these."""
-        if not documents:
-            return
         with self._lock:
             self._reads.setdefault(pair, Counter()).update(documents)
 

@@ -48,7 +48,8 @@ def search_options(
         raise UsageError(f"k is {k!r}; it must be a whole number from 1 to {_MAX_K}")
     if mode not in ("vector", "keyword", "hybrid"):
         raise UsageError(f"mode is {mode!r}", hint="'vector', 'keyword' or 'hybrid'")
-    return SearchOptions(k, where_text(where), validate_namespace(namespace or ""), include_vectors, mode)
+    place = validate_namespace(namespace) if namespace else ""
+    return SearchOptions(k, where_text(where) if where else None, place, include_vectors, mode)
 
 
 def restriction(options: SearchOptions, corpus: Corpus, version: int) -> Filter:

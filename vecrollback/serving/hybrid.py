@@ -34,9 +34,7 @@ class KeywordAnswers:
         self._index = KeywordIndex(resources.corpus, resources.cache)
 
     def answer(self, texts: Sequence[str], options: SearchOptions, by_vectors: AskVectors) -> list[Result]:
-        """A result for each query, in the mode that was asked for. `by_vectors`: asks the pair that serves."""
-        if options.mode == "vector":
-            return by_vectors(options)
+        """A result for each query, by words alone or joined with those of `by_vectors`, which asks the live pair."""
         if options.mode == "keyword":
             return self.by_words(texts, options)
         enough = min(_MOST_CANDIDATES, max(_LEAST_CANDIDATES, _CANDIDATES_PER_HIT * options.k))

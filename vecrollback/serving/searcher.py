@@ -148,9 +148,10 @@ class Searcher(Questions, FollowsForks):
     def answer(
         self, texts: list[str], options: SearchOptions, *, key: str | None = None, canary: bool = False
     ) -> list[Result]:
-        """A result for each query; see `search`. `canary`: `draws` was true for every caller of this batch."""
+        """A result for each query, see `Store.search`. `canary`: `draws` was true for every caller of this batch."""
         texts = valid_queries(texts)
-        return self._keywords.answer(texts, options, partial(self._by_vectors, texts, key=key, canary=canary))
+        by_vectors = partial(self._by_vectors, texts, key=key, canary=canary)
+        return by_vectors(options) if options.mode == "vector" else self._keywords.answer(texts, options, by_vectors)
 
     def _by_vectors(self, texts: list[str], options: SearchOptions, *, key: str | None, canary: bool) -> list[Result]:
         try:
@@ -240,8 +241,8 @@ class Searcher(Questions, FollowsForks):
         hits = view.search(queries, options.k, only, include_vectors=options.include_vectors)
         if not canary:
             self._tally.add(pointer.epoch, len(hits))
-        if self._follows:
-            self._stale.add(pointer.pair, [document_key(h.id, h.namespace) for one in hits for h in one if h.stale])
+        if self._follows and (stale := [document_key(h.id, h.namespace) for one in hits for h in one if h.stale]):
+            self._stale.add(pointer.pair, stale)
         return results_of(serving, hits, options, canary=canary, instead=instead)
 
     def _now(self) -> Serving:

@@ -995,8 +995,8 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods, Storag
         """Have a function called with every move of `live` that this store object makes, whoever ordered it.
 
         Args:
-            call: Takes the move, before its catch-up and check. What it raises is logged; the move stands. It takes the
-                place of the one before.
+            call: Takes the move, before its catch-up and check, beside those that were given before. What it raises is
+                logged; the move stands. Of moves that other processes make, `cache_key` of a result tells.
 
         Example:
             >>> epochs = []
@@ -1005,7 +1005,7 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods, Storag
             >>> epochs == [moved.epoch]
             True
         """
-        self._parts.switch.on_move = call
+        self._parts.switch.listen(call)
 
     def prove(self, switched: Switched, progress: ProgressCallback | None = None) -> Switched:
         """Catch up and check what a move let serve, and complete its incident. The move stands whatever happens here.

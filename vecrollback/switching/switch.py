@@ -53,7 +53,7 @@ _WORSE = "staying is not worse, so far as that was measured"
 class Switch:
     """Moves `live`. Each move takes model and index together, because a pair is both.
 
-    `on_move` is called with every move of `live` that this object has made, whoever ordered it; before it
+    Listeners are called with every move of `live` that this object has made, whoever ordered it; before them
     `native_alias`, which moves the name that a database has for what is live.
     """
 
@@ -61,7 +61,7 @@ class Switch:
         self, catalog: Catalog, artifacts: Artifacts, bridges_serve: Callable[[], bool] = lambda: False
     ) -> None:
         self._catalog, self._artifacts, self._bridges_serve = catalog, artifacts, bridges_serve
-        self.on_move: Callable[[Switched], None] = lambda _: None
+        self._listeners: list[Callable[[Switched], None]] = []
         self.native_alias: Callable[[Move], None] = lambda _: None
 
     # -- forward ------------------------------------------------------------------------------------------------------
@@ -367,11 +367,16 @@ class Switch:
         return outcome
 
     def _tell(self, outcome: Switched) -> None:
-        """Call `on_move`. The move stands, so an error of the listener is logged and never looks like a failed move."""
-        try:
-            self.on_move(outcome)
-        except Exception as error:
-            _log.warning("the move to epoch %d is not counted: %s", outcome.epoch, error)
+        """Call who listens. The move stands, so what one raises is logged and never looks like a failed move."""
+        for listener in self._listeners:
+            try:
+                listener(outcome)
+            except Exception as error:
+                _log.warning("the move to epoch %d: a listener failed: %s", outcome.epoch, error)
+
+    def listen(self, call: Callable[[Switched], None]) -> None:
+        """Have a function called with every move of `live` that this object has made, whoever ordered it."""
+        self._listeners.append(call)
 
     def _await_searchers(self, move: Move, ids: set[str], seconds: float) -> Acknowledgements:
         """Wait until every expected searcher has applied the move or left; one that hangs is named as missing."""
