@@ -108,7 +108,7 @@ def test_an_exact_snapshot_is_restored_and_nothing_written_since_is_lost(any_pla
         assert_passes(store.check("one"))
 
 
-def test_a_row_that_somebody_changes_in_the_database_is_found_and_mended(
+def test_a_row_that_somebody_changes_or_removes_in_the_database_is_found(
     place: PlaceOf, tmp_path: Path, postgres: PostgresServer
 ) -> None:
     with begin(tmp_path / "store", place) as store, postgres.connect() as connection:
