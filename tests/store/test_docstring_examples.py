@@ -14,7 +14,7 @@ from tests.support.docstrings import arguments, described_arguments, run_example
 from vecrollback import AsyncClient, Client, Document, Store, connect
 
 METHODS = {name: member for name, member in inspect.getmembers(Store, inspect.isfunction) if not name.startswith("_")}
-DOORS = {name: member for name, member in vars(Store).items() if isinstance(member, property) and name[0] != "_"}
+DOORS = {name: member for name, member in inspect.getmembers(Store) if isinstance(member, property) and name[0] != "_"}
 DOCUMENTED = {"connect": connect, **METHODS}
 
 
