@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from llama_index.core.schema import BaseNode, ImageNode, IndexNode, MetadataMode, Node, TextNode
@@ -35,13 +36,12 @@ def to_store(node: BaseNode) -> Document:
 
 def from_store(document: Document) -> BaseNode:
     """The node that was stored, whole; a node of the text alone, where something else wrote the document."""
-    return _restored(document.id, document.text, dict(document.metadata))
+    return _restored(document.id, document.text, document.metadata)
 
 
 def from_hit(hit: Hit, result: Result) -> BaseNode:
     """What was found. `metadata["vecrollback"]` says which pair found it; no prompt and no model sees that key."""
-    node = _restored(hit.id, hit.text, dict(hit.metadata))
-    node.metadata[FACTS] = {
+    facts = {
         "pair": result.pair,
         "snapshot": result.snapshot,
         "epoch": result.epoch,
@@ -49,14 +49,21 @@ def from_hit(hit: Hit, result: Result) -> BaseNode:
         "chunk": hit.chunk,
         "answered_by": result.answered_by,
     }
-    node.excluded_embed_metadata_keys = [*node.excluded_embed_metadata_keys, FACTS]
-    node.excluded_llm_metadata_keys = [*node.excluded_llm_metadata_keys, FACTS]
-    return node
+    return _restored(hit.id, hit.text, hit.metadata, facts)
 
 
-def _restored(id_: str, text: str, metadata: dict[str, Any]) -> BaseNode:
+def _restored(id_: str, text: str, metadata: Mapping[str, Json], facts: Mapping[str, Json] | None = None) -> BaseNode:
     content = metadata.get(_CONTENT)
-    if not isinstance(content, str):
-        return TextNode(id_=id_, text=text, metadata=metadata)
-    kind = _KINDS.get(metadata.get(_KIND, ""), TextNode)
-    return kind.model_validate({"text": text, **json.loads(content)} if kind is not Node else json.loads(content))
+    kind: type[BaseNode] = TextNode
+    if isinstance(content, str):
+        kind = _KINDS.get(metadata.get(_KIND, ""), TextNode)
+        values: dict[str, Any] = json.loads(content)
+        if kind is not Node:
+            values["text"] = text
+    else:
+        values = {"id_": id_, "text": text, "metadata": dict(metadata)}
+    if facts is not None:  # before the node is made: it validates itself anew with every assignment
+        values["metadata"] = {**values["metadata"], FACTS: facts}
+        for hidden in ("excluded_embed_metadata_keys", "excluded_llm_metadata_keys"):
+            values[hidden] = [*values.get(hidden, ()), FACTS]
+    return kind.model_validate(values)
