@@ -170,7 +170,7 @@ class Switch:
             target.pair: ("live", ""),
         }
         outcome = self._move(state, target, facts.pair.watermark, replace(request, kind="rollback", states=states))
-        return replace(outcome, bridge=facts.bridge if self._bridges_serve() else None)
+        return replace(outcome, bridge=facts.bridge if facts.bridge and self._bridges_serve() else None)
 
     def target(self, to: str | None = None, *, override: bool = False) -> Snapshot:
         """The snapshot that a rollback would go to now. Reads the catalog and looks at files; changes nothing.
