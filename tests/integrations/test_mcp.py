@@ -59,6 +59,14 @@ def test_an_agent_reads_what_the_store_says(store_path: Path) -> None:
                 assert found == payloads.result(store.search(QUERIES[0], 3))
             late = read(await client.call_tool("search", {"query": "apples", "where": {"year": {"$gte": 2058}}}))
             assert {hit["id"] for hit in late["hits"]} == {"d58", "d59"}
+            with connect(store_path) as store:
+                store.upsert([Document("d0", "medlars of the other house")], visible=True, namespace="other")
+            other = read(
+                await client.call_tool("search", {"query": "medlars", "namespace": "other", "mode": "keyword"})
+            )
+            assert [hit["text"] for hit in other["hits"]] == ["medlars of the other house"]
+            theirs = read(await client.call_tool("document", {"id": "d0", "namespace": "other"}))
+            assert theirs["text"] == "medlars of the other house"
             one = read(await client.call_tool("document", {"id": found["hits"][0]["id"]}))
             assert one["text"] == found["hits"][0]["text"]
             assert read(await client.call_tool("status", {}))["rollback"]["target"] == "v1@1"

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from vecrollback.errors import AccessDeniedError, UnknownNameError, VecrollbackError
 from vecrollback.integrations.mcp.callers import Callers
-from vecrollback.records import Json
+from vecrollback.records import Json, SearchMode
 from vecrollback.serving.searcher import Searcher
 from vecrollback.store import payloads
 from vecrollback.store.store import Store
@@ -37,6 +37,7 @@ _MOVES = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent
 _MAX_K = 100
 
 K = Annotated[int, Field(ge=1, le=_MAX_K, description="How many documents at most.")]
+Namespace = Annotated[str | None, Field(description="Of the documents. Default: those that are in none.")]
 Confirm = Annotated[
     str, Field(description="Leave it empty. Where you cannot ask a person, the error tells what to put here.")
 ]
@@ -86,14 +87,18 @@ def _add_reading(server: MCPServer[Any], store: Store, searcher: Searcher) -> No
             dict[str, Any] | str | None,
             Field(description='A filter over the metadata, such as {"year": {"$gte": 2024}} or `year >= 2024`.'),
         ] = None,
+        namespace: Namespace = None,
+        mode: Annotated[SearchMode, Field(description="By meaning, by the words themselves, or by both.")] = "vector",
     ) -> Payload:
-        """Find the documents whose meaning is nearest to a query."""
-        return payloads.result(searcher.search(query, k, where))
+        """Find the documents that are nearest to a query."""
+        return payloads.result(searcher.search(query, k, where, namespace, mode))
 
     @_tool(server, _READS)
-    def document(id: Annotated[str, Field(description="As `search` returned it.")]) -> Payload:
+    def document(
+        id: Annotated[str, Field(description="As `search` returned it.")], namespace: Namespace = None
+    ) -> Payload:
         """Read one whole document."""
-        found = store.get([id])
+        found = store.get([id], namespace)
         if id not in found:
             raise UnknownNameError(f"there is no document {id!r}", hint="`search` finds documents and their ids")
         return asdict(found[id])
