@@ -1,7 +1,7 @@
 """LlamaIndex over a store and over a client: its own expectations of a vector store, indexes, pipelines, filters, MMR.
 
 LlamaIndex ships no suite for vector stores. Here is, in words of its own, what `tests/vector_stores/test_simple.py` of
-its core asks of one, with words in place of vectors: queries without and with filters and top k (all fourteen operators,
+its core asks of one, with words in place of vectors: queries without and with filters and top k (all 14 operators,
 AND, OR, NOT), node ids, deletion by document, by node and by filter, and clearing. Left out: persisting to a directory
 and reading stores of old versions, which are about that class's own files.
 
