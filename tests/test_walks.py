@@ -20,8 +20,8 @@ _CEILINGS = {  # walk: files, rooms
     "document: to the log": (16, 5),
     "document: catch-up": (36, 9),
     "document: whole way": (48, 10),
-    "rollback: library": (26, 7),
-    "rollback: HTTP": (39, 9),
+    "rollback: library": (29, 7),
+    "rollback: HTTP": (42, 9),
     "query: warm": (17, 7),
     "query: warm HTTP": (26, 9),
 }

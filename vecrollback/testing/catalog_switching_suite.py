@@ -167,8 +167,8 @@ class CatalogSwitching:
         assert several.aliases.history() == []
 
     def test_snapshot_is_found_by_its_name_its_pair_and_a_tag(self, several: Catalog) -> None:
-        several.pairs.set_tag("two", a_snapshot("one"))  # a tag goes before a pair of its name
-        for ref, found in (("one@1", "one@1"), ("one", "one@1"), ("two", "one@1"), ("two@1", "two@1")):
+        several.pairs.set_tag("first", a_snapshot("one"))
+        for ref, found in (("one@1", "one@1"), ("one", "one@1"), ("first", "one@1"), ("two", "two@1")):
             assert str(SnapshotRef.parse(several.pairs.find_snapshot(ref).ref)) == found
         with several._database.read() as connection:
             assert connection.scalar(sa.select(sa.func.count()).select_from(tables.snapshot)) == len(_NAMES)
