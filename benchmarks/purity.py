@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 from purity_models import DIMENSION, Vectors, real, texts_of
 
-from vecrollback.arrays import cosines
 from vecrollback.quality.purity import Arrays, AuditRequest, AuditResult, audit
 from vecrollback.quality.purity.directions import between, whiten
 from vecrollback.quality.purity.results import FLOOR
 from vecrollback.quality.purity.screens import distances, score
+from vecrollback.records.arrays import cosines
 
 _BOUND = 0.01
 _BATCH = 256

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders import Embedder, open_embedder
 from vecrollback.embedders.probes import FLOOR, PROBES, QUERIES, compare_probes, embed_probes, floor_for, verify_probes
 from vecrollback.errors import CorruptArtifactError, EmbedderChangedError
+from vecrollback.records.arrays import FloatArray
 
 DIGEST = "f33e635ae21939e35d4af138b565dc8a3cab97f3d368ff9cec65f320b32f1946"
 

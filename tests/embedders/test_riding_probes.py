@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders import Embedder, circuit_breaker, open_embedder, riding_probes
 from vecrollback.embedders.circuit_breaker import breaker_of
 from vecrollback.embedders.pieces import QueryLane
 from vecrollback.embedders.probes import PROBES, embed_probes
 from vecrollback.embedders.riding_probes import BatchProbes, QueryProbes
 from vecrollback.errors import BadQueryError, EmbedderChangedError
+from vecrollback.records.arrays import FloatArray
 
 MODEL = open_embedder("hash:64?seed=1")
 

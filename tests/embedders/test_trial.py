@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from tests.support.provider_servers import DIMENSION, KEY, MOST_TEXTS, MOST_WORDS, ProviderServer
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders import open_embedder
 from vecrollback.embedders.service_profile import expand, write_table
 from vecrollback.embedders.trial import Trial, try_embedder
 from vecrollback.errors import EmbedderSpecError, EmbeddingError
+from vecrollback.records.arrays import FloatArray
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vecrollback.arrays import FloatArray, Mask
 from vecrollback.errors import CorruptArtifactError, IndexSpecError, UsageError
 from vecrollback.indexes import Neighbours, build_index, exact_search, measure_recall, open_index, resolve_spec
 from vecrollback.indexes.exact import ExactIndex, sample_queries
 from vecrollback.indexes.filtered_search import MaskCache, Selections, widened_search
+from vecrollback.records.arrays import FloatArray, Mask
 from vecrollback.testing.index_suite import corpus
 
 ACCEPTED = [

@@ -10,10 +10,10 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from vecrollback.arrays import FloatArray
 from vecrollback.indexes import VectorIndex, build_index, train_index
 from vecrollback.indexes.sharded import open_shards
 from vecrollback.records import Metric
+from vecrollback.records.arrays import FloatArray
 from vecrollback.testing import IndexConformance
 
 

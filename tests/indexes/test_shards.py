@@ -20,11 +20,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vecrollback.arrays import FloatArray, Mask
 from vecrollback.errors import CorruptArtifactError, FailedError, IndexSpecError
 from vecrollback.indexes import ShardSpec, build_index, open_index, resolve_spec
 from vecrollback.indexes.sharded import ShardBuilder, ShardedIndex, arranged, lay_out, open_shards, shard_of
 from vecrollback.indexes.sharded.build_pool import BuildPool
+from vecrollback.records.arrays import FloatArray, Mask
 from vecrollback.testing.index_suite import corpus
 
 

@@ -12,11 +12,7 @@ from tests.support import counting
 from tests.support.operations import EVERY_ROW
 from tests.support.two_pairs import TEXTS
 from vecrollback import Store
-from vecrollback.errors import (
-    CheckRefusedError,
-    EmbeddingError,
-    NoRollbackTargetError,
-)
+from vecrollback.errors import CheckRefusedError, EmbeddingError, NoRollbackTargetError
 
 
 def test_unknown_is_not_ok(root: Path, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

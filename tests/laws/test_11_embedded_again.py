@@ -11,9 +11,9 @@ from tests.support.operations import EVERY_ROW, words
 from tests.support.oracle import EVERYTHING, QUERIES, TOLERANCE, TWO, assert_passes, embedder
 from tests.support.two_pairs import TEXTS
 from vecrollback import Document, Store
-from vecrollback.arrays import FloatArray
 from vecrollback.errors import CheckRefusedError
 from vecrollback.pairs.vectors import newest
+from vecrollback.records.arrays import FloatArray
 
 CHUNKED = f"{TWO}&chunk=tokens:4:1"
 

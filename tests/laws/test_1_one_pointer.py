@@ -7,13 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import vecrollback
-from tests.support.oracle import (
-    EVERYTHING,
-    QUERIES,
-    TOLERANCE,
-    assert_answers,
-    exact,
-)
+from tests.support.oracle import EVERYTHING, QUERIES, TOLERANCE, assert_answers, exact
 from tests.support.traffic import start_traffic, stop_traffic
 from tests.support.two_pairs import SPECS, TEXTS
 from vecrollback import Store

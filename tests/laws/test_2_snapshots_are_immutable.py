@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.oracle import (
-    EVERYTHING,
-    QUERIES,
-    TWO,
-)
+from tests.support.oracle import EVERYTHING, QUERIES, TWO
 from tests.support.two_pairs import TEXTS
 from vecrollback import Document, Store
 

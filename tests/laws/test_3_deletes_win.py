@@ -11,11 +11,7 @@ import pytest
 
 import vecrollback
 from tests.support.operations import EVERY_ROW, start, words
-from tests.support.oracle import (
-    EVERYTHING,
-    QUERIES,
-    assert_passes,
-)
+from tests.support.oracle import EVERYTHING, QUERIES, assert_passes
 from tests.support.traffic import start_traffic, stop_traffic
 from vecrollback import Document, Store
 

@@ -7,11 +7,7 @@ from pathlib import Path
 
 import vecrollback
 from tests.support.operations import EVERY_ROW
-from tests.support.oracle import (
-    QUERIES,
-    assert_passes,
-    assert_serves,
-)
+from tests.support.oracle import QUERIES, assert_passes, assert_serves
 from tests.support.traffic import start_traffic, stop_traffic
 from tests.support.two_pairs import TEXTS
 

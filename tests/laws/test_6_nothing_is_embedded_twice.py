@@ -13,9 +13,7 @@ import vecrollback
 from tests.laws.support import COUNTED
 from tests.support import counting
 from tests.support.operations import start, words
-from tests.support.oracle import (
-    assert_passes,
-)
+from tests.support.oracle import assert_passes
 from vecrollback import Document
 from vecrollback.embedders.probe_texts import PROBES
 

@@ -6,15 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.oracle import (
-    assert_passes,
-)
+from tests.support.oracle import assert_passes
 from vecrollback import Store
-from vecrollback.errors import (
-    CheckRefusedError,
-    NoRollbackTargetError,
-    QuarantinedError,
-)
+from vecrollback.errors import CheckRefusedError, NoRollbackTargetError, QuarantinedError
 from vecrollback.pairs.manifest import load_manifest
 
 

@@ -14,21 +14,11 @@ import vecrollback
 from tests.laws.support import FRAGILE
 from tests.support import counting
 from tests.support.operations import words
-from tests.support.oracle import (
-    EVERYTHING,
-    ONE,
-    QUERIES,
-    TWO,
-    assert_answers,
-    embedder,
-)
+from tests.support.oracle import EVERYTHING, ONE, QUERIES, TWO, assert_answers, embedder
 from tests.support.two_pairs import TEXTS
 from vecrollback import Document, PairVectors, Store
 from vecrollback.embedders import open_embedder
-from vecrollback.errors import (
-    EmbedderChangedError,
-    FingerprintMismatchError,
-)
+from vecrollback.errors import EmbedderChangedError, FingerprintMismatchError
 
 
 def test_no_vector_without_a_fingerprint_is_searched_with(store: Store) -> None:

@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.shared_data import shared
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders import open_embedder
 from vecrollback.errors import BadDocumentError, UsageError
 from vecrollback.quality.doctor import ColumnNames, Examination, examine, write_html
+from vecrollback.records.arrays import FloatArray
 
 OWN, OTHER = "hash:64?seed=1", "hash:64?seed=2"
 _WORDS = ["apple", "pear", "plum", "ship", "train", "dawn", "noon", "tea", "coffee", "bread", "model", "index", "roll"]

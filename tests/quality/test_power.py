@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tests.quality.test_doctor import made_by, texts_of, write
-from vecrollback.arrays import FloatArray
 from vecrollback.quality.doctor import Examination, examine
 from vecrollback.quality.purity import Arrays, AuditRequest, audit
+from vecrollback.records.arrays import FloatArray
 
 _OWN, _OTHER = "hash:96?seed=1", "hash:96?seed=2"
 _CODES = [

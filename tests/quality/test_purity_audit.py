@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from tests.support.purity_worlds import Table, World, units, world
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders import open_embedder
 from vecrollback.errors import EmbeddingError, UsageError
 from vecrollback.quality.purity import Arrays, AuditProgress, AuditRequest, AuditResult, audit
+from vecrollback.records.arrays import FloatArray
 
 LOOSE = AuditRequest(bound=0.05, confidence=0.95, seed=1)
 

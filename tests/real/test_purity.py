@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tests.support.shared_data import shared
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders import open_embedder
 from vecrollback.quality.purity import Arrays, AuditRequest, audit
+from vecrollback.records.arrays import FloatArray
 
 _LENGTH = "?max_length=32"  # a fraction of the time; the two models differ as much
 

@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from vecrollback.arrays import FloatArray
 from vecrollback.errors import BadQueryError, EmbeddingError, ServiceDownError
+from vecrollback.records.arrays import FloatArray
 from vecrollback.serving import patient_model
 from vecrollback.serving.patient_model import PatientModel
 

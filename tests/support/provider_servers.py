@@ -18,8 +18,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders import open_embedder
+from vecrollback.records.arrays import FloatArray
 
 KEY = "key-0123456789-abcdefghijklmnop"
 DIMENSION = 64

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray
 from vecrollback.quality.purity import Arrays
+from vecrollback.records.arrays import FloatArray
 
 
 class Table:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders import Embedder, Traits, fingerprint_of, open_embedder
 from vecrollback.embedders.spec import Spec
 from vecrollback.records import Json, Span
+from vecrollback.records.arrays import FloatArray
 
 CALLS = "VOYAGE_CALLS"
 FLOOR = 0.9987

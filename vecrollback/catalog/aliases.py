@@ -19,15 +19,7 @@ from vecrollback.catalog.schema import alias as alias_table
 from vecrollback.catalog.schema import history, pair, snapshot, tenure
 from vecrollback.catalog.tenures import Tenures, all_tenures
 from vecrollback.errors import AliasMovedError, CatalogUnavailableError, UnknownNameError, UsageError
-from vecrollback.records import (
-    CANDIDATE,
-    LIVE,
-    AliasTarget,
-    Move,
-    MoveRequest,
-    SnapshotRef,
-    Tenure,
-)
+from vecrollback.records import CANDIDATE, LIVE, AliasTarget, Move, MoveRequest, SnapshotRef, Tenure
 from vecrollback.storage.local import reach
 
 GENESIS = "0" * 64

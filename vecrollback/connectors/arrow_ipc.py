@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from vecrollback.arrays import Numbers
 from vecrollback.connectors.arrow_rows import ArrowConnector
 from vecrollback.connectors.base import Connector, OpenOptions, ends_in, file_of
 from vecrollback.errors import UsageError
 from vecrollback.records import Metric
+from vecrollback.records.arrays import Numbers
 
 
 class IpcColumns:

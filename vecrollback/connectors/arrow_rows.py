@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from vecrollback.arrays import FloatArray, Numbers
 from vecrollback.connectors.base import BLOCK_ROWS, Part, guess_vector, majority
 from vecrollback.errors import UsageError
 from vecrollback.records import Json, Metric
+from vecrollback.records.arrays import FloatArray, Numbers
 
 
 class Columns(Protocol):

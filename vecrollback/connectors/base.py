@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray, Numbers
 from vecrollback.errors import UsageError
 from vecrollback.records import Json, Metric
+from vecrollback.records.arrays import FloatArray, Numbers
 
 BLOCK_ROWS = 8_192
 

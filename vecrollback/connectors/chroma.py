@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 import numpy as np
 import pyarrow as pa
 
-from vecrollback.arrays import Numbers
 from vecrollback.connectors.base import Connector, OpenOptions, Part, Record, expanded, split_at_hash, stacked
 from vecrollback.connectors.copied import copy_of_folder
 from vecrollback.errors import MissingDependencyError, UsageError
 from vecrollback.records import Json, Metric
+from vecrollback.records.arrays import Numbers
 
 _PAGE = 1_000
 _METRICS: dict[str, Metric] = {"cosine": "cosine", "l2": "l2", "ip": "dot"}

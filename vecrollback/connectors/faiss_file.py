@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray, Numbers
 from vecrollback.connectors.base import Connector, OpenOptions, ends_in, file_of
 from vecrollback.connectors.sidecar import WithTexts
 from vecrollback.errors import UsageError
 from vecrollback.records import Json, Metric
+from vecrollback.records.arrays import FloatArray, Numbers
 
 _CURE = "save the vectors as they were embedded with numpy.save, and examine that file"
 

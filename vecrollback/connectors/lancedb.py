@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from vecrollback.arrays import Numbers
 from vecrollback.connectors.arrow_rows import ArrowConnector
 from vecrollback.connectors.base import Connector, OpenOptions, split_at_hash
 from vecrollback.errors import UsageError
 from vecrollback.records import Metric
+from vecrollback.records.arrays import Numbers
 
 
 class LanceColumns:

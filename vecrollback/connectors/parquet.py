@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vecrollback.arrays import Numbers
 from vecrollback.connectors.arrow_rows import ArrowConnector
 from vecrollback.connectors.base import BLOCK_ROWS, Connector, OpenOptions, ends_in, file_of
 from vecrollback.errors import UsageError
 from vecrollback.records import Metric
+from vecrollback.records.arrays import Numbers
 
 _BUFFER = 1 << 20
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray, Numbers
 from vecrollback.connectors.base import (
     Connector,
     OpenOptions,
@@ -20,6 +19,7 @@ from vecrollback.connectors.base import (
 )
 from vecrollback.errors import FailedError, MissingDependencyError, UsageError
 from vecrollback.records import Json, Metric
+from vecrollback.records.arrays import FloatArray, Numbers
 
 _PAGE = 2_000
 _TABLE = 48

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from vecrollback.arrays import Numbers
 from vecrollback.connectors.base import (
     Connector,
     OpenOptions,
@@ -28,6 +27,7 @@ from vecrollback.connectors.base import (
 from vecrollback.connectors.copied import copy_of_folder
 from vecrollback.errors import MissingDependencyError, UntrustedError, UsageError
 from vecrollback.records import Json, Metric
+from vecrollback.records.arrays import Numbers
 
 _PAGE = 512
 _MODELS = "qdrant_client.http.models.models"

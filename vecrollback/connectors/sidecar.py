@@ -12,11 +12,11 @@ from typing import BinaryIO, Protocol, cast
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray, Numbers
 from vecrollback.connectors.base import BLOCK_ROWS, Part, Record
 from vecrollback.corpus.formats.lines import open_bytes, unreadable
 from vecrollback.errors import BadDocumentError, UsageError
 from vecrollback.records import Json, Metric
+from vecrollback.records.arrays import FloatArray, Numbers
 
 _SHOWN_ROWS = 100
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from vecrollback.arrays import Numbers
 from vecrollback.connectors.base import Connector, Part, without_password
 from vecrollback.errors import CorruptArtifactError, VecrollbackError
+from vecrollback.records.arrays import Numbers
 
 _CURE = "repair it with the program that wrote it, or examine a backup"
 _MOST = 300

@@ -20,14 +20,7 @@ from vecrollback.catalog import CORPUS, Catalog
 from vecrollback.corpus.columns import DOCUMENT, EMBEDDED_TEXT, SCHEMA, document_of, new_columns, sound_row, table_rows
 from vecrollback.corpus.documents import document_digest
 from vecrollback.corpus.earlier import EarlierDocuments
-from vecrollback.corpus.rows import (
-    already_there,
-    any_of,
-    columns_there,
-    stored_rows,
-    texts_for_model,
-    without_text,
-)
+from vecrollback.corpus.rows import already_there, any_of, columns_there, stored_rows, texts_for_model, without_text
 from vecrollback.corpus.selection import DocumentSet, count_namespaces, select_ids, select_rows
 from vecrollback.corpus.travel import plan_rollback
 from vecrollback.errors import (

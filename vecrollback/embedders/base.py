@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from vecrollback.arrays import FloatArray
 from vecrollback.errors import EmbedderSpecError
 from vecrollback.records import Json, Metric, Span
+from vecrollback.records.arrays import FloatArray
 
 FLOOR = 0.9999
 """Least cosine between a model's probe vectors then and now. What was measured: `vecrollback.embedders.probes`."""

@@ -20,12 +20,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders.base import Embedder, Traits, traits_of
 from vecrollback.embedders.common import Role, Shape, SharedEmbedder, prefixed, read_shape
 from vecrollback.embedders.spec import Spec
 from vecrollback.errors import EmbedderSpecError, EmbeddingError, TextRefusedError
 from vecrollback.records import Json
+from vecrollback.records.arrays import FloatArray
 
 _ROLES: dict[Role, str] = {"document": "texts", "query": "queries"}
 _MEMBERS = ("contract", "fingerprint", "dimension", "metric", "embed_documents", "embed_queries", "chunk", "spec")

@@ -12,12 +12,12 @@ from typing import Literal, cast
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders.base import Traits, fingerprint_of
 from vecrollback.embedders.chunking import Chunker, ChunkRule, Tokenizer, make_chunker, parse_rule
 from vecrollback.embedders.spec import Arguments, Spec
 from vecrollback.errors import EmbedderSpecError, EmbeddingError, TextRefusedError
 from vecrollback.records import Json, Metric, Span
+from vecrollback.records.arrays import FloatArray
 
 Role = Literal["document", "query"]
 

@@ -17,12 +17,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders.base import Traits
 from vecrollback.embedders.common import Role, Shape, SharedEmbedder, prefixed, read_shape
 from vecrollback.embedders.spec import Spec
 from vecrollback.errors import EmbedderSpecError
 from vecrollback.records import Json
+from vecrollback.records.arrays import FloatArray
 
 _VERSION = 1
 """Part of the contract: raise it when the features change, for then old vectors are another model's."""

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders.base import COARSE_FLOOR, LEAST_FLOOR, Traits
 from vecrollback.embedders.chunking import Tokenizer
 from vecrollback.embedders.common import RecentTokens, Role, Shape, SharedEmbedder, prefixed, read_shape
@@ -29,6 +28,7 @@ from vecrollback.embedders.text_limit import TextLimit, read_limit
 from vecrollback.embedders.wire_forms import WIRE_FORMS, Base64Numbers, first_base64, rows_of, tokens_used
 from vecrollback.errors import EmbedderSpecError, EmbeddingError
 from vecrollback.records import Json
+from vecrollback.records.arrays import FloatArray
 
 _OPENAI = "https://api.openai.com/v1"
 _DIMENSIONS = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3072, "text-embedding-ada-002": 1536}

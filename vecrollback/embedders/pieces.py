@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders.base import Embedder, traits_of
+from vecrollback.records.arrays import FloatArray
 from vecrollback.storage.forks import FollowsForks, follow_forks
 
 FIRST_TEXTS, FIRST_CHARACTERS = 8, 4_096

@@ -13,13 +13,13 @@ from functools import partial
 
 import numpy as np
 
-from vecrollback.arrays import Cosines, FloatArray
-from vecrollback.arrays import cosines as row_cosines
 from vecrollback.embedders.base import FLOOR, LEAST_FLOOR, Embedder, traits_of
 from vecrollback.embedders.common import excerpt
 from vecrollback.embedders.pieces import embed_documents, embed_in_pieces
 from vecrollback.embedders.probe_texts import PROBES, QUERIES
 from vecrollback.errors import CorruptArtifactError, EmbedderChangedError, EmbeddingError, TextRefusedError
+from vecrollback.records.arrays import Cosines, FloatArray
+from vecrollback.records.arrays import cosines as row_cosines
 
 __all__ = [
     "FLOOR",

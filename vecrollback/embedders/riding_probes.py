@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray, cosines
 from vecrollback.embedders.base import Embedder, traits_of
 from vecrollback.embedders.common import excerpt
 from vecrollback.embedders.probe_texts import PROBES, QUERIES
 from vecrollback.errors import BadQueryError, EmbedderChangedError, TextRefusedError, VecrollbackError
+from vecrollback.records.arrays import FloatArray, cosines
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders.base import COARSE_FLOOR, FLOOR, Traits
 from vecrollback.embedders.batching import batches, encode
 from vecrollback.embedders.chunking import Chunker
@@ -39,6 +38,7 @@ from vecrollback.embedders.runtimes import Runtime, accelerate, check_name
 from vecrollback.embedders.spec import Arguments, Spec
 from vecrollback.errors import EmbedderSpecError, EmbeddingError, TextRefusedError, UsageError
 from vecrollback.records import Json
+from vecrollback.records.arrays import FloatArray
 
 _PRECISIONS = ("float32", "bfloat16", "float16")
 _CPU_TOKENS, _DEVICE_TOKENS = 1_024, 65_536

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders.hf_tokenizer import HfTokenizer
 from vecrollback.embedders.model_files import locate
 from vecrollback.embedders.spec import Arguments, parse
 from vecrollback.errors import EmbedderSpecError, TextTooLongError
 from vecrollback.records import Json
+from vecrollback.records.arrays import FloatArray
 
 _SHORTER = 3 / 4
 """A text that was refused as too long is tried again at so much of its length."""

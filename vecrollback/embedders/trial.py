@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray, cosines
 from vecrollback.embedders import open_embedder
 from vecrollback.embedders.base import LEAST_FLOOR, Embedder, traits_of
 from vecrollback.embedders.probe_texts import PROBES
@@ -20,6 +19,7 @@ from vecrollback.embedders.probes import NOISE_MARGIN
 from vecrollback.embedders.service_profile import expand, table_of
 from vecrollback.embedders.spec import arguments_of
 from vecrollback.errors import EmbedderSpecError, EmbeddingError, TextRefusedError
+from vecrollback.records.arrays import FloatArray, cosines
 
 Beyond = Literal["read", "cut", "refused"]
 

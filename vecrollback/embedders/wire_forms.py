@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders.common import excerpt
 from vecrollback.errors import EmbeddingError
 from vecrollback.records import Json
+from vecrollback.records.arrays import FloatArray
 
 Decode = Callable[[str], FloatArray]
 """From the base64 of one vector to its numbers."""

@@ -14,13 +14,13 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Self, cast
 
-from vecrollback.arrays import FloatArray
 from vecrollback.errors import IndexSpecError
 from vecrollback.indexes.base import IndexKind, Neighbours, SharingKind, VectorIndex
 from vecrollback.indexes.exact import ExactKind, exact_search, measure_recall
 from vecrollback.indexes.faiss_index import FaissKind
 from vecrollback.indexes.lance_index import LanceKind
 from vecrollback.records import Metric
+from vecrollback.records.arrays import FloatArray
 
 __all__ = [
     "IndexKind",

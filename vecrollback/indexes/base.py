@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from vecrollback.arrays import FloatArray, Mask, Positions
 from vecrollback.records import Metric
+from vecrollback.records.arrays import FloatArray, Mask, Positions
 
 
 class Neighbours(NamedTuple):

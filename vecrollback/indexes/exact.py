@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray, Mask, Positions, cosines
 from vecrollback.errors import CorruptArtifactError, IndexSpecError, UsageError
 from vecrollback.indexes.base import Neighbours, VectorIndex
 from vecrollback.indexes.filtered_search import checked_mask, checked_queries, closed, nothing
 from vecrollback.records import Metric
+from vecrollback.records.arrays import FloatArray, Mask, Positions, cosines
 
 _BLOCK_SCORES = 4 << 20
 """Scores held at once; 16 MiB stays near the last-level cache and bounds memory for any corpus."""

@@ -17,17 +17,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray, Mask, Positions
 from vecrollback.errors import CorruptArtifactError, FailedError, IndexSpecError
 from vecrollback.indexes.base import Neighbours
 from vecrollback.indexes.exact import TopK, sample_queries
 from vecrollback.indexes.faiss_size import bytes_per_vector
-from vecrollback.indexes.filtered_search import (
-    Selection,
-    Selections,
-    closed,
-)
+from vecrollback.indexes.filtered_search import Selection, Selections, closed
 from vecrollback.records import Metric
+from vecrollback.records.arrays import FloatArray, Mask, Positions
 
 _PLAIN = r"(?:Flat|SQ(?:4|6|8|fp16|bf16))"
 _PQ = r"PQ\d+(?:x\d+)?(?:np)?"

@@ -18,9 +18,9 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray, Mask, Positions
 from vecrollback.errors import UsageError
 from vecrollback.indexes.base import Neighbours
+from vecrollback.records.arrays import FloatArray, Mask, Positions
 
 _MOST_REACH = 1024
 """FAISS's HNSW counts its whole candidate list at each step, so cost is quadratic in the reach from about here."""

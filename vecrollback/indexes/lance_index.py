@@ -16,17 +16,12 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray, Mask, Positions
 from vecrollback.errors import CorruptArtifactError, IndexSpecError
 from vecrollback.indexes.base import Neighbours
 from vecrollback.indexes.exact import TopK, exact_search, recall, sample_queries
-from vecrollback.indexes.filtered_search import (
-    Selection,
-    Selections,
-    closed,
-    nothing,
-)
+from vecrollback.indexes.filtered_search import Selection, Selections, closed, nothing
 from vecrollback.records import Metric
+from vecrollback.records.arrays import FloatArray, Mask, Positions
 from vecrollback.storage.forks import uses_tables
 
 _KINDS = ("IVF_FLAT", "IVF_SQ", "IVF_PQ", "IVF_RQ", "IVF_HNSW_SQ")

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray
 from vecrollback.errors import FingerprintMismatchError
 from vecrollback.integrations.backend import BATCH, Backend, write
 from vecrollback.records import Document, IfAbsent, PairVectors, Result, Where
+from vecrollback.records.arrays import FloatArray
 
 _TRIES = 3
 """Between embedding a query and searching with its vector somebody may move `live`; not three times in a row."""

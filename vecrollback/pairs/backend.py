@@ -19,13 +19,13 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import pyarrow as pa
 
-from vecrollback.arrays import FloatArray, Numbers
 from vecrollback.errors import IndexSpecError, UsageError
 from vecrollback.indexes.base import Neighbours
 from vecrollback.pairs.vectors import schema
 from vecrollback.records import Json, Metric
+from vecrollback.records.arrays import FloatArray, Numbers
 
-__all__ = ["Backend", "BackendKind", "IndexChoice", "Place", "open_backend", "row_schema"]
+__all__ = ["BackendKind", "IndexChoice", "Place", "VectorBackend", "open_backend", "row_schema"]
 
 _GROUP = "vecrollback.backends"
 _BUILT_IN = {
@@ -39,7 +39,7 @@ _SECRET_PARAMETERS = frozenset({"password", "sslpassword", "api_key", "apikey", 
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
 
 _secrets: dict[str, str] = {}
-_backends: dict[tuple[int, str], Backend] = {}
+_backends: dict[tuple[int, str], VectorBackend] = {}
 _lock = threading.Lock()
 
 
@@ -49,7 +49,7 @@ def row_schema(dimension: int) -> pa.Schema:
     return pa.schema([number, *schema(dimension)])
 
 
-class Backend(Protocol):
+class VectorBackend(Protocol):
     """One collection of a database, opened: the rows of one pair. Safe to use from many threads.
 
     A row has the columns of `row_schema`; `row` is its key. Rows that vecrollback no longer answers from stay, because
@@ -174,7 +174,7 @@ class Backend(Protocol):
 class BackendKind(Protocol):
     """One database: one file beside this, found by the prefix of a place."""
 
-    def open(self, place: Place) -> Backend:
+    def open(self, place: Place) -> VectorBackend:
         """Open a collection, which need not exist yet. Raises UsageError for a name that cannot be one."""
         ...
 
@@ -236,7 +236,7 @@ def remember(text: str) -> str:
     return place.shown
 
 
-def open_backend(text: str) -> Backend:
+def open_backend(text: str) -> VectorBackend:
     """Open a collection, once per process.
 
     Args:

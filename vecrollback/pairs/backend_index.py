@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from vecrollback.arrays import FloatArray, Mask, Numbers, Positions
 from vecrollback.errors import CorruptArtifactError, UsageError
 from vecrollback.indexes.base import Neighbours
-from vecrollback.pairs.backend import Backend
+from vecrollback.pairs.backend import VectorBackend
 from vecrollback.pairs.vectors import MEND_VECTORS, matrix
 from vecrollback.records import Metric
+from vecrollback.records.arrays import FloatArray, Mask, Numbers, Positions
 
 _FEW_ROWS, _FEW_SHARE = 1_000, 0.02
 """Where no more may answer, they are compared one by one: an index would go through the others to find them."""
@@ -23,7 +23,7 @@ class BackendIndex:
     built. Later rows, superseded ones and those that a mask hides are left out of what the database finds.
     """
 
-    def __init__(self, backend: Backend, spec: str, numbers: Numbers, dimension: int, metric: Metric, below: int):
+    def __init__(self, backend: VectorBackend, spec: str, numbers: Numbers, dimension: int, metric: Metric, below: int):
         self._backend, self._spec, self._numbers, self._below = backend, spec, numbers, below
         self.dimension, self.metric, self.size = dimension, metric, len(numbers)
 

@@ -15,11 +15,11 @@ from hashlib import sha256
 import numpy as np
 import pyarrow as pa
 
-from vecrollback.arrays import FloatArray, Mask, Numbers
 from vecrollback.errors import CorruptArtifactError, PairStateError
-from vecrollback.pairs.backend import Backend
+from vecrollback.pairs.backend import VectorBackend
 from vecrollback.pairs.vectors import KEY_COLUMNS, MEND_VECTORS, VectorRows, Vectors, matrix, room_for
 from vecrollback.records import Metric
+from vecrollback.records.arrays import FloatArray, Mask, Numbers
 from vecrollback.storage.lance_table import Commit
 from vecrollback.storage.local import reach
 
@@ -43,7 +43,7 @@ def batch_name(version: int) -> str:
 class BackendVectors(Vectors):
     """Rows in a collection that belongs to one pair of one store. `owner`: these two, as the collection knows them."""
 
-    def __init__(self, backend: Backend, dimension: int, metric: Metric, owner: str) -> None:
+    def __init__(self, backend: VectorBackend, dimension: int, metric: Metric, owner: str) -> None:
         self.backend, self.dimension, self._metric, self._owner = backend, dimension, metric, owner
         self._batches = BatchTable(backend, f"{owner} {dimension} {metric}")
         self._sound: dict[int, str] = {}
@@ -187,7 +187,7 @@ class BackendVectors(Vectors):
 class BatchTable:
     """The batches of a collection under names and digests, as a table on disk has its files."""
 
-    def __init__(self, backend: Backend, layout: str) -> None:
+    def __init__(self, backend: VectorBackend, layout: str) -> None:
         self._backend = backend
         self.name = backend.place
         self.layout = sha256(layout.encode()).hexdigest()

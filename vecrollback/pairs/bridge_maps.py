@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray
 from vecrollback.records import Json, Metric
+from vecrollback.records.arrays import FloatArray
 
 NEIGHBOURS = 10
 """Recall of a map is measured at so many neighbours."""

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray
 from vecrollback.catalog import now
 from vecrollback.errors import PairStateError
 from vecrollback.pairs.bridge_maps import BridgeMap, choose_map, decode_map, fit_maps, nearest, recall
 from vecrollback.pairs.resources import Resources
 from vecrollback.pairs.vectors import newest
 from vecrollback.records import Bridge, BridgeWorth, Pair
+from vecrollback.records.arrays import FloatArray
 
 FIT_ROWS = 20_000
 """Texts that a map is fitted to at most: its cost is bounded, whatever the corpus."""

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray, cosines
 from vecrollback.catalog import Catalog, now
 from vecrollback.embedders import Embedder, open_embedder, traits_of
 from vecrollback.embedders.base import document_fingerprint
@@ -23,6 +22,7 @@ from vecrollback.errors import EmbedderChangedError, VecrollbackError
 from vecrollback.pairs.kept_models import KeptModels, files_of
 from vecrollback.pairs.late_model import LateModel, QueryModel
 from vecrollback.records import KeptModel, ModelAnswer, Pair
+from vecrollback.records.arrays import FloatArray, cosines
 from vecrollback.storage.artifacts import Artifacts
 from vecrollback.storage.forks import FollowsForks, follow_forks, inherit
 from vecrollback.storage.trust import is_trusted

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders.riding_probes import QueryProbes
+from vecrollback.records.arrays import FloatArray
 
 _TRY_SECONDS = 1.0
 """A model that is gone fails slowly: between two tries queries fail at once."""

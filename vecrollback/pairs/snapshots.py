@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray
 from vecrollback.catalog import now
 from vecrollback.errors import CorruptArtifactError, RecallTooLowError, UsageError
 from vecrollback.indexes import (
@@ -35,6 +34,7 @@ from vecrollback.pairs.backend_vectors import BackendVectors
 from vecrollback.pairs.manifest import MANIFEST_FORMAT, WHOLE_FORMAT, IndexPart, Manifest, ShardPart, load_manifest
 from vecrollback.pairs.vectors import KEY_COLUMNS, Vectors, newest, take_rows
 from vecrollback.records import RECALL_FLOOR, Metric, Pair, Snapshot
+from vecrollback.records.arrays import FloatArray
 from vecrollback.storage.artifacts import Artifacts, remove
 from vecrollback.storage.artifacts.base import MEND, changed, digest
 from vecrollback.storage.reading import readable

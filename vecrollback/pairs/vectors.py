@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray
 from vecrollback.errors import CorruptArtifactError, HeadMovedError
+from vecrollback.records.arrays import FloatArray
 from vecrollback.storage import FileStore
 from vecrollback.storage.base import DigestedTable
 from vecrollback.storage.forks import uses_tables

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders.pieces import embed_in_pieces
 from vecrollback.errors import VecrollbackError
 from vecrollback.pairs.bridge_maps import NEIGHBOURS
@@ -19,6 +18,7 @@ from vecrollback.pairs.resources import Resources
 from vecrollback.quality.evaluation.generated_queries import generate_queries
 from vecrollback.quality.evaluation.metrics import judged_values, means
 from vecrollback.records import BridgeWorth, GoldenQuery, Pair
+from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.open_pairs import BorrowedPairs, OpenPair
 
 MOST_QUERIES = 300

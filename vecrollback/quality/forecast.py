@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.base import traits_of
 from vecrollback.embedders.pieces import embed_documents, embed_in_pieces
@@ -31,6 +30,7 @@ from vecrollback.quality.evaluation.significance import difference
 from vecrollback.quality.purity import parse_budget
 from vecrollback.quality.rank_estimates import DEPTH, expected_ndcg
 from vecrollback.records import Difference, Document, Forecast, GoldenQuery, Metric, Pair, Progress, ProgressCallback
+from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.open_pairs import BorrowedPairs, OpenPair
 
 _LEAST_SAMPLE = 60

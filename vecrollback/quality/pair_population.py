@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecrollback.arrays import FloatArray, Numbers, Times
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.quality.check.rows import LogRows, VectorKeys
 from vecrollback.quality.check.sample import comparable
+from vecrollback.records.arrays import FloatArray, Numbers, Times
 
 _DOCUMENTS = 512
 _CHANGED = pa.schema(

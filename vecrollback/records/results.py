@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from vecrollback.records.documents import Json
 
 if TYPE_CHECKING:  # whoever only reads records must not wait for NumPy
-    from vecrollback.arrays import FloatArray
+    from vecrollback.records.arrays import FloatArray
 
 SearchMode = Literal["vector", "keyword", "hybrid"]
 """What answers: the nearest vectors of the live pair, the words themselves, or both together."""

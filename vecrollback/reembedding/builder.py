@@ -15,7 +15,6 @@ from functools import partial
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray
 from vecrollback.catalog import NAME_RULE, Catalog, now, valid_pair_name, vectors_table
 from vecrollback.corpus.documents import content_hash
 from vecrollback.embedders import Embedder
@@ -42,6 +41,7 @@ from vecrollback.records import (
     ProgressCallback,
     Snapshot,
 )
+from vecrollback.records.arrays import FloatArray
 from vecrollback.reembedding.acceleration import RuntimeLog, choose_runtime
 from vecrollback.reembedding.dispatch import PLAIN, EmbedCounts, Throttle
 from vecrollback.reembedding.engines import EmbedderRecipe, Engine, check_setting, open_engine

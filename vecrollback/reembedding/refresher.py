@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray
 from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.embedders import Embedder
@@ -27,16 +26,8 @@ from vecrollback.errors import EngineLostError, StoppedError
 from vecrollback.pairs.compaction import adopt_finished
 from vecrollback.pairs.vectors import ChunkVectors, ReusableVectors, Vectors, schema
 from vecrollback.records import CorpusState, Pair, UnembeddedDocument
-from vecrollback.reembedding.dispatch import (
-    Batch,
-    Dispatch,
-    EmbedCounts,
-    Pending,
-    SameTexts,
-    Task,
-    TaskSizes,
-    Throttle,
-)
+from vecrollback.records.arrays import FloatArray
+from vecrollback.reembedding.dispatch import Batch, Dispatch, EmbedCounts, Pending, SameTexts, Task, TaskSizes, Throttle
 from vecrollback.reembedding.engines import Engine, Threads
 from vecrollback.storage.local import reach
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
-from vecrollback.arrays import FloatArray
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.corpus.documents import validate_namespace
 from vecrollback.corpus.selection import DocumentSet
 from vecrollback.embedders.pieces import QUERIES_FIRST
 from vecrollback.errors import BadQueryError, NoPairServesError, UsageError
 from vecrollback.records import Hit, Pointer, Result, SearchMode, SearchOptions, Where, where_text
+from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.fallback import FallbackVectors
 from vecrollback.serving.masks import Filter
 from vecrollback.serving.open_pairs import OpenPair

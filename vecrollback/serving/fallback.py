@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from vecrollback.arrays import FloatArray
 from vecrollback.catalog import Catalog
 from vecrollback.errors import CatalogUnavailableError, VecrollbackError
 from vecrollback.pairs.bridges import Bridges
 from vecrollback.pairs.late_model import QueryModel
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import AnsweredBy, Bridge, Json, Pair
+from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.fallback_settings import FallbackSettings, read_settings
 from vecrollback.serving.open_pairs import OpenPair, OpenPairs, Position
 from vecrollback.serving.patient_model import TROUBLE, PatientModel

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecrollback.arrays import Mask, Numbers
+from vecrollback.records.arrays import Mask, Numbers
 
 KEPT_FILTERS = 16
 

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vecrollback.arrays import Mask
 from vecrollback.corpus.selection import in_namespace
 from vecrollback.corpus.text_cache import hash_matrix
 from vecrollback.indexes import VectorIndex
@@ -21,6 +20,7 @@ from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.pairs.snapshots import load_ids, open_indexed
 from vecrollback.pairs.vectors import Vectors
 from vecrollback.records import Snapshot
+from vecrollback.records.arrays import Mask
 from vecrollback.serving.masks import frozen, is_in
 from vecrollback.storage.artifacts import Artifacts
 

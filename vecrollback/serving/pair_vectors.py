@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray
 from vecrollback.catalog.pairs import Equivalences
 from vecrollback.embedders.probe_texts import PROBES
 from vecrollback.errors import FingerprintMismatchError, UsageError
 from vecrollback.pairs.embedders import PairEmbedders
 from vecrollback.records import Pair, PairVectors
+from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.answering import Serving, embed_queries, valid_queries
 
 

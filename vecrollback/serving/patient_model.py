@@ -7,9 +7,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotInTimeError
 
-from vecrollback.arrays import FloatArray
 from vecrollback.errors import ServiceDownError, UsageError, VecrollbackError
 from vecrollback.pairs.late_model import QueryModel
+from vecrollback.records.arrays import FloatArray
 
 TROUBLE = (VecrollbackError, OSError, ImportError)
 """What a model that is gone raises, and what a query that nobody can take does not."""

@@ -14,7 +14,6 @@ from functools import partial
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray
 from vecrollback.catalog.answer_counts import canary_alias
 from vecrollback.embedders.pieces import QUERIES_FIRST
 from vecrollback.errors import (
@@ -37,15 +36,9 @@ from vecrollback.records import (
     SearchOptions,
     document_key,
 )
+from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.answer_counts import AnswerCounts, StaleAnswerCounts
-from vecrollback.serving.answering import (
-    Serving,
-    embed_queries,
-    empty_result,
-    restriction,
-    results_of,
-    valid_queries,
-)
+from vecrollback.serving.answering import Serving, embed_queries, empty_result, restriction, results_of, valid_queries
 from vecrollback.serving.fallback import Fallback, FallbackVectors
 from vecrollback.serving.hybrid import KeywordAnswers
 from vecrollback.serving.open_pairs import OpenPairs, Position

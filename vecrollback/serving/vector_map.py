@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray
 from vecrollback.pairs.vectors import Vectors, matrix, newest
 from vecrollback.records import Pair
+from vecrollback.records.arrays import FloatArray
 
 _COLUMNS = ["doc_id", "ordinal", "fingerprint", "vector"]
 

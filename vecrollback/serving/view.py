@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray, Mask
 from vecrollback.corpus.selection import in_namespace
 from vecrollback.corpus.text_cache import Base, TextCache
 from vecrollback.indexes import exact_search
 from vecrollback.pairs.vectors import Vectors, newest
 from vecrollback.records import WHOLE_TEXT, Hit, key_parts
+from vecrollback.records.arrays import FloatArray, Mask
 from vecrollback.serving.masks import KEPT_FILTERS, Filter, frozen, is_in, mask_deleted
 from vecrollback.serving.open_snapshot import OpenSnapshot
 

@@ -27,11 +27,11 @@ from vecrollback.records import (
 )
 
 if TYPE_CHECKING:
-    from vecrollback.arrays import FloatArray
     from vecrollback.catalog import Catalog
     from vecrollback.corpus.ingest import IngestOptions
     from vecrollback.corpus.selection import DocumentSet
     from vecrollback.pairs.resources import Resources
+    from vecrollback.records.arrays import FloatArray
     from vecrollback.serving.questions import Queries
     from vecrollback.store.parts import Parts
 

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vecrollback.arrays import FloatArray, Positions
 from vecrollback.errors import (
     CorruptArtifactError,
     FailedError,
@@ -20,11 +19,12 @@ from vecrollback.errors import (
     UsageError,
 )
 from vecrollback.indexes import exact_search
-from vecrollback.pairs.backend import Backend, Place, open_backend, row_schema
+from vecrollback.pairs.backend import Place, VectorBackend, open_backend, row_schema
 from vecrollback.pairs.backend_index import BackendIndex
 from vecrollback.pairs.backend_vectors import BackendVectors, batch_name
 from vecrollback.pairs.vectors import KEY_COLUMNS, matrix, schema
 from vecrollback.records import Metric
+from vecrollback.records.arrays import FloatArray, Positions
 from vecrollback.testing import to_be_defined
 
 DIMENSION, DOCUMENTS = 24, 300
@@ -101,17 +101,17 @@ class BackendConformance:
         return None
 
     @pytest.fixture
-    def backend(self, place: str) -> Backend:
+    def backend(self, place: str) -> VectorBackend:
         return open_backend(place)
 
     @pytest.fixture
-    def table(self, backend: Backend) -> BackendVectors:
+    def table(self, backend: VectorBackend) -> BackendVectors:
         """An empty collection as a pair has it."""
         table = BackendVectors(backend, DIMENSION, "cosine", OWNER)
         table.create()
         return table
 
-    def filled(self, backend: Backend, metric: Metric) -> BackendVectors:
+    def filled(self, backend: VectorBackend, metric: Metric) -> BackendVectors:
         """All documents, in three batches."""
         table = BackendVectors(backend, DIMENSION, metric, OWNER)
         table.create()
@@ -121,29 +121,33 @@ class BackendConformance:
 
     # -- the collection -----------------------------------------------------------------------------------------------
 
-    def test_a_collection_that_nobody_made_has_no_owner(self, backend: Backend) -> None:
+    def test_a_collection_that_nobody_made_has_no_owner(self, backend: VectorBackend) -> None:
         assert backend.owner() is None
         backend.drop()
 
-    def test_a_new_collection_is_empty_and_knows_its_owner(self, backend: Backend, table: BackendVectors) -> None:
+    def test_a_new_collection_is_empty_and_knows_its_owner(self, backend: VectorBackend, table: BackendVectors) -> None:
         assert (backend.owner(), backend.count(), table.rows(1)) == (OWNER, 0, 0)
         assert table.keys(1).num_rows == 0
         assert table.vectors(1).shape == (0, DIMENSION)
 
     def test_create_replaces_what_a_dead_build_of_the_same_pair_left(
-        self, backend: Backend, table: BackendVectors
+        self, backend: VectorBackend, table: BackendVectors
     ) -> None:
         table.append(batch(2, 0, 5), known=1)
         table.create()
         assert (backend.count(), backend.owner()) == (0, OWNER)
 
-    def test_create_leaves_the_collection_of_another_pair_alone(self, backend: Backend, table: BackendVectors) -> None:
+    def test_create_leaves_the_collection_of_another_pair_alone(
+        self, backend: VectorBackend, table: BackendVectors
+    ) -> None:
         table.append(batch(2, 0, 5), known=1)
         with pytest.raises(UsageError, match="belongs to"):
             backend.create("another/pair", DIMENSION, "cosine")
         assert (backend.count(), backend.owner()) == (5, OWNER)
 
-    def test_a_dropped_collection_is_gone_and_its_name_is_free(self, backend: Backend, table: BackendVectors) -> None:
+    def test_a_dropped_collection_is_gone_and_its_name_is_free(
+        self, backend: VectorBackend, table: BackendVectors
+    ) -> None:
         table.append(batch(2, 0, 5), known=1)
         backend.drop()
         backend.drop()
@@ -155,7 +159,7 @@ class BackendConformance:
 
     # -- rows ---------------------------------------------------------------------------------------------------------
 
-    def test_rows_come_back_as_they_were_written(self, backend: Backend) -> None:
+    def test_rows_come_back_as_they_were_written(self, backend: VectorBackend) -> None:
         table = self.filled(backend, "cosine")
         written = pa.concat_tables([batch(2, 0, 100), batch(3, 100, 101), batch(4, 101, DOCUMENTS)])
         assert table.keys(4).equals(written.select(KEY_COLUMNS))
@@ -166,7 +170,7 @@ class BackendConformance:
         assert np.array_equal(table.vectors(4, after=250), vectors("cosine")[250:])
         assert table.keys(4, after=DOCUMENTS).num_rows == 0
 
-    def test_a_scan_gives_the_columns_and_rows_asked_for_in_order(self, backend: Backend) -> None:
+    def test_a_scan_gives_the_columns_and_rows_asked_for_in_order(self, backend: VectorBackend) -> None:
         self.filled(backend, "cosine")
         parts = list(backend.scan(["row", "doc_id", "vector"], 90, 120))
         assert parts[0].schema.names == ["row", "doc_id", "vector"]
@@ -175,7 +179,7 @@ class BackendConformance:
         assert table["vector"].type == row_schema(DIMENSION).field("vector").type
         assert list(backend.scan(["row"], 7, 7)) == []
 
-    def test_rows_are_read_by_number_in_any_order(self, backend: Backend) -> None:
+    def test_rows_are_read_by_number_in_any_order(self, backend: VectorBackend) -> None:
         table = self.filled(backend, "cosine")
         wanted = np.array([250, 3, 3, 100], np.int64)
         rows = table.read(4, wanted)
@@ -183,7 +187,7 @@ class BackendConformance:
         assert backend.take(np.array([5, 100_000], np.int64), ["row"])["row"].to_pylist() == [5]
         assert backend.take(np.empty(0, np.int64), ["vector"]).num_rows == 0
 
-    def test_many_rows_at_once(self, backend: Backend) -> None:
+    def test_many_rows_at_once(self, backend: VectorBackend) -> None:
         table = BackendVectors(backend, DIMENSION, "cosine", OWNER)
         table.create()
         many = pa.concat_tables([batch(2, 0, DOCUMENTS)] * self.many)
@@ -195,7 +199,7 @@ class BackendConformance:
         assert backend.take(even, ["row"])["row"].to_pylist() == even.tolist()
 
     def test_a_second_writer_that_lost_its_lock_does_not_replace_rows(
-        self, backend: Backend, table: BackendVectors
+        self, backend: VectorBackend, table: BackendVectors
     ) -> None:
         table.append(batch(2, 0, 5), known=1)
         late = batch(2, 10, 15).add_column(0, pa.field("row", pa.int64(), nullable=False), pa.array(range(5)))
@@ -204,7 +208,7 @@ class BackendConformance:
         assert table.keys(2).equals(batch(2, 0, 5).select(KEY_COLUMNS))
 
     def test_what_was_removed_from_the_end_is_as_if_never_written(
-        self, backend: Backend, table: BackendVectors
+        self, backend: VectorBackend, table: BackendVectors
     ) -> None:
         table.append(batch(2, 0, 20), known=1)
         table.append(batch(3, 5, 30, seq=900), known=2)
@@ -216,7 +220,7 @@ class BackendConformance:
 
     # -- digests and recovery -----------------------------------------------------------------------------------------
 
-    def test_a_batch_has_the_digest_that_its_commit_said(self, backend: Backend) -> None:
+    def test_a_batch_has_the_digest_that_its_commit_said(self, backend: VectorBackend) -> None:
         table = BackendVectors(backend, DIMENSION, "cosine", OWNER)
         digests = dict(table.create().files)
         for version, (first, end) in enumerate(((0, 120), (120, 300)), start=2):
@@ -231,7 +235,7 @@ class BackendConformance:
         assert not table.files.sound(3, wrong)
         assert table.sound_rows(3, np.array([0, 299]), wrong).tolist() == [False, True]
 
-    def test_rows_that_nobody_acknowledged_are_kept_whole_or_removed(self, backend: Backend) -> None:
+    def test_rows_that_nobody_acknowledged_are_kept_whole_or_removed(self, backend: VectorBackend) -> None:
         table = BackendVectors(backend, DIMENSION, "cosine", OWNER)
         digests = dict(table.create().files)
         digests |= table.append(batch(2, 0, 50), known=1).files
@@ -243,7 +247,7 @@ class BackendConformance:
             assert (commit.version, dict(commit.files), backend.count()) == (2, {}, 50)
         assert table.append(batch(commit.version + 1, 90, 95), known=commit.version).version == commit.version + 1
 
-    def test_a_restore_to_an_older_version_loses_no_acknowledged_batch(self, backend: Backend) -> None:
+    def test_a_restore_to_an_older_version_loses_no_acknowledged_batch(self, backend: VectorBackend) -> None:
         table = BackendVectors(backend, DIMENSION, "cosine", OWNER)
         digests = dict(table.create().files)
         for version in (2, 3, 4):
@@ -251,7 +255,7 @@ class BackendConformance:
         assert table.recover(2, digests).version == 4
         assert table.rows(4) == 30
 
-    def test_a_copy_of_the_store_only_reads(self, backend: Backend) -> None:
+    def test_a_copy_of_the_store_only_reads(self, backend: VectorBackend) -> None:
         self.filled(backend, "cosine")
         other = BackendVectors(backend, DIMENSION, "cosine", "copy/pair")
         assert other.rows(4) == DOCUMENTS
@@ -266,7 +270,7 @@ class BackendConformance:
 
     # -- search -------------------------------------------------------------------------------------------------------
 
-    def test_search_gives_scores_and_row_numbers_for_every_metric(self, backend: Backend) -> None:
+    def test_search_gives_scores_and_row_numbers_for_every_metric(self, backend: VectorBackend) -> None:
         for metric in self.metrics:
             self.filled(backend, metric)
             queries = vectors(metric)[::60] + 0.01
@@ -276,7 +280,7 @@ class BackendConformance:
             assert np.allclose(answer.scores, truth.scores, atol=1e-4), metric
             backend.drop()
 
-    def test_every_index_finds_what_exact_search_finds(self, backend: Backend) -> None:
+    def test_every_index_finds_what_exact_search_finds(self, backend: VectorBackend) -> None:
         for metric in self.metrics:
             for spec in self.specs:
                 self.filled(backend, metric)
@@ -290,14 +294,14 @@ class BackendConformance:
                 assert np.all(np.diff(answer.scores, axis=1) <= 1e-6), (metric, spec)
                 backend.drop()
 
-    def test_search_sees_rows_below_a_number_alone(self, backend: Backend) -> None:
+    def test_search_sees_rows_below_a_number_alone(self, backend: VectorBackend) -> None:
         self.filled(backend, "cosine")
         for spec in ("exact", *self.specs):
             backend.seal(spec)
             answer = backend.search(vectors("cosine")[200:203], 5, spec, 150)
             assert 0 <= answer.positions.min() <= answer.positions.max() < 150, spec
 
-    def test_search_among_rows_is_exact(self, backend: Backend) -> None:
+    def test_search_among_rows_is_exact(self, backend: VectorBackend) -> None:
         self.filled(backend, "cosine")
         among = np.arange(3, DOCUMENTS, 11, dtype=np.int64)
         queries = vectors("cosine")[:4]
@@ -307,7 +311,7 @@ class BackendConformance:
         empty = backend.search(queries, 5, "exact", DOCUMENTS, np.empty(0, np.int64))
         assert np.all(empty.positions == -1)
 
-    def test_more_than_there_are_is_padded(self, backend: Backend, table: BackendVectors) -> None:
+    def test_more_than_there_are_is_padded(self, backend: VectorBackend, table: BackendVectors) -> None:
         nothing = backend.search(vectors("cosine")[:2], 4, "exact", 100)
         assert np.all(nothing.positions == -1) and np.all(np.isneginf(nothing.scores))
         table.append(batch(2, 0, 3), known=1)
@@ -315,7 +319,7 @@ class BackendConformance:
         assert sorted(answer.positions[0].tolist()) == [-1, -1, 0, 1, 2]
         assert answer.positions[0, 0] == 0
 
-    def test_rows_written_after_the_index_was_built_are_found(self, backend: Backend) -> None:
+    def test_rows_written_after_the_index_was_built_are_found(self, backend: VectorBackend) -> None:
         for spec in self.specs:
             table = BackendVectors(backend, DIMENSION, "cosine", OWNER)
             table.create()
@@ -326,13 +330,13 @@ class BackendConformance:
             assert np.mean(answer.positions[:, 0] == np.arange(200, DOCUMENTS, 9)) >= 0.9, spec
             backend.drop()
 
-    def test_an_unknown_index_is_refused_with_the_known_ones(self, backend: Backend) -> None:
+    def test_an_unknown_index_is_refused_with_the_known_ones(self, backend: VectorBackend) -> None:
         assert backend.specs("auto")[-1] == "exact"
         for spec in ("nothing", "exact:m=1", "hnsw:colour=3"):
             with pytest.raises(IndexSpecError, match="not a valid index"):
                 backend.specs(spec)
 
-    def test_masks_hide_positions_and_recall_does_not_fall(self, backend: Backend) -> None:
+    def test_masks_hide_positions_and_recall_does_not_fall(self, backend: VectorBackend) -> None:
         self.filled(backend, "cosine")
         queries = vectors("cosine")[::15]
         for spec in ("exact", *self.specs):
@@ -354,7 +358,7 @@ class BackendConformance:
             with pytest.raises(UsageError, match="queries"):
                 index.search(queries[:, :3], 1)
 
-    def test_many_threads_search_while_rows_are_written(self, backend: Backend) -> None:
+    def test_many_threads_search_while_rows_are_written(self, backend: VectorBackend) -> None:
         table = self.filled(backend, "cosine")
         spec = ("exact", *self.specs)[-1]
         backend.seal(spec)
@@ -371,7 +375,7 @@ class BackendConformance:
         assert table.rows(7) == DOCUMENTS + 30
 
     def test_other_clients_see_the_newest_version_alone_and_nothing_deleted(
-        self, place: str, backend: Backend, table: BackendVectors
+        self, place: str, backend: VectorBackend, table: BackendVectors
     ) -> None:
         if self.visible(place) is None:
             pytest.skip("rows are not hidden from other clients")
@@ -390,10 +394,10 @@ class BackendConformance:
 
     # -- places -------------------------------------------------------------------------------------------------------
 
-    def test_a_place_is_shown_without_secrets(self, place: str, backend: Backend) -> None:
+    def test_a_place_is_shown_without_secrets(self, place: str, backend: VectorBackend) -> None:
         assert backend.place == Place.parse(place).shown
 
-    def test_vectors_come_back_bit_by_bit(self, backend: Backend, table: BackendVectors) -> None:
+    def test_vectors_come_back_bit_by_bit(self, backend: VectorBackend, table: BackendVectors) -> None:
         rows = batch(2, 0, 4)
         odd = np.tile(np.array([1e-38, -0.0, 1e15, 1 / 3], np.float32), (4, DIMENSION // 4))
         column = pa.FixedSizeListArray.from_arrays(pa.array(odd.ravel()), DIMENSION)

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from vecrollback.arrays import FloatArray
 from vecrollback.errors import BadDocumentError, UsageError
 from vecrollback.quality.doctor import ColumnNames, ForeignIndex, examine
 from vecrollback.records import Metric
+from vecrollback.records.arrays import FloatArray
 from vecrollback.testing import to_be_defined
 
 COUNT, DIMENSION, WITHOUT_TEXT = 230, 24, 17

@@ -12,7 +12,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from vecrollback.arrays import FloatArray, Mask
 from vecrollback.errors import CorruptArtifactError, UsageError, VecrollbackError
 from vecrollback.indexes import (
     Neighbours,
@@ -26,6 +25,7 @@ from vecrollback.indexes import (
 )
 from vecrollback.indexes.exact import recall
 from vecrollback.records import Metric
+from vecrollback.records.arrays import FloatArray, Mask
 
 COUNT, DIMENSION, QUERIES, K = 3000, 64, 40, 10
 

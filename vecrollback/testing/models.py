@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
-from vecrollback.arrays import FloatArray
 from vecrollback.embedders import open_embedder
+from vecrollback.records.arrays import FloatArray
 
 PLAIN = "hash:32?seed=1"
 """A model that never fails."""

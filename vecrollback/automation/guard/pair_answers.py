@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray
 from vecrollback.automation.guard.statistics import axes
 from vecrollback.embedders.pieces import embed_in_pieces
 from vecrollback.indexes import exact_search
 from vecrollback.pairs.resources import Resources
+from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.open_pairs import BorrowedPairs, OpenPair
 
 _K = 10

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from vecrollback.arrays import FloatArray, cosines
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.probes import FLOOR, compare_probes, embed_probes
 from vecrollback.embedders.runtimes import NAMES, Runtime, check_name
 from vecrollback.errors import EmbedderChangedError, UsageError
 from vecrollback.records import Json
+from vecrollback.records.arrays import FloatArray, cosines
 
 _log = logging.getLogger(__name__)
 

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray
 from vecrollback.indexes import train_index
 from vecrollback.indexes.sharded.build_pool import BuildPool
 from vecrollback.indexes.sharded.build_process import BuildOrder, carry_out
 from vecrollback.indexes.sharded.layout import ShardLayout
 from vecrollback.records import Metric
+from vecrollback.records.arrays import FloatArray
 from vecrollback.storage.local import reach, sha256_file, written
 
 _VECTORS = "vectors.npy"

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray, Mask, Positions
 from vecrollback.indexes import Neighbours
 from vecrollback.indexes.filtered_search import MaskCache, checked_mask, checked_queries, nothing
 from vecrollback.indexes.sharded.thread_pool import ShardMasks, ThreadShards
 from vecrollback.records import Metric
+from vecrollback.records.arrays import FloatArray, Mask, Positions
 
 MOST_MASKS = 16
 """As many as a view remembers filters."""

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from vecrollback.arrays import FloatArray, Mask, Positions
 from vecrollback.indexes import Neighbours, VectorIndex
+from vecrollback.records.arrays import FloatArray, Mask, Positions
 
 _BATCH = 16
 """From this many queries on FAISS and BLAS use every core inside one shard; shards then come one after another."""

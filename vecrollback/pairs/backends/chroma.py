@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray
 from vecrollback.errors import MissingDependencyError, StorageUnavailableError, UsageError, VecrollbackError
-from vecrollback.pairs.backend import Backend, IndexChoice, Place
+from vecrollback.pairs.backend import IndexChoice, Place, VectorBackend
 from vecrollback.pairs.backends.points import Point, PointsBackend, packed, unpacked
 from vecrollback.records import Metric
+from vecrollback.records.arrays import FloatArray
 
 _SPACES: dict[Metric, str] = {"cosine": "ip", "dot": "ip", "l2": "l2"}
 """Vectors of a cosine pair are of unit length, so the inner product ranks them alike and keeps their bits."""
@@ -27,7 +27,7 @@ _NOTE = "vecrollback"
 class ChromaBackendKind:
     """`chroma:http://host:8000#collection`, `chroma:FOLDER#collection`."""
 
-    def open(self, place: Place) -> Backend:
+    def open(self, place: Place) -> VectorBackend:
         return ChromaBackend(place)
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from vecrollback.arrays import FloatArray
 from vecrollback.errors import StorageUnavailableError, UsageError, VecrollbackError
-from vecrollback.pairs.backend import Backend, IndexChoice, Place, row_schema
+from vecrollback.pairs.backend import IndexChoice, Place, VectorBackend, row_schema
 from vecrollback.pairs.backends.points import Point, PointsBackend
 from vecrollback.records import Metric
+from vecrollback.records.arrays import FloatArray
 from vecrollback.storage import LocalFileStore
 from vecrollback.storage.forks import hold_off_forks
 
@@ -29,7 +29,7 @@ _MOST_PARTITIONS = 4_096
 class LanceBackendKind:
     """`lancedb:FOLDER#table`."""
 
-    def open(self, place: Place) -> Backend:
+    def open(self, place: Place) -> VectorBackend:
         if "://" in place.address:
             raise UsageError(f"{place.shown} is not a folder", hint="lancedb:FOLDER#table is on a local disk")
         if not place.name.replace("_", "").replace("-", "").isalnum():

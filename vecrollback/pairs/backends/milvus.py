@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray
 from vecrollback.errors import MissingDependencyError, StorageUnavailableError, VecrollbackError
-from vecrollback.pairs.backend import Backend, IndexChoice, Place
+from vecrollback.pairs.backend import IndexChoice, Place, VectorBackend
 from vecrollback.pairs.backends.points import Point, PointsBackend, packed, unpacked
 from vecrollback.records import Json, Metric
+from vecrollback.records.arrays import FloatArray
 
 _METRICS: dict[Metric, str] = {"cosine": "IP", "dot": "IP", "l2": "L2"}
 """Vectors of a cosine pair are of unit length, so the inner product ranks them alike."""
@@ -35,7 +35,7 @@ _BUILT = {"m": "M", "ef_construction": "efConstruction", "nlist": "nlist"}
 class MilvusBackendKind:
     """`milvus:http://host:19530#collection`, `milvus:FILE.db#collection`; MILVUS_TOKEN holds user:password."""
 
-    def open(self, place: Place) -> Backend:
+    def open(self, place: Place) -> VectorBackend:
         return MilvusBackend(place)
 
 

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vecrollback.arrays import FloatArray, Numbers
 from vecrollback.errors import CorruptArtifactError, HeadMovedError, UsageError
 from vecrollback.indexes.base import Neighbours
 from vecrollback.pairs.backend import IndexChoice, Place, row_schema
 from vecrollback.pairs.vectors import matrix
 from vecrollback.records import Json, Metric
+from vecrollback.records.arrays import FloatArray, Numbers
 
 _PAGE = 1_000
 _MARK = "vecrollback pair"

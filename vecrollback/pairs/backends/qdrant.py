@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vecrollback.arrays import FloatArray
 from vecrollback.errors import MissingDependencyError, StorageUnavailableError, UsageError, VecrollbackError
-from vecrollback.pairs.backend import Backend, IndexChoice, Place
+from vecrollback.pairs.backend import IndexChoice, Place, VectorBackend
 from vecrollback.pairs.backends.points import Point, PointsBackend, packed, unpacked
 from vecrollback.records import Json, Metric
+from vecrollback.records.arrays import FloatArray
 
 _DISTANCES: dict[Metric, str] = {"cosine": "Dot", "dot": "Dot", "l2": "Euclid"}
 """Vectors of a cosine pair are of unit length. Qdrant's own cosine would normalise them anew and change their bits."""
@@ -27,7 +27,7 @@ _PARTS = 256
 class QdrantBackendKind:
     """`qdrant:http://host:6333#collection`; the key is in QDRANT_API_KEY."""
 
-    def open(self, place: Place) -> Backend:
+    def open(self, place: Place) -> VectorBackend:
         return QdrantBackend(place)
 
 

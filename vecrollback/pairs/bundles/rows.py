@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray
 from vecrollback.corpus.documents import validate_key
 from vecrollback.errors import BadDocumentError, BundleError
 from vecrollback.pairs.bundles.contents import ROWS, VECTORS, refuse
 from vecrollback.pairs.manifest import Manifest
 from vecrollback.pairs.vectors import KEY_COLUMNS, Vectors, matrix, newest, schema
+from vecrollback.records.arrays import FloatArray
 
 COLUMNS = [*KEY_COLUMNS, "fingerprint"]
 _BATCH = 8_192

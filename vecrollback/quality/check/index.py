@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from vecrollback.arrays import FloatArray
 from vecrollback.indexes import VectorIndex, measure_recall
 from vecrollback.indexes.exact import distances
 from vecrollback.pairs.manifest import Manifest
@@ -13,6 +12,7 @@ from vecrollback.pairs.snapshots import load_ids, open_indexed
 from vecrollback.pairs.vectors import KEY_COLUMNS, Vectors, take_rows
 from vecrollback.quality.check.findings import Notes
 from vecrollback.quality.check.rows import PairEvidence, VectorKeys
+from vecrollback.records.arrays import FloatArray
 from vecrollback.storage.artifacts import Artifacts
 
 _BLOCK = 65_536

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray
 from vecrollback.corpus.columns import DOCUMENT, EMBEDDED_TEXT, sound_document
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.pairs.vectors import Vectors, newest, row_lengths
 from vecrollback.quality.check.findings import Notes
 from vecrollback.records import CorpusState, Pair
+from vecrollback.records.arrays import FloatArray
 
 _LENGTH_TOLERANCE = 1e-3
 _LOG_SCHEMA = pa.schema(

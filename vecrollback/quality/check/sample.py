@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vecrollback.arrays import Cosines, Numbers, cosines
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.base import count_cut
 from vecrollback.embedders.pieces import embed_documents
@@ -19,6 +18,7 @@ from vecrollback.quality.check.findings import Notes
 from vecrollback.quality.check.rows import LogRows, PairEvidence, VectorKeys
 from vecrollback.quality.purity import certify, sample_size
 from vecrollback.records import Certificate, Pair, RuntimeBatches
+from vecrollback.records.arrays import Cosines, Numbers, cosines
 
 _OF_EACH = 30
 

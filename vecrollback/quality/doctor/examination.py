@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vecrollback.arrays import cosines
 from vecrollback.embedders import Embedder, open_embedder
 from vecrollback.embedders.probes import floor_for
 from vecrollback.errors import CorruptArtifactError, EmbeddingError, UsageError
@@ -27,6 +26,7 @@ from vecrollback.quality.purity import (
     parse_budget,
 )
 from vecrollback.records import GoldenQuery, Progress, ProgressCallback, Verdict
+from vecrollback.records.arrays import cosines
 from vecrollback.serving.vector_map import pca
 
 BOUND, CONFIDENCE = 0.01, 0.99

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from vecrollback.arrays import Numbers
 from vecrollback.quality.doctor.alignment import Shift
 from vecrollback.quality.doctor.outcome import Severity, SourceFinding
 from vecrollback.quality.doctor.source import ForeignIndex
 from vecrollback.quality.doctor.survey import Flags, IndexSurvey, length_facts
 from vecrollback.quality.purity import AuditResult
 from vecrollback.records import Json
+from vecrollback.records.arrays import Numbers
 
 _SHOWN = 10_000
 _PADDING = 8

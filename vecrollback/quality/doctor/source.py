@@ -8,13 +8,13 @@ from typing import cast
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray, Numbers, Times
 from vecrollback.connectors import ColumnNames, Part, Record, open_connector
 from vecrollback.connectors.base import guess
 from vecrollback.corpus.documents import make_document, shown
 from vecrollback.errors import BadDocumentError
 from vecrollback.quality.doctor import rows as meaning
 from vecrollback.records import Document
+from vecrollback.records.arrays import FloatArray, Numbers, Times
 
 
 class ForeignIndex:

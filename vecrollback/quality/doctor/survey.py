@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray, Numbers, Times
 from vecrollback.connectors import Part
 from vecrollback.quality.doctor import rows as meaning
 from vecrollback.quality.doctor.source import ForeignIndex
+from vecrollback.records.arrays import FloatArray, Numbers, Times
 
 UNIT_TOLERANCE = 1e-3
 _NOTHING = -1

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from vecrollback.arrays import Numbers
 from vecrollback.quality.purity.confidence_sequence import Draws
 from vecrollback.quality.purity.examiner import NOT_FINITE, ZERO, Embed, Examiner, units
 from vecrollback.quality.purity.harm import Harm, JudgedQueries, golden_harm, harm
@@ -27,6 +26,7 @@ from vecrollback.quality.purity.search import Search
 from vecrollback.quality.purity.storage_noise import recognise
 from vecrollback.quality.purity.suspects import TRIED, introduce, name_culprits, sensitivity
 from vecrollback.records import Certificate, Verdict
+from vecrollback.records.arrays import Numbers
 
 _REFERENCE, _REFERENCE_WITH_SUSPECTS = 256, 200
 _DRAW = 256

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray
+from vecrollback.records.arrays import FloatArray
 
 _MOST_MODELS = 4
 _PER_MODEL = 8

@@ -10,12 +10,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray, Numbers, cosines
 from vecrollback.errors import EmbeddingError, UsageError
 from vecrollback.quality.purity.population import Population
 from vecrollback.quality.purity.power import Keep, Power, by_floor, in_storage, scaling
 from vecrollback.quality.purity.results import NotExamined, Stage
 from vecrollback.quality.purity.storage_noise import Storage, angles, calibrate
+from vecrollback.records.arrays import FloatArray, Numbers, cosines
 
 Embed: TypeAlias = Callable[[Sequence[str]], FloatArray]
 """Texts -> vectors (n, dimension), float32."""

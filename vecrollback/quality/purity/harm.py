@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray, Numbers
 from vecrollback.quality.purity.population import Population
 from vecrollback.records import GoldenQuery
+from vecrollback.records.arrays import FloatArray, Numbers
 
 _CHUNKS_PER_DOCUMENT = 4
 

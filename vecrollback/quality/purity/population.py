@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray, Numbers, Times
+from vecrollback.records.arrays import FloatArray, Numbers, Times
 
 _BLOCK = 8_192
 

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from vecrollback.arrays import Cosines, FloatArray, cosines
+from vecrollback.records.arrays import Cosines, FloatArray, cosines
 
 Keep: TypeAlias = Callable[[FloatArray], FloatArray]
 """What a storage gives back of vectors (n, dimension) put into it."""

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray, Numbers
 from vecrollback.quality.purity.population import Population
+from vecrollback.records.arrays import FloatArray, Numbers
 
 _SAMPLE = 16_384
 _LINES = 2_048

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vecrollback.arrays import FloatArray, Numbers
 from vecrollback.quality.purity.directions import Whitening, between, by_model, whiten
 from vecrollback.quality.purity.examiner import Examiner, units
 from vecrollback.quality.purity.results import Stage
 from vecrollback.quality.purity.screens import Scores, Screening, distances, excess, hints, score
 from vecrollback.quality.purity.suspects import Suspect
+from vecrollback.records.arrays import FloatArray, Numbers
 
 _STEP, _LONGEST_STEP = 32, 64
 _OUTLIERS = 192

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from vecrollback.arrays import Cosines, FloatArray, cosines
+from vecrollback.records.arrays import Cosines, FloatArray, cosines
 
 Format = Literal["float32", "float16", "bfloat16", "whole numbers", "int8 by row", "int8 by column", "codes"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray, Numbers, cosines
 from vecrollback.errors import VecrollbackError
 from vecrollback.quality.purity.examiner import Embed, Examiner, embed, units
+from vecrollback.records.arrays import FloatArray, Numbers, cosines
 
 _TEXTS = 200
 TRIED = 16

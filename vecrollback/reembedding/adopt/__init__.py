@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vecrollback.arrays import cosines
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.probes import floor_for
 from vecrollback.errors import BadDocumentError, CheckRefusedError, FingerprintMismatchError, UsageError
@@ -27,6 +26,7 @@ from vecrollback.quality.doctor import Examination, ExaminationRequest, ForeignI
 from vecrollback.quality.doctor.examination import BOUND, CONFIDENCE
 from vecrollback.quality.purity import AuditResult
 from vecrollback.records import RECALL_FLOOR, Pair
+from vecrollback.records.arrays import cosines
 from vecrollback.reembedding.adopt.intake import Counts, Intake
 from vecrollback.reembedding.adopt.outcome import AdoptOptions, AdoptResult
 from vecrollback.reembedding.builder import Builder, pair_name

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vecrollback.arrays import FloatArray
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.corpus.documents import content_hash
 from vecrollback.embedders import Embedder
@@ -18,6 +17,7 @@ from vecrollback.errors import BadDocumentError
 from vecrollback.pairs.vectors import Vectors, schema
 from vecrollback.quality.doctor import ForeignIndex
 from vecrollback.records import Document, Span
+from vecrollback.records.arrays import FloatArray
 from vecrollback.storage import LocalFileStore
 from vecrollback.storage.local import reach
 

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecrollback import errors
-from vecrollback.arrays import FloatArray, cosines
 from vecrollback.embedders import Embedder, open_embedder
 from vecrollback.embedders.pieces import embed_documents
 from vecrollback.embedders.probes import FLOOR, PROBES
 from vecrollback.embedders.runtimes import Runtime
 from vecrollback.errors import EmbedderChangedError, EmbeddingError, StoppedError, UsageError, VecrollbackError
+from vecrollback.records.arrays import FloatArray, cosines
 
 _COMPARED = 8
 

@@ -15,17 +15,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vecrollback.arrays import FloatArray, Numbers
-from vecrollback.errors import (
-    CorruptArtifactError,
-    HeadMovedError,
-    UsageError,
-)
+from vecrollback.errors import CorruptArtifactError, HeadMovedError, UsageError
 from vecrollback.indexes.base import Neighbours
-from vecrollback.pairs.backend import Backend, IndexChoice, Place, row_schema
+from vecrollback.pairs.backend import IndexChoice, Place, VectorBackend, row_schema
 from vecrollback.pairs.backends.pgvector.connections import Pool, configure, import_psycopg
 from vecrollback.pairs.backends.pgvector.wire import HEADER, TRAILER, WireVector, encoded, floats, scores
 from vecrollback.records import Json, Metric
+from vecrollback.records.arrays import FloatArray, Numbers
 from vecrollback.storage.local import reach
 
 _PAGE = 4_096
@@ -46,7 +42,7 @@ _SCAN_TUPLES = 1_000_000
 class PgvectorBackendKind:
     """`pgvector:postgresql://user@host/database#table`, `#schema.table`; also `pgvector:$DATABASE_URL#table`."""
 
-    def open(self, place: Place) -> Backend:
+    def open(self, place: Place) -> VectorBackend:
         if "<" in place.name:
             from vecrollback.pairs.backends.pgvector.in_place import InPlaceBackend
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from vecrollback.arrays import Numbers
 from vecrollback.errors import UsageError
 from vecrollback.pairs.backend import IndexChoice, Place
 from vecrollback.pairs.backends.pgvector import OPERATORS, PgvectorBackend
 from vecrollback.records import Metric
+from vecrollback.records.arrays import Numbers
 
 _FORM = re.compile(r"(?P<name>[^<>()]+)<(?P<table>[^<>()]+)\((?P<key>[^<>(),]+),(?P<vector>[^<>(),]+)\)")
 _SAME = 1e-6

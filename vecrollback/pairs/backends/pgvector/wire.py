@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vecrollback.arrays import FloatArray
 from vecrollback.pairs.vectors import matrix
 from vecrollback.records import Metric
+from vecrollback.records.arrays import FloatArray
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 TRAILER = struct.pack(">h", -1)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vecrollback import arrays
-from vecrollback.arrays import cosines
 from vecrollback.indexes.exact import distances
+from vecrollback.records import arrays
+from vecrollback.records.arrays import cosines
 
 
 def test_rows_are_compared_as_the_definition_says() -> None:
