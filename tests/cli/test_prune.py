@@ -33,7 +33,7 @@ def test_a_dry_run_shows_the_tables_and_the_records_that_would_go(store: Path) -
         for _ in range(205):
             jobs.finish(jobs.start("catch-up", "v2").id, "done")
     plan = cli_json("prune", "--dry-run")
-    assert {table["table"] for table in plan["tables"]} == {"documents", "vectors-v1", "vectors-v2"}
+    assert {table["table"] for table in plan["tables"]} == {"documents", "earlier", "vectors-v1", "vectors-v2"}
     assert plan["records"]["jobs"] >= 5
     assert "documents: " in text("prune", "--dry-run")
     assert "would delete: records of" in text("prune", "--dry-run")

@@ -13,7 +13,7 @@ def test_search_says_which_pair_answered(store: Path) -> None:
     assert set(found) == keys_promised("search")
     assert (found["pair"], found["snapshot"], found["epoch"]) == ("v2", 1, 2)
     assert len(found["hits"]) == 3
-    assert set(found["hits"][0]) == {"id", "score", "text", "metadata", "chunk", "stale"}
+    assert set(found["hits"][0]) == {"id", "score", "text", "metadata", "chunk", "stale", "namespace"}
     assert all(hit["metadata"]["year"] > 2005 for hit in found["hits"])
     as_data = cli_json("search", "apples of crate 7", "-k", "3", "--where", '{"year": {"$gt": 2005}}')
     assert as_data["hits"] == found["hits"]

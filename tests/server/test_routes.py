@@ -83,7 +83,7 @@ def test_a_body_that_is_no_json_object_is_refused(server: Server, body: bytes) -
 def test_status_pairs_and_history_tell_what_the_commands_tell(server: Server, store: Path) -> None:
     assert server.get("/v1/status").json() == cli_json("status", "--store", store)
     assert server.get("/v1/history", params={"limit": 2}).json() == cli_json(
-        "history", "--limit", "2", "--store", store
+        "history", "--all", "--limit", "2", "--store", store
     )
     assert server.get("/v1/pairs").json() == cli_json("pairs", "--store", store)
     error(server.get("/v1/history", params={"limit": 0}), 422)

@@ -8,6 +8,7 @@ import pytest
 
 import vecrollback
 from tests.support import two_pairs
+from tests.support.http_server import wait_for
 from vecrollback import Store
 
 
@@ -22,6 +23,7 @@ def test_its_searches_follow_a_move_and_acknowledge_it(root: Path, store: Store)
     with vecrollback.connect(root, follow=True) as service:
         assert service.status()["searchers"] == []  # nothing is loaded by opening alone
         assert service.search("a boat", k=1).pair == "one"
+        wait_for("the searcher to be known", lambda: store.status()["searchers"])
         moved = store.rollback(reason="worse", catch_up=False)
         assert (moved.searchers.expected, moved.searchers.acknowledged) == (1, 1)
         assert service.search("a boat", k=1).pair == "two"

@@ -217,7 +217,7 @@ def test_shards_of_another_size_than_the_manifest_says_are_not_searched(store: S
     first, *others = found.index.shards
     wrong = replace(found, index=replace(found.index, shards=(replace(first, chunks=first.chunks + 1), *others)))
     with pytest.raises(CorruptArtifactError, match="their manifest says"):
-        open_indexed(store.resources.artifacts, wrong)
+        open_indexed(store.resources.artifacts, wrong, store.resources.vectors_of(store.pair("one")))
 
 
 def test_a_missing_shard_stands_in_the_way_of_a_move(root: Path, store: Store) -> None:

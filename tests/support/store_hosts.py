@@ -81,7 +81,7 @@ def build(store: Store, name: str, spec: str) -> None:
 def put(store: Store, id_: str, text: str) -> None:
     from vecrollback import Document
 
-    acknowledge(seq=store.upsert([Document(id_, text)]))
+    acknowledge(seq=store.upsert([Document(id_, text)]).head)
 
 
 def catch_up(store: Store, name: str) -> None:

@@ -103,6 +103,9 @@ class EarlierDocuments:
         if not state.version:
             self.table.discard()
             return None
+        # First without what a power loss left torn: nothing is made from a version whose bytes are not there.
+        if self.table.recover(state.version, digests).version == state.version:
+            return None
         commit = self.table.described(self.table.back_to(state.version), known=digests)
         self._ledger.name_earlier(EarlierState(commit.version, state.floor), commit.files, expected=state)
         return None

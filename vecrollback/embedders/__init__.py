@@ -78,7 +78,11 @@ def _third_party_kinds() -> dict[str, EntryPoint]:
 def require_allowed(spec: str, *, store: Path | None = None) -> None:
     """Raise UntrustedError where a string from elsewhere names an address or code that nobody has allowed here."""
     others = {} if _prefix(spec) in _PREFIXED else _third_party_kinds()
-    importlib.import_module(f"{__name__}.allowing").require_allowed(parse(spec, {*_PREFIXED, *others}), store)
+    try:
+        parts = parse(spec, {*_PREFIXED, *others})
+    except EmbedderSpecError:
+        return  # it opens nothing here, a folder of another machine for example: whoever tries says so
+    importlib.import_module(f"{__name__}.allowing").require_allowed(parts, store)
 
 
 def _prefix(spec: str) -> str:

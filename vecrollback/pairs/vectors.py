@@ -131,7 +131,7 @@ class Vectors:
         with self.table.reported():
             before = self.table.at(known)
             rows = before.count_rows()
-            commit = self.table.compact(onto=before, digests=files, below=below)
+            commit = self.table.compact(onto=before, digests=files, below=below, in_order=True)
             if commit.dataset.count_rows() != rows:  # Lance lets an append pass that came in between
                 raise HeadMovedError(self.table.name, expected=f"{rows} rows", found=commit.dataset.count_rows())
             return commit

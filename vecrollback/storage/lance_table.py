@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -219,22 +219,33 @@ class LanceTable(FollowsForks):
 
     @uses_tables
     def compact(
-        self, *, onto: Any, digests: Mapping[str, str], purge: bool = False, below: int | None = None
+        self,
+        *,
+        onto: Any,
+        digests: Mapping[str, str],
+        purge: bool = False,
+        below: int | None = None,
+        in_order: bool = False,
     ) -> Commit:
         """Merge small fragments and drop replaced rows; `purge`: also where few were replaced.
 
-        The rows keep their order. `below`: merge only fragments of fewer rows, see `small_rows`; None: all that are
-        not of full size. `digests`: those that the catalog has. Raises CorruptArtifactError when a file that would be
-        read to write a new one differs from its digest: the new one would have a sound digest and the damage of the
-        old.
+        `in_order`: the rows keep their numbers. `below`: merge only fragments of fewer rows, see `small_rows`; None:
+        all that are not of full size. `digests`: those that the catalog has. Raises CorruptArtifactError when a file
+        that would be read to write a new one differs from its digest: the new one would have a sound digest and the
+        damage of the old.
         """
         from lance.optimize import Compaction
 
         options: Any = {"materialize_deletions_threshold": 0.0 if purge else 0.1}
-        plan = Compaction.plan(onto, options | ({} if below is None else {"target_rows_per_fragment": below}))
-        fragments = [fragment for task in plan.tasks for fragment in task.fragments]
+        tasks = Compaction.plan(onto, options | ({} if below is None else {"target_rows_per_fragment": below})).tasks
+        if in_order and not (tasks := _last(tasks, onto)):
+            if below is None:
+                return self.described(onto, known=digests)
+            # Small fragments before a large one: they are merged with it.
+            tasks = _last(Compaction.plan(onto, options).tasks, onto)
+        fragments = [fragment for task in tasks for fragment in task.fragments]
         self.require_sound(self._named_by(fragments), digests)
-        rewritten = [task.execute(onto) for task in plan.tasks]
+        rewritten = [task.execute(onto) for task in tasks]
         # Lance's own `compact_files` commits before anything is synced: a power loss leaves a version without its data.
         self._settled([fragment for one in rewritten for fragment in one.new_fragments])
         reach("table.data_synced")
@@ -433,3 +444,11 @@ class LanceTable(FollowsForks):
         stems = [name.removesuffix(".manifest") for name in names if name.endswith(".manifest")]
         versions = [2**64 - 1 - int(stem) for stem in stems if stem.isdigit()]
         return [version for version in versions if version > known]
+
+
+def _last(tasks: Sequence[Any], dataset: Any) -> list[Any]:
+    """The tasks behind every fragment that stays, in order: Lance puts what it rewrote after what it did not."""
+    place = {fragment.fragment_id: number for number, fragment in enumerate(dataset.get_fragments())}
+    begins = {min(place[one.id] for one in task.fragments): task for task in tasks}
+    staying = set(place.values()) - {place[one.id] for task in tasks for one in task.fragments}
+    return [begins[number] for number in sorted(begins) if number > max(staying, default=-1)]

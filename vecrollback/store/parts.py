@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from vecrollback.catalog import CORPUS, EARLIER, Catalog
 from vecrollback.catalog.databases.store_identity import read_identity
+from vecrollback.records import SnapshotRef
 from vecrollback.storage import FileStore, LocalFileStore, file_store_at
 from vecrollback.storage.forks import FollowsForks, follow_forks, hold_off_forks
 from vecrollback.storage.trust import trust_created
@@ -259,7 +260,8 @@ class Parts(FollowsForks):
         return switch
 
     def _follow_in_databases(self, move: Move) -> None:
-        if self._has_databases():
+        names = [SnapshotRef.parse(ref).pair for ref in (move.source, move.target) if ref]
+        if self.catalog.pairs.any_in_database(names):  # a store without such a pair loads nothing for it
             from vecrollback.pairs.native_clients import NativeClients
 
             NativeClients(self.resources).follow(move)
@@ -351,7 +353,8 @@ def open_parts(settings: Settings, *, create: bool = False, follow: bool = False
     if create and isinstance(file_store, LocalFileStore):
         # Texts and digests of tokens are for its owner and the owner's group. A folder that is there stays as it is.
         file_store.root.mkdir(parents=True, exist_ok=True, mode=0o750)
-    new = create and _is_empty(file_store)
+    # On object storage a catalog elsewhere is needed; that is said before the storage is asked.
+    new = create and (isinstance(file_store, LocalFileStore) or settings.catalog is not None) and _is_empty(file_store)
     catalog = Catalog(file_store, settings.catalog, create=create)
     parts = Parts(settings, _own_folder(file_store, catalog, settings), file_store, catalog, follow)
     if create:

@@ -250,6 +250,16 @@ class TableConformance:
         assert table.file_store.names("_versions").count(table.manifest(1).rpartition("/")[2]) == 0
         assert compacted.files.keys() == table.files(compacted.dataset)
 
+    @pytest.mark.parametrize("sizes", [(8, 1, 2, 90, 3, 1), (100, 1, 1), (1, 1, 100), (70, 1, 70, 2, 2), (1, 2, 3)])
+    def test_rows_keep_their_numbers_wherever_small_files_lie(self, table: LanceTable, sizes: tuple[int, ...]) -> None:
+        commit, first = table.create(SCHEMA), 0
+        for size in sizes:
+            commit = table.append(rows(*((f"r{n}", n) for n in range(first, first + size))), onto=commit.dataset)
+            first += size
+        for below in (64, None):
+            commit = table.compact(onto=commit.dataset, digests={}, below=below, in_order=True)
+            assert commit.dataset.to_table(columns=["number"])["number"].to_pylist() == list(range(first))
+
     def test_damage_is_found(self, table: LanceTable, flip: Callable[[str], None]) -> None:
         first = table.create(SCHEMA)
         second = table.append(rows(("a", 1)), onto=first.dataset)
