@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+import vecrollback
 from tests.support.postgres import PostgresServer
+from vecrollback import Document
 from vecrollback.catalog import Catalog
-from vecrollback.errors import StoreNotFoundError
+from vecrollback.errors import CatalogUnavailableError, StoreNotFoundError
 from vecrollback.testing import CatalogConformance
 
 
@@ -59,3 +61,12 @@ class TestPostgres(CatalogConformance):
     @pytest.fixture
     def target(self, tmp_path: Path, postgres: PostgresServer) -> str:
         return f"{tmp_path}|{postgres.url()}"
+
+
+def test_a_catalog_with_a_damaged_schema_is_told_as_that(tmp_path: Path) -> None:
+    with vecrollback.connect(tmp_path / "store", create=True) as store:
+        store.upsert([Document("d", "text")])
+    path = tmp_path / "store" / "catalog.db"
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE", b"CREATM TABLE"))
+    with pytest.raises(CatalogUnavailableError, match="is damaged: malformed"):
+        vecrollback.connect(tmp_path / "store").status()

@@ -199,8 +199,11 @@ class Database:
         try:
             with self.read() as connection:
                 return self._driver.integrity(connection)
-        except sa.exc.DatabaseError as error:  # so damaged that the check itself cannot be made
-            return str(error.orig)
+        except CatalogUnavailableError as error:
+            cause = error.__cause__
+            if type(cause) is not sa.exc.DatabaseError:
+                raise
+            return str(cause.orig)  # so damaged that the check itself cannot be made
 
     def close(self) -> None:
         self.witness.close()
@@ -237,6 +240,13 @@ class Database:
             raise UsageError(
                 f"a name or a number cannot be in the catalog: {str(cause).strip()}",
                 hint="names are valid Unicode without NUL, numbers have 64 bits",
+            ) from error
+        except sa.exc.DatabaseError as error:
+            if type(error) is not sa.exc.DatabaseError:
+                raise  # a broken constraint is the caller's to explain
+            # SQLite over a file whose schema or pages are damaged.
+            raise CatalogUnavailableError(
+                f"the catalog {self.place} is damaged: {str(error.orig).strip()}", hint=self._driver.advice
             ) from error
 
 
