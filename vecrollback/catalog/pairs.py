@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 import sqlalchemy as sa
@@ -51,12 +51,6 @@ class Pairs:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    def any_in_database(self, names: Sequence[str]) -> bool:
-        """Whether the vectors of one of these pairs lie in a database of the user's."""
-        wanted = sa.select(pair.c.name).where(pair.c.name.in_(names), pair.c.backend != "").limit(1)
-        with self._database.read() as connection:
-            return connection.scalar(wanted) is not None
 
     def all(self) -> list[Pair]:
         """Every pair, oldest first."""

@@ -38,22 +38,29 @@ def read_switch_state(
             before.append(_facts(connection, name, tenure, serving))
             if until and until(before[-1]):
                 break
+    live = _facts(connection, serving, tenures.of(serving), serving) if serving else None
+    named = _facts(connection, pair, tenures.of(pair), serving) if pair is not None else None
+    backends = [one.pair.backend for one in (live, named, *before) if one and one.pair]
+    if named_snapshot:
+        backends.append(connection.scalar(_backend, {"name": named_snapshot.pair}) or "")
     return SwitchState(
         alias=alias,
         aliases=aliases,
         head=connection.scalar(_head) or 0,
-        live=_facts(connection, serving, tenures.of(serving), serving) if serving else None,
+        live=live,
         before=tuple(before),
-        named=_facts(connection, pair, tenures.of(pair), serving) if pair is not None else None,
+        named=named,
         snapshot=named_snapshot,
         answer=find_answer(connection, named_snapshot.pair) if named_snapshot else None,
         standbys=tuple(connection.scalars(_standbys)) if standbys else (),
         searchers=tuple(searchers.alive_in(connection, alias)),
+        in_database=any(backends),
     )
 
 
 _aliases = sa.select(alias_table).order_by(alias_table.c.name)
 _head = sa.select(corpus.c.head)
+_backend = sa.select(pair.c.backend).where(pair.c.name == sa.bindparam("name"))
 _standbys = sa.select(pair.c.name).where(pair.c.state == "standby").order_by(pair.c.name)
 _verdict = (
     sa.select(report.c.verdict)

@@ -287,6 +287,7 @@ class SwitchState:
         standbys: Names of the pairs that stand by, where they were asked for.
         searchers: Serving processes that follow the alias and are alive.
         answer: What the model of the snapshot's pair did when it was asked last.
+        in_database: Whether the vectors of one of these pairs lie in a database of the user's.
     """
 
     alias: str
@@ -299,6 +300,7 @@ class SwitchState:
     standbys: tuple[str, ...]
     searchers: tuple[SearcherRecord, ...]
     answer: ModelAnswer | None = None
+    in_database: bool = False
 
     @property
     def target(self) -> AliasTarget | None:

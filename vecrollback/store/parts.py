@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from vecrollback.catalog import CORPUS, EARLIER, Catalog
 from vecrollback.catalog.databases.store_identity import read_identity
-from vecrollback.records import SnapshotRef
 from vecrollback.storage import FileStore, LocalFileStore, file_store_at
 from vecrollback.storage.forks import FollowsForks, follow_forks, hold_off_forks
 from vecrollback.storage.trust import trust_created
@@ -260,11 +259,9 @@ class Parts(FollowsForks):
         return switch
 
     def _follow_in_databases(self, move: Move) -> None:
-        names = [SnapshotRef.parse(ref).pair for ref in (move.source, move.target) if ref]
-        if self.catalog.pairs.any_in_database(names):  # a store without such a pair loads nothing for it
-            from vecrollback.pairs.native_clients import NativeClients
+        from vecrollback.pairs.native_clients import NativeClients
 
-            NativeClients(self.resources).follow(move)
+        NativeClients(self.resources).follow(move)
 
     @contextmanager
     def deletes_hidden(self) -> Iterator[None]:

@@ -362,7 +362,8 @@ class Switch:
             gates=request.gated.outcomes if request.gated else (),
         )
         if move.alias == LIVE:
-            self.native_alias(move)
+            if state.in_database:
+                self.native_alias(move)
             self._tell(outcome)
         return outcome
 
