@@ -112,3 +112,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pooling = (given / "1_Pooling" / "config.json").read_text().replace("384", "48")
     (root / "1_Pooling" / "config.json").write_text(pooling)
     return root
+
+
+@pytest.fixture(params=["store", "client"])
+def door(request: pytest.FixtureRequest, place: Path) -> Iterator[Store | vecrollback.Client]:
+    """The store at `place`, a fixture of the module: in this process, and over HTTP."""
+    from tests.support.http_server import serving
+
+    if request.param == "store":
+        with vecrollback.connect(place) as store:
+            yield store
+    else:
+        with serving(place) as server, vecrollback.Client(server.url) as client:
+            yield client

@@ -105,7 +105,7 @@ class TestMilvus(BackendConformance):
 
 @pytest.mark.slow  # the laws' own story runs on each by default
 class TestLanceDB(BackendConformance):
-    specs = ("ivf_flat:partitions=4,probes=3",)
+    specs = ("ivf_flat:partitions=4,probes=4",)
 
     @pytest.fixture
     def place(self, tmp_path: Path) -> str:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.http_server import serving
 from vecrollback import Client, Document, Store, connect
 from vecrollback.errors import UsageError
 
@@ -24,16 +21,6 @@ def place(tmp_path: Path) -> Path:
         store.upsert([*DOCUMENTS, Document("code", "error E-4711 of the press", {"n": 99})], visible=True)
         store.upsert([Document("d01", "pears of a tenant")], visible=True, namespace="kb-7")
     return tmp_path / "store"
-
-
-@pytest.fixture(params=["store", "client"])
-def door(request: pytest.FixtureRequest, place: Path) -> Iterator[Any]:
-    if request.param == "store":
-        with connect(place) as store:
-            yield store
-    else:
-        with serving(place) as server, Client(server.url) as client:
-            yield client
 
 
 def test_words_answer_without_a_pair(door: Store | Client) -> None:

@@ -6,13 +6,10 @@ The same through a store and through a client of a real server without a worker.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.http_server import serving
 from vecrollback import Client, Document, Store, WriteResult, connect
 from vecrollback.errors import (
     BadDocumentError,
@@ -33,16 +30,6 @@ def place(tmp_path: Path) -> Path:
     with connect(tmp_path / "store", create=True, embedder=MODEL) as store:
         store.upsert(FRUIT, visible=True)
     return tmp_path / "store"
-
-
-@pytest.fixture(params=["store", "client"])
-def door(request: pytest.FixtureRequest, place: Path) -> Iterator[Any]:
-    if request.param == "store":
-        with connect(place) as store:
-            yield store
-    else:
-        with serving(place) as server, Client(server.url) as client:
-            yield client
 
 
 def test_what_was_written_visibly_is_found_at_once_and_a_write_says_what_it_changed(door: Store | Client) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.http_server import serving
 from vecrollback import Client, Document, Store, connect
 from vecrollback.errors import BadDocumentError, UsageError
 
@@ -28,16 +25,6 @@ def place(tmp_path: Path) -> Path:
         store.wait(20)
         store.promote(store.reembed("hash:64?seed=4", name="v2").wait(), reason="newer")
     return tmp_path / "store"
-
-
-@pytest.fixture(params=["store", "client"])
-def door(request: pytest.FixtureRequest, place: Path) -> Iterator[Any]:
-    if request.param == "store":
-        with connect(place) as store:
-            yield store
-    else:
-        with serving(place) as server, Client(server.url) as client:
-            yield client
 
 
 def test_every_call_is_about_one_namespace(door: Store | Client) -> None:

@@ -5,9 +5,7 @@ Covers serving.pair_vectors, serving.questions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -28,16 +26,6 @@ def place(tmp_path: Path) -> Path:
         store.snapshot(store.live(), rebuild=True)
         store.upsert([Document("late", "medlars of crate 99")], visible=True)
     return tmp_path / "store"
-
-
-@pytest.fixture(params=["store", "client"])
-def door(request: pytest.FixtureRequest, place: Path) -> Iterator[Any]:
-    if request.param == "store":
-        with connect(place) as store:
-            yield store
-    else:
-        with serving(place) as server, Client(server.url) as client:
-            yield client
 
 
 def test_hits_carry_the_vectors_of_their_chunks(door: Store | Client) -> None:

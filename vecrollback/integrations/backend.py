@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol, overload
 
-from vecrollback.records import Document, IfAbsent, Json, PairVectors, Result, SearchMode, Where, WriteResult
+from vecrollback.records import Document, Hit, IfAbsent, Json, PairVectors, Result, SearchMode, Where, WriteResult
 
 BATCH = 500
 """Documents of one request: within what a server takes, and one wait for all of them is not long."""
@@ -85,6 +85,18 @@ class Backend(Protocol):
 
 Target = Backend | str
 """A store or client, or where one is: a directory, `s3://...`, or the URL of a server."""
+
+
+def origin_facts(hit: Hit, result: Result) -> dict[str, Json]:
+    """How a hit was found, as each adapter adds it under the key `vecrollback`."""
+    return {
+        "pair": result.pair,
+        "snapshot": result.snapshot,
+        "epoch": result.epoch,
+        "stale": hit.stale,
+        "chunk": hit.chunk,
+        "answered_by": result.answered_by,
+    }
 
 
 def open_target(target: Target, token: str | None = None) -> Backend:

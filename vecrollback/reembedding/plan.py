@@ -120,8 +120,7 @@ class Planner:
             price=price,
             dollars=None if price is None else counts.tokens * price / 1e6,
             index=full_spec,
-            disk=chunks * (4 * embedder.dimension + _ROW_BYTES + index_bytes(full_spec, embedder.dimension))
-            + model_bytes,
+            disk=_disk(chunks, full_spec, embedder.dimension) + model_bytes,
             disk_free=shutil.disk_usage(self._root).free,
             stale_documents=stale[0] if stale else None,
             stale_seconds=stale[1] if stale else None,
@@ -234,6 +233,11 @@ class Planner:
         for batch in self._corpus.scan(state.version, columns=["_updated_at"], after=first_watermark):
             recent += pc.sum(pc.greater_equal(batch["_updated_at"], since)).as_py() or 0
         return recent / (_RATE_HOURS * 3600)
+
+
+def _disk(chunks: int, index: str, dimension: int) -> int:
+    """Bytes of so many vectors, once in the table and once in an index of this spec."""
+    return chunks * (4 * dimension + _ROW_BYTES + index_bytes(index, dimension))
 
 
 def _first_of_each(hashes: pa.ChunkedArray) -> pa.Array:

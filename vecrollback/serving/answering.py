@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from vecrollback.corpus.corpus import Corpus
-from vecrollback.corpus.documents import validate_namespace
+from vecrollback.corpus.documents import is_unicode, validate_namespace
 from vecrollback.corpus.selection import DocumentSet
 from vecrollback.embedders.pieces import QUERIES_FIRST
 from vecrollback.errors import BadQueryError, NoPairServesError, UsageError
@@ -65,7 +65,7 @@ def valid_queries(query: str | Sequence[str]) -> list[str]:
     texts = [query] if isinstance(query, str) else list(query)
     if any(not isinstance(text, str) or not text.strip() for text in texts):
         raise UsageError("a query is blank or not a string", hint="pass the words to search for")
-    if not all(one.isascii() or _is_unicode(one) for one in texts):
+    if not all(one.isascii() or is_unicode(one) for one in texts):
         raise BadQueryError("a query holds half a surrogate pair, so it is not valid Unicode", hint="decode it again")
     return texts
 
@@ -124,11 +124,3 @@ def embed_queries(serving: Serving, texts: list[str]) -> FloatArray:
     """Query vectors; whatever else embeds in this process lets them through first."""
     with QUERIES_FIRST.query():
         return serving.open_pair.queries.embed(texts)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from vecrollback.corpus.documents import MAX_TEXT_BYTES
+from vecrollback.corpus.documents import MAX_TEXT_BYTES, is_unicode
 from vecrollback.corpus.formats.lines import read_lines
 from vecrollback.corpus.formats.rows import Raw, ReadOptions, check_columns
 from vecrollback.errors import BadDocumentError
@@ -47,7 +47,7 @@ def _header(reader: Iterator[list[str]], options: ReadOptions, source: Path) -> 
     except csv.Error as error:
         raise BadDocumentError(f"the header is not CSV: {error}", source=str(source), line=1) from error
     names = [name for name in columns if name]
-    if not all(map(_is_unicode, names)):
+    if not all(map(is_unicode, names)):
         raise BadDocumentError("the header is not UTF-8", hint="convert the file to UTF-8", source=str(source), line=1)
     check_columns(names, options, source)
     return columns
@@ -56,14 +56,6 @@ def _header(reader: Iterator[list[str]], options: ReadOptions, source: Path) -> 
 def _record(columns: list[str], cells: list[str], required: set[str]) -> dict[str, Json] | str:
     if len(cells) != len(columns):
         return f"not CSV: {len(cells)} cells under {len(columns)} columns"
-    if not all(map(_is_unicode, cells)):
+    if not all(map(is_unicode, cells)):
         return "not UTF-8"
     return {name: cell for name, cell in zip(columns, cells, strict=True) if name and (cell or name in required)}
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

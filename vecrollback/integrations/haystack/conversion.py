@@ -8,7 +8,7 @@ from typing import Any
 from haystack.dataclasses import ByteStream, SparseEmbedding
 from haystack.dataclasses import Document as HaystackDocument
 
-from vecrollback.integrations.backend import measure, relevance
+from vecrollback.integrations.backend import measure, origin_facts, relevance
 from vecrollback.records import Document, Hit, Json, Result, SearchMode
 
 _REST = "_haystack"
@@ -37,16 +37,8 @@ def from_store(document: Document) -> HaystackDocument:
 
 def from_hit(hit: Hit, result: Result, mode: SearchMode, *, scale_score: bool) -> HaystackDocument:
     """What was found, with its score; `meta["vecrollback"]` says which pair found it."""
-    facts = {
-        "pair": result.pair,
-        "snapshot": result.snapshot,
-        "epoch": result.epoch,
-        "stale": hit.stale,
-        "chunk": hit.chunk,
-        "answered_by": result.answered_by,
-    }
     score = relevance(hit.score, measure(result, mode)) if scale_score else hit.score
-    return _restored(hit.id, hit.text, {**hit.metadata, FACTS: facts}, score)
+    return _restored(hit.id, hit.text, {**hit.metadata, FACTS: origin_facts(hit, result)}, score)
 
 
 def _restored(id_: str, text: str, metadata: dict[str, Json], score: float | None = None) -> HaystackDocument:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 from langchain_core.documents import Document as LangChainDocument
 
 from vecrollback.errors import UsageError
-from vecrollback.integrations.backend import measure, relevance
+from vecrollback.integrations.backend import measure, origin_facts, relevance
 from vecrollback.records import Document, Hit, Result, SearchMode
 
 FACTS = "vecrollback"
@@ -39,14 +38,6 @@ def from_hit(hit: Hit) -> LangChainDocument:
 
 def with_facts(hit: Hit, result: Result, mode: SearchMode) -> LangChainDocument:
     """A hit that says in its metadata, under `vecrollback`, which pair found it and how near it is."""
-    facts: dict[str, Any] = {
-        "pair": result.pair,
-        "snapshot": result.snapshot,
-        "epoch": result.epoch,
-        "score": hit.score,
-        "relevance": relevance(hit.score, measure(result, mode)),
-        "stale": hit.stale,
-        "chunk": hit.chunk,
-        "answered_by": result.answered_by,
-    }
+    facts = origin_facts(hit, result)
+    facts |= {"score": hit.score, "relevance": relevance(hit.score, measure(result, mode))}
     return LangChainDocument(id=hit.id, page_content=hit.text, metadata={**hit.metadata, FACTS: facts})

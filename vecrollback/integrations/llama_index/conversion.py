@@ -8,6 +8,7 @@ from typing import Any
 
 from llama_index.core.schema import BaseNode, ImageNode, IndexNode, MetadataMode, Node, TextNode
 
+from vecrollback.integrations.backend import origin_facts
 from vecrollback.records import Document, Hit, Json, Result
 
 REF = "ref_doc_id"
@@ -41,15 +42,7 @@ def from_store(document: Document) -> BaseNode:
 
 def from_hit(hit: Hit, result: Result) -> BaseNode:
     """What was found. `metadata["vecrollback"]` says which pair found it; no prompt and no model sees that key."""
-    facts = {
-        "pair": result.pair,
-        "snapshot": result.snapshot,
-        "epoch": result.epoch,
-        "stale": hit.stale,
-        "chunk": hit.chunk,
-        "answered_by": result.answered_by,
-    }
-    return _restored(hit.id, hit.text, hit.metadata, facts)
+    return _restored(hit.id, hit.text, hit.metadata, origin_facts(hit, result))
 
 
 def _restored(id_: str, text: str, metadata: Mapping[str, Json], facts: Mapping[str, Json] | None = None) -> BaseNode:

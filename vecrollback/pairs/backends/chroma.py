@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from vecrollback.errors import MissingDependencyError, StorageUnavailableError, UsageError, VecrollbackError
+from vecrollback.errors import MissingDependencyError, UsageError
 from vecrollback.pairs.backend import IndexChoice, Place, VectorBackend
 from vecrollback.pairs.backends.points import Point, PointsBackend, packed, unpacked
 from vecrollback.records import Metric
@@ -34,12 +33,13 @@ class ChromaBackendKind:
 class ChromaBackend(PointsBackend):
     """One collection. Chroma's own graph is built as records come; `exact` compares with all of them here."""
 
+    cure = "is the server up, or the folder open elsewhere?"
+
     known: Mapping[str, Sequence[str]] = {"hnsw": [], "exact": []}
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
         self._address = place.address
-        self._open: tuple[int, Any] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -53,19 +53,6 @@ class ChromaBackend(PointsBackend):
                 collection = self._client.get_collection(self.name, embedding_function=None)
                 self._open = os.getpid(), collection
             return self._open[1]
-
-    @contextlib.contextmanager
-    def reported(self) -> Iterator[None]:
-        try:
-            yield
-        except VecrollbackError:
-            raise
-        except Exception as error:  # whatever its client raises
-            self._open = None
-            raise StorageUnavailableError(
-                f"{self.place} does not answer: {type(error).__name__}: {str(error)[:200]}",
-                hint="is the server up, or the folder open elsewhere?",
-            ) from error
 
     def note(self) -> str | None:
         if self.name not in {one if isinstance(one, str) else one.name for one in self._client.list_collections()}:

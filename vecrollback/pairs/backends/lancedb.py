@@ -5,14 +5,14 @@ Beside a pair in the store's own files, which are Lance tables too, this is for 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from vecrollback.errors import StorageUnavailableError, UsageError, VecrollbackError
+from vecrollback.errors import UsageError
 from vecrollback.pairs.backend import IndexChoice, Place, VectorBackend, row_schema
 from vecrollback.pairs.backends.points import Point, PointsBackend
 from vecrollback.records import Metric
@@ -40,21 +40,16 @@ class LanceBackendKind:
 class LanceBackend(PointsBackend):
     """One table. Lance syncs nothing by itself: each write ends with its files on disk."""
 
+    cure = "is the folder there, and may it be read?"
+
     known: Mapping[str, Sequence[str]] = {"ivf_flat": ["partitions=", "probes="], "exact": []}
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
         self._folder = Path(place.address).expanduser() / f"{place.name}.lance"
 
-    @contextlib.contextmanager
-    def reported(self) -> Iterator[None]:
-        try:
-            with hold_off_forks():
-                yield
-        except VecrollbackError:
-            raise
-        except Exception as error:  # whatever Lance raises
-            raise StorageUnavailableError(f"{self.place}: {type(error).__name__}: {str(error)[:200]}") from error
+    def turn(self) -> AbstractContextManager[object]:
+        return hold_off_forks()
 
     def _dataset(self) -> Any:
         import lance

@@ -5,16 +5,15 @@ A file is Milvus Lite, which one process has open at a time.
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vecrollback.errors import MissingDependencyError, StorageUnavailableError, VecrollbackError
+from vecrollback.errors import MissingDependencyError
 from vecrollback.pairs.backend import IndexChoice, Place, VectorBackend
 from vecrollback.pairs.backends.points import Point, PointsBackend, packed, unpacked
 from vecrollback.records import Json, Metric
@@ -42,6 +41,8 @@ class MilvusBackendKind:
 class MilvusBackend(PointsBackend):
     """One collection. `document` is a number made of the id: expressions of Milvus cannot hold every id as text."""
 
+    cure = "is the server up, or the file open elsewhere? MILVUS_TOKEN holds user:password"
+
     known: Mapping[str, Sequence[str]] = {
         "ivf_flat": ["nlist=", "nprobe="],
         "hnsw": ["m=", "ef_construction=", "ef_search="],
@@ -55,18 +56,6 @@ class MilvusBackend(PointsBackend):
     @property
     def _client(self) -> Any:
         return _client(self._address)
-
-    @contextlib.contextmanager
-    def reported(self) -> Iterator[None]:
-        try:
-            yield
-        except VecrollbackError:
-            raise
-        except Exception as error:  # whatever its client raises
-            raise StorageUnavailableError(
-                f"{self.place} does not answer: {type(error).__name__}: {str(error)[:200]}",
-                hint="is the server up, or the file open elsewhere? MILVUS_TOKEN holds user:password",
-            ) from error
 
     def note(self) -> str | None:
         if not self._client.has_collection(self.name):

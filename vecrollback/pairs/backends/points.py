@@ -10,13 +10,19 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from vecrollback.errors import CorruptArtifactError, HeadMovedError, UsageError
+from vecrollback.errors import (
+    CorruptArtifactError,
+    HeadMovedError,
+    StorageUnavailableError,
+    UsageError,
+    VecrollbackError,
+)
 from vecrollback.indexes.base import Neighbours
 from vecrollback.pairs.backend import IndexChoice, Place, row_schema
 from vecrollback.pairs.vectors import matrix
@@ -31,23 +37,42 @@ Point = Mapping[str, Any]
 
 
 class PointsBackend(ABC):
-    """One collection. A subclass says how points are written, read and found; `reported` translates its errors."""
+    """One collection. A subclass says how points are written, read and found."""
 
     atomic = False
     borrows = False
     known: Mapping[str, Sequence[str]]
     """Indexes and their options, see `IndexChoice.parse`; the first is what `auto` builds."""
 
+    cure: str
+    """What to look at when it does not answer."""
+
     def __init__(self, place: Place) -> None:
         self.place = place.shown
         self.name = place.name
         self._shape: tuple[int, Metric] | None = None
+        # What a client keeps between calls, and of which process; forgotten after a call that failed.
+        self._open: tuple[int, Any] | None = None
 
     # -- what a database has to say -----------------------------------------------------------------------------------
 
-    @abstractmethod
-    def reported(self) -> AbstractContextManager[None]:
-        """Raise StorageUnavailableError and CorruptArtifactError for what its client raises."""
+    @contextmanager
+    def reported(self) -> Iterator[None]:
+        """Raise StorageUnavailableError for whatever its client raises."""
+        try:
+            with self.turn():
+                yield
+        except VecrollbackError:
+            raise
+        except Exception as error:
+            self._open = None  # the next call opens it anew
+            raise StorageUnavailableError(
+                f"{self.place} does not answer: {type(error).__name__}: {str(error)[:200]}", hint=self.cure
+            ) from error
+
+    def turn(self) -> AbstractContextManager[object]:
+        """What a call waits for: its client may not be used by two at once."""
+        return nullcontext()
 
     @abstractmethod
     def note(self) -> str | None:

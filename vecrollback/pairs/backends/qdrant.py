@@ -9,11 +9,11 @@ import atexit
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vecrollback.errors import MissingDependencyError, StorageUnavailableError, UsageError, VecrollbackError
+from vecrollback.errors import MissingDependencyError, UsageError
 from vecrollback.pairs.backend import IndexChoice, Place, VectorBackend
 from vecrollback.pairs.backends.points import Point, PointsBackend, packed, unpacked
 from vecrollback.records import Json, Metric
@@ -34,6 +34,8 @@ class QdrantBackendKind:
 class QdrantBackend(PointsBackend):
     """One collection. Writes wait until they are applied."""
 
+    cure = "is the server up? QDRANT_API_KEY holds the key"
+
     known: Mapping[str, Sequence[str]] = {"hnsw": ["m=", "ef_construct=", "ef_search="], "exact": []}
 
     def __init__(self, place: Place) -> None:
@@ -49,18 +51,9 @@ class QdrantBackend(PointsBackend):
             self._client_of = os.getpid(), _client(self._address, self.place)
         return self._client_of[1]
 
-    @contextlib.contextmanager
-    def reported(self) -> Iterator[None]:
-        try:
-            with self._turn:
-                yield
-        except VecrollbackError:
-            raise
-        except Exception as error:  # whatever its HTTP library raises
-            raise StorageUnavailableError(
-                f"{self.place} does not answer: {type(error).__name__}: {str(error)[:200]}",
-                hint="is the server up? QDRANT_API_KEY holds the key",
-            ) from error
+    def turn(self) -> contextlib.AbstractContextManager[object]:
+        turn: contextlib.AbstractContextManager[object] = self._turn
+        return turn
 
     def note(self) -> str | None:
         if not self._client.collection_exists(self.name):
