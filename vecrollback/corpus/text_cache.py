@@ -81,20 +81,18 @@ class TextCache:
     head: int
     changed: Mapping[str, ChangedText]
 
-    def lookup(self, id_: str, row: int) -> tuple[str, Mapping[str, Json]]:
-        """Text and metadata of a live document whose base row is known (-1: it has none)."""
-        change = self.changed.get(id_) if self.changed else None
-        if change is not None:
-            return change.text, json.loads(change.metadata)
-        metadata = self.base.metadata[row].as_py()
-        return self.base.texts[row].as_py(), json.loads(metadata) if metadata != "{}" else {}
+    def lookup(self, id_: str, row: int) -> tuple[str, Mapping[str, Json], bool]:
+        """Text and metadata of a live document whose base row is known (-1: it has none).
 
-    def other_text(self, id_: str, row: int) -> bool:
-        """Whether the model got another text of this document than the one that `lookup` returns."""
+        The third says whether the model got another text of it.
+        """
         change = self.changed.get(id_) if self.changed else None
         if change is not None:
-            return change.other_text
-        return self.base.other_text is not None and bool(self.base.other_text[row])
+            return change.text, json.loads(change.metadata), change.other_text
+        base = self.base
+        text, metadata = base.texts[row].as_py(), base.metadata[row].as_py()
+        other = base.other_text is not None and bool(base.other_text[row])
+        return text, json.loads(metadata) if metadata != "{}" else {}, other
 
     @property
     def needs_rebuild(self) -> bool:

@@ -94,6 +94,6 @@ def _hit(one: KeywordHit, row: int, texts: TextCache) -> Hit | None:
     change = texts.changed.get(one.key)
     if change.deleted if change is not None else row < 0:
         return None
-    text, metadata = texts.lookup(one.key, row)
+    text, metadata, _ = texts.lookup(one.key, row)
     namespace, id_ = key_parts(one.key)
     return Hit(id_, one.score, text, metadata, WHOLE_TEXT, stale=False, namespace=namespace)

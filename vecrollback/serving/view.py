@@ -96,20 +96,21 @@ class PairView:
         return list(zip(*both, strict=True))
 
     def _hits(self, scores: FloatArray, places: NDArray[np.int64], k: int, include_vectors: bool) -> list[Hit]:
-        hits: dict[tuple[str, str], Hit] = {}
+        hits: dict[str, Hit] = {}
         best: list[int] = []
-        index_size = len(self.snapshot.ids)
+        ids, index_size = self.snapshot.ids, len(self.snapshot.ids)
         for score, place in zip(scores.tolist(), places.tolist(), strict=True):
             if place < 0 or len(hits) == k:
                 break
-            hit = (
-                self._hit_of_index(place, score)
-                if place < index_size
-                else self._hit_of_delta(place - index_size, score)
-            )
+            in_index = place < index_size
+            key = ids[place].as_py() if in_index else self.delta.ids[place - index_size]
             # Places come best first: the first chunk of a document is its best.
-            if (key := (hit.namespace, hit.id)) not in hits:
-                hits[key] = hit
+            if key not in hits:
+                hits[key] = (
+                    self._hit_of_index(place, key, score)
+                    if in_index
+                    else self._hit_of_delta(place - index_size, key, score)
+                )
                 best.append(place)
         return self._with_vectors(list(hits.values()), best) if include_vectors else list(hits.values())
 
@@ -125,33 +126,31 @@ class PairView:
         every = (next(rows) if place < index_size else self.delta.vectors[place - index_size] for place in places)
         return [replace(hit, vector=tuple(one.tolist())) for hit, one in zip(hits, every, strict=True)]
 
-    def _hit_of_index(self, position: int, score: float) -> Hit:
+    def _hit_of_index(self, position: int, key: str, score: float) -> Hit:
         snapshot = self.snapshot
-        id_ = snapshot.ids[position].as_py()
-        change = self.texts.changed.get(id_) if self.texts.changed else None
+        change = self.texts.changed.get(key) if self.texts.changed else None
         stale = (
             bool(self.stale[position]) if change is None else snapshot.hashes[position].tobytes() != change.content_hash
         )
         start, end = snapshot.spans[position].tolist()  # characters of the text with this hash, and of no other
-        text, metadata = self.texts.lookup(id_, int(self.rows[position]))
+        text, metadata, other_text = self.texts.lookup(key, int(self.rows[position]))
         # The span of an outdated vector, or in another text, means nothing in this one: the whole is returned.
-        namespace, own_id = key_parts(id_)
-        if stale or self.texts.other_text(id_, int(self.rows[position])):
-            return Hit(own_id, score, text, metadata, WHOLE_TEXT, stale, namespace)
-        return Hit(own_id, score, text[start:end], metadata, int(snapshot.ordinals[position]), stale, namespace)
+        namespace, id_ = key_parts(key)
+        if stale or other_text:
+            return Hit(id_, score, text, metadata, WHOLE_TEXT, stale, namespace)
+        return Hit(id_, score, text[start:end], metadata, int(snapshot.ordinals[position]), stale, namespace)
 
-    def _hit_of_delta(self, place: int, score: float) -> Hit:
-        delta, texts = self.delta, self.texts
-        id_, row = delta.ids[place], int(delta.rows[place])
-        change = texts.changed.get(id_)
+    def _hit_of_delta(self, place: int, key: str, score: float) -> Hit:
+        delta, texts, row = self.delta, self.texts, int(self.delta.rows[place])
+        change = texts.changed.get(key)
         current = change.content_hash if change else texts.base.hashes[row].tobytes()
-        text, metadata = texts.lookup(id_, row)
+        text, metadata, other_text = texts.lookup(key, row)
         start, end = delta.spans[place].tolist()
         stale = current != delta.hashes[place]
-        namespace, own_id = key_parts(id_)
-        if stale or texts.other_text(id_, row):
-            return Hit(own_id, score, text, metadata, WHOLE_TEXT, stale, namespace)
-        return Hit(own_id, score, text[start:end], metadata, int(delta.ordinals[place]), stale, namespace)
+        namespace, id_ = key_parts(key)
+        if stale or other_text:
+            return Hit(id_, score, text, metadata, WHOLE_TEXT, stale, namespace)
+        return Hit(id_, score, text[start:end], metadata, int(delta.ordinals[place]), stale, namespace)
 
     def _masks_for(self, only: Filter | None) -> tuple[Mask | None, Mask | None]:
         has_namespaces = self.snapshot.has_namespaces or self.delta.has_namespaces
