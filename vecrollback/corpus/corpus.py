@@ -407,7 +407,7 @@ class Corpus:
         self._ledger.commit(replace(state, version=commit.version), files=commit.files, expected=state)
         reach("corpus.compaction_acknowledged")
         if purge:
-            self.table.purge_versions(onto=commit.dataset)
+            self.table.purge_versions(digests, onto=commit.dataset)
             self._catalog.files.keep_only(CORPUS, self.table.files(commit.dataset))
         else:
             self._forget_old(commit.dataset, digests, age)

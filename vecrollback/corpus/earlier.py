@@ -181,7 +181,7 @@ class EarlierDocuments:
             reach("corpus.earlier_compacted")
             state, dataset = self._named(state, commit), commit.dataset
         if purge:
-            self.table.purge_versions(onto=dataset)
+            self.table.purge_versions(digests, onto=dataset)
             self._catalog.files.keep_only(EARLIER, self.table.files(dataset))
         elif old := self.table.old_versions(state.version, age=age):
             try:

@@ -280,10 +280,17 @@ class LanceTable(FollowsForks):
         return self.file_store.digest(name)
 
     @uses_tables
-    def purge_versions(self, *, onto: Any) -> None:
-        """Remove whatever is not of this version, whoever reads it. Call it after the catalog names the version."""
-        age = dt.timedelta(0)
-        onto.cleanup_old_versions(older_than=age, delete_unverified=True, error_if_tagged_old_versions=False)
+    def purge_versions(self, digests: Mapping[str, str], *, onto: Any) -> None:
+        """Remove whatever is not of this version, whoever reads it. Call it after the catalog names the version.
+
+        `digests`: those that the catalog has.
+        """
+        for name in self._manifests() - {self.manifest(onto.version)}:
+            self._is_sound_or_gone(name, digests)
+        with self.reported():
+            onto.cleanup_old_versions(
+                older_than=dt.timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False
+            )
 
     def old_versions(self, newest: int, keep: Set[int] = frozenset(), age: float = KEEP_SECONDS) -> list[int]:
         """Versions before the newest that are not to be kept and were written more than `age` seconds ago."""
@@ -296,20 +303,28 @@ class LanceTable(FollowsForks):
     def forget_versions(self, versions: Iterable[int], digests: Mapping[str, str], *, onto: Any) -> None:
         """Remove old versions, and the files that only they consist of. Call it after the catalog names `onto`.
 
-        The caller knows that nobody reads them. `digests`: those that the catalog has.
+        The caller knows that nobody reads them. `digests`: those that the catalog has. Raises CorruptArtifactError when
+        the manifest of a version that stays is damaged: Lance reads them all.
         """
-        sound = []
-        for version in versions:
-            name = self.manifest(version)
-            try:
-                self.require_sound([name], digests)
-            except CorruptArtifactError:  # before it is read: over some damage Lance ends the process
-                self.file_store.remove(name)
-                continue
-            sound.append(version)
+        sound = [version for version in versions if self._is_sound_or_gone(self.manifest(version), digests)]
         reach("table.forgetting")
         if sound:
-            onto.cleanup_old_versions(versions=sound, error_if_tagged_old_versions=False)
+            self.require_sound(self._manifests(), digests)
+            with self.reported():
+                onto.cleanup_old_versions(versions=sound, error_if_tagged_old_versions=False)
+
+    def _manifests(self) -> set[str]:
+        """Paths of the manifests that are there, relative to the table."""
+        return {f"_versions/{name}" for name in self.file_store.names("_versions") if name.endswith(".manifest")}
+
+    def _is_sound_or_gone(self, name: str, digests: Mapping[str, str]) -> bool:
+        """Whether a manifest that is to go can be read; else it is removed. Over some damage Lance ends the process."""
+        try:
+            self.require_sound([name], digests)
+        except CorruptArtifactError:
+            self.file_store.remove(name)
+            return False
+        return True
 
     def remaining(self) -> set[str]:
         """Paths, relative to the table, of all files that are there."""

@@ -245,7 +245,7 @@ class TableConformance:
             known |= commit.files
         before = held(commit.dataset)
         compacted = table.compact(onto=commit.dataset, digests=known, purge=True)
-        table.purge_versions(onto=compacted.dataset)
+        table.purge_versions(known, onto=compacted.dataset)
         assert held(type(table)(table.file_store).at(compacted.version)) == before
         assert table.file_store.names("_versions").count(table.manifest(1).rpartition("/")[2]) == 0
         assert compacted.files.keys() == table.files(compacted.dataset)
@@ -259,6 +259,23 @@ class TableConformance:
         for below in (64, None):
             commit = table.compact(onto=commit.dataset, digests={}, below=below, in_order=True)
             assert commit.dataset.to_table(columns=["number"])["number"].to_pylist() == list(range(first))
+
+    def test_cleaning_beside_a_damaged_version_names_it_and_a_purge_takes_it_away(
+        self, table: LanceTable, flip: Callable[[str], None]
+    ) -> None:
+        commit = table.create(SCHEMA)
+        known = dict(commit.files)
+        for number in range(3):
+            commit = table.append(rows((f"r{number}", number)), onto=commit.dataset)
+            known |= commit.files
+        damaged = table.manifest(2)
+        flip(damaged)
+        with pytest.raises(CorruptArtifactError, match=damaged):
+            table.forget_versions([1], known, onto=commit.dataset)
+        table.purge_versions(known, onto=commit.dataset)
+        assert {*table.file_store.names("_versions")} >= {table.manifest(4).rpartition("/")[2]}
+        assert not table.file_store.exists(damaged)
+        assert held(type(table)(table.file_store).at(4)) == {"r0": 0, "r1": 1, "r2": 2}
 
     def test_damage_is_found(self, table: LanceTable, flip: Callable[[str], None]) -> None:
         first = table.create(SCHEMA)
