@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.cli.support import cli_json, refusal
@@ -85,6 +87,16 @@ def ask(server: Server, method: str, path: str, body: Any, token: str | None) ->
     return server.http.request(method, path, json=body, headers=headers).status_code
 
 
+def asking_from(address: str, server: Server) -> httpx.Client:
+    """A client at another address of this machine."""
+    transport = httpx.HTTPTransport(verify=False, local_address=address)  # loading certificates takes long
+    return httpx.Client(transport=transport, base_url=server.url, timeout=60)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_a_token_opens_what_its_role_reaches_and_nothing_more(
     guarded: Server, tokens: dict[str, str], role: str
@@ -111,11 +123,58 @@ def test_every_route_is_in_the_table(guarded: Server) -> None:
 
 @pytest.mark.parametrize("token", [None, "vr_wrong", "x" * 5000])
 def test_without_a_known_token_nothing_opens(guarded: Server, token: str | None) -> None:
-    for method, path, body, _ in _ROUTES:
-        assert ask(guarded, method, path, body, token) == 401
+    for number, (method, path, body, _) in enumerate(_ROUTES):
+        # From an address for each few of them: many wrong tokens of one are answered ever later.
+        with asking_from(f"127.0.1.{number // 2 + 1}", guarded) as http:
+            headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+            assert http.request(method, path, json=body, headers=headers).status_code == 401
     assert guarded.get("/healthz").status_code == 200
     assert guarded.get("/readyz").status_code == 200
     assert guarded.get("/v1/status").headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_wrong_tokens_are_answered_ever_later_and_right_ones_at_once(guarded: Server, tokens: dict[str, str]) -> None:
+    start = time.monotonic()
+    with asking_from("127.0.2.1", guarded) as http:
+        for _ in range(7):
+            assert http.get("/v1/whoami", headers=bearer("vr_wrong")).status_code == 401
+        assert time.monotonic() - start > 0.6  # 0.2 and 0.4 after five free ones
+        assert http.get("/v1/whoami", headers=bearer(tokens["reader"])).json()["name"] == "reader-1"
+
+
+def test_a_token_opens_nothing_after_its_end_and_says_when_it_was_used_last(own_store: Path) -> None:
+    at = ("--store", own_store)
+    made = cli_json("token", "create", "--role", "admin", "--name", "brief", "--expires", "30d", *at)
+    lasting = cli_json("token", "create", "--role", "admin", "--name", "lasting", *at)
+    assert (made["last_used_at"], lasting["expires_at"]) == (None, None)
+    with serving(own_store) as server:
+        assert server.get("/v1/status", headers=bearer(made["secret"])).status_code == 200
+        listed = lambda: {one["name"]: one for one in cli_json("token", "list", *at)["tokens"]}  # noqa: E731
+        wait_for("the note of its use", lambda: listed()["brief"]["last_used_at"])
+        assert listed()["lasting"]["last_used_at"] is None
+        with sqlite3.connect(own_store / "catalog.db") as connection:
+            past = "2026-01-01T00:00:00.000000+00:00"
+            connection.execute("UPDATE token SET expires_at = ? WHERE name = 'brief'", (past,))
+        connection.close()
+        look = lambda: server.get("/v1/status", headers=bearer(made["secret"]))  # noqa: E731
+        wait_for("its end", lambda: look().status_code == 401, 3)
+        assert "expired at 2026-01-01" in look().json()["error"]["message"]
+        another = {"role": "reader", "name": "other", "expires": "12h"}
+        answer = server.post("/v1/tokens", another, headers=bearer(lasting["secret"]))
+        assert answer.status_code == 201, answer.text
+        assert answer.json()["expires_at"] > answer.json()["created_at"]
+        refused = server.post("/v1/tokens", another | {"expires": "soon"}, headers=bearer(lasting["secret"]))
+        assert refused.status_code == 400
+    cli_json("token", "revoke", "lasting", *at)
+    cli_json("token", "revoke", "other", *at)
+    told = refusal("serve", "--host", "0.0.0.0", "--port", "0", *at, code=2)
+    assert "there is no token" in told["message"]  # one that is over opens nothing
+
+
+@pytest.mark.parametrize("end", ["soon", "", "2020-01-01", "0d", "-1d", "99999999d", "90", "1y"])
+def test_an_end_that_is_not_a_time_to_come_is_refused(store: Path, end: str) -> None:
+    told = refusal("token", "create", "--role", "reader", f"--expires={end}", "--store", store, code=2)
+    assert told["type"] == "UsageError"
 
 
 def test_what_a_token_changed_is_written_down_with_its_name(own_store: Path) -> None:

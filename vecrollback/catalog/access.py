@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import sqlalchemy as sa
 
 from vecrollback.catalog.database import Database, now
@@ -20,7 +22,7 @@ class TokenDigests:
 
     def add(self, new: Token, sha256: str) -> None:
         """Raises UsageError for a name that is taken, also by a revoked token."""
-        row = {"name": new.name, "role": new.role, "created_at": new.created_at, "created_by": new.created_by}
+        row = {name: value for name, value in asdict(new).items() if value is not None}
         with self._database.write() as connection:
             if connection.scalar(sa.select(token.c.name).where(token.c.name == new.name)) is not None:
                 raise UsageError(
@@ -35,8 +37,19 @@ class TokenDigests:
             rows = connection.execute(sa.select(*_SHOWN).order_by(token.c.created_at))
             return [Token(**row._mapping) for row in rows]
 
+    def clock(self) -> float:
+        """Seconds since 1970 by the database's clock: where hosts disagree, a token ends for all of them at once."""
+        with self._database.read() as connection:
+            return float(connection.scalar(sa.select(self._database.clock())) or 0.0)
+
+    def note_use(self, name: str) -> None:
+        """Write down that a token was used just now. Not synced: a power loss may take the note."""
+        used = token.update().where(token.c.name == name).values(last_used_at=now())
+        with self._database.note() as connection:
+            connection.execute(used)
+
     def digests(self) -> list[tuple[str, Token]]:
-        """SHA-256 and token, of those that were not revoked."""
+        """SHA-256 and token, of those that were not revoked; expired ones too."""
         query = sa.select(token.c.sha256, *_SHOWN).where(token.c.revoked_at.is_(None))
         with self._database.read() as connection:
             return [(row.sha256, Token(*row[1:])) for row in connection.execute(query)]

@@ -95,13 +95,18 @@ Role = Literal["reader", "writer", "operator", "admin"]
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Somebody who may use the HTTP API, as far as their role goes. The secret itself is kept nowhere."""
+    """Somebody who may use the HTTP API, as far as their role goes. The secret itself is kept nowhere.
+
+    `expires_at`: from then on it opens nothing; None: it does until it is revoked. `last_used_at`: to within a minute.
+    """
 
     name: str
     role: Role
     created_at: str
     created_by: str
     revoked_at: str | None = None
+    expires_at: str | None = None
+    last_used_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
-from vecrollback.errors import AccessDeniedError, CatalogUnavailableError, UnknownCallerError
+from vecrollback.errors import AccessDeniedError, CatalogUnavailableError, OverloadedError, UnknownCallerError
 from vecrollback.records import Role
 from vecrollback.server.thread_pools import ThreadPool
 from vecrollback.store.tokens import TokenKeys, Tokens, reaches
+from vecrollback.store.wrong_tokens import WrongTokens
 
 _log = logging.getLogger(__name__)
 _FRESH_SECONDS = 1.0
@@ -30,28 +32,39 @@ class Caller:
 
 
 class Authenticator:
-    """Tells a caller by the token. Tokens are read once a second, and kept while the catalog cannot be read."""
+    """Tells a caller by the token. Tokens are read once a second, and kept while the catalog cannot be read.
 
-    def __init__(self, access: Tokens, threads: ThreadPool, *, anonymous: str | None) -> None:
-        self._access, self._threads, self._anonymous = access, threads, anonymous
+    `writes`: the threads on which it is noted that a token was used.
+    """
+
+    def __init__(self, access: Tokens, threads: ThreadPool, writes: ThreadPool, *, anonymous: str | None) -> None:
+        self._access, self._threads, self._writes, self._anonymous = access, threads, writes, anonymous
+        self._wrong_tokens = WrongTokens()
         self._keys: TokenKeys | None = None
         self._read_at = 0.0
         self._reading: asyncio.Task[TokenKeys] | None = None
+        self._noting: asyncio.Task[None] | None = None
 
-    async def identify(self, secret: str | None) -> Caller:
-        """Raises UnknownCallerError."""
+    async def identify(self, secret: str | None, address: str) -> Caller:
+        """Raises UnknownCallerError, for a wrong token after a while."""
         keys = self._keys
         if keys is None or time.monotonic() - self._read_at > _FRESH_SECONDS:
             keys = await self._read()
         if self._anonymous is not None and not keys.ever:
             return Caller(self._anonymous, "admin")
-        token = keys.find(secret) if secret else None
-        if token is None:
-            raise UnknownCallerError(
-                "this token is unknown or was revoked" if secret else "no token was given",
-                hint="send `Authorization: Bearer TOKEN`; `vecrollback token create --role ROLE` makes one",
-            )
+        try:
+            token = keys.find(secret)
+        except UnknownCallerError:
+            if secret:
+                await self._wrong_tokens.hold_up(address)
+            raise
+        if self._access.use_is_due(token.name):
+            self._noting = asyncio.create_task(self._note_use(token.name))
         return Caller(token.name, token.role)
+
+    async def _note_use(self, name: str) -> None:
+        with contextlib.suppress(OverloadedError):
+            await self._writes.run(self._access.note_use, name)
 
     async def _read(self) -> TokenKeys:
         if self._reading is None or self._reading.done():
@@ -83,7 +96,8 @@ class Needs(HTTPBearer):
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
         callers: Authenticator = request.app.state.service.callers
         credentials = await super().__call__(request)
-        caller = await callers.identify(credentials.credentials if credentials else None)
+        address = request.client.host if request.client else ""
+        caller = await callers.identify(credentials.credentials if credentials else None, address)
         request.state.actor = caller.name
         if not reaches(caller.role, self._role):
             raise AccessDeniedError(

@@ -59,7 +59,7 @@ def serve(
     with connect(store_uri, catalog=catalog) as store:
         uri = store.uri
         load_policy(store.root, settings.policy)  # what it cannot mean is refused here, not by every worker
-        if not address.loopback and not store.access.keys().digests:
+        if not address.loopback and not store.access.keys().open_any:
             raise UsageError(
                 f"{address.host} can be reached from other machines, and there is no token",
                 hint="make one first: `vecrollback token create --role admin`; or bind to 127.0.0.1",

@@ -302,10 +302,11 @@ class CompareRequest(BaseModel):
 class TokenRequest(BaseModel):
     """A new token."""
 
-    model_config = _body({"role": "searcher", "name": "shop-frontend"})
+    model_config = _body({"role": "reader", "name": "shop-frontend", "expires": "90d"})
 
     role: Role
     name: str | None = None
+    expires: str | None = Field(None, max_length=64, description="90d, 12h, or a time in ISO 8601.")
 
 
 class DecisionRequest(BaseModel):

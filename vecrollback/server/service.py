@@ -45,7 +45,8 @@ class StoreService:
         self.waits = ThreadPool("waiting", threads=8, waiting=256)
         self.operations = ThreadPool("operations", threads=4, waiting=4)
         self.inspections = ThreadPool("inspections", threads=1, waiting=4)
-        self.callers = Authenticator(store.access, self.reads, anonymous=store.actor if settings.anonymous else None)
+        anonymous = store.actor if settings.anonymous else None
+        self.callers = Authenticator(store.access, self.reads, self.writes, anonymous=anonymous)
         self.coalescer = QueryBatcher(
             lambda texts, options, canary: self.searcher.answer(texts, options, canary=canary),
             threads=settings.threads,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import hmac
+import logging
 import re
 import secrets
+import time
 from dataclasses import dataclass
 from typing import get_args
 
 from vecrollback.catalog import Catalog, now
-from vecrollback.errors import UsageError
+from vecrollback.errors import CatalogUnavailableError, UnknownCallerError, UsageError
 from vecrollback.records import AuditEntry, Role, Token
 
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -19,6 +22,12 @@ ROLES: tuple[Role, ...] = get_args(Role)
 _PREFIX = "vr_"
 """So that scanners for leaked secrets know one when they see it."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_SPAN = re.compile(r"(\d{1,5}) ?([mhd])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+_USE_SECONDS = 60.0
+"""A token's last use is written this often at most: a write for every request would cost more than the request."""
+_HINT = "send `Authorization: Bearer TOKEN`; `vecrollback token create --role ROLE` makes one"
+_log = logging.getLogger(__name__)
 
 
 def reaches(role: Role, other: Role) -> bool:
@@ -28,13 +37,40 @@ def reaches(role: Role, other: Role) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TokenKeys:
-    """The tokens at one moment, to compare secrets with. `ever`: whether there was one at any time."""
+    """The tokens at one moment, to compare secrets with. `ever`: whether there was one at any time.
+
+    `ahead`: seconds that the catalog's clock, which says when one expires, is ahead of this machine's.
+    """
 
     digests: tuple[tuple[str, Token], ...]
     ever: bool
+    ahead: float = 0.0
 
-    def find(self, secret: str) -> Token | None:
-        """The token of a secret. Takes as long for a wrong one as for a right one."""
+    @property
+    def open_any(self) -> bool:
+        """Whether one of them opens something now."""
+        return any(not self._is_over(token) for _, token in self.digests)
+
+    def find(self, secret: str | None) -> Token:
+        """The token of a secret. Takes as long for a wrong one as for a right one.
+
+        Raises UnknownCallerError: there is no such token, or it has expired.
+        """
+        if not secret:
+            raise UnknownCallerError("no token was given", hint=_HINT)
+        token = self._match(secret)
+        if token is None:
+            raise UnknownCallerError("this token is unknown or was revoked", hint=_HINT)
+        if self._is_over(token):
+            raise UnknownCallerError(f"the token {token.name!r} expired at {token.expires_at}", hint=_HINT)
+        return token
+
+    def _is_over(self, token: Token) -> bool:
+        if token.expires_at is None:
+            return False
+        return time.time() + self.ahead >= dt.datetime.fromisoformat(token.expires_at).timestamp()
+
+    def _match(self, secret: str) -> Token | None:
         digest_of_secret = _digest(secret)
         match = None
         # No early return: the time must not tell how many tokens come before the right one.
@@ -49,9 +85,15 @@ class Tokens:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        self._noted: dict[str, float] = {}
 
-    def create(self, role: Role, name: str | None = None, *, actor: str) -> tuple[Token, str]:
-        """A new token and its secret, which is shown this once: the catalog keeps its SHA-256."""
+    def create(
+        self, role: Role, name: str | None = None, *, actor: str, expires: str | None = None
+    ) -> tuple[Token, str]:
+        """A new token and its secret, which is shown this once: the catalog keeps its SHA-256.
+
+        `expires`: when it ends, as in "90d", "12h" or an ISO 8601 time; None: when it is revoked. Raises UsageError.
+        """
         if role not in ROLES:
             raise UsageError(f"{role!r} is not a valid role", hint=f"use one of {', '.join(ROLES)}")
         token_name = f"{role}-{secrets.token_hex(4)}" if name is None else name
@@ -62,7 +104,7 @@ class Tokens:
             )
         # 256 random bits need no slow hash: nobody can try them all, and every request computes it.
         secret = _PREFIX + secrets.token_urlsafe(32)
-        token = Token(token_name, role, now(), actor)
+        token = Token(token_name, role, now(), actor, expires_at=self._end(expires) if expires is not None else None)
         self.record(actor, "token.create", f"{token_name} ({role})")
         self._catalog.tokens.add(token, _digest(secret))
         return token, secret
@@ -79,7 +121,41 @@ class Tokens:
     def keys(self) -> TokenKeys:
         """The tokens as they are now."""
         digests = tuple(self._catalog.tokens.digests())
-        return TokenKeys(digests, ever=bool(digests) or bool(self.tokens()))
+        ahead = self._catalog.tokens.clock() - time.time() if any(token.expires_at for _, token in digests) else 0.0
+        return TokenKeys(digests, ever=bool(digests) or bool(self.tokens()), ahead=ahead)
+
+    def use_is_due(self, name: str) -> bool:
+        """Whether it is time to note that a token was used; from then on it is not, for a minute."""
+        time_now = time.monotonic()
+        if time_now - self._noted.get(name, -_USE_SECONDS) < _USE_SECONDS:
+            return False
+        self._noted[name] = time_now
+        return True
+
+    def note_use(self, name: str) -> None:
+        """Write down that a token was used just now. A catalog that cannot be written keeps nobody out."""
+        try:
+            self._catalog.tokens.note_use(name)
+        except CatalogUnavailableError as error:
+            _log.debug("that %s was used cannot be noted: %s", name, error)
+
+    def _end(self, text: str) -> str:
+        """When a token ends, by the catalog's clock. Raises UsageError."""
+        present = dt.datetime.fromtimestamp(self._catalog.tokens.clock(), dt.UTC)
+        span = _SPAN.fullmatch(text.strip())
+        try:
+            if span is not None:
+                end = present + dt.timedelta(**{_UNITS[span[2]]: int(span[1])})
+            else:
+                end = dt.datetime.fromisoformat(text.strip()).astimezone(dt.UTC)
+        except (ValueError, OverflowError):
+            raise UsageError(
+                f"{text!r} is not a valid time for a token to expire",
+                hint="write how long it lives, as 90d, 12h or 30m, or a time in ISO 8601: 2026-01-31T12:00:00+00:00",
+            ) from None
+        if end <= present:
+            raise UsageError(f"{text!r} is over already", hint="a token expires in the future")
+        return end.isoformat(timespec="microseconds")
 
     def record(self, actor: str, action: str, subject: str) -> None:
         """Note a change before it is made: a crash in between leaves an entry too many, never a change without one."""

@@ -121,6 +121,8 @@ token = sa.Table(
     sa.Column("created_at", sa.String, nullable=False),
     sa.Column("created_by", sa.String, nullable=False),
     sa.Column("revoked_at", sa.String),
+    sa.Column("expires_at", sa.String),
+    sa.Column("last_used_at", sa.String),
 )
 
 audit = sa.Table(

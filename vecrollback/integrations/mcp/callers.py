@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vecrollback.errors import UnknownCallerError
+from vecrollback.errors import OverloadedError, UnknownCallerError
 from vecrollback.records import Role
 from vecrollback.store.store import Store
+from vecrollback.store.wrong_tokens import WrongTokens
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -35,12 +37,10 @@ class Callers:
         if self._anonymous and authorization is None:
             return AgentCaller(self._store.actor, "admin")
         scheme, _, secret = (authorization or "").partition(" ")
-        token = self._store.access.keys().find(secret) if scheme.lower() == "bearer" else None
-        if token is None:
-            raise UnknownCallerError(
-                "this token is unknown or was revoked" if secret else "no token was given",
-                hint="send `Authorization: Bearer TOKEN`; `vecrollback token create --role ROLE` makes one",
-            )
+        access = self._store.access
+        token = access.keys().find(secret if scheme.lower() == "bearer" else None)
+        if access.use_is_due(token.name):
+            access.note_use(token.name)
         return AgentCaller(token.name, token.role)
 
 
@@ -48,7 +48,7 @@ class TokenGate:
     """Lets no request in without a token that opens the store."""
 
     def __init__(self, app: ASGIApp, callers: Callers) -> None:
-        self._app, self._callers = app, callers
+        self._app, self._callers, self._wrong_tokens = app, callers, WrongTokens()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         from anyio.to_thread import run_sync
@@ -56,9 +56,13 @@ class TokenGate:
         from starlette.responses import JSONResponse
 
         if scope["type"] == "http":
+            authorization = Headers(scope=scope).get("authorization")
             try:
-                await run_sync(self._callers.identify, Headers(scope=scope).get("authorization"))
+                await run_sync(self._callers.identify, authorization)
             except UnknownCallerError as error:
+                if authorization:
+                    with contextlib.suppress(OverloadedError):  # nothing waits for it: it is answered at once
+                        await self._wrong_tokens.hold_up((scope.get("client") or ("", 0))[0])
                 body = {"error": {"type": "UnknownCallerError", "message": error.message, "hint": error.hint}}
                 await JSONResponse(body, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
                 return

@@ -56,7 +56,7 @@ def serve_http(
         UsageError: Other machines can reach the address and there is no token, or it is taken.
     """
     keys = store.access.keys()
-    if not _is_loopback(host) and not keys.digests:
+    if not _is_loopback(host) and not keys.open_any:
         raise UsageError(
             f"{host} can be reached from other machines, and there is no token",
             hint="make one first: `vecrollback token create --role reader`; or bind to 127.0.0.1",

@@ -19,6 +19,8 @@ _TOKEN = {
     "created_at": "2026-01-31T12:00:00.000000+00:00",
     "created_by": "admin-1",
     "revoked_at": None,
+    "expires_at": "2026-05-01T12:00:00.000000+00:00",
+    "last_used_at": None,
 }
 _AUDITED = {
     "number": 7,
@@ -38,7 +40,9 @@ async def tokens(_: Administering, service: Service) -> Response:
 @router.post("/tokens", status_code=201, responses=answers(status=201, example=_TOKEN | {"secret": "vr_..."}))
 async def create(body: TokenRequest, caller: Administering, service: Service) -> Response:
     """Make a token; its secret is in this answer and nowhere else."""
-    token_and_secret = await service.writes.run(service.store.access.create, body.role, body.name, actor=caller.name)
+    token_and_secret = await service.writes.run(
+        service.store.access.create, body.role, body.name, actor=caller.name, expires=body.expires
+    )
     return as_json(asdict(token_and_secret[0]) | {"secret": token_and_secret[1]}, 201)
 
 
