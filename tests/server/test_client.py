@@ -26,9 +26,13 @@ from vecrollback.errors import (
     UsageError,
 )
 from vecrollback.pairs.time_travel import TimeTravel
+from vecrollback.quality.evaluation import Golden
 from vecrollback.store.store import Store
+from vecrollback.switching.canary import Canaries
+from vecrollback.switching.gates import Gates
+from vecrollback.switching.incidents.incidents import Incidents
 
-_LONG_ONLY_LOCAL = {"progress", "actor", "seed", "trigger", "approval"}
+_LONG_ONLY_LOCAL = {"progress", "actor", "seed", "trigger", "approval", "policy"}
 
 
 def test_a_client_answers_what_the_store_answers(own_store: Path) -> None:
@@ -150,11 +154,17 @@ def _public(kind: type) -> dict[str, inspect.Signature]:
 
 def test_both_clients_and_the_store_take_the_same_arguments() -> None:
     one, other, store = _public(Client), _public(AsyncClient), _public(Store)
-    travel = _public(TimeTravel)
+    travel, canaries = _public(TimeTravel), _public(Canaries)
     store |= {"plan_corpus_rollback": travel["plan"], "rollback_corpus": travel["rollback"]}
+    store |= {"start_canary": canaries["start"], "advance_canary": canaries["advance"]}
+    store |= {"stop_canary": canaries["stop"], "canary": canaries["status"], "gates": _public(Gates)["look"]}
+    golden, incidents = _public(Golden), _public(Incidents)
+    store |= {"golden": golden["list"], "add_golden": golden["add"], "incident": incidents["get"]}
+    store |= {"close_incident": incidents["close"]}
     assert set(one) - {"close"} == set(other) - {"aclose"}
     for name in set(one) - {"close"}:
         assert str(one[name]) == str(other[name]).replace("AsyncIterator", "Iterator")
-    for name in set(one) - {"close", "cancel", "pause", "resume"}:
+    of_http = {"incidents", "approvals", "policy", "remove_golden", "freeze", "unfreeze", "approve", "current_freeze"}
+    for name in set(one) - {"close", "cancel", "pause", "resume"} - of_http:
         taken = [p for p in store[name].parameters if p not in _LONG_ONLY_LOCAL]
         assert list(one[name].parameters) == taken, name

@@ -21,7 +21,8 @@ app = typer.Typer(add_completion=False)
 
 @command(
     app,
-    returns="{pair, snapshot, passed, outcomes: [{gate, outcome: pass|fail|unknown, sentence, measured, needed}]}",
+    returns="{pair, snapshot, passed, outcomes: [{gate, outcome: pass|fail|unknown, sentence, measured, needed}], "
+    "live, epoch}",
     examples=["gates v2", "gates"],
 )
 def gates(

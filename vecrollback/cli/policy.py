@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,7 @@ from vecrollback.cli.support.output import counted, note
 from vecrollback.cli.support.session import Session, command, common
 from vecrollback.cli.support.tables import Rows
 from vecrollback.errors import UsageError
-from vecrollback.records import Json
+from vecrollback.store import payloads
 
 if TYPE_CHECKING:
     from vecrollback.switching.policy import Policy
@@ -43,7 +42,7 @@ def check(
             raise UsageError("this store has no policy", hint="write [policy] into vecrollback.toml, or name a file")
         policy = own
     head = f"{policy.origin}: a policy of {counted(len(policy.rules), 'metric')}"
-    session.emit(_payload(policy), lambda: [head, _rules(policy)])
+    session.emit(payloads.policy(policy), lambda: [head, _rules(policy)])
 
 
 @command(
@@ -73,12 +72,6 @@ def replay(
     session.emit(payload, lambda: [listed])
     for name in outcome.silent:
         note(f"metric {name!r} of the policy is not in the recording")
-
-
-def _payload(policy: Policy) -> dict[str, Json]:
-    rules = [{**asdict(rule), "failure": str(rule.failure), "speed": rule.speed} for rule in policy.rules]
-    plain = {name: getattr(policy, name) for name in ("origin", "interval", "bake", "window", "automatic")}
-    return {**plain, "metrics": rules, "channels": [channel.name for channel in policy.channels]}
 
 
 def _rules(policy: Policy) -> Rows:

@@ -16,7 +16,7 @@ app = typer.Typer(add_completion=False)
     returns="{store, catalog, alias: {live: {pair, snapshot, epoch}}, corpus: {head, documents}, "
     "pairs: [{name, state, reason, embedder, fingerprint, dimension, index, snapshot, watermark, lag, checked, "
     "model: {kept_bytes, answers: pass|fail|unknown, said, asked_at, seconds}}], "
-    "searchers: [{host, pid, epoch}], jobs: [{id, kind, pair, state, progress, error}], "
+    "searchers: [{host, pid, epoch}], jobs: [{id, kind, pair, state, progress, error, paused, started_at}], "
     "rollback: {target, reason}, setback}",
 )
 def status(session: Session) -> None:

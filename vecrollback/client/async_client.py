@@ -8,6 +8,7 @@ from typing import TypeVar, overload
 import httpx
 
 from vecrollback.client import calls
+from vecrollback.client.async_operations import AsyncOperationMethods
 from vecrollback.client.calls import HttpCall, Level, PairLike, Queries
 from vecrollback.records import (
     Bridge,
@@ -32,7 +33,7 @@ from vecrollback.records import (
 T = TypeVar("T")
 
 
-class AsyncClient:
+class AsyncClient(AsyncOperationMethods):
     """The same as `Client`, awaited. Close it with `aclose`, or use it with `async with`.
 
     Args:

@@ -157,14 +157,14 @@ def history(alias: str | None, limit: int | None) -> HttpCall[list[Move]]:
 
 
 def promote(pair: PairLike, reason: str, override: bool, wait: float) -> HttpCall[Switched]:
-    body = {"pair": _name(pair), "reason": reason, "override": override, "wait_seconds": wait}
+    body = {"pair": pair_name(pair), "reason": reason, "override": override, "wait_seconds": wait}
     return HttpCall("POST", "/v1/promote", responses.switched, body, long=True)
 
 
 def rollback(
     to: PairLike | None, reason: str, override: bool, catch_up: bool, wait: float, expected_epoch: int | None
 ) -> HttpCall[Switched]:
-    target = None if to is None else _name(to)
+    target = None if to is None else pair_name(to)
     body: dict[str, Any] = {"to": target, "reason": reason, "override": override, "wait_seconds": wait}
     body["expected_epoch"] = expected_epoch
     return HttpCall(
@@ -190,22 +190,22 @@ def restore(
 
 
 def check(pair: PairLike | None, level: Level, bound: float, confidence: float, sample: int | None) -> HttpCall[Report]:
-    name = None if pair is None else _name(pair)
+    name = None if pair is None else pair_name(pair)
     body = {"pair": name, "level": level, "bound": bound, "confidence": confidence, "sample": sample}
     return HttpCall("POST", "/v1/check", responses.report, body, long=True)
 
 
 def ask_model(pair: PairLike | None) -> HttpCall[ModelAnswer]:
-    body = {"pair": None if pair is None else _name(pair)}
+    body = {"pair": None if pair is None else pair_name(pair)}
     return HttpCall("POST", "/v1/ask-model", responses.model_answer, body, long=True)
 
 
 def report(pair: PairLike) -> HttpCall[Report]:
-    return HttpCall("GET", "/v1/check", responses.report, query={"pair": _name(pair)})
+    return HttpCall("GET", "/v1/check", responses.report, query={"pair": pair_name(pair)})
 
 
 def bridge(source: PairLike, target: PairLike) -> HttpCall[Bridge]:
-    body = {"source": _name(source), "target": _name(target)}
+    body = {"source": pair_name(source), "target": pair_name(target)}
     return HttpCall("POST", "/v1/bridges", responses.bridge, body, long=True)
 
 
@@ -246,7 +246,7 @@ def _document(document: Document) -> dict[str, Json]:
     return {name: value for name, value in body.items() if value or name in ("id", "text", "metadata")}
 
 
-def _name(pair: PairLike) -> str:
+def pair_name(pair: PairLike) -> str:
     return pair if isinstance(pair, str) else pair.name
 
 

@@ -9,6 +9,7 @@ import httpx
 
 from vecrollback.client import calls
 from vecrollback.client.calls import HttpCall, Level, PairLike, Queries
+from vecrollback.client.operations import OperationMethods
 from vecrollback.records import (
     Bridge,
     CorpusPlan,
@@ -32,7 +33,7 @@ from vecrollback.records import (
 T = TypeVar("T")
 
 
-class Client:
+class Client(OperationMethods):
     """A store over HTTP, with the methods of `Store` that search, write and operate, and with the same results.
 
     Safe to use from many threads. Close it, or use it with `with`. Its methods raise what those of `Store` raise, and

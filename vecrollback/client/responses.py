@@ -35,63 +35,67 @@ R = TypeVar("R")
 
 
 def result(body: Mapping[str, Json]) -> Result:
-    return _record(Result, body, hits=[_hit(one) for one in body["hits"]])
+    return record(Result, body, hits=[_hit(one) for one in body["hits"]])
 
 
 def vectors(body: Mapping[str, Json]) -> PairVectors:
     import numpy as np  # here, because a client that only searches by words needs none
 
-    return _record(PairVectors, body, vectors=np.array(body["vectors"], np.float32))
+    return record(PairVectors, body, vectors=np.array(body["vectors"], np.float32))
 
 
 def write_result(body: Mapping[str, Json]) -> WriteResult:
-    return _record(WriteResult, body, head=body["seq"])
+    return record(WriteResult, body, head=body["seq"])
 
 
 def documents(body: Mapping[str, Json]) -> list[Document]:
-    return [_record(Document, one) for one in body["documents"]]
+    return [record(Document, one) for one in body["documents"]]
 
 
 def bridge(body: Mapping[str, Json]) -> Bridge:
-    return _record(Bridge, body, worth=_record(BridgeWorth, body["worth"]))
+    return record(Bridge, body, worth=record(BridgeWorth, body["worth"]))
 
 
 def pair(body: Mapping[str, Json]) -> Pair:
-    return _record(Pair, body)
+    return record(Pair, body)
 
 
 def move(body: Mapping[str, Json]) -> Move:
-    return _record(Move, body, source=body["from"], target=body["to"])
+    return record(Move, body, source=body["from"], target=body["to"])
+
+
+def finding(body: Mapping[str, Json]) -> Finding:
+    return record(Finding, body, ids=tuple(body["ids"]))
 
 
 def report(body: Mapping[str, Json]) -> Report:
-    findings = tuple(_record(Finding, one, ids=tuple(one["ids"])) for one in body["findings"])
+    findings = tuple(finding(one) for one in body["findings"])
     proof = body["certificate"]
-    return _record(Report, body, findings=findings, certificate=_record(Certificate, proof) if proof else None)
+    return record(Report, body, findings=findings, certificate=record(Certificate, proof) if proof else None)
 
 
 def model_answer(body: Mapping[str, Json]) -> ModelAnswer:
-    return _record(ModelAnswer, body)
+    return record(ModelAnswer, body)
 
 
 def switched(body: Mapping[str, Json]) -> Switched:
     searchers = body["searchers"]
-    return _record(
+    return record(
         Switched,
         body,
         move=move(body["move"]),
-        searchers=_record(Acknowledgements, searchers, missing=tuple(searchers["missing"])),
-        caught_up=_record(CatchUp, body["caught_up"]) if body["caught_up"] else None,
+        searchers=record(Acknowledgements, searchers, missing=tuple(searchers["missing"])),
+        caught_up=record(CatchUp, body["caught_up"]) if body["caught_up"] else None,
         report=report(body["check"]) if body["check"] else None,
-        gates=tuple(_record(GateOutcome, one) for one in body.get("gates", [])),
+        gates=tuple(record(GateOutcome, one) for one in body.get("gates", [])),
         bridge=bridge(body["bridge"]) if body.get("bridge") else None,
     )
 
 
 def corpus_rollback(body: Mapping[str, Json]) -> CorpusRollback:
     ids = {name: tuple(body[name]) for name in ("changed", "returning", "withdrawn", "kept_new", "erased")}
-    plan = _record(CorpusPlan, body, **ids, head=body["head"] - (0 if body["dry_run"] else body["changes"]))
-    caught_up = tuple(_record(CatchUp, one) for one in body["caught_up"])
+    plan = record(CorpusPlan, body, **ids, head=body["head"] - (0 if body["dry_run"] else body["changes"]))
+    caught_up = tuple(record(CatchUp, one) for one in body["caught_up"])
     return CorpusRollback(plan, body["head"], caught_up, body["trouble"])
 
 
@@ -114,10 +118,11 @@ def error(status: int, body: Json) -> VecrollbackError:
 
 def _hit(body: Mapping[str, Json]) -> Hit:
     vector = body.get("vector")
-    return _record(Hit, body, vector=None if vector is None else tuple(vector))
+    return record(Hit, body, vector=None if vector is None else tuple(vector))
 
 
-def _record(kind: type[R], body: Mapping[str, Json], **values: Any) -> R:
+def record(kind: type[R], body: Mapping[str, Json], **values: Any) -> R:
+    """An answer as a record of this kind; `values` stand in place of what the answer has under their names."""
     # A newer server may add keys; an older client passes them over.
     names = {f.name for f in fields(kind)} - set(values)  # type: ignore[arg-type]
     return kind(**{name: value for name, value in body.items() if name in names}, **values)

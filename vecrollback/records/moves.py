@@ -86,6 +86,33 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class RestorePlan:
+    """What a restore would do at this moment.
+
+    Attributes:
+        target: The snapshot that would serve, `PAIR@N`.
+        live: What serves now; None while nothing does.
+        epoch: Of `live` now.
+        taken_at: When the snapshot was taken.
+        watermark: The last change that it reflects.
+        lag: Changes since, which a catch-up takes in once it serves.
+        searchers: Serving processes that would follow.
+        approvals: People who have to agree first; 0 where it moves at once.
+        obstacle: Why it would be refused now; empty when it would not be.
+    """
+
+    target: str
+    live: str | None
+    epoch: int
+    taken_at: str
+    watermark: int
+    lag: int
+    searchers: int
+    approvals: int = 0
+    obstacle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogStanding:
     """How far a catalog had come: its last move (`number` and `hash` in the history), and its log.
 

@@ -16,11 +16,39 @@ from starlette.concurrency import run_in_threadpool
 
 from vecrollback.server import errors
 from vecrollback.server.middleware import RequestGuard
-from vecrollback.server.routes import dashboard, documents, health, incidents, inspect, jobs, search, switching, tokens
+from vecrollback.server.routes import (
+    dashboard,
+    documents,
+    drills,
+    golden,
+    health,
+    incidents,
+    inspect,
+    jobs,
+    search,
+    snapshots,
+    switching,
+    tokens,
+    trials,
+)
 from vecrollback.server.service import StoreService
 from vecrollback.server.settings import ServerSettings
 
-_ROUTES = (search, documents, switching, inspect, jobs, incidents, tokens, health, dashboard)
+_ROUTES = (
+    search,
+    documents,
+    switching,
+    trials,
+    snapshots,
+    golden,
+    drills,
+    inspect,
+    jobs,
+    incidents,
+    tokens,
+    health,
+    dashboard,
+)
 
 
 def create_app(

@@ -255,16 +255,23 @@ class CorpusRollbackRequest(BaseModel):
 class RestoreRequest(BaseModel):
     """Let one exact snapshot serve."""
 
-    model_config = _body({"ref": "v1@3", "reason": "the index of v1@4 is damaged"})
+    model_config = _body({"ref": "v1@3", "reason": "the index of v1@4 is damaged"}, {"ref": "v1@3", "dry_run": True})
 
     ref: Annotated[str, Field(min_length=1, max_length=200)]
-    reason: Reason
+    reason: Annotated[Reason | None, Field(description="Why; only a dry run needs none.")] = None
+    dry_run: bool = Field(False, description="Only say what would serve, how old it is, and who has to agree.")
     wait_seconds: WaitSeconds = 10.0
     catch_up: bool = True
     expected_epoch: int | None = Field(None, ge=0, description="Refuse unless `live` is at this epoch.")
     planned: bool = Field(False, description="Nothing is wrong with what is left; no answer of it counts as bad.")
     override: bool = Field(False, description="Also while its model did not answer when it was asked lately.")
     wait: bool = False
+
+    @model_validator(mode="after")
+    def _with_a_reason(self) -> RestoreRequest:
+        if self.reason is None and not self.dry_run:
+            raise ValueError("a restore needs its `reason`")
+        return self
 
 
 class CheckRequest(BaseModel):
@@ -316,6 +323,7 @@ class DecisionRequest(BaseModel):
 
     decision: Literal["approve", "reject"]
     reason: Reason = ""
+    wait: bool = Field(True, description="Answer when catch-up and check are done too, not when the switch is.")
 
 
 class FreezeRequest(BaseModel):

@@ -30,6 +30,7 @@ from vecrollback.records import (
 if TYPE_CHECKING:  # `mapping` loads NumPy, which `--help` must not wait for
     from vecrollback.serving.vector_map import VectorMap
     from vecrollback.store.store import Store
+    from vecrollback.switching.policy import Policy
 
 Payload = dict[str, Json]
 
@@ -164,7 +165,15 @@ def comparison(outcome: Comparison) -> Payload:
 
 def gated(verdict: GateVerdict) -> Payload:
     outcomes = [asdict(one) for one in verdict.outcomes]
-    return {"pair": verdict.pair, "snapshot": verdict.snapshot, "passed": verdict.passed, "outcomes": outcomes}
+    own = {"pair": verdict.pair, "snapshot": verdict.snapshot, "passed": verdict.passed, "outcomes": outcomes}
+    return own | {"live": verdict.live, "epoch": verdict.epoch}
+
+
+def policy(written: Policy) -> Payload:
+    """A policy with its defaults filled in. Of its channels the names alone: the rest may be secret."""
+    rules = [{**asdict(rule), "failure": str(rule.failure), "speed": rule.speed} for rule in written.rules]
+    plain = {name: getattr(written, name) for name in ("origin", "interval", "bake", "window", "automatic")}
+    return {**plain, "metrics": rules, "channels": [channel.name for channel in written.channels]}
 
 
 def canary(run: CanaryRun) -> Payload:

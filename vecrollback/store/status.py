@@ -51,7 +51,16 @@ def describe(catalog: Catalog) -> dict[str, Json]:
         "pairs": pairs,
         "searchers": [{"host": r.host, "pid": r.pid, "epoch": r.epoch} for r in catalog.searchers.alive(LIVE)],
         "jobs": [
-            {"id": j.id, "kind": j.kind, "pair": j.pair, "state": j.state, "progress": j.progress, "error": j.error}
+            {
+                "id": j.id,
+                "kind": j.kind,
+                "pair": j.pair,
+                "state": j.state,
+                "progress": j.progress,
+                "error": j.error,
+                "paused": j.paused,
+                "started_at": j.started_at,
+            }
             for j in jobs
         ],
         "setback": str(setback) if setback else "",

@@ -27,6 +27,7 @@ from vecrollback.records import (
     Plan,
     ProgressCallback,
     Report,
+    RestorePlan,
     RuntimeBatches,
     Snapshot,
     SnapshotRef,
@@ -990,6 +991,27 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods, Storag
             self.approvals.require(ref, request.reason, actor=request.actor, needed=approvals, approval=approval)
         outcome = self.incidents.open(self._parts.switch.restore(ref, request), decided=decision_time, planned=planned)
         return self.prove(outcome, progress) if catch_up else self._with_warning(outcome)
+
+    def plan_restore(self, ref: str) -> RestorePlan:
+        """Tell what `restore` would do now: what would serve, how old it is, who has to agree. Moves nothing.
+
+        Args:
+            ref: `PAIR@N` or a tag.
+
+        Returns:
+            The plan.
+
+        Raises:
+            UnknownNameError: There is no such snapshot.
+
+        Example:
+            >>> store.plan_restore("v1@1").target
+            'v1@1'
+        """
+        from vecrollback.switching.policy import Policy, load_policy
+
+        approvals = (load_policy(self.root) or Policy()).authority.restore_approvals
+        return replace(self._parts.switch.plan_restore(ref), approvals=approvals)
 
     def on_move(self, call: Callable[[Switched], None]) -> None:
         """Have a function called with every move of `live` that this store object makes, whoever ordered it.

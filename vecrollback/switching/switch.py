@@ -37,6 +37,7 @@ from vecrollback.records import (
     PairFacts,
     PairState,
     Report,
+    RestorePlan,
     SearcherRecord,
     Snapshot,
     SnapshotRef,
@@ -268,6 +269,37 @@ class Switch:
         head = (manifest.watermark, manifest.vectors_version)
         move = replace(request, kind="restore", states=states, head=head)
         return self._move(state, snapshot, manifest.watermark, move)
+
+    def plan_restore(self, ref: str) -> RestorePlan:
+        """Tell what a restore of this snapshot would do now; moves nothing.
+
+        Args:
+            ref: The snapshot: `PAIR@N`, `PAIR` (the one it serves from), or a tag.
+
+        Returns:
+            What would serve, how old it is, and what stands in the way.
+
+        Raises:
+            UnknownNameError: There is no such snapshot.
+        """
+        state = self._catalog.switch_state(ref=ref)
+        snapshot = state.snapshot or self._catalog.pairs.find_snapshot(ref)
+        try:
+            self._verified(snapshot, ref)
+            silence = _silent(state.answer)
+            obstacle = f"{snapshot.ref} could answer no query: {silence}" if silence else ""
+        except (CorruptArtifactError, StorageUnavailableError) as error:
+            obstacle = str(error)
+        return RestorePlan(
+            target=snapshot.ref,
+            live=state.target.ref if state.target else None,
+            epoch=state.epoch,
+            taken_at=snapshot.created_at,
+            watermark=snapshot.watermark,
+            lag=state.head - snapshot.watermark,
+            searchers=len(state.searchers),
+            obstacle=obstacle,
+        )
 
     def unfit(self, name: str) -> str:
         """Why a pair cannot be rolled back to, its model aside: whoever asks this proves the model now.

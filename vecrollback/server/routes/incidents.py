@@ -7,9 +7,13 @@ from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
+from fastapi.responses import PlainTextResponse
 
-from vecrollback.records import LIVE, Approval
+from vecrollback.errors import UsageError
+from vecrollback.records import LIVE, Approval, Incident, Json
 from vecrollback.server.auth import Operating, Reading, Writing
+from vecrollback.server.operation_schemas import CloseRequest
+from vecrollback.server.routes.switching import start_proof
 from vecrollback.server.schemas import DecisionRequest, FreezeRequest, PushRequest, answers, as_json
 from vecrollback.server.service import Service
 from vecrollback.store import payloads
@@ -21,7 +25,11 @@ _INCIDENT = {"number": 1, "state": "open", "epoch": 3, "kind": "rollback", "sour
 _APPROVAL = {"number": 1, "kind": "rollback", "state": "waiting", "target": None, "epoch": 3, "needed": 1}
 _FREEZE = {"alias": "live", "reason": "release day", "actor": "anna", "at": "2026-01-31T12:00:00+00:00", "until": None}
 _REPORT = {"rollbacks": 2, "success_rate": 1.0, "mttd_seconds": 240.0, "mttr_seconds": 0.1, "drill_rate": None}
-_STANDING = {"metrics": [{"metric": "error_rate", "phase": "success", "value": 0.001, "at": 1769860800.0}]}
+_STANDING = {
+    "metrics": [{"metric": "error_rate", "phase": "success", "value": 0.001, "at": 1769860800.0}],
+    "policy": {"automatic": True, "interval": 60.0, "metrics": [{"name": "error_rate", "failure": "over 0.05"}]},
+    "trouble": "",
+}
 Number = Annotated[int, Path(ge=1, le=2**53)]
 
 
@@ -38,6 +46,32 @@ async def incident(number: Number, _: Reading, service: Service) -> Response:
     return as_json(asdict(await service.reads.run(service.store.incidents.get, number)))
 
 
+@router.get(
+    "/incidents/{number}/markdown",
+    response_class=PlainTextResponse,
+    responses=answers()
+    | {200: {"description": "The report to complete", "content": {"text/markdown": {"example": "# Incident 1"}}}},
+)
+async def incident_as_markdown(number: Number, _: Reading, service: Service) -> Response:
+    """One incident as `vecrollback incident export` writes it."""
+    from vecrollback.switching.incidents.markdown import markdown
+
+    found = await service.reads.run(service.store.incidents.get, number)
+    return Response(markdown(found), media_type="text/markdown; charset=utf-8")
+
+
+@router.post("/incidents/{number}/close", responses=answers(409, example=_INCIDENT | {"state": "closed"}))
+async def close(number: Number, body: CloseRequest, caller: Operating, service: Service) -> Response:
+    """Close an incident with its cause; it changes no more."""
+
+    def end() -> Incident:
+        return service.store.incidents.close(
+            number, cause=body.cause, actor=caller.name, detected=body.detected, nature=body.nature
+        )
+
+    return as_json(asdict(await service.writes.run(end)))
+
+
 @router.get("/report", responses=answers(example=_REPORT))
 async def report(_: Reading, service: Service, days: float = Query(30.0, ge=0, le=36_500)) -> Response:
     """Time to detect, time to recover, how often rollbacks succeeded and were rehearsed."""
@@ -46,8 +80,21 @@ async def report(_: Reading, service: Service, days: float = Query(30.0, ge=0, l
 
 @router.get("/policy", responses=answers(example=_STANDING))
 async def policy(_: Reading, service: Service) -> Response:
-    """How each metric of the policy stood when it was last measured."""
-    return as_json({"metrics": await service.reads.run(service.store.measurements.standing, LIVE)})
+    """How each metric of the policy stood when it was last measured, and what the policy says; null without one.
+
+    `said` of a metric that looks at samples tells of how many queries it saw how many.
+    """
+    from vecrollback.switching.policy import load_policy
+
+    def look() -> Json:
+        standing = service.store.measurements.standing(LIVE)
+        try:
+            written = load_policy(service.store.root, service.settings.policy)
+        except UsageError as error:  # it is not valid: the measurements are worth having all the same
+            return {"metrics": standing, "policy": None, "trouble": error.message}
+        return {"metrics": standing, "policy": payloads.policy(written) if written else None, "trouble": ""}
+
+    return as_json(await service.reads.run(look))
 
 
 @router.get("/approvals", responses=answers(example={"approvals": [_APPROVAL]}))
@@ -66,11 +113,16 @@ async def decide(number: Number, body: DecisionRequest, caller: Operating, servi
     def decide() -> Approval | DecisionResult:
         if body.decision == "reject":
             return service.store.reject(number, reason=body.reason, actor=caller.name)
-        return service.store.approve(number, reason=body.reason, progress=service.progress(), actor=caller.name)
+        return service.store.approve(
+            number, reason=body.reason, catch_up=body.wait, progress=service.progress(), actor=caller.name
+        )
 
     result = await service.operations.run(decide)
     approval, switched = (result.approval, result.switched) if isinstance(result, DecisionResult) else (result, None)
-    return as_json({"approval": asdict(approval), "switched": payloads.switched(switched) if switched else None})
+    if switched is None:
+        return as_json({"approval": asdict(approval), "switched": None})
+    job = None if body.wait else await start_proof(service, approval.kind, switched)
+    return as_json({"approval": asdict(approval), "switched": payloads.switched(switched) | {"job": job}})
 
 
 @router.get("/freeze", responses=answers(example={"freeze": _FREEZE}))

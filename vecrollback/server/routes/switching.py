@@ -176,11 +176,14 @@ async def rollback_corpus(body: CorpusRollbackRequest, caller: Operating, servic
 @router.post("/restore", responses=answers(409, model=SwitchedAnswer, example=_SWITCHED))
 async def restore(body: RestoreRequest, caller: Operating, service: Service) -> Response:
     """Let one exact snapshot serve; what was deleted since it was taken stays deleted."""
+    if body.dry_run:
+        plan = await service.operations.run(service.store.plan_restore, body.ref)
+        return as_json(asdict(plan) | {"dry_run": True})
 
     def move() -> Switched:
         return service.store.restore(
             body.ref,
-            reason=body.reason,
+            reason=body.reason or "",
             catch_up=body.catch_up and body.wait,
             progress=service.progress(),
             wait=body.wait_seconds,
@@ -246,9 +249,15 @@ async def ask_model(body: AskRequest, _: Operating, service: Service) -> Respons
 
 
 async def _move_response(service: StoreService, kind: str, outcome: Switched, *, follow: bool) -> Response:
-    """Answer a move; with `follow` the target is caught up and checked as a job from here on.
+    """Answer a move; with `follow` the target is caught up and checked as a job from here on."""
+    job = await start_proof(service, kind, outcome) if follow else None
+    return as_json(payloads.switched(outcome) | {"job": job})
 
-    What goes wrong in that job is in its `error`, and in the incident's `trouble`: this answer was given before.
+
+async def start_proof(service: StoreService, kind: str, outcome: Switched) -> str:
+    """Start the job that catches up and checks what a move let serve; returns its id.
+
+    What goes wrong in it is in its `error`, and in the incident's `trouble`: the move was answered before.
     """
     pair = SnapshotRef.parse(outcome.target).pair
 
@@ -269,8 +278,8 @@ async def _move_response(service: StoreService, kind: str, outcome: Switched, *,
             raise FailedError(f"{proof.target} serves, but: {proof.trouble}", hint=f"`vecrollback check {pair}`")
         return proof
 
-    job = (await service.operations.run(service.start, kind, pair, prove)).id if follow else None
-    return as_json(payloads.switched(outcome) | {"job": job})
+    job = await service.operations.run(service.start, kind, pair, prove)
+    return job.id
 
 
 def _begin(service: StoreService, kind: str, pair: str | None, work: Any) -> Job[Any]:

@@ -1,0 +1,338 @@
+"""Methods of the client that waits about operating a store: those of `async_operations`, whose calls are awaited."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from vecrollback.client import operation_calls as calls
+from vecrollback.client.calls import HttpCall, PairLike
+from vecrollback.records import (
+    Approval,
+    CanaryRun,
+    CanaryStatus,
+    Drill,
+    Freeze,
+    GateVerdict,
+    GoldenQuery,
+    Incident,
+    IncidentNature,
+    Json,
+    RestorePlan,
+    Snapshot,
+)
+
+if TYPE_CHECKING:
+    from vecrollback.switching.approvals import DecisionResult
+
+T = TypeVar("T")
+
+
+class OperationMethods:
+    """What an operator does beside the moves: canary, gates, incidents, approvals, freeze, drills, snapshots."""
+
+    if TYPE_CHECKING:  # what the client has
+
+        def _send(self, call: HttpCall[T]) -> T: ...
+
+    # -- going forward ------------------------------------------------------------------------------------------------
+
+    def gates(self, pair: PairLike | None = None) -> GateVerdict:
+        """Tell whether a pair would pass the gates of a promote now. Moves nothing.
+
+        Args:
+            pair: The pair, or its name. Default: the candidate.
+
+        Returns:
+            Each gate and what came of it.
+        """
+        return self._send(calls.gates(pair))
+
+    def canary(self) -> CanaryStatus | None:
+        """Tell how the canary stands.
+
+        Returns:
+            The canary that runs, without its salt, and what was seen at its present step; None when none runs.
+        """
+        return self._send(calls.canary())
+
+    def start_canary(self, pair: str, *, reason: str = "", override: bool = False) -> CanaryStatus:
+        """Try a pair on a part of the traffic; see `vecrollback.switching.canary.Canaries.start`.
+
+        Args:
+            pair: The pair's name.
+            reason: Why.
+            override: Although its check does not pass; needs a reason.
+
+        Returns:
+            How it stands.
+        """
+        return self._send(calls.start_canary(pair, reason, override))
+
+    def advance_canary(self, *, override: bool = False, reason: str = "") -> CanaryStatus:
+        """Give the candidate the next step's share of the callers.
+
+        Args:
+            override: Before its time is over, or without the test's word; needs a reason.
+            reason: Why.
+
+        Returns:
+            How it stands.
+        """
+        return self._send(calls.advance_canary(override, reason))
+
+    def stop_canary(self, *, reason: str) -> CanaryRun:
+        """End the canary: from the next query on the live pair answers everybody.
+
+        Args:
+            reason: What was wrong; it is kept.
+
+        Returns:
+            The canary as it ended.
+        """
+        return self._send(calls.stop_canary(reason))
+
+    # -- incidents and approvals --------------------------------------------------------------------------------------
+
+    def incidents(self, *, limit: int | None = None) -> list[Incident]:
+        """List the records of rollbacks.
+
+        Args:
+            limit: At most so many. Default: twenty.
+
+        Returns:
+            The incidents, newest first, each with what is known by now.
+        """
+        return self._send(calls.incidents(limit))
+
+    def incident(self, number: int) -> Incident:
+        """Read one incident.
+
+        Args:
+            number: Its number.
+
+        Returns:
+            Timeline, trigger, blast radius and proof.
+
+        Raises:
+            UnknownNameError: There is no such incident.
+        """
+        return self._send(calls.incident(number))
+
+    def close_incident(
+        self, number: int, *, cause: str, detected: str | None = None, nature: IncidentNature | None = None
+    ) -> Incident:
+        """Close an incident with its cause; it changes no more.
+
+        Args:
+            number: Its number.
+            cause: What it was.
+            detected: When the first sign was seen, ISO 8601.
+            nature: `false_alarm` or `planned` where the pair that was left had answered well.
+
+        Returns:
+            The incident as it was closed.
+        """
+        return self._send(calls.close_incident(number, cause, detected, nature))
+
+    def approvals(self, *, waiting: bool = False) -> list[Approval]:
+        """List moves that waited or wait for people.
+
+        Args:
+            waiting: Only those that wait.
+
+        Returns:
+            The requests, newest first.
+        """
+        return self._send(calls.approvals(waiting))
+
+    def approve(self, number: int, *, reason: str = "") -> DecisionResult:
+        """Agree to a move that waits. The last one who is needed makes it; catch-up and check follow.
+
+        Args:
+            number: Of the request.
+            reason: Why, for the record.
+
+        Returns:
+            The request, and the move if it was made.
+        """
+        return self._send(calls.approve(number, reason))
+
+    def reject(self, number: int, *, reason: str) -> Approval:
+        """Refuse a move that waits.
+
+        Args:
+            number: Of the request.
+            reason: Why, for the record.
+
+        Returns:
+            The request as it ended.
+        """
+        return self._send(calls.reject(number, reason))
+
+    # -- automation ---------------------------------------------------------------------------------------------------
+
+    def freeze(self, reason: str, *, until: dt.datetime | None = None) -> Freeze:
+        """Let automation move nothing; people still can.
+
+        Args:
+            reason: Why.
+            until: When it ends, with its zone. Default: at `unfreeze`.
+
+        Returns:
+            The freeze.
+        """
+        return self._send(calls.freeze(reason, until))
+
+    def unfreeze(self) -> bool:
+        """Let automation act again.
+
+        Returns:
+            Whether it was frozen.
+        """
+        return self._send(calls.unfreeze())
+
+    def current_freeze(self) -> Freeze | None:
+        """Tell what holds automation back now.
+
+        Returns:
+            The freeze; None when nothing does.
+        """
+        return self._send(calls.current_freeze())
+
+    def policy(self) -> dict[str, Json]:
+        """Tell what the policy says and how each of its metrics stood when it was last measured.
+
+        Returns:
+            `policy` with its defaults filled in, None without one; `metrics`; `trouble` where it cannot be read.
+        """
+        return self._send(calls.policy())
+
+    def drill(self, chaos: str = "") -> Drill:
+        """Rehearse a whole rollback beside what serves; see `Store.drill`.
+
+        Args:
+            chaos: What to break on purpose, in a copy of the store. Default: nothing.
+
+        Returns:
+            The drill, step by step.
+        """
+        return self._send(calls.drill(chaos))
+
+    def drills(self, *, limit: int | None = None) -> list[Drill]:
+        """List the drills that were run.
+
+        Args:
+            limit: At most so many. Default: twenty.
+
+        Returns:
+            The drills, newest first.
+        """
+        return self._send(calls.drills(limit))
+
+    # -- golden queries -----------------------------------------------------------------------------------------------
+
+    def golden(self, tag: str | None = None) -> list[GoldenQuery]:
+        """List the golden queries.
+
+        Args:
+            tag: Only those with this tag.
+
+        Returns:
+            The queries, oldest first.
+        """
+        return self._send(calls.golden(tag))
+
+    def add_golden(
+        self,
+        text: str,
+        expected: Mapping[str, int] | Sequence[str] = (),
+        *,
+        tags: Sequence[str] = (),
+        id: str | None = None,
+    ) -> GoldenQuery:
+        """Keep a query whose right answers are known; the same words, or the same id, replace what was kept.
+
+        Args:
+            text: The words.
+            expected: Document id -> grade, or just the ids.
+            tags: Such as `incident-12`.
+            id: Default: made from the words.
+
+        Returns:
+            The query as it is kept.
+        """
+        return self._send(calls.add_golden(text, expected, tags, id))
+
+    def remove_golden(self, id: str) -> None:
+        """Forget a golden query.
+
+        Args:
+            id: Its id.
+        """
+        return self._send(calls.remove_golden(id))
+
+    # -- snapshots ----------------------------------------------------------------------------------------------------
+
+    def snapshot(self, pair: PairLike | None = None, *, rebuild: bool = False) -> Snapshot:
+        """Take a snapshot of a pair as it is now.
+
+        Args:
+            pair: The pair, or its name. Default: the live one.
+            rebuild: Build a new index too.
+
+        Returns:
+            The snapshot.
+        """
+        return self._send(calls.snapshot(pair, rebuild))
+
+    def snapshots(self, pair: PairLike | None = None) -> list[Snapshot]:
+        """List snapshots.
+
+        Args:
+            pair: The pair, or its name. Default: all.
+
+        Returns:
+            The snapshots, oldest first.
+        """
+        return self._send(calls.snapshots(pair))
+
+    def tags(self) -> dict[str, str]:
+        """List the names of snapshots.
+
+        Returns:
+            Tag -> `PAIR@N`.
+        """
+        return self._send(calls.tags())
+
+    def tag(self, name: str, ref: str) -> None:
+        """Name a snapshot; a tagged one is kept.
+
+        Args:
+            name: The name.
+            ref: `PAIR@N`, or another tag.
+        """
+        return self._send(calls.tag(name, ref))
+
+    def untag(self, name: str) -> None:
+        """Take a name away; the snapshot stays until it is deleted.
+
+        Args:
+            name: The name.
+        """
+        return self._send(calls.untag(name))
+
+    def plan_restore(self, ref: str) -> RestorePlan:
+        """Tell what `restore` would do now: what would serve, how old it is, who has to agree. Moves nothing.
+
+        Args:
+            ref: `PAIR@N` or a tag.
+
+        Returns:
+            The plan.
+
+        Raises:
+            UnknownNameError: There is no such snapshot.
+        """
+        return self._send(calls.plan_restore(ref))
