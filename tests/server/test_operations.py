@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.http_server import fresh, make_token, serving, wait_for
-from vecrollback import AsyncClient, Client, connect
+from vecrollback import AsyncClient, Client, Document, connect
 from vecrollback.errors import AccessDeniedError, PairStateError, UnknownNameError, UsageError
 
 _POLICY = """
@@ -154,6 +154,22 @@ def test_automation_is_frozen_until_somebody_lifts_it(operated: Path) -> None:
         assert [one["source"] for one in written["metrics"]] == ["error_rate"]
         assert written["automatic"] is True
         assert server.get("/v1/policy").json()["trouble"] == ""
+
+
+def test_a_pair_is_brought_up_to_date_and_mended(own_store: Path) -> None:
+    with serving(own_store) as server, Client(server.url) as client, connect(own_store) as store:
+        client.upsert([Document("d1", "medlars")])
+        assert store.lag("v1") == 1
+        assert client.catch_up("v1").lag == store.lag("v1") == 0
+        begun = server.post("/v1/catch-up", {"pair": "v2"})
+        assert begun.status_code == 202
+        job = begun.json()["job"]["id"]
+        wait_for("the job", lambda: server.get(f"/v1/jobs/{job}").json()["state"] == "done")
+        assert store.lag("v2") == 0
+        assert client.repair("v1") == store.report("v1")
+        mending = server.post("/v1/repair", {"pair": "v1"}).json()["job"]["id"]
+        wait_for("the repair", lambda: server.get(f"/v1/jobs/{mending}").json()["state"] == "done")
+        assert {"pair.repair", "pair.catch-up"} <= {one["action"] for one in server.get("/v1/audit").json()["entries"]}
 
 
 def test_a_drill_is_run_and_listed(own_store: Path) -> None:

@@ -12,6 +12,7 @@ from vecrollback.records import (
     Approval,
     CanaryRun,
     CanaryStatus,
+    CatchUp,
     Drill,
     Freeze,
     GateVerdict,
@@ -19,6 +20,7 @@ from vecrollback.records import (
     Incident,
     IncidentNature,
     Json,
+    Report,
     RestorePlan,
     Snapshot,
 )
@@ -230,6 +232,30 @@ class AsyncOperationMethods:
             The drills, newest first.
         """
         return await self._send(calls.drills(limit))
+
+    # -- upkeep -------------------------------------------------------------------------------------------------------
+
+    async def catch_up(self, pair: PairLike) -> CatchUp:
+        """Bring a pair to the head of the log with its own embedder, while it serves.
+
+        Args:
+            pair: The pair, or its name.
+
+        Returns:
+            As `Store.catch_up`.
+        """
+        return await self._send(calls.catch_up(pair))
+
+    async def repair(self, pair: PairLike) -> Report:
+        """Check a pair, embed again what is wrong, and check once more.
+
+        Args:
+            pair: The pair, or its name.
+
+        Returns:
+            The last report: of the check after the repair, or of the first where it passed.
+        """
+        return await self._send(calls.repair(pair))
 
     # -- golden queries -----------------------------------------------------------------------------------------------
 

@@ -9,12 +9,13 @@ from urllib.parse import quote
 
 from vecrollback.client import operation_responses as responses
 from vecrollback.client.calls import HttpCall, PairLike, pair_name
-from vecrollback.client.responses import record
+from vecrollback.client.responses import record, report
 from vecrollback.errors import UsageError
 from vecrollback.records import (
     Approval,
     CanaryRun,
     CanaryStatus,
+    CatchUp,
     Drill,
     Freeze,
     GateVerdict,
@@ -22,6 +23,7 @@ from vecrollback.records import (
     Incident,
     IncidentNature,
     Json,
+    Report,
     RestorePlan,
     Snapshot,
 )
@@ -175,6 +177,18 @@ def untag(name: str) -> HttpCall[None]:
 
 def plan_restore(ref: str) -> HttpCall[RestorePlan]:
     return HttpCall("POST", "/v1/restore", lambda answer: record(RestorePlan, answer), {"ref": ref, "dry_run": True})
+
+
+def catch_up(pair: PairLike) -> HttpCall[CatchUp]:
+    body = {**_pair(pair), "wait": True}
+    return HttpCall("POST", "/v1/catch-up", lambda answer: record(CatchUp, answer), body, long=True)
+
+
+def repair(pair: PairLike) -> HttpCall[Report]:
+    def read(answer: Json) -> Report:
+        return report(answer["after"] or answer["before"])
+
+    return HttpCall("POST", "/v1/repair", read, {**_pair(pair), "wait": True}, long=True)
 
 
 def _pair(pair: PairLike | None) -> dict[str, str | int]:

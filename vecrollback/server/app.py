@@ -30,6 +30,7 @@ from vecrollback.server.routes import (
     switching,
     tokens,
     trials,
+    upkeep,
 )
 from vecrollback.server.service import StoreService
 from vecrollback.server.settings import ServerSettings
@@ -38,6 +39,7 @@ _ROUTES = (
     search,
     documents,
     switching,
+    upkeep,
     trials,
     snapshots,
     golden,

@@ -88,6 +88,15 @@ class TagRequest(OperationBody):
     ref: Annotated[str, Field(min_length=1, max_length=200)]
 
 
+class PairRequest(OperationBody):
+    """A pair that something is to be done with."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"pair": "v1"}, {"pair": "v1", "wait": True}]})
+
+    pair: PairName
+    wait: bool = Field(False, description="Answer when it is done; else with the job that does it.")
+
+
 class CloseRequest(OperationBody):
     """Close an incident with what it was."""
 

@@ -1,0 +1,74 @@
+"""Bringing a pair up to date, and mending what a check found, as jobs beside the queries."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from vecrollback.errors import FailedError
+from vecrollback.records import CatchUp, ProgressCallback, Report
+from vecrollback.server.auth import Operating
+from vecrollback.server.operation_schemas import PairRequest
+from vecrollback.server.routes.jobs import EXAMPLE as JOB
+from vecrollback.server.routes.jobs import shown
+from vecrollback.server.schemas import answers, as_json
+from vecrollback.server.service import Service
+from vecrollback.store import payloads
+
+router = APIRouter(prefix="/v1", tags=["operating"])
+
+_CAUGHT_UP = {
+    "pair": "v1",
+    "watermark": 42,
+    "lag": 0,
+    "documents": 3,
+    "embedded": 3,
+    "reused": 0,
+    "chunks": 3,
+    "seconds": 0.4,
+}
+_REPORT = {"pair": "v1", "snapshot": 1, "level": "full", "verdict": "pass", "findings": [], "certificate": None}
+_AS_JOB: dict[int | str, Any] = {
+    202: {"description": "It goes on as a job", "content": {"application/json": {"example": {"job": JOB}}}}
+}
+
+
+@router.post("/catch-up", responses=answers(409, example=_CAUGHT_UP) | _AS_JOB)
+async def catch_up(body: PairRequest, caller: Operating, service: Service) -> Response:
+    """Bring a pair to the head of the log with its own embedder, while it serves."""
+
+    def bring(progress: ProgressCallback) -> CatchUp:
+        return service.store.catch_up(body.pair, progress=progress)
+
+    await service.writes.run(service.audited, caller.name, "pair.catch-up", body.pair)
+    if body.wait:
+        return as_json(asdict(await service.operations.run(bring, service.progress())))
+    pair = await service.reads.run(service.store.pair, body.pair)
+    job = await service.operations.run(service.start, "bring-up-to-date", pair.name, bring)
+    return as_json({"job": shown(job.status())}, 202)
+
+
+@router.post("/repair", responses=answers(409, example={"before": _REPORT, "after": None}) | _AS_JOB)
+async def repair(body: PairRequest, caller: Operating, service: Service) -> Response:
+    """Check a pair, embed again what is wrong, and check once more; `after` is null where nothing was wrong."""
+
+    def mend(progress: ProgressCallback) -> tuple[Report, Report | None]:
+        before = service.store.check(body.pair)
+        return before, None if before.verdict == "pass" else service.store.repair(before, progress=progress)
+
+    def mend_or_fail(progress: ProgressCallback) -> Report:
+        before, after = mend(progress)
+        last = after or before
+        if last.verdict != "pass":
+            raise FailedError(f"the check of {last.pair} says {last.verdict} after the repair", hint="GET /v1/reports")
+        return last
+
+    await service.writes.run(service.audited, caller.name, "pair.repair", body.pair)
+    if body.wait:
+        before, after = await service.operations.run(mend, service.progress())
+        return as_json({"before": payloads.report(before), "after": payloads.report(after) if after else None})
+    pair = await service.reads.run(service.store.pair, body.pair)
+    job = await service.operations.run(service.start, "mend", pair.name, mend_or_fail)
+    return as_json({"job": shown(job.status())}, 202)
