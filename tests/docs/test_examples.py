@@ -11,23 +11,34 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support import forked_command
-from tests.support.spawner import spawner
+from tests.support.spawner import spawn, spawner
 from tests.support.third_party import register_project
 
 _ROOT = Path(__file__).resolve().parents[2]
 _BLOCK = re.compile(r"^```(bash|python|toml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_PIPES: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 _PAGES = [_ROOT / "README.md", *sorted((_ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("page", [p for p in _PAGES if _BLOCK.search(p.read_text())], ids=lambda p: p.name)
 def test_every_example_on_the_page_runs(page: Path, tmp_path: Path) -> None:
-    """README as it stands; on the other pages `vecrollback` is a process that need not import everything anew."""
+    """`vecrollback` and Python are processes that need not import everything anew."""
+    _run(page, tmp_path, forked=True)
+
+
+@pytest.mark.slow
+def test_the_front_page_runs_as_it_stands(tmp_path: Path) -> None:
+    _run(_ROOT / "README.md", tmp_path, forked=False)
+
+
+def _run(page: Path, tmp_path: Path, *, forked: bool) -> None:
     places = [Path(sys.executable).parent, *map(Path, os.environ["PATH"].split(os.pathsep))]
-    if page.name != "README.md":
+    if forked:
         places.insert(0, forked_commands(tmp_path / ".bin"))
     environment = {
         "PATH": os.pathsep.join(map(str, places)),
@@ -39,11 +50,16 @@ def test_every_example_on_the_page_runs(page: Path, tmp_path: Path) -> None:
         if language == "toml":
             register_project(tmp_path, code)
             continue
-        command = ["bash", "-euo", "pipefail", "-c", code] if language == "bash" else [sys.executable, "-c", code]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+        plain = ["bash", "-euo", "pipefail", "-c", code] if language == "bash" else [sys.executable, "-c", code]
+        if language == "python" and forked:
+            process = spawn(["-c", code], environment, cwd=tmp_path)
+        else:
+            process = subprocess.Popen(plain, cwd=tmp_path, env=environment, text=True, **_PIPES)
+        try:
+            said = process.communicate(timeout=120)
+        finally:
+            process.kill()
+        assert process.returncode == 0, "\n".join((code, *said))
 
 
 def forked_commands(folder: Path) -> Path:

@@ -92,7 +92,10 @@ def main() -> None:
     """Entry point of the `vecrollback` command."""
     # What is imported stays. To look through it again and again for garbage would be a sixth of a rollback's time.
     gc.set_threshold(100_000)
-    app()
+    try:
+        app()
+    finally:
+        gc.freeze()  # nor is it freed piece by piece at the end, which was a quarter of it; the system takes it at once
 
 
 def _usage(error: typer.TyperException, *, as_json: bool) -> int:
