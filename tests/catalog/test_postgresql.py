@@ -236,3 +236,18 @@ def test_waiting_reader_is_woken_by_a_commit_that_concerns_it_and_by_no_other(ca
     assert not reader.wait(10)
     assert time.monotonic() - begun < 8
     reader.close()
+
+
+def test_a_session_that_the_server_ended_is_told_as_that(catalog: Catalog) -> None:
+    with (
+        pytest.raises(CatalogUnavailableError, match="idle-in-transaction"),
+        catalog._database.write() as connection,
+    ):
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout TO 50")
+        time.sleep(0.5)
+        connection.exec_driver_sql("SELECT 1")
+
+
+def test_a_damaged_page_is_told_as_trouble_of_the_catalog(catalog: Catalog) -> None:
+    with pytest.raises(CatalogUnavailableError, match="invalid page"), catalog._database.read() as connection:
+        connection.exec_driver_sql("DO $$ BEGIN RAISE EXCEPTION 'invalid page' USING ERRCODE = 'XX001'; END $$")

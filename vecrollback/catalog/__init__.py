@@ -15,7 +15,7 @@ from vecrollback.catalog.answer_counts import AnswerTable, StaleAnswerTable
 from vecrollback.catalog.bridges import BridgeTable
 from vecrollback.catalog.canaries import CanaryTable
 from vecrollback.catalog.corpus_log import CORPUS, EARLIER, CorpusLog, FileDigests
-from vecrollback.catalog.database import Database, now
+from vecrollback.catalog.database import Database, as_kept, now
 from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.catalog.evaluation import GateOutcomes, GoldenQueries
 from vecrollback.catalog.jobs import EmbeddingTable, Jobs
@@ -37,6 +37,7 @@ __all__ = [
     "NAME_RULE",
     "Catalog",
     "PointerReader",
+    "as_kept",
     "chained_hash",
     "now",
     "valid_pair_name",

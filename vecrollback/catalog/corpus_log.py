@@ -79,17 +79,13 @@ class CorpusLog:
 
     def tombstones(self, after: int = 0) -> dict[str, int]:
         """Ids deleted at a seq greater than `after`, and that seq. Vectors of a smaller seq are never served."""
-        query = sa.select(tombstone.c.id, tombstone.c.seq).where(tombstone.c.seq > after)
         with self._database.read() as connection:
-            return {row.id: row.seq for row in connection.execute(query)}
+            return _tombstones(connection, after)
 
     def standing(self) -> tuple[CorpusState, dict[str, int]]:
         """State and tombstones of one moment; of two moments, a delete in between would look like a lost vector."""
-        query = sa.select(corpus.c.head, corpus.c.version, corpus.c.documents, tombstone.c.id, tombstone.c.seq)
         with self._database.read() as connection:
-            # One statement for both; the outer join keeps the state where there is no tombstone.
-            rows = connection.execute(query.outerjoin_from(corpus, tombstone, sa.true())).all()
-        return CorpusState(*rows[0][:3]), {row.id: row.seq for row in rows if row.id is not None}
+            return _state(connection), _tombstones(connection)
 
 
 def _earlier(connection: sa.Connection) -> EarlierState:
@@ -98,6 +94,11 @@ def _earlier(connection: sa.Connection) -> EarlierState:
 
 def _state(connection: sa.Connection) -> CorpusState:
     return CorpusState(*connection.execute(sa.select(corpus.c.head, corpus.c.version, corpus.c.documents)).one())
+
+
+def _tombstones(connection: sa.Connection, after: int = 0) -> dict[str, int]:
+    query = sa.select(tombstone.c.id, tombstone.c.seq).where(tombstone.c.seq > after)
+    return {row.id: row.seq for row in connection.execute(query)}
 
 
 class FileDigests:

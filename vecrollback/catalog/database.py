@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from vecrollback.catalog import schema
 from vecrollback.catalog.databases import store_identity
-from vecrollback.catalog.databases.base import open_driver
+from vecrollback.catalog.databases.base import MEND_CATALOG, open_driver
 from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.catalog.witness import TimeWitness
 from vecrollback.errors import (
@@ -119,7 +119,9 @@ class Database:
         return self._driver.clock()
 
     def pointer_reader(self, alias: str) -> PointerReader:
-        return self._driver.pointer_reader(alias)
+        with self._errors_translated():
+            alias.encode()  # said here: the first query is too late for a name that no alias can have
+            return self._driver.pointer_reader(alias)
 
     def create(self) -> str:
         """Lay out an empty catalog and `open` it. Idempotent: the first of several processes does it."""
@@ -229,11 +231,8 @@ class Database:
     def _errors_translated(self) -> Iterator[None]:
         try:
             yield
-        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.ProgrammingError) as error:
-            # `orig` alone, because the whole message holds the statement and its values.
-            raise CatalogUnavailableError(
-                f"the catalog {self.place} cannot be used: {str(error.orig).strip()}", hint=self._driver.advice
-            ) from error
+        except sa.exc.IntegrityError:
+            raise  # a broken constraint is the caller's to explain
         except (UnicodeEncodeError, OverflowError, sa.exc.DataError) as error:
             # Said here for every name and number that anybody may ask for, by whatever route it came.
             cause = error.orig if isinstance(error, sa.exc.DataError) else error
@@ -241,18 +240,36 @@ class Database:
                 f"a name or a number cannot be in the catalog: {str(cause).strip()}",
                 hint="names are valid Unicode without NUL, numbers have 64 bits",
             ) from error
-        except sa.exc.DatabaseError as error:
-            if type(error) is not sa.exc.DatabaseError:
-                raise  # a broken constraint is the caller's to explain
-            # SQLite over a file whose schema or pages are damaged.
+        except sa.exc.DBAPIError as error:
+            # SQLite raises the class itself over a file whose schema or pages are damaged.
+            what = "is damaged" if type(error) is sa.exc.DatabaseError else "cannot be used"
+            hint = MEND_CATALOG if type(error) is sa.exc.DatabaseError else self._driver.advice
+            # `orig` alone, because the whole message holds the statement and its values.
             raise CatalogUnavailableError(
-                f"the catalog {self.place} is damaged: {str(error.orig).strip()}", hint=self._driver.advice
+                f"the catalog {self.place} {what}: {str(error.orig).strip()}", hint=hint
+            ) from error
+        except sa.exc.NoResultFound as error:
+            raise CatalogUnavailableError(
+                f"the catalog {self.place} is damaged: a row that each store has is missing", hint=MEND_CATALOG
+            ) from error
+        except sa.exc.TimeoutError as error:
+            raise CatalogUnavailableError(
+                f"the catalog {self.place} cannot be used: all connections of this process are busy",
+                hint="try again, with fewer threads at once. Nothing was changed",
             ) from error
 
 
 def now() -> str:
     """The time now, as the catalog writes it: ISO 8601, UTC, microseconds."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
+    return as_kept(dt.datetime.now(dt.UTC))
+
+
+def as_kept(time: dt.datetime) -> str:
+    """A time as the catalog writes it. Raises ValueError where UTC has no such time: in a year before 1, after 9999."""
+    try:
+        return time.astimezone(dt.UTC).isoformat(timespec="microseconds")
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
 
 
 class DiskReserve:

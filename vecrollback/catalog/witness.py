@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from vecrollback.storage.forks import FollowsForks, follow_forks
 _log = logging.getLogger(__name__)
 FOLDER = "witness"
 _SET_ASIDE = "witness-set-aside"
+_NAME = re.compile(r"move-\d+-\w+|log-\d+-\d+|accepted-\d+-\w+")
 _KEPT_MOVES = 64
 """Moves that can be given back word for word. Listing them is part of each write, so there is an end to it."""
 _REMOTE_SECONDS = 60.0
@@ -151,7 +153,7 @@ class TimeWitness(FollowsForks):
                 self._create(name, content)
             there = self._list()
             obsolete = list(there.moves[:-_KEPT_MOVES])
-            log = (name for name in self._files.names("") if name.startswith("log-"))
+            log = (name for name in self._names() if name.startswith("log-"))
             obsolete += [name for name in log if _numbers(name) < (present.head, present.version)]
             for name in obsolete:
                 self._files.remove(name)
@@ -194,7 +196,7 @@ class TimeWitness(FollowsForks):
         for name in (one for one in moves if _read_moment(connection, at=_number_in(one))[1] != _hash_in(one)):
             self._attic.create(name, self._files.read(name))
             self._files.remove(name)
-        log = [name for name in self._files.names("") if name.startswith("log-")]
+        log = [name for name in self._names() if name.startswith("log-")]
         for name in log:
             if _numbers(name) > (present.head, present.version):
                 self._files.remove(name)
@@ -222,9 +224,13 @@ class TimeWitness(FollowsForks):
         number, digest = max((memory.number, memory.hash), marks.newest, key=lambda one: one[0])
         return CatalogStanding(number, digest, *max((memory.head, memory.version), marks.log))
 
+    def _names(self) -> list[str]:
+        """Names of the marks; a file that somebody else put there is none, and must not stop a rollback."""
+        return [name for name in self._files.names("") if _NAME.fullmatch(name)]
+
     def _list(self) -> _Marks:
         moves, log, accepted = [], (0, 0), set()
-        for name in self._files.names(""):
+        for name in self._names():
             if name.startswith("move-"):
                 moves.append(name)
             elif name.startswith("log-"):

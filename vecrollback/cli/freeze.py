@@ -34,7 +34,7 @@ def freeze(
 
 def _time(given: str) -> dt.datetime:
     try:
-        return dt.datetime.fromisoformat(given).astimezone(dt.UTC)
+        return dt.datetime.fromisoformat(given)
     except ValueError:
         raise UsageError(
             f"{given!r} is not a valid time", hint="write it in ISO 8601: 2026-01-31T12:00:00+00:00"

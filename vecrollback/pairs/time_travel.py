@@ -14,6 +14,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vecrollback.catalog import as_kept
 from vecrollback.errors import UsageError, VecrollbackError
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import CatchUp, CorpusPlan, CorpusRollback, Pair, ProgressCallback
@@ -113,13 +114,13 @@ class TimeTravel:
             return int(to)
         try:
             time = dt.datetime.fromisoformat(to.strip())
+            at = as_kept(time.replace(tzinfo=time.tzinfo or dt.UTC))
         except ValueError:
             raise UsageError(
                 f"{to!r} is not a valid point of the log; use the number of a change or a time",
                 hint="`--corpus 4711`, or `--corpus 2026-01-31T12:00` (UTC)",
             ) from None
-        time = time.replace(tzinfo=time.tzinfo or dt.UTC).astimezone(dt.UTC)
-        return self._corpus.seq_at(time.isoformat(timespec="microseconds"))
+        return self._corpus.seq_at(at)
 
     def _priced(self, plan: CorpusPlan) -> CorpusPlan:
         """With how many texts each pair that is kept up to date has no vector of."""

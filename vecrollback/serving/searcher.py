@@ -252,6 +252,8 @@ class Searcher(Questions, FollowsForks):
             self._pointers.wake()  # to acknowledge it
             return serving
         except CatalogUnavailableError:
+            if self._serving is None:
+                raise
             return self._last_known("the catalog cannot be read")
 
     def _apply(self) -> Serving:

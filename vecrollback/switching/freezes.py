@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from vecrollback.catalog import Catalog, now
+from vecrollback.catalog import Catalog, as_kept, now
 from vecrollback.errors import UsageError
 from vecrollback.records import LIVE, Freeze
 
@@ -19,9 +19,12 @@ class Freezes:
         """Let automation move nothing until then, or until somebody lifts it. People still can."""
         if not reason.strip():
             raise UsageError("a freeze needs a reason", hint="--reason 'release day'")
-        if until is not None and until.astimezone(dt.UTC) <= dt.datetime.now(dt.UTC):
+        try:
+            end = None if until is None else as_kept(until)
+        except ValueError as error:
+            raise UsageError(f"{until} is not a valid time: {error}", hint="name a time to come, or none") from None
+        if until is not None and end is not None and end <= now():
             raise UsageError(f"{until.isoformat()} is over already", hint="name a time to come, or none")
-        end = None if until is None else until.astimezone(dt.UTC).isoformat(timespec="microseconds")
         new = Freeze(LIVE, reason, actor, now(), end)
         self._catalog.audits.add(actor, "freeze", f"{LIVE} ({reason})")
         self._catalog.freezes.put(new)

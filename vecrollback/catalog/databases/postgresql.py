@@ -105,8 +105,8 @@ class PostgresDriver(FollowsForks):
                 query = sa.text("SELECT pg_xact_status(CAST(:ticket AS xid8))")
                 status: str | None = connection.scalar(query, {"ticket": ticket})
                 return status
-        except sa.exc.DBAPIError:  # away still; or a standby took over that never heard of this transaction
-            return None
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError):
+            return None  # away still; or a standby took over that never heard of this transaction
 
     def wake_searchers(self, connection: sa.Connection) -> None:
         connection.execute(sa.select(sa.func.pg_notify(self._channel, "")))

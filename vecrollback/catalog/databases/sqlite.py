@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import sqlite3
 import threading
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
+from vecrollback.catalog.databases.base import MEND_CATALOG
 from vecrollback.catalog.databases.pointer import CANARY_SQL, POINTER_SQL, pointer_of, tries
 from vecrollback.catalog.databases.store_identity import EMBEDDED
 from vecrollback.errors import CatalogUnavailableError, LockHeldError
@@ -50,12 +52,21 @@ class SqliteDriver(FollowsForks):
         engine = sa.create_engine(
             sa.URL.create("sqlite+pysqlite", database=str(self.path)),
             connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False},
+            json_deserializer=self._parse,
         )
         sa.event.listen(engine, "connect", partial(_prepare, synchronous=synchronous))
         sa.event.listen(engine, "connect", self._note_file)
         sa.event.listen(engine, "checkout", self._require_same_file)
         sa.event.listen(engine, "begin", _begin)
         return engine
+
+    def _parse(self, text: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError as error:  # unlike PostgreSQL, SQLite does not look at what it keeps
+            raise CatalogUnavailableError(
+                f"the catalog {self.place} is damaged: a value in it is not valid JSON: {error}", hint=MEND_CATALOG
+            ) from error
 
     def _note_file(self, _connection: Any, record: Any) -> None:
         record.info["file"] = file_identity(self.path)
@@ -87,16 +98,18 @@ class SqliteDriver(FollowsForks):
     def lock(self, name: str, *, timeout: float, shared: bool = False) -> Iterator[None]:
         from filelock import FileLock, Timeout
 
-        self._locks.mkdir(exist_ok=True)
         if shared:
             with self._shared(name, timeout):
                 yield
             return
         file_lock = FileLock(self._locks / f"{name}.lock", timeout=timeout)
         try:
+            self._locks.mkdir(exist_ok=True)
             file_lock.acquire()
         except Timeout:
             raise LockHeldError(name, timeout) from None
+        except OSError as error:
+            raise self._unlockable(name, error) from error
         self._held.add(file_lock)
         try:
             yield
@@ -108,7 +121,11 @@ class SqliteDriver(FollowsForks):
     def _shared(self, name: str, timeout: float) -> Iterator[None]:
         """Hold the file of a lock together with others. FileLock uses the same system call, and knows no sharing."""
         deadline = time.monotonic() + timeout if timeout >= 0 else None
-        descriptor = os.open(self._locks / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            self._locks.mkdir(exist_ok=True)
+            descriptor = os.open(self._locks / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise self._unlockable(name, error) from error
         self._shared_files.add(descriptor)
         try:
             while not _flock_shared(descriptor):
@@ -120,6 +137,12 @@ class SqliteDriver(FollowsForks):
             if descriptor in self._shared_files:  # else this is a child, which closed its copy when it was forked
                 self._shared_files.discard(descriptor)
                 os.close(descriptor)
+
+    def _unlockable(self, name: str, error: OSError) -> CatalogUnavailableError:
+        return CatalogUnavailableError(
+            f"the lock {name!r} of the catalog {self.place} cannot be taken: {error}",
+            hint="is the folder `locks` of the store there, and may this user write in it? Nothing was changed",
+        )
 
     def insert(self, table: sa.Table) -> sqlite.Insert:
         return sqlite.insert(table)
@@ -206,11 +229,10 @@ class SqlitePointerReader:
         self._connection: sqlite3.Connection | None = None
         self._version_read: int | None = None
         self._version_awaited: int | None = None
-        self._open()
         self._lock = threading.Lock()
         self._wake_event = threading.Event()
         self._pointer: Pointer | None = None
-        self._resting = False
+        self._resting = True  # the first read opens the file: it tells what is wrong with it
         follow_forks(self)
 
     def _open(self) -> None:
@@ -236,7 +258,10 @@ class SqlitePointerReader:
         try:
             return self._read_pointer()
         except sqlite3.Error as error:
-            raise CatalogUnavailableError(f"the pointer {self._alias!r} cannot be read: {error}") from error
+            raise CatalogUnavailableError(
+                f"the pointer {self._alias!r} in {self._path} cannot be read: {error}",
+                hint="is the file there, and may this user read it? Answers come from what was read before",
+            ) from error
 
     def _read_pointer(self) -> Pointer | None:
         with self._lock:
@@ -276,6 +301,8 @@ class SqlitePointerReader:
         if self._resting:
             self._open()
             self._resting = False
+        if self._connection is None:
+            raise sqlite3.ProgrammingError("the reader is closed")
         return int(self._version.execute("PRAGMA data_version").fetchone()[0])
 
     def wake(self) -> None:

@@ -33,7 +33,10 @@ UNKNOWN = StoreIdentity("", "")
 def read_identity(file_store: FileStore) -> StoreIdentity | None:
     """What the place of a store says of itself; None for one that says nothing. Raises StoreFormatError."""
     try:
-        return StoreIdentity(**json.loads(file_store.read(FILE)))
+        identity = StoreIdentity(**json.loads(file_store.read(FILE)))
+        if not (isinstance(identity.id, str) and isinstance(identity.catalog, str)):
+            raise TypeError("`id` and `catalog` must be strings")
+        return identity
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:

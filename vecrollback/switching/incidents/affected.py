@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 
-from vecrollback.catalog import Catalog
+from vecrollback.catalog import Catalog, as_kept
 from vecrollback.catalog.answer_counts import canary_alias
 from vecrollback.errors import UsageError
 from vecrollback.records import LIVE, Affected, AffectedTerm, SnapshotRef
@@ -66,6 +66,6 @@ def _iso(seconds: float | None) -> str | None:
 def _time(text: str) -> str:
     try:
         time = dt.datetime.fromisoformat(text.strip())
+        return as_kept(time.replace(tzinfo=time.tzinfo or dt.UTC))
     except ValueError:
         raise UsageError(f"{text!r} is not a valid time", hint="--since 2026-01-31T12:00 (UTC)") from None
-    return time.replace(tzinfo=time.tzinfo or dt.UTC).astimezone(dt.UTC).isoformat(timespec="microseconds")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from vecrollback.catalog import Catalog, now
+from vecrollback.catalog import Catalog, as_kept, now
 from vecrollback.catalog.answer_counts import canary_alias
 from vecrollback.errors import UsageError, VecrollbackError
 from vecrollback.records import (
@@ -335,9 +335,8 @@ def _iso(seconds: float) -> str:
 
 def _read_time(text: str) -> str:
     try:
-        time = dt.datetime.fromisoformat(text)
+        return as_kept(dt.datetime.fromisoformat(text))
     except ValueError:
         raise UsageError(
             f"{text!r} is not a valid time", hint="write it in ISO 8601: 2026-01-31T12:00:00+00:00"
         ) from None
-    return time.astimezone(dt.UTC).isoformat(timespec="microseconds")
