@@ -11,6 +11,9 @@ import pytest
 import vecrollback
 from tests.support.operations import prepare, start, words
 from vecrollback import Document
+from vecrollback.corpus.columns import SCHEMA
+from vecrollback.storage import LocalFileStore
+from vecrollback.storage.lance_table import LanceTable
 
 LOSSES = ("short", "empty", "gone", "zeros")
 
@@ -90,3 +93,16 @@ def test_vectors_that_were_half_synced_are_made_again(root: Path, how: str) -> N
     with vecrollback.connect(root) as store:
         store.catch_up("two")
         assert store.check("two").verdict == "pass"
+
+
+@pytest.mark.parametrize("how", LOSSES)
+@pytest.mark.parametrize("name", ["documents", "earlier"])
+def test_a_table_that_was_only_begun_is_laid_out_again(tmp_path: Path, name: str, how: str) -> None:
+    table = LanceTable(LocalFileStore(tmp_path / f"store/tables/{name}.lance"))
+    table.create(SCHEMA)
+    lose(tmp_path / f"store/tables/{name}.lance" / table.manifest(1), how)
+    with vecrollback.connect(tmp_path / "store", create=True) as store:
+        store.upsert([Document("d1", "first"), Document("d2", "first")])
+        store.upsert([Document("d1", "second")])
+        store.delete(["d2"])
+        assert store.time_travel.plan(2).changed == ("d1",)

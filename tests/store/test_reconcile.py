@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +26,8 @@ from tests.support.http_server import serving
 from tests.support.postgres import available, running, running_standby
 from vecrollback import Document, Result, Store
 from vecrollback.errors import TimeWentBackError
+from vecrollback.storage import LocalFileStore
+from vecrollback.storage.lance_table import LanceTable
 
 DOCUMENTS = {f"d{n}": f"note {n} on {('boats', 'the lake', 'bread')[n % 3]}" for n in range(30)}
 GONE = "d1"
@@ -231,6 +236,32 @@ def test_changes_that_are_nowhere_any_more_are_said_to_be_lost(root: Path) -> No
         store.upsert([Document("newer", "a note on oars")])
         assert store.status()["corpus"]["head"] == head + 1
         assert store.check("v2", "quick").verdict == "pass"
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_what_a_write_kept_that_was_lost_does_not_stand_in_the_way(restored: World, torn: bool) -> None:
+    """A process died between the texts that its write would supersede and the write, before the catalog went back."""
+    with restored.connect() as store:
+        store.upsert([Document("d2", "second")])
+    change = "s.upsert([Document('d3', 'lost'), Document('d4', 'lost')])"
+    code = f"import vecrollback as v; from vecrollback import Document; s = v.connect({str(restored.root)!r}); {change}"
+    environment = os.environ | {"VECROLLBACK_FAULT": "corpus.earlier_kept"}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == -signal.SIGKILL
+    earlier = LanceTable(LocalFileStore(restored.root / "tables/earlier.lance"))
+    if torn:
+        earlier.file_store.create(earlier.manifest(max(earlier.versions_above(0)) + 1), b"")
+    restored.forget()
+    with restored.connect() as store:
+        assert store.reconcile() is not None
+        head = store.status()["corpus"]["head"]
+        assert store.delete(["d3"]).deleted == 1
+        store.upsert([Document("d4", "second")])
+        plan = store.time_travel.rollback(head, reason="a test", catch_up=False).plan
+        assert (plan.changed, plan.erased) == (("d4",), ("d3",))
+        assert {id_: one.text for id_, one in store.get(["d2", "d3", "d4"]).items()} == {
+            "d2": "second",
+            "d4": DOCUMENTS["d4"],
+        }
 
 
 def test_a_process_that_had_the_old_file_open_writes_into_the_one_that_has_its_name(restored: World) -> None:

@@ -55,9 +55,11 @@ class Corpus:
         self.earlier = EarlierDocuments(earlier, catalog)
 
     def create(self) -> None:
-        commit = self.table.create(SCHEMA, stable_row_ids=True)
+        """Lay the table out, unless that was done. Idempotent; the caller holds a lock."""
         state = self._ledger.state()
         if state.version == 0:
+            with self.table.reported():
+                commit = self.table.create(SCHEMA, stable_row_ids=True)
             self._ledger.commit(CorpusState(0, commit.version, 0), files=commit.files, expected=state)
 
     def state(self) -> CorpusState:

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from vecrollback.catalog import EARLIER, Catalog, now
 from vecrollback.corpus.columns import DOCUMENT, EMBEDDED_TEXT, document_of
 from vecrollback.corpus.rows import any_of, columns_there
-from vecrollback.errors import LockHeldError
+from vecrollback.errors import CorruptArtifactError, LockHeldError
 from vecrollback.records import Document, EarlierState
 from vecrollback.storage import FileStore
 from vecrollback.storage.lance_table import Commit, LanceTable
@@ -94,8 +94,7 @@ class EarlierDocuments:
     def recover(self, *, adopt: bool) -> Commit | None:
         """Settle what a writer left that died. `adopt`: its change is kept, and this with it; else it is dropped."""
         state = self.state()
-        above = self.table.versions_above(state.version) if self.table.exists() else []
-        if not above:
+        if not self.table.versions_above(state.version):
             return None
         digests = self._catalog.files.of(EARLIER)
         if adopt:
@@ -113,10 +112,27 @@ class EarlierDocuments:
     def readopt(self) -> None:
         """Acknowledge the newest version of the table, for a catalog that went back in time and names an older one."""
         state = self.state()
-        if not self.table.exists() or not self.table.versions_above(state.version):
+        if not self.table.versions_above(state.version):
             return
-        commit = self.table.described(self.table.newest(max(1, state.version)))
-        self._ledger.name_earlier(EarlierState(commit.version, state.floor), commit.files, expected=state)
+        try:
+            newest = self.table.newest(state.version)
+        except CorruptArtifactError:
+            if state.version:
+                raise
+            return  # a power loss left a beginning, in which there is nothing: the next writer lays the table out
+        self._named(state, self.table.described(newest))
+
+    def drop_after(self, head: int) -> None:
+        """Drop what was kept for changes after the head of the log: they were lost, and nothing was superseded.
+
+        Such a row would stand beside the one of the change that does supersede its document, under the same seq.
+        """
+        state = self.state()
+        if not state.version:
+            return
+        dataset = self.table.recover(state.version, self._catalog.files.of(EARLIER))
+        if dataset.count_rows(filter=f"_until > {int(head)}"):
+            self._named(state, self.table.delete(f"_until > {int(head)}", onto=dataset))
 
     def readable(self, ids: Sequence[str]) -> set[str]:
         """Those of these documents of which an earlier text is still there."""

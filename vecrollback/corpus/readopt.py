@@ -45,6 +45,7 @@ def readopt(corpus: Corpus, catalog: Catalog, seen_head: int) -> CorpusState:
             state, _ = corpus.recover()
         except CatalogOlderError:
             state = _adopt_newest(corpus, catalog)
+        corpus.earlier.drop_after(state.head)
         if state.head < seen_head:
             catalog.ledger.commit(raised := replace(state, head=seen_head), expected=state)
             state = raised

@@ -62,7 +62,8 @@ class LanceTable(FollowsForks):
         self._opened = None
 
     def exists(self) -> bool:
-        return self.file_store.exists("_versions")
+        """Whether there is a version. A power loss may leave the folders of a table, and none in them."""
+        return bool(self.versions_above(0))
 
     def require(self) -> None:
         """Raises CorruptArtifactError unless the table is there."""
@@ -73,9 +74,18 @@ class LanceTable(FollowsForks):
 
     @uses_tables
     def create(self, schema: pa.Schema, *, stable_row_ids: bool = False) -> Commit:
-        """Lay out an empty table, version 1. Idempotent."""
+        """Lay out an empty table, version 1. Idempotent; what a power loss left of it is laid out again.
+
+        Call it before a version is acknowledged: later version 1 may be cleaned away.
+        """
         import lance
 
+        if self.versions_above(0) == [1]:
+            try:
+                with self._readable(1):
+                    self._version(1)
+            except CorruptArtifactError:
+                self._set_aside(1)
         if not self.exists():
             options: Any = {"enable_stable_row_ids": stable_row_ids, "storage_options": self.file_store.options}
             lance.write_dataset(schema.empty_table(), self.file_store.uri, **options)
@@ -116,9 +126,7 @@ class LanceTable(FollowsForks):
                     newest = self._version(version)
                     self._require_whole(newest, self.files(base))
             except CorruptArtifactError:
-                torn = self.manifest(version)
-                # kept: what kept it from being read may have been passing
-                self.file_store.move(torn, torn.removesuffix(".manifest") + ".torn")
+                self._set_aside(version)
                 continue
             self.file_store.settle_all()
             return newest
@@ -392,6 +400,11 @@ class LanceTable(FollowsForks):
         base = self.at(known)
         self.require_sound(filter(None, (one.deletion_file() for one in base.get_fragments())), digests)
         return base
+
+    def _set_aside(self, version: int) -> None:
+        torn = self.manifest(version)
+        # Kept: what made it unreadable may have been passing.
+        self.file_store.move(torn, torn.removesuffix(".manifest") + ".torn")
 
     def _missing(self, version: int) -> CorruptArtifactError:
         above = self.versions_above(version)

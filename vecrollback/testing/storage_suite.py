@@ -208,6 +208,19 @@ class TableConformance:
         back = fresh.back_to(2)
         assert (back.version, held(back)) == (4, {"a": 1})
 
+    @pytest.mark.parametrize("left", [None, b"", b"torn", bytes(500)])
+    def test_a_table_that_was_only_begun_is_laid_out_again(self, table: LanceTable, left: bytes | None) -> None:
+        """A power loss may leave the folders without the first version, or its name without its bytes."""
+        table.create(SCHEMA)
+        table.file_store.remove(table.manifest(1))
+        if left is not None:
+            table.file_store.create(table.manifest(1), left)
+        fresh = type(table)(table.file_store)
+        first = fresh.create(SCHEMA)
+        second = fresh.append(rows(("a", 1)), onto=first.dataset)
+        assert (first.version, second.version, held(second.dataset)) == (1, 2, {"a": 1})
+        assert fresh.sound(2, {**first.files, **second.files})
+
     def test_a_torn_manifest_is_set_aside(self, table: LanceTable) -> None:
         first = table.create(SCHEMA)
         second = table.append(rows(("a", 1)), onto=first.dataset)
