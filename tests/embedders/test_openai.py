@@ -192,13 +192,78 @@ def test_a_key_that_is_not_set_is_named_before_anything_is_sent(
     assert not server.requests
 
 
+@pytest.mark.parametrize("before", [300, 480, 498])
+def test_no_part_of_a_key_is_left_where_a_long_message_is_cut(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    server.faults.append(error(401, "x" * before + KEY + "y" * 900))
+    with pytest.raises(EmbeddingError) as caught:
+        open_embedder(server.spec(dimensions=64, api_key_env="MY_KEY")).embed_documents(TEXTS)
+    assert KEY[:2] not in f"{caught.value}{caught.value.hint}"
+
+
+def test_a_key_that_changes_while_a_request_is_under_way_is_shown_nowhere(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    answer = server.refusal
+
+    def rotate(texts: list[str]) -> Fault | None:
+        monkeypatch.setenv("MY_KEY", "another")
+        return error(401, f"the key {KEY} is not valid") if answer(texts) is None else None
+
+    server.refusal = rotate
+    with pytest.raises(EmbeddingError, match=r"\*\*\*") as caught:
+        open_embedder(server.spec(dimensions=64, api_key_env="MY_KEY")).embed_documents(TEXTS)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_key_of_two_lines_is_refused_and_shown_nowhere(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch, waiting: bool
+) -> None:
+    monkeypatch.setenv("MY_KEY", f"{KEY}\nsecond")
+    embedder = open_embedder(server.spec(dimensions=64, api_key_env="MY_KEY"))
+    with pytest.raises(EmbedderSpecError, match="MY_KEY holds a character") as caught:
+        (embedder.answer_queries if waiting else embedder.embed_documents)(TEXTS)  # type: ignore[attr-defined]
+    assert KEY not in f"{caught.value}{caught.value.hint}"
+    assert not server.requests
+
+
+def test_a_key_in_place_of_its_variables_name_is_refused_and_not_repeated(server: OpenAIServer) -> None:
+    with pytest.raises(EmbedderSpecError, match="not the name of an environment variable") as caught:
+        open_embedder(server.spec(api_key_env=KEY))
+    assert KEY not in f"{caught.value}{caught.value.hint}"
+
+
+def test_an_answer_that_cannot_be_unpacked_is_an_embedding_error(server: OpenAIServer) -> None:
+    server.faults.append(Fault(headers={"content-encoding": "gzip"}))
+    with pytest.raises(EmbeddingError, match="DecodingError"):
+        open_embedder(server.spec(dimensions=64, max_retries=0)).embed_documents(TEXTS)
+
+
 def test_openais_key_is_not_sent_to_other_services(server: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     open_embedder(server.spec(dimensions=64)).embed_documents(TEXTS)
     assert server.authorizations == [None]
 
 
-@pytest.mark.parametrize("url", ["http://user:pw@host/v1", "host:80", "ftp://host", "http://host/v1?key=1", "http://["])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:pw@host/v1",
+        "http://user:pw@[host/v1",
+        "user:pw@host/v1",
+        "https:/user:pw@host/v1",
+        "host:80",
+        "ftp://host",
+        "http://host:port/v1",
+        "http://host/v1?key=1",
+        "http://host/v1%23key",
+        "http://[",
+    ],
+)
 def test_an_address_that_is_wrong_or_holds_a_secret_is_refused(url: str) -> None:
     with pytest.raises(EmbedderSpecError, match="base_url") as caught:
         open_embedder("openai:m?base_url=" + url.replace("?", "%3F"))

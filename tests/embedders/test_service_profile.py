@@ -275,6 +275,14 @@ def test_only_what_shapes_vectors_changes_the_fingerprint() -> None:
     [
         ("header.api-key=sk-123456", "header.api-key holds a value"),
         ("header.Authorization=Bearer+sk-123456", "header.Authorization holds a value"),
+        ("header.api-key=sk-123456${", "header.api-key holds a value"),
+        ("header.api-key=sk-123456${a-b}", "header.api-key holds a value"),
+        ("header.x-team=${a-b}", "header.x-team is not a valid header"),
+        ("header.x-team=a%0Ab", "header.x-team is not a valid header"),
+        ("header.x+team=a", "header.x team is not a valid header"),
+        ("body.api_key=sk-123456", "body.api_key would put a secret"),
+        ("query.token=sk-123456", "query.token would put a secret"),
+        ('body.options={"auth_token":"sk-123456"}', "body.options.auth_token would put a secret"),
         ("param.key=sk-123456", "param.key would put a secret"),
         ("param.version=${SECRET}", "param.version would put a secret"),
         ("api_key=sk-123456", "unknown argument api_key"),
@@ -288,6 +296,11 @@ def test_what_is_not_valid_is_refused_before_anything_is_sent(argument: str, wor
         open_embedder(f"service:m?base_url=http://h/v1&{argument}")
     assert words in str(caught.value)
     assert "sk-123456" not in f"{caught.value}{caught.value.hint}"
+
+
+def test_a_field_that_counts_tokens_is_no_secret() -> None:
+    fields = "body.truncate_prompt_tokens=512&body.tokenizer=m&body.max_tokens=8&body.keywords=a"
+    assert open_embedder(f"service:m?base_url=http://h/v1&{fields}").contract["body"]
 
 
 @pytest.mark.parametrize("spec", ["service:", "service:m", "profile:nobody", "profile:"])

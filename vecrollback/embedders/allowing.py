@@ -15,24 +15,22 @@ or in `VECROLLBACK_ALLOW`, the same entries with a semicolon between them. A pro
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from vecrollback.embedders.spec import CALLABLE, Spec
+from vecrollback.embedders.spec import CALLABLE, VARIABLE, Spec
 from vecrollback.errors import UntrustedError, UsageError
 from vecrollback.records import Json
 from vecrollback.storage import config
 from vecrollback.storage.trust import is_loopback, require_no_link_local
 
-VARIABLE = "VECROLLBACK_ALLOW"
+_SETTING = "VECROLLBACK_ALLOW"
 _SECTION = "allow"
 _TRUST = "if the store is yours: `vecrollback trust STORE`; else"
 _OPENAI = ("https://api.openai.com/v1", frozenset({"OPENAI_API_KEY"}))
-_IN_TEXT = re.compile(r"\$\{(\w+)\}")
 
 Services = Mapping[str, frozenset[str]]
 
@@ -58,7 +56,7 @@ def require_allowed(spec: Spec, store: Path | None) -> None:
         if not any(fnmatchcase(spec.target, pattern) for pattern in allowed.callables):
             raise UntrustedError(
                 f"{spec.target} is code to be imported, and nobody has allowed it here{allowed.unheard}",
-                hint=f'{_TRUST} [allow] callables = ["{spec.target}"] in vecrollback.toml, or in {VARIABLE}',
+                hint=f'{_TRUST} [allow] callables = ["{spec.target}"] in vecrollback.toml, or in {_SETTING}',
             )
         return
     addresses, variables = _named_in(spec)
@@ -74,7 +72,7 @@ def require_allowed(spec: Spec, store: Path | None) -> None:
             raise UntrustedError(
                 f"the embedder sends texts to {what}, and nobody has allowed that here{allowed.unheard}",
                 hint=f'{_TRUST} [allow] services = ["{" ".join([address, *sorted(variables)])}"] in vecrollback.toml, '
-                f"or in {VARIABLE}",
+                f"or in {_SETTING}",
             )
         require_no_link_local(address)
 
@@ -84,7 +82,7 @@ def _named_in(spec: Spec) -> tuple[list[str], frozenset[str]]:
     arguments = parse_qsl(spec.text.partition("?")[2], keep_blank_values=True)
     addresses = [_plain(value) for _, value in arguments if "://" in value]
     variables = {value for key, value in arguments if key.endswith("_env")}
-    return addresses, frozenset(variables.union(*(_IN_TEXT.findall(value) for _, value in arguments)))
+    return addresses, frozenset(variables.union(*(VARIABLE.findall(value) for _, value in arguments)))
 
 
 def _allowances(store: Path | None) -> Allowances:
@@ -93,7 +91,7 @@ def _allowances(store: Path | None) -> Allowances:
     if unknown := values.keys() - {"services", "callables"}:
         raise UsageError(f"[{_SECTION}] has no key {sorted(unknown)[0]!r}", hint="its keys are services and callables")
     lines = [*_texts(values, "services"), *_texts(values, "callables")]
-    lines += [line.strip() for line in os.environ.get(VARIABLE, "").split(";") if line.strip()]
+    lines += [line.strip() for line in os.environ.get(_SETTING, "").split(";") if line.strip()]
     for line in lines:
         if "://" in line:
             address, *names = line.split()
@@ -102,7 +100,7 @@ def _allowances(store: Path | None) -> Allowances:
         if isinstance(table, dict) and "base_url" in table:
             address, text = _plain(str(table["base_url"])), str(table)
             variables = {str(value) for key, value in table.items() if key.endswith("_env")}
-            services[address] = services.get(address, frozenset()) | variables | set(_IN_TEXT.findall(text))
+            services[address] = services.get(address, frozenset()) | variables | set(VARIABLE.findall(text))
     return Allowances(services, tuple(line for line in lines if "://" not in line), unheard)
 
 

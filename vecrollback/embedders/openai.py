@@ -6,6 +6,7 @@ the texts; whether the service still gives the vectors it gave is what the probe
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from vecrollback.records.arrays import FloatArray
 _OPENAI = "https://api.openai.com/v1"
 _DIMENSIONS = {"text-embedding-3-small": 1536, "text-embedding-3-large": 3072, "text-embedding-ada-002": 1536}
 _AS_IT_COMES = {"normalize": "false", "metric": "dot"}
+_VARIABLE_NAME = re.compile(r"[^\W\d]\w*")
 _BYTES_PER_TOKEN = 4.0
 """Of English prose; corrected by what the service reports."""
 
@@ -102,7 +104,7 @@ def _open(spec: Spec, default_url: str | None) -> OpenAIEmbedder:
     endpoint = Endpoint(
         base_url,
         # The key of one service is never sent to another by default.
-        arguments.text("api_key_env", "OPENAI_API_KEY" if base_url == _OPENAI else None),
+        _key_name(arguments, "OPENAI_API_KEY" if base_url == _OPENAI else None),
         read_headers(arguments),
         parameters,
         WIRE_FORMS[protocol].answer,
@@ -357,16 +359,27 @@ def _budget(arguments: Arguments) -> SpendLimit:
 def _base_url(value: str) -> str:
     try:
         parts = urlsplit(value)
-        credentials = parts.username is not None or parts.password is not None
+        is_http = parts.scheme in {"http", "https"} and bool(parts.netloc) and parts.port != 0
     except ValueError:
-        parts, credentials = urlsplit(""), False
-    if credentials or parts.query:
+        parts, is_http = urlsplit(""), False
+    if "@" in parts.netloc or parts.query or parts.fragment:
         raise EmbedderSpecError(
             "base_url holds credentials or a query", hint="put the key into an environment variable: api_key_env=NAME"
         )
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
-        raise EmbedderSpecError(f"base_url={value!r} is not an http address", hint="for example http://host:8080/v1")
+    if not is_http:
+        shown = "" if "@" in value else f"={value!r}"  # before an @ may stand a password
+        raise EmbedderSpecError(f"base_url{shown} is not an http address", hint="for example http://host:8080/v1")
     return value.rstrip("/")
+
+
+def _key_name(arguments: Arguments, default: str | None) -> str | None:
+    name = arguments.text("api_key_env", default)
+    if name is not None and not _VARIABLE_NAME.fullmatch(name):  # not repeated: it may be the key itself
+        raise EmbedderSpecError(
+            "api_key_env is not the name of an environment variable",
+            hint="for example api_key_env=EMBED_KEY, with the key itself in that variable",
+        )
+    return name
 
 
 def _probe_floor(arguments: Arguments) -> float:

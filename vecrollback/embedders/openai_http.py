@@ -5,7 +5,6 @@ from __future__ import annotations
 import email.utils
 import os
 import random
-import re
 import threading
 import time
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from vecrollback.embedders.circuit_breaker import breaker_of
 from vecrollback.embedders.service_words import Meaning, asked_wait, cure, meaning_of, no_answer, spoken
+from vecrollback.embedders.spec import VARIABLE
 from vecrollback.embedders.spend_limit import SpendLimit
 from vecrollback.embedders.wire_forms import tokens_used
 from vecrollback.errors import (
@@ -35,8 +35,10 @@ _MOST_PATIENCE = 600.0
 _OVERALL = 1.5
 """A query and its retry, together, in timeouts of one attempt."""
 
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
-"""An environment variable in the value of a header: `${NAME}`."""
+_MOST_SHOWN = 500
+"""Characters of a service's words in a message. Cut after the secrets are out: half a key is a secret too."""
+
+_MOST_READ = 10 * _MOST_SHOWN
 
 _QUERY_WAIT = 0.05
 _QUERY_THREADS = 32
@@ -80,17 +82,22 @@ class Endpoint:
 
         def look_up(name: str) -> str:
             value = os.environ.get(name, "").strip()
-            if not value or not value.isascii():
+            if not value:
                 raise EmbedderSpecError(
                     f"the environment variable {name} is not set, or is empty",
                     hint=f"export {name}=... in the process that embeds, or name another with api_key_env=",
+                )
+            if not (value.isascii() and value.isprintable()):  # the HTTP library would quote the header, key and all
+                raise EmbedderSpecError(
+                    f"the environment variable {name} holds a character that no header can carry",
+                    hint=f"export {name}=... once more, on one line and in ASCII",
                 )
             secrets.append(value)
             return value
 
         sent = {"Authorization": f"Bearer {look_up(self.key_name)}"} if self.key_name is not None else {}
         for header, value in self.headers.items():
-            sent[header] = _VARIABLE.sub(lambda match: look_up(match[1]), value)
+            sent[header] = VARIABLE.sub(lambda match: look_up(match[1]), value)
         return sent, secrets
 
 
@@ -136,7 +143,7 @@ class OpenAIService:
 
     def post(self, path: str, body: dict[str, Any], *, texts: int, most_tokens: int) -> Any:
         """Return the decoded answer. Raises EmbeddingError, or SpendLimitError before anything is sent."""
-        headers, _ = self._endpoint.sent_headers()
+        headers, secrets = self._endpoint.sent_headers()
         for attempt in range(self._limits.max_retries + 1):
             self.budget.reserve(most_tokens)
             self._pace.wait()
@@ -144,13 +151,13 @@ class OpenAIService:
             if not isinstance(answer, _Failure):
                 return answer
             if not answer.retry or attempt == self._limits.max_retries:
-                raise self._error(answer, attempt + 1)
+                raise self._error(answer, attempt + 1, secrets)
             _sleep(answer.wait if answer.wait is not None else _backoff(attempt))
         raise AssertionError("the loop above returns or raises")
 
     def ask(self, path: str, body: dict[str, Any], *, texts: int, most_tokens: int) -> Any:
         """The same for a query: within its own limits. Raises ServiceDownError at once while the breaker is open."""
-        headers, _ = self._endpoint.sent_headers()
+        headers, secrets = self._endpoint.sent_headers()
         self._breaker.admit()
         limits = self._query_limits
         deadline = time.monotonic() + (limits.overall or limits.timeout)
@@ -167,7 +174,7 @@ class OpenAIService:
             if not answer.retry or attempt == limits.max_retries or time.monotonic() + wait >= deadline:
                 break
             _sleep(wait)
-        error = self._error(answer, attempt + 1)
+        error = self._error(answer, attempt + 1, secrets)
         if isinstance(error, TextRefusedError):  # it works, and says what it does not take
             self._breaker.answered()
         else:
@@ -220,7 +227,9 @@ class OpenAIService:
             )
         except httpx.ConnectError as error:
             return _Failure(f"no connection: {error}")
-        except httpx.TransportError as error:
+        except httpx.InvalidURL as error:
+            return _Failure(f"not a valid address: {error}", retry=False, meaning="model")
+        except httpx.RequestError as error:  # also an answer that cannot be unpacked
             return _Failure(f"{type(error).__name__}: {error}", billed=True)
         if response.status_code != 200:
             return _refusal(response, texts, endpoint.answer)
@@ -241,10 +250,11 @@ class OpenAIService:
                 self._client = httpx.Client()
             return self._client
 
-    def _error(self, failure: _Failure, attempts: int) -> EmbeddingError:
+    def _error(self, failure: _Failure, attempts: int, secrets: list[str]) -> EmbeddingError:
         reason = failure.reason
-        for secret in self._endpoint.sent_headers()[1]:
+        for secret in sorted(secrets, key=len, reverse=True):  # one may be the beginning of another
             reason = reason.replace(secret, "***")
+        reason = reason[:_MOST_SHOWN]
         status = f" with HTTP {failure.status}" if failure.status else ""
         tries = f" after {attempts} attempts" if attempts > 1 else ""
         hint = cure(failure.meaning, failure.status, reason)
@@ -293,7 +303,7 @@ def _refusal(response: httpx.Response, texts: int, field: str) -> _Failure:
         body = None
     message, code = spoken(body) if body else ("", "")
     message = (no_answer(body, field) if status == 200 else message or response.text or response.reason_phrase) or ""
-    meaning = meaning_of(status, message, code if status != 200 or "error" in body else "", texts)
+    meaning = meaning_of(status, message[:_MOST_SHOWN], code if status != 200 or "error" in body else "", texts)
     wait = _retry_after(response)
     wait = asked_wait(body) if wait is None else wait
     if meaning == "quota" and wait is not None:
@@ -301,7 +311,7 @@ def _refusal(response: httpx.Response, texts: int, field: str) -> _Failure:
     retry = meaning == "busy"
     if wait is not None and wait > _MOST_PATIENCE:
         retry, message = False, f"{message} (it asks to wait {wait:.0f} s)"
-    return _Failure(message[:500], status, retry, billed=status == 200, wait=wait, meaning=meaning)
+    return _Failure(message[:_MOST_READ], status, retry, billed=status == 200, wait=wait, meaning=meaning)
 
 
 def _retry_after(response: httpx.Response) -> float | None:

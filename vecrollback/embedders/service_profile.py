@@ -17,11 +17,12 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from vecrollback.embedders.spec import Arguments
+from vecrollback.embedders.spec import VARIABLE, Arguments
 from vecrollback.errors import EmbedderSpecError
 from vecrollback.records import Json
 from vecrollback.storage import config
@@ -34,6 +35,12 @@ _GROUPS = ("body", "document", "query")
 
 _NAME = re.compile(r"[\w-]+")
 _SECRET = re.compile(r"auth|key|token|secret|cookie|passw|signature|credential", re.IGNORECASE)
+_SECRET_FIELD = re.compile(
+    r"(api|access|auth|secret|private|bearer)[-_]?(key|token)|passw|secret|credential|^(key|token|auth|authorization)$",
+    re.IGNORECASE,
+)
+"""Of a body, where `tokenizer` and `truncate_prompt_tokens` are no secrets."""
+_HEADER = re.compile(r"[!#$%&'*+.^`|~\w-]+", re.ASCII)
 _SAFE = "/:,${}-._~@"
 """Characters that stay as they are in a string: they end neither a value nor a name."""
 
@@ -124,22 +131,49 @@ def write_table(name: str, table: str, directory: Path | None = None) -> Path:
 
 
 def read_fields(arguments: Arguments, group: str) -> dict[str, Json]:
-    """Fields for the body of a request: `body.truncation=false`. A value that is JSON is that, any other is text."""
-    return {name: _as_json(value) for name, value in arguments.group(group).items()}
+    """Fields for the body of a request: `body.truncation=false`. A value that is JSON is that, any other is text.
+
+    Raises:
+        EmbedderSpecError: One holds a secret, which the contract would keep. The value is not repeated.
+    """
+    fields = {name: _as_json(value) for name, value in arguments.group(group).items()}
+    if secret := _secret_in(fields):
+        raise EmbedderSpecError(
+            f"{group}.{secret} would put a secret into the contract, which every pair keeps",
+            hint="send it in a header: header.NAME=${VARIABLE}",
+        )
+    return fields
+
+
+def _secret_in(fields: Mapping[str, Json]) -> str | None:
+    """The name of a field that holds a secret in plain text."""
+    for name, value in fields.items():
+        if isinstance(value, str) and _SECRET_FIELD.search(name):
+            return name
+        if isinstance(value, dict) and (inner := _secret_in(value)):
+            return f"{name}.{inner}"
+    return None
 
 
 def read_headers(arguments: Arguments) -> dict[str, str]:
     """Headers: `header.api-key=${NAME}`, with the secret in an environment variable.
 
     Raises:
-        EmbedderSpecError: A header that carries a secret holds it in plain text. The value is not repeated.
+        EmbedderSpecError: A header that carries a secret holds it in plain text, or is not a valid one. The value is
+            not repeated.
     """
     headers = arguments.group("header")
     for name, value in headers.items():
-        if _SECRET.search(name) and "${" not in value:
+        plain = VARIABLE.sub("", value)
+        if _SECRET.search(name) and plain == value:
             raise EmbedderSpecError(
                 f"header.{name} holds a value that looks like a secret",
                 hint=f"export it in the process that embeds, and write header.{name}=${{NAME_OF_THE_VARIABLE}}",
+            )
+        if not (_HEADER.fullmatch(name) and plain.isascii() and (plain.isprintable() and "${" not in plain)):
+            raise EmbedderSpecError(
+                f"header.{name} is not a valid header",
+                hint="a name of letters, digits and dashes; a value in ASCII, with variables as ${NAME}",
             )
     return headers
 

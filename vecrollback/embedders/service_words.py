@@ -108,8 +108,8 @@ def spoken(body: Any) -> tuple[str, str]:
     if isinstance(error, dict):
         text = error.get("message") or error.get("detail") or error
         code = error.get("code") or error.get("type") or body.get("error_type") or ""
-        return str(text)[:500], str(code)
-    return str(error or "")[:500], str(body.get("error_type") or "") if isinstance(body, dict) else ""
+        return str(text), str(code)
+    return str(error or ""), str(body.get("error_type") or "") if isinstance(body, dict) else ""
 
 
 def asked_wait(body: Any) -> float | None:

@@ -21,6 +21,8 @@ _FORMS = (
     "package.module:callable"
 )
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+VARIABLE = re.compile(r"\$\{(\w+)\}")
+"""An environment variable in a value: `${NAME}`."""
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _YES, _NO = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
 
