@@ -72,6 +72,17 @@ def test_headers_that_do_not_come_end_the_connection(port: int, begun: bytes) ->
     assert time.monotonic() - start < 8
 
 
+def test_headers_of_a_later_request_that_do_not_come_end_the_connection(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(_request(b"a"))
+        assert _answer(client) == b"1"
+        ended = time.monotonic() + 8
+        with pytest.raises(OSError):  # drop by drop, so that the connection never counts as idle
+            while time.monotonic() < ended:
+                client.sendall(b"GET / HTTP/1.1\r\nX-Slow: " if ended - time.monotonic() > 7.9 else b"a")
+                time.sleep(0.2)
+
+
 def test_a_body_that_comes_drop_by_drop_is_given_up(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\na")

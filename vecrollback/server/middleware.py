@@ -16,7 +16,7 @@ from vecrollback.server.errors import answer, unexpected
 from vecrollback.server.settings import ServerSettings
 
 _log = logging.getLogger("vecrollback.access_log")
-_READS = ("/v1/search",)
+_READS = ("/v1/search", "/v1/embed", "/v1/documents/get", "/v1/documents/list", "/v1/documents/count")
 """Reads that are sent like writes."""
 _DIGITS = 15
 _BODY_SECONDS = 60.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 try:
@@ -51,8 +52,10 @@ class TimedH11Protocol(_Timed, H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.cycle is not None:
+        if self.conn.their_state is not h11.IDLE:
             self._headers_came()
+        elif self._timer is None:  # the headers of a later request on the same connection have begun
+            self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._headers_came()

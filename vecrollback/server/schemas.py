@@ -251,6 +251,12 @@ class CorpusRollbackRequest(BaseModel):
     catch_up: bool = Field(True, description="False: a worker or somebody else brings the pairs up to date.")
     wait: bool = Field(False, description="Answer when it is done, catch-ups included; else with the job that does it.")
 
+    @model_validator(mode="after")
+    def _with_a_reason(self) -> CorpusRollbackRequest:
+        if not self.dry_run and not self.reason.strip():
+            raise ValueError("a rollback of the documents needs a `reason`; the audit keeps it")
+        return self
+
 
 class RestoreRequest(BaseModel):
     """Let one exact snapshot serve."""

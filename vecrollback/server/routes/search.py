@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
@@ -77,7 +78,10 @@ async def embed(body: EmbedRequest, _: Reading, service: Service) -> Response:
     """Vectors by the model of the pair that is live, with what says so; one for each text, in their order."""
     texts = body.queries if body.queries is not None else body.documents or []
     if len(texts) > service.settings.max_batch:
-        raise UsageError(f"{len(texts)} texts; this server allows {service.settings.max_batch}", hint="send several")
+        raise UsageError(
+            f"{len(texts)} texts; this server allows {service.settings.max_batch}", hint="send several batches"
+        )
+    _no_unfit(body.queries or (), service.settings)
     make = service.searcher.embed_documents if body.queries is None else service.searcher.embed_queries
     return as_json(payloads.vectors(await service.reads.run(make, texts)))
 
@@ -88,6 +92,10 @@ def _within(body: SearchRequest, queries: list[str], limits: ServerSettings) -> 
     if max(len(queries), len(body.vectors or ())) > limits.max_batch:
         asked = len(queries) or len(body.vectors or ())
         raise UsageError(f"{asked} queries; this server allows {limits.max_batch}", hint="send several batches")
+    _no_unfit(queries, limits)
+
+
+def _no_unfit(queries: Sequence[str], limits: ServerSettings) -> None:
     for query in queries:
         if not query.strip():
             raise UsageError("a query is blank", hint="pass the words to search for")

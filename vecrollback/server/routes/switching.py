@@ -156,7 +156,6 @@ async def rollback_corpus(body: CorpusRollbackRequest, caller: Operating, servic
     if body.dry_run:
         plan = await service.operations.run(travel.plan, body.to, keep_new=body.keep_new)
         return as_json(payloads.corpus_rollback(CorpusRollback(plan, plan.head), dry_run=True))
-    await service.reads.run(travel.plan, body.to)  # refused now, not in the job
 
     def go_back(progress: ProgressCallback) -> CorpusRollback:
         return travel.rollback(
@@ -169,6 +168,7 @@ async def rollback_corpus(body: CorpusRollbackRequest, caller: Operating, servic
         )
 
     if not body.wait:
+        await service.operations.run(travel.plan, body.to)  # refused now, not in the job
         return _job_response(await service.operations.run(_begin, service, "corpus-rollback", None, go_back))
     return as_json(payloads.corpus_rollback(await service.operations.run(go_back, service.progress())))
 
