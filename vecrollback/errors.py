@@ -111,6 +111,15 @@ class CatalogOlderError(CorruptArtifactError):
 class CatalogUnavailableError(FailedError):
     """The catalog cannot be read or written now; nothing was changed."""
 
+    @classmethod
+    def of_damage(cls, place: str, fact: str) -> CatalogUnavailableError:
+        """For a catalog whose own file or rows are damaged, so that trying again is no cure."""
+        return cls(
+            f"the catalog {place} is damaged: {fact}",
+            hint="put a copy of the catalog back and run `vecrollback reconcile`, or restore the store: "
+            "`vecrollback backup restore`",
+        )
+
 
 class StorageUnavailableError(FailedError):
     """The object storage that holds the files cannot be reached, or refuses; nothing is known about them."""

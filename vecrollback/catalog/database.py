@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from vecrollback.catalog import schema
 from vecrollback.catalog.databases import store_identity
-from vecrollback.catalog.databases.base import MEND_CATALOG, open_driver
+from vecrollback.catalog.databases.base import open_driver
 from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.catalog.witness import TimeWitness
 from vecrollback.errors import (
@@ -241,17 +241,14 @@ class Database:
                 hint="names are valid Unicode without NUL, numbers have 64 bits",
             ) from error
         except sa.exc.DBAPIError as error:
-            # SQLite raises the class itself over a file whose schema or pages are damaged.
-            what = "is damaged" if type(error) is sa.exc.DatabaseError else "cannot be used"
-            hint = MEND_CATALOG if type(error) is sa.exc.DatabaseError else self._driver.advice
-            # `orig` alone, because the whole message holds the statement and its values.
+            fact = str(error.orig).strip()  # alone: the whole message holds the statement and its values
+            if type(error) is sa.exc.DatabaseError:  # SQLite over a file whose schema or pages are damaged
+                raise CatalogUnavailableError.of_damage(self.place, fact) from error
             raise CatalogUnavailableError(
-                f"the catalog {self.place} {what}: {str(error.orig).strip()}", hint=hint
+                f"the catalog {self.place} cannot be used: {fact}", hint=self._driver.advice
             ) from error
         except sa.exc.NoResultFound as error:
-            raise CatalogUnavailableError(
-                f"the catalog {self.place} is damaged: a row that each store has is missing", hint=MEND_CATALOG
-            ) from error
+            raise CatalogUnavailableError.of_damage(self.place, "a row that each store has is missing") from error
         except sa.exc.TimeoutError as error:
             raise CatalogUnavailableError(
                 f"the catalog {self.place} cannot be used: all connections of this process are busy",

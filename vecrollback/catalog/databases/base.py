@@ -14,10 +14,6 @@ from vecrollback.errors import MissingDependencyError, UsageError
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite  # each costs a switch 20 ms, and a catalog has one of them
 
-MEND_CATALOG = (
-    "put a copy of the catalog back and run `vecrollback reconcile`, or restore the store: `vecrollback backup restore`"
-)
-
 
 class DatabaseDriver(Protocol):
     """One kind of database, opened.

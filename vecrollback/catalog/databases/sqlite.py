@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from vecrollback.catalog.databases.base import MEND_CATALOG
 from vecrollback.catalog.databases.pointer import CANARY_SQL, POINTER_SQL, pointer_of, tries
 from vecrollback.catalog.databases.store_identity import EMBEDDED
 from vecrollback.errors import CatalogUnavailableError, LockHeldError
@@ -64,9 +63,8 @@ class SqliteDriver(FollowsForks):
         try:
             return json.loads(text)
         except ValueError as error:  # unlike PostgreSQL, SQLite does not look at what it keeps
-            raise CatalogUnavailableError(
-                f"the catalog {self.place} is damaged: a value in it is not valid JSON: {error}", hint=MEND_CATALOG
-            ) from error
+            fact = f"a value in it is not valid JSON: {error}"
+            raise CatalogUnavailableError.of_damage(self.place, fact) from error
 
     def _note_file(self, _connection: Any, record: Any) -> None:
         record.info["file"] = file_identity(self.path)
