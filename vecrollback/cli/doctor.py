@@ -112,6 +112,8 @@ def _shown(found: Examination) -> Iterator[RenderableType]:
         yield f"{facts['unit_share']:.1%} of unit length; {facts['texts']:,} with a text"
     if facts["models"]:
         yield "models recorded: " + ", ".join(f"{name} {count:,}" for name, count in facts["models"].items())
+    if "stamp" in facts:
+        yield f"stamped with {facts['stamp']['spec']} at {facts['stamp']['at']}"
     if found.findings:
         yield ""
         yield Rows(

@@ -53,6 +53,8 @@ _BUILT_IN = {
     "qdrant": "qdrant:QdrantKind",
     "duckdb": "duckdb_file:DuckdbKind",
     "jsonl": "json_lines:JsonLinesKind",
+    "langchain-faiss": "faiss_file:LangchainFaissKind",
+    "sqlite": "sqlite_file:SqliteKind",
 }
 
 

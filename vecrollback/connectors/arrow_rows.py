@@ -66,8 +66,9 @@ class ArrowConnector:
         self._table = table
         self.place, self.count = table.place, table.count
         every = table.schema.names
-        self._vector = guess_vector([f.name for f in table.schema if _values(f.type)], every, vector, self.place)
+        self._vector = guess_vector(vector_columns(table.schema), every, vector, self.place)
         self.metric = table.metric(self._vector)
+        self.stamp: str | None = getattr(table, "stamp", None)
         kind = table.schema.field(self._vector).type
         self.fields = tuple(name for name in every if name != self._vector)
         self.stored = str(_values(kind)).replace("halffloat", "float16").replace("double", "float64")
@@ -114,6 +115,11 @@ class ArrowConnector:
         for batch in self._table.batches([self._vector]):
             counts.update(_sizes(batch[self._vector]).tolist())
         return majority(counts)
+
+
+def vector_columns(schema: pa.Schema) -> list[str]:
+    """The columns that hold lists of numbers."""
+    return [field.name for field in schema if _values(field.type)]
 
 
 def matrix(column: pa.Array, dimension: int) -> tuple[FloatArray, Numbers]:

@@ -55,7 +55,8 @@ class Connector(Protocol):
         facts: What else the place says of itself, as JSON.
 
     A connector whose place gives vectors back rounded may have a method `rounded(vectors)` besides: what would come
-    back of these vectors, the same shape.
+    back of these vectors, the same shape. One whose place may have a stamp beside it (`embedders.stamp`) has an
+    attribute `stamp`: its text, None where there is none.
     """
 
     place: str

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from vecrollback.connectors.base import Connector, OpenOptions, Part, Record, expanded, split_at_hash, stacked
 from vecrollback.connectors.copied import copy_of_folder
+from vecrollback.embedders.stamp import STAMPS
 from vecrollback.errors import MissingDependencyError, UsageError
 from vecrollback.records import Json, Metric
 from vecrollback.records.arrays import Numbers
@@ -48,6 +49,7 @@ class ChromaConnector:
             "collection_metadata": dict(self._collection.metadata or {}),
             "embedding_function": configured.get("embedding_function"),
         }
+        self.stamp = _stamp(client, str(self._collection.id))
 
     def scan(self, names: Collection[str] | None, *, vectors: bool = True) -> Iterator[Part]:
         for first in range(0, self.count, _PAGE):
@@ -129,6 +131,14 @@ def _collection(client: Any, name: str, place: str) -> Any:
         raise UsageError(f"{place}: there is no such collection", hint=f"collections: {', '.join(there) or 'none'}")
     # Only vectors are read: without this the library would set up the collection's embedding function.
     return client.get_collection(name, embedding_function=None)
+
+
+def _stamp(client: Any, own: str) -> str | None:
+    """The stamp that a guard has left for the collection of this id."""
+    if STAMPS not in [one if isinstance(one, str) else one.name for one in client.list_collections()]:
+        return None
+    stamps = client.get_collection(STAMPS, embedding_function=None).get(ids=[own], include=["metadatas"])["metadatas"]
+    return str(stamps[0]["stamp"]) if stamps else None
 
 
 class ChromaKind:

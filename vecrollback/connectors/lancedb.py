@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from vecrollback.connectors.arrow_rows import ArrowConnector
 from vecrollback.connectors.base import Connector, OpenOptions, split_at_hash
+from vecrollback.embedders.stamp import STAMPS
 from vecrollback.errors import UsageError
 from vecrollback.records import Metric
 from vecrollback.records.arrays import Numbers
@@ -30,6 +31,7 @@ class LanceColumns:
         except (OSError, ValueError) as error:
             raise UsageError(f"{self.place}: it cannot be read: {error}", hint="open it with LanceDB first") from error
         self.schema, self.count = self._dataset.schema, int(self._dataset.count_rows())
+        self.stamp = _stamp(folder, table)
 
     def metric(self, vector: str) -> Metric | None:
         """The metric of the column's index; None without one."""
@@ -51,6 +53,16 @@ class LanceColumns:
 
     def close(self) -> None:
         self._dataset = None
+
+
+def _stamp(folder: Path, table: str) -> str | None:
+    """The stamp that a guard has left for the table."""
+    import lance
+
+    if not (folder / f"{STAMPS}.lance").is_dir():
+        return None
+    rows = lance.dataset(str(folder / f"{STAMPS}.lance")).to_table().to_pylist()
+    return next((row["stamp"] for row in rows if row["collection"] == table), None)
 
 
 class LanceConnectorKind:

@@ -17,6 +17,7 @@ from vecrollback.connectors.base import (
     split_at_hash,
     stacked,
 )
+from vecrollback.embedders.stamp import STAMPS
 from vecrollback.errors import FailedError, MissingDependencyError, UsageError
 from vecrollback.records import Json, Metric
 from vecrollback.records.arrays import FloatArray, Numbers
@@ -72,6 +73,7 @@ class PgvectorConnector:
         self.dimension = modifier if modifier > 0 and not kind.startswith("_") else self._dimension()
         self.metric = self._metric(oid)
         self.facts: dict[str, Json] = {"vector_field": self._vector, "type": kind}
+        self.stamp = self._stamp(table)
 
     def scan(self, names: Collection[str] | None, *, vectors: bool = True) -> Iterator[Part]:
         columns, first = self._wanted(names, vectors), 0
@@ -124,6 +126,14 @@ class PgvectorConnector:
             if found := _METRICS.get(name.removesuffix("_ops").rpartition("_")[2]):
                 return found
         return None
+
+    def _stamp(self, table: str) -> str | None:
+        """The stamp that a guard has left for the table as a whole."""
+        schema = table.rpartition(".")[0].replace('"', '""')
+        stamps = f'"{schema}".{STAMPS}' if schema else STAMPS
+        [[there]] = self._all("SELECT to_regclass(%s) IS NOT NULL", (stamps,))
+        rows = self._all(f"SELECT stamp FROM {stamps} WHERE collection = %s", (table,)) if there else []
+        return str(rows[0][0]) if rows else None
 
     def _dimension(self) -> int:
         from psycopg import sql

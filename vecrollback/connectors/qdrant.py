@@ -25,6 +25,7 @@ from vecrollback.connectors.base import (
     stacked,
 )
 from vecrollback.connectors.copied import copy_of_folder
+from vecrollback.embedders.stamp import STAMPS
 from vecrollback.errors import MissingDependencyError, UntrustedError, UsageError
 from vecrollback.records import Json, Metric
 from vecrollback.records.arrays import Numbers
@@ -60,6 +61,7 @@ class QdrantConnector:
         self.count = len(self._ids)
         sample, _ = self._client.scroll(collection, limit=_SHOWN, with_payload=True)
         self.fields = tuple(dict.fromkeys(name for point in sample for name in _record(point)))
+        self.stamp = self._stamp()
 
     def scan(self, names: Collection[str] | None, *, vectors: bool = True) -> Iterator[Part]:
         for page in self._pages(names != (), vectors):
@@ -89,6 +91,14 @@ class QdrantConnector:
         dense = [name for name, shape in shapes.items() if shape.multivector_config is None]
         using = guess_vector(dense, list(shapes), None if dense == [""] else choice, self.place)
         return using, shapes[using]
+
+    def _stamp(self) -> str | None:
+        """The stamp that a guard has left for the collection."""
+        if not self._client.collection_exists(STAMPS):
+            return None
+        points, _ = self._client.scroll(STAMPS, limit=1_000, with_payload=True)
+        stamps = {point.payload.get("collection"): point.payload.get("stamp") for point in points}
+        return stamps.get(self._name)
 
     def _pages(self, payload: bool, vectors: bool) -> Iterator[list[Any]]:
         offset = None

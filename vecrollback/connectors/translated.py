@@ -26,6 +26,7 @@ class Translated:
         self.metric, self.stored = connector.metric, connector.stored
         self.fields, self.facts = connector.fields, connector.facts
         self.rounded = getattr(connector, "rounded", None)
+        self.stamp: str | None = getattr(connector, "stamp", None)
 
     def scan(self, names: Collection[str] | None, *, vectors: bool = True) -> Iterator[Part]:
         with translated(self.place):

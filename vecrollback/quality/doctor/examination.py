@@ -15,6 +15,7 @@ from vecrollback.quality.doctor import findings
 from vecrollback.quality.doctor.alignment import shift_of
 from vecrollback.quality.doctor.outcome import Examination, Point, SourceFinding
 from vecrollback.quality.doctor.source import ForeignIndex
+from vecrollback.quality.doctor.stamped import read_stamp
 from vecrollback.quality.doctor.survey import IndexSurvey, thin_out
 from vecrollback.quality.purity import (
     AuditProgress,
@@ -74,7 +75,8 @@ def examine_source(
     survey, outcome = IndexSurvey(source), None
     try:
         survey.run(display.reading)
-        results = findings.passive(source, survey)
+        stamp = read_stamp(source, embedder)
+        results = [*stamp.findings, *findings.passive(source, survey)]
         if embedder is not None:
             if findings.is_padded(source, survey) and embedder.dimension == survey.width:
                 source.narrow(survey.width)
@@ -105,7 +107,7 @@ def examine_source(
         findings=tuple(results),
         certificate=outcome.certificate if outcome else None,
         model=request.model,
-        facts=findings.facts(source, survey),
+        facts={**findings.facts(source, survey), **({"stamp": stamp.facts} if stamp.facts else {})},
         audit=outcome,
         batch_names=survey.batch_names,
         lengths=thin_out(survey.lengths, _LENGTHS),

@@ -1,0 +1,108 @@
+"""What an index file of FAISS gives back of its vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vecrollback.errors import UsageError
+from vecrollback.records import Json, Metric
+from vecrollback.records.arrays import FloatArray, Numbers
+
+_CURE = "save the vectors as they were embedded with numpy.save, and examine that file"
+
+
+class FaissConnector:
+    """An index, opened in place. Vectors that it keeps as codes come back decoded: `stored` names the codes.
+
+    Rows are in the order in which they were added.
+    """
+
+    def __init__(self, path: Path) -> None:
+        faiss = _library()
+
+        self.place = f"faiss:{path}"
+        self._whole = _read_index(path)  # owns what `_index` is a part of
+        self._index, own_ids = _positions_first(self._whole, self.place)
+        self.count, self.dimension = int(self._index.ntotal), int(self._index.d)
+        metrics: dict[int, Metric] = {faiss.METRIC_INNER_PRODUCT: "dot", faiss.METRIC_L2: "l2"}
+        self.metric = metrics.get(self._index.metric_type)
+        self._keeps = _keeps(self._index)
+        exact = isinstance(self._keeps, faiss.IndexFlat | faiss.IndexIVFFlat)
+        self.stored = "float32" if exact else type(self._keeps).__name__
+        self.facts: dict[str, Json] = {"index": type(self._index).__name__, "own_ids": own_ids}
+        # One vector now: an index that gives none back is refused when it is opened, not an hour later.
+        if self.count:
+            self._decode(np.zeros(1, np.int64))
+
+    def block(self, first: int, stop: int) -> FloatArray:
+        return self._decode(np.arange(first, stop, dtype=np.int64))
+
+    def take(self, rows: Numbers) -> FloatArray:
+        return self._decode(np.ascontiguousarray(rows, np.int64))
+
+    def rounded(self, vectors: FloatArray) -> FloatArray:
+        """What the index would give back of these vectors."""
+        try:
+            codes = self._keeps.sa_encode(np.ascontiguousarray(vectors, np.float32))
+            return np.asarray(self._keeps.sa_decode(codes), np.float32)
+        except RuntimeError:
+            # This kind has no codes of its own: its vectors come back as they were added.
+            return vectors
+
+    def _decode(self, rows: Numbers) -> FloatArray:
+        try:
+            return np.asarray(self._index.reconstruct_batch(rows), np.float32)
+        except RuntimeError as error:
+            raise UsageError(
+                f"{self.place}: an index of kind {type(self._index).__name__} does not give its vectors back",
+                hint=_CURE,
+            ) from error
+
+    def close(self) -> None:
+        self._index = self._keeps = self._whole = None
+
+
+def _read_index(path: Path) -> Any:
+    faiss = _library()
+
+    try:
+        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
+    except RuntimeError as error:
+        reason = "there is no such file" if not path.exists() else f"FAISS cannot read it: {str(error)[-200:].strip()}"
+        raise UsageError(f"{path}: {reason}", hint="name a file that faiss.write_index wrote") from error
+
+
+def _positions_first(index: Any, place: str) -> tuple[Any, bool]:
+    """The index below a map of ids, so that rows are positions; and whether there was such a map."""
+    faiss = _library()
+
+    if has_ids := isinstance(index, faiss.IndexIDMap):
+        index = faiss.downcast_index(index.index)
+    inverted = faiss.downcast_index(faiss.try_extract_index_ivf(index))
+    if isinstance(inverted, faiss.IndexIVFFastScan):  # decoding one that was read from a file crashes FAISS 1.15
+        raise UsageError(f"{place}: a fast-scan inverted file does not give its vectors back", hint=_CURE)
+    if inverted is not None:
+        try:
+            inverted.make_direct_map(True)
+        except RuntimeError as error:
+            raise UsageError(f"{place}: the inverted file has ids of its own, not positions", hint=_CURE) from error
+    return index, has_ids
+
+
+def _keeps(index: Any) -> Any:
+    """The layer that keeps the vectors."""
+    faiss = _library()
+
+    if isinstance(index, faiss.IndexRefine):
+        return faiss.downcast_index(index.refine_index)
+    return faiss.downcast_index(index.storage) if isinstance(index, faiss.IndexHNSW | faiss.IndexNSG) else index
+
+
+def _library() -> Any:
+    """FAISS, whose wrappers add what its stubs know nothing of."""
+    import faiss
+
+    return faiss

@@ -1,0 +1,219 @@
+"""A guard for collections that a team keeps itself, without a store: no other model than theirs reads or writes them.
+
+    from vecrollback.guard import guard
+
+    collection = guard(client.get_collection("docs"), "sentence-transformers/all-MiniLM-L6-v2")
+    store = guard(Chroma("docs", embeddings, persist_directory="./db"))
+
+The first call proves by a sample of the rows that the model made them, and leaves a stamp beside the collection: the
+model's contract, and its vectors of fixed texts. Every later call compares the model at hand with the stamp, and a
+sample of the rows with the model. Vectors of the same size from another model raise no error anywhere; here they do.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from vecrollback.connectors import Record
+from vecrollback.embedders import Embedder
+from vecrollback.embedders.probes import floor_for
+from vecrollback.embedders.stamp import Stamp
+from vecrollback.errors import EmbedderChangedError, FingerprintMismatchError, RefusedError, UsageError
+from vecrollback.guard.models import model_of
+from vecrollback.guard.places import GuardedPlace, open_place
+from vecrollback.guard.stores import FrameworkStore, framework_of, need_collection
+from vecrollback.quality.doctor.layouts import LAYOUTS, fill, recognise
+from vecrollback.quality.doctor.rows import TEXT_NAMES, id_of
+from vecrollback.records.arrays import Mask, cosines
+
+__all__ = ["DriftWarning", "guard", "stamp_of", "unstamp"]
+
+Collection = TypeVar("Collection")
+
+_SAMPLE = 32
+"""Rows embedded again: with 10% of foreign ones among all, 97 of 100 such samples hold one."""
+
+_SHOWN = 5
+_TEXTS = tuple(dict.fromkeys((*TEXT_NAMES, *(name for layout in LAYOUTS for name in layout.texts))))
+
+
+class DriftWarning(UserWarning):
+    """A guarded collection is read or written with another model, and the guard was told to warn."""
+
+
+def guard(
+    collection: Collection,
+    embedder: Any = None,
+    *,
+    drift: Literal["refuse", "warn"] = "refuse",
+    sample: int = _SAMPLE,
+    template: str | None = None,
+    at: Any = None,
+    unproven: bool = False,
+    seed: int | None = None,
+) -> Collection:
+    """Refuse, or warn about, a model that did not make the vectors of a collection.
+
+    Args:
+        collection: A Chroma collection, `(QdrantClient, name)`, `(connection or engine of PostgreSQL, table)`, a
+            LanceDB table, `(sqlite3 connection, table)`, a folder with a FAISS index, a place like
+            `chroma:PATH#collection`; or a vector store of LangChain or LlamaIndex, or a document store of Haystack.
+        embedder: What the application embeds with: an embedder string, an Embedder, or its own embedding object. None
+            for a store of LangChain, or a Chroma collection, that has one itself.
+        drift: What happens when another model is met: "refuse" raises, "warn" gives a `DriftWarning`.
+        sample: Rows to embed again.
+        template: What is embedded of a row, where that is more than its text: `{title}\\n\\n{text}`.
+        at: Where the rows are, for a store that keeps them elsewhere or in memory: a collection as above, or
+            `FILE.json` for the stamp alone.
+        unproven: Stamp a collection although no row of it has a text that could prove the model.
+        seed: Draw the same rows again, where the place lets others draw.
+
+    Returns:
+        The collection that was given. The store of a framework is watched from now on: what it writes is compared by
+        sample, and the model's probes ride with what it asks.
+
+    Raises:
+        EmbedderChangedError: The model is not the one of the stamp.
+        FingerprintMismatchError: Rows are there that the model did not make.
+        UsageError: There is no such collection, or nothing embeds, or nothing can prove the first stamp.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> folder = mkdtemp()
+        >>> guard(folder, "hash:64?seed=1") == folder
+        True
+        >>> guard(folder, "hash:64?seed=2")
+        Traceback (most recent call last):
+        ...
+        vecrollback.errors.EmbedderChangedError: ...
+    """
+    store = framework_of(collection)
+    place = _place_of(collection, store, at)
+    own = store.embedding if store else getattr(collection, "_embedding_function", None)
+    if embedder is None and own is None:
+        raise UsageError(
+            f"nothing says what embeds for {place.name}", hint="give the embedder: guard(collection, embedder)"
+        )
+    model = model_of(own if embedder is None else embedder)
+    verdict = _Verdict(drift)
+    text = place.read()
+    stamp = Stamp.parse(text) if text is not None else None
+    if stamp is not None:
+        _compare(place, stamp, model, verdict)
+        if store and own is not None and embedder is not None:
+            _compare(place, stamp, model_of(own), verdict)
+    proven = _prove(place, model, stamp, sample, template, np.random.default_rng(seed), verdict, store)
+    if stamp is None and not verdict.drifted:
+        if not proven and not unproven:
+            raise UsageError(
+                f"{place.name} has rows, none with a text that could show what made their vectors",
+                hint="name what is embedded with template=, or stamp it unproven: guard(..., unproven=True)",
+            )
+        stamp = Stamp.of(model)
+        place.write(stamp.as_text())
+    if store is not None and stamp is not None:
+        store.watch(stamp, model, verdict.give)
+    return collection
+
+
+def stamp_of(collection: Any, *, at: Any = None) -> Stamp | None:
+    """The stamp beside a collection, which is given as to `guard`; None when it has none.
+
+    Raises:
+        CorruptArtifactError: It cannot be read.
+    """
+    text = _place_of(collection, framework_of(collection), at).read()
+    return None if text is None else Stamp.parse(text)
+
+
+def unstamp(collection: Any, *, at: Any = None) -> None:
+    """Take the stamp away, after all rows were embedded again with another model. The next `guard` makes a new one."""
+    _place_of(collection, framework_of(collection), at).write(None)
+
+
+def _place_of(collection: Any, store: FrameworkStore | None, at: Any) -> GuardedPlace:
+    if at is not None:
+        return open_place(at)
+    return open_place(need_collection(collection, store.collection) if store else collection)
+
+
+class _Verdict:
+    """What is done about drift; `drifted`: whether any was met and only warned about."""
+
+    def __init__(self, drift: str) -> None:
+        if drift not in ("refuse", "warn"):
+            raise UsageError(f"{drift!r} is not a way to meet drift", hint="refuse or warn")
+        self._warns, self.drifted = drift == "warn", False
+
+    def give(self, error: RefusedError) -> None:
+        self.drifted = True
+        if not self._warns:
+            raise error
+        warnings.warn(f"{error}; {error.hint}", DriftWarning, stacklevel=4)
+
+
+def _compare(place: GuardedPlace, stamp: Stamp, model: Embedder, verdict: _Verdict) -> None:
+    compared = stamp.compare(model)
+    if not compared.agrees:
+        verdict.give(
+            EmbedderChangedError(
+                f"{model.spec} is not the model of {place.name}, which was stamped with {stamp.spec} at {stamp.at}: "
+                f"cosine {compared.worst_cosine:.4f} for a probe. Likely cause: {compared.cause}",
+                hint="embed with the model of the stamp; after every row was embedded again: vecrollback.guard.unstamp",
+            )
+        )
+
+
+def _prove(
+    place: GuardedPlace,
+    model: Embedder,
+    stamp: Stamp | None,
+    size: int,
+    template: str | None,
+    chance: np.random.Generator,
+    verdict: _Verdict,
+    store: FrameworkStore | None,
+) -> bool:
+    """Embed some rows again. Whether that shows what made the rows: there are none, or some with a text."""
+    rows = store.sample(size, chance) if store else None
+    rows = place.sample(size, chance) if rows is None else rows
+    texts = [_embedded(record, template) for record in rows.records]
+    known = [n for n, text in enumerate(texts) if text is not None and text.strip()]
+    if not known:
+        return not rows.records and place.count() == 0
+    if rows.vectors.shape[1] != model.dimension:
+        near = np.zeros(len(known), np.float32)
+    else:
+        with np.errstate(all="ignore"):
+            own = model.embed_documents([str(texts[n]) for n in known])
+            near = np.nan_to_num(cosines(rows.vectors[known], own), nan=0.0)
+    floor = stamp.floor if stamp else floor_for(model)
+    foreign: Mask = near < floor - 1e-6
+    if foreign.any():
+        wrong = [
+            id_of(rows.records[n], _id_field(rows.records[n]), n) for n, bad in zip(known, foreign, strict=True) if bad
+        ]
+        verdict.give(
+            FingerprintMismatchError(
+                f"{place.name}: {len(wrong)} of {len(known)} rows drawn are not what {model.spec} makes of their texts "
+                f"(cosine {near.min():.4f} to {near[foreign].max():.4f}): {', '.join(wrong[:_SHOWN])}",
+                hint="vecrollback doctor finds all of them; if more than the text is embedded, say so with template=",
+            )
+        )
+    return True
+
+
+def _embedded(record: Record, template: str | None) -> str | None:
+    """The text of which a row's vector was made."""
+    if template is not None:
+        return fill(template, record)
+    text = next((record[name] for name in _TEXTS if isinstance(record.get(name), str)), None)
+    layout = recognise([record])
+    return layout.embedded(record, text) if layout else text
+
+
+def _id_field(record: Record) -> str | None:
+    return next((name for name in ("id", "langchain_id", "rowid") if name in record), None)
