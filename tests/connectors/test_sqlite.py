@@ -98,13 +98,15 @@ class TestSqliteQuery(TestSqliteBlobs):
 
 def test_every_kind_of_column_of_sqlite_vec_is_read(tmp_path: Path) -> None:
     with sqlite_vec.connected(tmp_path / "app.db") as connection:
-        columns = "key integer primary key, small int8[4], year integer, score float, shown boolean, name text, +note text"
+        columns = "key integer primary key, small int8[4], year integer, score float, shown boolean, name text, "
+        columns += "+note text"
         connection.execute(f"create virtual table t using vec0({columns}, embedding float[4])")
         for n in range(3):
+            vector = np.full(4, n, np.float32).tobytes()
             connection.execute(
                 "insert into t(key, small, year, score, shown, name, note, embedding) "
                 "values (?, vec_int8(?), ?, ?, ?, ?, ?, ?)",
-                (n + 7, bytes([n] * 4), -n, n / 4, n % 2, "é" * n * 9, f"note {n}", np.full(4, n, np.float32).tobytes()),
+                (n + 7, bytes([n] * 4), -n, n / 4, n % 2, "é" * n * 9, f"note {n}", vector),
             )
     connector = open_connector(f"sqlite:{tmp_path / 'app.db'}#t", vector="embedding")
     [part] = connector.scan(None)

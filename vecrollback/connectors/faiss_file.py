@@ -9,7 +9,13 @@ from vecrollback.connectors.sidecar import WithTexts
 
 
 class FaissConnectorKind:
-    """`faiss:FILE`, or a file that ends in `.faiss`. A folder is LangChain's, unless its texts stand elsewhere."""
+    """`faiss:FILE`, or a file that ends in `.faiss`. A folder is LangChain's, unless its texts stand elsewhere.
+
+    Example:
+        >>> kind = FaissConnectorKind()
+        >>> kind.claims("docs.faiss"), kind.claims("faiss_index")
+        (True, False)
+    """
 
     form, texts_beside = "faiss:FILE", True
 

@@ -68,6 +68,6 @@ def _documents(path: Path, place: str) -> tuple[dict[int, Any], dict[Any, Any]]:
         content = load_inert(stream, place)
     parts = content if isinstance(content, tuple) and len(content) == 2 else ({}, None)
     documents = parts[0].get("_dict") if isinstance(parts[0], dict) else None
-    if not isinstance(documents, dict) or not isinstance(parts[1], dict):
+    if type(documents) is not dict or type(parts[1]) is not dict:  # an inert value is a dict too
         raise UsageError(f"{place}: {path.name} is not what LangChain writes", hint="give the index itself: faiss:FILE")
     return parts[1], documents

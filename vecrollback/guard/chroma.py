@@ -10,7 +10,7 @@ import numpy as np
 from vecrollback.connectors.base import expanded, split_at_hash
 from vecrollback.embedders.stamp import STAMPS
 from vecrollback.errors import MissingDependencyError, UsageError
-from vecrollback.guard.places import Rows, draw, rows_of
+from vecrollback.guard.places import DrawnRows, draw, rows_of
 
 _UNIT = [1.0, 0.0]
 """Chroma keeps no row without a vector."""
@@ -40,7 +40,7 @@ class ChromaCollection:
     def count(self) -> int:
         return int(self._collection.count())
 
-    def sample(self, size: int, chance: np.random.Generator) -> Rows:
+    def sample(self, size: int, chance: np.random.Generator) -> DrawnRows:
         records: list[dict[str, Any]] = []
         vectors: list[Any] = []
         # By offset: Chroma has no way to random rows, and all ids of a large collection do not fit one answer.

@@ -10,7 +10,7 @@ import numpy as np
 from vecrollback.connectors import open_connector
 from vecrollback.embedders.stamp import STAMP_FILE
 from vecrollback.errors import UsageError
-from vecrollback.guard.places import Rows, draw, rows_of
+from vecrollback.guard.places import DrawnRows, draw, rows_of
 
 _INDEX = "index.faiss"
 
@@ -55,9 +55,9 @@ class FolderPlace:
         finally:
             connector.close()
 
-    def sample(self, size: int, chance: np.random.Generator) -> Rows:
+    def sample(self, size: int, chance: np.random.Generator) -> DrawnRows:
         if self._index is None:
-            return Rows()
+            return DrawnRows()
         connector = open_connector(self._index)
         try:
             rows = np.array(draw(connector.count, size, chance), np.int64)

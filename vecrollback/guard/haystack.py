@@ -8,7 +8,7 @@ import numpy as np
 
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.stamp import Stamp
-from vecrollback.guard.places import Rows, draw, rows_of
+from vecrollback.guard.places import DrawnRows, draw, rows_of
 from vecrollback.guard.stores import Drift, collection_in
 from vecrollback.guard.watch import ModelWatch
 
@@ -28,7 +28,7 @@ class HaystackStore:
     def collection(self) -> Any:
         return collection_in(self._store)
 
-    def sample(self, size: int, chance: np.random.Generator) -> Rows | None:
+    def sample(self, size: int, chance: np.random.Generator) -> DrawnRows | None:
         if self.collection is not None:
             return None
         documents = self._store.filter_documents()

@@ -11,7 +11,7 @@ from vecrollback.connectors.arrow_rows import vector_columns
 from vecrollback.connectors.base import expanded, guess_vector, split_at_hash
 from vecrollback.embedders.stamp import STAMPS
 from vecrollback.errors import UsageError
-from vecrollback.guard.places import Rows, draw, rows_of
+from vecrollback.guard.places import DrawnRows, draw, rows_of
 
 _SCHEMA = pa.schema([("collection", pa.string()), ("stamp", pa.string())])
 
@@ -45,7 +45,7 @@ class LanceRows:
     def count(self) -> int:
         return int(self._table.count_rows())
 
-    def sample(self, size: int, chance: np.random.Generator) -> Rows:
+    def sample(self, size: int, chance: np.random.Generator) -> DrawnRows:
         rows = draw(self.count(), size, chance)
         records = self._table.take_offsets(rows).to_arrow().to_pylist() if rows else []
         return rows_of(records, [record.pop(self._vector) for record in records])

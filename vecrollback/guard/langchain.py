@@ -9,7 +9,7 @@ from langchain_core.embeddings import Embeddings
 
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.stamp import Stamp
-from vecrollback.guard.places import Rows, draw, rows_of
+from vecrollback.guard.places import DrawnRows, draw, rows_of
 from vecrollback.guard.stores import Drift, collection_in
 from vecrollback.guard.watch import ModelWatch
 
@@ -49,7 +49,7 @@ class LangchainStore:
             return _of_pgvector(store)
         return collection_in(store)
 
-    def sample(self, size: int, chance: np.random.Generator) -> Rows | None:
+    def sample(self, size: int, chance: np.random.Generator) -> DrawnRows | None:
         """Of the stores that keep their rows in this process."""
         rows = getattr(self._store, "store", None)
         if isinstance(rows, dict):  # InMemoryVectorStore
@@ -70,7 +70,7 @@ class LangchainStore:
             if value is self.embedding or isinstance(value, GuardedEmbeddings):
                 setattr(self._store, name, guarded)
 
-    def _of_faiss(self, positions: dict[int, str], size: int, chance: np.random.Generator) -> Rows:
+    def _of_faiss(self, positions: dict[int, str], size: int, chance: np.random.Generator) -> DrawnRows:
         picked = [sorted(positions)[n] for n in draw(len(positions), size, chance)]
         documents = [self._store.docstore.search(positions[row]) for row in picked]
         records = [

@@ -10,7 +10,7 @@ from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQu
 
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.stamp import Stamp
-from vecrollback.guard.places import Rows, draw, rows_of
+from vecrollback.guard.places import DrawnRows, draw, rows_of
 from vecrollback.guard.stores import Drift, collection_in
 from vecrollback.guard.watch import ModelWatch
 
@@ -29,7 +29,7 @@ class LlamaIndexStore:
     def collection(self) -> Any:
         return collection_in(self._store)
 
-    def sample(self, size: int, chance: np.random.Generator) -> Rows | None:
+    def sample(self, size: int, chance: np.random.Generator) -> DrawnRows | None:
         """Of the store that keeps its rows in this process, and no texts."""
         kept = getattr(getattr(self._store, "data", None), "embedding_dict", None)
         if not isinstance(kept, dict):

@@ -11,7 +11,7 @@ import numpy as np
 from vecrollback.connectors.base import guess_vector, split_at_hash
 from vecrollback.embedders.stamp import STAMPS
 from vecrollback.errors import MissingDependencyError, UsageError
-from vecrollback.guard.places import Rows, rows_of
+from vecrollback.guard.places import DrawnRows, rows_of
 
 _KINDS = ("vector", "halfvec", "_float4", "_float8")
 _MOST_SORTED = 100_000
@@ -72,7 +72,7 @@ class PgvectorRows:
             cursor.execute(f"SELECT count(*) FROM {_quoted(self._table)}{self._condition}")
             return int(cursor.fetchone()[0])
 
-    def sample(self, size: int, chance: np.random.Generator) -> Rows:
+    def sample(self, size: int, chance: np.random.Generator) -> DrawnRows:
         with self._cursor() as cursor:
             cursor.execute(
                 "SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(%s)", (_quoted(self._table),)

@@ -21,7 +21,7 @@ FORMS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class DrawnRows:
     """A few rows. `vectors`: (n, dimension); `records`: their other fields, row by row."""
 
     records: list[Record] = field(default_factory=list)
@@ -49,7 +49,7 @@ class GuardedPlace(Protocol):
         """How many rows there are."""
         ...
 
-    def sample(self, size: int, chance: np.random.Generator) -> Rows:
+    def sample(self, size: int, chance: np.random.Generator) -> DrawnRows:
         """So many rows drawn at random, or all where there are fewer; rows without a vector left out."""
         ...
 
@@ -108,14 +108,14 @@ def draw(count: int, size: int, chance: np.random.Generator) -> list[int]:
     return sorted(int(row) for row in chance.choice(count, min(size, count), replace=False)) if count else []
 
 
-def rows_of(records: list[Record], vectors: list[Any]) -> Rows:
-    """Rows from what a library gives one by one; those without a vector, or with one of another size, are left out."""
+def rows_of(records: list[Record], vectors: list[Any]) -> DrawnRows:
+    """DrawnRows from what a library gives one by one; those without a vector, or with one of another size, are left out."""
     kept = [n for n, vector in enumerate(vectors) if vector is not None and len(vector)]
     sizes = [len(vectors[n]) for n in kept]
     usual = max(set(sizes), key=sizes.count, default=0)
     kept = [n for n in kept if len(vectors[n]) == usual]
     array = np.array([np.asarray(vectors[n], np.float32) for n in kept], np.float32)
-    return Rows([records[n] for n in kept], array.reshape(len(kept), usual))
+    return DrawnRows([records[n] for n in kept], array.reshape(len(kept), usual))
 
 
 def shown(text: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from vecrollback.connectors.base import expanded, split_at_hash
 from vecrollback.embedders.stamp import STAMPS
 from vecrollback.errors import MissingDependencyError, UsageError
-from vecrollback.guard.places import Rows, rows_of
+from vecrollback.guard.places import DrawnRows, rows_of
 
 
 class QdrantPoints:
@@ -47,7 +47,7 @@ class QdrantPoints:
     def count(self) -> int:
         return int(self._client.count(self._collection, exact=True).count)
 
-    def sample(self, size: int, chance: np.random.Generator) -> Rows:  # noqa: ARG002  # Qdrant draws itself
+    def sample(self, size: int, chance: np.random.Generator) -> DrawnRows:  # noqa: ARG002  # Qdrant draws itself
         from qdrant_client import models
 
         query = models.SampleQuery(sample=models.Sample.RANDOM)

@@ -11,7 +11,7 @@ from vecrollback.connectors.base import Record
 from vecrollback.connectors.sqlite_rows import decoded, open_table, quoted, tables_of
 from vecrollback.embedders.stamp import STAMPS
 from vecrollback.errors import UsageError
-from vecrollback.guard.places import Rows, draw, rows_of
+from vecrollback.guard.places import DrawnRows, draw, rows_of
 
 
 class SqliteRows:
@@ -43,11 +43,11 @@ class SqliteRows:
     def count(self) -> int:
         return len(open_table(self._connection, self._name, self.name).rowids)
 
-    def sample(self, size: int, chance: np.random.Generator) -> Rows:
+    def sample(self, size: int, chance: np.random.Generator) -> DrawnRows:
         table = open_table(self._connection, self._name, self.name)
         rows = np.array(draw(len(table.rowids), size, chance), np.int64)
         if not len(rows):
-            return Rows()
+            return DrawnRows()
         records: list[Record]
         records, vectors = table.take(rows, table.fields, True)
         return rows_of(records, [decoded(one) if isinstance(one, bytes | str) else one for one in vectors])

@@ -11,7 +11,7 @@ import numpy as np
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.stamp import Stamp
 from vecrollback.errors import RefusedError, UsageError
-from vecrollback.guard.places import Rows
+from vecrollback.guard.places import DrawnRows
 
 Drift = Callable[[RefusedError], None]
 
@@ -27,7 +27,7 @@ class FrameworkStore(Protocol):
     collection: Any
     embedding: Any
 
-    def sample(self, size: int, chance: np.random.Generator) -> Rows | None:
+    def sample(self, size: int, chance: np.random.Generator) -> DrawnRows | None:
         """Some rows, of a store that keeps them in memory or has a way of its own; None to ask the collection."""
         ...
 
