@@ -109,7 +109,7 @@ def draw(count: int, size: int, chance: np.random.Generator) -> list[int]:
 
 
 def rows_of(records: list[Record], vectors: list[Any]) -> DrawnRows:
-    """DrawnRows from what a library gives one by one; those without a vector, or with one of another size, are left out."""
+    """Rows from what a library gives one by one; those without a vector, or with one of another size, are left out."""
     kept = [n for n, vector in enumerate(vectors) if vector is not None and len(vector)]
     sizes = [len(vectors[n]) for n in kept]
     usual = max(set(sizes), key=sizes.count, default=0)
