@@ -56,6 +56,11 @@ class Database:
         self.engine = self._driver.engine
         self.reserve = DiskReserve(root) if root and self._driver.embedded else None
 
+    @property
+    def may_write(self) -> bool:
+        """Whether this user may write at all, as far as can be told without trying."""
+        return self._driver.may_write
+
     @contextmanager
     def write(self, *, wakes: bool = False, witnessed: bool = True) -> Iterator[sa.Connection]:
         """One durable transaction, the only one that writes: committed and synced on a clean exit, else rolled back.
@@ -99,6 +104,7 @@ class Database:
             connection.begin(),
         ):
             yield connection
+            self._driver.require_unmoved(connection)
 
     def lock(self, name: str, *, timeout: float = -1, shared: bool = False) -> AbstractContextManager[None]:
         """Hold the named lock across processes; a process that dies lets go of it.

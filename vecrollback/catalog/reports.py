@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 
 import sqlalchemy as sa
@@ -9,6 +10,8 @@ import sqlalchemy as sa
 from vecrollback.catalog.database import Database
 from vecrollback.catalog.schema import report
 from vecrollback.records import Certificate, Finding, Report, Verdict
+
+_log = logging.getLogger(__name__)
 
 
 class Reports:
@@ -18,6 +21,10 @@ class Reports:
         self._database = database
 
     def add(self, new: Report) -> None:
+        """Keep a report. That of who may only read the catalog is kept nowhere, and a line of the log says so."""
+        if not self._database.may_write:
+            _log.warning("this user may only read %s: the report is not kept", self._database.place)
+            return
         row = {"pair": new.pair, "snapshot": new.snapshot, "verdict": new.verdict, "body": asdict(new), "at": new.at}
         with self._database.write(witnessed=False) as connection:
             connection.execute(report.insert().values(**row))

@@ -28,6 +28,7 @@ from vecrollback.errors import StorageUnavailableError, TimeWentBackError
 from vecrollback.records import CatalogStanding, Move, Setback
 from vecrollback.storage import FileStore, LocalFileStore
 from vecrollback.storage.forks import FollowsForks, follow_forks
+from vecrollback.storage.ownership import give_to_owner
 
 _log = logging.getLogger(__name__)
 FOLDER = "witness"
@@ -169,6 +170,7 @@ class TimeWitness(FollowsForks):
         path = self._files.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+        give_to_owner(path)
 
     def close(self) -> None:
         """Wait a moment for marks that are being written."""

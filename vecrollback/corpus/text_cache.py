@@ -7,7 +7,9 @@ before the file is mapped: a changed byte would be answered as text, or end the 
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import tempfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -111,6 +113,11 @@ def open_text_cache(corpus: Corpus, folder: Path) -> TextCache:
     return TextCache(base, base.head, {})
 
 
+def _may_write(folder: Path) -> bool:
+    nearest = folder if folder.exists() else folder.parent
+    return os.access(nearest, os.W_OK)
+
+
 def advanced(texts: TextCache, corpus: Corpus) -> TextCache:
     """The chunks at the acknowledged head."""
     return corpus.at_head(lambda state: _advanced(texts, corpus, state))
@@ -135,7 +142,8 @@ def _newest_base(folder: Path) -> Base | None:
                 return Base(path, int(head))
         except (OSError, pa.ArrowInvalid, ValueError):
             pass
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(PermissionError):  # somebody who only reads leaves that to others
+            path.unlink(missing_ok=True)
     return None
 
 
@@ -144,6 +152,10 @@ def _write_base(corpus: Corpus, folder: Path, state: CorpusState) -> Base:
         [("id", pa.string()), ("text", pa.large_string()), ("metadata", pa.string()), ("_content_hash", pa.binary(16))]
     )
     schema = kept.append(pa.field("other_text", pa.bool_()))
+    if not _may_write(folder):
+        # Who only reads the store has the file to itself: without a name it is gone with the process.
+        with tempfile.TemporaryDirectory(prefix="vecrollback-texts-") as private:
+            return _write_base(corpus, Path(private), state)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as own:
         fresh = Path(own) / "documents.arrow"

@@ -235,7 +235,7 @@ class Backups:
             place.receive(path, workspace / f"before-{path.name}")
         policy = folder / _POLICY
         if policy.is_file():
-            with written(self._resources.root / _POLICY) as temporary:
+            with written(self._resources.root / _POLICY, shared=True) as temporary:
                 shutil.copyfile(policy, temporary)
 
 

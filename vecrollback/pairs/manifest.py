@@ -10,10 +10,38 @@ from typing import Any
 from vecrollback.errors import CorruptArtifactError
 from vecrollback.records import Json
 from vecrollback.storage.artifacts import Artifacts
+from vecrollback.storage.artifacts.base import MEND
 
 MANIFEST_FORMAT = 2
 WHOLE_FORMAT = 1
 """Format of a manifest whose index is not sharded: programs from before shards still read it."""
+
+MANIFEST_FACTS: dict[str, type] = {
+    "pair": str,
+    "number": int,
+    "embedder": str,
+    "fingerprint": str,
+    "contract": dict,
+    "settings": dict,
+    "dimension": int,
+    "metric": str,
+    "watermark": int,
+    "vectors_version": int,
+    "rows": int,
+    "vector_files": dict,
+    "probes": str,
+    "created_at": str,
+}
+"""What a manifest says at least, and of which kind; `float` also takes a whole number."""
+INDEX_FACTS: dict[str, type] = {
+    "spec": str,
+    "artifact": str,
+    "ids": str,
+    "rows": int,
+    "chunks": int,
+    "recall_floor": float,
+    "decode_error": float,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +122,23 @@ class Manifest:
 
 def load_manifest(artifacts: Artifacts, name: str) -> Manifest:
     """Read and verify a manifest. Raises CorruptArtifactError."""
-    body: dict[str, Any] = json.loads(artifacts.read_bytes(name))
-    if body["format"] > MANIFEST_FORMAT:
-        raise CorruptArtifactError(
-            f"manifest {name} has format {body['format']}; this vecrollback knows up to {MANIFEST_FORMAT}",
-            hint="pip install --upgrade vecrollback",
-        )
-    return Manifest(**(body | {"index": IndexPart.decoded(body["index"])}))
+    try:
+        body: dict[str, Any] = json.loads(artifacts.read_bytes(name))
+        if type(body["format"]) is int and body["format"] > MANIFEST_FORMAT:
+            raise CorruptArtifactError(
+                f"manifest {name} has format {body['format']}; this vecrollback knows up to {MANIFEST_FORMAT}",
+                hint="pip install --upgrade vecrollback",
+            )
+        for facts, part in ((MANIFEST_FACTS, body), (INDEX_FACTS, body["index"])):
+            if wrong := [fact for fact, kind in facts.items() if not is_exactly(part[fact], kind)]:
+                raise TypeError(f"it says {wrong[0]!r} in a way that no manifest does")
+        return Manifest(**(body | {"index": IndexPart.decoded(body["index"])}))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        # Its digest was right: somebody else than this program wrote it.
+        reason = f"{type(error).__name__}: {error}"[:200]
+        raise CorruptArtifactError(f"{name} is not a manifest ({reason})", hint=MEND) from error
+
+
+def is_exactly(value: object, kind: type) -> bool:
+    """Whether a value of JSON is of a kind. By the exact type: `isinstance` would take `true` for an integer."""
+    return type(value) in (int, float) if kind is float else type(value) is kind

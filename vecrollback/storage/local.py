@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vecrollback.storage.base import FileEntry
+from vecrollback.storage.ownership import give_to_owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class LocalFileStore:
                 yield block
 
     def write(self, name: str, path: Path) -> None:
-        with written(self.root / name) as temporary:
+        with written(self.root / name, shared=True) as temporary:
             shutil.copyfile(path, temporary)
 
     def create(self, name: str, data: bytes) -> bool:
@@ -61,7 +62,7 @@ class LocalFileStore:
         try:
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(data)
-            temporary.chmod(0o644)
+            temporary.chmod(_mode_in(path.parent))
             sync_file(temporary)
             # A link fails when the name exists; a rename would silently replace what another process decided.
             path.hardlink_to(temporary)
@@ -134,7 +135,12 @@ _BLOCK = 1 << 20
 
 
 def sync_file(path: Path) -> None:
-    """Flush one file's data and size to the disk."""
+    """Flush one file's data and size to the disk. What root has made is its folder's owner's from here on."""
+    give_to_owner(path)
+    _flush(path)
+
+
+def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -153,7 +159,7 @@ def sync_tree(root: Path) -> None:
     for directory, _, names in os.walk(root, topdown=False):
         sync_files(Path(directory) / name for name in names)
         sync_directory(Path(directory))
-    sync_directory(root.parent)
+    _flush(root.parent)
 
 
 def sync_files(paths: Iterable[Path]) -> None:
@@ -162,20 +168,30 @@ def sync_files(paths: Iterable[Path]) -> None:
 
 
 @contextmanager
-def written(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on a clean exit it is synced and renamed to `path`."""
+def written(path: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on a clean exit it is synced and renamed to `path`.
+
+    It is for its owner alone (0600), as an export should be; `shared`: for whoever may use the folder.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(descriptor)
     temporary = Path(name)
     try:
         yield temporary
+        if shared:
+            temporary.chmod(_mode_in(path.parent))
         # In this order: a rename that is on disk before the bytes leaves an empty file after a power loss.
         sync_file(temporary)
         temporary.replace(path)
         sync_directory(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _mode_in(folder: Path) -> int:
+    """Mode of a file that whoever may use its folder may use as well."""
+    return folder.stat().st_mode & 0o666
 
 
 def sha256_file(path: Path) -> str:

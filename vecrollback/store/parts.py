@@ -18,6 +18,7 @@ from vecrollback.catalog import CORPUS, EARLIER, Catalog
 from vecrollback.catalog.databases.store_identity import read_identity
 from vecrollback.storage import FileStore, LocalFileStore, file_store_at
 from vecrollback.storage.forks import FollowsForks, follow_forks, hold_off_forks
+from vecrollback.storage.ownership import give_tree_to_owner
 from vecrollback.storage.trust import trust_created
 
 if TYPE_CHECKING:
@@ -339,6 +340,8 @@ class Parts(FollowsForks):
         if "resources" in parts:
             self.resources.embedders.close()
         self.catalog.close()
+        if isinstance(self.file_store, LocalFileStore):
+            give_tree_to_owner(self.file_store.root)
 
 
 def open_parts(settings: Settings, *, create: bool = False, follow: bool = False) -> Parts:

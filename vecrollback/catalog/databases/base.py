@@ -24,6 +24,7 @@ class DatabaseDriver(Protocol):
 
     place: str
     advice: str
+    may_write: bool
     embedded: bool
     engine: sa.Engine
 
@@ -56,6 +57,9 @@ class DatabaseDriver(Protocol):
 
     def count_on(self, connection: sa.Connection) -> None:
         """Let keys that count up by themselves go on after the rows that were copied in with theirs."""
+
+    def require_unmoved(self, connection: sa.Connection) -> None:
+        """Raise CatalogUnavailableError when what a transaction has read was not one moment of the catalog."""
 
     def integrity(self, connection: sa.Connection) -> str:
         """What is wrong with the database's own pages."""

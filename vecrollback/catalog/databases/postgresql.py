@@ -53,6 +53,7 @@ class PostgresDriver(FollowsForks):
     """
 
     embedded = False
+    may_write = True
     advice = "is the server up, the network, the password (PGPASSWORD, ~/.pgpass)? Nothing was changed"
 
     def __init__(self, url: str) -> None:
@@ -119,6 +120,9 @@ class PostgresDriver(FollowsForks):
 
     def clock(self) -> sa.ColumnElement[float]:
         return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Float)
+
+    def require_unmoved(self, connection: sa.Connection) -> None:
+        """Nothing to do: a server's transaction sees one moment."""
 
     def count_on(self, connection: sa.Connection) -> None:
         for table in metadata.sorted_tables:

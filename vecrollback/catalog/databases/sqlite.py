@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -23,11 +24,14 @@ from vecrollback.catalog.databases.store_identity import EMBEDDED
 from vecrollback.errors import CatalogUnavailableError, LockHeldError
 from vecrollback.records import Pointer
 from vecrollback.storage.forks import FollowsForks, follow_forks, inherit
+from vecrollback.storage.ownership import give_to_owner
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
 _BUSY_MS = 30_000
+_WRITABLE_ADVICE = "is the disk full, the file writable, another process holding it? Nothing was changed"
+_READER_ADVICE = "this user may only read the store: run it as the store's owner, or give this user the right to write"
 _POLL_SECONDS = 0.005
 
 
@@ -35,10 +39,11 @@ class SqliteDriver(FollowsForks):
     """A write transaction takes the write lock at its start (`BEGIN IMMEDIATE`), so what it reads cannot change."""
 
     embedded = True
-    advice = "is the disk full, the file writable, another process holding it? Nothing was changed"
 
     def __init__(self, root: Path) -> None:
         self.path = root / EMBEDDED
+        self.may_write = may_write(self.path)
+        self.advice = _WRITABLE_ADVICE if self.may_write else _READER_ADVICE
         self.place = str(self.path)
         self._locks = root / "locks"
         self._held: set[FileLock] = set()
@@ -48,12 +53,28 @@ class SqliteDriver(FollowsForks):
         self._reading = self.engine.execution_options(vecrollback_read=True)
 
     def _engine(self, synchronous: str) -> sa.Engine:
+        if not self.may_write:
+            return self._engine_for_reading()
         engine = sa.create_engine(
             sa.URL.create("sqlite+pysqlite", database=str(self.path)),
             connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False},
             json_deserializer=self._parse,
         )
         sa.event.listen(engine, "connect", partial(_prepare, synchronous=synchronous))
+        return self._watched(engine)
+
+    def _engine_for_reading(self) -> sa.Engine:
+        """For a user who may not write: SQLite must not want to create the files beside the catalog."""
+
+        def connect() -> sqlite3.Connection:
+            place = place_for_reading(self.path, may_write=False)
+            return sqlite3.connect(place, uri=True, check_same_thread=False, isolation_level=None)
+
+        return self._watched(sa.create_engine(
+            "sqlite+pysqlite://", creator=connect, poolclass=sa.QueuePool, json_deserializer=self._parse
+        ))
+
+    def _watched(self, engine: sa.Engine) -> sa.Engine:
         sa.event.listen(engine, "connect", self._note_file)
         sa.event.listen(engine, "checkout", self._require_same_file)
         sa.event.listen(engine, "begin", _begin)
@@ -66,12 +87,23 @@ class SqliteDriver(FollowsForks):
             fact = f"a value in it is not valid JSON: {error}"
             raise CatalogUnavailableError.of_damage(self.place, fact) from error
 
+    def require_unmoved(self, connection: sa.Connection) -> None:
+        """Raise CatalogUnavailableError when a file that was read without locks was changed meanwhile."""
+        info = connection.connection.info
+        if not self.may_write and info.get("file") != self._identity():
+            raise CatalogUnavailableError(
+                f"the catalog {self.place} was changed while it was read", hint="run the command again"
+            )
+
+    def _identity(self) -> FileIdentity:
+        return file_identity(self.path, may_write=self.may_write)
+
     def _note_file(self, _connection: Any, record: Any) -> None:
-        record.info["file"] = file_identity(self.path)
+        record.info["file"] = self._identity()
 
     def _require_same_file(self, _connection: Any, record: Any, _proxy: Any) -> None:
         # What is written into a file that has lost its name is gone with the last process that has it open.
-        if record.info.get("file") != file_identity(self.path):
+        if record.info.get("file") != self._identity():
             raise sa.exc.DisconnectionError("another file lies there now")
 
     def lay_out(self, connection: sa.Connection) -> None:
@@ -100,14 +132,19 @@ class SqliteDriver(FollowsForks):
             with self._shared(name, timeout):
                 yield
             return
-        file_lock = FileLock(self._locks / f"{name}.lock", timeout=timeout)
         try:
             self._locks.mkdir(exist_ok=True)
+=======
+            file_lock = FileLock(self._locks / f"{name}.lock", timeout=timeout)
             file_lock.acquire()
+            give_to_owner(self._locks / f"{name}.lock")
         except Timeout:
             raise LockHeldError(name, timeout) from None
         except OSError as error:
             raise self._unlockable(name, error) from error
+=======
+        except PermissionError as error:
+            raise CatalogUnavailableError(f"the lock {name!r} cannot be taken: {error}", hint=self.advice) from error
         self._held.add(file_lock)
         try:
             yield
@@ -124,6 +161,10 @@ class SqliteDriver(FollowsForks):
             descriptor = os.open(self._locks / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise self._unlockable(name, error) from error
+=======
+        if (descriptor := self._open_shared(self._locks / f"{name}.lock")) is None:
+            yield
+            return
         self._shared_files.add(descriptor)
         try:
             while not _flock_shared(descriptor):
@@ -141,6 +182,20 @@ class SqliteDriver(FollowsForks):
             f"the lock {name!r} of the catalog {self.place} cannot be taken: {error}",
             hint="is the folder `locks` of the store there, and may this user write in it? Nothing was changed",
         )
+=======
+    def _open_shared(self, path: Path) -> int | None:
+        """The file of a lock, which who only reads may share; None where nobody has made it and this user may not."""
+        try:
+            path.parent.mkdir(exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            give_to_owner(path)
+            return descriptor
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return None
 
     def insert(self, table: sa.Table) -> sqlite.Insert:
         return sqlite.insert(table)
@@ -190,13 +245,41 @@ def _flock_shared(descriptor: int) -> bool:
     return True
 
 
-def file_identity(path: Path) -> tuple[int, int] | None:
-    """Which file has this name now; None for none. A backup that is put back is another one."""
+FileIdentity = tuple[int, ...] | None
+
+
+def file_identity(path: Path, *, may_write: bool = True) -> FileIdentity:
+    """Which file has this name now; None for none. A backup that is put back is another one.
+
+    For who may not write, its content counts as well, and whether others have it open for writing: see
+    `place_for_reading`.
+    """
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    if may_write:
+        return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, _is_in_use(path)
+
+
+def may_write(path: Path) -> bool:
+    """Whether this user may write a catalog, as far as rights and the file system say; also one that is not there."""
+    return not path.exists() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+
+
+def place_for_reading(path: Path, *, may_write: bool) -> str:
+    """The URI that opens a catalog for reading.
+
+    Who may not write cannot create the files that SQLite shares between processes. Where nobody else has made them,
+    nobody writes: then the file is read as it is, without locks, and whether that has changed is looked at each time.
+    """
+    unlocked = not may_write and not _is_in_use(path)
+    return f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if unlocked else ''}"
+
+
+def _is_in_use(path: Path) -> bool:
+    return path.with_name(f"{path.name}-wal").exists()
 
 
 def _prepare(connection: Any, _record: Any, *, synchronous: str) -> None:
@@ -222,8 +305,8 @@ class SqlitePointerReader:
         self._alias = alias
         self._sql, self._canary_sql = POINTER_SQL.format("?"), CANARY_SQL.format("?")
         self._path = path.resolve()
-        self._place = f"{self._path.as_uri()}?mode=ro"
-        self._file: tuple[int, int] | None = None
+        self._may_write = may_write(self._path)
+        self._file: FileIdentity = None
         self._connection: sqlite3.Connection | None = None
         self._version_read: int | None = None
         self._version_awaited: int | None = None
@@ -234,8 +317,9 @@ class SqlitePointerReader:
         follow_forks(self)
 
     def _open(self) -> None:
-        self._file = file_identity(self._path)
-        self._connection = sqlite3.connect(self._place, uri=True, check_same_thread=False, isolation_level=None)
+        self._file = file_identity(self._path, may_write=self._may_write)
+        place = place_for_reading(self._path, may_write=self._may_write)
+        self._connection = sqlite3.connect(place, uri=True, check_same_thread=False, isolation_level=None)
         self._version = self._connection.cursor()
         self._version_read = self._version_awaited = None
 
@@ -293,7 +377,7 @@ class SqlitePointerReader:
         return news
 
     def _data_version(self) -> int:
-        if self._connection is not None and self._file != file_identity(self._path):
+        if self._connection is not None and self._file != file_identity(self._path, may_write=self._may_write):
             self._connection.close()
             self._connection, self._resting = None, True
         if self._resting:

@@ -18,7 +18,7 @@ from vecrollback.corpus.documents import shown
 from vecrollback.errors import BundleError, IndexSpecError
 from vecrollback.indexes import ShardSpec, resolve_spec
 from vecrollback.pairs.bundles.tar import COPY_AGAIN
-from vecrollback.pairs.manifest import MANIFEST_FORMAT, IndexPart, Manifest
+from vecrollback.pairs.manifest import INDEX_FACTS, MANIFEST_FACTS, MANIFEST_FORMAT, IndexPart, Manifest, is_exactly
 from vecrollback.records import Json, Pair
 from vecrollback.storage.base import DigestedTable
 
@@ -45,31 +45,6 @@ _PAIR = {
     "probes": str,
     "probe_floor": float,
     "created_at": str,
-}
-_MANIFEST = {
-    "pair": str,
-    "number": int,
-    "embedder": str,
-    "fingerprint": str,
-    "contract": dict,
-    "settings": dict,
-    "dimension": int,
-    "metric": str,
-    "watermark": int,
-    "vectors_version": int,
-    "rows": int,
-    "vector_files": dict,
-    "probes": str,
-    "created_at": str,
-}
-_INDEX = {
-    "spec": str,
-    "artifact": str,
-    "ids": str,
-    "rows": int,
-    "chunks": int,
-    "recall_floor": float,
-    "decode_error": float,
 }
 _METRICS = ("cosine", "dot", "l2")
 _MAX_DIMENSION = 1 << 16
@@ -172,8 +147,8 @@ def decode_manifest(data: bytes, contents: BundleContents) -> Manifest:
             f"the snapshot in the bundle has format {body.get('format')!r}; this vecrollback reads {MANIFEST_FORMAT}",
             hint="pip install --upgrade vecrollback",
         )
-    _expect(body, _MANIFEST | {"index": dict}, MANIFEST)
-    _expect(body["index"], _INDEX, f"the index of {MANIFEST}")
+    _expect(body, MANIFEST_FACTS | {"index": dict}, MANIFEST)
+    _expect(body["index"], INDEX_FACTS, f"the index of {MANIFEST}")
     try:
         manifest = Manifest(**(body | {"index": IndexPart.decoded(body["index"])}))
     except (TypeError, AttributeError) as error:
@@ -221,9 +196,7 @@ def _no_number(name: str) -> NoReturn:
 def _expect(body: Mapping[str, Json], facts: Mapping[str, type], where: str) -> None:
     for name, kind in facts.items():
         value = body.get(name)
-        # The exact type: isinstance would take `true` for an integer.
-        sound = type(value) in (int, float) if kind is float else type(value) is kind
-        if not sound:
+        if not is_exactly(value, kind):
             refuse(f"{where} should say {name!r} as {kind.__name__}, but says {shown(value)}")
 
 
