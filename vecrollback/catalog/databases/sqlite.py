@@ -70,9 +70,11 @@ class SqliteDriver(FollowsForks):
             place = place_for_reading(self.path, may_write=False)
             return sqlite3.connect(place, uri=True, check_same_thread=False, isolation_level=None)
 
-        return self._watched(sa.create_engine(
-            "sqlite+pysqlite://", creator=connect, poolclass=sa.QueuePool, json_deserializer=self._parse
-        ))
+        return self._watched(
+            sa.create_engine(
+                "sqlite+pysqlite://", creator=connect, poolclass=sa.QueuePool, json_deserializer=self._parse
+            )
+        )
 
     def _watched(self, engine: sa.Engine) -> sa.Engine:
         sa.event.listen(engine, "connect", self._note_file)
@@ -134,7 +136,6 @@ class SqliteDriver(FollowsForks):
             return
         try:
             self._locks.mkdir(exist_ok=True)
-=======
             file_lock = FileLock(self._locks / f"{name}.lock", timeout=timeout)
             file_lock.acquire()
             give_to_owner(self._locks / f"{name}.lock")
@@ -142,9 +143,6 @@ class SqliteDriver(FollowsForks):
             raise LockHeldError(name, timeout) from None
         except OSError as error:
             raise self._unlockable(name, error) from error
-=======
-        except PermissionError as error:
-            raise CatalogUnavailableError(f"the lock {name!r} cannot be taken: {error}", hint=self.advice) from error
         self._held.add(file_lock)
         try:
             yield
@@ -157,12 +155,10 @@ class SqliteDriver(FollowsForks):
         """Hold the file of a lock together with others. FileLock uses the same system call, and knows no sharing."""
         deadline = time.monotonic() + timeout if timeout >= 0 else None
         try:
-            self._locks.mkdir(exist_ok=True)
-            descriptor = os.open(self._locks / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = self._open_shared(self._locks / f"{name}.lock")
         except OSError as error:
             raise self._unlockable(name, error) from error
-=======
-        if (descriptor := self._open_shared(self._locks / f"{name}.lock")) is None:
+        if descriptor is None:
             yield
             return
         self._shared_files.add(descriptor)
@@ -180,9 +176,11 @@ class SqliteDriver(FollowsForks):
     def _unlockable(self, name: str, error: OSError) -> CatalogUnavailableError:
         return CatalogUnavailableError(
             f"the lock {name!r} of the catalog {self.place} cannot be taken: {error}",
-            hint="is the folder `locks` of the store there, and may this user write in it? Nothing was changed",
+            hint="is the folder `locks` of the store there, and may this user write in it? Nothing was changed"
+            if self.may_write
+            else self.advice,
         )
-=======
+
     def _open_shared(self, path: Path) -> int | None:
         """The file of a lock, which who only reads may share; None where nobody has made it and this user may not."""
         try:
