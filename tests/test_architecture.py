@@ -199,6 +199,8 @@ def test_the_public_names_are_these() -> None:
         "SearchMode",
         "Searcher",
         "Setback",
+        "Situation",
+        "SituationLine",
         "Snapshot",
         "Store",
         "Switched",

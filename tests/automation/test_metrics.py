@@ -9,7 +9,7 @@ import pytest
 
 import vecrollback
 from vecrollback import Document, Store
-from vecrollback.automation.guard.evaluation import Reading, Situation
+from vecrollback.automation.guard.evaluation import LiveState, Reading
 from vecrollback.automation.guard.metrics import METRICS, MetricReader, metric
 from vecrollback.automation.guard.pair_answers import PairAnswers
 from vecrollback.automation.guard.traffic import SyntheticTraffic
@@ -59,7 +59,7 @@ def test_every_source_gives_a_reading_of_a_store_that_serves(store: Store, sourc
     traffic = SyntheticTraffic([f"note {n}" for n in range(8)], store.search)
     traffic.refresh()
     answers = PairAnswers(store.resources)
-    now = Situation(epoch=1, pair="one", kind="promote", moved_at=0.0)
+    now = LiveState(epoch=1, pair="one", kind="promote", moved_at=0.0)
     reading = MetricReader(store, policy, traffic, answers, store.search).read(policy.rules[0], now, None)
     measured = {"error_rate": 0.0, "health": 1.0, "lag": 0.0}
     if source in measured:

@@ -28,6 +28,7 @@ _ROUTES: list[tuple[str, str, Any, str]] = [
     ("GET", "/v1/documents/namespaces", None, "reader"),
     ("GET", "/v1/bridges", None, "reader"),
     ("GET", "/v1/status", None, "reader"),
+    ("GET", "/v1/situation", None, "reader"),
     ("GET", "/v1/pairs", None, "reader"),
     ("GET", "/v1/history", None, "reader"),
     ("GET", "/v1/check?pair=v1", None, "reader"),

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vecrollback.automation.guard.evaluation import Decision, Evaluator, Reading, Situation
+from vecrollback.automation.guard.evaluation import Decision, Evaluator, LiveState, Reading
 from vecrollback.automation.guard.replay import replay
 from vecrollback.errors import UsageError
 from vecrollback.switching.policy import Policy, read_policy
 
-PROMOTED = Situation(epoch=7, pair="v2", moved_at=1000.0, kind="promote")
+PROMOTED = LiveState(epoch=7, pair="v2", moved_at=1000.0, kind="promote")
 BAD, GOOD, NONE = Reading(0.5, 100), Reading(0.0, 100), Reading(None, 0)
 
 
@@ -35,15 +35,15 @@ def errors(tmp_path: Path) -> Policy:
     return policy(tmp_path, text)
 
 
-def run(evaluator: Evaluator, *readings: Reading, start: float = 1100.0, situation: Situation = PROMOTED) -> list[str]:
-    return [one.kind for one in decisions(evaluator, *readings, start=start, situation=situation)]
+def run(evaluator: Evaluator, *readings: Reading, start: float = 1100.0, state: LiveState = PROMOTED) -> list[str]:
+    return [one.kind for one in decisions(evaluator, *readings, start=start, state=state)]
 
 
 def decisions(
-    evaluator: Evaluator, *readings: Reading, start: float = 1100.0, situation: Situation = PROMOTED
+    evaluator: Evaluator, *readings: Reading, start: float = 1100.0, state: LiveState = PROMOTED
 ) -> list[Decision]:
     rule = next(iter(evaluator._rules))
-    return [evaluator.step(start + 10 * n, situation, {rule: reading}) for n, reading in enumerate(readings)]
+    return [evaluator.step(start + 10 * n, state, {rule: reading}) for n, reading in enumerate(readings)]
 
 
 # -- deciding ---------------------------------------------------------------------------------------------------------
@@ -115,18 +115,18 @@ def test_between_success_and_failure_nothing_is_concluded(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("situation", "at"),
+    ("state", "at"),
     [
-        (Situation(7, "v2", 1000.0, "rollback"), 1100.0),
-        (Situation(7, "v2", 1000.0, "restore"), 1100.0),
-        (Situation(7, "v2", 1000.0, "promote", overridden=True), 1100.0),
-        (Situation(7, "v2", 1000.0, "promote", frozen="a release day"), 1100.0),
-        (Situation(7, "v2", 1000.0, "promote"), 1000.0 + 3601),
+        (LiveState(7, "v2", 1000.0, "rollback"), 1100.0),
+        (LiveState(7, "v2", 1000.0, "restore"), 1100.0),
+        (LiveState(7, "v2", 1000.0, "promote", overridden=True), 1100.0),
+        (LiveState(7, "v2", 1000.0, "promote", frozen="a release day"), 1100.0),
+        (LiveState(7, "v2", 1000.0, "promote"), 1000.0 + 3601),
     ],
     ids=["after a rollback", "after a restore", "overridden by a person", "frozen", "past the window"],
 )
-def test_automation_holds_back_and_tells_people_once(errors: Policy, situation: Situation, at: float) -> None:
-    decided = decisions(Evaluator(errors), *[BAD] * 6, start=at, situation=situation)
+def test_automation_holds_back_and_tells_people_once(errors: Policy, state: LiveState, at: float) -> None:
+    decided = decisions(Evaluator(errors), *[BAD] * 6, start=at, state=state)
     assert [one.kind for one in decided] == ["none", "alert", "none", "none", "none", "none"]
     assert "nothing moves" in decided[1].reason
 
@@ -170,9 +170,9 @@ def test_an_alert_comes_again_only_after_the_metric_was_well(tmp_path: Path) -> 
 def test_a_move_makes_what_was_seen_before_it_count_nothing(errors: Policy) -> None:
     evaluator = Evaluator(errors)
     run(evaluator, BAD)
-    again = Situation(8, "v3", 1110.0, "promote")
-    assert run(evaluator, BAD, start=1120, situation=again) == ["none"]
-    assert run(evaluator, BAD, start=1130, situation=again) == ["rollback"]
+    again = LiveState(8, "v3", 1110.0, "promote")
+    assert run(evaluator, BAD, start=1120, state=again) == ["none"]
+    assert run(evaluator, BAD, start=1130, state=again) == ["rollback"]
 
 
 def test_another_process_goes_on_where_one_stopped(errors: Policy) -> None:
@@ -198,16 +198,16 @@ def test_a_metric_is_measured_at_its_own_interval(tmp_path: Path) -> None:
 @given(st.lists(st.tuples(st.sampled_from(["bad", "good", "none"]), st.booleans()), max_size=60))
 def test_whatever_is_measured_it_moves_at_most_once_for_each_promote(steps: list[tuple[str, bool]]) -> None:
     evaluator = Evaluator(Policy(rules=_RULES, bake=0.001))
-    situation, at, moved, promotes = PROMOTED, 1100.0, 0, 1
+    state, at, moved, promotes = PROMOTED, 1100.0, 0, 1
     for reading, promote in steps:
         at += 10
         if promote:
-            situation, promotes = Situation(situation.epoch + 1, "v", at - 1, "promote"), promotes + 1
-        decision = evaluator.step(at, situation, {"error_rate": {"bad": BAD, "good": GOOD, "none": NONE}[reading]})
+            state, promotes = LiveState(state.epoch + 1, "v", at - 1, "promote"), promotes + 1
+        decision = evaluator.step(at, state, {"error_rate": {"bad": BAD, "good": GOOD, "none": NONE}[reading]})
         if decision.kind == "rollback":
-            assert situation.kind == "promote"
+            assert state.kind == "promote"
             moved += 1
-            situation = Situation(situation.epoch + 1, "v", at, "rollback")
+            state = LiveState(state.epoch + 1, "v", at, "rollback")
     assert moved <= promotes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -61,9 +62,16 @@ class GateOutcomes:
     def newest(self, pair: str) -> GateVerdict | None:
         """The last verdict on a pair."""
         query = sa.select(gate_outcome).where(gate_outcome.c.pair == pair)
-        query = query.order_by(gate_outcome.c.number.desc()).limit(1)
+        return self._first(query)
+
+    def promoted(self, pair: str) -> GateVerdict | None:
+        """What the gates said of a pair when it was promoted last; None where no gate was asked."""
+        query = sa.select(gate_outcome).where(gate_outcome.c.pair == pair, gate_outcome.c.move.is_not(None))
+        return self._first(query)
+
+    def _first(self, query: sa.Select[Any]) -> GateVerdict | None:
         with self._database.read() as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(query.order_by(gate_outcome.c.number.desc()).limit(1)).one_or_none()
         return GateVerdict(row.pair, row.snapshot, tuple(GateOutcome(**one) for one in row.outcomes)) if row else None
 
 

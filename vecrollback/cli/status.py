@@ -17,7 +17,8 @@ app = typer.Typer(add_completion=False)
     "pairs: [{name, state, reason, embedder, fingerprint, dimension, index, snapshot, watermark, lag, checked, "
     "model: {kept_bytes, answers: pass|fail|unknown, said, asked_at, seconds}}], "
     "searchers: [{host, pid, epoch}], jobs: [{id, kind, pair, state, progress, error, paused, started_at}], "
-    "rollback: {target, reason}, setback}",
+    "rollback: {target, reason}, setback, "
+    "situation: {at, state: ok|note|unknown|alert, verdict, sentence, lines: [{name, state, sentence, command}]}}",
 )
 def status(session: Session) -> None:
     """Show what is live, how far behind it is, and what is unfinished.

@@ -25,6 +25,7 @@ from vecrollback.records import (
     Report,
     Result,
     SearchMode,
+    Situation,
     Switched,
     Where,
     WriteResult,
@@ -264,9 +265,18 @@ class AsyncClient(AsyncOperationMethods):
         """Describe the store.
 
         Returns:
-            As `Store.status`, and under `rollback` where a rollback would go now.
+            As `Store.status`, under `rollback` where a rollback would go now, and under `situation` how all stands.
         """
         return await self._send(calls.status())
+
+    async def situation(self) -> Situation:
+        """Tell how everything stands: the store, its way back, who watches, and the queries of the last minute.
+
+        Returns:
+            As `Store.situation`, with one more line, `queries`. It is answered while the server's catalog is lost, too:
+            then most lines are `unknown`.
+        """
+        return await self._send(calls.situation())
 
     async def pairs(self) -> list[Pair]:
         """List every pair.

@@ -26,6 +26,7 @@ from vecrollback.records import (
     Result,
     SearchMode,
     SearchOptions,
+    Situation,
     Switched,
     Where,
     WriteResult,
@@ -145,6 +146,10 @@ def drop_namespace(namespace: str) -> HttpCall[WriteResult]:
 
 def status() -> HttpCall[dict[str, Json]]:
     return HttpCall("GET", "/v1/status", dict)
+
+
+def situation() -> HttpCall[Situation]:
+    return HttpCall("GET", "/v1/situation", responses.situation)
 
 
 def pairs() -> HttpCall[list[Pair]]:

@@ -27,6 +27,8 @@ from vecrollback.records import (
     PairVectors,
     Report,
     Result,
+    Situation,
+    SituationLine,
     Switched,
     WriteResult,
 )
@@ -76,6 +78,10 @@ def report(body: Mapping[str, Json]) -> Report:
 
 def model_answer(body: Mapping[str, Json]) -> ModelAnswer:
     return record(ModelAnswer, body)
+
+
+def situation(body: Mapping[str, Json]) -> Situation:
+    return record(Situation, body, lines=tuple(record(SituationLine, line) for line in body["lines"]))
 
 
 def switched(body: Mapping[str, Json]) -> Switched:

@@ -97,11 +97,13 @@ from vecrollback.records.results import (
     SearchOptions,
 )
 from vecrollback.records.retention import PrunableFile, PrunePlan, PruneResult, RetentionRules, TableUpkeep
+from vecrollback.records.situation import LINES, LineState, Situation, SituationLine
 from vecrollback.records.travel import CorpusPlan, CorpusRollback
 
 __all__ = [
     "ANSWER_SECONDS",
     "CANDIDATE",
+    "LINES",
     "LIVE",
     "RECALL_FLOOR",
     "WHOLE_TEXT",
@@ -158,6 +160,7 @@ __all__ = [
     "Judgement",
     "KeptModel",
     "Latency",
+    "LineState",
     "LivePair",
     "Metric",
     "ModelAnswer",
@@ -193,6 +196,8 @@ __all__ = [
     "SearchOptions",
     "SearcherRecord",
     "Setback",
+    "Situation",
+    "SituationLine",
     "Snapshot",
     "SnapshotRef",
     "Span",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from vecrollback.errors import VecrollbackError
-from vecrollback.records import LIVE, Json, Result, Switched
+from vecrollback.records import LIVE, Json, LineState, Result, Situation, Switched
 from vecrollback.store.store import Store
 
 _log = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ _PERFORMANCE = {
     "drill_rate": "Share of drills that passed",
     "drilled_rate": "Share of promotes whose way back was rehearsed",
 }
+_STATES = get_args(LineState)
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _SCORES = tuple(round(-0.2 + 0.1 * n, 1) for n in range(13))
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -82,14 +83,17 @@ class Metrics:
         """Note a move of `live`."""
         self._switch.labels(outcome.move.kind).observe(outcome.switch_ms / 1000)
 
-    def page(self, store: Store) -> bytes:
-        """Everything, in Prometheus' text format. Reads the catalog and, with several workers, their files."""
+    def page(self, store: Store, situation: Situation) -> bytes:
+        """Everything, in Prometheus' text format. Reads the catalog and, with several workers, their files.
+
+        While the catalog cannot be read, what the queries say and the lines of the situation are there all the same.
+        """
         several = "PROMETHEUS_MULTIPROC_DIR" in os.environ
         query_registry = CollectorRegistry() if several else self._registry
         if several:
             MultiProcessCollector(query_registry)  # type: ignore[no-untyped-call]
         catalog_registry = CollectorRegistry()
-        catalog_registry.register(_CatalogFigures(store))
+        catalog_registry.register(_CatalogFigures(store, situation))
         return bytes(generate_latest(query_registry)) + bytes(generate_latest(catalog_registry))
 
     def _counter(self, name: str, help_: str, *labels: str) -> Counter:
@@ -102,13 +106,22 @@ class Metrics:
 class _CatalogFigures:
     """Figures from the catalog, as gauges. Every worker reads the same ones."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, situation: Situation) -> None:
+        self._store, self._situation = store, situation
 
     def describe(self) -> list[Metric]:
         return []
 
     def collect(self) -> Iterator[Metric]:
+        lines = {(line.name, state): int(line.state == state) for line in self._situation.lines for state in _STATES}
+        yield _gauge("situation", "1 for the state of each line of the situation", ["line", "state"], lines)
+        yield _gauge("well", "1 when every line of the situation is ok", [], {(): int(self._situation.state == "ok")})
+        try:
+            yield from self._of_status()
+        except VecrollbackError as error:
+            _log.warning("numbers of the catalog are missing: %s", error)
+
+    def _of_status(self) -> Iterator[Metric]:
         status = self._store.status()
         yield _gauge("epoch", "Moves of an alias", ["alias"], {(n,): a["epoch"] for n, a in status["alias"].items()})
         yield _gauge("documents", "Live documents", [], {(): status["corpus"]["documents"]})

@@ -14,7 +14,15 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 
 from vecrollback.errors import OverloadedError, StoppedError, UsageError, VecrollbackError
-from vecrollback.records import Progress, ProgressCallback, Result, SearchOptions
+from vecrollback.records import (
+    LineState,
+    Progress,
+    ProgressCallback,
+    Result,
+    SearchOptions,
+    Situation,
+    SituationLine,
+)
 from vecrollback.reembedding.jobs import Job
 from vecrollback.server.auth import Authenticator
 from vecrollback.server.batching import QueryBatcher
@@ -28,6 +36,7 @@ from vecrollback.store.store import Store, connect
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+_RECENT_SECONDS, _ERROR_SHARE = 60, 0.01
 
 
 class StoreService:
@@ -125,6 +134,29 @@ class StoreService:
             with contextlib.suppress(VecrollbackError, OSError):
                 self.searcher.search("ready?", k=1)
         return self.searcher.doubt
+
+    def situation(self, status: dict[str, Any] | None = None) -> Situation:
+        """How the store stands, and the queries of the last minute on all workers of this server. Raises nothing."""
+        return self.store.situation(status).with_line(self._queries_line())
+
+    def _queries_line(self) -> SituationLine:
+        spans = self.series.spans(_RECENT_SECONDS, step=_RECENT_SECONDS)
+        answers, errors = sum(span.answers for span in spans), sum(span.errors for span in spans)
+        if self.searcher.doubt:
+            return SituationLine("queries", "alert", f"answers are in doubt: {self.searcher.doubt}")
+        if not self.searcher.current:
+            why = self.searcher.trouble or self.searcher.reason
+            return SituationLine("queries", "alert", f"answers come from what was last known: {why}")
+        if not errors:
+            return SituationLine("queries", "ok", f"{answers:,} answered in the last minute, no errors")
+        share = errors / (answers + errors)
+        state: LineState = "alert" if share > _ERROR_SHARE else "note"
+        text = f"{errors:,} of {answers + errors:,} queries of the last minute got an error, {share:.1%}"
+        return SituationLine("queries", state, text, "vecrollback rollback --dry-run" if state == "alert" else "")
+
+    def metrics_page(self) -> bytes:
+        """Everything for Prometheus; also while the catalog cannot be read."""
+        return self.metrics.page(self.store, self.situation())
 
     def progress(self, also: ProgressCallback | None = None) -> ProgressCallback:
         """A callback for long work that ends it when the server does; what is done stays done."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from vecrollback.records import (
     Reconciled,
     Report,
     Result,
+    Situation,
     Snapshot,
     Switched,
 )
@@ -35,9 +36,19 @@ if TYPE_CHECKING:  # `mapping` loads NumPy, which `--help` must not wait for
 Payload = dict[str, Json]
 
 
-def status(store: Store) -> Payload:
-    """The store's status, and where a rollback would go at this moment."""
-    return {**store.status(), "rollback": rollback_target(store)}
+def status(store: Store, look: Callable[[Payload], Situation] | None = None) -> Payload:
+    """The store's status, where a rollback would go at this moment, and how everything stands.
+
+    `look`: tells how it stands, by the status; as the store itself does, but for a server, which sees more.
+    """
+    state = store.status()
+    seen = look(state) if look else store.situation(state)
+    return {**state, "rollback": rollback_target(store), "situation": situation(seen)}
+
+
+def situation(one: Situation) -> Payload:
+    """The verdict, what it rests on, and every line."""
+    return {**asdict(one), "state": one.state, "verdict": one.verdict, "sentence": one.sentence}
 
 
 def rollback_target(store: Store) -> Payload:

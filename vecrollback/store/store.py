@@ -29,6 +29,7 @@ from vecrollback.records import (
     Report,
     RestorePlan,
     RuntimeBatches,
+    Situation,
     Snapshot,
     SnapshotRef,
     Switched,
@@ -1376,6 +1377,27 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods, Storag
             {'pair': 'v2', 'snapshot': 1, 'epoch': 2}
         """
         return {"store": self._parts.file_store.uri, "catalog": self._catalog.place} | describe(self._catalog)
+
+    def situation(self, status: Mapping[str, Json] | None = None) -> Situation:
+        """Tell how everything stands: a line for each of live, way back, policy, incidents, storage and so on.
+
+        `status`, the server, the dashboard, `/metrics` and the runbook all tell this. It loads no model, opens no table
+        and changes nothing. What cannot be looked at is `unknown` and says why; it raises nothing for that.
+
+        Args:
+            status: What `status` gave a moment ago, so that it need not be read again.
+
+        Returns:
+            The lines, each with its state, a sentence and the next command; and the verdict, which is `Well` only if
+            every line is.
+
+        Example:
+            >>> store.situation().line("way back").sentence
+            'a rollback goes to v1@1, up to date'
+        """
+        from vecrollback.store.situation import read_situation
+
+        return read_situation(self._parts, status)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

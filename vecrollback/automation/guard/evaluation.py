@@ -27,7 +27,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class LiveState:
     """How `live` came to be where it is. Times in seconds since 1970.
 
     `kind`: of the last move but for new snapshots of the same pair. `overridden`: a person promoted a pair that had
@@ -97,12 +97,12 @@ class Evaluator:
         """Metrics whose interval is over."""
         return [rule for rule in self._rules.values() if at - self._last(rule.name) >= rule.interval * 0.999]
 
-    def step(self, at: float, situation: Situation, readings: Mapping[str, Reading]) -> Decision:
+    def step(self, at: float, state: LiveState, readings: Mapping[str, Reading]) -> Decision:
         """Remember the measurements of one moment, and decide."""
         for name, reading in readings.items():
             if rule := self._rules.get(name):
-                self._remember(rule, judge(rule, at, reading), situation)
-        return self._decide(at, situation)
+                self._remember(rule, judge(rule, at, reading), state)
+        return self._decide(at, state)
 
     def retry(self) -> None:
         """Forget that a rollback was ordered, because it could not be made; the next step may order it again."""
@@ -143,11 +143,11 @@ class Evaluator:
         memory = self._memory.get(name)
         return memory.recent[-1].at if memory and memory.recent else float("-inf")
 
-    def _remember(self, rule: Rule, measurement: Measurement, situation: Situation) -> None:
+    def _remember(self, rule: Rule, measurement: Measurement, state: LiveState) -> None:
         memory = self._memory.get(rule.name)
-        if memory is None or memory.epoch != situation.epoch:
+        if memory is None or memory.epoch != state.epoch:
             # Another pair, or the same one again by a person's decision: earlier measurements say nothing about it.
-            memory = self._memory[rule.name] = _Memory(situation.epoch)
+            memory = self._memory[rule.name] = _Memory(state.epoch)
         memory.recent = [*memory.recent, measurement][-rule.count :]
         memory.blind = memory.blind + 1 if _saw_nothing(rule, measurement) else 0
         memory.blind_told = memory.blind_told and memory.blind > 0
@@ -167,32 +167,30 @@ class Evaluator:
             "success" if len(recent) == rule.count and successes >= rule.count - rule.failure_limit else "inconclusive"
         )
 
-    def _decide(self, at: float, situation: Situation) -> Decision:
+    def _decide(self, at: float, state: LiveState) -> Decision:
         failing = [
             rule
             for rule in self._rules.values()
-            if self._phase(rule) == "failure" and self._memory[rule.name].epoch == situation.epoch
+            if self._phase(rule) == "failure" and self._memory[rule.name].epoch == state.epoch
         ]
         if not failing:
-            return self._blindness(situation)
-        movers = [rule for rule in failing if rule.action == "rollback" and not self._held_back(rule, at, situation)]
-        if movers and self._ordered_in.get("rollback") != situation.epoch:
-            return self._order("rollback", movers, situation)
+            return self._blindness(state)
+        movers = [rule for rule in failing if rule.action == "rollback" and not self._held_back(rule, at, state)]
+        if movers and self._ordered_in.get("rollback") != state.epoch:
+            return self._order("rollback", movers, state)
         fresh = [rule for rule in failing if not self._memory[rule.name].firing]
-        askers = [rule for rule in fresh if self._may_ask(rule, situation)]
-        if askers and self._ordered_in.get("approve") != situation.epoch:
-            return self._order("approve", askers, situation)
-        return (
-            self._order("alert", fresh, situation, self._why_not(fresh, at, situation)) if fresh else Decision("none")
-        )
+        askers = [rule for rule in fresh if self._may_ask(rule, state)]
+        if askers and self._ordered_in.get("approve") != state.epoch:
+            return self._order("approve", askers, state)
+        return self._order("alert", fresh, state, self._why_not(fresh, at, state)) if fresh else Decision("none")
 
-    def _blindness(self, situation: Situation) -> Decision:
+    def _blindness(self, state: LiveState) -> Decision:
         """An alert when a metric could not be measured for many rounds: what is not known is not well."""
         blind = [
             rule
             for rule in self._rules.values()
             if (memory := self._memory.get(rule.name))
-            and memory.epoch == situation.epoch
+            and memory.epoch == state.epoch
             and memory.blind >= self._policy.blind_rounds
             and not memory.blind_told
         ]
@@ -205,30 +203,30 @@ class Evaluator:
             measurements.append(memory.recent[-1])
             why = memory.recent[-1].said or f"{memory.recent[-1].sample} of the {rule.minimum} it needs"
             reasons.append(f"{rule.name} could not be measured {memory.blind} times in a row: {why}")
-        return Decision("alert", "the policy is blind: " + "; ".join(reasons), tuple(measurements), situation.epoch)
+        return Decision("alert", "the policy is blind: " + "; ".join(reasons), tuple(measurements), state.epoch)
 
-    def _may_ask(self, rule: Rule, situation: Situation) -> bool:
-        return rule.action == "approve" and situation.kind == "promote"
+    def _may_ask(self, rule: Rule, state: LiveState) -> bool:
+        return rule.action == "approve" and state.kind == "promote"
 
-    def _held_back(self, rule: Rule, at: float, situation: Situation) -> str:
+    def _held_back(self, rule: Rule, at: float, state: LiveState) -> str:
         """Why a metric may not move `live` now; empty when it may."""
-        since = at - situation.moved_at
+        since = at - state.moved_at
         reasons = {
             "the policy is not automatic": not self._policy.automatic,
-            f"the store is frozen: {situation.frozen}": bool(situation.frozen),
+            f"the store is frozen: {state.frozen}": bool(state.frozen),
             # After any way back only a person goes forward again: that is what keeps it from flip-flopping.
-            f"the last move was a {situation.kind}": situation.kind != "promote",
-            "a person promoted this pair although it had been rolled back from": situation.overridden,
+            f"the last move was a {state.kind}": state.kind != "promote",
+            "a person promoted this pair although it had been rolled back from": state.overridden,
             "the promote is longer ago than the policy's window": since > self._policy.window,
             "the bake time is not over": rule.speed != "immediate" and since < self._policy.bake,
         }
         return next((reason for reason, holds in reasons.items() if holds), "")
 
-    def _why_not(self, rules: Sequence[Rule], at: float, situation: Situation) -> str:
-        reasons = [self._held_back(rule, at, situation) for rule in rules if rule.action != "alert"]
+    def _why_not(self, rules: Sequence[Rule], at: float, state: LiveState) -> str:
+        reasons = [self._held_back(rule, at, state) for rule in rules if rule.action != "alert"]
         return "; ".join(dict.fromkeys(filter(None, reasons)))
 
-    def _order(self, kind: Kind, rules: Sequence[Rule], situation: Situation, why_not: str = "") -> Decision:
+    def _order(self, kind: Kind, rules: Sequence[Rule], state: LiveState, why_not: str = "") -> Decision:
         measurements: list[Measurement] = []
         for rule in rules:
             memory = self._memory[rule.name]
@@ -236,10 +234,10 @@ class Evaluator:
             measurements += [one for one in memory.recent if one.phase == "failure"]
         # Once per epoch: until the pointer has moved, every further step would order the same again.
         if kind in ("rollback", "approve"):
-            self._ordered_in[kind] = situation.epoch
+            self._ordered_in[kind] = state.epoch
         sentence = "; ".join(_sentence(rule, self._memory[rule.name].recent) for rule in rules)
         reason = f"{sentence} (nothing moves: {why_not})" if why_not else sentence
-        return Decision(kind, reason, tuple(sorted(measurements, key=lambda one: one.at)), situation.epoch)
+        return Decision(kind, reason, tuple(sorted(measurements, key=lambda one: one.at)), state.epoch)
 
 
 def judge(rule: Rule, at: float, reading: Reading) -> Measurement:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from vecrollback.automation.guard.evaluation import Decision, Evaluator, Situation
+from vecrollback.automation.guard.evaluation import Decision, Evaluator, LiveState
 from vecrollback.automation.guard.metrics import MetricReader
 from vecrollback.automation.guard.pair_answers import PairAnswers
 from vecrollback.automation.guard.traffic import Traffic
@@ -103,7 +103,7 @@ class Guard:
     def tick(self) -> Decision:
         """One round: measure what is due, decide, act."""
         self.rounds += 1
-        now = situation(self._store)
+        now = live_state(self._store)
         if now is None:
             return Decision("none")
         self._traffic.refresh()
@@ -126,7 +126,7 @@ class Guard:
         """How each metric stands."""
         return dict(self._evaluator.phases())
 
-    def _baseline(self, now: Situation) -> dict[str, Any] | None:
+    def _baseline(self, now: LiveState) -> dict[str, Any] | None:
         baseline = self._store.measurements.baseline(LIVE, now.epoch)
         if baseline is None and (new_baseline := self._collector.baseline(now)) is not None:
             self._store.measurements.keep_baseline(LIVE, now.epoch, now.pair, new_baseline)
@@ -135,7 +135,7 @@ class Guard:
 
     # -- acting -------------------------------------------------------------------------------------------------------
 
-    def _act(self, decision: Decision, now: Situation) -> None:
+    def _act(self, decision: Decision, now: LiveState) -> None:
         if decision.kind == "none":
             return
         _log.warning("%s: %s", decision.kind, decision.reason)
@@ -151,7 +151,7 @@ class Guard:
         else:
             self._roll_back(decision, now)
 
-    def _roll_back(self, decision: Decision, now: Situation) -> None:
+    def _roll_back(self, decision: Decision, now: LiveState) -> None:
         live = self._store.status()["alias"][LIVE]
         if live["pair"] != now.pair:
             return  # somebody was faster
@@ -183,7 +183,7 @@ class Guard:
             "metrics": _facts(decision)["metrics"],
         }
 
-    def _note_latency(self, now: Situation) -> None:
+    def _note_latency(self, now: LiveState) -> None:
         """Say of the last incident whether queries take as long again as they did before."""
         if now.kind != "rollback":
             return
@@ -217,7 +217,7 @@ def _facts(decision: Decision) -> dict[str, Json]:
     }
 
 
-def situation(store: OperatedStore) -> Situation | None:
+def live_state(store: OperatedStore) -> LiveState | None:
     """None while nothing is live."""
     moves = [move for move in store.history(alias=LIVE) if move.kind != "advance"]
     if not moves:
@@ -227,7 +227,7 @@ def situation(store: OperatedStore) -> Situation | None:
         SnapshotRef.parse(move.source).pair for move in moves if move.kind == "rollback" and move.source
     }
     freeze = store.freezes.current()
-    return Situation(
+    return LiveState(
         epoch=last.epoch,
         pair=pair,
         moved_at=dt.datetime.fromisoformat(last.at).timestamp(),

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from vecrollback.automation.guard.evaluation import Reading, Situation
+from vecrollback.automation.guard.evaluation import LiveState, Reading
 from vecrollback.automation.guard.pair_answers import Fact, PairAnswers
 from vecrollback.automation.guard.statistics import along, apart, ks, lower, psi
 from vecrollback.automation.guard.traffic import Sample, Traffic
@@ -44,7 +44,7 @@ class Moment:
     """
 
     rule: Rule
-    now: Situation
+    now: LiveState
     baseline: Baseline | None
 
 
@@ -92,7 +92,7 @@ class MetricReader:
         self.store, self.policy, self.traffic, self.asked, self.search = store, policy, traffic, asked, search
         self._baseline_queries: tuple[int, list[str]] = (0, [])
 
-    def read(self, rule: Rule, now: Situation, baseline: Baseline | None) -> Reading:
+    def read(self, rule: Rule, now: LiveState, baseline: Baseline | None) -> Reading:
         """The metric's value at this moment. Raises nothing."""
         try:
             reading = METRICS[rule.source](self, Moment(rule, now, baseline))
@@ -101,13 +101,13 @@ class MetricReader:
             _log.info("metric %s cannot be measured: %s", rule.name, error)
             return replace(NOTHING, said=str(error))
 
-    def _coverage(self, rule: Rule, now: Situation, sentence: str) -> str:
+    def _coverage(self, rule: Rule, now: LiveState, sentence: str) -> str:
         """What a metric that looks at samples says, and of how many queries it saw how many."""
         answers = self.traffic.volume(rule.window, now.epoch).answers
         coverage = f"sampled {len(self.samples(rule, now))} of {answers} queries"
         return f"{sentence}; {coverage}" if sentence else coverage
 
-    def baseline(self, now: Situation) -> dict[str, Any] | None:
+    def baseline(self, now: LiveState) -> dict[str, Any] | None:
         """What the live pair is measured by from now on; None until enough queries were seen.
 
         The queries that came before the move count, asked again of the pair that is live now: they are what it was
@@ -135,16 +135,16 @@ class MetricReader:
             "latency": volume.p99,
         }
 
-    def samples(self, rule: Rule, now: Situation) -> list[Sample]:
+    def samples(self, rule: Rule, now: LiveState) -> list[Sample]:
         """Sampled queries of the rule's window that the live pair answered since it is live."""
         return [one for one in self.traffic.samples(rule.window) if one.epoch >= now.epoch]
 
-    def texts(self, rule: Rule, now: Situation) -> Sequence[str]:
+    def texts(self, rule: Rule, now: LiveState) -> Sequence[str]:
         """Distinct sampled queries, the newest first."""
         newest = dict.fromkeys(one.query for one in reversed(self.samples(rule, now)))
         return list(newest)[: self.policy.samples]
 
-    def both(self, rule: Rule, now: Situation) -> tuple[list[Fact], list[Fact]] | None:
+    def both(self, rule: Rule, now: LiveState) -> tuple[list[Fact], list[Fact]] | None:
         """What the live pair and the standby answer to the same queries."""
         standby = next((pair.name for pair in self.store.pairs() if pair.state == "standby"), None)
         if standby is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vecrollback.automation.guard.evaluation import Decision, Evaluator, Reading, Situation
+from vecrollback.automation.guard.evaluation import Decision, Evaluator, LiveState, Reading
 from vecrollback.errors import UsageError
 from vecrollback.switching.policy.model import Policy
 
@@ -40,18 +40,18 @@ def replay(policy: Policy, recorded: Path) -> ReplayResult:
     evaluator, decisions = Evaluator(policy), list[tuple[float, Decision]]()
     names = {rule.name for rule in policy.rules}
     metrics, readings = set[str](), 0
-    situation: Situation | None = None
+    state: LiveState | None = None
     for at, events, values in _steps(_lines(recorded)):
         for event in events:
-            situation = Situation(situation.epoch + 1 if situation else 1, "recorded", at, event)
-        situation = situation or Situation(1, "recorded", at, "promote")
+            state = LiveState(state.epoch + 1 if state else 1, "recorded", at, event)
+        state = state or LiveState(1, "recorded", at, "promote")
         metrics |= values.keys()
         readings += len(values)
-        decision = evaluator.step(at, situation, values)
+        decision = evaluator.step(at, state, values)
         if decision.kind != "none":
             decisions.append((at, decision))
         if decision.kind == "rollback":
-            situation = Situation(situation.epoch + 1, "recorded", at, "rollback")
+            state = LiveState(state.epoch + 1, "recorded", at, "rollback")
     return ReplayResult(tuple(decisions), readings, tuple(sorted(metrics - names)), tuple(sorted(names - metrics)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,8 @@ _SHOWN_IDS = 5
 
 
 def status(state: Json) -> Iterator[RenderableType]:
-    """What serves, how far behind it is, where a rollback would go; then the pairs and the unfinished jobs."""
+    """Whether it is well, what serves and where a rollback would go; then what to look at, the pairs and the jobs."""
+    yield state["situation"]["verdict"]
     yield from _live(state)
     if state["setback"]:
         yield f"went back  {state['setback']}; see `vecrollback reconcile`"
@@ -42,6 +44,7 @@ def status(state: Json) -> Iterator[RenderableType]:
     yield f"rollback   to {target['target']}" if target["target"] else f"rollback   nowhere: {target['reason']}"
     yield f"corpus     {counted(state['corpus']['documents'], 'document')}, newest change {state['corpus']['head']:,}"
     yield f"searchers  {len(state['searchers']) or 'none is running'}"
+    yield from situation(state["situation"])
     if state["pairs"]:
         yield ""
         yield pairs(state["pairs"])
@@ -55,6 +58,17 @@ def status(state: Json) -> Iterator[RenderableType]:
                 for j in state["jobs"]
             ),
         )
+
+
+def situation(body: Json) -> Iterator[RenderableType]:
+    """The lines to look at, each with the next command; then the names of those that are as they should be."""
+    yield ""
+    lines = [line for line in body["lines"] if line["state"] != "ok"]
+    if lines:
+        rows = ((line["state"], line["name"], line["sentence"], line["command"]) for line in lines)
+        yield Rows(("state", "about", "what there is", "next"), rows)
+    if well := [line["name"] for line in body["lines"] if line["state"] == "ok"]:
+        yield from textwrap.wrap(f"as it should be: {', '.join(well)}", 78, subsequent_indent="  ")
 
 
 def pairs(rows: Json) -> Rows:

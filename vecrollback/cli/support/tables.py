@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 _GAP = 2
 _STYLES = {
-    "green": {"pass", "live", "ready", "done", "closed"},
-    "yellow": {"unknown", "warn", "standby", "building", "running", "paused", "cancelled", "waiting", "open"},
-    "red": {"fail", "failed", "quarantined", "error", "expired"},
+    "green": {"ok", "pass", "live", "ready", "done", "closed"},
+    "yellow": {"note", "unknown", "warn", "standby", "building", "running", "paused", "cancelled", "waiting", "open"},
+    "red": {"alert", "fail", "failed", "quarantined", "error", "expired"},
 }
 _STYLE_OF = {word: style for style, words in _STYLES.items() for word in words}
 _UNITS = (("min", 60, 3600), ("h", 3600, 86_400))

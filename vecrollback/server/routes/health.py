@@ -49,4 +49,4 @@ async def readyz(service: Service) -> Response:
 )
 async def metrics(_: Reading, service: Service) -> Response:
     """Counters and gauges of all workers."""
-    return Response(await service.reads.run(service.metrics.page, service.store), media_type=CONTENT_TYPE_LATEST)
+    return Response(await service.reads.run(service.metrics_page), media_type=CONTENT_TYPE_LATEST)

@@ -52,6 +52,15 @@ _MOVE = {
     "previous_hash": "ab...",
     "hash": "cd...",
 }
+_LINE = {"name": "live", "state": "ok", "sentence": "v1@1 since epoch 3, up to date, 4 searchers of it", "command": ""}
+_SITUATION = {
+    "at": "2026-01-31T12:00:00.000000+00:00",
+    "state": "ok",
+    "verdict": "Well",
+    "sentence": "Well: everything is as it should be",
+    "lines": [_LINE],
+}
+_STATUS = {"alias": {"live": {"pair": "v1", "snapshot": 1, "epoch": 3}}, "situation": _SITUATION}
 
 
 @router.post("/search", responses=answers(409, example=_RESULT))
@@ -103,10 +112,16 @@ def _no_unfit(queries: Sequence[str], limits: ServerSettings) -> None:
             raise UsageError(f"a query has {len(query)} characters; this server allows {limits.max_query}")
 
 
-@router.get("/status", responses=answers(example={"alias": {"live": {"pair": "v1", "snapshot": 1, "epoch": 3}}}))
+@router.get("/status", responses=answers(example=_STATUS))
 async def status(_: Reading, service: Service) -> Response:
     """What is live, how far behind it is, where a rollback would go right now, and what is unfinished."""
-    return as_json(await service.reads.run(payloads.status, service.store))
+    return as_json(await service.reads.run(payloads.status, service.store, service.situation))
+
+
+@router.get("/situation", responses=answers(example=_SITUATION))
+async def situation(_: Reading, service: Service) -> Response:
+    """How everything stands, a line for each thing. Answers while the catalog is lost, too: then most is `unknown`."""
+    return as_json(payloads.situation(await service.reads.run(service.situation)))
 
 
 @router.get("/pairs", responses=answers(example={"pairs": [{"name": "v1", "state": "live", "lag": 0}]}))
