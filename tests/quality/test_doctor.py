@@ -232,7 +232,7 @@ def test_a_line_that_is_no_object_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "told"),
     [
-        ("vectors.csv", "names no place"),
+        ("vectors.xyz", "names no place"),
         ("lancedb:somewhere", "names no table"),
         ("nowhere.npy", "file nowhere.npy does not exist"),
         ("faiss:nowhere", "no such file"),

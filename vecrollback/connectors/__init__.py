@@ -5,8 +5,13 @@
 `faiss:FILE`, with `--texts rows.jsonl`                     an index that gives its vectors back
 `parquet:FILE`, `arrow:FILE`                                a column of lists
 `lancedb:PATH#table`                                        a LanceDB table
-`duckdb:FILE#table`                                         a table or view of DuckDB
-`jsonl:FILE`                                                JSON Lines with a list of numbers in each row
+`duckdb:FILE#table`, `sqlite:FILE#table`                    a table or view of DuckDB, of SQLite (sqlite-vec too)
+`jsonl:FILE`, `json:FILE`, `csv:FILE`                       a list of numbers in each row; exports, bulk requests
+`vectors.npz`, `.safetensors`, `.pt`                        an array among others
+`faiss:FOLDER`, `llama-index:FOLDER`, `haystack:FILE`       what LangChain, LlamaIndex, Haystack save
+`usearch:FILE`, `hnswlib:FILE`, with `--texts rows.jsonl`   an index of USearch, of hnswlib
+`milvus:FILE.db#collection`, `milvus:http://...`            a Milvus collection
+`elasticsearch:http://...#index`, `opensearch:http://...`   an index with dense vectors
 `postgresql://user@host/database#table`                     pgvector: `vector`, `halfvec`, or an array of floats
 `chroma:PATH#collection`, `chroma:http://...#collection`    a Chroma collection
 `qdrant:PATH#collection`, `qdrant:http://...#collection`    a Qdrant collection
@@ -55,6 +60,18 @@ _BUILT_IN = {
     "jsonl": "json_lines:JsonLinesKind",
     "langchain-faiss": "faiss_file:LangchainFaissKind",
     "sqlite": "sqlite_file:SqliteKind",
+    "npz": "tensor_file:TensorKind",
+    "safetensors": "tensor_file:TensorKind",
+    "pt": "tensor_file:TensorKind",
+    "csv": "csv_file:CsvKind",
+    "json": "application_json:JsonKind",
+    "llama-index": "application_json:LlamaIndexKind",
+    "haystack": "application_json:HaystackKind",
+    "hnswlib": "hnswlib_file:HnswlibKind",
+    "usearch": "usearch_file:UsearchKind",
+    "milvus": "milvus:MilvusKind",
+    "elasticsearch": "elasticsearch:ElasticsearchKind",
+    "opensearch": "elasticsearch:OpensearchKind",
 }
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from vecrollback.errors import UsageError
+from vecrollback.errors import UsageError, VecrollbackError
 from vecrollback.records import Json, Metric
 from vecrollback.records.arrays import FloatArray, Numbers
 
@@ -149,12 +150,23 @@ def ends_in(place: str, *suffixes: str) -> bool:
     return Path(place).suffix.lower() in suffixes
 
 
-def split_at_hash(place: str, name: str, what: str) -> tuple[str, str]:
-    """Where a database is and what of it is meant, of `NAME:WHERE#WHAT`. Raises UsageError when either is missing."""
-    where, mark, inside = place.removeprefix(f"{name}:").rpartition("#")
-    if not mark or not inside or not where:
-        raise UsageError(f"{without_password(place)} names no {what}", hint=f"write it after a #: {name}:...#{what}")
-    return where, inside
+def split_at_hash(
+    place: str, name: str, what: str, listing: Callable[[str], Sequence[str]] | None = None
+) -> tuple[str, str]:
+    """Where a database is and what of it is meant, of `NAME:WHERE#WHAT`.
+
+    Raises UsageError when either is missing; with `listing`, which lists what is there, it says that.
+    """
+    bare = place.removeprefix(f"{name}:")
+    where, mark, inside = bare.rpartition("#")
+    if mark and inside and where:
+        return where, inside
+    hint = f"write it after a #: {name}:...#{what}"
+    # What cannot be listed is not what was asked: it has no name of what is meant, which comes first.
+    with suppress(VecrollbackError, OSError):
+        if listing is not None and (address := where or bare):
+            hint += f"; there: {named(sorted(listing(address)))}"
+    raise UsageError(f"{without_password(place)} names no {what}", hint=hint)
 
 
 def without_password(place: str) -> str:

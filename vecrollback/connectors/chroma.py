@@ -141,6 +141,15 @@ def _stamp(client: Any, own: str) -> str | None:
     return str(stamps[0]["stamp"]) if stamps else None
 
 
+def _collections(where: str) -> list[str]:
+    copy, client = _client(expanded(where), f"chroma:{where}")
+    try:
+        return [one if isinstance(one, str) else one.name for one in client.list_collections()]
+    finally:
+        if copy is not None:
+            copy.cleanup()
+
+
 class ChromaKind:
     """`chroma:PATH#collection` and `chroma:http://host:port#collection`."""
 
@@ -150,5 +159,5 @@ class ChromaKind:
         return False
 
     def open(self, place: str, _options: OpenOptions) -> Connector:
-        where, collection = split_at_hash(place, "chroma", "collection")
+        where, collection = split_at_hash(place, "chroma", "collection", _collections)
         return ChromaConnector(expanded(where), collection)

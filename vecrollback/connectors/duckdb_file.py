@@ -46,6 +46,18 @@ def _metrics(statements: list[str], columns: list[str]) -> dict[str, Metric]:
     return metrics
 
 
+def _tables(where: str) -> list[str]:
+    try:
+        import duckdb
+    except ImportError as error:
+        raise MissingDependencyError("duckdb", "duckdb") from error
+    path = Path(where).expanduser()
+    if not path.is_file():
+        raise UsageError(f"duckdb:{path}: there is no such file", hint="duckdb:FILE#table")
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return [name for (name,) in connection.execute("SELECT table_name FROM information_schema.tables").fetchall()]
+
+
 class DuckdbKind:
     """`duckdb:FILE#table`."""
 
@@ -55,5 +67,5 @@ class DuckdbKind:
         return False  # a file says nothing of the table that is meant
 
     def open(self, place: str, options: OpenOptions) -> Connector:
-        path, table = split_at_hash(place, "duckdb", "table")
+        path, table = split_at_hash(place, "duckdb", "table", _tables)
         return ArrowConnector(_read(Path(path).expanduser(), table), options.vector)

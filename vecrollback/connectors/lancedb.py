@@ -65,6 +65,10 @@ def _stamp(folder: Path, table: str) -> str | None:
     return next((row["stamp"] for row in rows if row["collection"] == table), None)
 
 
+def _tables(where: str) -> list[str]:
+    return [path.stem for path in Path(where).expanduser().glob("*.lance")]
+
+
 class LanceConnectorKind:
     """`lancedb:PATH#table`."""
 
@@ -74,5 +78,5 @@ class LanceConnectorKind:
         return False  # a folder says nothing of what is in it
 
     def open(self, place: str, options: OpenOptions) -> Connector:
-        folder, table = split_at_hash(place, "lancedb", "table")
+        folder, table = split_at_hash(place, "lancedb", "table", _tables)
         return ArrowConnector(LanceColumns(Path(folder).expanduser(), table), options.vector)

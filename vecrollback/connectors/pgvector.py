@@ -235,15 +235,34 @@ def _conninfo(parts: Any) -> str:
     return make_conninfo(**{name: value for name, value in values.items() if value is not None})
 
 
+_SCHEMES = (
+    "postgres://",
+    "postgresql+psycopg://",
+    "postgresql+psycopg2://",
+    "postgresql+asyncpg://",
+    "postgresql+pg8000://",
+    "jdbc:postgresql://",
+)
+"""How the settings of applications spell it."""
+
+
+def _tables(where: str) -> list[str]:
+    _, connection = _connect(f"postgresql:{where}", "")
+    with connection:
+        query = "SELECT schemaname, relname FROM pg_stat_user_tables"
+        rows = connection.execute(query).fetchall()
+    return [name if schema == "public" else f"{schema}.{name}" for schema, name in rows]
+
+
 class PgvectorKind:
     """`postgresql://user@host/database#table`; other programs write `postgres://`, or the name of a driver in it."""
 
     form, texts_beside = "postgresql://...#table", False
 
     def claims(self, place: str) -> bool:
-        return place.startswith(("postgres://", "postgresql+psycopg://"))
+        return place.startswith(_SCHEMES)
 
     def open(self, place: str, options: OpenOptions) -> Connector:
-        url = f"postgresql:{place.partition(':')[2]}"
-        where, table = split_at_hash(url, "postgresql", "table")
+        url = f"postgresql:{place.removeprefix('jdbc:').partition(':')[2]}"
+        where, table = split_at_hash(url, "postgresql", "table", _tables)
         return PgvectorConnector(f"postgresql:{where}", table, options.vector)

@@ -195,6 +195,16 @@ def _require_points(file: Path, place: str) -> None:
             raise UsageError(f"{place}: {file.name} cannot be read: {error}", hint="is it Qdrant's own?") from error
 
 
+def _collections(where: str) -> list[str]:
+    copy, client = _client(expanded(where), f"qdrant:{where}")
+    try:
+        return [one.name for one in client.get_collections().collections]
+    finally:
+        client.close()
+        if copy is not None:
+            copy.cleanup()
+
+
 class QdrantKind:
     """`qdrant:http://host:6333#collection` and `qdrant:PATH#collection`."""
 
@@ -204,5 +214,5 @@ class QdrantKind:
         return False
 
     def open(self, place: str, options: OpenOptions) -> Connector:
-        where, collection = split_at_hash(place, "qdrant", "collection")
+        where, collection = split_at_hash(place, "qdrant", "collection", _collections)
         return QdrantConnector(expanded(where), collection, options.vector)

@@ -18,13 +18,14 @@ SourceArgument = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="vectors.npy, faiss:FILE, parquet:FILE, arrow:FILE, lancedb:PATH#table, postgresql://...#table, "
-        "chroma:PATH#collection, qdrant:PATH#collection or qdrant:http://...#collection",
+        help="vectors.npy, faiss:FILE, parquet:FILE, lancedb:PATH#table, postgresql://...#table, sqlite:FILE#table, "
+        "chroma:PATH#collection, qdrant:http://...#collection, milvus:..., elasticsearch:http://...#index, FILE.csv, "
+        "FILE.jsonl, faiss:FOLDER, llama-index:FOLDER and more: docs/how-to/examine.md",
     ),
 ]
 TextsOption = Annotated[
     Path | None,
-    typer.Option("--texts", metavar="FILE", help="JSON lines beside .npy and FAISS files: `id` and `text`, in order."),
+    typer.Option("--texts", metavar="FILE", help="JSON lines beside files of vectors alone: `id` and `text`, in order."),
 ]
 IdOption = Annotated[str | None, typer.Option("--id-field", metavar="FIELD", help="Field of the id.")]
 TextOption = Annotated[str | None, typer.Option("--text-field", metavar="FIELD", help="Field of the text.")]

@@ -14,9 +14,7 @@ from typing import Any
 
 from vecrollback.connectors.base import Record
 from vecrollback.errors import UsageError
-
-NESTED = ("metadata", "meta", "cmetadata", "vmetadata", "metadata_", "langchain_metadata")
-"""Fields that hold the other fields of a row."""
+from vecrollback.quality.doctor.rows import flat
 
 _NODE = "_node_content"
 
@@ -72,21 +70,6 @@ def node_of(record: Record) -> Mapping[str, Any] | None:
     except ValueError:
         return None
     return node if isinstance(node, Mapping) else None
-
-
-def flat(record: Record) -> dict[str, Any]:
-    """The fields of a row with those of its nested metadata beside them."""
-    fields = dict(record)
-    for name in NESTED:
-        inner = record.get(name)
-        if isinstance(inner, str) and inner.startswith("{"):
-            try:
-                inner = json.loads(inner)
-            except ValueError:
-                continue
-        if isinstance(inner, Mapping):
-            fields = {**inner, **fields}
-    return fields
 
 
 LAYOUTS = (

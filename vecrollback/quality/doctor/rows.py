@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -13,11 +14,23 @@ from vecrollback.connectors.base import Record
 from vecrollback.quality.purity.contracts import KEYS, recorded_model
 from vecrollback.records import Json
 
-ID_NAMES = ("id", "_id", "uuid", "doc_id", "chunk_id")
-TEXT_NAMES = ("text", "document", "content", "page_content", "chunk", "body")
+ID_NAMES = ("id", "_id", "uuid", "doc_id", "chunk_id", "langchain_id", "id_", "node_id", "rowid")
+TEXT_NAMES = ("text", "document", "content", "page_content", "pageContent", "chunk", "body")
 BATCH_NAMES = ("ingest_batch", "batch", "batch_id", "ingest_id", "job_id", "run_id")
 TIME_NAMES = ("embedded_at", "indexed_at", "ingested_at", "inserted_at", "updated_at", "created_at", "timestamp")
-NESTED = ("metadata", "meta", "cmetadata")
+NESTED = (
+    "metadata",
+    "meta",
+    "cmetadata",
+    "vmetadata",
+    "metadata_",
+    "langchain_metadata",
+    "payload",
+    "properties",
+    "_source",
+    "fields",
+)
+"""Fields that hold other fields: as an object, or as JSON in a string."""
 TELLING = frozenset((*KEYS, *BATCH_NAMES, *TIME_NAMES, *NESTED))
 """Fields that say something of where a row came from."""
 
@@ -30,21 +43,41 @@ def value_of(record: Record, name: str | None) -> Any:
     if name is None or name in record:
         return record.get(name) if name else None
     first, dot, rest = name.partition(".")
-    inner = record.get(first)
-    return value_of(dict(inner), rest) if dot and isinstance(inner, Mapping) else None
+    inner = inner_of(record, first) if dot else None
+    return value_of(dict(inner), rest) if inner is not None else None
+
+
+def inner_of(record: Record, name: str) -> Mapping[str, Any] | None:
+    """The object in a field, also where it is JSON in a string; None for anything else."""
+    value = record.get(name)
+    if isinstance(value, str) and value.startswith("{") and name in NESTED:
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, Mapping) else None
+
+
+def flat(record: Record) -> dict[str, Any]:
+    """The fields of a row, with those of its nested ones beside them."""
+    fields = dict(record)
+    for name in NESTED:
+        if (inner := inner_of(record, name)) is not None:
+            fields = {**inner, **fields}
+    return fields
 
 
 def usual(record: Record, names: Sequence[str]) -> Any:
     """The first of these fields that says something, here or in the nested metadata; None when none does."""
-    places = [record, *(inner for name in NESTED if isinstance(inner := record.get(name), dict))]
+    places = [record, *(inner for name in NESTED if (inner := inner_of(record, name)) is not None)]
     values = (place[name] for name in names for place in places if name in place)
     return next((value for value in values if value is not None and value != ""), None)
 
 
 def model_of(record: Record) -> str | None:
     """The model that the row names."""
-    inner = record.get("cmetadata")
-    return recorded_model(record) or recorded_model(inner if isinstance(inner, Mapping) else None)
+    inners = (inner_of(record, name) for name in NESTED)
+    return recorded_model(record) or next((found for inner in inners if (found := recorded_model(inner))), None)
 
 
 def id_of(record: Record, name: str | None, row: int) -> str:
@@ -80,8 +113,9 @@ def metadata_of(record: Record, used: Sequence[str | None]) -> dict[str, Json]:
     """Everything else, as JSON holds it; nested metadata is merged in. A null is an absent field."""
     fields = {name: value for name, value in record.items() if name not in used}
     for name in NESTED:
-        if isinstance(fields.get(name), Mapping):
-            fields |= fields.pop(name)
+        if (inner := inner_of(fields, name)) is not None:
+            del fields[name]
+            fields |= {key: value for key, value in inner.items() if f"{name}.{key}" not in used}
     return {str(name): plain for name, value in fields.items() if (plain := _plain(value)) is not None}
 
 

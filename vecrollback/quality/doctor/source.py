@@ -16,6 +16,8 @@ from vecrollback.quality.doctor import rows as meaning
 from vecrollback.records import Document
 from vecrollback.records.arrays import FloatArray, Numbers, Times
 
+_SHOWN_ROWS = 20
+
 
 class ForeignIndex:
     """Vectors by row, with ids, texts and metadata. Reads only; close it.
@@ -30,7 +32,7 @@ class ForeignIndex:
         self.place, self.count, self.dimension = self.connector.place, self.connector.count, self.connector.dimension
         try:
             self.id_field = self._field(meaning.ID_NAMES, fields.id, "--id-field")
-            self.text_field = self._field(meaning.TEXT_NAMES, fields.text, "--text-field")
+            self.text_field = self._field(meaning.TEXT_NAMES, fields.text, "--text-field") or self._deeper()
         except BaseException:
             self.close()
             raise
@@ -121,6 +123,14 @@ class ForeignIndex:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _deeper(self) -> str | None:
+        """The text where it stands among other fields inside of one: `metadata.text`."""
+        rows = np.arange(min(self.count, _SHOWN_ROWS))
+        names = [name for name in self.connector.fields if name in meaning.NESTED]
+        records = self.connector.take(rows, names, vectors=False).records if names else []
+        paths = (f"{outer}.{text}" for outer in names for text in meaning.TEXT_NAMES)
+        return next((p for p in paths if any(isinstance(meaning.value_of(r, p), str) for r in records)), None)
 
     def _field(self, usual: tuple[str, ...], name: str | None, option: str) -> str | None:
         fields = self.connector.fields

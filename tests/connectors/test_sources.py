@@ -1,0 +1,415 @@
+"""Sources that applications and other libraries leave behind, written here by those libraries, against the suite.
+
+Elasticsearch is a server of its requests on this machine, not Elasticsearch itself: it is in no package index.
+
+Covers connectors.csv_file, connectors.listed, connectors.tensor_file, connectors.application_json,
+connectors.hnswlib_file, connectors.usearch_file, connectors.milvus, connectors.elasticsearch, connectors.parquet,
+connectors.json_lines.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.connectors.test_conformance import table, write_texts
+from tests.support import search_engine_server
+from vecrollback.connectors import open_connector
+from vecrollback.errors import UsageError
+from vecrollback.quality.doctor import ForeignIndex
+from vecrollback.records import Metric
+from vecrollback.testing import ConnectorConformance
+from vecrollback.testing.connector_suite import COUNT, DIMENSION, rows, vectors
+
+
+class TestCsvLists(ConnectorConformance):
+    stored = "float64"
+
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        pandas = pytest.importorskip("pandas")
+        frame = pandas.DataFrame([row | {"embedding": v.tolist()} for row, v in zip(rows(), vectors(), strict=True)])
+        frame.to_csv(folder / "docs.csv", index=False)
+        return str(folder / "docs.csv"), None
+
+
+class TestCsvColumns(ConnectorConformance):
+    """A column for each number, separated by tabs, packed."""
+
+    stored = "float64"
+
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        names = ["id", "text", "model", "batch", *(f"dim_{n}" for n in range(DIMENSION))]
+        with gzip.open(folder / "docs.tsv.gz", "wt", newline="") as file:
+            writer = csv.DictWriter(file, names, delimiter="\t")
+            writer.writeheader()
+            for row, vector in zip(rows(), vectors(), strict=True):
+                writer.writerow(row | {f"dim_{n}": float(one) for n, one in enumerate(vector)})
+        return f"csv:{folder / 'docs.tsv.gz'}", None
+
+
+class TestNpzBesideItsTexts(ConnectorConformance):
+    stored, decoded_cosine = "float16", 0.99999
+
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        np.savez_compressed(folder / "v.npz", embeddings=vectors().astype(np.float16), mean=vectors().mean(0))
+        return str(folder / "v.npz"), write_texts(folder)
+
+
+def columns() -> dict[str, list[Any]]:
+    return {name: [row.get(name) for row in rows()] for name in ("id", "text", "model", "batch")}
+
+
+class TestSafetensors(ConnectorConformance):
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        numpy = pytest.importorskip("safetensors.numpy")
+        numpy.save_file({"embeddings": vectors().copy()}, folder / "v.safetensors")
+        return str(folder / "v.safetensors"), write_texts(folder)
+
+
+class TestTorch(ConnectorConformance):
+    stored, decoded_cosine = "bfloat16", 0.9999
+
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        torch = pytest.importorskip("torch")
+        names = {"ids": "id", "texts": "text", "model": "model", "batch": "batch"}
+        lists = {name: columns()[field] for name, field in names.items()}
+        torch.save({"embeddings": torch.tensor(vectors()).bfloat16(), **lists}, folder / "v.pt")
+        return str(folder / "v.pt"), None
+
+
+class TestHnswlib(ConnectorConformance):
+    """Labels not in order, and one deleted."""
+
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        index = pytest.importorskip("hnswlib").Index("cosine", DIMENSION)
+        index.init_index(400)
+        backwards = np.arange(COUNT)[::-1]
+        index.add_items(vectors()[backwards], backwards * 3 + 1)
+        index.add_items(vectors()[:1], [2])
+        index.mark_deleted(2)
+        index.save_index(str(folder / "h.bin"))
+        return f"hnswlib:{folder / 'h.bin'}", write_texts(folder)
+
+
+class TestUsearch(ConnectorConformance):
+    metric, stored, decoded_cosine = "cosine", "float16", 0.99999
+
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        index = pytest.importorskip("usearch.index").Index(ndim=DIMENSION, metric="cos", dtype="f16")
+        backwards = np.arange(COUNT)[::-1]
+        index.add(backwards * 2 + 5, vectors()[backwards])
+        index.add(np.array([4]), vectors()[:1])
+        index.remove(4)
+        index.save(str(folder / "v.usearch"))
+        return str(folder / "v.usearch"), write_texts(folder)
+
+
+class TestMilvusLite(ConnectorConformance):
+    metric, ordered = "dot", False
+
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        pymilvus = pytest.importorskip("pymilvus")
+        pytest.importorskip("milvus_lite")
+        client = pymilvus.MilvusClient(str(folder / "m.db"))
+        options = {"id_type": "string", "max_length": 64, "metric_type": "IP"}
+        client.create_collection("docs", dimension=DIMENSION, **options)
+        entities = [row | {"vector": vector.tolist()} for row, vector in zip(rows(), vectors(), strict=True)]
+        client.insert("docs", entities)
+        client.flush("docs")
+        client.close()
+        return f"milvus:{folder / 'm.db'}#docs", None
+
+
+class TestLlamaIndexFolder(ConnectorConformance):
+    metric, stored = "cosine", "float64"
+
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        pytest.importorskip("llama_index.core")
+        from llama_index.core import StorageContext
+        from llama_index.core.schema import TextNode
+
+        nodes = [
+            TextNode(
+                id_=row["id"],
+                text=row.get("text", ""),
+                metadata={"model": row["model"], "batch": row["batch"]},
+                excluded_embed_metadata_keys=["model", "batch"],
+                embedding=vector.tolist(),
+            )
+            for row, vector in zip(rows(), vectors(), strict=True)
+        ]
+        storage = StorageContext.from_defaults()
+        # Not through an index, which leaves out a node without a text.
+        storage.vector_store.add(nodes)
+        storage.docstore.add_documents(nodes)
+        storage.persist(str(folder))
+        return f"llama-index:{folder}", None
+
+
+class TestHaystackJson(ConnectorConformance):
+    metric, stored, text_field = "dot", "float64", "content"
+
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        haystack = pytest.importorskip("haystack")
+        from haystack.document_stores.in_memory import InMemoryDocumentStore
+
+        store = InMemoryDocumentStore()
+        store.write_documents(
+            [
+                haystack.Document(
+                    id=row["id"],
+                    content=row.get("text"),
+                    meta={"model": row["model"], "batch": row["batch"]},
+                    embedding=vector.tolist(),
+                )
+                for row, vector in zip(rows(), vectors(), strict=True)
+            ]
+        )
+        store.save_to_disk(str(folder / "store.json"))
+        return f"haystack:{folder / 'store.json'}", None
+
+
+class TestPineconeExport(ConnectorConformance):
+    """Parquet as Pinecone imports and exports it: `metadata` is JSON in a string."""
+
+    text_field = "metadata.text"
+
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        metadata = [json.dumps({k: v for k, v in row.items() if k != "id"}) for row in rows()]
+        values = pa.array(list(vectors()), pa.list_(pa.float32()))
+        made = pa.table({"id": [row["id"] for row in rows()], "values": values, "metadata": metadata})
+        (folder / "namespace").mkdir()
+        pq.write_table(made.slice(0, 100), folder / "namespace" / "0.parquet")
+        pq.write_table(made.slice(100), folder / "namespace" / "1.parquet")
+        return f"parquet:{folder}", None
+
+
+class TestPineconeFetch(ConnectorConformance):
+    """What `index.fetch(ids).to_dict()` gives, as JSON."""
+
+    stored, text_field = "float64", "metadata.text"
+
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        found = {
+            row["id"]: {
+                "id": row["id"],
+                "values": vector.tolist(),
+                "metadata": {name: row[name] for name in row if name != "id"},
+            }
+            for row, vector in zip(rows(), vectors(), strict=True)
+        }
+        (folder / "export.json").write_text(json.dumps({"namespace": "", "vectors": found}))
+        return str(folder / "export.json"), None
+
+
+class TestWeaviateExport(ConnectorConformance):
+    """What the REST interface's `/v1/objects?include=vector` gives, with the named vectors of later versions."""
+
+    stored, text_field = "float64", "properties.text"
+
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        objects = [
+            {
+                "class": "Docs",
+                "id": row["id"],
+                "properties": {name: row[name] for name in row if name != "id"},
+                "vectors": {"default": vector.tolist()},
+            }
+            for row, vector in zip(rows(), vectors(), strict=True)
+        ]
+        (folder / "objects.ndjson").write_text("\n".join(map(json.dumps, objects)))
+        return str(folder / "objects.ndjson"), None
+
+
+class TestBulkRequests(ConnectorConformance):
+    """A bulk request of Elasticsearch: index, update, delete."""
+
+    stored, id_field = "float64", None
+
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        lines: list[dict[str, Any]] = [{"index": {"_id": "gone"}}, {"text": "x", "vector": [1.0] * DIMENSION}]
+        for row, vector in zip(rows(), vectors(), strict=True):
+            lines += [{"index": {"_index": "docs", "_id": row["id"]}}, row | {"vector": vector.tolist()}]
+        lines += [{"update": {"_id": "r5"}}, {"doc": {"seen": True}}, {"delete": {"_id": "gone"}}]
+        (folder / "bulk.ndjson").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return str(folder / "bulk.ndjson"), None
+
+
+class TestParquetFolder(ConnectorConformance):
+    pattern: ClassVar[str] = ""
+
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        made = table(pa.list_(pa.float32()))
+        for n, first in enumerate((0, 90, 180)):
+            pq.write_table(made.slice(first, 90), folder / f"part-{n}.parquet", row_group_size=40)
+        return f"parquet:{folder}{cls.pattern}", None
+
+
+class TestParquetPattern(TestParquetFolder):
+    pattern = "/part-*.parquet"
+
+
+class TestParquetInObjectStorage(ConnectorConformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def made(
+        cls, object_server: Any, tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[tuple[str, Path | None, Path]]:
+        import boto3
+
+        folder = tmp_path_factory.mktemp("source")
+        TestParquetFolder.make(folder)
+        place = object_server.uri()
+        bucket, _, prefix = place.removeprefix("s3://").partition("?")[0].partition("/")
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in object_server.environment.items():
+                patch.setenv(name, value)
+            client = boto3.client("s3", endpoint_url=object_server.environment["AWS_ENDPOINT_URL"])
+            for path in folder.glob("*.parquet"):
+                client.upload_file(str(path), bucket, f"{prefix.rstrip('/')}/{path.name}")
+            yield f"parquet:s3://{bucket}/{prefix.rstrip('/')}/part-*.parquet", None, folder
+
+
+def engine(key: str = "", dims: str = "dims", kind: str = "dense_vector") -> search_engine_server.SearchEngine:
+    texts = {"type": "text", "fields": {"keyword": {"type": "keyword"}}}
+    mapping = {name: dict(texts) for name in ("text", "model", "batch")}
+    mapping["embedding"] = {"type": kind, dims: DIMENSION}
+    mapping["embedding"] |= {"similarity": "cosine"} if kind == "dense_vector" else {"space_type": "l2"}
+    documents = {
+        row["id"]: {name: row[name] for name in row if name != "id"} | {"embedding": vector.tolist()}
+        for row, vector in zip(rows(), vectors(), strict=True)
+    }
+    return search_engine_server.SearchEngine({"docs": (mapping, documents), "other": ({}, {})}, key)
+
+
+class TestElasticsearch(ConnectorConformance):
+    metric: ClassVar[Metric | None] = "cosine"
+    ordered = False
+    scheme: ClassVar[tuple[str, str, str]] = ("elasticsearch", "dims", "dense_vector")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def made(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path | None, Path]]:
+        name, dims, kind = cls.scheme
+        with search_engine_server.running(engine(dims=dims, kind=kind)) as server:
+            yield f"{name}:{server.url}#docs", None, tmp_path_factory.mktemp("nothing")
+
+
+class TestOpensearch(TestElasticsearch):
+    metric, scheme = "l2", ("opensearch", "dimension", "knn_vector")
+
+
+def test_a_search_engine_wants_its_key_and_lists_its_indexes(monkeypatch: pytest.MonkeyPatch) -> None:
+    with search_engine_server.running(engine(key="secret")) as server:
+        place = f"elasticsearch:{server.url}"
+        with pytest.raises(UsageError, match="refuses"):
+            open_connector(f"{place}#docs")
+        monkeypatch.setenv("ELASTIC_API_KEY", "secret")
+        open_connector(f"{place}#docs").close()
+        for wrong in (place, f"{place}#nobody"):
+            with pytest.raises(UsageError) as refused:
+                open_connector(wrong)
+            assert "docs, other" in refused.value.hint
+        with pytest.raises(UsageError, match="no field holds vectors"):
+            open_connector(f"{place}#other")
+    with pytest.raises(UsageError, match="nothing answers"):
+        open_connector(f"{place}#docs")
+
+
+def test_without_a_collection_each_place_lists_what_is_there(tmp_path: Path) -> None:
+    import lancedb
+
+    lancedb.connect(tmp_path / "lance").create_table("notes", [{"vector": [1.0, 2.0]}])
+    places = {f"lancedb:{tmp_path / 'lance'}": "notes"}
+    chromadb = pytest.importorskip("chromadb")
+    chromadb.PersistentClient(str(tmp_path / "chroma")).create_collection("letters")
+    places[f"chroma:{tmp_path / 'chroma'}"] = "letters"
+    qdrant = pytest.importorskip("qdrant_client")
+    client = qdrant.QdrantClient(path=str(tmp_path / "qdrant"))
+    client.create_collection("cards", vectors_config=qdrant.models.VectorParams(size=2, distance="Dot"))
+    client.close()
+    places[f"qdrant:{tmp_path / 'qdrant'}"] = "cards"
+    duckdb = pytest.importorskip("duckdb")
+    duckdb.connect(str(tmp_path / "d.duckdb")).execute("create table pages (v float[2])").close()
+    places[f"duckdb:{tmp_path / 'd.duckdb'}"] = "pages"
+    place, _ = TestMilvusLite.make(tmp_path)
+    places[place.partition("#")[0]] = "docs"
+    for bare, name in places.items():
+        with pytest.raises(UsageError) as refused:
+            open_connector(bare)
+        assert name in refused.value.hint, bare
+
+
+def test_tables_of_a_database_are_listed_and_its_address_is_taken_as_applications_spell_it(postgres: Any) -> None:
+    address = postgres.url().partition("&schema")[0].partition("://")[2]
+    with postgres.connect() as connection:
+        connection.execute("create extension if not exists vector schema public")
+        connection.execute("create table if not exists spelled (id text, text text, embedding vector(3))")
+        connection.execute("insert into spelled values ('a', 'one', '[1,2,3]')")
+    for scheme in ("postgres", "postgresql", "postgresql+psycopg2", "postgresql+asyncpg", "jdbc:postgresql"):
+        with ForeignIndex(f"{scheme}://{address}#spelled") as source:
+            assert source.count >= 1
+    with pytest.raises(UsageError) as refused:
+        ForeignIndex(f"postgresql://{address}")
+    assert "spelled" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b"id,text\n1,x\n"),
+        ("a.json", b'{"rows": []}'),
+        ("a.json", b"{"),
+        ("a.npz", b"garbage"),
+        ("a.safetensors", b"garbage"),
+        ("a.pt", b"garbage"),
+        ("a.usearch", b"garbage"),
+        ("a.ndjson", b'{"index": {"_id": 1}}\n{"text": "x"}\n'),
+    ],
+)
+def test_a_file_without_vectors_is_refused_in_words(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError) as refused:
+        open_connector(str(tmp_path / name))
+    assert refused.value.hint
+    with pytest.raises(UsageError):
+        open_connector(str(tmp_path / f"nobody-{name}"))
+
+
+def test_a_torch_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+
+    class Bomb:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.mkdir, (tmp_path / "ran",)
+
+    torch.save({"embeddings": torch.zeros(3, 4), "bomb": Bomb()}, tmp_path / "v.pt")
+    with pytest.raises(UsageError, match="without running"):
+        open_connector(str(tmp_path / "v.pt"))
+    np.savez(tmp_path / "v.npz", embeddings=np.ones((3, 4)), bomb=np.array([Bomb()], dtype=object))
+    open_connector(str(tmp_path / "v.npz")).close()
+    assert not (tmp_path / "ran").exists()
