@@ -25,7 +25,7 @@ SourceArgument = Annotated[
 ]
 TextsOption = Annotated[
     Path | None,
-    typer.Option("--texts", metavar="FILE", help="JSON lines beside files of vectors alone: `id` and `text`, in order."),
+    typer.Option("--texts", metavar="FILE", help="JSON lines beside vectors alone: `id` and `text`, in order."),
 ]
 IdOption = Annotated[str | None, typer.Option("--id-field", metavar="FIELD", help="Field of the id.")]
 TextOption = Annotated[str | None, typer.Option("--text-field", metavar="FIELD", help="Field of the text.")]
