@@ -36,7 +36,7 @@ def test_one_pointer_no_answer_mixes_two_pairs_and_none_fails_while_live_flips(r
     wanted = {(name, query): exact(spec, TEXTS, query) for name, spec in SPECS.items() for query in QUERIES}
     followers = [start_traffic(root, "query", "follow"), start_traffic(root, "query", "store")]
     flipper = start_traffic(root, "flip")
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + 200  # only if something hangs
 
     def flipping() -> bool:
         return flipper[1].read_text(encoding="utf-8").count("\n") < FLIPS and time.monotonic() < ends

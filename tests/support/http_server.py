@@ -60,7 +60,7 @@ def fresh(url: str, method: str, path: str, **options: Any) -> httpx.Response:
 
 @contextlib.contextmanager
 def serving(
-    store: Path, *arguments: str, token: str | None = None, env: dict[str, str] | None = None, patience: float = 40
+    store: Path, *arguments: str, token: str | None = None, env: dict[str, str] | None = None, patience: float = 90
 ) -> Iterator[Server]:
     """Serve a store until the block ends; then the server must end in order."""
     with tempfile.TemporaryFile("w+") as log:
@@ -82,7 +82,7 @@ def serving(
                 raise
 
 
-def wait_for(what: str, reached: Any, seconds: float = 20.0) -> None:
+def wait_for(what: str, reached: Any, seconds: float = 60.0) -> None:
     """Wait until `reached()` is true."""
     deadline = time.monotonic() + seconds
     while not reached():
