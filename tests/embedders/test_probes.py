@@ -68,8 +68,8 @@ def test_bfloat16_nearly_agrees_and_passes_its_own_floor(minilm: str, recorded: 
 @pytest.mark.parametrize(
     ("arguments", "cause"),
     [
-        ("?max_length=128", "max_length"),
-        ("?max_length=200", "max_length"),
+        pytest.param("?max_length=128", "max_length", marks=pytest.mark.slow),
+        pytest.param("?max_length=200", "max_length", marks=pytest.mark.slow),
         ("?max_length=32", "max_length"),
         ("?query_prompt=query%3A+", "query_prompt"),
         ("?document_prompt=passage%3A+", "document_prompt"),

@@ -146,7 +146,7 @@ def assert_flips_found(root: Path, kind: str, places: Callable[[int], Sequence[i
 @pytest.mark.parametrize("kind", FILES)
 def test_flipped_byte_is_found_and_the_file_named(root: Path, kind: str) -> None:
     """The last bytes of most formats say where the others are: readers fail there in the oddest ways."""
-    assert_flips_found(root, kind, lambda size: sorted({0, size // 3, size // 2, *range(size - 20, size)}))
+    assert_flips_found(root, kind, lambda size: sorted({0, size // 3, size // 2, *range(size - 20, size, 3), size - 1}))
 
 
 @pytest.mark.slow
