@@ -1,6 +1,6 @@
 """The documents as they were: by change or time, minus what was deleted, with every vector that exists.
 
-Covers corpus.earlier, corpus.rows, corpus.travel, store.storage.
+Covers corpus.earlier, corpus.travel, store.storage.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The columns of the documents table: what each holds, and how a document becomes a row.
+"""The documents table: what its columns hold, how a document becomes a row, and how rows are found and read.
 
 Plain metadata values are columns too, which makes filters quick: strings, booleans and numbers (as doubles), each key
 in the type that its first document had. What a column cannot hold (a value of another type, a list, an integer beyond
@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vecrollback.catalog import now
 from vecrollback.corpus.documents import canonical_json, content_hash, document_digest
-from vecrollback.records import Document, Json, key_parts
+from vecrollback.errors import DocumentExistsError
+from vecrollback.records import Document, Json, key_parts, shown_key
 
 EMBEDDED_TEXT = "_embedded_text"
 """What the model gets in place of the text; a column only where a document ever had one."""
@@ -113,6 +115,48 @@ def sound_row(row: Mapping[str, Any], schema: pa.Schema) -> bool:
 
 def parse_metadata(text: str) -> dict[str, Json]:
     return dict(json.loads(text)) if text != "{}" else {}
+
+
+def stored_rows(dataset: Any, keys: Sequence[str]) -> dict[str, tuple[bytes, bool]]:
+    """Key -> (digest, deleted) of those documents that the table knows."""
+    if not keys or not dataset.count_rows():
+        return {}
+    found = dataset.to_table(columns=["id", "_digest", "_deleted"], filter=any_of(keys))
+    triples = zip(*(found[name].to_pylist() for name in ("id", "_digest", "_deleted")), strict=True)
+    return {key: (digest, deleted) for key, digest, deleted in triples}
+
+
+def any_of(keys: Sequence[str]) -> str:
+    """The condition of Lance for these documents."""
+    quoted = ", ".join("'" + one.replace("'", "''") + "'" for one in keys)
+    return f"id IN ({quoted})"
+
+
+def columns_there(dataset: Any, columns: Sequence[str]) -> list[str]:
+    """Those of the columns that the table has; texts for the model may be in none."""
+    return [name for name in columns if name != EMBEDDED_TEXT or name in dataset.schema.names]
+
+
+def texts_for_model(rows: pa.Table) -> pa.ChunkedArray:
+    """What the vectors of these rows are made from."""
+    if EMBEDDED_TEXT not in rows.column_names:
+        return rows["text"]
+    return pc.coalesce(rows[EMBEDDED_TEXT], rows["text"])
+
+
+def without_text(key: str) -> Document:
+    """A document that is gone, of which only the key stays."""
+    namespace, id_ = key_parts(key)
+    return Document(id_, "", namespace=namespace)
+
+
+def already_there(keys: Sequence[str]) -> DocumentExistsError:
+    """The error of a write that was to write new documents only."""
+    more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
+    return DocumentExistsError(
+        f"documents exist already: {', '.join(shown_key(one) for one in keys[:5])}{more}",
+        hint="nothing was written; leave `if_absent` out to replace them, or 'skip' them",
+    )
 
 
 def _plain_values(metadata: Mapping[str, Json], schema: pa.Schema) -> dict[str, Json]:

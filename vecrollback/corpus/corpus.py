@@ -17,10 +17,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecrollback.catalog import CORPUS, Catalog
-from vecrollback.corpus.columns import DOCUMENT, EMBEDDED_TEXT, SCHEMA, document_of, new_columns, sound_row, table_rows
+from vecrollback.corpus.columns import (
+    DOCUMENT,
+    EMBEDDED_TEXT,
+    SCHEMA,
+    already_there,
+    any_of,
+    columns_there,
+    document_of,
+    new_columns,
+    sound_row,
+    stored_rows,
+    table_rows,
+    texts_for_model,
+    without_text,
+)
 from vecrollback.corpus.documents import document_digest
 from vecrollback.corpus.earlier import EarlierDocuments
-from vecrollback.corpus.rows import already_there, any_of, columns_there, stored_rows, texts_for_model, without_text
 from vecrollback.corpus.selection import DocumentSet, count_namespaces, select_ids, select_rows
 from vecrollback.corpus.travel import plan_rollback
 from vecrollback.errors import (

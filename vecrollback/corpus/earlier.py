@@ -19,8 +19,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecrollback.catalog import EARLIER, Catalog, now
-from vecrollback.corpus.columns import DOCUMENT, EMBEDDED_TEXT, document_of
-from vecrollback.corpus.rows import any_of, columns_there
+from vecrollback.corpus.columns import (
+    DOCUMENT,
+    EMBEDDED_TEXT,
+    any_of,
+    columns_there,
+    document_of,
+)
 from vecrollback.errors import CorruptArtifactError, LockHeldError
 from vecrollback.records import Document, EarlierState
 from vecrollback.storage import FileStore
