@@ -1,6 +1,6 @@
 """A user who may only read, and one `sudo vecrollback`: real users of this machine, and their rights.
 
-Covers storage.ownership.
+Covers storage.local.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.support import other_user
 from tests.support.other_user import READER, SERVICE, place_for, run_as
 from vecrollback import Document, connect
 from vecrollback.errors import CatalogUnavailableError
-from vecrollback.storage.ownership import give_to_owner
+from vecrollback.storage.local import give_to_owner
 
 pytestmark = pytest.mark.skipif(not other_user.available(), reason="needs root, unshare and setpriv")
 

@@ -28,7 +28,7 @@ from vecrollback.errors import StorageUnavailableError, TimeWentBackError
 from vecrollback.records import CatalogStanding, Move, Setback
 from vecrollback.storage import FileStore, LocalFileStore
 from vecrollback.storage.forks import FollowsForks, follow_forks
-from vecrollback.storage.ownership import give_to_owner
+from vecrollback.storage.local import give_to_owner
 
 _log = logging.getLogger(__name__)
 FOLDER = "witness"

@@ -18,7 +18,7 @@ from vecrollback.catalog import CORPUS, EARLIER, Catalog
 from vecrollback.catalog.databases.store_identity import read_identity
 from vecrollback.storage import FileStore, LocalFileStore, file_store_at
 from vecrollback.storage.forks import FollowsForks, follow_forks, hold_off_forks
-from vecrollback.storage.ownership import give_tree_to_owner
+from vecrollback.storage.local import give_tree_to_owner
 from vecrollback.storage.trust import trust_created
 
 if TYPE_CHECKING:

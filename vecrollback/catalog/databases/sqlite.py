@@ -24,7 +24,7 @@ from vecrollback.catalog.databases.store_identity import EMBEDDED
 from vecrollback.errors import CatalogUnavailableError, LockHeldError
 from vecrollback.records import Pointer
 from vecrollback.storage.forks import FollowsForks, follow_forks, inherit
-from vecrollback.storage.ownership import give_to_owner
+from vecrollback.storage.local import give_to_owner
 
 if TYPE_CHECKING:
     from filelock import FileLock
