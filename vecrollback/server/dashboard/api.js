@@ -32,6 +32,7 @@ async function ask(method, path, body) {
 }
 
 export const get = async (path) => (await ask("GET", path)).json();
+export const remove = async (path) => (await ask("DELETE", path)).json();
 export const post = async (path, body) => (await ask("POST", path, body)).json();
 
 /** Server-sent events as [name, data]. By fetch, because an EventSource can send no token. */

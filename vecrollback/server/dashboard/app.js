@@ -4,7 +4,16 @@ import { ApiError, get, token } from "./api.js";
 import { $, text } from "./dom.js";
 import { clockTime, duration, tick, utc } from "./format.js";
 import { changed, forget, look, onChange, state, watch } from "./state.js";
+import { drawAttention } from "./attention.js";
+import { drawApprovals } from "./approvals.js";
+import { drawDrills, drawFreeze, drawPolicy } from "./automation.js";
+import { prepareDialog } from "./dialog.js";
+import { drawGolden } from "./golden.js";
+import { drawIncidents } from "./incidents.js";
 import { drawLive } from "./live.js";
+import { drawNavigation } from "./navigation.js";
+import { drawSnapshots } from "./snapshots.js";
+import { drawCanary, drawGates } from "./trials.js";
 import { drawOutcome, prepareRollback } from "./rollback.js";
 import { drawTraffic } from "./traffic.js";
 import { drawTimeline } from "./timeline.js";
@@ -31,8 +40,9 @@ function drawFreshness() {
   }
   fresh.classList.toggle("old", state.failed !== null);
   const since = state.readAt ? ` What follows is of ${clockTime(new Date(state.readAt))}.` : "";
-  const aside = "A rollback works without this page: vecrollback rollback --reason '…'";
-  text($("lost"), state.failed ? `${state.failed.message}${since} ${aside}` : "");
+  const aside = state.lost ? "Nothing can be moved until it is back." : "A rollback works without this page: vecrollback rollback --reason '…'";
+  const words = state.lost ? "The server cannot read its catalog." : state.failed?.message;
+  text($("lost"), state.failed ? `${words}${since} ${aside}` : "");
 }
 
 /** Ask for a token until one opens the door. */
@@ -78,6 +88,7 @@ function prepare() {
       look();
     });
   }
+  prepareDialog();
   prepareRollback();
   prepareCompare();
   new ResizeObserver(() => state.status && drawTraffic()).observe($("chart-latency"));
@@ -85,9 +96,14 @@ function prepare() {
 
 onChange(() => {
   drawFreshness();
+  if (state.status || state.failed) {
+    drawLive();
+    drawAttention();
+  }
   if (!state.status) return;
-  for (const draw of [drawTop, drawLive, drawOutcome, drawTraffic, drawTimeline, drawSearchers, drawJobs, drawPairs,
-    drawReports, drawMap, drawCompare]) draw();
+  for (const draw of [drawTop, drawNavigation, drawOutcome, drawTraffic, drawTimeline, drawIncidents, drawApprovals, drawPolicy,
+    drawFreeze, drawDrills, drawCanary, drawGates, drawSearchers, drawJobs, drawPairs, drawSnapshots, drawGolden, drawReports, drawMap,
+    drawCompare]) draw();
 });
 
 prepare();

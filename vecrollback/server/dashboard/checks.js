@@ -1,27 +1,26 @@
 // Pairs, and what checks said of them.
 
-import { ApiError, post } from "./api.js";
+import { catchUp, check, repair } from "./attention.js";
 import { $, h, show, table } from "./dom.js";
 import { ago, at, count, percent, plural, sentence, verdict } from "./format.js";
 import { brief } from "./live.js";
-import { colour, lastReport, look, reaches, state } from "./state.js";
+import { can, colour, lastReport, reaches, state } from "./state.js";
 
 const SHOWN_IDS = 8;
-const told = new Map();
 
 export function drawPairs() {
   const pairs = state.status.pairs;
-  const allowed = reaches("operator");
-  const busy = state.status.jobs.filter((job) => job.kind === "check" && job.state === "running").map((job) => job.pair);
-  const seen = [pairs, allowed, busy, [...told], pairs.map((pair) => lastReport(pair.name)?.at)];
+  const allowed = can("operator");
+  const busy = state.status.jobs.filter((job) => job.state === "running").map((job) => [job.kind, job.pair]);
+  const seen = [pairs, allowed, reaches("operator"), busy, pairs.map((pair) => lastReport(pair.name)?.at)];
   show($("pairs"), seen, () => pairs.length
     ? table("Pairs: one model and its own index each",
-      [["Pair"], ["State"], ["Model"], ["Index"], ["Dimension", "number"], ["Lag", "number"], ["Last check"], [allowed ? "Action" : ""]],
-      pairs.map((pair) => row(pair, allowed, busy.includes(pair.name))))
+      [["Pair"], ["State"], ["Model"], ["Index"], ["Dimension", "number"], ["Lag", "number"], ["Last check"], [reaches("operator") ? "Action" : ""]],
+      pairs.map((pair) => row(pair, allowed)))
     : h("p", { class: "empty" }, "No pair exists yet: vecrollback reembed MODEL --name v1"));
 }
 
-function row(pair, allowed, busy) {
+function row(pair, allowed) {
   const report = lastReport(pair.name);
   return [
     [h("span", { class: `dot ${colour(pair.name)}`, "aria-hidden": "true" }), pair.snapshot ? `${pair.name}@${pair.snapshot}` : pair.name],
@@ -29,23 +28,18 @@ function row(pair, allowed, busy) {
     [brief(pair.embedder), h("div", { class: "note", title: pair.fingerprint }, pair.fingerprint.slice(0, 16))],
     pair.index, count(pair.dimension), count(pair.lag),
     [verdict(pair.checked), report ? h("div", { class: "note" }, ago(report.at)) : null],
-    allowed && pair.snapshot ? [h("button", { type: "button", class: "small", disabled: busy, "data-key": `check-${pair.name}`,
-      "aria-label": `Check ${pair.name}`, onclick: () => check(pair.name) }, busy ? "Checking …" : "Check"), said(pair.name)] : "",
+    reaches("operator") && pair.snapshot ? h("div", { class: "buttons" }, actions(pair, allowed)) : "",
   ];
 }
 
-const said = (pair) => told.has(pair) ? h("div", { class: "note", role: "alert" }, told.get(pair)) : null;
-
-async function check(pair) {
-  told.delete(pair);
-  try {
-    await post("/v1/check", { pair, wait: false });
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    told.set(pair, error.message);
-  }
-  look();
-}
+const actions = (pair, allowed) => [
+  check(pair.name, `check-${pair.name}`, "Check"),
+  pair.lag ? catchUp(pair, `catch-up-${pair.name}`, "Catch up") : null,
+  pair.checked === "fail" ? repair(pair.name, `repair-${pair.name}`, "Repair") : null,
+].filter(Boolean).map((one) => {
+  one.disabled ||= !allowed;
+  return one;
+});
 
 export function drawReports() {
   const reports = state.reports.slice(0, 12);

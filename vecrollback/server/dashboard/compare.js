@@ -3,7 +3,7 @@
 import { ApiError, post } from "./api.js";
 import { $, h, text } from "./dom.js";
 import { count, percent } from "./format.js";
-import { colour, live, reaches, state } from "./state.js";
+import { can, colour, live, state } from "./state.js";
 
 let asked = 0;
 
@@ -18,7 +18,7 @@ export function prepareCompare() {
 export function drawCompare() {
   const form = $("compare-form");
   const names = state.status.pairs.filter((pair) => pair.snapshot).map((pair) => pair.name);
-  const allowed = reaches("operator") && names.length > 1;
+  const allowed = can("operator") && names.length > 1;
   form.querySelector("button").disabled = !allowed;
   if (!allowed) text($("compared"), names.length > 1 ? "Comparing takes an operator’s token." : "Comparing takes two pairs.");
   const target = state.status.rollback.target?.split("@")[0];

@@ -1,12 +1,11 @@
-// Whether what is live is well, in a word and with its reasons. The worst one speaks.
+// Whether all is well, in a word and a sentence: the server's own verdict, unless there is no news of it.
 
 import { clockTime, sentence } from "./format.js";
 import { live, state } from "./state.js";
 
-const ORDER = ["ok", "note", "unknown", "alert"];
 const LEVELS = { ok: "good", note: "warn", unknown: "warn", alert: "bad" };
 /** The lines that say why it is well. */
-const WELL = ["live", "proof", "way back", "queries"];
+const WELL = ["proof", "way back", "queries"];
 const RECENT_SECONDS = 60;
 
 /** Answers, errors and the slowest p99 of the last minute. */
@@ -18,13 +17,13 @@ export function lately() {
   return { answers: sum("answers"), errors: sum("errors"), p99: slowest || null, perSecond: sum("answers") / RECENT_SECONDS };
 }
 
-/** {level, word, reasons}: the situation as the server tells it, in its own words. */
+/** {level, word, said}. */
 export function health() {
+  if (state.lost) return { level: "bad", word: "The catalog is lost", said: "Queries are answered from what was last known; nothing can be moved or written. Bring the catalog back: its database, or the disk that it lies on. This page goes on by itself." };
   // What was well a minute ago may not be now, and green would say it is.
-  if (state.failed) return { level: "warn", word: "Not known", reasons: [`No news since ${clockTime(new Date(state.readAt))}; it may be well all the same`] };
-  if (!live()) return { level: "bad", word: "Nothing is live", reasons: ["No pair answers queries. Promote one: vecrollback promote PAIR"] };
-  const { verdict, state: worst, lines } = state.status.situation;
-  const open = lines.filter((line) => line.state !== "ok").sort((a, b) => ORDER.indexOf(b.state) - ORDER.indexOf(a.state));
-  const shown = open.length ? open : lines.filter((line) => WELL.includes(line.name));
-  return { level: LEVELS[worst], word: verdict, reasons: shown.map((line) => sentence(line.sentence)) };
+  if (state.failed) return { level: "warn", word: "Not known", said: state.readAt ? `No news since ${clockTime(new Date(state.readAt))}; it may be well all the same.` : "" };
+  const { state: worst, verdict, lines } = state.situation;
+  if (worst === "ok") return { level: "good", word: verdict, said: lines.filter((line) => WELL.includes(line.name)).map((line) => sentence(line.sentence)).join(". ") + "." };
+  if (!live()) return { level: "bad", word: verdict, said: "" };
+  return { level: LEVELS[worst], word: verdict, said: "" };
 }

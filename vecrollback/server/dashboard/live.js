@@ -3,7 +3,7 @@
 import { $, facts, h, show, text } from "./dom.js";
 import { ago, behind, checked, count, modelState, ms, sentence } from "./format.js";
 import { health, lately } from "./health.js";
-import { colour, lastReport, live, liveMoves, pairRow, reaches, state } from "./state.js";
+import { can, colour, lastReport, live, liveMoves, pairRow, reaches, state } from "./state.js";
 
 const SIGNS = { good: "✓", warn: "!", bad: "✕" };
 
@@ -13,10 +13,10 @@ export function drawLive() {
   $("live").dataset.level = well.level;
   show($("verdict"), [well.level, well.word], () =>
     [h("span", { class: "sign", "aria-hidden": "true" }, SIGNS[well.level]), well.word]);
-  text($("live-title"), pointer ? `${pointer.pair}@${pointer.snapshot} is live` : "Nothing is live");
+  text($("live-title"), pointer ? `${pointer.pair}@${pointer.snapshot} is live` : state.status ? "Nothing is live" : "Not known");
   const pair = pointer && pairRow(pointer.pair);
   show($("live-model"), [pair?.name, pair?.embedder], () => (pair ? model(pair) : []));
-  show($("reasons"), well.reasons, () => well.reasons.map((reason) => h("li", null, reason)));
+  text($("said"), sentence(well.said));
   drawFacts(pointer);
   drawBack(pointer);
 }
@@ -45,20 +45,28 @@ function drawFacts(pointer) {
 const model = (pair) => [h("span", { class: `dot ${colour(pair.name)}`, "aria-hidden": "true" }), brief(pair.embedder)];
 
 function drawBack(pointer) {
+  if (!state.status) return;
   const { target, reason } = state.status.rollback;
   const pair = target && pairRow(target.slice(0, target.lastIndexOf("@")));
   const report = pair && lastReport(pair.name);
   const allowed = reaches("operator");
   text($("rollback"), target ? `Roll back to ${target} …` : "Roll back …");
-  $("rollback").disabled = !target || !allowed;
+  $("rollback").disabled = !target || !can("operator");
   const standby = pair?.state === "standby";
-  show($("back-facts"), [target, reason, pair, report?.at, allowed, pointer], () => [
+  show($("back-facts"), [target, reason, pair, report?.at, allowed, pointer, state.lost], () => [
     target ? h("p", { class: "target" }, `${standby ? "Standby" : "Back to"}: `, h("strong", null, target)) : h("p", null, sentence(reason)),
     target ? h("p", { class: "model" }, model(pair)) : null,
-    target ? h("dl", { class: "facts two" }, facts(["Last check", checked(report, pair.checked)], ["Lag", behind(pair.lag)], ["Model", modelState(pair.model)])) : null,
+    target ? h("dl", { class: "facts two" }, facts(["Last check", checked(report, pair.checked)], ["Lag", behind(pair.lag)], ["Model", modelState(pair.model)])) : nowhere(),
+    state.lost ? h("p", { class: "problem" }, "Nothing can be moved while the catalog is lost.") : null,
     allowed ? null : h("p", { class: "note" }, "Your token may look, not switch: that takes an operator’s."),
   ]);
 }
+
+/** Where to go on when there is nowhere to go back to. */
+const nowhere = () => h("ul", { class: "ways" },
+  h("li", null, h("a", { href: "#snapshots" }, "Restore an older snapshot"), ", exactly as it was taken"),
+  h("li", null, h("a", { href: "#trials" }, "Promote another pair"), ", also a quarantined one, with a reason"),
+  h("li", null, h("a", { href: "#pairs-section" }, "Check or repair"), " a pair that is named here"));
 
 /** An embedder's string without the directories that lead to it; the whole of it on hover. */
 export function brief(embedder) {

@@ -1,6 +1,7 @@
 // The rollback: a plan that is frozen when the dialog opens, a reason, one request, and what came of it.
 
 import { ApiError, post } from "./api.js";
+import { tell } from "./dialog.js";
 import { $, facts, h, show, text } from "./dom.js";
 import { behind, checked, count, modelState, ms, plural } from "./format.js";
 import { forget, lastReport, live, look, pairRow, state } from "./state.js";
@@ -102,7 +103,7 @@ function refusal(error) {
 
 function announce(done) {
   const { expected, acknowledged, missing } = done.searchers;
-  text($("announce"), `Rolled back. ${done.to} is live after ${ms(done.switch_ms)}. ${acknowledged} of ${plural(expected, "searcher")} acknowledged${missing.length ? `; not heard from: ${missing.join(", ")}` : ""}.`);
+  tell(`Rolled back. ${done.to} is live after ${ms(done.switch_ms)}. ${acknowledged} of ${plural(expected, "searcher")} acknowledged${missing.length ? `; not heard from: ${missing.join(", ")}` : ""}.`);
 }
 
 /** The result stays until the page is left; its catch-up and check fill in as the job goes on. */

@@ -4,9 +4,11 @@ import { ApiError, get } from "./api.js";
 
 const LOOK_MS = 1000;
 const SERIES_MS = 2000;
+const PANELS_MS = 8000;
 
 export const state = {
-  caller: null, status: null, moves: [], pairs: [], reports: [], series: null, seconds: 600, failed: null, readAt: 0,
+  caller: null, status: null, situation: null, moves: [], pairs: [], reports: [], console: null, series: null, seconds: 600,
+  failed: null, lost: false, readAt: 0,
 };
 
 const listeners = new Set();
@@ -17,6 +19,9 @@ export const reaches = (role) => {
   const order = ["reader", "writer", "operator", "admin"];
   return state.caller !== null && order.indexOf(state.caller.role) >= order.indexOf(role);
 };
+
+/** Whether something of this role can be done now: nothing can while the server or its catalog is not there. */
+export const can = (role) => reaches(role) && state.failed === null;
 
 export const live = () => state.status?.alias.live ?? null;
 export const pairRow = (name) => state.status?.pairs.find((pair) => pair.name === name) ?? null;
@@ -39,17 +44,41 @@ let seriesAt = 0;
 let slowKey = "";
 let slowAt = 0;
 
+/** What the panels show, by its name here: what the answer is asked for, and its part that counts. */
+const PANELS = {
+  incidents: ["/v1/incidents?limit=20", "incidents"], approvals: ["/v1/approvals", "approvals"], freeze: ["/v1/freeze", "freeze"],
+  policy: ["/v1/policy"], canary: ["/v1/canary"], drills: ["/v1/drills?limit=10", "drills"], golden: ["/v1/golden"],
+  snapshots: ["/v1/snapshots", "snapshots"],
+};
+
+async function panels() {
+  const read = await Promise.all(Object.entries(PANELS).map(async ([name, [path, part]]) => {
+    const answer = await get(path);
+    return [name, part ? answer[part] : answer];
+  }));
+  return Object.fromEntries(read);
+}
+
 /** Read what is due. Raises ApiError. */
 export async function refresh() {
   state.caller ??= await get("/v1/whoami");
-  state.status = await get("/v1/status");
+  try {
+    state.status = await get("/v1/status");
+  } catch (error) {
+    // A server without its catalog still says how it stands; what the page shows besides is of an earlier moment.
+    state.lost = error.type === "CatalogUnavailableError";
+    if (state.lost) state.situation = await get("/v1/situation").catch(() => null);
+    throw error;
+  }
+  state.lost = false;
+  state.situation = state.status.situation;
   // History, reports and pairs change with what the status shows of them; the rest is a safety net.
   const key = JSON.stringify([state.status.alias, state.status.pairs.map((p) => [p.name, p.state, p.checked, p.snapshot]),
-    state.status.jobs.map((job) => [job.id, job.state])]);
-  if (key !== slowKey || Date.now() - slowAt > 15_000) {
-    const [history, reports, pairs] = await Promise.all(
-      [get("/v1/history?limit=200"), get("/v1/reports?limit=60"), get("/v1/pairs")]);
-    Object.assign(state, { moves: history.moves, reports: reports.reports, pairs: pairs.pairs });
+    state.status.jobs.map((job) => [job.id, job.state]), state.situation.lines.map((line) => [line.name, line.state])]);
+  if (key !== slowKey || Date.now() - slowAt > PANELS_MS) {
+    const [history, reports, pairs, shown] = await Promise.all(
+      [get("/v1/history?limit=200"), get("/v1/reports?limit=60"), get("/v1/pairs"), panels()]);
+    Object.assign(state, { moves: history.moves, reports: reports.reports, pairs: pairs.pairs, console: shown });
     [slowKey, slowAt] = [key, Date.now()];
   }
   if (Date.now() - seriesAt >= SERIES_MS - 50) {
