@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CONTROLS_WITHOUT_NAME = """
-const named = (node) => (node.getAttribute("aria-label") || node.innerText || "").trim()
+const named = (node) => (node.getAttribute("aria-label") || node.textContent || "").trim()
   || (node.getAttribute("aria-labelledby") || "").split(" ")
     .map((id) => document.getElementById(id)?.innerText).join("").trim()
   || [...(node.labels ?? [])].map((label) => label.innerText).join("").trim();

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +34,14 @@ _FLAGS = (
     "--disable-sync",
     "--window-size=1400,1000",
 )
+_AXE = Path(__file__).parent / "axe" / "axe.min.js"
+"""axe-core 4.14.1, by Deque, under the Mozilla Public License 2.0, as its package has it."""
+_RUN_AXE = """
+const done = arguments[0];
+axe.run(document, { resultTypes: ["violations"] }).then((result) => done(result.violations
+  .filter((one) => ["serious", "critical"].includes(one.impact))
+  .map((one) => [one.id, one.nodes.map((node) => node.html.slice(0, 160))])));
+"""
 _FOUND = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
 
 
@@ -81,13 +90,50 @@ class Page:
             self.press(Keys.TAB)
         raise AssertionError(f"{id_} is not reached by {limit} times Tab")
 
+    def tab_to_key(self, key: str, limit: int = 250) -> None:
+        """Go to the control that the page calls `data-key`, by the Tab key alone."""
+        for _ in range(limit):
+            if self.run("return document.activeElement.dataset.key ?? ''") == key:
+                return
+            self.press(Keys.TAB)
+        raise AssertionError(f"{key} is not reached by {limit} times Tab")
+
+    def by_keyboard(self, key: str, *answers: str) -> str:
+        """Open the action `key`, answer its fields in their order, confirm; returns what the page says of it."""
+        self.tab_to_key(key)
+        self.press(Keys.ENTER)
+        self.await_open("action")
+        for answer in answers:
+            self.press(*([answer] if answer else []), Keys.TAB)
+        self.tab_to("action-confirm", limit=12)
+        self.press(Keys.ENTER)
+        deadline = time.monotonic() + 40
+        while self.run("return document.getElementById('action').open"):
+            problem = self.text("#action-problem")
+            assert not problem, problem
+            assert time.monotonic() < deadline, f"{key} was never answered"
+            time.sleep(0.05)
+        return self.text("#announce")
+
+    def await_open(self, dialog: str, seconds: float = 20.0) -> None:
+        """Wait until a dialog is open."""
+        deadline = time.monotonic() + seconds
+        while not self.run("return document.getElementById(arguments[0]).open", dialog):
+            assert time.monotonic() < deadline, f"the dialog {dialog} never opened"
+            time.sleep(0.05)
+
+    def serious_findings(self) -> list[Any]:
+        """What axe finds wrong with the page, as far as it is serious or critical: rule, and where."""
+        self.run(f"if (!window.axe) {{ {_AXE.read_text()} }}")
+        return list(self.driver.execute_async_script(_RUN_AXE))
+
     def prefer(self, scheme: str) -> None:
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
 
     @contextlib.contextmanager
-    def width(self, pixels: int) -> Iterator[None]:
-        size = {"width": pixels, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    def width(self, pixels: int, height: int = 800) -> Iterator[None]:
+        size = {"width": pixels, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         yield
         self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -13,6 +13,8 @@ import { promote, stopCanary } from "./trials.js";
 const ORDER = ["ok", "note", "unknown", "alert"];
 const SIGNS = { ok: ["✓", "good"], note: ["i", "warn"], unknown: ["?", "warn"], alert: ["!", "bad"] };
 const SHOWN = 4;
+const SHOWN_NARROW = 2;
+const narrow = matchMedia("(max-width: 34rem)");
 
 /** Lines that are not well, the worst first. */
 export const openLines = () => (state.situation?.lines ?? []).filter((line) => line.state !== "ok")
@@ -21,12 +23,13 @@ export const openLines = () => (state.situation?.lines ?? []).filter((line) => l
 export function drawAttention() {
   const lines = state.failed && !state.lost ? [] : openLines();
   const busy = (state.status?.jobs ?? []).filter((job) => job.state === "running").map((job) => [job.kind, job.pair]);
-  const seen = [lines, busy, can("operator"), state.console?.approvals, state.console?.incidents?.map((one) => [one.number, one.state])];
+  const room = narrow.matches ? SHOWN_NARROW : SHOWN;
+  const seen = [lines, room, busy, can("operator"), state.console?.approvals, state.console?.incidents?.map((one) => [one.number, one.state])];
   show($("attention"), seen, () => [
-    lines.slice(0, SHOWN).map(row),
-    lines.length > SHOWN ? h("li", { class: "rest" }, h("details", { "data-key": "rest" },
-      h("summary", { "data-key": "rest-summary" }, `${lines.length - SHOWN} more`),
-      h("ul", { class: "attention" }, lines.slice(SHOWN).map(row)))) : null,
+    lines.slice(0, room).map(row),
+    lines.length > room ? h("li", { class: "rest" }, h("details", { "data-key": "rest" },
+      h("summary", { "data-key": "rest-summary" }, `${lines.length - room} more`),
+      h("ul", { class: "attention" }, lines.slice(room).map(row)))) : null,
   ]);
 }
 

@@ -23,7 +23,7 @@ export function drawPolicy() {
 function lead(policy) {
   const acts = policy.automatic ? `It rolls back by itself within ${duration(policy.window)} after a promote.` : "It moves nothing by itself.";
   const channels = policy.channels.length ? `It tells ${policy.channels.join(", ")}.` : "It tells nobody: no channel is set.";
-  return `${acts} ${channels} Measured every ${duration(policy.interval)}.`;
+  return `${acts} ${channels} Measured every ${policy.interval < 60 ? `${policy.interval} s` : duration(policy.interval)}.`;
 }
 
 function metrics({ policy, metrics: standing }) {
@@ -32,7 +32,7 @@ function metrics({ policy, metrics: standing }) {
     const seen = by.get(rule.name);
     const [sign, level, word] = SIGNS[seen?.phase] ?? ["–", "warn", "not measured yet"];
     return [rule.name, [h("span", { class: `mark ${level}` }, h("span", { "aria-hidden": "true" }, sign), ` ${word}`), seen ? h("div", { class: "note" }, ago(new Date(seen.at * 1000).toISOString())) : null],
-      seen?.value === null || seen?.value === undefined ? "–" : Number(seen.value.toPrecision(4)).toString(), rule.failure, rule.action,
+      seen?.value === null || seen?.value === undefined ? "–" : Number(seen.value.toPrecision(4)).toString(), h("span", { class: "whole" }, rule.failure), rule.action,
       seen ? coverage(seen) : "–"];
   }));
 }

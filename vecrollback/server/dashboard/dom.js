@@ -49,7 +49,7 @@ export function table(caption, columns, rows) {
       h("caption", { class: "unseen" }, caption),
       h("thead", null, h("tr", null, columns.map(([name], i) => h("th", { scope: "col", class: kind(i) }, name)))),
       h("tbody", null, rows.map((cells) => h("tr", null, cells.map((cell, i) =>
-        i === 0 ? h("th", { scope: "row" }, cell) : h("td", { class: kind(i) }, cell)))))));
+        i === 0 ? h("th", { scope: "row" }, cell) : h("td", { class: kind(i), "data-label": columns[i][0] }, cell)))))));
 }
 
 /** Terms and what they are, for a <dl>: [term, value, class?]. Those without a value are left out. */

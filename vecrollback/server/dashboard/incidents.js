@@ -15,13 +15,14 @@ export function drawIncidents() {
   const all = state.console?.incidents ?? [];
   const allowed = can("operator");
   show($("incidents-body"), [all, allowed], () => all.length
-    ? all.slice(0, SHOWN).map((one) => entry(one, allowed))
+    ? all.slice(0, SHOWN).map((one) => entry(one, allowed, one === all.find((each) => each.state === "open")))
     : h("p", { class: "empty" }, "No rollback yet, so no incident."));
 }
 
-function entry(one, allowed) {
+/** The newest open incident stands open. */
+function entry(one, allowed, unfolded) {
   const open = one.state === "open";
-  return h("details", { "data-key": `incident-${one.number}` },
+  return h("details", { "data-key": `incident-${one.number}`, open: unfolded },
     h("summary", { "data-key": `incident-summary-${one.number}` },
       h("span", { class: `mark ${open && one.nature === "failure" ? "bad" : ""}` }, open ? "open" : "closed"), " ",
       h("strong", null, `Incident ${one.number}: ${one.source} → ${one.target}`), " · ", ago(one.timeline.switched), one.nature === "failure" ? "" : ` · ${one.nature.replace("_", " ")}`),

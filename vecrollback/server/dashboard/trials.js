@@ -86,7 +86,7 @@ export function drawGates() {
     pairs.length ? h("ul", { class: "rows" }, pairs.map((pair) => h("li", null,
       h("div", null, h("strong", null, pair.name), " ", h("span", { class: `state ${pair.state}` }, pair.state), h("div", { class: "note" }, behind(pair.lag))),
       h("div", { class: "buttons" },
-        button(`gates-${pair.name}`, "Look at its gates", () => lookAt(pair.name), { disabled: !allowed, label: `Look at the gates of ${pair.name}` }),
+        button(`gates-${pair.name}`, "Look at gates", () => lookAt(pair.name), { disabled: !allowed, label: `Look at gates of ${pair.name}` }),
         button(`promote-${pair.name}`, "Promote …", (event) => promote(event, pair), { disabled: !allowed, label: `Promote ${pair.name}` })))))
       : h("p", { class: "empty" }, "No other pair could be promoted. Build one: vecrollback reembed MODEL."),
     chosen ? outcome(chosen) : null]);
