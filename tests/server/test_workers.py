@@ -9,6 +9,7 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -82,10 +83,14 @@ def test_spans_go_where_the_standard_variables_say(own_store: Path) -> None:
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}",
             "OTEL_BSP_SCHEDULE_DELAY": "100",
         }
+        env |= {"OTEL_SERVICE_NAME": "shop-search"}
         parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
         with serving(own_store, "--otel", env=env) as server:
             server.post("/v1/search", {"query": "apples"}, headers={"traceparent": parent})
-            wait_for("the spans", lambda: _spans(ExportTraceServiceRequest, "POST /v1/search"))
+            server.post("/v1/documents", {"documents": [{"id": "d1", "text": "medlars"}]})
+            server.post("/v1/rollback", {"reason": "worse", "wait": True}, headers={"traceparent": parent})
+            for name in ("POST /v1/search", "vecrollback.check", "POST /v1/rollback"):
+                wait_for(name, lambda name=name: _spans(ExportTraceServiceRequest, name))
         collector.shutdown()
         thread.join()
     [span] = _spans(ExportTraceServiceRequest, "POST /v1/search")
@@ -95,6 +100,29 @@ def test_spans_go_where_the_standard_variables_say(own_store: Path) -> None:
     assert facts["http.response.status_code"] == 200
     assert (facts["vecrollback.pair"], facts["vecrollback.epoch"], facts["vecrollback.queries"]) == ("v2", 2, 1)
     assert span.trace_id.hex() == "0af7651916cd43dd8448eb211c80319c"
+    requests = [ExportTraceServiceRequest.FromString(body) for body in _Collector.taken]
+    resources = [one.resource.attributes for request in requests for one in request.resource_spans]
+    assert {f.value.string_value for one in resources for f in one if f.key == "service.name"} == {"shop-search"}
+    told = {name: _spans(ExportTraceServiceRequest, f"vecrollback.{name}") for name in ("embed", "search", "switch")}
+    [below] = [one for one in told["search"] if one.parent_span_id == span.span_id]
+    assert _facts_of(below) | {"vecrollback.k": 10} == {
+        "vecrollback.pair": "v2",
+        "vecrollback.epoch": 2,
+        "vecrollback.queries": 1,
+        "vecrollback.k": 10,
+    }
+    assert [one for one in told["embed"] if one.parent_span_id == span.span_id]
+    assert [one for one in told["embed"] if "vecrollback.documents" in _facts_of(one)]
+    [switch] = told["switch"]
+    assert switch.trace_id == span.trace_id
+    assert (_facts_of(switch)["vecrollback.kind"], _facts_of(switch)["vecrollback.target"]) == ("rollback", "v1@1")
+    check = _spans(ExportTraceServiceRequest, "vecrollback.check")[-1]
+    assert _facts_of(check)["vecrollback.verdict"] == "pass"
+    assert b"medlars" not in b"".join(_Collector.taken)
+
+
+def _facts_of(span: Any) -> dict[str, Any]:
+    return {fact.key: fact.value.string_value or fact.value.int_value for fact in span.attributes}
 
 
 def _spans(kind: type, name: str) -> list[object]:

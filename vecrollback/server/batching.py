@@ -7,6 +7,7 @@ batches grow exactly as long as the model is what everybody waits for.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import math
 import time
 from collections import deque
@@ -34,6 +35,7 @@ class _Entry:
     """One caller's queries and where the answers go."""
 
     queries: list[str]
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
     answer: asyncio.Future[list[Result]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -95,7 +97,8 @@ class QueryBatcher:
         self._running.add(group)
         self._seen(sum(len(entry.queries) for entry in batch))
         # On a pool of its own: the loop goes on taking requests while a model embeds.
-        self._pool.submit(self._run, asyncio.get_running_loop(), group, batch)
+        # In the context of the caller who waited longest: the spans of the batch stand below that request.
+        self._pool.submit(batch[0].context.run, self._run, asyncio.get_running_loop(), group, batch)
 
     def _run(self, loop: asyncio.AbstractEventLoop, group: Group, batch: list[_Entry]) -> None:
         """On a thread. Comes back by itself: `run_in_executor` takes one more turn of the loop to do so."""

@@ -17,6 +17,7 @@ from vecrollback.serving.fallback import FallbackVectors
 from vecrollback.serving.masks import Filter
 from vecrollback.serving.open_pairs import OpenPair
 from vecrollback.serving.view import PairView
+from vecrollback.storage.spans import span
 
 _MAX_K = 10_000
 
@@ -122,5 +123,5 @@ def _why_nothing(view: PairView, pointer: Pointer, options: SearchOptions) -> st
 
 def embed_queries(serving: Serving, texts: list[str]) -> FloatArray:
     """Query vectors; whatever else embeds in this process lets them through first."""
-    with QUERIES_FIRST.query():
+    with span("embed", pair=serving.open_pair.pair.name, texts=len(texts)), QUERIES_FIRST.query():
         return serving.open_pair.queries.embed(texts)

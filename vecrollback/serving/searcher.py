@@ -47,6 +47,7 @@ from vecrollback.serving.questions import Questions
 from vecrollback.serving.shadow import Shadow, ShadowTask
 from vecrollback.serving.time_watch import TimeWatch
 from vecrollback.storage.forks import FollowsForks, follow_forks
+from vecrollback.storage.spans import span
 
 _log = logging.getLogger(__name__)
 _HEARTBEAT_SECONDS = 1.0
@@ -204,7 +205,7 @@ class Searcher(Questions, FollowsForks):
     def _answer_live(self, serving: Serving, texts: list[str], options: SearchOptions) -> list[Result]:
         """Answers of the pair that serves; of what `[serving] fallback` names, while its model does not answer."""
         try:
-            with QUERIES_FIRST.query():
+            with span("embed", pair=serving.open_pair.pair.name, texts=len(texts)), QUERIES_FIRST.query():
                 queries = self._fallback.embed(serving.open_pair, texts)
         except UsageError:
             raise
@@ -230,8 +231,11 @@ class Searcher(Questions, FollowsForks):
         instead: FallbackVectors | None = None,
     ) -> list[Result]:
         pointer, view = serving.pointer, serving.open_pair.view
-        only = restriction(options, self._corpus, pointer.corpus_version)  # filter and vectors: one state of the log
-        hits = view.search(queries, options.k, only, include_vectors=options.include_vectors)
+        with span("search", pair=pointer.pair, epoch=pointer.epoch, queries=len(queries), k=options.k):
+            only = restriction(
+                options, self._corpus, pointer.corpus_version
+            )  # filter and vectors: one state of the log
+            hits = view.search(queries, options.k, only, include_vectors=options.include_vectors)
         if not canary:
             self._tally.add(pointer.epoch, len(hits))
         if self._follows and (stale := [document_key(h.id, h.namespace) for one in hits for h in one if h.stale]):

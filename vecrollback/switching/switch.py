@@ -45,6 +45,7 @@ from vecrollback.records import (
     SwitchState,
 )
 from vecrollback.storage.artifacts import Artifacts
+from vecrollback.storage.spans import span
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.002
@@ -380,24 +381,30 @@ class Switch:
             raise UsageError(
                 f"a {request.kind} needs a reason", hint="--reason 'what was wrong'; it is kept in the history"
             )
+        with span("switch", kind=request.kind, alias=state.alias, target=target.ref) as note:
+            outcome = self._make(state, target, watermark, request)
+            note(epoch=outcome.epoch, searchers=outcome.searchers.expected, missing=len(outcome.searchers.missing))
+        if outcome.alias == LIVE:
+            if state.in_database:
+                self.native_alias(outcome.move)
+            self._tell(outcome)
+        return outcome
+
+    def _make(self, state: SwitchState, target: Snapshot, watermark: int, request: MoveRequest) -> Switched:
+        """One compare-and-set, then the wait for the searchers that ran at the decision."""
         start = time.perf_counter()
         move = self._catalog.aliases.move(
             replace(request, expected_epoch=state.epoch, alias=state.alias, target=_ref(target))
         )
         # Only those that ran at the decision: a searcher that starts later begins with the new pointer.
         searchers = self._await_searchers(move, {one.id for one in state.searchers}, request.wait_seconds)
-        outcome = Switched(
+        return Switched(
             move=move,
             switch_ms=(time.perf_counter() - start) * 1000,
             searchers=searchers,
             lag=state.head - watermark,
             gates=request.gated.outcomes if request.gated else (),
         )
-        if move.alias == LIVE:
-            if state.in_database:
-                self.native_alias(move)
-            self._tell(outcome)
-        return outcome
 
     def _tell(self, outcome: Switched) -> None:
         """Call who listens. The move stands, so what one raises is logged and never looks like a failed move."""

@@ -24,6 +24,7 @@ from vecrollback.quality.check.findings import LAWS, Notes, verdict_of
 from vecrollback.quality.check.sample import Sampling
 from vecrollback.records import Certificate, Pair, Report
 from vecrollback.storage.reading import readable
+from vecrollback.storage.spans import span
 
 __all__ = ["LAWS", "Checker", "Level", "Sampling"]
 
@@ -46,8 +47,14 @@ class Checker:
                 f"pair {pair.name!r} is {pair.state}: there is no snapshot to check",
                 hint=f"finish it: `vecrollback reembed {pair.embedder!r} --name {pair.name}`",
             )
-        with self._catalog.reading(vectors_table(pair.name)), self._catalog.reading(CORPUS):
-            return self._run(self._catalog.pairs.find(pair.name) or pair, level, sampling)
+        with (
+            span("check", pair=pair.name, level=level) as note,
+            self._catalog.reading(vectors_table(pair.name)),
+            self._catalog.reading(CORPUS),
+        ):
+            report = self._run(self._catalog.pairs.find(pair.name) or pair, level, sampling)
+            note(verdict=report.verdict, findings=len(report.findings))
+            return report
 
     def _run(self, pair: Pair, level: Level, sampling: Sampling) -> Report:
         # No lock keeps a purge from removing files during the check; then the whole check is done again.

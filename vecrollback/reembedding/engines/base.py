@@ -23,6 +23,7 @@ from vecrollback.embedders.probes import FLOOR, PROBES
 from vecrollback.embedders.runtimes import Runtime
 from vecrollback.errors import EmbedderChangedError, EmbeddingError, StoppedError, UsageError, VecrollbackError
 from vecrollback.records.arrays import FloatArray, cosines
+from vecrollback.storage.spans import span
 
 _COMPARED = 8
 
@@ -250,9 +251,10 @@ def _embed(embedder: Embedder, unit: Unit) -> EmbeddedUnit:
     vectors = np.empty((len(chunks), embedder.dimension), dtype=np.float32)
     ideals: list[float | None] = []
     if chunks:
-        vectors[order] = embed_documents(
-            embedder, chunks_by_length, after=lambda piece: ideals.append(_ideal(embedder, piece))
-        )
+        with span("embed", documents=len(unit.texts), texts=len(chunks)):
+            vectors[order] = embed_documents(
+                embedder, chunks_by_length, after=lambda piece: ideals.append(_ideal(embedder, piece))
+            )
     return EmbeddedUnit(
         number=unit.number,
         counts=tuple(map(len, parts)),
