@@ -232,9 +232,8 @@ class Searcher(Questions, FollowsForks):
     ) -> list[Result]:
         pointer, view = serving.pointer, serving.open_pair.view
         with span("search", pair=pointer.pair, epoch=pointer.epoch, queries=len(queries), k=options.k):
-            only = restriction(
-                options, self._corpus, pointer.corpus_version
-            )  # filter and vectors: one state of the log
+            # Filter and vectors: one state of the log.
+            only = restriction(options, self._corpus, pointer.corpus_version)
             hits = view.search(queries, options.k, only, include_vectors=options.include_vectors)
         if not canary:
             self._tally.add(pointer.epoch, len(hits))
