@@ -26,3 +26,11 @@ def test_a_canary_is_started_watched_advanced_and_stopped(here: Path, store: Pat
     assert (ended["end_reason"], ended["pair"]) == ("enough", "v3")
     with connect(store) as opened:
         assert opened.live().name == "v2"
+
+
+def test_a_dry_run_of_a_canary_tells_how_old_it_is_and_starts_nothing(here: Path, store: Path) -> None:
+    assert "is live already" in cli_json("canary", "start", "v2", "--dry-run", code=1)["obstacle"]
+    plan = cli_json("canary", "start", "v1", "--dry-run")
+    assert (plan["pair"], plan["live"], plan["lag"], plan["obstacle"]) == ("v1", "v2@1", 3, "")
+    assert "it would be tried" in text("canary", "start", "v1", "--dry-run")
+    assert refusal("canary", "status", code=2)["hint"] == "`vecrollback canary start PAIR`"

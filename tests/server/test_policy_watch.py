@@ -125,6 +125,20 @@ def test_a_bad_model_is_rolled_back_although_all_clients_sit_on_the_worker_that_
         assert "sampled " in standing["standout"]
 
 
+def test_a_bad_model_is_rolled_back_without_any_traffic_by_what_the_probe_asks(watched: Path) -> None:
+    with connect(watched) as store:
+        for n in range(0, 200, 2):
+            store.golden.add(f"{n} on the {TOPICS[n % 4]} {n * 7}")
+    with serving(watched, "--workers", "2", "--log-reads") as server:
+        assert server.post("/v1/promote", {"pair": "bad", "reason": "better"}).status_code == 200
+        wait_for("the policy", lambda: server.get("/v1/status").json()["alias"]["live"]["pair"] == "good", 180)
+        [move] = server.get("/v1/history?alias=live&limit=1").json()["moves"]
+        assert (move["kind"], move["actor"]) == ("rollback", "policy")
+        assert not [one for one in server.logged() if one.get("path") == "/v1/search"]
+        standing = {one["metric"]: one["said"] for one in server.get("/v1/policy").json()["metrics"]}
+        assert "sampled " in standing["standout"]
+
+
 def _watching(server: Server) -> int:
     """The process that watches; 0 while none does."""
     return next((one["process"] for one in server.logged() if one["message"].startswith("watching live by")), 0)

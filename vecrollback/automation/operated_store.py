@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from vecrollback.pairs.resources import Resources
 from vecrollback.quality.evaluation import Golden, Quality
 from vecrollback.records import (
     CatchUp,
+    Document,
     Drill,
     Effort,
     ExportResult,
@@ -30,6 +31,7 @@ from vecrollback.records import (
     Snapshot,
     Switched,
 )
+from vecrollback.reembedding.jobs import Job
 from vecrollback.serving.searcher import Searcher
 from vecrollback.switching.approvals import Approvals
 from vecrollback.switching.freezes import Freezes
@@ -67,6 +69,9 @@ class OperatedStore(Protocol):
 
     def status(self) -> dict[str, Json]: ...
     def history(self, *, alias: str | None = None, limit: int | None = None) -> list[Move]: ...
+    def documents(self, *, limit: int | None = None) -> Iterable[Document]: ...
+    def reembed(self, embedder: str, *, name: str | None = None) -> Job[Pair]: ...
+    def promote(self, pair: str, *, reason: str = "", override: bool = False) -> Switched: ...
     def live(self) -> Pair: ...
     def pair(self, pair: str) -> Pair: ...
     def pairs(self) -> list[Pair]: ...

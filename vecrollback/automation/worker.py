@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from vecrollback.automation.drills import overdue
 from vecrollback.automation.operated_store import OperatedStore
+from vecrollback.catalog import WORKER_LOCK
 from vecrollback.errors import EmbedderChangedError, StoppedError, VecrollbackError
 from vecrollback.pairs.model_answers import ask_model
 from vecrollback.records import ANSWER_SECONDS, Effort, ModelAnswer, Pair, ProgressCallback
@@ -65,9 +66,11 @@ class Worker:
     def run(self, interval: float) -> WorkerRound:
         """Work until `stopping`, with `interval` seconds between two rounds."""
         _log.info("worker of %s started", self._store.uri)
-        while not self._stopping():
-            self.run_once()
-            self._rest(interval)
+        # Any number of workers may run: they share the lock, and whoever asks whether one runs finds it taken.
+        with self._store.resources.catalog.lock(WORKER_LOCK, shared=True):
+            while not self._stopping():
+                self.run_once()
+                self._rest(interval)
         _log.info("worker stopped after %d rounds", self._round.rounds)
         return self._round
 

@@ -28,6 +28,7 @@ from vecrollback.catalog.reports import Reports
 from vecrollback.catalog.retention import RecordRetention
 from vecrollback.catalog.searchers import Searchers
 from vecrollback.catalog.switch_state import read_switch_state
+from vecrollback.errors import LockHeldError
 from vecrollback.records import LIVE, Move, PairFacts, Setback, SwitchState
 from vecrollback.storage import FileStore
 
@@ -35,6 +36,7 @@ __all__ = [
     "CORPUS",
     "EARLIER",
     "NAME_RULE",
+    "WORKER_LOCK",
     "Catalog",
     "PointerReader",
     "as_kept",
@@ -43,6 +45,10 @@ __all__ = [
     "valid_pair_name",
     "vectors_table",
 ]
+
+
+WORKER_LOCK = "worker"
+"""What every worker of a store shares while it runs."""
 
 
 class Catalog:
@@ -89,6 +95,14 @@ class Catalog:
     def lock(self, name: str, *, timeout: float = -1, shared: bool = False) -> AbstractContextManager[None]:
         """Hold a named lock across processes; see `Database.lock`."""
         return self._database.lock(name, timeout=timeout, shared=shared)
+
+    def is_locked(self, name: str) -> bool:
+        """Whether somebody holds a named lock, alone or with others. Raises CatalogUnavailableError."""
+        try:
+            with self.lock(name, timeout=0.0):
+                return False
+        except LockHeldError:
+            return True
 
     def reading(self, owner: str) -> AbstractContextManager[None]:
         """For long readers of a table: until the block ends, no version of it is cleaned away.

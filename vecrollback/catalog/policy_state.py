@@ -73,10 +73,11 @@ class PolicyState:
                 connection.execute(statement.on_conflict_do_update(index_elements=["alias", "metric"], set_=values))
 
     def standing(self, alias: str) -> list[dict[str, Any]]:
-        """The last measurement of each metric."""
+        """The last measurement of each metric. Its phase is `blind` once an alert said that it cannot be measured."""
         rows = []
         for metric, body in sorted(self.memory(alias).items()):
             at, phase, value, sample, condition, said = body["recent"][-1]
+            phase = "blind" if body.get("blind_told") else phase
             values = {"at": at, "phase": phase, "value": value, "sample": sample, "condition": condition, "said": said}
             rows.append({"metric": metric, "epoch": body["epoch"], **values})
         return rows

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vecrollback.cli.support.moves import NeededReason, Override, Reason
+from vecrollback.cli.support.moves import DryRun, NeededReason, Override, Reason, age_line, forward_age
 from vecrollback.cli.support.session import Session, command, common
 from vecrollback.cli.support.tables import Rows
 from vecrollback.records import CanaryStatus, Observation
@@ -24,14 +24,22 @@ _RETURNS = (
 )
 
 
-@command(app, returns=_RETURNS, examples=["canary start v2 --reason 'the new model'"])
+@command(
+    app,
+    returns=_RETURNS + "; with --dry-run {pair, snapshot, taken_at, watermark, lag, live, checked, obstacle, dry_run}",
+    examples=["canary start v2 --dry-run", "canary start v2 --reason 'the new model'"],
+)
 def start(
     session: Session,
     pair: Annotated[str, typer.Argument(help="The pair to be tried.")],
     reason: Reason = "",
     override: Override = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Let a candidate answer beside the live pair, or for the first share of the callers; `[canary]` says which."""
+    if dry_run:
+        _plan(session, pair)
+        return
     with session.store() as store:
         current = store.canaries.start(pair, reason=reason, override=override)
     session.emit(payloads.canary_status(current), lambda: _lines(current))
@@ -63,6 +71,16 @@ def status(session: Session) -> None:
     with session.store() as store:
         current = store.canaries.status()
     session.emit(payloads.canary_status(current), lambda: _lines(current))
+
+
+def _plan(session: Session, pair: str) -> None:
+    with session.store() as store:
+        obstacle, age = store.canaries.plan(pair), forward_age(store, pair)
+    refused = f"it would be refused: {obstacle}" if obstacle else "it would be tried"
+    plan = age | {"obstacle": obstacle, "dry_run": True}
+    session.emit(plan, lambda: [age_line(age), refused, "nothing was changed"])
+    if obstacle:
+        raise typer.Exit(1)
 
 
 def _lines(status: CanaryStatus) -> Iterator[RenderableType]:

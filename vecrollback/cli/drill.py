@@ -30,7 +30,7 @@ def drill(
         typer.Option(
             metavar="KIND",
             help="Break this in a copy: files-gone, model-unloadable, catalog-slow, searcher-hung, foreign-vectors, "
-            "disk-full.",
+            "disk-full, bad-pair (would the policy have noticed it?).",
         ),
     ] = "",
     listed: Annotated[bool, typer.Option("--list", help="List the drills so far.")] = False,

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vecrollback.automation.guard import Guard, Sample, Samples
+from vecrollback.automation.guard import Guard, ProbedTraffic, Sample, Samples, Traffic
 from vecrollback.automation.guard.traffic import Volume
 from vecrollback.errors import UsageError
-from vecrollback.records import ProgressCallback, Result
+from vecrollback.records import LIVE, ProgressCallback, Result
 from vecrollback.server.shared_samples import SharedSamples
 from vecrollback.server.traffic_series import Series, TimeSpan
 from vecrollback.store.store import Store
@@ -64,7 +64,9 @@ class PolicyWatch:
             return
         if policy is None:
             return
-        traffic = ServedTraffic(series, self.samples)
+        traffic: Traffic = ServedTraffic(series, self.samples)
+        if policy.probe:
+            traffic = ProbedTraffic(traffic, lambda: golden_texts(store), search, lambda: live_epoch(store))
         guard = Guard(store, policy, traffic, search=search, stopping=stopping, progress=progress)
         self._thread = threading.Thread(target=guard.run, name="vecrollback-watch", daemon=True)
         self._thread.start()
@@ -73,3 +75,13 @@ class PolicyWatch:
         """Wait for the round that is under way; `stopping` is true by now."""
         if self._thread is not None:
             self._thread.join(seconds)
+
+
+def golden_texts(store: Store) -> list[str]:
+    """What the probe asks where there is no traffic."""
+    return [query.text for query in store.golden.list()]
+
+
+def live_epoch(store: Store) -> int:
+    target = store.resources.catalog.aliases.get(LIVE)
+    return target.epoch if target else 0

@@ -112,7 +112,7 @@ def load(
     Raises UsageError for a file that cannot be read or has unknown keys; UntrustedError for a catalog that it names in
     a folder that nobody has trusted.
     """
-    filed = _file((directory or Path.cwd()) / FILE)
+    filed = read_file((directory or Path.cwd()) / FILE)
     # None is "not set" and "" is "the store's own": an empty argument overrides what the environment says.
     catalogs = (catalog, os.environ.get("VECROLLBACK_CATALOG"), filed.get("catalog"))
     if catalogs[:2] == (None, None) and filed.get("catalog"):
@@ -146,7 +146,8 @@ def _parse_file(path: Path) -> tuple[dict[str, Json], str]:
     return values, text
 
 
-def _file(path: Path) -> dict[str, str]:
+def read_file(path: Path) -> dict[str, str]:
+    """The settings that stand in a file, without its tables. Raises UsageError."""
     values = {key: value for key, value in _parse_file(path)[0].items() if key not in SECTIONS}
     keys = [f.name for f in fields(Settings)]
     for key, value in values.items():

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from vecrollback.catalog import now
+from vecrollback.catalog import WORKER_LOCK, now
 from vecrollback.errors import CatalogUnavailableError, NoRollbackTargetError, TimeWentBackError, VecrollbackError
 from vecrollback.records import LINES, LIVE, Json, LineState, Situation, SituationLine
 from vecrollback.store.status import describe
@@ -284,11 +284,12 @@ def _drills(look: _Look) -> _Found:
 
 def _worker(look: _Look) -> _Found:
     lags = {row["name"]: row["lag"] for row in look.kept_up if row["lag"]}
-    if not lags:
-        return "ok", "nothing waits to be taken in"
-    name = next(iter(lags))
     behind = ", ".join(f"{name} is {_counted(lag, 'change')} behind" for name, lag in lags.items())
-    return "note", behind, f"vecrollback catch-up {name}"
+    if look.catalog.is_locked(WORKER_LOCK):
+        return "ok", f"a worker runs; {behind or 'nothing waits to be taken in'}"
+    if not lags:
+        return "ok", "no worker runs, and nothing waits to be taken in"
+    return "note", f"no worker runs, and {behind}", "vecrollback worker"
 
 
 def _notices(look: _Look) -> _Found:

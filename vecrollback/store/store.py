@@ -1203,7 +1203,8 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods, Storag
 
         Args:
             chaos: What to break on purpose, in a copy of the store: `files-gone`, `model-unloadable`, `catalog-slow`,
-                `searcher-hung`, `foreign-vectors` or `disk-full`. Default: nothing.
+                `searcher-hung`, `foreign-vectors`, `disk-full`, or `bad-pair`: a pair that answers badly, against which
+                the store's policy has to decide. Default: nothing.
             policy: Its objectives are what each step is timed against. Default: the store's policy.
             actor: Who orders it. Default: the store's actor.
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from vecrollback.automation.drills.bad_pair import BAD_EMBEDDER, fire, plant, texts_to_ask
 from vecrollback.automation.drills.searchers import DrillSearcher, await_answer, await_asking, await_warm, reading
 from vecrollback.automation.drills.stopwatch import Stopwatch
 from vecrollback.automation.operated_store import OperatedStore, StoreOpener
@@ -45,7 +46,11 @@ class Scene:
     source: str
     target: str
     watch: Stopwatch
-    objectives: Objectives
+    policy: Policy
+
+    @property
+    def objectives(self) -> Objectives:
+        return self.policy.objectives
 
     @property
     def source_pair(self) -> str:
@@ -55,15 +60,19 @@ class Scene:
     def target_pair(self) -> str:
         return SnapshotRef.parse(self.target).pair
 
-    def roll_back(self, *, wait: float = 10.0) -> Switched:
-        """The real thing, up to its searchers; and the objective it has to meet."""
+    def roll_back(self, *, wait: float = 10.0, back: bool = False) -> Switched:
+        """The real thing, up to its searchers; and the objective it has to meet.
+
+        `back`: to what was live before the drill, which was left for a pair that is planted.
+        """
+        target = self.source if back else self.target
         with self.watch.phase("switch", self.objectives.switch) as step:
             outcome = self.store.rollback(reason="a drill", catch_up=False, wait=wait)
             step.say(
                 f"to {outcome.target} in {outcome.switch_ms:.1f} ms, {outcome.searchers.acknowledged} searchers follow"
             )
-        if outcome.target != self.target:
-            raise FailedError(f"it went to {outcome.target}, not to {self.target}")
+        if outcome.target != target:
+            raise FailedError(f"it went to {outcome.target}, not to {target}")
         return outcome
 
     def answered(self, searchers: list[DrillSearcher], since: float) -> None:
@@ -176,7 +185,32 @@ def disk_full(scene: Scene) -> str:
     return "refused whole while nothing could be written, done once there was room"
 
 
+def bad_pair(scene: Scene) -> str:
+    """A pair of a bad model is promoted: the store's own policy has to decide against it, by what it measures."""
+    with scene.watch.phase("bad pair live") as step:
+        name = plant(scene.store)
+        step.say(f"{name} ({BAD_EMBEDDER}) serves in the copy")
+    texts = texts_to_ask(scene.store)
+    with scene.store.searcher() as searcher, scene.watch.phase("policy") as step:
+        firing = fire(scene.store, scene.policy, texts, searcher.search)
+        if firing is None:
+            step.say(f"{len(texts)} queries asked again and again, and the policy saw nothing", ok=False)
+            return "this policy would not have noticed the bad pair"
+        kind = firing.decision.kind
+        step.say(
+            f"{kind} {firing.seconds:.0f} s after the promote, bake time included: {firing.decision.reason}",
+            ok=kind in ("rollback", "approve"),
+        )
+    if kind == "alert":
+        return "this policy would only have told people"
+    if kind == "approve":
+        return f"this policy would have asked for a rollback after {firing.seconds:.0f} s"
+    scene.roll_back(back=True)
+    return f"this policy would have rolled back after {firing.seconds:.0f} s"
+
+
 CHAOS: Mapping[str, Callable[[Scene], str]] = {
+    "bad-pair": bad_pair,
     "files-gone": files_gone,
     "model-unloadable": model_unloadable,
     "catalog-slow": catalog_slow,

@@ -95,7 +95,7 @@ def _with_chaos(
         with opener.connect(folder, catalog="", actor=store.actor) as copy:
             copy.notices.use(Policy())  # nobody shall be told that a copy was rolled back
             live, target = copy.live(), copy.rollback_target()
-            scene = Scene(copy, opener, live.ref, target.ref, watch, policy.objectives)
+            scene = Scene(copy, opener, live.ref, target.ref, watch, policy)
             return live.ref, target.ref, CHAOS[chaos](scene)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

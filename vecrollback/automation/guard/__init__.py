@@ -2,7 +2,17 @@
 
 from vecrollback.automation.guard.evaluation import Decision
 from vecrollback.automation.guard.guard import Guard
-from vecrollback.automation.guard.traffic import Sample, Samples, SyntheticTraffic, Traffic
+from vecrollback.automation.guard.traffic import ProbedTraffic, Sample, Samples, SyntheticTraffic, Traffic
 from vecrollback.automation.guard.watch import WatchRound, watch_store
 
-__all__ = ["Decision", "Guard", "Sample", "Samples", "SyntheticTraffic", "Traffic", "WatchRound", "watch_store"]
+__all__ = [
+    "Decision",
+    "Guard",
+    "ProbedTraffic",
+    "Sample",
+    "Samples",
+    "SyntheticTraffic",
+    "Traffic",
+    "WatchRound",
+    "watch_store",
+]

@@ -11,6 +11,11 @@ from typing import Protocol
 from vecrollback.errors import UsageError, VecrollbackError
 from vecrollback.records import Result
 
+ENOUGH = 60
+"""Queries of a minute that the metrics can judge by; with fewer a server asks golden queries itself."""
+
+_PROBED_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -111,3 +116,51 @@ class SyntheticTraffic:
 
     def samples(self, seconds: float) -> list[Sample]:
         return self._samples.last(seconds)
+
+
+class ProbedTraffic:
+    """The traffic there is and, while that is too little to judge by, golden queries asked of the live pair.
+
+    A bad pair is seen without a single user then. What the probe asks goes the way of every query, so errors and times
+    count too.
+
+    Args:
+        inner: The traffic there is.
+        queries: The texts to ask, read anew before each round; none: nothing is asked.
+        search: Asks `live`.
+        epoch: Of `live`, now.
+    """
+
+    def __init__(
+        self,
+        inner: Traffic,
+        queries: Callable[[], Sequence[str]],
+        search: Callable[[str], Result],
+        epoch: Callable[[], int],
+    ) -> None:
+        self._inner, self._queries, self._search, self._epoch = inner, queries, search, epoch
+        self._probe: SyntheticTraffic | None = None
+        self._texts: list[str] = []
+
+    def refresh(self) -> None:
+        """Ask, if fewer queries than `ENOUGH` came within the last minute and since the last move."""
+        self._inner.refresh()
+        if self.volume(_PROBED_SECONDS, self._epoch()).answers >= ENOUGH:
+            return
+        texts = list(dict.fromkeys(self._queries()))
+        if texts != self._texts:
+            self._texts, self._probe = texts, SyntheticTraffic(texts, self._search, batch=ENOUGH) if texts else None
+        if self._probe is not None:
+            self._probe.refresh()
+
+    def volume(self, seconds: float, since: int) -> Volume:
+        own = self._inner.volume(seconds, since)
+        if self._probe is None:
+            return own
+        asked = self._probe.volume(seconds, since)
+        times = [one.p99 for one in (own, asked) if one.p99 is not None]
+        return Volume(own.answers + asked.answers, own.errors + asked.errors, max(times, default=None))
+
+    def samples(self, seconds: float) -> list[Sample]:
+        asked = self._probe.samples(seconds) if self._probe is not None else []
+        return sorted([*self._inner.samples(seconds), *asked], key=lambda one: one.at)

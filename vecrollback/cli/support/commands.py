@@ -65,6 +65,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
     },
     "Watch, rehearse and report": {
         "watch": "Watch the live pair by a policy, and act as the policy says.",
+        "config": "Show the configuration in force, and where each value comes from.",
         "trust": "Trust a folder's vecrollback.toml on this machine.",
         "policy": "Check a policy, or try it on recorded measurements.",
         "drill": "Rehearse a whole rollback beside what serves.",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vecrollback.cli.support import render
-from vecrollback.cli.support.output import note
+from vecrollback.cli.support.output import counted, note
 from vecrollback.cli.support.session import Session
-from vecrollback.records import Switched
+from vecrollback.records import LIVE, Json, Switched
 from vecrollback.store import payloads
+
+if TYPE_CHECKING:
+    from vecrollback.store.store import Store
 
 SWITCH = (
     "{alias, from, to, epoch, switch_ms, searchers: {expected, acknowledged, missing}, lag, caught_up, check, trouble, "
@@ -24,6 +28,32 @@ NoCatchUp = Annotated[
     bool, typer.Option("--no-catch-up", help="Only switch; leave catch-up and check to a worker or to later.")
 ]
 Wait = Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="How long to wait for the searchers.")]
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what it would do; change nothing.")]
+
+
+def forward_age(store: Store, name: str) -> dict[str, Json]:
+    """How old what a pair would serve is: its snapshot, and the changes that it lacks."""
+    pair, live = store.pair(name), store.status()["alias"].get(LIVE)
+    taken = {one.ref: one.created_at for one in store.snapshots(name)}.get(pair.ref, "")
+    return {
+        "pair": pair.name,
+        "snapshot": pair.snapshot,
+        "taken_at": taken,
+        "watermark": pair.watermark,
+        "lag": store.lag(name),
+        "live": f"{live['pair']}@{live['snapshot']}" if live else None,
+        "checked": payloads.pair(store, name)["checked"],
+    }
+
+
+def age_line(age: Mapping[str, Json]) -> str:
+    """The same in a sentence."""
+    taken = f", taken {age['taken_at'][:16]} UTC" if age["taken_at"] else ""
+    return (
+        f"{age['pair']}@{age['snapshot']}{taken}, {counted(age['lag'], 'change')} behind, "
+        f"last check {age['checked'] or 'none'}; live now: {age['live'] or 'nothing'}"
+    )
 
 
 def show_switch(session: Session, switched: Switched) -> None:

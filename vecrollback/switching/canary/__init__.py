@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vecrollback.catalog import Catalog
-from vecrollback.errors import PairStateError, UnknownNameError, UsageError
+from vecrollback.errors import PairStateError, QuarantinedError, UnknownNameError, UsageError
 from vecrollback.records import CANDIDATE, LIVE, Canary, CanaryRun, CanaryStatus, MoveRequest, Pair, SnapshotRef
 from vecrollback.serving.shadow import ShadowObservations
 from vecrollback.switching.canary.judge import CANARY_OUTCOME, LIVE_OUTCOME, judge
@@ -55,6 +55,15 @@ class Canaries:
         )
         self._catalog.canaries.start(canary)
         return self.status()
+
+    def plan(self, pair: str) -> str:
+        """Why `start` would be refused now; empty when it would not be. Changes nothing. Raises UnknownNameError."""
+        record, policy = self._catalog.pairs.get(pair), load_policy(self._root)
+        try:
+            self._admit(record, MoveRequest("", self._actor))
+        except (PairStateError, QuarantinedError) as error:
+            return error.message
+        return "" if policy.shadow or policy.steps else "the policy gives a canary no traffic"
 
     def _admit(self, pair: Pair, request: MoveRequest) -> str:
         """Check that this pair may be a canary, and return the live pair that it is compared with."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vecrollback.errors import GateRefusedError, UnknownNameError, UsageError
+from vecrollback.errors import GateRefusedError, PairStateError, QuarantinedError, UnknownNameError, UsageError
 from vecrollback.pairs.resources import Resources
 from vecrollback.quality.check import Sampling
 from vecrollback.quality.evaluation import Quality
@@ -27,7 +27,7 @@ class Gates:
 
     def __init__(self, resources: Resources, quality: Quality, switch: Switch) -> None:
         self._root, self._catalog = resources.root, resources.catalog
-        self._quality, self._way_back = quality, WayBack(resources, switch)
+        self._quality, self._switch, self._way_back = quality, switch, WayBack(resources, switch)
 
     def written(self) -> tuple[Gate, ...]:
         """The gates as they are written now. Raises UsageError for one that cannot be read, naming its line."""
@@ -77,6 +77,20 @@ class Gates:
         )
         outcomes += [judge.judge(gate, evidence) for gate in gates]
         return GateVerdict(record.name, record.snapshot, tuple(outcomes), serving, live.epoch if live else 0)
+
+    def obstacle(self, pair: str) -> str:
+        """Why the state of a pair keeps it from being promoted now, whatever its gates say; empty when nothing does.
+
+        Raises UnknownNameError.
+        """
+        record, live = self._catalog.pairs.get(pair), self._catalog.aliases.get(LIVE)
+        if live is not None and live.ref == record.ref:
+            return f"pair {record.ref} is live already"
+        try:
+            self._switch.gate(record, MoveRequest("", ""))
+        except (PairStateError, QuarantinedError) as error:
+            return error.message
+        return ""
 
     def passed(self, pair: Pair, request: MoveRequest, *, head: int | None = None) -> MoveRequest:
         """The request of a promote, with the verdict on it. Raises GateRefusedError, which tells every gate.

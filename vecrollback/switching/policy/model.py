@@ -166,7 +166,7 @@ class Policy:
 
     `window`: only so long after a promote may a metric roll it back. `bake`: only immediate metrics may before it is
     over. `automatic` False: nothing moves, it is only told. `blind_rounds`: a metric that could not be measured so many
-    times in a row is an alert.
+    times in a row is an alert. `probe`: a server asks golden queries itself while too few queries come to judge by.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -176,6 +176,7 @@ class Policy:
     automatic: bool = True
     samples: int = 200
     blind_rounds: int = 30
+    probe: bool = True
     objectives: Objectives = Objectives()
     authority: AuthoritySettings = AuthoritySettings()
     drills: DrillSettings = DrillSettings()

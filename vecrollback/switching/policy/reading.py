@@ -230,6 +230,7 @@ class _Reader:
 
 _EXPECTED: Mapping[str, type] = {
     "automatic": bool,
+    "probe": bool,
     "after_promote": bool,
     "samples": int,
     "blind_rounds": int,
