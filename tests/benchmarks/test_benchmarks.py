@@ -17,7 +17,9 @@ import pytest
 from tests.support.shared_data import shared
 
 _FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-_SCRIPTS = sorted(path.stem for path in _FOLDER.glob("*.py") if path.stem not in ("common", "purity_models"))
+_SCRIPTS = sorted(
+    path.stem for path in _FOLDER.glob("*.py") if path.stem not in ("common", "purity_models", "verdict_models")
+)
 _NEEDS_MODEL = {"beside", "bridges", "forecast", "purity", "reembed"}
 _NEEDS_COLLECTIONS = {"bridges", "forecast"}
 _LONG = {
@@ -28,19 +30,14 @@ _LONG = {
     "engines",
     "forecast",
     "gpu",
-    "integrations",
     "model_gone",
     "object_store",
     "over_http",
-    "pointer",
     "purity",
     "reembed",
-    "rollback",
     "scale",
     "search_overhead",
     "shards",
-    "small_storage",
-    "startup",  # tests/cli/every_command/test_startup.py looks at what a command imports in every run
     "verdicts",
     "walks",  # tests/test_walks.py walks the same in every run
 }

@@ -126,3 +126,34 @@ def test_whole_numbers_lower_the_floor_by_their_rounding_alone(tmp_path: Path) -
         assert found.verdict == verdict
         assert found.audit
         assert found.audit.floor > 0.99
+
+
+def test_vectors_of_signs_are_told_apart_where_they_are_dense() -> None:
+    texts, chance = texts_of(300), np.random.default_rng(0)
+    turn = np.linalg.qr(chance.standard_normal((384, 384)))[0].astype(np.float32)
+    own, other = (made_by(f"hash:384?seed={seed}", texts) @ turn for seed in (1, 2))
+    number = {text: n for n, text in enumerate(texts)}
+
+    def verdict(vectors: FloatArray, low: int) -> str:
+        signs = np.where(vectors > 0, 1, low).astype(np.int8)
+        request = AuditRequest(bound=0.01, seed=1)
+        return audit(Arrays(signs, texts), lambda asked: own[[number[text] for text in asked]], request=request).verdict
+
+    assert (verdict(own, -1), verdict(other, -1)) == ("pass", "fail")
+    mixed = own.copy()
+    mixed[::50] = other[::50]
+    assert verdict(mixed, -1) == "fail"
+    assert verdict(own, 0) != "fail"
+
+
+def test_whole_numbers_with_a_range_for_each_column_are_unknown_with_the_reason(tmp_path: Path) -> None:
+    texts = texts_of(400)
+    for model in (_OWN, _OTHER):
+        vectors = made_by(model, texts)
+        low, high = vectors.min(axis=0), vectors.max(axis=0)
+        stored = np.clip((vectors - low) / (high - low) * 255 - 128, -128, 127).astype(np.int8)
+        rows = [{"id": str(n), "text": text} for n, text in enumerate(texts)]
+        found = examine(**write(tmp_path, stored, rows), model=_OWN, seed=1)
+        assert found.verdict == "unknown"
+        assert (cannot := found.finding("cannot_tell"))
+        assert "a range of its own" in cannot.message

@@ -58,9 +58,11 @@ def lacks(audit: AuditResult) -> str:
     """Why the audit can give no verdict; empty when it can."""
     if audit.power is not None and audit.power.lacks:
         return audit.power.lacks
-    return "the vectors are code words of a quantiser, which say too little about what was stored" * (
-        audit.stopped == "lossy"
-    )
+    if audit.stopped != "lossy":
+        return ""
+    if audit.storage == "int8 by range":
+        return "each column of whole numbers has a range of its own, which is not stored: no vector can be read back"
+    return "the vectors are code words of a quantiser, which say too little about what was stored"
 
 
 def _loudness(audit: AuditResult) -> Severity:

@@ -85,6 +85,7 @@ class _Audit:
         self._random = np.random.default_rng(request.seed)
         self._survey = survey(population, self._random)
         self._storage = recognise(self._survey.sample[self._survey.usable[self._survey.sample_rows]])
+        keep = keep or self._storage.keep()
         self._examiner = Examiner(population, own, request.floor, self._storage, request.budget, keep)
         self._keeps = keep is not None
         self._leave_out_unusable()
@@ -129,7 +130,7 @@ class _Audit:
         examiner = self._examiner
         share = float(np.mean(examiner.is_foreign(reference))) if len(reference) else 0.0
         self._search.expected = share * (examiner.left + len(reference))
-        if self._storage.format == "codes" and not self._keeps and share > _MOSTLY_FOREIGN:
+        if self._storage.format in ("codes", "int8 by range") and not self._keeps and share > _MOSTLY_FOREIGN:
             return "lossy"
         power = examiner.power
         if power is not None and power.lacks and (not power.faithful or not examiner.foreign):
