@@ -1,4 +1,7 @@
-"""Law 6. A resumed job repeats no finished batch; equal texts are embedded once."""
+"""Law 6. A resumed job repeats no finished batch; equal texts are embedded once.
+
+Covers pairs.givers.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,11 @@ import pytest
 import vecrollback
 from tests.laws.support import COUNTED
 from tests.support import counting
+from tests.support.openai_server import OpenAIServer
 from tests.support.operations import start, words
 from tests.support.oracle import assert_passes
-from vecrollback import Document
+from vecrollback import Document, Store
+from vecrollback.embedders import open_embedder
 from vecrollback.embedders.probe_texts import PROBES
 
 
@@ -120,6 +125,76 @@ def test_nothing_is_embedded_twice_for_another_prompt_before_queries(tmp_path: P
         store.reembed(f"{COUNTED}?document_prompt=note+of+", name="other", index="Flat").wait()
         again = [text for text in counting.embedded(log) if text.startswith("note of note ")]
         assert len(again) == 51, "another prompt before documents is another vector"
+
+
+def derived(root: Path, log: Path, given: str, wanted: str) -> tuple[Store, int]:
+    """A store with a pair of the one embedder, then of the other; and how many texts were embedded for the second."""
+    store = vecrollback.connect(root, create=True)
+    store.upsert([Document(f"d{n}", words(n)) for n in range(50)])
+    store.reembed(given, name="given", index="Flat").wait()
+    before = len(counting.embedded(log))
+    store.reembed(wanted, name="wanted", index="Flat").wait()
+    return store, len(counting.embedded(log)) - before
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("", "?metric=dot&normalize=true"),
+        ("?metric=dot", "?metric=l2"),
+        ("?metric=dot", ""),
+    ],
+)
+def test_nothing_is_embedded_twice_for_another_metric(tmp_path: Path, log: Path, given: str, wanted: str) -> None:
+    store, embedded = derived(tmp_path / "store", log, COUNTED + given, COUNTED + wanted)
+    assert embedded == 0
+    assert_passes(store.check("wanted", sample=50))
+
+
+def test_lengths_that_are_gone_are_embedded_again(tmp_path: Path, log: Path) -> None:
+    store, embedded = derived(tmp_path / "store", log, COUNTED, f"{COUNTED}?metric=dot")
+    assert embedded == 50
+    assert_passes(store.check("wanted", sample=50))
+
+
+def test_nothing_is_embedded_twice_for_fewer_dimensions(tmp_path: Path) -> None:
+    with OpenAIServer(64) as service, vecrollback.connect(tmp_path / "store", create=True) as store:
+        store.upsert([Document(f"d{n}", words(n)) for n in range(50)])
+        store.reembed(service.spec(), name="whole", index="Flat").wait()
+        assert store.plan(service.spec(dimensions=32), measure=False).texts == 0
+        service.requests.clear()
+        assert store.reembed(service.spec(dimensions=32), name="short", index="Flat").wait().dimension == 32
+        assert not [text for one in service.requests for text in one["input"] if text.startswith("note ")]
+        assert_passes(store.check("short", sample=50))
+        service.requests.clear()
+        store.reembed(service.spec(dimensions=48), name="between", index="Flat").wait()
+        assert not [text for one in service.requests for text in one["input"] if text.startswith("note ")]
+
+
+def test_a_service_whose_short_vectors_are_others_gives_none(tmp_path: Path) -> None:
+    with OpenAIServer(64) as service, vecrollback.connect(tmp_path / "store", create=True) as store:
+        store.upsert([Document(f"d{n}", words(n)) for n in range(50)])
+        store.reembed(service.spec(), name="whole", index="Flat").wait()
+        service.model = open_embedder("hash:64?seed=9")
+        service.requests.clear()
+        store.reembed(service.spec(dimensions=32), name="short", index="Flat").wait()
+        asked = {text for one in service.requests for text in one["input"]}
+        assert {words(n) for n in range(50)} <= asked, "the contract alone would allow it, the probes do not"
+
+
+def test_chunks_are_taken_by_their_own_text_from_a_pair_that_splits_otherwise(tmp_path: Path, log: Path) -> None:
+    long = " ".join(f"note of word{n}" for n in range(60))
+    with vecrollback.connect(tmp_path / "store", create=True) as store:
+        store.upsert([Document("long", long), *(Document(f"d{n}", words(n)) for n in range(20))])
+        store.reembed(f"{COUNTED}?chunk=semantic:240", name="coarse", index="Flat").wait()
+        before = counting.embedded(log)
+        store.reembed(f"{COUNTED}?chunk=semantic:120", name="fine", index="Flat").wait()
+        after = counting.embedded(log)[len(before) :]
+        assert not [text for text in after if text in {words(n) for n in range(20)}], (
+            "short texts are one chunk in both"
+        )
+        assert after, "the long one is split otherwise"
+        assert_passes(store.check("fine", sample=40))
 
 
 def test_nothing_is_embedded_twice_after_a_cancel(many: Path, log: Path) -> None:

@@ -12,6 +12,7 @@ from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.catalog import WORKER_LOCK
 from vecrollback.errors import EmbedderChangedError, StoppedError, VecrollbackError
 from vecrollback.pairs.model_answers import ask_model
+from vecrollback.quality.check.doubt import IN_DOUBT
 from vecrollback.records import ANSWER_SECONDS, Effort, ModelAnswer, Pair, ProgressCallback
 from vecrollback.switching.policy import load_policy
 
@@ -80,6 +81,7 @@ class Worker:
         try:
             for name in kept_up(self._store):
                 self._attempt(name)
+                self._re_examine(name)
             self._ask_models()
             self._tidy()
             self._look_after()
@@ -115,6 +117,23 @@ class Worker:
                 catch_up.seconds,
                 catch_up.lag,
             )
+
+    def _re_examine(self, pair: str) -> None:
+        """Check the vectors that a change of the model left in doubt, and write anew those that it made.
+
+        Once its own model is back: until then nobody can say what a vector should be.
+        """
+        report = self._store.report(pair)
+        if self._stopping() or report is None or not report.ids(IN_DOUBT):
+            return
+        try:
+            self._store.resources.embedders.proven(self._store.pair(pair), now=True)
+            report = self._store.check(pair)
+            _log.info("vectors in doubt of %s: %s", pair, report.verdict)
+            if report.ids("foreign_vector"):
+                self._store.repair(report)
+        except (VecrollbackError, OSError) as error:
+            _log.warning("vectors in doubt of %s stay in doubt: %s", pair, error)
 
     def _tell_changed(self, pair: str, error: EmbedderChangedError) -> None:
         """Tell people, once until it is mended, that a model is no longer the pair's own. Nothing it made is kept."""

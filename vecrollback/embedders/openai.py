@@ -221,6 +221,11 @@ class OpenAIEmbedder(SharedEmbedder):
         """Let a probe ride in every request for documents: a balancer may send each to another replica."""
         self._probes = probes
 
+    @property
+    def proves_requests(self) -> bool:
+        """Whether a probe has a place in each request: one for a single text has none."""
+        return self._request.batch_size > 1
+
     def answer_queries(self, texts: Sequence[str]) -> FloatArray:
         """`embed_queries` while somebody waits: within `query_timeout`, with at most `query_retries`.
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from vecrollback.embedders.base import Embedder, traits_of
 from vecrollback.embedders.common import excerpt
+from vecrollback.embedders.pieces import embed_documents
 from vecrollback.embedders.probe_texts import PROBES, QUERIES
 from vecrollback.errors import BadQueryError, EmbedderChangedError, TextRefusedError, VecrollbackError
 from vecrollback.records.arrays import FloatArray, cosines
@@ -30,9 +31,12 @@ _RIDERS = 16
 """The shortest probes take turns: about ten tokens each, against thousands in a batch."""
 
 _TEXTS_PER_RIDER = 64
-"""Behind a service parts of one batch may be answered by different replicas: one rider for so many texts. An embedder
-that knows its requests (`carry`) lets one ride in each, which is exact, and needs no more; nor does a model in this
-process."""
+"""Behind a service parts of one batch may be answered by different replicas: one rider for so many texts, and one more.
+An embedder that lets one ride in each of its requests (`proves_requests`) needs no more than one; nor does a model in
+this process."""
+
+ENOUGH_DRAWS = 12
+"""So many probes in a row that all meet the sound ones of three replicas are a matter of 1 in 100."""
 
 _ASKED = 4
 """Probe queries by which a model shows that it answers."""
@@ -44,6 +48,8 @@ PROOF_SECONDS = 10.0
 class BatchProbes:
     """Draws the probes that ride with a batch of documents, and judges what came back for them.
 
+    `doubt` says what was wrong the last time; "" while the model is the pair's own.
+
     Args:
         embedder: The pair's embedder, as it chunks texts.
         recorded: The pair's probe vectors, shape (80, dimension).
@@ -53,7 +59,11 @@ class BatchProbes:
     def __init__(self, embedder: Embedder, recorded: FloatArray, floor: float) -> None:
         self._embedder, self._spec, self._recorded, self._floor = embedder, embedder.spec, recorded, floor
         self._tokens: dict[int, int] = {}
-        self._by_request = traits_of(embedder).remote and not hasattr(embedder, "carry")
+        exact, remote = bool(getattr(embedder, "proves_requests", False)), traits_of(embedder).remote
+        self._by_request = remote and not exact
+        # How many good draws before one that failed leave the rows in doubt that they rode with.
+        self.draws_in_doubt = 0 if exact else ENOUGH_DRAWS if remote else 1
+        self.doubt = ""
         # Engines embed chunks, the record was made of whole texts: only a probe that is one chunk can be compared.
         whole = [n for n, text in enumerate(PROBES) if list(embedder.chunk(text)) == [(0, len(text))]]
         telling = [n for n in whole if recorded[n].any()]  # a model may have no vector for ".": zero proves nothing
@@ -63,10 +73,26 @@ class BatchProbes:
 
     def draw(self, texts: int) -> tuple[int, ...]:
         """Numbers of the probes that ride with so many texts; none when no probe can be compared."""
+        return tuple(itertools.islice(self._turn, self.count(texts))) if self._turn is not None else ()
+
+    def count(self, texts: int) -> int:
+        """How many probes ride with so many texts."""
         if self._turn is None:
-            return ()
-        count = 1 + texts // _TEXTS_PER_RIDER if self._by_request else 1
-        return tuple(itertools.islice(self._turn, count))
+            return 0
+        return 1 + (texts > 1) + texts // _TEXTS_PER_RIDER if self._by_request else 1
+
+    def embed(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors of these texts as documents, shape (len(texts), dimension), proven by probes among them.
+
+        Raises EmbedderChangedError, and what embedding raises.
+        """
+        riders = self.draw(len(texts))
+        every = [*texts, *(PROBES[n] for n in riders)]
+        order = spread(range(len(texts)), range(len(texts), len(every)))
+        vectors = np.empty((len(every), self._embedder.dimension), np.float32)
+        vectors[order] = embed_documents(self._embedder, [every[i] for i in order])
+        self.examine(riders, vectors[len(texts) :])
+        return vectors[: len(texts)]
 
     def tokens(self, numbers: Sequence[int]) -> int:
         """Tokens of these probes, for whoever counts those of the documents."""
@@ -77,12 +103,31 @@ class BatchProbes:
 
     def examine(self, numbers: Sequence[int], vectors: FloatArray) -> None:
         """Compare the riders' vectors, shape (len(numbers), dimension). Raises EmbedderChangedError."""
-        if numbers and (doubt := _doubt(self._spec, self._recorded[list(numbers)], vectors, numbers, self._floor)):
+        if not numbers:
+            return
+        self.doubt = _doubt(self._spec, self._recorded[list(numbers)], vectors, numbers, self._floor)
+        if self.doubt:
             raise EmbedderChangedError(
-                doubt,
+                self.doubt,
                 hint="nothing that it made just now was written; put the model back that made the pair, or build a new "
                 "pair with this one: `vecrollback reembed`",
             )
+
+
+def spread(places: Sequence[int], riders: Sequence[int]) -> list[int]:
+    """The places with riders among them: one before all, one behind all, the others evenly; a single one behind all.
+
+    A model that is exchanged between two calls for one unit, or one of several replicas, meets the rider that follows.
+
+    Example:
+        >>> spread([1, 2, 3, 4], [7, 8, 9])
+        [7, 1, 2, 8, 3, 4, 9]
+    """
+    order = list(places)
+    gaps = max(1, len(riders) - 1)
+    for number, rider in zip(range(gaps, -1, -1), reversed(riders), strict=False):
+        order.insert(round(number * len(places) / gaps), rider)
+    return order
 
 
 class QueryProbes:
@@ -100,6 +145,7 @@ class QueryProbes:
         self._known_good = PROBES[min(usable, key=lambda n: len(PROBES[n]))] if usable else PROBES[0]
         self._due = time.monotonic() + PROOF_SECONDS  # whoever opened the model has just proven it
         self._lock = threading.Lock()
+        self._owed = 0
         self.doubt = ""
         self.remote = traits_of(embedder).remote
 
@@ -198,8 +244,10 @@ class QueryProbes:
         elif self.doubt and not doubt:
             _log.warning("%s gives the recorded vectors again", self._embedder.spec)
         self.doubt = doubt
-        # In doubt the next query asks again, so that a swap back heals at once.
-        self._due = 0.0 if doubt else time.monotonic() + PROOF_SECONDS
+        # In doubt the next query asks again, so that a swap back heals at once. One sound answer may be that of a sound
+        # replica beside another: behind a service every query carries its proof until a dozen in a row were sound.
+        self._owed = ENOUGH_DRAWS * self.remote if doubt else max(0, self._owed - 1)
+        self._due = 0.0 if doubt or self._owed else time.monotonic() + PROOF_SECONDS
 
 
 def _may_be_a_texts_fault(error: Exception) -> bool:

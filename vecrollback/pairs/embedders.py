@@ -13,16 +13,16 @@ import numpy as np
 
 from vecrollback.catalog import Catalog, now
 from vecrollback.embedders import Embedder, open_embedder, traits_of
-from vecrollback.embedders.base import document_fingerprint
 from vecrollback.embedders.hub import earlier_commits
 from vecrollback.embedders.pieces import embed_documents
-from vecrollback.embedders.probes import LEAST_USABLE, PROBES, compare_probes, embed_probes, floor_for, verify_probes
+from vecrollback.embedders.probes import PROBES, compare_probes, embed_probes, floor_for, verify_probes
 from vecrollback.embedders.riding_probes import PROOF_SECONDS, BatchProbes, QueryProbes
 from vecrollback.errors import EmbedderChangedError, VecrollbackError
+from vecrollback.pairs.givers import Gift, gift_by_contract, gift_of
 from vecrollback.pairs.kept_models import KeptModels, files_of
 from vecrollback.pairs.late_model import LateModel, QueryModel
 from vecrollback.records import KeptModel, ModelAnswer, Pair
-from vecrollback.records.arrays import FloatArray, cosines
+from vecrollback.records.arrays import FloatArray
 from vecrollback.storage.artifacts import Artifacts
 from vecrollback.storage.forks import FollowsForks, follow_forks, inherit
 from vecrollback.storage.trust import is_trusted
@@ -31,7 +31,8 @@ _START_SECONDS = 60.0
 """How old a proof by another process of this host may be for one that starts: a whole one is about a hundred texts."""
 
 _PROVEN_BY = 4
-"""Probes of one proof. They are short, about ten tokens each, so it costs less than the first text that follows."""
+"""Probes of one proof, where one call answers them: short ones, about ten tokens each, so it costs less than the first
+text that follows."""
 
 
 class PairEmbedders(FollowsForks):
@@ -121,12 +122,16 @@ class PairEmbedders(FollowsForks):
             with contextlib.suppress(VecrollbackError):  # what the next process is spared is not worth this one
                 self._catalog.models.note(answer)
 
-    def proven(self, pair: Pair) -> Embedder:
-        """The pair's embedder, proven within the last seconds by a few of its probes. Raises EmbedderChangedError."""
+    def proven(self, pair: Pair, *, now: bool = False) -> Embedder:
+        """The pair's embedder, proven within the last seconds, or right now, by a few of its probes.
+
+        Raises EmbedderChangedError.
+        """
         embedder, key = self.of(pair), _key(pair)
         probes = self.batch_probes(pair)
-        if probes and time.monotonic() - self._proof_times[key] > PROOF_SECONDS:
-            numbers = [number for _ in range(_PROVEN_BY) for number in probes.draw(1)]
+        if probes and (now or probes.doubt or time.monotonic() - self._proof_times[key] > PROOF_SECONDS):
+            times = max(_PROVEN_BY, probes.draws_in_doubt)
+            numbers = [number for _ in range(times) for number in probes.draw(1)]
             if numbers:
                 probes.examine(numbers, embed_documents(embedder, [PROBES[number] for number in numbers]))
             self._proof_times[key] = time.monotonic()
@@ -203,20 +208,15 @@ class PairEmbedders(FollowsForks):
         """The probe vectors recorded with a pair."""
         return load_probes(self._artifacts, pair.probes)
 
-    def share_documents(self, one: Pair, other: Pair) -> bool:
-        """Whether the vectors of documents in one pair are those that the other's embedder makes.
-
-        True where they differ in what is done with queries alone, and the probes that both recorded as documents agree.
-        """
-        same = document_fingerprint(one.contract) == document_fingerprint(other.contract)
-        if not (same and one.probes and other.probes):
-            return False
-        a, b = self.probes(one)[: len(PROBES)], self.probes(other)[: len(PROBES)]
-        if a.shape != b.shape:
-            return False
-        usable = a.any(axis=1) & b.any(axis=1)
-        near = cosines(a[usable], b[usable])
-        return len(near) >= LEAST_USABLE and bool(near.min() >= max(one.probe_floor, other.probe_floor))
+    def gift(self, giver: Pair, taker: Pair) -> Gift | None:
+        """What of the vectors of one pair's documents another pair can take without embedding; None: nothing."""
+        if giver.fingerprint in self._catalog.equivalences.of(taker.fingerprint):
+            return Gift(taker.dimension)
+        if not (giver.probes and taker.probes):
+            return None
+        if gift_by_contract(giver.contract, taker.contract, giver.dimension, taker.dimension) is None:
+            return None
+        return gift_of(giver, taker, self.probes(giver), self.probes(taker))
 
     def equate(self, a: str, b: str, *, actor: str) -> float:
         """Declare two embedders, each a pair's name or a string, to be one model; returns the worst probe's cosine.

@@ -7,11 +7,12 @@ again, so that nothing is embedded twice.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vecrollback.errors import CorruptArtifactError, HeadMovedError
+from vecrollback.pairs.givers import Gift
 from vecrollback.records.arrays import FloatArray
 from vecrollback.storage import FileStore
 from vecrollback.storage.base import DigestedTable
@@ -334,8 +336,16 @@ class ChunkVectors:
     vectors: FloatArray
 
 
+class Giver(NamedTuple):
+    """A table to take finished vectors from. `gift`: in which form; None for the very same embedder."""
+
+    vectors: Vectors
+    version: int
+    gift: Gift | None = None
+
+
 class ReusableVectors:
-    """Looks texts up by content hash in the vectors tables of one fingerprint, the pair's own first.
+    """Looks texts up by content hash in the vectors tables that hold them, the pair's own first.
 
     `others` is asked for further tables, once, when a text is not in the pair's own; it names sound ones only. Of the
     pair's own, `digests` are compared for the files that a vector would come from: one that lies in a damaged file is
@@ -346,7 +356,7 @@ class ReusableVectors:
         self,
         own: Vectors,
         version: int,
-        others: Callable[[], Sequence[tuple[Vectors, int]]] = lambda: (),
+        others: Callable[[], Sequence[Giver]] = lambda: (),
         digests: Mapping[str, str] | None = None,
     ) -> None:
         self._own = _TextTable(own, version, digests)
@@ -354,13 +364,32 @@ class ReusableVectors:
         self._others: list[_TextTable] | None = None
 
     def find(self, hashes: Sequence[bytes]) -> dict[bytes, ChunkVectors]:
-        """What exists, by content hash."""
+        """What exists of whole texts, by content hash."""
         by_hash = self._own.find(hashes)
         missing = [h for h in dict.fromkeys(hashes) if h not in by_hash]
         if missing and self._others is None:
-            self._others = [_TextTable(vectors, version) for vectors, version in self._name_others()]
+            self._others = [_TextTable(one.vectors, one.version, gift=one.gift) for one in self._name_others()]
         for source in self._others or ():
-            by_hash |= source.find([h for h in missing if h not in by_hash])
+            if not source.other_chunks:
+                by_hash |= source.find([h for h in missing if h not in by_hash])
+        return by_hash
+
+    def find_chunks(
+        self, texts: Mapping[bytes, str], chunk: Callable[[str], Sequence[tuple[int, int]]]
+    ) -> dict[bytes, ChunkVectors]:
+        """Of these texts, by content hash, those whose every chunk another pair has, whatever its place there."""
+        known: dict[bytes, FloatArray] = {}
+        for source in self._others or ():
+            if source.other_chunks:
+                for hash_, made in source.find(list(texts)).items():
+                    pieces = (texts[hash_][start:end] for start, end in made.spans.tolist())
+                    known |= zip(map(_digest, pieces), made.vectors, strict=True)
+        by_hash: dict[bytes, ChunkVectors] = {}
+        for hash_, text in texts.items() if known else ():
+            spans = list(chunk(text))
+            vectors = [known.get(_digest(text[start:end])) for start, end in spans]
+            if spans and not any(vector is None for vector in vectors):
+                by_hash[hash_] = ChunkVectors(np.array(spans, np.int32), np.array(vectors, np.float32))
         return by_hash
 
     def extend(self, version: int) -> None:
@@ -374,9 +403,13 @@ class _TextTable:
     Newest first: a row that a repair wrote comes before the damaged one that it superseded.
     """
 
-    def __init__(self, vectors: Vectors, version: int, digests: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, vectors: Vectors, version: int, digests: Mapping[str, str] | None = None, gift: Gift | None = None
+    ) -> None:
         self.vectors = vectors
         self.version = version
+        self.other_chunks = gift is not None and gift.other_chunks
+        self._form = gift.taken_from if gift else lambda vectors: vectors
         self._digests = digests
         self._version_read = 0
         self._rows = 0
@@ -417,5 +450,9 @@ class _TextTable:
         for content_hash, first, end in runs:
             part = slice(at, at := at + end - first)
             keep = chunks.ordinals[part] >= 0
-            by_hash[content_hash] = ChunkVectors(chunks.spans[part][keep], chunks.vectors[part][keep])
+            by_hash[content_hash] = ChunkVectors(chunks.spans[part][keep], self._form(chunks.vectors[part][keep]))
         return by_hash
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()

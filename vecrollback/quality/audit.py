@@ -76,10 +76,10 @@ class Auditor:
         suspects = self._suspects(pair, asking.get("suspects"))
         population = self._population(pair)
         request = _request_of(pair, asking, population.count)
-        own = self._embedders.proven(pair)
+        own, probes = self._embedders.proven(pair), self._embedders.batch_probes(pair)
         outcome = audit(
             population,
-            partial(embed_documents, own),
+            probes.embed if probes else partial(embed_documents, own),
             suspects=suspects,
             request=request,
             judgements=lambda: embed_judged(self._catalog.golden.all(), partial(embed_in_pieces, own.embed_queries)),

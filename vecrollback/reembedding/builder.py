@@ -26,10 +26,11 @@ from vecrollback.pairs.backend import open_backend, remember
 from vecrollback.pairs.backend_vectors import BackendVectors
 from vecrollback.pairs.compaction import Compactor
 from vecrollback.pairs.embedders import put_probes
+from vecrollback.pairs.givers import Gift
 from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.pairs.resources import Resources
 from vecrollback.pairs.snapshots import SnapshotWriter, require_files
-from vecrollback.pairs.vectors import ChunkVectors, Vectors, newest
+from vecrollback.pairs.vectors import ChunkVectors, Giver, newest
 from vecrollback.records import (
     RECALL_FLOOR,
     CatchUp,
@@ -294,7 +295,7 @@ class Builder:
         engine = open_engine(effort.engine, recipe, embedder)
         with ExitStack() as kept:
             kept.callback(engine.close)
-            for other in self._alike(pair):  # their vectors may be used again at any moment of the job
+            for other, _ in self._givers(pair):  # their vectors may be used again at any moment of the job
                 kept.enter_context(self._catalog.reading(vectors_table(other.name)))
             yield Workshop(job, report, engine, Throttle(effort, report.look), runtime)
 
@@ -326,17 +327,17 @@ class Builder:
         if isinstance(vectors, BackendVectors):
             vectors.hide(self._catalog.ledger.tombstones())
 
-    def _others(self, pair: Pair) -> list[tuple[Vectors, int]]:
-        """Tables of other pairs of the same embedder. Only sound ones: damage must not spread from pair to pair."""
-        others = self._alike(pair)
-        digests = {p.name: self._catalog.files.of(vectors_table(p.name)) for p in others}
-        tables = [(self._vectors_of(p), p) for p in others]
-        return [(v, p.vectors_version) for v, p in tables if v.files.sound(p.vectors_version, digests[p.name])]
+    def _others(self, pair: Pair) -> list[Giver]:
+        """Tables of pairs that this one can take from. Only sound ones: damage must not spread from pair to pair."""
+        givers = [(Giver(self._vectors_of(one), one.vectors_version, gift), one) for one, gift in self._givers(pair)]
+        digests = {one.name: self._catalog.files.of(vectors_table(one.name)) for _, one in givers}
+        return [giver for giver, one in givers if giver.vectors.files.sound(one.vectors_version, digests[one.name])]
 
-    def _alike(self, pair: Pair) -> list[Pair]:
-        same = self._catalog.equivalences.of(pair.fingerprint)
+    def _givers(self, pair: Pair) -> list[tuple[Pair, Gift]]:
+        """Those that give most first: whole texts before single chunks."""
         others = [one for one in self._catalog.pairs.all() if one.name != pair.name]
-        return [one for one in others if one.fingerprint in same or self._embedders.share_documents(one, pair)]
+        gifts = [(one, gift) for one in others if (gift := self._embedders.gift(one, pair)) is not None]
+        return sorted(gifts, key=lambda one: one[1].other_chunks)
 
     def _snapshot(
         self, name: str, *, rebuild: bool, recall_floor: float | None = None, on_shard: ShardsDone | None = None

@@ -299,7 +299,8 @@ class Dispatch:
         self._number += 1
         self._running[self._number] = task, time.monotonic()
         task.riders = self._probes.draw(len(task.groups)) if self._probes else ()
-        self._engine.submit(Unit(self._number, (*task.texts, *(PROBES[n] for n in task.riders))))
+        texts = (*task.texts, *(PROBES[n] for n in task.riders))
+        self._engine.submit(Unit(self._number, texts, riders=len(task.riders)))
 
     def _take(self) -> None:
         outcome = self._engine.take()

@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vecrollback.embedders import Embedder, traits_of
-from vecrollback.embedders.base import count_cut, document_fingerprint
+from vecrollback.embedders.base import count_cut
 from vecrollback.indexes import index_bytes, resolve_spec
+from vecrollback.pairs.givers import gift_by_contract
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import LIVE, CorpusState, Pair, Plan
 from vecrollback.reembedding.builder import BuildRequest, pair_name, resumable_pair
@@ -141,12 +142,10 @@ class Planner:
         """One change for each text without vectors, and what is known of the others."""
         changes = self._corpus.changes(pair.watermark if pair else 0, state.head, version=state.version)
         changes = changes.filter(pc.invert(changes["_deleted"]))
-        same = self._catalog.equivalences.of(embedder.fingerprint)
-        documents = document_fingerprint(embedder.contract)
         keys = [
             self._vectors_of(one).keys(one.vectors_version)
             for one in self._catalog.pairs.all()
-            if one.fingerprint in same or document_fingerprint(one.contract) == documents
+            if self._gives_texts(one, embedder)
         ]
         made_hashes = pa.chunked_array([c for one in keys for c in one["content_hash"].chunks], pa.binary(16))
         fresh = changes.filter(pc.invert(pc.is_in(changes["_content_hash"], value_set=made_hashes)))
@@ -156,6 +155,13 @@ class Planner:
             changes.num_rows, reuse_count, round(reuse_count * len(made_hashes) / max(documents_with_vectors, 1))
         )
         return fresh.take(_first_of_each(fresh["_content_hash"])), known_texts
+
+    def _gives_texts(self, pair: Pair, embedder: Embedder) -> bool:
+        """Whether the embedder's pair could take whole texts from this one. Single chunks are not counted on."""
+        if pair.fingerprint in self._catalog.equivalences.of(embedder.fingerprint):
+            return True
+        gift = gift_by_contract(pair.contract, embedder.contract, pair.dimension, embedder.dimension)
+        return gift is not None and not gift.other_chunks
 
     def _count(self, embedder: Embedder, texts: pa.Table, state: CorpusState, chance: np.random.Generator) -> _Counted:
         whole = texts.num_rows <= COUNTED_WHOLE

@@ -22,9 +22,10 @@ from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.riding_probes import BatchProbes
-from vecrollback.errors import EngineLostError, StoppedError
+from vecrollback.errors import EmbedderChangedError, EngineLostError, StoppedError
 from vecrollback.pairs.compaction import adopt_finished
-from vecrollback.pairs.vectors import ChunkVectors, ReusableVectors, Vectors, schema
+from vecrollback.pairs.vectors import ChunkVectors, Giver, ReusableVectors, Vectors, newest, schema
+from vecrollback.quality.check.doubt import IN_DOUBT, documents_in_doubt, with_doubt
 from vecrollback.records import CorpusState, Pair, UnembeddedDocument
 from vecrollback.records.arrays import FloatArray
 from vecrollback.reembedding.dispatch import Batch, Dispatch, EmbedCounts, Pending, SameTexts, Task, TaskSizes, Throttle
@@ -42,7 +43,7 @@ _MOST_READ, _MOST_READ_ROUNDS = 512, 8
 class Refresher:
     """Brings one pair's vectors to the head of the log. The caller holds the pair's lock for its whole life.
 
-    `others`: names further tables of the same embedder to take finished vectors from; `on_batch` is called after
+    `others`: names further tables to take finished vectors from; `on_batch` is called after
     every durable batch and may raise to stop there; `on_made` is called with the number of every batch that an engine
     made, before it is written; `engine`: where texts are embedded, by default a thread of this process; `gate`: whether
     more may be begun; `probes`: ride with every batch; `job`: who gives documents up that cannot be embedded.
@@ -56,7 +57,7 @@ class Refresher:
         embedder: Embedder,
         pair: Pair,
         *,
-        others: Callable[[], Sequence[tuple[Vectors, int]]] = lambda: (),
+        others: Callable[[], Sequence[Giver]] = lambda: (),
         on_batch: Callable[[EmbedCounts], None] = lambda _: None,
         on_made: Callable[[int], None] = lambda _: None,
         engine: Engine | None = None,
@@ -234,6 +235,9 @@ class Refresher:
         """Write vectors of these changes: first those that exist, then those that the engine makes."""
         self._archive.extend(self._version)
         vectors_by_hash = self._archive.find([p.content_hash for p in window]) if reuse else {}
+        if reuse:
+            missing = {p.content_hash: p.text for p in window if p.content_hash not in vectors_by_hash}
+            vectors_by_hash |= self._archive.find_chunks(missing, self._embedder.chunk)
         reuse_batch = [(p, vectors_by_hash[p.content_hash]) for p in window if p.content_hash in vectors_by_hash]
         for first in range(0, len(reuse_batch), _KNOWN_BATCH):
             batch = reuse_batch[first : first + _KNOWN_BATCH]
@@ -260,6 +264,20 @@ class Refresher:
                 for task in dispatch.rest() if isinstance(error, StoppedError) else dispatch.ended():
                     self._finish(task)
                 raise
+            except EmbedderChangedError as error:
+                self._leave_in_doubt(error)
+                raise
+
+    def _leave_in_doubt(self, error: EmbedderChangedError) -> None:
+        """List the vectors whose own proof may have met a sound replica, or call, while they did not."""
+        if self._probes is None:
+            return
+        keys = self._vectors.keys(self._version)
+        counted = newest(keys, self._catalog.ledger.tombstones())
+        ids = documents_in_doubt(keys, counted, self._probes.count, self._probes.draws_in_doubt)
+        before, head = self._catalog.reports.newest(self._pair.name), self._corpus.state().head
+        if not set(ids) <= set(before.ids(IN_DOUBT) if before else ()):  # whoever tries again adds nothing
+            self._catalog.reports.add(with_doubt(before, self._pair, ids, error.message, head))
 
     def _tasks(self, groups: list[SameTexts]) -> Iterator[Task]:
         lengths = [len(group[0].text) for group in groups]

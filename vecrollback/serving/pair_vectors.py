@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from vecrollback.catalog.pairs import Equivalences
-from vecrollback.embedders.probe_texts import PROBES
 from vecrollback.errors import FingerprintMismatchError, UsageError
 from vecrollback.pairs.embedders import PairEmbedders
 from vecrollback.records import Pair, PairVectors
@@ -29,11 +28,7 @@ def document_vectors(serving: Serving, embedders: PairEmbedders, texts: Sequence
     if not rows:
         return _stamped(_none(serving), serving)
     embedder, probes = embedders.of(pair), embedders.batch_probes(pair)
-    numbers = probes.draw(len(rows)) if probes else ()
-    vectors = embedder.embed_documents([*rows, *(PROBES[number] for number in numbers)])
-    if probes:
-        probes.examine(numbers, vectors[len(rows) :])
-    return _stamped(vectors[: len(rows)], serving)
+    return _stamped(probes.embed(rows) if probes else embedder.embed_documents(rows), serving)
 
 
 def pair_vectors(rows: Sequence[Sequence[float]], fingerprint: str) -> PairVectors:

@@ -6,11 +6,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from vecrollback.catalog import CORPUS, EARLIER, now, vectors_table
+from vecrollback.embedders import Embedder
 from vecrollback.errors import (
     CorruptArtifactError,
+    EmbedderChangedError,
     FailedError,
     PairStateError,
     StorageUnavailableError,
@@ -20,6 +24,7 @@ from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.pairs.resources import Resources
 from vecrollback.quality.check import files, index, sample
 from vecrollback.quality.check import rows as row_checks
+from vecrollback.quality.check.doubt import keep_doubt
 from vecrollback.quality.check.findings import LAWS, Notes, verdict_of
 from vecrollback.quality.check.sample import Sampling
 from vecrollback.records import Certificate, Pair, Report
@@ -38,7 +43,9 @@ class Checker:
 
     def __init__(self, resources: Resources) -> None:
         self._catalog, self._corpus, self._artifacts = resources.catalog, resources.corpus, resources.artifacts
-        self._vectors_of, self._model_of = resources.vectors_of, resources.embedders.proven
+        # At this moment, not within the last seconds: what is found here may be written anew.
+        self._vectors_of, self._model_of = resources.vectors_of, partial(resources.embedders.proven, now=True)
+        self._probes_of = resources.embedders.batch_probes
 
     def run(self, pair: Pair, level: Level = "full", sampling: Sampling = _DEFAULT) -> Report:
         """Check one pair. Raises PairStateError for a pair without a snapshot."""
@@ -78,13 +85,15 @@ class Checker:
         )
 
     def _attempt(self, pair: Pair, level: Level, sampling: Sampling) -> tuple[Notes, Certificate | None]:
-        notes = Notes()
+        notes, certificate = Notes(), None
         manifest = self._manifest(notes, pair)
         if manifest is not None:
             self._files(notes, pair, manifest, deep=level == "full")
             if level == "full":
-                return notes, self._deep(notes, pair, manifest, sampling)
-        return notes, None
+                certificate = self._deep(notes, pair, manifest, sampling)
+        if not notes.proven:
+            keep_doubt(notes, self._catalog.reports.newest(pair.name))
+        return notes, certificate
 
     def _manifest(self, notes: Notes, pair: Pair) -> Manifest | None:
         try:
@@ -152,6 +161,24 @@ class Checker:
         embedder = sample.load(notes, self._model_of, pair)
         if embedder is None:
             return None
+        try:
+            return self._compare(notes, embedder, replace(evidence, probes=self._probes_of(pair)), sampling)
+        except EmbedderChangedError as error:
+            notes.add("embedder_changed", str(error), [pair.embedder])
+            return None
+
+    def _compare(
+        self, notes: Notes, embedder: Embedder, evidence: row_checks.PairEvidence, sampling: Sampling
+    ) -> Certificate:
+        """Behaviour. Raises EmbedderChangedError when the model turns out to be another one meanwhile."""
+        pair, comparisons = evidence.pair, Notes(examined=notes.examined)
+        sample.examine_doubted(comparisons, embedder, evidence, self._catalog.reports.newest(pair.name))
         if (batches := self._catalog.embedding.made(pair.name)) and sampling.size != 0:
-            sample.examine_runtimes(notes, embedder, evidence, batches, sampling.seed)
-        return sample.examine_sample(notes, embedder, evidence, sampling)
+            sample.examine_runtimes(comparisons, embedder, evidence, batches, sampling.seed)
+        certificate = sample.examine_sample(comparisons, embedder, evidence, sampling)
+        # Before a vector is blamed: a model that was exchanged while it embedded would blame every good one.
+        if comparisons.has("foreign_vector"):
+            self._model_of(pair)
+        notes.findings += comparisons.findings
+        notes.proven = True
+        return certificate

@@ -32,6 +32,7 @@ LAWS = {
     "duplicate_vector": "nothing is embedded twice",
     "foreign_fingerprint": "no vector without a fingerprint",
     "foreign_vector": "no vector without a fingerprint",
+    "in_doubt": "no vector without a fingerprint",
     "dimension_differs": "no vector without a fingerprint",
     "embedder_changed": "no vector without a fingerprint",
     "invalid_vector": "no vector without a fingerprint",
@@ -40,6 +41,7 @@ LAWS = {
     "embedder_unavailable": "unknown is not ok",
     "unreadable": "unknown is not ok",
     "not_examined": "unknown is not ok",
+    "cannot_tell": "unknown is not ok",
     "not_embedded": "unknown is not ok",
 }
 """Kind of finding -> the law it breaks."""
@@ -47,10 +49,14 @@ LAWS = {
 
 @dataclass(slots=True)
 class Notes:
-    """Findings and what was examined, gathered while a check runs."""
+    """Findings and what was examined, gathered while a check runs.
+
+    `proven`: vectors were compared with what the pair's own model makes.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     examined: dict[str, int | float | str] = field(default_factory=dict)
+    proven: bool = False
 
     def add(
         self,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vecrollback.corpus.columns import DOCUMENT, EMBEDDED_TEXT, sound_document
 from vecrollback.corpus.corpus import Corpus
+from vecrollback.embedders.riding_probes import BatchProbes
 from vecrollback.pairs.vectors import Vectors, newest, row_lengths
 from vecrollback.quality.check.findings import Notes
 from vecrollback.records import CorpusState, Pair
@@ -93,7 +94,10 @@ def _examine_head(notes: Notes, log: LogRows, state: CorpusState, tombstones: Ma
 
 @dataclass(frozen=True, slots=True)
 class PairEvidence:
-    """What the examinations of one pair look at, read once. `vectors`: row by row with `rows.keys`."""
+    """What the examinations of one pair look at, read once. `vectors`: row by row with `rows.keys`.
+
+    `probes`: they ride with what is embedded to be compared.
+    """
 
     pair: Pair
     corpus: Corpus
@@ -101,6 +105,7 @@ class PairEvidence:
     log: LogRows
     rows: VectorKeys
     vectors: FloatArray
+    probes: BatchProbes | None = None
 
 
 @dataclass(frozen=True, slots=True)

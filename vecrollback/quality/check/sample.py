@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -14,13 +15,18 @@ from vecrollback.embedders.base import count_cut
 from vecrollback.embedders.pieces import embed_documents
 from vecrollback.embedders.probes import floor_for, measured_floor
 from vecrollback.errors import EmbedderChangedError, VecrollbackError
+from vecrollback.quality.check.doubt import rows_in_doubt
 from vecrollback.quality.check.findings import Notes
 from vecrollback.quality.check.rows import LogRows, PairEvidence, VectorKeys
 from vecrollback.quality.purity import certify, sample_size
-from vecrollback.records import Certificate, Pair, RuntimeBatches
-from vecrollback.records.arrays import Cosines, Numbers, cosines
+from vecrollback.quality.purity.power import in_storage
+from vecrollback.quality.purity.storage_noise import half_precision, recognise
+from vecrollback.records import Certificate, Pair, Report, RuntimeBatches
+from vecrollback.records.arrays import FloatArray, Numbers, cosines
 
 _OF_EACH = 30
+_POWER_ROWS, _LEAST_POWER_ROWS = 64, 8
+"""Rows from which it is measured what the comparison could tell; too few say nothing."""
 
 
 def load(notes: Notes, model_of: Callable[[Pair], Embedder], pair: Pair) -> Embedder | None:
@@ -75,7 +81,9 @@ def examine_sample(notes: Notes, embedder: Embedder, evidence: PairEvidence, sam
     size = sample_size(len(population), bound=sampling.bound, confidence=sampling.confidence)
     count = min(size if sampling.size is None else sampling.size, len(population))
     sample = np.sort(np.random.default_rng(sampling.seed).choice(population, count, replace=False))
-    near = own_cosines(notes, embedder, evidence, sample)
+    own = own_vectors(notes, embedder, evidence, sample)
+    near = cosines(own, evidence.vectors[sample])
+    _examine_power(notes, evidence, own, sample)
     # `not >=` and not `<`: a cosine that is NaN counts as foreign.
     foreign = sample[~(near >= evidence.pair.probe_floor)]
     worst = f"; the lowest cosine is {np.nanmin(near):.4f}" if len(foreign) else ""
@@ -83,6 +91,33 @@ def examine_sample(notes: Notes, embedder: Embedder, evidence: PairEvidence, sam
     notes.add("foreign_vector", message, evidence.rows.ids(foreign))
     notes.examined["re-embedded"] = len(sample)
     return certify(len(population), sampled=len(sample), foreign=len(foreign), confidence=sampling.confidence)
+
+
+def _examine_power(notes: Notes, evidence: PairEvidence, own: FloatArray, sample: Numbers) -> None:
+    """Note that the comparison could not have told another model's vectors here, where it could not.
+
+    Made-up foreign vectors go through the rounding that the pair's storage does, rows are held against the vectors of
+    other texts, and both have to be told at the floor that is used.
+    """
+    rows = np.flatnonzero(np.isfinite(own).all(axis=1) & own.any(axis=1))[:_POWER_ROWS]
+    if len(rows) < _LEAST_POWER_ROWS or own.shape[1] < 2:
+        return
+    stored, floor = evidence.vectors[sample[rows]], evidence.pair.probe_floor
+    keep = half_precision(recognise(stored))
+    power = in_storage(floor, own[rows], stored, keep, keep, np.random.default_rng(0))
+    if power.lacks:
+        notes.add("cannot_tell", power.lacks, [evidence.pair.ref], severity="unknown")
+
+
+def examine_doubted(notes: Notes, embedder: Embedder, evidence: PairEvidence, before: Report | None) -> None:
+    """Re-embed every vector that the last report left in doubt."""
+    doubted = rows_in_doubt(evidence, comparable(evidence.log, evidence.rows), before)
+    near = cosines(own_vectors(notes, embedder, evidence, doubted), evidence.vectors[doubted])
+    foreign = doubted[~(near >= evidence.pair.probe_floor)]
+    message = f"vectors in doubt that the pair's embedder did not make: {len(foreign)} of {len(doubted)}"
+    notes.add("foreign_vector", message, evidence.rows.ids(foreign))
+    if len(doubted):
+        notes.examined["re-embedded in doubt"] = len(doubted)
 
 
 def comparable(log: LogRows, rows: VectorKeys) -> Numbers:
@@ -97,10 +132,10 @@ def comparable(log: LogRows, rows: VectorKeys) -> Numbers:
     return np.asarray(chunks[same], dtype=np.int64)
 
 
-def own_cosines(notes: Notes, embedder: Embedder, evidence: PairEvidence, sample: Numbers) -> Cosines:
-    """Cosine of each of these rows' vectors to the vector that the embedder makes of its chunk now."""
+def own_vectors(notes: Notes, embedder: Embedder, evidence: PairEvidence, sample: Numbers) -> FloatArray:
+    """What the embedder makes of the chunks of these rows now, shape (rows, dimension)."""
     if not len(sample):
-        return np.empty(0)
+        return np.empty((0, embedder.dimension), np.float32)
     keys = evidence.rows.keys.take(pa.array(sample)).to_pylist()
     documents = evidence.corpus.get(list({row["doc_id"] for row in keys}), version=evidence.version)
     texts = [documents[row["doc_id"]].text_for_model[row["start"] : row["end"]] for row in keys]
@@ -109,8 +144,9 @@ def own_cosines(notes: Notes, embedder: Embedder, evidence: PairEvidence, sample
     if cut := count_cut(embedder, texts):
         notes.examined["longer than the model reads"] = cut
     vectors_now = np.empty((len(texts), embedder.dimension), np.float32)
-    vectors_now[order] = embed_documents(embedder, [texts[i] for i in order])
-    return cosines(vectors_now, evidence.vectors[sample])
+    embed = evidence.probes.embed if evidence.probes else partial(embed_documents, embedder)
+    vectors_now[order] = embed([texts[i] for i in order])
+    return vectors_now
 
 
 def examine_runtimes(
@@ -127,7 +163,7 @@ def examine_runtimes(
                 inside |= (batches >= one.first) & (batches <= one.last)
         theirs = population[inside]
         sample = np.sort(chance.choice(theirs, min(_OF_EACH, len(theirs)), replace=False))
-        near = own_cosines(notes, embedder, evidence, sample)
+        near = cosines(own_vectors(notes, embedder, evidence, sample), evidence.vectors[sample])
         foreign = sample[~(near >= evidence.pair.probe_floor)]
         message = (
             f"vectors of runtime {name} that the pair's own embedder does not make: {len(foreign)} of {len(sample)}"

@@ -21,7 +21,7 @@ from vecrollback.errors import BadDocumentError, CheckRefusedError, FingerprintM
 from vecrollback.pairs.backend import open_backend, remember
 from vecrollback.pairs.backends.pgvector.in_place import InPlaceBackend
 from vecrollback.pairs.resources import Resources
-from vecrollback.pairs.vectors import Vectors
+from vecrollback.pairs.vectors import Giver, Vectors
 from vecrollback.quality.doctor import Examination, ExaminationRequest, ForeignIndex, examine_source
 from vecrollback.quality.doctor.examination import BOUND, CONFIDENCE
 from vecrollback.quality.purity import AuditResult
@@ -168,7 +168,7 @@ class _Adoption:
                 parts.vectors_of(pair),
                 parts.embedders.of(pair),
                 pair,
-                others=lambda: [proven_vectors],
+                others=lambda: [Giver(*proven_vectors)],
                 on_batch=self._reporter("embedding"),
                 probes=parts.embedders.batch_probes(pair),
                 job=self.job,
@@ -202,7 +202,13 @@ def _check_ids(examination: Examination) -> None:
 
 
 def _check_model(examination: Examination, audit: AuditResult) -> None:
-    """Refuse vectors most of which are another model's."""
+    """Refuse vectors most of which are another model's, and those that do not show whose they are."""
+    if audit.stopped == "lossy":
+        reason = audit.power.lacks if audit.power and audit.power.lacks else "nothing in them can be compared"
+        raise CheckRefusedError(
+            f"{examination.source} keeps its vectors as {audit.storage}, which do not show what made them: {reason}",
+            hint="adopt the vectors as they were embedded; or `vecrollback ingest` the texts and `vecrollback reembed`",
+        )
     share = f"{len(audit.rows):,} of {audit.examined:,} vectors compared are foreign"
     if audit.stopped == "refuted" or 2 * len(audit.rows) > max(1, audit.examined):
         raise FingerprintMismatchError(

@@ -20,6 +20,7 @@ from vecrollback import errors
 from vecrollback.embedders import Embedder, open_embedder
 from vecrollback.embedders.pieces import embed_documents
 from vecrollback.embedders.probes import FLOOR, PROBES
+from vecrollback.embedders.riding_probes import spread
 from vecrollback.embedders.runtimes import Runtime
 from vecrollback.errors import EmbedderChangedError, EmbeddingError, StoppedError, UsageError, VecrollbackError
 from vecrollback.records.arrays import FloatArray, cosines
@@ -44,10 +45,14 @@ class EmbedderRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Texts of documents, to be split into chunks and embedded at once."""
+    """Texts of documents, to be split into chunks and embedded at once.
+
+    `riders`: so many of the last texts are probes. They are spread over the others, one of them behind all.
+    """
 
     number: int
     texts: tuple[str, ...]
+    riders: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +251,8 @@ def failed_unit(number: int, error: BaseException) -> FailedUnit:
 def _embed(embedder: Embedder, unit: Unit) -> EmbeddedUnit:
     parts = [np.array(embedder.chunk(text), dtype=np.int32).reshape(-1, 2) for text in unit.texts]
     chunks = [t[a:b] for t, spans in zip(unit.texts, parts, strict=True) for a, b in spans.tolist()]
-    order = sorted(range(len(chunks)), key=lambda i: len(chunks[i]))
+    of_documents = sum(map(len, parts[: len(parts) - unit.riders]))
+    order = spread(sorted(range(of_documents), key=lambda i: len(chunks[i])), range(of_documents, len(chunks)))
     chunks_by_length = [chunks[i] for i in order]
     vectors = np.empty((len(chunks), embedder.dimension), dtype=np.float32)
     ideals: list[float | None] = []
