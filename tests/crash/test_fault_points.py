@@ -219,7 +219,7 @@ def test_every_fault_point_is_killed_at(template: Path, tmp_path: Path) -> None:
 
 
 def test_processes_killed_at_random_moments_lose_nothing(tmp_path: Path) -> None:
-    kill_storm(tmp_path / "store", rounds=12, seed=1)
+    kill_storm(tmp_path / "store", rounds=6, seed=1)
 
 
 @pytest.mark.slow
