@@ -76,8 +76,23 @@ POINTS: dict[str, dict[str, int]] = {
 }
 """Operation -> fault point -> how often it is passed. `test_every_fault_point_is_killed_at` keeps it true."""
 
+_STEPS_OF_OTHERS = {"restore": set(_TWO_BATCHES), "repair_masked": set(_SNAPSHOT)}
+"""Those of the catch-up after a rollback, and of the snapshot after a repair."""
+
+
+def _repeats(operation: str, point: str, number: int, count: int) -> bool:
+    """Whether another case shows the same: between the first time and the last, or in the same step elsewhere."""
+    return 1 < number < count or point in _STEPS_OF_OTHERS.get(operation, ())
+
+
 CASES = [
-    pytest.param(operation, point, number, id=f"{operation}-{point}-{number}")
+    pytest.param(
+        operation,
+        point,
+        number,
+        id=f"{operation}-{point}-{number}",
+        marks=pytest.mark.slow if _repeats(operation, point, number, count) else (),
+    )
     for operation, points in POINTS.items()
     for point, count in points.items()
     for number in range(1, count + 1)
