@@ -211,6 +211,28 @@ def test_the_export_leaves_blanks_where_only_people_know(store: Store) -> None:
     assert "16 of 16 answered as when the snapshot was taken" in text
 
 
+def test_the_paper_says_in_two_sentences_what_was_overridden_who_was_told_and_which_queries_failed(
+    store: Store,
+) -> None:
+    (store.root / "vecrollback.toml").write_text(
+        "[gates]\npromote = ['ndcg@10 >= 0.9']\n[[policy.notify]]\nkind = 'command'\ncommand = ['true']\n"
+    )
+    store.promote("v1", reason="in a hurry", override=True)
+    store.rollback(to="v2", reason="worse | answers", override=True)
+    store.golden.add("where do ships leave", ["d1"], tags=["incident-1"])
+    paper = store.incidents.paper(1)
+    _, _, summary, *_ = paper.splitlines()
+    assert "from v1@1 to v2@1" in summary
+    assert "worse \\| answers." in summary
+    assert "answers of v1 had been given by then; the check after it passed." in summary
+    assert "## Gates that were overridden" in paper
+    assert "| ndcg@10 >= 0.9 | unknown |" in paper
+    assert "| rollback |" in paper.partition("## Who was told")[2]
+    assert "- where do ships leave (expected d1)" in paper
+    store.incidents.close(1, cause="none", actor="anna", nature="false_alarm")
+    assert "It was a false alarm" in store.incidents.paper(1)
+
+
 def _order(reason: str) -> MoveRequest:
     return MoveRequest(reason, "somebody")
 

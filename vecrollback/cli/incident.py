@@ -11,7 +11,6 @@ import typer
 from vecrollback.cli.support.output import write_file
 from vecrollback.cli.support.session import Session, command, common
 from vecrollback.cli.support.tables import Rows, when
-from vecrollback.records import Incident
 
 app = typer.Typer(callback=common, help="List, show, export and close the records of rollbacks.")
 _INCIDENT = (
@@ -54,8 +53,8 @@ def list_(
 def show(session: Session, number: Number) -> None:
     """Show one incident: timeline, trigger, blast radius, proof."""
     with session.store() as store:
-        incident = store.incidents.get(number)
-    session.emit(asdict(incident), lambda: [_markdown(incident)])
+        incident, paper = store.incidents.get(number), store.incidents.paper(number)
+    session.emit(asdict(incident), lambda: [paper])
 
 
 @command(app, returns="{path, incident}", examples=["incident export 1 incident-1.md"])
@@ -66,8 +65,8 @@ def export(
 ) -> None:
     """Write an incident as Markdown, with blanks for what only people know."""
     with session.store() as store:
-        incident = store.incidents.get(number)
-    write_file(path, _markdown(incident), new=True)
+        paper = store.incidents.paper(number)
+    write_file(path, paper, new=True)
     session.emit({"path": str(path), "incident": number}, lambda: [f"wrote {path}"])
 
 
@@ -110,9 +109,3 @@ def add_golden(
         store.incidents.get(number)
         kept = store.golden.add(query, expect, tags=[f"incident-{number}"])
     session.emit(asdict(kept), lambda: [f"golden query {kept.id}, tagged incident-{number}"])
-
-
-def _markdown(incident: Incident) -> str:
-    from vecrollback.switching.incidents.markdown import markdown
-
-    return markdown(incident)

@@ -140,6 +140,7 @@ class Reporter:
         """Raise JobCancelledError when somebody asked the job to stop."""
         facts = {"phase": progress.phase, "documents": progress.documents, "total": progress.total}
         facts |= {"chunks": progress.chunks, "tokens": progress.tokens, "given_up": progress.given_up}
+        facts["elapsed"] = round(progress.elapsed, 1)
         if self._embedding is not None:
             facts["tokens_per_second"] = round(self._embedding.tokens_per_second, 1)
             facts["share_of_ceiling"] = _round(self._embedding.share_of_ceiling)

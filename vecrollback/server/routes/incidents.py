@@ -54,10 +54,8 @@ async def incident(number: Number, _: Reading, service: Service) -> Response:
 )
 async def incident_as_markdown(number: Number, _: Reading, service: Service) -> Response:
     """One incident as `vecrollback incident export` writes it."""
-    from vecrollback.switching.incidents.markdown import markdown
-
-    found = await service.reads.run(service.store.incidents.get, number)
-    return Response(markdown(found), media_type="text/markdown; charset=utf-8")
+    paper = await service.reads.run(service.store.incidents.paper, number)
+    return Response(paper, media_type="text/markdown; charset=utf-8")
 
 
 @router.post("/incidents/{number}/close", responses=answers(409, example=_INCIDENT | {"state": "closed"}))

@@ -38,6 +38,8 @@ _log = logging.getLogger(__name__)
 _KINDS: tuple[MoveKind, ...] = ("rollback", "restore")
 _RECENT = dt.timedelta(days=7)
 _KEPT_IDS = 20
+_NOTICES = 1_000
+"""Of so many the paper of an incident looks for its own: a table that grows must not make it slow."""
 
 
 class Incidents:
@@ -258,6 +260,37 @@ class Incidents:
     def get(self, number: int) -> Incident:
         """Raises UnknownNameError."""
         return self.complete(self._catalog.incidents.get(number))
+
+    def paper(self, number: int) -> str:
+        """Write an incident as Markdown: what is known filled in, what only people know left blank.
+
+        Args:
+            number: Its number.
+
+        Returns:
+            The paper: a summary, times, what triggered it, gates that were overridden, how much it touched, the proof,
+            who was told, and the queries that failed.
+
+        Raises:
+            UnknownNameError: There is no such incident.
+
+        Example:
+            >>> moved = store.rollback(reason="worse answers")
+            >>> store.incidents.paper(1).splitlines()[0]
+            '# Incident 1: v2@1 to v1@1'
+        """
+        from vecrollback.switching.incidents.markdown import IncidentContext, markdown
+
+        one = self.get(number)
+        gated = self._catalog.gatekeeping.promoted(one.blast.pair)
+        overridden = [gate for gate in gated.outcomes if gate.outcome != "pass"] if gated else []
+        notices = [
+            notice
+            for notice in self._catalog.notices.all(limit=_NOTICES)
+            if notice.body.get("facts", {}).get("incident") == number
+        ]
+        queries = self._catalog.golden.all(f"incident-{number}")
+        return markdown(one, IncidentContext(tuple(overridden), tuple(notices), tuple(queries)))
 
     def performance(self, *, days: float = 30.0, settle: bool = True) -> Performance:
         """How it went in the last days: time to detect and to recover, how often rollbacks and drills succeeded.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from vecrollback.records import Finding, Incident, Json
+from vecrollback.records import Finding, GateOutcome, GoldenQuery, Incident, Json, Notice
 
 _STEPS = {
     "began": "the pair that was left became live",
@@ -19,16 +20,48 @@ _STEPS = {
 _BLANK = "_to fill in_"
 
 
-def markdown(one: Incident) -> str:
+@dataclass(frozen=True, slots=True)
+class IncidentContext:
+    """What the catalog knows around an incident.
+
+    Attributes:
+        overridden: Gates that the pair which was left had not passed when it was promoted.
+        notices: What was sent about the incident, to whom.
+        queries: Golden queries that were made of it.
+    """
+
+    overridden: tuple[GateOutcome, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    queries: tuple[GoldenQuery, ...] = ()
+
+
+def markdown(one: Incident, context: IncidentContext | None = None) -> str:
     """The incident as a report to complete."""
-    return "\n".join(
-        [*_head(one), *_timeline(one), *_trigger(one), *_blast(one), *_proof(one), *_failed(one), *_rest(one)]
-    )
+    around = context or IncidentContext()
+    parts = (_head(one), _timeline(one), _trigger(one), _overridden(around), _blast(one), _proof(one))
+    return "\n".join([*(line for part in parts for line in part), *_failed(one), *_told(around), *_rest(one, around)])
+
+
+def summary(one: Incident) -> str:
+    """The incident in two sentences, for whoever reads nothing else."""
+    when = (one.timeline.switched or "")[:16].replace("T", " ")
+    began = f"{one.actor} moved `{one.alias}` from {one.source} to {one.target} at {when} UTC: {_cell(one.reason)}."
+    if one.nature != "failure":
+        return f"{began} {_NATURES[one.nature]}."
+    proof = {"pass": "the check after it passed", None: "no check has ended since"}
+    end = proof.get(one.verdict, f"the check after it says {one.verdict}")
+    return f"{began} {one.blast.answers:,} answers of {one.blast.pair} had been given by then; {end}."
+
+
+_NATURES = {
+    "planned": "It was planned: nothing was wrong with the pair that was left",
+    "false_alarm": "It was a false alarm: the pair that was left had answered well",
+}
 
 
 def _head(one: Incident) -> Iterator[str]:
     yield f"# Incident {one.number}: {one.source} to {one.target}"
-    yield ""
+    yield f"\n{summary(one)}\n"
     yield f"| | |\n|---|---|\n| state | {one.state} |\n| move | {one.kind} of `{one.alias}`, epoch {one.epoch} |"
     yield f"| reason | {_cell(one.reason)} |\n| by | {_cell(one.actor)} |"
     yield f"| cause | {_cell(one.notes.get('cause', _BLANK))} |\n| who was affected | {_BLANK} |\n"
@@ -58,6 +91,17 @@ def _trigger(one: Incident) -> Iterator[str]:
     metrics: list[dict[str, Json]] = one.trigger.get("metrics", [])
     for metric in metrics:
         yield f"| {_cell(metric['metric'])} | {metric['value']} | {_cell(metric['condition'])} |"
+    yield ""
+
+
+def _overridden(around: IncidentContext) -> Iterator[str]:
+    if not around.overridden:
+        return
+    yield "## Gates that were overridden\n"
+    yield "When the pair that was left was promoted, somebody passed these by an override:\n"
+    yield "| gate | outcome | what was measured |\n|---|---|---|"
+    for gate in around.overridden:
+        yield f"| {_cell(gate.gate)} | {gate.outcome} | {_cell(gate.sentence)} |"
     yield ""
 
 
@@ -105,15 +149,32 @@ def _failed(one: Incident) -> Iterator[str]:
     yield ""
 
 
+def _told(around: IncidentContext) -> Iterator[str]:
+    yield "## Who was told\n"
+    if not around.notices:
+        yield f"Nobody, by the policy. By people: {_BLANK}\n"
+        return
+    yield "| channel | message | state | when |\n|---|---|---|---|"
+    for notice in around.notices:
+        state = notice.state if not notice.error else f"{notice.state}: {notice.error}"
+        yield f"| {_cell(notice.channel)} | {_cell(notice.body['event'])} | {_cell(state)} | {notice.at[:19]} |"
+    yield ""
+
+
 def _findings(findings: Sequence[Finding]) -> Iterator[str]:
     yield from (f"- {one.severity}: {_cell(one.message)} ({one.kind}, {one.count})" for one in findings)
 
 
-def _rest(one: Incident) -> Iterator[str]:
+def _rest(one: Incident, around: IncidentContext) -> Iterator[str]:
     if one.trouble:
         yield f"## Trouble\n\n{one.trouble}\n"
     for heading in ("Why it was not seen before the promote", "What went well", "What did not", "What will be changed"):
         yield f"## {heading}\n\n{_BLANK}\n"
+    if around.queries:
+        yield "Queries that failed, golden since:\n"
+        for query in around.queries:
+            yield f"- {_cell(query.text)} (expected {_cell(', '.join(query.expected) or 'nothing in particular')})"
+        yield ""
     yield "Queries that failed become golden queries:"
     yield f"\n    vecrollback incident add-golden {one.number} --query 'the words' --expect DOCUMENT-ID"
 
