@@ -321,6 +321,35 @@ def test_search_takes_both_spellings_and_rereads_after_a_change(tmp_path: Path) 
         assert [hit.id for hit in store.search("one two", where={"fresh": 1}).hits] == ["e"]
 
 
+def test_a_value_is_cut_out_of_the_right_place(tmp_path: Path) -> None:
+    """Values that no column holds are found under their own key, whatever stands around them."""
+    look_alikes: dict[str, dict[str, Any]] = {
+        "a": {"tags": ["x", 'in "tags":["y"]', "{", "}", ","]},
+        "b": {"before": {"tags": ["x"]}, "tags": ["y"]},
+        "c": {'x,"tags': ["x"], "tags": ["y"]},
+        "d": {"before": ',"tags":["x"]', "tags": ["z", "\\", '"']},
+        "e": {"tags": [["x"]], "after": ["x"]},
+        "f": {"tags": [], "zags": ["x"]},
+        "g": {"tags": '["x"]'},
+        "h": {"tags": None, "zags": 1},
+        "i": {"Tags": ["x"]},
+        "j": {"tags": 2**53 + 1, "zags": "x"},
+        "k": {"tags": True},
+    }
+    with connect(tmp_path / "store", create=True) as store:
+        store.upsert([Document("first", "makes it a column of numbers", {"tags": 1})])
+        store.upsert([Document(id_, "text", metadata) for id_, metadata in look_alikes.items()])
+        corpus = store.resources.corpus
+        for value, expected in [("x", "a"), ("y", "bc"), ('in "tags":["y"]', "a"), ("{", "a"), ("\\", "d"), ('"', "d")]:
+            assert matched(corpus, {"tags": {"$contains": value}}) == expected
+        assert matched(corpus, {"tags": '["x"]'}) == "g"
+        assert matched(corpus, {"tags": 2**53 + 1}) == "j"
+        assert matched(corpus, {"tags": {"$gt": 2**53}}) == "j"
+        assert matched(corpus, {"tags": True}) == "k"
+        assert matched(corpus, {"tags": {"$exists": False}}) == "hi"
+        assert matched(corpus, {'x,"tags': {"$contains": "x"}}) == "c"
+
+
 def test_an_empty_store_matches_nothing(tmp_path: Path) -> None:
     with connect(tmp_path / "store", create=True) as store:
         assert matched(store.resources.corpus, "year IS NULL") == ""

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -51,6 +51,22 @@ _BESIDE_LOWER = {"<": "<=", "<=": "<=", ">": ">", ">=": ">"}
 _ABSENT = None
 """What JSON calls null counts as missing."""
 
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_VALUE = rf'(?P<value>{_STRING}|\[(?:[^\[\]"]|{_STRING})*\]|[^,}}"\[{{]+)'
+"""A value of JSON as it is written without spaces: a string, a list without lists in it, or a plain word."""
+
+
+class OtherValues(NamedTuple):
+    """What stands under a key in the metadata alone: of the rows of `mask`, each value once, and which each row has."""
+
+    mask: pa.BooleanArray
+    values: list[Json]
+    indices: pa.Array
+
+    def decided(self, decisions: Sequence[bool | None]) -> pa.BooleanArray:
+        """The decision for each row of the mask, from those for each value."""
+        return pa.array(decisions, pa.bool_()).take(self.indices)
+
 
 class FilteredRows:
     """A batch of rows as a filter sees it.
@@ -64,8 +80,7 @@ class FilteredRows:
     def __init__(self, rows: pa.RecordBatch, asked: pa.BooleanArray, metadata: Callable[[], pa.Array]) -> None:
         self._rows, self._asked, self._read_metadata = rows, asked, metadata
         self._metadata: pa.Array | None = None
-        self._objects: dict[int, dict[str, Json]] = {}
-        self._open: dict[str, pa.BooleanArray] = {}
+        self._elsewhere: dict[str, OtherValues | None] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -77,29 +92,39 @@ class FilteredRows:
         name = column_name(key)
         return self._rows[name] if name in self._rows.schema.names else pa.nulls(len(self._rows), pa.string())
 
-    def elsewhere(self, key: str) -> tuple[pa.BooleanArray, list[Json]] | None:
-        """Rows that have the key in their metadata alone, as a mask, and its value in each; None for none."""
+    def elsewhere(self, key: str) -> OtherValues | None:
+        """What rows have under the key in their metadata alone; None for none."""
         if key == DOCUMENT_ID:
             return None
-        if key not in self._open:
-            column = self.column(key)
-            # Documents are not read whole for rows that the columns decide.
-            open_rows = pc.and_(pc.is_null(column), self._asked)
-            if pc.any(open_rows).as_py():
-                if self._metadata is None:
-                    self._metadata = self._read_metadata()
-                written = f"{json.dumps(key, ensure_ascii=False)}:"
-                open_rows = pc.and_(open_rows, pc.match_substring(self._metadata, written))
-            self._open[key] = open_rows
-        mask = self._open[key]
-        places = np.flatnonzero(np.asarray(mask))
-        return (mask, [self._object(int(place)).get(key, _ABSENT) for place in places]) if len(places) else None
+        if key not in self._elsewhere:
+            self._elsewhere[key] = self._other_values(key)
+        return self._elsewhere[key]
 
-    def _object(self, place: int) -> dict[str, Json]:
-        if place not in self._objects:
-            assert self._metadata is not None
-            self._objects[place] = json.loads(self._metadata[place].as_py())
-        return self._objects[place]
+    def _other_values(self, key: str) -> OtherValues | None:
+        # Documents are not read whole for rows that the columns decide.
+        mask = pc.and_(pc.is_null(self.column(key)), self._asked)
+        if not pc.any(mask).as_py():
+            return None
+        if self._metadata is None:
+            self._metadata = self._read_metadata()
+        written = f"{json.dumps(key, ensure_ascii=False)}:"
+        mask = pc.and_(mask, pc.match_substring(self._metadata, written))
+        if not pc.any(mask).as_py():
+            return None
+        objects = self._metadata.filter(mask)
+        # Parsing 100,000 objects takes half a second. Where no object is inside another, the value is cut out instead,
+        # and each is parsed once: an unescaped quote after a comma or the first brace begins a key of the object.
+        flat = pc.equal(pc.count_substring(objects, "{"), 1)
+        cut = pc.struct_field(pc.extract_regex(objects, f"[{{,]{re.escape(written)}{_VALUE}"), "value")
+        encoded = pc.if_else(flat, cut, None).dictionary_encode()
+        values: list[Json] = json.loads(f"[{','.join(encoded.dictionary.to_pylist())}]")
+        indices = encoded.indices
+        whole = pc.is_null(indices)
+        if pc.any(whole).as_py():
+            parsed: list[Json] = [json.loads(one).get(key, _ABSENT) for one in objects.filter(whole).to_pylist()]
+            places = pa.array(range(len(values), len(values) + len(parsed)), pa.int32())
+            indices, values = pc.replace_with_mask(indices, whole, places), values + parsed
+        return OtherValues(mask, values, indices)
 
 
 def columns_of(condition: Condition, schema: pa.Schema) -> list[str]:
@@ -123,14 +148,14 @@ def _leaf(leaf: Leaf, rows: FilteredRows) -> pa.BooleanArray:
     outcome = _in_column(leaf, rows.column(leaf.key))
     if (elsewhere := rows.elsewhere(leaf.key)) is None:
         return outcome
-    mask, values = elsewhere
+    values = elsewhere.values
     if isinstance(leaf, Like):  # never a pattern of Python's: Arrow's takes time by the text alone, whatever it is
         strings = pa.array([value if isinstance(value, str) else None for value in values], pa.string())
         matched = _like(leaf, strings).to_pylist()
         decided = [m if isinstance(v, str) else _of_other_type(v, False) for m, v in zip(matched, values, strict=True)]
     else:
         decided = [_of_value(leaf, value) for value in values]
-    return pc.replace_with_mask(outcome, mask, pa.array(decided, pa.bool_()))
+    return pc.replace_with_mask(outcome, elsewhere.mask, elsewhere.decided(decided))
 
 
 # -- over a column ----------------------------------------------------------------------------------------------------
