@@ -52,6 +52,20 @@ def _bm25(query: str) -> dict[str, float]:
     return scores
 
 
+@pytest.mark.parametrize("k", [1, 3, 10, 60])
+@pytest.mark.parametrize("query", ["pear crate7 apple", "apple crate1 crate2 crate3 plum", "pear apple", "apple crate9"])
+def test_words_of_most_documents_change_no_ranking(index: KeywordIndex, query: str, k: int) -> None:
+    """They are asked only where the others find too little; what they are worth is far below any other word."""
+    scores = _bm25(query)
+    assert any(sum(word in one.split() for one in TEXTS.values()) > len(TEXTS) / 2 for word in query.split())
+    hits = index.search(query, k)
+    assert len(hits) == min(k, len(scores))
+    best = sorted(scores.values(), reverse=True)
+    for hit, value in zip(hits, best, strict=False):
+        assert hit.score == pytest.approx(value, abs=1e-5)
+        assert scores[hit.key] == pytest.approx(value, abs=1e-5)
+
+
 @pytest.mark.parametrize("query", ["quince crate7", "medlar", "fig sloe", "crate1 crate2 crate3"])
 def test_documents_are_ranked_by_bm25(index: KeywordIndex, query: str) -> None:
     wanted = _bm25(query)

@@ -376,7 +376,9 @@ class Corpus:
     ) -> None:
         """Write rows. `replaced`: ids among them that the log knows; `erase`: what those were before goes for good."""
         earlier = self.earlier.keep(dataset, rows, replaced, erase=erase)
-        commit = self.table.merge("id", rows, onto=dataset)
+        # A merge looks for every key in all rows; where none of them is there, as the writer's lock makes sure, rows
+        # are added.
+        commit = self.table.merge("id", rows, onto=dataset) if replaced else self.table.append(rows, onto=dataset)
         reach("corpus.merged")
         state = replace(state, version=commit.version)
         self._acknowledge(state, deleted, commit, earlier, expected=expected)

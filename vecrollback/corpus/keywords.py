@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -40,6 +40,7 @@ _FIND = """
 SELECT d.key, -bm25(words) FROM words JOIN document d ON d.number = words.rowid
 WHERE words MATCH ? AND d.namespace = ? ORDER BY 2 DESC, d.key
 """
+_COUNT = "SELECT count(*) FROM words WHERE words MATCH ?"
 _WORD = re.compile(r"\w+")
 _MAX_WORDS = 64
 _AT_ONCE = 1_000
@@ -90,18 +91,11 @@ class KeywordIndex(FollowsForks):
         words = list(dict.fromkeys(_WORD.findall(query)))[:_MAX_WORDS]
         if not words:
             return []
-        # Every word in quotes: what a user types is never a part of FTS5's own language.
-        wanted = " OR ".join(f'"{word}"' for word in words)
         with self._lock, self._current() as connection:
-            hits: list[KeywordHit] = []
-            rows = connection.execute(_FIND, (wanted, namespace))
-            while len(hits) < k and (batch := rows.fetchmany(k if allowed is None else _AT_ONCE)):
-                hits += [KeywordHit(*row) for row in batch if allowed is None]
-                if allowed is not None:
-                    fits = pc.is_in(pa.array([key for key, _ in batch], pa.string()), value_set=allowed).to_pylist()
-                    hits += [KeywordHit(*row) for row, fit in zip(batch, fits, strict=True) if fit]
-            rows.close()
-            return hits[:k]
+            # A word that most documents hold is worth nothing in BM25 (FTS5 gives it a millionth), and costs the most.
+            rare = _rare_words(connection, words)
+            hits = _find(connection, rare, k, namespace, allowed) if 0 < len(rare) < len(words) else []
+            return hits if len(hits) == k else _find(connection, words, k, namespace, allowed)
 
     def close(self) -> None:
         """Close the file. Idempotent; the next search opens it again."""
@@ -160,6 +154,34 @@ class KeywordIndex(FollowsForks):
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+
+
+def _matching(words: Sequence[str]) -> str:
+    # Every word in quotes: what a user types is never a part of FTS5's own language.
+    return " OR ".join(f'"{word}"' for word in words)
+
+
+def _rare_words(connection: sqlite3.Connection, words: Sequence[str]) -> list[str]:
+    """Those of the words that no more than half of the documents hold."""
+    if len(words) == 1:
+        return list(words)
+    [half] = connection.execute("SELECT count(*) / 2 FROM document").fetchone()
+    counts = (connection.execute(_COUNT, (_matching([word]),)).fetchone()[0] for word in words)
+    return [word for word, count in zip(words, counts, strict=True) if count <= half]
+
+
+def _find(
+    connection: sqlite3.Connection, words: Sequence[str], k: int, namespace: str, allowed: pa.Array | None
+) -> list[KeywordHit]:
+    hits: list[KeywordHit] = []
+    rows = connection.execute(_FIND, (_matching(words), namespace))
+    while len(hits) < k and (batch := rows.fetchmany(k if allowed is None else _AT_ONCE)):
+        hits += [KeywordHit(*row) for row in batch if allowed is None]
+        if allowed is not None:
+            fits = pc.is_in(pa.array([key for key, _ in batch], pa.string()), value_set=allowed).to_pylist()
+            hits += [KeywordHit(*row) for row, fit in zip(batch, fits, strict=True) if fit]
+    rows.close()
+    return hits[:k]
 
 
 def _take_in(connection: sqlite3.Connection, batch: pa.RecordBatch) -> None:

@@ -7,9 +7,8 @@ chunking and counting tokens use the tokenizer alone.
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +32,7 @@ from vecrollback.embedders.model_files import (
     read_facts,
     shaping_files,
 )
+from vecrollback.embedders.models_in_memory import SharedModel, shared_model
 from vecrollback.embedders.peak_throughput import Workload, matmul_rate, work_of
 from vecrollback.embedders.runtimes import Runtime, accelerate, check_name
 from vecrollback.embedders.spec import Arguments, Spec
@@ -109,8 +109,8 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         self._root = root
         self._facts = facts
         self._options = options
-        self._lock = threading.RLock()
         self._model: Any = None
+        self._digested: list[tuple[str, int, int]] | None = None
         self._work: Workload | None = None
         self._recent, self._squares = RecentTokens(), RecentTokens()
         self._runtime: Runtime | None = None
@@ -154,8 +154,8 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         if options.pooling not in (None, facts.pooling) and facts.dimension != facts.width:
             width = None
         if width is None:
-            with self._lock:
-                width = len(self._open_model().encode("dimension"))
+            with self._opened() as model:
+                width = len(model.encode("dimension"))
         return min(width, options.truncate_dim or width)
 
     def count_tokens(self, texts: Sequence[str]) -> int:
@@ -183,8 +183,7 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         tokens, squares = self._recent.recall(texts), self._squares.recall(texts)
         if tokens is None or squares is None:
             return None
-        with self._lock:
-            model = self._open_model()
+        with self._opened() as model:
             self._work = work = self._work or work_of(model[0].auto_model)
         rate = self._rate(model, measure=tokens >= _WORTH_TIMING) if work.weights else None
         return work.operations(tokens, squares) / rate if rate else None
@@ -205,7 +204,8 @@ class SentenceTransformersEmbedder(SharedEmbedder):
 
     def close(self) -> None:
         """Let go of the weights. The next call that needs them loads them again."""
-        with self._lock:
+        shared = self.__dict__.pop("_shared", None)
+        with shared.lock if shared else nullcontext():
             self._model = None
             if self._runtime is None:  # else it is shared with the one that this was made from
                 self._converted.clear()
@@ -213,7 +213,7 @@ class SentenceTransformersEmbedder(SharedEmbedder):
             other.close()
 
     def _identity(self) -> dict[str, Json]:
-        options = self._options
+        options, self._digested = self._options, self._stamps()
         return {
             "files": digest_files(self._root, self._files_from_elsewhere()),
             "pooling": options.pooling,
@@ -245,8 +245,7 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         return super()._make_chunker()
 
     def _vectors(self, texts: Sequence[str], role: Role) -> FloatArray:
-        with self._lock:
-            model = self._open_model()
+        with self._opened() as model:
             try:
                 tensor = self._encode(model, texts, role)
             except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -291,8 +290,8 @@ class SentenceTransformersEmbedder(SharedEmbedder):
         )
 
     def _on_device(self) -> bool:
-        with self._lock:
-            return bool(self._open_model().device.type != "cpu")
+        with self._opened() as model:
+            return bool(model.device.type != "cpu")
 
     def _clip(self, texts: Sequence[str]) -> list[str]:
         limit = self._options.max_length
@@ -300,14 +299,40 @@ class SentenceTransformersEmbedder(SharedEmbedder):
             return list(texts)
         return [text if len(text) <= _HUGE else self._hf_tokenizer.clip(text, limit) for text in texts]
 
-    def _open_model(self) -> Any:
-        if self._model is None:
-            with loadable(self._root, self._companions) as root:
-                model = _load(root, self._options, self._facts)
-            if self._runtime is not None:
-                accelerate(model, self._runtime, self._converted)
-            self._model = model
-        return self._model
+    @cached_property
+    def _shared(self) -> SharedModel:
+        """What every embedder of this process with these weights uses, whatever its prompts and chunks are."""
+        if self._runtime is not None:
+            return SharedModel()  # its modules are exchanged
+        digest = self.contract["files"]
+        # A model that was exchanged since it was opened is not what others are given.
+        if self._stamps() != self._digested:
+            return SharedModel()
+        return shared_model((digest, replace(self._options, batch_size=None)))
+
+    def _stamps(self) -> list[tuple[str, int, int]] | None:
+        """Each file with its size and time of change; None where one is gone."""
+        try:
+            stats = [(name, path.stat()) for name, path in self.model_files().items()]
+        except OSError:
+            return None
+        return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        """The model, which one thread uses at a time."""
+        with self._shared.lock:
+            if self._model is None:
+                self._model = self._shared.model or self._load_model()
+                self._shared.keep(self._model)
+            yield self._model
+
+    def _load_model(self) -> Any:
+        with loadable(self._root, self._companions) as root:
+            model = _load(root, self._options, self._facts)
+        if self._runtime is not None:
+            accelerate(model, self._runtime, self._converted)
+        return model
 
 
 def _refuse_backend(arguments: Arguments) -> None:

@@ -14,6 +14,7 @@ from hashlib import sha256
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vecrollback.errors import CorruptArtifactError, PairStateError
 from vecrollback.pairs.backend import VectorBackend
@@ -97,8 +98,12 @@ class BackendVectors(Vectors):
         self._require_own()
         self.backend.delete(tombstones)
 
-    def keys(self, version: int, *, after: int = 0) -> pa.Table:
-        return self._collected(KEY_COLUMNS, after, version)
+    def keys(self, version: int, *, after: int = 0, columns: Sequence[str] = KEY_COLUMNS) -> pa.Table:
+        return self._collected(list(columns), after, version)
+
+    def made_after(self, version: int, seq: int) -> pa.Table:
+        keys = self.keys(version, columns=["doc_id", "seq"])
+        return keys.filter(pc.greater(keys["seq"], seq))
 
     def vectors(self, version: int, *, after: int = 0) -> FloatArray:
         end = self.rows(version)

@@ -156,10 +156,16 @@ class Vectors:
         return True
 
     @uses_tables
-    def keys(self, version: int, *, after: int = 0) -> pa.Table:
+    def keys(self, version: int, *, after: int = 0, columns: Sequence[str] = KEY_COLUMNS) -> pa.Table:
         """Rows without their vectors, in the order they were written; `after`: skip that many first rows."""
         with self.table.reported():
-            return self._scan(version, KEY_COLUMNS, after)
+            return self._scan(version, list(columns), after)
+
+    @uses_tables
+    def made_after(self, version: int, seq: int) -> pa.Table:
+        """`doc_id` and `seq` of the rows that were made for changes after this one, in any order."""
+        with self.table.reported():
+            return self.table.at(version).to_table(columns=["doc_id", "seq"], filter=f"seq > {int(seq)}")
 
     @uses_tables
     def vectors(self, version: int, *, after: int = 0) -> FloatArray:
@@ -420,7 +426,7 @@ class _TextTable:
     def _load(self) -> None:
         if self._version_read == self.version:
             return
-        keys = self.vectors.keys(self.version, after=self._rows)
+        keys = self.vectors.keys(self.version, after=self._rows, columns=["ordinal", "content_hash"])
         starts = np.flatnonzero(np.asarray(keys["ordinal"]) <= 0)
         ends = np.append(starts, keys.num_rows)[1:]
         # Reversed, and before the older ones: `index_in` finds the first match, which has to be the newest row.

@@ -38,6 +38,8 @@ _READ_CHANGES = 1_024
 _KNOWN_BATCH = 8_192
 _NO_HASH = bytes(16)
 _MOST_READ, _MOST_READ_ROUNDS = 512, 8
+_ONE_BATCH = 16
+"""Changes that are embedded together anyway: no order among them helps anybody."""
 
 
 class Refresher:
@@ -88,7 +90,7 @@ class Refresher:
         """
         state = self._corpus.state()
         self.tally.total = max(0, state.head - self._watermark)
-        if self._pair.snapshot:
+        if self._pair.snapshot and self.tally.total > _ONE_BATCH:
             self._take_in_new()
             self._take_in_most_read()
         while self._watermark < state.head:
@@ -200,7 +202,7 @@ class Refresher:
 
     def _pending_new(self, until: int, state: CorpusState) -> list[Pending]:
         changes = self._corpus.changes(self._watermark, until, version=state.version)
-        ids_with_rows = self._vectors.keys(self._version)["doc_id"]
+        ids_with_rows = self._vectors.keys(self._version, columns=["doc_id"])["doc_id"]
         fresh = changes.filter(pc.invert(pc.is_in(changes["id"], value_set=ids_with_rows)))
         finished_keys = self._finished_changes()
         pending: list[Pending] = []
@@ -224,10 +226,8 @@ class Refresher:
 
     def _finished_changes(self) -> set[tuple[str, int]]:
         """Changes after the watermark that have vectors, or that no model could embed: never embedded again (law 6)."""
-        keys = self._vectors.keys(self._version)
-        late = np.flatnonzero(np.asarray(keys["seq"]) > self._watermark)
-        late_rows = keys.select(["doc_id", "seq"]).take(pa.array(late))
-        return {*zip(late_rows["doc_id"].to_pylist(), late_rows["seq"].to_pylist(), strict=True), *self._without}
+        late = self._vectors.made_after(self._version, self._watermark)
+        return {*zip(late["doc_id"].to_pylist(), late["seq"].to_pylist(), strict=True), *self._without}
 
     # -- taking it in -------------------------------------------------------------------------------------------------
 
