@@ -147,6 +147,7 @@ def test_the_public_names_are_these() -> None:
         "AdoptResult",
         "Approval",
         "AsyncClient",
+        "AsyncStore",
         "AuditOptions",
         "Bridge",
         "CanaryRun",
@@ -214,7 +215,7 @@ def test_the_public_names_are_these() -> None:
     assert all(getattr(vecrollback, name) is not None for name in vecrollback.__all__)
 
 
-@pytest.mark.parametrize("owner", ["Store", "Client", "AsyncClient"])
+@pytest.mark.parametrize("owner", ["Store", "Client", "AsyncClient", "AsyncStore"])
 def test_what_a_public_method_takes_and_gives_is_a_public_name(owner: str) -> None:
     """Whoever annotates a program of their own must not have to import from a room."""
     given = {"None", "Self", "T", "Any", "Path", "Unpack", "Callable", "Iterable", "Iterator", "Mapping", "Sequence"}

@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from vecrollback.reembedding.jobs import Job
     from vecrollback.serving.questions import Queries
     from vecrollback.serving.searcher import Searcher
+    from vecrollback.store.async_store import AsyncStore
     from vecrollback.store.store import PairLike, Store, connect
     from vecrollback.switching.approvals import DecisionResult
     from vecrollback.switching.policy import Policy
@@ -79,6 +80,7 @@ __all__ = [
     "AdoptResult",
     "Approval",
     "AsyncClient",
+    "AsyncStore",
     "AuditOptions",
     "Bridge",
     "CanaryRun",
@@ -148,6 +150,7 @@ _LAZY = {
     "AdoptOptions": "vecrollback.reembedding.adopt",
     "AdoptResult": "vecrollback.reembedding.adopt",
     "AsyncClient": "vecrollback.client",
+    "AsyncStore": "vecrollback.store.async_store",
     "AuditOptions": "vecrollback.quality.audit",
     "IngestOptions": "vecrollback.corpus.ingest",
     "Client": "vecrollback.client",

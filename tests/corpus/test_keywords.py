@@ -53,7 +53,9 @@ def _bm25(query: str) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("k", [1, 3, 10, 60])
-@pytest.mark.parametrize("query", ["pear crate7 apple", "apple crate1 crate2 crate3 plum", "pear apple", "apple crate9"])
+@pytest.mark.parametrize(
+    "query", ["pear crate7 apple", "apple crate1 crate2 crate3 plum", "pear apple", "apple crate9"]
+)
 def test_words_of_most_documents_change_no_ranking(index: KeywordIndex, query: str, k: int) -> None:
     """They are asked only where the others find too little; what they are worth is far below any other word."""
     scores = _bm25(query)

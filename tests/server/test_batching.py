@@ -1,4 +1,7 @@
-"""Concurrent queries share calls, and nobody gets another's answer."""
+"""Concurrent queries share calls, and nobody gets another's answer.
+
+Covers serving.batching.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ import pytest
 from tests.support.http_server import Server, serving
 from vecrollback.errors import EmbeddingError, OverloadedError, UsageError
 from vecrollback.records import Result
-from vecrollback.server.batching import QueryBatcher
+from vecrollback.serving.batching import QueryBatcher
 
 
 def answer(query: str, k: int, where: str | None) -> Result:
@@ -27,10 +30,13 @@ class Slow:
     def __init__(self, seconds: float = 0.02) -> None:
         self.seconds, self.calls = seconds, list[tuple[list[str], int, str | None]]()
         self._lock = threading.Lock()
+        self.may_answer = threading.Event()
+        self.may_answer.set()
 
     def __call__(self, queries: list[str], k: int, where: str | None, canary: bool = False) -> list[Result]:
         with self._lock:
             self.calls.append((queries, k, where))
+        self.may_answer.wait()
         time.sleep(self.seconds)
         if "bad" in queries:
             raise UsageError("bad")
@@ -116,15 +122,17 @@ def test_beyond_its_bound_it_refuses_at_once_and_recovers() -> None:
 
 
 def test_a_caller_who_leaves_costs_nothing_and_blocks_nobody() -> None:
-    search = Slow(0.05)
+    search = Slow(0.0)
+    search.may_answer.clear()
 
     async def run() -> None:
         asked = coalescer(search, max_waiting=3)
         first = asyncio.create_task(asked.ask(["first"], 1, None))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         gone = asyncio.create_task(asked.ask(["gone"], 1, None))
         await asyncio.sleep(0)
         gone.cancel()
+        search.may_answer.set()
         await asyncio.gather(first, asked.ask(["stays"], 1, None), asked.ask(["too"], 1, "w"))
 
     asyncio.run(run())

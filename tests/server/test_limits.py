@@ -1,6 +1,6 @@
 """What a server refuses, and what every answer carries.
 
-Covers server.middleware, server.run, server.settings, server.thread_pools.
+Covers server.middleware, server.run, server.settings, serving.thread_pools.
 """
 
 from __future__ import annotations

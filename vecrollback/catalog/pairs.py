@@ -29,7 +29,7 @@ from vecrollback.catalog.schema import (
     unembedded,
 )
 from vecrollback.errors import HeadMovedError, PairStateError, UnknownNameError, UsageError
-from vecrollback.records import KeptModel, MoveRequest, Pair, PairState, Snapshot, SnapshotRef
+from vecrollback.records import KeptModel, LivePair, MoveRequest, Pair, PairState, Snapshot, SnapshotRef
 from vecrollback.storage.local import reach
 
 NAME_RULE = "letters, digits, dot, dash, underscore; at most 64"
@@ -62,6 +62,13 @@ class Pairs:
         with self._database.read() as connection:
             row = connection.execute(sa.select(pair).where(pair.c.name == name)).one_or_none()
         return Pair(**row._mapping) if row else None
+
+    def serving(self, name: str) -> LivePair | None:
+        """The pair that this alias points to and the number of the last move, at one moment; None for none."""
+        sql = sa.select(pair, alias.c.epoch).join(alias, alias.c.pair == pair.c.name)
+        with self._database.read() as connection:
+            row = connection.execute(sql.where(alias.c.name == name)).one_or_none()
+        return LivePair(**row._mapping) if row else None
 
     def get(self, name: str) -> Pair:
         row = self.find(name)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Literal, Self
+from dataclasses import dataclass
+from typing import Literal
 
 from vecrollback.errors import UsageError
 from vecrollback.records.documents import Json
@@ -99,11 +99,6 @@ class LivePair(Pair):
     """
 
     epoch: int = 0
-
-    @classmethod
-    def of(cls, pair: Pair, epoch: int) -> Self:
-        """The pair that this move of the pointer made live."""
-        return cls(**{one.name: getattr(pair, one.name) for one in fields(Pair)}, epoch=epoch)
 
     @property
     def place(self) -> str:

@@ -14,7 +14,7 @@ from fastapi.security import HTTPBearer
 
 from vecrollback.errors import AccessDeniedError, CatalogUnavailableError, OverloadedError, UnknownCallerError
 from vecrollback.records import Role
-from vecrollback.server.thread_pools import ThreadPool
+from vecrollback.serving.thread_pools import ThreadPool
 from vecrollback.store.tokens import TokenKeys, Tokens, reaches
 from vecrollback.store.wrong_tokens import WrongTokens
 

@@ -25,13 +25,13 @@ from vecrollback.records import (
 )
 from vecrollback.reembedding.jobs import Job
 from vecrollback.server.auth import Authenticator
-from vecrollback.server.batching import QueryBatcher
 from vecrollback.server.metrics import Metrics
 from vecrollback.server.policy_watch import PolicyWatch
 from vecrollback.server.settings import ServerSettings
-from vecrollback.server.thread_pools import ThreadPool
 from vecrollback.server.traffic_series import Series
+from vecrollback.serving.batching import QueryBatcher
 from vecrollback.serving.pair_vectors import pair_vectors
+from vecrollback.serving.thread_pools import ThreadPool
 from vecrollback.store.store import Store, connect
 
 _log = logging.getLogger(__name__)

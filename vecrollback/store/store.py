@@ -298,10 +298,10 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods, Storag
             >>> store.live().name
             'v2'
         """
-        alias = self._catalog.aliases.get(LIVE)
-        if alias is None:
+        pair = self._catalog.pairs.serving(LIVE)
+        if pair is None:
             raise NoPairServesError("no pair is live yet", hint="`vecrollback promote PAIR`")
-        return LivePair.of(self.pair(alias.pair), alias.epoch)
+        return pair
 
     def lag(self, pair: PairLike) -> int:
         """Count the changes in the log that a pair has not taken in yet.
