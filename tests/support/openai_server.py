@@ -126,6 +126,8 @@ def _handler(server: OpenAIServer) -> type[BaseHTTPRequestHandler]:
             server.requests.append(request)
             given = self.headers.get("Authorization")
             server.authorizations.append(given)
+            if isinstance(request["input"], str):  # one text may be sent so
+                request["input"] = [request["input"]]
             fault = server.faults.popleft() if server.faults else server.refusal(request["input"]) or Fault()
             time.sleep(fault.delay)
             if server.key is not None and given != f"Bearer {server.key}":

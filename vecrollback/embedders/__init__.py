@@ -6,6 +6,7 @@
     service:embed-v4.0?protocol=cohere&base_url=...          any other service
     profile:NAME                                             a table [embedder.NAME] of vecrollback.toml
     hash:384?seed=1                                          no model at all: hashed words
+    langchain:PROVIDER:MODEL, llama-index:..., haystack:...  an embedder of these frameworks
     package.module:callable                                  your own code
 
 Further `NAME:` kinds come from installed packages: an entry point of the group `vecrollback.embedders` whose value is
@@ -29,7 +30,14 @@ __all__ = ["Embedder", "Traits", "fingerprint_of", "moved", "open_embedder", "re
 Opener = Callable[[Spec], Embedder]
 
 _GROUP = "vecrollback.embedders"
-_PREFIXED = {"hash": "hashing:open_hashing", "openai": "openai:open_openai", "service": "openai:open_service"}
+_PREFIXED = {
+    "hash": "hashing:open_hashing",
+    "openai": "openai:open_openai",
+    "service": "openai:open_service",
+    "langchain": "frameworks:open_langchain",
+    "llama-index": "frameworks:open_llama_index",
+    "haystack": "frameworks:open_haystack",
+}
 _PROFILE = "profile"
 _UNPREFIXED = {
     SENTENCE_TRANSFORMERS: "sentence_transformers:open_sentence_transformers",

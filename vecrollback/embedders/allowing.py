@@ -21,7 +21,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from vecrollback.embedders.spec import CALLABLE, VARIABLE, Spec
+from vecrollback.embedders.spec import CALLABLE, FRAMEWORKS, VARIABLE, Spec
 from vecrollback.errors import UntrustedError, UsageError
 from vecrollback.records import Json
 from vecrollback.storage import config
@@ -51,14 +51,17 @@ def require_allowed(spec: Spec, store: Path | None) -> None:
         spec: The string, taken apart.
         store: Of which the string comes; its `vecrollback.toml` counts if it is trusted.
     """
-    if spec.kind == CALLABLE:
+    if spec.kind == CALLABLE or spec.kind in FRAMEWORKS:
+        # A class of a framework is code, too, and sends texts where its own settings say.
+        code = spec.target if spec.kind == CALLABLE else f"{spec.kind}:{spec.target}"
         allowed = _allowances(store)
-        if not any(fnmatchcase(spec.target, pattern) for pattern in allowed.callables):
+        if not any(fnmatchcase(code, pattern) for pattern in allowed.callables):
             raise UntrustedError(
-                f"{spec.target} is code to be imported, and nobody has allowed it here{allowed.unheard}",
-                hint=f'{_TRUST} [allow] callables = ["{spec.target}"] in vecrollback.toml, or in {_SETTING}',
+                f"{code} is code to be imported, and nobody has allowed it here{allowed.unheard}",
+                hint=f'{_TRUST} [allow] callables = ["{code}"] in vecrollback.toml, or in {_SETTING}',
             )
-        return
+        if spec.kind == CALLABLE:
+            return
     addresses, variables = _named_in(spec)
     own = _OPENAI[1] if spec.kind == "openai" else frozenset()
     if not addresses and variables <= own:

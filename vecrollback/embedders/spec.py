@@ -15,6 +15,7 @@ D = TypeVar("D")
 
 SENTENCE_TRANSFORMERS = "sentence-transformers"
 CALLABLE = "callable"
+FRAMEWORKS = ("langchain", "llama-index", "haystack")
 
 _FORMS = (
     "a directory, a hub name such as org/model, openai:MODEL, service:MODEL, profile:NAME, hash:DIM, or "
