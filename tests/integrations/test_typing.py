@@ -26,6 +26,27 @@ def ask(store: vecrollback.Store | vecrollback.Client, question: str) -> list[Do
     print(pages.similarity_search(question, k=2, filter={"kind": "drink"}, mode="hybrid"))
     return VecrollbackRetriever(backend=store, k=3).invoke(question)
 """,
+    "langgraph": """
+from langgraph.store.base import BaseStore, SearchItem
+
+import vecrollback
+from vecrollback.integrations.langgraph import VecrollbackStore
+
+
+def ask(store: vecrollback.Store | vecrollback.Client, question: str) -> list[SearchItem]:
+    memory: BaseStore = VecrollbackStore(store, fields=["text"])
+    memory.put(("users", "anna"), "drink", {"text": "Prefers green tea."})
+    return memory.search(("users",), query=question, filter={"sure": True})
+""",
+    "async_store": """
+import vecrollback
+
+
+async def ask(store: vecrollback.Store, question: str) -> list[str]:
+    async with vecrollback.AsyncStore(store) as opened:
+        result = await opened.search(question, k=1, where={"kind": "drink"})
+        return [hit.id for hit in result.hits] + [one.id async for one in opened.documents()]
+""",
     "llama_index": """
 from llama_index.core import Document
 from llama_index.core.schema import NodeWithScore
