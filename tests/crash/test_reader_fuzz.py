@@ -7,6 +7,7 @@ has with everything imported). What would end that process, or take more, is see
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -43,7 +45,7 @@ class ReaderProcess:
         process = self._running()
         assert process.stdin is not None
         assert process.stdout is not None
-        path = self._folder / f"changed-{NAMES[kind]}"
+        path = self._folder / f"changed-{NAMES.get(kind, f'rows.{kind}')}"
         path.write_bytes(content)
         process.stdin.write(json.dumps({"kind": kind, "path": str(path)}) + "\n")
         process.stdin.flush()
@@ -189,6 +191,81 @@ def test_a_changed_file_is_read_or_refused_in_words_of_ours(reader: ReaderProces
 def test_a_changed_bundle_whose_digests_are_right_again_is_read_or_refused(reader: ReaderProcess, folder: Path) -> None:
     members = bundle_files.members(folder / NAMES["bundle"])
     fuzz(reader, "bundle", changed_bundle(members), 40)
+
+
+def _npy(shape: str, descr: str = "'<f4'", version: int = 1, length: int | None = None) -> bytes:
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    size = len(text) if length is None else length
+    return b"\x93NUMPY" + bytes([version, 0]) + size.to_bytes(2 if version == 1 else 4, "little") + text
+
+
+def _faiss_promise(content: bytes, place: int, number: int) -> bytes:
+    return content[:place] + number.to_bytes(8, "little") + content[place + 8 :]
+
+
+def _compressed_arrow() -> bytes:
+    """Arrow whose compressed buffers say that they unfold into 2^40 bytes each."""
+    table = pa.table({"id": ["a"] * 500, "vector": pa.array([[1.0, 2.0]] * 500, pa.list_(pa.float32(), 2))})
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    content, mark = bytearray(sink.getvalue().to_pybytes()), b"\x28\xb5\x2f\xfd"  # how a frame of zstd begins
+    at = content.find(mark)
+    while at >= 0:
+        content[at - 8 : at] = (1 << 40).to_bytes(8, "little")  # before it stands its length when unfolded
+        at = content.find(mark, at + 1)
+    return bytes(content)
+
+
+def _unfolds_into(bytes_in_all: int, block: bytes) -> bytes:
+    """A gzip file of so many bytes, all of them this block again and again."""
+    part = block * ((16 << 20) // len(block))
+    return gzip.compress(part, 1) * (bytes_in_all // len(part))
+
+
+PROMISES = {
+    "an array of terabytes": ("npy", lambda _: _npy("(1000000000000, 8)")),
+    "an array of more than can be counted": ("npy", lambda _: _npy("(1000000000000, 1000000000000)")),
+    "an array of a negative size": ("npy", lambda _: _npy("(-4, 8)")),
+    "an array of 9 ** 9 ** 9": ("npy", lambda _: _npy("(9 ** 9 ** 9, 8)")),
+    "an array whose shape is nested": ("npy", lambda _: _npy("(" * 5_000 + ")" * 5_000)),
+    "an array of objects": ("npy", lambda _: _npy("(4, 8)", "'|O'")),
+    "an array of nested types": ("npy", lambda _: _npy("(4, 8)", "[('a', [('b', '<f4', (1000000, 1000000))])]")),
+    "an array whose header is 4 GiB": ("npy", lambda _: _npy("(4, 8)", version=2, length=(1 << 32) - 1)),
+    "an archive that unfolds": ("npy", lambda _: bundle_files.zip_of_zeros()),
+    "an index of terabytes": ("faiss", lambda seed: _faiss_promise(seed, 8, 1 << 40)),
+    "an index of more than can be counted": ("faiss", lambda seed: _faiss_promise(seed, 8, (1 << 63) - 1)),
+    "vectors of terabytes": ("faiss", lambda seed: _faiss_promise(seed, len(seed) - 8 * 240, 1 << 40)),
+    "buffers that unfold": ("arrow", lambda _: _compressed_arrow()),
+    "a footer of 2 GiB": ("parquet", lambda seed: seed[:-8] + (0x7FFFFFFF).to_bytes(4, "little") + b"PAR1"),
+    "a document of 1280 MiB": ("jsonl.gz", lambda _: _unfolds_into(1280 << 20, b"a")),
+    "a file of 1280 MiB of nothing": ("jsonl.gz", lambda _: _unfolds_into(1280 << 20, b"[" * 1_000)),
+    "a line of 1280 MiB of a table": ("csv.gz", lambda _: _unfolds_into(1280 << 20, b'"')),
+    "lists in lists": ("json", lambda _: b"[" * 1_000_000),
+    "objects in objects": ("history", lambda _: b'{"history":' * 100_000),
+    "a manifest in a manifest": ("manifest", lambda _: b'{"index":' * 100_000),
+    "documents in documents": (
+        "jsonl",
+        lambda _: b'{"id":"a","text":"b","m":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n",
+    ),
+    "a number of 400,000 digits": ("jsonl", lambda _: b'{"id":"a","text":"b","m":' + b"9" * 400_000 + b"}\n"),
+    "a bundle of terabytes": ("bundle", lambda _: bundle_files.header("manifest.json", 1 << 43) + bytes(2_048)),
+    "a bundle that is an archive": ("bundle", lambda _: bundle_files.zip_of_zeros()),
+}
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [pytest.param(one, marks=pytest.mark.slow) if kind.endswith(".gz") else one for one, (kind, _) in PROMISES.items()],
+)
+def test_a_file_that_promises_more_than_it_holds_takes_no_memory(
+    reader: ReaderProcess, folder: Path, promise: str
+) -> None:
+    kind, change = PROMISES[promise]
+    seed = folder / NAMES.get(kind, "")
+    result, said = reader.read(kind, change(seed.read_bytes() if seed.is_file() else b""))
+    assert result not in ("raw", "ended"), said
 
 
 @pytest.mark.slow

@@ -103,6 +103,8 @@ READERS: dict[str, Callable[[Path], None]] = {
     "faiss": connector,
     "jsonl": documents,
     "csv": documents,
+    "jsonl.gz": documents,
+    "csv.gz": documents,
     "json": documents,
     "documents.parquet": documents,
     "index": index,

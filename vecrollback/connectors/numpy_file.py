@@ -11,6 +11,7 @@ from vecrollback.connectors.sidecar import WithTexts
 from vecrollback.errors import UsageError
 from vecrollback.records import Json, Metric
 from vecrollback.records.arrays import FloatArray, Numbers
+from vecrollback.storage.reading import mapped_array
 
 _CURE = "save the vectors as one array of shape (rows, dimension): numpy.save('vectors.npy', vectors)"
 
@@ -44,14 +45,11 @@ class NumpyConnector:
 
 def _map(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = mapped_array(path)
     except FileNotFoundError:
         raise UsageError(f"file {path} does not exist", hint="is the path right?") from None
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as a NumPy array: {error}", hint=_CURE) from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise UsageError(f"{path} is an archive of several arrays", hint=_CURE)
     if array.ndim != 2 or array.dtype.kind not in "fiu" or not array.shape[1]:
         raise UsageError(f"{path} is an array of shape {array.shape} and type {array.dtype}", hint=_CURE)
     return array

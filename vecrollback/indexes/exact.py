@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from vecrollback.indexes.base import Neighbours, VectorIndex
 from vecrollback.indexes.filtered_search import checked_mask, checked_queries, closed, nothing
 from vecrollback.records import Metric
 from vecrollback.records.arrays import FloatArray, Mask, Positions, cosines
+from vecrollback.storage.reading import mapped_array
 
 _BLOCK_SCORES = 4 << 20
 """Scores held at once; 16 MiB stays near the last-level cache and bounds memory for any corpus."""
@@ -155,14 +157,14 @@ class ExactKind:
 
     def open(self, path: Path, metric: Metric) -> ExactIndex:
         try:
-            vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+            vectors = mapped_array(path)
         except (ValueError, OSError, EOFError) as error:
             raise CorruptArtifactError(f"{path} cannot be read as vectors: {error}", hint=_REBUILD) from error
         if vectors.ndim != 2 or vectors.dtype != np.float32:
             raise CorruptArtifactError(
                 f"{path} holds {vectors.dtype} of shape {vectors.shape}, not vectors", hint=_REBUILD
             )
-        return ExactIndex(vectors, metric)
+        return ExactIndex(cast(FloatArray, vectors), metric)
 
 
 _REBUILD = "restore the snapshot from a bundle, or build the pair's index again from its stored vectors"

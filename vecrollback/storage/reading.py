@@ -12,8 +12,13 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vecrollback.errors import CorruptArtifactError, FailedError, VecrollbackError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MEND_TABLE = "put the file back from a backup of the store, or `vecrollback snapshot import` a bundle into a new one"
 
@@ -28,6 +33,7 @@ _NOT_DAMAGE = {
     errno.ENOMEM: "free some memory, then run the same command again",
     errno.EINTR: "run the same command again",
 }
+_LONGEST_HEADER = 1 << 16
 _SAID_NUMBER = re.compile(r"os error (\d+)")  # how Rust puts it into words
 
 
@@ -46,6 +52,27 @@ def readable(what: str, *, hint: str = MEND_TABLE) -> Iterator[None]:
         if ours is None:
             raise
         raise ours from error
+
+
+def mapped_array(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    """Map the array of a `.npy` file. NumPy would take memory for a header as long as the file says it is.
+
+    Raises ValueError, EOFError or OSError for whatever is not one whole array of numbers.
+    """
+    import numpy as np
+
+    with path.open("rb") as stream:
+        head = stream.read(12)
+    if head[:6] == b"\x93NUMPY" and head[6] > 1 and int.from_bytes(head[8:12], "little") > _LONGEST_HEADER:
+        raise ValueError(f"its header says that it is {int.from_bytes(head[8:12], 'little')} bytes long")
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (TypeError, OverflowError, RecursionError, SyntaxError, MemoryError) as error:
+        raise ValueError(f"its header is not that of an array: {error}") from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise ValueError("it is an archive of several arrays")
+    return array
 
 
 def translated(error: BaseException, what: str, *, hint: str = MEND_TABLE) -> FailedError | None:

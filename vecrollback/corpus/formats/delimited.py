@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from vecrollback.corpus.documents import MAX_TEXT_BYTES, is_unicode
+from vecrollback.corpus.documents import MAX_METADATA_BYTES, MAX_TEXT_BYTES, is_unicode
 from vecrollback.corpus.formats.lines import read_lines
 from vecrollback.corpus.formats.rows import Raw, ReadOptions, check_columns
 from vecrollback.errors import BadDocumentError
 from vecrollback.records import Json
+
+MAX_LINE_BYTES = 2 * (MAX_TEXT_BYTES + MAX_METADATA_BYTES)
+"""No valid document is longer: of a cell in quotes, each quote stands twice."""
 
 
 def read_csv(source: Path, options: ReadOptions) -> Iterator[Raw]:
@@ -19,7 +22,7 @@ def read_csv(source: Path, options: ReadOptions) -> Iterator[Raw]:
     # The limit is one for the process and too low for a document; raised, it cuts short what one stray quote swallows.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_TEXT_BYTES))
     # Bytes that are not UTF-8 pass as lone surrogates, so that only their own record is lost.
-    decoded = (line.decode(errors="surrogateescape") for line in read_lines(source, options.encoding))
+    decoded = map(_decoded, read_lines(source, options.encoding))  # goes on after an error, as a generator would not
     reader = csv.reader(decoded, strict=True, delimiter=options.delimiter or ",")
     columns = _header(reader, options, source)
     required = {options.text_name} if options.generate else {options.id_name(columns), options.text_name}
@@ -39,6 +42,12 @@ def read_csv(source: Path, options: ReadOptions) -> Iterator[Raw]:
 def read_tsv(source: Path, options: ReadOptions) -> Iterator[Raw]:
     """The same with tabs between the cells."""
     return read_csv(source, replace(options, delimiter=options.delimiter or "\t"))
+
+
+def _decoded(line: bytes) -> str:
+    if len(line) > MAX_LINE_BYTES:
+        raise csv.Error(f"a line is longer than {MAX_LINE_BYTES} bytes")
+    return line.decode(errors="surrogateescape")
 
 
 def _header(reader: Iterator[list[str]], options: ReadOptions, source: Path) -> list[str]:

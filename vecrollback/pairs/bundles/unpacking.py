@@ -19,6 +19,7 @@ from vecrollback.pairs.manifest import Manifest
 from vecrollback.records import KeptModel
 from vecrollback.storage.artifacts import digest, size
 from vecrollback.storage.local import reach
+from vecrollback.storage.reading import mapped_array
 from vecrollback.storage.signing import BUNDLE, signature_path, signature_problem
 
 _BLOCK = 1 << 20
@@ -158,8 +159,8 @@ def _check_artifacts(bundle: UnpackedBundle) -> None:
 def _check_probes(path: Path, dimension: int) -> None:
     try:
         # mapped, so that a shape larger than the file is refused before memory is taken for it
-        probes = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, TypeError, OSError, OverflowError) as error:
+        probes = mapped_array(path)
+    except (ValueError, EOFError, OSError) as error:
         toc.refuse(f"{toc.PROBES}: {str(error)[:200]}")
     if probes.dtype != np.float32 or probes.ndim != 2 or probes.shape[1] != dimension or not np.isfinite(probes).all():
         toc.refuse(f"{toc.PROBES} does not hold vectors of {dimension} dimensions")
