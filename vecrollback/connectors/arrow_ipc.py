@@ -22,6 +22,8 @@ class IpcColumns:
         try:
             self._map = pa.memory_map(str(path))
             self._table = _open_table(self._map)
+            # Reading checks nothing: a wrong offset in the file would be followed to wherever it leads.
+            self._table.validate(full=True)
         except (OSError, pa.ArrowException) as error:
             reason = "there is no such file" if not path.exists() else str(error)
             raise UsageError(f"{self.place}: {reason}", hint="name an Arrow IPC file or stream") from error

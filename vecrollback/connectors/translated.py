@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from vecrollback.connectors.base import Connector, Part, without_password
-from vecrollback.errors import CorruptArtifactError, VecrollbackError
+from vecrollback.errors import CorruptArtifactError, FailedError, VecrollbackError
 from vecrollback.records.arrays import Numbers
 
 _CURE = "repair it with the program that wrote it, or examine a backup"
@@ -45,8 +45,11 @@ def translated(place: str) -> Iterator[None]:
     """Whatever a library raises inside is raised as CorruptArtifactError that names the place."""
     try:
         yield
-    except (VecrollbackError, ImportError, MemoryError):
+    except (VecrollbackError, ImportError):
         raise
+    except MemoryError as error:  # Arrow's own is one
+        hint = "is the file sound? A damaged one may ask for any amount; else free some memory"
+        raise FailedError(f"{place} needs more memory than there is", hint=hint) from error
     except Exception as error:
         what = f"{type(error).__name__}: {error}"[:_MOST]
         raise CorruptArtifactError(f"{without_password(place)} cannot be read: {what}", hint=_CURE) from error

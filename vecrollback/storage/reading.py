@@ -80,6 +80,8 @@ def translated(error: BaseException, what: str, *, hint: str = MEND_TABLE) -> Fa
     number = _system_number(error)
     if number in _NOT_DAMAGE:
         return FailedError(f"{what} cannot be used: {os.strerror(number)}", hint=_NOT_DAMAGE[number])
+    if isinstance(error, MemoryError):  # Arrow's own is one
+        return FailedError(f"{what} needs more memory than there is", hint=_NOT_DAMAGE[errno.ENOMEM])
     if _is_about_bytes(error):
         return CorruptArtifactError(f"{what} cannot be read: {_first_line(error)}", hint=hint)
     return None
