@@ -150,15 +150,15 @@ class Page:
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[Page]:
-    """A browser with an empty profile. Skips the test where there is none."""
+def chromium(*flags: str) -> Iterator[Page]:
+    """A browser with an empty profile, and more flags. Skips the test where there is none."""
     binary, driver = _FOUND["chromium"], _FOUND["chromedriver"]
     if binary is None or driver is None:
         pytest.skip("needs Chromium and ChromeDriver: apt-get install chromium chromium-driver")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = binary
-        for flag in (*_FLAGS, f"--user-data-dir={profile}"):
+        for flag in (*_FLAGS, *flags, f"--user-data-dir={profile}"):
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         started = webdriver.Chrome(options=options, service=Service(driver))

@@ -67,7 +67,7 @@ def mapped_array(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]
         raise ValueError(f"its header says that it is {int.from_bytes(head[8:12], 'little')} bytes long")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (TypeError, OverflowError, RecursionError, SyntaxError, MemoryError) as error:
+    except (TypeError, OverflowError, RecursionError, SyntaxError) as error:
         raise ValueError(f"its header is not that of an array: {error}") from error
     if not isinstance(array, np.ndarray):
         array.close()
@@ -80,8 +80,6 @@ def translated(error: BaseException, what: str, *, hint: str = MEND_TABLE) -> Fa
     number = _system_number(error)
     if number in _NOT_DAMAGE:
         return FailedError(f"{what} cannot be used: {os.strerror(number)}", hint=_NOT_DAMAGE[number])
-    if isinstance(error, MemoryError):  # Arrow's own is one
-        return FailedError(f"{what} needs more memory than there is", hint=_NOT_DAMAGE[errno.ENOMEM])
     if _is_about_bytes(error):
         return CorruptArtifactError(f"{what} cannot be read: {_first_line(error)}", hint=hint)
     return None
