@@ -7,21 +7,34 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
 from tests.support.http_server import Server, make_token, serving
 
 
-def test_no_request_that_the_document_describes_makes_a_server_error(own_store: Path) -> None:
-    token = make_token(own_store, "admin")
+@pytest.mark.parametrize(
+    "role", ["admin", *(pytest.param(role, marks=pytest.mark.slow) for role in ("reader", "writer", "operator"))]
+)
+def test_no_request_that_the_document_describes_makes_a_server_error(own_store: Path, role: str) -> None:
+    token = make_token(own_store, role)
     with serving(own_store, token=token) as server:
+        before = _changed_by(server)
         schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
         seen = 0
         for found in schema.get_all_operations():
             seen += _try(found.ok(), token)
         assert seen > 100
         assert server.get("/readyz").status_code == 200
+        after = _changed_by(server)
+        assert role != "reader" or after == before
+        assert role in ("operator", "admin") or after[0] == before[0]
+
+
+def _changed_by(server: Server) -> tuple[Any, Any]:
+    """The moves of the pointer, and the newest change of a document."""
+    return server.get("/v1/history").json(), server.get("/v1/status").json()["corpus"]["head"]
 
 
 def _try(operation: Any, token: str) -> int:
