@@ -30,7 +30,7 @@ def prune(
     ] = 2,
     cool_down: Annotated[
         float, typer.Option(min=0, metavar="HOURS", help="What was made, live or in use since then stays.")
-    ] = 24.0,
+    ] = 72.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be deleted, and why the rest stays.")
     ] = False,

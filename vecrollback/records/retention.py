@@ -16,7 +16,7 @@ class RetentionRules:
     """
 
     snapshots: int = 2
-    cool_down: float = 24 * 3600.0
+    cool_down: float = 72 * 3600.0
     jobs: int = 200
     reports: int = 100
     audit: float = 400 * 24 * 3600.0
