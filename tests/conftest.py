@@ -19,6 +19,11 @@ from vecrollback import Store
 # Files and functions of the tests are their own. What is not trusted has tests that take these away.
 os.environ.setdefault("VECROLLBACK_TRUST", "*")
 os.environ.setdefault("VECROLLBACK_ALLOW", "*:*")
+# A store that a test builds is synced two hundred times, which on a disk takes longer than all the rest. Whether it is
+# synced, and in which order, is what tests of system calls and of power loss look at; none asks the disk.
+_MEMORY, _LEAST_BYTES = Path("/dev/shm"), 3 << 30
+if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _LEAST_BYTES:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 os.environ["XDG_CONFIG_HOME"] = str(Path(tempfile.gettempdir()) / f"vecrollback-tests-{os.getuid()}")
 
 _MARKED_FOLDERS = {"laws": "law", "crash": "crash", "real": "real"}

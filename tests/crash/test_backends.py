@@ -80,23 +80,33 @@ def test_the_database_restarts_while_it_is_searched_and_written(tmp_path: Path) 
         store.promote("two")
         stop = threading.Event()
 
-        def ask() -> int:
-            answers = 0
+        answers = [0, 0, 0]
+
+        def ask(number: int) -> None:
             while not stop.is_set():
                 for query in QUERIES:
                     assert_answers(store.search(query, k=EVERYTHING), TWO, texts, query)
-                    answers += 1
-            return answers
+                    answers[number] += 1
+
+        def answered_again() -> None:
+            """Every one has an answer to a question that it began after now."""
+            wanted = [count + 2 for count in answers]
+            while not all(count >= least for count, least in zip(answers, wanted, strict=True)):
+                assert not any(one.done() for one in asked), [one.exception() for one in asked if one.done()]
+                time.sleep(0.01)
 
         with ThreadPoolExecutor(3) as pool:
-            asked = [pool.submit(ask) for _ in range(3)]
-            for end in (server.stop, server.kill):
-                time.sleep(0.3)
-                end()
-                server.start()
-            time.sleep(0.3)
-            stop.set()
-            assert all(one.result() > 5 for one in asked), "none failed, none was wrong"
+            asked = [pool.submit(ask, number) for number in range(3)]
+            try:
+                answered_again()
+                for end in (server.stop, server.kill):
+                    end()
+                    server.start()
+                    answered_again()
+            finally:
+                stop.set()
+            for one in asked:
+                one.result()  # none failed, none was wrong
         server.kill()
         texts |= {"late": "a boat that came late"}
         store.upsert([Document("late", texts["late"])])

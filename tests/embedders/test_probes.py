@@ -46,7 +46,9 @@ def test_rows_are_documents_then_queries() -> None:
     np.testing.assert_array_equal(rows[64:], embedder.embed_queries(PROBES[:16]))
 
 
-@pytest.mark.parametrize("arguments", ["", "?batch_size=1", "?batch_size=64", "?precision=float16"])
+@pytest.mark.parametrize(
+    "arguments", ["", "?batch_size=1", pytest.param("?batch_size=64", marks=pytest.mark.slow), "?precision=float16"]
+)
 def test_the_same_weights_agree(minilm: str, recorded: FloatArray, arguments: str) -> None:
     compared = verify_probes(opened(minilm + arguments), recorded)
     assert compared.agrees

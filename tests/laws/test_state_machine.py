@@ -391,7 +391,7 @@ _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_t
 
 def test_store_equals_a_dict_through_any_history() -> None:
     profile = settings(
-        max_examples=50,
+        max_examples=20,
         stateful_step_count=25,
         deadline=None,
         derandomize=True,

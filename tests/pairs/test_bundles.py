@@ -376,30 +376,45 @@ def killed(root: Path, bundle: Path, work: str, fault: str) -> None:
     assert process.returncode == -signal.SIGKILL, errors
 
 
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with documents and a pair of its own."""
+    root = tmp_path_factory.mktemp("other") / "store"
+    with vecrollback.connect(root, create=True) as store:
+        store.upsert([Document("own", "note of my own"), Document("d40", "note 40, another")])
+        store.delete(["d41"])
+        store.reembed("hash:64?seed=2", name="own").wait()
+        store.promote("own")
+    return root
+
+
+def imported(root: Path, bundle: Path) -> object:
+    """Import, bring up to date and let it serve; what the store then answers."""
+    with vecrollback.connect(root) as store:
+        assert_passes(store.check("own"))
+        assert [pair.name for pair in store.pairs()] in (["own"], ["v1", "own"], ["own", "v1"])
+        store.import_snapshot(bundle)
+        store.catch_up("v1")
+        assert_passes(store.check("v1", sample=ALL))
+        store.promote("v1")
+        assert not list((root / "artifacts").glob(".*")), "nothing of the dead import is left"
+        return told(answers(store)), store.status()["corpus"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(other: Path, plain: Path, tmp_path_factory: pytest.TempPathFactory) -> object:
+    """What a store answers whose import nobody killed."""
+    root = shutil.copytree(other, tmp_path_factory.mktemp("undisturbed") / "store")
+    return imported(root, plain / "v1.bundle")
+
+
 @pytest.mark.parametrize("fault", each(ADOPTED))
-def test_killed_import_into_another_store_is_finished_by_the_next(fault: str, plain: Path, tmp_path: Path) -> None:
-    def prepare(root: Path) -> None:
-        with vecrollback.connect(root, create=True) as store:
-            store.upsert([Document("own", "note of my own"), Document("d40", "note 40, another")])
-            store.delete(["d41"])
-            store.reembed("hash:64?seed=2", name="own").wait()
-            store.promote("own")
-
-    def finish(root: Path) -> object:
-        with vecrollback.connect(root) as store:
-            assert_passes(store.check("own"))
-            assert [pair.name for pair in store.pairs()] in (["own"], ["v1", "own"], ["own", "v1"])
-            store.import_snapshot(plain / "v1.bundle")
-            store.catch_up("v1")
-            assert_passes(store.check("v1", sample=ALL))
-            store.promote("v1")
-            assert not list((root / "artifacts").glob(".*")), "nothing of the dead import is left"
-            return told(answers(store)), store.status()["corpus"]
-
-    prepare(tmp_path / "whole")
-    prepare(tmp_path / "killed")
-    killed(tmp_path / "killed", plain / "v1.bundle", IMPORT, fault)
-    assert finish(tmp_path / "killed") == finish(tmp_path / "whole")
+def test_killed_import_into_another_store_is_finished_by_the_next(
+    fault: str, plain: Path, other: Path, undisturbed: object, tmp_path: Path
+) -> None:
+    root = shutil.copytree(other, tmp_path / "killed")
+    killed(root, plain / "v1.bundle", IMPORT, fault)
+    assert imported(root, plain / "v1.bundle") == undisturbed
 
 
 @pytest.mark.parametrize("fault", each(PUT_BACK))

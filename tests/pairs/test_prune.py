@@ -6,15 +6,13 @@ Covers pairs.removable_files.
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 import vecrollback
-from tests.support.operations import EVERY_ROW, ROOT
+from tests.support.operations import EVERY_ROW, start
 from tests.support.oracle import ONE, QUERIES, THREE, TWO, assert_passes
 from vecrollback import Document, Store
 from vecrollback.errors import CorruptArtifactError, LockHeldError, PairStateError, UnknownNameError
@@ -23,13 +21,14 @@ from vecrollback.records import RetentionRules
 NOW = RetentionRules(snapshots=1, cool_down=0)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    store = vecrollback.connect(tmp_path / "store", create=True)
-    store.upsert([Document(f"d{n}", f"note {n} on the lake") for n in range(30)])
-    for name, spec in (("one", ONE), ("two", TWO)):
-        store.promote(store.reembed(spec, name=name, index="Flat").wait())
-    return store
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("template") / "store"
+    with vecrollback.connect(root, create=True) as store:
+        store.upsert([Document(f"d{n}", f"note {n} on the lake") for n in range(30)])
+        for name, spec in (("one", ONE), ("two", TWO)):
+            store.promote(store.reembed(spec, name=name, index="Flat").wait())
+    return root
 
 
 def rebuilt(store: Store, pair: str) -> str:
@@ -192,11 +191,7 @@ print(done)
 
 
 def test_nothing_that_is_named_goes_while_others_write_switch_and_restore(store: Store) -> None:
-    script = [sys.executable, "-c", _BUSY, str(store.root), "120"]
-    busy = [
-        subprocess.Popen([*script, str(n)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for n in range(2)
-    ]
+    busy = [start(str(store.root), "120", str(n), code=_BUSY) for n in range(2)]
     pruned, chance = 0, random.Random(3)
     while any(process.poll() is None for process in busy):
         # sometimes shorter than a write takes: that is refused at its last step, and nothing is named that is gone

@@ -51,7 +51,7 @@ def test_without_a_draw_nothing_is_ruled_out() -> None:
     assert Draws(0.01).least(0, 100) == 0
 
 
-@pytest.mark.parametrize("turn", [0.05, 0.4])
+@pytest.mark.parametrize("turn", [0.05, pytest.param(0.4, marks=pytest.mark.slow)])
 def test_certified_bound_holds_as_often_as_the_confidence_says(turn: float) -> None:
     """A thousand audits; of some populations the screens find all foreign vectors, of most they do not."""
     wrong, trials, asked = 0, 500, {"bound": 0.03, "confidence": 0.9}

@@ -129,17 +129,17 @@ def flips(store: Path, count: int, by_cli: int, *, workers: int = 2, catalog: st
 
 
 def test_flips_under_load_lose_nothing_and_answer_nothing_wrong(own_store: Path) -> None:
-    asked = flips(own_store, 12, by_cli=3)
-    assert len({answer["epoch"] for _, _, answer in asked.answers}) > 8
+    asked = flips(own_store, 8, by_cli=2)
+    assert len({answer["epoch"] for _, _, answer in asked.answers}) > 5
 
 
-def test_flips_with_four_workers_and_a_catalog_in_postgresql_answer_nothing_wrong(
+def test_flips_with_three_workers_and_a_catalog_in_postgresql_answer_nothing_wrong(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:
     catalog = postgres.url()
     store = build(tmp_path / "store", V1, V2, catalog=catalog)
-    asked = flips(store, 8, by_cli=0, workers=4, catalog=catalog)
-    assert len({answer["epoch"] for _, _, answer in asked.answers}) > 5
+    asked = flips(store, 6, by_cli=0, workers=3, catalog=catalog)
+    assert len({answer["epoch"] for _, _, answer in asked.answers}) > 3
 
 
 @pytest.mark.slow
@@ -169,7 +169,7 @@ def test_a_worker_that_hangs_over_a_switch_is_named_and_answers_right_when_it_go
             hung = server.searchers()[0]
             os.kill(hung, signal.SIGSTOP)
             try:
-                body = {"reason": "worse", "wait_seconds": 0.5, "catch_up": False}
+                body = {"reason": "worse", "wait_seconds": 2, "catch_up": False}
                 done = fresh(server.url, "POST", "/v1/rollback", json=body).json()
                 waiting = [pool.submit(ask, http) for http in clients]
                 time.sleep(0.5)
@@ -184,10 +184,12 @@ def test_a_worker_that_hangs_over_a_switch_is_named_and_answers_right_when_it_go
 
 _SLOW_MODEL = """
 import time
+from pathlib import Path
 import numpy as np
 
 def embed(texts):
     if texts == ["slowly"]:
+        Path(__file__).with_name("asked").touch()
         time.sleep(1.5)
     return np.array([[len(t) + 1, sum(map(ord, t)) % 997 + 1, t.count("1") + 1, 1] * 2 for t in texts], np.float32)
 """
@@ -202,17 +204,27 @@ def test_a_server_that_is_told_to_end_answers_what_it_was_asked(tmp_path: Path, 
     with serving(store, "--workers", workers, env={"PYTHONPATH": path}) as server, ThreadPoolExecutor(2) as pool:
         wait_for("the workers", lambda: len(server.searchers()) == int(workers))
         query = pool.submit(fresh, server.url, "POST", "/v1/search", json={"query": "slowly"})
-        stream = pool.submit(fresh, server.url, "GET", f"/v1/jobs/{_hanging_job(store)}/events")
-        time.sleep(0.5)
+        streaming = threading.Event()
+        stream = pool.submit(_follow, f"{server.url}/v1/jobs/{_hanging_job(store)}/events", streaming)
+        assert streaming.wait(30)
+        wait_for("the model to be asked", (tmp_path / "asked").exists)
         started = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         assert query.result().status_code == 200
         assert query.result().json()["pair"] == "slow"
-        assert stream.result().status_code == 200
+        assert stream.result() == 200
         assert server.process.wait(30) == 0
         assert time.monotonic() - started < 10
     with connect(store) as opened:
         assert not opened.status()["searchers"]
+
+
+def _follow(url: str, streaming: threading.Event) -> int:
+    """Read a stream to its end, and tell when it has begun."""
+    with httpx.Client(timeout=60, verify=False) as http, http.stream("GET", url) as response:
+        streaming.set()
+        response.read()
+        return response.status_code
 
 
 def _hanging_job(store: Path) -> str:

@@ -185,7 +185,7 @@ def test_a_provider_killed_under_four_searchers_fails_no_query(
         _await(lambda: len(results) > 20)
         assert {one.answered_by for one in results} == {"pair"}
         configure(store, "standby", "bridge", patience=0.3)
-        time.sleep(1.2)  # until every searcher has read it
+        _await(lambda: all(one._fallback.settings.patience == 0.3 for one in searchers))
         service.refusal = lambda texts: Fault(delay=3.0) if silent else error(503, "gone")
         _await(lambda: results[-1].answered_by == "standby")
         before = len(results)

@@ -85,7 +85,7 @@ def test_one_that_follows_registers_holds_the_way_back_open_and_leaves(store: St
         wait_until(lambda: searcher.open_pairs.refs == ("two@1",))  # `one` is quarantined: its model may be broken
     assert store.resources.catalog.searchers.registered(LIVE) == []
     assert searcher.open_pairs.refs == ()
-    assert set(threading.enumerate()) <= before
+    wait_until(lambda: set(threading.enumerate()) <= before)
 
 
 def test_one_that_does_not_follow_registers_nowhere_and_still_answers_from_where_the_alias_points(store: Store) -> None:

@@ -370,7 +370,8 @@ def test_one_host_embeds_one_serves_one_writes_and_no_answer_is_mixed_or_missing
             live = store.live().name
             assert store.rollback(reason="the way back").target.partition("@")[0] != live
             assert {searcher.host for searcher in store.resources.catalog.searchers.alive("live")} == {"serves"}
-            time.sleep(0.3)
+            last = store.live().epoch
+            eventually(lambda: heard(files["serves"])[-1]["epoch"] == last)
         finally:
             ended = [process.communicate("\n", timeout=60)[1] for process in running]
         assert [process.returncode for process in running] == [0, 0], ended

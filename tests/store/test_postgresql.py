@@ -134,7 +134,7 @@ def test_story_under_traffic_fails_no_query_and_answers_none_from_a_pair_that_wa
     assert store.catch_up("two").lag == 0
     assert_passes(store.check("two", sample=EVERY_ROW))
     assert_serves(store, texts)
-    time.sleep(0.2)
+    eventually(lambda: all(answers[-1]["epoch"] == move.epoch for answers in traffic.answers()))
     heard = traffic.stop()
     assert len(heard) > flips
     assert heard[-1]["epoch"] == move.epoch

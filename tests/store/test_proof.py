@@ -67,10 +67,13 @@ def test_a_check_that_fails_after_a_catch_up_leaves_the_catch_up_told(
 
 _SLOW_MODEL = """
 import time
+from pathlib import Path
 import numpy as np
 
 def embed(texts):
-    time.sleep(0.02 * len(texts))
+    time.sleep(0.002 * len(texts))
+    while Path(__file__).with_name("hold").exists():
+        time.sleep(0.01)
     return np.array([[len(t) + 1, sum(map(ord, t)) % 997 + 1] * 4 for t in texts], np.float32)
 """
 
@@ -86,9 +89,11 @@ def test_a_proof_that_is_cancelled_ends_its_job_as_cancelled_and_is_told_in_the_
     with vecrollback.connect(root) as store:
         store.upsert([Document(f"n{n}", f"crate {n}") for n in range(2_000)])
     with serving(root, env={"PYTHONPATH": path}) as server:
+        (tmp_path / "hold").touch()
         done = server.post("/v1/rollback", {"reason": "worse answers"}).json()
         assert done["to"] == "v1@1"
         assert server.post(f"/v1/jobs/{done['job']}/cancel", None).json()["state"] == "running"
+        (tmp_path / "hold").unlink()
         wait_for("the job", lambda: server.get(f"/v1/jobs/{done['job']}").json()["state"] != "running", 60)
         assert server.get(f"/v1/jobs/{done['job']}").json()["state"] == "cancelled"
         [incident] = server.get("/v1/incidents").json()["incidents"]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from vecrollback.embedders.circuit_breaker import breaker_of
@@ -26,6 +27,8 @@ from vecrollback.errors import (
 )
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
@@ -247,7 +250,7 @@ class OpenAIService:
             raise MissingDependencyError("httpx", "openai") from error
         with self._lock:
             if self._client is None:
-                self._client = httpx.Client()
+                self._client = httpx.Client(verify=_certificates())
             return self._client
 
     def _error(self, failure: _Failure, attempts: int, secrets: list[str]) -> EmbeddingError:
@@ -260,6 +263,14 @@ class OpenAIService:
         hint = cure(failure.meaning, failure.status, reason)
         kind = _KINDS.get(failure.meaning, EmbeddingError)
         return kind(f"{self.base_url} failed{status}{tries}: {reason}", hint=hint)
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Those to trust; loading them takes longer than a request, and each pair may have a service of its own."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 _KINDS: Mapping[Meaning, type[EmbeddingError]] = {
