@@ -6,7 +6,7 @@ import gc
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,13 +34,15 @@ _LONGEST = ("real/", "docs/", "crash/", "laws/test_state_machine", "benchmarks/"
 """These begin first, or the last of them would keep one of several workers busy alone. With --no-loadscope-reorder."""
 
 
-gc.disable()  # what is imported while tests are collected stays: a third of that time went into looking for garbage
-
-
-def pytest_collection_finish() -> None:
-    """What all modules imported is not looked through again."""
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported while tests are collected stays: to look through it for garbage took a third of that time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
