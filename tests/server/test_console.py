@@ -288,7 +288,7 @@ def stands(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield stand
 
 
-def _look_is_good(page: Page, width: int) -> None:
+def _look_is_good(page: Page) -> None:
     """Nothing scrolls sideways, everything has a name, axe finds nothing serious."""
     assert page.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
     assert page.run(CONTROLS_WITHOUT_NAME) == []
@@ -312,7 +312,7 @@ def test_every_state_looks_right_at_both_widths_and_themes(
         page.await_text("#snapshots-body", "v1@1")
         page.await_text("#verdict", _STATES[state][1])
         page.await_text("#chart-lag", "Numbers")
-        _look_is_good(page, screen[0])
+        _look_is_good(page)
         bottom = page.run("return document.getElementById('rollback').getBoundingClientRect().bottom")
         assert bottom <= screen[1], "what to press is on the first screen"
         if state == "busy":
@@ -331,7 +331,7 @@ def test_before_anything_is_live_the_page_says_what_to_do(tmp_path: Path, page: 
         page.open(server.url)
         page.await_text("#live-title", "Nothing is live")
         page.await_text("#attention", "vecrollback reembed MODEL --name v1 --promote")
-        _look_is_good(page, screen[0])
+        _look_is_good(page)
         with connect(root) as store:
             store.reembed(V1, name="v1").wait()
         page.await_text("#attention", "Promote v1")
@@ -375,6 +375,9 @@ def test_while_the_catalog_is_lost_the_page_says_so_and_nothing_can_be_pressed(
             numbers = server.get("/metrics")
             assert numbers.status_code == 200
             assert 'vecrollback_situation{line="live",state="unknown"} 1.0' in numbers.text
+            page.open(server.url)  # by somebody who comes only now
+            page.await_text("#verdict", "The catalog is lost", 60)
+            assert page.at("#rollback").is_enabled() is False
             database.start()
             page.await_text("#back-facts", "Standby", 60)
             wait_for("the button", lambda: page.at("#rollback").is_enabled())

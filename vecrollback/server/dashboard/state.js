@@ -62,15 +62,7 @@ async function panels() {
 /** Read what is due. Raises ApiError. */
 export async function refresh() {
   state.caller ??= await get("/v1/whoami");
-  try {
-    state.status = await get("/v1/status");
-  } catch (error) {
-    // A server without its catalog still says how it stands; what the page shows besides is of an earlier moment.
-    state.lost = error.type === "CatalogUnavailableError";
-    if (state.lost) state.situation = await get("/v1/situation").catch(() => null);
-    throw error;
-  }
-  state.lost = false;
+  state.status = await get("/v1/status");
   state.situation = state.status.situation;
   // History, reports and pairs change with what the status shows of them; the rest is a safety net.
   const key = JSON.stringify([state.status.alias, state.status.pairs.map((p) => [p.name, p.state, p.checked, p.snapshot]),
@@ -85,7 +77,7 @@ export async function refresh() {
     state.series = await get(`/v1/series?seconds=${state.seconds}`);
     seriesAt = Date.now();
   }
-  Object.assign(state, { failed: null, readAt: Date.now() });
+  Object.assign(state, { failed: null, lost: false, readAt: Date.now() });
 }
 
 /** Read everything at the next look, not when it is due. */
@@ -110,6 +102,9 @@ export async function watch(unknown) {
         continue;
       }
       state.failed = error;
+      // A server without its catalog still says how it stands; what the page shows besides is of an earlier moment.
+      state.lost = error.type === "CatalogUnavailableError";
+      if (state.lost) state.situation = await get("/v1/situation").catch(() => null);
     }
     changed();
     await new Promise((resolve) => {
