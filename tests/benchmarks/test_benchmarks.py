@@ -30,14 +30,19 @@ _LONG = {
     "engines",
     "forecast",
     "gpu",
+    "integrations",
     "model_gone",
     "object_store",
     "over_http",
+    "pointer",
     "purity",
     "reembed",
+    "rollback",
     "scale",
     "search_overhead",
     "shards",
+    "small_storage",
+    "startup",  # tests/cli/every_command/test_startup.py looks at what a command imports in every run
     "verdicts",
     "walks",  # tests/test_walks.py walks the same in every run
 }
