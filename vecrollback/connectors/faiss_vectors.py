@@ -70,7 +70,7 @@ def _read_index(path: Path) -> Any:
 
     try:
         return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:  # a damaged size may ask for any amount
         reason = "there is no such file" if not path.exists() else f"FAISS cannot read it: {str(error)[-200:].strip()}"
         raise UsageError(f"{path}: {reason}", hint="name a file that faiss.write_index wrote") from error
 

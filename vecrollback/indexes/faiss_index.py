@@ -128,7 +128,7 @@ class FaissKind:
         _check_trailer(path)
         try:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:  # a damaged size may ask for any amount
             raise CorruptArtifactError(f"{path} cannot be read as a FAISS index: {error}", hint=_REBUILD) from error
         if index.metric_type != faiss_metric(metric):
             raise IndexSpecError(

@@ -255,4 +255,18 @@ def _read_ids(artifacts: Artifacts, name: str) -> pa.Table:
         if not name.startswith(digest(path)):
             raise changed(name)
         with pa.memory_map(str(path)) as source:
-            return pa.ipc.open_file(source).read_all()
+            table = pa.ipc.open_file(source).read_all()
+        # The digest says that it is what its manifest names, not who made it: reading follows its offsets unchecked.
+        table.validate(full=True)
+        if not all(_is_column_of_ids(table, name) for name in (*KEY_COLUMNS, "row")):
+            raise pa.ArrowInvalid("its columns are not those of an id map")
+        return table
+
+
+def _is_column_of_ids(table: pa.Table, name: str) -> bool:
+    if name not in table.schema.names or table[name].null_count:
+        return False
+    kind = table.schema.field(name).type
+    if name == "content_hash":
+        return bool(kind == pa.binary(16))
+    return bool(pa.types.is_string(kind) if name == "doc_id" else pa.types.is_integer(kind))

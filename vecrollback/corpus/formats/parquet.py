@@ -40,7 +40,7 @@ def read_parquet(source: Path, fields: ReadOptions) -> Iterator[Raw]:
                 for row in _rows(batch):
                     number += 1
                     yield number, row
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:  # a name of a column may be no text
         raise unreadable(source, error, line=number) from error
 
 
