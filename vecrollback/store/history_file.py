@@ -89,7 +89,10 @@ def _read(path: Path) -> dict[str, Json]:
         if not isinstance(history["number"], int) or not isinstance(history["hash"], str):
             raise TypeError("its head has no number or no hash")
         moves = document.get("moves", [])
-        if not isinstance(moves, list) or any({"number", "kind", "target", "actor"} - entry.keys() for entry in moves):
+        fields = {"number", "kind", "target", "actor"}
+        if not isinstance(moves, list) or any(
+            fields - entry.keys() or not isinstance(entry["number"], int) for entry in moves
+        ):
             raise TypeError("its moves are not as they are exported")
     except FileNotFoundError:
         raise UsageError(f"file {path} does not exist", hint="`vecrollback history export FILE` writes one") from None
