@@ -20,12 +20,13 @@ _FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 _SCRIPTS = sorted(
     path.stem for path in _FOLDER.glob("*.py") if path.stem not in ("common", "purity_models", "verdict_models")
 )
-_NEEDS_MODEL = {"beside", "bridges", "forecast", "purity", "reembed"}
-_NEEDS_COLLECTIONS = {"bridges", "forecast"}
+_NEEDS_MODEL = {"beside", "bridges", "cascade", "forecast", "purity", "reembed"}
+_NEEDS_COLLECTIONS = {"bridges", "cascade", "forecast"}
 _LONG = {
     "backends",
     "beside",
     "bridges",
+    "cascade",
     "detection",
     "engines",
     "forecast",

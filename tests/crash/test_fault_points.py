@@ -16,7 +16,7 @@ from unittest import mock
 import pytest
 
 import vecrollback
-from tests.support.operations import EVERY_ROW, OPERATIONS, ROOT, burden, damage, prepare, scatter, start
+from tests.support.operations import EVERY_ROW, OPERATIONS, ROOT, burden, damage, half_built, prepare, scatter, start
 from tests.support.oracle import EVERYTHING, QUERIES, THREE, assert_passes, assert_serves
 from vecrollback import Store
 from vecrollback.records import RetentionRules
@@ -51,6 +51,11 @@ POINTS: dict[str, dict[str, int]] = {
     "repair": _BATCH | {"pair.advanced": 1} | _SNAPSHOT,
     "repair_masked": _TWO_BATCHES | {"pair.advanced": 2} | _SNAPSHOT,
     "snapshot": _SNAPSHOT,
+    "cascade": _BATCH
+    | {"pair.advanced": 1, "artifact.written": 4, "artifact.renamed": 4, "snapshot.registered": 1}
+    | dict.fromkeys(_MOVE, 2),
+    "cascade_queries": _BATCH | {"pair.advanced": 1},
+    "cascade_fill": _TWO_BATCHES | {"pair.advanced": 3} | _SNAPSHOT,
     "prune": {
         "prune.snapshot_forgotten": 1,
         "prune.pair_forgotten": 1,
@@ -79,10 +84,14 @@ POINTS: dict[str, dict[str, int]] = {
 _STEPS_OF_OTHERS = {"restore": set(_TWO_BATCHES), "repair_masked": set(_SNAPSHOT)}
 """Those of the catch-up after a rollback, and of the snapshot after a repair."""
 
+_OF_A_CASCADE = {"vectors.appended", "snapshot.registered", "switch.after_commit"}
+"""It is made of steps that others are made of: the points at which something of its own begins."""
+
 
 def _repeats(operation: str, point: str, number: int, count: int) -> bool:
     """Whether another case shows the same: between the first time and the last, or in the same step elsewhere."""
-    return 1 < number < count or point in _STEPS_OF_OTHERS.get(operation, ())
+    elsewhere = operation.startswith("cascade") and point not in _OF_A_CASCADE
+    return elsewhere or 1 < number < count or point in _STEPS_OF_OTHERS.get(operation, ())
 
 
 CASES = [
@@ -127,7 +136,14 @@ def copied(template: Path, folder: Path, operation: str) -> Path:
     root = folder / "store"
     # As young as if it had just been written: versions are cleaned away when they are old.
     shutil.copytree(template, root, copy_function=shutil.copy)
-    if prepared := {"repair": damage, "repair_masked": damage, "prune": burden, "tidy": scatter}.get(operation):
+    if prepared := {
+        "repair": damage,
+        "repair_masked": damage,
+        "prune": burden,
+        "tidy": scatter,
+        "cascade_queries": half_built,
+        "cascade_fill": half_built,
+    }.get(operation):
         prepared(root)
     return root
 
@@ -154,7 +170,7 @@ def answers(store: Store) -> list[list[tuple[str, float, bool]]]:
 
 
 def every_id(store: Store) -> list[str]:
-    return [f"d{n}" for n in range(30)] + ["new", "n1", "n2", "never there"]
+    return [f"d{n}" for n in range(30)] + ["new", "n1", "n2", "late0", "late1", "never there"]
 
 
 @pytest.mark.parametrize(("operation", "point", "number"), CASES)

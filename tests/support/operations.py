@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.support.oracle import ONE, THREE, TWO
+from tests.support.oracle import ONE, QUERIES, THREE, TWO
 from tests.support.spawner import spawn
 
 ROOT = Path(__file__).parents[2]
@@ -89,6 +89,22 @@ def snapshot(store: Any) -> None:
     acknowledge(snapshot=store.snapshot("two", rebuild=True).ref)
 
 
+def cascade(store: Any) -> None:
+    if store.live().name != "four":
+        how = {"by": "cascade", "embedder": THREE, "override": True, "reason": "a test"}
+        acknowledge(epoch=store.promote("four", **how).epoch, live="four")
+
+
+def cascade_queries(store: Any) -> None:
+    with store.searcher(follow=False) as searcher:
+        for query in QUERIES:
+            searcher.search(query)
+
+
+def cascade_fill(store: Any) -> None:
+    store.catch_up("four")
+
+
 def compact(store: Any) -> None:
     store.compact(purge=True)
 
@@ -124,6 +140,9 @@ OPERATIONS: dict[str, Callable[[Any], None]] = {
         repair,
         repair_masked,
         snapshot,
+        cascade,
+        cascade_queries,
+        cascade_fill,
         compact,
         tidy,
         go_back,
@@ -167,6 +186,20 @@ def burden(root: Path) -> None:
     with vecrollback.connect(root) as store:
         store.snapshot("two", rebuild=True)
         store.retention.retire(store.reembed("hash:32?seed=9", name="three", index="Flat").wait())
+
+
+def half_built(root: Path) -> None:
+    """Let pair `four` serve before it is whole, with a trial that embeds nothing; some documents are newer."""
+    from unittest import mock
+
+    import vecrollback
+    from vecrollback import Document
+    from vecrollback.records import CascadeTrial
+
+    with vecrollback.connect(root) as store:
+        with mock.patch("vecrollback.quality.cascade_trial.CascadeTrials.run", lambda *_, **__: CascadeTrial(1)):
+            cascade(store)
+        store.upsert([Document(f"late{n}", words(n + 200)) for n in range(2)])
 
 
 def scatter(root: Path) -> None:

@@ -14,6 +14,7 @@ from vecrollback.catalog.aliases import Aliases, chained_hash
 from vecrollback.catalog.answer_counts import AnswerTable, StaleAnswerTable
 from vecrollback.catalog.bridges import BridgeTable
 from vecrollback.catalog.canaries import CanaryTable
+from vecrollback.catalog.cascades import CascadeTable
 from vecrollback.catalog.corpus_log import CORPUS, EARLIER, CorpusLog, FileDigests
 from vecrollback.catalog.database import Database, as_kept, now
 from vecrollback.catalog.databases.pointer import PointerReader
@@ -83,6 +84,7 @@ class Catalog:
         self.gatekeeping = GateOutcomes(self._database)
         self.canaries = CanaryTable(self._database)
         self.bridges = BridgeTable(self._database)
+        self.cascades = CascadeTable(self._database)
         self.incidents = IncidentTable(self._database)
         self.served = AnswerTable(self._database)
         self.stale_reads = StaleAnswerTable(self._database)

@@ -15,6 +15,7 @@ from vecrollback.catalog.models import add_kept_model
 from vecrollback.catalog.schema import (
     alias,
     bridge,
+    cascade,
     equivalence,
     file,
     history,
@@ -232,7 +233,7 @@ class Pairs:
                 raise PairStateError(f"pair {name!r} is {state or 'gone'}, not retired")
             for table, word in ((alias, "alias"), (tag, "tag")):
                 _refuse_held(connection, name, sa.select(table.c.name).where(table.c.pair == name), word)
-            for table in (snapshot, report, unembedded, making, stale_read, kept_model, model_answer):
+            for table in (snapshot, report, unembedded, making, stale_read, kept_model, model_answer, cascade):
                 connection.execute(table.delete().where(table.c.pair == name))
             connection.execute(bridge.delete().where(sa.or_(bridge.c.source == name, bridge.c.target == name)))
             connection.execute(file.delete().where(file.c.owner == vectors_table(name)))

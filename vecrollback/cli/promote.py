@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,7 +19,9 @@ from vecrollback.cli.support.moves import (
     show_switch,
 )
 from vecrollback.cli.support.session import Session, command
+from vecrollback.errors import UsageError
 from vecrollback.records import GateVerdict, Json
+from vecrollback.records.cascade import MOST_A_QUERY, MOST_A_SECOND
 from vecrollback.store import payloads
 
 if TYPE_CHECKING:
@@ -32,7 +34,12 @@ app = typer.Typer(add_completion=False)
     app,
     returns=SWITCH + "; with --dry-run {pair, snapshot, taken_at, watermark, lag, live, checked, passed, outcomes, "
     "obstacle, dry_run}",
-    examples=["promote v2 --dry-run", "promote v2", "promote v2 --override --reason 'it was not at fault'"],
+    examples=[
+        "promote v2 --dry-run",
+        "promote v2",
+        "promote v2 --override --reason 'it was not at fault'",
+        "promote v2 --by cascade --embedder ./my-model",
+    ],
 )
 def promote(
     session: Session,
@@ -40,18 +47,49 @@ def promote(
     reason: Reason = "",
     override: Override = False,
     wait: Wait = 10.0,
+    by: Annotated[
+        Literal["cascade"] | None,
+        typer.Option("--by", metavar="cascade", help="Before it is built: the live pair names candidates."),
+    ] = None,
+    embedder: Annotated[
+        str | None, typer.Option("--embedder", metavar="MODEL", help="Of a cascade's pair that is not there yet.")
+    ] = None,
+    per_query: Annotated[
+        int, typer.Option(min=1, metavar="TEXTS", help="What a cascade may embed for one query.")
+    ] = MOST_A_QUERY,
+    per_second: Annotated[
+        int, typer.Option(min=1, metavar="TEXTS", help="What each searcher may embed in a second for a cascade.")
+    ] = MOST_A_SECOND,
     dry_run: DryRun = False,
 ) -> None:
     """Make a pair live, after catch-up, check and gates.
 
     Every serving process loads the pair before the pointer moves, so that no query waits or fails. With --dry-run the
     gates are judged by its newest check; exit code 1 when it would be refused.
+
+    With `--by cascade` a pair serves before it is built, once it was tried with queries: the live pair names
+    candidates, the new model ranks them. `catch-up`, or a worker, builds it meanwhile.
     """
+    if dry_run and by is not None:
+        raise UsageError(
+            "whether a pair may serve by cascade is known once it was tried",
+            hint="leave out --dry-run; a trial moves nothing",
+        )
     if dry_run:
         _plan(session, pair)
         return
     with session.store() as store, session.watch() as watch:
-        switched = store.promote(pair, reason=reason, override=override, progress=watch, wait=wait)
+        switched = store.promote(
+            pair,
+            reason=reason,
+            override=override,
+            progress=watch,
+            wait=wait,
+            by=by,
+            embedder=embedder,
+            per_query=per_query,
+            per_second=per_second,
+        )
     show_switch(session, switched)
 
 

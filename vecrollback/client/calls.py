@@ -161,8 +161,12 @@ def history(alias: str | None, limit: int | None) -> HttpCall[list[Move]]:
     return HttpCall("GET", "/v1/history", lambda answer: [responses.move(one) for one in answer["moves"]], query=query)
 
 
-def promote(pair: PairLike, reason: str, override: bool, wait: float) -> HttpCall[Switched]:
-    body = {"pair": pair_name(pair), "reason": reason, "override": override, "wait_seconds": wait}
+def promote(
+    pair: PairLike, reason: str, override: bool, wait: float, by: str | None, budget: tuple[int, int]
+) -> HttpCall[Switched]:
+    body: dict[str, Any] = {"pair": pair_name(pair), "reason": reason, "override": override, "wait_seconds": wait}
+    if by is not None:  # a server from before knows no such key
+        body |= {"by": by, "per_query": budget[0], "per_second": budget[1]}
     return HttpCall("POST", "/v1/promote", responses.switched, body, long=True)
 
 

@@ -30,6 +30,7 @@ from vecrollback.records import (
     Where,
     WriteResult,
 )
+from vecrollback.records.cascade import MOST_A_QUERY, MOST_A_SECOND, PromotedBy
 
 T = TypeVar("T")
 
@@ -298,7 +299,17 @@ class Client(OperationMethods):
         """
         return self._send(calls.history(alias, limit))
 
-    def promote(self, pair: PairLike, *, reason: str = "", override: bool = False, wait: float = 10.0) -> Switched:
+    def promote(
+        self,
+        pair: PairLike,
+        *,
+        reason: str = "",
+        override: bool = False,
+        wait: float = 10.0,
+        by: PromotedBy | None = None,
+        per_query: int = MOST_A_QUERY,
+        per_second: int = MOST_A_SECOND,
+    ) -> Switched:
         """Let a pair serve, after the proofs that `Store.promote` names.
 
         Args:
@@ -306,11 +317,14 @@ class Client(OperationMethods):
             reason: Why, for the history.
             override: Pass what would refuse; needs a reason.
             wait: Seconds to wait for searchers to acknowledge the move.
+            by: "cascade" lets a pair serve whose build has only begun, beside the live one; see `Store.promote`.
+            per_query: Of a cascade, texts that one query may have embedded.
+            per_second: Of a cascade, texts that one searcher may embed in a second.
 
         Returns:
             As `Store.promote`.
         """
-        return self._send(calls.promote(pair, reason, override, wait))
+        return self._send(calls.promote(pair, reason, override, wait, by, (per_query, per_second)))
 
     def rollback(
         self,

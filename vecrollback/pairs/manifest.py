@@ -12,7 +12,9 @@ from vecrollback.records import Json
 from vecrollback.storage.artifacts import Artifacts
 from vecrollback.storage.artifacts.base import MEND
 
-MANIFEST_FORMAT = 2
+MANIFEST_FORMAT = 3
+"""Of a snapshot of a pair that is not whole yet: a program from before would take it for a whole one."""
+SHARDED_FORMAT = 2
 WHOLE_FORMAT = 1
 """Format of a manifest whose index is not sharded: programs from before shards still read it."""
 
@@ -83,6 +85,17 @@ class IndexPart:
 
 
 @dataclass(frozen=True, slots=True)
+class CascadePart:
+    """Of a pair that serves before it is whole: the pair that names candidates for what it lacks.
+
+    `until`: it is whole once its watermark is there.
+    """
+
+    source: str
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything a snapshot is. `vector_files`: path in the vectors table -> SHA-256."""
 
@@ -102,6 +115,7 @@ class Manifest:
     index: IndexPart
     probes: str
     created_at: str
+    cascade: CascadePart | None = None
 
     @property
     def chunks(self) -> int:
@@ -113,11 +127,22 @@ class Manifest:
         return (*self.index.artifacts, self.index.ids, self.probes)
 
     def encoded(self) -> dict[str, Json]:
-        """As JSON. Without shards it is, byte for byte, what it was before there were any: its digest is its name."""
+        """As JSON. What a snapshot does not have is left out: its digest is its name, and older programs read it."""
         body = asdict(self)
         if not self.index.shards:
             del body["index"]["shards"]
+        if self.cascade is None:
+            del body["cascade"]
         return body
+
+    @classmethod
+    def decoded(cls, body: Mapping[str, Json]) -> Manifest:
+        """Read a manifest's JSON. Raises TypeError when its keys are not those of a manifest."""
+        cascade = body.get("cascade")
+        if cascade is not None and (type(cascade["source"]) is not str or type(cascade["until"]) is not int):
+            raise TypeError("it says 'cascade' in a way that no manifest does")
+        parts = {"index": IndexPart.decoded(body["index"]), "cascade": CascadePart(**cascade) if cascade else None}
+        return cls(**{**body, **parts})
 
 
 def load_manifest(artifacts: Artifacts, name: str) -> Manifest:
@@ -132,7 +157,7 @@ def load_manifest(artifacts: Artifacts, name: str) -> Manifest:
         for facts, part in ((MANIFEST_FACTS, body), (INDEX_FACTS, body["index"])):
             if wrong := [fact for fact, kind in facts.items() if not is_exactly(part[fact], kind)]:
                 raise TypeError(f"it says {wrong[0]!r} in a way that no manifest does")
-        return Manifest(**(body | {"index": IndexPart.decoded(body["index"])}))
+        return Manifest.decoded(body)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         # Its digest was right: somebody else than this program wrote it.
         reason = f"{type(error).__name__}: {error}"[:200]

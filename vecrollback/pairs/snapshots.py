@@ -31,7 +31,16 @@ from vecrollback.indexes.exact import decode_error
 from vecrollback.indexes.sharded import ShardBuilder, ShardLayout, ShardsDone, arranged, lay_out, open_shards
 from vecrollback.pairs.backend_index import BackendIndex
 from vecrollback.pairs.backend_vectors import BackendVectors
-from vecrollback.pairs.manifest import MANIFEST_FORMAT, WHOLE_FORMAT, IndexPart, Manifest, ShardPart, load_manifest
+from vecrollback.pairs.manifest import (
+    MANIFEST_FORMAT,
+    SHARDED_FORMAT,
+    WHOLE_FORMAT,
+    CascadePart,
+    IndexPart,
+    Manifest,
+    ShardPart,
+    load_manifest,
+)
 from vecrollback.pairs.vectors import KEY_COLUMNS, Vectors, newest, take_rows
 from vecrollback.records import RECALL_FLOOR, Metric, Pair, Snapshot
 from vecrollback.records.arrays import FloatArray
@@ -63,10 +72,12 @@ class SnapshotWriter:
         files: Mapping[str, str],
         rebuild: bool,
         recall_floor: float = RECALL_FLOOR,
+        cascade: CascadePart | None = None,
     ) -> Snapshot:
         """Write snapshot `number` of the pair as it stands; with `rebuild`, or without a previous one, a new index.
 
-        `files`: recorded digests of the vectors table's files.
+        `files`: recorded digests of the vectors table's files. `cascade`: of a pair that serves before it is whole; its
+        index is one of few vectors, whatever the pair is to have.
 
         Raises RecallTooLowError when the new index finds fewer true neighbours than the floor, and CorruptArtifactError
         when the vectors that it would be built from are not what was acknowledged.
@@ -76,9 +87,9 @@ class SnapshotWriter:
             index = previous.index
         else:
             self._vectors.require_sound(version, files)  # an index of damaged vectors would have a sound digest
-            index = self._build(version, tombstones, recall_floor)
+            index = self._build(version, tombstones, recall_floor, self._pair.index_spec if cascade is None else "auto")
         manifest = Manifest(
-            format=MANIFEST_FORMAT if index.shards else WHOLE_FORMAT,
+            format=MANIFEST_FORMAT if cascade else SHARDED_FORMAT if index.shards else WHOLE_FORMAT,
             pair=pair.name,
             number=number,
             embedder=pair.embedder,
@@ -94,6 +105,7 @@ class SnapshotWriter:
             index=index,
             probes=pair.probes,
             created_at=now(),
+            cascade=cascade,
         )
         name = self._artifacts.put_json(manifest.encoded())
         return Snapshot(
@@ -107,12 +119,12 @@ class SnapshotWriter:
             created_at=manifest.created_at,
         )
 
-    def _build(self, version: int, tombstones: dict[str, int], floor: float) -> IndexPart:
+    def _build(self, version: int, tombstones: dict[str, int], floor: float, wanted: str) -> IndexPart:
         keys = self._vectors.keys(version)
         rows = newest(keys, tombstones)
         # Ordinal -1 stands for a text without chunks: its vector is zero and nothing may find it.
         rows = rows[np.asarray(keys["ordinal"])[rows] >= 0]
-        sharding, arrangement = ShardSpec.of("" if self._pair.backend else self._pair.index_spec), None
+        sharding, arrangement = ShardSpec.of("" if self._pair.backend else wanted), None
         if sharding.sharded:
             arrangement = arranged(keys["doc_id"], rows, sharding.count)
             rows = arrangement.rows
@@ -120,7 +132,7 @@ class SnapshotWriter:
         make_part = partial(IndexPart, ids=ids, rows=keys.num_rows, chunks=len(rows), recall_floor=floor)
         source = self._in_shards(version, arrangement, keys.num_rows) if arrangement else self._whole(version, rows)
         with source as (vectors, make):
-            for spec in self._specs(len(rows)):
+            for spec in self._specs(wanted, len(rows)):
                 artifact, shards = make(spec)
                 index = make_part(spec=spec, artifact=artifact, shards=shards, recall=None, decode_error=0.0)
                 index = self._measure(index, vectors)
@@ -133,11 +145,11 @@ class SnapshotWriter:
             "the vectors are kept, nothing is embedded again",
         )
 
-    def _specs(self, chunks: int) -> list[str]:
+    def _specs(self, wanted: str, chunks: int) -> list[str]:
         """What to build, in order, until an index finds enough."""
         if isinstance(self._vectors, BackendVectors):
-            return self._vectors.backend.specs(self._pair.index_spec)
-        return specs_to_build(self._pair.index_spec, chunks)
+            return self._vectors.backend.specs(wanted)
+        return specs_to_build(wanted, chunks)
 
     @contextmanager
     def _whole(self, version: int, rows: NDArray[np.int64]) -> Iterator[tuple[FloatArray, _Make]]:

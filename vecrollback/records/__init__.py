@@ -4,6 +4,7 @@ from vecrollback.records.affected import Affected, AffectedTerm
 from vecrollback.records.backup import BackupContents, BackupResult
 from vecrollback.records.bridges import Bridge, BridgeVerdict, BridgeWorth
 from vecrollback.records.canary import Canary, CanaryRun, CanaryStatus, Judgement, Observation, Standing
+from vecrollback.records.cascade import Cascade, CascadeTrial, PromotedBy
 from vecrollback.records.documents import (
     CorpusState,
     Document,
@@ -126,6 +127,8 @@ __all__ = [
     "Canary",
     "CanaryRun",
     "CanaryStatus",
+    "Cascade",
+    "CascadeTrial",
     "CatalogStanding",
     "CatchUp",
     "Certificate",
@@ -181,6 +184,7 @@ __all__ = [
     "PostCheck",
     "Progress",
     "ProgressCallback",
+    "PromotedBy",
     "PrunableFile",
     "PrunePlan",
     "PruneResult",

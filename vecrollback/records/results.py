@@ -96,8 +96,10 @@ class Result:
     which state of the log the answer knows.
     `answered_by` is "pair", or what answered in its place while its model did not: "standby", the pair before it with
     its own model (`pair` is its name then), "bridge", the pair itself, with a vector that came over a bridge, or
-    "keyword", the words of the query.
-    `measured`: what that was worth when it was last measured, see `BridgeWorth`; None where that is not known.
+    "keyword", the words of the query. "cascade": the pair is not whole; its own vectors ranked what others named, or,
+    under "standby" or "bridge", the pair before it answered.
+    `measured`: what that was worth when it was last measured, see `BridgeWorth` and `CascadeTrial`; None where that is
+    not known.
     `mode`: what was asked, vectors, words or both; scores are cosines and the like, BM25, or sums of reciprocal ranks.
     """
 

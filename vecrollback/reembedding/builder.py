@@ -27,7 +27,7 @@ from vecrollback.pairs.backend_vectors import BackendVectors
 from vecrollback.pairs.compaction import Compactor
 from vecrollback.pairs.embedders import put_probes
 from vecrollback.pairs.givers import Gift
-from vecrollback.pairs.manifest import Manifest, load_manifest
+from vecrollback.pairs.manifest import CascadePart, Manifest, load_manifest
 from vecrollback.pairs.resources import Resources
 from vecrollback.pairs.snapshots import SnapshotWriter, require_files
 from vecrollback.pairs.vectors import ChunkVectors, Giver, newest
@@ -45,12 +45,15 @@ from vecrollback.records import (
 from vecrollback.records.arrays import FloatArray
 from vecrollback.reembedding.acceleration import RuntimeLog, choose_runtime
 from vecrollback.reembedding.dispatch import PLAIN, EmbedCounts, Throttle
-from vecrollback.reembedding.engines import EmbedderRecipe, Engine, check_setting, open_engine
+from vecrollback.reembedding.engines import EmbedderRecipe, check_setting, open_engine
+from vecrollback.reembedding.growing_pairs import GrowingPairs, Workshop
 from vecrollback.reembedding.jobs import Reporter
 from vecrollback.reembedding.refresher import Refresher
 
 _log = logging.getLogger(__name__)
 _DELTA_LEAST, _DELTA_SHARE, _DEAD_SHARE = 2_000, 0.1, 0.3
+_GROWING_SHARE = 0.5
+"""Of a pair that is not whole: its index is built anew when it has grown so much, each time for half as many again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +69,7 @@ class BuildRequest:
     backend: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """The parts that one job works with, from its first document to its last."""
-
-    job: str
-    report: Reporter
-    engine: Engine
-    throttle: Throttle
-    runtime: RuntimeLog | None
-
-
-class Builder:
+class Builder(GrowingPairs):
     """Writes pairs."""
 
     def __init__(self, resources: Resources) -> None:
@@ -120,7 +112,7 @@ class Builder:
             with self._working(pair, job, progress, effort) as work:
                 tally = self._refresh(pair, work).tally
                 work.report.enter("indexing", tally)
-                if not pair.snapshot:
+                if not self.is_whole(pair):  # it has no index, or one of the little that it had
                     self._snapshot(
                         pair.name,
                         rebuild=True,
@@ -151,7 +143,7 @@ class Builder:
         """
         with self._catalog.lock(f"pair-{pair.name}"), self._working(pair, job, progress, effort) as work:
             refresher = self._refresh(self._catalog.pairs.get(pair.name), work)
-            if advance and self._needs_new_index(pair.name):
+            if self._lacks_nothing(pair.name) or (advance and self._needs_new_index(pair.name)):
                 self._snapshot(pair.name, rebuild=True)
             self._tidy(pair.name)
         tally, head = refresher.tally, self._corpus.state().head
@@ -305,7 +297,7 @@ class Builder:
         self._hide_deleted(pair)
         return refresher
 
-    def _refresher(self, pair: Pair, work: Workshop) -> Refresher:
+    def _refresher(self, pair: Pair, work: Workshop, *, answered: int = 0) -> Refresher:
         return Refresher(
             self._catalog,
             self._corpus,
@@ -319,6 +311,7 @@ class Builder:
             gate=work.throttle,
             probes=self._embedders.batch_probes(pair),
             job=work.job,
+            answered=answered,
         )
 
     def _hide_deleted(self, pair: Pair) -> None:
@@ -340,11 +333,19 @@ class Builder:
         return sorted(gifts, key=lambda one: one[1].other_chunks)
 
     def _snapshot(
-        self, name: str, *, rebuild: bool, recall_floor: float | None = None, on_shard: ShardsDone | None = None
+        self,
+        name: str,
+        *,
+        rebuild: bool,
+        recall_floor: float | None = None,
+        on_shard: ShardsDone | None = None,
+        cascade: CascadePart | None = None,
     ) -> Snapshot:
         pair = self._catalog.pairs.get(name)
         snapshots = self._catalog.pairs.snapshots(name)
         previous = self._previous(pair, rebuild=rebuild)
+        if cascade is None and previous is not None and previous.cascade is not None and not self._lacks_nothing(name):
+            cascade = previous.cascade
         floor = recall_floor or (previous.index.recall_floor if previous else RECALL_FLOOR)
         snapshot = SnapshotWriter(self._artifacts, self._vectors_of(pair), pair, on_shard).write(
             snapshots[-1].number + 1 if snapshots else 1,
@@ -353,6 +354,7 @@ class Builder:
             files=self._catalog.files.of(vectors_table(name)),
             rebuild=rebuild,
             recall_floor=floor,
+            cascade=cascade,
         )
         self._catalog.pairs.add_snapshot(
             snapshot, lambda: require_files(self._artifacts, snapshot, self._vectors_of(pair))
@@ -387,7 +389,8 @@ class Builder:
         if manifest is None:
             return False
         vectors, index = self._vectors_of(pair), manifest.index
-        if vectors.rows(pair.vectors_version) - index.rows > max(_DELTA_LEAST, _DELTA_SHARE * index.chunks):
+        share = _DELTA_SHARE if manifest.cascade is None else _GROWING_SHARE
+        if vectors.rows(pair.vectors_version) - index.rows > max(_DELTA_LEAST, share * index.chunks):
             return True
         keys = vectors.keys(pair.vectors_version)
         alive = np.count_nonzero(newest(keys, self._catalog.ledger.tombstones()) < index.rows)

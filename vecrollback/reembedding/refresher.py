@@ -48,7 +48,8 @@ class Refresher:
     `others`: names further tables to take finished vectors from; `on_batch` is called after
     every durable batch and may raise to stop there; `on_made` is called with the number of every batch that an engine
     made, before it is written; `engine`: where texts are embedded, by default a thread of this process; `gate`: whether
-    more may be begun; `probes`: ride with every batch; `job`: who gives documents up that cannot be embedded.
+    more may be begun; `probes`: ride with every batch; `job`: who gives documents up that cannot be embedded;
+    `answered`: the change up to which another pair names what this one lacks.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Refresher:
         gate: Throttle | None = None,
         probes: BatchProbes | None = None,
         job: str = "",
+        answered: int = 0,
     ) -> None:
         self._catalog, self._corpus, self._vectors = catalog, corpus, vectors
         self._embedder, self._pair, self._on_batch, self._on_made = embedder, pair, on_batch, on_made
@@ -76,6 +78,7 @@ class Refresher:
         self._archive = ReusableVectors(vectors, self._version, others, catalog.files.of(self._owner))
         self._without = {(one.document, one.seq) for one in catalog.embedding.without(pair=pair.name)}
         self._early: set[tuple[str, int]] = set()
+        self._answered = answered
         self._sizing = TaskSizes()
         self.tally = EmbedCounts()
 
@@ -91,6 +94,8 @@ class Refresher:
         state = self._corpus.state()
         self.tally.total = max(0, state.head - self._watermark)
         if self._pair.snapshot and self.tally.total > _ONE_BATCH:
+            # What no answer holds at all comes first. Of a pair that serves before it is whole another one names most
+            # of that, and what queries asked for is next.
             self._take_in_new()
             self._take_in_most_read()
         while self._watermark < state.head:
@@ -201,7 +206,7 @@ class Refresher:
         return self._pending(rows, state.version, finished_keys)
 
     def _pending_new(self, until: int, state: CorpusState) -> list[Pending]:
-        changes = self._corpus.changes(self._watermark, until, version=state.version)
+        changes = self._corpus.changes(max(self._watermark, self._answered), until, version=state.version)
         ids_with_rows = self._vectors.keys(self._version, columns=["doc_id"])["doc_id"]
         fresh = changes.filter(pc.invert(pc.is_in(changes["id"], value_set=ids_with_rows)))
         finished_keys = self._finished_changes()

@@ -9,6 +9,7 @@ from fastapi import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from vecrollback.records import Acknowledgements, CatchUp, Document, GateOutcome, Json, Report, Role
+from vecrollback.records.cascade import MOST_A_QUERY, MOST_A_SECOND
 
 PairName = Annotated[str, Field(min_length=1, max_length=200)]
 Reason = Annotated[str, Field(max_length=2_000, description="Why; it is kept in the history.")]
@@ -214,12 +215,15 @@ class BridgeRequest(BaseModel):
 class PromoteRequest(BaseModel):
     """Let a pair serve: catch it up, check it, have every searcher load it, move `live`."""
 
-    model_config = _body({"pair": "v2", "reason": "better answers"})
+    model_config = _body({"pair": "v2", "reason": "better answers"}, {"pair": "v2", "by": "cascade"})
 
     pair: PairName
     reason: Reason = ""
     override: bool = False
     wait_seconds: WaitSeconds = 10.0
+    by: Literal["cascade"] | None = Field(None, description="`cascade`: before it is built, beside the live pair.")
+    per_query: int = Field(MOST_A_QUERY, ge=1, description="Texts that a cascade may embed for one query.")
+    per_second: int = Field(MOST_A_SECOND, ge=1, description="Texts that each searcher may embed in a second for it.")
     wait: bool = Field(True, description="False: answer 202 with a job at once.")
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.corpus.documents import is_unicode, validate_namespace
 from vecrollback.corpus.selection import DocumentSet
 from vecrollback.embedders.pieces import QUERIES_FIRST
 from vecrollback.errors import BadQueryError, NoPairServesError, UsageError
-from vecrollback.records import Hit, Pointer, Result, SearchMode, SearchOptions, Where, where_text
+from vecrollback.records import AnsweredBy, Hit, Json, Pointer, Result, SearchMode, SearchOptions, Where, where_text
 from vecrollback.records.arrays import FloatArray
-from vecrollback.serving.fallback import FallbackVectors
+from vecrollback.serving.cascade import CascadeSides
 from vecrollback.serving.masks import Filter
 from vecrollback.serving.open_pairs import OpenPair
 from vecrollback.serving.view import PairView
@@ -34,6 +34,7 @@ class Serving(NamedTuple):
     reason: str = ""
     outlives: Pointer | None = None
     candidate: Serving | None = None  # what a share of the callers is answered from, where it is open
+    sides: CascadeSides | None = None  # of a pair that is not whole yet: what names the rest
 
 
 def search_options(
@@ -76,13 +77,22 @@ def empty_result(error: NoPairServesError) -> Result:
     return Result("", 0, 0, 0, {}, [], reason=f"{error.message}: {error.hint}")
 
 
+class Origin(Protocol):
+    """What answers in place of the live pair alone, and what that is known to be worth."""
+
+    @property
+    def answered_by(self) -> AnsweredBy: ...
+    @property
+    def measured(self) -> Mapping[str, Json] | None: ...
+
+
 def results_of(
     serving: Serving,
     answers: Sequence[list[Hit]],
     options: SearchOptions,
     *,
     canary: bool = False,
-    instead: FallbackVectors | None = None,
+    instead: Origin | None = None,
 ) -> list[Result]:
     """What callers get for these hits: they, and where they came from."""
     pointer, view, pair = serving.pointer, serving.open_pair.view, serving.open_pair.pair

@@ -16,7 +16,7 @@ from vecrollback.corpus.keywords import KeywordHit, KeywordIndex
 from vecrollback.corpus.selection import DocumentSet
 from vecrollback.corpus.text_cache import TextCache
 from vecrollback.pairs.resources import Resources
-from vecrollback.records import WHOLE_TEXT, Hit, Result, SearchOptions, key_parts
+from vecrollback.records import WHOLE_TEXT, CorpusState, Hit, Result, SearchOptions, key_parts
 from vecrollback.serving.open_pairs import OpenPairs
 
 _RANK_OFFSET = 60
@@ -49,14 +49,21 @@ class KeywordAnswers:
         """A result for each query by words alone, whatever mode was asked for."""
         return [self._by_words(text, options) for text in texts]
 
-    def _by_words(self, text: str, options: SearchOptions) -> Result:
-        """The answer by words alone. No pair gave it."""
-        state = self._corpus.state()
+    def candidates(self, text: str, options: SearchOptions) -> list[str]:
+        """Keys of the documents that hold words of a query, the best first; whatever mode was asked for."""
+        return [hit.key for hit in self._matching(text, options, self._corpus.state())]
+
+    def _matching(self, text: str, options: SearchOptions, state: CorpusState) -> list[KeywordHit]:
         allowed: pa.Array | None = None
         if options.where is not None:
             selection = DocumentSet.of(options.where, options.namespace)
             allowed = self._corpus.matching(selection, version=state.version)
-        found = self._index.search(text, options.k, namespace=options.namespace, allowed=allowed)
+        return self._index.search(text, options.k, namespace=options.namespace, allowed=allowed)
+
+    def _by_words(self, text: str, options: SearchOptions) -> Result:
+        """The answer by words alone. No pair gave it."""
+        state = self._corpus.state()
+        found = self._matching(text, options, state)
         texts = self._open_pairs.texts_at(state.head)
         rows = texts.base.rows_of(pa.array([hit.key for hit in found], pa.string())).tolist() if found else []
         hits = [hit for one, row in zip(found, rows, strict=True) if (hit := _hit(one, row, texts)) is not None]

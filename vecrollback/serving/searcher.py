@@ -39,8 +39,10 @@ from vecrollback.records import (
 from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.answer_counts import AnswerCounts, StaleAnswerCounts
 from vecrollback.serving.answering import Serving, embed_queries, empty_result, restriction, results_of, valid_queries
+from vecrollback.serving.cascade import CascadeAnswers, CascadeSides
 from vecrollback.serving.fallback import Fallback, FallbackVectors
 from vecrollback.serving.hybrid import KeywordAnswers
+from vecrollback.serving.on_demand import Keep
 from vecrollback.serving.open_pairs import OpenPairs, Position
 from vecrollback.serving.pair_vectors import require_vectors_of
 from vecrollback.serving.questions import Questions
@@ -62,10 +64,12 @@ class Searcher(Questions, FollowsForks):
     registration as a searcher and the warm pairs: for one-off queries.
     """
 
-    def __init__(self, resources: Resources, *, alias: str = LIVE, follow: bool = True) -> None:
+    def __init__(
+        self, resources: Resources, *, alias: str = LIVE, follow: bool = True, keep: Keep | None = None
+    ) -> None:
         self._catalog, self._corpus = resources.catalog, resources.corpus
         self._open_pairs, self.alias, catalog = OpenPairs(resources), alias, resources.catalog
-        self._resources = resources
+        self._resources, self._keep = resources, keep
         self._pointers = catalog.aliases.pointer_reader(alias)
         self._candidates = catalog.aliases.pointer_reader(CANDIDATE)
         self._shadow, self._follows, self._closed = Shadow(catalog), follow, False
@@ -83,6 +87,9 @@ class Searcher(Questions, FollowsForks):
         self._canary_counts: dict[str, AnswerCounts] = {}
         self._fallback = Fallback(self._resources, self._open_pairs)
         self._keywords = KeywordAnswers(self._resources, self._open_pairs)
+        self._cascade = CascadeAnswers(
+            self._resources, self._open_pairs, self._keywords, self._keep, soon=self._follows
+        )
         self._lock = threading.RLock()
         self._serving: Serving | None = None
         self._stop, self._warm_soon = threading.Event(), threading.Event()
@@ -160,6 +167,8 @@ class Searcher(Questions, FollowsForks):
         except NoPairServesError as error:
             return [empty_result(error) for _ in np.atleast_2d(vectors.vectors)]
         queries = require_vectors_of(serving.open_pair.pair, vectors, self._catalog.equivalences)
+        if serving.sides is not None:
+            return self._answer_beside(serving, serving.sides, None, queries, options)
         return self._answer(serving, queries, options)
 
     def _answer_or_canary(
@@ -219,7 +228,33 @@ class Searcher(Questions, FollowsForks):
             pointer = replace(serving.pointer, pair=snapshot.pair, snapshot=snapshot.number)
             taking_over = serving._replace(pointer=pointer, open_pair=instead.open_pair)
             return self._answer(taking_over, instead.vectors, options, instead=instead)
+        if serving.sides is not None:
+            return self._answer_beside(serving, serving.sides, texts, queries, options)
         return self._answer(serving, queries, options)
+
+    def _answer_beside(
+        self,
+        serving: Serving,
+        sides: CascadeSides,
+        texts: list[str] | None,
+        queries: FloatArray,
+        options: SearchOptions,
+    ) -> list[Result]:
+        """Answers of a pair that is not whole, or of the one before it, each whole in one space."""
+        only = restriction(options, self._corpus, serving.pointer.corpus_version)
+        results: list[Result] = []
+        for answer in self._cascade.answer(sides, queries, options, only, texts):
+            manifest = answer.open_pair.view.snapshot.manifest
+            pointer = replace(serving.pointer, pair=manifest.pair, snapshot=manifest.number)
+            whose = serving._replace(pointer=pointer, open_pair=answer.open_pair)
+            measured = {**sides.measured, "embedded": answer.embedded, "candidates": answer.candidates}
+            origin = FallbackVectors(answer.open_pair, queries, answer.answered_by, measured)
+            results += results_of(whose, [answer.hits], options, instead=origin)
+        self._tally.add(serving.pointer.epoch, len(results))
+        own = (hit for one in results if one.answered_by == "cascade" for hit in one.hits)
+        if self._follows and (stale := [document_key(hit.id, hit.namespace) for hit in own if hit.stale]):
+            self._stale.add(serving.pointer.pair, stale)
+        return results
 
     def _answer(
         self,
@@ -292,7 +327,10 @@ class Searcher(Questions, FollowsForks):
             hidden = self._time.without_deleted(open_pair, pointer.head)
             return Serving(pointer, hidden, current=False, reason=str(setback), outlives=pointer)
         reason = "" if open_pair.current else "the storage cannot be reached"
-        return Serving(pointer, open_pair, open_pair.current, reason, candidate=self._candidate(pointer))
+        # What is whole answers alone, and pays for nothing here.
+        half = open_pair.view.snapshot.manifest.cascade is not None
+        sides = self._cascade.beside(open_pair, pointer.head) if half else None
+        return Serving(pointer, open_pair, open_pair.current, reason, candidate=self._candidate(pointer), sides=sides)
 
     def _candidate(self, pointer: Pointer) -> Serving | None:
         """What the canary answers from; None without one, and until it is open: no query waits for it."""
@@ -431,6 +469,7 @@ class Searcher(Questions, FollowsForks):
         for thread in self._threads:
             thread.join()
         self._shadow.close()
+        self._cascade.close()
         self._fallback.close()
         self._keywords.close()
         if self._threads:

@@ -7,7 +7,7 @@ before somebody asks for what is in it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from vecrollback.pairs.prune import Pruner
     from vecrollback.pairs.resources import Resources
     from vecrollback.pairs.time_travel import TimeTravel
+    from vecrollback.pairs.vectors import ChunkVectors
     from vecrollback.quality.audit import Auditor
     from vecrollback.quality.bridge_proof import BridgeProof
+    from vecrollback.quality.cascade_trial import CascadeTrials
     from vecrollback.quality.check import Checker
     from vecrollback.quality.evaluation import Golden, Quality
     from vecrollback.quality.forecast import Forecaster
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
     from vecrollback.switching.switch import Switch
 
 T = TypeVar("T")
-_CLOSED_FIRST = ("searcher", "inspection", "quality", "bridge_proof", "forecaster", "notices")
+_CLOSED_FIRST = ("searcher", "inspection", "quality", "bridge_proof", "cascade_trials", "forecaster", "notices")
 
 
 class opened_once(cached_property[T]):
@@ -155,7 +157,7 @@ class Parts(FollowsForks):
         """The searcher of `Store.search`: it follows `live` in the background where the store was opened for that."""
         from vecrollback.serving.searcher import Searcher
 
-        return Searcher(self.resources, follow=self.follow)
+        return Searcher(self.resources, follow=self.follow, keep=self.keep_vectors)
 
     @opened_once
     def inspection(self) -> Inspection:
@@ -186,6 +188,19 @@ class Parts(FollowsForks):
         from vecrollback.quality.bridge_proof import BridgeProof
 
         return BridgeProof(self.resources)
+
+    @opened_once
+    def cascade_trials(self) -> CascadeTrials:
+        from vecrollback.quality.cascade_trial import CascadeTrials
+
+        return CascadeTrials(self.resources, self.keep_vectors)
+
+    def keep_vectors(
+        self, pair: str, made: Mapping[str, tuple[bytes, ChunkVectors]], queries: int, patience: float
+    ) -> None:
+        """Write what was embedded for queries into the pair's own vectors, and count it."""
+        covered = self.builder.keep(pair, made, patience=patience) if made else None
+        self.catalog.cascades.count(pair, queries=queries, embedded=len(made), covered=covered)
 
     @opened_once
     def forecaster(self) -> Forecaster:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vecrollback.catalog import Catalog
-from vecrollback.records import LIVE, Json, KeptModel, ModelAnswer
+from vecrollback.records import LIVE, Cascade, Json, KeptModel, ModelAnswer, Pair
 
 
 def model_facts(kept: KeptModel | None, answer: ModelAnswer | None) -> dict[str, Json]:
@@ -20,11 +20,24 @@ def model_facts(kept: KeptModel | None, answer: ModelAnswer | None) -> dict[str,
     }
 
 
+def cascade_facts(cascade: Cascade | None, pair: Pair, documents: int) -> dict[str, Json] | None:
+    """How far a pair is that serves before it is whole; None for every other one.
+
+    `covered`: of the corpus's `documents` so many have vectors of their own. `embedded`: so many of them for queries.
+    """
+    if cascade is None or pair.state not in ("live", "standby"):
+        return None
+    names = ("source", "covered", "embedded", "queries", "per_query", "per_second", "started_at")
+    facts = {name: getattr(cascade, name) for name in names}
+    return {**facts, "documents": documents, "verdict": cascade.trial.verdict, "measured": cascade.trial.payload}
+
+
 def describe(catalog: Catalog) -> dict[str, Json]:
     """Aliases, head of the corpus, pairs with their lag and last verdict, searchers, unfinished jobs, setback."""
     state, setback = catalog.ledger.state(), catalog.setback()
     verdicts = catalog.reports.verdicts()
     kept, answers = catalog.models.all_kept(), catalog.models.answers()
+    cascades = {one.pair: one for one in catalog.cascades.all() if one.ended_at is None}
     pairs = [
         {
             "name": p.name,
@@ -40,6 +53,7 @@ def describe(catalog: Catalog) -> dict[str, Json]:
             "lag": state.head - p.watermark,
             "checked": verdicts.get(p.name),
             "model": model_facts(kept.get(p.name), answers.get(p.name)),
+            "cascade": cascade_facts(cascades.get(p.name), p, state.documents),
         }
         for p in catalog.pairs.all()
     ]

@@ -35,8 +35,10 @@ from vecrollback.records import (
     Switched,
     UnembeddedDocument,
 )
+from vecrollback.records.cascade import MOST_A_QUERY, MOST_A_SECOND, PromotedBy
 from vecrollback.storage import config
 from vecrollback.store.bridges import BridgeMethods
+from vecrollback.store.cascades import CascadeMethods
 from vecrollback.store.documents import DocumentMethods
 from vecrollback.store.history import HistoryMethods
 from vecrollback.store.models import ModelMethods
@@ -120,7 +122,7 @@ def connect(
     return store
 
 
-class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods, StorageMethods):
+class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, HistoryMethods, StorageMethods):
     """One vector system: documents, the pairs that were made of them, and the pointer to the pair that serves.
 
     A pair is an embedding model together with its own index. Open a store with `connect`, and use it with `with` or
@@ -446,6 +448,8 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods, Storag
 
         record, builder = self.pair(pair), self._parts.builder
         job = self._catalog.jobs.start("catch-up", record.name)
+        if self._grows(record):
+            return Job(self._catalog, job, partial(self._fill, record, job.id, progress, effort or Effort())).wait()
         work = partial(builder.catch_up, record, job.id, progress, advance=advance, effort=effort or Effort())
         return Job(self._catalog, job, work).wait()
 
@@ -839,7 +843,7 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods, Storag
         """
         from vecrollback.serving.searcher import Searcher
 
-        return Searcher(self.resources, alias=alias, follow=follow)
+        return Searcher(self.resources, alias=alias, follow=follow, keep=self._parts.keep_vectors)
 
     # -- switching ----------------------------------------------------------------------------------------------------
 
@@ -852,6 +856,10 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods, Storag
         progress: ProgressCallback | None = None,
         wait: float = 10.0,
         actor: str | None = None,
+        by: PromotedBy | None = None,
+        embedder: str | None = None,
+        per_query: int = MOST_A_QUERY,
+        per_second: int = MOST_A_SECOND,
     ) -> Switched:
         """Let a pair serve: catch it up, check it, judge its gates and the way back, have every searcher load it, move.
 
@@ -862,6 +870,11 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods, Storag
             progress: Called after every batch of the catch-up.
             wait: Seconds to wait for searchers to acknowledge the move.
             actor: Who orders it. Default: the store's actor.
+            by: "cascade" lets a pair serve that is not built yet, once it was tried: the live pair names candidates,
+                the new model ranks them, and what queries touch is embedded first. `catch_up`, or a worker, builds on.
+            embedder: Of a cascade, the model of a pair that is not there yet, as for `reembed`.
+            per_query: Of a cascade, texts that one query may have embedded.
+            per_second: Of a cascade, texts that one searcher may embed in a second.
 
         Returns:
             The move, with its check, its gates, and how the searchers followed.
@@ -870,26 +883,35 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, HistoryMethods, Storag
             PairStateError: The pair is not built, or serves already, or a searcher could not load it.
             QuarantinedError: It was rolled back from.
             CheckRefusedError: The check did not pass.
-            GateRefusedError: A gate, or the way back, did not pass; the error lists each.
+            GateRefusedError: A gate, or the way back, did not pass; the error lists each. A cascade was not shown to be
+                as good as the live pair.
 
         Example:
             >>> store.promote("v1", reason="it was better").target
             'v1@1'
         """
-        record, request = self.pair(pair), MoveRequest(reason, actor or self.actor, override, wait)
+        record = self._registered(pair, embedder) if by == "cascade" and embedder is not None else self.pair(pair)
+        request = MoveRequest(reason, actor or self.actor, override, wait)
+        if by == "cascade" and not self._parts.builder.is_whole(record):
+            return self._promote_by_cascade(record, request, (per_query, per_second), progress)
         self._parts.switch.gate(record, request)
         # Read before the catch-up: while somebody writes, no pair reaches the newest change (see `GateEvidence.lag`).
-        sampling, head = self.gates.sampling(), self.resources.catalog.ledger.state().head
+        head = self.resources.catalog.ledger.state().head
         if self.lag(record):
             self.catch_up(record, progress=progress)
+        switched = self._gated(record, request, head=head)
+        return self._with_warning(switched, self._learn_bridges(switched))
+
+    def _gated(self, record: Pair, request: MoveRequest, *, head: int) -> Switched:
+        """Check a pair, judge its gates, and let it serve. `head`: of the log before its catch-up began."""
+        sampling = self.gates.sampling()
         report = self.check(record, bound=sampling.bound, confidence=sampling.confidence)
         record = self.pair(record)
-        if override:
+        if request.override:
             self.resources.embedders.of(record)  # no reason is good enough for a pair whose queries would all fail
         self._parts.switch.gate(record, request, report)
         request = self.gates.passed(record, request, head=head)
-        switched = replace(self._parts.switch.promote(record, report, request), report=report)
-        return self._with_warning(switched, self._learn_bridges(switched))
+        return replace(self._parts.switch.promote(record, report, request), report=report)
 
     def rollback(
         self,

@@ -70,7 +70,7 @@ class Switch:
 
     def gate(self, pair: Pair, request: MoveRequest, report: Report | None = None) -> None:
         """Refuse a promote that the pair's state forbids, or its check."""
-        if pair.state in ("building", "retired") or not pair.snapshot:
+        if pair.state == "retired" or not pair.snapshot:
             raise PairStateError(
                 f"pair {pair.name!r} is {pair.state} and cannot serve",
                 hint=f"finish it: `vecrollback reembed {pair.embedder!r} --name {pair.name}`",

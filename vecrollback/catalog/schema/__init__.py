@@ -17,7 +17,15 @@ from vecrollback.catalog.schema.operations import (
     token,
 )
 from vecrollback.catalog.schema.pairs import alias, history, kept_model, model_answer, pair, snapshot, tag, tenure
-from vecrollback.catalog.schema.quality import bridge, canary, canary_sample, gate_outcome, golden, observation
+from vecrollback.catalog.schema.quality import (
+    bridge,
+    canary,
+    canary_sample,
+    cascade,
+    gate_outcome,
+    golden,
+    observation,
+)
 from vecrollback.catalog.schema.work import equivalence, job, report, searcher
 
 __all__ = [
@@ -29,6 +37,7 @@ __all__ = [
     "bridge",
     "canary",
     "canary_sample",
+    "cascade",
     "corpus",
     "drill",
     "earlier",

@@ -75,6 +75,22 @@ canary_sample = sa.Table(
     sa.Column("at", sa.String, nullable=False),
 )
 
+cascade = sa.Table(
+    "cascade",
+    metadata,
+    sa.Column("pair", sa.String, primary_key=True),
+    sa.Column("source", sa.String, nullable=False),
+    sa.Column("per_query", sa.BigInteger, nullable=False),
+    sa.Column("per_second", sa.BigInteger, nullable=False),
+    sa.Column("trial", sa.JSON, nullable=False),
+    sa.Column("queries", sa.BigInteger, nullable=False),
+    sa.Column("embedded", sa.BigInteger, nullable=False),
+    sa.Column("covered", sa.BigInteger, nullable=False),
+    sa.Column("started_at", sa.String, nullable=False),
+    sa.Column("ended_at", sa.String),
+    sa.Column("outcome", sa.String, nullable=False),
+)
+
 bridge = sa.Table(
     "bridge",
     metadata,

@@ -134,6 +134,12 @@ def _live(state: Json) -> Iterator[str]:
     pair = next(p for p in state["pairs"] if p["name"] == live["pair"])
     behind = f"{counted(pair['lag'], 'change')} behind" if pair["lag"] else "up to date"
     yield f"live       {live['pair']}@{live['snapshot']}  epoch {live['epoch']}  {pair['embedder']}  {behind}"
+    if part := pair["cascade"]:
+        share = part["covered"] / max(1, part["documents"])
+        yield (
+            f"cascade    beside {part['source']}: {part['covered']:,} of {counted(part['documents'], 'document')} "
+            f"({share:.0%}) have their own vector, {part['embedded']:,} of them for {counted(part['queries'], 'query')}"
+        )
 
 
 def _done(progress: Json) -> str | None:
@@ -154,7 +160,11 @@ def result(answer: Result) -> Iterator[RenderableType]:
         yield Rows(("#", "score", "id", "", "text"), rows, right=("#", "score"))
     if answer.pair:
         yield f"answered by {answer.pair}@{answer.snapshot}, epoch {answer.epoch}"
-    if answer.answered_by != "pair":
+    if answer.answered_by == "cascade":
+        yield f"by cascade: the pair is not whole yet{_worth(answer)}"
+    elif answer.measured and "candidates" in answer.measured:
+        yield f"by {answer.answered_by}, because the budget of the cascade is spent"
+    elif answer.answered_by != "pair":
         yield f"by {answer.answered_by}, because the model of the live pair does not answer{_worth(answer)}"
     if not answer.current:
         yield "not current: this is what was last known, see `vecrollback status`"

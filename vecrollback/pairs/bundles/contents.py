@@ -150,9 +150,11 @@ def decode_manifest(data: bytes, contents: BundleContents) -> Manifest:
     _expect(body, MANIFEST_FACTS | {"index": dict}, MANIFEST)
     _expect(body["index"], INDEX_FACTS, f"the index of {MANIFEST}")
     try:
-        manifest = Manifest(**(body | {"index": IndexPart.decoded(body["index"])}))
+        manifest = Manifest.decoded(body)
     except (TypeError, AttributeError) as error:
         refuse(f"{MANIFEST}: {error}")
+    if manifest.cascade is not None:
+        refuse(f"{MANIFEST} is of a pair that is not whole")
     pair = contents.pair
     same = ("fingerprint", "dimension", "metric", "probes")
     differing = [name for name in same if getattr(manifest, name) != pair[name]]

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vecrollback.catalog import CORPUS, vectors_table
-from vecrollback.errors import CorruptArtifactError, UsageError
+from vecrollback.errors import CorruptArtifactError, PairStateError, UsageError
 from vecrollback.pairs.bundles import contents as toc
 from vecrollback.pairs.bundles import documents, rows
 from vecrollback.pairs.bundles.contents import require_sound_table
@@ -40,6 +40,11 @@ class BundleExporter:
         self._pair: Pair = self._catalog.pairs.get(snapshot.pair)
         self._vectors = resources.vectors_of(self._pair)
         self._manifest: Manifest = load_manifest(self._artifacts, snapshot.manifest)
+        if self._manifest.cascade is not None:
+            raise PairStateError(
+                f"{snapshot.ref} is not whole: pair {self._manifest.cascade.source!r} names what it lacks",
+                hint=f"`vecrollback catch-up {snapshot.pair}` makes it whole",
+            )
         # A pair that was restored stands at an older version than its later snapshots; rows are only ever added.
         self._version = max(self._pair.vectors_version, self._manifest.vectors_version)
         kept = self._catalog.models.kept(self._pair.name) if model else None

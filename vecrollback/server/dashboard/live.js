@@ -1,7 +1,7 @@
 // The top of the page: what is live, whether it is well, and where a rollback would go.
 
 import { $, facts, h, show, text } from "./dom.js";
-import { ago, behind, checked, count, modelState, ms, sentence } from "./format.js";
+import { ago, behind, checked, count, modelState, ms, plural, sentence } from "./format.js";
 import { health, lately } from "./health.js";
 import { can, colour, lastReport, live, liveMoves, pairRow, reaches, state } from "./state.js";
 
@@ -34,6 +34,7 @@ function drawFacts(pointer) {
   return show($("live-facts"), seen, () => facts(
     ["Last check", checked(report)],
     ["Lag", behind(pair.lag)],
+    ...(pair.cascade ? [["By cascade", `${count(pair.cascade.covered)} of ${plural(pair.cascade.documents, "document")} embedded, beside ${pair.cascade.source}`]] : []),
     ["Last minute", answers ? [`${rate} queries/s`, h("div", { class: "note" }, `p99 up to ${ms(p99)}`)] : "no queries"],
     ["Live since", move && [ago(move.at), h("div", { class: "note" }, `${move.kind} by ${move.actor}`)]],
     ["Searchers", searchers.length ? `${following} of ${searchers.length} follow` : "none"],

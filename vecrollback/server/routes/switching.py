@@ -122,6 +122,9 @@ async def promote(body: PromoteRequest, caller: Operating, service: Service) -> 
             progress=progress,
             wait=body.wait_seconds,
             actor=caller.name,
+            by=body.by,
+            per_query=body.per_query,
+            per_second=body.per_second,
         )
 
     if not body.wait:

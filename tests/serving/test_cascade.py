@@ -1,0 +1,316 @@
+"""A pair that serves before it is whole: exact, in one space, within its budget, and never without the old pair.
+
+Covers serving.cascade, serving.on_demand, store.cascades, reembedding.growing_pairs, catalog.cascades,
+quality.cascade_trial.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import vecrollback
+from tests.support.openai_server import OpenAIServer, error
+from tests.support.oracle import TOLERANCE, assert_passes, score
+from tests.support.topics import TOPICS, documents, query
+from vecrollback import Document, Store
+from vecrollback.embedders.circuit_breaker import breaker_of
+from vecrollback.errors import GateRefusedError, JobCancelledError, PairStateError, StoppedError, UsageError
+from vecrollback.records import CascadeTrial
+from vecrollback.serving.cascade import CascadeAnswers
+from vecrollback.serving.on_demand import TextBudget
+
+OLD, NEW = "hash:96?seed=1&noise=0.3", "hash:128?seed=2"
+DOCUMENTS = documents(300)
+EVERY_ROW = 10**9
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("cascade") / "store"
+    with vecrollback.connect(root, create=True) as store:
+        store.upsert(DOCUMENTS)
+        store.reembed(OLD, name="old", index="Flat").wait()
+        store.promote("old")
+    return root
+
+
+@pytest.fixture
+def untried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pair starts to serve with no vector at all: its trial embeds nothing, and says that all is well."""
+    monkeypatch.setattr(
+        "vecrollback.quality.cascade_trial.CascadeTrials.run",
+        lambda *_, **__: CascadeTrial(1, "generated", (1.0,), (1.0,), "pass"),
+    )
+
+
+def begin(store: Store, **budget: int) -> None:
+    assert store.promote("new", by="cascade", embedder=NEW, **budget).target == "new@1"
+
+
+def test_it_serves_at_once_and_every_score_is_of_its_own_model(store: Store, untried: None) -> None:
+    begin(store, per_second=10_000)
+    assert store.resources.vectors_of(store.pair("new")).rows(store.pair("new").vectors_version) == 0
+    for topic in range(TOPICS):
+        result = store.search(query(topic), k=10)
+        assert (result.answered_by, result.pair, result.dimension) == ("cascade", "new", 128)
+        assert len(result.hits) == 10
+        for hit in result.hits:
+            assert abs(hit.score - score(NEW, hit.text, query(topic))) < TOLERANCE
+        assert [hit.score for hit in result.hits] == sorted((hit.score for hit in result.hits), reverse=True)
+        assert result.measured is not None
+        assert result.measured["source"] == "old"
+        assert int(result.measured["embedded"]) <= 50
+
+
+def test_what_queries_had_embedded_is_kept_proven_and_never_embedded_again(root: Path, untried: None) -> None:
+    with vecrollback.connect(root) as store:
+        begin(store)
+        first = store.search(query(3))
+        assert first.measured is not None
+        assert first.measured["embedded"] > 0
+    with vecrollback.connect(root) as store:
+        again = store.search(query(3))
+        assert again.measured is not None
+        assert (again.answered_by, again.measured["embedded"]) == ("cascade", 0)
+        assert [(hit.id, round(hit.score, 5)) for hit in again.hits] == [
+            (hit.id, round(hit.score, 5)) for hit in first.hits
+        ]
+        [cascade] = store.cascades()
+        assert cascade.covered == cascade.embedded == first.measured["embedded"]
+        pair = store.pair("new")
+        table = store.resources.vectors_of(pair)
+        assert set(table.fingerprints(pair.vectors_version).to_pylist()) == {pair.fingerprint}
+        assert_passes(store.check("new", sample=EVERY_ROW))
+
+
+def test_past_its_budget_the_old_pair_answers_whole_under_its_own_name(store: Store, untried: None) -> None:
+    begin(store, per_query=3)
+    result = store.search(query(3), k=10)
+    assert (result.answered_by, result.pair, result.dimension) == ("standby", "old", 96)
+    old = store.inspection.search("old", query(3))
+    assert [hit.id for hit in result.hits] == [hit.id for hit in old.hits]
+    assert result.measured is not None
+    assert result.measured["embedded"] <= 3
+    # what was asked for is what is embedded next
+    assert store.resources.catalog.stale_reads.most("new", 1) != []
+
+
+def test_a_budget_gives_so_much_a_query_and_so_much_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("vecrollback.serving.on_demand.time.monotonic", lambda: clock[0])
+    budget = TextBudget(5, 10)
+    assert [budget.take(7), budget.take(7), budget.take(7)] == [5, 5, 0]
+    clock[0] = 0.3
+    assert budget.take(7) == 3
+    budget.give_back(2)
+    assert budget.take(7) == 2
+    clock[0] = 100.0
+    assert [budget.take(2), budget.take(7), budget.take(7)] == [2, 5, 3]
+
+
+def test_deleted_changed_and_new_documents_are_what_they_are_now(store: Store, untried: None) -> None:
+    begin(store, per_second=10_000)
+    with store.searcher() as searcher:
+        gone = searcher.search(query(5)).hits[0].id
+        store.delete([gone])
+        store.upsert([Document("t5", f"{query(5)}."), Document("fresh", f"{query(5)} {query(5)}.")])
+        hits = {hit.id: hit for hit in searcher.search(query(5), k=10).hits}
+    assert gone not in hits or gone == "t5"
+    assert hits["t5"].text == f"{query(5)}."
+    assert not hits["t5"].stale
+    assert abs(hits["fresh"].score - score(NEW, hits["fresh"].text, query(5))) < TOLERANCE
+
+
+def test_filters_and_namespaces_hold(store: Store, untried: None) -> None:
+    store.upsert([Document(f"n{n}", one.text, {"n": n}, "other") for n, one in enumerate(DOCUMENTS[:80])])
+    store.catch_up("old")
+    begin(store, per_second=10_000)
+    inside = store.search(query(3), k=5, namespace="other", where="n < 50")
+    assert inside.answered_by == "cascade"
+    assert inside.hits
+    assert all(hit.namespace == "other" and hit.metadata["n"] < 50 for hit in inside.hits)
+    assert {hit.namespace for hit in store.search(query(3), k=50).hits} == {""}
+
+
+def test_the_whole_pair_is_built_in_the_order_of_traffic_and_nothing_twice(store: Store, untried: None) -> None:
+    begin(store, per_query=3)
+    store.search(query(3))
+    wanted = store.resources.catalog.stale_reads.most("new", 100)
+    before = store.resources.vectors_of(store.pair("new"))
+    store.searcher(follow=False).close()
+    store._parts.searcher.close()
+    done = store.catch_up("new")
+    [cascade] = store.cascades()
+    assert (cascade.outcome, cascade.covered) == ("it is whole", len(DOCUMENTS))
+    assert done.embedded + cascade.embedded == len(DOCUMENTS)
+    pair = store.pair("new")
+    keys = before.keys(pair.vectors_version)
+    rows = {id_: row for row, id_ in enumerate(keys["doc_id"].to_pylist())}
+    assert max(rows[key] for key in wanted) < min(row for id_, row in rows.items() if row >= 3 + len(wanted))
+    assert store.manifest("new")[1].cascade is None
+    with store.searcher() as searcher:
+        result = searcher.search(query(3))
+    assert (result.answered_by, result.measured) == ("pair", None)
+    assert_passes(store.check("new", sample=EVERY_ROW))
+    assert {(one.source, one.target) for one in store.bridges()} == {("new", "old"), ("old", "new")}
+
+
+def test_a_rollback_from_it_is_a_rollback(store: Store, untried: None) -> None:
+    begin(store)
+    with store.searcher() as searcher:
+        assert searcher.search(query(1)).answered_by == "cascade"
+        moved = store.rollback(reason="a test", catch_up=False)
+        assert (moved.source, moved.target) == ("new@1", "old@1")
+        result = searcher.search(query(1))
+        assert (result.answered_by, result.pair) == ("pair", "old")
+    assert store.pair("new").state == "quarantined"
+    assert store.status()["pairs"][1]["cascade"] is None
+
+
+def test_a_rollback_from_it_needs_no_file_of_it(store: Store, untried: None) -> None:
+    begin(store)
+    for path in (store.root / "tables").glob("vectors-new*"):
+        path.rename(path.with_name("gone"))
+    assert store.rollback(reason="a test", catch_up=False).target == "old@1"
+    assert store.search(query(1)).pair == "old"
+
+
+def test_a_worse_model_is_refused_and_what_it_cost_is_kept(store: Store) -> None:
+    with pytest.raises(GateRefusedError, match="does not serve by cascade: nDCG"):
+        store.promote("bad", by="cascade", embedder="hash:32?seed=3&noise=4")
+    assert store.live().name == "old"
+    assert store.search(query(3)).answered_by == "pair"
+    pair = store.pair("bad")
+    kept = store.resources.vectors_of(pair).rows(pair.vectors_version)
+    assert 0 < kept <= len(DOCUMENTS)
+    built = store.reembed("hash:32?seed=3&noise=4", name="bad").wait()
+    assert built.state == "ready"
+    assert store.manifest("bad")[1].cascade is None
+    assert_passes(store.check("bad"))
+
+
+def test_one_that_turns_out_worse_is_stopped_and_the_old_pair_serves(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("vecrollback.quality.cascade_trial.CascadeTrials.run", lambda *_, **__: CascadeTrial(1))
+        store.promote("bad", by="cascade", embedder="hash:32?seed=3&noise=4", override=True, reason="unproven")
+    assert store.live().name == "bad"
+    store.freezes.freeze("a test", actor="anna")
+    with pytest.raises(StoppedError, match="answers worse than old"):
+        for turn in range(60):
+            if turn == 20:
+                assert store.live().name == "bad", "automation moves nothing while it is frozen"
+                store.freezes.unfreeze(actor="anna")
+                store.resources.catalog.cascades.judge("bad", CascadeTrial(1))
+            store._look_again("bad")
+    assert store.live().name == "old"
+    assert store.history(limit=1)[0].kind == "rollback"
+    assert "answers worse" in store.cascades()[0].outcome
+
+
+def test_a_store_without_a_cascade_never_looks_for_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("beside", "answer"):
+        monkeypatch.setattr(CascadeAnswers, name, None)
+    assert store.search(query(1)).answered_by == "pair"
+
+
+def test_a_pair_that_is_whole_is_promoted_as_ever(store: Store) -> None:
+    store.reembed(NEW, name="new", index="Flat").wait()
+    assert store.promote("new", by="cascade").report is not None
+    assert (store.search(query(1)).answered_by, store.cascades()) == ("pair", [])
+
+
+def test_what_cannot_be_said_is_refused(store: Store, tmp_path: Path, untried: None) -> None:
+    with pytest.raises(UsageError, match="embeds nothing"):
+        begin(store, per_query=0)
+    begin(store)
+    with pytest.raises(PairStateError, match="is not whole"):
+        store.export_snapshot("new", tmp_path / "new.bundle")
+    store.rollback(reason="a test", catch_up=False)
+    with pytest.raises(vecrollback.VecrollbackError, match="was rolled back from"):
+        store.promote("new", by="cascade")
+
+
+def test_status_says_how_far_it_is(store: Store, untried: None) -> None:
+    begin(store)
+    with store.searcher(follow=False) as searcher:
+        embedded = (searcher.search(query(2)).measured or {})["embedded"]
+    facts = next(one for one in store.status()["pairs"] if one["name"] == "new")["cascade"]
+    assert (facts["source"], facts["documents"], facts["covered"]) == ("old", len(DOCUMENTS), embedded)
+    assert (facts["queries"], facts["embedded"]) == (1, embedded)
+
+
+# -- models behind a service ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[OpenAIServer]:
+    with OpenAIServer(64) as server:
+        yield server
+
+
+@pytest.fixture
+def spec(service: OpenAIServer) -> Iterator[str]:
+    yield service.spec(query_retries=0, max_retries=0, query_timeout=5)
+    service.refusal = lambda texts: None
+    breaker_of(service.url, "m").answered()
+
+
+def test_without_the_old_model_a_bridge_and_the_words_name_the_candidates(
+    service: OpenAIServer, spec: str, tmp_path: Path, untried: None
+) -> None:
+    with vecrollback.connect(tmp_path / "store", create=True) as store:
+        store.upsert(DOCUMENTS)
+        store.reembed(spec, name="old", index="Flat").wait()
+        store.promote("old")
+        store.promote("new", by="cascade", embedder=NEW, per_second=10_000)
+        store.search([query(topic) for topic in range(TOPICS)])
+        store._parts.searcher._cascade.hand_over()
+        bridge = store.bridge("new", "old", seed=1)
+        service.refusal = lambda texts: error(503, "gone")
+        with store.searcher(follow=False) as searcher:
+            results = searcher.search([query(topic, seed=1) for topic in range(TOPICS)], k=5)
+        assert {(one.answered_by, one.pair) for one in results} == {("cascade", "new")}
+        right = sum(int(one.hits[0].id[1:]) % TOPICS == topic for topic, one in enumerate(results))
+        assert (bridge.source, bridge.target) == ("new", "old")
+        assert right > TOPICS / 2
+
+
+def test_without_the_new_model_nothing_is_worse_than_before(
+    service: OpenAIServer, spec: str, store: Store, untried: None
+) -> None:
+    (store.root / "vecrollback.toml").write_text('[serving]\nfallback = ["standby"]\n')
+    store.promote("new", by="cascade", embedder=spec)
+    service.refusal = lambda texts: error(503, "gone")
+    result = store.search(query(3))
+    assert (result.answered_by, result.pair) == ("standby", "old")
+
+
+def test_a_build_that_runs_is_taken_over(service: OpenAIServer, spec: str, store: Store, untried: None) -> None:
+    jobs = store.resources.catalog.jobs
+    texts = {one.text for one in DOCUMENTS}
+    job_ids: list[str] = []
+
+    def hold(asked: list[str]) -> None:
+        if texts & set(asked):
+            _await(lambda: bool(job_ids) and jobs.asked(job_ids[0])[0])
+
+    service.refusal = hold
+    job = store.reembed(spec, name="new")
+    job_ids.append(job.id)
+    store.promote("new", by="cascade")
+    with pytest.raises(JobCancelledError):
+        job.wait()
+    assert store.search(query(3)).answered_by == "cascade"
+
+
+def _await(holds: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

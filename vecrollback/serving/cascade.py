@@ -1,0 +1,308 @@
+"""A pair that answers before it is whole: others name candidates, its own vectors of them decide.
+
+What the pair has vectors of it searches as ever. For the rest, the index of the pair that served before it, asked with
+that pair's own model, and the words of the query name candidates; those are embedded by the new model while the query
+waits, within a budget. Every score that is compared is of the new model's vectors: the old pair's scores only say in
+which order candidates are worth looking at. Where the budget ends before the first ones are embedded, the old pair
+answers the query whole, under its own name.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
+
+import numpy as np
+import pyarrow as pa
+
+from vecrollback.corpus.text_cache import TextCache
+from vecrollback.errors import EmbedderChangedError, VecrollbackError
+from vecrollback.indexes import exact_search
+from vecrollback.pairs.bridges import Bridges
+from vecrollback.pairs.resources import Resources
+from vecrollback.pairs.vectors import ChunkVectors
+from vecrollback.records import (
+    WHOLE_TEXT,
+    AnsweredBy,
+    Bridge,
+    Cascade,
+    Hit,
+    Json,
+    Pair,
+    SearchOptions,
+    document_key,
+    key_parts,
+)
+from vecrollback.records.arrays import FloatArray
+from vecrollback.serving.hybrid import KeywordAnswers
+from vecrollback.serving.masks import Filter
+from vecrollback.serving.on_demand import Keep, OnDemand, TextBudget, WantedText
+from vecrollback.serving.open_pairs import OpenPair, OpenPairs, Position
+from vecrollback.serving.patient_model import TROUBLE
+from vecrollback.serving.view import PairView
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeAnswer:
+    """The hits of one query, and whose they are. `embedded`: texts that it had embedded."""
+
+    hits: list[Hit]
+    open_pair: OpenPair
+    answered_by: AnsweredBy
+    embedded: int
+    candidates: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeSides:
+    """What a pair that is not whole answers from, at one position. Immutable, as the pair's view is.
+
+    `old`: the pair before, where it can be opened. `bridge`: into its space, for when its own model does not answer.
+    """
+
+    new: OpenPair
+    old: OpenPair | None
+    bridge: Bridge | None
+    record: Cascade
+    own: frozenset[str]
+
+    @property
+    def measured(self) -> dict[str, Json]:
+        """What is known of the answers."""
+        return {"source": self.record.source, **self.record.trial.payload}
+
+
+class CascadeAnswers:
+    """Answers from pairs that are not whole. Safe to use from many threads."""
+
+    def __init__(
+        self,
+        resources: Resources,
+        open_pairs: OpenPairs,
+        words: KeywordAnswers,
+        keep: Keep | None = None,
+        *,
+        soon: bool = True,
+    ) -> None:
+        self._catalog, self._corpus, self._embedders = resources.catalog, resources.corpus, resources.embedders
+        self._open_pairs, self._words, self._keep, self._soon = open_pairs, words, keep, soon
+        self._bridges = Bridges(resources)
+        self._on_demand: dict[tuple[str, int, int], OnDemand] = {}
+        self._base: tuple[PairView | None, frozenset[str]] = None, frozenset()
+
+    def beside(self, new: OpenPair, head: int) -> CascadeSides | None:
+        """What helps this pair at this head of the log; None where there is nothing, and it answers alone."""
+        part = new.view.snapshot.manifest.cascade
+        source = self._catalog.pairs.find(part.source) if part else None
+        if source is None or not source.snapshot:
+            return None
+        record = self._catalog.cascades.find(new.pair.name) or Cascade(new.pair.name, source.name)
+        return self.sides(new, self._opened(source, head), record)
+
+    def sides(self, new: OpenPair, old: OpenPair | None, record: Cascade) -> CascadeSides:
+        """The same of pairs that are open already."""
+        bridges = [one for one in self._catalog.bridges.into(record.source) if one.source == new.pair.name]
+        return CascadeSides(new, old, bridges[0] if bridges else None, record, self._own(new.view))
+
+    def answer(
+        self,
+        sides: CascadeSides,
+        queries: FloatArray,
+        options: SearchOptions,
+        only: Filter | None,
+        texts: Sequence[str] | None,
+    ) -> list[CascadeAnswer]:
+        """Answer queries.
+
+        Args:
+            sides: What to answer from.
+            queries: Vectors by the new pair's model, shape (n, dimension).
+            options: How many documents, and of which.
+            only: The same as a filter of both views.
+            texts: The queries themselves; None where only their vectors are known.
+
+        Returns:
+            An answer for each.
+        """
+        depth = max(options.k, sides.record.per_query)
+        theirs, by = self._by_old(sides, queries, depth, only, texts)
+        own = sides.new.view.search(queries, options.k, only, include_vectors=options.include_vectors)
+        answers = []
+        for n, hits in enumerate(own):
+            words = self._words.candidates(texts[n], replace(options, k=depth)) if texts is not None else []
+            order = _in_turns([document_key(one.id, one.namespace) for one in theirs[n]], words)[:depth]
+            answers.append(self._ranked(sides, queries[n : n + 1], options, hits, order, theirs[n], by))
+        return answers
+
+    def _ranked(
+        self,
+        sides: CascadeSides,
+        query: FloatArray,
+        options: SearchOptions,
+        own: list[Hit],
+        order: list[str],
+        theirs: list[Hit],
+        by: AnsweredBy,
+    ) -> CascadeAnswer:
+        view, embedded, why = sides.new.view, 0, ""
+        missing = self._wanted([key for key in order if key not in sides.own], view.texts)
+        made: dict[str, ChunkVectors] = {}
+        refused: set[str] = set()
+        try:
+            on_demand = self._of(sides)
+            embedded = on_demand.make(missing) if missing else 0
+            on_demand.answered(1)
+            made, refused = on_demand.find(missing), on_demand.refused
+        except TROUBLE as error:
+            why = f"the model of {sides.new.pair.name} does not embed: {error}"
+        first = order[: options.k]
+        if (
+            theirs
+            and sides.old is not None
+            and any(key not in sides.own and key not in made and key not in refused for key in first)
+        ):
+            self._note_wanted(sides.new.pair, [one.key for one in missing if one.key not in made])
+            hits = theirs[: options.k]
+            reason = why or "the budget for embedding is spent"
+            return CascadeAnswer(hits, sides.old, by, embedded, len(order), reason)
+        ranked = _hits(query, made, view, options, sides.new.pair)
+        best = sorted([*own, *ranked], key=lambda hit: -hit.score)[: options.k]
+        return CascadeAnswer(best, sides.new, "cascade", embedded, len(order))
+
+    # -- candidates ---------------------------------------------------------------------------------------------------
+
+    def _by_old(
+        self, sides: CascadeSides, queries: FloatArray, depth: int, only: Filter | None, texts: Sequence[str] | None
+    ) -> tuple[list[list[Hit]], AnsweredBy]:
+        """What the pair before answers: by its own model, else by a bridge, else nothing."""
+        old = sides.old
+        if old is None:
+            return [[] for _ in queries], "standby"
+        try:
+            if texts is not None:
+                return old.view.search(old.queries.embed(list(texts)), depth, only), "standby"
+        except TROUBLE as error:
+            _log.debug("%s names no candidates by its own model: %s", old.pair.name, error)
+        try:
+            if sides.bridge is not None:
+                mapped = self._bridges.open(sides.bridge).apply(queries)
+                return old.view.search(mapped, depth, only), "bridge"
+        except TROUBLE as error:
+            _log.warning("%s names no candidates over a bridge: %s", old.pair.name, error)
+        return [[] for _ in queries], "standby"
+
+    def _opened(self, source: Pair, head: int) -> OpenPair | None:
+        position = Position(source.ref, source.vectors_version, source.watermark, head)
+        try:
+            return self._open_pairs.at(position)
+        except (VecrollbackError, OSError) as error:
+            _log.warning("%s names no candidates: %s", source.ref, error)
+            return None
+
+    def _own(self, view: PairView) -> frozenset[str]:
+        """Documents that the pair has rows of."""
+        snapshot, known = self._base
+        if snapshot is None or snapshot.snapshot is not view.snapshot:
+            known = frozenset(view.snapshot.ids.to_pylist())
+            self._base = view, known
+        return known | view.delta.supersedes
+
+    def _wanted(self, keys: Sequence[str], texts: TextCache) -> list[WantedText]:
+        """The texts of these documents as they are now; those that the log does not hold are left out."""
+        if not keys:
+            return []
+        rows = texts.base.rows_of(pa.array(keys, pa.string())).tolist()
+        wanted, elsewhere = dict[str, WantedText](), list[str]()
+        for key, row in zip(keys, rows, strict=True):
+            change = texts.changed.get(key)
+            if change.deleted if change is not None else row < 0:
+                continue
+            content_hash = change.content_hash if change is not None else texts.base.hashes[row].tobytes()
+            text, _, other = texts.lookup(key, row)
+            wanted[key] = WantedText(key, text, content_hash)
+            if other:
+                elsewhere.append(key)
+        if elsewhere:  # the model gets another text than the one that is shown
+            there = self._corpus.at_head(lambda state: self._corpus.get(elsewhere, version=state.version))
+            for key in elsewhere:
+                document = there.get(key)
+                if document is None:
+                    del wanted[key]
+                else:
+                    wanted[key] = replace(wanted[key], text=document.text_for_model)
+        return list(wanted.values())
+
+    # -- vectors made for queries -------------------------------------------------------------------------------------
+
+    def _of(self, sides: CascadeSides) -> OnDemand:
+        record, pair = sides.record, sides.new.pair
+        key = pair.fingerprint, record.per_query, record.per_second
+        on_demand = self._on_demand.get(key)
+        if on_demand is None:
+            for old in self._on_demand.values():
+                old.close()
+            probes = self._embedders.batch_probes(pair)
+            if probes is None:
+                raise EmbedderChangedError(f"pair {pair.name!r} has no probes: what its model makes is not proven")
+            budget = TextBudget(record.per_query, record.per_second)
+            on_demand = OnDemand(pair.name, self._embedders.of(pair), probes, budget, self._keep, soon=self._soon)
+            self._on_demand = {key: on_demand}
+        return on_demand
+
+    def _note_wanted(self, pair: Pair, keys: Sequence[str]) -> None:
+        """Tell whoever builds the pair what queries asked for and did not get."""
+        if keys:
+            try:
+                self._catalog.stale_reads.note(pair.name, dict.fromkeys(keys, 1))
+            except VecrollbackError as error:
+                _log.debug("what queries asked for is not noted: %s", error)
+
+    def hand_over(self) -> None:
+        """Have everything written that was made for queries so far."""
+        for one in self._on_demand.values():
+            one.hand_over()
+
+    def close(self) -> None:
+        for one in self._on_demand.values():
+            one.close()
+        self._on_demand = {}
+
+
+def _in_turns(*lists: Sequence[str]) -> list[str]:
+    """Keys from each list in turn, each once: ranks need no common scale."""
+    turns = chain.from_iterable(zip_longest(*lists))
+    return list(dict.fromkeys(key for key in turns if key is not None))
+
+
+def _hits(
+    query: FloatArray, made: dict[str, ChunkVectors], view: PairView, options: SearchOptions, pair: Pair
+) -> list[Hit]:
+    """Documents by their best chunks, whose vectors were made for this query or one before it; best first."""
+    keys = [key for key, one in made.items() if len(one.vectors)]
+    if not keys:
+        return []
+    vectors = np.concatenate([made[key].vectors for key in keys])
+    owner = np.repeat(np.arange(len(keys)), [len(made[key].vectors) for key in keys])
+    first = np.concatenate([[0], np.cumsum([len(made[key].vectors) for key in keys])])
+    scores, places = exact_search(vectors, query, len(vectors), pair.metric)
+    rows = view.texts.base.rows_of(pa.array(keys, pa.string())).tolist()
+    hits: dict[str, Hit] = {}
+    for score, place in zip(scores[0].tolist(), places[0].tolist(), strict=True):
+        number = int(owner[place])
+        key, ordinal = keys[number], place - int(first[number])
+        if key in hits:
+            continue
+        if len(hits) == options.k:
+            break
+        text, metadata, other_text = view.texts.lookup(key, rows[number])
+        start, end = made[key].spans[ordinal].tolist()
+        namespace, id_ = key_parts(key)
+        shown, chunk = (text, WHOLE_TEXT) if other_text else (text[start:end], ordinal)
+        vector = tuple(vectors[place].tolist()) if options.include_vectors else None
+        hits[key] = Hit(id_, score, shown, metadata, chunk, stale=False, namespace=namespace, vector=vector)
+    return list(hits.values())

@@ -1,0 +1,181 @@
+"""Letting a pair serve before it is whole: what `Store` does for `promote(by="cascade")` and while it goes on."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from vecrollback.errors import GateRefusedError, NoPairServesError, StoppedError, UsageError, VecrollbackError
+from vecrollback.records import (
+    LIVE,
+    Cascade,
+    CascadeTrial,
+    CatchUp,
+    Effort,
+    GateOutcome,
+    GateVerdict,
+    MoveRequest,
+    Pair,
+    Progress,
+    ProgressCallback,
+    Switched,
+)
+
+if TYPE_CHECKING:
+    from vecrollback.catalog import Catalog
+    from vecrollback.store.parts import Parts
+    from vecrollback.switching.freezes import Freezes
+
+GATE = "cascade"
+_QUERIES_A_TURN = 5
+_JOBS = ("reembed", "catch-up")
+
+
+class CascadeMethods:
+    """The methods of `Store` about pairs that serve before they are whole."""
+
+    if TYPE_CHECKING:  # what `Store` has
+
+        @property
+        def _parts(self) -> Parts: ...
+        @property
+        def _catalog(self) -> Catalog: ...
+        @property
+        def freezes(self) -> Freezes: ...
+        def pair(self, pair: Pair | str) -> Pair: ...
+        def _gated(self, record: Pair, request: MoveRequest, *, head: int) -> Switched: ...
+        def _with_warning(self, switched: Switched, trouble: str = "") -> Switched: ...
+        def bridge(self, a: Pair | str, b: Pair | str, *, seed: int | None = None) -> object: ...
+        def rollback(self, to: Pair | str | None = None, *, reason: str, catch_up: bool = True) -> Switched: ...
+
+    def cascades(self) -> list[Cascade]:
+        """List the pairs that serve, or served, before they were whole.
+
+        Returns:
+            What is known of each, the newest first. `covered` of the corpus's documents have vectors of their own.
+
+        Example:
+            >>> store.cascades()
+            []
+        """
+        return self._catalog.cascades.all()
+
+    def _promote_by_cascade(
+        self, pair: Pair, request: MoveRequest, budget: tuple[int, int], progress: ProgressCallback | None
+    ) -> Switched:
+        """Let a pair serve beside the one that is live, which names candidates for what it lacks."""
+        live = self._catalog.aliases.get(LIVE)
+        if live is None:
+            raise NoPairServesError(
+                "no pair is live yet, which could name candidates", hint=f"`vecrollback reembed ... --name {pair.name}`"
+            )
+        if min(budget) < 1:
+            raise UsageError("a budget of less than one text embeds nothing", hint="--per-query 50 --per-second 100")
+        self._parts.switch.gate(replace(pair, snapshot=pair.snapshot or 1), request)  # what state it is in, and why
+        for job in self._catalog.jobs.all(unfinished=True):
+            if job.pair == pair.name and job.kind in _JOBS:
+                self._catalog.jobs.cancel(job.id)  # what it has embedded is here already; the rest goes on beside
+        head = self._catalog.ledger.state().head
+        pair = self._parts.builder.begin_to_serve(pair, self.pair(live.pair))
+        cascade = Cascade(pair.name, live.pair, *budget)
+        trial = self._parts.cascade_trials.run(
+            cascade, seed=random.randrange(1 << 31), watch=lambda asked, most: _tell(progress, asked, most)
+        )
+        self._refuse_worse(pair, trial, request, live.epoch)
+        self._catalog.cascades.begin(replace(cascade, trial=trial))
+        pair = self.pair(pair)
+        self._catalog.cascades.count(pair.name, covered=self._parts.builder.covered(pair.name))
+        switched = self._gated(pair, _with_trial(request, trial), head=head)
+        return self._with_warning(switched, self._learn_bridge_back(pair, live.pair))
+
+    def _registered(self, pair: Pair | str, embedder: str) -> Pair:
+        """The pair of that name and model, which is made if there is none. Nothing is embedded."""
+        from vecrollback.reembedding.builder import BuildRequest
+
+        return self._parts.builder.begin(BuildRequest(embedder, name=pair if isinstance(pair, str) else pair.name))
+
+    def _grows(self, pair: Pair) -> bool:
+        """Whether it serves, or did, and is not known to be whole."""
+        cascade = self._catalog.cascades.find(pair.name)
+        return cascade is not None and cascade.ended_at is None and pair.state in ("live", "standby")
+
+    def _refuse_worse(self, pair: Pair, trial: CascadeTrial, request: MoveRequest, epoch: int) -> None:
+        """Raise GateRefusedError for a pair that was not shown to be no worse, unless a reason overrides that."""
+        outcome = _outcome(trial)
+        if outcome.outcome == "pass" or (request.override and request.reason):
+            return
+        verdict = GateVerdict(pair.name, pair.snapshot, (outcome,), "", epoch)
+        self._catalog.gatekeeping.refused(verdict, request.actor)
+        raise GateRefusedError(
+            f"pair {pair.name!r} does not serve by cascade: {outcome.sentence}",
+            hint="build it whole (what the trial has embedded is kept), or --override with a --reason",
+        )
+
+    def _learn_bridge_back(self, pair: Pair, source: str) -> str:
+        """Learn the way into the old space, for the day on which the old pair's model does not answer."""
+        from vecrollback.pairs.bridges import LEAST_TEXTS
+
+        if self._catalog.ledger.state().documents < LEAST_TEXTS:
+            return ""
+        try:
+            self.bridge(pair, source)
+        except Exception as error:  # whatever it is: the move stands, and a caller must not take it for failed
+            return f"there is no bridge from {pair.name} to {source}: {error}"
+        return ""
+
+    def _fill(self, pair: Pair, job: str, progress: ProgressCallback | None, effort: Effort) -> CatchUp:
+        """Make a pair whole that serves already, and look between two turns whether it still may serve."""
+        done = self._parts.builder.fill(pair, job, progress, effort=effort, between=lambda: self._look_again(pair.name))
+        live = self._catalog.aliases.get(LIVE)
+        cascade = self._catalog.cascades.find(pair.name)
+        if cascade is not None and live is not None and live.pair == pair.name:
+            self._learn_ways(pair.name, cascade.source)
+        return done
+
+    def _learn_ways(self, pair: str, source: str) -> None:
+        """Both bridges, as every promote learns them: only now has the new pair enough to learn from."""
+        for a, b in ((pair, source), (source, pair)):
+            try:
+                self.bridge(a, b)
+            except VecrollbackError:  # the pair is whole and serves; `bridges` shows which there are
+                continue
+
+    def _look_again(self, name: str) -> None:
+        """Ask a few more queries of both; go back where the cascade is shown to be worse."""
+        cascade = self._catalog.cascades.find(name)
+        live = self._catalog.aliases.get(LIVE)
+        if cascade is None or cascade.ended_at or live is None or live.pair != name:
+            return
+        trial = self._parts.cascade_trials.go_on(cascade, _QUERIES_A_TURN)
+        if trial == cascade.trial:
+            return
+        self._catalog.cascades.judge(name, trial)
+        if trial.verdict == "fail" and cascade.trial.verdict != "fail" and not self.freezes.warning():
+            why = f"by cascade {name} answers worse than {cascade.source}: {_outcome(trial).sentence}"
+            self.rollback(cascade.source, reason=why, catch_up=False)
+            self._catalog.cascades.end(name, why)
+            raise StoppedError(why, hint=f"`vecrollback reembed ... --name {name}` builds it whole; then promote it")
+
+
+def _tell(progress: ProgressCallback | None, asked: int, most: int) -> None:
+    if progress is not None:
+        progress(Progress("", "trying it with queries", asked, most, 0, 0, 0, 0.0))
+
+
+def _outcome(trial: CascadeTrial) -> GateOutcome:
+    facts = trial.payload
+    if not trial.new:
+        return GateOutcome(GATE, "unknown", "there is no query to try it with")
+    sentence = (
+        f"nDCG@10 {facts['ndcg@10']:.3f} against {facts['old']:.3f} of the pair before, {facts['queries']} "
+        f"{facts['kind']} queries, error at most 0.05"
+    )
+    return GateOutcome(GATE, trial.verdict, sentence)
+
+
+def _with_trial(request: MoveRequest, trial: CascadeTrial) -> MoveRequest:
+    """The request; what did not pass becomes part of its reason, and so of the history."""
+    outcome = _outcome(trial)
+    said = "" if outcome.outcome == "pass" else f" (override of {GATE}: {outcome.outcome})"
+    return replace(request, reason=f"{request.reason}{said}")
