@@ -1,4 +1,7 @@
-"""`doctor`: its JSON, its words, its exit codes."""
+"""`doctor`: its JSON, its words, its exit codes.
+
+Covers automation.installation.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import pytest
 from tests.cli.every_command.test_startup import HEAVY, imported
 from tests.cli.support import cli, cli_json, refusal, text
 from tests.quality.test_doctor import OWN, made_by, texts_of
+from vecrollback import connect
 
 
 @pytest.mark.usefixtures("vectors_elsewhere")
@@ -102,3 +106,28 @@ def test_bad_input_is_refused_with_fact_and_cure() -> None:
 @pytest.mark.usefixtures("vectors_elsewhere")
 def test_a_look_without_a_model_imports_none() -> None:
     assert not imported("doctor", "vectors.npy", "--texts", "rows.jsonl") & HEAVY
+
+
+def test_the_installation_is_examined_line_by_line_each_with_its_cure(store: Path) -> None:
+    lines = {one["name"]: one for one in cli_json("doctor", "--installation")["installation"]}
+    assert set(lines) == {"model of v1", "model of v2", "memory", "worker", "clock", "file system", "storage"}
+    assert lines["model of v2"]["state"] == "ok"
+    assert "it answers in" in lines["model of v2"]["sentence"]
+    assert (lines["worker"]["state"], lines["worker"]["command"]) == ("note", "vecrollback worker")
+    assert lines["clock"]["state"] == "ok"
+    assert "2 pairs take about" in lines["memory"]["sentence"]
+    assert "lies on" in lines["file system"]["sentence"]
+    assert "what there is" in text("doctor", "--installation")
+
+
+def test_a_worker_that_runs_is_seen_and_a_model_that_is_gone_is_an_alert(store: Path) -> None:
+    with connect(store) as opened, opened.resources.catalog.lock("worker", shared=True):
+        lines = {one["name"]: one for one in cli_json("doctor", "--installation")["installation"]}
+        assert lines["worker"] == {"name": "worker", "state": "ok", "sentence": "a worker runs", "command": ""}
+        opened.resources.catalog.pairs.set_embedder("v1", str(store / "no-such-model"))
+    lines = {one["name"]: one for one in cli_json("doctor", "--installation", code=1)["installation"]}
+    assert (lines["model of v1"]["state"], lines["model of v1"]["command"]) == ("alert", "vecrollback embedder ask v1")
+
+
+def test_without_a_source_it_says_what_to_name() -> None:
+    assert "--installation" in refusal("doctor", code=2)["hint"]

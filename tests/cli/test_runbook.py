@@ -18,3 +18,14 @@ def test_the_runbook_is_printed_or_written(store: Path, tmp_path: Path) -> None:
     assert place.read_text().startswith("#")
     assert set(cli_json("runbook")) == {"markdown"}
     assert "No such file" in refusal("runbook", tmp_path / "none" / "runbook.md", code=2)["message"]
+
+
+def test_the_runbook_says_how_it_stood_where_it_is_served_and_whom_to_wake(store: Path) -> None:
+    written = text("runbook", "--server", "https://search.example.com")
+    assert "| server, and its dashboard | https://search.example.com |" in written
+    assert "Look at it. Now:" in written
+    assert "| drills | note | the way back was never rehearsed | `vecrollback drill` |" in written
+    for heading in ("There is nowhere to go back to", "It is well again when", "Roles, and when to wake the next one"):
+        assert f"## {heading}\n" in written
+    assert "> Acknowledged: " in written
+    assert "> Resolved: " in written

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -217,7 +218,26 @@ def test_a_gate_on_lag_passes_while_somebody_writes(store: Store) -> None:
     [lag] = [outcome for outcome in done.gates if outcome.gate == "lag = 0"]
     assert (lag.outcome, lag.measured) == ("pass", 0)
     assert "came since" in lag.sentence
-    assert done.lag > 0
+
+
+def test_what_is_written_during_the_check_and_the_gates_is_taken_in_before_the_move(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gates("lag = 0")
+    judged = store.gates.passed
+
+    def judge_while_somebody_writes(*arguments: Any, **options: Any) -> Any:
+        request = judged(*arguments, **options)
+        store.upsert([Document("late", "a crate of late pears")])
+        return request
+
+    monkeypatch.setattr(store.gates, "passed", judge_while_somebody_writes)
+    before = store.pair("good").snapshot
+    done = store.promote("good", reason="as good")
+    assert done.lag == 0
+    assert store.pair("good").watermark == store.status()["corpus"]["head"]
+    assert (done.target, store.pair("good").snapshot) == (f"good@{before}", before)
+    assert "late" in {hit.id for hit in store.search("late pears", k=5).hits}
 
 
 def test_a_gate_on_lag_fails_for_what_the_catch_up_was_to_take_in(store: Store) -> None:

@@ -12,34 +12,51 @@ from vecrollback.records import LIVE, Json
 from vecrollback.switching.policy import Policy, load_policy
 
 
-def write_runbook(store: OperatedStore) -> str:
-    """The runbook as Markdown. Commands stand in blocks marked `sh`, and can be typed as they are."""
+def write_runbook(store: OperatedStore, server: str = "") -> str:
+    """The runbook as Markdown. Commands stand in blocks marked `sh`, and can be typed as they are.
+
+    `server`: where the store is served, for those who have a browser and no shell there.
+    """
     policy = load_policy(store.root) or Policy()
     status = store.status()
-    writer = _Writer(store, policy, status)
+    writer = _Writer(store, policy, status, server)
     return "\n".join(writer.lines()).rstrip()
 
 
 class _Writer:
-    def __init__(self, store: OperatedStore, policy: Policy, status: Json) -> None:
-        self._store, self._policy, self._status = store, policy, status
+    def __init__(self, store: OperatedStore, policy: Policy, status: Json, server: str) -> None:
+        self._store, self._policy, self._status, self._server = store, policy, status, server
         self._where = f" --store {shlex.quote(store.uri)}"
 
     def lines(self) -> Iterator[str]:
         yield f"# Runbook: {self._store.uri.partition('?')[0].rpartition('/')[2]}\n"
         yield f"Written {now()[:16]} UTC by `vecrollback runbook`; write it again after a promote.\n"
+        yield from self._situation()
         yield from self._names()
         yield from self._back()
+        yield from self._nowhere()
         yield from self._afterwards()
         yield from self._otherwise()
         yield from self._automation()
         yield from self._drills()
         yield from self._people()
 
+    def _situation(self) -> Iterator[str]:
+        seen = self._store.situation()
+        yield f"## How it stood then\n\n{seen.verdict}. Now:\n"
+        yield from self._commands("status")
+        if seen.open_lines:
+            yield "| what | state | | next |\n|---|---|---|---|"
+            for line in seen.open_lines:
+                command = f"`{line.command}`" if line.command else ""
+                yield f"| {line.name} | {line.state} | {_cell(line.sentence)} | {command} |"
+            yield ""
+
     def _names(self) -> Iterator[str]:
         live = self._status["alias"].get(LIVE)
         yield "## What there is\n\n| | |\n|---|---|"
         yield f"| store | `{self._store.uri}` |\n| catalog | `{self._status['catalog']}` |"
+        yield f"| server, and its dashboard | {self._server or 'not named: `vecrollback runbook --server URL`'} |"
         yield f"| live | {_ref(live)} |\n| a rollback goes to | {self._target()} |"
         for pair in self._status["pairs"]:
             verdict = pair["checked"] or "none"
@@ -61,8 +78,20 @@ class _Writer:
         whole, switch = self._policy.objectives.whole, self._policy.objectives.switch
         yield f"Objective: every searcher within {switch:g} s, caught up and checked within {whole:g} s.\n"
 
+    def _nowhere(self) -> Iterator[str]:
+        yield "## There is nowhere to go back to\n\nThe command says of each pair why. In this order:\n"
+        yield "1. Hold automation back, and tell people (below): answers stay as they are meanwhile."
+        yield "2. A pair whose check failed: `vecrollback repair PAIR`, then `vecrollback rollback` again."
+        yield "3. A pair whose model is silent: bring it back, then `vecrollback embedder ask PAIR`."
+        yield "4. An older snapshot: `vecrollback restore PAIR@N --dry-run`, then without it and with a `--reason`."
+        yield "5. The older pair is bad, but better than this one: `vecrollback rollback --to PAIR --override`."
+        yield "6. A backup, in another place: `vecrollback backup restore FILE --store NEW`, then `serve` that.\n"
+
     def _afterwards(self) -> Iterator[str]:
-        yield "## Afterwards\n\nIs it right again? What was touched?\n"
+        yield "## It is well again when\n"
+        yield "- `status` begins with `Well`, or says of each other line what is left;"
+        yield "- the check of what serves says `pass`, and the incident `check ended`;"
+        yield "- every searcher follows: none is named as late.\n"
         yield from self._commands("status", "check --quick", "incident list")
         yield "Complete the incident: `vecrollback incident export`, `incident add-golden`, `incident close`.\n"
 
@@ -110,6 +139,16 @@ class _Writer:
             yield f"| {name} | {how} |"
         if not self._policy.contacts:
             yield "| _nobody is named_ | `[policy.contacts]` in `vecrollback.toml` |"
+        yield "\n## Roles, and when to wake the next one\n\n| role | does |\n|---|---|"
+        yield "| whoever is called | acknowledges within 5 minutes, rolls back, watches until it is well again |"
+        yield "| who leads | decides on `--override`, `restore` and what is told outside |"
+        yield "| who speaks | tells users when it began, what they see, when the next news comes |"
+        whole = self._policy.objectives.whole
+        yield f"\nThe next one is woken when nobody acknowledged for 15 minutes, and when it is not well {whole:g} s"
+        yield "after the rollback. Words to send:\n"
+        yield "> Acknowledged: answers of TIME on are bad. We are going back to PAIR. Next news at TIME.\n"
+        yield "> Resolved: since TIME answers come from PAIR again, and its check passed. What was answered from TIME"
+        yield "> to TIME may be wrong; `vecrollback affected --pair PAIR` lists it."
 
     def _commands(self, *commands: str) -> Iterator[str]:
         yield "```sh"
@@ -131,3 +170,7 @@ def _model(facts: Json) -> str:
 
 def _searchers(status: Json) -> list[str]:
     return [f"{one['host']}:{one['pid']}" for one in status["searchers"]]
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())

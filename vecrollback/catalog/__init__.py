@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from vecrollback.catalog.access import AuditLog, TokenDigests
 from vecrollback.catalog.aliases import Aliases, chained_hash
 from vecrollback.catalog.answer_counts import AnswerTable, StaleAnswerTable
@@ -97,6 +99,11 @@ class Catalog:
     def lock(self, name: str, *, timeout: float = -1, shared: bool = False) -> AbstractContextManager[None]:
         """Hold a named lock across processes; see `Database.lock`."""
         return self._database.lock(name, timeout=timeout, shared=shared)
+
+    def clock(self) -> float:
+        """Seconds since 1970 by the clock that all processes of this store share."""
+        with self._database.read() as connection:
+            return float(connection.scalar(sa.select(self._database.clock())) or 0.0)
 
     def is_locked(self, name: str) -> bool:
         """Whether somebody holds a named lock, alone or with others. Raises CatalogUnavailableError."""

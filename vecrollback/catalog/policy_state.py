@@ -79,7 +79,7 @@ class PolicyState:
             at, phase, value, sample, condition, said = body["recent"][-1]
             phase = "blind" if body.get("blind_told") else phase
             values = {"at": at, "phase": phase, "value": value, "sample": sample, "condition": condition, "said": said}
-            rows.append({"metric": metric, "epoch": body["epoch"], **values})
+            rows.append({"metric": metric, "epoch": body["epoch"], **values, "by": body.get("by", "")})
         return rows
 
     def memory(self, alias: str) -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,7 +15,6 @@ from vecrollback.cli.support.examination import (
     ConfidenceOption,
     IdOption,
     SeedOption,
-    SourceArgument,
     SuspectOption,
     TextOption,
     TextsOption,
@@ -23,6 +23,7 @@ from vecrollback.cli.support.examination import (
 )
 from vecrollback.cli.support.session import Session, command
 from vecrollback.cli.support.tables import Rows
+from vecrollback.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 _SHOWN_IDS = 5
+OptionalSource = Annotated[
+    str | None,
+    typer.Argument(metavar="[SOURCE]", help="As `adopt` takes it, such as vectors.npy or lancedb:PATH#table."),
+]
 
 
 @command(
@@ -39,16 +44,17 @@ _SHOWN_IDS = 5
     returns="{source, vectors, dimension, verdict: pass|fail|unknown, findings: [{kind, count, ids, batches, message, "
     "severity}], certificate: {sampled, foreign, population, bound, confidence, sensitivity}|null, model, facts, "
     "audit: {stopped, examined, embedded, suspected, floor, storage, power, culprit, harm, not_examined, batches, "
-    "times}|null}",
+    "times}|null}; with --installation {installation: [{name, state: ok|note|alert|unknown, sentence, command}]}",
     examples=[
         "doctor vectors.npy --texts rows.jsonl --model sentence-transformers/all-MiniLM-L6-v2 --budget 2%",
         "doctor lancedb:./db#docs --model ./my-model --suspect ./my-old-model --html report.html",
         "doctor 'postgresql://me@db/app#docs' --model ./my-model --fail-on unknown",
+        "doctor --installation",
     ],
 )
 def doctor(
     session: Session,
-    source: SourceArgument,
+    source: OptionalSource = None,
     texts: TextsOption = None,
     model: Annotated[
         str | None,
@@ -73,11 +79,21 @@ def doctor(
         Literal["foreign", "unknown"] | None,
         typer.Option(help="Exit with 1 when the verdict is fail; with `unknown` also when it is unknown."),
     ] = None,
+    installation: Annotated[
+        bool,
+        typer.Option("--installation", help="Examine this machine for the store: models, memory, clock ..."),
+    ] = False,
 ) -> None:
     """Examine an index kept elsewhere; it is only read.
 
-    Tells what is wrong with it, and which vectors the named model did not make. Needs no store.
+    Tells what is wrong with it, and which vectors the named model did not make. Needs no store. With --installation it
+    examines what this machine needs to serve the store; exit code 1 when something is wrong.
     """
+    if installation:
+        _installation(session)
+        return
+    if source is None:
+        raise UsageError("there is nothing to examine", hint="name a SOURCE, or `vecrollback doctor --installation`")
     from vecrollback.quality.doctor import ColumnNames, examine, write_html
     from vecrollback.quality.evaluation.judgements import read_queries
 
@@ -100,6 +116,16 @@ def doctor(
         write_html(found, html)
     session.emit(found.as_json(), lambda: _shown(found))
     if found.verdict in {None: (), "foreign": ("fail",), "unknown": ("fail", "unknown")}[fail_on]:
+        raise typer.Exit(1)
+
+
+def _installation(session: Session) -> None:
+    with session.store() as store:
+        lines = store.installation()
+    rows = [(line.state, line.name, line.sentence, line.command) for line in lines]
+    table = Rows(("state", "about", "what there is", "cure"), rows)
+    session.emit({"installation": [asdict(line) for line in lines]}, lambda: [table])
+    if any(line.state == "alert" for line in lines):
         raise typer.Exit(1)
 
 

@@ -47,6 +47,7 @@ def watch(
     A server watches by itself. Several watches of one store do no harm: one leads, and another takes over when it ends.
     With --rounds it does not wait for that: it says so and ends.
     """
+    from vecrollback.automation.guard.guard import leader
     from vecrollback.quality.evaluation import read_queries
 
     with session.store() as store, session.watch(finish=True) as signals, _recorder(record) as record_reading:
@@ -57,7 +58,7 @@ def watch(
             stopping=lambda: signals.stopping,
             on_reading=record_reading,
             on_decision=lambda decision: note(f"{decision.kind}: {decision.reason}"),
-            on_waiting=lambda: note("another process watches this store; waiting to take over when it ends"),
+            on_waiting=lambda: note(f"{leader(store)} leads; waiting to take over when it ends"),
         )
     session.emit(asdict(summary), lambda: [render.facts(summary.metrics)])
 

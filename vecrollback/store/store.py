@@ -30,6 +30,7 @@ from vecrollback.records import (
     RestorePlan,
     RuntimeBatches,
     Situation,
+    SituationLine,
     Snapshot,
     SnapshotRef,
     Switched,
@@ -899,11 +900,18 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
         head = self.resources.catalog.ledger.state().head
         if self.lag(record):
             self.catch_up(record, progress=progress)
-        switched = self._gated(record, request, head=head)
+        switched = self._gated(
+            record, request, head=head, late=partial(self.catch_up, advance=False, progress=progress)
+        )
         return self._with_warning(switched, self._learn_bridges(switched))
 
-    def _gated(self, record: Pair, request: MoveRequest, *, head: int) -> Switched:
-        """Check a pair, judge its gates, and let it serve. `head`: of the log before its catch-up began."""
+    def _gated(
+        self, record: Pair, request: MoveRequest, *, head: int, late: Callable[[Pair], CatchUp] | None = None
+    ) -> Switched:
+        """Check a pair, judge its gates, and let it serve. `head`: of the log before its catch-up began.
+
+        `late`: takes in what was written during the check and the gates; the snapshot stays the one that they saw.
+        """
         sampling = self.gates.sampling()
         report = self.check(record, bound=sampling.bound, confidence=sampling.confidence)
         record = self.pair(record)
@@ -911,6 +919,9 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
             self.resources.embedders.of(record)  # no reason is good enough for a pair whose queries would all fail
         self._parts.switch.gate(record, request, report)
         request = self.gates.passed(record, request, head=head)
+        if late is not None and self.lag(record):
+            late(record)
+            record = self.pair(record)
         return replace(self._parts.switch.promote(record, report, request), report=report)
 
     def rollback(
@@ -1261,8 +1272,11 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
         """
         return self._catalog.drills.all(limit=limit)
 
-    def runbook(self) -> str:
-        """Write the runbook of this very store: its names, what to type, objectives, the last drill, and whom to call.
+    def runbook(self, server: str = "") -> str:
+        """Write the runbook of this very store: how it stands, what to type, objectives, the last drill, whom to call.
+
+        Args:
+            server: Where the store is served, `https://...`, to be named on the page.
 
         Returns:
             The runbook as Markdown. Commands stand in blocks marked `sh`, and can be typed as they are.
@@ -1273,7 +1287,7 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
         """
         from vecrollback.automation.runbook import write_runbook
 
-        return write_runbook(self)
+        return write_runbook(self, server)
 
     # -- proof --------------------------------------------------------------------------------------------------------
 
@@ -1421,6 +1435,21 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
         from vecrollback.store.situation import read_situation
 
         return read_situation(self._parts, status)
+
+    def installation(self) -> tuple[SituationLine, ...]:
+        """Examine what this machine needs to serve the store and to roll it back. Asks the models, which loads them.
+
+        Returns:
+            A line for the model of each pair that serves or stands by, for memory, worker, clock, file system and
+            storage, each with its state, a sentence and the command that mends it.
+
+        Example:
+            >>> [line.name for line in store.installation() if line.state == "alert"]
+            []
+        """
+        from vecrollback.automation.installation import examine_installation
+
+        return examine_installation(self)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

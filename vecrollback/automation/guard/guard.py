@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import os
+import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -75,7 +77,7 @@ class Guard:
                     raise LockHeldError(
                         _LOCK,
                         0.0,
-                        said="another process watches this store already; nothing was measured here",
+                        said=f"{leader(self._store)} watches this store already; nothing was measured here",
                         hint="leave --rounds out to wait for its end; `GET /v1/policy` tells what it measures",
                     ) from error
                 if not self._waiting:
@@ -117,7 +119,11 @@ class Guard:
         decision = self._evaluator.step(at, now, readings)
         self._act(decision, now)
         if readings:  # after the act: a process that dies in between leaves it to be decided again, not undone
-            self._store.measurements.remember(LIVE, self._evaluator.kept())
+            memory = {
+                name: {**body, "by": f"{socket.gethostname()}:{os.getpid()}"}
+                for name, body in self._evaluator.kept().items()
+            }
+            self._store.measurements.remember(LIVE, memory)
         self._note_latency(now)
         self._store.notices.send_soon()
         return decision
@@ -199,6 +205,12 @@ class Guard:
         until = time.monotonic() + seconds
         while not self._stopping() and (seconds_left := until - time.monotonic()) > 0:
             time.sleep(min(seconds_left, _NAP_SECONDS))
+
+
+def leader(store: OperatedStore) -> str:
+    """Who measured last, `HOST:PID`: of several watches of one store the one that leads."""
+    newest = max(store.measurements.standing(LIVE), key=lambda one: one["at"], default=None)
+    return str(newest["by"] or "another process") if newest else "another process"
 
 
 def _facts(decision: Decision) -> dict[str, Json]:

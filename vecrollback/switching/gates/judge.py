@@ -60,7 +60,7 @@ def _purity(gate: Gate, evidence: GateEvidence) -> tuple[float, str]:
 def _lag(_: Gate, evidence: GateEvidence) -> tuple[float, str]:
     value, later = evidence.lag()
     if evidence.caught_up:
-        came = f"; {later:,} came since, the catch-up after the move takes them in" if later else ""
+        came = f"; {later:,} came since, the catch-up before the move takes them in" if later else ""
         return value, f"{value:,} changes behind the log as it stood when the catch-up began{came}"
     return value, f"{value:,} changes behind the log" + ("; a promote catches up first" if value else "")
 
