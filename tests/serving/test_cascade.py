@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import vecrollback
+from tests.support.http_server import serving
 from tests.support.openai_server import OpenAIServer, error
 from tests.support.oracle import TOLERANCE, assert_passes, score
 from tests.support.topics import TOPICS, documents, query
@@ -243,6 +244,17 @@ def test_status_says_how_far_it_is(store: Store, untried: None) -> None:
     facts = next(one for one in store.status()["pairs"] if one["name"] == "new")["cascade"]
     assert (facts["source"], facts["documents"], facts["covered"]) == ("old", len(DOCUMENTS), embedded)
     assert (facts["queries"], facts["embedded"]) == (1, embedded)
+
+
+def test_the_server_lets_one_serve_and_says_how_far_it_is(root: Path) -> None:
+    with vecrollback.connect(root) as store:
+        store._registered("new", NEW)
+    with serving(root) as server, vecrollback.Client(server.url) as client:
+        assert client.promote("new", by="cascade", per_query=40, override=True, reason="a test").target == "new@1"
+        result = client.search(query(3))
+        assert (result.answered_by, result.pair) == ("cascade", "new")
+        facts = next(one for one in client.status()["pairs"] if one["name"] == "new")["cascade"]
+        assert (facts["source"], facts["per_query"], facts["documents"]) == ("old", 40, len(DOCUMENTS))
 
 
 # -- models behind a service ------------------------------------------------------------------------------------------
