@@ -16,6 +16,7 @@ import vecrollback
 from tests.support.operations import prepare, words
 from tests.support.oracle import THREE
 from vecrollback import Document, Store
+from vecrollback.corpus.columns import document_of, sound_document
 from vecrollback.errors import CorruptArtifactError, FailedError, VecrollbackError
 from vecrollback.storage.reading import readable, translated
 
@@ -105,6 +106,14 @@ def test_a_rollback_moves_and_tells_its_trouble(root: Path, damage: Callable[[Pa
         assert switched.target == "one@1"
         assert "of table documents" in switched.trouble
         assert store.live().name == "one"
+
+
+@pytest.mark.parametrize("metadata", ['{"kind": "bicycle", "n"0 1}', "[1]", "3", "", "{" * 5_000])
+def test_metadata_whose_bytes_flipped_is_called_damage(metadata: str) -> None:
+    row = {"id": "d1", "text": "a text", "metadata": metadata, "_digest": b"", "_content_hash": b""}
+    with pytest.raises(CorruptArtifactError, match="metadata"):
+        document_of(row)
+    assert sound_document(row) is None
 
 
 def test_an_error_of_the_program_is_not_called_damage() -> None:

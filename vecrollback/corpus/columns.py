@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 
 from vecrollback.catalog import now
 from vecrollback.corpus.documents import canonical_json, content_hash, document_digest
-from vecrollback.errors import DocumentExistsError
+from vecrollback.errors import CorruptArtifactError, DocumentExistsError
 from vecrollback.records import Document, Json, key_parts, shown_key
+from vecrollback.storage.reading import MEND_TABLE
 
 EMBEDDED_TEXT = "_embedded_text"
 """What the model gets in place of the text; a column only where a document ever had one."""
@@ -99,7 +100,7 @@ def sound_document(row: Mapping[str, Any]) -> Document | None:
         document = document_of(row)
         if row["_digest"] != document_digest(document) or row["_content_hash"] != content_hash(document.text_for_model):
             return None
-    except ValueError:
+    except (ValueError, CorruptArtifactError):
         return None
     return document
 
@@ -114,7 +115,11 @@ def sound_row(row: Mapping[str, Any], schema: pa.Schema) -> bool:
 
 
 def parse_metadata(text: str) -> dict[str, Json]:
-    return dict(json.loads(text)) if text != "{}" else {}
+    """The metadata of a stored document. Raises CorruptArtifactError for bytes that are no longer what was written."""
+    try:
+        return dict(json.loads(text)) if text != "{}" else {}
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CorruptArtifactError(f"the metadata of a document is damaged: {error}", hint=MEND_TABLE) from error
 
 
 def stored_rows(dataset: Any, keys: Sequence[str]) -> dict[str, tuple[bytes, bool]]:

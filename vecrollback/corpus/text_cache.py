@@ -8,7 +8,6 @@ before the file is mapped: a changed byte would be answered as text, or end the 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
 import zlib
@@ -21,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vecrollback.corpus.columns import EMBEDDED_TEXT
+from vecrollback.corpus.columns import EMBEDDED_TEXT, parse_metadata
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.records import CorpusState, Json
 from vecrollback.storage.local import sync_directory, sync_file
@@ -90,11 +89,11 @@ class TextCache:
         """
         change = self.changed.get(id_) if self.changed else None
         if change is not None:
-            return change.text, json.loads(change.metadata), change.other_text
+            return change.text, parse_metadata(change.metadata), change.other_text
         base = self.base
         text, metadata = base.texts[row].as_py(), base.metadata[row].as_py()
         other = base.other_text is not None and bool(base.other_text[row])
-        return text, json.loads(metadata) if metadata != "{}" else {}, other
+        return text, parse_metadata(metadata), other
 
     @property
     def needs_rebuild(self) -> bool:
