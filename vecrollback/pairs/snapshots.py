@@ -266,8 +266,11 @@ def _read_ids(artifacts: Artifacts, name: str) -> pa.Table:
     with readable(f"artefact {name}", hint=MEND):
         if not name.startswith(digest(path)):
             raise changed(name)
-        with pa.memory_map(str(path)) as source:
-            table = pa.ipc.open_file(source).read_all()
+        try:
+            with pa.memory_map(str(path)) as source:
+                table = pa.ipc.open_file(source).read_all()
+        except pa.ArrowException as error:  # it also says "not implemented" of what was never written
+            raise pa.ArrowInvalid(str(error)) from error
         # The digest says that it is what its manifest names, not who made it: reading follows its offsets unchecked.
         table.validate(full=True)
         if not all(_is_column_of_ids(table, name) for name in (*KEY_COLUMNS, "row")):
