@@ -131,3 +131,28 @@ def test_a_worker_that_runs_is_seen_and_a_model_that_is_gone_is_an_alert(store: 
 
 def test_without_a_source_it_says_what_to_name() -> None:
     assert "--installation" in refusal("doctor", code=2)["hint"]
+
+
+def test_rows_are_chosen_grouped_and_put_together_by_the_options(tmp_path: Path) -> None:
+    rows = [{"id": f"r{n}", "title": f"Letter {n % 5}", "body": f"crate {n} of plums"} for n in range(60)]
+    vectors = made_by(OWN, [f"{row['title']}\n\n{row['body']}" for row in rows])
+    groups = ["a" if n % 2 else "b" for n in range(60)]
+    lines = [
+        json.dumps(row | {"group": group, "vector": vector.tolist()})
+        for row, group, vector in zip(rows, groups, vectors, strict=True)
+    ]
+    (tmp_path / "letters.jsonl").write_text("\n".join(lines))
+    (tmp_path / "older.jsonl").write_text("\n".join(lines[:50]))
+    place, template = str(tmp_path / "letters.jsonl"), r"{title}\n\n{body}"
+    asked = ("doctor", place, "--model", OWN, "--seed", "1")
+    assert "--template" in text(*asked, "--text-field", "body")
+    assert cli(*asked, "--template", template, "--fail-on", "unknown").exit_code == 0
+    some = cli_json(*asked, "--template", template, "--where", "\"group\" = 'a'")
+    assert (some["verdict"], some["vectors"]) == ("pass", 30)
+    by = cli_json(*asked, "--template", template, "--by", "group")
+    assert (by["verdict"], [one["value"] for one in by["groups"]]) == ("pass", ["a", "b"])
+    assert "group" in text(*asked, "--template", template, "--by", "group")
+    against = cli_json("doctor", place, "--against", str(tmp_path / "older.jsonl"))["against"]
+    assert (against["unchanged"], against["new"]["count"], against["gone"]["count"]) == (50, 10, 0)
+    assert "unchanged" in text("doctor", place, "--against", str(tmp_path / "older.jsonl"))
+    assert "layout" in refusal("doctor", place, "--layout", "wordpress", code=2)["message"]

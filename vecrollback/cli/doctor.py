@@ -14,11 +14,14 @@ from vecrollback.cli.support.examination import (
     BudgetOption,
     ConfidenceOption,
     IdOption,
+    LayoutOption,
     SeedOption,
     SuspectOption,
+    TemplateOption,
     TextOption,
     TextsOption,
     VectorOption,
+    WhereRowsOption,
     proof,
 )
 from vecrollback.cli.support.session import Session, command
@@ -28,7 +31,7 @@ from vecrollback.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from vecrollback.quality.doctor import Examination
+    from vecrollback.quality.doctor import Examination, ExaminationByField, SourceDifference
 
 
 app = typer.Typer(add_completion=False)
@@ -44,12 +47,17 @@ OptionalSource = Annotated[
     returns="{source, vectors, dimension, verdict: pass|fail|unknown, findings: [{kind, count, ids, batches, message, "
     "severity}], certificate: {sampled, foreign, population, bound, confidence, sensitivity}|null, model, facts, "
     "audit: {stopped, examined, embedded, suspected, floor, storage, power, culprit, harm, not_examined, batches, "
-    "times}|null}; with --installation {installation: [{name, state: ok|note|alert|unknown, sentence, command}]}",
+    "times}|null}; with --by {source, by, verdict, groups: [{value, ...}]}; with --against also against: {older, "
+    "unchanged, new: {count, ids}, gone, changed, embedded_anew, stale}; with "
+    "--installation {installation: [{name, state: ok|note|alert|unknown, sentence, command}]}",
     examples=[
         "doctor vectors.npy --texts rows.jsonl --model sentence-transformers/all-MiniLM-L6-v2 --budget 2%",
         "doctor lancedb:./db#docs --model ./my-model --suspect ./my-old-model --html report.html",
         "doctor 'postgresql://me@db/app#docs' --model ./my-model --fail-on unknown",
         "doctor --installation",
+        "doctor 'postgresql://me@db/app#langchain_pg_embedding' --model ./my-model --by collection_id",
+        "doctor docs.parquet --model ./my-model --template '{title}\\n\\n{body}'",
+        "doctor chroma:./db#docs --against chroma:./backup#docs",
     ],
 )
 def doctor(
@@ -70,6 +78,16 @@ def doctor(
     id_field: IdOption = None,
     text_field: TextOption = None,
     vector_field: VectorOption = None,
+    where: WhereRowsOption = None,
+    by: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="A verdict for each value of a field, a tenant for example.")
+    ] = None,
+    template: TemplateOption = None,
+    layout: LayoutOption = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="OLDER_SOURCE", help="What differs from an older state of it, by row; embeds nothing."),
+    ] = None,
     golden: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Queries with their right answers, to tell what it costs.")
     ] = None,
@@ -94,28 +112,46 @@ def doctor(
         return
     if source is None:
         raise UsageError("there is nothing to examine", hint="name a SOURCE, or `vecrollback doctor --installation`")
-    from vecrollback.quality.doctor import ColumnNames, examine, write_html
+    from vecrollback.quality.doctor import (
+        ColumnNames,
+        ExaminationRequest,
+        ForeignIndex,
+        SourceReading,
+        compare_sources,
+        examine_by,
+        examine_source,
+        write_html,
+    )
     from vecrollback.quality.evaluation.judgements import read_queries
 
-    with session.watch() as watch:
-        found = examine(
-            source,
-            texts=texts,
-            model=model,
-            suspects=suspect or (),
-            budget=budget,
-            bound=bound,
-            confidence=confidence,
-            seed=seed,
-            fields=ColumnNames(id_field, text_field, vector_field),
-            points=1_500 if html else 0,
-            golden=read_queries(golden, qrels) if golden else (),
-            progress=watch,
-        )
+    judged = read_queries(golden, qrels) if golden else ()
+    points = 1_500 if html else 0
+    request = ExaminationRequest(model, tuple(suspect or ()), budget, bound, confidence, seed, points, judged)
+    fields = ColumnNames(id_field, text_field, vector_field)
+    reading = SourceReading(where, template.replace("\\n", "\n") if template else None, layout)
+    with (
+        session.watch() as watch,
+        ForeignIndex(source, texts=texts, fields=fields, reading=reading) as index,
+    ):
+        if by is not None:
+            groups = examine_by(index, by, request, watch)
+            session.emit(groups.as_json(), lambda: _by_value(groups))
+            _end(groups.verdict, fail_on)
+            return
+        found = examine_source(index, request, watch)
+        difference = None
+        if against is not None:
+            with ForeignIndex(against, texts=texts, fields=fields, reading=reading) as older:
+                difference = compare_sources(index, older)
     if html is not None:
         write_html(found, html)
-    session.emit(found.as_json(), lambda: _shown(found))
-    if found.verdict in {None: (), "foreign": ("fail",), "unknown": ("fail", "unknown")}[fail_on]:
+    content = found.as_json() | ({"against": difference.as_json()} if difference else {})
+    session.emit(content, lambda: [*_shown(found), *(_differs(difference) if difference else ())])
+    _end(found.verdict, fail_on)
+
+
+def _end(verdict: str, fail_on: str | None) -> None:
+    if verdict in {None: (), "foreign": ("fail",), "unknown": ("fail", "unknown")}[fail_on]:
         raise typer.Exit(1)
 
 
@@ -127,6 +163,41 @@ def _installation(session: Session) -> None:
     session.emit({"installation": [asdict(line) for line in lines]}, lambda: [table])
     if any(line.state == "alert" for line in lines):
         raise typer.Exit(1)
+
+
+def _by_value(groups: ExaminationByField) -> Iterator[RenderableType]:
+    yield f"{groups.source} by {groups.field}: {groups.verdict}"
+    yield Rows(
+        (groups.field, "vectors", "verdict", "found"),
+        (
+            (
+                value or "(none)",
+                one.vectors,
+                one.verdict,
+                "; ".join(f"{f.count:,} {f.kind}" for f in one.findings) or None,
+            )
+            for value, one in groups.examinations.items()
+        ),
+        right=("vectors",),
+    )
+
+
+def _differs(difference: SourceDifference) -> Iterator[RenderableType]:
+    yield ""
+    yield f"against {difference.older}: {difference.unchanged:,} rows unchanged"
+    words = {
+        "new": "new",
+        "gone": "gone",
+        "changed": "text and vector changed",
+        "embedded_anew": "another vector of the same text",
+        "stale": "another text under the same vector: not embedded again",
+    }
+    rows = [(what, getattr(difference, name)) for name, what in words.items()]
+    yield Rows(
+        ("rows", "count", "ids"),
+        ((what, one.count, _ids(one.ids, one.count) or None) for what, one in rows),
+        right=("count",),
+    )
 
 
 def _shown(found: Examination) -> Iterator[RenderableType]:

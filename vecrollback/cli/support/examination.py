@@ -30,6 +30,23 @@ TextsOption = Annotated[
 IdOption = Annotated[str | None, typer.Option("--id-field", metavar="FIELD", help="Field of the id.")]
 TextOption = Annotated[str | None, typer.Option("--text-field", metavar="FIELD", help="Field of the text.")]
 VectorOption = Annotated[str | None, typer.Option("--vector-field", metavar="FIELD", help="Field of the vector.")]
+WhereRowsOption = Annotated[
+    str | None,
+    typer.Option("--where", metavar="EXPR", help="Only rows that match, a filter as in searches: `lang = 'en'`."),
+]
+TemplateOption = Annotated[
+    str | None,
+    typer.Option("--template", metavar="T", help="What was embedded of a row: '{title}\\n\\n{body}'."),
+]
+LayoutOption = Annotated[
+    str | None,
+    typer.Option(
+        "--layout",
+        metavar="NAME",
+        help="The application that wrote the rows, where it is not recognised: langchain, llama-index, haystack, "
+        "open-webui, flowise, dify, txtai.",
+    ),
+]
 SuspectOption = Annotated[
     list[str] | None,
     typer.Option("--suspect", metavar="EMBEDDER", help="A model that may have made some of them; repeatable."),

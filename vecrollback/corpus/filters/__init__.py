@@ -2,10 +2,10 @@
 
 from vecrollback.corpus.filters.conditions import MAX_CHARACTERS, Condition, bad_filter, check_string
 from vecrollback.corpus.filters.data import read_data
-from vecrollback.corpus.filters.evaluate import FilteredRows, columns_of, matches
+from vecrollback.corpus.filters.evaluate import FilteredRows, columns_of, matches, matches_values
 from vecrollback.corpus.filters.sql import read_sql
 
-__all__ = ["Condition", "FilteredRows", "columns_of", "matches", "read_filter"]
+__all__ = ["Condition", "FilteredRows", "columns_of", "matches", "matches_values", "read_filter"]
 
 
 def read_filter(text: str) -> Condition:

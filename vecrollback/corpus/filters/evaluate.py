@@ -31,6 +31,7 @@ from vecrollback.corpus.filters.conditions import (
     Missing,
     Not,
     OneOf,
+    Some,
     Value,
     bad_filter,
     kind_of,
@@ -142,6 +143,35 @@ def matches(condition: Condition, rows: FilteredRows) -> pa.BooleanArray:
         return _leaf(condition, rows)
     combine = pc.and_kleene if isinstance(condition, All) else pc.or_kleene
     return reduce(combine, (matches(one, rows) for one in condition.conditions))
+
+
+def matches_values(condition: Condition, value_of: Callable[[str], Json]) -> bool | None:
+    """Whether one object matches: true, false, or None where that depends on a key it lacks.
+
+    Args:
+        condition: A filter.
+        value_of: The object's value under a key, None where it has none.
+    """
+    if isinstance(condition, Not):
+        inner = matches_values(condition.condition, value_of)
+        if inner is None:
+            return True if condition.null_safe else None
+        return not inner
+    if isinstance(condition, Leaf):
+        return _leaf_of(condition, value_of(condition.key))
+    outcomes = [matches_values(one, value_of) for one in condition.conditions]
+    decisive = isinstance(condition, Some)
+    if decisive in outcomes:
+        return decisive
+    return None if None in outcomes else not decisive
+
+
+def _leaf_of(leaf: Leaf, value: Json) -> bool | None:
+    if not isinstance(leaf, Like):
+        return _of_value(leaf, value)
+    if not isinstance(value, str):
+        return _of_other_type(value, False)
+    return bool(_like(leaf, pa.array([value]))[0].as_py())
 
 
 def _leaf(leaf: Leaf, rows: FilteredRows) -> pa.BooleanArray:

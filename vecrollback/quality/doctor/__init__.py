@@ -15,19 +15,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vecrollback.connectors import ColumnNames
+from vecrollback.quality.doctor.against import SourceDifference, compare_sources
+from vecrollback.quality.doctor.by_field import ExaminationByField, examine_by
 from vecrollback.quality.doctor.examination import CONFIDENCE, ExaminationRequest, examine_source
 from vecrollback.quality.doctor.outcome import Examination, SourceFinding
 from vecrollback.quality.doctor.page import write_html
+from vecrollback.quality.doctor.reading import SourceReading
 from vecrollback.quality.doctor.source import ForeignIndex
 from vecrollback.records import GoldenQuery, ProgressCallback
 
 __all__ = [
     "ColumnNames",
     "Examination",
+    "ExaminationByField",
     "ExaminationRequest",
     "ForeignIndex",
+    "SourceDifference",
     "SourceFinding",
+    "SourceReading",
+    "compare_sources",
     "examine",
+    "examine_by",
     "examine_source",
     "write_html",
 ]
@@ -46,13 +54,18 @@ def examine(
     fields: ColumnNames | None = None,
     points: int = 0,
     golden: Sequence[GoldenQuery] = (),
+    reading: SourceReading | None = None,
     progress: ProgressCallback | None = None,
 ) -> Examination:
     """Examine the vectors at `place`, with `texts` beside it where it holds none. The rest: see `ExaminationRequest`.
+
+    `reading`: which rows are meant, and what of a row was embedded.
 
     Raises UsageError that names the fact and the cure, MissingDependencyError.
     """
     spend = None if budget is None else str(budget)
     request = ExaminationRequest(model, tuple(suspects), spend, bound, confidence, seed, points, golden)
-    with ForeignIndex(place, texts=Path(texts) if texts is not None else None, fields=fields) as source:
+    with ForeignIndex(
+        place, texts=Path(texts) if texts is not None else None, fields=fields, reading=reading
+    ) as source:
         return examine_source(source, request, progress)

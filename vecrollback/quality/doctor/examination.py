@@ -13,6 +13,7 @@ from vecrollback.embedders.probes import floor_for
 from vecrollback.errors import CorruptArtifactError, EmbeddingError, UsageError
 from vecrollback.quality.doctor import findings
 from vecrollback.quality.doctor.alignment import shift_of
+from vecrollback.quality.doctor.other_text import other_text
 from vecrollback.quality.doctor.outcome import Examination, Point, SourceFinding
 from vecrollback.quality.doctor.source import ForeignIndex
 from vecrollback.quality.doctor.stamped import read_stamp
@@ -83,8 +84,10 @@ def examine_source(
             _refuse_unfit(request.model or "", embedder, source)
             suspects = {name: _fitting(name, source, open_model) for name in request.suspects}
             outcome = _audit(source, survey, embedder, suspects, request, display)
+            shift = shift_of(source, embedder, outcome)
+            text = other_text(source, embedder, outcome) if shift is None else None
             results = [
-                *findings.foreign(survey, outcome, shift_of(source, embedder, outcome)),
+                *findings.foreign(survey, outcome, shift, text),
                 *_by_proof(results, source, survey, embedder, outcome),
             ]
     except CorruptArtifactError as error:
@@ -195,11 +198,11 @@ def _refuse_unfit(name: str, embedder: Embedder, source: ForeignIndex) -> None:
             f"{name} gives vectors of {embedder.dimension} numbers, those in {source.place} have {source.dimension}",
             hint="name the model that made them, with its truncate_dim or dimensions",
         )
-    if source.text_field is None and source.count:
+    if not source.has_texts and source.count:
         there = ", ".join(source.connector.fields) or "none"
         raise UsageError(
             f"{source.place} has no texts to embed again; fields there: {there}",
-            hint="--text-field names one; beside .npy and FAISS files, --texts rows.jsonl",
+            hint="--text-field or --template names some; beside .npy and FAISS files, --texts rows.jsonl",
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from vecrollback.quality.doctor.alignment import Shift
+from vecrollback.quality.doctor.other_text import OtherText
 from vecrollback.quality.doctor.outcome import Severity, SourceFinding
 from vecrollback.quality.doctor.source import ForeignIndex
 from vecrollback.quality.doctor.survey import Flags, IndexSurvey, length_facts
@@ -31,7 +32,9 @@ def passive(source: ForeignIndex, survey: IndexSurvey) -> list[SourceFinding]:
     return [*_of_vectors(source, survey), *_of_rows(source, survey), *_of_models(source, survey)]
 
 
-def foreign(survey: IndexSurvey, audit: AuditResult, shift: Shift | None = None) -> Iterator[SourceFinding]:
+def foreign(
+    survey: IndexSurvey, audit: AuditResult, shift: Shift | None = None, text: OtherText | None = None
+) -> Iterator[SourceFinding]:
     """What re-embedding showed, and whether it could have shown anything."""
     reason = lacks(audit)
     if reason and (audit.stopped == "lossy" or not audit.rows):  # what was found was told
@@ -45,10 +48,18 @@ def foreign(survey: IndexSurvey, audit: AuditResult, shift: Shift | None = None)
             "deleted or added on one side alone"
         )
         yield SourceFinding("rows_misaligned", len(rows), audit.ids, survey.batch_counts(rows), message)
+    elif text is not None and text.template:
+        message = (
+            f"{text.fact}; the model makes them of {text.template!r} ({text.tried} re-embedded so): say "
+            f"--template {text.template!r}"
+        )
+        yield SourceFinding("other_text", len(rows), audit.ids, survey.batch_counts(rows), message)
     elif len(rows):
         worst = f"cosine {min(audit.cosines):.4f} to {max(audit.cosines):.4f}" if audit.cosines else ""
         made_by = f"; made by {', '.join(f'{name} ({share:.0%})' for name, share in audit.culprit.items())}"
         message = f"the model does not make these vectors of their texts: {worst}{made_by if audit.culprit else ''}"
+        if text is not None:
+            message = f"{text.fact}, or a close relative of the model made them; {message}"
         message += f"; {audit.harm}" if audit.harm else ""
         counts = survey.batch_counts(rows)
         yield SourceFinding("foreign_vector", len(rows), audit.ids, counts, message, _loudness(audit))
@@ -86,6 +97,7 @@ def facts(source: ForeignIndex, survey: IndexSurvey) -> dict[str, Json]:
         "batches": len(survey.batch_names),
         "id_field": source.id_field,
         "text_field": source.text_field,
+        "layout": source.layout.name if source.layout else None,
     }
 
 
@@ -152,7 +164,7 @@ def _answers_kept(source: ForeignIndex, survey: IndexSurvey) -> float | None:
 
 
 def _of_rows(source: ForeignIndex, survey: IndexSurvey) -> Iterator[SourceFinding]:
-    if source.text_field is not None:
+    if source.has_texts:
         message = "rows without a text: nobody can tell what made their vectors"
         yield from _finding(source, survey, "missing_text", survey.missing, message, "unknown")
     yield from _finding(source, survey, "blank_text", survey.blank, "rows with a blank text", "warn")

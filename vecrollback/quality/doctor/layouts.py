@@ -14,7 +14,7 @@ from typing import Any
 
 from vecrollback.connectors.base import Record
 from vecrollback.errors import UsageError
-from vecrollback.quality.doctor.rows import flat
+from vecrollback.quality.doctor.rows import flat, value_of
 
 _NODE = "_node_content"
 
@@ -133,9 +133,8 @@ def fill(template: str, record: Record) -> str | None:
     """
     values: dict[str, str] = {}
     for name in fields_of(template):
-        value: Any = record
-        for part in [name] if name in record else name.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
+        value = value_of(record, name)
+        value = flat(record).get(name) if value is None else value
         if value is None:
             return None
         values[name] = str(value)

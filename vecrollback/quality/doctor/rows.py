@@ -116,14 +116,15 @@ def metadata_of(record: Record, used: Sequence[str | None]) -> dict[str, Json]:
         if (inner := inner_of(fields, name)) is not None:
             del fields[name]
             fields |= {key: value for key, value in inner.items() if f"{name}.{key}" not in used}
-    return {str(name): plain for name, value in fields.items() if (plain := _plain(value)) is not None}
+    return {str(name): held for name, value in fields.items() if (held := plain(value)) is not None}
 
 
-def _plain(value: Any) -> Json:
+def plain(value: Any) -> Json:
+    """A value as JSON holds it; None for what JSON has no right spelling of."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if isinstance(value, str | int | bool | None) else _spell(value)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 
-from vecrollback.connectors import ColumnNames, Part, Record, open_connector
+from vecrollback.connectors import ColumnNames, Connector, Part, Record, open_connector
 from vecrollback.connectors.base import guess
-from vecrollback.corpus.documents import make_document, shown
-from vecrollback.errors import BadDocumentError
+from vecrollback.corpus.documents import shown, validate
+from vecrollback.errors import BadDocumentError, UsageError
 from vecrollback.quality.doctor import rows as meaning
+from vecrollback.quality.doctor.layouts import Layout, fields_of, fill, recognise
+from vecrollback.quality.doctor.reading import ChosenRows, SourceReading, rows_where
 from vecrollback.records import Document
 from vecrollback.records.arrays import FloatArray, Numbers, Times
 
@@ -26,19 +30,43 @@ class ForeignIndex:
     blank text is as good as none: some models have no vector for it.
     """
 
-    def __init__(self, place: str, *, texts: Path | None = None, fields: ColumnNames | None = None) -> None:
-        fields = fields or ColumnNames()
-        self.connector = open_connector(place, texts=texts, vector=fields.vector)
+    def __init__(
+        self,
+        place: str,
+        *,
+        texts: Path | None = None,
+        fields: ColumnNames | None = None,
+        reading: SourceReading | None = None,
+    ) -> None:
+        fields, self._reading = fields or ColumnNames(), reading or SourceReading()
+        self._opened = open_connector(place, texts=texts, vector=fields.vector)
+        self.connector: Connector = self._opened
         self.place, self.count, self.dimension = self.connector.place, self.connector.count, self.connector.dimension
         try:
-            self.id_field = self._field(meaning.ID_NAMES, fields.id, "--id-field")
-            self.text_field = self._field(meaning.TEXT_NAMES, fields.text, "--text-field") or self._deeper()
+            self._find_columns(fields)
+            if self._reading.where is not None:
+                self._choose(rows_where(self._opened, self._reading.where, self.id_field))
         except BaseException:
             self.close()
             raise
         self.blanks_count = True
         self._batches: Numbers | None = None
         self._times: Times | None = None
+
+    def part(self, rows: Numbers) -> ForeignIndex:
+        """Some of the rows as a source of their own; closing it closes nothing. `rows`: int64, ascending."""
+        some = copy(self)
+        some._choose(rows)
+        some._opened, some.dimension = some.connector, self.connector.dimension
+        some._batches = some._times = None
+        return some
+
+    def try_template(self, template: str | None, layout: Layout | None) -> ForeignIndex:
+        """The same rows, of which something else is taken for what was embedded."""
+        other = copy(self)
+        other._reading, other.layout = replace(self._reading, template=template), layout
+        other._roots = other._roots_needed()
+        return other
 
     def tell(self, batches: Numbers | None, times: Times | None) -> None:
         """Note the ingest batch and the time of each row."""
@@ -50,8 +78,7 @@ class ForeignIndex:
 
     def parts(self) -> Iterator[tuple[int, Part]]:
         """First row and part, in order: vectors, and of the fields those that tell something here."""
-        roots = [name.partition(".")[0] for name in (self.id_field, self.text_field) if name]
-        fields = [name for name in self.connector.fields if name in roots or name in meaning.TELLING]
+        fields = [name for name in self.connector.fields if name in self._roots or name in meaning.TELLING]
         first = 0
         for part in self.connector.scan(fields):
             yield first, part
@@ -61,17 +88,23 @@ class ForeignIndex:
         """The row as a document. Raises BadDocumentError."""
         if meaning.value_of(record, self.id_field) is None:
             raise BadDocumentError(f"field {self.id_field!r}, which holds the id, is missing")
-        text = self.text_of(record)
-        if text is None:
+        bare, embedded = meaning.text_of(record, self.text_field), self.text_of(record)
+        text = embedded if bare is None else bare
+        if text is None or embedded is None:
             raise BadDocumentError(f"document {shown(self.id_of(record, row))}: no {self.text_field!r} holds a text")
         metadata = meaning.metadata_of(record, (self.id_field, self.text_field))
-        return make_document(self.id_of(record, row), text, metadata)
+        more = None if embedded == text else embedded
+        return validate(Document(self.id_of(record, row), text, metadata, embedded_text=more))
 
     def id_of(self, record: Record, row: int) -> str:
         return meaning.id_of(record, self.id_field, row)
 
     def text_of(self, record: Record) -> str | None:
-        return meaning.text_of(record, self.text_field)
+        """What was embedded of the row."""
+        if self._reading.template is not None:
+            return fill(self._reading.template, record)
+        text = meaning.text_of(record, self.text_field)
+        return self.layout.embedded(record, text) if self.layout is not None else text
 
     # -- a population -------------------------------------------------------------------------------------------------
 
@@ -96,9 +129,9 @@ class ForeignIndex:
 
     def texts(self, rows: Numbers) -> list[str | None]:
         """Texts of these rows; None where there is none."""
-        if self.text_field is None:
+        if not self.has_texts:
             return [None] * len(rows)
-        part = self.connector.take(rows, [self.text_field.partition(".")[0]], vectors=False)
+        part = self.connector.take(rows, self._roots, vectors=False)
         texts = [self.text_of(record) for record in part.records]
         return texts if self.blanks_count else [text if text and text.strip() else None for text in texts]
 
@@ -116,13 +149,50 @@ class ForeignIndex:
         return self._times
 
     def close(self) -> None:
-        self.connector.close()
+        self._opened.close()
 
     def __enter__(self) -> ForeignIndex:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _find_columns(self, fields: ColumnNames) -> None:
+        """Which fields hold id and text, and what of a row was embedded."""
+        names = fields_of(self._reading.template) if self._reading.template is not None else []
+        rows = np.arange(min(self.count, _SHOWN_ROWS))
+        records = self.connector.take(rows, None, vectors=False).records
+        self.layout = recognise(records, self._reading.layout) if self._reading.template is None else None
+        ids = self.layout.ids if self.layout else ()
+        texts = self.layout.texts if self.layout else ()
+        self.id_field = self._field((*ids, *meaning.ID_NAMES), fields.id, "--id-field")
+        self.text_field = self._field((*texts, *meaning.TEXT_NAMES), fields.text, "--text-field") or self._deeper()
+        if records and names and all(fill(self._reading.template or "", one) is None for one in records):
+            raise UsageError(
+                f"{self.place}: no row has all the fields of the template ({', '.join(names)})",
+                hint=f"fields here: {', '.join(self.connector.fields)}",
+            )
+        self._roots = self._roots_needed()
+
+    def _roots_needed(self) -> list[str]:
+        """The fields that id and text are made of."""
+        template = self._reading.template
+        names = [name for name in (self.id_field, self.text_field) if name]
+        names += fields_of(template) if template is not None else []
+        roots = [name if name in self.connector.fields else name.partition(".")[0] for name in names]
+        if template is not None or self.layout is not None:
+            signs = self.layout.signs if self.layout else ()
+            roots += [name for name in self.connector.fields if name in meaning.NESTED or name in signs]
+        return list(dict.fromkeys(roots))
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether anything says what was embedded."""
+        return self.text_field is not None or self._reading.template is not None or self.layout is not None
+
+    def _choose(self, rows: Numbers) -> None:
+        self.connector = ChosenRows(self.connector, rows)
+        self.count = len(rows)
 
     def _deeper(self) -> str | None:
         """The text where it stands among other fields inside of one: `metadata.text`."""

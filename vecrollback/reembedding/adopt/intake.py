@@ -91,10 +91,10 @@ class Intake:
             return
         batch.documents.append(document)
         batch.characters += len(document.text)
-        spans = self._embedder.chunk(document.text)
+        spans = self._embedder.chunk(document.text_for_model)
         if not spans or self._doubts[row]:
             return
-        if spans != [Span(0, len(document.text))]:
+        if spans != [Span(0, len(document.text_for_model))]:
             self.counts.split += 1
             return
         length = float(np.linalg.norm(vector))
@@ -125,8 +125,8 @@ class Intake:
             pa.array(nothing),
             pa.array(nothing.astype(np.int32)),
             pa.array(nothing.astype(np.int32)),
-            pa.array([len(document.text) for document in documents], pa.int32()),
-            pa.array([content_hash(document.text) for document in documents], pa.binary(16)),
+            pa.array([len(document.text_for_model) for document in documents], pa.int32()),
+            pa.array([content_hash(document.text_for_model) for document in documents], pa.binary(16)),
             pa.array([self._embedder.fingerprint] * len(documents), pa.string()),
             pa.FixedSizeListArray.from_arrays(flat, self._embedder.dimension),
         ]
