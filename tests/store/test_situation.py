@@ -170,6 +170,16 @@ def test_a_policy_that_nobody_runs_that_fails_or_that_is_blind_is_an_alert(store
     assert measured("failure").command == "vecrollback rollback --dry-run"
 
 
+def test_a_metric_that_an_alert_called_blind_has_that_phase_until_it_can_be_measured_again(store: Store) -> None:
+    recent = [[time.time(), "inconclusive", None, 0, "< 1", "no query"]]
+    body = {"epoch": 2, "firing": False, "blind": 30, "blind_told": True, "ordered": {}, "recent": recent}
+    store.measurements.remember("live", {"health": body})
+    [standing] = store.measurements.standing("live")
+    assert (standing["phase"], standing["said"]) == ("blind", "no query")
+    store.measurements.remember("live", {"health": body | {"blind": 0, "blind_told": False}})
+    assert store.measurements.standing("live")[0]["phase"] == "inconclusive"
+
+
 def test_a_job_that_failed_a_drill_that_failed_and_a_notice_that_cannot_be_sent(store: Store) -> None:
     catalog = store.resources.catalog
     job = catalog.jobs.start("catch-up", "v2")
