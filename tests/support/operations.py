@@ -152,7 +152,7 @@ OPERATIONS: dict[str, Callable[[Any], None]] = {
 
 
 def prepare(root: Path) -> None:
-    """30 documents; pairs `one` and `two`, both served, `two` is live and both lag behind some changes."""
+    """30 documents; pairs `one` and `two`, both served, `two` is live and both lag behind 18 changes: two batches."""
     import vecrollback
     from vecrollback import Document
 
@@ -161,7 +161,8 @@ def prepare(root: Path) -> None:
         for name, spec in (("one", ONE), ("two", TWO)):
             store.reembed(spec, name=name, index="Flat").wait()
             store.promote(name)
-        store.upsert([Document(f"d{n}", words(n, 1)) for n in range(10, 15)])
+        for version in (3, 2, 1):
+            store.upsert([Document(f"d{n}", words(n, version)) for n in range(10, 15)])
         store.upsert([Document("new", words(100))])
         store.delete(["d20", "d21"])
 
