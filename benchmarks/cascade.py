@@ -2,9 +2,10 @@
 
 The whole way of the product, with real models: a store whose old pair is built, `promote --by cascade`, then every
 judged query through a searcher. `cold`: without the trial, so that the first query meets a pair without a vector;
-`tried`: as users get it, with a trial on generated queries that refuses what is worse. `zipf`: 100,000 documents, known
-items asked for by Zipf's law; the share of the corpus that was embedded along the way. Vectors of real models are made
-once (`--keep FOLDER`); from then on a model is looked up in them, text by text, as the product asks for it.
+`tried`: as users get it, with a trial on one half of the judged queries as golden ones, and asked the other half.
+`zipf`: 100,000 documents, known items asked for by Zipf's law; the share of the corpus that was embedded along the way.
+Vectors of real models are made once (`--keep FOLDER`); from then on a model is looked up in them, text by text, as the
+product asks for it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ import vecrollback
 from vecrollback import Document, Store
 from vecrollback.errors import GateRefusedError
 from vecrollback.quality.evaluation.metrics import judged_values
-from vecrollback.records import CascadeTrial
+from vecrollback.records import CascadeTrial, GoldenQuery
 
 Floats = NDArray[np.float32]
 
@@ -94,6 +96,13 @@ def _of_pair(
 ) -> dict[str, Any]:
     sides = {name: bridges.side(collection, name, folder) for name in (old, new)}
     own = {name: bridges.ndcg(collection, side.queries, side.documents) for name, side in sides.items()}
+    golden: list[GoldenQuery] = []
+    if tried:
+        order = np.random.default_rng(run).permutation(len(collection.queries))
+        known, asked = order[: len(order) // 2], np.sort(order[len(order) // 2 :])
+        golden = [collection.queries[n] for n in known]
+        collection = replace(collection, queries=[collection.queries[n] for n in asked])
+        own = {name: values[asked] for name, values in own.items()}
     with common.workspace(None) as place, _store(place, folder, collection, old) as store:
         facts = {
             "collection": collection.name,
@@ -101,6 +110,7 @@ def _of_pair(
             "old": round(float(own[old].mean()), 3),
             "whole": round(float(own[new].mean()), 3),
         }
+        store.resources.catalog.golden.put(golden)
         start = time.monotonic()
         try:
             _begin(store, new, seed=run, tried=tried)

@@ -44,7 +44,7 @@ def untried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pair starts to serve with no vector at all: its trial embeds nothing, and says that all is well."""
     monkeypatch.setattr(
         "vecrollback.quality.cascade_trial.CascadeTrials.run",
-        lambda *_, **__: CascadeTrial(1, "generated", (1.0,), (1.0,), "pass"),
+        lambda *_, **__: CascadeTrial(1, "golden", (1.0,), (1.0,), "pass"),
     )
 
 
@@ -192,6 +192,18 @@ def test_a_worse_model_is_refused_and_what_it_cost_is_kept(store: Store) -> None
     assert built.state == "ready"
     assert store.manifest("bad")[1].cascade is None
     assert_passes(store.check("bad"))
+
+
+def test_generated_queries_let_none_serve_and_golden_ones_do(store: Store) -> None:
+    with pytest.raises(GateRefusedError, match="generated ones can show that it is worse") as caught:
+        begin(store)
+    assert "30 golden queries" in caught.value.hint
+    assert store.live().name == "old"
+    for number, document in enumerate(DOCUMENTS[:200]):
+        store.golden.add(f"{document.text} {number}", [document.id])
+    begin(store)
+    assert store.cascades()[0].trial.kind == "golden"
+    assert store.cascades()[0].trial.verdict == "pass"
 
 
 def test_one_that_turns_out_worse_is_stopped_and_the_old_pair_serves(

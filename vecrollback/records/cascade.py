@@ -24,7 +24,7 @@ class CascadeTrial:
         kind: Where they are from: `golden`, or `generated` from documents of the corpus.
         old: nDCG@10 of the pair before, query by query.
         new: nDCG@10 of the cascade, query by query.
-        verdict: `pass` when it was shown that the cascade is not worse, `fail` when it was shown to be worse.
+        verdict: `pass` when golden queries showed that the cascade is not worse, `fail` when any showed that it is.
     """
 
     seed: int = 0

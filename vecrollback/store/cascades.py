@@ -105,11 +105,14 @@ class CascadeMethods:
         outcome = _outcome(trial)
         if outcome.outcome == "pass" or (request.override and request.reason):
             return
+        from vecrollback.quality.bridge_proof import LEAST_QUERIES
+
         verdict = GateVerdict(pair.name, pair.snapshot, (outcome,), "", epoch)
         self._catalog.gatekeeping.refused(verdict, request.actor)
         raise GateRefusedError(
             f"pair {pair.name!r} does not serve by cascade: {outcome.sentence}",
-            hint="build it whole (what the trial has embedded is kept), or --override with a --reason",
+            hint="build it whole (what the trial has embedded is kept), or --override with a --reason"
+            + ("" if trial.kind == "golden" else f"; {LEAST_QUERIES} golden queries with answers can let it serve"),
         )
 
     def _learn_bridge_back(self, pair: Pair, source: str) -> str:
@@ -171,6 +174,8 @@ def _outcome(trial: CascadeTrial) -> GateOutcome:
         f"nDCG@10 {facts['ndcg@10']:.3f} against {facts['old']:.3f} of the pair before, {facts['queries']} "
         f"{facts['kind']} queries, error at most 0.05"
     )
+    if trial.kind == "generated" and trial.verdict == "unknown":
+        sentence += "; generated ones can show that it is worse, and not that it is as good"
     return GateOutcome(GATE, trial.verdict, sentence)
 
 
