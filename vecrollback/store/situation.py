@@ -148,7 +148,7 @@ def _gates(look: _Look) -> _Found:
         return (
             "note",
             f"{name} was promoted by --override past {_counted(len(failures), 'gate')}: {said}",
-            (f"vecrollback gates {name}"),
+            f"vecrollback gates {name}",
         )
     return "ok", f"{name} passed its {_counted(len(gated.outcomes), 'gate')}" if gated else f"{name} had no gates"
 
@@ -200,7 +200,8 @@ def _approvals(look: _Look) -> _Found:
     if not waiting:
         return "ok", "no move waits for anybody"
     first = waiting[-1]
-    text = f"{_counted(len(waiting), 'move')} waits for people: a {first.kind} since {first.at[:16]}, {first.reason}"
+    wait = "1 move waits" if len(waiting) == 1 else f"{len(waiting)} moves wait"
+    text = f"{wait} for people: a {first.kind} since {first.at[:16]}, {first.reason}"
     return "alert", text, f"vecrollback approve {first.number}"
 
 
