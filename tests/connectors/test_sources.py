@@ -368,14 +368,14 @@ def test_tables_of_a_database_are_listed_and_its_address_is_taken_as_application
     address = postgres.url().partition("&schema")[0].partition("://")[2]
     with postgres.connect() as connection:
         connection.execute("create extension if not exists vector schema public")
-        connection.execute("create table if not exists spelled (id text, text text, embedding vector(3))")
-        connection.execute("insert into spelled values ('a', 'one', '[1,2,3]')")
+        connection.execute("create table if not exists aa_spelled (id text, text text, embedding vector(3))")
+        connection.execute("insert into aa_spelled values ('a', 'one', '[1,2,3]')")
     for scheme in ("postgres", "postgresql", "postgresql+psycopg2", "postgresql+asyncpg", "jdbc:postgresql"):
-        with ForeignIndex(f"{scheme}://{address}#spelled") as source:
+        with ForeignIndex(f"{scheme}://{address}#aa_spelled") as source:
             assert source.count >= 1
     with pytest.raises(UsageError) as refused:
         ForeignIndex(f"postgresql://{address}")
-    assert "spelled" in refused.value.hint
+    assert "aa_spelled" in refused.value.hint
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,12 @@ _ROUTES: list[tuple[str, str, Any, str]] = [
     ("GET", "/v1/policy", None, "reader"),
     ("GET", "/v1/approvals", None, "reader"),
     ("GET", "/v1/freeze", None, "reader"),
+    ("GET", "/v1/incidents/99/markdown", None, "reader"),
+    ("GET", "/v1/snapshots", None, "reader"),
+    ("GET", "/v1/snapshots/tags", None, "reader"),
+    ("GET", "/v1/golden", None, "reader"),
+    ("GET", "/v1/canary", None, "reader"),
+    ("GET", "/v1/drills", None, "reader"),
     ("POST", "/v1/metrics", {"values": []}, "writer"),
     ("POST", "/v1/documents", {"documents": []}, "writer"),
     ("DELETE", "/v1/documents", {"ids": []}, "writer"),
@@ -65,6 +71,19 @@ _ROUTES: list[tuple[str, str, Any, str]] = [
     ("POST", "/v1/approvals/99", {"decision": "approve"}, "operator"),
     ("POST", "/v1/freeze", {"reason": "x", "until": "2126-01-01T00:00:00Z"}, "operator"),
     ("DELETE", "/v1/freeze", None, "operator"),
+    ("POST", "/v1/incidents/99/close", {}, "operator"),
+    ("POST", "/v1/snapshots", {"pair": "nobody"}, "operator"),
+    ("POST", "/v1/snapshots/tags", {"name": "x", "ref": "nobody@1"}, "operator"),
+    ("DELETE", "/v1/snapshots/tags/nobody", None, "operator"),
+    ("POST", "/v1/golden", {}, "operator"),
+    ("DELETE", "/v1/golden/nobody", None, "operator"),
+    ("GET", "/v1/gates?pair=nobody", None, "operator"),
+    ("POST", "/v1/canary", {"pair": "nobody"}, "operator"),
+    ("POST", "/v1/canary/advance", {}, "operator"),
+    ("POST", "/v1/canary/stop", {"reason": "x"}, "operator"),
+    ("POST", "/v1/drills", {"chaos": "nobody"}, "operator"),
+    ("POST", "/v1/catch-up", {"pair": "nobody"}, "operator"),
+    ("POST", "/v1/repair", {"pair": "nobody"}, "operator"),
     ("GET", "/v1/tokens", None, "admin"),
     ("POST", "/v1/tokens", {"role": "reader"}, "admin"),
     ("DELETE", "/v1/tokens/nobody", None, "admin"),
@@ -118,6 +137,8 @@ def test_every_route_is_in_the_table(guarded: Server) -> None:
     }
     listed = {(method, path.partition("?")[0].replace("/jobs/nobody", "/jobs/{job}")) for method, path, *_ in _ROUTES}
     listed = {(method, path.replace("/tokens/nobody", "/tokens/{name}")) for method, path in listed}
+    listed = {(method, path.replace("/tags/nobody", "/tags/{name}")) for method, path in listed}
+    listed = {(method, path.replace("/golden/nobody", "/golden/{query}")) for method, path in listed}
     listed = {(method, path.replace("/99", "/{number}")) for method, path in listed}
     assert documented == listed | {("GET", "/healthz"), ("GET", "/readyz")}
 

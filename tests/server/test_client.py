@@ -32,7 +32,7 @@ from vecrollback.switching.canary import Canaries
 from vecrollback.switching.gates import Gates
 from vecrollback.switching.incidents.incidents import Incidents
 
-_LONG_ONLY_LOCAL = {"status", "progress", "actor", "seed", "trigger", "approval", "policy"}
+_LONG_ONLY_LOCAL = {"status", "progress", "embedder", "actor", "seed", "trigger", "approval", "policy"}
 
 
 def test_a_client_answers_what_the_store_answers(own_store: Path) -> None:

@@ -37,7 +37,7 @@ from tests.support.traffic import start_traffic, stop_traffic
 from vecrollback import Document, Store
 from vecrollback.errors import BundleError, CorruptArtifactError, JobCancelledError, RecallTooLowError
 from vecrollback.indexes.sharded import shard_of
-from vecrollback.pairs.manifest import Manifest, load_manifest
+from vecrollback.pairs.manifest import MANIFEST_FORMAT, Manifest, load_manifest
 from vecrollback.pairs.snapshots import load_ids, open_indexed
 from vecrollback.records import Progress, RetentionRules
 
@@ -108,8 +108,8 @@ def test_only_a_sharded_snapshot_asks_for_a_newer_program(store: Store, root: Pa
     }
     assert bodies["one@1"]["format"] == 2 and bodies["two@1"]["format"] == 1
     assert "shards" not in bodies["two@1"]["index"]
-    newer = store.resources.artifacts.put_json(bodies["one@1"] | {"format": 3})
-    with pytest.raises(CorruptArtifactError, match="format 3") as refused:
+    newer = store.resources.artifacts.put_json(bodies["one@1"] | {"format": MANIFEST_FORMAT + 1})
+    with pytest.raises(CorruptArtifactError, match=f"format {MANIFEST_FORMAT + 1}") as refused:
         load_manifest(store.resources.artifacts, newer)
     assert "upgrade" in refused.value.hint
 

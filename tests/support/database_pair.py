@@ -9,7 +9,8 @@ from tests.support.operations import acknowledge, words
 from tests.support.oracle import TWO
 from vecrollback import Document, Store
 
-CHANGES = {"d3": words(3, 1), "new": words(100), "d9": words(9, 2)}
+CHANGES = {"new": words(100)} | {f"d{n}": words(n, 1) for n in range(2, 18)}
+"""More than one batch."""
 DELETED = ("d20", "d21")
 
 

@@ -11,7 +11,7 @@ from vecrollback.store import payloads
 app = typer.Typer(add_completion=False)
 _PAIR = (
     "{name, state, embedder, fingerprint, dimension, index, backend, snapshot, watermark, lag, checked, model, reason, "
-    "metric, contract, settings, index_spec, state_reason, vectors_version, probes, probe_floor, created_at}"
+    "cascade, metric, contract, settings, index_spec, state_reason, vectors_version, probes, probe_floor, created_at}"
 )
 
 

@@ -34,6 +34,10 @@ _COLUMNS = """
 SELECT a.attname, t.typname, a.atttypmod FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 """
+_WITH_VECTORS = """
+SELECT DISTINCT s.schemaname, s.relname FROM pg_stat_user_tables s JOIN pg_attribute a ON a.attrelid = s.relid
+JOIN pg_type t ON t.oid = a.atttypid WHERE t.typname = ANY(%s)
+"""
 _OPERATORS = """
 SELECT o.opcname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)
 JOIN pg_opclass o ON o.oid = ANY(i.indclass) WHERE i.indrelid = %s AND a.attname = %s
@@ -249,8 +253,7 @@ _SCHEMES = (
 def _tables(where: str) -> list[str]:
     _, connection = _connect(f"postgresql:{where}", "")
     with connection:
-        query = "SELECT schemaname, relname FROM pg_stat_user_tables"
-        rows = connection.execute(query).fetchall()
+        rows = connection.execute(_WITH_VECTORS, (list(_STORED),)).fetchall()
     return [name if schema == "public" else f"{schema}.{name}" for schema, name in rows]
 
 

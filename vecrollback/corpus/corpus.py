@@ -376,9 +376,8 @@ class Corpus:
     ) -> None:
         """Write rows. `replaced`: ids among them that the log knows; `erase`: what those were before goes for good."""
         earlier = self.earlier.keep(dataset, rows, replaced, erase=erase)
-        # A merge looks for every key in all rows; where none of them is there, as the writer's lock makes sure, rows
-        # are added.
-        commit = self.table.merge("id", rows, onto=dataset) if replaced else self.table.append(rows, onto=dataset)
+        # Also where no id is known: an append would be committed behind a writer that has overtaken this one.
+        commit = self.table.merge("id", rows, onto=dataset)
         reach("corpus.merged")
         state = replace(state, version=commit.version)
         self._acknowledge(state, deleted, commit, earlier, expected=expected)
