@@ -90,6 +90,7 @@ def _replace_locks(root: Path) -> None:
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "cannot be read: unable to open": (lambda root: (root / "catalog.db").unlink(), "search"),
+    "cannot be used: .*unable to open": (lambda root: (root / "catalog.db").unlink(), "upsert"),
     "cannot be taken: .*File exists": (_replace_locks, "upsert"),
     "cannot be taken: .*No such file": (shutil.rmtree, "upsert"),
     "a row that each store has is missing": (lambda root: _execute(root, "DELETE FROM corpus"), "upsert"),

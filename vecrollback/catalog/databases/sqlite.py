@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
@@ -45,6 +46,7 @@ class SqliteDriver(FollowsForks):
         self.may_write = may_write(self.path)
         self.advice = _WRITABLE_ADVICE if self.may_write else _READER_ADVICE
         self.place = str(self.path)
+        self._was_there = self.path.exists()
         self._locks = root / "locks"
         self._held: set[FileLock] = set()
         self._shared_files: set[int] = set()
@@ -56,12 +58,17 @@ class SqliteDriver(FollowsForks):
         if not self.may_write:
             return self._engine_for_reading()
         engine = sa.create_engine(
-            sa.URL.create("sqlite+pysqlite", database=str(self.path)),
-            connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False},
-            json_deserializer=self._parse,
+            "sqlite+pysqlite://", creator=self._connect, poolclass=sa.QueuePool, json_deserializer=self._parse
         )
         sa.event.listen(engine, "connect", partial(_prepare, synchronous=synchronous))
         return self._watched(engine)
+
+    def _connect(self) -> sqlite3.Connection:
+        # A catalog that was there and is gone must not come back as an empty file.
+        place = f"file:{quote(str(self.path))}?mode={'rw' if self._was_there else 'rwc'}"
+        connection = sqlite3.connect(place, timeout=_BUSY_MS / 1000, uri=True, check_same_thread=False)
+        self._was_there = True
+        return connection
 
     def _engine_for_reading(self) -> sa.Engine:
         """For a user who may not write: SQLite must not want to create the files beside the catalog."""
