@@ -23,6 +23,8 @@ _CLIENTS = 1_000
 
 def _page_of(status: int) -> type[BaseHTTPRequestHandler]:
     class Handler(Quiet):
+        timeout = 0.5  # a browser connects ahead of what it will ask, and would go on with this page over it
+
         def do_GET(self) -> None:
             self.send_response(status)
             self.send_header("Content-Type", "text/html")
@@ -41,7 +43,7 @@ def test_a_browser_whose_page_is_bound_to_this_machine_reads_and_moves_nothing(o
 
     attack = {"method": "POST", "body": '{"reason": "rebound"}'}
     with chromium("--host-resolver-rules=MAP evil.example 127.0.0.1") as page:
-        with listening(_page_of(200)) as web:
+        with listening(_page_of(200), to_the_last=True) as web:
             page.open(web.replace("127.0.0.1", "evil.example"))
             assert page.driver.title == "a page on the web"
         # From here on the name and port of that page lead to the server: no token was ever made, so whoever may ask
