@@ -206,6 +206,16 @@ def test_generated_queries_let_none_serve_and_golden_ones_do(store: Store) -> No
     assert store.cascades()[0].trial.verdict == "pass"
 
 
+def test_a_typo_in_a_gate_is_told_before_anything_is_embedded(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("vecrollback.toml").write_text('[gates]\npromote = ["ndgc@10 >= 0.5"]\n')
+    with pytest.raises(UsageError, match="ndgc"):
+        begin(store)
+    assert [pair.name for pair in store.pairs()] == ["old"]
+
+
 def test_one_that_turns_out_worse_is_stopped_and_the_old_pair_serves(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

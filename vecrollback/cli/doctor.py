@@ -41,6 +41,31 @@ OptionalSource = Annotated[
     typer.Argument(metavar="[SOURCE]", help="As `adopt` takes it, such as vectors.npy or lancedb:PATH#table."),
 ]
 
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EMBEDDER", help="The model that should have made the vectors; without it nothing is embedded."
+    ),
+]
+ByOption = Annotated[
+    str | None, typer.Option(metavar="FIELD", help="A verdict for each value of a field, a tenant for example.")
+]
+AgainstOption = Annotated[
+    str | None,
+    typer.Option(metavar="OLDER_SOURCE", help="What differs from an older state of it, by row; embeds nothing."),
+]
+GoldenOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Queries with their right answers, to tell what it costs.")
+]
+FailOption = Annotated[
+    Literal["foreign", "unknown"] | None,
+    typer.Option(help="Exit with 1 when the verdict is fail; with `unknown` also when it is unknown."),
+]
+InstallationOption = Annotated[
+    bool,
+    typer.Option("--installation", help="Examine this machine for the store: models, memory, clock ..."),
+]
+
 
 @command(
     app,
@@ -64,12 +89,7 @@ def doctor(
     session: Session,
     source: OptionalSource = None,
     texts: TextsOption = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="EMBEDDER", help="The model that should have made the vectors; without it nothing is embedded."
-        ),
-    ] = None,
+    model: ModelOption = None,
     suspect: SuspectOption = None,
     budget: BudgetOption = None,
     bound: BoundOption = None,
@@ -79,28 +99,15 @@ def doctor(
     text_field: TextOption = None,
     vector_field: VectorOption = None,
     where: WhereRowsOption = None,
-    by: Annotated[
-        str | None, typer.Option(metavar="FIELD", help="A verdict for each value of a field, a tenant for example.")
-    ] = None,
+    by: ByOption = None,
     template: TemplateOption = None,
     layout: LayoutOption = None,
-    against: Annotated[
-        str | None,
-        typer.Option(metavar="OLDER_SOURCE", help="What differs from an older state of it, by row; embeds nothing."),
-    ] = None,
-    golden: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Queries with their right answers, to tell what it costs.")
-    ] = None,
+    against: AgainstOption = None,
+    golden: GoldenOption = None,
     qrels: Annotated[Path | None, typer.Option(metavar="FILE", help="The answers, where FILE holds none.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report with pictures, one file.")] = None,
-    fail_on: Annotated[
-        Literal["foreign", "unknown"] | None,
-        typer.Option(help="Exit with 1 when the verdict is fail; with `unknown` also when it is unknown."),
-    ] = None,
-    installation: Annotated[
-        bool,
-        typer.Option("--installation", help="Examine this machine for the store: models, memory, clock ..."),
-    ] = False,
+    fail_on: FailOption = None,
+    installation: InstallationOption = False,
 ) -> None:
     """Examine an index kept elsewhere; it is only read.
 

@@ -891,12 +891,12 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
             >>> store.promote("v1", reason="it was better").target
             'v1@1'
         """
+        self.gates.sampling()  # a typo in a gate is told before anything is embedded
         record = self._registered(pair, embedder) if by == "cascade" and embedder is not None else self.pair(pair)
         request = MoveRequest(reason, actor or self.actor, override, wait)
         if by == "cascade" and not self._parts.builder.is_whole(record):
             return self._promote_by_cascade(record, request, (per_query, per_second), progress)
         self._parts.switch.gate(record, request)
-        self.gates.sampling()  # a typo in a gate is told before anything is embedded
         # Read before the catch-up: while somebody writes, no pair reaches the newest change (see `GateEvidence.lag`).
         head = self.resources.catalog.ledger.state().head
         if self.lag(record):
