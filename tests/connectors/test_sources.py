@@ -382,6 +382,8 @@ def test_tables_of_a_database_are_listed_and_its_address_is_taken_as_application
     ("name", "content"),
     [
         ("a.csv", b"id,text\n1,x\n"),
+        ("a.npy", b"\x93NUMPY\x01\x00\x40\x00" + b"{'descr': '<f4', 'fortran_order': Fal[shape': (8, 6), }".ljust(64)),
+        ("a.faiss", b"IxF2\x08\x00\x00\x00<\x00\x00\x00\x00\x00\x00\x00\x00\x00\x10\x00\x00\x00"),  # cut short
         ("a.json", b'{"rows": []}'),
         ("a.json", b"{"),
         ("a.npz", b"garbage"),

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ def changed_json(draw: st.DrawFn, value: Any) -> bytes:
         if draw(st.integers(0, 4)) == 0:
             del parent[key]
         else:
-            parent[key] = draw(st.sampled_from(_ODD_VALUES))
+            parent[key] = deepcopy(draw(st.sampled_from(_ODD_VALUES)))  # the next change may be within it
     return json.dumps(copy).encode()
 
 

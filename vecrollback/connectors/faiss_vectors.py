@@ -11,11 +11,14 @@ from vecrollback.errors import UsageError
 from vecrollback.records import Json, Metric
 from vecrollback.records.arrays import FloatArray, Numbers
 
+_MOST_READ = 1 << 30
+"""Bytes of an index that is read into memory; a larger one is mapped."""
+
 _CURE = "save the vectors as they were embedded with numpy.save, and examine that file"
 
 
 class FaissConnector:
-    """An index, opened in place. Vectors that it keeps as codes come back decoded: `stored` names the codes.
+    """An index, mapped where it is large. Vectors that it keeps as codes come back decoded: `stored` names the codes.
 
     Rows are in the order in which they were added.
     """
@@ -68,8 +71,10 @@ class FaissConnector:
 def _read_index(path: Path) -> Any:
     faiss = _library()
 
+    # A file that was cut short is told by FAISS when it reads it, and ends the process when it maps it.
+    mapped = path.exists() and path.stat().st_size > _MOST_READ
     try:
-        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
+        return faiss.read_index(str(path), faiss.IO_FLAG_READ_ONLY | (faiss.IO_FLAG_MMAP_IFC if mapped else 0))
     except (RuntimeError, MemoryError) as error:  # a damaged size may ask for any amount
         reason = "there is no such file" if not path.exists() else f"FAISS cannot read it: {str(error)[-200:].strip()}"
         raise UsageError(f"{path}: {reason}", hint="name a file that faiss.write_index wrote") from error

@@ -24,6 +24,7 @@ from typing import BinaryIO
 
 from vecrollback.catalog import CORPUS, EARLIER, Catalog, now, vectors_table
 from vecrollback.corpus.corpus import Corpus
+from vecrollback.corpus.documents import shown
 from vecrollback.errors import BundleError, CorruptArtifactError, PairStateError, UsageError
 from vecrollback.pairs.bundles.contents import product_version
 from vecrollback.pairs.bundles.tar import COPY_AGAIN, TarEntry, TarWriter, read_entries, safe
@@ -367,7 +368,7 @@ def _read_contents(stream: BinaryIO, entries: list[TarEntry]) -> Mapping[str, Js
         raise _damaged(f"{_CONTENTS} is not of a backup")
     if body.get("format") != FORMAT:
         raise BundleError(
-            f"the backup has format {body.get('format')}; this vecrollback knows {FORMAT}",
+            f"the backup has format {shown(body.get('format'))}; this vecrollback knows {FORMAT}",
             hint="pip install --upgrade vecrollback",
         )
     return body

@@ -150,8 +150,9 @@ def load_manifest(artifacts: Artifacts, name: str) -> Manifest:
     try:
         body: dict[str, Any] = json.loads(artifacts.read_bytes(name))
         if type(body["format"]) is int and body["format"] > MANIFEST_FORMAT:
+            number = str(body["format"])[:20]
             raise CorruptArtifactError(
-                f"manifest {name} has format {body['format']}; this vecrollback knows up to {MANIFEST_FORMAT}",
+                f"manifest {name} has format {number}; this vecrollback knows up to {MANIFEST_FORMAT}",
                 hint="pip install --upgrade vecrollback",
             )
         for facts, part in ((MANIFEST_FACTS, body), (INDEX_FACTS, body["index"])):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import tokenize
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,7 +68,7 @@ def mapped_array(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]
         raise ValueError(f"its header says that it is {int.from_bytes(head[8:12], 'little')} bytes long")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (TypeError, OverflowError, RecursionError, SyntaxError) as error:
+    except (TypeError, OverflowError, RecursionError, SyntaxError, tokenize.TokenError) as error:
         raise ValueError(f"its header is not that of an array: {error}") from error
     if not isinstance(array, np.ndarray):
         array.close()

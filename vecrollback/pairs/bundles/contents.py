@@ -115,7 +115,7 @@ def decode(data: bytes, seal: bytes) -> BundleContents:
         )
     if body["format"] not in (PLAIN_FORMAT, FORMAT):
         raise BundleError(
-            f"the bundle has format {body['format']}; this vecrollback reads up to {FORMAT}",
+            f"the bundle has format {shown(body['format'])}; this vecrollback reads up to {FORMAT}",
             hint="pip install --upgrade vecrollback",
         )
     facts = {"store": str, "version": str, "pair": dict, "snapshot": int, "manifest": str, "members": dict}
@@ -144,7 +144,8 @@ def decode_manifest(data: bytes, contents: BundleContents) -> Manifest:
     body = _parse_object(data, MANIFEST)
     if type(body.get("format")) is not int or body["format"] > MANIFEST_FORMAT:
         raise BundleError(
-            f"the snapshot in the bundle has format {body.get('format')!r}; this vecrollback reads {MANIFEST_FORMAT}",
+            f"the snapshot in the bundle has format {shown(body.get('format'))}; "
+            f"this vecrollback reads {MANIFEST_FORMAT}",
             hint="pip install --upgrade vecrollback",
         )
     _expect(body, MANIFEST_FACTS | {"index": dict}, MANIFEST)
@@ -204,8 +205,8 @@ def _expect(body: Mapping[str, Json], facts: Mapping[str, type], where: str) -> 
 
 def _member(name: str, member: Json) -> Member:
     if not isinstance(member, dict):
-        refuse(f"{CONTENTS} says nothing of member {name!r}")
-    _expect(member, {"size": int, "sha256": str}, f"member {name!r}")
+        refuse(f"{CONTENTS} says nothing of member {shown(name)}")
+    _expect(member, {"size": int, "sha256": str}, f"member {shown(name)}")
     return Member(member["size"], member["sha256"])
 
 
@@ -214,7 +215,7 @@ def _check_pair(contents: BundleContents) -> None:
     if not valid_pair_name(pair["name"]):
         refuse(f"{shown(pair['name'])} is not a valid name for a pair")
     if pair["metric"] not in _METRICS or not 1 <= pair["dimension"] <= _MAX_DIMENSION:
-        refuse(f"a pair of {pair['dimension']} dimensions and metric {shown(pair['metric'])}")
+        refuse(f"a pair of {shown(pair['dimension'])} dimensions and metric {shown(pair['metric'])}")
     if not 0 <= pair["probe_floor"] <= 1:
         refuse(f"a probe floor of {pair['probe_floor']}")
     try:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from vecrollback.catalog import now
+from vecrollback.corpus.documents import shown
 from vecrollback.embedders.companions import digest_kept
 from vecrollback.errors import BundleError
 from vecrollback.pairs.bundles import contents as toc
@@ -57,7 +58,7 @@ class UnpackedBundle:
     def foreign_code(self) -> str:
         """What in the bundle would be run as a program by whoever opens the pair's model; "" when nothing would."""
         if "trust_remote_code=" in self.contents.pair["embedder"] or "trust_remote_code" in self.manifest.contract:
-            return f"its embedder {self.contents.pair['embedder']!r} runs code that comes with the model"
+            return f"its embedder {shown(self.contents.pair['embedder'])} runs code that comes with the model"
         programs = sorted(path.name for path in (self.folder / toc.MODEL).rglob("*.py"))
         return f"its model holds programs: {', '.join(programs[:3])}" if programs else ""
 
@@ -108,12 +109,12 @@ def _read_contents(stream: BinaryIO, entries: list[TarEntry]) -> toc.BundleConte
     sizes = {entry.name: entry.size for entry in entries[:-2]}
     sizes_listed = {name: member.size for name, member in contents.members.items()}
     if missing := sorted(sizes_listed.keys() - sizes.keys()):
-        toc.refuse(f"member {missing[0]!r} is missing")
+        toc.refuse(f"member {shown(missing[0])} is missing")
     if unexpected := sorted(sizes.keys() - sizes_listed.keys()):
-        toc.refuse(f"member {unexpected[0]!r} is not listed in {toc.CONTENTS}")
+        toc.refuse(f"member {shown(unexpected[0])} is not listed in {toc.CONTENTS}")
     if differing := [name for name in sizes if sizes[name] != sizes_listed[name]]:
         name = differing[0]
-        toc.refuse(f"member {name!r} has {sizes[name]} bytes, {toc.CONTENTS} says {sizes_listed[name]}")
+        toc.refuse(f"member {shown(name)} has {sizes[name]} bytes, {toc.CONTENTS} says {sizes_listed[name]}")
     return contents
 
 
@@ -131,7 +132,7 @@ def _unpack_member(stream: BinaryIO, entry: TarEntry, member: toc.Member, path: 
             sink.write(block)
             bytes_left -= len(block)
     if bytes_left or sha256.hexdigest() != member.sha256:
-        raise BundleError(f"member {entry.name!r} of the bundle was changed: its digest differs", hint=COPY_AGAIN)
+        raise BundleError(f"member {shown(entry.name)} of the bundle was changed: its digest differs", hint=COPY_AGAIN)
 
 
 def _open_new(path: Path) -> BinaryIO:
@@ -139,7 +140,7 @@ def _open_new(path: Path) -> BinaryIO:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("xb")
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        toc.refuse(f"member {path.name!r} would be written over another one")
+        toc.refuse(f"member {shown(path.name)} would be written over another one")
 
 
 def _check_artifacts(bundle: UnpackedBundle) -> None:
@@ -150,7 +151,7 @@ def _check_artifacts(bundle: UnpackedBundle) -> None:
     for name, path in {**artifacts, **bundle.model()}.items():
         sha256 = digest(path)
         if not name.startswith(sha256) or not _SUFFIX.fullmatch(name[len(sha256) :]):
-            toc.refuse(f"{path.name} is not the artefact {name[:100]!r}")
+            toc.refuse(f"{path.name} is not the artefact {shown(name)}")
     for path in bundle.model().values():
         if digest_kept(path) != bundle.contents.pair["contract"].get("files"):
             toc.refuse(f"the files below {toc.MODEL}/ are not those of the pair's model")
