@@ -10,6 +10,7 @@ answers the query whole, under its own name.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
@@ -93,6 +94,7 @@ class CascadeAnswers:
         self._open_pairs, self._words, self._keep, self._soon = open_pairs, words, keep, soon
         self._bridges = Bridges(resources)
         self._on_demand: dict[tuple[str, int, int], OnDemand] = {}
+        self._lock = threading.Lock()
         self._base: tuple[PairView | None, frozenset[str]] = None, frozenset()
 
     def beside(self, new: OpenPair, head: int) -> CascadeSides | None:
@@ -242,8 +244,9 @@ class CascadeAnswers:
     def _of(self, sides: CascadeSides) -> OnDemand:
         record, pair = sides.record, sides.new.pair
         key = pair.fingerprint, record.per_query, record.per_second
-        on_demand = self._on_demand.get(key)
-        if on_demand is None:
+        with self._lock:  # of two for one pair, one would be forgotten with what it made
+            if key in self._on_demand:
+                return self._on_demand[key]
             for old in self._on_demand.values():
                 old.close()
             probes = self._embedders.batch_probes(pair)
@@ -252,7 +255,7 @@ class CascadeAnswers:
             budget = TextBudget(record.per_query, record.per_second)
             on_demand = OnDemand(pair.name, self._embedders.of(pair), probes, budget, self._keep, soon=self._soon)
             self._on_demand = {key: on_demand}
-        return on_demand
+            return on_demand
 
     def _note_wanted(self, pair: Pair, keys: Sequence[str]) -> None:
         """Tell whoever builds the pair what queries asked for and did not get."""

@@ -127,7 +127,8 @@ class OnDemand(FollowsForks):
     @property
     def refused(self) -> set[str]:
         """Documents whose text the model does not take: no query waits for a vector of them."""
-        return {key for key, _ in self._refused}
+        with self._lock:
+            return {key for key, _ in self._refused}
 
     def answered(self, queries: int) -> None:
         """Count queries, and let what was made for them be written soon."""
@@ -149,7 +150,8 @@ class OnDemand(FollowsForks):
                 except Exception as reason:  # the build meets it again, and says which document it is
                     if not _may_be_a_texts_fault(reason):
                         raise
-                    self._refused.add((one.key, one.content_hash))
+                    with self._lock:
+                        self._refused.add((one.key, one.content_hash))
         with self._lock:
             self._made |= made
             self._unwritten |= made.keys()
