@@ -55,6 +55,19 @@ def test_one_address_does_not_slow_another(waits: list[float]) -> None:
     assert waits == [0.2]
 
 
+def test_addresses_of_ipv4_are_counted_one_by_one_where_a_server_has_both(waits: list[float]) -> None:
+    slowed = WrongTokens()
+
+    async def many() -> None:
+        for number in range(30):
+            await slowed.hold_up(f"::ffff:192.0.2.{number}")
+        await slowed.hold_up("192.0.2.1")
+
+    run(many)
+    assert len(slowed) == 30
+    assert waits == []
+
+
 def test_a_network_of_ipv6_counts_as_one_and_memory_has_a_bound(waits: list[float]) -> None:
     slowed = WrongTokens()
 

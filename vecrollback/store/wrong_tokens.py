@@ -66,4 +66,6 @@ def _network(address: str) -> str:
         host = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
+    if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:  # a server of both sees IPv4 so
+        host = host.ipv4_mapped
     return str(ipaddress.ip_network((host, 64), strict=False)) if host.version == 6 else str(host)
