@@ -26,6 +26,11 @@ kind = "email"
 host = "mail.example.com"
 to = ["a@example.com"]
 password_env = "MAIL_PASSWORD"
+[embedder.mine]
+base_url = "http://127.0.0.1:9/v1"
+[embedder.mine.header]
+Authorization = "Bearer hunter4"
+X-Api-Key = "hunter5"
 """
 
 
@@ -60,13 +65,14 @@ def test_each_value_names_where_it_comes_from(folder: Path, monkeypatch: pytest.
 
 
 def test_no_secret_is_shown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VECROLLBACK_CATALOG", "postgresql://me:hunter2@db/app?sslpassword=x&password=hunter3")
+    monkeypatch.setenv("VECROLLBACK_CATALOG", "postgresql://me:hunter2@db/app?sslpassword=hunter6&password=hunter3")
     said = text("config", "show")
-    for secret in ("hunter2", "hunter3", "T000"):
+    for secret in ("hunter2", "hunter3", "hunter4", "hunter5", "hunter6", "T000"):
         assert secret not in said
     settings = shown()
     assert settings["catalog"][0].startswith("postgresql://me:***@db/app")
     assert settings["policy.notify.1.url"][0] == "***"
+    assert settings["embedder.mine.header.Authorization"][0] == settings["embedder.mine.header.X-Api-Key"][0] == "***"
     assert settings["policy.notify.2.password_env"][0] == "MAIL_PASSWORD"
 
 

@@ -72,17 +72,20 @@ class AsyncOperationMethods:
         """
         return await self._send(calls.start_canary(pair, reason, override))
 
-    async def advance_canary(self, *, override: bool = False, reason: str = "") -> CanaryStatus:
+    async def advance_canary(
+        self, *, override: bool = False, reason: str = "", expected_step: int | None = None
+    ) -> CanaryStatus:
         """Give the candidate the next step's share of the callers.
 
         Args:
             override: Before its time is over, or without the test's word; needs a reason.
             reason: Why.
+            expected_step: Refuse unless the canary is at this step.
 
         Returns:
             How it stands.
         """
-        return await self._send(calls.advance_canary(override, reason))
+        return await self._send(calls.advance_canary(override, reason, expected_step))
 
     async def stop_canary(self, *, reason: str) -> CanaryRun:
         """End the canary: from the next query on the live pair answers everybody.

@@ -50,8 +50,8 @@ def start_canary(pair: str, reason: str, override: bool) -> HttpCall[CanaryStatu
     return HttpCall("POST", "/v1/canary", responses.canary_status, body, long=True)
 
 
-def advance_canary(override: bool, reason: str) -> HttpCall[CanaryStatus]:
-    body = {"override": override, "reason": reason}
+def advance_canary(override: bool, reason: str, expected_step: int | None) -> HttpCall[CanaryStatus]:
+    body = {"override": override, "reason": reason, "expected_step": expected_step}
     return HttpCall("POST", "/v1/canary/advance", responses.canary_status, body, long=True)
 
 

@@ -15,9 +15,9 @@ from vecrollback.storage import config
 MASK = "***"
 
 _PASSWORD = re.compile(r"(://[^/@:\s]*:)[^@/\s]+@")
-_PARAMETER = re.compile(r"([?&](?:password|pass|key|token|secret|sig|signature)=)[^&\s]+", re.IGNORECASE)
+_PARAMETER = re.compile(r"([?&][^=&\s]*(?:password|pass|key|token|secret|sig|signature)=)[^&\s]+", re.IGNORECASE)
 # A webhook's address is all that it takes to write there. Names that end in `_env` hold no secret, but name one.
-_SECRET_NAME = re.compile(r"(password|secret|token|credential|api_?key|^url$)", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"(passw|secret|token$|credential|key$|auth|cookie|signature|^url$)", re.IGNORECASE)
 _ARGUMENTS = {"store": "--store", "catalog": "--catalog"}
 
 

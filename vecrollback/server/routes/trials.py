@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Query, Response
 
-from vecrollback.errors import PairStateError, UnknownNameError
+from vecrollback.errors import UnknownNameError
 from vecrollback.records import CanaryStatus
 from vecrollback.server.auth import Operating, Reading
 from vecrollback.server.operation_schemas import CanaryAdvanceRequest, CanaryStartRequest, ReasonRequest
@@ -81,13 +81,9 @@ async def advance(body: CanaryAdvanceRequest, caller: Operating, service: Servic
     """Give the candidate the next share; refused before its time is over and while the test has not said better."""
 
     def step() -> CanaryStatus:
-        if body.expected_step is not None:
-            at = service.store.canaries.status().canary.step
-            if at != body.expected_step:
-                raise PairStateError(
-                    f"the canary is at step {at}, not at {body.expected_step}", hint="look again, then decide"
-                )
-        return service.store.canaries.advance(override=body.override, reason=body.reason, actor=caller.name)
+        return service.store.canaries.advance(
+            override=body.override, reason=body.reason, expected_step=body.expected_step, actor=caller.name
+        )
 
     return as_json(payloads.canary_status(await service.operations.run(step)))
 

@@ -84,8 +84,15 @@ class Canaries:
             )
         return live.pair
 
-    def advance(self, *, override: bool = False, reason: str = "", actor: str | None = None) -> CanaryStatus:
-        """Give the candidate the next step's share of the callers.
+    def advance(
+        self,
+        *,
+        override: bool = False,
+        reason: str = "",
+        expected_step: int | None = None,
+        actor: str | None = None,
+    ) -> CanaryStatus:
+        """Give the candidate the next step's share of the callers; `expected_step`: unless it is at another step now.
 
         Raises PairStateError before the bake time is over, while the test has not said "better", and at the last step;
         `override` passes the first two and needs a reason, which the audit log keeps; UsageError without.
@@ -93,6 +100,10 @@ class Canaries:
         if override and not reason.strip():
             raise UsageError("an override needs a reason", hint="--reason 'why it may go on all the same'")
         now = self.status()
+        if expected_step not in (None, now.canary.step):
+            raise PairStateError(
+                f"the canary is at step {now.canary.step}, not at {expected_step}", hint="look again, then decide"
+            )
         if now.next_share is None:
             raise PairStateError(
                 f"pair {now.canary.pair!r} has the last step's share", hint=f"`vecrollback promote {now.canary.pair}`"
