@@ -79,10 +79,28 @@ def test_a_tree_that_was_never_installed_reads_all_that_an_installed_one_does(mo
             open_connector(place)
 
 
-@pytest.mark.parametrize("place", ["postgresql://u:secret@h/d", "postgres://u:secret@h/d", "qdrant:here", "lancedb:#t"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "postgresql://u:secret@h/d",
+        "postgres://u:secret@h/d",
+        "postgresql:///d?user=u&password=secret",
+        "postgresql://u@h/d?sslpassword=a@secret",
+        "qdrant:here",
+        "lancedb:#t",
+    ],
+)
 def test_a_place_in_a_database_says_what_of_it_and_no_password_is_repeated(place: str) -> None:
     with pytest.raises(UsageError, match=r"names no (table|collection)") as refused:
         open_connector(place)
+    assert "secret" not in str(refused.value) + refused.value.hint
+
+
+@pytest.mark.parametrize("kind", ["qdrant", "chroma", "milvus", "elasticsearch"])
+def test_a_server_that_does_not_answer_is_named_without_its_password(kind: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        open_connector(f"{kind}:http://u:secret@127.0.0.1:9#docs")
+    assert "127.0.0.1:9" in str(refused.value)
     assert "secret" not in str(refused.value) + refused.value.hint
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from vecrollback.errors import UsageError, VecrollbackError
 from vecrollback.records import Json, Metric
 from vecrollback.records.arrays import FloatArray, Numbers
+from vecrollback.storage.effective_config import masked_parameters
 
 BLOCK_ROWS = 8_192
 
@@ -171,8 +172,9 @@ def split_at_hash(
 
 def without_password(place: str) -> str:
     """A place for a message, without what may be a password."""
-    head, at, tail = place.rpartition("@")
-    return f"{head.partition('://')[0]}://***@{tail}" if at and "://" in head else place
+    shown = masked_parameters(place)
+    head, at, tail = shown.rpartition("@")
+    return f"{head.partition('://')[0]}://***@{tail}" if at and "://" in head else shown
 
 
 def expanded(where: str) -> str:

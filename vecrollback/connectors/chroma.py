@@ -10,7 +10,16 @@ from urllib.parse import urlsplit
 import numpy as np
 import pyarrow as pa
 
-from vecrollback.connectors.base import Connector, OpenOptions, Part, Record, expanded, split_at_hash, stacked
+from vecrollback.connectors.base import (
+    Connector,
+    OpenOptions,
+    Part,
+    Record,
+    expanded,
+    split_at_hash,
+    stacked,
+    without_password,
+)
 from vecrollback.connectors.copied import copy_of_folder
 from vecrollback.embedders.stamp import STAMPS
 from vecrollback.errors import MissingDependencyError, UsageError
@@ -31,7 +40,7 @@ class ChromaConnector:
     fields: tuple[str, ...] = ("id", "document", "metadata", "uri")
 
     def __init__(self, where: str, collection: str) -> None:
-        self.place = f"chroma:{where}#{collection}"
+        self.place = without_password(f"chroma:{where}#{collection}")
         self._copy, client = _client(where, self.place)
         try:
             self._collection = _collection(client, collection, self.place)

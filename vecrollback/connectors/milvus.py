@@ -21,6 +21,7 @@ from vecrollback.connectors.base import (
     named,
     split_at_hash,
     stacked,
+    without_password,
 )
 from vecrollback.errors import MissingDependencyError, UsageError
 from vecrollback.records import Json, Metric
@@ -36,7 +37,7 @@ class MilvusConnector:
     """Keeps the primary keys in memory: Milvus finds a row by nothing else. A file of Milvus Lite is read in a copy."""
 
     def __init__(self, where: str, collection: str, vector: str | None) -> None:
-        self.place, self._name = f"milvus:{where}#{collection}", collection
+        self.place, self._name = without_password(f"milvus:{where}#{collection}"), collection
         self._copy, self._client = _client(where, self.place)
         try:
             self._open(vector)

@@ -21,6 +21,7 @@ from vecrollback.embedders.stamp import STAMPS
 from vecrollback.errors import FailedError, MissingDependencyError, UsageError
 from vecrollback.records import Json, Metric
 from vecrollback.records.arrays import FloatArray, Numbers
+from vecrollback.storage.effective_config import masked_parameters
 
 _PAGE = 2_000
 _TABLE = 48
@@ -222,7 +223,8 @@ def _connect(url: str, table: str) -> tuple[str, Any]:
         raise UsageError(
             f"no PostgreSQL answers there: {error}", hint="postgresql://user@host:5432/database#table"
         ) from error
-    place = f"{parts.set(drivername='postgresql').render_as_string(hide_password=True)}#{table}"
+    hidden = parts.set(drivername="postgresql").render_as_string(hide_password=True)
+    place = f"{masked_parameters(hidden)}#{table}"
     connection.read_only = True
     connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     connection.execute("SET LOCAL synchronize_seqscans = off")  # or a pass may start in the middle

@@ -23,6 +23,7 @@ from vecrollback.connectors.base import (
     named,
     split_at_hash,
     stacked,
+    without_password,
 )
 from vecrollback.connectors.copied import copy_of_folder
 from vecrollback.embedders.stamp import STAMPS
@@ -45,7 +46,7 @@ class QdrantConnector:
     """
 
     def __init__(self, where: str, collection: str, vector: str | None) -> None:
-        self.place = f"qdrant:{where}#{collection}"
+        self.place = without_password(f"qdrant:{where}#{collection}")
         self._copy, self._client = _client(where, self.place)
         self._name = collection
         try:

@@ -15,7 +15,7 @@ from vecrollback.storage import config
 MASK = "***"
 
 _PASSWORD = re.compile(r"(://[^/@:\s]*:)[^@/\s]+@")
-_PARAMETER = re.compile(r"([?&][^=&\s]*(?:password|pass|key|token|secret|sig|signature)=)[^&\s]+", re.IGNORECASE)
+_PARAMETER = re.compile(r"([?&][^=&\s]*(?:password|pass|key|token|secret|sig|signature)=)[^&\s#]+", re.IGNORECASE)
 # A webhook's address is all that it takes to write there. Names that end in `_env` hold no secret, but name one.
 _SECRET_NAME = re.compile(r"(passw|secret|token$|credential|key$|auth|cookie|signature|^url$)", re.IGNORECASE)
 _ARGUMENTS = {"store": "--store", "catalog": "--catalog"}
@@ -67,7 +67,12 @@ def masked(name: str, value: str) -> str:
     """A value as it may be shown: passwords, tokens and addresses that are secrets are replaced by `MASK`."""
     if value and _SECRET_NAME.search(name) and not name.endswith("_env"):
         return MASK
-    return _PARAMETER.sub(rf"\1{MASK}", _PASSWORD.sub(rf"\1{MASK}@", value))
+    return masked_parameters(_PASSWORD.sub(rf"\1{MASK}@", value))
+
+
+def masked_parameters(address: str) -> str:
+    """An address whose parameters that are secrets are replaced by `MASK`."""
+    return _PARAMETER.sub(rf"\1{MASK}", address)
 
 
 def _origin(name: str, options: Mapping[str, str | None], in_file: Mapping[str, Json], path: Path) -> str:
