@@ -167,12 +167,13 @@ def test_two_prunes_do_not_run_at_once(store: Store) -> None:
 
 _BUSY = """
 import sys, time, vecrollback
+from pathlib import Path
 from vecrollback.errors import VecrollbackError
 from vecrollback import Document
-root, seconds, number = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+root, seconds, number, enough = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
 ends, done = time.monotonic() + seconds, 0
 with vecrollback.connect(root) as store:
-    while done < 6 and time.monotonic() < ends:
+    while (done < 6 or not enough.exists()) and time.monotonic() < ends:
         try:
             store.upsert([Document(f"b{number}", f"at {time.monotonic_ns()}")])
             store.catch_up("two")
@@ -190,14 +191,17 @@ print(done)
 """
 
 
-def test_nothing_that_is_named_goes_while_others_write_switch_and_restore(store: Store) -> None:
-    busy = [start(str(store.root), "120", str(n), code=_BUSY) for n in range(2)]
+def test_nothing_that_is_named_goes_while_others_write_switch_and_restore(store: Store, tmp_path: Path) -> None:
+    enough = tmp_path / "enough"  # was pruned: until then the others go on
+    busy = [start(str(store.root), "120", str(n), str(enough), code=_BUSY) for n in range(2)]
     pruned, chance = 0, random.Random(3)
     while any(process.poll() is None for process in busy):
         # sometimes shorter than a write takes: that is refused at its last step, and nothing is named that is gone
         rules = RetentionRules(snapshots=1, cool_down=chance.choice((0.3, 5.0)))
         done = store.retention.apply(store.retention.plan(rules))
         pruned += len(done.snapshots)
+        if pruned > 3:
+            enough.touch()
     said = [process.communicate() for process in busy]
     assert all(output and int(output) > 2 for output, _ in said), said
     # of a pair that the other one made live meanwhile: it is not retired

@@ -215,7 +215,8 @@ def _incidents(look: _Look) -> _Found:
         one = unproven[0]
         said = f"the check after it says {one.verdict}" if one.verdict else "no check has proved it yet"
         return "alert", f"incident {one.number} ({one.source} to {one.target}): {said}", "vecrollback check"
-    text = f"incident {numbers} is proved and not closed yet"
+    which = f"incident {numbers} is" if len(incidents) == 1 else f"incidents {numbers} are"
+    text = f"{which} proved and not closed yet"
     return "note", text, f"vecrollback incident close {incidents[-1].number} --cause 'what it was'"
 
 
