@@ -164,6 +164,8 @@ def test_the_public_names_are_these() -> None:
         "Document",
         "Drill",
         "Effort",
+        "ErasureExport",
+        "ErasuresApplied",
         "ExportResult",
         "Finding",
         "Forecast",

@@ -198,9 +198,16 @@ def test_the_stores_own_file_counts_where_the_working_directory_has_none(store: 
     assert store.promote("bad", reason="the working directory's file wins").target == "bad@1"
 
 
-def test_a_gate_on_lag_passes_while_somebody_writes(store: Store) -> None:
+def test_a_gate_on_lag_passes_while_somebody_writes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     gates("lag = 0")
-    written, stop = [0], threading.Event()
+    written, stop, judged = [0], threading.Event(), store.gates.passed
+
+    def judge_after_another_write(*arguments: Any, **options: Any) -> Any:
+        before = written[0]
+        wait_until(lambda: written[0] > before)
+        return judged(*arguments, **options)
+
+    monkeypatch.setattr(store.gates, "passed", judge_after_another_write)
 
     def write() -> None:
         while not stop.is_set():

@@ -34,6 +34,7 @@ from vecrollback.corpus.columns import (
 )
 from vecrollback.corpus.documents import document_digest
 from vecrollback.corpus.earlier import EarlierDocuments
+from vecrollback.corpus.erasures import Erasure, ErasureFile
 from vecrollback.corpus.selection import DocumentSet, count_namespaces, select_ids, select_rows
 from vecrollback.corpus.travel import plan_rollback
 from vecrollback.errors import (
@@ -61,8 +62,10 @@ class Corpus:
     Ids are keys here: those of `Document.key`, with the namespace in them.
     """
 
-    def __init__(self, file_store: FileStore, earlier: FileStore, catalog: Catalog) -> None:
-        self._catalog = catalog
+    def __init__(
+        self, file_store: FileStore, earlier: FileStore, catalog: Catalog, *, erasures: ErasureFile | None = None
+    ) -> None:
+        self._catalog, self._erasures = catalog, erasures
         self._ledger = catalog.ledger
         self.table = LanceTable(file_store)
         self.earlier = EarlierDocuments(earlier, catalog)
@@ -151,7 +154,17 @@ class Corpus:
             tombstones = [(i, first + n) for n, i in enumerate(gone)]
             replaced = [i for i in gone if i in stored]
             self._commit(dataset, rows, head, tombstones, expected=state, replaced=replaced, erase=True)
+            self._note(tombstones)
         return WriteResult(head.head, unchanged=len(unique) - lost, deleted=lost)
+
+    def _note(self, deleted: Sequence[tuple[str, int]]) -> None:
+        """Note deletes outside of the store. They are acknowledged: where that fails, the next export notes them."""
+        if self._erasures is None:
+            return
+        try:
+            self._erasures.add(Erasure(self._catalog.store_id, key, seq) for key, seq in deleted)
+        except OSError as error:
+            _log.warning("%d deletes are not in %s: %s", len(deleted), self._erasures.path, error.strerror)
 
     def take_back(self, seq: int, *, keep_new: bool = False) -> CorpusPlan:
         """Make the documents what they were at change `seq`, by new changes, all of them or none; durable.

@@ -82,6 +82,29 @@ class WriteResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ErasureExport:
+    """What was noted in a file of erasures. `missing`: documents it knows as deleted, and this store does not."""
+
+    path: str
+    written: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class ErasuresApplied:
+    """What a file of erasures did to a store, or would do.
+
+    `deleted`: documents that were there, as people read their keys. `noted`: how many others are known as deleted now.
+    `unreadable`: how many lines of the file cannot be read.
+    """
+
+    deleted: tuple[str, ...]
+    noted: int
+    unreadable: int
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CorpusState:
     """The head of the log: its last acknowledged seq, the Lance version that holds it, live documents."""
 

@@ -39,7 +39,7 @@ class Settings:
     `catalog`: URL of the database that holds the catalog; None for the one in the store's own directory. It may hold a
     password, so it is left out of the representation. `cache`, `cache_size`: where this machine keeps copies of what
     lies on object storage, and how much of it, as in "500MB" or "32GiB". `keep_model_limit`: the largest model that is
-    kept with its pair unasked.
+    kept with its pair unasked. `erasures`: a file outside of the store in which every delete is noted.
     """
 
     store: str
@@ -48,6 +48,7 @@ class Settings:
     cache: str = ""
     cache_size: str = DEFAULT_CACHE_SIZE
     keep_model_limit: str = DEFAULT_MODEL_LIMIT
+    erasures: str = ""
 
     @property
     def cache_bytes(self) -> int:
@@ -126,6 +127,7 @@ def load(
         keep_model_limit=os.environ.get("VECROLLBACK_KEEP_MODEL_LIMIT")
         or filed.get("keep_model_limit")
         or DEFAULT_MODEL_LIMIT,
+        erasures=os.environ.get("VECROLLBACK_ERASURES") or filed.get("erasures") or "",
     )
 
 

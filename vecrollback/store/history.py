@@ -1,4 +1,4 @@
-"""What a store tells of its past: the moves, whether somebody changed them, and whether the catalog went back in time.
+"""What a store tells of its past: moves, deletes, whether somebody changed them, whether it went back in time.
 
 These are methods of `Store`, which has everything else.
 """
@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vecrollback.records import HistoryProof, Move, Reconciled, Setback
+from vecrollback.records import ErasureExport, ErasuresApplied, HistoryProof, Move, Reconciled, Setback
 
 if TYPE_CHECKING:
     from vecrollback.catalog import Catalog
     from vecrollback.pairs.resources import Resources
+    from vecrollback.store.parts import Parts
 
 
 class HistoryMethods:
@@ -23,6 +24,8 @@ class HistoryMethods:
 
         @property
         def _catalog(self) -> Catalog: ...
+        @property
+        def _parts(self) -> Parts: ...
         @property
         def resources(self) -> Resources: ...
         @property
@@ -86,6 +89,56 @@ class HistoryMethods:
         from vecrollback.store.history_file import verify_history
 
         return verify_history(self._catalog, [Path(one) for one in against], require_signature=require_signature)
+
+    def export_erasures(self, path: str | Path) -> ErasureExport:
+        """Note every delete in a file that is kept outside of the store, for the day an older copy is put back.
+
+        With `erasures` in the settings (`VECROLLBACK_ERASURES`) each delete is noted there as it is made, and `status`
+        tells when the store lacks some of them.
+
+        Args:
+            path: The file. What it holds stays; deletes that it lacks are added.
+
+        Returns:
+            How many were added, and how many documents it knows as deleted that this store does not.
+
+        Raises:
+            UsageError: The file is another one, or cannot be read.
+
+        Example:
+            >>> _ = store.delete(["bread"])
+            >>> store.export_erasures("erasures.jsonl").written
+            1
+        """
+        from vecrollback.store.erasures import export_erasures
+
+        return export_erasures(self._parts, Path(path))
+
+    def apply_erasures(self, path: str | Path, *, copy_of: str | None = None, dry_run: bool = False) -> ErasuresApplied:
+        """Delete what a file of erasures knows as deleted, in a store that was put back from an older copy.
+
+        Also a document that was written into the copy since, under the same id: which came first, nobody can tell.
+
+        Args:
+            path: What `export_erasures` wrote.
+            copy_of: Id of the store whose deletes count too, because this one was restored from its backup.
+            dry_run: Change nothing.
+
+        Returns:
+            The documents that were deleted, and how many others are known as deleted now.
+
+        Raises:
+            UsageError: The file cannot be read, or is of another store.
+
+        Example:
+            >>> _ = store.delete(["bread"])
+            >>> _ = store.export_erasures("erasures.jsonl")
+            >>> store.apply_erasures("erasures.jsonl").deleted
+            ()
+        """
+        from vecrollback.store.erasures import apply_erasures
+
+        return apply_erasures(self._parts, Path(path), copy_of=copy_of, dry_run=dry_run)
 
     def setback(self) -> Setback | None:
         """Tell whether the catalog went back in time: an older file was put back, or a late standby took over.

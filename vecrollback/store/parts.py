@@ -117,6 +117,7 @@ class Parts(FollowsForks):
     @opened_once
     def resources(self) -> Resources:
         from vecrollback.corpus.corpus import Corpus
+        from vecrollback.corpus.erasures import ErasureFile
         from vecrollback.pairs.embedders import PairEmbedders
         from vecrollback.pairs.resources import Resources
 
@@ -128,6 +129,7 @@ class Parts(FollowsForks):
                 self.file_store.inside(f"tables/{CORPUS}.lance"),
                 self.file_store.inside(f"tables/{EARLIER}.lance"),
                 self.catalog,
+                erasures=ErasureFile(self.settings.erasures) if self.settings.erasures else None,
             ),
             artifacts=self.artifacts,
             embedders=PairEmbedders(self.catalog, self.artifacts, self.kept_models, self.root),
@@ -147,6 +149,7 @@ class Parts(FollowsForks):
             "VECROLLBACK_CACHE": self.settings.cache,
             "VECROLLBACK_CACHE_SIZE": self.settings.cache_size,
             "VECROLLBACK_KEEP_MODEL_LIMIT": self.settings.keep_model_limit,
+            "VECROLLBACK_ERASURES": self.settings.erasures,
             "VECROLLBACK_CATALOG": self.settings.catalog or "",
         }
 

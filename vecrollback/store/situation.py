@@ -309,6 +309,8 @@ def _notices(look: _Look) -> _Found:
 
 def _storage(look: _Look) -> _Found:
     root = look.parts.root
+    if lacking := _missing_erasures(look):
+        return lacking
     if not os.access(root, os.W_OK):
         return "alert", f"{root} cannot be written", "vecrollback doctor --installation"
     room = shutil.disk_usage(root)
@@ -316,6 +318,22 @@ def _storage(look: _Look) -> _Found:
     if room.free < _FULL_BYTES or room.free < _FULL_SHARE * room.total:
         return "alert", text, "vecrollback prune --dry-run"
     return ("note", text, "vecrollback prune --dry-run") if room.free < _TIGHT_SHARE * room.total else ("ok", text)
+
+
+def _missing_erasures(look: _Look) -> _Found | None:
+    if not (path := look.parts.settings.erasures):
+        return None
+    from vecrollback.corpus.erasures import ErasureFile, missing
+
+    file = ErasureFile(path)
+    if not file.path.exists():
+        return "note", f"{path}, where deletes are noted, does not exist", f"vecrollback erasures export {path}"
+    noted = file.read().newest({look.catalog.store_id})
+    if lacking := missing(noted, look.catalog.ledger.tombstones()):
+        count = _counted(len(lacking), "delete")
+        text = f"{count} noted in {path} are missing here: this is an older copy of the store"
+        return "alert", text, f"vecrollback erasures apply {path}"
+    return None
 
 
 _LINES: Mapping[str, Callable[[_Look], _Found]] = {

@@ -79,6 +79,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "snapshot": "Take, list, name, export, import or delete snapshots.",
         "retire": "Take a pair out of use, so that `prune` may delete it.",
         "backup": "Back the whole store up in one file, and restore it elsewhere.",
+        "erasures": "Keep deletes in a file, for the day an older copy is put back.",
         "prune": "Delete retired pairs, old snapshots and files nothing needs.",
         "compact": "Merge the small files of documents and vectors.",
     },
