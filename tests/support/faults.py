@@ -81,7 +81,8 @@ def strike(root: Path, arguments: list[str], fault: SystemFault) -> Outcome:
 
 
 def _run(root: Path, arguments: list[str], options: list[str]) -> subprocess.CompletedProcess[str]:
-    command = ["strace", "-f", "-q", *options, sys.executable, "-m", "vecrollback", *arguments, "--json"]
+    tracer = ["strace", "-f", "-q", "--seccomp-bpf", *options]
+    command = [*tracer, sys.executable, "-m", "vecrollback", *arguments, "--json"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "VECROLLBACK_STORE": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
         command, cwd=root.parent, env=environment, capture_output=True, text=True, check=False, timeout=_SECONDS

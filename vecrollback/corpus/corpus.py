@@ -8,9 +8,10 @@ a tombstone and purge text and metadata.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -36,6 +37,7 @@ from vecrollback.corpus.documents import document_digest
 from vecrollback.corpus.earlier import EarlierDocuments
 from vecrollback.corpus.erasures import Erasure, ErasureFile
 from vecrollback.corpus.selection import DocumentSet, count_namespaces, select_ids, select_rows
+from vecrollback.corpus.sound_log import SoundLog, problem_of
 from vecrollback.corpus.travel import plan_rollback
 from vecrollback.errors import (
     CatalogOlderError,
@@ -56,18 +58,35 @@ _VERSIONS_OF_A_WRITE = 2  # new columns, then rows
 _READ_AT_ONCE = 1_000
 
 
+@dataclass(frozen=True, slots=True)
+class ReadableLog:
+    """What can be read of a version. `problem`: what cannot be; `files`: all that the version consists of."""
+
+    rows: Any
+    problem: str
+    files: frozenset[str]
+
+
 class Corpus:
     """Documents of one store. Reads are at the version the catalog acknowledged; writers take turns by a lock.
 
-    Ids are keys here: those of `Document.key`, with the namespace in them.
+    Ids are keys here: those of `Document.key`, with the namespace in them. `memory`: a file of this machine that keeps
+    which files were compared with their digests. What is damaged is not read: see `SoundLog`.
     """
 
     def __init__(
-        self, file_store: FileStore, earlier: FileStore, catalog: Catalog, *, erasures: ErasureFile | None = None
+        self,
+        file_store: FileStore,
+        earlier: FileStore,
+        catalog: Catalog,
+        *,
+        erasures: ErasureFile | None = None,
+        memory: Path | None = None,
     ) -> None:
         self._catalog, self._erasures = catalog, erasures
         self._ledger = catalog.ledger
         self.table = LanceTable(file_store)
+        self._log = SoundLog(self.table, catalog, memory)
         self.earlier = EarlierDocuments(earlier, catalog)
 
     def create(self) -> None:
@@ -190,14 +209,14 @@ class Corpus:
     def plan_rollback(self, seq: int, *, keep_new: bool = False) -> CorpusPlan:
         """What `take_back` would do now. Raises UsageError for a point that cannot be reached."""
         return self.at_head(
-            lambda state: plan_rollback(self.table.at(state.version), self.earlier, state, seq, keep_new=keep_new)
+            lambda state: plan_rollback(self._log.whole(state.version), self.earlier, state, seq, keep_new=keep_new)
         )
 
     def seq_at(self, time: str) -> int:
         """The last change at a time, written as the catalog writes times; 0 before the first."""
 
         def newest(state: CorpusState) -> int:
-            rows = self.table.at(state.version).to_table(columns=["_seq"], filter=f"_updated_at <= '{time}'")
+            rows = self._log.whole(state.version).to_table(columns=["_seq"], filter=f"_updated_at <= '{time}'")
             return max(int(pc.max(rows["_seq"]).as_py() or 0), self.earlier.last_seq_at(time))
 
         return self.at_head(newest)
@@ -206,7 +225,7 @@ class Corpus:
     def changes(self, after: int, upto: int, *, version: int) -> pa.Table:
         """The newest change of each document with after < seq <= upto: id, seq, hash, deleted, row id; by seq."""
         with self.table.reported():
-            scanner = self.table.at(version).scanner(
+            scanner = self._log.whole(version).scanner(
                 columns=["id", "_seq", "_content_hash", "_deleted"],
                 filter=f"_seq > {int(after)} AND _seq <= {int(upto)}",
                 with_row_id=True,
@@ -219,15 +238,27 @@ class Corpus:
         if not row_ids:
             return []
         with self.table.reported():
-            dataset = self.table.at(version)
+            dataset = self._log.whole(version)
             rows = dataset._take_rows(list(row_ids), columns=columns_there(dataset, ["text", EMBEDDED_TEXT]))
         return [str(text) for text in texts_for_model(rows).to_pylist()]
 
-    def scan(self, version: int, *, columns: Sequence[str], after: int = 0) -> Iterator[pa.RecordBatch]:
-        """Record batches of every row, tombstones included; `after`: only rows of a greater seq."""
+    @uses_tables
+    def readable(self, version: int, *, known: Set[str] = frozenset(), anew: bool = False) -> ReadableLog:
+        """What can be read of a version, to be given to `scan`. `known`, `anew`: see `SoundLog.at`."""
+        with self.table.reported():
+            log = self._log.at(version, known=known, anew=anew)
+            return ReadableLog(log, problem_of(log), frozenset(self.table.files(self.table.at(version))))
+
+    def scan(
+        self, version: int, *, columns: Sequence[str], after: int = 0, log: ReadableLog | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Record batches of every row, tombstones included; `after`: only rows of a greater seq.
+
+        `log`: what of the version is to be read; without it a row that cannot be read raises CorruptArtifactError.
+        """
         condition = f"_seq > {int(after)}" if after else None
         with hold_off_forks(), self.table.reported():
-            dataset = self.table.at(version)
+            dataset = self._log.whole(version) if log is None else log.rows
             there = columns_there(dataset, columns)
             for batch in dataset.scanner(columns=there, filter=condition).to_batches():
                 if len(there) == len(columns):
@@ -241,9 +272,11 @@ class Corpus:
         if not ids:
             return {}
         with self.table.reported():
-            dataset = self.table.at(version)
+            dataset = self._log.at(version)
             columns = columns_there(dataset, [*DOCUMENT, "_deleted"])
             rows = dataset.to_table(columns=columns, filter=any_of(ids)).to_pylist()
+            if problem_of(dataset) and dataset.may_lack(set(ids) - {row["id"] for row in rows}):
+                raise CorruptArtifactError(dataset.problem, hint=dataset.hint)
         return {row["id"]: document_of(row) for row in rows if not row["_deleted"]}
 
     def documents(self, selection: DocumentSet, *, after: str = "", limit: int | None = None) -> Iterator[Document]:
@@ -261,11 +294,14 @@ class Corpus:
                 if self.state().version == state.version:
                     raise  # else a purge took that version away: go on in the newest, after what was given already
 
-    def matching(self, selection: DocumentSet, *, version: int) -> pa.Array:
-        """Keys of the selected documents. Raises BadFilterError."""
+    def matching(self, selection: DocumentSet, *, version: int, whole: bool = True) -> pa.Array:
+        """Keys of the selected documents. Raises BadFilterError.
+
+        `whole`: a row that cannot be read raises CorruptArtifactError; else it matches nothing.
+        """
         while True:
             try:
-                return self._matching(selection, version)
+                return self._matching(selection, version, whole)
             except (StorageUnavailableError, CorruptArtifactError):
                 newer = self.state().version
                 if newer == version:
@@ -274,26 +310,26 @@ class Corpus:
 
     def count(self, selection: DocumentSet) -> int:
         """How many documents are selected."""
-        return self.at_head(lambda state: len(self._matching(selection, state.version)))
+        return self.at_head(lambda state: len(self._matching(selection, state.version, True)))
 
     def namespaces(self) -> dict[str, int]:
         """Namespace -> documents, by name; "" is that of documents without one."""
-        return self.at_head(lambda state: count_namespaces(self.table.at(state.version)))
+        return self.at_head(lambda state: count_namespaces(self._log.whole(state.version)))
 
     @uses_tables
-    def _matching(self, selection: DocumentSet, version: int) -> pa.Array:
+    def _matching(self, selection: DocumentSet, version: int, whole: bool) -> pa.Array:
         with self.table.reported():
-            return select_ids(self.table.at(version), selection)
+            return select_ids(self._log.whole(version) if whole else self._log.at(version), selection)
 
     @uses_tables
     def _selected(self, selection: DocumentSet, version: int, after: str) -> pa.Table:
         with self.table.reported():
-            return select_rows(self.table.at(version), selection, after)
+            return select_rows(self._log.whole(version), selection, after)
 
     @uses_tables
     def _read_rows(self, rows: pa.Table, version: int) -> list[Document]:
         with self.table.reported():
-            dataset = self.table.at(version)
+            dataset = self._log.whole(version)
             columns = columns_there(dataset, DOCUMENT)
             return [document_of(r) for r in dataset._take_rows(rows["_rowid"].to_pylist(), columns=columns).to_pylist()]
 
@@ -335,6 +371,8 @@ class Corpus:
         state = self._ledger.state()
         digests = self._catalog.files.of(CORPUS)
         dataset = self.table.recover(state.version, digests)
+        if state.version:
+            self._log.require_writable(state.version)
         if dataset.version == state.version:
             self.earlier.recover(adopt=False)
             return state, dataset
@@ -388,7 +426,9 @@ class Corpus:
         erase: bool = False,
     ) -> None:
         """Write rows. `replaced`: ids among them that the log knows; `erase`: what those were before goes for good."""
-        earlier = self.earlier.keep(dataset, rows, replaced, erase=erase)
+        # Of a damaged file what can be read of it is kept.
+        before = self._log.at(expected.version) if replaced else dataset
+        earlier = self.earlier.keep(before, rows, replaced, erase=erase)
         # Also where no id is known: an append would be committed behind a writer that has overtaken this one.
         commit = self.table.merge("id", rows, onto=dataset)
         reach("corpus.merged")

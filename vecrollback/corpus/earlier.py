@@ -79,9 +79,8 @@ class EarlierDocuments:
         if not replaced:
             return None
         until = dict(zip(rows["id"].to_pylist(), rows["_seq"].to_pylist(), strict=True))
-        superseded = pa.concat_tables(
-            [_superseded(part, until, erase=erase) for part in _read(dataset, replaced, _FACTS if erase else _COLUMNS)]
-        )
+        parts = _read(dataset, replaced, _FACTS if erase else _COLUMNS)
+        superseded = pa.concat_tables([_SCHEMA.empty_table(), *(_superseded(one, until, erase=erase) for one in parts)])
         state = self.state()
         commit = None if state.version else self.table.create(_SCHEMA)
         # Compared with its digests first: the next version repeats what this one's manifest says.
@@ -91,6 +90,8 @@ class EarlierDocuments:
             known = commit.dataset
         if erase and (emptied := self._emptied(known, replaced)).num_rows:
             written = self.table.merge("_seq", pa.concat_tables([superseded, emptied]), onto=known)
+        elif not superseded.num_rows:
+            return commit  # none of them can be read any more
         else:
             written = self.table.append(superseded, onto=known)
         reach("corpus.earlier_kept")

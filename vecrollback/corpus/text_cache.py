@@ -3,11 +3,15 @@
 Lance needs about a millisecond to take ten random rows; a query has less. The file is derived from the corpus, shared
 by all pairs and all processes of a host, and may be deleted at any time. Its name holds its checksum, compared
 before the file is mapped: a changed byte would be answered as text, or end the process. A damaged file is written anew.
+
+It is written from a log whose files were all compared with their digests. Where one of those is damaged, what can be
+read of the log answers in this process alone, and the file is written once the log is whole again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 import zlib
@@ -21,12 +25,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vecrollback.corpus.columns import EMBEDDED_TEXT, parse_metadata
-from vecrollback.corpus.corpus import Corpus
+from vecrollback.corpus.corpus import Corpus, ReadableLog
 from vecrollback.records import CorpusState, Json
 from vecrollback.storage.local import sync_directory, sync_file
 
 _FILES = "documents-*.arrow"
 _COLUMNS = ["id", "text", "metadata", "_seq", "_content_hash", "_deleted", EMBEDDED_TEXT]
+_FILES_KEY = b"files"
+_PRIVATE = "vecrollback-texts-"
 _REBUILD_SHARE = 0.2
 _REBUILD_LEAST = 20_000
 
@@ -46,13 +52,18 @@ class ChangedText:
 
 
 class Base:
-    """The memory-mapped documents at one seq; row numbers are stable while it is open. The caller has compared it."""
+    """The memory-mapped documents at one seq; row numbers are stable while it is open. The caller has compared it.
 
-    def __init__(self, path: Path, head: int) -> None:
+    `files`: those of the log that it was made of. `problem`: which documents are missing because the log is damaged.
+    """
+
+    def __init__(self, path: Path, head: int, problem: str = "") -> None:
         self.path = path
         self.head = head
+        self.problem = problem
         with pa.memory_map(str(path)) as source:
             table = pa.ipc.open_file(source).read_all()
+        self.files = frozenset(json.loads((table.schema.metadata or {}).get(_FILES_KEY, b"[]")))
         self.ids: pa.ChunkedArray = table["id"]
         self.texts: pa.ChunkedArray = table["text"]
         self.metadata: pa.ChunkedArray = table["metadata"]
@@ -76,21 +87,27 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class TextCache:
-    """All documents at one head: the base and the changes over it. Immutable; `advanced` makes the next."""
+    """All documents at one head: the base and the changes over it. Immutable; `advanced` makes the next.
+
+    `problem`: which documents are missing, where files of the log are damaged.
+    """
 
     base: Base
     head: int
     changed: Mapping[str, ChangedText]
+    problem: str = ""
 
     def lookup(self, id_: str, row: int) -> tuple[str, Mapping[str, Json], bool]:
         """Text and metadata of a live document whose base row is known (-1: it has none).
 
-        The third says whether the model got another text of it.
+        The third says whether the model got another text of it. One that cannot be read is empty.
         """
         change = self.changed.get(id_) if self.changed else None
         if change is not None:
             return change.text, parse_metadata(change.metadata), change.other_text
         base = self.base
+        if row < 0:
+            return "", {}, True
         text, metadata = base.texts[row].as_py(), base.metadata[row].as_py()
         other = base.other_text is not None and bool(base.other_text[row])
         return text, parse_metadata(metadata), other
@@ -103,13 +120,20 @@ class TextCache:
 
 def open_text_cache(corpus: Corpus, folder: Path) -> TextCache:
     """The documents at the acknowledged head; writes the base file when there is none, or a poor one."""
-    base = _newest_base(folder)
-    if base is not None:
+    texts = None
+    if (base := _newest_base(folder)) is not None:
         texts = advanced(TextCache(base, base.head, {}), corpus)
         if not texts.needs_rebuild:
             return texts
     base = corpus.at_head(lambda state: _write_base(corpus, folder, state))
-    return TextCache(base, base.head, {})
+    if base.problem and texts is not None:
+        return texts  # what was written while the log was whole has more
+    return TextCache(base, base.head, {}, base.problem)
+
+
+def mended(texts: TextCache, corpus: Corpus) -> bool:
+    """Whether texts that lack documents could be made whole now; asks for times and sizes of files."""
+    return bool(texts.problem) and not corpus.at_head(lambda state: corpus.readable(state.version)).problem
 
 
 def _may_write(folder: Path) -> bool:
@@ -126,11 +150,13 @@ def _advanced(texts: TextCache, corpus: Corpus, state: CorpusState) -> TextCache
     if state.head == texts.head:
         return texts
     fresh: dict[str, ChangedText] = {}
-    for batch in corpus.scan(state.version, columns=_COLUMNS, after=texts.head):
+    # Files that the base was made of hold no later change, and what is damaged in them is in the base.
+    log = corpus.readable(state.version, known=texts.base.files)
+    for batch in corpus.scan(state.version, columns=_COLUMNS, after=texts.head, log=log):
         columns = [batch[name].to_pylist() for name in ("id", "text", "metadata", "_content_hash", "_deleted")]
         columns.append(pc.is_valid(batch[EMBEDDED_TEXT]).to_pylist())
         fresh.update({id_: ChangedText(*rest) for id_, *rest in zip(*columns, strict=True)})
-    return TextCache(texts.base, state.head, {**texts.changed, **fresh})
+    return TextCache(texts.base, state.head, {**texts.changed, **fresh}, log.problem or texts.base.problem)
 
 
 def _newest_base(folder: Path) -> Base | None:
@@ -146,20 +172,22 @@ def _newest_base(folder: Path) -> Base | None:
     return None
 
 
-def _write_base(corpus: Corpus, folder: Path, state: CorpusState) -> Base:
+def _write_base(corpus: Corpus, folder: Path, state: CorpusState, log: ReadableLog | None = None) -> Base:
+    log = log or corpus.readable(state.version, anew=True)
     kept = pa.schema(
         [("id", pa.string()), ("text", pa.large_string()), ("metadata", pa.string()), ("_content_hash", pa.binary(16))]
     )
-    schema = kept.append(pa.field("other_text", pa.bool_()))
-    if not _may_write(folder):
-        # Who only reads the store has the file to itself: without a name it is gone with the process.
-        with tempfile.TemporaryDirectory(prefix="vecrollback-texts-") as private:
-            return _write_base(corpus, Path(private), state)
+    files = json.dumps(sorted(log.files))
+    schema = kept.append(pa.field("other_text", pa.bool_())).with_metadata({_FILES_KEY: files})
+    if not _may_write(folder) or (log.problem and not folder.name.startswith(_PRIVATE)):
+        # Who only reads the store, or reads a part of it, has the file to itself: it is gone with the process.
+        with tempfile.TemporaryDirectory(prefix=_PRIVATE) as private:
+            return _write_base(corpus, Path(private), state, log)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as own:
         fresh = Path(own) / "documents.arrow"
         with pa.ipc.new_file(str(fresh), schema) as writer:
-            for batch in _live(corpus.scan(state.version, columns=_COLUMNS)):
+            for batch in _live(corpus.scan(state.version, columns=_COLUMNS, log=log)):
                 columns = {f.name: batch[f.name] for f in kept} | {"other_text": pc.is_valid(batch[EMBEDDED_TEXT])}
                 writer.write_table(pa.table(columns, schema=schema))
         sync_file(fresh)
@@ -169,7 +197,7 @@ def _write_base(corpus: Corpus, folder: Path, state: CorpusState) -> Base:
     for old in folder.glob(_FILES):
         if old.name < path.name:
             old.unlink(missing_ok=True)  # whoever has it mapped keeps reading it
-    return Base(path, state.head)
+    return Base(path, state.head, log.problem)
 
 
 def _checksum(path: Path) -> str:

@@ -59,7 +59,7 @@ def restriction(options: SearchOptions, corpus: Corpus, version: int) -> Filter:
     if options.where is None:
         return Filter(options.namespace)
     selection = DocumentSet.of(options.where, options.namespace)
-    return Filter(options.namespace, options.where, partial(corpus.matching, selection, version=version))
+    return Filter(options.namespace, options.where, partial(corpus.matching, selection, version=version, whole=False))
 
 
 def valid_queries(query: str | Sequence[str]) -> list[str]:

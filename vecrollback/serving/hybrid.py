@@ -6,6 +6,7 @@ from each list that it is in. Ranks need no common scale, which a cosine and a B
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -15,10 +16,12 @@ from vecrollback.corpus.corpus import Corpus
 from vecrollback.corpus.keywords import KeywordHit, KeywordIndex
 from vecrollback.corpus.selection import DocumentSet
 from vecrollback.corpus.text_cache import TextCache
+from vecrollback.errors import CorruptArtifactError
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import WHOLE_TEXT, CorpusState, Hit, Result, SearchOptions, key_parts
 from vecrollback.serving.open_pairs import OpenPairs
 
+_log = logging.getLogger(__name__)
 _RANK_OFFSET = 60
 _LEAST_CANDIDATES, _CANDIDATES_PER_HIT, _MOST_CANDIDATES = 50, 4, 10_000
 
@@ -40,9 +43,14 @@ class KeywordAnswers:
         enough = min(_MOST_CANDIDATES, max(_LEAST_CANDIDATES, _CANDIDATES_PER_HIT * options.k))
         wide = replace(options, k=enough)
         pairs_results = by_vectors(wide)
+        try:
+            words_results = [self._by_words(text, wide) for text in texts]
+        except CorruptArtifactError as error:
+            # Words are read from the whole log. What the vectors find is an answer still, and says what it lacks.
+            _log.error("answers by vectors alone: %s", error)
+            return [replace(one, hits=one.hits[: options.k], current=False) for one in pairs_results]
         return [
-            self._joined(one, self._by_words(text, wide), options.k)
-            for one, text in zip(pairs_results, texts, strict=True)
+            self._joined(one, by_words, options.k) for one, by_words in zip(pairs_results, words_results, strict=True)
         ]
 
     def by_words(self, texts: Sequence[str], options: SearchOptions) -> list[Result]:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from vecrollback.corpus.text_cache import TextCache, open_text_cache
 from vecrollback.corpus.text_cache import advanced as advance_text_cache
+from vecrollback.corpus.text_cache import mended as are_mended
 from vecrollback.errors import CorruptArtifactError, PairStateError, StorageUnavailableError, VecrollbackError
 from vecrollback.pairs.late_model import QueryModel
 from vecrollback.pairs.resources import Resources
@@ -78,7 +79,7 @@ class OpenPairs(FollowsForks):
         self._texts: TextCache | None = None
         self._open_pairs: dict[str, OpenPair] = {}
         self._cold: set[str] = set()
-        self._away_until = 0.0
+        self._away_until = self._mend_after = 0.0
         self._behind: dict[str, tuple[OpenPair, int, OpenPair]] = {}
         self._damaged: dict[str, _Damaged] = {}
         follow_forks(self)
@@ -115,7 +116,7 @@ class OpenPairs(FollowsForks):
                 texts = self._refresh_texts(head)
                 open_pair = self._advance(open_pair or self._open(position, texts), position, texts)
                 self._damaged.pop(position.ref, None)
-                return open_pair
+                return replace(open_pair, current=False, trouble=texts.problem) if texts.problem else open_pair
             except (VecrollbackError, OSError) as error:
                 # With the storage in reach the error is a fault of the pair.
                 if open_pair is None or self._reachable():
@@ -241,13 +242,23 @@ class OpenPairs(FollowsForks):
 
     def _refresh_texts(self, head: int | None = None) -> TextCache:
         """Texts and changes at the head. Deletes count from the first query after their acknowledgement."""
-        if self._texts is not None and head is not None and self._texts.head >= head:
+        if self._texts is not None and not self._texts.problem and head is not None and self._texts.head >= head:
             return self._texts
-        if self._texts is None:
+        if self._texts is None or self._are_mended(self._texts):
             self._texts = open_text_cache(self._corpus, self._cache)
+            if self._texts.problem:
+                _log.error("answers lack documents: %s", self._texts.problem)
+                self._mend_after = time.monotonic() + _AWAY_SECONDS
         else:
             self._texts = advance_text_cache(self._texts, self._corpus)
         return self._texts
+
+    def _are_mended(self, texts: TextCache) -> bool:
+        """Whether damaged files of the log were put back; asked every `_AWAY_SECONDS`."""
+        if not texts.problem or time.monotonic() < self._mend_after:
+            return False
+        self._mend_after = time.monotonic() + _AWAY_SECONDS
+        return are_mended(texts, self._corpus)
 
     def _renew(self) -> None:
         """Write a new file of texts when too much changed since the last one."""

@@ -326,7 +326,7 @@ class Searcher(Questions, FollowsForks):
             # Seen by others, or before this process began: nothing says where it should point, but what is deleted is.
             hidden = self._time.without_deleted(open_pair, pointer.head)
             return Serving(pointer, hidden, current=False, reason=str(setback), outlives=pointer)
-        reason = "" if open_pair.current else "the storage cannot be reached"
+        reason = open_pair.trouble or ("" if open_pair.current else "the storage cannot be reached")
         # What is whole answers alone, and pays for nothing here.
         half = open_pair.view.snapshot.manifest.cascade is not None
         sides = self._cascade.beside(open_pair, pointer.head) if half else None

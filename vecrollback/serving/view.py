@@ -136,14 +136,19 @@ class PairView:
         text, metadata, other_text = self.texts.lookup(key, int(self.rows[position]))
         # The span of an outdated vector, or in another text, means nothing in this one: the whole is returned.
         namespace, id_ = key_parts(key)
+        stale = stale or self._is_unread(key, int(self.rows[position]))
         if stale or other_text:
             return Hit(id_, score, text, metadata, WHOLE_TEXT, stale, namespace)
         return Hit(id_, score, text[start:end], metadata, int(snapshot.ordinals[position]), stale, namespace)
 
+    def _is_unread(self, key: str, row: int) -> bool:
+        """Whether the log cannot say any more what this document is: it is shown by its id, without a text."""
+        return row < 0 and key not in self.texts.changed
+
     def _hit_of_delta(self, place: int, key: str, score: float) -> Hit:
         delta, texts, row = self.delta, self.texts, int(self.delta.rows[place])
         change = texts.changed.get(key)
-        current = change.content_hash if change else texts.base.hashes[row].tobytes()
+        current = change.content_hash if change else b"" if row < 0 else texts.base.hashes[row].tobytes()
         text, metadata, other_text = texts.lookup(key, row)
         start, end = delta.spans[place].tolist()
         stale = current != delta.hashes[place]
@@ -192,8 +197,9 @@ def open_view(
     # A document with newer rows answers from those alone, also where they are fewer than the old ones.
     alive[snapshot.positions_of(delta.supersedes)] = False
     # Ids without a row in the file of texts: either new since that file was written, or deleted before it.
+    # Where the log is damaged, they may be of a document that cannot be read: what was deleted, the ledger knows.
     unknown = np.flatnonzero(rows < 0)
-    if len(unknown):
+    if len(unknown) and not texts.problem:
         new_ids = [id_ for id_, change in texts.changed.items() if not change.deleted]
         is_new = is_in(snapshot.ids.take(pa.array(unknown)), pa.array(new_ids, pa.string()))
         alive[unknown[~is_new]] = False
@@ -272,7 +278,7 @@ def _read_delta(
     ids = keys["doc_id"].take(pa.array(rows))
     base_rows = texts.base.rows_of(ids)
     new_ids = pa.array([id_ for id_, change in texts.changed.items() if not change.deleted], pa.string())
-    in_corpus = (base_rows >= 0) | is_in(ids, new_ids)
+    in_corpus = (base_rows >= 0) | is_in(ids, new_ids) | bool(texts.problem)
     rows, base_rows = rows[in_corpus], base_rows[in_corpus]
     columns = keys.take(pa.array(rows))
     return Delta(

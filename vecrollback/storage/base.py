@@ -97,6 +97,10 @@ class FileStore(Protocol):
         """Hex SHA-256 of the bytes that lie there now."""
         ...
 
+    def stamp(self, name: str) -> str:
+        """What differs once a file was replaced or changed; on object storage, where nothing is, any constant."""
+        ...
+
     def entries(self, folder: str = "") -> Iterator[FileEntry]:
         """Every file below a folder; nothing where there is none."""
         ...

@@ -252,7 +252,7 @@ class LanceTable(FollowsForks):
             # Small fragments before a large one: they are merged with it.
             tasks = _last(Compaction.plan(onto, options).tasks, onto)
         fragments = [fragment for task in tasks for fragment in task.fragments]
-        self.require_sound(self._named_by(fragments), digests)
+        self.require_sound(self.named_by(fragments), digests)
         rewritten = [task.execute(onto) for task in tasks]
         # Lance's own `compact_files` commits before anything is synced: a power loss leaves a version without its data.
         self._settled([fragment for one in rewritten for fragment in one.new_fragments])
@@ -382,7 +382,7 @@ class LanceTable(FollowsForks):
 
     def _settled(self, fragments: list[Any], *, known: Set[str] = frozenset()) -> set[str]:
         """The files that these fragments consist of but for the known ones, made durable."""
-        fresh = self._named_by(fragments) - known
+        fresh = self.named_by(fragments) - known
         self.file_store.settle(fresh, new_folders=True)
         return fresh
 
@@ -417,7 +417,7 @@ class LanceTable(FollowsForks):
 
         That a file exists says nothing: after a power loss it may be short, or empty, under its own name.
         """
-        fresh = [one for one in newest.get_fragments() if self._named_by([one.metadata]) - known]
+        fresh = [one for one in newest.get_fragments() if self.named_by([one.metadata]) - known]
         damage = self._size_damage(fresh, known)
         if damage:
             raise CorruptArtifactError(damage, hint=MEND_TABLE)
@@ -445,7 +445,7 @@ class LanceTable(FollowsForks):
                     return f"{name} of table {self.name} has {sizes[name]} bytes; it was written with {wanted[name]}"
         return ""
 
-    def _named_by(self, fragments: Iterable[Any]) -> set[str]:
+    def named_by(self, fragments: Iterable[Any]) -> set[str]:
         """Paths, relative to the table, of the files of some fragments' metadata."""
         names: set[str] = set()
         for fragment in fragments:

@@ -83,6 +83,10 @@ class LocalFileStore:
     def digest(self, name: str) -> str:
         return sha256_file(self.root / name)
 
+    def stamp(self, name: str) -> str:
+        status = (self.root / name).stat()
+        return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
+
     def entries(self, folder: str = "") -> Iterator[FileEntry]:
         top = self.root / folder
         for path in sorted(top.rglob("*")):

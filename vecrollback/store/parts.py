@@ -130,6 +130,7 @@ class Parts(FollowsForks):
                 self.file_store.inside(f"tables/{EARLIER}.lance"),
                 self.catalog,
                 erasures=ErasureFile(self.settings.erasures) if self.settings.erasures else None,
+                memory=self.root / "cache" / "sound-documents.json",
             ),
             artifacts=self.artifacts,
             embedders=PairEmbedders(self.catalog, self.artifacts, self.kept_models, self.root),

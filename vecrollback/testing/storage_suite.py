@@ -42,6 +42,7 @@ class FileStoreConformance:
         assert file_store.read("a/b") == b"one"
         assert file_store.digest("a/b") == "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
         assert file_store.exists("a/b")
+        assert file_store.stamp("a/b") == file_store.stamp("a/b")
         assert file_store.exists("a")
         assert not file_store.exists("a/c")
         assert file_store.inside("a").read("b") == b"one"
