@@ -1,4 +1,7 @@
-"""A damaged file of the log: nobody opens it, nobody copies it, and what it does not concern is answered as before."""
+"""A damaged file of the log: nobody opens it, nobody copies it, and what it does not concern is answered as before.
+
+Covers corpus.rescue.
+"""
 
 from __future__ import annotations
 
