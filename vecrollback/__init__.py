@@ -60,6 +60,7 @@ from vecrollback.records import (
     Snapshot,
     Switched,
     UnembeddedDocument,
+    Weights,
     Where,
     WriteResult,
 )
@@ -151,6 +152,7 @@ __all__ = [
     "UnembeddedDocument",
     "VecrollbackError",
     "WatchRound",
+    "Weights",
     "Where",
     "WriteResult",
     "connect",

@@ -16,6 +16,7 @@ exit code of the command line, so a script can tell a refusal from a failure::
     │   │   ├── TextRefusedError      it does not take one of these texts, as far as can be told
     │   │   │   └── TextTooLongError  it says that one of them is longer than it reads
     │   │   └── ServiceDownError      queries of a service failed repeatedly, so none is sent for now
+    │   ├── RerankerError             a reranker gave no usable scores
     │   ├── EngineLostError           the workers of a job, or their scheduler, are gone
     │   └── RecallTooLowError         the built index finds too few true neighbours
     ├── UsageError                 2  the request or the configuration is wrong
@@ -30,6 +31,7 @@ exit code of the command line, so a script can tell a refusal from a failure::
     │   ├── BadFilterError            a `where` that is not valid over the metadata
     │   ├── EmbedderSpecError
     │   ├── IndexSpecError
+    │   ├── RerankerSpecError
     │   ├── BundleError               a bundle that is damaged, unsafe or not ours
     │   └── MissingDependencyError
     ├── RefusedError               3  a safety rule says no
@@ -157,6 +159,10 @@ class ServiceDownError(EmbeddingError):
     """Queries of a service failed repeatedly, so none is sent to it for a moment."""
 
 
+class RerankerError(FailedError):
+    """A reranker gave no usable scores."""
+
+
 class EngineLostError(FailedError):
     """The workers of a job, or their scheduler, are gone; the same command goes on where it stopped."""
 
@@ -223,6 +229,10 @@ class EmbedderSpecError(UsageError):
 
 class IndexSpecError(UsageError):
     """An index spec that no index kind understands."""
+
+
+class RerankerSpecError(UsageError):
+    """A reranker string that names nothing that can be opened."""
 
 
 class BundleError(UsageError):

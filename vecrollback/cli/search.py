@@ -8,7 +8,8 @@ import typer
 
 from vecrollback.cli.support import render
 from vecrollback.cli.support.session import Session, command
-from vecrollback.records import SearchMode
+from vecrollback.errors import UsageError
+from vecrollback.records import SearchMode, Weights
 from vecrollback.store import payloads
 
 app = typer.Typer(add_completion=False)
@@ -18,8 +19,12 @@ app = typer.Typer(add_completion=False)
     app,
     returns="{pair, snapshot, epoch, watermark, settings, hits: [{id, score, text, metadata, chunk, stale}], current, "
     "canary, doubt, reason, metric, dimension, fingerprint, vectors_version, head, cache_key, answered_by, "
-    "measured, mode}",
-    examples=["search 'how do I roll back' -k 5", 'search invoices --where "year >= 2024"'],
+    "measured, mode, reranker}",
+    examples=[
+        "search 'how do I roll back' -k 5",
+        'search invoices --where "year >= 2024"',
+        "search 'error E-4711' --mode hybrid --weights 0.7,0.3 --reranker cross-encoder:/models/ms-marco",
+    ],
 )
 def search(
     session: Session,
@@ -30,8 +35,23 @@ def search(
     ] = None,
     namespace: Annotated[str | None, typer.Option(metavar="NAME", help="Search in this namespace alone.")] = None,
     mode: Annotated[SearchMode, typer.Option(help="The live pair, the words themselves, or both.")] = "vector",
+    weights: Annotated[
+        str | None, typer.Option(metavar="V,W", help="With hybrid: what vectors and words count, as 0.7,0.3.")
+    ] = None,
+    reranker: Annotated[
+        str | None, typer.Option(metavar="NAME|SPEC", help="Order the best candidates by it: cross-encoder:DIRECTORY.")
+    ] = None,
 ) -> None:
     """Search the live pair, and say which pair answered."""
+    shares = _shares(weights)
     with session.store() as store:
-        result = store.search(query, k, where, namespace, mode)
+        result = store.search(query, k, where, namespace, mode, weights=shares, reranker=reranker)
     session.emit(payloads.result(result), lambda: render.result(result))
+
+
+def _shares(text: str | None) -> Weights | None:
+    try:
+        vectors, words = (float(part) for part in (text or "1,1").split(","))
+    except ValueError as error:
+        raise UsageError(f"--weights {text!r} is not valid", hint="two numbers with a comma: 0.7,0.3") from error
+    return (vectors, words) if text is not None else None

@@ -28,6 +28,7 @@ from vecrollback.records import (
     SearchOptions,
     Situation,
     Switched,
+    Weights,
     Where,
     WriteResult,
     where_text,
@@ -75,9 +76,15 @@ def search_many(
 
 
 def options(
-    k: int, where: Where | None, namespace: str | None, mode: SearchMode, include_vectors: bool
+    k: int,
+    where: Where | None,
+    namespace: str | None,
+    mode: SearchMode,
+    include_vectors: bool,
+    weights: Weights | None,
+    reranker: str | None,
 ) -> SearchOptions:
-    return SearchOptions(k, where_text(where), namespace or "", include_vectors, mode)
+    return SearchOptions(k, where_text(where), namespace or "", include_vectors, mode, weights, reranker)
 
 
 def embed(texts: Sequence[str], kind: Literal["queries", "documents"]) -> HttpCall[PairVectors]:
@@ -240,7 +247,9 @@ def _ids(method: str, ids: Iterable[str]) -> list[str]:
 
 def _options(options: SearchOptions, key: str | None) -> dict[str, Json]:
     # Left out where it is not asked for: a server of an older version refuses a field that it does not know.
-    more = {"namespace": options.namespace or None, "include_vectors": options.include_vectors or None, "key": key}
+    more: dict[str, Json] = {"namespace": options.namespace or None, "key": key}
+    more |= {"include_vectors": options.include_vectors or None}
+    more |= {"weights": options.weights, "reranker": options.reranker}
     asked = {name: value for name, value in more.items() if value is not None}
     asked |= {} if options.mode == "vector" else {"mode": options.mode}
     return {"k": options.k, "where": options.where, **asked}

@@ -27,6 +27,7 @@ from vecrollback.records import (
     SearchMode,
     Situation,
     Switched,
+    Weights,
     Where,
     WriteResult,
 )
@@ -80,6 +81,8 @@ class Client(OperationMethods):
         *,
         key: str | None = None,
         include_vectors: bool = False,
+        weights: Weights | None = None,
+        reranker: str | None = None,
     ) -> Result: ...
     @overload
     def search(
@@ -92,6 +95,8 @@ class Client(OperationMethods):
         *,
         key: str | None = None,
         include_vectors: bool = False,
+        weights: Weights | None = None,
+        reranker: str | None = None,
     ) -> list[Result]: ...
     def search(
         self,
@@ -103,6 +108,8 @@ class Client(OperationMethods):
         *,
         key: str | None = None,
         include_vectors: bool = False,
+        weights: Weights | None = None,
+        reranker: str | None = None,
     ) -> Result | list[Result]:
         """Find the nearest documents, in the pair that is live at this moment.
 
@@ -113,14 +120,17 @@ class Client(OperationMethods):
             where: A filter over the metadata: SQL such as `year > 2020`, or data such as `{"year": {"$gt": 2020}}`.
             namespace: The namespace to search in. Default: documents that are in none.
             mode: `vector` asks the live pair. `keyword` ranks documents by the words they share with the query (BM25),
-                without any model. `hybrid` joins both lists by reciprocal rank.
+                without any model. `hybrid` joins both lists, by reciprocal rank unless `weights` are given.
             key: Who asks. While a canary runs, it answers a stable share of the keys.
             include_vectors: Give each hit the vector of its chunk, too.
+            weights: With `hybrid`, what vectors and words count, see `Store.search`.
+            reranker: What orders the best candidates in the end: a name under `[rerankers]` in the server's
+                vecrollback.toml.
 
         Returns:
             As `Store.search`.
         """
-        options = calls.options(k, where, namespace, mode, include_vectors)
+        options = calls.options(k, where, namespace, mode, include_vectors, weights, reranker)
         if isinstance(query, str):
             return self._send(calls.search(query, options, key))
         return self._send(calls.search_many(query, options, key))

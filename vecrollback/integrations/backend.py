@@ -7,7 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol, overload
 
-from vecrollback.records import Document, Hit, IfAbsent, Json, PairVectors, Result, SearchMode, Where, WriteResult
+from vecrollback.records import (
+    Document,
+    Hit,
+    IfAbsent,
+    Json,
+    PairVectors,
+    Result,
+    SearchMode,
+    Weights,
+    Where,
+    WriteResult,
+)
 
 BATCH = 500
 """Documents of one request: within what a server takes, and one wait for all of them is not long."""
@@ -34,6 +45,8 @@ class Backend(Protocol):
         *,
         key: str | None = None,
         include_vectors: bool = False,
+        weights: Weights | None = None,
+        reranker: str | None = None,
     ) -> Result: ...
     @overload
     def search(
@@ -46,6 +59,8 @@ class Backend(Protocol):
         *,
         key: str | None = None,
         include_vectors: bool = False,
+        weights: Weights | None = None,
+        reranker: str | None = None,
     ) -> list[Result]: ...
 
     def embed_queries(self, texts: Sequence[str]) -> PairVectors: ...

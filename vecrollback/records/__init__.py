@@ -98,6 +98,7 @@ from vecrollback.records.results import (
     Result,
     SearchMode,
     SearchOptions,
+    Weights,
 )
 from vecrollback.records.retention import PrunableFile, PrunePlan, PruneResult, RetentionRules, TableUpkeep
 from vecrollback.records.situation import LINES, LineState, Situation, SituationLine
@@ -218,6 +219,7 @@ __all__ = [
     "Token",
     "UnembeddedDocument",
     "Verdict",
+    "Weights",
     "Where",
     "WriteResult",
     "document_key",

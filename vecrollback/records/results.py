@@ -15,6 +15,9 @@ if TYPE_CHECKING:  # whoever only reads records must not wait for NumPy
 SearchMode = Literal["vector", "keyword", "hybrid"]
 """What answers: the nearest vectors of the live pair, the words themselves, or both together."""
 
+Weights = tuple[float, float]
+"""What vectors and words count in a hybrid answer."""
+
 _SHOWN = 200
 WHOLE_TEXT = -1
 """The `chunk` of a hit whose text is not one chunk but the whole document."""
@@ -25,13 +28,19 @@ AnsweredBy = Literal["pair", "standby", "bridge", "keyword", "cascade"]
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
-    """How to answer beside the words: at most `k` documents of a `namespace` ("": without one) that match `where`."""
+    """How to answer beside the words: at most `k` documents of a `namespace` ("": without one) that match `where`.
+
+    `weights`: what vectors and words count in a hybrid answer; None joins them by rank. `reranker`: what orders the
+    candidates in the end.
+    """
 
     k: int = 10
     where: str | None = None
     namespace: str = ""
     include_vectors: bool = False
     mode: SearchMode = "vector"
+    weights: Weights | None = None
+    reranker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +109,9 @@ class Result:
     under "standby" or "bridge", the pair before it answered.
     `measured`: what that was worth when it was last measured, see `BridgeWorth` and `CascadeTrial`; None where that is
     not known.
-    `mode`: what was asked, vectors, words or both; scores are cosines and the like, BM25, or sums of reciprocal ranks.
+    `mode`: what was asked, vectors, words or both; scores are cosines and the like, BM25, or sums of reciprocal ranks,
+    of weighted shares where weights were given. `reranker`: the fingerprint of what ordered the hits in the end, whose
+    scores they then have; else "".
     """
 
     pair: str
@@ -121,6 +132,7 @@ class Result:
     answered_by: AnsweredBy = "pair"
     measured: Mapping[str, Json] | None = None
     mode: SearchMode = "vector"
+    reranker: str = ""
 
     @property
     def cache_key(self) -> str:
@@ -130,7 +142,8 @@ class Result:
         back if nothing was written meanwhile.
         """
         by = "" if self.answered_by == "pair" else f".{self.answered_by}"
-        return f"{self.pair}@{self.snapshot}.{self.vectors_version}.{self.head}{by}"
+        order = f".{self.reranker}" if self.reranker else ""
+        return f"{self.pair}@{self.snapshot}.{self.vectors_version}.{self.head}{by}{order}"
 
     def _repr_html_(self) -> str:
         """A table of the hits, as notebooks show it."""

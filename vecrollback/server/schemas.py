@@ -32,7 +32,7 @@ class SearchRequest(BaseModel):
     model_config = _body(
         {"query": "how is espresso brewed", "k": 3},
         {"queries": ["first question", "second question"], "k": 5, "where": "year >= 2024"},
-        {"query": "how is espresso brewed", "mode": "hybrid", "namespace": "kb-7"},
+        {"query": "how is espresso brewed", "mode": "hybrid", "namespace": "kb-7", "weights": [0.7, 0.3]},
         {"query": "how is espresso brewed", "where": {"year": {"$gte": 2024}, "lang": {"$in": ["en", "it"]}}},
     )
 
@@ -43,6 +43,15 @@ class SearchRequest(BaseModel):
     namespace: Namespace = None
     mode: Literal["vector", "keyword", "hybrid"] = Field(
         "vector", description="What answers: the live pair, the words themselves, or both joined by reciprocal rank."
+    )
+    weights: list[FiniteFloat] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="With hybrid: what vectors and words count.",
+    )
+    reranker: str | None = Field(
+        None, max_length=200, description="Order the candidates by it: a name under [rerankers] of the server's file."
     )
     include_vectors: bool = Field(False, description="Give each hit's vector, too.")
     vectors: list[list[FiniteFloat]] | None = Field(None, description="In place of queries: their vectors.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -11,7 +12,18 @@ from vecrollback.corpus.documents import is_unicode, validate_namespace
 from vecrollback.corpus.selection import DocumentSet
 from vecrollback.embedders.pieces import QUERIES_FIRST
 from vecrollback.errors import BadQueryError, NoPairServesError, UsageError
-from vecrollback.records import AnsweredBy, Hit, Json, Pointer, Result, SearchMode, SearchOptions, Where, where_text
+from vecrollback.records import (
+    AnsweredBy,
+    Hit,
+    Json,
+    Pointer,
+    Result,
+    SearchMode,
+    SearchOptions,
+    Weights,
+    Where,
+    where_text,
+)
 from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.cascade import CascadeSides
 from vecrollback.serving.masks import Filter
@@ -44,14 +56,41 @@ def search_options(
     mode: SearchMode = "vector",
     *,
     include_vectors: bool = False,
+    weights: Weights | None = None,
+    reranker: str | None = None,
 ) -> SearchOptions:
     """The options of a search. Raises UsageError, BadFilterError, BadDocumentError for a name of a namespace."""
     if not isinstance(k, int) or not 1 <= k <= _MAX_K:
         raise UsageError(f"k is {k!r}; it must be a whole number from 1 to {_MAX_K}")
     if mode not in ("vector", "keyword", "hybrid"):
         raise UsageError(f"mode is {mode!r}", hint="'vector', 'keyword' or 'hybrid'")
+    if weights is not None:
+        weights = _valid_weights(weights, mode)
+    if reranker is not None and (not isinstance(reranker, str) or not reranker.strip()):
+        raise UsageError(f"reranker is {reranker!r}", hint="a string such as 'cross-encoder:DIRECTORY', or a name")
     place = validate_namespace(namespace) if namespace else ""
-    return SearchOptions(k, where_text(where) if where else None, place, include_vectors, mode)
+    return SearchOptions(k, where_text(where) if where else None, place, include_vectors, mode, weights, reranker)
+
+
+def _valid_weights(weights: Weights, mode: SearchMode) -> Weights:
+    """Two shares of 1. Raises UsageError."""
+    values = tuple(weights) if isinstance(weights, Sequence) and not isinstance(weights, str) else ()
+    if len(values) != 2 or not all(isinstance(one, int | float) and 0 <= one < math.inf for one in values):
+        raise UsageError(f"weights are {weights!r}", hint="two numbers, for vectors and for words: (0.7, 0.3)")
+    if mode != "hybrid" or not sum(values):
+        raise UsageError(
+            f"weights are {weights!r} with mode={mode!r}", hint="they join two lists: mode='hybrid', one above zero"
+        )
+    return values[0] / sum(values), values[1] / sum(values)
+
+
+def require_no_words(options: SearchOptions) -> None:
+    """Raise UsageError where a search by vectors asks for what reads the words of the query."""
+    if options.mode != "vector" or options.reranker is not None:
+        raise UsageError(
+            "a search by vectors has no words that a keyword index or a reranker could read",
+            hint="search by the words themselves, or leave mode and reranker out",
+        )
 
 
 def restriction(options: SearchOptions, corpus: Corpus, version: int) -> Filter:

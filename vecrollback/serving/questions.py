@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, overload
 
 from vecrollback.pairs.resources import Resources
-from vecrollback.records import PairVectors, Result, SearchMode, SearchOptions, Where
-from vecrollback.serving.answering import Serving, search_options
+from vecrollback.records import PairVectors, Result, SearchMode, SearchOptions, Weights, Where
+from vecrollback.serving.answering import Serving, require_no_words, search_options
 from vecrollback.serving.pair_vectors import document_vectors, query_vectors
 
 Queries = list[str] | tuple[str, ...]
@@ -34,6 +34,8 @@ class Questions:
         *,
         key: str | None = None,
         include_vectors: bool = False,
+        weights: Weights | None = None,
+        reranker: str | None = None,
     ) -> Result: ...
     @overload
     def search(
@@ -46,6 +48,8 @@ class Questions:
         *,
         key: str | None = None,
         include_vectors: bool = False,
+        weights: Weights | None = None,
+        reranker: str | None = None,
     ) -> list[Result]: ...
     def search(
         self,
@@ -57,6 +61,8 @@ class Questions:
         *,
         key: str | None = None,
         include_vectors: bool = False,
+        weights: Weights | None = None,
+        reranker: str | None = None,
     ) -> Result | list[Result]:
         """The k nearest live documents of a query, or of each of several; see `Store.search`.
 
@@ -64,8 +70,11 @@ class Questions:
         that the model does not take, EmbeddingError when it does not work, FingerprintMismatchError for vectors of
         another embedder than the serving pair's.
         """
-        options = search_options(k, where, namespace, mode, include_vectors=include_vectors)
+        options = search_options(
+            k, where, namespace, mode, include_vectors=include_vectors, weights=weights, reranker=reranker
+        )
         if isinstance(query, PairVectors):
+            require_no_words(options)
             return self.answer_vectors(query, options)
         results = self.answer([query] if isinstance(query, str) else list(query), options, key=key)
         return results[0] if isinstance(query, str) else results

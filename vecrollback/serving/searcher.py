@@ -46,6 +46,7 @@ from vecrollback.serving.on_demand import Keep
 from vecrollback.serving.open_pairs import OpenPairs, Position
 from vecrollback.serving.pair_vectors import require_vectors_of
 from vecrollback.serving.questions import Questions
+from vecrollback.serving.reranking.ordering import reranked
 from vecrollback.serving.shadow import Shadow, ShadowTask
 from vecrollback.serving.time_watch import TimeWatch
 from vecrollback.storage.forks import FollowsForks, follow_forks
@@ -152,7 +153,13 @@ class Searcher(Questions, FollowsForks):
         """A result for each query, see `Store.search`. `canary`: `draws` was true for every caller of this batch."""
         texts = valid_queries(texts)
         by_vectors = partial(self._by_vectors, texts, key=key, canary=canary)
-        return by_vectors(options) if options.mode == "vector" else self._keywords.answer(texts, options, by_vectors)
+
+        def ask(options: SearchOptions) -> list[Result]:
+            return (
+                by_vectors(options) if options.mode == "vector" else self._keywords.answer(texts, options, by_vectors)
+            )
+
+        return ask(options) if options.reranker is None else reranked(texts, options, self._resources.root, ask)
 
     def _by_vectors(self, texts: list[str], options: SearchOptions, *, key: str | None, canary: bool) -> list[Result]:
         try:

@@ -18,7 +18,7 @@ FILE = "vecrollback.toml"
 DEFAULT_STORE = "indices/default"
 DEFAULT_CACHE_SIZE = "32GiB"
 DEFAULT_MODEL_LIMIT = "4GiB"
-SECTIONS = ("gates", "policy", "canary", "embedder", "serving", "allow")
+SECTIONS = ("gates", "policy", "canary", "embedder", "serving", "allow", "rerankers")
 """Tables of the file, each read by the module that obeys it."""
 _RENAMED = {"rollout": "canary"}
 """Tables by their earlier names. Refused: a table that nobody reads would leave a pair on the defaults, unnoticed."""

@@ -11,7 +11,18 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Self, overload
 
-from vecrollback.records import Document, IfAbsent, Json, LivePair, PairVectors, Result, SearchMode, Where, WriteResult
+from vecrollback.records import (
+    Document,
+    IfAbsent,
+    Json,
+    LivePair,
+    PairVectors,
+    Result,
+    SearchMode,
+    Weights,
+    Where,
+    WriteResult,
+)
 from vecrollback.serving.answering import search_options
 from vecrollback.serving.batching import QueryBatcher
 from vecrollback.serving.questions import Queries
@@ -75,6 +86,8 @@ class AsyncStore:
         *,
         key: str | None = None,
         include_vectors: bool = False,
+        weights: Weights | None = None,
+        reranker: str | None = None,
     ) -> Result: ...
     @overload
     async def search(
@@ -87,6 +100,8 @@ class AsyncStore:
         *,
         key: str | None = None,
         include_vectors: bool = False,
+        weights: Weights | None = None,
+        reranker: str | None = None,
     ) -> list[Result]: ...
     async def search(
         self,
@@ -98,13 +113,25 @@ class AsyncStore:
         *,
         key: str | None = None,
         include_vectors: bool = False,
+        weights: Weights | None = None,
+        reranker: str | None = None,
     ) -> Result | list[Result]:
         """Find the nearest documents; see `Store.search`. Raises OverloadedError while 10,000 queries wait."""
         if isinstance(query, PairVectors):
             return await self._reads.run(
-                self.store.search, query, k, where, namespace, mode, include_vectors=include_vectors
+                self.store.search,
+                query,
+                k,
+                where,
+                namespace,
+                mode,
+                include_vectors=include_vectors,
+                weights=weights,
+                reranker=reranker,
             )
-        options = search_options(k, where, namespace, mode, include_vectors=include_vectors)
+        options = search_options(
+            k, where, namespace, mode, include_vectors=include_vectors, weights=weights, reranker=reranker
+        )
         texts = [query] if isinstance(query, str) else list(query)
         if not texts:
             return []

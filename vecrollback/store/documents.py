@@ -20,6 +20,7 @@ from vecrollback.records import (
     ProgressCallback,
     Result,
     SearchMode,
+    Weights,
     Where,
     WriteResult,
     document_key,
@@ -214,6 +215,8 @@ class DocumentMethods:
         *,
         key: str | None = None,
         include_vectors: bool = False,
+        weights: Weights | None = None,
+        reranker: str | None = None,
     ) -> Result: ...
     @overload
     def search(
@@ -226,6 +229,8 @@ class DocumentMethods:
         *,
         key: str | None = None,
         include_vectors: bool = False,
+        weights: Weights | None = None,
+        reranker: str | None = None,
     ) -> list[Result]: ...
     def search(
         self,
@@ -237,6 +242,8 @@ class DocumentMethods:
         *,
         key: str | None = None,
         include_vectors: bool = False,
+        weights: Weights | None = None,
+        reranker: str | None = None,
     ) -> Result | list[Result]:
         """Find the nearest documents, in the pair that is live at this moment.
 
@@ -249,9 +256,13 @@ class DocumentMethods:
             where: A filter over the metadata: SQL such as `year > 2020`, or data such as `{"year": {"$gt": 2020}}`.
             namespace: The namespace to search in. Default: documents that are in none.
             mode: `vector` asks the live pair. `keyword` ranks documents by the words they share with the query (BM25),
-                without any model. `hybrid` joins both lists by reciprocal rank.
+                without any model. `hybrid` joins both lists, by reciprocal rank unless `weights` are given.
             key: Who asks. While a canary runs, it answers a stable share of the keys.
             include_vectors: Give each hit the vector of its chunk, too.
+            weights: With `hybrid`, what vectors and words count, such as (0.7, 0.3): the scores of each list are spread
+                over 0 to 1, and added up by these shares.
+            reranker: What orders the best candidates in the end, by reading each beside the query: a string such as
+                `cross-encoder:DIRECTORY`, or a name under `[rerankers]` in vecrollback.toml. Scores are its own then.
 
         Returns:
             The result, with pair, snapshot and epoch that answered. One without hits says in `reason` why: no pair is
@@ -269,7 +280,17 @@ class DocumentMethods:
             >>> [hit.id for hit in store.search("dough", mode="keyword").hits]
             ['bread']
         """
-        return self._parts.searcher.search(query, k, where, namespace, mode, key=key, include_vectors=include_vectors)
+        return self._parts.searcher.search(
+            query,
+            k,
+            where,
+            namespace,
+            mode,
+            key=key,
+            include_vectors=include_vectors,
+            weights=weights,
+            reranker=reranker,
+        )
 
     def embed_queries(self, texts: Sequence[str]) -> PairVectors:
         """Embed queries with the model of the pair that is live at this moment.

@@ -146,6 +146,7 @@ def result(answer: Result) -> Payload:
         "answered_by": answer.answered_by,
         "measured": answer.measured,
         "mode": answer.mode,
+        "reranker": answer.reranker,
     }
 
 

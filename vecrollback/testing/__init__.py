@@ -8,7 +8,7 @@
             return "mine:small"
 
 They need pytest: `pip install 'vecrollback[testing]'`. Each suite's docstring has a whole adopter. The product's own
-embedders, index kinds, connectors, engines, file stores and catalogs pass the same classes.
+embedders, index kinds, connectors, engines, rerankers, file stores and catalogs pass the same classes.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vecrollback.testing.embedder_suite import EmbedderConformance
     from vecrollback.testing.engine_suite import EngineConformance
     from vecrollback.testing.index_suite import IndexConformance
+    from vecrollback.testing.reranker_suite import RerankerConformance
     from vecrollback.testing.storage_suite import StorageConformance
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "EmbedderConformance",
     "EngineConformance",
     "IndexConformance",
+    "RerankerConformance",
     "StorageConformance",
 ]
 

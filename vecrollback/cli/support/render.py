@@ -160,6 +160,8 @@ def result(answer: Result) -> Iterator[RenderableType]:
         yield Rows(("#", "score", "id", "", "text"), rows, right=("#", "score"))
     if answer.pair:
         yield f"answered by {answer.pair}@{answer.snapshot}, epoch {answer.epoch}"
+    if answer.reranker:
+        yield f"in the order of the reranker {answer.reranker}"
     if answer.answered_by == "cascade":
         yield f"by cascade: the pair is not whole yet{_worth(answer)}"
     elif answer.measured and "candidates" in answer.measured:

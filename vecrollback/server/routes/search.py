@@ -12,7 +12,8 @@ from vecrollback.server.auth import Reading
 from vecrollback.server.schemas import EmbedRequest, SearchRequest, answers, as_json
 from vecrollback.server.service import Service
 from vecrollback.server.settings import ServerSettings
-from vecrollback.serving.answering import search_options
+from vecrollback.serving.answering import require_no_words, search_options
+from vecrollback.serving.reranking.ordering import require_named
 from vecrollback.store import payloads
 
 router = APIRouter(prefix="/v1", tags=["search and status"])
@@ -37,6 +38,7 @@ _RESULT = {
     "answered_by": "pair",
     "measured": None,
     "mode": "vector",
+    "reranker": "",
 }
 _VECTORS = {"vectors": [[0.6, 0.8]], "fingerprint": "9f2c...", "pair": "v1", "epoch": 3}
 _MOVE = {
@@ -73,8 +75,20 @@ async def search(
     """The nearest documents, from the pair that is live at this moment; `{"results": [...]}` for several queries."""
     queries = [body.query] if body.query is not None else body.queries or []
     _within(body, queries, service.settings)
-    options = search_options(body.k, body.where, body.namespace, body.mode, include_vectors=body.include_vectors)
+    options = search_options(
+        body.k,
+        body.where,
+        body.namespace,
+        body.mode,
+        include_vectors=body.include_vectors,
+        weights=None if body.weights is None else (body.weights[0], body.weights[1]),
+        reranker=body.reranker,
+    )
+    if body.reranker is not None:
+        # A caller chooses among what the operator has set up, and never a model or a file of his own.
+        require_named(body.reranker, service.store.resources.root)
     if body.vectors is not None:
+        require_no_words(options)
         results = await service.reads.run(service.search_vectors, body.vectors, body.fingerprint or "", options)
     else:
         results = await service.search(queries, options, body.key or header) if queries else []
