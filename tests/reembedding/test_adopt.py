@@ -1,20 +1,27 @@
 """Adopting an index: what is proven is kept, everything else is embedded, and the store's own laws hold.
 
-Covers reembedding.adopt.
+Covers reembedding.adopt, corpus.sources.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.quality.test_doctor import OTHER, OWN, made_by, plain, texts_of, write
 from tests.support.operations import start
-from vecrollback import Document, Store, connect
-from vecrollback.errors import BadDocumentError, CheckRefusedError, FingerprintMismatchError, UsageError
+from vecrollback import AdoptResult, Document, Store, connect
+from vecrollback.errors import (
+    BadDocumentError,
+    CheckRefusedError,
+    FingerprintMismatchError,
+    RefusedError,
+    UsageError,
+)
 
 _COUNT, _FOREIGN = 600, (7, 150, 151, 599)
 _CUT_OFF = """
@@ -179,3 +186,56 @@ def test_a_row_that_is_no_document_is_refused_or_left_out(store: Store, tmp_path
     assert (done.documents, done.left_out, done.embedded) == (_COUNT - 1, 1, 0)
     assert done.report
     assert done.report.verdict == "pass"
+
+
+def sync(store: Store, folder: Path, texts: dict[str, str], **options: Any) -> AdoptResult:
+    """Adopt a source that holds these texts now, by id, whatever it held before."""
+    rows = [{"id": id_, "text": text} for id_, text in texts.items()]
+    made = write(folder, made_by(OWN, list(texts.values())), rows)
+    return store.adopt(made["place"], texts=made["texts"], model=OWN, name="v1", seed=1, **options)
+
+
+def test_adopting_again_takes_what_the_source_changed_added_and_lost(store: Store, tmp_path: Path) -> None:
+    texts = {f"row{n}": text for n, text in enumerate(texts_of(300))}
+    sync(store, tmp_path, texts)
+    store.promote("v1", reason="moved in")
+    store.upsert([Document("row1", "written here"), Document("own", "never in the source")])
+    store.delete(["row2", "row3"])
+    texts |= {"row1": "changed there too", "row2": "changed there, deleted here", "row4": "changed there alone"}
+    texts["fresh"] = "new there"
+    for gone in ("row5", "row6"):
+        del texts[gone]
+    done = sync(store, tmp_path, texts)
+    assert (done.known, done.changed, done.gone, done.left) == (298, 1, 2, 3)
+    assert (done.reused, done.embedded) == (2, 2)  # what was written here has no vector there
+    expected = {key: text for key, text in texts.items() if key not in ("row2", "row3")}
+    expected |= {"row1": "written here", "own": "never in the source"}
+    assert {one.id: one.text for one in store.documents()} == expected
+    assert store.search("changed there alone", k=1).hits[0].id == "row4"
+    assert store.check("v1", sample=300).verdict == "pass"
+    again = sync(store, tmp_path, texts)
+    assert (again.known, again.changed, again.gone, again.left, again.embedded) == (299, 0, 0, 3, 0)
+
+
+def test_what_the_source_lost_for_a_while_comes_back_and_what_was_deleted_here_does_not(
+    store: Store, tmp_path: Path
+) -> None:
+    texts = {f"row{n}": text for n, text in enumerate(texts_of(300))}
+    sync(store, tmp_path, texts)
+    without = {key: text for key, text in texts.items() if key not in ("row7", "row8")}
+    assert sync(store, tmp_path, without).gone == 2
+    store.delete(["row8"])  # it is gone already; now it is to be gone for good
+    done = sync(store, tmp_path, texts)
+    assert store.get(["row7", "row8"]).keys() == {"row7"}
+    assert (done.left, done.embedded) == (1, 0)
+
+
+def test_a_source_that_lost_most_is_refused_and_nothing_is_deleted(store: Store, tmp_path: Path) -> None:
+    texts = {f"row{n}": text for n, text in enumerate(texts_of(300))}
+    sync(store, tmp_path, texts)
+    few = dict(list(texts.items())[:120])
+    with pytest.raises(RefusedError, match="lack 180 of 300 documents"):
+        sync(store, tmp_path, few)
+    assert store.count() == 300
+    assert sync(store, tmp_path, few, override=True).gone == 180
+    assert store.count() == 120

@@ -35,8 +35,8 @@ app = typer.Typer(add_completion=False)
 
 @command(
     app,
-    returns="{pair, documents, known, reused, embedded, foreign, damaged, split, left_out, examination: as doctor "
-    "prints it, check: report}",
+    returns="{pair, documents, known, changed, left, gone, reused, embedded, foreign, damaged, split, left_out, "
+    "examination: as doctor prints it, check: report}",
     examples=[
         "adopt vectors.npy --texts rows.jsonl --model sentence-transformers/all-MiniLM-L6-v2 --name v1",
         "adopt 'postgresql://app@db/app#documents' --model ./my-model --name v1 --in-place",
@@ -58,13 +58,17 @@ def adopt(
     text_field: TextOption = None,
     vector_field: VectorOption = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out rows that are not documents.")] = False,
+    override: Annotated[
+        bool, typer.Option("--override", help="Delete also more than half of what was taken, where it is gone.")
+    ] = False,
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Leave the vectors in the table of PostgreSQL where they are.")
     ] = False,
 ) -> None:
-    """Bring an index kept elsewhere into the store as a pair.
+    """Bring an index kept elsewhere in as a pair; again, to sync it.
 
-    Embeds only the texts whose vectors an audit does not show to be the model's.
+    Embeds only the texts whose vectors an audit does not show to be the model's. Once more with the same --name, it
+    takes what the source has changed, added or lost since; what was written or deleted here stays as it is here.
     """
     from vecrollback.quality.doctor import ColumnNames
 
@@ -82,6 +86,7 @@ def adopt(
             seed=seed,
             fields=ColumnNames(id_field, text_field, vector_field),
             skip_bad=skip_bad,
+            override=override,
             in_place=in_place,
             progress=watch,
         )
@@ -92,6 +97,9 @@ def adopt(
 
 def _adopted(done: AdoptResult) -> Iterator[RenderableType]:
     yield f"pair {done.pair}: {done.documents:,} documents, {done.known:,} of them known before"
+    if done.changed or done.left or done.gone:
+        yield f"since the last time {done.changed:,} changed there and {done.gone:,} are gone; both taken over"
+        yield f"{done.left:,} that were written or deleted here stay as they are here"
     why = {"foreign": done.foreign, "damaged": done.damaged, "split otherwise by the model": done.split}
     causes = ", ".join(f"{count:,} {cause}" for cause, count in why.items() if count)
     yield f"{done.reused:,} vectors taken over, {done.embedded:,} texts embedded{f' ({causes})' if causes else ''}"

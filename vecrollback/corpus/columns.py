@@ -22,6 +22,8 @@ from vecrollback.storage.reading import MEND_TABLE
 
 EMBEDDED_TEXT = "_embedded_text"
 """What the model gets in place of the text; a column only where a document ever had one."""
+SOURCE = "_source"
+"""The pair that a document was adopted for, until somebody writes it here; a column only where one was adopted."""
 DOCUMENT = ("id", "text", "metadata", EMBEDDED_TEXT)
 """What a document is read from; see `document_of`."""
 
@@ -37,7 +39,7 @@ SCHEMA = pa.schema(
         pa.field("_updated_at", pa.string(), nullable=False),
     ]
 )
-_SYSTEM = {*SCHEMA.names, EMBEDDED_TEXT}
+_SYSTEM = {*SCHEMA.names, EMBEDDED_TEXT, SOURCE}
 _TYPES: dict[type, pa.DataType] = {bool: pa.bool_(), int: pa.float64(), float: pa.float64(), str: pa.string()}
 _EXACT = 1 << 53  # whole numbers beyond it are no doubles
 _MAX_KEYS = 256
@@ -50,7 +52,7 @@ def column_name(key: str) -> str:
     return key if plain else f"_key_{key.encode().hex()}"
 
 
-def new_columns(schema: pa.Schema, documents: Sequence[Document]) -> list[pa.Field]:
+def new_columns(schema: pa.Schema, documents: Sequence[Document], *, source: str | None = None) -> list[pa.Field]:
     """Columns that these documents need and the table has not, up to a limit: keys past it are found in `metadata`."""
     fresh: dict[str, pa.DataType] = {}
     room = _MAX_KEYS - len(set(schema.names) - _SYSTEM)
@@ -63,10 +65,14 @@ def new_columns(schema: pa.Schema, documents: Sequence[Document]) -> list[pa.Fie
     fields = [pa.field(name, type_) for name, type_ in fresh.items()]
     if EMBEDDED_TEXT not in schema.names and any(document.embedded_text is not None for document in documents):
         fields.append(pa.field(EMBEDDED_TEXT, pa.large_string()))
+    if source is not None and SOURCE not in schema.names:
+        fields.append(pa.field(SOURCE, pa.string()))
     return fields
 
 
-def table_rows(changes: Sequence[tuple[Document, bool]], *, first_seq: int, schema: pa.Schema) -> pa.Table:
+def table_rows(
+    changes: Sequence[tuple[Document, bool]], *, first_seq: int, schema: pa.Schema, source: str | None = None
+) -> pa.Table:
     """Rows of these documents, each with whether it was deleted, numbered from `first_seq`."""
     documents = [document for document, _ in changes]
     at = now()
@@ -80,6 +86,7 @@ def table_rows(changes: Sequence[tuple[Document, bool]], *, first_seq: int, sche
         "_deleted": [deleted for _, deleted in changes],
         "_updated_at": [at] * len(changes),
         EMBEDDED_TEXT: [d.embedded_text for d in documents],
+        SOURCE: [source] * len(changes),
     }
     plain = [_plain_values(d.metadata, schema) for d in documents]
     for field in schema:
@@ -122,13 +129,25 @@ def parse_metadata(text: str) -> dict[str, Json]:
         raise CorruptArtifactError(f"the metadata of a document is damaged: {error}", hint=MEND_TABLE) from error
 
 
-def stored_rows(dataset: Any, keys: Sequence[str]) -> dict[str, tuple[bytes, bool]]:
+Stored = dict[str, tuple[bytes, bool]]
+"""Key -> (digest, deleted) of documents that the table knows."""
+
+
+def stored_rows(dataset: Any, keys: Sequence[str]) -> Stored:
     """Key -> (digest, deleted) of those documents that the table knows."""
     if not keys or not dataset.count_rows():
         return {}
     found = dataset.to_table(columns=["id", "_digest", "_deleted"], filter=any_of(keys))
     triples = zip(*(found[name].to_pylist() for name in ("id", "_digest", "_deleted")), strict=True)
     return {key: (digest, deleted) for key, digest, deleted in triples}
+
+
+def sources_of(dataset: Any, keys: Sequence[str]) -> dict[str, str]:
+    """Key -> the pair that a document was adopted for, of those that nobody has written here since."""
+    if not keys or SOURCE not in dataset.schema.names:
+        return {}
+    found = dataset.to_table(columns=["id", SOURCE], filter=f"{any_of(keys)} AND {SOURCE} IS NOT NULL")
+    return dict(zip(found["id"].to_pylist(), found[SOURCE].to_pylist(), strict=True))
 
 
 def any_of(keys: Sequence[str]) -> str:

@@ -8,70 +8,50 @@ a tombstone and purge text and metadata.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vecrollback.catalog import CORPUS, Catalog
 from vecrollback.corpus.columns import (
-    DOCUMENT,
-    EMBEDDED_TEXT,
     SCHEMA,
+    Stored,
     already_there,
-    any_of,
-    columns_there,
-    document_of,
     new_columns,
     sound_row,
+    sources_of,
     stored_rows,
     table_rows,
-    texts_for_model,
     without_text,
 )
 from vecrollback.corpus.documents import document_digest
-from vecrollback.corpus.earlier import EarlierDocuments
 from vecrollback.corpus.erasures import Erasure, ErasureFile
-from vecrollback.corpus.selection import DocumentSet, count_namespaces, select_ids, select_rows
-from vecrollback.corpus.sound_log import SoundLog, problem_of
+from vecrollback.corpus.log_reader import LogReader
+from vecrollback.corpus.selection import DocumentSet, select_ids
 from vecrollback.corpus.travel import plan_rollback
 from vecrollback.errors import (
     CatalogOlderError,
     CorruptArtifactError,
     LockHeldError,
-    StorageUnavailableError,
-    VecrollbackError,
 )
 from vecrollback.records import CorpusPlan, CorpusState, Document, IfAbsent, WriteResult
 from vecrollback.storage import FileStore
-from vecrollback.storage.forks import hold_off_forks, uses_tables
-from vecrollback.storage.lance_table import KEEP_SECONDS, Commit, LanceTable
+from vecrollback.storage.forks import hold_off_forks
+from vecrollback.storage.lance_table import KEEP_SECONDS, Commit
 from vecrollback.storage.local import reach
 
-T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _VERSIONS_OF_A_WRITE = 2  # new columns, then rows
-_READ_AT_ONCE = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class ReadableLog:
-    """What can be read of a version. `problem`: what cannot be; `files`: all that the version consists of."""
+class Corpus(LogReader):
+    """Documents of one store, to be read and written. Writers take turns by a lock.
 
-    rows: Any
-    problem: str
-    files: frozenset[str]
-
-
-class Corpus:
-    """Documents of one store. Reads are at the version the catalog acknowledged; writers take turns by a lock.
-
-    Ids are keys here: those of `Document.key`, with the namespace in them. `memory`: a file of this machine that keeps
-    which files were compared with their digests. What is damaged is not read: see `SoundLog`.
+    `erasures`: a file outside of the store in which deletes are noted. `memory`: see `LogReader`.
     """
 
     def __init__(
@@ -83,11 +63,8 @@ class Corpus:
         erasures: ErasureFile | None = None,
         memory: Path | None = None,
     ) -> None:
-        self._catalog, self._erasures = catalog, erasures
-        self._ledger = catalog.ledger
-        self.table = LanceTable(file_store)
-        self._log = SoundLog(self.table, catalog, memory)
-        self.earlier = EarlierDocuments(earlier, catalog)
+        super().__init__(file_store, earlier, catalog, memory)
+        self._erasures = erasures
 
     def create(self) -> None:
         """Lay the table out, unless that was done. Idempotent; the caller holds a lock."""
@@ -96,22 +73,6 @@ class Corpus:
             with self.table.reported():
                 commit = self.table.create(SCHEMA, stable_row_ids=True)
             self._ledger.commit(CorpusState(0, commit.version, 0), files=commit.files, expected=state)
-
-    def state(self) -> CorpusState:
-        """The acknowledged head of the log."""
-        return self._ledger.state()
-
-    @uses_tables
-    def at_head(self, read: Callable[[CorpusState], T]) -> T:
-        """What `read` makes of the acknowledged head; once more when a purge took that version away meanwhile."""
-        while True:
-            state = self.state()
-            try:
-                with self.table.reported():
-                    return read(state)
-            except (VecrollbackError, OSError, ValueError):
-                if self.state().version == state.version:
-                    raise
 
     def upsert(
         self, documents: Sequence[Document], *, if_absent: IfAbsent | None = None, unknown_only: bool = False
@@ -122,34 +83,56 @@ class Corpus:
         alone that do not exist, and leave the others, or raise DocumentExistsError. `unknown_only`: those alone whose
         ids the log never held, not even deleted.
         """
-        with self._catalog.lock("corpus"), hold_off_forks(), self.table.reported():
-            state, dataset = self.recover()
-            stored = stored_rows(dataset, [d.key for d in documents])
+
+        def choose(_: Any, stored: Stored) -> list[Document]:
             present = [d.key for d in documents if not stored.get(d.key, (b"", True))[1]] if if_absent else []
             if present and if_absent == "fail":
                 raise already_there(present)
             if unknown_only:
-                changed = [d for d in documents if d.key not in stored]
-            elif if_absent:
+                return [d for d in documents if d.key not in stored]
+            if if_absent:
                 left_alone = set(present)
-                changed = [d for d in documents if d.key not in left_alone]
-            else:
-                changed = [d for d in documents if stored.get(d.key) != (document_digest(d), False)]
+                return [d for d in documents if d.key not in left_alone]
+            return [d for d in documents if stored.get(d.key) != (document_digest(d), False)]
+
+        return self.write(documents, choose)
+
+    def write(
+        self,
+        documents: Sequence[Document],
+        choose: Callable[[Any, Stored], list[Document]],
+        *,
+        source: str | None = None,
+    ) -> WriteResult:
+        """Write those of these documents that `choose` names, told what the log has of them while nobody else writes.
+
+        `choose` gets the table, and key -> (digest, deleted) of the documents that are known. `source`: where they were
+        taken from.
+        """
+        with self._catalog.lock("corpus"), hold_off_forks(), self.table.reported():
+            state, dataset = self.recover()
+            stored = stored_rows(dataset, [d.key for d in documents])
+            changed = choose(dataset, stored)
             if not changed:
                 return WriteResult(state.head, unchanged=len(documents))
-            dataset = self._with_columns(dataset, changed)
-            rows = table_rows([(d, False) for d in changed], first_seq=state.head + 1, schema=dataset.schema)
+            dataset = self._with_columns(dataset, changed, source)
+            rows = table_rows(
+                [(d, False) for d in changed], first_seq=state.head + 1, schema=dataset.schema, source=source
+            )
             added = sum(1 for d in changed if stored.get(d.key, (b"", True))[1])
             head = CorpusState(state.head + len(changed), 0, state.documents + added)
             replaced = [d.key for d in changed if d.key in stored]
             self._commit(dataset, rows, head, [], expected=state, replaced=replaced)
         return WriteResult(head.head, written=len(changed), unchanged=len(documents) - len(changed))
 
-    def delete(self, ids: Sequence[str] | DocumentSet, *, again: bool = False) -> WriteResult:
+    def delete(
+        self, ids: Sequence[str] | DocumentSet, *, again: bool = False, source: str | None = None
+    ) -> WriteResult:
         """Delete documents by id, or those that are selected at that moment. Durable when it returns.
 
         An id the store never held gets a tombstone too: a bundle imported later may know it. `again`: give documents
-        that are deleted already a new, higher tombstone.
+        that are deleted already a new, higher tombstone. `source`: where they were taken from and are no longer;
+        should it have them again, they may be taken again.
         """
         with self._catalog.lock("corpus"), hold_off_forks(), self.table.reported():
             state, dataset = self.recover()
@@ -163,11 +146,15 @@ class Corpus:
             deleted = [i for i in unique if stored.get(i, (b"", False))[1]]
             # Of those that a rollback of the corpus took out, what they were is there still: now it goes for good.
             kept = self.earlier.readable(deleted)
+            if source is None:  # and what a source may bring back, somebody deletes for good
+                kept |= sources_of(dataset, deleted).keys()
             gone = [i for i in unique if again or i in kept or not stored.get(i, (b"", False))[1]]
             if not gone:
                 return WriteResult(state.head, unchanged=len(unique))
             first = state.head + 1
-            rows = table_rows([(without_text(i), True) for i in gone], first_seq=first, schema=dataset.schema)
+            rows = table_rows(
+                [(without_text(i), True) for i in gone], first_seq=first, schema=dataset.schema, source=source
+            )
             lost = sum(1 for i in gone if not stored.get(i, (b"", True))[1])
             head = CorpusState(state.head + len(gone), 0, state.documents - lost)
             tombstones = [(i, first + n) for n, i in enumerate(gone)]
@@ -211,127 +198,6 @@ class Corpus:
         return self.at_head(
             lambda state: plan_rollback(self._log.whole(state.version), self.earlier, state, seq, keep_new=keep_new)
         )
-
-    def seq_at(self, time: str) -> int:
-        """The last change at a time, written as the catalog writes times; 0 before the first."""
-
-        def newest(state: CorpusState) -> int:
-            rows = self._log.whole(state.version).to_table(columns=["_seq"], filter=f"_updated_at <= '{time}'")
-            return max(int(pc.max(rows["_seq"]).as_py() or 0), self.earlier.last_seq_at(time))
-
-        return self.at_head(newest)
-
-    @uses_tables
-    def changes(self, after: int, upto: int, *, version: int) -> pa.Table:
-        """The newest change of each document with after < seq <= upto: id, seq, hash, deleted, row id; by seq."""
-        with self.table.reported():
-            scanner = self._log.whole(version).scanner(
-                columns=["id", "_seq", "_content_hash", "_deleted"],
-                filter=f"_seq > {int(after)} AND _seq <= {int(upto)}",
-                with_row_id=True,
-            )
-            return scanner.to_table().sort_by("_seq")
-
-    @uses_tables
-    def texts(self, row_ids: Sequence[int], *, version: int) -> list[str]:
-        """Texts for the model of rows that `changes` named, in that order."""
-        if not row_ids:
-            return []
-        with self.table.reported():
-            dataset = self._log.whole(version)
-            rows = dataset._take_rows(list(row_ids), columns=columns_there(dataset, ["text", EMBEDDED_TEXT]))
-        return [str(text) for text in texts_for_model(rows).to_pylist()]
-
-    @uses_tables
-    def readable(self, version: int, *, known: Set[str] = frozenset(), anew: bool = False) -> ReadableLog:
-        """What can be read of a version, to be given to `scan`. `known`, `anew`: see `SoundLog.at`."""
-        with self.table.reported():
-            log = self._log.at(version, known=known, anew=anew)
-            return ReadableLog(log, problem_of(log), frozenset(self.table.files(self.table.at(version))))
-
-    def scan(
-        self, version: int, *, columns: Sequence[str], after: int = 0, log: ReadableLog | None = None
-    ) -> Iterator[pa.RecordBatch]:
-        """Record batches of every row, tombstones included; `after`: only rows of a greater seq.
-
-        `log`: what of the version is to be read; without it a row that cannot be read raises CorruptArtifactError.
-        """
-        condition = f"_seq > {int(after)}" if after else None
-        with hold_off_forks(), self.table.reported():
-            dataset = self._log.whole(version) if log is None else log.rows
-            there = columns_there(dataset, columns)
-            for batch in dataset.scanner(columns=there, filter=condition).to_batches():
-                if len(there) == len(columns):
-                    yield batch
-                else:
-                    yield batch.append_column(EMBEDDED_TEXT, pa.nulls(len(batch), pa.large_string()))
-
-    @uses_tables
-    def get(self, ids: Sequence[str], *, version: int) -> dict[str, Document]:
-        """Live documents by key."""
-        if not ids:
-            return {}
-        with self.table.reported():
-            dataset = self._log.at(version)
-            columns = columns_there(dataset, [*DOCUMENT, "_deleted"])
-            rows = dataset.to_table(columns=columns, filter=any_of(ids)).to_pylist()
-            if problem_of(dataset) and dataset.may_lack(set(ids) - {row["id"] for row in rows}):
-                raise CorruptArtifactError(dataset.problem, hint=dataset.hint)
-        return {row["id"]: document_of(row) for row in rows if not row["_deleted"]}
-
-    def documents(self, selection: DocumentSet, *, after: str = "", limit: int | None = None) -> Iterator[Document]:
-        """The selected documents by key, ascending: the first `limit` of those after the key `after`."""
-        while limit is None or limit > 0:
-            state = self.state()
-            try:
-                rows = self._selected(selection, state.version, after).slice(0, limit)
-                for first in range(0, len(rows), _READ_AT_ONCE):
-                    for document in self._read_rows(rows.slice(first, _READ_AT_ONCE), state.version):
-                        yield document
-                        after, limit = document.key, None if limit is None else limit - 1
-                return
-            except (VecrollbackError, OSError, ValueError):
-                if self.state().version == state.version:
-                    raise  # else a purge took that version away: go on in the newest, after what was given already
-
-    def matching(self, selection: DocumentSet, *, version: int, whole: bool = True) -> pa.Array:
-        """Keys of the selected documents. Raises BadFilterError.
-
-        `whole`: a row that cannot be read raises CorruptArtifactError; else it matches nothing.
-        """
-        while True:
-            try:
-                return self._matching(selection, version, whole)
-            except (StorageUnavailableError, CorruptArtifactError):
-                newer = self.state().version
-                if newer == version:
-                    raise
-                version = newer  # a purge may have taken the other's files away
-
-    def count(self, selection: DocumentSet) -> int:
-        """How many documents are selected."""
-        return self.at_head(lambda state: len(self._matching(selection, state.version, True)))
-
-    def namespaces(self) -> dict[str, int]:
-        """Namespace -> documents, by name; "" is that of documents without one."""
-        return self.at_head(lambda state: count_namespaces(self._log.whole(state.version)))
-
-    @uses_tables
-    def _matching(self, selection: DocumentSet, version: int, whole: bool) -> pa.Array:
-        with self.table.reported():
-            return select_ids(self._log.whole(version) if whole else self._log.at(version), selection)
-
-    @uses_tables
-    def _selected(self, selection: DocumentSet, version: int, after: str) -> pa.Table:
-        with self.table.reported():
-            return select_rows(self._log.whole(version), selection, after)
-
-    @uses_tables
-    def _read_rows(self, rows: pa.Table, version: int) -> list[Document]:
-        with self.table.reported():
-            dataset = self._log.whole(version)
-            columns = columns_there(dataset, DOCUMENT)
-            return [document_of(r) for r in dataset._take_rows(rows["_rowid"].to_pylist(), columns=columns).to_pylist()]
 
     def compact(self, *, purge: bool = False, age: float = KEEP_SECONDS) -> None:
         """Merge fragments and drop versions that are older than `age` seconds.
@@ -491,6 +357,6 @@ class Corpus:
         except LockHeldError:
             _log.debug("old versions of the documents stay for now: they are being read")
 
-    def _with_columns(self, dataset: Any, documents: Sequence[Document]) -> Any:
-        fresh = new_columns(dataset.schema, documents)
+    def _with_columns(self, dataset: Any, documents: Sequence[Document], source: str | None = None) -> Any:
+        fresh = new_columns(dataset.schema, documents, source=source)
         return self.table.add_columns(fresh, onto=dataset).dataset if fresh else dataset

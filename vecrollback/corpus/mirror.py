@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -41,6 +41,21 @@ class SeenRows:
         asked = np.fromiter(map(_short, ids), np.uint64)
         return ~np.isin(asked, np.frombuffer(self._ids, np.uint64))
 
+    def gone(self, ids: Sequence[str], *, override: bool) -> list[str]:
+        """Those of the ids that did not come by, sorted. `override`: also when they are more than half of all.
+
+        Raises:
+            RefusedError: They are more than half, and nobody said that this is meant.
+        """
+        gone = sorted(id_ for id_, is_lost in zip(ids, self.lacks(ids).tolist(), strict=True) if is_lost)
+        if len(gone) > _MOST_AT_ONCE * len(ids) and not override:
+            raise RefusedError(
+                f"the sources lack {len(gone):,} of {len(ids):,} documents; none was deleted",
+                hint="are these the right sources? `--override` deletes all the same; `ingest --dry-run` lists what "
+                "would go, and `ingest --within FILTER` names the documents that are theirs",
+            )
+        return gone
+
 
 class Mirror:
     """The documents of a store that are to be those of some sources, and no others.
@@ -66,15 +81,7 @@ class Mirror:
         """
         if doubt:
             return [], f"nothing was deleted: {doubt}"
-        lost = seen.lacks(self._ids)
-        gone = sorted(id_ for id_, is_lost in zip(self._ids, lost.tolist(), strict=True) if is_lost)
-        if len(gone) > _MOST_AT_ONCE * len(self._ids) and not self._override:
-            raise RefusedError(
-                f"the sources lack {len(gone):,} of {len(self._ids):,} documents; none was deleted",
-                hint="are these the right sources? `--dry-run` lists what would go, `--within FILTER` names the "
-                "documents that are theirs, `--override` deletes all the same",
-            )
-        return gone, ""
+        return seen.gone(self._ids, override=self._override), ""
 
 
 def _short(id_: str) -> int:

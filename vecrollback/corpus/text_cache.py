@@ -25,7 +25,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vecrollback.corpus.columns import EMBEDDED_TEXT, parse_metadata
-from vecrollback.corpus.corpus import Corpus, ReadableLog
+from vecrollback.corpus.corpus import Corpus
+from vecrollback.corpus.log_reader import ReadableLog
 from vecrollback.records import CorpusState, Json
 from vecrollback.storage.local import sync_directory, sync_file
 

@@ -457,12 +457,16 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
     def adopt(self, source: str, *, model: str, **options: Unpack[AdoptOptions]) -> AdoptResult:
         """Bring an index that exists elsewhere in as a pair. Only what an audit does not prove pure is embedded again.
 
+        Once more for the same pair it is a sync: what the source has changed, added or lost since is taken; documents
+        that were written or deleted here stay as they are here.
+
         Args:
             source: Where the vectors are: a file, or a collection in a database. See `vecrollback.connectors`.
             model: The embedder string of the model that made them.
             **options: `name`, `index` and `settings` of the pair; `texts`, a file with the texts if the source has
                 none; `fields`, which columns hold what; `suspects`, `budget`, `bound`, `confidence` and `seed` of the
-                audit; `skip_bad`, to leave out rows that are not valid documents; `progress`.
+                audit; `skip_bad`, to leave out rows that are not valid documents; `override`, to delete also more
+                than half of what was taken before; `progress`.
 
         Returns:
             What became of the rows, with the report of the check at the end.
@@ -483,7 +487,8 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
         """
         from vecrollback.reembedding.adopt import Adopter
 
-        result = Adopter(self.resources, self._parts.builder).run(source, model, options)
+        with self._parts.deletes_hidden():
+            result = Adopter(self.resources, self._parts.builder).run(source, model, options)
         return replace(result, report=self.check(result.pair))
 
     # -- jobs ---------------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "pairs": "List every pair: its state, embedder, lag and last check.",
         "jobs": "List, show, pause, resume or cancel long work.",
         "worker": "Keep the live and the standby pair up to date, all the time.",
-        "adopt": "Bring an index kept elsewhere into the store as a pair.",
+        "adopt": "Bring an index kept elsewhere in as a pair; again, to sync it.",
         "embedder": "Show, measure or equate embedders; keep or ask a pair's model.",
     },
     "Measure and prove": {

@@ -1,6 +1,7 @@
 """Bringing an index that exists elsewhere in as a pair, without embedding again what an audit shows to be the model's.
 
-Its documents enter the log; ids that the log knows already stay as the log has them. Its vectors go to a table beside
+Its documents enter the log; what was written or deleted here stays as the log has it. Once more for the same pair it
+is a sync: what the source has changed, added or lost since is taken. Its vectors go to a table beside
 the pair's, under the content hash of their texts, and the loop that builds every pair takes finished vectors from it.
 So what follows is what `reembed` does: whatever is not in that table, because its vector is foreign or damaged, or
 because the model splits its text into other chunks, is embedded. A run that was cut off, started again, goes on.
@@ -136,7 +137,10 @@ class _Adoption:
         return AdoptResult(
             pair=self.pair.name,
             documents=counts.documents,
-            known=counts.known,
+            known=counts.documents - counts.taken.new,
+            changed=counts.taken.changed,
+            left=counts.taken.left,
+            gone=counts.gone,
             reused=tally.reused,
             embedded=tally.embedded,
             foreign=len(audit.rows),
@@ -153,9 +157,18 @@ class _Adoption:
         def count(counts: Counts) -> None:
             report(EmbedCounts(documents=counts.documents + counts.left_out, total=self.source.count))
 
-        skip_bad = self.options.get("skip_bad", False)
-        intake = Intake(self.source, self.parts.resources.corpus, embedder, doubts, skip_bad=skip_bad, on_batch=count)
-        return intake.counts, intake.run(folder)
+        intake = Intake(
+            self.source,
+            self.parts.resources.corpus,
+            self.pair,
+            embedder,
+            doubts,
+            skip_bad=self.options.get("skip_bad", False),
+            on_batch=count,
+        )
+        vectors = intake.run(folder)
+        intake.delete_gone(override=self.options.get("override", False))
+        return intake.counts, vectors
 
     def _fill(self, proven_vectors: tuple[Vectors, int]) -> EmbedCounts:
         """Bring the pair to the head of the log, taking what is on the shelf."""

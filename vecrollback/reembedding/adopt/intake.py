@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.corpus.documents import content_hash
+from vecrollback.corpus.mirror import SeenRows
+from vecrollback.corpus.sources import TakenIn, take_in
 from vecrollback.embedders import Embedder
 from vecrollback.errors import BadDocumentError
 from vecrollback.pairs.vectors import Vectors, schema
 from vecrollback.quality.doctor import ForeignIndex
-from vecrollback.records import Document, Span
+from vecrollback.records import Document, Pair, Span
 from vecrollback.records.arrays import FloatArray
 from vecrollback.storage import LocalFileStore
 from vecrollback.storage.local import reach
@@ -26,10 +28,11 @@ _BATCH_CHARACTERS = 32 << 20
 
 @dataclass(slots=True)
 class Counts:
-    """Rows so far; see `Adopted`."""
+    """Rows so far, and documents that no row is of any more; see `AdoptResult`."""
 
     documents: int = 0
-    known: int = 0
+    taken: TakenIn = field(default_factory=TakenIn)
+    gone: int = 0
     damaged: int = 0
     split: int = 0
     left_out: int = 0
@@ -50,14 +53,16 @@ class Intake:
         self,
         source: ForeignIndex,
         corpus: Corpus,
+        pair: Pair,
         embedder: Embedder,
         doubts: NDArray[np.bool_],
         *,
         skip_bad: bool,
         on_batch: Callable[[Counts], None],
     ) -> None:
-        self._source, self._corpus, self._embedder, self._doubts = source, corpus, embedder, doubts
-        self._skip_bad, self._on_batch = skip_bad, on_batch
+        self._source, self._corpus, self._pair = source, corpus, pair
+        self._embedder, self._doubts = embedder, doubts
+        self._skip_bad, self._on_batch, self._seen = skip_bad, on_batch, SeenRows()
         self.counts = Counts()
 
     def run(self, folder: Path) -> tuple[Vectors, int]:
@@ -72,6 +77,17 @@ class Intake:
                     version, batch = self._write(batch, table, version), _Batch()
             version, batch = self._write(batch, table, version), _Batch()
         return table, version
+
+    def delete_gone(self, *, override: bool) -> None:
+        """Delete what was taken from the source by an earlier run, and is in none of its rows now.
+
+        Raises RefusedError for more than half of it, unless that is meant. Where rows were left out nothing is deleted:
+        one of them may be the document that seems to be gone.
+        """
+        if self.counts.left_out:
+            return
+        gone = self._seen.gone(self._corpus.taken_from(self._pair.name), override=override)
+        self.counts.gone = self._corpus.delete(gone, source=self._pair.name).deleted
 
     def _document(self, record: dict[str, object], row: int) -> Document | None:
         try:
@@ -90,6 +106,7 @@ class Intake:
         if document is None:
             return
         batch.documents.append(document)
+        self._seen.note(document)
         batch.characters += len(document.text)
         spans = self._embedder.chunk(document.text_for_model)
         if not spans or self._doubts[row]:
@@ -106,9 +123,8 @@ class Intake:
 
     def _write(self, batch: _Batch, table: Vectors, version: int) -> int:
         if batch.documents:
-            new_count = self._corpus.upsert(batch.documents, unknown_only=True).written
             self.counts.documents += len(batch.documents)
-            self.counts.known += len(batch.documents) - new_count
+            self.counts.taken += take_in(self._corpus, batch.documents, self._pair.name)
             reach("adopt.documents_written")
         if batch.proven:
             version = table.append(self._rows(batch), known=version).version

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -15,7 +15,8 @@ class AdoptOptions(TypedDict, total=False):
 
     `name`, `index`, `settings`: of the pair. `texts`, `fields`: see `vecrollback.quality.doctor.examine`. `suspects`,
     `budget`, `bound`, `confidence`, `seed`: of the audit. `skip_bad`: leave out rows that are not documents.
-    `in_place`: leave the vectors in the table of PostgreSQL that they are read from. `progress`: callback.
+    `override`: delete also more than half of what was taken before, where the source has lost it. `in_place`: leave the
+    vectors in the table of PostgreSQL that they are read from. `progress`: callback.
     """
 
     name: str | None
@@ -30,6 +31,7 @@ class AdoptOptions(TypedDict, total=False):
     seed: int | None
     skip_bad: bool
     in_place: bool
+    override: bool
     progress: ProgressCallback | None
 
 
@@ -37,15 +39,22 @@ class AdoptOptions(TypedDict, total=False):
 class AdoptResult:
     """What became of a source.
 
-    `documents`: its rows that are documents, `known` of them were in the log before. `reused`: texts whose vectors were
-    taken over; `embedded`: texts embedded for the pair, the audit's own not counted. Rows by what became of them:
-    `foreign`: of another model; `damaged`: without a usable vector, or nobody could examine them; `split`: the model's
-    chunker takes their texts apart; `left_out`: no documents. `report`: of the check afterwards.
+    `documents`: its rows that are documents, `known` of them were in the log before. Of these, `changed` were replaced,
+    because the source has changed them since they were taken from it; `left` stay as they were written or deleted here.
+    `gone`: documents that were taken from it before and are deleted now, because it has them no longer.
+
+    `reused`: texts whose vectors were taken over; `embedded`: texts embedded for the pair, the audit's own not counted.
+    Rows by what became of them: `foreign`: of another model; `damaged`: without a usable vector, or nobody could
+    examine them; `split`: the model's chunker takes their texts apart; `left_out`: no documents. `report`: of the check
+    afterwards.
     """
 
     pair: str
     documents: int
     known: int
+    changed: int
+    left: int
+    gone: int
     reused: int
     embedded: int
     foreign: int
@@ -57,7 +66,7 @@ class AdoptResult:
 
     def as_json(self) -> dict[str, Any]:
         """What `vecrollback adopt --json` prints."""
-        counts = ("pair", "documents", "known", "reused", "embedded", "foreign", "damaged", "split", "left_out")
+        counts = [one.name for one in fields(self) if one.name not in ("examination", "report")]
         return {
             **{name: getattr(self, name) for name in counts},
             "examination": self.examination.as_json(),
