@@ -75,6 +75,25 @@ def ask(store: vecrollback.Store | vecrollback.Client, question: str) -> list[Do
     kept.write_documents([Document(content="Steep green tea.")], DuplicatePolicy.SKIP)
     return documents.search(question, top_k=2, mode="hybrid")
 """,
+    "mlflow": """
+import vecrollback
+from vecrollback.integrations.mlflow import PairRegistry
+
+
+def show(store: vecrollback.Store | vecrollback.Client) -> str | None:
+    registry = PairRegistry(store, "search", tracking_uri="sqlite:///mlflow.db", bundles=False)
+    with registry.following(seconds=5):
+        return registry.publish().champion
+""",
+    "reranker": """
+import vecrollback
+
+
+def ask(store: vecrollback.Store | vecrollback.Client, question: str) -> list[str]:
+    shares: vecrollback.Weights = (0.7, 0.3)
+    result = store.search(question, mode="hybrid", weights=shares, reranker="precise")
+    return [hit.id for hit in result.hits]
+""",
     "mcp": """
 import vecrollback
 from vecrollback.integrations.mcp import create_server, serve_stdio
