@@ -4,7 +4,7 @@ Elasticsearch is a server of its requests on this machine, not Elasticsearch its
 
 Covers connectors.csv_file, connectors.listed, connectors.tensor_file, connectors.application_json,
 connectors.hnswlib_file, connectors.usearch_file, connectors.milvus, connectors.elasticsearch, connectors.parquet,
-connectors.json_lines.
+connectors.json_lines, connectors.llama_index, connectors.faiss_documents, connectors.annoy_file.
 """
 
 from __future__ import annotations
@@ -137,6 +137,21 @@ class TestMilvusLite(ConnectorConformance):
         return f"milvus:{folder / 'm.db'}#docs", None
 
 
+def llama_index_nodes() -> list[Any]:
+    from llama_index.core.schema import TextNode
+
+    return [
+        TextNode(
+            id_=row["id"],
+            text=row.get("text", ""),
+            metadata={"model": row["model"], "batch": row["batch"]},
+            excluded_embed_metadata_keys=["model", "batch"],
+            embedding=vector.tolist(),
+        )
+        for row, vector in zip(rows(), vectors(), strict=True)
+    ]
+
+
 class TestLlamaIndexFolder(ConnectorConformance):
     metric, stored = "cosine", "float64"
 
@@ -144,24 +159,81 @@ class TestLlamaIndexFolder(ConnectorConformance):
     def make(cls, folder: Path) -> tuple[str, Path | None]:
         pytest.importorskip("llama_index.core")
         from llama_index.core import StorageContext
-        from llama_index.core.schema import TextNode
 
-        nodes = [
-            TextNode(
-                id_=row["id"],
-                text=row.get("text", ""),
-                metadata={"model": row["model"], "batch": row["batch"]},
-                excluded_embed_metadata_keys=["model", "batch"],
-                embedding=vector.tolist(),
-            )
-            for row, vector in zip(rows(), vectors(), strict=True)
-        ]
+        nodes = llama_index_nodes()
         storage = StorageContext.from_defaults()
         # Not through an index, which leaves out a node without a text.
         storage.vector_store.add(nodes)
         storage.docstore.add_documents(nodes)
         storage.persist(str(folder))
         return f"llama-index:{folder}", None
+
+
+class TestLlamaIndexFaiss(ConnectorConformance):
+    """`FaissVectorStore` in a `VectorStoreIndex`, persisted as LlamaIndex's own guide does it."""
+
+    metric = "dot"
+
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        store_of = pytest.importorskip("llama_index.vector_stores.faiss").FaissVectorStore
+        import faiss
+        from llama_index.core import StorageContext
+        from llama_index.core.data_structs import IndexDict
+
+        storage = StorageContext.from_defaults(vector_store=store_of(faiss.IndexFlatIP(DIMENSION)))
+        nodes, struct = llama_index_nodes(), IndexDict()
+        # What VectorStoreIndex does, which leaves out a node without a text.
+        for node, number in zip(nodes, storage.vector_store.add(nodes), strict=True):
+            struct.add_node(node, text_id=number)
+        storage.docstore.add_documents(nodes)
+        storage.index_store.add_index_struct(struct)
+        storage.persist(str(folder))
+        return f"llama-index:{folder}", None
+
+
+class TestLlamaIndexFaissMap(ConnectorConformance):
+    """`FaissMapVectorStore`, whose numbers are its own, with a node that was deleted."""
+
+    metric = "dot"
+
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        store_of = pytest.importorskip("llama_index.vector_stores.faiss").FaissMapVectorStore
+        import faiss
+        from llama_index.core import StorageContext
+        from llama_index.core.schema import TextNode
+
+        store = store_of(faiss.IndexIDMap2(faiss.IndexFlatIP(DIMENSION)))
+        storage, nodes = StorageContext.from_defaults(vector_store=store), llama_index_nodes()
+        store.add([TextNode(id_="gone", text="gone", embedding=vectors()[0].tolist()), *nodes])
+        store.delete_nodes(["gone"])
+        storage.docstore.add_documents(nodes)
+        storage.persist(str(folder))
+        return f"llama-index:{folder}", None
+
+
+class TestAnnoy(ConnectorConformance):
+    metric = "cosine"
+
+    @classmethod
+    def make(cls, folder: Path) -> tuple[str, Path | None]:
+        annoy = pytest.importorskip("annoy", reason="pip install 'vecrollback[annoy]'")
+        index = annoy.AnnoyIndex(DIMENSION, "angular")
+        for row, vector in enumerate(vectors()):
+            index.add_item(row, vector.tolist())
+        index.build(3)
+        index.save(str(folder / "docs.ann"))
+        return f"annoy:{folder / 'docs.ann'}#{DIMENSION}", write_texts(folder)
+
+
+def test_a_file_of_annoy_wants_its_dimension_and_tells_a_wrong_one(tmp_path: Path) -> None:
+    place, texts = TestAnnoy.make(tmp_path)
+    for wrong in (place.partition("#")[0], place.replace(f"#{DIMENSION}", "#x"), f"{place}:hamming"):
+        with pytest.raises(UsageError, match="how long the vectors are"):
+            open_connector(wrong, texts=texts)
+    with pytest.raises(UsageError, match="Annoy cannot read it"):
+        open_connector(place.replace(f"#{DIMENSION}", f"#{DIMENSION + 7}"), texts=texts)
 
 
 class TestHaystackJson(ConnectorConformance):

@@ -10,6 +10,7 @@
 `vectors.npz`, `.safetensors`, `.pt`                        an array among others
 `faiss:FOLDER`, `llama-index:FOLDER`, `haystack:FILE`       what LangChain, LlamaIndex, Haystack save
 `usearch:FILE`, `hnswlib:FILE`, with `--texts rows.jsonl`   an index of USearch, of hnswlib
+`annoy:FILE#DIMENSION`, with `--texts rows.jsonl`           an index of Annoy
 `milvus:FILE.db#collection`, `milvus:http://...`            a Milvus collection
 `elasticsearch:http://...#index`, `opensearch:http://...`   an index with dense vectors
 `postgresql://user@host/database#table`                     pgvector: `vector`, `halfvec`, or an array of floats
@@ -65,10 +66,11 @@ _BUILT_IN = {
     "pt": "tensor_file:TensorKind",
     "csv": "csv_file:CsvKind",
     "json": "application_json:JsonKind",
-    "llama-index": "application_json:LlamaIndexKind",
+    "llama-index": "llama_index:LlamaIndexKind",
     "haystack": "application_json:HaystackKind",
     "hnswlib": "hnswlib_file:HnswlibKind",
     "usearch": "usearch_file:UsearchKind",
+    "annoy": "annoy_file:AnnoyKind",
     "milvus": "milvus:MilvusKind",
     "elasticsearch": "elasticsearch:ElasticsearchKind",
     "opensearch": "elasticsearch:OpensearchKind",

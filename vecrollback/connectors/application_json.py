@@ -1,6 +1,5 @@
-"""What applications keep in JSON: LlamaIndex's folder, Haystack's store in memory, exports of databases.
+"""What applications keep in JSON: Haystack's store in memory, exports of databases.
 
-llama-index:FOLDER    StorageContext.persist: default__vector_store.json beside docstore.json
 haystack:FILE         InMemoryDocumentStore.save_to_disk
 json:FILE             one JSON document with a list of rows in it: exports of Pinecone, Weaviate, Chroma, Qdrant
 """
@@ -14,11 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from vecrollback.connectors.base import Connector, OpenOptions, ends_in, file_of, named
+from vecrollback.connectors.base import Connector, OpenOptions, ends_in, file_of
 from vecrollback.connectors.listed import ListedRows, is_vector, split_rows
 from vecrollback.errors import UsageError
 
-_STORE = "vector_store.json"
 _LISTS = ("documents", "vectors", "matches", "objects", "points", "result", "results", "rows", "data", "hits", "items")
 _DEEP = 4
 
@@ -44,45 +42,6 @@ def row_of(entry: Mapping[str, Any]) -> dict[str, Any]:
         row.pop("vectors", None)
         row["vector"] = dense.get("default", next(iter(dense.values()), None))
     return row
-
-
-class LlamaIndexKind:
-    """`llama-index:FOLDER`, with `#NAMESPACE` where it is not the default one."""
-
-    form, texts_beside = "llama-index:FOLDER", False
-
-    def claims(self, _place: str) -> bool:
-        return False
-
-    def open(self, place: str, _options: OpenOptions) -> Connector:
-        where, _, namespace = place.partition("#")
-        folder = file_of(where, "llama-index")
-        shown = f"llama-index:{folder}"
-        stores = {path.name.removesuffix(f"__{_STORE}"): path for path in sorted(folder.glob(f"*__{_STORE}"))}
-        if (folder / _STORE).is_file():
-            stores.setdefault("default", folder / _STORE)
-        if (path := stores.get(namespace or "default")) is None:
-            raise UsageError(f"{shown}: there is no such vector store", hint=f"namespaces: {named(list(stores))}")
-        content = read_json(path, shown)
-        vectors: dict[str, Any] = content.get("embedding_dict") or {}
-        metadata = content.get("metadata_dict") or {}
-        documents: dict[str, Any] = {}
-        if (folder / "docstore.json").is_file():
-            documents = read_json(folder / "docstore.json", shown).get("docstore/data") or {}
-        records = [_node(id_, documents.get(id_), metadata.get(id_)) for id_ in vectors]
-        return ListedRows(shown, records, list(vectors.values()), metric="cosine")
-
-
-def _node(id_: str, document: Any, metadata: Any) -> dict[str, Any]:
-    """A node as rows of LlamaIndex's other stores have it; without its document what the vector store says of it."""
-    node = document.get("__data__") if isinstance(document, Mapping) else None
-    if isinstance(node, str):
-        node = json.loads(node)
-    if not isinstance(node, Mapping):
-        return {"id": id_, "metadata": metadata or {}}
-    resource = node.get("text_resource")
-    text = node.get("text") or (resource.get("text") if isinstance(resource, Mapping) else None) or None
-    return {"id": id_, "text": text, "metadata": node.get("metadata") or {}, "_node_content": json.dumps(node)}
 
 
 class HaystackKind:

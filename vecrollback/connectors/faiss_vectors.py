@@ -28,14 +28,14 @@ class FaissConnector:
 
         self.place = f"faiss:{path}"
         self._whole = _read_index(path)  # owns what `_index` is a part of
-        self._index, own_ids = _positions_first(self._whole, self.place)
+        self._index, self.ids = _positions_first(self._whole, self.place)
         self.count, self.dimension = int(self._index.ntotal), int(self._index.d)
         metrics: dict[int, Metric] = {faiss.METRIC_INNER_PRODUCT: "dot", faiss.METRIC_L2: "l2"}
         self.metric = metrics.get(self._index.metric_type)
         self._keeps = _keeps(self._index)
         exact = isinstance(self._keeps, faiss.IndexFlat | faiss.IndexIVFFlat)
         self.stored = "float32" if exact else type(self._keeps).__name__
-        self.facts: dict[str, Json] = {"index": type(self._index).__name__, "own_ids": own_ids}
+        self.facts: dict[str, Json] = {"index": type(self._index).__name__, "own_ids": self.ids is not None}
         # One vector now: an index that gives none back is refused when it is opened, not an hour later.
         if self.count:
             self._decode(np.zeros(1, np.int64))
@@ -80,11 +80,13 @@ def _read_index(path: Path) -> Any:
         raise UsageError(f"{path}: {reason}", hint="name a file that faiss.write_index wrote") from error
 
 
-def _positions_first(index: Any, place: str) -> tuple[Any, bool]:
-    """The index below a map of ids, so that rows are positions; and whether there was such a map."""
+def _positions_first(index: Any, place: str) -> tuple[Any, Numbers | None]:
+    """The index below a map of ids, so that rows are positions; and the ids of the rows, where there was such a map."""
     faiss = _library()
 
-    if has_ids := isinstance(index, faiss.IndexIDMap):
+    ids: Numbers | None = None
+    if isinstance(index, faiss.IndexIDMap):
+        ids = np.array(faiss.vector_to_array(index.id_map), np.int64)
         index = faiss.downcast_index(index.index)
     inverted = faiss.downcast_index(faiss.try_extract_index_ivf(index))
     if isinstance(inverted, faiss.IndexIVFFastScan):  # decoding one that was read from a file crashes FAISS 1.15
@@ -94,7 +96,7 @@ def _positions_first(index: Any, place: str) -> tuple[Any, bool]:
             inverted.make_direct_map(True)
         except RuntimeError as error:
             raise UsageError(f"{place}: the inverted file has ids of its own, not positions", hint=_CURE) from error
-    return index, has_ids
+    return index, ids
 
 
 def _keeps(index: Any) -> Any:
