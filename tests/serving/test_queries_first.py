@@ -1,5 +1,7 @@
 """Whatever else embeds in a process that answers queries, a query waits for a few texts at most.
 
+Here everything is done in one process, as where there is no room for a helper (`tests/store/test_helper.py`).
+
 Covers embedders.pieces.
 """
 
@@ -36,9 +38,14 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VECROLLBACK_HELPER", "never")
+
+
 @pytest.fixture
 def events() -> Iterator[list[tuple[str, str, int]]]:
-    """What the model was asked while it takes four milliseconds for each text: five of them fill a piece."""
+    """What the model was asked while it takes four milliseconds for each text: two of them fill a piece."""
     with one_at_a_time.slowly(0.004) as events:
         yield events
 

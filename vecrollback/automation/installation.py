@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.catalog import WORKER_LOCK
 from vecrollback.pairs.model_answers import ask_model
 from vecrollback.records import LineState, Pair, SituationLine
+from vecrollback.storage.machine import available_memory
 
 _CLOCK_SECONDS = 5.0
 _OVERHEAD = 1.5
@@ -71,18 +71,11 @@ def _memory(store: OperatedStore, pairs: list[Pair]) -> SituationLine:
     for pair in pairs:
         chunks = snapshots[pair.ref].chunks if pair.ref in snapshots else 0
         needed += _OVERHEAD * chunks * pair.dimension * 4 + (kept[pair.name].bytes if pair.name in kept else 0)
-    available = _available_memory()
+    available = available_memory()
     text = f"{len(pairs)} pairs take about {needed / 2**30:,.2f} GiB; {available / 2**30:,.1f} GiB are available"
     if needed > available:
         return SituationLine("memory", "alert", text, "vecrollback plan EMBEDDER --index IVF4096,SQ8")
     return SituationLine("memory", "ok" if needed < 0.8 * available else "note", text)
-
-
-def _available_memory() -> float:
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable:"):
-            return float(line.split()[1]) * 1024
-    return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
 def _worker(store: OperatedStore) -> SituationLine:

@@ -40,6 +40,8 @@ class Traits:
         tokens_estimated: `count_tokens` estimates before the texts were embedded.
         probe_floor: Least cosine, from 0 to 1, at which a model of this kind is still itself: `FLOOR`, or lower where
             its arithmetic is coarse.
+        light: A text takes no time worth mentioning, because no model is behind it: it is embedded wherever it is
+            needed, and nobody has to wait for that.
 
     Example:
         >>> Traits(remote=True, priced=True, price=0.02).metered
@@ -53,6 +55,7 @@ class Traits:
     price: float | None = None
     tokens_estimated: bool = False
     probe_floor: float = FLOOR
+    light: bool = False
 
     @property
     def metered(self) -> bool:

@@ -74,7 +74,7 @@ class HashingEmbedder(SharedEmbedder):
 
     @property
     def traits(self) -> Traits:
-        return Traits()
+        return Traits(light=True)
 
     @property
     def dimension(self) -> int:

@@ -52,7 +52,12 @@ class QueryLane(FollowsForks):
     @property
     def open(self) -> bool:
         """Whether this process answers queries: a service at any time, another one if it did a moment ago."""
-        return self._searchers > 0 or time.monotonic() - self._last < RECENT_SECONDS
+        return self.serving or time.monotonic() - self._last < RECENT_SECONDS
+
+    @property
+    def serving(self) -> bool:
+        """Whether queries may come at any time."""
+        return self._searchers > 0
 
     def enter(self) -> None:
         """A searcher that follows an alias was opened: queries may come at any time."""

@@ -18,6 +18,7 @@ FILE = "vecrollback.toml"
 DEFAULT_STORE = "indices/default"
 DEFAULT_CACHE_SIZE = "32GiB"
 DEFAULT_MODEL_LIMIT = "4GiB"
+HELPERS = ("auto", "never")
 SECTIONS = ("gates", "policy", "canary", "embedder", "serving", "allow", "rerankers")
 """Tables of the file, each read by the module that obeys it."""
 _RENAMED = {"rollout": "canary"}
@@ -40,6 +41,7 @@ class Settings:
     password, so it is left out of the representation. `cache`, `cache_size`: where this machine keeps copies of what
     lies on object storage, and how much of it, as in "500MB" or "32GiB". `keep_model_limit`: the largest model that is
     kept with its pair unasked. `erasures`: a file outside of the store in which every delete is noted.
+    `helper`: "never" has a process that answers queries do by itself what takes long.
     """
 
     store: str
@@ -49,6 +51,7 @@ class Settings:
     cache_size: str = DEFAULT_CACHE_SIZE
     keep_model_limit: str = DEFAULT_MODEL_LIMIT
     erasures: str = ""
+    helper: str = HELPERS[0]
 
     @property
     def cache_bytes(self) -> int:
@@ -128,7 +131,14 @@ def load(
         or filed.get("keep_model_limit")
         or DEFAULT_MODEL_LIMIT,
         erasures=os.environ.get("VECROLLBACK_ERASURES") or filed.get("erasures") or "",
+        helper=_helper(os.environ.get("VECROLLBACK_HELPER") or filed.get("helper") or HELPERS[0]),
     )
+
+
+def _helper(text: str) -> str:
+    if text not in HELPERS:
+        raise UsageError(f"helper is {text!r}", hint=" or ".join(f'"{one}"' for one in HELPERS))
+    return text
 
 
 def _parse_file(path: Path) -> tuple[dict[str, Json], str]:

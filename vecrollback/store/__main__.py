@@ -1,14 +1,27 @@
-"""A process of a drill: `python -m vecrollback.store COMMAND`, with the store in the environment.
+"""Processes that work on a store for another one: `python -m vecrollback.store COMMAND`, the store in the environment.
 
-It stands here because automation may not know `connect`; see `vecrollback.automation.drills.process`.
+They stand here because automation may not know `connect`: `help DESCRIPTOR` is a helper, see
+`vecrollback.store.helper_process`; all else belongs to a drill, see `vecrollback.automation.drills.process`.
 """
 
 from __future__ import annotations
 
 import sys
 
-from vecrollback.automation.drills.process import main
 from vecrollback.store.store import connect
 
+
+def main(arguments: list[str]) -> None:
+    """Do what the command line says."""
+    if arguments[0] == "help":
+        from vecrollback.store.helper_process import help_over
+
+        help_over(int(arguments[1]), connect)
+    else:
+        from vecrollback.automation.drills.process import main as drill
+
+        drill(connect, arguments)
+
+
 if __name__ == "__main__":
-    main(connect, sys.argv[1:])
+    main(sys.argv[1:])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vecrollback.errors import PairStateError, UsageError
 from vecrollback.records import Bridge, Forecast, Pair, ProgressCallback, SnapshotRef, Switched
+from vecrollback.store.helper import aside
 
 if TYPE_CHECKING:
     from vecrollback.store.parts import Parts
@@ -24,6 +25,7 @@ class BridgeMethods:
         def pair(self, pair: Pair | str) -> Pair: ...
         def live(self) -> Pair: ...
 
+    @aside
     def bridge(self, a: Pair | str, b: Pair | str, *, seed: int | None = None) -> Bridge:
         """Learn a map from one pair's model to another pair's space: a way to ask `b` when its own model is gone.
 

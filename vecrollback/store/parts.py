@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from vecrollback.serving.searcher import Searcher
     from vecrollback.storage.artifacts import Artifacts
     from vecrollback.storage.config import Settings
+    from vecrollback.store.helper import Helper
     from vecrollback.store.tokens import Tokens
     from vecrollback.switching.approvals import Approvals
     from vecrollback.switching.canary import Canaries
@@ -53,7 +54,16 @@ if TYPE_CHECKING:
     from vecrollback.switching.switch import Switch
 
 T = TypeVar("T")
-_CLOSED_FIRST = ("searcher", "inspection", "quality", "bridge_proof", "cascade_trials", "forecaster", "notices")
+_CLOSED_FIRST = (
+    "helper",
+    "searcher",
+    "inspection",
+    "quality",
+    "bridge_proof",
+    "cascade_trials",
+    "forecaster",
+    "notices",
+)
 
 
 class opened_once(cached_property[T]):
@@ -154,6 +164,12 @@ class Parts(FollowsForks):
             "VECROLLBACK_CATALOG": self.settings.catalog or "",
         }
 
+    @opened_once
+    def helper(self) -> Helper:
+        from vecrollback.store.helper import Helper
+
+        return Helper(self.resources.environment)
+
     # -- reading ------------------------------------------------------------------------------------------------------
 
     @opened_once
@@ -183,9 +199,9 @@ class Parts(FollowsForks):
 
     @opened_once
     def quality(self) -> Quality:
-        from vecrollback.quality.evaluation import Quality
+        from vecrollback.store.long_work import QualityAside
 
-        return Quality(self.resources)
+        return QualityAside(self)
 
     @opened_once
     def bridge_proof(self) -> BridgeProof:
@@ -303,9 +319,9 @@ class Parts(FollowsForks):
 
     @opened_once
     def gates(self) -> Gates:
-        from vecrollback.switching.gates import Gates
+        from vecrollback.store.long_work import GatesAside
 
-        return Gates(self.resources, self.quality, self.switch)
+        return GatesAside(self)
 
     @opened_once
     def canaries(self) -> Canaries:
@@ -336,12 +352,13 @@ class Parts(FollowsForks):
     def incidents(self) -> Incidents:
         from vecrollback.switching.incidents.incidents import Incidents
 
-        def ask(pair: str) -> PostCheck:
-            from vecrollback.switching.incidents.post_check import post_check
+        return Incidents(self.catalog, self.notices, self.ask_probe_queries)
 
-            return post_check(self.resources, pair)
+    def ask_probe_queries(self, pair: str) -> PostCheck:
+        """Whether a pair answers its probe queries as it did when its snapshot was taken."""
+        from vecrollback.store.long_work import ask_probe_queries
 
-        return Incidents(self.catalog, self.notices, ask)
+        return ask_probe_queries(self, pair)
 
     @opened_once
     def access(self) -> Tokens:

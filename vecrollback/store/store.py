@@ -41,6 +41,7 @@ from vecrollback.storage import config
 from vecrollback.store.bridges import BridgeMethods
 from vecrollback.store.cascades import CascadeMethods
 from vecrollback.store.documents import DocumentMethods
+from vecrollback.store.helper import aside
 from vecrollback.store.history import HistoryMethods
 from vecrollback.store.models import ModelMethods
 from vecrollback.store.parts import Parts, open_parts
@@ -415,6 +416,7 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
         work = partial(builder.build, pair, record.id, progress, recall_floor, effort or Effort())
         return Job(self._catalog, record, work)
 
+    @aside
     def catch_up(
         self,
         pair: PairLike,
@@ -645,6 +647,7 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
 
     # -- snapshots ----------------------------------------------------------------------------------------------------
 
+    @aside
     def snapshot(self, pair: PairLike | None = None, *, rebuild: bool = False) -> Snapshot:
         """Take a snapshot of a pair as it stands. It costs what has changed since the last one.
 
@@ -1237,6 +1240,7 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
             on_waiting=on_waiting,
         )
 
+    @aside
     def drill(self, chaos: str = "", *, policy: Policy | None = None, actor: str | None = None) -> Drill:
         """Rehearse the whole rollback with real searchers and real files, beside what serves, and record how it went.
 
@@ -1297,6 +1301,7 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
 
     # -- proof --------------------------------------------------------------------------------------------------------
 
+    @aside
     def check(
         self,
         pair: PairLike | None = None,
@@ -1336,6 +1341,7 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
             self._catalog.reports.add(report)
         return report
 
+    @aside
     def audit(
         self, pair: PairLike | None = None, *, progress: ProgressCallback | None = None, **asking: Unpack[AuditOptions]
     ) -> Report:
@@ -1378,6 +1384,7 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
         """
         return self._catalog.reports.newest(self.pair(pair).name)
 
+    @aside
     def repair(self, report: Report, *, mask: bool = False, progress: ProgressCallback | None = None) -> Report:
         """Embed again what a check found wrong, and write it into a new snapshot.
 

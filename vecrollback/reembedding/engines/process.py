@@ -11,6 +11,7 @@ from queue import SimpleQueue
 
 from vecrollback.embedders import Embedder
 from vecrollback.reembedding.engines.base import EmbedderRecipe, Outcome, Unit, failed_unit, open_recipe, run_unit
+from vecrollback.storage.machine import yield_to_others
 
 _Inbox = SimpleQueue[EmbedderRecipe | Unit]
 
@@ -48,14 +49,6 @@ def _listen(connection: Connection, inbox: _Inbox) -> None:
             inbox.put(connection.recv())
     except (EOFError, OSError):
         os._exit(0)  # the model may be inside a long call
-
-
-def yield_to_others() -> None:
-    """Run only when nothing else wants to, where the system has a class for that; else with the least priority."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    except (AttributeError, OSError):
-        os.nice(19)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,58 @@
+"""Parts of a store whose work keeps queries waiting: where the store has a helper, it does that.
+
+What stands here is the part itself, in the helper's own store as in any that answers no queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from vecrollback.quality.evaluation import Quality
+from vecrollback.records import GateVerdict, GoldenQuery, PostCheck
+from vecrollback.store.helper import Helped, do_aside
+from vecrollback.switching.gates import Gates
+from vecrollback.switching.switch import Switch
+
+
+class HelpedParts(Helped, Protocol):
+    """What gates are judged with, too."""
+
+    @property
+    def quality(self) -> Quality: ...
+    @property
+    def switch(self) -> Switch: ...
+
+
+class QualityAside(Quality):
+    """Golden queries are asked aside; what is timed is timed here, where queries are answered."""
+
+    def __init__(self, parts: Helped) -> None:
+        super().__init__(parts.resources)
+        self._parts = parts
+
+    def rankings(self, pairs: Sequence[str], queries: Sequence[GoldenQuery], k: int) -> list[list[list[str]]]:
+        return do_aside(self._parts, super().rankings, "quality.rankings", pairs[0], pairs, queries, k)
+
+
+class GatesAside(Gates):
+    """Gates ask golden queries, prove a model and read every byte of the way back."""
+
+    def __init__(self, parts: HelpedParts) -> None:
+        super().__init__(parts.resources, parts.quality, parts.switch)
+        self._parts = parts
+
+    def judge(self, pair: str, *, wait_seconds: float = 10.0, head: int | None = None) -> GateVerdict:
+        here = super().judge
+        return do_aside(self._parts, here, "gates.judge", pair, pair, wait_seconds=wait_seconds, head=head)
+
+
+def ask_probe_queries(parts: Helped, pair: str) -> PostCheck:
+    """Whether a pair answers its probe queries as it did when its snapshot was taken."""
+
+    def here(name: str) -> PostCheck:
+        from vecrollback.switching.incidents.post_check import post_check
+
+        return post_check(parts.resources, name)
+
+    return do_aside(parts, here, "_parts.ask_probe_queries", pair, pair)
