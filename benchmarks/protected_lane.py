@@ -212,12 +212,13 @@ def _operate(clients: Clients, operator: Operator, store: Path, documents: int, 
         if name == "catch-up":
             write()
         clients.during(name, operation)
+        print(f"round {number + 1}: {name}: {clients.shares[name].lasted:.1f} s so far", file=sys.stderr, flush=True)
     assert operator.live() == "v2"
 
 
 def _command(store: Path, *arguments: str) -> None:
-    """A command in the scheduling class that yields to everything else."""
-    command = ["chrt", "--idle", "0", sys.executable, "-m", "vecrollback", "--store", str(store), *arguments]
+    """A command that leaves the processor to queries."""
+    command = [sys.executable, "-m", "vecrollback", "--idle", "--store", str(store), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr
 
@@ -275,7 +276,7 @@ def _build(root: Path, directory: str, documents: int) -> None:
 def _server(store: Path) -> Iterator[tuple[int, list[int]]]:
     """Its port, and the process ids of its workers."""
     command = [sys.executable, "-m", "vecrollback", *_SERVE, "--store", str(store)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=(store / "server.log").open("w"), text=True) as process:
         try:
             assert process.stdout is not None
             said = ""

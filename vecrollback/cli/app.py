@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from vecrollback.cli.support import output
 from vecrollback.cli.support.commands import EXIT_CODES, PANELS, load
 from vecrollback.cli.support.session import CatalogOption, JsonOption, StoreOption, common
+from vecrollback.storage.machine import yield_unless_starved
 
 
 class Root(TyperGroup):
@@ -79,12 +80,17 @@ def root(
     as_json: JsonOption = False,
     store: StoreOption = None,
     catalog: CatalogOption = None,
+    idle: Annotated[
+        bool, typer.Option("--idle", help="Leave the processor to whatever else wants it, such as queries.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """Change the embedding model of a vector system, and change it back: model and index together, with proof."""
     del version
+    if idle:
+        yield_unless_starved()
     common(ctx, as_json, store, catalog)
 
 

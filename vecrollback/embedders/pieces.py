@@ -20,7 +20,7 @@ from vecrollback.storage.forks import FollowsForks, follow_forks
 FIRST_TEXTS, FIRST_CHARACTERS = 8, 4_096
 """The first piece, while nobody knows how fast the model is: about a thousand tokens."""
 
-PIECE_SECONDS = 0.02
+PIECE_SECONDS = 0.01
 """What a piece is to take from then on, whatever the model: about as long as a query. A longer text comes alone."""
 
 RECENT_SECONDS = 10.0

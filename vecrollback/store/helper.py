@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-IDLE_SECONDS = 120.0
+IDLE_SECONDS = 600.0
 """A helper ends when it had nothing to do for so long: it holds a model in memory."""
 
 _MANY_CHANGES = 20_000
