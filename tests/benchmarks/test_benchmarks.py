@@ -20,7 +20,7 @@ _FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 _SCRIPTS = sorted(
     path.stem for path in _FOLDER.glob("*.py") if path.stem not in ("common", "purity_models", "verdict_models")
 )
-_NEEDS_MODEL = {"beside", "bridges", "cascade", "forecast", "purity", "reembed"}
+_NEEDS_MODEL = {"beside", "bridges", "cascade", "forecast", "protected_lane", "purity", "reembed"}
 _NEEDS_COLLECTIONS = {"bridges", "cascade", "forecast"}
 _LONG = {
     "backends",
@@ -36,6 +36,7 @@ _LONG = {
     "object_store",
     "over_http",
     "pointer",
+    "protected_lane",
     "purity",
     "reembed",
     "rollback",

@@ -32,6 +32,7 @@ from vecrollback.errors import EmbedderSpecError, MissingDependencyError, Vecrol
 from vecrollback.records import LIVE, Pair, Progress, ProgressCallback, Report
 from vecrollback.storage.forks import FollowsForks, follow_forks
 from vecrollback.storage.machine import available_memory
+from vecrollback.storage.spans import span
 
 if TYPE_CHECKING:
     from vecrollback.pairs.resources import Resources
@@ -69,10 +70,11 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """Its caller wants it no more."""
+class GoAhead:
+    """What its caller says to its progress: go on, or stop."""
 
     number: int
+    stop: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +152,11 @@ class Helper(FollowsForks):
                 if answer is None:
                     raise HelperLostError("the helper is gone")
                 try:
-                    if progress is not None and stop is None:
+                    if progress is not None:
                         progress(answer.progress)
                 except Exception as error:
                     stop = error
-                    self._stop(number)
+                self._go_ahead(GoAhead(number, stop is not None))
         finally:
             self._callers.pop(number, None)
         if answer.error is not None:
@@ -176,10 +178,10 @@ class Helper(FollowsForks):
                     raise HelperLostError(f"{call.method} cannot be sent to the helper: {error}") from error
             raise HelperLostError("the helper cannot be started")
 
-    def _stop(self, number: int) -> None:
+    def _go_ahead(self, message: GoAhead) -> None:
         with self._lock, suppress(OSError):
             if self._connection is not None:
-                self._connection.send(Stop(number))
+                self._connection.send(message)
 
     def _start(self) -> Connection:
         ours, theirs = Pipe()
@@ -247,7 +249,10 @@ def do_aside(parts: Helped, here: Callable[P, T], method: str, subject: object, 
     """
     if parts.settings.helper != "never" and _takes_long(parts.resources, method, subject):
         try:
-            result: T = parts.helper.call(method, *args, **kwargs)  # type: ignore[arg-type]
+            with span(method.rpartition(".")[2].lstrip("_"), aside=True) as note:
+                result: T = parts.helper.call(method, *args, **kwargs)  # type: ignore[arg-type]
+                if isinstance(result, Report):
+                    note(pair=result.pair, verdict=result.verdict)
             return result
         except HelperLostError as error:
             _log.warning("%s is done in this process: %s", method, error)

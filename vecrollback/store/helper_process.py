@@ -10,12 +10,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
 from operator import attrgetter
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from vecrollback.errors import StoppedError
 from vecrollback.records import Progress
 from vecrollback.storage.machine import yield_unless_starved
-from vecrollback.store.helper import IDLE_SECONDS, Call, CallEnd, CallProgress, LogLine, Stop, picklable
+from vecrollback.store.helper import IDLE_SECONDS, Call, CallEnd, CallProgress, GoAhead, LogLine, picklable
 
 if TYPE_CHECKING:
     from vecrollback.store.store import Store
@@ -43,7 +44,7 @@ class _Helping(logging.Handler):
         super().__init__(logging.INFO)
         self._connection, self._store = connection, store
         self._sending = threading.Lock()
-        self._stops: dict[int, threading.Event] = {}
+        self._go_aheads: dict[int, SimpleQueue[GoAhead]] = {}
         logger = logging.getLogger("vecrollback")
         logger.setLevel(logging.INFO)
         logger.addHandler(self)
@@ -51,15 +52,14 @@ class _Helping(logging.Handler):
 
     def run(self) -> None:
         """Take what comes. Raises EOFError when the other end is gone."""
-        while self._connection.poll(IDLE_SECONDS) or self._stops:
+        while self._connection.poll(IDLE_SECONDS) or self._go_aheads:
             if not self._connection.poll():
                 continue
             message = self._connection.recv()
-            if isinstance(message, Stop):
-                if (stop := self._stops.get(message.number)) is not None:
-                    stop.set()
+            if isinstance(message, GoAhead):
+                self._go_aheads[message.number].put(message)
             else:
-                self._stops[message.number] = threading.Event()
+                self._go_aheads[message.number] = SimpleQueue()
                 threading.Thread(target=self._work, args=(message,), daemon=True).start()
 
     def _work(self, call: Call) -> None:
@@ -75,15 +75,15 @@ class _Helping(logging.Handler):
             self._send(end)
         except Exception as error:  # a result of a kind that cannot be pickled
             self._send(CallEnd(call.number, error=picklable(error)))
-        self._stops.pop(call.number, None)
+        del self._go_aheads[call.number]
 
     def _reporter(self, number: int) -> Callable[[Progress], None]:
-        stop = self._stops[number]
+        go_aheads = self._go_aheads[number]
 
         def report(progress: Progress) -> None:
-            if stop.is_set():
-                raise StoppedError("its caller stopped it", hint="the same again goes on where it stopped")
             self._send(CallProgress(number, progress))
+            if go_aheads.get().stop:
+                raise StoppedError("its caller stopped it", hint="the same again goes on where it stopped")
 
         return report
 

@@ -1029,8 +1029,7 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
 
         decision_time, who = now(), actor or self.actor
         request = MoveRequest(reason, who, override, wait, expected_epoch=expected_epoch, approval=approval)
-        policy = load_policy(self.root) or Policy()
-        if approvals := policy.authority.restore_approvals:
+        if approvals := (load_policy(self.root) or Policy()).authority.restore_approvals:
             self.approvals.require(ref, request.reason, actor=request.actor, needed=approvals, approval=approval)
         outcome = self.incidents.open(self._parts.switch.restore(ref, request), decided=decision_time, planned=planned)
         return self.prove(outcome, progress) if catch_up else self._with_warning(outcome)

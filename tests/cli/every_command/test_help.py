@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,6 +77,14 @@ def test_help_lists_the_exit_codes() -> None:
     for code, meaning in EXIT_CODES.items():
         assert f"{code}  {meaning}" in said
     assert text() == said
+
+
+def test_a_command_that_leaves_the_processor_to_others_does_what_it_does_otherwise(store: Path) -> None:
+    # a process of its own: this one would stay in the class that yields
+    command = [sys.executable, "-m", "vecrollback", "--idle", "--store", str(store), "pairs", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == json.loads(text("--store", str(store), "pairs", "--json"))
 
 
 def test_version() -> None:
