@@ -17,7 +17,7 @@ from tests.support.operations import words
 from tests.support.oracle import EVERYTHING, ONE, TWO, assert_passes, assert_serves, embedder
 from tests.support.postgres import PostgresServer
 from vecrollback import Document, Store
-from vecrollback.errors import FingerprintMismatchError, UsageError
+from vecrollback.errors import FingerprintMismatchError, GateRefusedError, UsageError
 
 TEXTS = {f"{n}": words(n) for n in range(60)}
 
@@ -95,6 +95,40 @@ def test_what_the_application_changes_or_removes_is_found_by_the_check(
         report = store.check("v1")
         assert report.verdict == "fail"
         assert "file_corrupt" in {finding.kind for finding in report.findings}
+
+
+def test_adopting_again_takes_what_the_application_changed_added_and_lost(
+    schema: tuple[str, Any], postgres: PostgresServer, tmp_path: Path
+) -> None:
+    name, connection = schema
+    with vecrollback.connect(tmp_path / "store", create=True) as store:
+        adopted(store, postgres, name)
+        texts = {**TEXTS, "0": "a boat that was painted", "1000": "a boat that came later"}
+        del texts["5"]
+        for id_ in ("0", "1000"):
+            vector = str((2 * embedder(ONE).embed_documents([texts[id_]])[0]).tolist())
+            row = (int(id_), texts[id_], vector)
+            put = f"INSERT INTO {name}.docs VALUES (%s, %s, %s) ON CONFLICT (id) DO UPDATE SET text = excluded.text"
+            connection.execute(f"{put}, embedding = excluded.embedding", row)
+        connection.execute(f"DELETE FROM {name}.docs WHERE id = 5")
+        with pytest.raises(UsageError, match="'v1' has its vectors in"):
+            store.adopt(source(postgres, name), model=ONE, name="v1", in_place=True)
+        done = store.adopt(source(postgres, name), model=ONE, name="v1-now", in_place=True)
+        assert (done.changed, done.known, done.gone, done.embedded) == (1, 59, 1, 0)
+        assert done.report is not None
+        assert_passes(done.report)
+        with pytest.raises(GateRefusedError, match="way back"):
+            store.promote("v1-now", reason="what is there now")
+        store.promote("v1-now", reason="what is there now", override=True)
+        assert_serves(store, texts)
+        own = connection.execute(f"SELECT count(vector) FROM {name}.vecrollback_v1_now").fetchone()
+        assert own == (0,), "no vector was copied"
+        # What another vector lies beside now is given to nobody as the vector of the text that it was of.
+        store.upsert([Document("copy", TEXTS["0"]), Document("back", TEXTS["5"])])
+        store.catch_up("v1-now")
+        assert_serves(store, {**texts, "copy": TEXTS["0"], "back": TEXTS["5"]})
+        assert_passes(store.check("v1-now"))
+        assert store.check("v1").verdict == "fail"
 
 
 def test_another_models_vectors_and_places_that_are_not_tables_are_refused(

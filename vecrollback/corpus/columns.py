@@ -23,7 +23,7 @@ from vecrollback.storage.reading import MEND_TABLE
 EMBEDDED_TEXT = "_embedded_text"
 """What the model gets in place of the text; a column only where a document ever had one."""
 SOURCE = "_source"
-"""The pair that a document was adopted for, until somebody writes it here; a column only where one was adopted."""
+"""What a document was adopted from, until somebody writes it here; a column only where one was adopted."""
 DOCUMENT = ("id", "text", "metadata", EMBEDDED_TEXT)
 """What a document is read from; see `document_of`."""
 
@@ -143,7 +143,7 @@ def stored_rows(dataset: Any, keys: Sequence[str]) -> Stored:
 
 
 def sources_of(dataset: Any, keys: Sequence[str]) -> dict[str, str]:
-    """Key -> the pair that a document was adopted for, of those that nobody has written here since."""
+    """Key -> what a document was adopted from, of those that nobody has written here since."""
     if not keys or SOURCE not in dataset.schema.names:
         return {}
     found = dataset.to_table(columns=["id", SOURCE], filter=f"{any_of(keys)} AND {SOURCE} IS NOT NULL")

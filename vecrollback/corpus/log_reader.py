@@ -168,7 +168,7 @@ class LogReader:
                 version = newer  # a purge may have taken the other's files away
 
     def taken_from(self, source: str) -> list[str]:
-        """Keys of the documents that were adopted for a pair, and that nobody has written or deleted here since."""
+        """Keys of the documents that were adopted from a source, and that nobody has written or deleted here since."""
 
         def read(state: CorpusState) -> list[str]:
             log = self._log.whole(state.version)

@@ -1,6 +1,6 @@
 """Documents taken from an index that is kept elsewhere, and taken again when that has changed.
 
-A row of the log says which pair its document was adopted for, until somebody writes the document here. So a second look
+A row of the log says what its document was adopted from, until somebody writes the document here. So a second look
 at the source tells what the source has changed from what was changed here: the first is taken, the second stays.
 """
 

@@ -82,6 +82,12 @@ class Adopter:
             )
         embedder = self.resources.embedders.current(request.embedder)
         name = request.name or pair_name(self.resources.catalog, embedder.spec, embedder)
+        if any(pair.name == name and pair.state != "building" for pair in self.resources.catalog.pairs.all()):
+            raise UsageError(
+                f"pair {name!r} has its vectors in {source.place} already",
+                hint="to take what changed there, adopt it in place under another --name, and promote that pair: what "
+                "has its vector there is not embedded",
+            )
         schema = table.rpartition(".")[0]
         own = f"{schema}." * bool(schema) + "vecrollback_" + re.sub(r"\W+", "_", name, flags=re.ASCII)
         columns = f"{source.id_field},{source.connector.facts['vector_field']}"
@@ -160,7 +166,8 @@ class _Adoption:
         intake = Intake(
             self.source,
             self.parts.resources.corpus,
-            self.pair,
+            # pairs over one table share what they were adopted from; elsewhere a pair is what a sync is for
+            self.source.place if self.options.get("in_place", False) else self.pair.name,
             embedder,
             doubts,
             skip_bad=self.options.get("skip_bad", False),

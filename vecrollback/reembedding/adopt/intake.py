@@ -18,7 +18,7 @@ from vecrollback.embedders import Embedder
 from vecrollback.errors import BadDocumentError
 from vecrollback.pairs.vectors import Vectors, schema
 from vecrollback.quality.doctor import ForeignIndex
-from vecrollback.records import Document, Pair, Span
+from vecrollback.records import Document, Span
 from vecrollback.records.arrays import FloatArray
 from vecrollback.storage import LocalFileStore
 from vecrollback.storage.local import reach
@@ -47,20 +47,23 @@ class _Batch:
 
 
 class Intake:
-    """Reads the source once. `doubts`: True for each row whose vector is not to be taken over, shape (rows,)."""
+    """Reads the source once.
+
+    `origin`: what the log calls it. `doubts`: True for each row whose vector is not to be taken over, shape (rows,).
+    """
 
     def __init__(
         self,
         source: ForeignIndex,
         corpus: Corpus,
-        pair: Pair,
+        origin: str,
         embedder: Embedder,
         doubts: NDArray[np.bool_],
         *,
         skip_bad: bool,
         on_batch: Callable[[Counts], None],
     ) -> None:
-        self._source, self._corpus, self._pair = source, corpus, pair
+        self._source, self._corpus, self._origin = source, corpus, origin
         self._embedder, self._doubts = embedder, doubts
         self._skip_bad, self._on_batch, self._seen = skip_bad, on_batch, SeenRows()
         self.counts = Counts()
@@ -86,8 +89,8 @@ class Intake:
         """
         if self.counts.left_out:
             return
-        gone = self._seen.gone(self._corpus.taken_from(self._pair.name), override=override)
-        self.counts.gone = self._corpus.delete(gone, source=self._pair.name).deleted
+        gone = self._seen.gone(self._corpus.taken_from(self._origin), override=override)
+        self.counts.gone = self._corpus.delete(gone, source=self._origin).deleted
 
     def _document(self, record: dict[str, object], row: int) -> Document | None:
         try:
@@ -124,7 +127,7 @@ class Intake:
     def _write(self, batch: _Batch, table: Vectors, version: int) -> int:
         if batch.documents:
             self.counts.documents += len(batch.documents)
-            self.counts.taken += take_in(self._corpus, batch.documents, self._pair.name)
+            self.counts.taken += take_in(self._corpus, batch.documents, self._origin)
             reach("adopt.documents_written")
         if batch.proven:
             version = table.append(self._rows(batch), known=version).version

@@ -232,7 +232,11 @@ class PgvectorBackend:
         for field in fields:
             column = values[places[field.name]]
             if field.name == "vector":
-                flat = np.frombuffer(b"".join(floats(one) for one in column), ">f4").astype(np.float32)
+                # Without a vector is what the application removed of a table that a pair stands over.
+                nothing = np.full(field.type.list_size, np.nan, ">f4").tobytes()
+                flat = np.frombuffer(b"".join(nothing if one is None else floats(one) for one in column), ">f4").astype(
+                    np.float32
+                )
                 arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat), field.type.list_size))
             else:
                 arrays.append(pa.array(column, field.type))
