@@ -909,9 +909,8 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
         head = self.resources.catalog.ledger.state().head
         if self.lag(record):
             self.catch_up(record, progress=progress)
-        switched = self._gated(
-            record, request, head=head, late=partial(self.catch_up, advance=False, progress=progress)
-        )
+        late = partial(self.catch_up, advance=False, progress=progress)
+        switched = self._gated(record, request, head=head, late=late)
         return self._with_warning(switched, self._learn_bridges(switched))
 
     def _gated(
@@ -979,9 +978,8 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
         # Before the move, so that the incident shows how long it took from the decision.
         decision_time, who = now(), actor or self.actor
         request = MoveRequest(reason, who, override, wait, expected_epoch=expected_epoch, approval=approval)
-        outcome = self.incidents.open(
-            self._parts.switch.rollback(name, request), decided=decision_time, trigger=trigger
-        )
+        moved = self._parts.switch.rollback(name, request)
+        outcome = self.incidents.open(moved, decided=decision_time, trigger=trigger)
         return self.prove(outcome, progress) if catch_up else self._with_warning(outcome)
 
     def restore(
