@@ -1,6 +1,6 @@
 """A store against a plain dict, through any sequence of operations, crashes among them.
 
-Covers corpus.corpus, corpus.log_reader, reembedding.builder, store.store.
+Covers corpus.corpus, corpus.log_reader, reembedding.builder, store.store, store.jobs.
 """
 
 from __future__ import annotations
