@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -99,6 +100,20 @@ class Catalog:
     def lock(self, name: str, *, timeout: float = -1, shared: bool = False) -> AbstractContextManager[None]:
         """Hold a named lock across processes; see `Database.lock`."""
         return self._database.lock(name, timeout=timeout, shared=shared)
+
+    def beside(self, work: Callable[[Any, str], None]) -> bool:
+        """Lay out in the catalog's database what others need beside its tables, where it is PostgreSQL.
+
+        Args:
+            work: Called in a transaction of its own with the connection of psycopg and the schema of the catalog.
+
+        Returns:
+            Whether it was called.
+
+        Raises:
+            CatalogUnavailableError: The database does not answer, or forbids it.
+        """
+        return self._database.beside(work)
 
     def clock(self) -> float:
         """Seconds since 1970 by the clock that all processes of this store share."""

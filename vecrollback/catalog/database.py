@@ -7,10 +7,10 @@ import datetime as dt
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -115,6 +115,15 @@ class Database:
         lock was lost meanwhile.
         """
         return self._driver.lock(name, timeout=timeout, shared=shared)
+
+    def beside(self, work: Callable[[Any, str], None]) -> bool:
+        """Do something in a transaction with the driver's own connection and the schema; see `Catalog.beside`."""
+        schema_name = self._driver.schema
+        if schema_name is None:
+            return False
+        with self.write(witnessed=False) as connection:
+            work(connection.connection.driver_connection, schema_name)
+        return True
 
     def insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
         """An INSERT of the dialect, which knows `on_conflict_do_update`."""

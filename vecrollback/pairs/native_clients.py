@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from vecrollback.catalog import Catalog
 from vecrollback.errors import LockHeldError, UsageError, VecrollbackError
 from vecrollback.pairs.backend import Place, open_backend
 from vecrollback.pairs.resources import Resources
@@ -59,6 +60,19 @@ class NativeClients:
             facts = {"store": self._catalog.store_id, "pair": live.name, "epoch": target.epoch}
             facts |= {"embedder": live.embedder, "fingerprint": live.fingerprint}
             open_backend(live.backend).alias(NATIVE_ALIAS, facts)
+
+
+def offer_search(catalog: Catalog, pair: Pair) -> None:
+    """Install what applications call to get the pointer and answers in one statement, where that can be.
+
+    That is: pair and catalog lie in one PostgreSQL. Raises nothing, as everything here.
+    """
+    try:
+        if offer := getattr(open_backend(pair.backend), "offer_search", None):
+            catalog.beside(offer)
+    except Exception as error:
+        # whatever a database may say of rights and extensions: the pair itself is whole
+        _log.warning("functions for applications are not installed for pair %r: %s", pair.name, error)
 
 
 def _database(pair: Pair) -> tuple[str, str, str]:

@@ -28,6 +28,7 @@ from vecrollback.pairs.compaction import Compactor
 from vecrollback.pairs.embedders import put_probes
 from vecrollback.pairs.givers import Gift
 from vecrollback.pairs.manifest import CascadePart, Manifest, load_manifest
+from vecrollback.pairs.native_clients import offer_search
 from vecrollback.pairs.resources import Resources
 from vecrollback.pairs.snapshots import SnapshotWriter, require_files
 from vecrollback.pairs.vectors import ChunkVectors, Giver, newest
@@ -359,6 +360,8 @@ class Builder(GrowingPairs):
         self._catalog.pairs.add_snapshot(
             snapshot, lambda: require_files(self._artifacts, snapshot, self._vectors_of(pair))
         )
+        if pair.backend:
+            offer_search(self._catalog, pair)
         return snapshot
 
     def _tidy(self, name: str) -> None:

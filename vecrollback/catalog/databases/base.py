@@ -19,13 +19,14 @@ class DatabaseDriver(Protocol):
     """One kind of database, opened.
 
     `place` names it in messages and never holds a password; `advice` is the hint of an error of the database;
-    `embedded`: it is a file in the store's directory.
+    `embedded`: it is a file in the store's directory; `schema`: of a server's database, where the tables are.
     """
 
     place: str
     advice: str
     may_write: bool
     embedded: bool
+    schema: str | None
     engine: sa.Engine
 
     def lay_out(self, connection: sa.Connection) -> None:

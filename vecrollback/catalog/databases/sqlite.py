@@ -40,6 +40,7 @@ class SqliteDriver(FollowsForks):
     """A write transaction takes the write lock at its start (`BEGIN IMMEDIATE`), so what it reads cannot change."""
 
     embedded = True
+    schema: str | None = None
 
     def __init__(self, root: Path) -> None:
         self.path = root / EMBEDDED

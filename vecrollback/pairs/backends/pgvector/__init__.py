@@ -318,6 +318,9 @@ class PgvectorBackend:
                 connection.execute(self._sql("DROP INDEX CONCURRENTLY IF EXISTS {index}", index=wanted))
                 reach("backend.sealing")
                 connection.execute(self._index_statement(choice, dimension, metric, wanted))
+            if wanted:  # how it is searched, for the functions of `search_function`
+                said = self._sql("COMMENT ON INDEX {index} IS {note}", index=wanted, note=spec)
+                connection.execute(said)
             for name in there:
                 if name != wanted:
                     connection.execute(self._sql("DROP INDEX CONCURRENTLY IF EXISTS {index}", index=name))
@@ -343,6 +346,18 @@ class PgvectorBackend:
             f"CREATE INDEX CONCURRENTLY {{index}} ON {{table}} USING {choice.name} ({column} {suffix}){given}",
             index=name,
         )
+
+    def offer_search(self, connection: Any, schema: str) -> None:
+        """Install the functions of `search_function`, where the catalog of this connection has the table beside it."""
+        from vecrollback.pairs.backends.pgvector.search_function import install
+
+        owner = self.owner()
+        path = self._pool.run(lambda c: c.execute("SELECT current_schemas(false)").fetchone()[0])
+        own = [*self._schema_name(), self._name.rpartition(".")[2]]
+        places = [own] if len(own) > 1 else [[one, *own] for one in path]
+        notes = [self._comment(connection, ".".join(map(_quoted, place))) for place in places]
+        if owner and any((note or "").startswith(f"{_OWNED}{owner} ") for note in notes):
+            install(connection, schema, path)
 
     # -- clients of other programs ------------------------------------------------------------------------------------
 
@@ -403,7 +418,7 @@ class PgvectorBackend:
         if not parts and text in self._statements:
             return self._statements[text]
         if "index" in parts:
-            schema = self._schema_name() if text.startswith("DROP") else []
+            schema = [] if text.startswith("CREATE") else self._schema_name()
             parts["index"] = sql.Identifier(*schema, parts["index"])
         if "note" in parts:
             parts["note"] = sql.Literal(parts["note"])
