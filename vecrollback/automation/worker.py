@@ -12,6 +12,7 @@ from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.catalog import WORKER_LOCK
 from vecrollback.errors import EmbedderChangedError, StoppedError, VecrollbackError
 from vecrollback.pairs.model_answers import ask_model
+from vecrollback.pairs.native_clients import NativeClients
 from vecrollback.quality.check.doubt import IN_DOUBT
 from vecrollback.records import ANSWER_SECONDS, Effort, ModelAnswer, Pair, ProgressCallback
 from vecrollback.switching.policy import load_policy
@@ -82,6 +83,7 @@ class Worker:
             for name in kept_up(self._store):
                 self._attempt(name)
                 self._re_examine(name)
+            NativeClients(self._store.resources.catalog).follow()
             self._ask_models()
             self._tidy()
             self._look_after()

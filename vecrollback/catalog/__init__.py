@@ -97,6 +97,11 @@ class Catalog:
         self.drills = Drills(self._database)
         self.watching = PolicyState(self._database)
 
+    @property
+    def may_write(self) -> bool:
+        """Whether this user may write at all, as far as can be told without trying."""
+        return self._database.may_write
+
     def lock(self, name: str, *, timeout: float = -1, shared: bool = False) -> AbstractContextManager[None]:
         """Hold a named lock across processes; see `Database.lock`."""
         return self._database.lock(name, timeout=timeout, shared=shared)

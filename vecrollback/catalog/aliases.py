@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,6 +26,20 @@ GENESIS = "0" * 64
 SCRATCH = "drill-"
 """How names of aliases begin that are forgotten after use; only their moves stay."""
 _HASHED = [f.name for f in fields(Move) if f.name != "hash"]
+
+
+@dataclass(frozen=True, slots=True)
+class NativeAlias:
+    """An alias at one moment: its epoch, the database of its pair or "", and the epoch that the name there followed."""
+
+    epoch: int
+    backend: str
+    followed: int | None
+
+    @property
+    def behind(self) -> bool:
+        """Whether the name in a database stands for another move than the last."""
+        return (self.followed != self.epoch) if self.backend else self.followed is not None
 
 
 class Aliases:
@@ -89,6 +103,30 @@ class Aliases:
             reach("switch.before_commit")
         reach("switch.after_commit")
         return move
+
+    def native(self, name: str) -> NativeAlias | None:
+        """How the name that databases have for an alias stands; None where the alias was never set.
+
+        Args:
+            name: Of the alias.
+
+        Returns:
+            Where it points, and what the name was moved to last.
+        """
+        query = sa.select(alias_table, pair.c.backend).join(pair, pair.c.name == alias_table.c.pair)
+        with self._database.read() as connection:
+            row = connection.execute(query.where(alias_table.c.name == name)).one_or_none()
+        return NativeAlias(row.epoch, row.backend, row.native_epoch) if row else None
+
+    def set_native(self, name: str, epoch: int | None) -> None:
+        """Record what the name in databases was moved to.
+
+        Args:
+            name: Of the alias.
+            epoch: Of the move that it followed; None when no database has the name any more.
+        """
+        with self._database.write() as connection:
+            connection.execute(alias_table.update().where(alias_table.c.name == name).values(native_epoch=epoch))
 
     def drop(self, name: str) -> None:
         """Forget a scratch alias; its moves stay in the history.

@@ -56,8 +56,8 @@ class VectorBackend(Protocol):
     older snapshots are made of them; `write` and `delete` hide them from programs that search by a client of their own.
     `vecrollback.testing.BackendConformance` tests all that is said here.
 
-    One whose database may hold the catalog too may have a method `offer_search(connection, schema)` besides: it lays out
-    beside the catalog's tables what applications call to get pointer and answers in one statement.
+    One whose database may hold the catalog too may have a method `offer_search(connection, schema)` besides: it lays
+    out beside the catalog's tables what applications call to get pointer and answers in one statement.
 
     Raises, everywhere: StorageUnavailableError when the database does not answer, CorruptArtifactError when the
     collection is gone or damaged. Neither message holds a secret.

@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from vecrollback.catalog import Catalog
 from vecrollback.errors import LockHeldError, UsageError, VecrollbackError
 from vecrollback.pairs.backend import Place, open_backend
-from vecrollback.pairs.resources import Resources
-from vecrollback.records import LIVE, Move, Pair, SnapshotRef
+from vecrollback.records import LIVE, Pair
 
 NATIVE_ALIAS = "vecrollback_live"
 
@@ -23,21 +22,32 @@ _WAIT_SECONDS = 5.0
 
 
 class NativeClients:
-    """Nothing here raises: a rollback needs no database that may be broken (law 7), and no answer depends on this."""
+    """Nothing here raises: a rollback needs no database that may be broken (law 7), and no answer depends on this.
 
-    def __init__(self, resources: Resources) -> None:
-        self._catalog = resources.catalog
+    `failed`: the last attempt to move the name ended without it.
+    """
 
-    def follow(self, move: Move) -> None:
-        """Let the name stand for what is live now, and for nothing in a database that `live` has left."""
-        pairs = [self._catalog.pairs.find(SnapshotRef.parse(ref).pair) for ref in (move.source, move.target) if ref]
-        if any(pair is not None and pair.backend for pair in pairs):
-            try:
-                # Read inside the lock: of two moves in a row, the later one may come here first.
-                with self._catalog.lock("native-alias", timeout=_WAIT_SECONDS):
-                    self._apply(pairs[0])
-            except (VecrollbackError, LockHeldError) as error:
-                _log.warning("%s does not follow to epoch %d: %s", NATIVE_ALIAS, move.epoch, error)
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog, self.failed = catalog, False
+
+    def follow(self) -> None:
+        """Let the name stand for what is live now, and for nothing in a database that `live` has left.
+
+        Idempotent, and one read of the catalog when the name stands right: what a killed process left is finished by
+        the next command.
+        """
+        try:
+            native = self._catalog.aliases.native(LIVE)
+            if native is None or not native.behind:
+                return
+            # Read again inside the lock: of two moves in a row, the later one may come here first.
+            with self._catalog.lock("native-alias", timeout=_WAIT_SECONDS):
+                self._apply()
+        except (VecrollbackError, LockHeldError) as error:
+            _log.warning("%s does not follow yet: %s", NATIVE_ALIAS, error)
+            self.failed = True
+        else:
+            self.failed = False
 
     def hide(self, tombstones: Mapping[str, int]) -> None:
         """Hide documents that were deleted, `tombstones`: id -> seq, in every database that holds a pair."""
@@ -49,17 +59,29 @@ class NativeClients:
                     # while a database is away nobody searches it
                     _log.warning("deletes in pair %r are hidden by its next catch-up: %s", pair.name, error)
 
-    def _apply(self, source: Pair | None) -> None:
-        target = self._catalog.aliases.get(LIVE)
-        if target is None:
-            return
+    def _apply(self) -> None:
+        native, target = self._catalog.aliases.native(LIVE), self._catalog.aliases.get(LIVE)
+        if native is None or target is None or native.epoch != target.epoch or not native.behind:
+            return  # another process has just moved it, and does this itself
         live = self._catalog.pairs.get(target.pair)
-        if source is not None and source.backend and _database(source) != _database(live):
-            open_backend(source.backend).alias(NATIVE_ALIAS, None)
-        if live.backend:
+        if live.backend and self._owns(live):
             facts = {"store": self._catalog.store_id, "pair": live.name, "epoch": target.epoch}
             facts |= {"embedder": live.embedder, "fingerprint": live.fingerprint}
             open_backend(live.backend).alias(NATIVE_ALIAS, facts)
+        # after it: a database that `live` has left may be the broken one
+        for pair in self._elsewhere(live):
+            if self._owns(pair):
+                open_backend(pair.backend).alias(NATIVE_ALIAS, None)
+        self._catalog.aliases.set_native(LIVE, target.epoch if live.backend else None)
+
+    def _elsewhere(self, live: Pair) -> list[Pair]:
+        """A pair of each other database that may still have the name."""
+        pairs = {_database(one): one for one in self._catalog.pairs.all() if one.backend and one.state != "retired"}
+        return [pair for database, pair in pairs.items() if database != _database(live)]
+
+    def _owns(self, pair: Pair) -> bool:
+        """Whether the collection is this store's: a copy of a store leaves the names of the original alone."""
+        return open_backend(pair.backend).owner() == f"{self._catalog.store_id}/{pair.name}"
 
 
 def offer_search(catalog: Catalog, pair: Pair) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from vecrollback.catalog import CORPUS, EARLIER, Catalog
 from vecrollback.catalog.databases.store_identity import read_identity
+from vecrollback.errors import VecrollbackError
+from vecrollback.records import LIVE
 from vecrollback.storage import FileStore, LocalFileStore, file_store_at
 from vecrollback.storage.forks import FollowsForks, follow_forks, hold_off_forks
 from vecrollback.storage.local import give_tree_to_owner
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from vecrollback.pairs.bridges import Bridges
     from vecrollback.pairs.bundles import Bundles
     from vecrollback.pairs.kept_models import KeptModels
+    from vecrollback.pairs.native_clients import NativeClients
     from vecrollback.pairs.prune import Pruner
     from vecrollback.pairs.resources import Resources
     from vecrollback.pairs.time_travel import TimeTravel
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from vecrollback.quality.check import Checker
     from vecrollback.quality.evaluation import Golden, Quality
     from vecrollback.quality.forecast import Forecaster
-    from vecrollback.records import CatchUp, Move, Pair, PostCheck, ProgressCallback
+    from vecrollback.records import CatchUp, Pair, PostCheck, ProgressCallback
     from vecrollback.reembedding.builder import Builder
     from vecrollback.reembedding.plan import Planner
     from vecrollback.serving.inspect import Inspection
@@ -294,10 +297,23 @@ class Parts(FollowsForks):
         switch.native_alias = self._follow_in_databases
         return switch
 
-    def _follow_in_databases(self, move: Move) -> None:
+    def _follow_in_databases(self) -> None:
+        self.native_clients.follow()
+
+    @opened_once
+    def native_clients(self) -> NativeClients:
         from vecrollback.pairs.native_clients import NativeClients
 
-        NativeClients(self.resources).follow(move)
+        return NativeClients(self.catalog)
+
+    def _finish_native_alias(self) -> None:
+        """Move the name that a database has for `live` where a process died between the pointer and the name."""
+        if not self.catalog.may_write or ("native_clients" in self.__dict__ and self.native_clients.failed):
+            return
+        with suppress(VecrollbackError):
+            native = self.catalog.aliases.native(LIVE)
+            if native is not None and native.behind:
+                self.native_clients.follow()
 
     @contextmanager
     def deletes_hidden(self) -> Iterator[None]:
@@ -305,13 +321,11 @@ class Parts(FollowsForks):
         if not self._has_databases():
             yield
             return
-        from vecrollback.pairs.native_clients import NativeClients
-
         before = self.catalog.ledger.state().head
         try:
             yield
         finally:  # an ingest that fails later has acknowledged deletes before
-            NativeClients(self.resources).hide(self.catalog.ledger.tombstones(before))
+            self.native_clients.hide(self.catalog.ledger.tombstones(before))
 
     def _has_databases(self) -> bool:
         # a store without such a pair loads nothing for it
@@ -368,6 +382,7 @@ class Parts(FollowsForks):
 
     def close(self) -> None:
         """Let go of what was opened. Idempotent."""
+        self._finish_native_alias()
         # What was never used was never opened: `opened_once` keeps each part in the instance's dictionary.
         parts = self.__dict__
         for name in _CLOSED_FIRST:

@@ -64,7 +64,7 @@ class Switch:
     ) -> None:
         self._catalog, self._artifacts, self._bridges_serve = catalog, artifacts, bridges_serve
         self._listeners: list[Callable[[Switched], None]] = []
-        self.native_alias: Callable[[Move], None] = lambda _: None
+        self.native_alias: Callable[[], object] = lambda: None
 
     # -- forward ------------------------------------------------------------------------------------------------------
 
@@ -386,7 +386,7 @@ class Switch:
             note(epoch=outcome.epoch, searchers=outcome.searchers.expected, missing=len(outcome.searchers.missing))
         if outcome.alias == LIVE:
             if state.in_database:
-                self.native_alias(outcome.move)
+                self.native_alias()
             self._tell(outcome)
         return outcome
 

@@ -26,8 +26,10 @@ class DatabaseDriver(Protocol):
     advice: str
     may_write: bool
     embedded: bool
-    schema: str | None
     engine: sa.Engine
+
+    @property
+    def schema(self) -> str | None: ...
 
     def lay_out(self, connection: sa.Connection) -> None:
         """Prepare the place for the tables."""

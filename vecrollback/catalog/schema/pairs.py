@@ -79,6 +79,8 @@ alias = sa.Table(
     sa.Column("snapshot", sa.Integer, nullable=False),
     # Number of the canary that runs. The name is that of the format which brought it: stored names stay.
     sa.Column("trial", sa.BigInteger),
+    # Epoch that the name in a database of pairs stands for; NULL where there is no such name.
+    sa.Column("native_epoch", sa.BigInteger),
 )
 
 history = sa.Table(

@@ -57,6 +57,14 @@ class MilvusBackend(PointsBackend):
     def _client(self) -> Any:
         return _client(self._address)
 
+    @property
+    def _loaded(self) -> Any:
+        """The client, once the collection may be read: a file that was closed, or a restarted server, forgets that."""
+        if self._open is None or self._open[0] != os.getpid():
+            self._client.load_collection(self.name)
+            self._open = os.getpid(), self._client
+        return self._open[1]
+
     def note(self) -> str | None:
         if not self._client.has_collection(self.name):
             return None
@@ -84,10 +92,11 @@ class MilvusBackend(PointsBackend):
         self._client.insert(self.name, [first | {"row": _NOTE_ROW, "vector": [0.0] * dimension}])
 
     def remove(self) -> None:
+        self._open = None
         self._client.drop_collection(self.name)
 
     def size(self) -> int:
-        [row] = self._client.query(self.name, filter="row >= 0", output_fields=["count(*)"], consistency_level=_WHOLE)
+        [row] = self._loaded.query(self.name, filter="row >= 0", output_fields=["count(*)"], consistency_level=_WHOLE)
         return int(row["count(*)"])
 
     def insert(self, points: Sequence[Point], vectors: FloatArray) -> None:
@@ -104,7 +113,7 @@ class MilvusBackend(PointsBackend):
         return [unpacked(one) for one in there]
 
     def _query(self, expression: str, fields: list[str]) -> list[Any]:
-        return list(self._client.query(self.name, filter=expression, output_fields=fields, consistency_level=_WHOLE))
+        return list(self._loaded.query(self.name, filter=expression, output_fields=fields, consistency_level=_WHOLE))
 
     def erase(self, numbers: Sequence[int]) -> None:
         self._client.delete(self.name, filter=f"row in {list(numbers)}")
@@ -131,7 +140,7 @@ class MilvusBackend(PointsBackend):
         values = {"nprobe": choice.options.get("nprobe", 16), "ef": max(k, choice.options.get("ef_search", 100))}
         if among is not None or choice.name == "exact":
             return self._compared(query, k, f"({only}) and ordinal >= 0")
-        [hits] = self._client.search(
+        [hits] = self._loaded.search(
             self.name,
             data=[query.tolist()],
             anns_field="vector",
@@ -173,18 +182,16 @@ class MilvusBackend(PointsBackend):
         self._client.load_collection(self.name)
 
     def alias(self, name: str, facts: Mapping[str, Json] | None) -> str | None:
-        """An alias of Milvus is moved by one request; it carries no facts. Milvus Lite has none."""
-        if not self._address.startswith(("http://", "https://")):
-            return None
+        """An alias of Milvus is moved by one request; it carries no facts."""
         with self.reported():
             there = name in self._client.list_aliases().get("aliases", ())
             if facts is None:
                 if there:
                     self._client.drop_alias(name)
             elif there:
-                self._client.alter_alias(self.name, name)
+                self._loaded.alter_alias(self.name, name)
             else:
-                self._client.create_alias(self.name, name)
+                self._loaded.create_alias(self.name, name)
         return name
 
 

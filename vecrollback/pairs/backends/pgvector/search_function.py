@@ -1,8 +1,8 @@
 """Functions in PostgreSQL that give an application the pointer and the answers in one statement.
 
-Where the catalog lies in the database of the pair, a statement sees both at one moment: the pointer, the deletes and how
-far the pair has come are rows of the catalog, and rows of a pair never change. So each of a write, a delete in all pairs
-and a move with its history counts for such an application from the commit of one transaction on, the catalog's.
+Where the catalog lies in the database of the pair, a statement sees both at one moment: the pointer, the deletes and
+how far the pair has come are rows of the catalog, and rows of a pair never change. So a write, a delete in all pairs
+and a move with its history each count for such an application from one commit on, the catalog's.
 
 The functions know no pair: they read where `live` points and which index its table has. So they are installed once,
 and again when another version of vecrollback brings others.
@@ -67,8 +67,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = {path}, pg_temp AS $funct
 $function$
 """
 # `counts` is the condition of `pairs.vectors.newest`: of each document the rows of its highest (seq, batch) up to the
-# version that the catalog names, unless it was deleted since. A row that is `current` is the newest of all, which spares
-# the look for another. OFFSET 0 keeps the planner from making joins of these conditions, which would end the index scan.
+# version that the catalog names, unless it was deleted since. A row that is `current` is the newest of all, which
+# spares the look for another. OFFSET 0 keeps the planner from making joins of these: an index scan would end.
 _SEARCH = """
 CREATE OR REPLACE FUNCTION {catalog}.vecrollback_search(
     query {home}.vector, fingerprint text, k integer DEFAULT 10, among text[] DEFAULT NULL, namespace text DEFAULT ''
