@@ -10,7 +10,7 @@ import pytest
 from tests.support.http_server import Server
 from tests.support.topics import documents
 from vecrollback import AsyncClient, Client, connect
-from vecrollback.errors import PairStateError
+from vecrollback.errors import PairStateError, UsageError
 
 
 def test_bridges_are_learned_and_listed(server: Server, store: Path) -> None:
@@ -32,6 +32,8 @@ def test_bridges_are_learned_and_listed(server: Server, store: Path) -> None:
             return await client.bridges() == [again]
 
     assert asyncio.run(listed())
+    with Client(server.url) as client, pytest.raises(UsageError, match="the model of pair 'v1' answers"):
+        client.catch_up("v1", by="bridge")
     answer = server.post("/v1/bridges", {"source": "v2", "target": "v1", "wait": False})
     assert answer.status_code == 202
     assert answer.json()["job"]["kind"] == "bridge"

@@ -113,7 +113,7 @@ def test_a_deleted_document_returns_by_no_way(gone: Store) -> None:
 
 
 def test_a_bridge_that_is_worth_nothing_answers_nobody(gone: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vecrollback.serving.fallback._LEAST_SHARE", 5.0)
+    monkeypatch.setattr("vecrollback.records.bridges._LEAST_SHARE", 5.0)
     monkeypatch.setattr("vecrollback.records.BridgeWorth.verdict", "stay")
     configure(gone, "bridge")
     with pytest.raises(EmbeddingError):

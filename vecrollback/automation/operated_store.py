@@ -17,6 +17,7 @@ from vecrollback.pairs.resources import Resources
 from vecrollback.quality.evaluation import Golden, Quality
 from vecrollback.records import (
     CatchUp,
+    CaughtUpBy,
     Document,
     Drill,
     Effort,
@@ -92,6 +93,7 @@ class OperatedStore(Protocol):
         self,
         pair: str,
         *,
+        by: CaughtUpBy | None = None,
         advance: bool = True,
         effort: Effort | None = None,
         progress: ProgressCallback | None = None,

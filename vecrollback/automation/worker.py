@@ -13,8 +13,10 @@ from vecrollback.catalog import WORKER_LOCK
 from vecrollback.errors import EmbedderChangedError, StoppedError, VecrollbackError
 from vecrollback.pairs.model_answers import ask_model
 from vecrollback.pairs.native_clients import NativeClients
+from vecrollback.quality.check.bridged import BRIDGED_VECTOR
 from vecrollback.quality.check.doubt import IN_DOUBT
-from vecrollback.records import ANSWER_SECONDS, Effort, ModelAnswer, Pair, ProgressCallback
+from vecrollback.records import ANSWER_SECONDS, CatchUp, Effort, ModelAnswer, Pair, ProgressCallback
+from vecrollback.serving.fallback_settings import bridges_serve
 from vecrollback.switching.policy import load_policy
 
 _log = logging.getLogger(__name__)
@@ -83,6 +85,7 @@ class Worker:
             for name in kept_up(self._store):
                 self._attempt(name)
                 self._re_examine(name)
+                self._make_own(name)
             NativeClients(self._store.resources.catalog).follow()
             self._ask_models()
             self._tidy()
@@ -102,23 +105,55 @@ class Worker:
             self._log_failure(f"catch-up of {pair}", error)
             if isinstance(error, EmbedderChangedError):
                 self._tell_changed(pair, error)
+            self._attempt_by_bridge(pair)
         else:
             self._change_messages.pop(pair, None)
-            self._round = replace(
-                self._round,
-                caught_up=self._round.caught_up + 1,
-                documents=self._round.documents + catch_up.documents,
-                embedded=self._round.embedded + catch_up.embedded,
-            )
-            _log.info(
-                "catch-up of %s: %d changes, %d texts embedded, %d reused, %.1f s, %d left",
-                pair,
-                catch_up.documents,
-                catch_up.embedded,
-                catch_up.reused,
-                catch_up.seconds,
-                catch_up.lag,
-            )
+            self._count(catch_up)
+
+    def _attempt_by_bridge(self, pair: str) -> None:
+        """Write what changed over a bridge, where queries may come over one and the pair's own model is away."""
+        if self._stopping() or not bridges_serve(self._store.root):
+            return
+        try:
+            catch_up = self._store.catch_up(pair, by="bridge", effort=self._effort, progress=self._progress)
+        except (VecrollbackError, OSError) as error:  # also where the model does answer: another thing was wrong
+            _log.info("catch-up of %s by bridge: %s", pair, error)
+        else:
+            self._count(catch_up)
+
+    def _count(self, catch_up: CatchUp) -> None:
+        self._round = replace(
+            self._round,
+            caught_up=self._round.caught_up + 1,
+            documents=self._round.documents + catch_up.documents,
+            embedded=self._round.embedded + catch_up.embedded,
+        )
+        _log.info(
+            "catch-up of %s: %d changes, %d texts embedded, %d reused, %d by bridge, %.1f s, %d left",
+            catch_up.pair,
+            catch_up.documents,
+            catch_up.embedded,
+            catch_up.reused,
+            catch_up.bridged,
+            catch_up.seconds,
+            catch_up.lag,
+        )
+
+    def _make_own(self, pair: str) -> None:
+        """Embed again what came over a bridge, once the pair's own model is back."""
+        report = self._store.report(pair)
+        if self._stopping() or report is None or not report.ids(BRIDGED_VECTOR):
+            return
+        answer = self._store.resources.catalog.models.answer(pair)
+        if answer is not None and answer.verdict == "fail":  # it is asked again soon
+            return
+        try:
+            self._store.resources.embedders.proven(self._store.pair(pair), now=True)
+            if (report := self._store.check(pair)).ids(BRIDGED_VECTOR):
+                after = self._store.repair(report)
+                _log.info("vectors of %s that came over a bridge are its own again: %s", pair, after.verdict)
+        except (VecrollbackError, OSError) as error:
+            _log.warning("vectors of %s that came over a bridge stay: %s", pair, error)
 
     def _re_examine(self, pair: str) -> None:
         """Check the vectors that a change of the model left in doubt, and write anew those that it made.

@@ -36,7 +36,8 @@ def repair(
     """
     with session.store() as store, session.watch() as watch:
         before = (store.report(pair or store.live()) if found else None) or store.check(pair)
-        after = None if dry_run or before.verdict == "pass" else store.repair(before, mask=mask, progress=watch)
+        wrong = before.verdict != "pass" or before.ids("bridged_vector")
+        after = None if dry_run or not wrong else store.repair(before, mask=mask, progress=watch)
     payload = {"before": payloads.report(before), "after": payloads.report(after) if after else None}
     session.emit(payload, lambda: render.repaired(before, after))
     exit_by(after or before)

@@ -16,6 +16,7 @@ from vecrollback.records import (
     CanaryRun,
     CanaryStatus,
     CatchUp,
+    CaughtUpBy,
     Drill,
     Freeze,
     GateVerdict,
@@ -179,8 +180,8 @@ def plan_restore(ref: str) -> HttpCall[RestorePlan]:
     return HttpCall("POST", "/v1/restore", lambda answer: record(RestorePlan, answer), {"ref": ref, "dry_run": True})
 
 
-def catch_up(pair: PairLike) -> HttpCall[CatchUp]:
-    body = {**_pair(pair), "wait": True}
+def catch_up(pair: PairLike, by: CaughtUpBy | None) -> HttpCall[CatchUp]:
+    body = {**_pair(pair), "wait": True} | ({"by": by} if by else {})
     return HttpCall("POST", "/v1/catch-up", lambda answer: record(CatchUp, answer), body, long=True)
 
 

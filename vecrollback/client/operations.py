@@ -13,6 +13,7 @@ from vecrollback.records import (
     CanaryRun,
     CanaryStatus,
     CatchUp,
+    CaughtUpBy,
     Drill,
     Freeze,
     GateVerdict,
@@ -238,16 +239,17 @@ class OperationMethods:
 
     # -- upkeep -------------------------------------------------------------------------------------------------------
 
-    def catch_up(self, pair: PairLike) -> CatchUp:
+    def catch_up(self, pair: PairLike, *, by: CaughtUpBy | None = None) -> CatchUp:
         """Bring a pair to the head of the log with its own embedder, while it serves.
 
         Args:
             pair: The pair, or its name.
+            by: `bridge` while the pair's own model is gone: another pair's model embeds, and its vectors are mapped.
 
         Returns:
             As `Store.catch_up`.
         """
-        return self._send(calls.catch_up(pair))
+        return self._send(calls.catch_up(pair, by))
 
     def repair(self, pair: PairLike) -> Report:
         """Check a pair, embed again what is wrong, and check once more.

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from vecrollback.errors import CorruptArtifactError, HeadMovedError
 from vecrollback.pairs.givers import Gift
 from vecrollback.records.arrays import FloatArray
+from vecrollback.records.bridges import BRIDGED
 from vecrollback.storage import FileStore
 from vecrollback.storage.base import DigestedTable
 from vecrollback.storage.forks import uses_tables
@@ -281,6 +282,11 @@ def matrix(column: pa.ChunkedArray | None, dimension: int) -> FloatArray:
     return np.asarray(flat, dtype=np.float32).reshape(-1, dimension)
 
 
+def came_by_bridge(fingerprints: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """Which rows hold vectors that came over a bridge, by their provenance; shape (n,)."""
+    return np.asarray(pc.starts_with(fingerprints, BRIDGED), dtype=bool)
+
+
 def newest(keys: pa.Table, tombstones: dict[str, int]) -> NDArray[np.int64]:
     """Row numbers that count: of each document those of its highest (seq, batch), if not deleted since.
 
@@ -426,9 +432,12 @@ class _TextTable:
     def _load(self) -> None:
         if self._version_read == self.version:
             return
-        keys = self.vectors.keys(self.version, after=self._rows, columns=["ordinal", "content_hash"])
+        keys = self.vectors.keys(self.version, after=self._rows, columns=["ordinal", "content_hash", "fingerprint"])
         starts = np.flatnonzero(np.asarray(keys["ordinal"]) <= 0)
         ends = np.append(starts, keys.num_rows)[1:]
+        # What came over a bridge is no other row's vector: it would be taken for one that the model made.
+        own = ~came_by_bridge(keys["fingerprint"])[starts]
+        starts, ends = starts[own], ends[own]
         # Reversed, and before the older ones: `index_in` finds the first match, which has to be the newest row.
         hashes = keys["content_hash"].take(pa.array(starts[::-1]))
         self._hashes = pa.chunked_array([*hashes.chunks, *self._hashes.chunks], pa.binary(16))

@@ -22,7 +22,7 @@ from vecrollback.embedders.pieces import embed_documents, embed_in_pieces
 from vecrollback.errors import UsageError
 from vecrollback.pairs.bridges import LEAST_TEXTS, CommonVectors, fit_bridge
 from vecrollback.pairs.resources import Resources
-from vecrollback.pairs.vectors import newest
+from vecrollback.pairs.vectors import came_by_bridge, newest
 from vecrollback.quality.bridge_proof import LEAST_QUERIES
 from vecrollback.quality.evaluation.generated_queries import generate_queries, live_ids
 from vecrollback.quality.evaluation.metrics import judged_values
@@ -231,7 +231,8 @@ def _live_chunks(resources: Resources, pair: Pair) -> dict[str, list[tuple[int, 
     vectors = resources.vectors_of(pair)
     keys = vectors.keys(pair.vectors_version)
     rows = newest(keys, dict(resources.catalog.ledger.tombstones()))
-    rows = rows[np.asarray(keys["ordinal"])[rows] >= 0]
+    bridged = came_by_bridge(vectors.fingerprints(pair.vectors_version))
+    rows = rows[(np.asarray(keys["ordinal"])[rows] >= 0) & ~bridged[rows]]
     table = keys.select(["doc_id", "start", "end"]).take(pa.array(rows))
     chunks: dict[str, list[tuple[int, int, int]]] = {}
     columns = (table[name].to_pylist() for name in ("doc_id", "start", "end"))

@@ -35,6 +35,7 @@ from vecrollback.records.forecast import Forecast, ForecastVerdict
 from vecrollback.records.incidents import BlastRadius, Incident, IncidentNature, IncidentState, PostCheck, Timeline
 from vecrollback.records.jobs import (
     CatchUp,
+    CaughtUpBy,
     Effort,
     JobRecord,
     JobState,
@@ -134,6 +135,7 @@ __all__ = [
     "CascadeTrial",
     "CatalogStanding",
     "CatchUp",
+    "CaughtUpBy",
     "Certificate",
     "Comparison",
     "CorpusPlan",

@@ -9,6 +9,15 @@ from vecrollback.records.documents import Json
 
 BridgeVerdict = Literal["bridge", "stay", "unknown"]
 
+BRIDGED = "bridge:"
+"""The provenance of a vector that came over a bridge begins so: no fingerprint does."""
+
+_PROVENANCE_DIGITS = 32
+_LEAST_SHARE = 0.5
+"""A bridge that keeps less of the target's own nDCG, and is worse than its source, is of no use."""
+_LEAST_RECALL = 0.2
+"""The same, where no nDCG was measured."""
+
 
 @dataclass(frozen=True, slots=True)
 class BridgeWorth:
@@ -85,6 +94,19 @@ class Bridge:
     @property
     def verdict(self) -> BridgeVerdict:
         return self.worth.verdict
+
+    @property
+    def provenance(self) -> str:
+        """What stands beside a document's vector that came over it, where its model's fingerprint stands else."""
+        return f"{BRIDGED}{self.artifact[:_PROVENANCE_DIGITS]}"
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it keeps enough of the target to stand in for the target's own model."""
+        if self.verdict == "bridge":
+            return True
+        share = self.worth.share
+        return self.worth.recall >= _LEAST_RECALL if share is None else share >= _LEAST_SHARE
 
     @property
     def sentence(self) -> str:

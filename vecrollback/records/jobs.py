@@ -99,9 +99,16 @@ class Effort:
     window: str | None = None
 
 
+CaughtUpBy = Literal["bridge"]
+"""What embeds in place of a pair's own model."""
+
+
 @dataclass(frozen=True, slots=True)
 class CatchUp:
-    """What a catch-up did. `reused` vectors were already there for the same content."""
+    """What a catch-up did. `reused` vectors were already there for the same content.
+
+    `bridged`: documents whose vectors came over a bridge; 0 where the pair's own model made them.
+    """
 
     pair: str
     watermark: int
@@ -111,6 +118,7 @@ class CatchUp:
     reused: int
     chunks: int
     seconds: float
+    bridged: int = 0
 
 
 @dataclass(frozen=True, slots=True)

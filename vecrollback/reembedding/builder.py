@@ -24,6 +24,7 @@ from vecrollback.indexes import resolve_spec
 from vecrollback.indexes.sharded import ShardsDone
 from vecrollback.pairs.backend import open_backend, remember
 from vecrollback.pairs.backend_vectors import BackendVectors
+from vecrollback.pairs.bridges import Bridges
 from vecrollback.pairs.compaction import Compactor
 from vecrollback.pairs.embedders import put_probes
 from vecrollback.pairs.givers import Gift
@@ -45,6 +46,7 @@ from vecrollback.records import (
 )
 from vecrollback.records.arrays import FloatArray
 from vecrollback.reembedding.acceleration import RuntimeLog, choose_runtime
+from vecrollback.reembedding.bridged_pairs import BridgedPairs
 from vecrollback.reembedding.dispatch import PLAIN, EmbedCounts, Throttle
 from vecrollback.reembedding.engines import EmbedderRecipe, check_setting, open_engine
 from vecrollback.reembedding.growing_pairs import GrowingPairs, Workshop
@@ -70,13 +72,13 @@ class BuildRequest:
     backend: str = ""
 
 
-class Builder(GrowingPairs):
+class Builder(GrowingPairs, BridgedPairs):
     """Writes pairs."""
 
     def __init__(self, resources: Resources) -> None:
         self._catalog, self._corpus, self._artifacts = resources.catalog, resources.corpus, resources.artifacts
         self._embedders, self._vectors_of = resources.embedders, resources.vectors_of
-        self._compactor = Compactor(resources)
+        self._compactor, self._bridges = Compactor(resources), Bridges(resources)
 
     def begin(self, request: BuildRequest) -> Pair:
         """Find the pair a build is to make or to resume, or register it.

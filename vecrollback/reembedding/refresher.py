@@ -72,6 +72,8 @@ class Refresher:
         self._catalog, self._corpus, self._vectors = catalog, corpus, vectors
         self._embedder, self._pair, self._on_batch, self._on_made = embedder, pair, on_batch, on_made
         self._engine, self._gate, self._job, self._probes = engine, gate or Throttle(), job, probes
+        self._made_by = pair.fingerprint
+        """Provenance of what the embedder makes."""
         self._owner = vectors_table(pair.name)
         self._version = self._durable_version = adopt_finished(catalog, vectors, pair)
         self._watermark = pair.watermark
@@ -303,7 +305,7 @@ class Refresher:
         self.tally.ideal += task.ideal
         self.tally.embedded += len(task.groups)
         self._on_made(self._version + 1)
-        self._append(task.batch)
+        self._append(task.batch, made_by=self._made_by)
 
     def _give_up(self, changes: Sequence[Pending], reason: str) -> None:
         documents = [UnembeddedDocument(self._pair.name, one.id, one.seq, self._job, reason) for one in changes]
@@ -312,8 +314,9 @@ class Refresher:
         self.tally.given_up += len(changes)
         self.tally.documents += len(changes)
 
-    def _append(self, batch: Batch) -> None:
-        rows = table(batch, self._pair.fingerprint, self._version + 1, self._embedder.dimension)
+    def _append(self, batch: Batch, *, made_by: str = "") -> None:
+        fingerprint = made_by or self._pair.fingerprint
+        rows = table(batch, fingerprint, self._version + 1, self._embedder.dimension)
         # Order for durability: the rows, synced; then the catalog names them; only then do they count as done (law 4).
         commit = self._vectors.append(rows, known=self._version)
         reach("vectors.appended")

@@ -14,6 +14,7 @@ _REWRITTEN = (
     "duplicate_vector",
     "invalid_vector",
     "not_embedded",
+    "bridged_vector",
 )
 _FOREIGN = ("foreign_vector", "foreign_fingerprint", "invalid_vector")
 """Of those, the ones whose place among the others means nothing: a caller may rather have no answer from them."""

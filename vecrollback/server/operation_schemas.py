@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from vecrollback.records import CaughtUpBy
 from vecrollback.server.schemas import PairName, Reason
 
 NeededReason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
@@ -95,6 +96,14 @@ class PairRequest(OperationBody):
 
     pair: PairName
     wait: bool = Field(False, description="Answer when it is done; else with the job that does it.")
+
+
+class CatchUpRequest(PairRequest):
+    """A pair that is to be brought up to date."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"pair": "v1"}, {"pair": "v1", "by": "bridge"}]})
+
+    by: CaughtUpBy | None = Field(None, description="`bridge`: another pair's model embeds, its vectors are mapped.")
 
 
 class CloseRequest(OperationBody):

@@ -31,11 +31,6 @@ T = TypeVar("T")
 _READ_SECONDS = 1.0
 """How long the file and the list of pairs are taken for what they were."""
 
-_LEAST_SHARE = 0.5
-"""A bridge that keeps less of the pair's own nDCG, and is worse than its source, answers nobody."""
-_LEAST_RECALL = 0.2
-"""The same, where no nDCG was measured."""
-
 
 @dataclass(frozen=True, slots=True)
 class FallbackVectors:
@@ -192,7 +187,7 @@ class _Known:
         usable = [
             (bridge, source)
             for bridge, source in self.bridges
-            if bridge.target_fingerprint == pair.fingerprint and source.name != pair.name and _worth_using(bridge)
+            if bridge.target_fingerprint == pair.fingerprint and source.name != pair.name and bridge.is_usable
         ]
         return sorted(usable, key=lambda one: -(one[0].worth.bridged or 0.0))
 
@@ -206,13 +201,6 @@ class _Known:
                 rounded = {name: None if value is None else round(value, 4) for name, value in shown.items()}
                 return {**rounded, "queries": worth.queries, "kind": worth.kind}
         return None
-
-
-def _worth_using(bridge: Bridge) -> bool:
-    if bridge.verdict == "bridge":
-        return True
-    share = bridge.worth.share
-    return bridge.worth.recall >= _LEAST_RECALL if share is None else share >= _LEAST_SHARE
 
 
 class _Reread(Generic[T]):

@@ -32,6 +32,12 @@ def cascade_facts(cascade: Cascade | None, pair: Pair, documents: int) -> dict[s
     return {**facts, "documents": documents, "verdict": cascade.trial.verdict, "measured": cascade.trial.payload}
 
 
+def bridged_documents(catalog: Catalog, pair: Pair) -> int:
+    """How many documents of a pair that is kept up have a vector that came over a bridge, as far as is recorded."""
+    report = catalog.reports.newest(pair.name) if pair.state in ("live", "standby") else None
+    return sum(one.count for one in report.findings if one.kind == "bridged_vector") if report else 0
+
+
 def describe(catalog: Catalog) -> dict[str, Json]:
     """Aliases, head of the corpus, pairs with their lag and last verdict, searchers, unfinished jobs, setback."""
     state, setback = catalog.ledger.state(), catalog.setback()
@@ -52,6 +58,7 @@ def describe(catalog: Catalog) -> dict[str, Json]:
             "watermark": p.watermark,
             "lag": state.head - p.watermark,
             "checked": verdicts.get(p.name),
+            "bridged": bridged_documents(catalog, p),
             "model": model_facts(kept.get(p.name), answers.get(p.name)),
             "cascade": cascade_facts(cascades.get(p.name), p, state.documents),
         }

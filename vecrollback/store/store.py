@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from vecrollback.catalog import Catalog, now
-from vecrollback.errors import NoPairServesError, StoreClosedError, VecrollbackError
+from vecrollback.errors import NoPairServesError, StoreClosedError, UsageError, VecrollbackError
 from vecrollback.records import (
     LIVE,
     RECALL_FLOOR,
     Approval,
     CatchUp,
+    CaughtUpBy,
     Drill,
     Effort,
     ExportResult,
@@ -419,6 +421,7 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
         self,
         pair: PairLike,
         *,
+        by: CaughtUpBy | None = None,
         advance: bool = True,
         effort: Effort | None = None,
         progress: ProgressCallback | None = None,
@@ -427,6 +430,8 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
 
         Args:
             pair: The pair, or its name.
+            by: `bridge` where the pair's own model is gone: documents are embedded by another pair's model and mapped.
+                Their vectors are marked as such, and `repair` embeds them again once the model is back.
             advance: Build a new index once many rows stand outside the old one, and let aliases follow to it.
             effort: Where the job works and how hard.
             progress: Called after every batch. An exception that it raises ends the work there; what is done stays
@@ -438,6 +443,8 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
         Raises:
             UnknownNameError: There is no such pair.
             EmbedderChangedError: The model is not the one that made the pair.
+            UsageError: By bridge, although the pair's own model answers.
+            PairStateError: By bridge, and none that keeps enough leads to the pair.
 
         Example:
             >>> store.upsert([Document("jam", "Boil plums with sugar.")]).head
@@ -449,6 +456,10 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
 
         record, builder = self.pair(pair), self._parts.builder
         job = self._catalog.jobs.start("catch-up", record.name)
+        if by == "bridge":
+            cross = builder.catch_up_by_bridge
+            work = partial(cross, record, job.id, progress, advance=advance, effort=effort or Effort())
+            return Job(self._catalog, job, work).wait()
         if self._grows(record):
             return Job(self._catalog, job, partial(self._fill, record, job.id, progress, effort or Effort())).wait()
         work = partial(builder.catch_up, record, job.id, progress, advance=advance, effort=effort or Effort())
@@ -937,7 +948,7 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
         self._require_open()  # what goes wrong from here on is written into the answer
         pair = SnapshotRef.parse(switched.target).pair
         try:
-            caught_up = self.catch_up(pair, advance=False, progress=progress)
+            caught_up = self._catch_up_after(pair, switched, progress)
             switched = replace(switched, caught_up=caught_up)
             switched = replace(switched, report=self.check(pair))
         except (VecrollbackError, OSError) as error:
@@ -1316,6 +1327,13 @@ class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, Histor
 
     def _or_live(self, pair: PairLike | None) -> Pair:
         return self.live() if pair is None else self.pair(pair)
+
+    def _catch_up_after(self, pair: str, switched: Switched, progress: ProgressCallback | None) -> CatchUp:
+        """By bridge where the move was made over one, unless the pair's own model is back."""
+        if switched.bridge:
+            with suppress(UsageError):
+                return self.catch_up(pair, by="bridge", advance=False, progress=progress)
+        return self.catch_up(pair, advance=False, progress=progress)
 
     def _with_warning(self, switched: Switched, trouble: str = "") -> Switched:
         return replace(switched, warning="; ".join(filter(None, (self.freezes.warning(), trouble))))

@@ -134,6 +134,9 @@ def _live(state: Json) -> Iterator[str]:
     pair = next(p for p in state["pairs"] if p["name"] == live["pair"])
     behind = f"{counted(pair['lag'], 'change')} behind" if pair["lag"] else "up to date"
     yield f"live       {live['pair']}@{live['snapshot']}  epoch {live['epoch']}  {pair['embedder']}  {behind}"
+    if pair["bridged"]:
+        again = f"`vecrollback repair {pair['name']}` embeds them again once its model is back"
+        yield f"by bridge  {counted(pair['bridged'], 'document')}; {again}"
     if part := pair["cascade"]:
         share = part["covered"] / max(1, part["documents"])
         yield (
@@ -224,9 +227,10 @@ def stands(move: Switched) -> str:
 
 def caught_up(result: CatchUp) -> str:
     """The line about one pair after a catch-up."""
+    by_bridge = f"{result.bridged:,} by bridge, " if result.bridged else ""
     return (
         f"{result.pair}: {counted(result.documents, 'change')} taken in, {counted(result.embedded, 'text')} embedded, "
-        f"{result.reused:,} reused, {result.seconds:.1f} s; "
+        f"{result.reused:,} reused, {by_bridge}{result.seconds:.1f} s; "
         f"{counted(result.lag, 'change') + ' left' if result.lag else 'up to date'}"
     )
 

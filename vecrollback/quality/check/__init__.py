@@ -24,6 +24,7 @@ from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.pairs.resources import Resources
 from vecrollback.quality.check import files, index, sample
 from vecrollback.quality.check import rows as row_checks
+from vecrollback.quality.check.bridged import keep_bridged
 from vecrollback.quality.check.doubt import keep_doubt
 from vecrollback.quality.check.findings import LAWS, Notes, verdict_of
 from vecrollback.quality.check.sample import Sampling
@@ -91,8 +92,11 @@ class Checker:
             self._files(notes, pair, manifest, deep=level == "full")
             if level == "full":
                 certificate = self._deep(notes, pair, manifest, sampling)
+        before = self._catalog.reports.newest(pair.name)
         if not notes.proven:
-            keep_doubt(notes, self._catalog.reports.newest(pair.name))
+            keep_doubt(notes, before)
+        if "bridged" not in notes.examined:
+            keep_bridged(notes, before)
         return notes, certificate
 
     def _manifest(self, notes: Notes, pair: Pair) -> Manifest | None:
@@ -153,7 +157,7 @@ class Checker:
         gave_up = {one.document: one.seq for one in self._catalog.embedding.without(pair=pair.name)}
         row_checks.examine_rows(notes, log, rows, pair, gave_up)
         same = self._catalog.equivalences.of(pair.fingerprint)
-        row_checks.examine_vectors(notes, evidence, table.fingerprints(version), same)
+        row_checks.examine_vectors(notes, evidence, same)
         # A damaged index is not opened: reading it may end the process.
         if not notes.has("artifact_corrupt"):
             index.examine_index(notes, self._artifacts, manifest, evidence, table)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from vecrollback.records import Finding, Verdict
 
-_SHOWN = 10_000
+SHOWN = 10_000
 
 LAWS = {
     "alias_differs": "one pointer",
@@ -35,6 +35,7 @@ LAWS = {
     "in_doubt": "no vector without a fingerprint",
     "dimension_differs": "no vector without a fingerprint",
     "embedder_changed": "no vector without a fingerprint",
+    "bridged_vector": "no vector without a fingerprint",
     "invalid_vector": "no vector without a fingerprint",
     "index_differs": "snapshots are immutable",
     "recall_low": "forward is gated",
@@ -72,7 +73,7 @@ class Notes:
         unique_ids = tuple(dict.fromkeys(ids))
         number = len(unique_ids) if count is None else count
         if number:
-            self.findings.append(Finding(LAWS[kind], kind, number, unique_ids[:_SHOWN], message, severity, about))
+            self.findings.append(Finding(LAWS[kind], kind, number, unique_ids[:SHOWN], message, severity, about))
 
     def has(self, kind: str, *, about: Literal["pair", "log"] | None = None) -> bool:
         return any(one.kind == kind and about in (None, one.about) for one in self.findings)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from vecrollback.corpus.columns import DOCUMENT, EMBEDDED_TEXT, sound_document
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.embedders.riding_probes import BatchProbes
-from vecrollback.pairs.vectors import Vectors, newest, row_lengths
+from vecrollback.pairs.vectors import Vectors, came_by_bridge, newest, row_lengths
+from vecrollback.quality.check.bridged import BRIDGED_MESSAGE, BRIDGED_VECTOR
 from vecrollback.quality.check.findings import Notes
 from vecrollback.records import CorpusState, Pair
 from vecrollback.records.arrays import FloatArray
@@ -110,10 +111,12 @@ class PairEvidence:
 
 @dataclass(frozen=True, slots=True)
 class VectorKeys:
-    """All rows of the vectors table without their vectors, and which of them count."""
+    """All rows of the vectors table without their vectors, which of them count, and which came over a bridge."""
 
     keys: pa.Table
     counted: NDArray[np.int64]
+    fingerprints: pa.ChunkedArray
+    bridged: NDArray[np.bool_]
 
     def chunks(self) -> NDArray[np.int64]:
         """Rows that count and have a vector."""
@@ -127,7 +130,8 @@ class VectorKeys:
 
 def read_rows(vectors: Vectors, version: int, tombstones: Mapping[str, int]) -> VectorKeys:
     keys = vectors.keys(version)
-    return VectorKeys(keys, newest(keys, dict(tombstones)))
+    fingerprints = vectors.fingerprints(version)
+    return VectorKeys(keys, newest(keys, dict(tombstones)), fingerprints, came_by_bridge(fingerprints))
 
 
 def examine_rows(notes: Notes, log: LogRows, rows: VectorKeys, pair: Pair, given_up: Mapping[str, int]) -> None:
@@ -196,7 +200,7 @@ def _examine_content(
     notes.add("missing_vector", "documents with some chunks without a vector", rows.ids(broken))
 
 
-def examine_vectors(notes: Notes, evidence: PairEvidence, fingerprints: pa.ChunkedArray, same: frozenset[str]) -> None:
+def examine_vectors(notes: Notes, evidence: PairEvidence, same: frozenset[str]) -> None:
     """Provenance, dimension, finite values and length of every vector that counts."""
     pair, rows, vectors = evidence.pair, evidence.rows, evidence.vectors
     chunks = rows.chunks()
@@ -205,8 +209,10 @@ def examine_vectors(notes: Notes, evidence: PairEvidence, fingerprints: pa.Chunk
             "dimension_differs", f"vectors have {vectors.shape[1]} dimensions, the pair {pair.dimension}", ["dimension"]
         )
         return
-    own = np.asarray(pc.is_in(fingerprints, value_set=pa.array(sorted(same), pa.string())), dtype=bool)
-    foreign = chunks[~own[chunks]]
+    own = np.asarray(pc.is_in(rows.fingerprints, value_set=pa.array(sorted(same), pa.string())), dtype=bool)
+    foreign = chunks[~(own | rows.bridged)[chunks]]
+    notes.add(BRIDGED_VECTOR, BRIDGED_MESSAGE, rows.ids(chunks[rows.bridged[chunks]]), severity="warn")
+    notes.examined["bridged"] = int(np.count_nonzero(rows.bridged[chunks]))
     notes.add("foreign_fingerprint", "vectors recorded as made by another embedder", rows.ids(foreign))
     lengths = row_lengths(vectors)[chunks]
     finite = np.isfinite(lengths)

@@ -121,8 +121,12 @@ def examine_doubted(notes: Notes, embedder: Embedder, evidence: PairEvidence, be
 
 
 def comparable(log: LogRows, rows: VectorKeys) -> Numbers:
-    """Rows of the chunks whose text is still the one they were made from, in order."""
+    """Rows of the chunks whose text is still the one they were made from, in order.
+
+    Without those that came over a bridge: they are known not to be what the model makes.
+    """
     chunks = rows.chunks()
+    chunks = chunks[~rows.bridged[chunks]]
     if not len(chunks) or not len(log.ids):
         return np.empty(0, np.int64)
     keys = rows.keys.take(pa.array(chunks))

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Response
 from vecrollback.errors import FailedError
 from vecrollback.records import CatchUp, ProgressCallback, Report
 from vecrollback.server.auth import Operating
-from vecrollback.server.operation_schemas import PairRequest
+from vecrollback.server.operation_schemas import CatchUpRequest, PairRequest
 from vecrollback.server.routes.jobs import EXAMPLE as JOB
 from vecrollback.server.routes.jobs import shown
 from vecrollback.server.schemas import answers, as_json
@@ -28,6 +28,7 @@ _CAUGHT_UP = {
     "reused": 0,
     "chunks": 3,
     "seconds": 0.4,
+    "bridged": 0,
 }
 _REPORT = {"pair": "v1", "snapshot": 1, "level": "full", "verdict": "pass", "findings": [], "certificate": None}
 _AS_JOB: dict[int | str, Any] = {
@@ -36,11 +37,11 @@ _AS_JOB: dict[int | str, Any] = {
 
 
 @router.post("/catch-up", responses=answers(409, example=_CAUGHT_UP) | _AS_JOB)
-async def catch_up(body: PairRequest, caller: Operating, service: Service) -> Response:
+async def catch_up(body: CatchUpRequest, caller: Operating, service: Service) -> Response:
     """Bring a pair to the head of the log with its own embedder, while it serves."""
 
     def bring(progress: ProgressCallback) -> CatchUp:
-        return service.store.catch_up(body.pair, progress=progress)
+        return service.store.catch_up(body.pair, by=body.by, progress=progress)
 
     await service.writes.run(service.audited, caller.name, "pair.catch-up", body.pair)
     if body.wait:
@@ -56,7 +57,8 @@ async def repair(body: PairRequest, caller: Operating, service: Service) -> Resp
 
     def mend(progress: ProgressCallback) -> tuple[Report, Report | None]:
         before = service.store.check(body.pair)
-        return before, None if before.verdict == "pass" else service.store.repair(before, progress=progress)
+        wrong = before.verdict != "pass" or before.ids("bridged_vector")
+        return before, None if not wrong else service.store.repair(before, progress=progress)
 
     def mend_or_fail(progress: ProgressCallback) -> Report:
         before, after = mend(progress)
