@@ -1,6 +1,6 @@
 """Documents that change while a pair's model is gone come over a bridge: marked, counted, and made its own again.
 
-Covers reembedding.bridged_pairs, quality.check.bridged.
+Covers reembedding.bridged_pairs, quality.check.bridged, store.upkeep.
 """
 
 from __future__ import annotations
