@@ -45,6 +45,7 @@ from vecrollback.store.models import ModelMethods
 from vecrollback.store.parts import Parts, open_parts
 from vecrollback.store.status import describe
 from vecrollback.store.storage import StorageMethods
+from vecrollback.store.upkeep import UpkeepMethods
 
 if TYPE_CHECKING:  # a rollback and `status` need none of these rooms; each method imports what it needs
     from vecrollback.automation.guard import Decision, WatchRound
@@ -122,7 +123,16 @@ def connect(
     return store
 
 
-class Store(DocumentMethods, ModelMethods, BridgeMethods, CascadeMethods, HistoryMethods, JobMethods, StorageMethods):
+class Store(
+    DocumentMethods,
+    ModelMethods,
+    BridgeMethods,
+    CascadeMethods,
+    UpkeepMethods,
+    HistoryMethods,
+    JobMethods,
+    StorageMethods,
+):
     """One vector system: documents, the pairs that were made of them, and the pointer to the pair that serves.
 
     A pair is an embedding model together with its own index. Open a store with `connect`, and use it with `with` or
