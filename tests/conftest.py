@@ -19,6 +19,8 @@ from vecrollback import Store
 # Files and functions of the tests are their own. What is not trusted has tests that take these away.
 os.environ.setdefault("VECROLLBACK_TRUST", "*")
 os.environ.setdefault("VECROLLBACK_ALLOW", "*:*")
+# On a busy machine any command may take seconds, and then says so. `tests/cli/support` looks at that.
+os.environ.setdefault("VECROLLBACK_PROGRESS", "never")
 # A store that a test builds is synced two hundred times, which on a disk takes longer than all the rest. Whether it is
 # synced, and in which order, is what tests of system calls and of power loss look at; none asks the disk.
 _MEMORY, _LEAST_BYTES = Path("/dev/shm"), 3 << 30

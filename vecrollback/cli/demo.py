@@ -14,6 +14,7 @@ app = typer.Typer(add_completion=False)
 
 @command(
     app,
+    speaks_by_itself=True,
     returns="{documents, changes, quality, from, to, switch_ms, lag, re_embedded, check, "
     "deleted_returned, searcher, held}",
     examples=["demo", "demo --keep /tmp/demo"],

@@ -16,6 +16,7 @@ _USUAL = (700, 10, 10)
 
 @command(
     app,
+    speaks_by_itself=True,
     returns="{url}, once it listens, with --http; else stdout belongs to the protocol",
     examples=["mcp", "mcp --operator", "mcp --http --port 8090"],
 )

@@ -18,6 +18,7 @@ _USUAL = (700, 10, 10)
 
 @command(
     app,
+    speaks_by_itself=True,
     returns="{url, workers}, once it listens: the models are loaded by then",
     examples=["serve", "serve --host 0.0.0.0 --workers 4", "serve --port 0 --json"],
 )

@@ -20,6 +20,7 @@ app = typer.Typer(add_completion=False)
 
 @command(
     app,
+    speaks_by_itself=True,
     returns="{store, catalog, alias: {live: {pair, snapshot, epoch}}, corpus: {head, documents}, "
     "pairs: [{name, state, reason, embedder, fingerprint, dimension, index, snapshot, watermark, lag, checked, "
     "bridged, model: {kept_bytes, answers: pass|fail|unknown, said, asked_at, seconds}, "

@@ -28,6 +28,7 @@ PolicyOption = Annotated[
 
 @command(
     app,
+    speaks_by_itself=True,
     returns="{rounds, decisions: [{kind, reason}], metrics: {name: success|failure|inconclusive}}, when it ends",
     examples=["watch", "watch --policy policy.toml --queries queries.jsonl", "watch --rounds 5 --json"],
 )

@@ -20,6 +20,7 @@ app = typer.Typer(add_completion=False)
 
 @command(
     app,
+    speaks_by_itself=True,
     returns="{rounds, caught_up, documents, embedded, failures}, when it ends",
     examples=["worker", "worker --once", "worker --interval 60"],
 )

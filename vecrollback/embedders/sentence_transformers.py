@@ -39,6 +39,7 @@ from vecrollback.embedders.spec import Arguments, Spec
 from vecrollback.errors import EmbedderSpecError, EmbeddingError, TextRefusedError, UsageError
 from vecrollback.records import Json
 from vecrollback.records.arrays import FloatArray
+from vecrollback.storage.steps import step
 
 _PRECISIONS = ("float32", "bfloat16", "float16")
 _CPU_TOKENS, _DEVICE_TOKENS = 1_024, 65_536
@@ -328,7 +329,7 @@ class SentenceTransformersEmbedder(SharedEmbedder):
             yield self._model
 
     def _load_model(self) -> Any:
-        with loadable(self._root, self._companions) as root:
+        with step("loading a model"), loadable(self._root, self._companions) as root:
             model = _load(root, self._options, self._facts)
         if self._runtime is not None:
             accelerate(model, self._runtime, self._converted)

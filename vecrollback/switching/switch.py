@@ -46,6 +46,7 @@ from vecrollback.records import (
 )
 from vecrollback.storage.artifacts import Artifacts
 from vecrollback.storage.spans import span
+from vecrollback.storage.steps import step
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.002
@@ -116,7 +117,8 @@ class Switch:
         if live and live.ref == pair.ref:
             raise PairStateError(f"pair {pair.ref} is live already", hint="nothing to do")
         # Loading takes seconds or minutes, so it comes before the move: law 8, forward is gradual.
-        searchers = self._warm(snapshot, state.aliases.get(CANDIDATE), request)
+        with step(f"waiting until every searcher has loaded {snapshot.ref}"):
+            searchers = self._warm(snapshot, state.aliases.get(CANDIDATE), request)
         states: dict[str, tuple[PairState, str]] = dict.fromkeys(state.standbys, ("ready", ""))
         if live:
             states[live.pair] = ("standby", f"live until {pair.name} was promoted")

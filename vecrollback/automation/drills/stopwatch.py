@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from vecrollback.records import Phase
+from vecrollback.storage.steps import step
 
 
 class TimedStep:
@@ -31,16 +32,17 @@ class Stopwatch:
     @contextmanager
     def phase(self, name: str, limit: float | None = None) -> Iterator[TimedStep]:
         """Time a step. What it raises is said and ends the drill."""
-        step, start = TimedStep(), time.monotonic()
+        timed, start = TimedStep(), time.monotonic()
         try:
-            yield step
+            with step(name):
+                yield timed
         except Exception as error:
-            step.say(f"{type(error).__name__}: {error}", ok=False)
+            timed.say(f"{type(error).__name__}: {error}", ok=False)
             raise
         finally:
-            seconds = time.monotonic() - start if step.seconds is None else step.seconds
+            seconds = time.monotonic() - start if timed.seconds is None else timed.seconds
             late = limit is not None and seconds > limit
-            self.phases.append(Phase(name, seconds, step.ok and not late, step.said, limit))
+            self.phases.append(Phase(name, seconds, timed.ok and not late, timed.said, limit))
 
     def total(self, name: str, limit: float, sentence: str, *names: str) -> None:
         """The sum of some steps, against an objective for all of them."""

@@ -10,6 +10,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from vecrollback.cli.support import render_jobs
+from vecrollback.cli.support.heartbeat import tell
 from vecrollback.cli.support.output import console, note, write_error
 from vecrollback.errors import JobCancelledError
 from vecrollback.records import Progress
@@ -83,6 +84,7 @@ class ProgressDisplay:
 
     def _show(self, progress: Progress) -> None:
         if not sys.stderr.isatty():
+            tell(f"{progress.phase}: {progress.documents:,} of {progress.total:,}")
             return
         if self._bar is None:
             self._bar = _new_bar()

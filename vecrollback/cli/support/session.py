@@ -7,12 +7,14 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vecrollback.cli.support import output
+from vecrollback.cli.support.heartbeat import Heartbeat
 from vecrollback.cli.support.progress import ProgressDisplay
 from vecrollback.errors import JobCancelledError, UsageError
 from vecrollback.records import Json
@@ -109,11 +111,13 @@ def command(
     returns: str,
     examples: Sequence[str] = (),
     alone: bool = False,
+    speaks_by_itself: bool = False,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function whose first argument is the Session; typer gets the others and the shared options.
 
     `returns`: the keys of the JSON document, for `--help` and the reference. `alone`: it is what a group does when no
-    command of it is named.
+    command of it is named. `speaks_by_itself`: it runs until somebody ends it, or asks questions; of any other one a
+    line says every few seconds what it is doing.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -125,7 +129,8 @@ def command(
                 ctx.obj = session
                 return
             try:
-                function(session, **values)
+                with nullcontext() if speaks_by_itself else Heartbeat(ctx.command_path.partition(" ")[2]):
+                    function(session, **values)
             except KeyboardInterrupt:
                 raise JobCancelledError("stopped", hint="`vecrollback status` shows what is done") from None
             sys.stdout.flush()  # here a closed pipe can still be dealt with quietly, at interpreter exit it cannot

@@ -31,6 +31,7 @@ from vecrollback.quality.check.sample import Sampling
 from vecrollback.records import Certificate, Pair, Report
 from vecrollback.storage.reading import readable
 from vecrollback.storage.spans import span
+from vecrollback.storage.steps import step
 
 __all__ = ["LAWS", "Checker", "Level", "Sampling"]
 
@@ -89,7 +90,8 @@ class Checker:
         notes, certificate = Notes(), None
         manifest = self._manifest(notes, pair)
         if manifest is not None:
-            self._files(notes, pair, manifest, deep=level == "full")
+            with step("comparing files with their digests"):
+                self._files(notes, pair, manifest, deep=level == "full")
             if level == "full":
                 certificate = self._deep(notes, pair, manifest, sampling)
         before = self._catalog.reports.newest(pair.name)
@@ -146,23 +148,27 @@ class Checker:
         pair = self._catalog.pairs.get(pair.name)
         state, tombstones = self._catalog.ledger.standing()
         try:
-            log = row_checks.read_log(notes, self._corpus, state, tombstones)
+            with step("reading the log"):
+                log = row_checks.read_log(notes, self._corpus, state, tombstones)
         except FailedError as error:
             message = f"the check could not go on: {error}"
             notes.add("unreadable", message, [pair.ref], severity="unknown", about="log")
             return None
         table, version = self._vectors_of(pair), pair.vectors_version
-        rows = row_checks.read_rows(table, version, tombstones)
-        evidence = row_checks.PairEvidence(pair, self._corpus, state.version, log, rows, table.vectors(version))
+        with step("reading the vectors"):
+            rows = row_checks.read_rows(table, version, tombstones)
+            evidence = row_checks.PairEvidence(pair, self._corpus, state.version, log, rows, table.vectors(version))
         gave_up = {one.document: one.seq for one in self._catalog.embedding.without(pair=pair.name)}
         row_checks.examine_rows(notes, log, rows, pair, gave_up)
         same = self._catalog.equivalences.of(pair.fingerprint)
         row_checks.examine_vectors(notes, evidence, same)
         # A damaged index is not opened: reading it may end the process.
         if not notes.has("artifact_corrupt"):
-            index.examine_index(notes, self._artifacts, manifest, evidence, table)
+            with step("examining the index"):
+                index.examine_index(notes, self._artifacts, manifest, evidence, table)
         # The model comes last: where it cannot be loaded, everything else has been examined by now.
-        embedder = sample.load(notes, self._model_of, pair)
+        with step(f"proving the model of {pair.name} by its probes"):
+            embedder = sample.load(notes, self._model_of, pair)
         if embedder is None:
             return None
         try:

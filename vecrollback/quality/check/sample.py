@@ -23,6 +23,7 @@ from vecrollback.quality.purity.power import in_storage
 from vecrollback.quality.purity.storage_noise import half_precision, recognise
 from vecrollback.records import Certificate, Pair, Report, RuntimeBatches
 from vecrollback.records.arrays import FloatArray, Numbers, cosines
+from vecrollback.storage.steps import step
 
 _OF_EACH = 30
 _POWER_ROWS, _LEAST_POWER_ROWS = 64, 8
@@ -149,7 +150,8 @@ def own_vectors(notes: Notes, embedder: Embedder, evidence: PairEvidence, sample
         notes.examined["longer than the model reads"] = cut
     vectors_now = np.empty((len(texts), embedder.dimension), np.float32)
     embed = evidence.probes.embed if evidence.probes else partial(embed_documents, embedder)
-    vectors_now[order] = embed([texts[i] for i in order])
+    with step(f"embedding {len(texts):,} texts again"):
+        vectors_now[order] = embed([texts[i] for i in order])
     return vectors_now
 
 

@@ -10,6 +10,7 @@ from vecrollback.quality.check import Sampling
 from vecrollback.quality.evaluation import Quality
 from vecrollback.records import CANDIDATE, LIVE, GateVerdict, MoveRequest, Pair
 from vecrollback.storage import config
+from vecrollback.storage.steps import step
 from vecrollback.switching.gates import judge
 from vecrollback.switching.gates.evidence import GateEvidence
 from vecrollback.switching.gates.grammar import Gate, parse
@@ -71,11 +72,14 @@ class Gates:
         gates, record = self.written(), self._catalog.pairs.get(pair)
         live = self._catalog.aliases.get(LIVE)
         serving = live.pair if live else ""
-        outcomes = [self._way_back.verify(serving, record.name, wait_seconds=wait_seconds)]
+        with step(f"proving the way back to {serving or 'nothing'}"):
+            outcomes = [self._way_back.verify(serving, record.name, wait_seconds=wait_seconds)]
         evidence = GateEvidence(
             self._catalog, self._quality, record, serving, self._catalog.reports.newest(record.name), gates, head
         )
-        outcomes += [judge.judge(gate, evidence) for gate in gates]
+        for gate in gates:
+            with step(f"measuring the gate {gate.text}"):
+                outcomes.append(judge.judge(gate, evidence))
         return GateVerdict(record.name, record.snapshot, tuple(outcomes), serving, live.epoch if live else 0)
 
     def obstacle(self, pair: str) -> str:
