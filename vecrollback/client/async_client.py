@@ -64,6 +64,10 @@ class AsyncClient(AsyncOperationMethods):
     ) -> None:
         self._http = httpx.AsyncClient(base_url=url, headers=calls.headers(token), timeout=timeout, transport=transport)
 
+    def __repr__(self) -> str:
+        # without what an address may hold of a name and a password
+        return f"{type(self).__name__}({str(self._http.base_url.copy_with(userinfo=b'')).rstrip('/')!r})"
+
     @property
     def uri(self) -> str:
         """Where the server is."""

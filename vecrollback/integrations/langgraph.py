@@ -69,6 +69,9 @@ class VecrollbackStore(BaseStore):
     ) -> None:
         self._backend, self._namespace, self._fields = store_or_client, namespace, tuple(fields)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._backend!r}, namespace={self._namespace!r}, fields={self._fields!r})"
+
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Answer what is asked, then write: all operations read the store as it was before this call.
 

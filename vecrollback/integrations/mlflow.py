@@ -100,6 +100,9 @@ class PairRegistry:
         self._told: dict[str, str] = {}
         self._lock = threading.Lock()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.store!r}, {self.name!r})"
+
     def publish(self) -> Published:
         """Make the registry say what the catalog says. What it says already is not written again.
 

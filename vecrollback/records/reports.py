@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from vecrollback.records.documents import Json
+from vecrollback.records.tables import html_table
 
 Verdict = Literal["pass", "fail", "unknown"]
 
@@ -66,6 +67,17 @@ class Report:
             return self.verdict
         severities = {one.severity for one in self.findings if one.about == "pair"}
         return "fail" if "fail" in severities else "unknown" if "unknown" in severities else "pass"
+
+    def _repr_html_(self) -> str:
+        """The findings as a table, as notebooks show it, and what was proven."""
+        rows = ((one.severity, one.kind, one.count, one.message, ", ".join(one.ids)) for one in self.findings)
+        proven = self.certificate
+        vouched = "no certificate"
+        if proven:
+            share = f"at most {proven.bound:.2%} of {proven.population:,} vectors are foreign"
+            vouched = f"at {proven.confidence:.0%} confidence {share}"
+        note = f"{self.verdict}: {self.pair}@{self.snapshot}, {self.level}, change {self.watermark:,}; {vouched}"
+        return html_table(("", "finding", "count", "what it says", "first ids"), rows, note)
 
     def ids(self, *kinds: str) -> list[str]:
         """Document ids of the findings of these kinds, each once, in order."""

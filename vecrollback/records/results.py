@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
 from vecrollback.records.documents import Json
+from vecrollback.records.tables import html_table, pandas_frame, polars_frame
 
 if TYPE_CHECKING:  # whoever only reads records must not wait for NumPy
     from vecrollback.records.arrays import FloatArray
@@ -18,7 +18,6 @@ SearchMode = Literal["vector", "keyword", "hybrid"]
 Weights = tuple[float, float]
 """What vectors and words count in a hybrid answer."""
 
-_SHOWN = 200
 WHOLE_TEXT = -1
 """The `chunk` of a hit whose text is not one chunk but the whole document."""
 
@@ -148,14 +147,34 @@ class Result:
     def _repr_html_(self) -> str:
         """A table of the hits, as notebooks show it."""
         rows = (
-            f"<tr><td>{number}</td><td>{hit.score:.4f}</td><td>{escape(hit.id)}</td><td>{escape(hit.text[:_SHOWN])}</td>"
-            f"<td>{escape(str(dict(hit.metadata))[:_SHOWN])}</td><td>{'stale' if hit.stale else ''}</td></tr>"
+            (number, hit.score, hit.id, hit.text, dict(hit.metadata), "stale" if hit.stale else "")
             for number, hit in enumerate(self.hits, 1)
         )
-        titles = "".join(f"<th>{name}</th>" for name in ("", "score", "id", "text", "metadata", ""))
         source = f"{self.pair}@{self.snapshot}, epoch {self.epoch}" if self.pair else self.answered_by
-        note = escape("; ".join(filter(None, (source, self.reason, self.doubt))))
-        return f"<table><thead><tr>{titles}</tr></thead><tbody>{''.join(rows)}</tbody></table><p>{note}</p>"
+        note = "; ".join(filter(None, (source, self.reason, self.doubt)))
+        return html_table(("", "score", "id", "text", "metadata", ""), rows, note)
+
+    def to_pandas(self) -> Any:
+        """The hits as a `pandas.DataFrame`, the best first: `id`, `score`, `text`, ..., `metadata.KEY` for each key."""
+        return pandas_frame(_columns(self.hits))
+
+    def to_polars(self) -> Any:
+        """The same as a `polars.DataFrame`."""
+        return polars_frame(_columns(self.hits))
+
+
+def _columns(hits: Sequence[Hit]) -> dict[str, list[Any]]:
+    """A column for each thing that a hit says, and one for each key of the metadata, None where a hit has no such key.
+
+    A key may be called as it likes: its column begins with `metadata.`.
+    """
+    names = ("id", "score", "text", "namespace", "chunk", "stale")
+    columns: dict[str, list[Any]] = {name: [getattr(hit, name) for hit in hits] for name in names}
+    for key in dict.fromkeys(key for hit in hits for key in hit.metadata):
+        columns[f"metadata.{key}"] = [hit.metadata.get(key) for hit in hits]
+    if any(hit.vector is not None for hit in hits):
+        columns["vector"] = [None if hit.vector is None else list(hit.vector) for hit in hits]
+    return columns
 
 
 @dataclass(frozen=True, slots=True)

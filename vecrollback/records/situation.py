@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from vecrollback.records.tables import html_table
+
 LineState = Literal["ok", "note", "alert", "unknown"]
 """`ok`: as it should be. `note`: somebody should know it. `alert`: something is wrong. `unknown`: nobody could look."""
 
@@ -89,6 +91,11 @@ class Situation:
         """Lines that are not `ok`, the worst first."""
         lines = [line for line in self.lines if line.state != "ok"]
         return tuple(sorted(lines, key=lambda line: -_WORST_LAST.index(line.state)))
+
+    def _repr_html_(self) -> str:
+        """The lines as a table, as notebooks show it, and the verdict."""
+        rows = ((one.state, one.name, one.sentence, one.command) for one in self.lines)
+        return html_table(("", "what", "how it stands", "next"), rows, f"{self.sentence}, {self.at}")
 
     def line(self, name: str) -> SituationLine:
         """The line of this name.

@@ -23,7 +23,7 @@ class Job(FollowsForks, Generic[T]):
     """Work that runs on a thread of its own. It stops cleanly at the next batch when cancelled, from any process."""
 
     def __init__(self, catalog: Catalog, record: JobRecord, work: Callable[[], T]) -> None:
-        self.id = record.id
+        self.id, self._name = record.id, f"{record.kind} of {record.pair}"
         self._catalog = catalog
         self._work = work
         self._result: T | None = None
@@ -33,6 +33,9 @@ class Job(FollowsForks, Generic[T]):
         name = f"vecrollback-{record.kind}-{record.id}"
         for target in (self._run, self._beat):
             threading.Thread(target=target, name=name, daemon=True).start()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.id!r}, {self._name}, {'ended' if self._end.is_set() else 'running'})"
 
     def forked(self) -> None:
         """The threads that do the work are the parent's; who waits here would wait for ever."""

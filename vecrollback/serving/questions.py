@@ -18,10 +18,14 @@ class Questions:
 
     if TYPE_CHECKING:  # what `Searcher` has
         _resources: Resources
+        alias: str
 
         def answer(self, texts: list[str], options: SearchOptions, *, key: str | None = None) -> list[Result]: ...
         def answer_vectors(self, vectors: PairVectors, options: SearchOptions) -> list[Result]: ...
         def _now(self) -> Serving: ...
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self._resources.root)!r}, alias={self.alias!r})"
 
     @overload
     def search(

@@ -70,6 +70,9 @@ class AsyncStore:
         self._reads = ThreadPool("reading", threads=_READERS, waiting=_WAITING)
         self._writes = ThreadPool("writing", threads=_WRITERS, waiting=_WAITING)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.store!r})"
+
     @property
     def uri(self) -> str:
         """How another process opens this store, but for its secrets."""

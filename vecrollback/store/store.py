@@ -181,6 +181,9 @@ class Store(
         """How another process opens this store, but for its secrets: an absolute path, or s3://..."""
         return self._opened.uri
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._opened.uri!r})"
+
     @property
     def root(self) -> Path:
         """The store's directory; of a store on object storage, this machine's folder for what it derives from it."""

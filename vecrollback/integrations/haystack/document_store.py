@@ -50,6 +50,11 @@ class VecrollbackDocumentStore:
         self._target, self._token, self.namespace = store_or_client, token, namespace
         self._opened: Backend | None = None
 
+    def __repr__(self) -> str:
+        # An address that was given may hold a password: what is open says its own without it.
+        target = self._opened if self._opened is not None else "not opened yet"
+        return f"{type(self).__name__}({target!r}, namespace={self.namespace!r})"
+
     @property
     def backend(self) -> Backend:
         """The store or client, opened by the first who needs it."""

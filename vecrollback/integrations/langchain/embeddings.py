@@ -34,6 +34,9 @@ class PairEmbeddings(Embeddings):
     def __init__(self, store_or_client: Backend, *, cache: BaseStore[str, bytes] | None = None) -> None:
         self.backend, self._cache = store_or_client, cache
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.backend!r})"
+
     def embed_query(self, text: str) -> PairVector:
         """The vector of a query."""
         [vector] = as_lists(self.backend.embed_queries([text]))

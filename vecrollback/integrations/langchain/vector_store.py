@@ -39,6 +39,9 @@ class VecrollbackVectorStore(VectorStore):
     def __init__(self, store_or_client: Backend, *, namespace: str | None = None) -> None:
         self._backend, self.namespace = store_or_client, namespace
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._backend!r}, namespace={self.namespace!r})"
+
     @property
     def embeddings(self) -> PairEmbeddings:
         """The live pair's model. Its vectors carry their fingerprint."""

@@ -64,6 +64,9 @@ class VecrollbackVectorStore(BasePydanticVectorStore):
         super().__init__(namespace=namespace)  # type: ignore[call-arg]
         self._backend = store_or_client
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._backend!r}, namespace={self.namespace!r})"
+
     @classmethod
     def class_name(cls) -> str:
         """The name by which LlamaIndex knows the class."""
