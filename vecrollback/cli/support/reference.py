@@ -28,7 +28,7 @@ _INTRO = """\
 `--store URI` belong to every command and stand before or after its name. With `--json`, stdout holds exactly one JSON
 document: the result, or `{"error": {"type", "message", "hint"}}`. Keys are added over time, never renamed.
 
-A command that runs for more than five seconds says on stderr what it is doing; `VECROLLBACK_PROGRESS=never` leaves these
+A command that runs for more than five seconds says on stderr what it is doing. `VECROLLBACK_PROGRESS=never` leaves the
 lines out, and `vecrollback --idle COMMAND` leaves the processor to whatever else wants it, such as queries.
 """
 
