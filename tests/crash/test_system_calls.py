@@ -11,13 +11,18 @@ import os
 import random
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import vecrollback
 from tests.support.faults import Outcome, SystemFault, count_calls, drawn, require_strace, strike
 from vecrollback import Document
+from vecrollback.embedders import open_embedder
+from vecrollback.errors import ApprovalNeededError
+from vecrollback.store.store import Store
 
 V1, V2, V3 = "hash:32?seed=1", "hash:32?seed=2", "hash:32?seed=3"
 GONE = "d1"
@@ -44,7 +49,55 @@ OPERATIONS: dict[str, list[str]] = {
     "golden add": ["golden", "add", "note 4", "--expect", "d4"],
     "history export": ["history", "export", "history.json"],
     "incident close": ["incident", "close", "1", "--cause", "a test"],
+    "incident add-golden": ["incident", "add-golden", "1", "--query", "note 4", "--expect", "d4"],
+    "init": ["init"],
+    "adopt": ["adopt", "vectors.npy", "--texts", "more.jsonl", "--model", V3, "--name", "adopted"],
+    "worker": ["worker", "--once"],
+    "repair": ["repair", "v1"],
+    "reconcile": ["reconcile"],
+    "rollback corpus": ["rollback", "--corpus", "21", "--reason", "a test"],
+    "canary start": ["canary", "start", "v3x", "--reason", "a test"],
+    "canary stop": ["canary", "stop", "--reason", "a test"],
+    "approve": ["approve", "1"],
+    "reject": ["reject", "1", "--reason", "a test"],
+    "unfreeze": ["unfreeze"],
+    "token revoke": ["token", "revoke", "stock"],
+    "golden import": ["golden", "import", "golden.jsonl"],
+    "snapshot untag": ["snapshot", "untag", "old"],
+    "snapshot delete": ["snapshot", "delete", "v3x@1"],
+    "prune": ["prune", "--keep", "1", "--cool-down", "0"],
+    "backup create": ["backup", "create", "out.backup"],
+    "backup restore": ["backup", "restore", "store.backup", "--store", "new"],
+    "erasures export": ["erasures", "export", "erasures.jsonl"],
 }
+
+
+def _start_canary(store: Store) -> None:
+    store.check("v3x")
+    store.canaries.start("v3x", reason="a test")
+
+
+def _ask_for_a_restore(store: Store) -> None:
+    (store.root / "vecrollback.toml").write_text("[policy.authority]\nrestore_approvals = 1\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VECROLLBACK_TRUST", str(store.root))
+        with vecrollback.connect(store.root, actor="tester") as trusting, pytest.raises(ApprovalNeededError):
+            trusting.restore("v1@1", reason="a test")
+
+
+PREPARATIONS: dict[str, Callable[[Store], object]] = {
+    "canary start": lambda store: store.check("v3x"),
+    "canary stop": _start_canary,
+    "approve": _ask_for_a_restore,
+    "reject": _ask_for_a_restore,
+    "unfreeze": lambda store: store.freezes.freeze("a test", actor="tester"),
+    "token revoke": lambda store: store.access.create("reader", "stock", actor="tester"),
+    "snapshot untag": lambda store: store.tag("old", "v1@1"),
+    "snapshot delete": lambda store: store.snapshot("v3x", rebuild=True),
+    "prune": lambda store: store.retention.retire(store.pair("v3x")),
+}
+"""What an operation needs that the template has not."""
+MOVES_TO_V1 = ("rollback", "rollback without catch-up", "restore", "approve")
 FEW = ("ingest", "delete", "rollback without catch-up", "snapshot tag")
 
 
@@ -64,6 +117,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.check("v1")
         store.check("v2")
         store.export_snapshot("v1@1", folder / "v1.bundle")
+        store.backups.create(folder / "store.backup")
+    np.save(folder / "vectors.npy", open_embedder(V3).embed_documents([f"more {n}" for n in range(5)]))
+    (folder / "golden.jsonl").write_text(json.dumps({"query": "note 4", "expected": ["d4"]}) + "\n")
     rows = ({"id": f"m{n}", "text": f"more {n}"} for n in range(5))
     (folder / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
@@ -104,13 +160,20 @@ def test_a_fault_at_every_kind_of_call_of_every_command_loses_nothing(
 
 
 def _counted(template: Path, tmp_path: Path, operation: str) -> dict[str, int]:
-    shutil.copytree(template, tmp_path / "counted")
+    _laid_out(template, tmp_path / "counted", operation)
     return count_calls(tmp_path / "counted" / "store", OPERATIONS[operation])
 
 
-def _strike_and_look(template: Path, world: Path, operation: str, fault: SystemFault) -> Outcome:
+def _laid_out(template: Path, world: Path, operation: str) -> Path:
     shutil.copytree(template, world)
-    root = world / "store"
+    if prepare := PREPARATIONS.get(operation):
+        with vecrollback.connect(world / "store", actor="tester") as store:
+            prepare(store)
+    return world / "store"
+
+
+def _strike_and_look(template: Path, world: Path, operation: str, fault: SystemFault) -> Outcome:
+    root = _laid_out(template, world, operation)
     outcome = strike(root, OPERATIONS[operation], fault)
     assert "Traceback" not in outcome.errors, f"{fault}\n{outcome.errors}"
     if not outcome.code:
@@ -128,13 +191,13 @@ def _look(root: Path, operation: str, *, acknowledged: bool) -> None:
         assert store.verify_history().verdict == "pass"
         live = store.live().name
         assert live in ({"v1", "v2"} | ({"v3x"} if operation == "promote" else set()))
-        if acknowledged and operation.startswith(("rollback", "restore")):
+        if acknowledged and operation in MOVES_TO_V1:
             assert live == "v1"
         there = set(store.get([*(f"d{n}" for n in range(20)), *(f"m{n}" for n in range(5))]))
         assert GONE not in there
         added, removed = {f"m{n}" for n in range(5)}, {"d2", "d3"}
         assert there - added >= {f"d{n}" for n in range(20)} - {GONE} - removed
-        assert there & added in ((added,) if acknowledged and operation == "ingest" else (set(), added))
+        assert there & added in ((added,) if acknowledged and operation in ("ingest", "adopt") else (set(), added))
         if operation == "delete" and acknowledged:
             assert not there & removed
         answer = store.search("note 1", 20)
@@ -147,3 +210,6 @@ def _look(root: Path, operation: str, *, acknowledged: bool) -> None:
             assert [token.name for token in store.access.tokens()] == ["shop"]
         if acknowledged and operation == "snapshot tag":
             assert store.tags()["good"] == "v1@1"
+        if operation == "approve":
+            [asked] = store.approvals.all()
+            assert (asked.state == "done") == (live == "v1"), asked
