@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
 from tests.cli.support import V2, cli_json, keys_promised, refusal, text
 from vecrollback import Document, connect
 
@@ -35,6 +39,31 @@ def test_what_was_deleted_since_is_deleted_in_the_restored_store(store: Path, tm
     with connect(new) as restored:
         assert restored.get(["d1", "d4", "later"]).keys() == {"d4"}
         assert restored.pair("v2").embedder == V2
+
+
+def test_a_backup_is_restored_from_whom_the_public_key_names_alone(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, private, public = tmp_path / "all.backup", tmp_path / "private.pem", tmp_path / "public.pem"
+    key = Ed25519PrivateKey.generate()
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    assert refusal("backup", "create", file, "--sign", code=2)["error"] == "no key is set to sign or verify with"
+    assert not file.exists()
+    cli_json("backup", "create", file)
+    monkeypatch.setenv("VECROLLBACK_KEY_FILE", str(public))
+    assert "cannot sign" in refusal("backup", "create", file, "--sign", code=2)["error"]
+    unsigned = refusal("backup", "restore", file, "--store", tmp_path / "one", "--require-signature", code=1)
+    assert "has no signature" in unsigned["error"]
+    monkeypatch.setenv("VECROLLBACK_KEY_FILE", str(private))
+    cli_json("backup", "create", file, "--sign")
+    monkeypatch.setenv("VECROLLBACK_KEY_FILE", str(public))
+    cli_json("backup", "verify", file, "--require-signature")
+    cli_json("backup", "restore", file, "--store", tmp_path / "two", "--require-signature")
+    assert cli_json("check", "--store", tmp_path / "two")["verdict"] == "pass"
+    cli_json("backup", "create", file)  # another file, which nobody signed
+    assert not file.with_name("all.backup.sig").exists()
+    assert "has no signature" in refusal("backup", "verify", file, "--require-signature", code=1)["error"]
 
 
 def test_a_backup_is_not_restored_over_a_store_in_use(store: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 import vecrollback
 from vecrollback import Document, Store
@@ -91,6 +93,23 @@ def test_a_forged_export_is_seen_by_its_signature(
     monkeypatch.setenv("VECROLLBACK_KEY", "short")
     with pytest.raises(UsageError, match="fewer than"):
         store.export_history(signed, sign=True)
+
+
+def test_an_export_is_verified_without_what_signs_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    monkeypatch.setenv("VECROLLBACK_KEY", private.decode())
+    store.export_history(tmp_path / "history.json", sign=True)
+    store.export_snapshot("v1@1", tmp_path / "v1.bundle", sign=True)
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    monkeypatch.setenv("VECROLLBACK_KEY", public.decode())
+    assert store.verify_history([tmp_path / "history.json"], require_signature=True).verdict == "pass"
+    store.import_snapshot(tmp_path / "v1.bundle", "again", require_signature=True)
+    with pytest.raises(UsageError, match="cannot sign"):
+        store.export_history(tmp_path / "history.json", sign=True)
+    store.rollback(reason="a notice of it has no signature, and is sent", catch_up=False)
 
 
 @pytest.mark.usefixtures("key")

@@ -15,16 +15,26 @@ app = typer.Typer(callback=common, help="Back the whole store up in one file, an
 _CONTENTS = "store, version, created_at, head, documents, pairs, live, files, bytes"
 FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="A file, or s3://BUCKET/KEY.")]
 
+SignatureOption = Annotated[
+    bool, typer.Option("--require-signature", help="Refuse it unless the key of VECROLLBACK_KEY_FILE signed it.")
+]
+
 
 @command(
     app,
     returns=f"{{path, bytes, sha256, contents: {{{_CONTENTS}}}}}",
     examples=["backup create store.backup", "backup create s3://backups/monday"],
 )
-def create(session: Session, file: FileArgument) -> None:
+def create(
+    session: Session,
+    file: FileArgument,
+    sign: Annotated[
+        bool, typer.Option("--sign", help="Write FILE.sig too, with the key of VECROLLBACK_KEY_FILE.")
+    ] = False,
+) -> None:
     """Back up log, catalog, pairs and policy, while everything runs."""
     with session.store() as store:
-        result = store.backups.create(file)
+        result = store.backups.create(file, sign=sign)
     contents = result.contents
     line = f"wrote {result.path}: {_summary(contents)}; {result.bytes:,} bytes"
     session.emit(asdict(result), lambda: [line, f"sha256: {result.sha256}"])
@@ -44,6 +54,7 @@ def restore(
             metavar="URI", help="Also delete what was deleted since in the store that was backed up, if it can be read."
         ),
     ] = None,
+    require_signature: SignatureOption = False,
 ) -> None:
     """Restore a backup as a new store, named by --store.
 
@@ -57,7 +68,7 @@ def restore(
         with connect(erasures) as origin:
             erased = origin.resources.catalog.ledger.tombstones()
     with session.store(create=True) as store:
-        contents = store.backups.restore(file, erased=erased)
+        contents = store.backups.restore(file, erased=erased, require_signature=require_signature)
         place = store.uri
     count = sum(seq > contents.head for seq in erased.values())
     lines = [f"restored into {place}: {_summary(contents)}"]
@@ -66,11 +77,11 @@ def restore(
 
 
 @command(app, returns=f"{{{_CONTENTS}}}", examples=["backup verify store.backup"])
-def verify(session: Session, file: FileArgument) -> None:
+def verify(session: Session, file: FileArgument, require_signature: SignatureOption = False) -> None:
     """Read a backup whole, and compare every byte with what was written."""
     from vecrollback.pairs.backup import verify as verified
 
-    contents = verified(file)
+    contents = verified(file, require_signature=require_signature)
     session.emit(asdict(contents), lambda: [f"sound: {_summary(contents)}"])
 
 

@@ -17,10 +17,10 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from vecrollback.catalog import CORPUS, EARLIER, Catalog, now, vectors_table
 from vecrollback.corpus.corpus import Corpus
@@ -31,9 +31,20 @@ from vecrollback.pairs.bundles.tar import COPY_AGAIN, TarEntry, TarWriter, read_
 from vecrollback.pairs.manifest import load_manifest
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import BackupContents, BackupResult, Json
-from vecrollback.storage import FileStore, LocalFileStore
+from vecrollback.storage import LocalFileStore
 from vecrollback.storage.lance_table import LanceTable
 from vecrollback.storage.local import reach, sha256_file, written
+from vecrollback.storage.signing import (
+    BACKUP,
+    SUFFIX,
+    require_key,
+    signature_path,
+    signature_problem,
+    write_signature,
+)
+
+if TYPE_CHECKING:
+    from vecrollback.storage.s3 import S3FileStore
 
 FORMAT = 1
 KIND = "vecrollback backup"
@@ -62,7 +73,7 @@ class Backups:
 
     # -- creating -----------------------------------------------------------------------------------------------------
 
-    def create(self, target: str | Path) -> BackupResult:
+    def create(self, target: str | Path, *, sign: bool = False) -> BackupResult:
         """Write everything that the store knows, at one moment, to one file. Others write, switch and prune meanwhile.
 
         A prune waits until it is done. What was deleted before the moment is in no answer of the restored store; its
@@ -70,6 +81,8 @@ class Backups:
 
         Args:
             target: A file, which is there whole or not at all, or `s3://BUCKET/KEY`.
+            sign: Also write a signature beside it, TARGET.sig, with the key of `VECROLLBACK_KEY_FILE` or
+                `VECROLLBACK_KEY`.
 
         Returns:
             What was written.
@@ -77,12 +90,14 @@ class Backups:
         Raises:
             CorruptArtifactError: Something that would go into the file is damaged.
             PairStateError: The vectors of a pair lie in a database.
-            UsageError: The address is not valid.
+            UsageError: The address is not valid, or `sign` and no key is set that can sign.
 
         Example:
             >>> store.backups.create("all.backup").documents
             2
         """
+        if sign:
+            require_key(to_sign=True)  # before the work, not after it
         for pair in self._catalog.pairs.all():
             if pair.backend:
                 raise PairStateError(
@@ -93,6 +108,11 @@ class Backups:
             copy = self._attempts(temporary, Path(own))
             size, sha256 = temporary.stat().st_size, sha256_file(temporary)
             reach("backup.written")
+        # What lies there is of the file that was there before.
+        _forget_signature(target)
+        if sign:
+            with _writable(f"{target}{SUFFIX}") as temporary:
+                write_signature(temporary, BACKUP, sha256)
         return BackupResult(str(target), size, sha256, copy)
 
     def _attempts(self, temporary: Path, own: Path) -> BackupContents:
@@ -176,7 +196,9 @@ class Backups:
 
     # -- restoring ----------------------------------------------------------------------------------------------------
 
-    def restore(self, source: str | Path, *, erased: Mapping[str, int] | None = None) -> BackupContents:
+    def restore(
+        self, source: str | Path, *, erased: Mapping[str, int] | None = None, require_signature: bool = False
+    ) -> BackupContents:
         """Fill this store, which must be empty, with a backup. The same call again goes on after one that was killed.
 
         Aliases, pairs, snapshots, golden queries, incidents, tokens and the policy are as they were. Deleted documents
@@ -186,12 +208,14 @@ class Backups:
             source: The file, or `s3://BUCKET/KEY`.
             erased: Tombstones of the store that the backup was taken of, id -> seq, as its ledger has them now: what
                 was deleted there after the backup is deleted here, too, before anybody can ask for it.
+            require_signature: Refuse a file that the key of `VECROLLBACK_KEY_FILE` or `VECROLLBACK_KEY` did not sign.
+                A signature that is there is verified whenever a key is set.
 
         Returns:
             What is in the backup.
 
         Raises:
-            BundleError: The file is damaged or not a backup; the store is as it was.
+            BundleError: The file is damaged, not a backup, or not signed as asked; the store is as it was.
             PairStateError: The store is not empty.
 
         Example:
@@ -212,7 +236,7 @@ class Backups:
             _readable(source, workspace) as path,
         ):
             folder = workspace / "store"
-            contents = _unpack(path, folder)
+            contents = _unpack(path, folder, require_signature=require_signature)
             reach("backup.unpacked")
             copy = Catalog(folder)
             try:
@@ -240,24 +264,25 @@ class Backups:
                 shutil.copyfile(policy, temporary)
 
 
-def verify(source: str | Path) -> BackupContents:
+def verify(source: str | Path, *, require_signature: bool = False) -> BackupContents:
     """Read a backup whole and compare every byte with what was written.
 
     Args:
         source: The file, or `s3://BUCKET/KEY`.
+        require_signature: Refuse a file that the key of `VECROLLBACK_KEY_FILE` or `VECROLLBACK_KEY` did not sign.
 
     Returns:
         What is in it.
 
     Raises:
-        BundleError: The file is damaged or not a backup.
+        BundleError: The file is damaged, not a backup, or not signed as asked.
 
     Example:
         >>> verify("all.backup").documents
         2
     """
     with tempfile.TemporaryDirectory(prefix="vecrollback-backup-") as own, _readable(source, Path(own)) as path:
-        return _unpack(path, None)
+        return _unpack(path, None, require_signature=require_signature)
 
 
 # -- what belongs to a store ------------------------------------------------------------------------------------------
@@ -330,11 +355,16 @@ def _contents(body: Mapping[str, Json]) -> BackupContents:
     )
 
 
-def _unpack(path: Path, folder: Path | None) -> BackupContents:
+def _unpack(path: Path, folder: Path | None, *, require_signature: bool) -> BackupContents:
     """Verify a backup, and write its files into `folder` unless that is None. Raises BundleError."""
     if not path.is_file():
         raise BundleError(f"file {path} does not exist", hint="`vecrollback backup create FILE` makes a backup")
     with path.open("rb") as stream:
+        if require_signature or signature_path(path).exists():
+            # Of the same open file that is read next: a path may lead to another one by then.
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            if problem := signature_problem(path, BACKUP, sha256, required=require_signature):
+                raise BundleError(problem, hint="restore it only if you know where it comes from")
         entries = read_entries(stream)
         body = _read_contents(stream, entries)
         try:
@@ -401,7 +431,7 @@ def _damaged(what: str) -> BundleError:
 # -- on object storage ------------------------------------------------------------------------------------------------
 
 
-def _object(address: str) -> FileStore:
+def _object(address: str) -> S3FileStore:
     """One object, whose name is "" in the file store that is returned."""
     from vecrollback.storage.s3 import S3FileStore
     from vecrollback.storage.s3_address import parse_address
@@ -436,5 +466,15 @@ def _readable(source: str | Path, workspace: Path) -> Iterator[Path]:
             sink.writelines(_object(str(source)).blocks(""))
         except FileNotFoundError:
             raise BundleError(f"there is no object at {source}", hint="`vecrollback backup create` makes one") from None
+    with suppress(FileNotFoundError):
+        signature_path(path).write_bytes(_object(f"{source}{SUFFIX}").read(""))
     yield path
     path.unlink()
+    signature_path(path).unlink(missing_ok=True)
+
+
+def _forget_signature(target: str | Path) -> None:
+    if str(target).startswith("s3://"):
+        _object(f"{target}{SUFFIX}").remove_all([""])
+    else:
+        signature_path(Path(target)).unlink(missing_ok=True)

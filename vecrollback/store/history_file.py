@@ -35,7 +35,7 @@ def export_history(catalog: Catalog, path: Path, *, sign: bool) -> Move | None:
         "moves": [asdict(move) for move in moves],
     }
     if sign:
-        document["signature"] = require_key().sign(PURPOSE, _signed(document))
+        document["signature"] = require_key(to_sign=True).sign(PURPOSE, _signed(document))
     with written(path) as temporary:
         temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return head

@@ -86,7 +86,7 @@ class Notifications:
         if head is None:
             return {}
         anchor: dict[str, Json] = {"history": {"number": head.number, "hash": head.hash}}
-        if (key := find_key()) is not None:
+        if (key := find_key()) is not None and key.can_sign:
             anchor["signature"] = key.sign(HEAD, head_content(self._catalog.store_id, head.number, head.hash))
         return anchor
 

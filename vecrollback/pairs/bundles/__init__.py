@@ -55,7 +55,7 @@ class Bundles:
         """
         snapshot = self._catalog.pairs.find_snapshot(ref)
         if sign:
-            require_key()  # before the work, not after it
+            require_key(to_sign=True)  # before the work, not after it
         result = BundleExporter(self._resources, snapshot, progress, model=model).run(path)
         signature_path(path).unlink(missing_ok=True)  # that of the file which was there
         if sign:
