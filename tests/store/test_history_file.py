@@ -106,7 +106,7 @@ def test_an_export_is_verified_without_what_signs_it(
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     monkeypatch.setenv("VECROLLBACK_KEY", public.decode())
     assert store.verify_history([tmp_path / "history.json"], require_signature=True).verdict == "pass"
-    store.import_snapshot(tmp_path / "v1.bundle", "again", require_signature=True)
+    store.import_snapshot(tmp_path / "v1.bundle", name="again", require_signature=True)
     with pytest.raises(UsageError, match="cannot sign"):
         store.export_history(tmp_path / "history.json", sign=True)
     store.rollback(reason="a notice of it has no signature, and is sent", catch_up=False)
