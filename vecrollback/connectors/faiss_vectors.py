@@ -1,7 +1,16 @@
-"""What an index file of FAISS gives back of its vectors."""
+"""What an index file of FAISS gives back of its vectors.
+
+FAISS believes sizes and offsets that a file says. What it reads into memory it refuses in words when they do not fit; what
+it maps it follows, and a file that was cut short or changed ends the process. So a file that is too large to be read is
+first gone through by a process of its own: `python -m vecrollback.connectors.faiss_vectors FILE`.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +21,12 @@ from vecrollback.records import Json, Metric
 from vecrollback.records.arrays import FloatArray, Numbers
 
 _MOST_READ = 1 << 30
-"""Bytes of an index that is read into memory; a larger one is mapped."""
+"""Bytes of an index that is read into memory; a larger one is mapped, after another process went through it."""
+_ROOM = 4 << 30
+"""Bytes that the process that goes through a file may take beside what it maps."""
+_LEAST_BYTES_A_SECOND = 10 << 20
+_ROWS_AT_ONCE = 1 << 14
+_MODULE = "vecrollback.connectors.faiss_vectors"
 
 _CURE = "save the vectors as they were embedded with numpy.save, and examine that file"
 
@@ -23,11 +37,12 @@ class FaissConnector:
     Rows are in the order in which they were added.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, known: bool = False) -> None:
+        """Open a file. `known`: another process went through all of it."""
         faiss = _library()
 
         self.place = f"faiss:{path}"
-        self._whole = _read_index(path)  # owns what `_index` is a part of
+        self._whole = _read_index(path, known=known)  # owns what `_index` is a part of
         self._index, self.ids = _positions_first(self._whole, self.place)
         self.count, self.dimension = int(self._index.ntotal), int(self._index.d)
         metrics: dict[int, Metric] = {faiss.METRIC_INNER_PRODUCT: "dot", faiss.METRIC_L2: "l2"}
@@ -68,11 +83,12 @@ class FaissConnector:
         self._index = self._keeps = self._whole = None
 
 
-def _read_index(path: Path) -> Any:
+def _read_index(path: Path, *, known: bool) -> Any:
     faiss = _library()
 
-    # A file that was cut short is told by FAISS when it reads it, and ends the process when it maps it.
     mapped = path.exists() and path.stat().st_size > _MOST_READ
+    if mapped and not known:
+        _go_through(path)
     try:
         return faiss.read_index(str(path), faiss.IO_FLAG_READ_ONLY | (faiss.IO_FLAG_MMAP_IFC if mapped else 0))
     except (RuntimeError, MemoryError) as error:  # a damaged size may ask for any amount
@@ -113,3 +129,47 @@ def _library() -> Any:
     import faiss
 
     return faiss
+
+
+def _go_through(path: Path) -> None:
+    """Have another process map a file and decode all its vectors. Raises UsageError when it does not live through it."""
+    # The child imports from where this process does, also in a source tree that was never installed.
+    paths = os.pathsep.join(one or str(Path.cwd()) for one in sys.path)
+    command = [sys.executable, "-P", "-m", _MODULE, str(path)]
+    seconds = 120 + path.stat().st_size / _LEAST_BYTES_A_SECOND
+    hint = "name a file that faiss.write_index wrote"
+    try:
+        done = subprocess.run(
+            command,
+            env=os.environ | {"PYTHONPATH": paths},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UsageError(f"{path}: it could not be gone through in {seconds:.0f} s", hint=hint) from error
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or [f"the process that read it ended with {done.returncode}"])[-1]
+        raise UsageError(f"{path}: FAISS cannot read it: {said[-200:]}", hint=hint)
+
+
+def main() -> None:
+    """Go through the file that the first argument names."""
+    path = Path(sys.argv[1])
+    with suppress(ImportError):
+        import resource
+
+        room = path.stat().st_size + _ROOM
+        resource.setrlimit(resource.RLIMIT_AS, (room, room))
+    try:
+        connector = FaissConnector(path, known=True)
+        for first in range(0, connector.count, _ROWS_AT_ONCE):
+            connector.block(first, min(first + _ROWS_AT_ONCE, connector.count))
+    except UsageError as error:
+        sys.exit(error.message)
+
+
+if __name__ == "__main__":
+    main()
