@@ -160,11 +160,12 @@ def test_a_fault_at_every_kind_of_call_of_every_command_loses_nothing(
 
 
 def _counted(template: Path, tmp_path: Path, operation: str) -> dict[str, int]:
-    _laid_out(template, tmp_path / "counted", operation)
+    laid_out(template, tmp_path / "counted", operation)
     return count_calls(tmp_path / "counted" / "store", OPERATIONS[operation])
 
 
-def _laid_out(template: Path, world: Path, operation: str) -> Path:
+def laid_out(template: Path, world: Path, operation: str) -> Path:
+    """A store of one's own that an operation finds something to do in."""
     shutil.copytree(template, world)
     if prepare := PREPARATIONS.get(operation):
         with vecrollback.connect(world / "store", actor="tester") as store:
@@ -173,18 +174,18 @@ def _laid_out(template: Path, world: Path, operation: str) -> Path:
 
 
 def _strike_and_look(template: Path, world: Path, operation: str, fault: SystemFault) -> Outcome:
-    root = _laid_out(template, world, operation)
+    root = laid_out(template, world, operation)
     outcome = strike(root, OPERATIONS[operation], fault)
     assert "Traceback" not in outcome.errors, f"{fault}\n{outcome.errors}"
     if not outcome.code:
         json.loads(outcome.output)
     elif outcome.code > 0 and outcome.output:
         assert set(json.loads(outcome.output)) & {"error", "verdict", "move"}, outcome.output
-    _look(root, operation, acknowledged=outcome.code == 0)
+    look(root, operation, acknowledged=outcome.code == 0)
     return outcome
 
 
-def _look(root: Path, operation: str, *, acknowledged: bool) -> None:
+def look(root: Path, operation: str, *, acknowledged: bool) -> None:
     """Every promise holds, whatever was interrupted; what was acknowledged is there."""
     with vecrollback.connect(root) as store:
         assert store.setback() is None

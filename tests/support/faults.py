@@ -60,7 +60,7 @@ def require_strace() -> None:
 def count_calls(root: Path, arguments: list[str]) -> dict[str, int]:
     """How often one thread of a command makes each call, at most."""
     trace = root.parent / "trace"
-    done = _run(root, arguments, ["-e", f"trace={','.join(CALLS)}", "-o", str(trace)])
+    done = run_traced(root, arguments, ["-e", f"trace={','.join(CALLS)}", "-o", str(trace)])
     assert done.returncode == 0, done.stderr
     counts: dict[tuple[str, str], int] = {}
     for line in _lines(trace):
@@ -78,7 +78,7 @@ def strike(root: Path, arguments: list[str], fault: SystemFault) -> Outcome:
     inject = f"inject={fault.call}:{what}:when={fault.number}"
     options = ["-y", "-e", f"trace={fault.call}", "-e", inject, "-o", str(trace)]
     try:
-        done = _run(root, arguments, options)
+        done = run_traced(root, arguments, options)
     except subprocess.TimeoutExpired:
         # By an event between two threads, which no disk refuses: the command waits for ever, and was killed.
         assert any("(INJECTED)" in line and "anon_inode" in line for line in _lines(trace)), f"{fault} hangs"
@@ -91,7 +91,7 @@ def _lines(trace: Path) -> list[str]:
     return trace.read_text(errors="replace").splitlines()
 
 
-def _run(root: Path, arguments: list[str], options: list[str]) -> subprocess.CompletedProcess[str]:
+def run_traced(root: Path, arguments: list[str], options: list[str]) -> subprocess.CompletedProcess[str]:
     # A filter in the kernel is quicker, but lets no signal be injected (strace 6.1).
     quick = [] if any("signal=" in one for one in options) else ["--seccomp-bpf"]
     command = ["strace", "-f", "-q", *quick, *options, sys.executable, "-m", "vecrollback", *arguments, "--json"]

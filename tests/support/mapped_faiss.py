@@ -1,4 +1,4 @@
-"""The process that goes through a file of FAISS, mapping also small ones: `python -m tests.support.mapped_faiss FILE`."""
+"""Goes through a file of FAISS, mapping also a small one: `python -m tests.support.mapped_faiss FILE`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What an index file of FAISS gives back of its vectors.
 
-FAISS believes sizes and offsets that a file says. What it reads into memory it refuses in words when they do not fit; what
-it maps it follows, and a file that was cut short or changed ends the process. So a file that is too large to be read is
+FAISS believes sizes and offsets that a file says. What it reads into memory it refuses in words when they do not fit;
+what it maps it follows, and a file that was cut short or changed ends the process. So a file too large to be read is
 first gone through by a process of its own: `python -m vecrollback.connectors.faiss_vectors FILE`.
 """
 
@@ -132,7 +132,7 @@ def _library() -> Any:
 
 
 def _go_through(path: Path) -> None:
-    """Have another process map a file and decode all its vectors. Raises UsageError when it does not live through it."""
+    """Have another process map a file and decode all its vectors. Raises UsageError when that one ends over it."""
     # The child imports from where this process does, also in a source tree that was never installed.
     paths = os.pathsep.join(one or str(Path.cwd()) for one in sys.path)
     command = [sys.executable, "-P", "-m", _MODULE, str(path)]
