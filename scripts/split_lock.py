@@ -14,7 +14,7 @@ CPU_BUILD = (
     "torch==2.13.0+cpu",
     "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",
 )
-"""The CPU build of the torch in scripts/constraints.txt for Python 3.11 on x86-64 Linux, and its SHA-256: PyPI has none."""
+"""The CPU build of the torch in scripts/constraints.txt, for Python 3.11 on x86-64 Linux, and its SHA-256."""
 _GPU = re.compile(r"(nvidia-|cuda-|triton==)")
 _HEAD = "# Written by scripts/lock. {}\n"
 

@@ -48,13 +48,13 @@ def test_a_backup_is_restored_from_whom_the_public_key_names_alone(
     key = Ed25519PrivateKey.generate()
     private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    assert refusal("backup", "create", file, "--sign", code=2)["error"] == "no key is set to sign or verify with"
+    assert refusal("backup", "create", file, "--sign", code=2)["message"] == "no key is set to sign or verify with"
     assert not file.exists()
     cli_json("backup", "create", file)
     monkeypatch.setenv("VECROLLBACK_KEY_FILE", str(public))
-    assert "cannot sign" in refusal("backup", "create", file, "--sign", code=2)["error"]
-    unsigned = refusal("backup", "restore", file, "--store", tmp_path / "one", "--require-signature", code=1)
-    assert "has no signature" in unsigned["error"]
+    assert "cannot sign" in refusal("backup", "create", file, "--sign", code=2)["message"]
+    unsigned = refusal("backup", "restore", file, "--store", tmp_path / "one", "--require-signature", code=2)
+    assert "has no signature" in unsigned["message"]
     monkeypatch.setenv("VECROLLBACK_KEY_FILE", str(private))
     cli_json("backup", "create", file, "--sign")
     monkeypatch.setenv("VECROLLBACK_KEY_FILE", str(public))
@@ -63,7 +63,7 @@ def test_a_backup_is_restored_from_whom_the_public_key_names_alone(
     assert cli_json("check", "--store", tmp_path / "two")["verdict"] == "pass"
     cli_json("backup", "create", file)  # another file, which nobody signed
     assert not file.with_name("all.backup.sig").exists()
-    assert "has no signature" in refusal("backup", "verify", file, "--require-signature", code=1)["error"]
+    assert "has no signature" in refusal("backup", "verify", file, "--require-signature", code=2)["message"]
 
 
 def test_a_backup_is_not_restored_over_a_store_in_use(store: Path, tmp_path: Path) -> None:
