@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from vecrollback.connectors.arrow_rows import ArrowConnector
 from vecrollback.connectors.base import BLOCK_ROWS, Connector, OpenOptions, ends_in
+from vecrollback.embedders.stamp import PARQUET_STAMP
 from vecrollback.errors import UsageError
 from vecrollback.records import Metric
 from vecrollback.records.arrays import Numbers
@@ -35,6 +36,8 @@ class ParquetColumns:
             reason = "there is no such file" if not Path(path).exists() and open_file is None else str(error)
             raise UsageError(f"{self.place}: {reason}", hint="name a whole Parquet file") from error
         self.schema, self.count = self._file.schema_arrow, int(self._file.metadata.num_rows)
+        stamp = (self.schema.metadata or {}).get(PARQUET_STAMP)
+        self.stamp = stamp.decode(errors="replace") if stamp else None
         groups = [self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)]
         self._ends = np.cumsum(groups, dtype=np.int64)
 

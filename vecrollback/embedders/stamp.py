@@ -25,6 +25,9 @@ STAMPS = "vecrollback_stamps"
 STAMP_FILE = "vecrollback-stamp.json"
 """The stamp of a folder."""
 
+PARQUET_STAMP = b"vecrollback_stamp"
+"""Key of the stamp in the metadata of a Parquet file's schema."""
+
 _FORMAT = 1
 
 

@@ -12,6 +12,9 @@ from vecrollback.records.documents import Json
 PairState = Literal["building", "ready", "live", "standby", "retired", "quarantined"]
 Metric = Literal["cosine", "dot", "l2"]
 
+_ROUNDED_COSINE = 0.9999
+"""What rounding leaves of a vector in half precision is nearer to it; another model's is not."""
+
 RECALL_FLOOR = 0.95
 """Recall against exact search that a new index must reach, unless a build asks for another."""
 
@@ -122,6 +125,50 @@ class Snapshot:
     @property
     def ref(self) -> str:
         return str(SnapshotRef(self.pair, self.number))
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How the vectors in another place compare with a pair's own.
+
+    Attributes:
+        rows: Chunks that both have.
+        identical: Those of them whose every number is the same.
+        least_cosine: The least cosine of the two vectors of a chunk, 1.0 where all are identical.
+        missing: Chunks that only the pair has.
+        extra: Chunks that only the other place has.
+    """
+
+    rows: int
+    identical: int
+    least_cosine: float
+    missing: int
+    extra: int
+
+    @property
+    def verdict(self) -> Literal["pass", "fail"]:
+        """`pass` where every chunk is in both, with the same vector but for what the storage rounds."""
+        whole = not self.missing and not self.extra
+        return "pass" if whole and self.least_cosine >= _ROUNDED_COSINE else "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class PairExport:
+    """A pair that was written to another place.
+
+    Attributes:
+        place: Where it is.
+        pair: The pair that was written.
+        made: The pair of this store that it is there; "" for a file.
+        embedded: Texts that had to be embedded for it, because a vector of theirs did not exist.
+        parity: How every vector there compares with the one here.
+    """
+
+    place: str
+    pair: str
+    made: str
+    embedded: int
+    parity: Parity
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
     },
     "Documents, snapshots and disk space": {
         "delete": "Delete documents: no pair and no snapshot returns them again.",
+        "pair": "Write a pair to another place, and prove it is the same there.",
         "snapshot": "Take, list, name, export, import or delete snapshots.",
         "retire": "Take a pair out of use, so that `prune` may delete it.",
         "backup": "Back the whole store up in one file, and restore it elsewhere.",
