@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,34 @@ def test_too_small_a_sample_says_so(store: Store) -> None:
         store.forecast(BAD, sample="1%")
     with pytest.raises(UsageError, match="not a valid budget"):
         store.forecast(BAD, sample="some")
+
+
+def test_slices_say_for_which_queries_it_is_so(store: Store) -> None:
+    store.upsert(
+        [
+            replace(one, text=one.text * (1 + n % 3), metadata={"lang": "de" if n % 2 else "en"})
+            for n, one in enumerate(documents(1_000))
+        ]
+    )
+    store.catch_up("good")
+    found = store.forecast(BAD, sample="20%", seed=1)
+    assert [(one.by, one.value) for one in found.slices[:2]] == [("language", "de"), ("language", "en")]
+    assert [one.by for one in found.slices[2:]] == ["length", "length"]
+    for by in ("language", "length"):
+        parts = [one.difference for one in found.slices if one.by == by]
+        assert sum(one.queries for one in parts) == found.queries
+        whole = sum(one.difference * one.queries for one in parts) / found.queries
+        assert whole == pytest.approx(found.difference.difference, abs=1e-6)
+
+
+def test_what_was_embedded_for_it_is_kept_on_wish_and_not_embedded_again(store: Store) -> None:
+    model = "hash:96?seed=5"
+    found = store.forecast(model, sample="20%", seed=1, keep="next")
+    assert store.pair("next").state == "building"
+    job = store.reembed(model, name="next", index="auto")
+    job.wait()
+    chunks = store.job(job.id).progress["chunks"]
+    assert chunks == 1_000 - found.sample
+    assert store.check("next", seed=1).verdict == "pass"
+    again = store.forecast("next", sample="20%", seed=1)
+    assert again.difference == found.difference

@@ -83,6 +83,7 @@ _ROUTES: list[tuple[str, str, Any, str]] = [
     ("POST", "/v1/canary/stop", {"reason": "x"}, "operator"),
     ("POST", "/v1/drills", {"chaos": "nobody"}, "operator"),
     ("POST", "/v1/catch-up", {"pair": "nobody"}, "operator"),
+    ("POST", "/v1/forecast", {"model": "nobody"}, "operator"),
     ("POST", "/v1/repair", {"pair": "nobody"}, "operator"),
     ("GET", "/v1/tokens", None, "admin"),
     ("POST", "/v1/tokens", {"role": "reader"}, "admin"),

@@ -166,7 +166,7 @@ def test_both_clients_and_the_store_take_the_same_arguments() -> None:
         assert str(one[name]) == str(other[name]).replace("AsyncIterator", "Iterator")
     # The store has these in a part of it, or the other way round: what `test_operations` shows.
     of_http = {"incidents", "approvals", "policy", "remove_golden", "freeze", "unfreeze", "approve", "current_freeze"}
-    of_http |= {"catch_up", "repair"}
+    of_http |= {"catch_up", "repair", "forecast"}
     for name in set(one) - {"close", "cancel", "pause", "resume"} - of_http:
         taken = [p for p in store[name].parameters if p not in _LONG_ONLY_LOCAL]
         assert list(one[name].parameters) == taken, name

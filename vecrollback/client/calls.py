@@ -15,6 +15,7 @@ from vecrollback.records import (
     Bridge,
     CorpusRollback,
     Document,
+    Forecast,
     IfAbsent,
     JobRecord,
     Json,
@@ -227,6 +228,12 @@ def bridge(source: PairLike, target: PairLike) -> HttpCall[Bridge]:
 
 def bridges() -> HttpCall[list[Bridge]]:
     return HttpCall("GET", "/v1/bridges", lambda answer: [responses.bridge(one) for one in answer["bridges"]])
+
+
+def forecast(model: PairLike, sample: str, seed: int | None, keep: PairLike | None) -> HttpCall[Forecast]:
+    wanted = {"model": pair_name(model), "sample": sample, "seed": seed, "keep": pair_name(keep) if keep else None}
+    body = {name: value for name, value in wanted.items() if value is not None}
+    return HttpCall("POST", "/v1/forecast", responses.forecast, body, long=True)
 
 
 def jobs(unfinished: bool, kind: str | None, pair: str | None, limit: int | None) -> HttpCall[list[JobRecord]]:

@@ -15,6 +15,7 @@ from vecrollback.records import (
     CorpusPlan,
     CorpusRollback,
     Document,
+    Forecast,
     IfAbsent,
     JobRecord,
     Json,
@@ -482,6 +483,22 @@ class Client(OperationMethods):
             The bridge, with what it was measured to be worth.
         """
         return self._send(calls.bridge(a, b))
+
+    def forecast(
+        self, embedder: PairLike, *, sample: str = "5%", seed: int | None = None, keep: PairLike | None = None
+    ) -> Forecast:
+        """Tell what a model would be worth before the corpus is embedded by it; see `Store.forecast`.
+
+        Args:
+            embedder: A pair, whose model it is, or `profile:NAME` of the server's vecrollback.toml.
+            sample: Documents to embed at most: a number, or a share of the corpus such as "5%".
+            seed: Of the draw. Default: the server draws anew.
+            keep: The pair that keeps what was embedded. Default: nothing is written.
+
+        Returns:
+            The difference in nDCG@10 with its interval, time and money, and the verdict.
+        """
+        return self._send(calls.forecast(embedder, sample, seed, keep))
 
     def bridges(self) -> list[Bridge]:
         """List the bridges.

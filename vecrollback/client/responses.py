@@ -16,8 +16,11 @@ from vecrollback.records import (
     Certificate,
     CorpusPlan,
     CorpusRollback,
+    Difference,
     Document,
     Finding,
+    Forecast,
+    ForecastSlice,
     GateOutcome,
     Hit,
     Json,
@@ -56,6 +59,17 @@ def documents(body: Mapping[str, Json]) -> list[Document]:
 
 def bridge(body: Mapping[str, Json]) -> Bridge:
     return record(Bridge, body, worth=record(BridgeWorth, body["worth"]))
+
+
+def forecast(body: Mapping[str, Json]) -> Forecast:
+    parts = [record(ForecastSlice, one, difference=record(Difference, one["difference"])) for one in body["slices"]]
+    return record(
+        Forecast,
+        body,
+        difference=record(Difference, body["difference"]),
+        bridged=record(Difference, body["bridged"]) if body["bridged"] else None,
+        slices=tuple(parts),
+    )
 
 
 def pair(body: Mapping[str, Json]) -> Pair:

@@ -8,7 +8,7 @@ out, and how far the estimate is off for the live pair says how far it may be of
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,28 +16,43 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vecrollback.corpus.documents import content_hash
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.base import traits_of
 from vecrollback.embedders.pieces import embed_documents, embed_in_pieces
 from vecrollback.errors import UsageError
 from vecrollback.pairs.bridges import LEAST_TEXTS, CommonVectors, fit_bridge
 from vecrollback.pairs.resources import Resources
-from vecrollback.pairs.vectors import came_by_bridge, newest
+from vecrollback.pairs.vectors import ChunkVectors, came_by_bridge, newest
 from vecrollback.quality.bridge_proof import LEAST_QUERIES
 from vecrollback.quality.evaluation.generated_queries import generate_queries, live_ids
 from vecrollback.quality.evaluation.metrics import judged_values
 from vecrollback.quality.evaluation.significance import difference
 from vecrollback.quality.purity import parse_budget
 from vecrollback.quality.rank_estimates import DEPTH, expected_ndcg
-from vecrollback.records import Difference, Document, Forecast, GoldenQuery, Metric, Pair, Progress, ProgressCallback
+from vecrollback.records import (
+    Difference,
+    Document,
+    Forecast,
+    ForecastSlice,
+    GoldenQuery,
+    Metric,
+    Pair,
+    Progress,
+    ProgressCallback,
+)
 from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.open_pairs import BorrowedPairs, OpenPair
 
 _LEAST_SAMPLE = 60
 _GENERATED = 300
 _AT_ONCE = 64
+_LEAST_SLICE = 10
+_LANGUAGE_KEYS = ("language", "lang")
 
 Floats = NDArray[np.float64]
+SampleVectors = dict[str, tuple[bytes, ChunkVectors]]
+"""Document -> the hash of its text, and the vectors of its chunks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +94,14 @@ class Forecaster:
         self._corpus, self._pairs = resources.corpus, BorrowedPairs(resources)
 
     def run(
-        self, spec: str, live: Pair, share: str, *, seed: int | None = None, progress: ProgressCallback | None = None
+        self,
+        spec: str,
+        live: Pair,
+        share: str,
+        *,
+        seed: int | None = None,
+        progress: ProgressCallback | None = None,
+        on_sample: Callable[[SampleVectors], None] | None = None,
     ) -> Forecast:
         """Forecast a model.
 
@@ -89,6 +111,7 @@ class Forecaster:
             share: How much of the corpus to embed at most, as in "5%" or "500".
             seed: Of the draw; None draws anew.
             progress: Called after every batch.
+            on_sample: Called with what was embedded.
 
         Returns:
             The forecast.
@@ -114,6 +137,8 @@ class Forecaster:
         estimates = [_estimated(scores, sample) for scores in (old_scores, new_scores)]
         error = float(abs(estimates[0].mean() - measured.mean()))
         gap = difference(f"ndcg@{DEPTH}", *estimates)
+        if on_sample is not None:
+            on_sample(_by_document(sample.documents, new))
         scale, price = sample.total / len(sample.documents), traits_of(embedder).price
         return Forecast(
             embedder=spec,
@@ -122,19 +147,14 @@ class Forecaster:
             documents=sample.total,
             queries=len(texts),
             kind=sample.kind,
-            difference=replace(
-                gap,
-                a=float(measured.mean()),
-                b=float(np.clip(measured.mean() + gap.difference, 0, 1)),
-                low=gap.low - error,
-                high=gap.high + error,
-            ),
+            difference=_widened(gap, measured, error),
             error=error,
             bridged=bridged,
             overlap=_overlap(old_scores, new_scores),
             seconds=seconds * scale,
             tokens=int(tokens * scale),
             dollars=None if price is None else tokens * scale * price / 1e6,
+            slices=tuple(_sliced(sample, estimates, measured)),
         )
 
     def close(self) -> None:
@@ -175,6 +195,47 @@ class Forecaster:
         if len(golden) >= LEAST_QUERIES:
             return golden, "golden"
         return generate_queries(self._corpus, _GENERATED, seed=seed), "generated"
+
+
+def _widened(gap: Difference, measured: Floats, error: float) -> Difference:
+    """A difference of estimates as one of the live pair as it is, wider by what its own estimate is off."""
+    now = float(measured.mean())
+    later = float(np.clip(now + gap.difference, 0, 1))
+    return replace(gap, a=now, b=later, low=gap.low - error, high=gap.high + error)
+
+
+def _sliced(sample: _Sample, estimates: Sequence[Floats], measured: Floats) -> Iterator[ForecastSlice]:
+    """The same by language and by length of the right documents, of the first one where a query has several."""
+    first = [sample.documents[places[0][0]] for places in sample.right()]
+    lengths = np.array([len(document.text_for_model) for document in first])
+    middle = int(np.median(lengths)) if len(lengths) else 0
+    languages = np.array([_language(document) for document in first])
+    groups: list[tuple[Literal["language", "length"], str, NDArray[np.bool_]]] = [
+        ("language", name, languages == name) for name in sorted(set(languages.tolist()) - {""})
+    ]
+    groups.append(("length", f"up to {middle:,} characters", lengths <= middle))
+    groups.append(("length", f"more than {middle:,} characters", lengths > middle))
+    for by, value, chosen in groups:
+        if _LEAST_SLICE <= np.count_nonzero(chosen) < len(chosen):
+            old, new, known = (values[chosen] for values in (*estimates, measured))
+            error = float(abs(old.mean() - known.mean()))
+            yield ForecastSlice(by, value, _widened(difference(f"ndcg@{DEPTH}", old, new), known, error))
+
+
+def _language(document: Document) -> str:
+    """What a document's metadata say of its language; "" where they say nothing."""
+    named = next((document.metadata[key] for key in _LANGUAGE_KEYS if document.metadata.get(key)), "")
+    return named.lower() if isinstance(named, str) else ""
+
+
+def _by_document(documents: Sequence[Document], chunks: _Chunks) -> SampleVectors:
+    """What was embedded, in the form in which a pair takes it."""
+    given: SampleVectors = {}
+    for place, document in enumerate(documents):
+        mine = np.flatnonzero(chunks.owner == place)
+        spans = np.array([chunks.keys[row][1:] for row in mine.tolist()], np.int32).reshape(-1, 2)
+        given[document.key] = content_hash(document.text_for_model), ChunkVectors(spans, chunks.vectors[mine])
+    return given
 
 
 def _bridged(

@@ -31,7 +31,7 @@ from vecrollback.records.evaluation import (
     Latency,
 )
 from vecrollback.records.filters import Where, where_text
-from vecrollback.records.forecast import Forecast, ForecastVerdict
+from vecrollback.records.forecast import Forecast, ForecastSlice, ForecastVerdict
 from vecrollback.records.incidents import BlastRadius, Incident, IncidentNature, IncidentState, PostCheck, Timeline
 from vecrollback.records.jobs import (
     CatchUp,
@@ -154,6 +154,7 @@ __all__ = [
     "ExportResult",
     "Finding",
     "Forecast",
+    "ForecastSlice",
     "ForecastVerdict",
     "Freeze",
     "GateOutcome",

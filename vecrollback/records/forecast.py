@@ -11,6 +11,21 @@ ForecastVerdict = Literal["upgrade", "bridge", "stay", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
+class ForecastSlice:
+    """The same forecast for some of the queries.
+
+    Attributes:
+        by: What they have in common: `language` of their right documents, as metadata say it, or `length` of those.
+        value: The language, or "up to N characters" and "more than N characters", N being the median.
+        difference: As of the whole forecast, from these queries alone.
+    """
+
+    by: Literal["language", "length"]
+    value: str
+    difference: Difference
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """How a model would answer over the whole corpus, judged by a sample of it.
 
@@ -31,6 +46,7 @@ class Forecast:
         seconds: How long embedding the whole corpus would take, at the speed of the sample.
         tokens: How many tokens that would be.
         dollars: What they would cost; None where the model has no price.
+        slices: The difference by language and by length, where ten queries or more are of one.
     """
 
     embedder: str
@@ -46,6 +62,7 @@ class Forecast:
     seconds: float
     tokens: int
     dollars: float | None
+    slices: tuple[ForecastSlice, ...] = ()
 
     @property
     def verdict(self) -> ForecastVerdict:

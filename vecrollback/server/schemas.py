@@ -221,6 +221,18 @@ class BridgeRequest(BaseModel):
     wait: bool = Field(True, description="False: answer 202 with a job at once.")
 
 
+class ForecastRequest(BaseModel):
+    """Tell what a model would be worth, from a sample of the corpus."""
+
+    model_config = _body({"model": "v2"}, {"model": "profile:better", "sample": "5%", "keep": "v2"})
+
+    model: str = Field(min_length=1, max_length=200, description="A pair, whose model it is, or `profile:NAME`.")
+    sample: str = Field("5%", max_length=20, description="Documents to embed at most: 500, or a share such as 5%.")
+    seed: int | None = Field(None, description="Draw the same sample again.")
+    keep: PairName | None = Field(None, description="A pair that keeps what was embedded; it is made if need be.")
+    wait: bool = Field(True, description="False: answer 202 with a job at once.")
+
+
 class PromoteRequest(BaseModel):
     """Let a pair serve: catch it up, check it, have every searcher load it, move `live`."""
 

@@ -12,7 +12,11 @@ from vecrollback.records import Bridge, Forecast, Pair, ProgressCallback, Snapsh
 from vecrollback.store.helper import aside
 
 if TYPE_CHECKING:
+    from vecrollback.quality.forecast import SampleVectors
     from vecrollback.store.parts import Parts
+
+_PATIENCE_SECONDS = 60.0
+"""For the lock of the pair that keeps a forecast's vectors."""
 
 
 class BridgeMethods:
@@ -24,6 +28,7 @@ class BridgeMethods:
         def _parts(self) -> Parts: ...
         def pair(self, pair: Pair | str) -> Pair: ...
         def live(self) -> Pair: ...
+        def _registered(self, pair: Pair | str, embedder: str) -> Pair: ...
 
     @aside
     def bridge(self, a: Pair | str, b: Pair | str, *, seed: int | None = None) -> Bridge:
@@ -78,18 +83,26 @@ class BridgeMethods:
         return self._parts.catalog.bridges.all()
 
     def forecast(
-        self, embedder: str, *, sample: str = "5%", seed: int | None = None, progress: ProgressCallback | None = None
+        self,
+        embedder: str,
+        *,
+        sample: str = "5%",
+        seed: int | None = None,
+        keep: str | None = None,
+        progress: ProgressCallback | None = None,
     ) -> Forecast:
-        """Tell what a model would be worth before the corpus is embedded by it: a sample is enough. Writes nothing.
+        """Tell what a model would be worth before the corpus is embedded by it: a sample is enough.
 
         Half of the sample are right documents of golden queries, of generated ones where there are none; the other half
         is drawn at random. The live pair is measured in the same way, and as it is: how far the two differ widens the
         interval.
 
         Args:
-            embedder: The model, as for `reembed`.
+            embedder: The model, as for `reembed`, or the name of a pair, whose model it is.
             sample: Documents to embed at most: a number, or a share of the corpus such as "5%".
             seed: Of the draw; None draws anew.
+            keep: The name of a pair of this model that keeps what was embedded; `reembed` with this name embeds the
+                rest. It is made if it is not there. Default: nothing is written.
             progress: Called after every batch.
 
         Returns:
@@ -108,7 +121,15 @@ class BridgeMethods:
             >>> store.forecast("hash:256", sample="50%", seed=1).sample
             151
         """
-        return self._parts.forecaster.run(embedder, self.live(), sample, seed=seed, progress=progress)
+        live, pair = self.live(), self._parts.catalog.pairs.find(embedder)
+        spec = pair.embedder if pair else embedder
+        kept = self._registered(keep, spec) if keep is not None else None
+
+        def write(given: SampleVectors) -> None:
+            if kept is not None:
+                self._parts.builder.keep(kept.name, given, patience=_PATIENCE_SECONDS)
+
+        return self._parts.forecaster.run(spec, live, sample, seed=seed, progress=progress, on_sample=write)
 
     def _learn_bridges(self, switched: Switched) -> str:
         """Learn the bridges between what serves now and what a rollback would go to; returns what went wrong.

@@ -1,0 +1,72 @@
+"""What a model would be worth, over HTTP. Only models that whoever runs the server has named can be asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from vecrollback.errors import UsageError
+from vecrollback.records import Forecast, ProgressCallback
+from vecrollback.server.auth import Operating
+from vecrollback.server.routes.jobs import EXAMPLE as JOB
+from vecrollback.server.routes.jobs import shown
+from vecrollback.server.schemas import ForecastRequest, answers, as_json
+from vecrollback.server.service import Service
+from vecrollback.store import payloads
+
+router = APIRouter(prefix="/v1", tags=["operating"])
+
+_PROFILE = "profile:"
+_DIFFERENCE = {
+    "measure": "ndcg@10",
+    "queries": 120,
+    "a": 0.61,
+    "b": 0.66,
+    "difference": 0.05,
+    "low": 0.02,
+    "high": 0.08,
+    "p": 0.001,
+}
+_FORECAST = {
+    "embedder": "profile:better",
+    "live": "v1@3",
+    "sample": 250,
+    "documents": 5000,
+    "queries": 120,
+    "kind": "golden",
+    "difference": _DIFFERENCE,
+    "error": 0.01,
+    "bridged": None,
+    "overlap": 0.4,
+    "seconds": 90.0,
+    "tokens": 600_000,
+    "dollars": 0.01,
+    "slices": [{"by": "language", "value": "en", "difference": _DIFFERENCE}],
+    "verdict": "upgrade",
+    "sentence": "upgrade: nDCG@10 0.660 against 0.610 of v1@3, ...",
+}
+_AS_JOB: dict[int | str, Any] = {
+    202: {"description": "It goes on as a job", "content": {"application/json": {"example": {"job": JOB}}}}
+}
+
+
+@router.post("/forecast", responses=answers(409, example=_FORECAST) | _AS_JOB)
+async def forecast(body: ForecastRequest, caller: Operating, service: Service) -> Response:
+    """Tell what a model would be worth before the corpus is embedded by it. Writes nothing unless it is to `keep`."""
+    names = {pair.name for pair in await service.reads.run(service.store.pairs)}
+    if body.model not in names and not body.model.startswith(_PROFILE):  # a string may name code, or any address
+        raise UsageError(
+            f"{body.model!r} is neither a pair nor a profile",
+            hint="`profile:NAME` of vecrollback.toml, or `vecrollback forecast` on the server's host",
+        )
+
+    def tell(progress: ProgressCallback) -> Forecast:
+        return service.store.forecast(body.model, sample=body.sample, seed=body.seed, keep=body.keep, progress=progress)
+
+    await service.writes.run(service.audited, caller.name, "forecast", body.model)
+    if body.wait:
+        return as_json(payloads.forecast(await service.operations.run(tell, service.progress())))
+    live = await service.reads.run(service.store.live)
+    job = await service.operations.run(service.start, "forecast", live.name, tell)
+    return as_json({"job": shown(job.status())}, 202)
