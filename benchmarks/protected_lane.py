@@ -73,8 +73,8 @@ class Clients:
     def __init__(self, port: int, workers: Sequence[int], queries: Sequence[str]) -> None:
         self.shares: dict[str, Share] = {}
         self._workers, self._queries, self._now, self._over = workers, queries, "", threading.Event()
-        self._connections = _one_for_each(port, workers)
-        self._threads = [threading.Thread(target=self._ask, args=(one,)) for one in self._connections]
+        self._port = port
+        self._threads = [threading.Thread(target=self._ask, args=(pid,)) for pid in workers]
 
     def __enter__(self) -> Clients:
         for thread in self._threads:
@@ -85,8 +85,6 @@ class Clients:
         self._over.set()
         for thread in self._threads:
             thread.join()
-        for connection in self._connections:
-            connection.close()
 
     def during(self, name: str, work: Callable[[], object]) -> None:
         """Note what the clients see while `work` goes on."""
@@ -98,20 +96,26 @@ class Clients:
         share.lasted += time.monotonic() - begun
         share.waited += _waited(self._workers) - waited
 
-    def _ask(self, connection: http.client.HTTPConnection) -> None:
-        number, due = 0, time.monotonic()
+    def _ask(self, worker: int) -> None:
+        number, due, connection = 0, time.monotonic(), _connected_to(worker, self._port)
         while not self._over.is_set():
             name, body = self._now, json.dumps({"query": self._queries[number % len(self._queries)]})
             asked = time.perf_counter()
-            connection.request("POST", "/v1/search", body, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            answer.read()
+            try:
+                connection.request("POST", "/v1/search", body, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                answer.read()
+            except (ConnectionError, http.client.HTTPException):  # it was silent for longer than a server waits
+                connection.close()
+                connection = _connected_to(worker, self._port)
+                continue
             if name:
                 self.shares[name].taken.append(time.perf_counter() - asked)
                 self.shares[name].failures += answer.status != 200
             number += 1
             due = max(due + _EVERY, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
+        connection.close()
 
 
 class Operator:
@@ -294,22 +298,19 @@ def _server(store: Path) -> Iterator[tuple[int, list[int]]]:
             process.terminate()
 
 
-def _one_for_each(port: int, workers: Sequence[int]) -> list[http.client.HTTPConnection]:
-    """Open connections until each worker has accepted one."""
-    accepted: dict[int, http.client.HTTPConnection] = {}
+def _connected_to(worker: int, port: int) -> http.client.HTTPConnection:
+    """Open connections until this worker has accepted one."""
     surplus = []
-    while len(accepted) < len(workers):
+    while True:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
         connection.request("GET", "/healthz")
         connection.getresponse().read()
-        owner = _owner(connection.sock.getsockname()[1], port, workers)
-        if owner is None or owner in accepted:
-            surplus.append(connection)
-        else:
-            accepted[owner] = connection
-    for connection in surplus:
-        connection.close()
-    return list(accepted.values())
+        if _owner(connection.sock.getsockname()[1], port, [worker]) == worker:
+            break
+        surplus.append(connection)
+    for one in surplus:
+        one.close()
+    return connection
 
 
 def _owner(client_port: int, server_port: int, workers: Sequence[int]) -> int | None:

@@ -253,6 +253,22 @@ def test_latency_is_compared_with_what_it_was_before(store: Store, watched: Watc
     assert incident.post_check.latency_before_ms is not None
 
 
+def test_quality_is_measured_after_a_rollback_and_told_beside_what_it_was(store: Store, watched: Watched) -> None:
+    pytest.importorskip("ir_measures", reason="pip install 'vecrollback[eval]'")
+    for query in QUERIES[:6]:
+        [hit] = store.search(query, k=1).hits
+        store.golden.add(query, {hit.id: 1})
+    guard = watched(STANDOUT)
+    rounds(guard, 3)
+    store.promote("bad", reason="said to be better")
+    rounds(guard)
+    [incident] = store.incidents.all()
+    assert incident.post_check is not None
+    assert (incident.post_check.quality, incident.post_check.quality_before) == (1.0, 1.0)
+    paper = store.incidents.paper(incident.number)
+    assert "Golden queries: nDCG@10 1.000 now; 1.000 when this pair served before" in paper
+
+
 class _Timed(SyntheticTraffic):
     """Traffic whose latency is given: by the first epoch that counts."""
 

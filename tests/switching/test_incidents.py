@@ -126,6 +126,7 @@ def test_probe_queries_are_answered_as_when_the_snapshot_was_taken(store: Store)
     check = store.incidents.all()[0].post_check
     assert check is not None
     assert (check.queries, check.same, check.overlap) == (16, 16, 1.0)
+    assert (check.quality, check.quality_before, check.quality_left) == (None, None, None), "nothing is golden"
 
 
 def test_a_rollback_whose_process_died_after_the_move_has_an_incident_all_the_same(store: Store) -> None:

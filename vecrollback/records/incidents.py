@@ -53,7 +53,9 @@ class PostCheck:
     """The recorded probe queries, asked again on the pair that serves now.
 
     `same`: queries whose first ten documents are those that the vectors of the recording find; `overlap`: the mean
-    share they have in common. `latency_ms`: at the 99th percentile, now and when this pair served before.
+    share they have in common. `latency_ms`: at the 99th percentile, now and when this pair served before. `quality`:
+    mean nDCG@10 of the golden queries, after the move; `quality_before`, when this pair was last promoted;
+    `quality_left`, of the pair that was left, when that was. None where it was not measured.
     """
 
     queries: int
@@ -62,6 +64,9 @@ class PostCheck:
     at: str
     latency_ms: float | None = None
     latency_before_ms: float | None = None
+    quality: float | None = None
+    quality_before: float | None = None
+    quality_left: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ import threading
 import time
 from pathlib import Path
 
-NICE = 5
-"""How nice work is that may not stand still: beside a process of the usual priority it gets a quarter of a core."""
+_NICE = 5
+"""How nice work is that could not come back: beside a process of the usual priority it gets a quarter of a core."""
 
 _LOOK_SECONDS = 1.0
-_PATIENCE_SECONDS, _LEAST_SHARE = 3.0, 0.1
+_PATIENCE_SECONDS, _LEAST_SHARE = 2.0, 0.1
 """Work that wanted to run for so long and got less than this share of it stands still."""
 _AWAY_SECONDS = 30.0
 _TASKS = Path("/proc/self/task")
@@ -46,7 +46,7 @@ def yield_unless_starved() -> None:
     Called once, before the process has threads: those that it starts later are of the class of who starts them.
     """
     if not _can_return():
-        os.nice(NICE)
+        os.nice(_NICE)
         return
     threading.Thread(target=_watch, name="vecrollback-yielding", daemon=True).start()
     yield_to_others()
@@ -115,5 +115,3 @@ def _set_class(own: int, policy: int) -> None:
         with contextlib.suppress(OSError):
             if task.name != str(own):
                 os.sched_setscheduler(int(task.name), policy, os.sched_param(0))
-                if policy == os.SCHED_OTHER:
-                    os.setpriority(os.PRIO_PROCESS, int(task.name), NICE)

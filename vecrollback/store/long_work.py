@@ -6,6 +6,7 @@ What stands here is the part itself, in the helper's own store as in any that an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from vecrollback.quality.evaluation import Quality
@@ -47,12 +48,12 @@ class GatesAside(Gates):
         return do_aside(self._parts, here, "gates.judge", pair, pair, wait_seconds=wait_seconds, head=head)
 
 
-def ask_probe_queries(parts: Helped, pair: str) -> PostCheck:
-    """Whether a pair answers its probe queries as it did when its snapshot was taken."""
+def ask_probe_queries(parts: HelpedParts, pair: str) -> PostCheck:
+    """Whether a pair answers its probe queries as it did when its snapshot was taken, and its golden ones how well."""
 
     def here(name: str) -> PostCheck:
         from vecrollback.switching.incidents.post_check import post_check
 
-        return post_check(parts.resources, name)
+        return replace(post_check(parts.resources, name), quality=parts.quality.golden_value(name))
 
     return do_aside(parts, here, "_parts.ask_probe_queries", pair, pair)

@@ -369,7 +369,7 @@ class Parts(FollowsForks):
         return Incidents(self.catalog, self.notices, self.ask_probe_queries)
 
     def ask_probe_queries(self, pair: str) -> PostCheck:
-        """Whether a pair answers its probe queries as it did when its snapshot was taken."""
+        """Whether a pair answers its probe queries as it did when its snapshot was taken, and golden ones how well."""
         from vecrollback.store.long_work import ask_probe_queries
 
         return ask_probe_queries(self, pair)

@@ -156,18 +156,7 @@ class MetricReader:
 
     def golden_value(self, pair: str) -> float | None:
         """Mean nDCG@10 over the golden queries that are judged; None without one, or without the package for it."""
-        from vecrollback.errors import MissingDependencyError
-        from vecrollback.quality.evaluation.metrics import judged_values
-
-        queries = [query for query in self.store.golden.list() if query.judged]
-        if not queries:
-            return None
-        try:
-            [rankings] = self.store.quality.rankings([pair], queries, 10)
-            values = judged_values(queries, rankings, 10, ["ndcg"])
-        except (MissingDependencyError, ImportError):
-            return None
-        return sum(one["ndcg@10"] for one in values) / len(values)
+        return self.store.quality.golden_value(pair)
 
 
 # -- immediate --------------------------------------------------------------------------------------------------------

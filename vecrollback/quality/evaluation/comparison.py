@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from vecrollback.errors import UsageError
+from vecrollback.errors import MissingDependencyError, UsageError
 from vecrollback.pairs.resources import Resources
 from vecrollback.quality.evaluation import metrics
 from vecrollback.quality.evaluation.run_queries import ask, ask_in_turns, latency
@@ -68,6 +68,21 @@ class Quality:
         """The answers of each pair, in batches, because they are not timed."""
         with self._pairs.pairs(*pairs) as open_pairs:
             return [ask(one, [query.text for query in queries], k) for one in open_pairs]
+
+    def golden_value(self, pair: str) -> float | None:
+        """Mean nDCG@10 of a pair over the golden queries that are judged.
+
+        None without one, or without the package that computes it.
+        """
+        queries = [query for query in self._catalog.golden.all() if query.judged]
+        if not queries:
+            return None
+        try:
+            [ranking] = self.rankings([pair], queries, 10)
+            values = metrics.judged_values(queries, ranking, 10, ["ndcg"])
+        except (MissingDependencyError, ImportError):
+            return None
+        return sum(one["ndcg@10"] for one in values) / len(values)
 
     def latencies(self, pairs: Sequence[str], queries: Sequence[GoldenQuery], k: int) -> list[Latency]:
         """How long each pair takes for one query."""

@@ -180,10 +180,17 @@ class Incidents:
 
     def _repeat_queries(self, one: Incident, target: str) -> PostCheck | None:
         try:
-            return self._post_check(target)
+            left = SnapshotRef.parse(one.source).pair
+            before, of_left = (self._golden_at_promote(one, pair) for pair in (target, left))
+            return replace(self._post_check(target), quality_before=before, quality_left=of_left)
         except (VecrollbackError, OSError) as error:
             _log.warning("incident %d: the probe queries cannot be asked: %s", one.number, error)
             return None
+
+    def _golden_at_promote(self, one: Incident, pair: str) -> float | None:
+        """What a policy measured of a pair when it served before this move: a model that may be broken is not asked."""
+        baseline = self._catalog.watching.baseline_of(one.alias, pair, before=one.epoch)
+        return None if baseline is None else baseline.get("golden")
 
     def _count_answers(self, one: Incident) -> BlastRadius:
         if one.nature != "failure":

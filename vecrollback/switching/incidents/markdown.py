@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vecrollback.records import Finding, GateOutcome, GoldenQuery, Incident, Json, Notice
+from vecrollback.records import Finding, GateOutcome, GoldenQuery, Incident, Json, Notice, PostCheck
 
 _STEPS = {
     "began": "the pair that was left became live",
@@ -137,7 +137,16 @@ def _proof(one: Incident) -> Iterator[str]:
         )
         if check.latency_ms is not None and check.latency_before_ms is not None:
             yield f"Latency p99: {check.latency_ms:.1f} ms; before, {check.latency_before_ms:.1f} ms."
+        if check.quality is not None:
+            yield f"Golden queries: {_quality(check)}."
     yield ""
+
+
+def _quality(check: PostCheck) -> str:
+    """How well they are answered, beside what it was before."""
+    others = {"when this pair served before": check.quality_before, "of the pair that was left": check.quality_left}
+    compared = [f"{value:.3f} {what}" for what, value in others.items() if value is not None]
+    return "; ".join([f"nDCG@10 {check.quality:.3f} now", *compared])
 
 
 def _failed(one: Incident) -> Iterator[str]:
