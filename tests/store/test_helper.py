@@ -51,6 +51,11 @@ def _helper(store: Store) -> Helper:
     return store._parts.helper
 
 
+def test_these_methods_are_done_by_the_helper() -> None:
+    wrapped = {name for name in dir(Store) if getattr(getattr(Store, name), "is_done_aside", False)}
+    assert wrapped == {"audit", "bridge", "catch_up", "check", "drill", "repair", "snapshot"}
+
+
 def test_a_check_beside_queries_is_done_by_the_helper(served: Store) -> None:
     assert served.check("one").verdict == "pass"
     pid = _helper(served).pid

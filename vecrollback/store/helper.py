@@ -274,6 +274,7 @@ def aside(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any,
             return here(*args, **kwargs)
         return do_aside(self._parts, here, method.__name__, subject, *args, **kwargs)
 
+    do.is_done_aside = True  # type: ignore[attr-defined]
     return do
 
 

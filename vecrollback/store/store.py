@@ -427,7 +427,6 @@ class Store(
         work = partial(builder.build, pair, record.id, progress, recall_floor, effort or Effort())
         return Job(self._catalog, record, work)
 
-    @aside
     def adopt(self, source: str, *, model: str, **options: Unpack[AdoptOptions]) -> AdoptResult:
         """Bring an index that exists elsewhere in as a pair. Only what an audit does not prove pure is embedded again.
 
@@ -1201,7 +1200,6 @@ class Store(
         """
         return self._catalog.reports.newest(self.pair(pair).name)
 
-    @aside
     def status(self) -> dict[str, Json]:
         """Describe the store by one reading of its catalog. Loads no model and opens no table.
 

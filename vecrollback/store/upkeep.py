@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from vecrollback.errors import UsageError
 from vecrollback.records import CatchUp, CaughtUpBy, Effort, Pair, ProgressCallback, Report, Switched
+from vecrollback.store.helper import aside
 
 if TYPE_CHECKING:
     from vecrollback.catalog import Catalog
@@ -33,6 +34,7 @@ class UpkeepMethods:
         def _grows(self, pair: Pair) -> bool: ...
         def _fill(self, pair: Pair, job: str, progress: ProgressCallback | None, effort: Effort) -> CatchUp: ...
 
+    @aside
     def catch_up(
         self,
         pair: Pair | str,
@@ -81,6 +83,7 @@ class UpkeepMethods:
         work = partial(builder.catch_up, record, job.id, progress, advance=advance, effort=effort or Effort())
         return Job(self._catalog, job, work).wait()
 
+    @aside
     def repair(self, report: Report, *, mask: bool = False, progress: ProgressCallback | None = None) -> Report:
         """Embed again what a check found wrong, and write it into a new snapshot.
 
