@@ -32,6 +32,7 @@ _LONG = {
     "forecast",
     "gpu",
     "integrations",
+    "large_pairs",
     "model_gone",
     "object_store",
     "over_http",
