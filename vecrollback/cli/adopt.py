@@ -62,7 +62,11 @@ def adopt(
         bool, typer.Option("--override", help="Delete also more than half of what was taken, where it is gone.")
     ] = False,
     in_place: Annotated[
-        bool, typer.Option("--in-place", help="Leave the vectors in the table of PostgreSQL where they are.")
+        bool,
+        typer.Option(
+            "--in-place",
+            help="Leave the vectors in PostgreSQL, Qdrant, Chroma, Milvus or LanceDB, where they are.",
+        ),
     ] = False,
 ) -> None:
     """Bring an index kept elsewhere in as a pair; again, to sync it.

@@ -13,6 +13,7 @@ import numpy as np
 
 from vecrollback.errors import MissingDependencyError, UsageError
 from vecrollback.pairs.backend import IndexChoice, Place, VectorBackend
+from vecrollback.pairs.backends.borrowed_points import Lender, borrowing
 from vecrollback.pairs.backends.points import Point, PointsBackend, packed, unpacked
 from vecrollback.records import Metric
 from vecrollback.records.arrays import FloatArray
@@ -27,7 +28,7 @@ class ChromaBackendKind:
     """`chroma:http://host:8000#collection`, `chroma:FOLDER#collection`."""
 
     def open(self, place: Place) -> VectorBackend:
-        return ChromaBackend(place)
+        return borrowing(place, ChromaBackend, ChromaLender)
 
 
 class ChromaBackend(PointsBackend):
@@ -132,6 +133,29 @@ class ChromaBackend(PointsBackend):
 
     def build(self, choice: IndexChoice, metric: Metric) -> None:
         """Nothing to do: Chroma builds its graph as records come."""
+
+
+class ChromaLender(Lender):
+    """A collection that an application made."""
+
+    @property
+    def _collection(self) -> Any:
+        return _client(self.address, self.place).get_collection(self.collection, embedding_function=None)
+
+    def vectors(self, ids: Sequence[str]) -> Mapping[str, FloatArray]:
+        there = self._collection.get(ids=list(ids), include=["embeddings"])
+        return dict(zip(there["ids"], there["embeddings"], strict=True))
+
+    def nearest(self, query: FloatArray, k: int) -> Sequence[str]:
+        collection = self._collection
+        wanted = min(k, collection.count())
+        if not wanted:
+            return []
+        [ids] = collection.query(query_embeddings=query[None], n_results=wanted, include=[])["ids"]
+        return list(ids)
+
+    def natural_key(self) -> str:
+        return "id"
 
 
 _clients: dict[tuple[int, str], Any] = {}

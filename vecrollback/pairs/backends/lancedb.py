@@ -10,10 +10,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from vecrollback.errors import UsageError
 from vecrollback.pairs.backend import IndexChoice, Place, VectorBackend, row_schema
+from vecrollback.pairs.backends.borrowed_points import Lender, borrowing, number_or_text
 from vecrollback.pairs.backends.points import Point, PointsBackend
 from vecrollback.records import Metric
 from vecrollback.records.arrays import FloatArray
@@ -32,9 +34,9 @@ class LanceBackendKind:
     def open(self, place: Place) -> VectorBackend:
         if "://" in place.address:
             raise UsageError(f"{place.shown} is not a folder", hint="lancedb:FOLDER#table is on a local disk")
-        if not place.name.replace("_", "").replace("-", "").isalnum():
+        if not place.name.partition("<")[0].replace("_", "").replace("-", "").isalnum():
             raise UsageError(f"{place.name!r} is not a valid name for a table")
-        return LanceBackend(place)
+        return borrowing(place, LanceBackend, LanceLender)
 
 
 class LanceBackend(PointsBackend):
@@ -107,7 +109,7 @@ class LanceBackend(PointsBackend):
         self._settle()
 
     def rows_of(self, documents: Sequence[str]) -> Sequence[Point]:
-        ids = ", ".join("'" + one.replace("'", "''") + "'" for one in documents)
+        ids = ", ".join(map(_literal, documents))
         columns = ["row", "doc_id", "seq", "batch", "current"]
         return list(self._dataset().to_table(columns=columns, filter=f"doc_id IN ({ids})").to_pylist())
 
@@ -146,6 +148,36 @@ class LanceBackend(PointsBackend):
                 replace=True,
             )
         self._settle()
+
+
+class LanceLender(Lender):
+    """A table that an application made."""
+
+    def _dataset(self) -> Any:
+        import lance
+
+        return lance.dataset(str(Path(self.address).expanduser() / f"{self.collection}.lance"))
+
+    def vectors(self, ids: Sequence[str]) -> Mapping[str, FloatArray]:
+        dataset = self._dataset()
+        numbers = pa.types.is_integer(dataset.schema.field(self.key).type)
+        names = [str(one) if numbers else _literal(one) for one in number_or_text(ids, numbers=numbers)]
+        if not names:
+            return {}
+        table = dataset.to_table(columns=[self.key, self.vector], filter=f"`{self.key}` IN ({', '.join(names)})")
+        rows = table[self.vector].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
+        return dict(zip(map(str, table[self.key].to_pylist()), rows.astype(np.float32), strict=True))
+
+    def nearest(self, query: FloatArray, k: int) -> Sequence[str]:
+        near = {"column": self.vector, "q": query, "k": k}
+        return list(map(str, self._dataset().to_table(columns=[self.key], nearest=near)[self.key].to_pylist()))
+
+    def natural_key(self) -> str:
+        return ""
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _among(numbers: Sequence[int]) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from vecrollback.errors import MissingDependencyError
 from vecrollback.pairs.backend import IndexChoice, Place, VectorBackend
+from vecrollback.pairs.backends.borrowed_points import Lender, borrowing, number_or_text
 from vecrollback.pairs.backends.points import Point, PointsBackend, packed, unpacked
 from vecrollback.records import Json, Metric
 from vecrollback.records.arrays import FloatArray
@@ -35,7 +36,7 @@ class MilvusBackendKind:
     """`milvus:http://host:19530#collection`, `milvus:FILE.db#collection`; MILVUS_TOKEN holds user:password."""
 
     def open(self, place: Place) -> VectorBackend:
-        return MilvusBackend(place)
+        return borrowing(place, MilvusBackend, MilvusLender)
 
 
 class MilvusBackend(PointsBackend):
@@ -193,6 +194,37 @@ class MilvusBackend(PointsBackend):
             else:
                 self._loaded.create_alias(self.name, name)
         return name
+
+
+class MilvusLender(Lender):
+    """A collection that an application made."""
+
+    _loaded_by: int | None = None
+
+    @property
+    def _client(self) -> Any:
+        client = _client(self.address)
+        if self._loaded_by != os.getpid():
+            client.load_collection(self.collection)
+            self._loaded_by = os.getpid()
+        return client
+
+    def vectors(self, ids: Sequence[str]) -> Mapping[str, FloatArray]:
+        fields = self._client.describe_collection(self.collection)["fields"]
+        numbers = next(one["type"].name == "INT64" for one in fields if one["name"] == self.key)
+        names = number_or_text(ids, numbers=numbers)
+        rows = self._client.get(self.collection, ids=names, output_fields=[self.key, self.vector]) if names else ()
+        return {str(one[self.key]): np.asarray(one[self.vector], np.float32) for one in rows}
+
+    def nearest(self, query: FloatArray, k: int) -> Sequence[str]:
+        [hits] = self._client.search(
+            self.collection, [query.tolist()], anns_field=self.vector, limit=min(k, 16_384), consistency_level=_WHOLE
+        )
+        return [str(one[self.key]) for one in hits]
+
+    def natural_key(self) -> str:
+        fields = self._client.describe_collection(self.collection)["fields"]
+        return str(next(one["name"] for one in fields if one.get("is_primary")))
 
 
 def _number(document: str) -> int:

@@ -126,8 +126,8 @@ class PointsBackend(ABC):
         with self.reported():
             note = self.note()
             if note is not None:
-                if (_parsed(note) or {}).get("owner") != owner:
-                    whose = "another pair" if _parsed(note) else "something else"
+                if (parsed_note(note) or {}).get("owner") != owner:
+                    whose = "another pair" if parsed_note(note) else "something else"
                     raise UsageError(f"{self.place} exists and belongs to {whose}", hint="choose another name")
                 self.remove()
             self._shape = None
@@ -137,19 +137,19 @@ class PointsBackend(ABC):
     def owner(self) -> str | None:
         with self.reported():
             note = self.note()
-        facts = _parsed(note) if note else None
+        facts = parsed_note(note) if note else None
         return str(facts["owner"]) if facts else None
 
     def drop(self) -> None:
         with self.reported():
             note = self.note()
             self._shape = None
-            if note is not None and _parsed(note):
+            if note is not None and parsed_note(note):
                 self.remove()
 
     def _known_shape(self) -> tuple[int, Metric]:
         if self._shape is None:
-            facts = _parsed(self.note() or "")
+            facts = parsed_note(self.note() or "")
             if facts is None:
                 raise CorruptArtifactError(
                     f"{self.place} is gone", hint="import a bundle of the pair, or re-embed under another name"
@@ -296,7 +296,7 @@ def unpacked(values: Mapping[str, Any]) -> dict[str, Any]:
     return dict(values) | {"content_hash": bytes.fromhex(values["content_hash"])}
 
 
-def _parsed(note: str) -> dict[str, Any] | None:
+def parsed_note(note: str) -> dict[str, Any] | None:
     """What `create` wrote; None for a collection of somebody else."""
     try:
         facts = json.loads(note)

@@ -12,9 +12,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
+
+import numpy as np
 
 from vecrollback.errors import MissingDependencyError, UsageError
 from vecrollback.pairs.backend import IndexChoice, Place, VectorBackend
+from vecrollback.pairs.backends.borrowed_points import Lender, borrowing, number_or_text
 from vecrollback.pairs.backends.points import Point, PointsBackend, packed, unpacked
 from vecrollback.records import Json, Metric
 from vecrollback.records.arrays import FloatArray
@@ -28,7 +32,7 @@ class QdrantBackendKind:
     """`qdrant:http://host:6333#collection`; the key is in QDRANT_API_KEY."""
 
     def open(self, place: Place) -> VectorBackend:
-        return QdrantBackend(place)
+        return borrowing(place, QdrantBackend, QdrantLender)
 
 
 class QdrantBackend(PointsBackend):
@@ -159,6 +163,47 @@ class QdrantBackend(PointsBackend):
             if steps:
                 self._client.update_collection_aliases(change_aliases_operations=steps)
         return name
+
+
+class QdrantLender(Lender):
+    """A collection that an application made; its points are numbered, or named by UUIDs."""
+
+    @property
+    def _client(self) -> Any:
+        return _client(self.address, self.place)
+
+    def vectors(self, ids: Sequence[str]) -> Mapping[str, FloatArray]:
+        names = [*number_or_text(ids, numbers=True), *filter(_is_uuid, ids)]
+        wanted = [self.vector] if self.vector else True
+        points = self._client.retrieve(self.collection, ids=names, with_payload=False, with_vectors=wanted)
+        rows = {str(one.id): one.vector.get(self.vector) if self.vector else one.vector for one in points}
+        return {id_: np.asarray(vector, np.float32) for id_, vector in rows.items() if vector is not None}
+
+    def nearest(self, query: FloatArray, k: int) -> Sequence[str]:
+        answer = self._client.query_points(
+            self.collection, query=query.tolist(), using=self.vector or None, limit=k, with_payload=False
+        )
+        return [str(one.id) for one in answer.points]
+
+    def natural_key(self) -> str:
+        return "id"
+
+    def require(self) -> None:
+        super().require()
+        shapes = self._client.get_collection(self.collection).config.params.vectors
+        shape = shapes[self.vector] if self.vector else shapes
+        if not _served(self.address) and shape.distance.value == "Cosine":
+            raise UsageError(
+                f"{self.place}: Qdrant's local mode changes the last bits of these vectors with each search",
+                hint="run a server, or adopt a copy; collections compared by other measures may stay",
+            )
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
 
 
 def _served(address: str) -> bool:

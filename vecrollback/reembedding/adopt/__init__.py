@@ -20,6 +20,7 @@ from vecrollback.embedders import Embedder
 from vecrollback.embedders.probes import floor_for
 from vecrollback.errors import BadDocumentError, CheckRefusedError, FingerprintMismatchError, UsageError
 from vecrollback.pairs.backend import open_backend, remember
+from vecrollback.pairs.backends.borrowed_points import BorrowedPoints
 from vecrollback.pairs.backends.pgvector.in_place import InPlaceBackend
 from vecrollback.pairs.resources import Resources
 from vecrollback.pairs.vectors import Giver, Vectors
@@ -38,6 +39,7 @@ from vecrollback.reembedding.refresher import Refresher
 
 __all__ = ["AdoptOptions", "AdoptResult", "Adopter"]
 
+_POINTS = ("qdrant", "chroma", "milvus", "lancedb")
 _COMPARED = 64
 _FEW = 0.1
 """Share of compared vectors that may be foreign without the storage being to blame."""
@@ -75,10 +77,12 @@ class Adopter:
     def _in_place(self, place: str, source: ForeignIndex, request: BuildRequest) -> BuildRequest:
         """The request for a pair over the source itself. Raises UsageError where that cannot be."""
         kind, _, rest = place.partition(":")
-        address, mark, table = rest.rpartition("#")
-        if not kind.startswith("postgres") or not mark:
+        address, mark, collection = rest.rpartition("#")
+        in_postgresql = kind.startswith("postgres")
+        if not mark or not (in_postgresql or kind in _POINTS):
             raise UsageError(
-                f"the vectors in {source.place} cannot stay there", hint="--in-place is for a table of PostgreSQL"
+                f"the vectors in {source.place} cannot stay there",
+                hint="--in-place is for a table of PostgreSQL or LanceDB, a collection of Qdrant, Chroma or Milvus",
             )
         embedder = self.resources.embedders.current(request.embedder)
         name = request.name or pair_name(self.resources.catalog, embedder.spec, embedder)
@@ -88,12 +92,14 @@ class Adopter:
                 hint="to take what changed there, adopt it in place under another --name, and promote that pair: what "
                 "has its vector there is not embedded",
             )
-        schema = table.rpartition(".")[0]
-        own = f"{schema}." * bool(schema) + "vecrollback_" + re.sub(r"\W+", "_", name, flags=re.ASCII)
-        columns = f"{source.id_field},{source.connector.facts['vector_field']}"
-        backend = f"pgvector:postgresql:{address}#{own}<{table}({columns})"
+        own = "vecrollback_" + re.sub(r"\W+", "_", name, flags=re.ASCII)
+        if in_postgresql:
+            schema = collection.rpartition(".")[0]
+            address, kind, own = f"postgresql:{address}", "pgvector", f"{schema}." * bool(schema) + own
+        fields = f"{source.id_field},{source.connector.facts.get('vector_field', '')}"
+        backend = f"{kind}:{address}#{own}<{collection}({fields})"
         opened = open_backend(remember(backend))
-        assert isinstance(opened, InPlaceBackend)
+        assert isinstance(opened, InPlaceBackend | BorrowedPoints)
         opened.require_lender()
         return replace(request, name=name, backend=backend)
 
