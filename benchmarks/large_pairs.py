@@ -1,11 +1,11 @@
 """A large collection in PostgreSQL that is written to while it is rolled back: how long is the pause, what is lost?
 
-Pairs of 384 numbers in pgvector, an IVFFlat index each. Fourteen changes a second are written, two threads ask, a worker
+Pairs of 384 numbers in pgvector, an IVFFlat index each. Fourteen changes a second are written, two threads ask, a third
 catches up, and one rollback is made. Measured are the move, the longest time without an answer, and answers that failed
 or came from a pair that was not live. Afterwards, against a plain dict: documents without a vector, deleted ones that
-came back; and 2% of vectors that another model made, written under a lying fingerprint, that an audit finds. Vectors are
-the hashing embedder's, so that a model's time is not in them. Without the package that carries the server nothing is
-measured. `--documents N` takes another size.
+came back; and 2% of vectors of another model, written under a lying fingerprint, that an audit finds. The vectors
+are the hashing embedder's, so that a model's time is not in them. Without the package that carries the server nothing
+is measured. `--documents N` takes another size.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A LangChain service over its own collection: adopted in place, upgraded and rolled back, and only one line is changed.
+"""A LangChain service over its own collection: adopted in place, upgraded and rolled back; one line of it is changed.
 
-The line opens the store. `Service` is the rest of it, and the same object of it lives through all moves.
+The line opens the store. `Service` is the rest, and from then on one object of it lives through all moves.
 """
 
 from __future__ import annotations

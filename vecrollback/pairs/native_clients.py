@@ -103,4 +103,4 @@ def _database(pair: Pair) -> tuple[str, str, str]:
         place = Place.parse(pair.backend)
     except UsageError:
         return ("", "", "")
-    return place.kind, place.address, place.name.rpartition(".")[0]
+    return place.kind, place.address, place.name.partition("<")[0].rpartition(".")[0]
