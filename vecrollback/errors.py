@@ -290,10 +290,11 @@ class HeadMovedError(RefusedError):
 class LockHeldError(RefusedError):
     """Another process, or thread, does the same work."""
 
-    def __init__(self, name: str, seconds: float, *, said: str = "", hint: str = "") -> None:
+    def __init__(self, name: str, seconds: float, *, said: str = "", hint: str = "", holder: str = "") -> None:
+        waiting = "`vecrollback status` shows the jobs that run; wait for them, or cancel one"
         super().__init__(
-            said or f"the lock {name!r} was held by somebody else for {seconds:g} s",
-            hint=hint or "`vecrollback status` shows the jobs that run; wait for them, or cancel one",
+            said or f"the lock {name!r} was held by {holder or 'somebody else'} for {seconds:g} s",
+            hint=hint or (f"wait for it, or end it (`kill PID`). {waiting}" if holder else waiting),
         )
 
 

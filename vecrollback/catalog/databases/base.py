@@ -23,10 +23,12 @@ class DatabaseDriver(Protocol):
     """
 
     place: str
-    advice: str
     may_write: bool
     embedded: bool
     engine: sa.Engine
+
+    @property
+    def advice(self) -> str: ...
 
     @property
     def schema(self) -> str | None: ...

@@ -20,6 +20,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
+from vecrollback.catalog.databases.holders import holders
 from vecrollback.catalog.databases.pointer import CANARY_SQL, POINTER_SQL, pointer_of, tries
 from vecrollback.catalog.databases.store_identity import EMBEDDED
 from vecrollback.errors import CatalogUnavailableError, LockHeldError
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 _BUSY_MS = 30_000
+_WAL_WRITE_LOCK = 120
+"""The byte of the -shm file that who writes has locked: https://www.sqlite.org/walformat.html#wal_locks."""
 _WRITABLE_ADVICE = "is the disk full, the file writable, another process holding it? Nothing was changed"
 _READER_ADVICE = "this user may only read the store: run it as the store's owner, or give this user the right to write"
 _POLL_SECONDS = 0.005
@@ -45,7 +48,6 @@ class SqliteDriver(FollowsForks):
     def __init__(self, root: Path) -> None:
         self.path = root / EMBEDDED
         self.may_write = may_write(self.path)
-        self.advice = _WRITABLE_ADVICE if self.may_write else _READER_ADVICE
         self.place = str(self.path)
         self._was_there = self.path.exists()
         self._locks = root / "locks"
@@ -134,6 +136,13 @@ class SqliteDriver(FollowsForks):
     def wake_searchers(self, connection: sa.Connection) -> None:
         """Nothing to send: `data_version` tells every connection of every process."""
 
+    @property
+    def advice(self) -> str:
+        """The hint of an error, which says who is in the middle of a write, where somebody is."""
+        if writer := holders(self.path.with_name(f"{self.path.name}-shm"), at=_WAL_WRITE_LOCK):
+            return f"{writer} is in the middle of a write: wait for it, wake it (`kill -CONT PID`) or end it"
+        return _WRITABLE_ADVICE if self.may_write else _READER_ADVICE
+
     @contextmanager
     def lock(self, name: str, *, timeout: float, shared: bool = False) -> Iterator[None]:
         from filelock import FileLock, Timeout
@@ -148,7 +157,7 @@ class SqliteDriver(FollowsForks):
             file_lock.acquire()
             give_to_owner(self._locks / f"{name}.lock")
         except Timeout:
-            raise LockHeldError(name, timeout) from None
+            raise LockHeldError(name, timeout, holder=holders(self._locks / f"{name}.lock")) from None
         except OSError as error:
             raise self._unlockable(name, error) from error
         self._held.add(file_lock)
@@ -173,7 +182,7 @@ class SqliteDriver(FollowsForks):
         try:
             while not _flock_shared(descriptor):
                 if deadline is not None and time.monotonic() > deadline:
-                    raise LockHeldError(name, timeout)
+                    raise LockHeldError(name, timeout, holder=holders(self._locks / f"{name}.lock"))
                 time.sleep(_POLL_SECONDS)
             yield
         finally:
