@@ -23,7 +23,8 @@ from tests.support.postgres import PostgresServer
 from tests.support.s3_server import ObjectServer
 from tests.support.store_hosts import Host
 from vecrollback import Document, Store
-from vecrollback.errors import CatalogMismatchError, CorruptArtifactError, StorageUnavailableError
+from vecrollback.errors import BundleError, CatalogMismatchError, CorruptArtifactError, StorageUnavailableError
+from vecrollback.pairs.backup import verify
 from vecrollback.records import RetentionRules
 
 TEXTS = {f"d{n}": f"note {n} on {('boats', 'the lake', 'bread', 'the harbour')[n % 4]}, {n * 7}" for n in range(40)}
@@ -103,10 +104,15 @@ def test_whole_story_is_that_of_a_local_store(store: Store, tmp_path: Path) -> N
 
 
 def test_a_backup_goes_to_object_storage_and_back_into_a_store_there(
-    store: Store, objects: ObjectServer, postgres: PostgresServer, tmp_path: Path
+    store: Store, objects: ObjectServer, postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backup = f"{objects.uri()}/all.backup"
+    monkeypatch.setenv("VECROLLBACK_KEY", "k" * 40)
     store.backups.create(backup)
+    with pytest.raises(BundleError, match="has no signature"):
+        verify(backup, require_signature=True)
+    store.backups.create(backup, sign=True)
+    verify(backup, require_signature=True)
     for place, catalog in ((objects.uri(), postgres.url()), (tmp_path / "local", None)):
         with vecrollback.connect(place, catalog=catalog, create=True) as restored:
             assert restored.backups.restore(backup).live == "two@1"
