@@ -11,7 +11,7 @@ import vecrollback
 from tests.cli.support import cli, cli_json, text
 from tests.support import models
 from vecrollback import Document, Store
-from vecrollback.errors import CheckRefusedError, EmbeddingError, EngineLostError
+from vecrollback.errors import CheckRefusedError, EmbeddingError, EngineLostError, UnknownNameError, UsageError
 from vecrollback.records import Effort
 
 TOUCHY, DEADLY = "tests.support.models:touchy", "tests.support.models:deadly"
@@ -77,6 +77,57 @@ def test_a_new_text_or_a_repair_mends_it(store: Store, monkeypatch: pytest.Monke
     assert store.repair(report).verdict == "unknown"  # it still breaks the model
     monkeypatch.setenv(models.CURED, "1")
     assert store.repair(report).verdict == "pass"
+
+
+def test_what_is_accepted_by_name_overrides_nothing_else(store: Store) -> None:
+    store.reembed(TOUCHY, name="one").wait()
+    some = sorted(BAD - {"d3"})
+    accepted = store.accept("one", some, reason="nobody asks for these", actor="anna")
+    assert [one.document for one in accepted] == some
+    assert {(one.acceptance.actor, one.acceptance.reason) for one in accepted if one.acceptance} == {
+        ("anna", "nobody asks for these")
+    }
+    report = store.check("one")
+    assert {one.kind: (one.severity, set(one.ids)) for one in report.findings} == {
+        "not_embedded": ("unknown", {"d3"}),
+        "accepted": ("warn", set(some)),
+    }
+    with pytest.raises(CheckRefusedError):
+        store.promote("one", reason="d3 was not accepted")
+    store.accept("one", ["d3"], reason="nor for this")
+    assert store.check("one").verdict == "pass"
+    store.promote("one")
+    assert "4 documents accepted without a vector" in store.situation().line("proof").sentence
+    audited = store.resources.catalog.audits.all(actor="anna")
+    assert [(one.action, one.subject) for one in audited] == [
+        ("document.accept", "one: d250, d77, d78 (nobody asks for these)")
+    ]
+
+
+def test_an_accepted_document_is_examined_again_when_it_changes_or_somebody_thinks_better_of_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.reembed(TOUCHY, name="one").wait()
+    store.accept("one", sorted(BAD), reason="nobody asks for these")
+    store.withdraw_acceptance("one", ["d77"])
+    [unknown] = [one for one in store.check("one").findings if one.severity == "unknown"]
+    assert unknown.ids == ("d77",)
+    store.accept("one", ["d77"], reason="after all")
+    store.upsert([Document("d3", "another note 3 on poison"), Document("d78", "note 78 is well now")])
+    store.catch_up("one")
+    assert {one.kind: set(one.ids) for one in store.check("one").findings} == {
+        "not_embedded": {"d3"},
+        "accepted": {"d77", "d250"},
+    }
+    # Somebody else's damage to the same pair is not covered by what was accepted.
+    with pytest.raises(UnknownNameError, match="no document 'd1' that its model could not embed"):
+        store.accept("one", ["d1"], reason="it has a vector")
+    for documents, reason in ((["d77"], " "), ([], "nothing is named")):
+        with pytest.raises(UsageError):
+            store.accept("one", documents, reason=reason)
+    monkeypatch.setenv(models.CURED, "1")
+    assert store.repair(store.check("one")).verdict == "pass"
+    assert {one.document for one in store.unembedded_documents(pair="one") if one.acceptance} >= {"d77", "d250"}
 
 
 def test_a_stale_vector_of_a_text_that_became_poison_is_told(store: Store) -> None:

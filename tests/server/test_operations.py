@@ -172,6 +172,36 @@ def test_a_pair_is_brought_up_to_date_and_mended(own_store: Path) -> None:
         assert {"pair.repair", "pair.catch-up"} <= {one["action"] for one in server.get("/v1/audit").json()["entries"]}
 
 
+def test_a_document_without_a_vector_is_accepted_by_name(own_store: Path) -> None:
+    with connect(own_store) as store:
+        store.upsert([Document("d1", "a note on poison")])
+        store.reembed("tests.support.models:touchy", name="touchy").wait()
+    with serving(own_store) as server, Client(server.url) as client, connect(own_store) as store:
+        [left_out] = client.unembedded_documents(pair="touchy")
+        assert (left_out.document, left_out.acceptance) == ("d1", None)
+        assert client.unembedded_documents("nobody") == []
+        [accepted] = client.accept("touchy", ["d1"], reason="nobody asks for it")
+        assert accepted.acceptance
+        assert (accepted.acceptance.actor, accepted.acceptance.reason) == ("keeper", "nobody asks for it")
+        assert [accepted] == store.unembedded_documents(pair="touchy")
+        assert [one.kind for one in store.check("touchy").findings] == ["accepted"]
+        assert client.withdraw_acceptance("touchy", ["d1"]) == [left_out]
+        with pytest.raises(UnknownNameError):
+            client.accept("touchy", ["d2"], reason="it has a vector")
+        assert server.post("/v1/unembedded/accept", {"pair": "touchy", "documents": ["d1"]}).status_code == 422
+        actions = [one["action"] for one in server.get("/v1/audit").json()["entries"]]
+        assert {"document.accept", "document.withdraw"} <= set(actions)
+
+    async def run(url: str) -> None:
+        async with AsyncClient(url) as waiting:
+            [accepted] = await waiting.accept("touchy", ["d1"], reason="nobody asks for it")
+            assert [accepted] == await waiting.unembedded_documents(pair="touchy")
+            assert await waiting.withdraw_acceptance("touchy", ["d1"]) == [left_out]
+
+    with serving(own_store) as server:
+        asyncio.run(run(server.url))
+
+
 def test_a_drill_is_run_and_listed(own_store: Path) -> None:
     with serving(own_store) as server, Client(server.url) as client, connect(own_store) as store:
         before = store.live()

@@ -18,12 +18,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from vecrollback.catalog.database import Database, now
-from vecrollback.catalog.schema import job, making, runner, unembedded
+from vecrollback.catalog.schema import acceptance, job, making, runner, unembedded
 from vecrollback.errors import UnknownNameError
-from vecrollback.records import JobRecord, JobState, Json, RuntimeBatches, UnembeddedDocument
+from vecrollback.records import Acceptance, JobRecord, JobState, Json, RuntimeBatches, UnembeddedDocument
 
 SILENT_SECONDS = 60.0
 """A job of another host that was silent for longer is taken for lost; it gives a sign of life every few seconds."""
+
+_SAID = ("reason", "actor", "at")
+"""What a person says who accepts that a document has no vector."""
 
 _COLUMNS = [*job.c, *(column for column in runner.c if column.name != "job")]
 
@@ -174,13 +177,34 @@ class EmbeddingTable:
 
     def without(self, *, pair: str | None = None, job: str | None = None) -> list[UnembeddedDocument]:
         """Documents that were given up, of a pair or by a job, in the order of their ids."""
-        query = sa.select(unembedded).order_by(unembedded.c.document, unembedded.c.seq)
+        mine = acceptance.c.pair == unembedded.c.pair
+        same = mine & (acceptance.c.document == unembedded.c.document) & (acceptance.c.seq == unembedded.c.seq)
+        accepted = [acceptance.c[name].label(f"accepted_{name}") for name in _SAID]
+        query = sa.select(unembedded, *accepted).select_from(unembedded.outerjoin(acceptance, same))
         if pair is not None:
             query = query.where(unembedded.c.pair == pair)
         if job is not None:
             query = query.where(unembedded.c.job == job)
         with self._database.read() as connection:
-            return [UnembeddedDocument(**row._mapping) for row in connection.execute(query)]
+            rows = connection.execute(query.order_by(unembedded.c.document, unembedded.c.seq)).mappings().all()
+        return [_unembedded_document(dict(row)) for row in rows]
+
+    def accept(self, new: Sequence[Acceptance]) -> None:
+        """Record that these documents may stay without a vector; each counts for the document as it is at its seq."""
+        with self._database.write() as connection:
+            for one in new:
+                values = asdict(one)
+                statement = self._database.insert(acceptance).values(**values)
+                keys = ["pair", "document", "seq"]
+                connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values))
+
+    def withdraw(self, pair: str, documents: Sequence[str]) -> None:
+        """Forget that these documents of a pair were accepted."""
+        with self._database.write() as connection:
+            for document in documents:
+                connection.execute(
+                    acceptance.delete().where(acceptance.c.pair == pair, acceptance.c.document == document)
+                )
 
     def begin(self, pair: str, job: str, runtime: str, facts: dict[str, Json], *, after: int) -> int:
         """Record what embeds the batches after this one; returns the record's number."""
@@ -198,6 +222,12 @@ class EmbeddingTable:
         query = sa.select(making).where(making.c.pair == pair).order_by(making.c.number)
         with self._database.read() as connection:
             return [_runtime_batches(row) for row in connection.execute(query)]
+
+
+def _unembedded_document(row: dict[str, Any]) -> UnembeddedDocument:
+    said = {name: row.pop(f"accepted_{name}") for name in _SAID}
+    accepted = Acceptance(row["pair"], row["document"], row["seq"], **said) if said["at"] else None
+    return UnembeddedDocument(**row, acceptance=accepted)
 
 
 def _runtime_batches(row: sa.Row[Any]) -> RuntimeBatches:

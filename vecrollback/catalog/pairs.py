@@ -13,6 +13,7 @@ from vecrollback.catalog.corpus_log import record_files
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.models import add_kept_model
 from vecrollback.catalog.schema import (
+    acceptance,
     alias,
     bridge,
     cascade,
@@ -34,6 +35,9 @@ from vecrollback.records import KeptModel, LivePair, MoveRequest, Pair, PairStat
 from vecrollback.storage.local import reach
 
 NAME_RULE = "letters, digits, dot, dash, underscore; at most 64"
+_OF_A_PAIR = (snapshot, report, unembedded, acceptance, making, stale_read, kept_model, model_answer, cascade)
+"""Tables whose rows go with their pair."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -233,7 +237,7 @@ class Pairs:
                 raise PairStateError(f"pair {name!r} is {state or 'gone'}, not retired")
             for table, word in ((alias, "alias"), (tag, "tag")):
                 _refuse_held(connection, name, sa.select(table.c.name).where(table.c.pair == name), word)
-            for table in (snapshot, report, unembedded, making, stale_read, kept_model, model_answer, cascade):
+            for table in _OF_A_PAIR:
                 connection.execute(table.delete().where(table.c.pair == name))
             connection.execute(bridge.delete().where(sa.or_(bridge.c.source == name, bridge.c.target == name)))
             connection.execute(file.delete().where(file.c.owner == vectors_table(name)))

@@ -31,7 +31,7 @@ def list_(
 
 @command(
     app,
-    returns=_JOB.removesuffix("}") + ", unembedded: [{pair, document, seq, job, reason, at}], "
+    returns=_JOB.removesuffix("}") + ", unembedded: [{pair, document, seq, job, reason, at, acceptance}], "
     "made: [{number, pair, job, runtime, body, first, last, at}]}",
     examples=["jobs show 5f0c2a9be871"],
 )

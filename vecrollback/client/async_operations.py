@@ -24,6 +24,7 @@ from vecrollback.records import (
     Report,
     RestorePlan,
     Snapshot,
+    UnembeddedDocument,
 )
 
 if TYPE_CHECKING:
@@ -367,3 +368,44 @@ class AsyncOperationMethods:
             UnknownNameError: There is no such snapshot.
         """
         return await self._send(calls.plan_restore(ref))
+
+    # -- documents without a vector -----------------------------------------------------------------------------------
+
+    async def unembedded_documents(
+        self, job: str | None = None, *, pair: PairLike | None = None
+    ) -> list[UnembeddedDocument]:
+        """List documents that could not be embedded and that still have no vector.
+
+        Args:
+            job: Only those of the job of this id.
+            pair: Only those of this pair.
+
+        Returns:
+            Each with the reason the model gave, and who accepted that it stays so, if anybody did.
+        """
+        return await self._send(calls.unembedded_documents(job, pair))
+
+    async def accept(self, pair: PairLike, documents: Sequence[str], *, reason: str) -> list[UnembeddedDocument]:
+        """Accept by name that documents which a pair's model cannot embed have no vector there.
+
+        Args:
+            pair: The pair, or its name.
+            documents: Their ids, as `unembedded_documents` lists them.
+            reason: Why; it is kept with each of them, and in the audit.
+
+        Returns:
+            These documents, with what was said.
+        """
+        return await self._send(calls.accept(pair, documents, reason))
+
+    async def withdraw_acceptance(self, pair: PairLike, documents: Sequence[str]) -> list[UnembeddedDocument]:
+        """Take back that documents were accepted without a vector.
+
+        Args:
+            pair: The pair, or its name.
+            documents: Their ids.
+
+        Returns:
+            These documents, as they stand now.
+        """
+        return await self._send(calls.withdraw_acceptance(pair, documents))

@@ -27,6 +27,7 @@ from vecrollback.records import (
     Report,
     RestorePlan,
     Snapshot,
+    UnembeddedDocument,
 )
 
 if TYPE_CHECKING:
@@ -190,6 +191,21 @@ def repair(pair: PairLike) -> HttpCall[Report]:
         return report(answer["after"] or answer["before"])
 
     return HttpCall("POST", "/v1/repair", read, {**_pair(pair), "wait": True}, long=True)
+
+
+def unembedded_documents(job: str | None, pair: PairLike | None) -> HttpCall[list[UnembeddedDocument]]:
+    query = _pair(pair) | ({} if job is None else {"job": job})
+    return HttpCall("GET", "/v1/unembedded", responses.unembedded, query=query)
+
+
+def accept(pair: PairLike, documents: Sequence[str], reason: str) -> HttpCall[list[UnembeddedDocument]]:
+    body = {**_pair(pair), "documents": list(documents), "reason": reason}
+    return HttpCall("POST", "/v1/unembedded/accept", responses.unembedded, body)
+
+
+def withdraw_acceptance(pair: PairLike, documents: Sequence[str]) -> HttpCall[list[UnembeddedDocument]]:
+    body = {**_pair(pair), "documents": list(documents)}
+    return HttpCall("POST", "/v1/unembedded/withdraw", responses.unembedded, body)
 
 
 def _pair(pair: PairLike | None) -> dict[str, str | int]:

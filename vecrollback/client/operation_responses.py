@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vecrollback.client.responses import finding, record, switched
 from vecrollback.records import (
+    Acceptance,
     Acknowledgements,
     Approval,
     BlastRadius,
@@ -23,6 +24,7 @@ from vecrollback.records import (
     Phase,
     PostCheck,
     Timeline,
+    UnembeddedDocument,
 )
 
 if TYPE_CHECKING:
@@ -73,3 +75,11 @@ def drill(body: Mapping[str, Json]) -> Drill:
 
 def golden_query(body: Mapping[str, Json]) -> GoldenQuery:
     return record(GoldenQuery, body, tags=tuple(body["tags"]))
+
+
+def unembedded(body: Mapping[str, Json]) -> list[UnembeddedDocument]:
+    def read(one: Mapping[str, Json]) -> UnembeddedDocument:
+        said = one["acceptance"]
+        return record(UnembeddedDocument, one, acceptance=record(Acceptance, said) if said else None)
+
+    return [read(one) for one in body["documents"]]

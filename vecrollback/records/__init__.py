@@ -34,6 +34,7 @@ from vecrollback.records.filters import Where, where_text
 from vecrollback.records.forecast import Forecast, ForecastSlice, ForecastVerdict
 from vecrollback.records.incidents import BlastRadius, Incident, IncidentNature, IncidentState, PostCheck, Timeline
 from vecrollback.records.jobs import (
+    Acceptance,
     CatchUp,
     CaughtUpBy,
     Effort,
@@ -114,6 +115,7 @@ __all__ = [
     "LIVE",
     "RECALL_FLOOR",
     "WHOLE_TEXT",
+    "Acceptance",
     "Acknowledgements",
     "Affected",
     "AffectedTerm",

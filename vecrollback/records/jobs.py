@@ -58,8 +58,23 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Acceptance:
+    """A person's word that a document, as it is at `seq`, may stay without a vector of a pair."""
+
+    pair: str
+    document: str
+    seq: int
+    reason: str
+    actor: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
 class UnembeddedDocument:
-    """A document, as it was at `seq`, that a pair has no vector of because its model cannot embed it."""
+    """A document, as it was at `seq`, that a pair has no vector of because its model cannot embed it.
+
+    `reason`: the model's own. `acceptance`: who said that it may stay so; None: nobody.
+    """
 
     pair: str
     document: str
@@ -67,6 +82,7 @@ class UnembeddedDocument:
     job: str
     reason: str
     at: str = ""
+    acceptance: Acceptance | None = None
 
 
 @dataclass(frozen=True, slots=True)

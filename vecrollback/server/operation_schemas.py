@@ -71,6 +71,25 @@ class DrillRequest(OperationBody):
     wait: bool = Field(False, description="Answer when it is over; else with the job that does it.")
 
 
+class WithdrawRequest(OperationBody):
+    """Documents without a vector that were accepted, and no longer are."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"pair": "v1", "documents": ["d7"]}]})
+
+    pair: PairName
+    documents: Annotated[list[str], Field(min_length=1, max_length=10_000)]
+
+
+class AcceptRequest(WithdrawRequest):
+    """Documents that may stay without a vector."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"pair": "v1", "documents": ["d7"], "reason": "a table of digits"}]}
+    )
+
+    reason: NeededReason
+
+
 class SnapshotRequest(OperationBody):
     """Take a snapshot of a pair as it is now."""
 

@@ -114,7 +114,9 @@ def _proof(look: _Look) -> _Found:
     report = look.catalog.reports.newest(name)
     at = f" at {report.at[:16]}" if report else ""
     if verdict == "pass":
-        return "ok", f"the last check of {name} passed{at}"
+        accepted = look.pair(name)["accepted"]
+        without = f"; {_counted(accepted, 'document')} accepted without a vector" if accepted else ""
+        return "ok", f"the last check of {name} passed{at}{without}"
     worst = f": {report.findings[0].message}" if report and report.findings else ""
     if verdict == "unknown":
         return "unknown", f"the last check of {name}{at} could not look at everything{worst}", "vecrollback check"

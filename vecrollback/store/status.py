@@ -32,10 +32,14 @@ def cascade_facts(cascade: Cascade | None, pair: Pair, documents: int) -> dict[s
     return {**facts, "documents": documents, "verdict": cascade.trial.verdict, "measured": cascade.trial.payload}
 
 
-def bridged_documents(catalog: Catalog, pair: Pair) -> int:
-    """How many documents of a pair that is kept up have a vector that came over a bridge, as far as is recorded."""
+def documents_told(catalog: Catalog, pair: Pair) -> dict[str, Json]:
+    """How many documents of a pair that is kept up have no vector of its model, as far as its last check saw them.
+
+    `bridged`: theirs came over a bridge. `accepted`: they have none, as was accepted by name.
+    """
     report = catalog.reports.newest(pair.name) if pair.state in ("live", "standby") else None
-    return sum(one.count for one in report.findings if one.kind == "bridged_vector") if report else 0
+    counts = {one.kind: one.count for one in report.findings} if report else {}
+    return {"bridged": counts.get("bridged_vector", 0), "accepted": counts.get("accepted", 0)}
 
 
 def describe(catalog: Catalog) -> dict[str, Json]:
@@ -58,7 +62,7 @@ def describe(catalog: Catalog) -> dict[str, Json]:
             "watermark": p.watermark,
             "lag": state.head - p.watermark,
             "checked": verdicts.get(p.name),
-            "bridged": bridged_documents(catalog, p),
+            **documents_told(catalog, p),
             "model": model_facts(kept.get(p.name), answers.get(p.name)),
             "cascade": cascade_facts(cascades.get(p.name), p, state.documents),
         }

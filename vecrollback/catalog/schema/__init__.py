@@ -1,7 +1,7 @@
 """The catalog's tables. Change them together with a migration in `migrations/`."""
 
 from vecrollback.catalog.schema.base import FORMAT, corpus, earlier, file, metadata, store, tombstone
-from vecrollback.catalog.schema.embedding import making, runner, unembedded
+from vecrollback.catalog.schema.embedding import acceptance, making, runner, unembedded
 from vecrollback.catalog.schema.operations import (
     approval,
     audit,
@@ -30,6 +30,7 @@ from vecrollback.catalog.schema.work import equivalence, job, report, searcher
 
 __all__ = [
     "FORMAT",
+    "acceptance",
     "alias",
     "approval",
     "audit",

@@ -28,6 +28,17 @@ unembedded = sa.Table(
     sa.Column("at", sa.String, nullable=False),
 )
 
+acceptance = sa.Table(
+    "acceptance",
+    metadata,
+    sa.Column("pair", sa.String, primary_key=True),
+    sa.Column("document", sa.String, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("actor", sa.String, nullable=False),
+    sa.Column("at", sa.String, nullable=False),
+)
+
 making = sa.Table(
     "making",
     metadata,

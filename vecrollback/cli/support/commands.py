@@ -52,6 +52,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "gates": "Tell whether a pair would pass the gates of a promote.",
         "purity": "Find the vectors of a pair that its own model did not make.",
         "repair": "Embed again what a check found wrong, and check again.",
+        "accept": "Accept by name documents that a model cannot embed.",
         "reconcile": "Mend a catalog that went back in time.",
     },
     "Release step by step, and exact ways back": {

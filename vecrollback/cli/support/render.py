@@ -97,7 +97,7 @@ def pairs(rows: Json) -> Rows:
                 p["snapshot"],
                 p["watermark"],
                 p["lag"],
-                p["checked"] or "never",
+                _checked(p),
                 model(p["model"]),
                 p["reason"],
             )
@@ -105,6 +105,11 @@ def pairs(rows: Json) -> Rows:
         ),
         right=("dim", "snapshot", "watermark", "lag"),
     )
+
+
+def _checked(row: Json) -> str:
+    """The last verdict, and how many documents were accepted without a vector."""
+    return f"{row['checked'] or 'never'}" + (f", {row['accepted']:,} accepted" if row["accepted"] else "")
 
 
 def model(facts: Json) -> str:

@@ -85,7 +85,8 @@ def job(
         yield f"batches {one.first} to {one.last} by {one.runtime}{size}"
     if left_out:
         yield ""
-        yield "documents it could not embed (a new text, or `vecrollback repair`, tries again)"
+        cures = f"a new text, or `vecrollback repair`, tries again; `vecrollback accept {record.pair}` leaves them so"
+        yield f"documents it could not embed ({cures})"
         yield Rows(("document", "seq", "reason"), ((one.document, one.seq, one.reason) for one in left_out))
 
 

@@ -158,8 +158,7 @@ class Checker:
         with step("reading the vectors"):
             rows = row_checks.read_rows(table, version, tombstones)
             evidence = row_checks.PairEvidence(pair, self._corpus, state.version, log, rows, table.vectors(version))
-        gave_up = {one.document: one.seq for one in self._catalog.embedding.without(pair=pair.name)}
-        row_checks.examine_rows(notes, log, rows, pair, gave_up)
+        row_checks.examine_rows(notes, log, rows, pair, self._catalog.embedding.without(pair=pair.name))
         same = self._catalog.equivalences.of(pair.fingerprint)
         row_checks.examine_vectors(notes, evidence, same)
         # A damaged index is not opened: reading it may end the process.

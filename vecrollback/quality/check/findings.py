@@ -44,6 +44,7 @@ LAWS = {
     "not_examined": "unknown is not ok",
     "cannot_tell": "unknown is not ok",
     "not_embedded": "unknown is not ok",
+    "accepted": "unknown is not ok",
 }
 """Kind of finding -> the law it breaks."""
 

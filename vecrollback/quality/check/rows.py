@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from vecrollback.embedders.riding_probes import BatchProbes
 from vecrollback.pairs.vectors import Vectors, came_by_bridge, newest, row_lengths
 from vecrollback.quality.check.bridged import BRIDGED_MESSAGE, BRIDGED_VECTOR
 from vecrollback.quality.check.findings import Notes
-from vecrollback.records import CorpusState, Pair
+from vecrollback.records import CorpusState, Pair, UnembeddedDocument
 from vecrollback.records.arrays import FloatArray
 
 _LENGTH_TOLERANCE = 1e-3
@@ -134,10 +134,12 @@ def read_rows(vectors: Vectors, version: int, tombstones: Mapping[str, int]) -> 
     return VectorKeys(keys, newest(keys, dict(tombstones)), fingerprints, came_by_bridge(fingerprints))
 
 
-def examine_rows(notes: Notes, log: LogRows, rows: VectorKeys, pair: Pair, given_up: Mapping[str, int]) -> None:
+def examine_rows(
+    notes: Notes, log: LogRows, rows: VectorKeys, pair: Pair, given_up: Sequence[UnembeddedDocument]
+) -> None:
     """No missing, stale, orphaned, duplicate or resurrected vector, against the log up to the watermark.
 
-    `given_up`: documents, at which seq, that a job could not embed.
+    `given_up`: what a job could not embed.
     """
     keys, live_rows = rows.keys, rows.counted
     place = np.asarray(pc.fill_null(pc.index_in(keys["doc_id"], value_set=log.ids), -1)) if len(log.ids) else None
@@ -151,9 +153,12 @@ def examine_rows(notes: Notes, log: LogRows, rows: VectorKeys, pair: Pair, given
     notes.add("resurrected_vector", "vectors of deleted documents would be served", rows.ids(here[dead]))
     here, document = here[~dead], document[~dead]
     # Given up means unknown, not missing (law 10), and only while the document is still at that seq.
-    hopeless = _gave_up(log, given_up)
-    message = "documents that the pair's model could not embed: `vecrollback jobs show` has the reasons"
-    notes.add("not_embedded", message, _ids(log, hopeless & ~log.deleted), severity="unknown")
+    hopeless = _gave_up(log, {one.document: one.seq for one in given_up})
+    accepted = _gave_up(log, {one.document: one.seq for one in given_up if one.acceptance})
+    message = f"documents that the pair's model could not embed: `vecrollback accept {pair.name}` has the reasons"
+    notes.add("not_embedded", message, _ids(log, hopeless & ~accepted & ~log.deleted), severity="unknown")
+    message = f"documents without a vector, as was accepted by name: `vecrollback accept {pair.name}` says by whom"
+    notes.add("accepted", message, _ids(log, accepted & ~log.deleted), severity="warn")
     due = (log.seq[document] <= pair.watermark) & ~hopeless[document]
     behind = due & (seq[here] != log.seq[document])
     notes.add("stale_vector", "vectors made before a change that the watermark covers", rows.ids(here[behind]))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 
 from vecrollback.errors import FailedError
-from vecrollback.records import CatchUp, ProgressCallback, Report
-from vecrollback.server.auth import Operating
-from vecrollback.server.operation_schemas import CatchUpRequest, PairRequest
+from vecrollback.records import CatchUp, ProgressCallback, Report, UnembeddedDocument
+from vecrollback.server.auth import Operating, Reading
+from vecrollback.server.operation_schemas import AcceptRequest, CatchUpRequest, PairRequest, WithdrawRequest
 from vecrollback.server.routes.jobs import EXAMPLE as JOB
 from vecrollback.server.routes.jobs import shown
 from vecrollback.server.schemas import answers, as_json
@@ -31,6 +31,22 @@ _CAUGHT_UP = {
     "bridged": 0,
 }
 _REPORT = {"pair": "v1", "snapshot": 1, "level": "full", "verdict": "pass", "findings": [], "certificate": None}
+_LEFT_OUT = {
+    "pair": "v1",
+    "document": "d7",
+    "seq": 12,
+    "job": "5f0c2a9be871",
+    "reason": "the input length exceeds the context length",
+    "at": "2026-01-31T12:00:00.000000+00:00",
+    "acceptance": {
+        "pair": "v1",
+        "document": "d7",
+        "seq": 12,
+        "reason": "a table of digits",
+        "actor": "anna",
+        "at": "2026-01-31T12:00:00.000000+00:00",
+    },
+}
 _AS_JOB: dict[int | str, Any] = {
     202: {"description": "It goes on as a job", "content": {"application/json": {"example": {"job": JOB}}}}
 }
@@ -74,3 +90,34 @@ async def repair(body: PairRequest, caller: Operating, service: Service) -> Resp
     pair = await service.reads.run(service.store.pair, body.pair)
     job = await service.operations.run(service.start, "mend", pair.name, mend_or_fail)
     return as_json({"job": shown(job.status())}, 202)
+
+
+@router.get("/unembedded", responses=answers(example={"documents": [_LEFT_OUT]}))
+async def unembedded(
+    _: Reading,
+    service: Service,
+    job: str | None = Query(None, min_length=1, max_length=64),
+    pair: str | None = Query(None, min_length=1, max_length=200),
+) -> Response:
+    """Documents that a model could not embed, and who accepted that they have no vector; null: nobody did."""
+    return _listed(await service.reads.run(service.store.unembedded_documents, job, pair=pair))
+
+
+@router.post("/unembedded/accept", responses=answers(409, example={"documents": [_LEFT_OUT]}))
+async def accept(body: AcceptRequest, caller: Operating, service: Service) -> Response:
+    """Accept by name that documents have no vector: a check then warns of them in place of `unknown`."""
+    return _listed(
+        await service.writes.run(service.store.accept, body.pair, body.documents, reason=body.reason, actor=caller.name)
+    )
+
+
+@router.post("/unembedded/withdraw", responses=answers(409, example={"documents": [_LEFT_OUT | {"acceptance": None}]}))
+async def withdraw(body: WithdrawRequest, caller: Operating, service: Service) -> Response:
+    """Take back that documents were accepted."""
+    return _listed(
+        await service.writes.run(service.store.withdraw_acceptance, body.pair, body.documents, actor=caller.name)
+    )
+
+
+def _listed(documents: list[UnembeddedDocument]) -> Response:
+    return as_json({"documents": [asdict(one) for one in documents]})
