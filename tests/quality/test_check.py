@@ -494,6 +494,36 @@ def test_repaired_vector_does_not_come_back_through_reuse(root: Path, store: Sto
         assert_passes(checked(root, name, sample=EVERY_ROW))
 
 
+def test_a_check_that_could_not_have_told_says_so_and_why(root: Path) -> None:
+    """Which floor is right for this embedder is another examination; here it is what the comparison was worth."""
+    alter(root, "UPDATE pair SET probe_floor = 0.85 WHERE name = 'one'")
+    report = checked(root)
+    [cannot] = [one for one in report.findings if one.kind == "cannot_tell"]
+    assert (cannot.severity, cannot.ids) == ("unknown", ("one@2",))
+    assert "only up to cosine" in cannot.message
+    assert "floor 0.8500" in cannot.message
+
+
+def test_a_check_that_passes_would_have_told_a_relative_of_the_model(root: Path, store: Store) -> None:
+    """What `cannot_tell` is about, really there: vectors at cosine 0.9 to the own ones, and a pass without them."""
+    assert_passes(checked(root, sample=EVERY_ROW))
+    own, chance = vectors_of(ONE, store, LEFT[5:12]), np.random.default_rng(4)
+    relatives = {}
+    for id_, vector in own.items():
+        across = chance.standard_normal(len(vector))
+        across -= (across @ vector) * vector
+        relatives[id_] = 0.9 * vector + np.sqrt(1 - 0.9**2) * across / np.linalg.norm(across)
+    plant(store, relatives)
+    assert found(checked(root, sample=EVERY_ROW)) == {"foreign_vector": set(LEFT[5:12])}
+
+
+def test_a_few_documents_say_nothing_of_what_a_check_could_tell(tmp_path: Path) -> None:
+    with vecrollback.connect(tmp_path / "store", create=True) as few:
+        few.upsert([Document(f"d{n}", words(n)) for n in range(5)])
+        few.reembed(ONE, name="one").wait()
+        assert_passes(few.check("one"))
+
+
 def test_untouched_store_passes(root: Path) -> None:
     for pair in ("one", "two"):
         assert_passes(checked(root, pair, sample=EVERY_ROW))

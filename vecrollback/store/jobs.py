@@ -193,7 +193,7 @@ class JobMethods:
             >>> store.accept("v1", ["tea"], reason="a table of digits")
             Traceback (most recent call last):
                 ...
-            vecrollback.errors.UnknownNameError: pair 'v1' has no document 'tea' that its model could not embed; ...
+            vecrollback.errors.UnknownNameError: pair 'v1' has no document 'tea' that its model could not embed
         """
         if not reason.strip():
             raise UsageError("accepting a document needs a reason", hint="--reason 'a table of digits, no text'")
@@ -224,7 +224,7 @@ class JobMethods:
             >>> store.withdraw_acceptance("v1", ["tea"])
             Traceback (most recent call last):
                 ...
-            vecrollback.errors.UnknownNameError: pair 'v1' has no document 'tea' that its model could not embed; ...
+            vecrollback.errors.UnknownNameError: pair 'v1' has no document 'tea' that its model could not embed
         """
         name, left_out = self._left_out(pair, documents)
         self._catalog.audits.add(actor or self.actor, "document.withdraw", f"{name}: {', '.join(left_out)}")
