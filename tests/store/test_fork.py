@@ -42,6 +42,40 @@ assert store.live().name == "one"
 assert len(store.search("harbour lantern", 5).hits) == 5
 """
 
+_PROCESSES = """
+import multiprocessing, sys
+import vecrollback
+from vecrollback.errors import ForkedError
+
+def ask(question):
+    # of a parent that was forked: the store that it opened; else one of this process
+    store = OPENED[0] if OPENED else vecrollback.connect()
+    try:
+        return [hit.id for hit in store.search(question, 5).hits]
+    except ForkedError as error:
+        return f"refused: {error.hint}"
+
+OPENED = []
+
+if __name__ == "__main__":
+    method, used = sys.argv[1], sys.argv[2] == "used"
+    store = vecrollback.connect()
+    if method == "fork":
+        OPENED.append(store)
+    if used:
+        store.search("harbour lantern", 5)
+    questions = ["harbour lantern", "lantern 7"] * 3
+    context = multiprocessing.get_context(method)
+    with context.Pool(2) as pool:  # of a script that died in a child nothing would come: hence the limit
+        answers = pool.map_async(ask, questions, chunksize=1).get(60)
+    expected = [[hit.id for hit in store.search(one, 5).hits] for one in questions]
+    if method == "fork" and used:
+        assert all(answer.startswith("refused: use the store after the fork") for answer in answers), answers
+    else:
+        assert answers == expected and all(expected), (answers, expected)
+    print("all answered")
+"""
+
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
@@ -117,6 +151,23 @@ def test_a_store_that_was_only_opened_before_the_fork_works_in_each_child(store:
     assert done.returncode == 0, done.stderr
     assert set(store.get(["child0", "child1", "child2"])) == {"child0", "child1", "child2"}
     assert _ids(store)
+
+
+@pytest.mark.parametrize("used", ["opened", "used"])
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_a_pool_of_processes_answers_or_is_refused_by_name(method: str, used: str, tmp_path: Path) -> None:
+    """`multiprocessing` as its users write it: every question comes back, whatever the parent had done before."""
+    root, script = build(tmp_path / "store"), tmp_path / "program.py"
+    script.write_text(_PROCESSES)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(script), method, used],
+        check=False,
+        env={**os.environ, "VECROLLBACK_STORE": str(root), "PYTHONPATH": str(Path(__file__).parents[2])},
+        timeout=120,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "all answered\n"), done.stderr
 
 
 def test_a_child_does_not_hold_the_locks_of_its_parent(store: Store) -> None:
