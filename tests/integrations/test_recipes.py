@@ -38,14 +38,17 @@ def running(folder: Path, workers: int) -> Iterator[str]:
     """The address of the service, with so many processes."""
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{folder}", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "uvicorn", "service:app", "--workers", str(workers), "--port", "0"]
+    # Importing a framework takes longer on a busy machine than the 5 s after which uvicorn begins a worker anew.
+    command += ["--timeout-worker-healthcheck", "300"]
     path = folder / "log"
     with path.open("w") as log, subprocess.Popen(command, cwd=folder, env=environment, stderr=log) as process:
         try:
-            wait_for("the port", lambda: "running on http" in path.read_text(), 60)
+            wait_for("the port", lambda: "running on http" in path.read_text(), 300)
             yield re.findall(r"running on (\S+)", path.read_text())[0]
         finally:
             process.terminate()
             process.wait(60)
+            print(path.read_text())  # shown where the test fails
 
 
 class Load:
@@ -114,7 +117,7 @@ def test_a_service_survives_moves_with_no_failed_and_no_mixed_answer(
     build(tmp_path / "notes", V1, V2)
     write_service(page, tmp_path)
     with running(tmp_path, workers) as url, connect(tmp_path / "notes", actor="keeper") as store:
-        wait_for("every process", lambda: len(store.status()["searchers"]) == workers, 60)
+        wait_for("every process", lambda: len(store.status()["searchers"]) == workers, 600)
         expected = {
             pair: {query: [hit.id for hit in store.inspection.search(pair, query, 3).hits] for query in QUERIES}
             for pair in ("v1", "v2")
