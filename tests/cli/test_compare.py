@@ -21,6 +21,8 @@ def test_compare_tells_people_and_programs_and_writes_a_page(here: Path) -> None
     assert [row["measure"] for row in found["differences"]] == ["ndcg@5", "recall@5", "mrr@5"]
     assert (here / "report.html").read_text().startswith("<!doctype html>")
     said = text(*asked)
-    assert "v1@1 against v2@1: 10 queries, 10 with right answers, k = 5" in said
+    assert "v1@1 against v2@1: 10 queries, 10 with right answers, k = 5\n" in said
+    assert "k = 5, joined with the words\n" in text(*asked, "--mode", "hybrid")
+    assert cli_json(*asked, "--mode", "hybrid")["mode"] == "hybrid"
     assert refusal("compare", "v1", "v2", code=2)["message"] == "there is no query to ask"
     assert cli("compare", "v1", "v2", "--qrels", "qrels.tsv").exit_code == 2

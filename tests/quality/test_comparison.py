@@ -62,6 +62,29 @@ def test_each_pair_answers_what_it_would_answer_alone(store: Store) -> None:
         assert ranked == [[hit.id for hit in store.inspection.search(name, q.text, 10).hits] for q in queries]
 
 
+def test_in_hybrid_mode_each_pair_answers_what_a_hybrid_search_answers(store: Store) -> None:
+    queries = _queries(12)
+    found = store.quality.rankings(["v1", "v2"], queries, 5, "hybrid")
+    for name, ranked in zip(("v1", "v2"), found, strict=True):
+        store.promote(name, reason="to ask it", override=True)
+        assert ranked == [[hit.id for hit in store.search(q.text, 5, mode="hybrid").hits] for q in queries]
+    assert found != store.quality.rankings(["v1", "v2"], queries, 5)
+    compared = store.quality.compare("v1", "v2", queries, k=5, mode="hybrid")
+    alone = store.quality.compare("v1", "v2", queries, k=5)
+    assert (compared.mode, alone.mode) == ("hybrid", "vector")
+    assert compared.differences[0].b > alone.differences[0].b  # the words help a pair that knows little
+    with pytest.raises(UsageError, match="mode is 'keyword'"):
+        store.quality.compare("v1", "v2", queries, mode="keyword")
+
+
+def test_words_of_all_namespaces_count(tmp_path: Path) -> None:
+    with vecrollback.connect(tmp_path / "store", create=True) as store:
+        store.upsert([Document("a", "plums"), Document("b", "quinces", namespace="kb-7")])
+        store.reembed("hash:8", name="v1").wait()
+        queries = [GoldenQuery("q", "quinces", {"b": 1})]
+        assert store.quality.rankings(["v1"], queries, 1, "hybrid") == [[["b"]]]
+
+
 def test_queries_without_right_answers_tell_likeness_only(store: Store) -> None:
     found = store.quality.compare("v1", "v2", [GoldenQuery("a", "apples", {}), GoldenQuery("b", "row 3", {"d3": 0})])
     assert (found.judged, found.differences) == (0, ())

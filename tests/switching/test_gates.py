@@ -350,3 +350,18 @@ def test_going_back_works_after_every_promote_that_passed(store: Store) -> None:
     store.promote("good", reason="as good")
     switched = store.rollback(reason="worse after all")
     assert (switched.target, switched.trouble) == ("v1@1", "")
+
+
+def test_gates_measure_what_a_hybrid_search_answers_where_they_are_told_to(store: Store) -> None:
+    gates("ndcg@10 >= 0.98 * live")
+    by_vectors = refused(store)["ndcg@10 >= 0.98 * live"].measured
+    path = Path("vecrollback.toml")
+    path.write_text(path.read_text() + 'mode = "hybrid"\n')
+    verdict = store.gates.look("bad")
+    measured = {one.gate: one.measured for one in verdict.outcomes}["ndcg@10 >= 0.98 * live"]
+    expected = store.quality.compare("v1", "bad", mode="hybrid").differences[0].b
+    assert measured == pytest.approx(expected)
+    assert by_vectors is not None and expected > by_vectors
+    path.write_text(path.read_text().replace("hybrid", "fuzzy"))
+    with pytest.raises(UsageError, match="`mode` is 'fuzzy'"):
+        store.gates.look("bad")

@@ -11,7 +11,7 @@ import typer
 from vecrollback.cli.support.output import clean, note
 from vecrollback.cli.support.session import Session, command
 from vecrollback.cli.support.tables import Rows
-from vecrollback.records import AnsweredQuery, Comparison
+from vecrollback.records import AnsweredQuery, Comparison, SearchMode
 from vecrollback.store import payloads
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _WIDTH = 60
     app,
     returns="{a, b, k, queries, judged, absent, unjudged: [a, b], overlap, rbo, latency: [{p50, p99}, {p50, p99}], "
     "differences: [{measure, queries, a, b, difference, low, high, p, significant}], "
-    "answered: [{id, text, a: {MEASURE: value}, b, overlap, rbo}]}",
+    "answered: [{id, text, a: {MEASURE: value}, b, overlap, rbo}], mode}",
     examples=["compare v1 v2", "compare v1 v2 --queries queries.jsonl --qrels qrels.tsv --html report.html"],
 )
 def compare(
@@ -39,6 +39,7 @@ def compare(
     ] = None,
     qrels: Annotated[Path | None, typer.Option(metavar="FILE", help="Judgements of --queries.")] = None,
     k: Annotated[int, typer.Option("-k", "--k", metavar="K", min=1, help="How deep to look.")] = 10,
+    mode: Annotated[SearchMode, typer.Option(help="hybrid: with the words beside each pair's vectors.")] = "vector",
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report there too, one page.")] = None,
 ) -> None:
     """Ask two pairs the same queries, and compare their answers.
@@ -51,7 +52,7 @@ def compare(
         from vecrollback.quality.evaluation import page, read_queries
 
         asked = None if queries is None else read_queries(queries, qrels)
-        found = store.quality.compare(a, b, asked, k=k, progress=watch)
+        found = store.quality.compare(a, b, asked, k=k, mode=mode, progress=watch)
         if html is not None:
             html.write_text(page(found), encoding="utf-8")
             note(f"written to {html}")
@@ -60,7 +61,9 @@ def compare(
 
 def compared(found: Comparison) -> Iterator[RenderableType]:
     """Measures, then likeness and latency, then the queries that got worse most."""
-    yield f"{found.a} against {found.b}: {found.queries:,} queries, {found.judged:,} with right answers, k = {found.k}"
+    beside = ", joined with the words" if found.mode == "hybrid" else ""
+    asked = f"{found.queries:,} queries, {found.judged:,} with right answers, k = {found.k}"
+    yield f"{found.a} against {found.b}: {asked}{beside}"
     if found.differences:
         yield Rows(
             ("measure", found.a, found.b, "difference", "95% interval", "p", ""),

@@ -38,7 +38,7 @@ INSERT OR IGNORE INTO state VALUES (1, 0);
 """
 _FIND = """
 SELECT d.key, -bm25(words) FROM words JOIN document d ON d.number = words.rowid
-WHERE words MATCH ? AND d.namespace = ? ORDER BY 2 DESC, d.key
+WHERE words MATCH ?1 AND (?2 IS NULL OR d.namespace = ?2) ORDER BY 2 DESC, d.key
 """
 _COUNT = "SELECT count(*) FROM words WHERE words MATCH ?"
 _WORD = re.compile(r"\w+")
@@ -73,13 +73,15 @@ class KeywordIndex(FollowsForks):
         inherit(self._connection)
         self._connection, self._lock = None, threading.RLock()
 
-    def search(self, query: str, k: int, *, namespace: str = "", allowed: pa.Array | None = None) -> list[KeywordHit]:
+    def search(
+        self, query: str, k: int, *, namespace: str | None = "", allowed: pa.Array | None = None
+    ) -> list[KeywordHit]:
         """The k documents that fit a query best, of those that hold any of its words.
 
         Args:
             query: Words. Nothing in it is an operator.
             k: How many at most.
-            namespace: Where to look, "" for documents in none.
+            namespace: Where to look, "" for documents in none; None for everywhere.
             allowed: Keys of the documents that may be found. None for all.
 
         Returns:
@@ -171,7 +173,7 @@ def _rare_words(connection: sqlite3.Connection, words: Sequence[str]) -> list[st
 
 
 def _find(
-    connection: sqlite3.Connection, words: Sequence[str], k: int, namespace: str, allowed: pa.Array | None
+    connection: sqlite3.Connection, words: Sequence[str], k: int, namespace: str | None, allowed: pa.Array | None
 ) -> list[KeywordHit]:
     hits: list[KeywordHit] = []
     rows = connection.execute(_FIND, (_matching(words), namespace))

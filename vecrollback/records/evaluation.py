@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vecrollback.records.reports import Verdict
+from vecrollback.records.results import SearchMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,8 @@ class Comparison:
 
     `a`, `b`: `PAIR@N`. `judged`: queries with a known right answer. `overlap`, `rbo`: means over all queries.
     `absent`: documents expected somewhere that the corpus does not hold, so that neither pair can find them.
-    `unjudged`: share of the first k, of a and of b, that nobody judged; they count as wrong.
+    `unjudged`: share of the first k, of a and of b, that nobody judged; they count as wrong. `mode`: "hybrid" where
+    words answered beside each pair's vectors.
     """
 
     a: str
@@ -99,6 +101,7 @@ class Comparison:
     latency: tuple[Latency, Latency]
     differences: tuple[Difference, ...]
     answered: tuple[AnsweredQuery, ...] = field(repr=False)
+    mode: SearchMode = "vector"
 
     def worst(self, count: int = 10) -> list[AnsweredQuery]:
         """Queries that got worse most from a to b, by the first judged measure; by overlap where none is judged."""

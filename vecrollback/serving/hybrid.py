@@ -22,12 +22,15 @@ from vecrollback.corpus.selection import DocumentSet
 from vecrollback.corpus.text_cache import TextCache
 from vecrollback.errors import CorruptArtifactError
 from vecrollback.pairs.resources import Resources
-from vecrollback.records import WHOLE_TEXT, CorpusState, Hit, Result, SearchOptions, key_parts
+from vecrollback.records import WHOLE_TEXT, CorpusState, Hit, Result, SearchOptions, Weights, key_parts
 from vecrollback.serving.open_pairs import OpenPairs
 
 _log = logging.getLogger(__name__)
 _RANK_OFFSET = 60
 _LEAST_CANDIDATES, _CANDIDATES_PER_HIT, _MOST_CANDIDATES = 50, 4, 10_000
+
+Place = tuple[str, str]
+"""Namespace and id of a document."""
 
 AskVectors = Callable[[SearchOptions], list[Result]]
 
@@ -44,8 +47,7 @@ class KeywordAnswers:
         """A result for each query, by words alone or joined with those of `by_vectors`, which asks the live pair."""
         if options.mode == "keyword":
             return self.by_words(texts, options)
-        enough = min(_MOST_CANDIDATES, max(_LEAST_CANDIDATES, _CANDIDATES_PER_HIT * options.k))
-        wide = replace(options, k=enough)
+        wide = replace(options, k=candidates_for(options.k))
         pairs_results = by_vectors(wide)
         try:
             words_results = [self._by_words(text, wide) for text in texts]
@@ -93,34 +95,50 @@ class KeywordAnswers:
         )
 
     def _joined(self, nearest: Result, by_words: Result, options: SearchOptions) -> Result:
-        scores: dict[tuple[str, str], float] = {}
-        hits: dict[tuple[str, str], Hit] = {}
-        for side, answer in enumerate((nearest, by_words)):
-            worth = _reciprocal_ranks(answer.hits) if options.weights is None else _shares(answer.hits)
-            weight = 1.0 if options.weights is None else options.weights[side]
-            for hit, value in zip(answer.hits, worth, strict=True):
-                place = hit.namespace, hit.id
-                hits.setdefault(place, hit)  # of both, the one that shows the chunk
-                scores[place] = scores.get(place, 0.0) + weight * value
-        best = sorted(scores, key=lambda place: (-scores[place], place))[: options.k]
-        joined = [replace(hits[place], score=scores[place]) for place in best]
+        # of a document in both, the hit of the vectors, which shows the chunk
+        hits = {(hit.namespace, hit.id): hit for answer in (by_words, nearest) for hit in answer.hits}
+        sides = [[((hit.namespace, hit.id), hit.score) for hit in answer.hits] for answer in (nearest, by_words)]
+        best = list(join_lists(sides, options.weights).items())[: options.k]
+        joined = [replace(hits[place], score=score) for place, score in best]
         return replace(nearest, hits=joined, reason="" if joined else nearest.reason, mode="hybrid")
 
     def close(self) -> None:
         self._index.close()
 
 
-def _reciprocal_ranks(hits: Sequence[Hit]) -> list[float]:
-    return [1 / (_RANK_OFFSET + rank) for rank in range(1, len(hits) + 1)]
+def candidates_for(k: int) -> int:
+    """How many documents to ask each side for, so that the best k of both are among them."""
+    return min(_MOST_CANDIDATES, max(_LEAST_CANDIDATES, _CANDIDATES_PER_HIT * k))
 
 
-def _shares(hits: Sequence[Hit]) -> list[float]:
+def join_lists(sides: Sequence[Sequence[tuple[Place, float]]], weights: Weights | None = None) -> dict[Place, float]:
+    """What documents are worth that stand in several lists, the best first.
+
+    Args:
+        sides: Of each list its documents with their scores, the best first.
+        weights: What each list counts; None joins them by reciprocal rank.
+
+    Example:
+        >>> list(join_lists([[(("", "a"), 0.9), (("", "b"), 0.8)], [(("", "b"), 7.0)]]))
+        [('', 'b'), ('', 'a')]
+    """
+    scores: dict[Place, float] = {}
+    for side, rows in enumerate(sides):
+        worth = _reciprocal_ranks(len(rows)) if weights is None else _shares([score for _, score in rows])
+        weight = 1.0 if weights is None else weights[side]
+        for (place, _), value in zip(rows, worth, strict=True):
+            scores[place] = scores.get(place, 0.0) + weight * value
+    return dict(sorted(scores.items(), key=lambda one: (-one[1], one[0])))
+
+
+def _reciprocal_ranks(count: int) -> list[float]:
+    return [1 / (_RANK_OFFSET + rank) for rank in range(1, count + 1)]
+
+
+def _shares(scores: Sequence[float]) -> list[float]:
     """Scores spread over 0 to 1; 1 for all of a list whose scores are alike."""
-    if not hits:
-        return []
-    highest, lowest = max(hit.score for hit in hits), min(hit.score for hit in hits)
-    spread = highest - lowest
-    return [(hit.score - lowest) / spread if spread else 1.0 for hit in hits]
+    highest, lowest = max(scores, default=0.0), min(scores, default=0.0)
+    return [(score - lowest) / (highest - lowest) if highest > lowest else 1.0 for score in scores]
 
 
 def _hit(one: KeywordHit, row: int, texts: TextCache) -> Hit | None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from vecrollback.quality.evaluation import Quality
-from vecrollback.records import GateVerdict, GoldenQuery, PostCheck
+from vecrollback.records import GateVerdict, GoldenQuery, PostCheck, SearchMode
 from vecrollback.store.helper import Helped, do_aside
 from vecrollback.switching.gates import Gates
 from vecrollback.switching.switch import Switch
@@ -32,8 +32,10 @@ class QualityAside(Quality):
         super().__init__(parts.resources)
         self._parts = parts
 
-    def rankings(self, pairs: Sequence[str], queries: Sequence[GoldenQuery], k: int) -> list[list[list[str]]]:
-        return do_aside(self._parts, super().rankings, "quality.rankings", pairs[0], pairs, queries, k)
+    def rankings(
+        self, pairs: Sequence[str], queries: Sequence[GoldenQuery], k: int, mode: SearchMode = "vector"
+    ) -> list[list[list[str]]]:
+        return do_aside(self._parts, super().rankings, "quality.rankings", pairs[0], pairs, queries, k, mode)
 
 
 class GatesAside(Gates):

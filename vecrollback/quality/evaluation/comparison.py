@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from vecrollback.corpus.keywords import KeywordIndex
 from vecrollback.errors import MissingDependencyError, UsageError
 from vecrollback.pairs.resources import Resources
 from vecrollback.quality.evaluation import metrics
-from vecrollback.quality.evaluation.run_queries import ask, ask_in_turns, latency
+from vecrollback.quality.evaluation.run_queries import Words, ask, ask_in_turns, latency
 from vecrollback.quality.evaluation.significance import difference
-from vecrollback.records import AnsweredQuery, Comparison, Difference, GoldenQuery, Latency, Progress, ProgressCallback
+from vecrollback.records import (
+    AnsweredQuery,
+    Comparison,
+    Difference,
+    GoldenQuery,
+    Latency,
+    Progress,
+    ProgressCallback,
+    SearchMode,
+)
 from vecrollback.records.results import overlap
 from vecrollback.serving.open_pairs import BorrowedPairs
 
@@ -23,6 +34,7 @@ class Quality:
 
     def __init__(self, resources: Resources) -> None:
         self._catalog, self._corpus, self._pairs = resources.catalog, resources.corpus, BorrowedPairs(resources)
+        self._words = KeywordIndex(resources.corpus, resources.cache)
 
     def compare(
         self,
@@ -31,18 +43,24 @@ class Quality:
         queries: Sequence[GoldenQuery] | None = None,
         *,
         k: int = 10,
+        mode: SearchMode = "vector",
         progress: ProgressCallback | None = None,
     ) -> Comparison:
         """How two pairs answer `queries`, by default the golden set, each asked of both in turns.
+
+        `mode`: "hybrid" joins each pair's answers with those by words, as a search does. Words alone are the same
+        whichever pair serves, so there is nothing to compare in them.
 
         Raises UsageError without queries, UnknownNameError, PairStateError.
         """
         golden = self.required(queries)
         if not 1 <= k <= _MAX_K:
             raise UsageError(f"k is {k}; it must be from 1 to {_MAX_K}")
+        words = self._beside(mode)
         with self._pairs.pairs(a, b) as both:
             refs = [open_pair.view.snapshot.ref for open_pair in both]
-            answers, seconds = ask_in_turns(both, [q.text for q in golden], k, _reporter(progress, len(golden)))
+            report = _reporter(progress, len(golden))
+            answers, seconds = ask_in_turns(both, [q.text for q in golden], k, report, words)
         values = [metrics.judged_values(golden, ranking, k, SHOWN) for ranking in answers]
         answers_by_query = tuple(
             AnsweredQuery(q.id, q.text, va, vb, overlap(ra, rb), metrics.rank_biased_overlap(ra, rb))
@@ -62,12 +80,16 @@ class Quality:
             latency=(latency(seconds[0]), latency(seconds[1])),
             differences=_differences(answers_by_query, k),
             answered=answers_by_query,
+            mode=mode,
         )
 
-    def rankings(self, pairs: Sequence[str], queries: Sequence[GoldenQuery], k: int) -> list[list[list[str]]]:
+    def rankings(
+        self, pairs: Sequence[str], queries: Sequence[GoldenQuery], k: int, mode: SearchMode = "vector"
+    ) -> list[list[list[str]]]:
         """The answers of each pair, in batches, because they are not timed."""
+        words = self._beside(mode)
         with self._pairs.pairs(*pairs) as open_pairs:
-            return [ask(one, [query.text for query in queries], k) for one in open_pairs]
+            return [ask(one, [query.text for query in queries], k, words=words) for one in open_pairs]
 
     def golden_value(self, pair: str) -> float | None:
         """Mean nDCG@10 of a pair over the golden queries that are judged.
@@ -84,14 +106,25 @@ class Quality:
             return None
         return sum(one["ndcg@10"] for one in values) / len(values)
 
-    def latencies(self, pairs: Sequence[str], queries: Sequence[GoldenQuery], k: int) -> list[Latency]:
+    def latencies(
+        self, pairs: Sequence[str], queries: Sequence[GoldenQuery], k: int, mode: SearchMode = "vector"
+    ) -> list[Latency]:
         """How long each pair takes for one query."""
+        words = self._beside(mode)
         with self._pairs.pairs(*pairs) as open_pairs:
-            return [latency(seconds) for seconds in ask_in_turns(open_pairs, [query.text for query in queries], k)[1]]
+            texts = [query.text for query in queries]
+            return [latency(seconds) for seconds in ask_in_turns(open_pairs, texts, k, words=words)[1]]
+
+    def _beside(self, mode: SearchMode) -> Words | None:
+        """What answers beside the vectors."""
+        if mode not in ("vector", "hybrid"):
+            raise UsageError(f"mode is {mode!r}", hint="'vector' or 'hybrid': words alone are the same for every pair")
+        return partial(self._words.search, namespace=None) if mode == "hybrid" else None
 
     def close(self) -> None:
         """Let go of the pairs that are held open. Idempotent; the next comparison opens them again."""
         self._pairs.close()
+        self._words.close()
 
     def required(self, queries: Sequence[GoldenQuery] | None) -> list[GoldenQuery]:
         """These queries, by default the golden set. Raises UsageError where there are none."""

@@ -11,13 +11,13 @@ import numpy as np
 
 from vecrollback.errors import UsageError
 from vecrollback.records import Result, SearchOptions
+from vecrollback.serving.hybrid import candidates_for
 from vecrollback.serving.reranking import Reranker, open_reranker
 from vecrollback.storage import config
 from vecrollback.storage.spans import span
 
 SECTION = "rerankers"
 _NAME = re.compile(r"[\w.-]+")
-_CANDIDATES, _CANDIDATES_PER_HIT, _MOST_CANDIDATES = 50, 4, 10_000
 
 Ask = Callable[[SearchOptions], list[Result]]
 
@@ -34,8 +34,7 @@ def reranked(texts: Sequence[str], options: SearchOptions, root: Path, ask: Ask)
     Raises UsageError for a name that is not known, RerankerSpecError, and RerankerError where the model does not work.
     """
     reranker = open_reranker(named(options.reranker or "", root))
-    enough = min(_MOST_CANDIDATES, max(_CANDIDATES, _CANDIDATES_PER_HIT * options.k))
-    answers = ask(replace(options, k=enough, reranker=None))
+    answers = ask(replace(options, k=candidates_for(options.k), reranker=None))
     with span("rerank", queries=len(texts), k=options.k):
         return [_ordered(reranker, text, answer, options.k) for text, answer in zip(texts, answers, strict=True)]
 

@@ -8,7 +8,7 @@ from vecrollback.errors import GateRefusedError, PairStateError, QuarantinedErro
 from vecrollback.pairs.resources import Resources
 from vecrollback.quality.check import Sampling
 from vecrollback.quality.evaluation import Quality
-from vecrollback.records import CANDIDATE, LIVE, GateVerdict, MoveRequest, Pair
+from vecrollback.records import CANDIDATE, LIVE, GateVerdict, MoveRequest, Pair, SearchMode
 from vecrollback.storage import config
 from vecrollback.storage.steps import step
 from vecrollback.switching.gates import judge
@@ -20,7 +20,7 @@ from vecrollback.switching.switch import Switch
 
 __all__ = ["WAY_BACK", "Gate", "Gates", "parse"]
 
-_SECTION, _KEY = "gates", "promote"
+_SECTION, _KEY, _MODE = "gates", "promote", "mode"
 
 
 class Gates:
@@ -35,7 +35,7 @@ class Gates:
         section = config.section(_SECTION, store=self._root)
         if section is None:
             return ()
-        if unknown := section.values.keys() - {_KEY}:
+        if unknown := section.values.keys() - {_KEY, _MODE}:
             raise UsageError(f"{section.where()}: [gates] has no key {min(unknown)!r}", hint='promote = ["lag = 0"]')
         texts = section.values.get(_KEY, [])
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
@@ -43,6 +43,15 @@ class Gates:
                 f"{section.where(_KEY)}: `promote` must be a list of strings", hint='promote = ["lag = 0"]'
             )
         return tuple(parse(text, section.where(text)) for text in texts)
+
+    def mode(self) -> SearchMode:
+        """How golden queries are asked: by vectors alone, or joined with the words. Raises UsageError."""
+        section = config.section(_SECTION, store=self._root)
+        if section is None or (mode := section.values.get(_MODE, "vector")) == "vector":
+            return "vector"
+        if mode == "hybrid":
+            return "hybrid"
+        raise UsageError(f"{section.where(_MODE)}: `mode` is {mode!r}", hint='mode = "hybrid", or "vector"')
 
     def sampling(self) -> Sampling:
         """How much a check must re-embed for the gates to have their certificate."""
@@ -75,7 +84,14 @@ class Gates:
         with step(f"proving the way back to {serving or 'nothing'}"):
             outcomes = [self._way_back.verify(serving, record.name, wait_seconds=wait_seconds)]
         evidence = GateEvidence(
-            self._catalog, self._quality, record, serving, self._catalog.reports.newest(record.name), gates, head
+            self._catalog,
+            self._quality,
+            record,
+            serving,
+            self._catalog.reports.newest(record.name),
+            gates,
+            head,
+            self.mode(),
         )
         for gate in gates:
             with step(f"measuring the gate {gate.text}"):

@@ -9,7 +9,7 @@ from vecrollback.catalog import Catalog
 from vecrollback.errors import VecrollbackError
 from vecrollback.quality.evaluation import Quality
 from vecrollback.quality.evaluation.metrics import judged_values, means, rank_biased_overlap
-from vecrollback.records import GoldenQuery, Latency, Pair, Report
+from vecrollback.records import GoldenQuery, Latency, Pair, Report, SearchMode
 from vecrollback.records.results import overlap
 from vecrollback.switching.gates.grammar import Gate
 
@@ -34,8 +34,9 @@ class GateEvidence:
         report: Report | None,
         gates: Sequence[Gate],
         head: int | None = None,
+        mode: SearchMode = "vector",
     ) -> None:
-        self._head = head
+        self._head, self._mode = head, mode
         self._catalog, self._quality = catalog, quality
         self._pair, self._live, self._report = pair, live, report
         self._depth = max((gate.k for gate in gates), default=10)
@@ -97,7 +98,7 @@ class GateEvidence:
     def _rankings(self, name: str, queries: Sequence[GoldenQuery]) -> list[list[str]]:
         if name not in self._answers:
             with _Unknown(f"pair {name!r} cannot be asked"):
-                [self._answers[name]] = self._quality.rankings([name], self.golden, self._depth)
+                [self._answers[name]] = self._quality.rankings([name], self.golden, self._depth, self._mode)
         # All golden queries were asked at once, for all gates; a gate with a tag takes its own out of them.
         by_id = dict(zip((query.id for query in self.golden), self._answers[name], strict=True))
         return [by_id[query.id] for query in queries]
@@ -107,7 +108,8 @@ class GateEvidence:
         names = [self._pair.name, *([self._live] if self._live else [])]
         if gate.tag not in self._latencies_by_tag:
             with _Unknown("the pairs cannot be asked"):
-                self._latencies_by_tag[gate.tag] = self._quality.latencies(names, self._queries_of(gate), gate.k)
+                queries = self._queries_of(gate)
+                self._latencies_by_tag[gate.tag] = self._quality.latencies(names, queries, gate.k, self._mode)
         return self._latencies_by_tag[gate.tag]
 
     def _live_name(self) -> str:
