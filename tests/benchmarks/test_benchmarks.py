@@ -20,11 +20,12 @@ _FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 _SCRIPTS = sorted(
     path.stem for path in _FOLDER.glob("*.py") if path.stem not in ("common", "purity_models", "verdict_models")
 )
-_NEEDS_MODEL = {"beside", "bridges", "cascade", "forecast", "protected_lane", "purity", "reembed"}
-_NEEDS_COLLECTIONS = {"bridges", "cascade", "forecast"}
+_NEEDS_MODEL = {"beside", "bridged_rollback", "bridges", "cascade", "forecast", "protected_lane", "purity", "reembed"}
+_NEEDS_COLLECTIONS = {"bridged_rollback", "bridges", "cascade", "forecast"}
 _LONG = {
     "backends",
     "beside",
+    "bridged_rollback",
     "bridges",
     "cascade",
     "detection",

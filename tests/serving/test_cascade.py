@@ -194,14 +194,20 @@ def test_a_worse_model_is_refused_and_what_it_cost_is_kept(store: Store) -> None
     assert_passes(store.check("bad"))
 
 
-def test_generated_queries_let_none_serve_and_golden_ones_do(store: Store) -> None:
+def test_golden_queries_that_show_it_to_be_better_let_one_serve_and_no_others(store: Store) -> None:
     with pytest.raises(GateRefusedError, match="generated ones can show that it is worse") as caught:
         begin(store)
     assert "30 golden queries" in caught.value.hint
     assert store.live().name == "old"
-    for number, document in enumerate(DOCUMENTS[:200]):
-        store.golden.add(f"{document.text} {number}", [document.id])
-    begin(store)
+    for document in DOCUMENTS[:30]:  # both models find them all: one is no better than the other
+        store.golden.add(document.text, [document.id])
+    with pytest.raises(GateRefusedError, match=r"nDCG@10 1\.000 against 1\.000 of the pair before, 30 golden queries"):
+        begin(store)
+    for document in DOCUMENTS[:200]:
+        store.golden.add(" ".join(document.text.split()[:8]), [document.id])
+    store.reembed("hash:96?seed=1&noise=4", name="worse", index="Flat").wait()
+    store.promote("worse", override=True, reason="so that the new one is better by far")
+    assert store.promote("new", by="cascade").target == "new@2"
     assert store.cascades()[0].trial.kind == "golden"
     assert store.cascades()[0].trial.verdict == "pass"
 

@@ -1,7 +1,7 @@
 """May a pair serve before it is whole? The same queries are asked of it, by cascade, and of the pair before it.
 
 The queries are judged: golden ones, else some that are generated from the corpus, which can show that the cascade is
-worse and not that it is as good. One after the other is asked, in a random order, until something is shown. What it
+worse and not that it is better. One after the other is asked, in a random order, until something is shown. What it
 embeds for them is kept: it is work that the build need not do again.
 """
 
@@ -144,4 +144,5 @@ def _with(trial: CascadeTrial, old: Sequence[float], new: Sequence[float]) -> Ca
 
 
 def _shown(trial: CascadeTrial) -> Verdict:
-    return not_worse([b - a for a, b in zip(trial.old, trial.new, strict=True)])
+    # Without a margin: who changes to a pair that is not better gains nothing by not waiting for its index.
+    return not_worse([b - a for a, b in zip(trial.old, trial.new, strict=True)], margin=0.0)

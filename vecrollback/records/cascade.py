@@ -24,7 +24,7 @@ class CascadeTrial:
         kind: Where they are from: `golden`, or `generated` from documents of the corpus.
         old: nDCG@10 of the pair before, query by query.
         new: nDCG@10 of the cascade, query by query.
-        verdict: `pass` when golden queries showed that the cascade is not worse, `fail` when any showed that it is.
+        verdict: `pass` when golden queries showed that the cascade is better, `fail` when any showed that it is worse.
     """
 
     seed: int = 0

@@ -101,7 +101,7 @@ class CascadeMethods:
         return cascade is not None and cascade.ended_at is None and pair.state in ("live", "standby")
 
     def _refuse_worse(self, pair: Pair, trial: CascadeTrial, request: MoveRequest, epoch: int) -> None:
-        """Raise GateRefusedError for a pair that was not shown to be no worse, unless a reason overrides that."""
+        """Raise GateRefusedError for a pair that was not shown to be better, unless a reason overrides that."""
         outcome = _outcome(trial)
         if outcome.outcome == "pass" or (request.override and request.reason):
             return
@@ -175,7 +175,7 @@ def _outcome(trial: CascadeTrial) -> GateOutcome:
         f"{facts['kind']} queries, error at most 0.05"
     )
     if trial.kind == "generated" and trial.verdict == "unknown":
-        sentence += "; generated ones can show that it is worse, and not that it is as good"
+        sentence += "; generated ones can show that it is worse, and not that it is better"
     return GateOutcome(GATE, trial.verdict, sentence)
 
 

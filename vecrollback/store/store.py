@@ -712,7 +712,7 @@ class Store(
             QuarantinedError: It was rolled back from.
             CheckRefusedError: The check did not pass.
             GateRefusedError: A gate, or the way back, did not pass; the error lists each. A cascade was not shown to be
-                as good as the live pair.
+                better than the live pair.
 
         Example:
             >>> store.promote("v1", reason="it was better").target
