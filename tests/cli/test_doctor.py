@@ -37,6 +37,17 @@ def test_without_a_model_there_is_no_certificate() -> None:
     assert "--model" in text("doctor", "vectors.npy", "--texts", "rows.jsonl")
 
 
+def test_of_a_small_index_it_is_certain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("small.npy", made_by(OWN, texts_of(40)))
+    Path("small.jsonl").write_text(
+        "".join(json.dumps({"id": f"d{n}", "text": one}) + "\n" for n, one in enumerate(texts_of(40)))
+    )
+    said = text("doctor", "small.npy", "--texts", "small.jsonl", "--model", OWN, "--html", "page.html")
+    assert "everything was embedded: certain" in said
+    assert "Everything was embedded: certain." in Path("page.html").read_text()
+
+
 @pytest.mark.usefixtures("vectors_elsewhere")
 @pytest.mark.parametrize(
     ("file", "fail_on", "model", "code"),

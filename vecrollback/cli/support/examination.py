@@ -81,5 +81,7 @@ def proof(found: Examination) -> Iterator[str]:
     if certificate.population:
         sure = f"at {certificate.confidence:.0%} confidence"
         yield f"of the {certificate.population:,} others at most {certificate.bound:.2%} are foreign, {sure}"
+    elif audited.examined == found.vectors:
+        yield "everything was embedded: certain"
     if audited.suspected:
         yield f"{audited.suspected:,} more look foreign: raise --budget"

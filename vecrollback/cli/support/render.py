@@ -261,9 +261,9 @@ def report(checked: Report) -> Iterator[RenderableType]:
 def _certified(checked: Report, certificate: Certificate) -> str:
     audited = checked.level == "audit"
     if not certificate.population and audited:
-        return "every vector was compared with what its own model gives"
+        return "everything was embedded: certain"
     if not audited and not certificate.bound and certificate.sampled >= certificate.population:
-        return f"every text was embedded again: none of {counted(certificate.population, 'vector')} is foreign"
+        return f"everything was embedded: certain, none of {counted(certificate.population, 'vector')} is foreign"
     which = "vectors that were not re-embedded" if audited else "vectors"
     sensitivity = f"; sensitivity {certificate.sensitivity:.3f}" if certificate.sensitivity < 1 else ""
     return (

@@ -82,6 +82,8 @@ def _summary(examination: Examination) -> Iterator[str]:
             f"<p>Of the {proof.population:,} others at most {proof.bound:.2%} are foreign, at {proof.confidence:.0%} "
             f"confidence.</p>"
         )
+    elif audit.examined == examination.vectors:
+        yield "<p>Everything was embedded: certain.</p>"
 
 
 def _findings(examination: Examination) -> Iterator[str]:
