@@ -56,6 +56,9 @@ def _numbers(value: Any) -> Iterator[float]:
     if isinstance(value, dict):
         for part in value.values():
             yield from _numbers(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _numbers(part)
     elif isinstance(value, int | float):
         yield value
 
