@@ -180,7 +180,7 @@ def _strike_and_look(template: Path, world: Path, operation: str, fault: SystemF
     if not outcome.code:
         json.loads(outcome.output)
     elif outcome.code > 0 and outcome.output:
-        assert set(json.loads(outcome.output)) & {"error", "verdict", "move"}, outcome.output
+        assert set(json.loads(outcome.output)) & {"error", "verdict", "move", "trouble"}, outcome.output
     look(root, operation, acknowledged=outcome.code == 0)
     return outcome
 
