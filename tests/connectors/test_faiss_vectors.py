@@ -41,7 +41,9 @@ def test_a_mapped_file_gives_back_its_vectors(tmp_path: Path, kind: str) -> None
     assert np.array_equal(connector.block(0, _ROWS), vectors())
 
 
-@pytest.mark.parametrize("share", [0.2, 0.6, 0.99])
+@pytest.mark.parametrize(
+    "share", [pytest.param(0.2, marks=pytest.mark.slow), 0.6, pytest.param(0.99, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("kind", ["Flat", "HNSW8,SQ8"])
 def test_a_mapped_file_that_was_cut_short_is_refused(tmp_path: Path, kind: str, share: float) -> None:
     """Mapped here, it would end this process."""

@@ -163,6 +163,22 @@ def test_texts_that_were_written_down_before_answer_whole(root: Path) -> None:
             corpus.get(["d3"], version=corpus.state().version)
 
 
+def test_texts_of_a_log_that_was_whole_stay_while_it_is_damaged(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where so much has changed since that a new file of them would pay."""
+    monkeypatch.setattr("vecrollback.corpus.text_cache._REBUILD_LEAST", 0)
+    monkeypatch.setattr("vecrollback.corpus.text_cache._REBUILD_SHARE", 0.0)
+    with vecrollback.connect(root) as store:
+        everything(store)
+        [before] = (root / "cache").glob("documents-*")
+        store.upsert([Document("late", "a late note", {"kind": "lantern"})])
+        store.catch_up("one")
+    scramble(root, "d3")
+    with vecrollback.connect(root) as store:
+        answer = everything(store)
+        assert (texts(answer), answer.current) == (LIVE | {"late": "a late note"}, True)
+    assert list((root / "cache").glob("documents-*")) == [before]
+
+
 def test_documents_that_can_be_read_are_given_and_one_that_cannot_is_named(root: Path) -> None:
     path = damage_text(root, "d3")
     with vecrollback.connect(root) as store:

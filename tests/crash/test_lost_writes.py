@@ -27,7 +27,7 @@ LOSSY = [name for name in OPERATIONS if name not in ELSEWHERE]
 
 def test_what_was_acknowledged_survives_a_power_loss(template: Path, tmp_path: Path) -> None:
     require_strace()
-    _lose_and_look(template, tmp_path, "ingest", random.Random(5), losses=4)
+    _lose_and_look(template, tmp_path, "ingest", random.Random(5), losses=2)
 
 
 @pytest.mark.slow
@@ -46,12 +46,12 @@ def test_what_was_acknowledged_survives_every_power_loss(template: Path, tmp_pat
 
 
 def _lose_and_look(template: Path, tmp_path: Path, operation: str, chance: random.Random, *, losses: int) -> None:
-    """Every fourth loss comes when the command has ended."""
+    """Every second loss comes when the command has ended."""
     root = laid_out(template, tmp_path / "world", operation)
     before = shutil.copytree(root, tmp_path / "before")
     recorded = record(root, tmp_path / "trace", partial(_run, root, operation))
     for number in range(losses):
-        late = number % 4 == 3
+        late = number % 2 == 1
         left = tmp_path / f"left{number}" / "store"
         lose(before, root, recorded, left, chance, late=late)
         try:

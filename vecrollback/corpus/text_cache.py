@@ -124,11 +124,12 @@ def open_text_cache(corpus: Corpus, folder: Path) -> TextCache:
     texts = None
     if (base := _newest_base(folder)) is not None:
         texts = advanced(TextCache(base, base.head, {}), corpus)
-        if not texts.needs_rebuild:
+        # What was written while the log was whole has more than can be written while it is damaged.
+        if not texts.needs_rebuild or corpus.at_head(lambda state: corpus.readable(state.version)).problem:
             return texts
     base = corpus.at_head(lambda state: _write_base(corpus, folder, state))
     if base.problem and texts is not None:
-        return texts  # what was written while the log was whole has more
+        return texts
     return TextCache(base, base.head, {}, base.problem)
 
 
