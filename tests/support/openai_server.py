@@ -47,6 +47,7 @@ class OpenAIServer:
     """Use as a context manager. `faults` are consumed one per request; `requests` holds the decoded bodies.
 
     `refusal` says what to do with a request by its texts, as a service with limits does; `port`: where one stopped.
+    `pages`: what is told of the model, by path; `looks`: who asked.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class OpenAIServer:
         self.usage = usage
         self.model: Embedder = open_embedder(f"hash:{dimension}?seed=5")
         self.refusal: Callable[[list[str]], Fault | None] = lambda texts: None
+        self.pages: dict[str, Any] = {}
+        self.looks: list[str] = []
         self.connections: set[socket.socket] = set()
         self.host = host
         self._server = ThreadingHTTPServer((host, port), _handler(self))
@@ -121,6 +124,11 @@ def _handler(server: OpenAIServer) -> type[BaseHTTPRequestHandler]:
             server.connections.discard(self.connection)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 super().finish()
+
+        def do_GET(self) -> None:
+            server.looks.append(self.path)
+            page = server.pages.get(self.path)
+            self._send(404 if page is None else 200, page or {"detail": "Not Found"}, {})
 
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

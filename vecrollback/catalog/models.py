@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 import sqlalchemy as sa
 
-from vecrollback.catalog.database import Database
-from vecrollback.catalog.schema import kept_model, model_answer, pair
+from vecrollback.catalog.database import Database, now
+from vecrollback.catalog.schema import kept_model, model_answer, pair, server_words
 from vecrollback.errors import UnknownNameError
 from vecrollback.records import KeptModel, ModelAnswer
 
@@ -59,6 +59,19 @@ class Models:
         """What a pair's model did when it was asked last; None when nobody asked yet."""
         with self._database.read() as connection:
             return find_answer(connection, name)
+
+    def note_words(self, name: str, words: Mapping[str, str]) -> None:
+        """Record what the server of a pair's model tells of it. A pair that is gone is passed over."""
+        values = {"pair": name, "words": dict(words), "at": now()}
+        statement = self._database.insert(server_words).values(**values)
+        with self._database.write() as connection:
+            if connection.scalar(sa.select(pair.c.name).where(pair.c.name == name)):
+                connection.execute(statement.on_conflict_do_update(index_elements=["pair"], set_=values))
+
+    def words(self) -> dict[str, dict[str, str]]:
+        """Pair -> what the server of its model told of it last."""
+        with self._database.read() as connection:
+            return {row.pair: row.words for row in connection.execute(sa.select(server_words))}
 
     def answers(self) -> dict[str, ModelAnswer]:
         """Pair -> what its model did when it was asked last."""

@@ -25,6 +25,7 @@ from vecrollback.catalog.schema import (
     model_answer,
     pair,
     report,
+    server_words,
     snapshot,
     stale_read,
     tag,
@@ -35,7 +36,18 @@ from vecrollback.records import KeptModel, LivePair, MoveRequest, Pair, PairStat
 from vecrollback.storage.local import reach
 
 NAME_RULE = "letters, digits, dot, dash, underscore; at most 64"
-_OF_A_PAIR = (snapshot, report, unembedded, acceptance, making, stale_read, kept_model, model_answer, cascade)
+_OF_A_PAIR = (
+    snapshot,
+    report,
+    unembedded,
+    acceptance,
+    making,
+    stale_read,
+    kept_model,
+    model_answer,
+    server_words,
+    cascade,
+)
 """Tables whose rows go with their pair."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -23,7 +23,7 @@ app = typer.Typer(add_completion=False)
     speaks_by_itself=True,
     returns="{store, catalog, alias: {live: {pair, snapshot, epoch}}, corpus: {head, documents}, "
     "pairs: [{name, state, reason, embedder, fingerprint, dimension, index, snapshot, watermark, lag, checked, "
-    "bridged, accepted, model: {kept_bytes, answers: pass|fail|unknown, said, asked_at, seconds}, "
+    "bridged, accepted, model: {kept_bytes, answers: pass|fail|unknown, said, asked_at, seconds, server}, "
     "cascade: null|{source, covered, documents, embedded, queries, per_query, per_second, started_at, verdict, "
     "measured}}], "
     "searchers: [{host, pid, epoch}], jobs: [{id, kind, pair, state, progress, error, paused, started_at}], "

@@ -210,6 +210,10 @@ class OpenAIEmbedder(SharedEmbedder):
         """The string of this embedder for weights that came later under the same name: `generation=2`, 3, ..."""
         return with_arguments(self._spec.text, {"generation": str(self._generation + 1)})
 
+    def server_words(self) -> dict[str, str]:
+        """What the server tells of its model, by name: evidence of a change, and never proof."""
+        return self._service.server_words()
+
     def without_limits(self, batch_size: int) -> OpenAIEmbedder:
         """The same service with its vectors as they come and no limits but its own, to measure them."""
         given: dict[str, str | None] = dict.fromkeys(("max_characters", "max_length", "too_long", "chunk"))

@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from vecrollback.embedders.circuit_breaker import breaker_of
+from vecrollback.embedders.server_words import words_in, words_of
 from vecrollback.embedders.service_words import Meaning, asked_wait, cure, meaning_of, no_answer, spoken
 from vecrollback.embedders.spec import VARIABLE
 from vecrollback.embedders.spend_limit import SpendLimit
@@ -143,6 +144,8 @@ class OpenAIService:
         self._pool: ThreadPoolExecutor | None = None
         self._pace = _RequestPace(rate)
         self._breaker = breaker_of(endpoint.base_url, model)
+        self._model = model
+        self._answer_words: dict[str, str] = {}
 
     def post(self, path: str, body: dict[str, Any], *, texts: int, most_tokens: int) -> Any:
         """Return the decoded answer. Raises EmbeddingError, or SpendLimitError before anything is sent."""
@@ -183,6 +186,24 @@ class OpenAIService:
         else:
             self._breaker.failed(error.message)
         raise error
+
+    def server_words(self) -> dict[str, str]:
+        """What the server tells of its model: in its last answer, and asked now, by at most three requests.
+
+        What does not answer tells nothing. Raises EmbedderSpecError for a key that is not set.
+        """
+        headers, _ = self._endpoint.sent_headers()
+
+        def look(address: str) -> Any:
+            import httpx
+
+            try:
+                response = self._open().get(address, headers=headers, timeout=self._query_limits.timeout)
+                return response.json() if response.status_code == 200 else None
+            except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+                return None
+
+        return words_of(self.base_url, self._model, look) | self._answer_words
 
     def close(self) -> None:
         with self._lock:
@@ -241,6 +262,8 @@ class OpenAIService:
         except ValueError:
             return _Failure("the answer is not JSON", status=200, retry=False, billed=True)
         whole = no_answer(answer, endpoint.answer) is None
+        if whole:
+            self._answer_words = words_in(response.headers, answer)
         return answer if whole else _refusal(response, texts, endpoint.answer)
 
     def _open(self) -> httpx.Client:

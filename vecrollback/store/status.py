@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from vecrollback.catalog import Catalog
 from vecrollback.records import LIVE, Cascade, Json, KeptModel, ModelAnswer, Pair
 
 
-def model_facts(kept: KeptModel | None, answer: ModelAnswer | None) -> dict[str, Json]:
+def model_facts(
+    kept: KeptModel | None, answer: ModelAnswer | None, words: Mapping[str, str] | None = None
+) -> dict[str, Json]:
     """Whether a pair's model is kept in the store and how large it is, and what it did when it was asked last.
 
-    `answers`: `pass`, `fail`, or `unknown` where nobody asked within the last quarter of an hour.
+    `words`: what its server told of it last, which is evidence and not proof. `answers`: `pass`, `fail`, or `unknown`
+    where nobody asked within the last quarter of an hour.
     """
     return {
         "kept_bytes": kept.bytes if kept else None,
@@ -17,6 +22,7 @@ def model_facts(kept: KeptModel | None, answer: ModelAnswer | None) -> dict[str,
         "said": answer.said if answer else "",
         "asked_at": answer.at if answer else None,
         "seconds": answer.seconds if answer else None,
+        "server": dict(words or {}),
     }
 
 
@@ -46,7 +52,7 @@ def describe(catalog: Catalog) -> dict[str, Json]:
     """Aliases, head of the corpus, pairs with their lag and last verdict, searchers, unfinished jobs, setback."""
     state, setback = catalog.ledger.state(), catalog.setback()
     verdicts = catalog.reports.verdicts()
-    kept, answers = catalog.models.all_kept(), catalog.models.answers()
+    kept, answers, words = catalog.models.all_kept(), catalog.models.answers(), catalog.models.words()
     cascades = {one.pair: one for one in catalog.cascades.all() if one.ended_at is None}
     pairs = [
         {
@@ -63,7 +69,7 @@ def describe(catalog: Catalog) -> dict[str, Json]:
             "lag": state.head - p.watermark,
             "checked": verdicts.get(p.name),
             **documents_told(catalog, p),
-            "model": model_facts(kept.get(p.name), answers.get(p.name)),
+            "model": model_facts(kept.get(p.name), answers.get(p.name), words.get(p.name)),
             "cascade": cascade_facts(cascades.get(p.name), p, state.documents),
         }
         for p in catalog.pairs.all()

@@ -16,7 +16,17 @@ from vecrollback.catalog.schema.operations import (
     stale_read,
     token,
 )
-from vecrollback.catalog.schema.pairs import alias, history, kept_model, model_answer, pair, snapshot, tag, tenure
+from vecrollback.catalog.schema.pairs import (
+    alias,
+    history,
+    kept_model,
+    model_answer,
+    pair,
+    server_words,
+    snapshot,
+    tag,
+    tenure,
+)
 from vecrollback.catalog.schema.quality import (
     bridge,
     canary,
@@ -63,6 +73,7 @@ __all__ = [
     "runner",
     "searcher",
     "served",
+    "server_words",
     "snapshot",
     "stale_read",
     "store",

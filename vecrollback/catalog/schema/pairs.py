@@ -70,6 +70,14 @@ model_answer = sa.Table(
     sa.Column("host", sa.String, nullable=False),
 )
 
+server_words = sa.Table(
+    "server_words",
+    metadata,
+    sa.Column("pair", sa.String, primary_key=True),
+    sa.Column("words", sa.JSON, nullable=False),
+    sa.Column("at", sa.String, nullable=False),
+)
+
 alias = sa.Table(
     "alias",
     metadata,
