@@ -119,6 +119,22 @@ def test_over_http_a_caller_names_no_model_of_his_own(place: Path, model: Path) 
         assert client.search("landlord", reranker="precise").reranker
 
 
+def test_a_broken_reranker_is_no_reason_to_roll_back(place: Path, model: Path, tmp_path: Path) -> None:
+    """What a policy counts against the pair is what the pair does."""
+    from tests.support.http_server import serving
+
+    broken = Path(shutil.copytree(model, tmp_path / "broken"))
+    (broken / "model.safetensors").write_bytes(b"not weights")
+    (place / "vecrollback.toml").write_text(f'[rerankers]\nprecise = "cross-encoder:{broken}"\n')
+    with serving(place) as server, Client(server.url) as client:
+        for _ in range(3):
+            with pytest.raises(VecrollbackError):
+                client.search("landlord", reranker="precise")
+        assert client.search("landlord").hits
+        line = client.situation().line("queries")
+    assert line.state == "ok", line
+
+
 def test_the_command_line_names_or_spells_one(place: Path, model: Path) -> None:
     question = next(iter(cross_encoder.known()))
     named = cli_json("search", question, "--store", place, "--reranker", "precise")

@@ -50,8 +50,10 @@ def search(
 
 
 def _shares(text: str | None) -> Weights | None:
+    if text is None:
+        return None
     try:
-        vectors, words = (float(part) for part in (text or "1,1").split(","))
+        vectors, words = (float(part) for part in text.split(","))
     except ValueError as error:
         raise UsageError(f"--weights {text!r} is not valid", hint="two numbers with a comma: 0.7,0.3") from error
-    return (vectors, words) if text is not None else None
+    return vectors, words

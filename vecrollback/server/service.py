@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
-from vecrollback.errors import OverloadedError, StoppedError, UsageError, VecrollbackError
+from vecrollback.errors import OverloadedError, RerankerError, StoppedError, UsageError, VecrollbackError
 from vecrollback.records import (
     LineState,
     Progress,
@@ -91,7 +91,8 @@ class StoreService:
             results = await self.coalescer.ask(queries, options, canary)
         except VecrollbackError as error:
             self.metrics.failed(error)
-            if not isinstance(error, UsageError):  # a wrong question says nothing about the pair
+            # A wrong question, and a reranker that is broken, say nothing about the pair.
+            if not isinstance(error, UsageError | RerankerError):
                 self.series.failed()
             raise
         if not results[0].pair:

@@ -6,7 +6,6 @@ Third parties register theirs as entry points of the group `vecrollback.reranker
 from __future__ import annotations
 
 import importlib
-from collections import OrderedDict
 from importlib.metadata import entry_points
 from typing import cast
 
@@ -20,7 +19,7 @@ __all__ = ["Reranker", "open_reranker"]
 _GROUP = "vecrollback.rerankers"
 _BUILT_IN = {"cross-encoder": "cross_encoder:open_cross_encoder"}
 _KEPT = 4
-"""Rerankers that stay in memory, those that were used last."""
+"""Rerankers that stay in memory, those that were opened last."""
 
 
 def open_reranker(spec: str) -> Reranker:
@@ -47,19 +46,20 @@ class _Opened(FollowsForks):
     """Rerankers in use. Two threads that open the same one at a moment share the weights all the same."""
 
     def __init__(self) -> None:
-        self._rerankers: OrderedDict[str, Reranker] = OrderedDict()
+        self._rerankers: dict[str, Reranker] = {}
         follow_forks(self)
 
     def forked(self) -> None:
         """The threads of the parent's models are not here: each is loaded again."""
         inherit(self._rerankers)
-        self._rerankers = OrderedDict()
+        self._rerankers = {}
 
     def of(self, spec: str) -> Reranker:
-        reranker = self._rerankers.pop(spec, None) or _open(spec)
-        self._rerankers[spec] = reranker
-        if len(self._rerankers) > _KEPT:
-            self._rerankers.popitem(last=False)
+        reranker = self._rerankers.get(spec)
+        if reranker is None:
+            reranker = self._rerankers.setdefault(spec, _open(spec))
+            for oldest in list(self._rerankers)[:-_KEPT]:
+                self._rerankers.pop(oldest, None)
         return reranker
 
 
