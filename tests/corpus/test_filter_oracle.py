@@ -185,7 +185,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Corpus]:
         yield store.resources.corpus
 
 
-@pytest.mark.parametrize("examples", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [300, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
 def test_filters_answer_as_a_plain_evaluation_does(corpus: Corpus, examples: int) -> None:
     version, telling = corpus.state().version, 0
 
