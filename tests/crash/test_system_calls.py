@@ -97,6 +97,8 @@ PREPARATIONS: dict[str, Callable[[Store], object]] = {
     "prune": lambda store: store.retention.retire(store.pair("v3x")),
 }
 """What an operation needs that the template has not."""
+TOLD = {"error", "verdict", "move", "trouble", "switched", "failures"}
+"""What an answer with another exit code than 0 has one of."""
 MOVES_TO_V1 = ("rollback", "rollback without catch-up", "restore", "approve")
 FEW = ("ingest", "delete", "rollback without catch-up", "snapshot tag")
 
@@ -180,7 +182,7 @@ def _strike_and_look(template: Path, world: Path, operation: str, fault: SystemF
     if not outcome.code:
         json.loads(outcome.output)
     elif outcome.code > 0 and outcome.output:
-        assert set(json.loads(outcome.output)) & {"error", "verdict", "move", "trouble"}, outcome.output
+        assert set(json.loads(outcome.output)) & TOLD, outcome.output
     look(root, operation, acknowledged=outcome.code == 0)
     return outcome
 
