@@ -3,9 +3,9 @@
 Aims: no storage with another model's vectors passes, none of the model's own alone fails. Each kind of storage holds
 the same texts with 0, 1, 10 and 100 of 100 vectors another model's. `doctor` and `adopt` look at it as users would, by
 `examine_source` and `Store.adopt`; `purity` is the search behind that command, over what the storage gives back.
-`unknown` is an answer: the storage is too coarse, and says so. "pass, with a warning" is what the doctor says of
-foreign vectors that it found and named, and that change no answer. An `adopt` that took the own vectors over and
-embedded the foreign ones again passes; an oracle counts the foreign vectors in the pair that it made.
+`unknown` is an answer: the storage is too coarse, and says so. "pass, with a warning" of foreign vectors that were
+named is a false pass all the same. An `adopt` that took the own vectors over and embedded the foreign ones again
+passes; an oracle counts the foreign vectors in the pair that it made.
 
 Texts are embedded once (`verdict_models`), so that thousands of examinations are a matter of arithmetic. What was
 judged is kept in the folder of `--keep`: a run that was cut off goes on. `--table` prints what is there for README.md.
@@ -285,10 +285,9 @@ def _short(told: Counter[str] | None) -> str:
 def _wrong(told: dict[tuple[str, str, float], Counter[str]]) -> dict[str, int]:
     """False passes and false alarms by door. An `adopt` that embedded the foreign vectors again was right."""
     wrong = dict.fromkeys((f"{door} false {kind}" for door in _DOORS for kind in ("pass", "alarm")), 0)
-    wrong["doctor pass with a warning"] = sum(counts["pass, with a warning"] for counts in told.values())
     for (door, _, share), counts in told.items():
         if share:
-            wrong[f"{door} false pass"] += counts["pass"] + counts["wrong"]
+            wrong[f"{door} false pass"] += counts["pass"] + counts["pass, with a warning"] + counts["wrong"]
         else:
             wrong[f"{door} false alarm"] += counts["fail"] + counts["wrong"] + counts["pass, embedded again"]
     return wrong

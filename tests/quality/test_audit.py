@@ -115,6 +115,15 @@ def test_named_suspect_may_be_any_embedder(store: Store) -> None:
     assert "hash:64?seed=9 made 100%" in report.findings[0].message
 
 
+def test_few_vectors_of_a_fine_tune_are_an_alarm_whether_or_not_they_change_an_answer(store: Store) -> None:
+    few = FOREIGN[:2]
+    infiltrate(store, "hash:64?seed=1&noise=0.5", few)
+    report = store.audit("one", suspects=(), seed=1, bound=0.002)
+    [finding] = report.findings
+    assert (finding.kind, finding.severity, report.verdict) == ("foreign_vector", "fail", "fail")
+    assert set(finding.ids) == set(few)
+
+
 def test_relative_that_changes_no_answer_is_told_with_its_harm_and_is_no_alarm(store: Store) -> None:
     infiltrate(store, "hash:64?seed=1&noise=0.02")
     report = store.audit("one", suspects=(), seed=1, bound=0.05)

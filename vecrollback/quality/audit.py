@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from vecrollback.catalog import CORPUS, vectors_table
 from vecrollback.embedders import Embedder
@@ -162,8 +162,8 @@ def _stage_reporter(
 def _with_audit(report: Report, outcome: AuditResult, request: AuditRequest, suspects: dict[str, Embed]) -> Report:
     notes = Notes(list(report.findings), dict(report.examined))
     if outcome.rows:
-        harmless = outcome.harm is not None and outcome.harm.harmless
-        notes.add("foreign_vector", _foreign(outcome), outcome.ids, severity="warn" if harmless else "fail")
+        severity: Literal["warn", "fail"] = "warn" if outcome.harmless else "fail"
+        notes.add("foreign_vector", _foreign(outcome), outcome.ids, severity=severity)
     if outcome.power is not None and outcome.power.lacks:
         notes.add("cannot_tell", outcome.power.lacks, [f"{report.pair}@{report.snapshot}"], severity="unknown")
     for part in outcome.not_examined:

@@ -80,7 +80,7 @@ def _loudness(audit: AuditResult) -> Severity:
     """A relative so near that answers stay as they are is told, without the alarm that a real mixture raises."""
     if audit.stopped == "lossy":
         return "unknown"
-    return "warn" if audit.harm is not None and audit.harm.harmless else "fail"
+    return "warn" if audit.harmless else "fail"
 
 
 def facts(source: ForeignIndex, survey: IndexSurvey) -> dict[str, Json]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from vecrollback.errors import UsageError
 from vecrollback.quality.purity.harm import Harm
-from vecrollback.quality.purity.power import Power
+from vecrollback.quality.purity.power import RELATIVE, Power
 from vecrollback.records import Certificate, Verdict
 
 FLOOR = 0.9999
@@ -118,6 +118,15 @@ class AuditResult:
     batches: tuple[Share, ...] = ()
     times: tuple[Share, ...] = ()
     power: Power | None = None
+
+    @property
+    def harmless(self) -> bool:
+        """Whether a warning is enough: relatives of the model nearer than any fine-tune of it, that change no answer.
+
+        Few foreign vectors change few answers, whatever made them: that alone makes them no less another model's.
+        """
+        near = bool(self.cosines) and min(self.cosines) > RELATIVE
+        return near and self.harm is not None and self.harm.harmless
 
 
 ProgressCallback = Callable[[AuditProgress], None]
