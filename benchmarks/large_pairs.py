@@ -1,15 +1,17 @@
 """A large collection in PostgreSQL that is written to while it is rolled back: how long is the pause, what is lost?
 
-Pairs of 384 numbers in pgvector, an IVFFlat index each. Fourteen changes a second are written, two threads ask, a third
-catches up, and one rollback is made. Measured are the move, the longest time without an answer, and answers that failed
-or came from a pair that was not live. Afterwards, against a plain dict: documents without a vector, deleted ones that
-came back; and 2% of vectors of another model, written under a lying fingerprint, that an audit finds. The vectors
+Pairs of 384 numbers in pgvector, an IVFFlat index each. Other processes write fourteen changes a second and catch up,
+two threads ask, and one rollback is made. Measured are the move, the longest time without an answer, and answers that
+failed or came from a pair that was not live. Afterwards, against a plain dict: documents without a vector, deleted ones
+that came back; and 2% of vectors of another model, written under a lying fingerprint, that an audit finds. The vectors
 are the hashing embedder's, so that a model's time is not in them. Without the package that carries the server nothing
 is measured. `--documents N` takes another size.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import threading
 import time
@@ -36,6 +38,9 @@ _MEMORY = ("shared_buffers=1GB", "maintenance_work_mem=1GB", "max_wal_size=4GB")
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--helper"]:
+        help_with(sys.argv[2], Path(sys.argv[3]), float(sys.argv[4]))
+        return
     parser = common.parser(__doc__ or "")
     parser.add_argument("--documents", type=int, default=200_000)
     options = parser.parse_args()
@@ -65,7 +70,7 @@ def measure(root: Path, server: PostgresServer, size: int, seconds: float) -> di
             store.promote(name, override=True, reason="measured without a check")
         with server.connect() as connection:
             [told["database_mb"]] = connection.execute("SELECT pg_database_size('postgres') / 1000000").fetchone()
-        told |= under_load(store, texts, seconds)
+        told |= under_load(root, store, texts, seconds)
         print(told, flush=True)
         told |= afterwards(store, texts)
         print(told, flush=True)
@@ -73,11 +78,17 @@ def measure(root: Path, server: PostgresServer, size: int, seconds: float) -> di
     return told
 
 
-def under_load(store: Store, texts: dict[str, str], seconds: float) -> dict[str, Any]:
+def under_load(root: Path, store: Store, texts: dict[str, str], seconds: float) -> dict[str, Any]:
     """One rollback in the middle of it."""
     stop, failures = threading.Event(), []
     answers: list[tuple[float, float, int, str]] = []
-    written = 0
+    changes = root / "changes.jsonl"
+    helpers = [
+        subprocess.Popen([sys.executable, __file__, "--helper", name, str(root), str(seconds)])
+        for name in ("write", "catch-up")
+    ]
+    while not changes.exists():
+        time.sleep(0.05)
 
     def ask() -> None:
         queries = common.queries(200)
@@ -94,44 +105,31 @@ def under_load(store: Store, texts: dict[str, str], seconds: float) -> dict[str,
                         return
                     time.sleep(_BREATH_SECONDS)
 
-    def write() -> None:
-        nonlocal written
-        chance, ids, begun = np.random.default_rng(0), list(texts), time.perf_counter()
-        while not stop.is_set():
-            kind, id_ = written % 7, ids[int(chance.integers(len(ids)))]
-            if kind == 6:
-                store.delete([id_])
-                texts.pop(id_, None)
-            else:
-                id_ = f"new {written}" if kind > 3 else id_
-                texts[id_] = f"change {written} of a boat in the harbour"
-                store.upsert([Document(id_, texts[id_])])
-            written += 1
-            time.sleep(max(0.0, begun + written / _WRITES - time.perf_counter()))
-
-    def catch_up() -> None:
-        while not stop.is_set():
-            store.catch_up(store.live())
-            time.sleep(0.2)
-
-    threads = [threading.Thread(target=one) for one in (ask, ask, write, catch_up)]
-    begun = time.perf_counter()
+    threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:
         thread.start()
     time.sleep(seconds / 2)
     before = time.perf_counter()
     moved = store.rollback(reason="benchmark", override=True, catch_up=False)
     after = time.perf_counter()
-    time.sleep(seconds / 2)
+    for helper in helpers:
+        if helper.wait():
+            raise SystemExit("the writer or the catch-up failed")
     stop.set()
     for thread in threads:
         thread.join()
+    made = [json.loads(line) for line in changes.read_text(encoding="utf-8").splitlines()]
+    for id_, text in made:
+        if text is None:
+            texts.pop(id_, None)
+        else:
+            texts[id_] = text
     targets = {move.epoch: move.target.partition("@")[0] for move in store.history(alias="live")}
     ends = np.sort([end for _, end, _, _ in answers])
     near = ends[(ends > before - 1) & (ends < after + 5)]
     return {
-        "writes": written,
-        "writes_per_s": round(written / (time.perf_counter() - begun), 1),
+        "writes": len(made),
+        "writes_per_s": round(len(made) / seconds, 1),
         "answers": len(answers),
         "failed": len(failures),
         "mixed": sum(targets[epoch] != pair for _, _, epoch, pair in answers),
@@ -142,6 +140,34 @@ def under_load(store: Store, texts: dict[str, str], seconds: float) -> dict[str,
         "answer_p50_ms": round(1000 * common.middle([end - at for at, end, _, _ in answers]), 2),
         "answer_p99_ms": round(1000 * common.percentile([end - at for at, end, _, _ in answers], 99), 2),
     }
+
+
+def help_with(name: str, root: Path, seconds: float) -> None:
+    """What a process of its own does: write, each change noted once it is acknowledged; or catch up what is live."""
+    with connect(root / "store") as store:
+        if name == "write":
+            write(store, root / "changes.jsonl", seconds)
+        until = time.monotonic() + seconds
+        while name == "catch-up" and time.monotonic() < until:
+            store.catch_up(store.live())
+            time.sleep(0.2)
+
+
+def write(store: Store, changes: Path, seconds: float) -> None:
+    ids = [row.id for row in common.rows(500)]
+    chance = np.random.default_rng(0)
+    with changes.open("w", encoding="utf-8") as notes:
+        begun, count = time.monotonic(), 0
+        while time.monotonic() < begun + seconds:
+            id_ = f"new {count}" if count % 7 in (4, 5) else ids[int(chance.integers(len(ids)))]
+            text = None if count % 7 == 6 else f"change {count} of a boat in the harbour"
+            if text is None:
+                store.delete([id_])
+            else:
+                store.upsert([Document(id_, text)])
+            print(json.dumps([id_, text]), file=notes, flush=True)
+            count += 1
+            time.sleep(max(0.0, begun + count / _WRITES - time.monotonic()))
 
 
 def afterwards(store: Store, texts: dict[str, str]) -> dict[str, Any]:

@@ -71,6 +71,27 @@ def test_a_writer_killed_at_any_step_leaves_a_pair_that_the_next_one_finishes(
         assert rows == 40 + (len(CHANGES) if step == "change" else 0), "no finished batch was embedded twice"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["backend.writing:1", "backend.written:1", "vectors.appended:1", "pair.advanced:1"])
+@pytest.mark.parametrize("kind", ["lancedb", "qdrant", "chroma", "milvus"])
+def test_a_writer_killed_in_a_database_without_transactions_leaves_a_pair_that_the_next_one_finishes(
+    kind: str, point: str, tmp_path: Path
+) -> None:
+    pytest.importorskip({"qdrant": "qdrant_client", "chroma": "chromadb", "milvus": "milvus_lite"}.get(kind, kind))
+    root, place = tmp_path / "store", f"{kind}:{tmp_path / 'database.db'}#pair"
+    with vecrollback.connect(root, create=True) as store:
+        texts = prepare(store)
+    process = start(str(root), place, "reembed", module="tests.support.database_pair", VECROLLBACK_FAULT=point)
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == -signal.SIGKILL, errors
+    with vecrollback.connect(root) as store:
+        STEPS["reembed"](store, place)
+        store.promote("two")
+        assert_passes(store.check("two"))
+        assert_serves(store, texts)
+        assert open_backend(place).count() == len(texts), "what the dead writer left is in its place, or gone"
+
+
 def test_the_database_restarts_while_it_is_searched_and_written(tmp_path: Path) -> None:
     if not postgres_server.available():
         pytest.skip("needs a PostgreSQL server: pip install 'vecrollback[dev]'")

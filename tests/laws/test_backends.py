@@ -32,9 +32,22 @@ def place(postgres: PostgresServer) -> PlaceOf:
     return lambda name: f"pgvector:postgresql://postgres@/postgres?host={postgres.folder}#{schema}.{name}"
 
 
-@pytest.fixture(params=["pgvector", "lancedb", "qdrant", "chroma", "milvus"])
+_KINDS = ("pgvector", "lancedb", "qdrant", "chroma", "milvus")
+
+
+@pytest.fixture(params=_KINDS)
 def any_place(request: pytest.FixtureRequest, tmp_path: Path) -> PlaceOf:
     """A collection for a pair in each of the databases; those that need no server, in a folder."""
+    return place_of_kind(request, tmp_path)
+
+
+@pytest.fixture(params=[_KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in _KINDS[1:])])
+def every_place(request: pytest.FixtureRequest, tmp_path: Path) -> PlaceOf:
+    """The same; in a default run PostgreSQL stands for the others, on which the whole story runs."""
+    return place_of_kind(request, tmp_path)
+
+
+def place_of_kind(request: pytest.FixtureRequest, tmp_path: Path) -> PlaceOf:
     kind, package = request.param, {"qdrant": "qdrant_client", "chroma": "chromadb", "milvus": "milvus_lite"}
     if kind == "pgvector":
         chosen: PlaceOf = request.getfixturevalue("place")
@@ -157,12 +170,13 @@ def test_a_client_of_another_program_sees_what_is_live_and_nothing_deleted(
         assert connection.execute("SELECT to_regclass(%s)", (f"{schema}.{NATIVE_ALIAS}",)).fetchone() == (None,)
 
 
-def test_nothing_is_embedded_twice_between_files_and_databases(place: PlaceOf, tmp_path: Path) -> None:
-    with begin(tmp_path / "store", place) as store:
+def test_nothing_is_embedded_twice_between_files_and_databases(every_place: PlaceOf, tmp_path: Path) -> None:
+    with begin(tmp_path / "store", every_place) as store:
         job = store.reembed(ONE, name="files")
         job.wait()
         assert job.status().progress["tokens"] == 0
-        job = store.reembed(ONE, name="again", backend=place("again"), index="ivfflat:lists=2,probes=2")
+        index = "ivfflat:lists=2,probes=2" if every_place("again").startswith("pgvector") else "auto"
+        job = store.reembed(ONE, name="again", backend=every_place("again"), index=index)
         assert job.wait().state == "ready"
         assert job.status().progress["tokens"] == 0
         for name in ("files", "again"):
@@ -171,7 +185,8 @@ def test_nothing_is_embedded_twice_between_files_and_databases(place: PlaceOf, t
             assert_serves(store, TEXTS)
 
 
-def test_a_collection_holds_one_pair_and_goes_with_it(place: PlaceOf, tmp_path: Path) -> None:
+def test_a_collection_holds_one_pair_and_goes_with_it(every_place: PlaceOf, tmp_path: Path) -> None:
+    place = every_place
     with begin(tmp_path / "store", place) as store:
         with pytest.raises(PairStateError, match="holds pair 'two'"):
             store.reembed("hash:32?seed=3", name="three", backend=place("two"))
@@ -186,8 +201,8 @@ def test_a_collection_holds_one_pair_and_goes_with_it(place: PlaceOf, tmp_path: 
         assert_serves(store, TEXTS)
 
 
-def test_a_bundle_of_a_pair_in_a_database_is_imported_into_files(place: PlaceOf, tmp_path: Path) -> None:
-    with begin(tmp_path / "store", place) as store:
+def test_a_bundle_of_a_pair_in_a_database_is_imported_into_files(every_place: PlaceOf, tmp_path: Path) -> None:
+    with begin(tmp_path / "store", every_place) as store:
         exported = store.export_snapshot("one", tmp_path / "one.bundle")
     with vecrollback.connect(tmp_path / "other", create=True) as other:
         other.import_snapshot(exported.path)
@@ -196,10 +211,10 @@ def test_a_bundle_of_a_pair_in_a_database_is_imported_into_files(place: PlaceOf,
         assert_serves(other, TEXTS)
 
 
-def test_a_filter_of_metadata_is_obeyed(place: PlaceOf, tmp_path: Path) -> None:
+def test_a_filter_of_metadata_is_obeyed(every_place: PlaceOf, tmp_path: Path) -> None:
     with vecrollback.connect(tmp_path / "store", create=True) as store:
         store.upsert([Document(f"d{n}", f"boats and {n}", {"year": 1990 + n}) for n in range(40)])
-        store.reembed(ONE, name="one", backend=place("one")).wait()
+        store.reembed(ONE, name="one", backend=every_place("one")).wait()
         store.promote("one")
         hits = store.search("boats", k=5, where="year >= 2025").hits
         wanted = exact(ONE, {f"d{n}": f"boats and {n}" for n in range(35, 40)}, "boats")

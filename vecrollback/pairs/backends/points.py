@@ -28,6 +28,7 @@ from vecrollback.pairs.backend import IndexChoice, Place, row_schema
 from vecrollback.pairs.vectors import matrix
 from vecrollback.records import Json, Metric
 from vecrollback.records.arrays import FloatArray, Numbers
+from vecrollback.storage.local import reach
 
 _PAGE = 1_000
 _MARK = "vecrollback pair"
@@ -171,6 +172,7 @@ class PointsBackend(ABC):
                 part = rows.slice(first, _PAGE)
                 points = [row | {"current": True} for row in part.drop_columns(["vector"]).to_pylist()]
                 self.insert(points, matrix(part["vector"], dimension))
+                reach("backend.writing")
             self._hide_superseded(list(dict.fromkeys(rows["doc_id"].to_pylist())), numbers[0])
 
     def _hide_superseded(self, documents: Sequence[str], first: int) -> None:
