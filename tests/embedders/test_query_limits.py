@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,14 @@ import pytest
 
 from tests.support.openai_server import Fault, OpenAIServer, changed, error
 from vecrollback import Document, connect
-from vecrollback.embedders import open_embedder
+from vecrollback.embedders import circuit_breaker, open_embedder, openai_http
+from vecrollback.embedders.circuit_breaker import FAILURES, TRY_SECONDS, CircuitBreaker, breaker_of
 from vecrollback.embedders.openai import OpenAIEmbedder
+from vecrollback.embedders.openai_http import OpenAIService, query_limits
 from vecrollback.embedders.service_words import meaning_of
 from vecrollback.errors import EmbeddingError, ServiceDownError, TextRefusedError
+from vecrollback.serving import patient_model
+from vecrollback.serving.fallback_settings import FallbackSettings
 
 SOON = 5.0
 """Seconds: far less than a job's patience, far more than a query's on a busy machine."""
@@ -89,30 +94,88 @@ def test_after_some_failures_queries_fail_at_once_and_say_what_since_when(server
     assert opened(server, query_prompt="x").embed_documents(["a job has the patience to ask"]).shape == (1, 64)
 
 
-def test_it_closes_by_itself_soon_after_the_services_return() -> None:
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
+        self.now = 1000.0
+        for module in modules:
+            monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now, sleep=self.sleep))
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_a_query_and_its_retry_may_take_a_second_and_a_half_in_all(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, granted = Clock(monkeypatch, openai_http), []
+
+    def hang(_: OpenAIService, seconds: float, *request: Any) -> openai_http._Failure:
+        granted.append(seconds)
+        clock.now += seconds
+        return openai_http._Failure(f"no answer within {seconds} s")
+
+    monkeypatch.setattr(OpenAIService, "_attempt_within", hang)
+    with pytest.raises(EmbeddingError, match="after 2 attempts: no answer within"):
+        opened(server).answer_queries(["rivers"])
+    assert granted == [1.0, pytest.approx(0.45)]
+    assert clock.now == pytest.approx(1001.5)
+
+
+def test_it_closes_by_itself_a_second_after_the_services_return(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, circuit_breaker)
     with OpenAIServer() as server:
         embedder, port = opened(server), server.port
+        breaker = breaker_of(server.url, "m")
         embedder.answer_queries(["rivers"])
-    started, errors = time.monotonic(), []
-    for _ in range(20):
-        with pytest.raises(EmbeddingError) as caught:
+    for _ in range(3):
+        assert not breaker.is_open
+        with pytest.raises(EmbeddingError, match="no connection"):
             embedder.answer_queries(["rivers"])
-        errors.append(type(caught.value))
-    assert errors[:3] == [EmbeddingError] * 3
-    assert ServiceDownError in errors
-    assert time.monotonic() - started < 20 * 1.5, "each within its own limit"
+    for _ in range(4):  # down for as many seconds: one query in each is sent, and fails
+        with pytest.raises(ServiceDownError, match="since 20"):
+            embedder.answer_queries(["rivers"])
+        clock.now += TRY_SECONDS
+        with pytest.raises(EmbeddingError) as sent:
+            embedder.answer_queries(["rivers"])
+        assert not isinstance(sent.value, ServiceDownError)
     with OpenAIServer(port=port) as server:
-        back = time.monotonic()
-        while True:
-            try:
-                embedder.answer_queries(["rivers"])
-                break
-            except ServiceDownError:
-                assert time.monotonic() - back < 5
-                time.sleep(0.05)
-        assert len(server.requests) == 1, "the others were not sent"
-        for _ in range(5):
+        with pytest.raises(ServiceDownError):
             embedder.answer_queries(["rivers"])
+        assert server.requests == [], "it is back, and nobody has tried yet"
+        clock.now += TRY_SECONDS
+        assert embedder.answer_queries(["rivers"]).shape == (1, 64)
+        assert not breaker.is_open
+        for _ in range(5):  # time stands still: each is sent
+            embedder.answer_queries(["rivers"])
+        assert len(server.requests) == 6
+
+
+def test_a_try_that_never_comes_back_keeps_no_other_from_trying(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, circuit_breaker)
+    breaker = CircuitBreaker("m at a service")
+    for _ in range(FAILURES):
+        breaker.failed("it hangs")
+    clock.now += TRY_SECONDS
+    breaker.admit()
+    with pytest.raises(ServiceDownError, match="it hangs"):
+        breaker.admit()
+    clock.now += TRY_SECONDS
+    breaker.admit()
+    breaker.answered()
+    breaker.admit()
+    assert not breaker.is_open
+
+
+def test_queries_are_answered_again_within_five_seconds_of_the_return_at_the_worst() -> None:
+    """The searcher's try meets the breaker just before its second is over, so the next one goes through; one that was
+    sent while the service was down may still be waited for.
+    """
+    overall = query_limits(1.0, 1).overall
+    assert overall == 1.5
+    assert overall + patient_model._TRY_SECONDS + TRY_SECONDS <= 5
+    assert FallbackSettings().patience <= 1.5
 
 
 def test_a_text_that_is_refused_opens_nothing(server: OpenAIServer) -> None:
