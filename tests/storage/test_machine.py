@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from vecrollback.storage.machine import Starvation, available_memory
+from vecrollback.storage import machine
+from vecrollback.storage.machine import Starvation, available_memory, resident_memory
 
 _TRY = """
 import os, threading
@@ -63,4 +65,13 @@ def test_work_that_rests_does_not_stand_still() -> None:
 
 
 def test_memory_that_is_available_is_some_of_what_there_is() -> None:
-    assert 0 < available_memory() < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    available, resident = available_memory(), resident_memory()
+    assert available is not None
+    assert resident is not None
+    assert 0 < available < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < resident < available
+
+
+def test_a_system_that_says_nothing_of_its_memory_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_PROC", tmp_path)
+    assert (available_memory(), resident_memory()) == (None, None)

@@ -72,6 +72,8 @@ def _memory(store: OperatedStore, pairs: list[Pair]) -> SituationLine:
         chunks = snapshots[pair.ref].chunks if pair.ref in snapshots else 0
         needed += _OVERHEAD * chunks * pair.dimension * 4 + (kept[pair.name].bytes if pair.name in kept else 0)
     available = available_memory()
+    if available is None:
+        return SituationLine("memory", "unknown", f"{len(pairs)} pairs take about {needed / 2**30:,.2f} GiB")
     text = f"{len(pairs)} pairs take about {needed / 2**30:,.2f} GiB; {available / 2**30:,.1f} GiB are available"
     if needed > available:
         return SituationLine("memory", "alert", text, "vecrollback plan EMBEDDER --index IVF4096,SQ8")
@@ -125,6 +127,10 @@ def _mount(path: Path) -> tuple[str, str]:
 
 
 def _mounts() -> Iterator[tuple[str, str]]:
-    for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():
+    try:
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return
+    for line in lines:
         _, place, kind, *_ = line.split()
         yield place.replace("\\040", " "), kind

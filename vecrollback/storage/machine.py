@@ -21,15 +21,26 @@ _LOOK_SECONDS = 1.0
 _PATIENCE_SECONDS, _LEAST_SHARE = 2.0, 0.1
 """Work that wanted to run for so long and got less than this share of it stands still."""
 _AWAY_SECONDS = 30.0
-_TASKS = Path("/proc/self/task")
+_PROC = Path("/proc")
+_TASKS = _PROC / "self/task"
 
 
-def available_memory() -> float:
-    """Bytes that could be used without swapping."""
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable:"):
-            return float(line.split()[1]) * 1024
-    return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+def available_memory() -> float | None:
+    """Bytes that could be used without swapping; None where the system has no word for it."""
+    with contextlib.suppress(OSError):
+        for line in (_PROC / "meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return float(line.split()[1]) * 1024
+    return None
+
+
+def resident_memory() -> float | None:
+    """Bytes of memory that this process has now; None where the system has no word for it."""
+    try:
+        pages = int((_PROC / "self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return None
+    return float(pages * os.sysconf("SC_PAGE_SIZE"))
 
 
 def yield_to_others() -> None:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 from vecrollback.errors import EmbedderSpecError, MissingDependencyError, VecrollbackError
 from vecrollback.records import LIVE, Pair, Progress, ProgressCallback, Report
 from vecrollback.storage.forks import FollowsForks, follow_forks
-from vecrollback.storage.machine import available_memory
+from vecrollback.storage.machine import available_memory, resident_memory
 from vecrollback.storage.spans import span
 
 if TYPE_CHECKING:
@@ -306,12 +306,12 @@ def _name_of(subject: object) -> str:
 
 
 def _has_room() -> bool:
-    """Whether a second copy of what this process has loaded fits into memory. On an accelerator nobody can tell."""
+    """Whether a second copy of what this process has loaded fits into memory, as far as anybody can tell."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return False
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") < available_memory()
+    loaded, available = resident_memory(), available_memory()
+    return loaded is not None and available is not None and loaded < available
 
 
 def picklable(error: Exception) -> Exception:

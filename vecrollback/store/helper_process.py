@@ -57,7 +57,8 @@ class _Helping(logging.Handler):
                 continue
             message = self._connection.recv()
             if isinstance(message, GoAhead):
-                self._go_aheads[message.number].put(message)
+                if waiting := self._go_aheads.get(message.number):  # else it was for a helper that is gone
+                    waiting.put(message)
             else:
                 self._go_aheads[message.number] = SimpleQueue()
                 threading.Thread(target=self._work, args=(message,), daemon=True).start()
