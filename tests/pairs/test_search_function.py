@@ -195,6 +195,40 @@ def test_only_who_was_granted_it_may_call_it_and_that_is_enough(place: tuple[Sto
     run("RESET ROLE")
 
 
+def test_what_others_lay_out_beside_it_is_not_what_it_runs_or_reads(place: tuple[Store, Application, str]) -> None:
+    """The functions have their owner's rights; somebody else may write in the schema of the pairs."""
+    store, application, pairs = place
+    build(store, pairs, "v1", ONE)
+    store.promote("v1")
+    schema = pairs.rpartition("#")[2].rstrip(".")
+    connection, role = application.connection, f"r_{schema}"
+    hostile = f"{schema}.hostile"
+    connection.execute(f"CREATE ROLE {role}; GRANT CREATE, USAGE ON SCHEMA {schema} TO {role}; SET ROLE {role}")
+    connection.execute(f"""
+        CREATE FUNCTION {hostile}(public.vector, public.vector) RETURNS float8 LANGUAGE plpgsql
+        AS $$ BEGIN RAISE EXCEPTION 'ran as %', current_user; END $$;
+        CREATE OPERATOR {schema}.<=> (LEFTARG = public.vector, RIGHTARG = public.vector, FUNCTION = {hostile})
+    """)
+    connection.execute("RESET ROLE")
+    application.assert_answers_as(store.search("boat harbour", k=5), "boat harbour", 5)
+    table = store.live().backend.rpartition("#")[2]
+    note = f"SELECT obj_description('{table}'::regclass, 'pg_class')"
+    [comment] = connection.execute(note).fetchone()
+    connection.execute(
+        f"ALTER TABLE {table} RENAME TO moved; GRANT SELECT ON {schema}.moved TO {role}; SET ROLE {role}"
+    )
+    connection.execute(f"CREATE TABLE {table} AS SELECT * FROM {schema}.moved")
+    connection.execute(f"COMMENT ON TABLE {table} IS '{comment}'")
+    connection.execute("RESET ROLE")
+    with pytest.raises(psycopg.DatabaseError, match="as a table of") as refused:
+        application.ask("boat harbour", 5)
+    assert refused.value.diag.sqlstate == "VR003"
+    connection.execute(f"DROP TABLE {table}; ALTER TABLE {schema}.moved RENAME TO {table.rpartition('.')[2]}")
+    connection.execute(
+        f"DROP OPERATOR {schema}.<=> (public.vector, public.vector); DROP OWNED BY {role}; DROP ROLE {role}"
+    )
+
+
 def test_an_older_version_is_replaced_and_a_newer_one_stays(
     place: tuple[Store, Application, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,7 +32,9 @@ def install(connection: Any, catalog_schema: str, schemas: Sequence[str]) -> Non
     if _installed(connection, catalog_schema) >= VERSION:
         return
     [home] = connection.execute(_EXTENSION).fetchone()
-    path = sql.SQL(", ").join(sql.Identifier(one) for one in dict.fromkeys([*schemas, home]))
+    # The functions run with their owner's rights. So operators are pgvector's own, whatever somebody else lays out in
+    # the other schemas, and a table counts only if it is the owner's.
+    path = sql.SQL(", ").join(sql.Identifier(one) for one in dict.fromkeys([home, *schemas]))
     names = {"catalog": sql.Identifier(catalog_schema), "home": sql.Identifier(home), "path": path}
     for text in (_POINTER, _SEARCH):
         connection.execute(sql.SQL(text).format(**names))
@@ -117,9 +119,13 @@ BEGIN
     IF to_regclass(named) IS NULL OR NOT starts_with(
         coalesce(obj_description(to_regclass(named), 'pg_class'), ''),
         'vecrollback pair ' || (SELECT s.id FROM {catalog}.store s) || '/' || live.name || ' '
+    ) OR NOT EXISTS (
+        SELECT 1 FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+        WHERE c.oid = to_regclass(named) AND c.relkind IN ('r', 'p') AND r.rolname = current_user
     ) THEN
         RAISE EXCEPTION USING ERRCODE = 'VR003',
-            MESSAGE = format('the live pair %s does not lie in this database', live.name),
+            MESSAGE = format('the live pair %s does not lie in this database, as a table of %s',
+                             live.name, current_user),
             HINT = 'search it through vecrollback';
     END IF;
     operator := CASE live.metric WHEN 'cosine' THEN '<=>' WHEN 'dot' THEN '<#>' ELSE '<->' END;
