@@ -47,11 +47,6 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Half as many again as there are cores: tests wait for processes, disks and clocks a third of their time."""
-    return max(1, (os.cpu_count() or 1) * 3 // 2)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by the folder they are in, and by the server or model they ask for."""
     for item in items:

@@ -148,7 +148,7 @@ def test_what_the_built_in_kinds_say() -> None:
     assert openai == Traits(remote=True, priced=True, price=2.0, tokens_estimated=True, probe_floor=COARSE_FLOOR)
     assert not open_embedder("openai:m?base_url=http://127.0.0.1:9/v1").traits.priced
     assert open_embedder("openai:text-embedding-3-small").traits.priced
-    assert open_embedder("hash:32").traits == Traits()
+    assert open_embedder("hash:32").traits == Traits(light=True)
 
 
 def test_traits_are_no_part_of_a_fingerprint() -> None:

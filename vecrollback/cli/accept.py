@@ -31,7 +31,7 @@ def accept(
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept with each, and in the audit.")] = "",
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Take back that they were accepted.")] = False,
 ) -> None:
-    """Accept by name that a pair has no vector of documents which its model cannot embed.
+    """Accept by name documents that a model cannot embed.
 
     `check` then warns of them in place of `unknown`, and a promote needs no --override for them. A new text is embedded
     like any other. Without a document: list those without a vector, and who accepted them.

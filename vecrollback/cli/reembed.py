@@ -35,7 +35,7 @@ app = typer.Typer(add_completion=False)
 _EMBEDDED = ("chunks", "tokens", "tokens_per_second", "share_of_ceiling")
 _PAIR = (
     "{name, state, embedder, fingerprint, dimension, index, backend, snapshot, watermark, lag, checked, model, reason, "
-    "cascade}"
+    "cascade, bridged, accepted}"
 )
 
 

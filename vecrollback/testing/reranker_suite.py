@@ -1,15 +1,4 @@
-"""What a reranker must promise.
-
-    from vecrollback.testing import RerankerConformance
-
-    class TestMine(RerankerConformance):
-        @pytest.fixture
-        def spec(self) -> str:
-            return "mine:small"
-
-`spec` is the string that `search(..., reranker=)` takes. Its kind is found as it will be by others: by the entry point
-of the installed package.
-"""
+"""What a reranker must promise. Its kind is found as it will be by others: by the entry point of the package."""
 
 from __future__ import annotations
 
@@ -35,7 +24,19 @@ _TEXTS = (
 
 
 class RerankerConformance:
-    """Tests for one reranker; subclass it and define `spec`."""
+    """What every reranker promises. A subclass says with `spec` which one, as `search(..., reranker=)` takes it.
+
+    Example:
+        A whole adopter, of a reranker that is found through its entry point `mine`::
+
+            import pytest
+            from vecrollback.testing import RerankerConformance
+
+            class TestMine(RerankerConformance):
+                @pytest.fixture
+                def spec(self) -> str:
+                    return "mine:small"
+    """
 
     @pytest.fixture
     def spec(self) -> str:

@@ -136,7 +136,8 @@ const movedAt = (done) => state.moves.find((move) => move.alias === done.alias &
 
 function catchUp(done, job, proven) {
   if (job?.state === "failed") return h("span", { class: "mark bad" }, `failed: ${job.error}`);
+  if (proven) return "done"; // the job may still be closing
   const { documents = 0, total = 0 } = job?.progress ?? {};
   if (job?.state === "running") return total ? `running, ${count(documents)} of ${count(total)} changes` : "running";
-  return proven || !done.lag ? "done" : `${plural(done.lag, "change")} to take in`;
+  return !done.lag ? "done" : `${plural(done.lag, "change")} to take in`;
 }
