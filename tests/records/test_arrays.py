@@ -1,4 +1,4 @@
-"""The one cosine by which vectors are compared row by row."""
+"""The one cosine by which vectors are compared row by row, and the one singular value decomposition."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vecrollback.indexes.exact import distances
 from vecrollback.records import arrays
-from vecrollback.records.arrays import cosines
+from vecrollback.records.arrays import cosines, singular_values
 
 
 def test_rows_are_compared_as_the_definition_says() -> None:
@@ -47,3 +47,16 @@ def test_an_index_that_holds_a_zero_vector_as_zero_is_exact_and_one_that_holds_n
 def test_the_example_runs() -> None:
     outcome = doctest.testmod(arrays)
     assert (outcome.failed, outcome.attempted > 0) == (0, True)
+
+
+def test_singular_values_come_where_the_quick_way_does_not_converge(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = np.random.default_rng(0).standard_normal((40, 24))
+    expected = np.linalg.svd(matrix, full_matrices=False)
+
+    def diverge(*_: object, **__: object) -> None:
+        raise np.linalg.LinAlgError("SVD did not converge")
+
+    monkeypatch.setattr(np.linalg, "svd", diverge)
+    left, strengths, right = singular_values(matrix)
+    np.testing.assert_allclose(strengths, expected[1])
+    np.testing.assert_allclose((left * strengths) @ right, matrix, atol=1e-12)

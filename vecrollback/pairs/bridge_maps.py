@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecrollback.records import Json, Metric
-from vecrollback.records.arrays import FloatArray
+from vecrollback.records.arrays import FloatArray, singular_values
 
 NEIGHBOURS = 10
 """Recall of a map is measured at so many neighbours."""
@@ -103,7 +103,7 @@ def fit_maps(source: FloatArray, target: FloatArray, metric: Metric) -> Iterator
     def affine(method: str, weights: NDArray[np.float64]) -> BridgeMap:
         return BridgeMap(method, metric, mean_in, mean_out, weights.astype(np.float32), *none)
 
-    left, strengths, right = np.linalg.svd(between, full_matrices=False)
+    left, strengths, right = singular_values(between)
     yield affine("orthogonal", left @ right * (strengths.sum() / max(float(variances.sum()), 1e-12)))
     for share in _RIDGES:
         strength = share * max(float(variances.mean()), 1e-12)
@@ -111,7 +111,7 @@ def fit_maps(source: FloatArray, target: FloatArray, metric: Metric) -> Iterator
         whole = affine(f"ridge {share:g}", weights)
         yield whole
         # Directions of the second space, by how much of the fit lies along them.
-        directions = np.linalg.svd((axes * np.sqrt(variances)).T @ weights, full_matrices=False)[2]
+        directions = singular_values((axes * np.sqrt(variances)).T @ weights)[2]
         rank = max(1, int(_RANK * min(weights.shape)))
         yield affine(f"low-rank affine {rank}, ridge {share:g}", weights @ directions[:rank].T @ directions[:rank])
         count = min(len(x), _ANCHOR_BYTES // (2 * (x.shape[1] + y.shape[1])))

@@ -1,6 +1,8 @@
-"""Arrays that every room shares: their types, and the one cosine by which vectors are compared row by row."""
+"""Arrays that every room shares: their types, the one cosine of rows, and the one singular value decomposition."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,3 +48,33 @@ def cosines(a: FloatArray, b: FloatArray) -> Cosines:
     with np.errstate(all="ignore"):
         values = product / np.sqrt(length_a * length_b)
     return np.where(np.isfinite(values), np.clip(values, -1.0, 1.0), np.nan)
+
+
+def singular_values(
+    matrix: NDArray[np.floating[Any]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The thin singular value decomposition.
+
+    Args:
+        matrix: Finite numbers, shape (n, m).
+
+    Returns:
+        Left directions (n, r), strengths (r,), right directions (r, m), with r the smaller of n and m.
+
+    Raises:
+        numpy.linalg.LinAlgError: No way of LAPACK's comes to an end.
+
+    Example:
+        >>> import numpy as np
+        >>> left, strengths, right = singular_values(np.diag([1.0, 3.0]))
+        >>> strengths.tolist()
+        [3.0, 1.0]
+    """
+    try:
+        left, strengths, right = np.linalg.svd(matrix, full_matrices=False)
+    except np.linalg.LinAlgError:
+        # The quick way (gesdd) does not converge for every matrix; the slow one does for nearly all.
+        from scipy.linalg import svd
+
+        left, strengths, right = svd(matrix, full_matrices=False, lapack_driver="gesvd")
+    return left, strengths, right

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vecrollback.records.arrays import singular_values
+
 Numbers = NDArray[np.float64]
 
 BINS = 10
@@ -55,7 +57,7 @@ def psi(baseline: Numbers, now: Numbers, bins: int = BINS) -> Distance:
 def axes(vectors: NDArray[np.float32], count: int = AXES) -> NDArray[np.float32]:
     """Directions in which vectors differ most, shape (at most count, dimension)."""
     centred = vectors - vectors.mean(axis=0)
-    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    _, _, directions = singular_values(centred)
     first_directions: NDArray[np.float32] = directions[:count].astype(np.float32)
     return first_directions
 
