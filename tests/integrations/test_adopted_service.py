@@ -73,13 +73,14 @@ def own_store(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Open, str
         )
     postgres = pytest.importorskip("langchain_postgres")
     server: PostgresServer = request.getfixturevalue("postgres")
-    schema = f"lc_{uuid4().hex[:8]}"
+    # A database of its own: one that another test left its tables in, LangChain would write to.
+    database = f"lc_{uuid4().hex[:8]}"
     with server.connect() as connection:
-        connection.execute(f"CREATE EXTENSION IF NOT EXISTS vector; CREATE SCHEMA {schema}")
-    url = f"postgresql+psycopg://postgres@/postgres?host={server.folder}&options=-csearch_path%3D{schema},public"
+        connection.execute(f"CREATE DATABASE {database}")
+    url = f"postgresql+psycopg://postgres@/{database}?host={server.folder}"
     return (
         lambda: postgres.PGVector(ServiceEmbeddings(), connection=url, collection_name="pages", embedding_length=32),
-        f"postgresql://postgres@/postgres?host={server.folder}#{schema}.langchain_pg_embedding",
+        f"postgresql://postgres@/{database}?host={server.folder}#public.langchain_pg_embedding",
     )
 
 

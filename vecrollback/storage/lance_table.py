@@ -178,6 +178,7 @@ class LanceTable(FollowsForks):
     def delete(self, condition: str, *, onto: Any) -> Commit:
         """Remove the rows that a condition of ours matches; durable when this returns."""
         before, known = onto.version, self.files(onto)
+        onto = self._own(onto)
         onto.delete(condition)
         onto.checkout_latest()
         fresh = self.files(onto) - known - {self.manifest(onto.version)}
@@ -187,7 +188,7 @@ class LanceTable(FollowsForks):
     @uses_tables
     def add_columns(self, fields: list[pa.Field], *, onto: Any) -> Commit:
         """Add columns that are null in every row there is; writes no data."""
-        before = onto.version
+        before, onto = onto.version, self._own(onto)
         onto.add_columns(pa.schema(fields))
         onto.checkout_latest()
         return self._committed(onto, set(), after=before)
@@ -244,6 +245,7 @@ class LanceTable(FollowsForks):
         """
         from lance.optimize import Compaction
 
+        onto = self._own(onto)
         options: Any = {"materialize_deletions_threshold": 0.0 if purge else 0.1}
         tasks = Compaction.plan(onto, options | ({} if below is None else {"target_rows_per_fragment": below})).tasks
         if in_order and not (tasks := _last(tasks, onto)):
@@ -296,7 +298,7 @@ class LanceTable(FollowsForks):
         for name in self._manifests() - {self.manifest(onto.version)}:
             self._is_sound_or_gone(name, digests)
         with self.reported():
-            onto.cleanup_old_versions(
+            self._own(onto).cleanup_old_versions(
                 older_than=dt.timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False
             )
 
@@ -319,7 +321,7 @@ class LanceTable(FollowsForks):
         if sound:
             self.require_sound(self._manifests(), digests)
             with self.reported():
-                onto.cleanup_old_versions(versions=sound, error_if_tagged_old_versions=False)
+                self._own(onto).cleanup_old_versions(versions=sound, error_if_tagged_old_versions=False)
 
     def _manifests(self) -> set[str]:
         """Paths of the manifests that are there, relative to the table."""
@@ -369,6 +371,10 @@ class LanceTable(FollowsForks):
             if deletion := fragment.deletion_file():
                 names.add(deletion)
         return names
+
+    def _own(self, dataset: Any) -> Any:
+        """The same version, opened for this alone: nobody may read a dataset of Lance while it is changed."""
+        return self._version(dataset.version)
 
     def _committed(self, dataset: Any, names: set[str], *, after: int) -> Commit:
         reach("table.committed")
