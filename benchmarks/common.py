@@ -10,6 +10,7 @@ import gzip
 import json
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import time
@@ -63,6 +64,17 @@ def parser(question: str, sides: Sequence[str] = ()) -> argparse.ArgumentParser:
     made.add_argument("--small", action="store_true", help="a few hundred documents: does it run, not how fast")
     made.add_argument("--keep", type=Path, metavar="FOLDER", help="build the stores here, or use those that are")
     return made
+
+
+def announced_port(process: subprocess.Popen[str]) -> int:
+    """The port that `vecrollback serve --json` says it serves on, once it does."""
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if line == "}\n":
+            break
+    return int(json.loads(said)["url"].rpartition(":")[2])
 
 
 @contextmanager

@@ -172,13 +172,7 @@ def _product(store: Path) -> Iterator[int]:
     command = [sys.executable, "-m", "vecrollback", *_SERVE, str(store)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
-            assert process.stdout is not None
-            said = ""
-            for line in process.stdout:
-                said += line
-                if line == "}\n":
-                    break
-            port = int(json.loads(said)["url"].rpartition(":")[2])
+            port = common.announced_port(process)
             _await(port)
             yield port
         finally:

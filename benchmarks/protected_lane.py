@@ -283,13 +283,7 @@ def _server(store: Path) -> Iterator[tuple[int, list[int]]]:
     log = (store.parent / "server.log").open("w")
     with log, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
         try:
-            assert process.stdout is not None
-            said = ""
-            for line in process.stdout:
-                said += line
-                if line == "}\n":
-                    break
-            port = int(json.loads(said)["url"].rpartition(":")[2])
+            port = common.announced_port(process)
             with connect(store) as opened:
                 while len(alive := opened.status()["searchers"]) < 2:
                     time.sleep(0.2)

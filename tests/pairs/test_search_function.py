@@ -271,3 +271,6 @@ def test_a_table_of_the_application_is_searched_in_place(
             application.assert_answers_as(
                 store.search(text, where="year >= 2040"), text, among=[f"d{n}" for n in range(50, 60)]
             )
+    run(f"DELETE FROM {table} WHERE id = 'd8'")  # it has no vector any more, so it is as near as nothing
+    assert "d8" not in {row[0] for row in application.ask(QUERIES[0], 100)}
+    assert "d8" not in {hit.id for hit in store.search(QUERIES[0], k=100).hits}

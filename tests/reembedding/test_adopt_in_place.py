@@ -95,6 +95,12 @@ def test_what_the_application_changes_or_removes_is_found_by_the_check(
         report = store.check("v1")
         assert report.verdict == "fail"
         assert "file_corrupt" in {finding.kind for finding in report.findings}
+        connection.execute(f"DELETE FROM {name}.docs WHERE id = 2")
+        for k in (3, EVERYTHING):
+            hits = store.search(TEXTS["2"], k=k).hits
+            assert hits
+            assert all(hit.id != "2" and abs(hit.score) <= 1.0001 for hit in hits)
+        assert store.check("v1").verdict == "fail"
 
 
 def test_adopting_again_takes_what_the_application_changed_added_and_lost(

@@ -32,6 +32,7 @@ class Application:
     place: str
     read: Callable[[], dict[str, list[float]]]
     change: Callable[[str, list[float]], None]
+    remove: Callable[[str], Any]
     sizes: Callable[[], tuple[int, int]]
     """Rows with a vector of the pair's own, and rows in all."""
 
@@ -61,7 +62,11 @@ def in_chroma(folder: Path) -> Application:
         return {id_: row.tolist() for id_, row in zip(there["ids"], there["embeddings"], strict=True)}
 
     place = f"chroma:{folder / 'chroma'}#docs"
-    return Application(place, read, lambda id_, v: docs.update(ids=[id_], embeddings=[v]), counted(place, "chroma"))
+
+    def change(id_: str, vector: list[float]) -> None:
+        docs.update(ids=[id_], embeddings=[vector])
+
+    return Application(place, read, change, lambda id_: docs.delete(ids=[id_]), counted(place, "chroma"))
 
 
 def in_qdrant(folder: Path) -> Application:
@@ -82,7 +87,7 @@ def in_qdrant(folder: Path) -> Application:
     def change(id_: str, vector: list[float]) -> None:
         client.update_vectors("docs", [models.PointVectors(id=id_, vector=vector)])
 
-    return Application(place, read, change, counted(place, "qdrant"))
+    return Application(place, read, change, lambda id_: client.delete("docs", [id_]), counted(place, "qdrant"))
 
 
 def in_milvus(folder: Path) -> Application:
@@ -110,7 +115,7 @@ def in_milvus(folder: Path) -> Application:
     def change(id_: str, vector: list[float]) -> None:
         client.upsert("docs", [{"id": id_, "text": TEXTS[id_], "embedding": vector}])
 
-    return Application(place, read, change, counted(place, "milvus"))
+    return Application(place, read, change, lambda id_: client.delete("docs", ids=[id_]), counted(place, "milvus"))
 
 
 def in_lancedb(folder: Path) -> Application:
@@ -128,7 +133,7 @@ def in_lancedb(folder: Path) -> Application:
     def change(id_: str, vector: list[float]) -> None:
         table.update(where=f"id = '{id_}'", values={"embedding": vector})
 
-    return Application(place, read, change, counted(place, "lancedb"))
+    return Application(place, read, change, lambda id_: table.delete(f"id = '{id_}'"), counted(place, "lancedb"))
 
 
 @pytest.fixture(
@@ -172,7 +177,9 @@ def test_upgrade_and_roll_back_over_the_collections_own_vectors(application: App
     assert application.read() == before, "nothing of the application was touched"
 
 
-def test_a_vector_that_the_application_changes_is_found_by_the_check(application: Application, tmp_path: Path) -> None:
+def test_what_the_application_changes_or_removes_is_found_by_the_check(
+    application: Application, tmp_path: Path
+) -> None:
     with vecrollback.connect(tmp_path / "store", create=True) as store:
         adopted(store, application)
         assert_passes(store.check("v1"))
@@ -181,6 +188,9 @@ def test_a_vector_that_the_application_changes_is_found_by_the_check(application
         assert report.verdict == "fail"
         assert "file_corrupt" in {finding.kind for finding in report.findings}
         assert store.search("boats", k=EVERYTHING).hits, "and it goes on answering"
+        application.remove(IDS[2])
+        assert store.check("v1").verdict == "fail"
+        assert IDS[2] not in {hit.id for hit in store.search(TEXTS[IDS[2]], k=EVERYTHING).hits}
 
 
 def test_another_models_vectors_and_ids_that_find_nothing_are_refused(application: Application, tmp_path: Path) -> None:

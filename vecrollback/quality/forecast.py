@@ -123,9 +123,7 @@ class Forecaster:
         """
         embedder = self._resources.embedders.open(spec)
         sample, old = self._draw(live, share, np.random.default_rng(seed), seed)
-        start = time.perf_counter()
-        new, tokens = _embed(embedder, sample.documents, progress)
-        seconds = time.perf_counter() - start
+        new, tokens, seconds = _embed(embedder, sample.documents, progress)
         texts = [query.text for query in sample.queries]
         queries = embed_in_pieces(embedder.embed_queries, texts)
         with self._pairs.pairs(live.name) as [open_pair]:
@@ -136,7 +134,6 @@ class Forecaster:
         new_scores = _scores(queries, new, embedder.metric, len(sample.documents))
         estimates = [_estimated(scores, sample) for scores in (old_scores, new_scores)]
         error = float(abs(estimates[0].mean() - measured.mean()))
-        gap = difference(f"ndcg@{DEPTH}", *estimates)
         if on_sample is not None:
             on_sample(_by_document(sample.documents, new))
         scale, price = sample.total / len(sample.documents), traits_of(embedder).price
@@ -147,7 +144,7 @@ class Forecaster:
             documents=sample.total,
             queries=len(texts),
             kind=sample.kind,
-            difference=_widened(gap, measured, error),
+            difference=_widened(difference(f"ndcg@{DEPTH}", *estimates), measured, error),
             error=error,
             bridged=bridged,
             overlap=_overlap(old_scores, new_scores),
@@ -269,12 +266,15 @@ def _fitting(
     return chosen, list(right)
 
 
-def _embed(embedder: Embedder, documents: Sequence[Document], progress: ProgressCallback | None) -> tuple[_Chunks, int]:
-    """Vectors of the documents' chunks, and their tokens."""
+def _embed(
+    embedder: Embedder, documents: Sequence[Document], progress: ProgressCallback | None
+) -> tuple[_Chunks, int, float]:
+    """Vectors of the documents' chunks, their tokens, and the seconds that it took."""
+    began = time.monotonic()
     whole = [document.text_for_model for document in documents]
     keys = [(n, start, end) for n, text in enumerate(whole) for start, end in embedder.chunk(text)]
     texts = [whole[n][start:end] for n, start, end in keys]
-    parts, tokens, began = [], 0, time.monotonic()
+    parts, tokens = [], 0
     for first in range(0, len(texts), _AT_ONCE):
         batch = texts[first : first + _AT_ONCE]
         parts.append(embed_documents(embedder, batch))
@@ -284,7 +284,7 @@ def _embed(embedder: Embedder, documents: Sequence[Document], progress: Progress
             elapsed = time.monotonic() - began
             progress(Progress("", "embedding a sample", done, len(documents), first + len(batch), 0, tokens, elapsed))
     owner = np.array([n for n, _, _ in keys], np.int64)
-    return _Chunks(np.concatenate(parts), owner, keys), tokens
+    return _Chunks(np.concatenate(parts), owner, keys), tokens, time.monotonic() - began
 
 
 def _live_chunks(resources: Resources, pair: Pair) -> dict[str, list[tuple[int, int, int]]]:

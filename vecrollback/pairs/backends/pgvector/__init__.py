@@ -279,11 +279,11 @@ class PgvectorBackend:
             values["among"] = among.tolist()
         where = "row = ANY(%(among)s)" if among is not None else f"row < {below}"
         if exact:
-            # no index fits an expression, so every row is compared
+            # no index fits an expression, so every row is compared; one has no vector that a lender took away
             text = f"""
                 SELECT row, distance FROM (
-                    SELECT row, vector {operator} %(query)s AS distance FROM {{rows}} WHERE {where} AND ordinal >= 0
-                    OFFSET 0
+                    SELECT row, vector {operator} %(query)s AS distance FROM {{rows}}
+                    WHERE {where} AND ordinal >= 0 AND vector IS NOT NULL OFFSET 0
                 ) rows ORDER BY distance, row LIMIT {k}
             """
         else:

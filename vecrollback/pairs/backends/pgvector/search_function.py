@@ -191,7 +191,7 @@ BEGIN
         statement := CASE WHEN exact THEN format(
             'SELECT * FROM (
                 SELECT t.doc_id, t.ordinal, t.start, t."end", t.seq, t.vector %s $1 AS distance
-                FROM %s WHERE %s OFFSET 0
+                FROM %s WHERE t.vector IS NOT NULL AND %s OFFSET 0
              ) every ORDER BY distance, doc_id LIMIT %s', operator, relation, counts, wanted
         ) WHEN parts[2] IS NULL THEN candidates || wanted ELSE replace(candidates, '%1$s', wanted::text) || wanted END;
         EXECUTE format(
