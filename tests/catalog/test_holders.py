@@ -68,7 +68,7 @@ def test_a_stopped_holder_of_a_lock_is_named(root: Path) -> None:
         with pytest.raises(LockHeldError) as refused, store.resources.catalog.lock("pair-one", timeout=0.2):
             pytest.fail("the lock was held by another process")
         assert f"process {process.pid} (" in refused.value.message
-        assert "which is stopped" in refused.value.message
+        assert f"the stopped process {process.pid}" in refused.value.message
         assert "kill PID" in refused.value.hint
 
 
@@ -78,7 +78,8 @@ def test_a_stopped_writer_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(CatalogUnavailableError, match="locked") as refused:
             store.freezes.freeze("a test", actor="tester")
         assert f"process {process.pid} (" in refused.value.hint
-        assert "is stopped is in the middle of a write" in refused.value.hint
+        assert f"the stopped process {process.pid}" in refused.value.hint
+        assert "is in the middle of a write" in refused.value.hint
 
 
 def test_nobody_is_named_where_nobody_holds_a_lock(root: Path, tmp_path: Path) -> None:

@@ -56,7 +56,8 @@ def apply(
     with session.store() as store:
         result = store.apply_erasures(path, copy_of=copy_of, dry_run=dry_run)
     verb = "would delete" if dry_run else "deleted"
-    lines = [f"{verb} {counted(len(result.deleted), 'document')}; {result.noted:,} others were not there"]
+    rest = f"; {counted(result.noted, 'more delete')} of what is not here" if result.noted else ""
+    lines = [f"{verb} {counted(len(result.deleted), 'document')}{rest}"]
     lines += [f"  {clean(key)}" for key in result.deleted[:_SHOWN]]
     if len(result.deleted) > _SHOWN:
         lines.append(f"  and {len(result.deleted) - _SHOWN:,} more; --json has all of them")

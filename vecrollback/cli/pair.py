@@ -35,7 +35,7 @@ def export(
     parity = done.parity
     lines = [
         f"{parity.verdict}: {done.place} has {counted(parity.rows, 'vector')} of {done.pair}, {parity.identical:,} of "
-        f"them number by number, least cosine {parity.least_cosine:.7f}",
+        f"them identical, least cosine {parity.least_cosine:.7f}",
     ]
     lines += [f"missing there: {parity.missing:,}; there alone: {parity.extra:,}"] if parity.verdict == "fail" else []
     if done.made:

@@ -170,7 +170,12 @@ class Corpus(LogReader):
         try:
             self._erasures.add(Erasure(self._catalog.store_id, key, seq) for key, seq in deleted)
         except OSError as error:
-            _log.warning("%d deletes are not in %s: %s", len(deleted), self._erasures.path, error.strerror)
+            _log.warning(
+                "%s could not take in what was deleted, %d in number: %s",
+                self._erasures.path,
+                len(deleted),
+                error.strerror,
+            )
 
     def take_back(self, seq: int, *, keep_new: bool = False) -> CorpusPlan:
         """Make the documents what they were at change `seq`, by new changes, all of them or none; durable.

@@ -14,7 +14,7 @@ _LOCKS = Path("/proc/locks")
 
 
 def holders(path: Path, *, at: int | None = None) -> str:
-    """Who else holds a lock on a file: "process 4711 (vecrollback), which is stopped"; "" where nobody can say.
+    """Who else holds a lock on a file: "the stopped process 4711 (vecrollback)"; "" where nobody can say.
 
     `at`: only locks to write of this byte.
     """
@@ -56,5 +56,5 @@ def _described(pid: int) -> str:
     with suppress(OSError, ValueError, IndexError):
         before, _, after = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
         name, state = before.partition("(")[2], after.split()[0]
-    stopped = ", which is stopped" if state in ("T", "t") else ""
-    return f"process {pid}{f' ({name})' if name else ''}{stopped}"
+    process = "the stopped process" if state in ("T", "t") else "process"
+    return f"{process} {pid}{f' ({name})' if name else ''}"
