@@ -86,7 +86,8 @@ class Adopter:
             )
         embedder = self.resources.embedders.current(request.embedder)
         name = request.name or pair_name(self.resources.catalog, embedder.spec, embedder)
-        if any(pair.name == name and pair.state != "building" for pair in self.resources.catalog.pairs.all()):
+        there = self.resources.catalog.pairs.find(name)
+        if there is not None and there.state != "building":
             raise UsageError(
                 f"pair {name!r} has its vectors in {source.place} already",
                 hint="to take what changed there, adopt it in place under another --name, and promote that pair: what "
