@@ -73,13 +73,14 @@ def own_store(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Open, str
         )
     postgres = pytest.importorskip("langchain_postgres")
     server: PostgresServer = request.getfixturevalue("postgres")
-    # A database of its own: one that another test left its tables in, LangChain would write to.
+    # A database of its own: LangChain would write to tables that another test left. And no length of vectors, because
+    # LangChain keeps the first that it is told for the whole process.
     database = f"lc_{uuid4().hex[:8]}"
     with server.connect() as connection:
         connection.execute(f"CREATE DATABASE {database}")
     url = f"postgresql+psycopg://postgres@/{database}?host={server.folder}"
     return (
-        lambda: postgres.PGVector(ServiceEmbeddings(), connection=url, collection_name="pages", embedding_length=32),
+        lambda: postgres.PGVector(ServiceEmbeddings(), connection=url, collection_name="pages"),
         f"postgresql://postgres@/{database}?host={server.folder}#public.langchain_pg_embedding",
     )
 
