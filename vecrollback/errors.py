@@ -82,6 +82,11 @@ class VecrollbackError(Exception):
         return str(self)
 
 
+def in_words(error: BaseException) -> str:
+    """What to say of an error: the fact of one of these; of any other also its class, which is half of what it says."""
+    return str(error) if isinstance(error, VecrollbackError) else f"{type(error).__name__}: {error}"
+
+
 def _rebuilt(kind: type[VecrollbackError], args: tuple[Any, ...]) -> VecrollbackError:
     return kind.__new__(kind, *args)
 

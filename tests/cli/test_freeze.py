@@ -13,4 +13,6 @@ def test_a_frozen_store_warns_whoever_moves_it(store: Path) -> None:
     done = cli("rollback", "--reason", "answers got worse")
     assert done.exit_code == 0
     assert "warning: 'live' is frozen" in done.stderr
-    assert refusal("freeze", "--reason", "x", "--until", "someday", code=2)["hint"].startswith("write it in ISO 8601")
+    assert refusal("freeze", "--reason", "x", "--until", "someday", code=2)["hint"].startswith(
+        "write 2026-01-31T12:00 (UTC), or how long from now"
+    )

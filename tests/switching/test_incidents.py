@@ -5,6 +5,7 @@ Covers serving.answer_counts, switching.incidents.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 import time
@@ -40,6 +41,11 @@ def test_a_rollback_opens_an_incident_with_the_whole_timeline(store: Store) -> N
     assert times == sorted(times)  # type: ignore[type-var]
     assert incident.verdict == "pass"
     assert incident.lag == 3
+    paper = store.incidents.paper(incident.number)
+    written = re.findall(r"^\| (20[^ ]+) \| [+-]", paper, re.MULTILINE)
+    assert len(written) == 5
+    assert written == sorted(written)  # by the clock
+    assert "searcher followed" not in paper  # there was none
 
 
 def test_the_switch_alone_is_completed_by_whoever_catches_up_and_checks(store: Store) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.catalog import WORKER_LOCK
+from vecrollback.errors import in_words
 from vecrollback.pairs.model_answers import ask_model
 from vecrollback.records import LineState, Pair, SituationLine
 from vecrollback.storage.machine import available_memory
@@ -46,7 +47,7 @@ def _line(name: str, look: Callable[[], SituationLine]) -> SituationLine:
     try:
         return look()
     except Exception as error:  # whatever one look meets, the others are told
-        return SituationLine(name, "unknown", f"{type(error).__name__}: {error}")
+        return SituationLine(name, "unknown", in_words(error))
 
 
 def _model(store: OperatedStore, pair: Pair) -> SituationLine:
@@ -71,10 +72,11 @@ def _memory(store: OperatedStore, pairs: list[Pair]) -> SituationLine:
     for pair in pairs:
         chunks = snapshots[pair.ref].chunks if pair.ref in snapshots else 0
         needed += _OVERHEAD * chunks * pair.dimension * 4 + (kept[pair.name].bytes if pair.name in kept else 0)
+    count = "1 pair takes" if len(pairs) == 1 else f"{len(pairs)} pairs take"
     available = available_memory()
     if available is None:
-        return SituationLine("memory", "unknown", f"{len(pairs)} pairs take about {needed / 2**30:,.2f} GiB")
-    text = f"{len(pairs)} pairs take about {needed / 2**30:,.2f} GiB; {available / 2**30:,.1f} GiB are available"
+        return SituationLine("memory", "unknown", f"{count} about {needed / 2**30:,.2f} GiB")
+    text = f"{count} about {needed / 2**30:,.2f} GiB; {available / 2**30:,.1f} GiB are available"
     if needed > available:
         return SituationLine("memory", "alert", text, "vecrollback plan EMBEDDER --index IVF4096,SQ8")
     return SituationLine("memory", "ok" if needed < 0.8 * available else "note", text)

@@ -16,6 +16,7 @@ from vecrollback.catalog.schema import (
     acceptance,
     alias,
     bridge,
+    canary,
     cascade,
     equivalence,
     file,
@@ -32,7 +33,17 @@ from vecrollback.catalog.schema import (
     unembedded,
 )
 from vecrollback.errors import HeadMovedError, PairStateError, UnknownNameError, UsageError
-from vecrollback.records import KeptModel, LivePair, MoveRequest, Pair, PairState, Snapshot, SnapshotRef
+from vecrollback.records import (
+    CANDIDATE,
+    LIVE,
+    KeptModel,
+    LivePair,
+    MoveRequest,
+    Pair,
+    PairState,
+    Snapshot,
+    SnapshotRef,
+)
 from vecrollback.storage.local import reach
 
 NAME_RULE = "letters, digits, dot, dash, underscore; at most 64"
@@ -230,14 +241,15 @@ class Pairs:
             condition = (snapshot.c.pair == old.pair, snapshot.c.number == old.number)
             connection.execute(snapshot.delete().where(*condition))
 
-    def retire(self, name: str, reason: str) -> None:
-        """Take a pair out of use. Raises PairStateError while an alias points to it, or it is the way back."""
+    def retire(self, name: str, reason: str, *, actor: str = "") -> None:
+        """Take a pair out of use. Raises PairStateError while it serves or is tried, or it is the way back."""
         with self._database.write() as connection:
             row = connection.execute(sa.select(pair.c.state).where(pair.c.name == name)).one()
             if row.state in ("live", "standby"):
                 raise PairStateError(
                     f"pair {name!r} is {row.state}", hint="promote another one first; a rollback needs the standby"
                 )
+            _let_go_of_candidate(connection, name, actor)
             _refuse_held(connection, name, sa.select(alias.c.name).where(alias.c.pair == name), "alias")
             connection.execute(pair.update().where(pair.c.name == name).values(state="retired", state_reason=reason))
 
@@ -309,6 +321,19 @@ def _require_distinct(connection: sa.Connection, name: str) -> None:
                 f"a new pair cannot be called {name!r}: there is a {word} {other!r}",
                 hint="choose another --name: names differ in more than case, whatever they name",
             )
+
+
+def _let_go_of_candidate(connection: sa.Connection, name: str, actor: str) -> None:
+    # `candidate` stays at the pair that was promoted or tried last, so that searchers keep it open.
+    targets = {row.name: row for row in connection.execute(sa.select(alias))}
+    candidate, live = targets.get(CANDIDATE), targets.get(LIVE)
+    if candidate is None or live is None or candidate.pair != name:
+        return
+    if connection.scalar(sa.select(canary.c.number).where(canary.c.pair == name, canary.c.ended_at.is_(None))):
+        raise PairStateError(f"pair {name!r} is tried by a canary", hint="`vecrollback canary stop` first")
+    target = SnapshotRef(live.pair, live.snapshot)
+    reason = f"{name} was retired"
+    apply_move(connection, MoveRequest(reason, actor, expected_epoch=candidate.epoch, alias=CANDIDATE, target=target))
 
 
 def _refuse_held(connection: sa.Connection, name: str, holders: sa.Select[tuple[str]], word: str) -> None:

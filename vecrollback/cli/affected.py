@@ -25,7 +25,8 @@ def affected(
     session: Session,
     pair: Annotated[str, typer.Option("--pair", metavar="PAIR", help="The pair whose answers are in doubt.")],
     since: Annotated[
-        str | None, typer.Option("--since", metavar="TIME", help="Only while it served since then: ISO 8601, UTC.")
+        str | None,
+        typer.Option("--since", metavar="TIME", help="Only while it served since: 7d, or ISO 8601, UTC."),
     ] = None,
 ) -> None:
     """List what a bad pair answered: when, how much, which incidents.

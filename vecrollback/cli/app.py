@@ -108,6 +108,8 @@ def _usage(error: typer.TyperException, *, as_json: bool) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "vecrollback"
     kind, message = type(error).__name__, error.format_message()
+    if context is not None and message == "Missing command.":
+        message = f"`{path}` needs one of its commands: {', '.join(context.command.commands)}"
     output.print_error(kind, message, f"`{path} --help`", as_json=as_json)
     return error.exit_code
 

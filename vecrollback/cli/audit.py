@@ -25,7 +25,9 @@ def audit(
     action: Annotated[
         str | None, typer.Option(metavar="WHAT", help="Only actions that begin so, such as `token`.")
     ] = None,
-    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only what was done since: ISO 8601, UTC.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only what was done since: 7d, or ISO 8601.")
+    ] = None,
 ) -> None:
     """List what was changed over HTTP, and every change of a token.
 

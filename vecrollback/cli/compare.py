@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vecrollback.cli.support.output import clean, note
+from vecrollback.cli.support.output import clean, counted, note
 from vecrollback.cli.support.session import Session, command
 from vecrollback.cli.support.tables import Rows
 from vecrollback.records import AnsweredQuery, Comparison, SearchMode
@@ -75,7 +75,7 @@ def compared(found: Comparison) -> Iterator[RenderableType]:
             for ref, share in zip((found.a, found.b), found.unjudged, strict=True)
         )
     if found.absent:
-        yield f"{found.absent:,} of the right documents are not in the corpus: no pair can find them"
+        yield f"not in the corpus, so no pair can find them: {counted(found.absent, 'right document')}"
     yield f"overlap@{found.k} {found.overlap:.3f}, rank-biased overlap {found.rbo:.3f}"
     for ref, latency in zip((found.a, found.b), found.latency, strict=True):
         yield f"{ref}: p50 {latency.p50:.2f} ms, p99 {latency.p99:.2f} ms a query"

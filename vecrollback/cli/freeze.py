@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from vecrollback.cli.support.session import Session, command
-from vecrollback.errors import UsageError
+from vecrollback.records.times import read_time
 
 app = typer.Typer(add_completion=False)
 
@@ -19,7 +18,8 @@ def freeze(
     session: Session,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; required.")] = "",
     until: Annotated[
-        str | None, typer.Option(metavar="TIME", help="When it ends, ISO 8601. Default: at `vecrollback unfreeze`.")
+        str | None,
+        typer.Option(metavar="TIME", help="When it ends: 12h, or ISO 8601, UTC. Default: at `unfreeze`."),
     ] = None,
 ) -> None:
     """Forbid automation to move what is live; people still can.
@@ -27,15 +27,6 @@ def freeze(
     Whoever moves it by hand meanwhile gets a warning.
     """
     with session.store() as store:
-        frozen = store.freezes.freeze(reason, actor=store.actor, until=_time(until) if until else None)
+        frozen = store.freezes.freeze(reason, actor=store.actor, until=read_time(until, ahead=True) if until else None)
     end = f"until {frozen.until[:19]}" if frozen.until else "until `vecrollback unfreeze`"
     session.emit(asdict(frozen), lambda: [f"automation moves nothing {end}: {frozen.reason}"])
-
-
-def _time(given: str) -> dt.datetime:
-    try:
-        return dt.datetime.fromisoformat(given)
-    except ValueError:
-        raise UsageError(
-            f"{given!r} is not a valid time", hint="write it in ISO 8601: 2026-01-31T12:00:00+00:00"
-        ) from None

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli.support.output import clean
+from vecrollback.cli.support.output import clean, counted
 from vecrollback.cli.support.session import Session, command, common
 from vecrollback.cli.support.tables import Rows, when
 from vecrollback.records import GoldenQuery
@@ -47,7 +47,7 @@ def add(
     expected = {id_: int(grade) for id_, grade in map(_expected, expect or [])}
     with session.store() as store:
         kept = store.golden.add(query, expected, tags=tag or [], id=name)
-    session.emit(asdict(kept), lambda: [f"kept as {kept.id}, {len(kept.expected)} right documents"])
+    session.emit(asdict(kept), lambda: [f"kept as {kept.id}, {counted(len(kept.expected), 'right document')}"])
 
 
 @command(

@@ -76,7 +76,8 @@ def close(
     number: Number,
     cause: Annotated[str, typer.Option("--cause", metavar="TEXT", help="What it was; required.")] = "",
     detected: Annotated[
-        str | None, typer.Option(metavar="TIME", help="When the first sign was seen, ISO 8601; for the report.")
+        str | None,
+        typer.Option(metavar="TIME", help="When the first sign was seen: 30m ago, or ISO 8601, UTC."),
     ] = None,
     false_alarm: Annotated[
         bool, typer.Option("--false-alarm", help="The pair that was left had answered well.")

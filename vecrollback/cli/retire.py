@@ -22,5 +22,5 @@ def retire(
     `prune` then deletes it with all its snapshots and vectors.
     """
     with session.store() as store:
-        store.retention.retire(store.pair(pair), reason)
+        store.retention.retire(store.pair(pair), reason, actor=store.actor)
     session.emit({"pair": pair, "state": "retired"}, lambda: [f"{pair} is retired; `vecrollback prune` takes it"])

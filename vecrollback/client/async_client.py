@@ -370,7 +370,8 @@ class AsyncClient(AsyncOperationMethods):
         """Tell what `rollback_corpus` would change; see `vecrollback.pairs.time_travel.TimeTravel.plan`.
 
         Args:
-            to: The number of a change, or a time: ISO 8601, UTC unless it says otherwise.
+            to: The number of a change, or a time: ISO 8601, UTC unless it says otherwise, or how
+                long ago, as 2h.
             keep_new: Leave the documents alone that are new since.
 
         Returns:
@@ -384,7 +385,8 @@ class AsyncClient(AsyncOperationMethods):
         """Make the documents what they were; see `vecrollback.pairs.time_travel.TimeTravel.rollback`.
 
         Args:
-            to: The number of a change, or a time: ISO 8601, UTC unless it says otherwise.
+            to: The number of a change, or a time: ISO 8601, UTC unless it says otherwise, or how
+                long ago, as 2h.
             reason: Why, for the audit.
             keep_new: Leave the documents alone that are new since.
             catch_up: Bring the live and the standby pairs up to date before this returns.

@@ -135,7 +135,7 @@ class AsyncOperationMethods:
         Args:
             number: Its number.
             cause: What it was.
-            detected: When the first sign was seen, ISO 8601.
+            detected: When the first sign was seen: ISO 8601, UTC unless it says otherwise, or how long ago, as 30m.
             nature: `false_alarm` or `planned` where the pair that was left had answered well.
 
         Returns:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from vecrollback.catalog import Catalog, now
 from vecrollback.embedders.riding_probes import QueryProbes
 from vecrollback.embedders.server_words import differences
-from vecrollback.errors import EmbedderChangedError, MissingDependencyError, VecrollbackError
+from vecrollback.errors import EmbedderChangedError, MissingDependencyError, VecrollbackError, in_words
 from vecrollback.pairs.embedders import PairEmbedders
 from vecrollback.records import ModelAnswer, ModelVerdict, Pair
 
@@ -49,7 +49,7 @@ def _ask(catalog: Catalog, embedders: PairEmbedders, pair: Pair) -> tuple[ModelV
     except (VecrollbackError, OSError) as error:
         return "fail", str(error)
     except Exception as error:  # an embedder of the user's own may raise anything
-        return "fail", f"{type(error).__name__}: {error}"
+        return "fail", in_words(error)
     from_store = embedder.spec != pair.embedder and embedders.kept.find(pair) is not None
     return "pass", ("it answers, from the files that the store keeps" if from_store else "it answers") + note
 

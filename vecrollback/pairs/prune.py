@@ -53,9 +53,12 @@ class Pruner:
             else LocalRemovableFiles(Path(file_store.uri))
         )
 
-    def retire(self, pair: Pair, reason: str = "") -> None:
-        """Take a pair out of use: it cannot serve again, and a later prune takes it. Raises PairStateError."""
-        self._catalog.pairs.retire(pair.name, reason)
+    def retire(self, pair: Pair, reason: str = "", *, actor: str = "") -> None:
+        """Take a pair out of use: it cannot serve again, and a later prune takes it.
+
+        Raises PairStateError while it serves, is the standby, or is tried by a canary.
+        """
+        self._catalog.pairs.retire(pair.name, reason, actor=actor)
 
     def tidy(self) -> None:
         """Merge small files where so many have gathered that it pays, and clean old versions away.

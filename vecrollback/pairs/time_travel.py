@@ -7,7 +7,6 @@ of a model has for a text are used again.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from vecrollback.catalog import as_kept
 from vecrollback.errors import UsageError, VecrollbackError
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import CatchUp, CorpusPlan, CorpusRollback, Pair, ProgressCallback
+from vecrollback.records.times import read_time
 
 _SERVE = ("live", "standby")
 
@@ -70,7 +70,8 @@ class TimeTravel:
         was deleted since by somebody stays deleted for good. Another rollback can undo this one.
 
         Args:
-            to: The number of a change, or a time: ISO 8601, UTC unless it says otherwise.
+            to: The number of a change, or a time: ISO 8601, UTC unless it says otherwise, or how
+                long ago, as 2h.
             reason: Why. It is kept in the audit.
             keep_new: Leave the documents alone that are new since; otherwise they go out of every answer.
             catch_up: Bring the live and the standby pairs up to date with it.
@@ -113,14 +114,13 @@ class TimeTravel:
         if isinstance(to, int) or to.strip().isdecimal():
             return int(to)
         try:
-            time = dt.datetime.fromisoformat(to.strip())
-            at = as_kept(time.replace(tzinfo=time.tzinfo or dt.UTC))
-        except ValueError:
+            at = read_time(to)
+        except UsageError:
             raise UsageError(
                 f"{to!r} is not a valid point of the log; use the number of a change or a time",
-                hint="`--corpus 4711`, or `--corpus 2026-01-31T12:00` (UTC)",
+                hint="`--corpus 4711`, `--corpus 2026-01-31T12:00` (UTC), or how long ago: `--corpus 2h`",
             ) from None
-        return self._corpus.seq_at(at)
+        return self._corpus.seq_at(as_kept(at))
 
     def _priced(self, plan: CorpusPlan) -> CorpusPlan:
         """With how many texts each pair that is kept up to date has no vector of."""

@@ -164,6 +164,11 @@ class Forecaster:
         size = min(parse_budget(share, len(ids)), len(ids))
         if share.strip().endswith("%"):  # at most that share, so rounded down
             size = min(size, int(len(ids) * float(share.strip()[:-1]) / 100))
+        if len(ids) < _LEAST_SAMPLE:
+            raise UsageError(
+                f"the corpus has {len(ids)} documents; a forecast needs {_LEAST_SAMPLE}",
+                hint="of so few, embed all: `vecrollback reembed MODEL`, then `vecrollback compare`",
+            )
         if size < _LEAST_SAMPLE:
             raise UsageError(
                 f"a sample of {size} documents is too small; a forecast needs {_LEAST_SAMPLE}",

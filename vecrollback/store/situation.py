@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from vecrollback.catalog import WORKER_LOCK, now
-from vecrollback.errors import CatalogUnavailableError, NoRollbackTargetError, TimeWentBackError, VecrollbackError
+from vecrollback.errors import CatalogUnavailableError, NoRollbackTargetError, TimeWentBackError, in_words
 from vecrollback.records import LINES, LIVE, Json, LineState, Situation, SituationLine
 from vecrollback.store.status import describe
 from vecrollback.switching.policy import load_policy
@@ -60,7 +60,7 @@ class _Look:
         try:
             return SituationLine(name, *_LINES[name](self))
         except Exception as error:  # whatever is wrong with one line, the others are told
-            message = error.message if isinstance(error, VecrollbackError) else f"{type(error).__name__}: {error}"
+            message = in_words(error)
             if isinstance(error, CatalogUnavailableError) and time.monotonic() - start > _PATIENCE_SECONDS:
                 self._lost = message  # each further question would wait for the database again
             return SituationLine(name, "unknown", message)

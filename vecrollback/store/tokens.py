@@ -12,9 +12,10 @@ import time
 from dataclasses import dataclass
 from typing import get_args
 
-from vecrollback.catalog import Catalog, now
+from vecrollback.catalog import Catalog, as_kept, now
 from vecrollback.errors import CatalogUnavailableError, UnknownCallerError, UsageError
 from vecrollback.records import AuditEntry, Role, Token
+from vecrollback.records.times import read_time
 
 ROLES: tuple[Role, ...] = get_args(Role)
 """Each may do what those before it may."""
@@ -22,8 +23,6 @@ ROLES: tuple[Role, ...] = get_args(Role)
 _PREFIX = "vr_"
 """So that scanners for leaked secrets know one when they see it."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-_SPAN = re.compile(r"(\d{1,5}) ?([mhd])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _USE_SECONDS = 60.0
 """A token's last use is written this often at most: a write for every request would cost more than the request."""
 _HINT = "send `Authorization: Bearer TOKEN`; `vecrollback token create --role ROLE` makes one"
@@ -92,7 +91,8 @@ class Tokens:
     ) -> tuple[Token, str]:
         """A new token and its secret, which is shown this once: the catalog keeps its SHA-256.
 
-        `expires`: when it ends, as in "90d", "12h" or an ISO 8601 time; None: when it is revoked. Raises UsageError.
+        `expires`: when it ends, as "90d" or ISO 8601, UTC unless it says otherwise; None: when it is revoked.
+        Raises UsageError.
         """
         if role not in ROLES:
             raise UsageError(f"{role!r} is not a valid role", hint=f"use one of {', '.join(ROLES)}")
@@ -142,17 +142,7 @@ class Tokens:
     def _end(self, text: str) -> str:
         """When a token ends, by the catalog's clock. Raises UsageError."""
         present = dt.datetime.fromtimestamp(self._catalog.tokens.clock(), dt.UTC)
-        span = _SPAN.fullmatch(text.strip())
-        try:
-            if span is not None:
-                end = present + dt.timedelta(**{_UNITS[span[2]]: int(span[1])})
-            else:
-                end = dt.datetime.fromisoformat(text.strip()).astimezone(dt.UTC)
-        except (ValueError, OverflowError):
-            raise UsageError(
-                f"{text!r} is not a valid time for a token to expire",
-                hint="write how long it lives, as 90d, 12h or 30m, or a time in ISO 8601: 2026-01-31T12:00:00+00:00",
-            ) from None
+        end = read_time(text, present=present, ahead=True)
         if end <= present:
             raise UsageError(f"{text!r} is over already", hint="a token expires in the future")
         return end.isoformat(timespec="microseconds")
@@ -166,9 +156,10 @@ class Tokens:
     ) -> list[AuditEntry]:
         """Changes other than pointer moves, newest first; those of the last 400 days.
 
-        `action`: how it begins. `since`: ISO 8601, UTC.
+        `action`: how it begins. `since`: ISO 8601, UTC unless it says otherwise, or how long ago, as 7d.
         """
-        return self._catalog.audits.all(limit, actor=actor, action=action, since=since)
+        start = as_kept(read_time(since)) if since else None
+        return self._catalog.audits.all(limit, actor=actor, action=action, since=start)
 
 
 def _digest(secret: str) -> str:

@@ -19,6 +19,8 @@ class Freezes:
         """Let automation move nothing until then, or until somebody lifts it. People still can."""
         if not reason.strip():
             raise UsageError("a freeze needs a reason", hint="--reason 'release day'")
+        if until is not None and until.tzinfo is None:
+            raise UsageError(f"{until} has no time zone", hint="dt.datetime(..., tzinfo=dt.UTC)")
         try:
             end = None if until is None else as_kept(until)
         except ValueError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import vecrollback.cli
-from tests.cli.support import text
+from tests.cli.support import cli, text
 from vecrollback.cli.support.commands import EXIT_CODES, NAMES, PANELS, load, module_name
 from vecrollback.cli.support.reference import json_shapes
 
@@ -97,3 +97,9 @@ def test_every_command_has_help_and_both_options() -> None:
         assert "--json" in said
         assert "--store" in said
         assert "JSON:" in said
+
+
+def test_a_group_without_its_command_names_those_it_has() -> None:
+    refused = cli("jobs")
+    assert refused.exit_code == 2
+    assert "`vecrollback jobs` needs one of its commands: list, show, pause, resume, cancel" in refused.stderr

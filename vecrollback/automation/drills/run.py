@@ -12,7 +12,7 @@ from vecrollback.automation.drills.rehearsal import rehearse
 from vecrollback.automation.drills.stopwatch import Stopwatch
 from vecrollback.automation.operated_store import OperatedStore, StoreOpener
 from vecrollback.catalog import now
-from vecrollback.errors import RefusedError, UsageError
+from vecrollback.errors import RefusedError, UsageError, in_words
 from vecrollback.records import LIVE, Drill, SnapshotRef
 from vecrollback.switching.policy import Policy, load_policy
 
@@ -45,7 +45,7 @@ def run_drill(
         verdict = "pass" if all(phase.ok for phase in watch.phases) else "fail"
     except Exception as error:
         # Whatever went wrong is what the drill was for; without anything live there was nothing to rehearse.
-        sentence = f"{type(error).__name__}: {error}"
+        sentence = in_words(error)
         verdict = "fail" if live and not (isinstance(error, RefusedError) and not watch.phases) else "unknown"
     drill = Drill(
         number=0,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from vecrollback.errors import in_words
 from vecrollback.records import Phase
 from vecrollback.storage.steps import step
 
@@ -37,7 +38,7 @@ class Stopwatch:
             with step(name):
                 yield timed
         except Exception as error:
-            timed.say(f"{type(error).__name__}: {error}", ok=False)
+            timed.say(in_words(error), ok=False)
             raise
         finally:
             seconds = time.monotonic() - start if timed.seconds is None else timed.seconds

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from vecrollback.catalog import Catalog, as_kept
 from vecrollback.catalog.answer_counts import canary_alias
-from vecrollback.errors import UsageError
 from vecrollback.records import LIVE, Affected, AffectedTerm, SnapshotRef
+from vecrollback.records.times import read_time
 
 _EVERY_EPOCH = 2**62
 
@@ -16,7 +16,7 @@ _EVERY_EPOCH = 2**62
 def affected(catalog: Catalog, pair: str, since: str | None = None) -> Affected:
     """What searchers counted of a pair's answers. Raises UnknownNameError, and UsageError for what is not a time."""
     catalog.pairs.get(pair)
-    start = _time(since) if since else ""
+    start = as_kept(read_time(since)) if since else ""
     terms = tuple(term for term in _terms(catalog, pair) if not start or term.ended is None or term.ended >= start)
     incidents = (
         one.number
@@ -61,11 +61,3 @@ def _iso(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="microseconds")
-
-
-def _time(text: str) -> str:
-    try:
-        time = dt.datetime.fromisoformat(text.strip())
-        return as_kept(time.replace(tzinfo=time.tzinfo or dt.UTC))
-    except ValueError:
-        raise UsageError(f"{text!r} is not a valid time", hint="--since 2026-01-31T12:00 (UTC)") from None

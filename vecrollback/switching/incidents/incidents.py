@@ -31,6 +31,7 @@ from vecrollback.records import (
     Switched,
     Timeline,
 )
+from vecrollback.records.times import read_time
 from vecrollback.switching.incidents.performance import Performance, performance
 from vecrollback.switching.notifications import Notifications
 
@@ -242,7 +243,8 @@ class Incidents:
 
         Args:
             pair: Its name.
-            since: Only times for which it served since then: ISO 8601, UTC unless it says otherwise.
+            since: Only times for which it served since then: ISO 8601, UTC unless it says otherwise, or how long
+                ago, as 30m, 12h or 7d.
 
         Returns:
             What is recorded, and what is not.
@@ -317,12 +319,13 @@ class Incidents:
     ) -> Incident:
         """Close an incident with its cause; it changes no more.
 
-        `detected`: when the first sign was seen, ISO 8601. `nature`: "false_alarm" or "planned" where the pair that was
-        left had answered well: then no answer counts as a bad one.
+        `detected`: when the first sign was seen: ISO 8601, UTC unless it says otherwise, or how long ago, as 30m.
+        `nature`: "false_alarm" or "planned" where the pair that was left had answered well: then no answer counts as
+        a bad one.
         """
         if not cause.strip():
             raise UsageError("an incident is closed with its cause", hint="--cause 'what it was'")
-        first_sign = _read_time(detected) if detected else None
+        first_sign = as_kept(read_time(detected)) if detected else None
         incident = self.get(number)
 
         def with_cause(one: Incident) -> Incident:
@@ -371,12 +374,3 @@ def _later(at: str, milliseconds: float) -> str:
 
 def _iso(seconds: float) -> str:
     return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat(timespec="microseconds")
-
-
-def _read_time(text: str) -> str:
-    try:
-        return as_kept(dt.datetime.fromisoformat(text))
-    except ValueError:
-        raise UsageError(
-            f"{text!r} is not a valid time", hint="write it in ISO 8601: 2026-01-31T12:00:00+00:00"
-        ) from None

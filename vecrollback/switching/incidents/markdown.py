@@ -69,9 +69,17 @@ def _head(one: Incident) -> Iterator[str]:
 
 def _timeline(one: Incident) -> Iterator[str]:
     yield "## Timeline\n\n| UTC | after the switch | what |\n|---|---|---|"
-    for name, step in _STEPS.items():
-        at: str | None = getattr(one.timeline, name)
-        yield f"| {at[:23] if at else _BLANK} | {_after(one.timeline.switched, at)} | {step} |"
+    followed = one.searchers is None or one.searchers.expected > 0
+    steps = [name for name in _STEPS if followed or name != "acknowledged"]
+    times: dict[str, str | None] = {name: getattr(one.timeline, name) for name in steps}
+    # By the clock; what nobody noted stays behind the step before it.
+    latest, places = "", {}
+    for name, at in times.items():
+        latest = at or latest
+        places[name] = latest
+    for name in sorted(times, key=places.__getitem__):
+        at = times[name]
+        yield f"| {at[:23] if at else _BLANK} | {_after(one.timeline.switched, at)} | {_STEPS[name]} |"
     yield ""
 
 
@@ -112,10 +120,14 @@ def _blast(one: Incident) -> Iterator[str]:
         why = "This move was planned" if one.nature == "planned" else "This was a false alarm"
         yield f"{why}: the pair that was left answered well, and no answer counts as a bad one.\n"
         return
-    yield (
-        f"Epochs {blast.first_epoch} to {blast.last_epoch} were answered by pair `{blast.pair}`: {blast.answers:,} "
-        f"queries, counted by {blast.searchers} long-lived searchers."
+    epochs = (
+        f"Epoch {blast.first_epoch} was"
+        if blast.first_epoch == blast.last_epoch
+        else (f"Epochs {blast.first_epoch} to {blast.last_epoch} were")
     )
+    queries = "1 query" if blast.answers == 1 else f"{blast.answers:,} queries"
+    searchers = "1 long-lived searcher" if blast.searchers == 1 else f"{blast.searchers} long-lived searchers"
+    yield f"{epochs} answered by pair `{blast.pair}`: {queries}, counted by {searchers}."
     if blast.canary_answers:
         yield f"{blast.canary_answers:,} of them it gave as a canary, before it served everybody."
     if blast.since and blast.until:
