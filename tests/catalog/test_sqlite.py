@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,18 @@ import sqlalchemy as sa
 
 import vecrollback
 from tests.support.postgres import PostgresServer
+from tests.support.spawner import forking_what_is_spawned, spawner
 from vecrollback import Document
 from vecrollback.catalog import Catalog
 from vecrollback.errors import CatalogUnavailableError, StoreFormatError, StoreNotFoundError, UsageError
 from vecrollback.testing import CatalogConformance
+
+
+@pytest.fixture(scope="module", autouse=True)
+def light_processes() -> Iterator[None]:
+    """The suite's own processes, two dozen for each catalog, need not import everything anew."""
+    with forking_what_is_spawned(spawner().address) if sys.platform == "linux" else contextlib.nullcontext():
+        yield
 
 
 def open_sqlite(target: str, create: bool) -> Catalog:

@@ -11,16 +11,25 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 
 
 def ask(
-    address: str, command: list[str], env: dict[str, str], cwd: str, files: tuple[int, int, int]
+    address: str,
+    command: list[str],
+    env: dict[str, str],
+    cwd: str,
+    streams: tuple[int, int, int],
+    files: Sequence[int] = (),
 ) -> tuple[int, socket.socket]:
-    """Have a process started; its id, and the connection over which its status comes when it has ended."""
+    """Have a process started; its id, and the connection over which its status comes when it has ended.
+
+    `streams` become its input, output and errors; `files` have the same numbers there as here.
+    """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     connection.connect(f"\0{address}")
-    request = json.dumps({"command": command, "env": env, "cwd": cwd}).encode()
-    connection.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))])
+    request = json.dumps({"command": command, "env": env, "cwd": cwd, "files": list(files)}).encode()
+    connection.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", (*streams, *files)))])
     return int(connection.recv(32)), connection
 
 

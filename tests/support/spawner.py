@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import gc
 import importlib
 import json
@@ -22,14 +23,19 @@ import threading
 import time
 import types
 import warnings
+from collections.abc import Iterator
+from multiprocessing import popen_spawn_posix
 from pathlib import Path
 from typing import IO, Any
+from unittest import mock
 from uuid import uuid4
 
 from tests.support.forked_command import ask
 
 ROOT = Path(__file__).parents[2]
 _LONGEST = 1 << 20
+_MOST_FILES, _HIGH = 32, 200
+"""Files that a request may bring; the numbers from which on no process of the tests has any."""
 
 
 class Child(subprocess.Popen[str]):
@@ -155,6 +161,41 @@ def spawn(
     )
 
 
+# -- what multiprocessing spawns ---------------------------------------------------------------------------------------
+
+
+class _Spawned(popen_spawn_posix.Popen):
+    """A process that multiprocessing thinks it has spawned. The spawner is its parent, and says how it ended."""
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        connection = _connections.get(self.pid)
+        if connection is None:
+            return super().poll(flag)
+        if self.returncode is None and select.select([connection], [], [], 0 if flag == os.WNOHANG else None)[0]:
+            self.returncode = os.waitstatus_to_exitcode(int(connection.recv(32)))
+        return self.returncode
+
+
+_connections: dict[int, socket.socket] = {}
+
+
+@contextlib.contextmanager
+def forking_what_is_spawned(address: str) -> Iterator[None]:
+    """Let multiprocessing's spawned processes be forks of the spawner, which has nothing of their parent either."""
+
+    def fork(_path: str, arguments: list[str], files: list[int]) -> int:
+        command = [str(part) for part in arguments[arguments.index("-c") :]]
+        pid, connection = ask(address, command, dict(os.environ), os.getcwd(), (0, 1, 2), sorted(set(files)))
+        _connections[pid] = connection
+        return pid
+
+    with (
+        mock.patch("multiprocessing.util.spawnv_passfds", fork),
+        mock.patch.object(popen_spawn_posix, "Popen", _Spawned),
+    ):
+        yield
+
+
 # -- in the process that forks ----------------------------------------------------------------------------------------
 
 
@@ -173,19 +214,22 @@ def _serve(listening: socket.socket) -> dict[str, Any] | None:
             _reap(children)
         if listening in ready:
             connection = listening.accept()[0]
-            request, given, _, _ = socket.recv_fds(connection, _LONGEST, 3)
+            request, given, _, _ = socket.recv_fds(connection, _LONGEST, _MOST_FILES)
             pid = os.fork()
             if pid == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 signal.signal(signal.SIGINT, signal.default_int_handler)
-                for number, target in zip(given, (0, 1, 2), strict=True):
-                    os.dup2(number, target)
+                asked = dict(json.loads(request))
+                high = [fcntl.fcntl(number, fcntl.F_DUPFD, _HIGH) for number in given]
                 for number in (*given, ended, wake):
                     os.close(number)
                 for each in (*children.values(), connection, listening):
                     each.close()
-                return dict(json.loads(request))
+                for number, target in zip(high, (0, 1, 2, *asked["files"]), strict=True):
+                    os.dup2(number, target)
+                    os.close(number)
+                return asked
             for number in given:
                 os.close(number)
             children[pid] = connection
@@ -204,7 +248,7 @@ def _reap(children: dict[int, socket.socket]) -> None:
             connection.send(str(status).encode())
 
 
-def _run(request: dict[str, Any]) -> None:
+def _run(request: dict[str, Any], address: str) -> None:
     """Be the process that was asked for."""
     from vecrollback.storage import local
 
@@ -212,11 +256,15 @@ def _run(request: dict[str, Any]) -> None:
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     sys.path[:0] = [request["cwd"], *filter(None, request["env"].get("PYTHONPATH", "").split(os.pathsep))]
-    local.arm(os.environ.get("VECROLLBACK_FAULT"))  # read at import, which was before
+    # These read the environment when they are imported, which was before.
+    local.arm(os.environ.get("VECROLLBACK_FAULT"))
+    if values := sys.modules.get("prometheus_client.values"):
+        values.ValueClass = values.get_value_class()  # type: ignore[attr-defined]
     kind, what, *arguments = request["command"]
     if kind == "-m":
         sys.argv = [what, *arguments]
-        runpy.run_module(what, run_name="__main__", alter_sys=True)
+        with forking_what_is_spawned(address) if what == "vecrollback" else contextlib.nullcontext():
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
     else:
         sys.argv = ["-c", *arguments]
         main = types.ModuleType("__main__")
@@ -263,7 +311,7 @@ def _main(address: str) -> None:
         return
     code = 0
     try:
-        _run(request)
+        _run(request, address)
     except SystemExit as end:
         if not isinstance(end.code, int | None):
             raise

@@ -13,6 +13,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,20 +155,22 @@ class _Vocabulary:
                 self._entries.clear()
             for word in words:
                 if word not in self._entries:
-                    self._entries[word] = self._features(word)
+                    self._entries[word] = _features(word, self._key)
             entries = [self._entries[word] for word in words]
         counts = np.array([len(features) for features, _ in entries], dtype=np.int64)
         features = np.concatenate([features for features, _ in entries])
         first = np.concatenate(([0], np.cumsum(counts)[:-1]))
         return features[first], counts, features, np.concatenate([weights for _, weights in entries])
 
-    def _features(self, word: str) -> tuple[Hashes, NDArray[np.float64]]:
-        padded = f"<{word}>"
-        parts = [padded[i : i + n] for n in (3, 4) for i in range(len(padded) - n + 1)]
-        names = [f"word {word}", *(f"part {part}" for part in parts)]
-        weights = np.full(len(names), _PART_WEIGHT)
-        weights[0] = _WORD_WEIGHT if len(word) > _SHORT else _SHORT_WEIGHT
-        return np.array([_hash(name, self._key) for name in names], dtype=np.uint64), weights
+
+@lru_cache(maxsize=1 << 13)  # the probes have most of the words that a second embedder of a seed is given
+def _features(word: str, key: bytes) -> tuple[Hashes, NDArray[np.float64]]:
+    padded = f"<{word}>"
+    parts = [padded[i : i + n] for n in (3, 4) for i in range(len(padded) - n + 1)]
+    names = [f"word {word}", *(f"part {part}" for part in parts)]
+    weights = np.full(len(names), _PART_WEIGHT)
+    weights[0] = _WORD_WEIGHT if len(word) > _SHORT else _SHORT_WEIGHT
+    return np.array([_hash(name, key) for name in names], dtype=np.uint64), weights
 
 
 def _slices(texts: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], list[str]]]:
