@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import http.client
 import json
 import os
 import platform
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -75,6 +76,36 @@ def announced_port(process: subprocess.Popen[str]) -> int:
         if line == "}\n":
             break
     return int(json.loads(said)["url"].rpartition(":")[2])
+
+
+def connected_to(worker: int, port: int) -> http.client.HTTPConnection:
+    """Open connections until this worker has accepted one."""
+    surplus = []
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+        connection.request("GET", "/healthz")
+        connection.getresponse().read()
+        if _owner(connection.sock.getsockname()[1], port, [worker]) == worker:
+            break
+        surplus.append(connection)
+    for one in surplus:
+        one.close()
+    return connection
+
+
+def _owner(client_port: int, server_port: int, workers: Sequence[int]) -> int | None:
+    """The process at the other end of a connection on this machine."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        ports = tuple(int(address.rpartition(":")[2], 16) for address in fields[1:3])
+        if ports == (server_port, client_port):
+            target = f"socket:[{fields[9]}]"
+            for pid in workers:
+                for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                    with suppress(OSError):
+                        if str(descriptor.readlink()) == target:
+                            return pid
+    return None
 
 
 @contextmanager

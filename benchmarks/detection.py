@@ -22,10 +22,11 @@ import common
 import numpy as np
 
 from vecrollback import Document, Store, connect
-from vecrollback.automation.guard.evaluation import Evaluator, Situation
+from vecrollback.automation.guard.evaluation import Evaluator, LiveState
 from vecrollback.automation.guard.metrics import MetricReader
 from vecrollback.automation.guard.pair_answers import Fact, PairAnswers
-from vecrollback.automation.guard.traffic import Sample, Volume
+from vecrollback.automation.guard.traffic import Volume
+from vecrollback.records import Sample
 from vecrollback.switching.policy import Policy, read_policy
 
 _SECONDS = 10.0
@@ -71,6 +72,9 @@ class Drawn:
     def samples(self, seconds: float) -> list[Sample]:  # noqa: ARG002
         return [Sample(0.0, 2, query, fact.best) for query, fact in self._facts.items()]
 
+    def hosts(self) -> Sequence[str]:
+        return ["here"]
+
     def on(self, queries: Sequence[str], pair: str) -> dict[str, Fact]:
         facts = self._facts if pair == self._live.pair else self._standby.facts
         return {query: facts[query] for query in queries}
@@ -82,7 +86,7 @@ class Drawn:
 def simulate(store: Store, policy: Policy, traffic: Drawn, pair: str, *, later: float | None, most: int) -> int:
     """One promote: after how many measurements the policy rolls back; 0 when it does not."""
     collector = MetricReader(store, policy, traffic, traffic, store.search)
-    now, evaluator = Situation(2, pair, 0.0, "promote"), Evaluator(policy)
+    now, evaluator = LiveState(2, pair, 0.0, "promote"), Evaluator(policy)
     traffic.refresh()
     baseline = collector.baseline(now)
     if later is not None:

@@ -97,7 +97,7 @@ class Clients:
         share.waited += _waited(self._workers) - waited
 
     def _ask(self, worker: int) -> None:
-        number, due, connection = 0, time.monotonic(), _connected_to(worker, self._port)
+        number, due, connection = 0, time.monotonic(), common.connected_to(worker, self._port)
         while not self._over.is_set():
             name, body = self._now, json.dumps({"query": self._queries[number % len(self._queries)]})
             asked = time.perf_counter()
@@ -107,7 +107,7 @@ class Clients:
                 answer.read()
             except (ConnectionError, http.client.HTTPException):  # it was silent for longer than a server waits
                 connection.close()
-                connection = _connected_to(worker, self._port)
+                connection = common.connected_to(worker, self._port)
                 continue
             if name:
                 self.shares[name].taken.append(time.perf_counter() - asked)
@@ -290,36 +290,6 @@ def _server(store: Path) -> Iterator[tuple[int, list[int]]]:
             yield port, [one["pid"] for one in alive]
         finally:
             process.terminate()
-
-
-def _connected_to(worker: int, port: int) -> http.client.HTTPConnection:
-    """Open connections until this worker has accepted one."""
-    surplus = []
-    while True:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
-        connection.request("GET", "/healthz")
-        connection.getresponse().read()
-        if _owner(connection.sock.getsockname()[1], port, [worker]) == worker:
-            break
-        surplus.append(connection)
-    for one in surplus:
-        one.close()
-    return connection
-
-
-def _owner(client_port: int, server_port: int, workers: Sequence[int]) -> int | None:
-    """The process at the other end of a connection on this machine."""
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        ports = tuple(int(address.rpartition(":")[2], 16) for address in fields[1:3])
-        if ports == (server_port, client_port):
-            target = f"socket:[{fields[9]}]"
-            for pid in workers:
-                for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-                    with suppress(OSError):
-                        if str(descriptor.readlink()) == target:
-                            return pid
-    return None
 
 
 def _waited(pids: Sequence[int]) -> float:

@@ -19,7 +19,7 @@ import vecrollback
 from tests.support.operations import words
 from tests.support.prometheus import prometheus
 from vecrollback import Document, Store
-from vecrollback.automation.guard import Guard, SyntheticTraffic
+from vecrollback.automation.guard import Guard, PooledTraffic, SyntheticTraffic
 from vecrollback.automation.guard.evaluation import Decision
 from vecrollback.automation.guard.replay import replay
 from vecrollback.automation.guard.traffic import Volume
@@ -90,6 +90,30 @@ def test_a_bad_model_is_rolled_back_by_the_policy_alone(store: Store, watched: W
     assert incident.timeline.detected is not None
     assert incident.timeline.decided is not None
     assert incident.timeline.began < incident.timeline.detected < incident.timeline.decided
+
+
+def test_a_bad_model_is_seen_by_what_another_process_answers(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text(STANDOUT)
+    policy = read_policy(tmp_path / "policy.toml")
+    traffic = PooledTraffic(SyntheticTraffic(QUERIES, store.search, batch=0), store, policy, "here/watch")
+    guard = Guard(store, policy, traffic)
+    with vecrollback.connect(store.root) as other, other.searcher(follow=False) as searcher:
+
+        def one_round() -> Decision:
+            made = guard.tick()
+            searcher.traffic.send()  # as its heartbeat does
+            for query in QUERIES:
+                searcher.search(query)
+            searcher.traffic.send()
+            return made
+
+        one_round()
+        store.promote("bad", reason="said to be better")
+        decisions = [one_round() for _ in range(6)]
+    assert kinds(decisions) == ["rollback"]
+    assert store.status()["alias"]["live"]["pair"] == "good"
+    standing = {one["metric"]: one["said"] for one in store.measurements.standing("live")}
+    assert "sampled " in standing["standout"]
 
 
 def test_as_good_a_model_stays(store: Store, watched: Watched) -> None:

@@ -24,6 +24,7 @@ _NEEDS_MODEL = {"beside", "bridged_rollback", "bridges", "cascade", "forecast", 
 _NEEDS_COLLECTIONS = {"bridged_rollback", "bridges", "cascade", "forecast"}
 _LONG = {
     "backends",
+    "blind_spots",
     "beside",
     "bridged_rollback",
     "bridges",

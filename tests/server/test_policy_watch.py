@@ -125,6 +125,26 @@ def test_a_bad_model_is_rolled_back_although_all_clients_sit_on_the_worker_that_
         assert "sampled " in standing["standout"]
 
 
+@pytest.mark.slow
+def test_a_bad_model_is_rolled_back_although_all_clients_ask_another_server(watched: Path) -> None:
+    queries = [f"{n} on the {TOPICS[n % 4]} {n * 7}" for n in range(0, 200, 2)]
+    with serving(watched, "--log-reads") as watching:
+        wait_for("a watch", lambda: _watching(watching))
+        with serving(watched) as other:
+            with _asking(other, queries):
+                assert other.post("/v1/promote", {"pair": "bad", "reason": "better"}).status_code == 200
+                wait_for("the policy", lambda: other.get("/v1/status").json()["alias"]["live"]["pair"] == "good", 60)
+            assert not _watching(other)
+            with connect(watched) as store:
+                assert store.resources.catalog.traffic.samples("live", 600.0, without="")
+        assert not [one for one in watching.logged() if one.get("path") == "/v1/search"]
+    with connect(watched) as store:
+        [move] = store.history(alias="live", limit=1)
+        assert (move.kind, move.actor) == ("rollback", "policy")
+        # What users asked does not stay: both servers have ended.
+        assert store.resources.catalog.traffic.samples("live", 600.0, without="") == []
+
+
 def test_a_bad_model_is_rolled_back_without_any_traffic_by_what_the_probe_asks(watched: Path) -> None:
     with connect(watched) as store:
         for n in range(0, 200, 2):

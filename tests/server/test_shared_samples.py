@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from vecrollback.automation.guard import Sample
+from vecrollback.records import Sample
 from vecrollback.server import shared_samples
 from vecrollback.server.shared_samples import SharedSamples
 
 _OTHER = """
 import sys, time
 from pathlib import Path
-from vecrollback.automation.guard import Sample
+from vecrollback.records import Sample
 from vecrollback.server.shared_samples import SharedSamples
 other = SharedSamples(Path(sys.argv[1]))
 for n in range(3):

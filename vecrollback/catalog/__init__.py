@@ -32,6 +32,7 @@ from vecrollback.catalog.reports import Reports
 from vecrollback.catalog.retention import RecordRetention
 from vecrollback.catalog.searchers import Searchers
 from vecrollback.catalog.switch_state import read_switch_state
+from vecrollback.catalog.traffic import TrafficTable
 from vecrollback.errors import LockHeldError
 from vecrollback.records import LIVE, Move, PairFacts, Setback, SwitchState
 from vecrollback.storage import FileStore
@@ -96,6 +97,7 @@ class Catalog:
         self.notices = Outbox(self._database)
         self.drills = Drills(self._database)
         self.watching = PolicyState(self._database)
+        self.traffic = TrafficTable(self._database)
 
     @property
     def may_write(self) -> bool:

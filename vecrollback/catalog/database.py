@@ -191,12 +191,12 @@ class Database:
     def copy_to(self, other: Database) -> None:
         """Replace the rows of another catalog, which is new, by this one's; it stays a store of its own.
 
-        Not those of running processes, nor messages that wait: they would be sent twice.
+        Not those of running processes and of what they answer, nor messages that wait: they would be sent twice.
         """
         with self.read() as mine, other.write(witnessed=False) as theirs:
             # In the order of foreign keys, so that a row never names one that is not there yet.
             for table in schema.metadata.sorted_tables:
-                if table in (schema.store, schema.searcher, schema.served, schema.stale_read, schema.notice):
+                if table in _NOT_COPIED:
                     continue
                 theirs.execute(table.delete())
                 rows = [dict(row._mapping) for row in mine.execute(sa.select(table))]
@@ -269,6 +269,18 @@ class Database:
                 f"the catalog {self.place} cannot be used: all connections of this process are busy",
                 hint="try again, with fewer threads at once. Nothing was changed",
             ) from error
+
+
+_NOT_COPIED = (
+    schema.store,
+    schema.searcher,
+    schema.served,
+    schema.stale_read,
+    schema.notice,
+    schema.watch,
+    schema.sampled_query,
+    schema.answer_count,
+)
 
 
 def now() -> str:

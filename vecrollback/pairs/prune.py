@@ -63,14 +63,15 @@ class Pruner:
     def tidy(self) -> None:
         """Merge small files where so many have gathered that it pays, and clean old versions away.
 
-        Records of finished work go, too, where newer ones are many. What a worker does now and then, beside everything
-        that runs. A table that is being written is left to its writer.
+        Records of finished work go, too, where newer ones are many, and sampled queries that nobody has use for. What a
+        worker does now and then, beside everything that runs. A table that is being written is left to its writer.
 
         Example:
             >>> store.retention.tidy()
         """
         self._compactor.run()
         self._catalog.retention.forget(_DEFAULT)
+        self._catalog.traffic.forget_old()
 
     def compact(self, *, purge: bool = False) -> None:
         """Merge all small files and clean old versions away; see `Store.compact`."""

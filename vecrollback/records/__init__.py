@@ -106,11 +106,20 @@ from vecrollback.records.results import (
 )
 from vecrollback.records.retention import PrunableFile, PrunePlan, PruneResult, RetentionRules, TableUpkeep
 from vecrollback.records.situation import LINES, LineState, Situation, SituationLine
+from vecrollback.records.traffic import (
+    LATENCIES,
+    AnswerCount,
+    Sample,
+    WatchCall,
+    latency_bucket,
+    latency_within,
+)
 from vecrollback.records.travel import CorpusPlan, CorpusRollback
 
 __all__ = [
     "ANSWER_SECONDS",
     "CANDIDATE",
+    "LATENCIES",
     "LINES",
     "LIVE",
     "RECALL_FLOOR",
@@ -121,6 +130,7 @@ __all__ = [
     "AffectedTerm",
     "AliasTarget",
     "AnswerComparison",
+    "AnswerCount",
     "AnsweredBy",
     "AnsweredQuery",
     "Approval",
@@ -210,6 +220,7 @@ __all__ = [
     "RetentionRules",
     "Role",
     "RuntimeBatches",
+    "Sample",
     "SearchMode",
     "SearchOptions",
     "SearcherRecord",
@@ -228,11 +239,14 @@ __all__ = [
     "Token",
     "UnembeddedDocument",
     "Verdict",
+    "WatchCall",
     "Weights",
     "Where",
     "WriteResult",
     "document_key",
     "key_parts",
+    "latency_bucket",
+    "latency_within",
     "shown_key",
     "where_text",
 ]

@@ -1,21 +1,23 @@
-"""The policy's watch inside a server: its own traffic, on a thread of its own, in one worker of all."""
+"""The policy's watch inside a server: the traffic of all, on a thread of its own, in one worker of all."""
 
 from __future__ import annotations
 
 import logging
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from vecrollback.automation.guard import Guard, ProbedTraffic, Sample, Samples, Traffic
-from vecrollback.automation.guard.traffic import Volume
+from vecrollback.automation.guard import Guard, PooledTraffic, ProbedTraffic, Samples, Traffic
+from vecrollback.automation.guard.traffic import Volume, sampled_a_second
 from vecrollback.errors import UsageError
-from vecrollback.records import LIVE, ProgressCallback, Result
+from vecrollback.records import LIVE, ProgressCallback, Sample
 from vecrollback.server.shared_samples import SharedSamples
 from vecrollback.server.traffic_series import Series, TimeSpan
+from vecrollback.serving.searcher import Searcher
 from vecrollback.store.store import Store
-from vecrollback.switching.policy import load_policy
+from vecrollback.switching.policy import Policy, load_policy
 
 _log = logging.getLogger(__name__)
 
@@ -36,10 +38,13 @@ class ServedTraffic:
                 whole.answers += span.answers
                 whole.errors += span.errors
                 whole.latency = np.asarray(whole.latency + span.latency)
-        return Volume(whole.answers, whole.errors, whole.quantile(0.99))
+        return Volume(whole.answers, whole.errors, whole.quantile(0.99), whole.latency.tolist())
 
     def samples(self, seconds: float) -> list[Sample]:
         return self._samples.last(seconds)
+
+    def hosts(self) -> Sequence[str]:
+        return [socket.gethostname()]
 
 
 class PolicyWatch:
@@ -49,25 +54,30 @@ class PolicyWatch:
         self,
         store: Store,
         series: Series,
-        search: Callable[[str], Result],
+        searcher: Searcher,
         *,
         file: str | None,
         stopping: Callable[[], bool],
         progress: ProgressCallback,
     ) -> None:
-        self.samples = SharedSamples(series.folder) if series.folder else Samples()
-        self._thread: threading.Thread | None = None
+        if series.folder is not None:  # all workers of this server see each other's samples already
+            searcher.traffic.origin = f"{socket.gethostname()}/{series.folder.name}"
+        policy: Policy | None = None
         try:
             policy = load_policy(store.root, file)
         except UsageError as error:  # it was right when the server started: queries go on
             _log.error("nothing is watched: %s", error)
-            return
+        a_second = sampled_a_second(policy.interval) if policy else 1
+        self.samples = SharedSamples(series.folder, a_second) if series.folder else Samples(a_second=a_second)
+        self._thread: threading.Thread | None = None
         if policy is None:
             return
         traffic: Traffic = ServedTraffic(series, self.samples)
+        if policy.pool:
+            traffic = PooledTraffic(traffic, store, policy, searcher.traffic.origin)
         if policy.probe:
-            traffic = ProbedTraffic(traffic, lambda: golden_texts(store), search, lambda: live_epoch(store))
-        guard = Guard(store, policy, traffic, search=search, stopping=stopping, progress=progress)
+            traffic = ProbedTraffic(traffic, lambda: golden_texts(store), searcher.search, lambda: live_epoch(store))
+        guard = Guard(store, policy, traffic, search=searcher.search, stopping=stopping, progress=progress)
         self._thread = threading.Thread(target=guard.run, name="vecrollback-watch", daemon=True)
         self._thread.start()
 

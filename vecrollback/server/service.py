@@ -57,7 +57,7 @@ class StoreService:
         anonymous = store.actor if settings.anonymous else None
         self.callers = Authenticator(store.access, self.reads, self.writes, anonymous=anonymous)
         self.coalescer = QueryBatcher(
-            lambda texts, options, canary: self.searcher.answer(texts, options, canary=canary),
+            lambda texts, options, canary: self.searcher.answer(texts, options, canary=canary, counted=False),
             threads=settings.threads,
             max_batch=settings.max_batch,
             max_waiting=settings.max_waiting,
@@ -66,7 +66,7 @@ class StoreService:
         self.watch = PolicyWatch(
             store,
             self.series,
-            self.searcher.search,
+            self.searcher,
             file=settings.policy,
             stopping=lambda: self.closing,
             progress=self.progress(),
@@ -94,6 +94,7 @@ class StoreService:
             # A wrong question, and a reranker that is broken, say nothing about the pair.
             if not isinstance(error, UsageError | RerankerError):
                 self.series.failed()
+                self.searcher.traffic.failed()
             raise
         if not results[0].pair:
             return results  # nothing serves yet: there is nothing to measure
@@ -102,6 +103,7 @@ class StoreService:
         if not results[0].canary:  # what a candidate does says nothing about the pair that serves
             self.series.answered(results, seconds)
             self.watch.samples.add(queries, results)
+            self.searcher.traffic.answered(queries, results, seconds)
         if self.settings.tracing:
             from vecrollback.server.tracing import note_answer
 

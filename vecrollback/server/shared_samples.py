@@ -15,7 +15,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from vecrollback.automation.guard import Sample, Samples
+from vecrollback.automation.guard import Samples
+from vecrollback.records import Sample
 
 _SLOTS, _SLOT = 2_000, 1_024
 _HEADER = struct.Struct("<dqdIH")  # time, epoch, best score (NaN: no hit), checksum of all else, bytes of the query
@@ -31,8 +32,8 @@ class SharedSamples(Samples):
     A query of more than about a thousand bytes is not sampled: cut off it would be another query.
     """
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
+    def __init__(self, folder: Path, a_second: int = 20) -> None:
+        super().__init__(a_second=a_second)
         self._folder, self._next = folder, 0
         path = folder / f"samples-{os.getpid()}.ring"
         with path.open("w+b") as file:

@@ -6,7 +6,6 @@ whoever is asked adds them up. What an epoch points to is in the history, so no 
 
 from __future__ import annotations
 
-import math
 import mmap
 import os
 import time
@@ -17,15 +16,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vecrollback.records import Result
+from vecrollback.records import LATENCIES, Result, latency_bucket, latency_within
 
 Counts = NDArray[np.int64]
 
 _ROWS = 3_600
-_LATENCY_FIRST, _LATENCY_STEP, _LATENCIES = 0.0002, 1.3, 44  # seconds: 0.2 ms to 16 s, each bucket 30 % wider
 _SCORE_FIRST, _SCORE_STEP, _SCORES = -0.2, 0.05, 25
 _AT, _EPOCH, _ANSWERS, _ERRORS, _LAG, _LATENCY = range(6)
-_SCORE = _LATENCY + _LATENCIES
+_SCORE = _LATENCY + LATENCIES
 _WIDTH = _SCORE + _SCORES
 _BYTES = _ROWS * _WIDTH * 4
 
@@ -39,7 +37,7 @@ class TimeSpan:
     answers: int = 0
     errors: int = 0
     lag: int | None = None
-    latency: Counts = field(default_factory=lambda: np.zeros(_LATENCIES, np.int64))
+    latency: Counts = field(default_factory=lambda: np.zeros(LATENCIES, np.int64))
     scores: Counts = field(default_factory=lambda: np.zeros(_SCORES, np.int64))
 
     def add(self, row: Counts) -> None:
@@ -53,11 +51,7 @@ class TimeSpan:
 
     def quantile(self, share: float) -> float | None:
         """Seconds within which this share of the requests was answered, to a bucket's width; None without any."""
-        total = int(self.latency.sum())
-        if not total:
-            return None
-        bucket = int(np.searchsorted(self.latency.cumsum(), share * total))
-        return float(_LATENCY_FIRST * _LATENCY_STEP ** (bucket + 0.5))
+        return latency_within(self.latency.tolist(), share)
 
 
 def score_edges() -> list[float]:
@@ -83,7 +77,7 @@ class Series:
             return
         at = self._at(results[0].epoch)
         self._ring[at + _ANSWERS] += len(results)
-        self._ring[at + _LATENCY + _bucket_of(seconds)] += 1
+        self._ring[at + _LATENCY + latency_bucket(seconds)] += 1
         for result in results:
             if result.hits:
                 place = int((result.hits[0].score - _SCORE_FIRST) / _SCORE_STEP)
@@ -134,12 +128,6 @@ class Series:
 
 
 _EMPTY = memoryview(bytes(4 * (_WIDTH - 1))).cast("I")
-
-
-def _bucket_of(seconds: float) -> int:
-    if seconds <= _LATENCY_FIRST:
-        return 0
-    return min(_LATENCIES - 1, int(math.log(seconds / _LATENCY_FIRST, _LATENCY_STEP)))
 
 
 def _map_file(path: Path) -> mmap.mmap:

@@ -1,12 +1,18 @@
-"""What a searcher counts: its answers by epoch, and the documents that it answered with outdated vectors."""
+"""What a searcher counts and writes: answers by epoch, and documents that it answered with outdated vectors."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+from vecrollback.catalog import Catalog
+from vecrollback.catalog.answer_counts import canary_alias
+
+_log = logging.getLogger(__name__)
 
 _KEPT_EPOCHS = 8
 """Epochs that may still get an answer from a query that began long ago."""
@@ -72,3 +78,38 @@ class StaleAnswerCounts:
         with self._lock:
             reads, self._reads = self._reads, {}
         return {pair: dict(counts.most_common(_STALE_KEPT)) for pair, counts in reads.items()}
+
+
+class AnswerReport:
+    """All that one searcher counts, and its writing into the catalog."""
+
+    def __init__(self, catalog: Catalog, searcher: str, alias: str) -> None:
+        self._catalog, self._searcher, self._alias = catalog, searcher, alias
+        self.answers, self.stale, self._failed = AnswerCounts(), StaleAnswerCounts(), False
+        self._canaries: dict[str, AnswerCounts] = {}
+
+    def canary(self, pair: str, epoch: int, answers: int) -> None:
+        """Count answers that callers got from the canary; the incident of a later rollback adds them to its own."""
+        self._canaries.setdefault(pair, AnswerCounts()).add(epoch, answers)
+
+    def write(self) -> None:
+        """Write how many queries were answered in which epoch, and how often from outdated vectors.
+
+        Raises nothing, for it never stops a heartbeat. Stale reads that cannot be written are lost: they order work.
+        """
+        counts, stale = self.answers.fresh(), self.stale.take()
+        try:
+            for pair, reads in stale.items():
+                self._catalog.stale_reads.note(pair, reads)
+            if counts:
+                self._catalog.served.note(self._searcher, self._alias, counts)
+            self.answers.noted(counts)
+            for pair, tally in list(self._canaries.items()):
+                if canary_counts := tally.fresh():
+                    self._catalog.served.note(f"{self._searcher}:{pair}", canary_alias(pair), canary_counts)
+                    tally.noted(canary_counts)
+            self._failed = False
+        except Exception as error:
+            if not self._failed:
+                _log.warning("answers of %r are not counted: %s", self._alias, error)
+            self._failed = True

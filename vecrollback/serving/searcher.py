@@ -14,7 +14,6 @@ from functools import partial
 
 import numpy as np
 
-from vecrollback.catalog.answer_counts import canary_alias
 from vecrollback.embedders.pieces import QUERIES_FIRST
 from vecrollback.errors import (
     BadQueryError,
@@ -37,7 +36,7 @@ from vecrollback.records import (
     document_key,
 )
 from vecrollback.records.arrays import FloatArray
-from vecrollback.serving.answer_counts import AnswerCounts, StaleAnswerCounts
+from vecrollback.serving.answer_counts import AnswerReport
 from vecrollback.serving.answering import Serving, embed_queries, empty_result, restriction, results_of, valid_queries
 from vecrollback.serving.cascade import CascadeAnswers, CascadeSides
 from vecrollback.serving.fallback import Fallback, FallbackVectors
@@ -49,6 +48,7 @@ from vecrollback.serving.questions import Questions
 from vecrollback.serving.reranking.ordering import reranked
 from vecrollback.serving.shadow import Shadow, ShadowTask
 from vecrollback.serving.time_watch import TimeWatch
+from vecrollback.serving.traffic_log import TrafficLog
 from vecrollback.storage.forks import FollowsForks, follow_forks
 from vecrollback.storage.spans import span
 
@@ -84,8 +84,8 @@ class Searcher(Questions, FollowsForks):
     def _begin(self) -> None:
         """A searcher that has answered nothing yet, and has no threads."""
         self._id = uuid.uuid4().hex
-        self._tally, self._stale, self._counting_failed = AnswerCounts(), StaleAnswerCounts(), False
-        self._canary_counts: dict[str, AnswerCounts] = {}
+        self._report = AnswerReport(self._catalog, self._id, self.alias)
+        self.traffic = TrafficLog(self._catalog, self._id, self.alias)
         self._fallback = Fallback(self._resources, self._open_pairs)
         self._keywords = KeywordAnswers(self._resources, self._open_pairs)
         self._cascade = CascadeAnswers(
@@ -148,9 +148,18 @@ class Searcher(Questions, FollowsForks):
         return pointer is not None and pointer.canary is not None and pointer.canary.draws(key)
 
     def answer(
-        self, texts: list[str], options: SearchOptions, *, key: str | None = None, canary: bool = False
+        self,
+        texts: list[str],
+        options: SearchOptions,
+        *,
+        key: str | None = None,
+        canary: bool = False,
+        counted: bool = True,
     ) -> list[Result]:
-        """A result for each query, see `Store.search`. `canary`: `draws` was true for every caller of this batch."""
+        """A result for each query, see `Store.search`. `canary`: `draws` was true for every caller of this batch.
+
+        `counted`: False where the caller notes the traffic by itself, in `traffic`.
+        """
         texts = valid_queries(texts)
         by_vectors = partial(self._by_vectors, texts, key=key, canary=canary)
 
@@ -159,7 +168,10 @@ class Searcher(Questions, FollowsForks):
                 by_vectors(options) if options.mode == "vector" else self._keywords.answer(texts, options, by_vectors)
             )
 
-        return ask(options) if options.reranker is None else reranked(texts, options, self._resources.root, ask)
+        def ordered() -> list[Result]:
+            return ask(options) if options.reranker is None else reranked(texts, options, self._resources.root, ask)
+
+        return self.traffic.note(texts, ordered) if counted else ordered()
 
     def _by_vectors(self, texts: list[str], options: SearchOptions, *, key: str | None, canary: bool) -> list[Result]:
         try:
@@ -190,7 +202,7 @@ class Searcher(Questions, FollowsForks):
             try:
                 results = self._answer(candidate, embed_queries(candidate, texts), options, canary=True)
                 self._shadow.answered(running, (time.perf_counter() - start) / len(texts))
-                self._count_canary(running.pair, serving.pointer.epoch, len(texts))
+                self._report.canary(running.pair, serving.pointer.epoch, len(texts))
                 return results
             except BadQueryError as error:
                 # Its own fault if the live pair's model takes the query, else the caller's.
@@ -213,10 +225,6 @@ class Searcher(Questions, FollowsForks):
         seconds = time.perf_counter() - start
         self._shadow.offer(ShadowTask(running, texts, [result.hits for result in results], seconds, again))
         return results
-
-    def _count_canary(self, pair: str, epoch: int, answers: int) -> None:
-        """Count answers that callers got from the canary; the incident of a later rollback adds them to its own."""
-        self._canary_counts.setdefault(pair, AnswerCounts()).add(epoch, answers)
 
     def _answer_live(self, serving: Serving, texts: list[str], options: SearchOptions) -> list[Result]:
         """Answers of the pair that serves; of what `[serving] fallback` names, while its model does not answer."""
@@ -257,10 +265,10 @@ class Searcher(Questions, FollowsForks):
             measured = {**sides.measured, "embedded": answer.embedded, "candidates": answer.candidates}
             origin = FallbackVectors(answer.open_pair, queries, answer.answered_by, measured)
             results += results_of(whose, [answer.hits], options, instead=origin)
-        self._tally.add(serving.pointer.epoch, len(results))
+        self._report.answers.add(serving.pointer.epoch, len(results))
         own = (hit for one in results if one.answered_by == "cascade" for hit in one.hits)
         if self._follows and (stale := [document_key(hit.id, hit.namespace) for hit in own if hit.stale]):
-            self._stale.add(serving.pointer.pair, stale)
+            self._report.stale.add(serving.pointer.pair, stale)
         return results
 
     def _answer(
@@ -278,9 +286,9 @@ class Searcher(Questions, FollowsForks):
             only = restriction(options, self._corpus, pointer.corpus_version)
             hits = view.search(queries, options.k, only, include_vectors=options.include_vectors)
         if not canary:
-            self._tally.add(pointer.epoch, len(hits))
+            self._report.answers.add(pointer.epoch, len(hits))
         if self._follows and (stale := [document_key(h.id, h.namespace) for one in hits for h in one if h.stale]):
-            self._stale.add(pointer.pair, stale)
+            self._report.stale.add(pointer.pair, stale)
         return results_of(serving, hits, options, canary=canary, instead=instead)
 
     def _now(self) -> Serving:
@@ -383,7 +391,8 @@ class Searcher(Questions, FollowsForks):
                     last_state = state
                 if due:  # not at a move: whoever moved the alias waits for the announcement alone
                     beat = time.monotonic()
-                    self._note_answers()
+                    self._report.write()
+                    self.traffic.send()
                 if self._pointers.wait(_HEARTBEAT_SECONDS):
                     self._warm_soon.set()
             except CatalogUnavailableError:
@@ -398,28 +407,6 @@ class Searcher(Questions, FollowsForks):
     def _announce(self, epoch: int, warm: tuple[str, ...]) -> None:
         row = SearcherRecord(self._id, self.alias, socket.gethostname(), os.getpid(), epoch, warm, time.time())
         self._catalog.searchers.announce(row)
-
-    def _note_answers(self) -> None:
-        """Write how many queries were answered in which epoch, and how often from outdated vectors.
-
-        A failure never stops the heartbeat. Stale reads that cannot be written are dropped: they only order work.
-        """
-        counts, stale = self._tally.fresh(), self._stale.take()
-        try:
-            for pair, reads in stale.items():
-                self._catalog.stale_reads.note(pair, reads)
-            if counts:
-                self._catalog.served.note(self._id, self.alias, counts)
-            self._tally.noted(counts)
-            for pair, tally in list(self._canary_counts.items()):
-                if canary_counts := tally.fresh():
-                    self._catalog.served.note(f"{self._id}:{pair}", canary_alias(pair), canary_counts)
-                    tally.noted(canary_counts)
-            self._counting_failed = False
-        except Exception as error:
-            if not self._counting_failed:
-                _log.warning("answers of %r are not counted: %s", self.alias, error)
-            self._counting_failed = True
 
     def _keep_warm(self) -> None:
         """Hold open what the alias may move to next. On a thread of its own: loading a model takes seconds."""
@@ -480,8 +467,9 @@ class Searcher(Questions, FollowsForks):
         self._fallback.close()
         self._keywords.close()
         if self._threads:
-            self._note_answers()
+            self._report.write()
             with contextlib.suppress(CatalogUnavailableError):
+                self.traffic.close()
                 self._catalog.searchers.leave(self._id)
         with self._lock:
             self._serving = None

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from vecrollback.catalog import Catalog
 from vecrollback.catalog import schema as tables
 from vecrollback.errors import UnknownNameError
-from vecrollback.records import AliasTarget, Drill, Freeze, Phase
+from vecrollback.records import LATENCIES, AliasTarget, AnswerCount, Drill, Freeze, Phase, Sample, WatchCall
 from vecrollback.testing.catalog_records import a_move, a_report, an_approval, an_incident
 
 
@@ -53,6 +53,44 @@ class CatalogOperations:
         assert catalog.served.between("live", 7, 9) == (0, 0, None, None)
         catalog.served.forget(before=23.0)
         assert catalog.served.between("live", 1, 3).answers == 11
+
+    def test_traffic_is_given_while_a_watch_asks_for_it_and_not_kept_longer(self, catalog: Catalog) -> None:
+        traffic, now = catalog.traffic, time.time()
+        assert traffic.called("live") is None
+        call = WatchCall("here/one", keep=60.0, a_second=20)
+        traffic.call("live", call, seconds=60.0)
+        assert (traffic.called("live"), traffic.called("candidate")) == (call, None)
+        samples = [(n, Sample(now - 10 + n, 3, f"häfen {n}", None if n == 2 else 0.5)) for n in range(3)]
+        counts = [(0, AnswerCount(now - 5, 3, 7, 1, (7,) + (0,) * (LATENCIES - 1)))]
+        traffic.give("s1", "live", "there/two", samples, counts)
+        traffic.give("s2", "live", "here/one", [(0, Sample(now, 3, "of the watch itself", 0.1))], [])
+        traffic.give("s3", "candidate", "there/two", [(0, Sample(now, 3, "of another alias", 0.1))], [])
+        found = traffic.samples("live", 60.0, without="here/one")
+        assert [(one.query, one.epoch, one.best) for one in found] == [
+            ("häfen 0", 3, 0.5),
+            ("häfen 1", 3, 0.5),
+            ("häfen 2", 3, None),
+        ]
+        assert found[0].at == pytest.approx(now - 10, abs=5.0)
+        [(origin, count)] = traffic.counts("live", 60.0, without="here/one")
+        assert (origin, count.answers, count.errors, sum(count.latency)) == ("there/two", 7, 1, 7)
+        assert traffic.counts("live", 60.0, without="there/two") == []
+        traffic.give("s1", "live", "there/two", [(0, Sample(now, 4, "over its oldest row", 0.5))], [])
+        found = traffic.samples("live", 60.0, without="here/one")
+        assert [one.query for one in found] == ["häfen 1", "häfen 2", "over its oldest row"]
+        traffic.call("live", replace(call, keep=-1.0), seconds=0.0)  # all of it is old now, and the call is over
+        assert traffic.called("live") is None
+        assert traffic.samples("live", 60.0, without="") == []
+        assert [one.query for one in traffic.samples("candidate", 60.0, without="")] == ["of another alias"]
+        traffic.leave("s3")
+        assert traffic.samples("candidate", 60.0, without="") == []
+
+    def test_traffic_that_nobody_took_is_deleted_in_the_end(self, catalog: Catalog) -> None:
+        now = time.time()
+        for name, at in (("s1", now - 86_400), ("s2", now)):
+            catalog.traffic.give(name, "live", f"there/{name}", [(0, Sample(at, 3, name, 0.5))], [])
+        catalog.traffic.forget_old()
+        assert [one.query for one in catalog.traffic.samples("live", 1e9, without="")] == ["s2"]
 
     def test_freeze_holds_until_its_end(self, catalog: Catalog) -> None:
         assert catalog.freezes.of("live") is None

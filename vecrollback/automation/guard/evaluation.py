@@ -97,6 +97,11 @@ class Evaluator:
         """Metrics whose interval is over."""
         return [rule for rule in self._rules.values() if at - self._last(rule.name) >= rule.interval * 0.999]
 
+    def due_in(self, at: float) -> float:
+        """Seconds until the interval of some metric is over; endless without any."""
+        waits = (rule.interval - (at - self._last(rule.name)) for rule in self._rules.values())
+        return max(0.0, min(waits, default=math.inf))
+
     def step(self, at: float, state: LiveState, readings: Mapping[str, Reading]) -> Decision:
         """Remember the measurements of one moment, and decide."""
         for name, reading in readings.items():

@@ -97,7 +97,9 @@ class Guard:
         _log.info("watching %s by %s", LIVE, self._policy.origin or "the built-in policy")
         while not self._stopping():
             self.tick()
-            self._rest(self._policy.interval)
+            # From one measurement to the next, so that asking two models makes no interval longer.
+            interval = self._policy.interval
+            self._rest(min(interval, max(interval / 4, self._evaluator.due_in(time.time()))))
 
     def _stopping(self) -> bool:
         return self._asked_to_stop() or (self._most is not None and self.rounds >= self._most)
@@ -108,9 +110,9 @@ class Guard:
         now = live_state(self._store)
         if now is None:
             return Decision("none")
+        at = time.time()
         self._traffic.refresh()
         baseline = self._baseline(now)
-        at = time.time()
         due = self._evaluator.due(at)
         readings = {rule.name: self._collector.read(rule, now, baseline) for rule in due}
         if self._on_reading is not None:

@@ -15,11 +15,11 @@ import numpy as np
 from vecrollback.automation.guard.evaluation import LiveState, Reading
 from vecrollback.automation.guard.pair_answers import Fact, PairAnswers
 from vecrollback.automation.guard.statistics import along, apart, ks, lower, psi
-from vecrollback.automation.guard.traffic import Sample, Traffic
+from vecrollback.automation.guard.traffic import Traffic
 from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.errors import NoRollbackTargetError, UnreachableError, VecrollbackError
 from vecrollback.pairs.model_answers import ask_model
-from vecrollback.records import ANSWER_SECONDS, Result
+from vecrollback.records import ANSWER_SECONDS, Result, Sample
 from vecrollback.storage.trust import require_no_link_local
 from vecrollback.switching.policy import Policy, Rule
 
@@ -105,6 +105,8 @@ class MetricReader:
         """What a metric that looks at samples says, and of how many queries it saw how many."""
         answers = self.traffic.volume(rule.window, now.epoch).answers
         coverage = f"sampled {len(self.samples(rule, now))} of {answers} queries"
+        if len(hosts := self.traffic.hosts()) > 1:
+            coverage += f" on {len(hosts)} hosts"
         return f"{sentence}; {coverage}" if sentence else coverage
 
     def baseline(self, now: LiveState) -> dict[str, Any] | None:

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
+import math
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.errors import UsageError, VecrollbackError
-from vecrollback.records import Result
+from vecrollback.records import LIVE, AnswerCount, Result, Sample, WatchCall, latency_within
+from vecrollback.switching.policy import Policy
 
 ENOUGH = 60
 """Queries of a minute that the metrics can judge by; with fewer a server asks golden queries itself."""
 
 _PROBED_SECONDS = 60.0
 
+_CALL_SECONDS = 30.0
+"""For so long others go on giving their traffic after a watch has asked last: it may be slow, or die."""
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One answered query. `at` in seconds since 1970; `best`: score of the first hit, None when there was none."""
-
-    at: float
-    epoch: int
-    query: str
-    best: float | None
+_MOST_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """Queries of some seconds. `p99`: seconds; None without an answer."""
+    """Queries of some seconds. `p99`: seconds; None without an answer. `latency`: answers by bucket, where known."""
 
     answers: int
     errors: int
     p99: float | None
+    latency: Sequence[int] = ()
 
 
 class Traffic(Protocol):
@@ -46,6 +46,14 @@ class Traffic(Protocol):
 
     def samples(self, seconds: float) -> list[Sample]:
         """Sampled queries of the last seconds, of all epochs, oldest first."""
+
+    def hosts(self) -> Sequence[str]:
+        """The hosts whose queries it has."""
+
+
+def sampled_a_second(interval: float) -> int:
+    """How many queries of a second are sampled: of one interval twice as many as the metrics can judge by."""
+    return max(20, math.ceil(2 * ENOUGH / interval))
 
 
 class Samples:
@@ -117,6 +125,67 @@ class SyntheticTraffic:
     def samples(self, seconds: float) -> list[Sample]:
         return self._samples.last(seconds)
 
+    def hosts(self) -> Sequence[str]:
+        return [socket.gethostname()]
+
+
+class PooledTraffic:
+    """The traffic there is here, and that of every other server and searcher of the store, on whichever host.
+
+    Each `refresh` asks them for it; they give it about once a second. Without that a watch would be blind to a bad pair
+    whenever the clients sit elsewhere.
+
+    Args:
+        inner: The traffic there is here.
+        store: The store that they all answer from.
+        policy: What says how far back its metrics look, and how often.
+        origin: The name of this server, under which its own workers would give.
+    """
+
+    def __init__(self, inner: Traffic, store: OperatedStore, policy: Policy, origin: str) -> None:
+        self._inner, self._table, self._origin = inner, store.resources.catalog.traffic, origin
+        quick = [rule.window for rule in policy.rules if rule.speed in ("immediate", "rapid")]
+        self._keep = min(_MOST_SECONDS, max([_PROBED_SECONDS, *quick]))
+        self._call = WatchCall(origin, self._keep, sampled_a_second(policy.interval))
+        self._call_seconds = max(_CALL_SECONDS, 3 * policy.interval)
+        self._samples: list[Sample] = []
+        self._counts: list[tuple[str, AnswerCount]] = []
+
+    def refresh(self) -> None:
+        """Ask for it again, and read what has come."""
+        self._inner.refresh()
+        self._table.call(LIVE, self._call, self._call_seconds)
+        self._samples = self._table.samples(LIVE, self._keep, without=self._origin)
+        self._counts = self._table.counts(LIVE, self._keep, without=self._origin)
+
+    def volume(self, seconds: float, since: int) -> Volume:
+        own, start = self._inner.volume(seconds, since), time.time() - seconds
+        others = [one for _, one in self._counts if one.at >= start and one.epoch >= since]
+        if not others:
+            return own
+        latency = [sum(bucket) for bucket in zip(*(one.latency for one in others), strict=True)]
+        answers, errors = sum(one.answers for one in others), sum(one.errors for one in others)
+        if own.latency:
+            latency = [a + b for a, b in zip(own.latency, latency, strict=True)]
+            p99 = latency_within(latency, 0.99)
+        else:
+            times = [one for one in (own.p99, latency_within(latency, 0.99)) if one is not None]
+            p99 = max(times, default=None)
+        return Volume(own.answers + answers, own.errors + errors, p99, latency)
+
+    def samples(self, seconds: float) -> list[Sample]:
+        start = time.time() - seconds
+        others = [one for one in self._samples if one.at >= start]
+        return (
+            sorted([*self._inner.samples(seconds), *others], key=lambda one: one.at)
+            if others
+            else self._inner.samples(seconds)
+        )
+
+    def hosts(self) -> Sequence[str]:
+        others = (origin.rpartition("/")[0] for origin, _ in self._counts)
+        return list(dict.fromkeys([*self._inner.hosts(), *others]))
+
 
 class ProbedTraffic:
     """The traffic there is and, while that is too little to judge by, golden queries asked of the live pair.
@@ -164,3 +233,6 @@ class ProbedTraffic:
     def samples(self, seconds: float) -> list[Sample]:
         asked = self._probe.samples(seconds) if self._probe is not None else []
         return sorted([*self._inner.samples(seconds), *asked], key=lambda one: one.at)
+
+    def hosts(self) -> Sequence[str]:
+        return self._inner.hosts()

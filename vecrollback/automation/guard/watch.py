@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vecrollback.automation.guard.evaluation import Decision
 from vecrollback.automation.guard.guard import Guard
-from vecrollback.automation.guard.traffic import SyntheticTraffic
+from vecrollback.automation.guard.traffic import PooledTraffic, SyntheticTraffic
 from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.errors import StoppedError, UsageError
 from vecrollback.records import Json, Progress
@@ -55,7 +55,8 @@ def watch_store(
         on_decision(decision)
 
     with store.searcher() as searcher:
-        traffic = SyntheticTraffic(queries, searcher.search)
+        own = SyntheticTraffic(queries, searcher.search)
+        traffic = PooledTraffic(own, store, active_policy, searcher.traffic.origin)
         guard = Guard(
             store,
             active_policy,

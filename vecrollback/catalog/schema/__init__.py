@@ -3,6 +3,7 @@
 from vecrollback.catalog.schema.base import FORMAT, corpus, earlier, file, metadata, store, tombstone
 from vecrollback.catalog.schema.embedding import acceptance, making, runner, unembedded
 from vecrollback.catalog.schema.operations import (
+    answer_count,
     approval,
     audit,
     baseline,
@@ -12,9 +13,11 @@ from vecrollback.catalog.schema.operations import (
     judgement,
     measurement,
     notice,
+    sampled_query,
     served,
     stale_read,
     token,
+    watch,
 )
 from vecrollback.catalog.schema.pairs import (
     alias,
@@ -42,6 +45,7 @@ __all__ = [
     "FORMAT",
     "acceptance",
     "alias",
+    "answer_count",
     "approval",
     "audit",
     "baseline",
@@ -71,6 +75,7 @@ __all__ = [
     "pair",
     "report",
     "runner",
+    "sampled_query",
     "searcher",
     "served",
     "server_words",
@@ -82,4 +87,5 @@ __all__ = [
     "token",
     "tombstone",
     "unembedded",
+    "watch",
 ]

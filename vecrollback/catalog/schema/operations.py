@@ -87,6 +87,44 @@ judgement = sa.Table(
     sa.Column("at", sa.Float, nullable=False),
 )
 
+watch = sa.Table(
+    "watch",
+    metadata,
+    sa.Column("alias", sa.String, primary_key=True),
+    sa.Column("origin", sa.String, nullable=False),
+    sa.Column("keep", sa.Float, nullable=False),
+    sa.Column("a_second", sa.Integer, nullable=False),
+    sa.Column("until", sa.Float, nullable=False),
+)
+
+# Both are rings: whoever gives writes over its own oldest rows, so that there are never more of them than slots.
+sampled_query = sa.Table(
+    "sampled_query",
+    metadata,
+    sa.Column("searcher", sa.String, primary_key=True),
+    sa.Column("slot", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("alias", sa.String, nullable=False),
+    sa.Column("origin", sa.String, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("query", sa.String, nullable=False),
+    sa.Column("best", sa.Float),
+)
+
+answer_count = sa.Table(
+    "answer_count",
+    metadata,
+    sa.Column("searcher", sa.String, primary_key=True),
+    sa.Column("slot", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("alias", sa.String, nullable=False),
+    sa.Column("origin", sa.String, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("answers", sa.BigInteger, nullable=False),
+    sa.Column("errors", sa.BigInteger, nullable=False),
+    sa.Column("latency", sa.JSON, nullable=False),
+)
+
 notice = sa.Table(
     "notice",
     metadata,

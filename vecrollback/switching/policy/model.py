@@ -167,6 +167,7 @@ class Policy:
     `window`: only so long after a promote may a metric roll it back. `bake`: only immediate metrics may before it is
     over. `automatic` False: nothing moves, it is only told. `blind_rounds`: a metric that could not be measured so many
     times in a row is an alert. `probe`: a server asks golden queries itself while too few queries come to judge by.
+    `pool`: all servers and searchers of the store give the watch their traffic, through the catalog.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -177,6 +178,7 @@ class Policy:
     samples: int = 200
     blind_rounds: int = 30
     probe: bool = True
+    pool: bool = True
     objectives: Objectives = Objectives()
     authority: AuthoritySettings = AuthoritySettings()
     drills: DrillSettings = DrillSettings()

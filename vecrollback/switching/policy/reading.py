@@ -231,6 +231,7 @@ class _Reader:
 _EXPECTED: Mapping[str, type] = {
     "automatic": bool,
     "probe": bool,
+    "pool": bool,
     "after_promote": bool,
     "samples": int,
     "blind_rounds": int,
