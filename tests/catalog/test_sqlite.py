@@ -2,7 +2,7 @@
 
 Covers catalog.aliases, catalog.access, catalog.answer_counts, catalog.canaries, catalog.corpus_log, catalog.database,
 catalog.evaluation, catalog.bridges, catalog.jobs, catalog.operations, catalog.pairs, catalog.policy_state,
-catalog.reports, catalog.searchers, catalog.databases.
+catalog.reports, catalog.searchers, catalog.traffic, catalog.databases.
 """
 
 from __future__ import annotations
