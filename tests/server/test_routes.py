@@ -80,6 +80,13 @@ def test_a_body_that_is_no_json_object_is_refused(server: Server, body: bytes) -
     error(response, 400 if response.status_code == 400 else 422)
 
 
+def test_a_body_without_its_content_type_is_told_how_to_send_it(server: Server) -> None:
+    refused = error(server.http.post("/v1/search", content=b'{"query": "a"}'), 422)
+    assert refused["message"] == "the body is not a JSON object"
+    assert "Content-Type: application/json" in refused["hint"]
+    assert error(server.post("/v1/search", {}), 422)["message"].startswith("body: give either `query`")
+
+
 def test_status_pairs_and_history_tell_what_the_commands_tell(server: Server, store: Path) -> None:
     over_http, by_command = server.get("/v1/status").json(), cli_json("status", "--store", store)
     here, there = (status.pop("situation")["lines"] for status in (over_http, by_command))
@@ -94,8 +101,8 @@ def test_status_pairs_and_history_tell_what_the_commands_tell(server: Server, st
 
 
 def test_what_is_unknown_is_404_in_the_same_form(server: Server) -> None:
-    error(server.get("/v1/nothing"), 404)
-    error(server.get("/v1/search"), 405)
+    assert error(server.get("/v1/nothing"), 404)["message"] == "there is nothing at /v1/nothing"
+    assert error(server.get("/v1/search"), 405)["message"] == "/v1/search does not take GET"
     assert error(server.get("/v1/jobs/none"), 404)["type"] == "UnknownNameError"
     assert error(server.get("/v1/jobs/none/events"), 404)["type"] == "UnknownNameError"
     assert error(server.post("/v1/jobs/none/cancel", None), 404)["type"] == "UnknownNameError"

@@ -66,6 +66,7 @@ _STATUS: Mapping[type[VecrollbackError], int] = {
     VecrollbackError: 500,
 }
 _HIDDEN = "the server could not do this; its log says why"
+_DESCRIBED = "GET /openapi.json describes every request"
 _RETRY_SECONDS = {429: 1, 503: 5}
 
 
@@ -109,15 +110,24 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     # Where and why, never what was sent: it may be large, or no valid text.
     assert isinstance(error, RequestValidationError)
-    wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5]]
     request.state.error = "UsageError"
-    return answer(422, "UsageError", _printable("; ".join(wrong)), "GET /openapi.json describes every request")
+    hint = _DESCRIBED
+    faults = error.errors()[:5]
+    wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}" for one in faults]
+    if faults[0]["type"] == "model_attributes_type" and faults[0]["loc"] == ("body",):
+        wrong, hint = ["the body is not a JSON object"], "send one, with the header Content-Type: application/json"
+    return answer(422, "UsageError", _printable("; ".join(wrong)), hint)
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     request.state.error = "UsageError"
-    response = answer(error.status_code, "UsageError", str(error.detail), "GET /openapi.json describes every request")
+    message = str(error.detail)
+    if error.status_code == 404:
+        message = f"there is nothing at {request.url.path}"
+    elif error.status_code == 405:
+        message = f"{request.url.path} does not take {request.method}"
+    response = answer(error.status_code, "UsageError", _printable(message), _DESCRIBED)
     response.headers.update(error.headers or {})
     return response
 
