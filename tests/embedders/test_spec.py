@@ -38,7 +38,9 @@ def test_an_existing_directory_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert parse("hash:8", KINDS).kind == SENTENCE_TRANSFORMERS
 
 
-@pytest.mark.parametrize("text", ["", " ", "?a=1", "./nowhere", "/no/such/place", "ftp://host/m", "a b c", "org/a/b"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "?a=1", "./nowhere", "/no/such/place", "ftp://host/m", "a b c", "org/a/b", "hash", "openai?x=1"]
+)
 def test_a_string_that_names_nothing_is_refused_with_a_cure(text: str) -> None:
     with pytest.raises(EmbedderSpecError) as caught:
         parse(text, KINDS)

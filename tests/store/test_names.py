@@ -80,3 +80,30 @@ def test_a_tag_stands_before_no_pair(store: Store) -> None:
     with store.resources.catalog._database.write() as connection:
         connection.exec_driver_sql("UPDATE tag SET name = 'two'")
     assert store.restore("two", reason="the pair", catch_up=False).target == "two@1"
+
+
+MISTAKES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "level": (lambda store: store.check("two", level="deep"), "level is 'deep'"),
+    "if_absent": (lambda store: store.upsert([Document("d", "text")], if_absent="ignore"), "if_absent is 'ignore'"),
+    "catch_up by": (lambda store: store.catch_up("two", by="magic"), "by is 'magic'"),
+    "promote by": (lambda store: store.promote("one", by="magic", override=True, reason="x"), "by is 'magic'"),
+    "mode": (lambda store: store.search("text", mode="fuzzy"), "mode is 'fuzzy'"),
+    "nature": (
+        lambda store: store.incidents.close(1, cause="x", actor="me", nature="bad luck"),
+        "nature is 'bad luck'",
+    ),
+    "texts": (lambda store: store.upsert(["a text"]), "a document is a str, not a Document"),
+    "dicts": (lambda store: store.upsert([{"id": "d", "text": "t"}]), "a document is a dict, not a Document"),
+    "one": (lambda store: store.upsert(Document("e", "text")), "documents are given as a Document"),
+    "no query": (lambda store: store.search(None), "a query is blank or not a string"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_an_argument_that_means_nothing_is_refused_and_changes_nothing(store: Any, mistake: str) -> None:
+    call, message = MISTAKES[mistake]
+    before = (store.live(), store.get(["d"]), store.count(), store.history())
+    with pytest.raises(UsageError, match=message) as caught:
+        call(store)
+    assert caught.value.hint
+    assert (store.live(), store.get(["d"]), store.count(), store.history()) == before

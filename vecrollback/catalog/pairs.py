@@ -101,8 +101,9 @@ class Pairs:
     def get(self, name: str) -> Pair:
         row = self.find(name)
         if row is None:
-            names = ", ".join(p.name for p in self.all()) or "there is none yet"
-            raise UnknownNameError(f"pair {name!r} does not exist in this store", hint=f"pairs here: {names}")
+            names = ", ".join(p.name for p in self.all())
+            hint = f"pairs here: {names}" if names else "there is none yet: `vecrollback reembed MODEL --name v1`"
+            raise UnknownNameError(f"pair {name!r} does not exist in this store", hint=hint)
         return row
 
     def add(

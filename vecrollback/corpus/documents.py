@@ -38,6 +38,11 @@ def validate(document: Document) -> Document:
     found by search), the metadata a JSON object with finite numbers. All three are valid Unicode and within the limits
     above. Nothing is trimmed or normalised: what was given is what comes back.
     """
+    if not isinstance(document, Document):
+        raise BadDocumentError(
+            f"a document is a {type(document).__name__}, not a Document",
+            hint="Document('tea', 'Green tea is steeped.')",
+        )
     validate_id(document.id)
     validate_namespace(document.namespace)
     try:
@@ -58,6 +63,8 @@ def validate_batch(documents: Iterable[Document], namespace: str | None = None) 
     `namespace`: that of documents that name none; one that names another is refused.
     """
     validate_namespace(namespace or "")
+    if not isinstance(documents, Iterable):
+        raise BadDocumentError(f"documents are given as a {type(documents).__name__}", hint="pass them in a list")
     checked: dict[str, Document] = {}
     for document in documents:
         sound = validate(document)

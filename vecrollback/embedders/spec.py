@@ -175,6 +175,10 @@ def _kind_of(head: str, kinds: Collection[str]) -> tuple[str, str]:
         return prefix, target
     if colon and _DOTTED.fullmatch(prefix) and _DOTTED.fullmatch(target):
         return CALLABLE, head
+    if not colon and prefix in kinds:
+        raise EmbedderSpecError(
+            f"{head!r} is a kind of embedder, and names no model of it", hint=f"give {head}:...; {_FORMS}"
+        )
     if head[0] in "./~":
         raise EmbedderSpecError(
             f"directory {head} does not exist", hint="give the directory that holds the model's files"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -101,9 +101,14 @@ def restriction(options: SearchOptions, corpus: Corpus, version: int) -> Filter:
     return Filter(options.namespace, options.where, partial(corpus.matching, selection, version=version, whole=False))
 
 
-def valid_queries(query: str | Sequence[str]) -> list[str]:
+def as_texts(query: str | Iterable[str]) -> list[str]:
+    """A query, or several, as a list. What is neither is in it as it is, for `valid_queries` to refuse."""
+    return [query] if isinstance(query, str) or not isinstance(query, Iterable) else list(query)
+
+
+def valid_queries(query: str | Iterable[str]) -> list[str]:
     """A query, or several, as texts that a model may get. Raises UsageError, BadQueryError."""
-    texts = [query] if isinstance(query, str) else list(query)
+    texts = as_texts(query)
     if any(not isinstance(text, str) or not text.strip() for text in texts):
         raise UsageError("a query is blank or not a string", hint="pass the words to search for")
     if not all(one.isascii() or is_unicode(one) for one in texts):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, overload
 
 from vecrollback.pairs.resources import Resources
 from vecrollback.records import PairVectors, Result, SearchMode, SearchOptions, Weights, Where
-from vecrollback.serving.answering import Serving, require_no_words, search_options
+from vecrollback.serving.answering import Serving, as_texts, require_no_words, search_options
 from vecrollback.serving.pair_vectors import document_vectors, query_vectors
 
 Queries = list[str] | tuple[str, ...]
@@ -80,7 +80,7 @@ class Questions:
         if isinstance(query, PairVectors):
             require_no_words(options)
             return self.answer_vectors(query, options)
-        results = self.answer([query] if isinstance(query, str) else list(query), options, key=key)
+        results = self.answer(as_texts(query), options, key=key)
         return results[0] if isinstance(query, str) else results
 
     def embed_queries(self, texts: Sequence[str]) -> PairVectors:

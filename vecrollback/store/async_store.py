@@ -23,7 +23,7 @@ from vecrollback.records import (
     Where,
     WriteResult,
 )
-from vecrollback.serving.answering import search_options
+from vecrollback.serving.answering import as_texts, search_options
 from vecrollback.serving.batching import QueryBatcher
 from vecrollback.serving.questions import Queries
 from vecrollback.serving.thread_pools import ThreadPool
@@ -135,7 +135,7 @@ class AsyncStore:
         options = search_options(
             k, where, namespace, mode, include_vectors=include_vectors, weights=weights, reranker=reranker
         )
-        texts = [query] if isinstance(query, str) else list(query)
+        texts = as_texts(query)
         if not texts:
             return []
         results = await self._queries.ask(texts, options, canary=key is not None and self._draws(key))

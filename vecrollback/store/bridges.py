@@ -86,7 +86,7 @@ class BridgeMethods:
         self,
         embedder: str,
         *,
-        sample: str = "5%",
+        sample: str | int = "5%",
         seed: int | None = None,
         keep: str | None = None,
         progress: ProgressCallback | None = None,
@@ -129,7 +129,7 @@ class BridgeMethods:
             if kept is not None:
                 self._parts.builder.keep(kept.name, given, patience=_PATIENCE_SECONDS)
 
-        return self._parts.forecaster.run(spec, live, sample, seed=seed, progress=progress, on_sample=write)
+        return self._parts.forecaster.run(spec, live, str(sample), seed=seed, progress=progress, on_sample=write)
 
     def _learn_bridges(self, switched: Switched) -> str:
         """Learn the bridges between what serves now and what a rollback would go to; returns what went wrong.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from vecrollback.catalog import Catalog, now
-from vecrollback.errors import NoPairServesError, StoreClosedError, VecrollbackError
+from vecrollback.errors import NoPairServesError, StoreClosedError, UsageError, VecrollbackError
 from vecrollback.records import (
     LIVE,
     RECALL_FLOOR,
@@ -718,6 +718,8 @@ class Store(
             >>> store.promote("v1", reason="it was better").target
             'v1@1'
         """
+        if by not in (None, "cascade"):
+            raise UsageError(f"by is {by!r}", hint="'cascade', or leave it out")
         self.gates.sampling()  # a typo in a gate is told before anything is embedded
         record = self._registered(pair, embedder) if by == "cascade" and embedder is not None else self.pair(pair)
         request = MoveRequest(reason, actor or self.actor, override, wait)

@@ -72,6 +72,8 @@ class UpkeepMethods:
         """
         from vecrollback.reembedding.jobs import Job
 
+        if by not in (None, "bridge"):
+            raise UsageError(f"by is {by!r}", hint="'bridge', or leave it out")
         record, builder = self.pair(pair), self._parts.builder
         job = self._catalog.jobs.start("catch-up", record.name)
         if by == "bridge":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 from vecrollback.catalog import CORPUS, EARLIER, now, vectors_table
 from vecrollback.embedders import Embedder
@@ -18,6 +18,7 @@ from vecrollback.errors import (
     FailedError,
     PairStateError,
     StorageUnavailableError,
+    UsageError,
     VecrollbackError,
 )
 from vecrollback.pairs.manifest import Manifest, load_manifest
@@ -50,7 +51,9 @@ class Checker:
         self._probes_of = resources.embedders.batch_probes
 
     def run(self, pair: Pair, level: Level = "full", sampling: Sampling = _DEFAULT) -> Report:
-        """Check one pair. Raises PairStateError for a pair without a snapshot."""
+        """Check one pair. Raises PairStateError for a pair without a snapshot, UsageError for another level."""
+        if level not in get_args(Level):
+            raise UsageError(f"level is {level!r}", hint="'quick' or 'full'")
         if not pair.snapshot:
             raise PairStateError(
                 f"pair {pair.name!r} is {pair.state}: there is no snapshot to check",

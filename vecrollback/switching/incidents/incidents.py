@@ -10,7 +10,7 @@ import datetime as dt
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from vecrollback.catalog import Catalog, as_kept, now
 from vecrollback.catalog.answer_counts import canary_alias
@@ -325,6 +325,8 @@ class Incidents:
         """
         if not cause.strip():
             raise UsageError("an incident is closed with its cause", hint="--cause 'what it was'")
+        if nature not in (None, *get_args(IncidentNature)):
+            raise UsageError(f"nature is {nature!r}", hint="'false_alarm', 'planned', or leave it out")
         first_sign = as_kept(read_time(detected)) if detected else None
         incident = self.get(number)
 
