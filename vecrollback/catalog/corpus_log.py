@@ -5,7 +5,8 @@ With the digests of the files that hold each Lance table, so that a changed byte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -101,6 +102,9 @@ def _tombstones(connection: sa.Connection, after: int = 0) -> dict[str, int]:
     return {row.id: row.seq for row in connection.execute(query)}
 
 
+_DIGESTS = sa.select(file.c.path, file.c.sha256)
+
+
 class FileDigests:
     """Digests by owner (a table's name) and path inside it."""
 
@@ -110,8 +114,8 @@ class FileDigests:
     def of(self, owner: str) -> dict[str, str]:
         """Path -> SHA-256 of every file that was recorded."""
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(file.c.path, file.c.sha256).where(file.c.owner == owner))
-            return {row.path: row.sha256 for row in rows}
+            rows: Sequence[Any] = connection.execute(_DIGESTS.where(file.c.owner == owner)).all()
+            return dict(rows)
 
     def keep_only(self, owner: str, paths: set[str]) -> None:
         """Forget files that the table no longer consists of."""

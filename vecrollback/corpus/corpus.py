@@ -358,7 +358,7 @@ class Corpus(LogReader):
             with self._catalog.lock(f"reading-{CORPUS}", timeout=0):
                 if old := self.table.old_versions(dataset.version, age=age):
                     self.table.forget_versions(old, digests, onto=dataset)
-                    self._catalog.files.keep_only(CORPUS, self.table.remaining())
+                    self._catalog.files.keep_only(CORPUS, self.table.names())
         except LockHeldError:
             _log.debug("old versions of the documents stay for now: they are being read")
 

@@ -209,7 +209,7 @@ class EarlierDocuments:
             try:
                 with self._catalog.lock(f"reading-{EARLIER}", timeout=0):
                     self.table.forget_versions(old, digests, onto=dataset)
-                    self._catalog.files.keep_only(EARLIER, self.table.remaining())
+                    self._catalog.files.keep_only(EARLIER, self.table.names())
             except LockHeldError:
                 _log.debug("old versions of the earlier documents stay for now: they are being read")
 

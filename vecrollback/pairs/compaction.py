@@ -8,6 +8,7 @@ its old versions go when no snapshot names them, nobody reads them for long, and
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vecrollback.catalog import CORPUS, EARLIER, Catalog, vectors_table
@@ -123,23 +124,29 @@ class Compactor:
             except CorruptArtifactError as error:
                 _log.warning("the vectors of %s are not merged: %s", pair.name, error)
 
-    def tidy(self, name: str, *, whole: bool = False) -> None:
+    def tidy(self, name: str, *, whole: bool = False, after_write: bool = False) -> None:
         """Merge a pair's vectors where that pays, and clean old versions away. The caller holds the pair's lock.
+
+        `after_write`: old versions go only when something is merged, once in so many writes: to look through all
+        versions of the last minutes costs more than a small write does.
 
         Raises CorruptArtifactError when a file that would be read is not what was acknowledged; nothing was changed.
         """
         pair = self._catalog.pairs.get(name)
-        versions = self._vector_versions(pair)
-        if versions is None:
+        digests = self._catalog.files.of(vectors_table(name))
+        if not self._is_ours_to_tidy(pair, digests):
             return
-        vectors, digests = self._vectors_of(pair), self._catalog.files.of(vectors_table(name))
+        vectors = self._vectors_of(pair)
         vectors.table.require_sound([vectors.table.manifest(pair.vectors_version)], digests)
         dataset = vectors.table.at(pair.vectors_version)
         many = len(dataset.get_fragments()) > 1
         below = None if whole and many else vectors.table.small_rows(dataset)
-        if below is None or below:
+        merging = below is None or below > 0
+        if merging:
             self._merge(pair, vectors, below)
-            versions = self._vector_versions(self._catalog.pairs.get(name))
+        elif after_write:
+            return
+        versions = self._vector_versions(self._catalog.pairs.get(name))
         if versions is not None and versions.old:
             self._forget(vectors_table(name), vectors.table, versions)
 
@@ -160,7 +167,7 @@ class Compactor:
             with self._catalog.lock(f"reading-{owner}", timeout=0):
                 table.forget_versions(versions.old, self._catalog.files.of(owner), onto=table.at(versions.current))
                 reach("vectors.forgotten")
-                self._catalog.files.keep_only(owner, table.remaining())
+                self._catalog.files.keep_only(owner, table.names())
         except LockHeldError:
             _log.debug("old versions of %s stay for now: they are being read", owner)
 
@@ -171,14 +178,17 @@ class Compactor:
         return _Versions(current, frozenset(), tuple(self._corpus.table.old_versions(current, age=self._age)))
 
     def _vector_versions(self, pair: Pair) -> _Versions | None:
-        """None for a pair in a database, which looks after its tables itself, and while a restore has moved the pair
+        """None for a pair whose table is not to be tidied."""
+        if not self._is_ours_to_tidy(pair, self._catalog.files.of(vectors_table(pair.name))):
+            return None
+        current = pair.vectors_version
+        keep = frozenset(snapshot.vectors_version for snapshot in self._catalog.pairs.snapshots(pair.name))
+        return _Versions(current, keep, tuple(self._vectors_of(pair).table.old_versions(current, keep, self._age)))
+
+    def _is_ours_to_tidy(self, pair: Pair, digests: Mapping[str, str]) -> bool:
+        """False for a pair in a database, which looks after its tables itself, and while a restore has moved the pair
         back behind vectors that its next catch-up takes in.
         """
         if pair.backend:
-            return None
-        table, files = self._vectors_of(pair).table, self._catalog.files.of(vectors_table(pair.name))
-        current = pair.vectors_version
-        if self._vectors_of(pair).newest_acknowledged(current, files) != current:
-            return None
-        keep = frozenset(snapshot.vectors_version for snapshot in self._catalog.pairs.snapshots(pair.name))
-        return _Versions(current, keep, tuple(table.old_versions(current, keep, self._age)))
+            return False
+        return self._vectors_of(pair).newest_acknowledged(pair.vectors_version, digests) == pair.vectors_version

@@ -369,7 +369,7 @@ class Builder(GrowingPairs, BridgedPairs):
     def _tidy(self, name: str) -> None:
         """Keep the table small. The job itself is done: damage that stands in the way is for a check to report."""
         try:
-            self._compactor.tidy(name)
+            self._compactor.tidy(name, after_write=True)
         except CorruptArtifactError as error:
             _log.warning("the vectors of %s are not merged: %s", name, error)
 

@@ -261,7 +261,7 @@ class LanceTable(FollowsForks):
         reach("table.data_synced")
         Compaction.commit(onto, rewritten)
         onto.checkout_latest()
-        self.file_store.settle_all()
+        self.file_store.settle([self.manifest(onto.version)])
         return self.described(onto, known=digests)
 
     def require_sound(
@@ -335,10 +335,6 @@ class LanceTable(FollowsForks):
             self.file_store.remove(name)
             return False
         return True
-
-    def remaining(self) -> set[str]:
-        """Paths, relative to the table, of all files that are there."""
-        return {entry.name for entry in self.file_store.entries()}
 
     @uses_tables
     def described(self, dataset: Any, known: Iterable[str] = ()) -> Commit:
@@ -474,10 +470,11 @@ class LanceTable(FollowsForks):
 
     def versions_above(self, known: int) -> list[int]:
         """Versions after a known one whose manifests are there, whole or not."""
-        names = self.file_store.names("_versions")
-        stems = [name.removesuffix(".manifest") for name in names if name.endswith(".manifest")]
-        versions = [2**64 - 1 - int(stem) for stem in stems if stem.isdigit()]
-        return [version for version in versions if version > known]
+        # Names go down as versions go up; hundreds are of the last minutes, of which few or none come after it.
+        before = self.manifest(known).removeprefix("_versions/")
+        names = [name for name in self.file_store.names("_versions") if name < before and name.endswith(".manifest")]
+        stems = [name.removesuffix(".manifest") for name in names]
+        return [2**64 - 1 - int(stem) for stem in stems if stem.isdigit()]
 
 
 def _last(tasks: Sequence[Any], dataset: Any) -> list[Any]:

@@ -88,16 +88,11 @@ class LocalFileStore:
         return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
 
     def entries(self, folder: str = "") -> Iterator[FileEntry]:
-        top = self.root / folder
-        for path in sorted(top.rglob("*")):
-            with contextlib.suppress(FileNotFoundError):  # writers come and go
-                if path.is_file():
-                    status = path.stat()
-                    yield FileEntry(path.relative_to(top).as_posix(), status.st_size, status.st_mtime)
+        return _files_below(self.root / folder, "")
 
     def names(self, folder: str) -> list[str]:
-        with contextlib.suppress(FileNotFoundError):
-            return [path.name for path in (self.root / folder).iterdir()]
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.root / folder) as entries:
+            return [entry.name for entry in entries]
         return []
 
     def move(self, name: str, to: str) -> None:
@@ -140,6 +135,22 @@ def _link(source: str, target: str) -> None:
         Path(target).hardlink_to(source)
     except OSError:  # another file system
         shutil.copy2(source, target)
+
+
+def _files_below(folder: str | Path, inside: str) -> Iterator[FileEntry]:
+    """The files below a folder, in the order of their names. A table that is written often has hundreds of them."""
+    try:
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files_below(entry.path, f"{inside}{entry.name}/")
+        elif entry.is_file():
+            with contextlib.suppress(FileNotFoundError):  # writers come and go
+                status = entry.stat()
+                yield FileEntry(inside + entry.name, status.st_size, status.st_mtime)
 
 
 _BLOCK = 1 << 20
