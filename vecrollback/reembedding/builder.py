@@ -145,8 +145,9 @@ class Builder(GrowingPairs, BridgedPairs):
         serve the pair move to that snapshot.
         """
         with self._catalog.lock(f"pair-{pair.name}"), self._working(pair, job, progress, effort) as work:
-            refresher = self._refresh(self._catalog.pairs.get(pair.name), work)
-            if self._lacks_nothing(pair.name) or (advance and self._needs_new_index(pair.name)):
+            before = self._catalog.pairs.get(pair.name)
+            refresher = self._refresh(before, work)
+            if self._lacks_nothing(pair.name) or (advance and self._needs_new_index(pair.name, before.watermark)):
                 self._snapshot(pair.name, rebuild=True)
             self._tidy(pair.name)
         tally, head = refresher.tally, self._corpus.state().head
@@ -387,8 +388,11 @@ class Builder(GrowingPairs, BridgedPairs):
             return None
         return load_manifest(self._artifacts, self._catalog.pairs.find_snapshot(pair.ref).manifest)
 
-    def _needs_new_index(self, name: str) -> bool:
-        """Whether so many rows are outside the index, or dead in it, that a new index pays."""
+    def _needs_new_index(self, name: str, since: int = 0) -> bool:
+        """Whether so many rows are outside the index, or dead in it, that a new index pays.
+
+        `since`: the watermark at which that was asked last.
+        """
         pair = self._catalog.pairs.get(name)
         manifest = self._manifest(pair)
         if manifest is None:
@@ -397,6 +401,14 @@ class Builder(GrowingPairs, BridgedPairs):
         share = _DELTA_SHARE if manifest.cascade is None else _GROWING_SHARE
         if vectors.rows(pair.vectors_version) - index.rows > max(_DELTA_LEAST, share * index.chunks):
             return True
+        if index.chunks <= _DELTA_LEAST:
+            return False
+        # To count the dead ones reads the keys of the whole table. So it is done when their number may have grown by a
+        # sixteenth, not after every small write.
+        changes = pair.watermark - manifest.watermark
+        step = max(1, changes // 16)
+        if changes // step == (since - manifest.watermark) // step:
+            return False
         keys = vectors.keys(pair.vectors_version)
         alive = np.count_nonzero(newest(keys, self._catalog.ledger.tombstones()) < index.rows)
         return bool(index.chunks - alive > max(_DELTA_LEAST, _DEAD_SHARE * index.chunks))
