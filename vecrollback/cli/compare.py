@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vecrollback.cli.support.output import clean, counted, note
+from vecrollback.cli.support.output import clean, counted, note, typed
 from vecrollback.cli.support.session import Session, command
 from vecrollback.cli.support.tables import Rows
 from vecrollback.records import AnsweredQuery, Comparison, SearchMode
@@ -54,7 +54,7 @@ def compare(
         asked = None if queries is None else read_queries(queries, qrels)
         found = store.quality.compare(a, b, asked, k=k, mode=mode, progress=watch)
         if html is not None:
-            html.write_text(page(found), encoding="utf-8")
+            html.write_text(page(found, typed()), encoding="utf-8")
             note(f"written to {html}")
     session.emit(payloads.comparison(found), lambda: compared(found))
 

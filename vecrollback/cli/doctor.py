@@ -24,6 +24,7 @@ from vecrollback.cli.support.examination import (
     WhereRowsOption,
     proof,
 )
+from vecrollback.cli.support.output import typed
 from vecrollback.cli.support.session import Session, command
 from vecrollback.cli.support.tables import Rows
 from vecrollback.errors import UsageError
@@ -151,7 +152,7 @@ def doctor(
             with ForeignIndex(against, texts=texts, fields=fields, reading=reading) as older:
                 difference = compare_sources(index, older)
     if html is not None:
-        write_html(found, html)
+        write_html(found, html, typed())
     content = found.as_json() | ({"against": difference.as_json()} if difference else {})
     session.emit(content, lambda: [*_shown(found), *(_differs(difference) if difference else ())])
     _end(found.verdict, fail_on)

@@ -98,6 +98,11 @@ def clean(text: str, limit: int | None = None) -> str:
     return flat if limit is None or len(flat) <= limit else flat[: limit - 1] + "…"
 
 
+def typed() -> list[str]:
+    """The command as it was typed, for papers that say how they are made again."""
+    return ["vecrollback", *sys.argv[1:]]
+
+
 def counted(count: int, one: str, many: str | None = None) -> str:
     """A number with its noun: `1 text`, `2,000 texts`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"

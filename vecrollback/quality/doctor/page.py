@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
 from vecrollback.errors import UsageError
 from vecrollback.quality.doctor import plots
+from vecrollback.quality.doctor.next_steps import next_steps
 from vecrollback.quality.doctor.outcome import Examination, SourceFinding
+from vecrollback.quality.paper import PHONE_STYLE, next_steps_section, origin
 
 _SHOWN_IDS, _SHOWN_BATCHES = 200, 40
 _SAME_LENGTH = 1e-3
-_MEANING = {
-    "pass": "Nothing is wrong with what was examined.",
-    "fail": "Something is wrong with this index.",
-    "unknown": "Not everything could be examined, and unknown is not OK.",
-}
-
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1b1f24; --quiet: #57606a; --line: #d0d7de; --own: #3f6fb5;
   --foreign: #b3400a; --pass: #1a6b34; --fail: #a5180f; --unknown: #7d5200; }
@@ -38,36 +34,38 @@ svg .axis { stroke: var(--line); } details { margin: .3rem 0; } summary { cursor
 """
 
 
-def write_html(examination: Examination, path: Path) -> None:
-    """Write the report to a file. Raises UsageError."""
+def write_html(examination: Examination, path: Path, command: Sequence[str] = ()) -> None:
+    """Write the report to a file. `command`: what makes it again, told in it. Raises UsageError."""
     try:
-        path.write_text(page(examination), encoding="utf-8")
+        path.write_text(page(examination, command), encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}", hint="name a file in a folder that exists"
         ) from error
 
 
-def page(examination: Examination) -> str:
-    """The whole report, HTML."""
+def page(examination: Examination, command: Sequence[str] = ()) -> str:
+    """The whole report, HTML. `command`: what makes it again."""
     title = f"Examination of {escape(examination.source)}"
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
     body = "\n".join(
         [
             f"<h1>{title}</h1>",
+            origin(command),
             *_summary(examination),
+            next_steps_section(next_steps(examination)),
             *_findings(examination),
             *_pictures(examination),
             *_facts(examination),
         ]
     )
-    head += f"<style>{_STYLE}</style>"
+    head += f"<style>{_STYLE}{PHONE_STYLE}</style>"
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body><main>\n{body}\n</main></body></html>\n'
 
 
 def _summary(examination: Examination) -> Iterator[str]:
     verdict = examination.verdict
-    yield f'<p class="verdict {verdict}"><strong>{verdict}</strong> {_MEANING[verdict]}</p>'
+    yield f'<p class="verdict {verdict}"><strong>{verdict}</strong> {escape(_verdict_sentence(examination))}</p>'
     yield f"<p>{examination.vectors:,} vectors of {examination.dimension} numbers.</p>"
     audit, proof = examination.audit, examination.certificate
     if audit is None or proof is None:
@@ -86,18 +84,29 @@ def _summary(examination: Examination) -> Iterator[str]:
         yield "<p>Everything was embedded: certain.</p>"
 
 
+def _verdict_sentence(examination: Examination) -> str:
+    """The verdict in words that can be quoted: of the finding that it rests on."""
+    if examination.verdict == "pass":
+        return f"Nothing is wrong with the {examination.vectors:,} vectors, as far as was examined."
+    deciding = next((one for one in examination.findings if one.severity == examination.verdict), None)
+    if deciding is None:
+        return "Not everything could be examined, and unknown is not OK."
+    message = f"{deciding.count:,} of {examination.vectors:,}: {deciding.message}."
+    return message if examination.verdict == "fail" else f"Unknown is not OK. {message}"
+
+
 def _findings(examination: Examination) -> Iterator[str]:
     yield "<h2>Findings</h2>"
     if not examination.findings:
         yield "<p>None.</p>"
         return
     rows = "".join(
-        f"<tr><td>{one.severity}</td><td>{one.kind}</td><td class='n'>{one.count:,}</td><td>{escape(one.message)}"
-        f"{_ids(one)}</td></tr>"
+        f"<tr><td>{one.severity}</td><td>{one.kind}</td><td class='n'>{one.count:,}</td>"
+        f"<td class='wide'>{escape(one.message)}{_ids(one)}</td></tr>"
         for one in examination.findings
     )
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("severity", "kind", "rows", "found"))
-    yield f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    yield f'<div class="scroll" tabindex="0"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 def _ids(one: SourceFinding) -> str:
@@ -137,4 +146,4 @@ def _facts(examination: Examination) -> Iterator[str]:
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(str(value))}</td></tr>'
         for name, value in examination.facts.items()
     )
-    yield f"<h2>What was seen</h2><table><tbody>{rows}</tbody></table>"
+    yield f'<h2>What was seen</h2><div class="scroll" tabindex="0"><table><tbody>{rows}</tbody></table></div>'
