@@ -91,12 +91,18 @@ def test_version() -> None:
     assert re.fullmatch(r"\d+\.\d+.*\n", text("--version"))
 
 
-def test_every_command_has_help_and_both_options() -> None:
-    for name in json_shapes():
+def test_every_command_has_help_and_both_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "2000")
+    for name, shape in json_shapes().items():
         said = text(*name.split(), "--help")
         assert "--json" in said
         assert "--store" in said
-        assert "JSON:" in said
+        assert f"JSON: {shape}" in said  # also what stands in brackets
+
+
+def test_help_says_what_is_written_in_brackets() -> None:
+    assert "`pip install 'vecrollback[demo]'`" in text("demo", "--help")
+    assert "[policy]" in text("serve", "--help")
 
 
 def test_a_group_without_its_command_names_those_it_has() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import inspect
 import sys
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from vecrollback.cli.support import output
 from vecrollback.cli.support.heartbeat import Heartbeat
@@ -104,6 +106,21 @@ def common(
     ctx.obj = (ctx.obj or Session()).narrowed(as_json, store, catalog)
 
 
+class Command(TyperCommand):
+    """A command whose help is shown as it is written: `[policy]` is a section of a file, not markup."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from rich.markup import escape
+
+        shown = copy.copy(self)
+        shown.help, shown.epilog = escape(self.help or ""), escape(self.epilog or "")
+        shown.params = [copy.copy(parameter) for parameter in self.params]
+        for parameter in shown.params:
+            if isinstance(parameter, TyperOption | TyperArgument):
+                parameter.help = escape(parameter.help or "")
+        super(Command, shown).format_help(ctx, formatter)
+
+
 def command(
     app: typer.Typer,
     name: str | None = None,
@@ -141,7 +158,7 @@ def command(
         if alone:
             app.callback(invoke_without_command=True, epilog=_epilog(examples, returns))(call)
         else:
-            app.command(name, epilog=_epilog(examples, returns))(call)
+            app.command(name, cls=Command, epilog=_epilog(examples, returns))(call)
         return function
 
     return register
