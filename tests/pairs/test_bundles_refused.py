@@ -127,6 +127,11 @@ def test_what_is_no_bundle_is_refused(bundle: Path, store: Store, tmp_path: Path
 # -- hostile archives -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("content", [b"", b'{"id": "a"}\n', bytes(range(256)) * 8, b"PK\x03\x04" + bytes(2000)])
+def test_a_file_that_is_something_else_is_called_that(store: Store, content: bytes, tmp_path: Path) -> None:
+    assert "is not a bundle or a backup" in str(refused(store, content, tmp_path / "other.bundle"))
+
+
 @pytest.mark.parametrize(
     "name",
     [

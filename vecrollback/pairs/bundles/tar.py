@@ -95,11 +95,16 @@ def _walk(stream: BinaryIO, total: int) -> Iterator[TarEntry]:
 
 
 def _parse(header: bytes, *, at: int) -> tarfile.TarInfo:
-    if len(header) < _RECORD:
+    if len(header) < _RECORD and at:
         _refuse(f"it is cut off at byte {at}")
     try:
         info = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
     except (tarfile.TarError, ValueError) as error:
+        if not at:
+            raise BundleError(
+                "this file is not a bundle or a backup, or its beginning is lost",
+                hint="name what `vecrollback snapshot export` or `vecrollback backup create` wrote",
+            ) from error
         _refuse(f"the member at byte {at} is damaged: {error}")
     if info.type in _KINDS:
         _refuse(f"member {info.name!r} is {_KINDS[info.type]}; a bundle holds files only")
