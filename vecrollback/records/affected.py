@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 NOT_RECORDED = (
-    "which queries these were, and what stood in the answers: no query, text or answer is kept",
+    "which queries these were, and what stood in the answers: no answer is kept, and a query for some minutes at most",
     "answers of `Store.search` and of programs that end soon: only searchers that go on count",
     "the last second of a searcher that was killed: counts are written about once a second",
 )
