@@ -4,32 +4,62 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
-import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.support.operations import ROOT
+from tests.support.spawner import spawn
 
-CALLS = ("write", "pwrite64", "fsync", "fdatasync", "rename", "link", "unlink", "ftruncate", "mkdir")
+CALLS = (
+    *(
+        "write",
+        "pwrite64",
+        "writev",
+        "fsync",
+        "fdatasync",
+        "rename",
+        "renameat",
+        "link",
+        "linkat",
+        "unlink",
+        "unlinkat",
+    ),
+    *("ftruncate", "mkdir", "rmdir", "chmod", "utimensat", "copy_file_range", "openat"),
+)
+"""What changes a disk."""
+READS = ("read", "pread64", "close", "mmap", "fstat", "newfstatat", "statx", "lseek", "fcntl", "flock", "getdents64")
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EROFS")
+KILL = "SIGKILL"
 _SECONDS = 60
+_HERE = re.compile(r"AT_FDCWD<[^>]*>, ")
+_RELATIVE = re.compile(r'\("[^/"]')
+_TRACEABLE = """
+import ctypes, os, runpy, sys
+ctypes.CDLL(None).prctl(0x59616D61, -1)  # PR_SET_PTRACER, any: strace is not its parent
+os.write(2, b"ready\\n")
+os.read(0, 2)
+runpy.run_module("vecrollback", run_name="__main__", alter_sys=True)
+"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class SystemFault:
-    """The `number`-th time that a thread of the command makes this call. `error`: "" kills the process instead."""
+    """The `number`-th time that a thread of the command makes this call. `kind`: SIGKILL, or an error of the disk."""
 
     call: str
     number: int
-    error: str
+    kind: str
 
     def __str__(self) -> str:
-        return f"{self.call}:{self.number}:{self.error or 'SIGKILL'}"
+        return f"{self.call}:{self.number}:{self.kind}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +72,19 @@ class Outcome:
     struck: bool
 
 
-def drawn(chance: random.Random, counts: dict[str, int]) -> SystemFault:
-    """A fault at one of the calls that an operation makes, each as likely as the next."""
-    call, number = chance.choice([(call, number) for call, most in counts.items() for number in range(1, most + 1)])
-    return SystemFault(call, number, chance.choice([*ERRORS, *[""] * len(ERRORS)]))
+def dealt(chance: random.Random, places: Sequence[tuple[str, int]], kinds: Sequence[str]) -> Iterator[SystemFault]:
+    """Faults without end, at no call twice before there was one at every call."""
+    everywhere = list(places)
+    while True:
+        chance.shuffle(everywhere)
+        yield from (SystemFault(call, number, chance.choice(kinds)) for call, number in everywhere)
+
+
+def every(places: Sequence[tuple[str, int]], kinds: Sequence[str]) -> list[SystemFault]:
+    """Each of these once at every call. What only reads can fail, but finds no disk full."""
+    return [
+        SystemFault(call, number, kind) for call, number in places for kind in kinds if kind == "EIO" or call in CALLS
+    ]
 
 
 def require_strace() -> None:
@@ -57,24 +96,33 @@ def require_strace() -> None:
         pytest.skip(f"strace may not trace here: {tried.stderr.strip()}")
 
 
-def count_calls(root: Path, arguments: list[str]) -> dict[str, int]:
-    """How often one thread of a command makes each call, at most."""
+def calls_made(root: Path, arguments: list[str], calls: Sequence[str] = CALLS) -> list[tuple[str, int]]:
+    """Where a command asks for anything of the store's disk: the call, and its number among its kind in a thread."""
     trace = root.parent / "trace"
-    done = run_traced(root, arguments, ["-e", f"trace={','.join(CALLS)}", "-o", str(trace)])
+    done = run_traced(root, arguments, ["-y", "-e", f"trace={','.join(calls)}", "-o", str(trace)])
     assert done.returncode == 0, done.stderr
-    counts: dict[tuple[str, str], int] = {}
+    counts: Counter[tuple[str, str]] = Counter()
+    places = set()
     for line in _lines(trace):
         thread, _, rest = line.partition(" ")
         call = rest.strip().partition("(")[0]
-        if call in CALLS:
-            counts[thread, call] = counts.get((thread, call), 0) + 1
-    return {call: max((n for (_, one), n in counts.items() if one == call), default=0) for call in CALLS}
+        if call in calls:
+            counts[thread, call] += 1
+            if _is_in(root.parent, rest):
+                places.add((call, counts[thread, call]))
+    return sorted(places)
+
+
+def _is_in(world: Path, call: str) -> bool:
+    """Whether a traced call is about a file in this folder, or standard output."""
+    named = _HERE.sub("", call)
+    return str(world) in named or "(1<" in named or bool(_RELATIVE.search(named))
 
 
 def strike(root: Path, arguments: list[str], fault: SystemFault) -> Outcome:
     """Run a command with one fault in it."""
     trace = root.parent / "trace"
-    what = f"error={fault.error}" if fault.error else "signal=SIGKILL"
+    what = "signal=SIGKILL" if fault.kind == KILL else f"error={fault.kind}"
     inject = f"inject={fault.call}:{what}:when={fault.number}"
     options = ["-y", "-e", f"trace={fault.call}", "-e", inject, "-o", str(trace)]
     try:
@@ -83,8 +131,11 @@ def strike(root: Path, arguments: list[str], fault: SystemFault) -> Outcome:
         # By an event between two threads, which no disk refuses: the command waits for ever, and was killed.
         assert any("(INJECTED)" in line and "anon_inode" in line for line in _lines(trace)), f"{fault} hangs"
         return Outcome(-signal.SIGKILL, "", "", struck=False)
-    text = "\n".join(_lines(trace))
-    return Outcome(done.returncode, done.stdout, done.stderr, "(INJECTED)" in text or "killed by SIGKILL" in text)
+    if fault.kind == KILL:
+        return Outcome(done.returncode, done.stdout, done.stderr, done.returncode == -signal.SIGKILL)
+    injected = [line for line in _lines(trace) if "(INJECTED)" in line]
+    struck = bool(injected) and all(_is_in(root.parent, line) for line in injected)
+    return Outcome(done.returncode, done.stdout, done.stderr, struck)
 
 
 def _lines(trace: Path) -> list[str]:
@@ -92,29 +143,28 @@ def _lines(trace: Path) -> list[str]:
 
 
 def run_traced(root: Path, arguments: list[str], options: list[str]) -> subprocess.CompletedProcess[str]:
-    # A filter in the kernel is quicker, but lets no signal be injected (strace 6.1).
-    quick = [] if any("signal=" in one for one in options) else ["--seccomp-bpf"]
-    command = ["strace", "-f", "-q", *quick, *options, sys.executable, "-m", "vecrollback", *arguments, "--json"]
+    """Run a command under strace with these options.
+
+    The command is a fork of a process that has imported everything: what is traced, and struck, is its own work.
+    """
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
-        "PYTHONDONTWRITEBYTECODE": "1",
         "VECROLLBACK_ACTOR": "anna",
         "VECROLLBACK_STORE": str(root),
         "VECROLLBACK_TRUST": str(root),
     }
-    process = subprocess.Popen(
-        command,
-        cwd=root.parent,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        output, errors = process.communicate(timeout=_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        raise
-    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+    command = spawn(["-c", _TRACEABLE, *arguments, "--json"], environment, cwd=root.parent)
+    assert command.stdin
+    assert command.stderr
+    command.stderr.readline()
+    with subprocess.Popen(
+        ["strace", "-f", *options, "-p", str(command.pid)], stderr=subprocess.PIPE, text=True
+    ) as strace:
+        assert strace.stderr
+        strace.stderr.readline()  # attached
+        try:
+            output, errors = command.communicate("go", timeout=_SECONDS)
+        finally:
+            command.kill()
+            strace.communicate()
+    return subprocess.CompletedProcess(arguments, command.returncode, output, errors)
