@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.support.operations import words
 from tests.support.oracle import EVERYTHING, ONE
 from vecrollback import Document
 from vecrollback.errors import CorruptArtifactError
+from vecrollback.storage.artifacts import base
 
 TEXTS = {f"d{n}": words(n) for n in range(30)}
 
@@ -73,3 +75,55 @@ def test_a_damaged_id_map_is_refused_by_name(root: Path, seed: int) -> None:
             store.search("boats")
         assert "snapshot import" in refused.value.hint
         assert store.check("one").verdict == "fail"
+
+
+@pytest.mark.parametrize("index", ["Flat", "HNSW32,SQ8", "shards:2(Flat)", "lance:IVF_FLAT"])
+def test_a_damaged_index_is_refused_by_name(tmp_path: Path, index: str) -> None:
+    root = tmp_path / "store"
+    with vecrollback.connect(root, create=True) as store:
+        store.upsert([Document(id_, text) for id_, text in TEXTS.items()])
+        store.promote(store.reembed(ONE, name="one", index=index).wait())
+        store.search("boats")
+    made = [path for path in sorted((root / "artifacts").rglob("*")) if path.is_file() and _is_of_an_index(path)]
+    chance = random.Random(index)
+    for path in chance.sample(made, min(3, len(made))):
+        sound, status = path.read_bytes(), path.stat()
+        flip(path, chance)
+        with vecrollback.connect(root) as store, pytest.raises(CorruptArtifactError, match="was changed") as refused:
+            store.search("boats")
+        assert "snapshot import" in refused.value.hint
+        path.write_bytes(sound)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert answered(root) == TEXTS
+
+
+def _is_of_an_index(path: Path) -> bool:
+    return path.suffix not in (".json", ".arrow", ".npy") or "lance" in str(path)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_answers_without_damaged_vectors_say_so(root: Path, seed: int) -> None:
+    with vecrollback.connect(root) as store:
+        store.upsert([Document("d3", "boats on another lake")])
+        store.catch_up("one")
+        sound = {hit.id: hit.score for hit in store.search("boats", k=EVERYTHING).hits}
+    path = max((root / "tables" / "vectors-one.lance" / "data").iterdir(), key=lambda one: one.stat().st_mtime_ns)
+    flip(path, random.Random(seed))
+    with vecrollback.connect(root) as store:
+        result = store.search("boats", k=EVERYTHING)
+        assert not result.current
+        assert {hit.id: hit.score for hit in result.hits if hit.id != "d3"}.items() <= sound.items()
+        assert store.check("one").verdict == "fail"
+
+
+def test_an_index_that_was_compared_is_not_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [path] = (root / "artifacts").glob("*.index")
+    assert answered(root) == TEXTS
+    compared: list[Path] = []
+    monkeypatch.setattr(base, "digest", lambda one: compared.append(one) or "another")
+    assert answered(root) == TEXTS
+    assert not compared
+    path.touch()
+    with vecrollback.connect(root) as store, pytest.raises(CorruptArtifactError):
+        store.search("boats")
+    assert set(compared) == {path}

@@ -68,7 +68,7 @@ def _say(root: str, operation: str) -> dict[str, Any]:
     import vecrollback
     from vecrollback.errors import VecrollbackError
 
-    said: dict[str, Any] = {"refused": [], "verdicts": {}, "answers": {}}
+    said: dict[str, Any] = {"refused": [], "verdicts": {}, "answers": {}, "marked": []}
 
     def tried(what: str, act: Callable[[], Any]) -> Any:
         try:
@@ -80,18 +80,21 @@ def _say(root: str, operation: str) -> dict[str, Any]:
     def answers(store: Any) -> Iterator[tuple[str, Any]]:
         for query in QUERIES:
             for where in (None, *FILTERS):
-                result = tried("search", lambda query=query, where=where: store.search(query, 5, where))
-                hits = [(hit.id, hit.text, round(hit.score, 4), hit.stale) for hit in result.hits] if result else None
+                result = tried("search", lambda query=query, where=where: store.search(query, 40, where))
+                if result is None or not result.current:
+                    said["marked"].append(f"{query} {where}")
+                hits = [(hit.id, hit.text, round(hit.score, 6), hit.stale) for hit in result.hits] if result else None
                 yield f"{query} {where}", hits
 
     store = tried("connect", lambda: vecrollback.connect(root))
     if store is not None:
         with store:
             tried(operation, lambda: OPERATIONS[operation](store))
+            # Before a check, which could find, or mend, what whoever serves has to find for himself.
+            said["answers"] = dict(answers(store))
             for name in ("one", "two"):
                 report = tried("check", lambda name=name: store.check(name, sample=10**6))
                 said["verdicts"][name] = report.verdict if report else "refused"
-            said["answers"] = dict(answers(store))
     return said
 
 

@@ -51,7 +51,9 @@ class Resources:
 
             owner = f"{self.catalog.store_id}/{pair.name}"
             return BackendVectors(open_backend(pair.backend), pair.dimension, pair.metric, owner)
-        return Vectors(self.file_store.inside(f"tables/{vectors_table(pair.name)}.lance"), pair.dimension)
+        owner = vectors_table(pair.name)
+        place = self.file_store.inside(f"tables/{owner}.lance")
+        return Vectors(place, pair.dimension, lambda: self.catalog.files.of(owner))
 
     def copy_to(self, folder: Path) -> None:
         """Lay out a store of its own in a new folder with everything that is here, files linked where they can be.

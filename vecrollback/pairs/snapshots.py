@@ -232,8 +232,8 @@ def _open(artifacts: Artifacts, part: IndexPart, metric: Metric, vectors: Vector
         numbers = np.asarray(_read_ids(artifacts, part.ids)["row"])
         return BackendIndex(vectors.backend, part.spec, numbers, vectors.dimension, metric, part.rows)
     if not part.shards:
-        return open_index(part.spec, artifacts.require(part.artifact), metric)
-    paths = [artifacts.require(shard.artifact) for shard in part.shards]
+        return open_index(part.spec, artifacts.require_sound(part.artifact), metric)
+    paths = [artifacts.require_sound(shard.artifact) for shard in part.shards]
     index = open_shards(ShardSpec.of(part.spec).spec, paths, metric)
     if index.sizes != (sizes := tuple(shard.chunks for shard in part.shards)):
         index.close()

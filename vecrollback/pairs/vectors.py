@@ -27,6 +27,7 @@ from vecrollback.storage import FileStore
 from vecrollback.storage.base import DigestedTable
 from vecrollback.storage.forks import uses_tables
 from vecrollback.storage.lance_table import Commit, LanceTable
+from vecrollback.storage.sound_files import SoundFiles
 
 _log = logging.getLogger(__name__)
 
@@ -77,11 +78,15 @@ class VectorRows:
 
 
 class Vectors:
-    """The vectors of one pair. Writers hold the pair's lock; readers open a version that the catalog names."""
+    """The vectors of one pair. Writers hold the pair's lock; readers open a version that the catalog names.
 
-    def __init__(self, place: FileStore, dimension: int) -> None:
+    `digests`: asks the catalog for those of the table's files.
+    """
+
+    def __init__(self, place: FileStore, dimension: int, digests: Callable[[], Mapping[str, str]] = lambda: {}) -> None:
         self.dimension = dimension
         self.table = LanceTable(place)
+        self._digests, self._compared = digests, SoundFiles(place)
         self._sound_files: dict[str, str] = {}
 
     @property
@@ -223,6 +228,21 @@ class Vectors:
         self.table.require_sound(self.table.files(self.table.at(version)), digests, hint=MEND_VECTORS)
 
     @uses_tables
+    def require_sound_after(self, version: int, after: int) -> None:
+        """Compare the files of all rows but the `after` first, for answers from them. Raises CorruptArtifactError.
+
+        Each is read once, and again when it was replaced or changed.
+        """
+        names = {self.table.manifest(version)}
+        damage = self._compared.damage(names, self._digests)  # over some damage Lance ends the process
+        if not damage:
+            fragments, _ = _fragments_after(self.table.at(version), after)
+            names = self.table.named_by([one.metadata for one in fragments])
+            damage = self._compared.damage(names, self._digests)
+        for name, fact in sorted(damage.items()):
+            raise CorruptArtifactError(f"{name} of table {self.table.name} is {fact}", hint=MEND_VECTORS)
+
+    @uses_tables
     def sound_rows(self, version: int, rows: NDArray[np.int64], digests: Mapping[str, str]) -> NDArray[np.bool_]:
         """Which of these rows lie in files that have their digest; reads those files, each once per digest."""
         ends, sound, first = [], [], 0
@@ -254,16 +274,20 @@ class Vectors:
         dataset = self.table.at(version)
         if not after:
             return dataset.to_table(columns=columns)
-        fragments, first = [], 0
-        for fragment in dataset.get_fragments():
-            end = first + fragment.physical_rows
-            if end > after:
-                fragments.append(fragment)
-            first = end
+        fragments, before = _fragments_after(dataset, after)
         if not fragments:
             return pa.schema([dataset.schema.field(name) for name in columns]).empty_table()
         table = dataset.scanner(columns=columns, fragments=fragments, scan_in_order=True).to_table()
-        return table.slice(max(0, table.num_rows - (first - after)))
+        return table.slice(after - before)
+
+
+def _fragments_after(dataset: Any, after: int) -> tuple[list[Any], int]:
+    """The fragments that hold rows from number `after` on, and how many rows stand before them."""
+    fragments = dataset.get_fragments()
+    before = 0
+    while fragments and before + fragments[0].physical_rows <= after:
+        before += fragments.pop(0).physical_rows
+    return fragments, before
 
 
 def matrix(column: pa.ChunkedArray | None, dimension: int) -> FloatArray:

@@ -291,7 +291,7 @@ class OpenPairs(FollowsForks):
             fresh: Mapping[str, int] = self._catalog.ledger.tombstones(view.texts.head)
             view = advanced_view(
                 view,
-                self._vectors_of(open_pair.pair),
+                view.vectors or self._vectors_of(open_pair.pair),  # it knows which files it has compared
                 texts,
                 fresh,
                 vectors_version=position.vectors_version,

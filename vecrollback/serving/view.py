@@ -271,6 +271,7 @@ def _read_delta(
     snapshot: OpenSnapshot, vectors: Vectors, version: int, tombstones: Mapping[str, int], texts: TextCache
 ) -> Delta:
     after = snapshot.manifest.index.rows
+    vectors.require_sound_after(version, after)
     keys = vectors.keys(version, after=after)
     rows = newest(keys, dict(tombstones))
     # A negative ordinal marks a document that has no chunk: it hides older rows and is itself no answer.

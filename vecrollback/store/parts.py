@@ -115,17 +115,18 @@ class Parts(FollowsForks):
 
     @opened_once
     def artifacts(self) -> Artifacts:
+        memory = self.root / "cache" / "sound-artifacts"
         if isinstance(self.file_store, LocalFileStore):
             from vecrollback.storage.artifacts import LocalArtifacts
 
-            return LocalArtifacts(self.root / "artifacts")
+            return LocalArtifacts(self.root / "artifacts", memory)
         from vecrollback.storage.artifacts.cache import Cache
         from vecrollback.storage.artifacts.s3 import S3Artifacts
         from vecrollback.storage.s3 import S3FileStore
 
         assert isinstance(self.file_store, S3FileStore)
         cache = Cache(Path(self.settings.cache) / "artifacts", self.settings.cache_bytes)
-        return S3Artifacts(self.file_store.inside("artifacts"), cache, self.root)
+        return S3Artifacts(self.file_store.inside("artifacts"), cache, self.root, memory)
 
     @opened_once
     def resources(self) -> Resources:

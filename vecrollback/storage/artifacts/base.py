@@ -15,7 +15,9 @@ from pathlib import Path
 
 from vecrollback.errors import CorruptArtifactError
 from vecrollback.storage import LocalFileStore
+from vecrollback.storage.artifacts.soundness import Soundness
 from vecrollback.storage.local import reach, sha256_file, sync_directory, sync_file, sync_tree
+from vecrollback.storage.reading import readable
 
 MEND = "`vecrollback snapshot import` a bundle of the pair, or re-embed it"
 
@@ -48,6 +50,13 @@ class Artifacts(ABC):
     @abstractmethod
     def require(self, name: str) -> Path:
         """Where to read an artefact, on this machine. Raises CorruptArtifactError when it is not stored."""
+
+    @abstractmethod
+    def require_sound(self, name: str) -> Path:
+        """The same, for what is mapped: its bytes are compared first, unless they were, and are the same file since.
+
+        Raises CorruptArtifactError.
+        """
 
     @abstractmethod
     def keep(self, names: Iterable[str]) -> object:
@@ -142,10 +151,14 @@ def digest_of_folder(files: Iterable[tuple[str, str]]) -> str:
 
 
 class LocalArtifacts(Artifacts):
-    """The artefacts below `root`: written to a temporary name, synced, renamed into place, and read where they lie."""
+    """The artefacts below `root`: written to a temporary name, synced, renamed into place, and read where they lie.
 
-    def __init__(self, root: Path) -> None:
+    `memory`: see `Soundness`.
+    """
+
+    def __init__(self, root: Path, memory: Path | None = None) -> None:
         self.root = root
+        self._soundness = Soundness(memory, digest)
 
     def put(self, suffix: str, write: Callable[[Path], None]) -> str:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -160,6 +173,7 @@ class LocalArtifacts(Artifacts):
             else:
                 path.replace(self.path(name))
                 sync_directory(self.root)
+                self._soundness.note(name, self.path(name))
         reach("artifact.renamed")
         return name
 
@@ -194,6 +208,13 @@ class LocalArtifacts(Artifacts):
             raise CorruptArtifactError(f"artefact {name} is missing from {self.root}", hint=MEND)
         return path
 
+    def require_sound(self, name: str) -> Path:
+        path = self.require(name)
+        with readable(f"artefact {name}", hint=MEND):
+            if not self._soundness.is_sound(name, path):
+                raise changed(name)
+        return path
+
     def keep(self, names: Iterable[str]) -> object:
         """Nothing to do: a prune knows from the catalog what searchers hold."""
         return tuple(names)
@@ -203,13 +224,17 @@ class LocalArtifacts(Artifacts):
         if not path.exists():
             return f"{name} is missing"
         actual = digest(path)
-        return None if name.startswith(actual) else f"{name} has digest {actual}"
+        if not name.startswith(actual):
+            return f"{name} has digest {actual}"
+        self._soundness.note(name, path)
+        return None
 
     def size(self, name: str) -> int:
         return size(self.path(name))
 
     def remove(self, name: str) -> None:
         remove(self.path(name))
+        self._soundness.forget(name)
 
     def copy_to(self, folder: Path) -> None:
         LocalFileStore(self.root).copy_to(folder)

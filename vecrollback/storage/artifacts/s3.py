@@ -18,6 +18,7 @@ from vecrollback.errors import CorruptArtifactError
 from vecrollback.storage import FileEntry
 from vecrollback.storage.artifacts.base import MEND, Artifacts, changed, digest, digest_of_folder
 from vecrollback.storage.artifacts.cache import Cache
+from vecrollback.storage.artifacts.soundness import Soundness
 from vecrollback.storage.local import reach
 from vecrollback.storage.s3 import S3FileStore, write_blocks
 
@@ -27,10 +28,14 @@ _FRESH_SECONDS = 600.0
 
 
 class S3Artifacts(Artifacts):
-    """The artefacts below a prefix. `scratch`: a folder of this machine, for what is being made."""
+    """The artefacts below a prefix. `scratch`: a folder of this machine, for what is being made.
 
-    def __init__(self, file_store: S3FileStore, cache: Cache, scratch: Path) -> None:
+    `memory`: see `Soundness`, of the copies in the cache.
+    """
+
+    def __init__(self, file_store: S3FileStore, cache: Cache, scratch: Path, memory: Path | None = None) -> None:
         self._file_store, self._cache, self._scratch = file_store, cache, scratch
+        self._soundness = Soundness(memory, digest)
 
     def put(self, suffix: str, write: Callable[[Path], None]) -> str:
         with self._cache.room() as folder:
@@ -55,6 +60,16 @@ class S3Artifacts(Artifacts):
 
     def require(self, name: str) -> Path:
         return self._cache.get(name, lambda path: self._fetch(name, path))
+
+    def require_sound(self, name: str) -> Path:
+        """A damaged copy is dropped and fetched again, which compares it."""
+        try:
+            if self._soundness.is_sound(name, path := self.require(name)):
+                return path
+        except FileNotFoundError:  # it was taken away just now
+            return self.require(name)
+        self._cache.drop(name)
+        return self.require(name)
 
     def keep(self, names: Iterable[str]) -> object:
         return self._cache.keep(names)
@@ -88,6 +103,7 @@ class S3Artifacts(Artifacts):
     def remove(self, name: str) -> None:
         self._file_store.remove_all([name, name + _FOLDER])
         self._cache.drop(name)
+        self._soundness.forget(name)
 
     def copy_to(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
