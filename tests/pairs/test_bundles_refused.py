@@ -50,11 +50,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 def state(store: Store) -> tuple[list[str], dict[str, str]]:
-    """Every row of the catalog, every byte of every other file but the one that remembers which were compared."""
+    """Every row of the catalog, every byte of every other file but those that remember which were compared."""
     with sqlite3.connect(store.root / "catalog.db") as connection:
         rows = list(connection.iterdump())
     files = [p for p in store.root.rglob("*") if p.is_file()]
-    kept = [p for p in files if p.parent.name != "locks" and not p.name.startswith(("catalog.db", "sound-documents"))]
+    left_out = ("catalog.db", "sound-documents")
+    files = [p for p in files if p.parent.name not in ("locks", "sound-artifacts")]
+    kept = [p for p in files if not p.name.startswith(left_out)]
     return rows, {str(p.relative_to(store.root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in kept}
 
 

@@ -38,11 +38,6 @@ class Soundness:
         self._remember(name, stamp)
         return True
 
-    def note(self, name: str, path: Path) -> None:
-        """Remember that what lies at `path` was compared just now."""
-        with contextlib.suppress(FileNotFoundError):
-            self._remember(name, _stamp(path))
-
     def forget(self, name: str) -> None:
         """Nothing of this name is there any more."""
         self._stamps.pop(name, None)
