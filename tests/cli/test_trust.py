@@ -25,3 +25,9 @@ def test_a_folder_is_trusted_and_no_longer(here: Path) -> None:
     assert "lag = 0" in cli("gates", "v1").stdout
     assert cli_json("trust", here, "--remove") == {"trusted": []}
     refusal("gates", "v1", code=3)
+
+
+def test_a_folder_that_is_not_there_is_not_trusted(here: Path) -> None:
+    assert "does not exist" in refusal("trust", here / "list", code=2)["message"]
+    assert cli_json("trust", "--list") == {"trusted": []}
+    assert cli("trust", here).stdout == f"{here} is trusted from now on\n"

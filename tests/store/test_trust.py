@@ -11,10 +11,12 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import shutil
 import socket
 import sqlite3
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,14 @@ from tests.support.http_server import serving
 from tests.support.openai_server import OpenAIServer
 from vecrollback import Document
 from vecrollback.errors import UntrustedError, VecrollbackError
-from vecrollback.storage.trust import is_loopback, require_no_link_local, set_trusted
+from vecrollback.storage.trust import (
+    is_loopback,
+    is_trusted,
+    require_no_link_local,
+    require_trusted,
+    set_trusted,
+    trusted_folders,
+)
 
 KEY = "sk-" + "s" * 40
 
@@ -112,7 +121,56 @@ def test_a_store_that_was_created_here_may_open_what_its_operator_names(listener
         store.upsert([Document("d", "a note")])
         store.promote(store.reembed(_spec(listener), name="v1", index="Flat").wait(), reason="first")
     _search(tmp_path / "mine")
-    assert str(tmp_path / "mine") in (tmp_path / "config/vecrollback/trusted-folders").read_text().splitlines()
+    assert tmp_path / "mine" in trusted_folders()
+
+
+def test_a_path_is_not_trusted_for_what_lay_there_before(
+    tmp_path: Path, theirs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vecrollback.connect(tmp_path / "mine", create=True).close()
+    assert is_trusted(tmp_path / "mine")
+    _as_sent(theirs, monkeypatch)
+    shutil.rmtree(tmp_path / "mine")
+    theirs.rename(tmp_path / "mine")  # as somebody may where everybody may write
+    assert not is_trusted(tmp_path / "mine")
+    (tmp_path / "mine" / "vecrollback.toml").write_text("[gates]\npromote = ['lag = 0']\n")
+    with pytest.raises(UntrustedError, match="when somebody did, another store lay in it"):
+        require_trusted(tmp_path / "mine" / "vecrollback.toml", "[gates]")
+    set_trusted(tmp_path / "mine", trusted=True)
+    assert is_trusted(tmp_path / "mine")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives a folder away")
+def test_a_folder_that_belongs_to_somebody_else_now_is_not_trusted(tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    set_trusted(folder, trusted=True)
+    os.chown(folder, 12345, -1)
+    assert not is_trusted(folder)
+    os.chown(folder, 0, -1)
+    assert is_trusted(folder)
+
+
+def test_the_list_of_an_earlier_version_counts_and_a_broken_line_trusts_nobody(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    set_trusted(tmp_path / "c", trusted=True)
+    [file] = (tmp_path / "config").rglob("trusted-folders")
+    file.write_text(
+        f'{tmp_path / "a"}\n{{"folder": "{tmp_path / "b"}", "ow\n{{"folder": 5, "x": 1}}\n' + file.read_text()
+    )
+    assert trusted_folders() == [tmp_path / "a", tmp_path / "c"]
+    assert is_trusted(tmp_path / "a")
+    assert not is_trusted(tmp_path / "b")
+
+
+def test_processes_that_trust_at_once_lose_nothing(tmp_path: Path) -> None:
+    folders = [tmp_path / f"f{number}" for number in range(8)]
+    for folder in folders:
+        folder.mkdir()
+    with ThreadPoolExecutor(8) as threads:  # each opens the lock for itself, as a process does
+        list(threads.map(lambda folder: set_trusted(folder, trusted=True), folders))
+    assert set(folders) <= set(trusted_folders())
 
 
 def test_a_store_created_where_nothing_can_be_kept_is_trusted_by_its_process(

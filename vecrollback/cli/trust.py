@@ -28,6 +28,7 @@ def trust(
     """
     from vecrollback.storage.trust import set_trusted, trusted_folders
 
-    folders = trusted_folders() if list_ else set_trusted(folder or Path.cwd(), trusted=not remove)
-    names = [str(one) for one in folders]
-    session.emit({"trusted": names}, lambda: names or ["no folder is trusted"])
+    own = folder or Path.cwd()
+    names = [str(one) for one in (trusted_folders() if list_ else set_trusted(own, trusted=not remove))]
+    done = f"{own.resolve()} is trusted {'no longer' if remove else 'from now on'}"
+    session.emit({"trusted": names}, lambda: (names or ["no folder is trusted"]) if list_ else [done])
