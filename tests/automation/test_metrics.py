@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,14 +25,15 @@ def test_a_source_is_measured_by_one_function() -> None:
         metric("lag")(lambda _reader, _moment: Reading(0.0))
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with vecrollback.connect(tmp_path / "store", create=True) as opened:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("template") / "store"
+    with vecrollback.connect(root, create=True) as opened:
         opened.upsert([Document(f"d{n}", f"note {n} on boats") for n in range(20)])
         opened.reembed("hash:32", name="one").wait()
         opened.check("one")
         opened.promote("one")
-        yield opened
+    return root
 
 
 POLICY = """

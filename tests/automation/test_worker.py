@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.support import half_done
-from vecrollback import Document, Store, connect
+from vecrollback import Document, Store
 from vecrollback.automation.worker import Worker, kept_up
 from vecrollback.errors import EmbeddingError, JobCancelledError
 from vecrollback.records import Progress
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("template") / "store"
+    half_done(root)
+    return root
+
+
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Store]:
-    half_done(tmp_path / "store")
-    with connect(tmp_path / "store") as store:
-        yield store
+def opened(store: Store) -> Store:
+    return store
 
 
 def test_the_live_pair_comes_first(opened: Store) -> None:

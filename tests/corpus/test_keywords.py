@@ -23,11 +23,12 @@ TEXTS = {
 }
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with connect(tmp_path / "store", create=True) as opened:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("template") / "store"
+    with connect(root, create=True) as opened:
         opened.upsert([Document(id_, text) for id_, text in TEXTS.items()])
-        yield opened
+    return root
 
 
 @pytest.fixture

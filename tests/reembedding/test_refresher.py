@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,15 +16,16 @@ READ = ("d70", "d55", "d61")
 """By how often they are read: three times, twice, once."""
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """100 documents; 50 of them changed since the live pair saw them, and one is new."""
-    with vecrollback.connect(tmp_path / "store", create=True) as store:
+    root = tmp_path_factory.mktemp("template") / "store"
+    with vecrollback.connect(root, create=True) as store:
         store.upsert([Document(f"d{n}", words(n)) for n in range(100)])
         store.promote(store.reembed(V1, name="v1", index="Flat").wait())
         store.upsert([Document(f"d{n}", words(n, 1)) for n in range(50, 100)])
         store.upsert([Document("new", words(1000))])
-        yield store
+    return root
 
 
 def read(store: Store) -> None:

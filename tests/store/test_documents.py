@@ -25,11 +25,17 @@ MODEL = "hash:64?seed=3"
 FRUIT = [Document(f"d{n:02}", f"crate number {n} of apples", {"n": n, "even": n % 2 == 0}) for n in range(20)]
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    with connect(tmp_path / "store", create=True, embedder=MODEL) as store:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("template") / "store"
+    with connect(root, create=True, embedder=MODEL) as store:
         store.upsert(FRUIT, visible=True)
-    return tmp_path / "store"
+    return root
+
+
+@pytest.fixture
+def place(root: Path) -> Path:
+    return root
 
 
 def test_what_was_written_visibly_is_found_at_once_and_a_write_says_what_it_changed(door: Store | Client) -> None:

@@ -77,10 +77,15 @@ if __name__ == "__main__":
 """
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("template") / "store")
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "sqlite":
-        with vecrollback.connect(build(tmp_path / "store")) as store:
+        with vecrollback.connect(request.getfixturevalue("root")) as store:
             yield store
         return
     if not available():

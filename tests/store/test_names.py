@@ -15,13 +15,14 @@ from vecrollback.errors import BadDocumentError, PairStateError, UnknownNameErro
 HALF = "a\ud800"
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Any:
-    with vecrollback.connect(tmp_path / "store", create=True) as opened:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("template") / "store"
+    with vecrollback.connect(root, create=True) as opened:
         opened.upsert([Document("d", "a text")])
         opened.promote(opened.reembed("hash:16?seed=1", name="one").wait())
         opened.promote(opened.reembed("hash:16?seed=2", name="two").wait())
-        yield opened
+    return root
 
 
 CALLS: dict[str, Callable[[Store, str], Any]] = {

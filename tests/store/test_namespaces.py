@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.http_server import serving
 from vecrollback import Client, Document, Store, connect
 from vecrollback.errors import BadDocumentError, UsageError
 
@@ -16,18 +19,35 @@ def _documents(namespace: str, mark: str) -> list[Document]:
     return [Document(f"d{n}", f"{mark} number {n}", {"n": n}, namespace) for n in range(5)]
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    with connect(tmp_path / "store", create=True, embedder="hash:64?seed=3") as store:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("template") / "store"
+    with connect(root, create=True, embedder="hash:64?seed=3") as store:
         store.upsert(_documents("", "shared"), visible=True)
         for tenant in TENANTS:
             store.upsert([Document(d.id, d.text, d.metadata) for d in _documents("", tenant)], namespace=tenant)
         store.wait(20)
         store.promote(store.reembed("hash:64?seed=4", name="v2").wait(), reason="newer")
-    return tmp_path / "store"
+    return root
 
 
-def test_every_call_is_about_one_namespace(door: Store | Client) -> None:
+@pytest.fixture
+def place(root: Path) -> Path:
+    return root
+
+
+@pytest.fixture(scope="module", params=["store", "client"])
+def unchanged(request: pytest.FixtureRequest, template: Path) -> Iterator[Store | Client]:
+    """Both doors of one store, for tests that leave it as it is."""
+    with contextlib.ExitStack() as inside:
+        if request.param == "client":
+            yield inside.enter_context(Client(inside.enter_context(serving(template)).url))
+        else:
+            yield inside.enter_context(connect(template))
+
+
+def test_every_call_is_about_one_namespace(unchanged: Store | Client) -> None:
+    door = unchanged
     for namespace, mark in ((None, "shared"), *((one, one) for one in TENANTS)):
         for where in (None, {"n": {"$gte": 0}}, "n >= 0 OR n < 0", {"$or": [{"$id": "d1"}, {"$not": {"$id": "d1"}}]}):
             hits = door.search("number of everything", 50, where, namespace).hits
@@ -60,7 +80,8 @@ def test_a_write_or_delete_reaches_no_other_namespace(door: Store | Client) -> N
 
 
 @pytest.mark.parametrize("name", ["kb-7\x1fd1", "a\x1f", "\x1fd1", " ", "a\0", "a\ud800", "x" * 300, "kb-7\n"])
-def test_no_name_and_no_id_leads_out_of_a_namespace(door: Store | Client, name: str) -> None:
+def test_no_name_and_no_id_leads_out_of_a_namespace(unchanged: Store | Client, name: str) -> None:
+    door = unchanged
     calls = [
         lambda: door.search("number", namespace=name),
         lambda: door.get(["d1"], name),

@@ -19,13 +19,19 @@ MODEL, OTHER = "hash:64?seed=3", "hash:64?seed=4"
 TEXTS = {f"d{n}": f"crate {n} of {('apples', 'pears', 'plums')[n % 3]}" for n in range(30)}
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    with connect(tmp_path / "store", create=True, embedder=MODEL) as store:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("template") / "store"
+    with connect(root, create=True, embedder=MODEL) as store:
         store.upsert([Document(id_, text) for id_, text in TEXTS.items()], visible=True)
         store.snapshot(store.live(), rebuild=True)
         store.upsert([Document("late", "medlars of crate 99")], visible=True)
-    return tmp_path / "store"
+    return root
+
+
+@pytest.fixture
+def place(root: Path) -> Path:
+    return root
 
 
 def test_hits_carry_the_vectors_of_their_chunks(door: Store | Client) -> None:
