@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -228,6 +229,8 @@ class QueryProbes:
     def _checked(self, texts: list[str], vectors: FloatArray) -> FloatArray:
         """Refuse a vector that is near nothing and to nothing, which an embedder of the user's own may return."""
         squares = np.einsum("ij,ij->i", vectors, vectors)
+        if all(0.0 < one < math.inf for one in squares.tolist()):
+            return vectors
         usable = np.isfinite(squares) & ((squares > 0) | (self._embedder.metric == "l2"))
         if not usable.all():
             worst = int(np.argmin(usable))

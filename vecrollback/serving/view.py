@@ -127,16 +127,16 @@ class PairView:
         return [replace(hit, vector=tuple(one.tolist())) for hit, one in zip(hits, every, strict=True)]
 
     def _hit_of_index(self, position: int, key: str, score: float) -> Hit:
-        snapshot = self.snapshot
+        snapshot, row = self.snapshot, int(self.rows[position])
         change = self.texts.changed.get(key) if self.texts.changed else None
         stale = (
             bool(self.stale[position]) if change is None else snapshot.hashes[position].tobytes() != change.content_hash
         )
         start, end = snapshot.spans[position].tolist()  # characters of the text with this hash, and of no other
-        text, metadata, other_text = self.texts.lookup(key, int(self.rows[position]))
+        text, metadata, other_text = self.texts.lookup(key, row)
         # The span of an outdated vector, or in another text, means nothing in this one: the whole is returned.
-        namespace, id_ = key_parts(key)
-        stale = stale or self._is_unread(key, int(self.rows[position]))
+        namespace, id_ = key_parts(key) if snapshot.has_namespaces else ("", key)
+        stale = stale or self._is_unread(key, row)
         if stale or other_text:
             return Hit(id_, score, text, metadata, WHOLE_TEXT, stale, namespace)
         return Hit(id_, score, text[start:end], metadata, int(snapshot.ordinals[position]), stale, namespace)

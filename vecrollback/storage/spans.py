@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 
@@ -18,21 +18,22 @@ class Noted(Protocol):
     def __call__(self, **facts: str | int | float | bool) -> None: ...
 
 
-@contextmanager
-def span(name: str, **facts: str | int | float | bool) -> Iterator[Noted]:
+def span(name: str, **facts: str | int | float | bool) -> AbstractContextManager[Noted]:
     """Measure a piece of work as a span below the one that is under way.
 
     Args:
         name: What is done, `embed`.
         facts: Numbers and names of pairs; never a query or a text.
 
-    Yields:
-        A function that takes more facts, such as a verdict.
+    Returns:
+        A block around the work. It yields a function that takes more facts, such as a verdict.
     """
     trace: Any = sys.modules.get("opentelemetry.trace")
-    if trace is None:
-        yield _nothing
-        return
+    return _NO_SPAN if trace is None else _span(trace, name, facts)
+
+
+@contextmanager
+def _span(trace: Any, name: str, facts: dict[str, Any]) -> Iterator[Noted]:
     # An exception's message may hold what somebody asked; its class says enough.
     options = {"attributes": _named(facts), "record_exception": False, "set_status_on_exception": False}
     with trace.get_tracer("vecrollback").start_as_current_span(f"vecrollback.{name}", **options) as current:
@@ -50,3 +51,6 @@ def _named(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _nothing(**_: object) -> None:
     """Nobody is told."""
+
+
+_NO_SPAN: AbstractContextManager[Noted] = nullcontext(_nothing)
