@@ -81,8 +81,15 @@ POINTS: dict[str, dict[str, int]] = {
 }
 """Operation -> fault point -> how often it is passed. `test_every_fault_point_is_killed_at` keeps it true."""
 
-_STEPS_OF_OTHERS = {"restore": set(_TWO_BATCHES), "repair_masked": set(_SNAPSHOT)}
-"""Those of the catch-up after a rollback, and of the snapshot after a repair."""
+_STEPS_OF_OTHERS = {
+    "delete": {"table.data_synced", "table.committed"},
+    "go_back": {"table.data_synced"},
+    **{move: set(_TWO_BATCHES) for move in ("promote", "rollback", "restore")},
+    "repair": set(_SNAPSHOT),
+    "repair_masked": {"table.data_synced", "table.committed", *_SNAPSHOT},
+    "compact": {"corpus.compacted", "corpus.compaction_acknowledged", "corpus.earlier_compacted"},
+}
+"""Writing as in `upsert`, the catch-up before or after a move, the snapshot after a repair, compacting as in `tidy`."""
 
 _OF_A_CASCADE = {"vectors.appended", "snapshot.registered", "switch.after_commit"}
 """It is made of steps that others are made of: the points at which something of its own begins."""

@@ -47,7 +47,12 @@ def test_rows_are_documents_then_queries() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", ["", "?batch_size=1", pytest.param("?batch_size=64", marks=pytest.mark.slow), "?precision=float16"]
+    "arguments",
+    [
+        "",
+        "?batch_size=1",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("?batch_size=64", "?precision=float16")),
+    ],
 )
 def test_the_same_weights_agree(minilm: str, recorded: FloatArray, arguments: str) -> None:
     compared = verify_probes(opened(minilm + arguments), recorded)

@@ -6,11 +6,13 @@ Covers indexes.base, indexes.faiss_index, indexes.faiss_size, indexes.lance_inde
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from vecrollback.indexes import build_index, open_index
+from vecrollback.records import Metric
 from vecrollback.testing import IndexConformance
 from vecrollback.testing.index_suite import DIMENSION, corpus
 
@@ -18,6 +20,17 @@ from vecrollback.testing.index_suite import DIMENSION, corpus
 class Lossless(IndexConformance):
     lossless = True
     decoded_cosine = 0.99999
+
+
+class OneMetric(IndexConformance):
+    """Kinds whose metrics are computed by the same code as those of a kind that shows all of them in every run."""
+
+    every_run: ClassVar[Metric] = "cosine"
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "metric" in metafunc.fixturenames:
+            marked = [m if m == self.every_run else pytest.param(m, marks=pytest.mark.slow) for m in self.metrics]
+            metafunc.parametrize("metric", marked, scope="class")
 
 
 class OneVector:
@@ -41,32 +54,36 @@ class TestFlat(Lossless, OneVector):
     spec = "Flat"
 
 
-class TestScalar(IndexConformance, OneVector):
+class TestScalar(OneMetric, OneVector):
     spec = "SQ8"
+    every_run = "l2"
 
 
 class TestGraph(Lossless, OneVector):
     spec = "HNSW32,Flat"
 
 
-class TestScalarGraph(IndexConformance, OneVector):
+class TestScalarGraph(OneMetric, OneVector):
     spec = "HNSW32,SQ8"
+    every_run = "dot"
 
 
-class TestLists(Lossless):
+class TestLists(OneMetric, Lossless):
     spec = "IVF64,Flat"
 
 
-class TestScalarLists(IndexConformance):
+class TestScalarLists(OneMetric):
     spec = "IVF64,SQ8"
+    every_run = "dot"
 
 
 class TestRefinedFastScan(IndexConformance):
     spec = "IVF64,PQ32x4fs,Refine(SQ8)"
 
 
-class TestRefinedBits(Lossless):
+class TestRefinedBits(OneMetric, Lossless):
     spec = "RaBitQfs,RFlat"
+    every_run = "l2"
 
 
 class TestRotatedLists(IndexConformance):
@@ -81,7 +98,7 @@ class TestProductLists(IndexConformance):
     decoded_cosine = 0.85
 
 
-class TestReducedGraph(Lossless):
+class TestReducedGraph(OneMetric, Lossless):
     spec = "PCA32,HNSW32,Flat,RFlat"
 
 
@@ -98,20 +115,22 @@ class TestLanceFlat(Lossless, OneVector):
     spec = "lance:IVF_FLAT"
 
 
-class TestLanceScalar(Lossless, OneVector):
+class TestLanceScalar(OneMetric, Lossless, OneVector):
     spec = "lance:IVF_SQ"
 
 
-class TestLanceProduct(Lossless, OneVector):
+class TestLanceProduct(OneMetric, Lossless, OneVector):
     spec = "lance:IVF_PQ?num_partitions=8&num_sub_vectors=16"
+    every_run = "dot"
 
 
-class TestLanceBits(Lossless, OneVector):
+class TestLanceBits(OneMetric, Lossless, OneVector):
     spec = "lance:IVF_RQ"
 
 
-class TestLanceGraph(Lossless, OneVector):
+class TestLanceGraph(OneMetric, Lossless, OneVector):
     spec = "lance:IVF_HNSW_SQ"
+    every_run = "l2"
 
 
 @pytest.mark.parametrize("spec", ["Flat", "IVF64,SQ8", "IVF64,PQ32x4fs,Refine(SQ8)", "exact"])

@@ -42,9 +42,11 @@ def service(path: Path) -> Iterator[Client]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """LangChain's suites go over HTTP in every run, the long ones of the other frameworks when `slow` is asked for."""
+    """LangChain's vector store and its index go over HTTP in every run, all else when `slow` is asked for."""
+    files = ("test_haystack.py", "test_llama_index.py", "test_langchain.py")
     for item in items:
-        if "[client" in item.name and item.path.name in ("test_haystack.py", "test_llama_index.py"):
+        every_run = any(f"::{name}::" in item.nodeid for name in ("TestVectorStore", "TestDocumentIndex"))
+        if "[client" in item.name and item.path.name in files and not (every_run and "langchain" in item.path.name):
             item.add_marker(pytest.mark.slow)
 
 

@@ -20,7 +20,9 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, ElicitResult
 
 from tests.cli.support import start
+from tests.support import forked_command
 from tests.support.http_server import QUERIES, make_token
+from tests.support.spawner import spawner
 from vecrollback import Document, connect
 from vecrollback.store import payloads
 
@@ -31,9 +33,10 @@ READING = {"search", "document", "status", "compare", "incidents"}
 @asynccontextmanager
 async def agent(store: Path, *options: str, **asked: Any) -> AsyncIterator[Client]:
     """A client whose server is a process of its own, as an agent's program starts it."""
+    forked = ["-SE", forked_command.__file__, spawner().address]
     parameters = StdioServerParameters(
         command=sys.executable,
-        args=["-m", "vecrollback", "mcp", "--store", str(store), *options],
+        args=[*(forked if sys.platform == "linux" else ["-m"]), "vecrollback", "mcp", "--store", str(store), *options],
         env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "VECROLLBACK_ACTOR": "agent"},
     )
     async with Client(parameters, read_timeout_seconds=60, **asked) as client:

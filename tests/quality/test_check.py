@@ -184,7 +184,7 @@ def test_damaged_artefact_is_mended(root: Path, kind: str, missing: bool) -> Non
     assert_mended(root, checked(root))
 
 
-@pytest.mark.parametrize("place", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("place", [0.5, *(pytest.param(place, marks=pytest.mark.slow) for place in (0.2, 0.9))])
 @pytest.mark.parametrize("kind", ["vectors data", "vectors manifest"])
 def test_damaged_vectors_are_never_taken_for_mended(root: Path, kind: str, place: float) -> None:
     """Their table stays damaged; what the store says after a repair is still the truth, and a new pair is the cure."""
@@ -245,7 +245,7 @@ HISTORY = ("number", "alias", "epoch", "kind", "source", "target", "reason", "ac
 
 
 @pytest.mark.parametrize("column", HISTORY)
-@pytest.mark.parametrize("entry", [1, 2, 4])
+@pytest.mark.parametrize("entry", [2, *(pytest.param(entry, marks=pytest.mark.slow) for entry in (1, 4))])
 def test_changed_history_is_found(root: Path, column: str, entry: int) -> None:
     value = {"number": 77, "epoch": 99}.get(column, "another")
     alter(root, f"UPDATE history SET {column} = ? WHERE number = ?", value, entry)

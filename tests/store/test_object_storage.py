@@ -186,7 +186,7 @@ def test_damage_in_the_storage_is_found_and_mended(store: Store, missing: bool) 
     assert_passes(store.repair(report))
 
 
-@pytest.mark.parametrize("owner", ["documents", "vectors-two"])
+@pytest.mark.parametrize("owner", [pytest.param("documents", marks=pytest.mark.slow), "vectors-two"])
 def test_damage_to_a_table_in_the_storage_is_found(store: Store, owner: str) -> None:
     table = (
         store.resources.corpus.table if owner == "documents" else store.resources.vectors_of(store.pair("two")).table
@@ -419,9 +419,14 @@ def _stopped(process: subprocess.Popen[str]) -> None:
     ("work", "point"),
     [
         ("put", "table.committed"),
-        ("catch_up", "table.data_synced"),
-        pytest.param("put", "table.data_synced", marks=pytest.mark.slow),
-        pytest.param("catch_up", "table.committed", marks=pytest.mark.slow),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)
+            for one in (
+                ("put", "table.data_synced"),
+                ("catch_up", "table.committed"),
+                ("catch_up", "table.data_synced"),
+            )
+        ),
     ],
 )
 def test_host_that_was_cut_off_and_comes_back_changes_nothing_that_was_acknowledged(

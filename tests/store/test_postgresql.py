@@ -113,7 +113,7 @@ def assert_exact(answers: list[dict[str, Any]]) -> None:
         assert max(abs(score - exactly[id_]) for id_, score in answer["scores"].items()) < TOLERANCE
 
 
-@pytest.mark.parametrize("flips", [30, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("flips", [10, pytest.param(200, marks=pytest.mark.slow)])
 def test_story_under_traffic_fails_no_query_and_answers_none_from_a_pair_that_was_left(
     flips: int, store: Store, traffic: Traffic
 ) -> None:

@@ -58,7 +58,7 @@ def serve(store: Store) -> None:
     """Ask again and again, like callers that leave the machine room for others."""
     with store.searcher() as searcher:
         for text in itertools.cycle(QUERIES):
-            if stopped.wait(0.01):
+            if stopped.wait(0.03):
                 return
             begun = time.monotonic()
             result = searcher.search(text, k=20)
@@ -69,7 +69,7 @@ def serve(store: Store) -> None:
 def write(store: Store, name: str) -> None:
     """Upsert and delete own documents."""
     for number in itertools.count():
-        if stopped.wait(0.05):
+        if stopped.wait(0.15):
             return
         acknowledge(seq=change(store, name, number))
 

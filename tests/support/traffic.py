@@ -39,7 +39,7 @@ def query(store: Store, kind: str) -> None:
     """Ask, with a searcher that follows the alias or through the store."""
     asked = store.searcher() if kind == "follow" else store
     for text in itertools.cycle(QUERIES):
-        if stopped.is_set():
+        if stopped.wait(0.002):  # leaves the machine room for whoever moves the pointer
             break
         begun = time.monotonic()
         result = asked.search(text, k=EVERYTHING)

@@ -63,9 +63,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("page", "tests", "least"),
     [
         ("embedder", "test_vowels.py", 39),
-        ("connector", "test_lines.py", 7),
+        pytest.param("connector", "test_lines.py", 7, marks=pytest.mark.slow),
         ("index-kind", "test_rounded.py", 60),
-        ("engine", "test_pool.py", 6),
+        pytest.param("engine", "test_pool.py", 6, marks=pytest.mark.slow),
     ],
 )
 def test_an_implementation_from_outside_passes_its_suite(

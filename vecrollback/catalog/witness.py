@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -152,9 +153,9 @@ class TimeWitness(FollowsForks):
         try:
             for name, content in marks.items():
                 self._create(name, content)
-            there = self._list()
-            obsolete = list(there.moves[:-_KEPT_MOVES])
-            log = (name for name in self._names() if name.startswith("log-"))
+            names = self._names()
+            obsolete = list(_marks_of(names).moves[:-_KEPT_MOVES])
+            log = (name for name in names if name.startswith("log-"))
             obsolete += [name for name in log if _numbers(name) < (present.head, present.version)]
             for name in obsolete:
                 self._files.remove(name)
@@ -231,23 +232,34 @@ class TimeWitness(FollowsForks):
         return [name for name in self._files.names("") if _NAME.fullmatch(name)]
 
     def _list(self) -> _Marks:
-        moves, log, accepted = [], (0, 0), set()
-        for name in self._names():
-            if name.startswith("move-"):
-                moves.append(name)
-            elif name.startswith("log-"):
-                log = max(log, _numbers(name))
-            elif name.startswith("accepted-"):
-                accepted.add(name)
-        return _Marks(tuple(sorted(moves)), log, frozenset(accepted))
+        return _marks_of(self._names())
+
+
+def _marks_of(names: list[str]) -> _Marks:
+    moves, log, accepted = [], (0, 0), set()
+    for name in names:
+        if name.startswith("move-"):
+            moves.append(name)
+        elif name.startswith("log-"):
+            log = max(log, _numbers(name))
+        elif name.startswith("accepted-"):
+            accepted.add(name)
+    return _Marks(tuple(sorted(moves)), log, frozenset(accepted))
+
+
+def _moment_query() -> sa.Select[Any]:
+    newest = sa.select(history.c.number, history.c.hash).order_by(history.c.number.desc()).limit(1).subquery()
+    then = sa.select(history.c.hash).where(history.c.number == sa.bindparam("at")).scalar_subquery()
+    query = sa.select(newest.c.number, newest.c.hash, corpus.c.head, corpus.c.version, then)
+    return query.select_from(corpus.outerjoin(newest, sa.true()))
+
+
+_MOMENT = _moment_query()  # made once: every write asks it, and to put it together takes longer than the answer
 
 
 def _read_moment(connection: sa.Connection, *, at: int = 0) -> tuple[CatalogStanding, str | None]:
     """Where the catalog stands, and the hash of its move of number `at`."""
-    newest = sa.select(history.c.number, history.c.hash).order_by(history.c.number.desc()).limit(1).subquery()
-    then = sa.select(history.c.hash).where(history.c.number == at).scalar_subquery()
-    query = sa.select(newest.c.number, newest.c.hash, corpus.c.head, corpus.c.version, then)
-    row = connection.execute(query.select_from(corpus.outerjoin(newest, sa.true()))).one()
+    row = connection.execute(_MOMENT, {"at": at}).one()
     return CatalogStanding(row[0] or 0, row[1] or "", row[2], row[3]), row[4]
 
 

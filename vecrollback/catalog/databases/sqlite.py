@@ -37,6 +37,8 @@ _WAL_WRITE_LOCK = 120
 _WRITABLE_ADVICE = "is the disk full, the file writable, another process holding it? Nothing was changed"
 _READER_ADVICE = "this user may only read the store: run it as the store's owner, or give this user the right to write"
 _POLL_SECONDS = 0.005
+_LOOK_SECONDS = 0.01
+"""How long a catalog file that was put in place of this one may be overlooked."""
 
 
 class SqliteDriver(FollowsForks):
@@ -323,6 +325,7 @@ class SqlitePointerReader:
         self._name = str(self._path)
         self._may_write = may_write(self._path)
         self._file: FileIdentity = None
+        self._looks_at = 0.0
         self._connection: sqlite3.Connection | None = None
         self._version_read: int | None = None
         self._version_awaited: int | None = None
@@ -393,7 +396,7 @@ class SqlitePointerReader:
         return news
 
     def _data_version(self) -> int:
-        if self._connection is not None and self._file != file_identity(self._name, may_write=self._may_write):
+        if self._connection is not None and self._was_replaced():
             self._connection.close()
             self._connection, self._resting = None, True
         if self._resting:
@@ -402,6 +405,17 @@ class SqlitePointerReader:
         if self._connection is None:
             raise sqlite3.ProgrammingError("the reader is closed")
         return int(self._version.execute("PRAGMA data_version").fetchone()[0])
+
+    def _was_replaced(self) -> bool:
+        """Whether another file has the catalog's name. To look takes a third of a read, so not every read does.
+
+        Who may not write reads without locks and sees by the file alone that something was committed: always looks.
+        """
+        moment = time.monotonic()
+        if self._may_write and moment < self._looks_at:
+            return False
+        self._looks_at = moment + _LOOK_SECONDS
+        return self._file != file_identity(self._name, may_write=self._may_write)
 
     def wake(self) -> None:
         self._wake_event.set()
