@@ -133,7 +133,7 @@ def installed(names: Sequence[str], keep: Path | None) -> list[str]:
 def collections(*, small: bool) -> list[Collection]:
     if not _DATA.is_dir():
         raise SystemExit("the real collections are not here: ../shared/data")
-    whole = [_scifact(), _debian()]
+    whole = [_scifact(), debian()]
     return list(map(_reduced, whole)) if small else whole
 
 
@@ -143,7 +143,7 @@ def _scifact() -> Collection:
     return Collection("scifact", [row["_id"] for row in rows], texts, _queries("scifact", "queries", "qrels"))
 
 
-def _debian() -> Collection:
+def debian() -> Collection:
     """Descriptions without their titles, which hold the queries: those that are asked for, and others at random."""
     rows, queries = _rows("debian", "corpus"), _queries("debian", "queries.known", "qrels.known")
     wanted = {id_ for query in queries for id_ in query.expected}

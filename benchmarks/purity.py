@@ -1,19 +1,23 @@
 """Does an audit find every vector of another model, at what cost, and how fast is the screen?
 
-Aims: every foreign vector of another model, or of a fine-tune up to a mean cosine of 0.97, with 400 reference
-embeddings and the foreign ones themselves when the suspect is known, and with at most 500 beyond the foreign ones when
-it is not; no false alarm; screening within three times what NumPy takes to read the vectors from the same file.
+Aims: every foreign vector of another model, or of a fine-tune up to a mean cosine of 0.97, with 400 embeddings and 2%
+of the foreign ones beside those themselves when the suspect is known, and with at most 300 beyond the foreign ones when
+it is not, in 29 of 30 runs from a share of 0.05% on; no false alarm; screening within three times what NumPy takes to
+read the vectors from the same file.
 
 Vectors are real and made once (`--keep FOLDER`): an audit's embedders look them up, so what it embeds is counted, not
 timed. `search` counts everything but the uniform draws of the certificate, which follow for a bound of 1%. A plain
-sample of the same size, full re-embedding, and each screen without re-embedding are put beside it.
+sample of the same size, full re-embedding, and each screen without re-embedding are put beside it; and what a look at
+the 192 least usual vectors shows, which came first before texts were looked at. `--only`, `--models`, `--shares` and
+`--seeds` cut it into slices.
 """
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -45,18 +49,27 @@ class Plan:
     collection: str
     models: tuple[str, ...]
     shares: tuple[float, ...]
-    seeds: int
+    seeds: range
     pool: int | None = None
     spreads: tuple[str, ...] = _SPREADS
 
 
-_SHARES = (0.001, 0.002, 0.01, 0.05, 0.2)
+_LEAST_USUAL = 192
+_SHARES = (0.0005, 0.001, 0.002, 0.01, 0.05, 0.2)
+_RELATIVES = ("lora-strong", "lora-debsci", "len128", "prompt", "int8")
 _PLANS = (
-    Plan("scifact", ("sre", "l3", "lora-sci"), _SHARES, 10),
-    Plan("scifact", ("lora-strong", "lora-debsci", "len128", "prompt", "int8"), (0.01, 0.2), 3, spreads=("random",)),
-    Plan("scifact", ("lora-debsci", "len128", "prompt", "int8"), (0.05, 0.2), 3, spreads=("batch",)),
-    Plan("debian", ("sre", "l3", "lora-sci"), _SHARES, 10, pool=14_000, spreads=("random",)),
-    Plan("debian", ("sre", "l3", "lora-sci"), (0.01, 0.05), 3, pool=14_000, spreads=("batch", "topic")),
+    Plan("scifact", ("sre", "l3", "lora-sci"), _SHARES, range(10)),
+    Plan(
+        "scifact",
+        ("lora-strong", "lora-debsci", "len128", "prompt", "int8"),
+        (0.01, 0.2),
+        range(3),
+        spreads=("random",),
+    ),
+    Plan("scifact", _RELATIVES[1:], (0.05, 0.2), range(3), spreads=("batch",)),
+    Plan("debian", ("sre", "l3", "lora-sci"), _SHARES, range(10), pool=14_000, spreads=("random",)),
+    Plan("debian", ("sre", "l3", "lora-sci"), (0.01, 0.05), range(3), pool=14_000, spreads=("batch", "topic")),
+    Plan("debian-6000", ("sre", "l3"), _SHARES, range(10), spreads=("random",)),
 )
 
 
@@ -91,24 +104,45 @@ class World:
 
 
 def main() -> None:
-    options = common.options(__doc__ or "")
+    options = _parser().parse_args()
     with common.workspace(options.keep) as folder:
-        measured: dict[str, Any] = {"screen": _rate(folder, 20_000 if options.small else 1_000_000)}
-        measured["stored"] = {}
         if options.small or not real():
             texts = [row.whole for row in common.rows(260)]
             world = World(folder, "small", texts, "small")
-            measured["audits"] = list(_run(world, Plan("small", ("small-sre",), (0.05,), 1, spreads=("random",))))
-            measured["stored"] = _false_alarms(world, 1)
+            plan = Plan("small", ("small-sre",), (0.05,), range(1), spreads=("random",))
+            measured: dict[str, Any] = {"audits": list(_run(world, plan)), "stored": _false_alarms(world, 1)}
         else:
             worlds: dict[str, World] = {}
-            measured["audits"] = []
-            for plan in _PLANS:
+            measured = {"audits": [], "stored": {}}
+            for plan in _sliced(options):
                 if plan.collection not in worlds:
                     worlds[plan.collection] = World(folder, plan.collection, texts_of(plan.collection), "minilm")
-                    measured["stored"][plan.collection] = _false_alarms(worlds[plan.collection], 3)
+                    measured["stored"][plan.collection] = _false_alarms(worlds[plan.collection], options.pure)
                 measured["audits"] += _run(worlds[plan.collection], plan)
+        if "screen" in options.only:
+            measured["screen"] = _rate(folder, 20_000 if options.small else 1_000_000)
     common.conclude("purity", measured, small=options.small)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = common.parser(__doc__ or "", ("screen", *dict.fromkeys(plan.collection for plan in _PLANS)))
+    parser.add_argument("--models", nargs="+", metavar="MODEL", help="of all foreign models")
+    parser.add_argument("--shares", nargs="+", type=float, metavar="SHARE", help="of all shares, as in 0.001")
+    parser.add_argument("--spreads", nargs="+", choices=_SPREADS, default=_SPREADS)
+    parser.add_argument("--seeds", nargs=2, type=int, metavar=("FIRST", "END"), help="of all seeds")
+    parser.add_argument("--pure", type=int, default=3, metavar="N", help="audits of each pure index")
+    return parser
+
+
+def _sliced(options: argparse.Namespace) -> Iterator[Plan]:
+    """What was asked for of every plan."""
+    for plan in _PLANS:
+        models = tuple(name for name in plan.models if name in (options.models or plan.models))
+        shares = tuple(share for share in plan.shares if share in (options.shares or plan.shares))
+        spreads = tuple(how for how in plan.spreads if how in options.spreads)
+        seeds = range(*(options.seeds or (0, plan.seeds)))
+        if plan.collection in options.only and models and shares and spreads:
+            yield replace(plan, models=models, shares=shares, spreads=spreads, seeds=seeds)
 
 
 # -- audits -----------------------------------------------------------------------------------------------------------
@@ -122,11 +156,11 @@ def _run(world: World, plan: Plan) -> Iterator[dict[str, Any]]:
         print(f"{plan.collection}, {name}: cosine to the own vector {alike.mean():.3f}, lowest {alike.min():.3f}")
         for share in plan.shares:
             for how in plan.spreads:
-                trials = [_trial(world, other, share, how, pool, seed) for seed in range(plan.seeds)]
+                trials = [_trial(world, other, share, how, pool, seed) for seed in plan.seeds]
                 told = {key: _middle([trial[key] for trial in trials]) for key in trials[0]}
                 print(f"  {share:.1%} {how}: " + ", ".join(f"{k} {v}" for k, v in told.items()), flush=True)
                 what = {"collection": plan.collection, "model": name, "share": share, "spread": how}
-                yield {**what, "cosine": round(float(alike.mean()), 4), "seeds": plan.seeds, **told}
+                yield {**what, "cosine": round(float(alike.mean()), 4), "seeds": len(plan.seeds), **told}
 
 
 def _trial(world: World, other: Vectors, share: float, how: str, pool: int, seed: int) -> dict[str, float]:
@@ -169,11 +203,12 @@ def _alone(stored: NDArray[np.float32], world: World, other: Vectors, different:
     sample = stored[random.choice(len(stored), min(len(stored), 16_384), replace=False)]
     usual = whiten(sample)
     direction = between(world.vectors[learned], other.rows(learned), usual)
+    unusual = distances(population, usual.mahalanobis(), lengths)
     scores = {
         "discriminant": (score(population, direction[None], lengths)[:, 0], world.vectors[held] @ direction),
-        "outliers": (distances(population, usual.mahalanobis(), lengths), usual.mahalanobis()(world.vectors[held])),
+        "outliers": (unusual, usual.mahalanobis()(world.vectors[held])),
     }
-    told = {}
+    told = {"old look finds": float(np.isin(np.argsort(-unusual)[:_LEAST_USUAL], different).any())}
     for name, (every, own) in scores.items():
         flagged = np.flatnonzero(every > own.max())
         told[f"{name} alone found"] = len(np.intersect1d(flagged, different)) / max(1, len(different))

@@ -72,7 +72,7 @@ def test_index_of_another_model_is_refuted_by_a_sample() -> None:
     found = audited(world(6, share=1))
     assert (found.verdict, found.stopped) == ("fail", "refuted")
     assert found.at_least > 0.8
-    assert found.embedded == {"reference": 256}
+    assert found.embedded == {"reference": 128}
 
 
 def test_relative_that_no_screen_sees_is_refuted_and_not_searched_row_by_row() -> None:

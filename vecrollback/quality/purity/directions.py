@@ -23,33 +23,22 @@ _APART = 0.13
 _FROM_TEXT_TO_TEXT = 0.2
 """Weight of the covariance of paired differences: half is as good for fine-tunes and worse for other models."""
 
-_FLAT = 6
-"""One axis in so many, those of the least variance, makes the second outlier score."""
-
 
 @dataclass(frozen=True, slots=True)
 class Whitening:
-    """Mean and precision of the vectors of an index; `flat`: whitened axes along which they hardly vary."""
+    """Mean and precision of the vectors of an index. `root`: the axes, whitened."""
 
     mean: NDArray[np.float64]
     precision: NDArray[np.float64]
     covariance: NDArray[np.float64]
     root: FloatArray
-    flat: FloatArray
 
     def mahalanobis(self) -> Callable[[FloatArray], FloatArray]:
         """How unusual a vector is, squared."""
-        return self._form(self.root)
-
-    def flatness(self) -> Callable[[FloatArray], FloatArray]:
-        """How far it lies where own vectors do not, squared: a fine-tune moves its vectors there."""
-        return self._form(self.flat)
-
-    def _form(self, axes: FloatArray) -> Callable[[FloatArray], FloatArray]:
-        shift = self.mean.astype(np.float32) @ axes
+        shift = self.mean.astype(np.float32) @ self.root
 
         def form(vectors: FloatArray) -> FloatArray:
-            there = vectors @ axes - shift
+            there = vectors @ self.root - shift
             return np.asarray(np.einsum("ij,ij->i", there, there), dtype=np.float32)
 
         return form
@@ -63,13 +52,11 @@ def whiten(vectors: FloatArray) -> Whitening:
     values, axes = np.linalg.eigh(covariance)
     values = np.maximum(values, values[-1] * 1e-9 if values[-1] > 0 else 1.0)
     root = axes / np.sqrt(values)
-    flat = root[:, : max(1, len(values) // _FLAT)]
     return Whitening(
         mean=vectors.mean(axis=0, dtype=np.float64),
         precision=root @ root.T,
         covariance=covariance,
         root=root.astype(np.float32),
-        flat=flat.astype(np.float32),
     )
 
 

@@ -11,10 +11,16 @@ from vecrollback.quality.purity.examiner import Examiner, units
 from vecrollback.quality.purity.results import Stage
 from vecrollback.quality.purity.screens import Scores, Screening, distances, excess, hints, score
 from vecrollback.quality.purity.suspects import Suspect
+from vecrollback.quality.purity.text_screen import LEAST_TEXTS, read_texts
 from vecrollback.records.arrays import FloatArray, Numbers
 
-_STEP, _LONGEST_STEP = 32, 64
-_OUTLIERS = 192
+_SHORTEST_STEP, _STEP, _LONGEST_STEP = 16, 32, 64
+_CLEAN = 0.75
+"""Share of foreign rows up to which a walk meets own ones on its way: then a few in a row do not end it."""
+_FIRST_LOOK, _FIRST_STEP = 96, 16
+_ONE_IN = 4
+"""Of a first look one row in so many is one of the least usual of all, the others disagree with their texts."""
+
 _SECOND_LOOK = 2_048
 _LONG_POOL, _LONG = 1_000, 32
 _BATCHES, _BATCH_ROWS, _BATCH_TRY = 32, 2, 8
@@ -138,18 +144,29 @@ class Search:
         return self.examiner.finds - before
 
     def _explore(self) -> bool:
-        """Nothing is known but what is usual: look at the least usual. Whether anything was found."""
-        forms = (self.whitening.flatness(), self.whitening.mahalanobis())
-        orders = [self._order(distances(self._population, form, self._survey.lengths))[:_OUTLIERS] for form in forms]
-        both = np.stack([order[: min(map(len, orders))] for order in orders], axis=1).reshape(-1)
-        rows = both[np.sort(np.unique(both, return_index=True)[1])][:_OUTLIERS]
-        for start in range(0, len(rows), _STEP):
+        """Nothing is known but what is usual: look at what is not. Whether anything was found."""
+        rows = self._first_look()
+        for start in range(0, len(rows), _FIRST_STEP):
             before = self.examiner.finds
-            self.examiner.examine(rows[start : start + _STEP], "screen")
+            self.examiner.examine(rows[start : start + _FIRST_STEP], "screen")
             self._on_stage("screen")
             if self.examiner.finds > before:
                 return True
         return False
+
+    def _first_look(self) -> Numbers:
+        """Rows whose vectors disagree with their texts, in the sample, and the least usual ones of all."""
+        unusual = self._order(distances(self._population, self.whitening.mahalanobis(), self._survey.lengths))
+        every, sample = self._sample()
+        rows, texts = self.examiner.with_text(every)
+        if len(rows) < LEAST_TEXTS:
+            return unusual[:_FIRST_LOOK]
+        screen = read_texts(sample[np.isin(every, rows)], texts, self._random)
+        by_text = rows[screen.conspicuous(self._random)]
+        by_text = by_text[self.examiner.open[by_text]][:_FIRST_LOOK]
+        turns = np.arange(_ONE_IN - 1, len(by_text), _ONE_IN - 1)
+        both = np.insert(by_text, turns, unusual[: len(turns)]).tolist()
+        return np.array(list(dict.fromkeys(both)), dtype=np.int64)[:_FIRST_LOOK]
 
     def _walk(self, scores: Scores, stage: Stage, until: int | None = None) -> None:
         """Examine from the highest score down, while it pays; then the same by what scores exceed their neighbours' by.
@@ -164,9 +181,10 @@ class Search:
             self.suspected = max(self.suspected, self._still_pointed_at(scores))
 
     def _descend(self, order: Numbers, stage: Stage, until: int | None) -> None:
-        place, before = 0, self.examiner.finds
+        place, before, gain = 0, self.examiner.finds, 0
         while place < len(order) and self.examiner.affordable(1):
-            step = min(max(_STEP, self.examiner.finds // 10), _LONGEST_STEP)
+            least = _SHORTEST_STEP if gain >= _CLEAN * place else _STEP
+            step = min(max(least, self.examiner.finds // 10), _LONGEST_STEP)
             rows = self.examiner.examine(order[place : place + step], stage)
             place += step
             finds = int(self.examiner.is_foreign(rows).sum())
