@@ -39,20 +39,6 @@ _FAR_BY_VECTOR, _FAR_BY_WORDS = 0.99, 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class WordModel:
-    """Predicts vectors from the words of their texts. `maps`: from buckets of words, one for each half of a sample."""
-
-    mean: FloatArray
-    maps: tuple[FloatArray, FloatArray]
-    weights: FloatArray
-
-    def predict(self, texts: Sequence[str]) -> FloatArray:
-        """What the words of texts that were not learned from suggest, shape (n, dimension)."""
-        words = _counted(texts).multiply(self.weights).tocsr()
-        return np.asarray(self.mean + _unit_rows(words) @ ((self.maps[0] + self.maps[1]) / 2), dtype=np.float32)
-
-
-@dataclass(frozen=True, slots=True)
 class TextScreen:
     """A sample of rows with their texts. `rest`: what the words do not explain of each vector, (n, dimension).
 
@@ -62,7 +48,6 @@ class TextScreen:
     vectors: FloatArray
     rest: FloatArray
     words: Words
-    model: WordModel
 
     def conspicuous(self, random: np.random.Generator) -> Numbers:
         """Places in the sample, the most conspicuous first."""
@@ -99,36 +84,30 @@ class TextScreen:
 
 def read_texts(vectors: FloatArray, texts: Sequence[str], random: np.random.Generator) -> TextScreen:
     """Learn what words say of vectors (n, dimension) of unit length, from `LEAST_TEXTS` rows or more."""
-    counted = _counted(texts)
-    known = np.asarray((counted > 0).sum(axis=0), dtype=np.float64).ravel()
-    weights = (np.log((1 + len(texts)) / (1 + known)) + 1).astype(np.float32)
-    words = _unit_rows(counted.multiply(weights).tocsr())
+    words = _weighed(texts)
     order, half = random.permutation(len(texts)), len(texts) // 2
     halves = order[:half], order[half:]
     mean = vectors.mean(axis=0)
-    maps = tuple(_ridge(words[part], vectors[part] - mean) for part in halves)
+    maps = [_ridge(words[part], vectors[part] - mean) for part in halves]
     rest = np.empty_like(vectors)
     for part, by_other_half in zip(halves, reversed(maps), strict=True):
         rest[part] = vectors[part] - mean - words[part] @ by_other_half
-    return TextScreen(vectors, rest, words, WordModel(mean, (maps[0], maps[1]), weights))
+    return TextScreen(vectors, rest, words)
 
 
-def _counted(texts: Sequence[str]) -> Words:
-    """Words of each text in buckets, a word that stands there often for little more than once."""
+def _weighed(texts: Sequence[str]) -> Words:
+    """Words of each text in buckets, at unit length; a word counts for more where few texts have it."""
     from sklearn.feature_extraction.text import HashingVectorizer
+    from sklearn.preprocessing import normalize
 
     hashing = HashingVectorizer(
         n_features=_BUCKETS, token_pattern=_WORDS, alternate_sign=False, norm=None, dtype=np.float32
     )
     counted = hashing.transform([text[:_CHARACTERS] for text in texts])
     np.log1p(counted.data, out=counted.data)
-    return counted
-
-
-def _unit_rows(words: Words) -> Words:
-    from sklearn.preprocessing import normalize
-
-    return normalize(words, copy=False)
+    known = np.asarray((counted > 0).sum(axis=0), dtype=np.float64).ravel()
+    weights = (np.log((1 + len(texts)) / (1 + known)) + 1).astype(np.float32)
+    return normalize(counted.multiply(weights).tocsr(), copy=False)
 
 
 def _ridge(words: Words, vectors: FloatArray) -> FloatArray:
