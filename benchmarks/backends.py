@@ -2,16 +2,22 @@
 
 By hand: the same embedder, one prepared statement of pgvector on the same table through the same index, binary, ten ids
 and distances. Through vecrollback: `searcher.search(query, k=10)`, which adds texts, metadata, masks, and which pair,
-snapshot and epoch answered. Both in turns, in one process, against one server on a socket. Also the recall of both
-against exact search, and one move between two pairs of the database while it is searched. Without the package that
-carries the server PostgreSQL is not measured. In Qdrant, Chroma and Milvus Lite, in folders: the same embedder and one
-query of the database's own client for ten ids of visible rows. What is not installed is left out.
+snapshot and epoch answered. Both in turns, in one process, against one server on a socket; times are of the processor,
+that of the server's processes included. Also the recall of both against exact search, and two hundred moves between two
+pairs of the database while three processes search it and one writes. Without the package that carries the server
+PostgreSQL is not measured. In Qdrant, Chroma and Milvus Lite, in folders: the same embedder and one query of the
+database's own client for ten ids of visible rows. What is not installed is left out.
 """
 
 from __future__ import annotations
 
+import itertools
+import json
+import subprocess
 import sys
+import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -32,31 +38,36 @@ _K, _EF = 10, 100
 
 
 def main() -> None:
-    options = common.options(__doc__ or "")
+    if sys.argv[1:2] in (["--ask"], ["--write"]):
+        help_with(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+        return
+    options = common.options(__doc__ or "", ["transformer", "hash", *_OTHERS])
     measured: dict[str, Any] = {"unmeasured": [0.0, 0.0, 0.0, 0.0]}
-    if postgres.available():
+    if postgres.available() and {"transformer", "hash"} & set(options.only):
         in_postgresql(options, measured)
-    else:
+    elif not postgres.available():
         print("PostgreSQL needs the server of the dev extra: pip install 'vecrollback[dev]'")
     with common.workspace(options.keep) as root:
-        count, asked = (60, 10) if options.small else (5_000, 300)
+        count, asked = (60, 10) if options.small else (options.documents or 5_000, 300)
         for kind, (package, by_hand) in _OTHERS.items():
-            if find_spec(package):
+            if kind in options.only and find_spec(package):
                 measured[kind] = elsewhere(root, kind, by_hand, count, asked)
     common.conclude("backends", measured, small=options.small)
 
 
 def in_postgresql(options: Any, measured: dict[str, Any]) -> None:
     with common.workspace(options.keep) as root, postgres.running() as server:
-        if model := common.model():
-            count, asked = (20, 20) if options.small else (1_000, 300)
+        model = common.model() if "transformer" in options.only else None
+        if model:
+            count, asked = (20, 20) if options.small else (options.documents or 1_000, 300)
             measured["transformer"] = compare(root / "transformer", server, model, count, asked)
-        count, asked = (300, 40) if options.small else (20_000, 1_500)
-        measured["hash"] = compare(root / "hash", server, "hash:384?seed=1", count, asked, moves=True)
+        if "hash" in options.only:
+            count, asked = (300, 40) if options.small else (options.documents or 20_000, 1_500)
+            measured["hash"] = compare(root / "hash", server, "hash:384?seed=1", count, asked, moves=True)
 
 
 def elsewhere(root: Path, kind: str, hand_of: Callable[..., Any], count: int, asked: int) -> dict[str, float]:
-    """As `compare`, for a database in a folder; both sides in turns."""
+    """As `compare`, for a database in a folder, whose library works in this process; both sides in turns."""
     place = f"{kind}:{root / (kind + '.db' if kind == 'milvus' else kind)}#pair"
     with connect(root / f"store-{kind}", create=True) as store:
         store.upsert([Document(row.id, row.whole) for row in common.rows(count)])
@@ -69,7 +80,7 @@ def elsewhere(root: Path, kind: str, hand_of: Callable[..., Any], count: int, as
             texts = common.queries(asked)
             for text in texts[:20]:
                 by_hand(text), through(text)
-            taken = common.paired({"by_hand": by_hand, "through": through}, texts)
+            taken = common.paired({"by_hand": by_hand, "through": through}, texts, common.processor_seconds)
             same = [len(set(by_hand(text)) & {hit.id for hit in through(text).hits}) / _K for text in texts[:50]]
     told = {
         "chunks": float(count),
@@ -133,7 +144,9 @@ def compare(
             through = partial(searcher.search, k=_K)
             for text in texts[:20]:
                 by_hand(text), through(text)
-            taken = common.paired({"by_hand": by_hand, "through": through}, texts)
+            servers = [connection.info.backend_pid, *(one.info.backend_pid for one in open_backend(place)._pool._idle)]  # type: ignore[attr-defined]
+            clock = partial(common.processor_seconds, *servers)
+            taken = common.paired({"by_hand": by_hand, "through": through}, texts, clock)
             told = {
                 "chunks": float(count),
                 "build_s": round(built, 1),
@@ -144,7 +157,7 @@ def compare(
                 **recall(store, texts[:100], by_hand, through),
             }
         if moves:
-            told |= moved(store, f"{address}#{root.name}.two")
+            told |= moved(store, f"{address}#{root.name}.two", flips=20 if count < 1_000 else 200)
     print(root.name, told)
     return told
 
@@ -197,18 +210,62 @@ def recall(
     }
 
 
-def moved(store: Store, place: str, rounds: int = 20) -> dict[str, float]:
-    """Milliseconds of the move alone, median and longest, between two collections with one searcher."""
+def moved(store: Store, place: str, flips: int) -> dict[str, float]:
+    """Moves between two collections of the database, one after another, while three processes ask and one writes.
+
+    Milliseconds from the decision until every searcher acknowledged it; answers that came from a pair that was not live
+    in their epoch, and those of an older epoch than a move that was acknowledged before they began. An answer that
+    fails ends its process, and this with it.
+    """
     store.reembed("hash:384?seed=2", name="two", backend=place, recall_floor=0.5).wait()
     store.promote("two")
-    taken = []
-    with store.searcher() as searcher:
-        searcher.search("boats")
-        for number in range(rounds):
-            name = ("one", "two")[number % 2]
-            taken.append(store.rollback(name, reason="benchmark", override=True, catch_up=False).switch_ms / 1000)
-            time.sleep(0.05)
-    return {"move_ms": _ms(taken), "move_longest_ms": round(1000 * max(taken), 3)}
+    outputs = [store.root.parent / f"{store.root.name}-asked-{number}" for number in range(3)]
+    calls = [("--ask", str(output)) for output in outputs] + [("--write", str(store.root.parent / "written"))]
+    helpers = [
+        subprocess.Popen([sys.executable, __file__, *call, str(store.root)], stdin=subprocess.PIPE, text=True)
+        for call in calls
+    ]
+    while not all(output.exists() and output.stat().st_size for output in outputs):
+        time.sleep(0.05)
+    moves = []
+    for number in range(flips):
+        done = store.rollback(("one", "two")[number % 2], reason="benchmark", override=True, catch_up=False)
+        moves.append((time.monotonic(), done.epoch, done.switch_ms, done.searchers.missing))
+    for helper in helpers:
+        helper.communicate("\n")
+        if helper.returncode:
+            raise SystemExit("an answer or a write failed")
+    answers = [json.loads(line) for output in outputs for line in output.read_text(encoding="utf-8").splitlines()]
+    targets = {move.epoch: move.target.partition("@")[0] for move in store.history(alias="live")}
+    times, epochs = [at for at, *_ in moves], [0, *(epoch for _, epoch, *_ in moves)]
+    taken = [milliseconds for _, _, milliseconds, _ in moves]
+    return {
+        "flips": float(flips),
+        "answers": float(len(answers)),
+        "mixed": float(sum(targets[epoch] != pair for _, epoch, pair in answers)),
+        "behind": float(sum(epoch < epochs[bisect_left(times, begun)] for begun, epoch, _ in answers)),
+        "not_acknowledged": float(sum(len(missing) for *_, missing in moves)),
+        "move_p50_ms": round(common.middle(taken), 1),
+        "move_p99_ms": round(common.percentile(taken, 99), 1),
+        "move_longest_ms": round(max(taken), 1),
+    }
+
+
+def help_with(role: str, output: Path, root: Path) -> None:
+    """What a process of its own does until a line comes in: ask and note who answered, or write."""
+    stopped = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.readline(), stopped.set()), daemon=True).start()
+    with connect(root) as store, output.open("w", encoding="utf-8", buffering=1) as notes:
+        if role == "--write":
+            for number in itertools.takewhile(lambda _: not stopped.is_set(), itertools.count()):
+                store.upsert([Document(f"new {number % 50}", f"change {number} of a boat")])
+                time.sleep(0.1)
+            return
+        with store.searcher() as searcher:
+            for text in itertools.takewhile(lambda _: not stopped.is_set(), itertools.cycle(common.queries(200))):
+                begun = time.monotonic()
+                result = searcher.search(text, k=_K)
+                print(json.dumps([begun, result.epoch, result.pair]), file=notes)
 
 
 def _ms(values: list[float]) -> float:

@@ -154,15 +154,25 @@ def turned(sides: Sequence[T], by: int) -> list[T]:
     return [*sides[at:], *sides[:at]]
 
 
-def paired(sides: Mapping[str, Callable[[T], object]], inputs: Sequence[T]) -> dict[str, list[float]]:
+def paired(
+    sides: Mapping[str, Callable[[T], object]],
+    inputs: Sequence[T],
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
     """Seconds of every side for every input, side by side: place i of all lists was measured within one moment."""
     taken: dict[str, list[float]] = {name: [] for name in sides}
     for number, value in enumerate(inputs):
         for name in turned(list(sides), number):
-            started = time.perf_counter()
+            started = clock()
             sides[name](value)
-            taken[name].append(time.perf_counter() - started)
+            taken[name].append(clock() - started)
     return taken
+
+
+def processor_seconds(*processes: int) -> float:
+    """Processor seconds so far of this process and of others, which must have one thread each (Linux)."""
+    others = sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in processes)
+    return time.process_time() + others / 1e9
 
 
 def middle(values: Sequence[float]) -> float:
