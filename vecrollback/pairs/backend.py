@@ -57,7 +57,8 @@ class VectorBackend(Protocol):
     `vecrollback.testing.BackendConformance` tests all that is said here.
 
     One whose database may hold the catalog too may have a method `offer_search(connection, schema)` besides: it lays
-    out beside the catalog's tables what applications call to get pointer and answers in one statement.
+    out beside the catalog's tables what applications call to get pointer and answers in one statement. One that builds
+    indexes of single namespaces says in `namespaces()` for which, and its `search` takes a further `namespace`.
 
     Raises, everywhere: StorageUnavailableError when the database does not answer, CorruptArtifactError when the
     collection is gone or damaged. Neither message holds a secret.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import copy
+from functools import cached_property, partial
+
 import numpy as np
 import pyarrow as pa
 
 from vecrollback.errors import CorruptArtifactError, UsageError
-from vecrollback.indexes.base import Neighbours
+from vecrollback.indexes.base import Neighbours, VectorIndex
 from vecrollback.pairs.backend import VectorBackend
 from vecrollback.pairs.vectors import MEND_VECTORS, matrix
 from vecrollback.records import Metric
@@ -26,6 +30,28 @@ class BackendIndex:
     def __init__(self, backend: VectorBackend, spec: str, numbers: Numbers, dimension: int, metric: Metric, below: int):
         self._backend, self._spec, self._numbers, self._below = backend, spec, numbers, below
         self.dimension, self.metric, self.size = dimension, metric, len(numbers)
+        self._search: Callable[..., Neighbours] = backend.search
+        self._reach = below
+
+    @cached_property
+    def _namespaces(self) -> frozenset[str]:
+        """Those that the database has an index of their own for; asked once, for whoever opens a snapshot anew."""
+        asked = getattr(self._backend, "namespaces", None)
+        return asked() if asked else frozenset()
+
+    def within(self, namespace: str, count: int) -> VectorIndex:
+        """What searches inside a namespace: the same positions, by the namespace's own index where there is one.
+
+        Args:
+            namespace: Of the documents that the masks of all searches leave.
+            count: How many positions are of it.
+        """
+        if namespace not in self._namespaces:
+            return self
+        index = copy(self)
+        index._search = partial(self._backend.search, namespace=namespace)  # type: ignore[call-arg]
+        index._reach = count
+        return index
 
     def search(self, queries: FloatArray, k: int, allowed: Mask | None = None) -> Neighbours:
         if queries.ndim != 2 or queries.shape[1] != self.dimension:
@@ -37,10 +63,10 @@ class BackendIndex:
         wanted = min(k, count)
         if not wanted or not len(queries):
             return answer
-        if allowed is not None and count <= max(_FEW_ROWS, _FEW_SHARE * self._below) and count <= _MOST_NAMED:
+        if allowed is not None and count <= max(_FEW_ROWS, _FEW_SHARE * self._reach) and count <= _MOST_NAMED:
             self._fill(answer, np.arange(len(queries)), self._among(queries, wanted, allowed), allowed)
             return answer
-        fetch = wanted if count == self._below else int(wanted * self._below / count * 1.2) + _MARGIN
+        fetch = wanted if count == self._reach else int(wanted * self._reach / count * 1.2) + _MARGIN
         self._widen(answer, queries, wanted, allowed, fetch)
         return answer
 
@@ -49,7 +75,7 @@ class BackendIndex:
         left = np.arange(len(queries))
         fetch, spec = min(fetch, self._below), self._spec
         while len(left):
-            rows = self._backend.search(queries[left], fetch, spec, self._below)
+            rows = self._search(queries[left], fetch, spec, self._below)
             short = self._fill(answer, left, rows, allowed) < wanted
             left = left[short]
             # An index that gives fewer than it was asked for has gone through all that it will: the rest is exact.

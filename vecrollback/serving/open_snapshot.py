@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vecrollback.corpus.selection import in_namespace
 from vecrollback.corpus.text_cache import hash_matrix
 from vecrollback.indexes import VectorIndex
+from vecrollback.pairs.backend_index import BackendIndex
 from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.pairs.snapshots import load_ids, open_indexed
 from vecrollback.pairs.vectors import Vectors
@@ -62,6 +63,12 @@ class OpenSnapshot:
             mask = frozen(np.asarray(in_namespace(self.ids, namespace), dtype=bool).copy())
             self._in_namespaces[namespace] = mask
         return mask
+
+    def index_within(self, namespace: str) -> VectorIndex:
+        """What is searched where a mask leaves documents of one namespace alone, "" for those in none."""
+        if not namespace or not isinstance(self.index, BackendIndex):
+            return self.index
+        return self.index.within(namespace, int(np.count_nonzero(self.in_namespace(namespace))))
 
     def positions_of(self, ids: Iterable[str]) -> NDArray[np.int64]:
         """Positions of all chunks of these documents."""

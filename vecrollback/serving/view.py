@@ -72,18 +72,18 @@ class PairView:
         # are k documents or nothing is left.
         fetch = k if self.snapshot.one_chunk_each and not np.any(self.delta.ordinals) else 4 * k
         while True:
-            nearest = self._nearest(queries, min(fetch, total), mask, delta_mask)
+            nearest = self._nearest(queries, min(fetch, total), mask, delta_mask, only.namespace if only else "")
             answers = [self._hits(scores, places, k, include_vectors) for scores, places in nearest]
             if fetch >= total or all(len(hits) == k for hits in answers):
                 return answers
             fetch *= 4
 
     def _nearest(
-        self, queries: FloatArray, k: int, mask: Mask | None, delta_mask: Mask | None
+        self, queries: FloatArray, k: int, mask: Mask | None, delta_mask: Mask | None, namespace: str
     ) -> list[tuple[FloatArray, NDArray[np.int64]]]:
         if k == 0:
             return [(np.empty(0, np.float32), np.empty(0, np.int64)) for _ in queries]
-        scores, positions = self.snapshot.index.search(queries, k, mask)
+        scores, positions = self.snapshot.index_within(namespace).search(queries, k, mask)
         if not self.delta.ids:
             return list(zip(scores, positions, strict=True))
         metric = self.snapshot.index.metric

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -19,24 +18,33 @@ from vecrollback.errors import CorruptArtifactError, HeadMovedError, UsageError
 from vecrollback.indexes.base import Neighbours
 from vecrollback.pairs.backend import IndexChoice, Place, VectorBackend, row_schema
 from vecrollback.pairs.backends.pgvector.connections import Pool, configure, import_psycopg
+from vecrollback.pairs.backends.pgvector.indexes import (
+    INDEXES,
+    KNOWN,
+    NAMESPACE_INDEXES,
+    NAMESPACES,
+    OPERATORS,
+    halved,
+    in_namespace,
+    index_name,
+    index_statement,
+    scan_settings,
+)
 from vecrollback.pairs.backends.pgvector.wire import HEADER, TRAILER, WireVector, encoded, floats, scores
 from vecrollback.records import Json, Metric
 from vecrollback.records.arrays import FloatArray, Numbers
 from vecrollback.storage.local import reach
 
 _PAGE = 4_096
-_MOST_DIMENSIONS = 2_000
-"""Of a `vector` in an index of pgvector; a `halfvec` may have twice as many."""
 _NAME = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_-]{0,54}")
-_HNSW = ["m=", "ef_construction=", "ef_search=", "halfvec"]
-_KNOWN = {"hnsw": _HNSW, "ivfflat": ["lists=", "probes=", "halfvec"], "exact": []}
-OPERATORS: dict[Metric, tuple[str, str]] = {"cosine": ("<=>", "cosine"), "dot": ("<#>", "ip"), "l2": ("<->", "l2")}
 _OWNED = "vecrollback pair "
 _TYPES = {pa.int64(): "bigint", pa.int32(): "integer", pa.string(): "text", pa.binary(16): "bytea"}
 _STATEMENTS = 256
 """Put together once each."""
-_SCAN_TUPLES = 1_000_000
-"""How far an iterative scan goes on through rows that do not count."""
+_EVERY = "ordinal >= 0"
+"""Of every search: the rows of documents that have no chunk are no answer."""
+_Question = tuple[str, tuple[tuple[str, str], ...]]
+"""The statement, and the settings of its scan."""
 
 
 class PgvectorBackendKind:
@@ -66,7 +74,8 @@ class PgvectorBackend:
         self._name = place.name
         self._pool = Pool(place)
         self._shape: tuple[int, Metric] | None = None
-        self._statements: dict[str, Any] = {}
+        self._statements: dict[str, str] = {}
+        self._questions: dict[tuple[str, int, int, bool, str], _Question] = {}
 
     # -- the table ----------------------------------------------------------------------------------------------------
 
@@ -93,6 +102,7 @@ class PgvectorBackend:
                 connection.execute(self._sql("COMMENT ON TABLE {table} IS {note}", note=note))
 
         self._shape = None
+        self._questions.clear()
         self._pool.run(lay_out, patience=0)
         self._pool.clear()  # connections from before the extension do not know its types
 
@@ -244,11 +254,20 @@ class PgvectorBackend:
 
     # -- search -------------------------------------------------------------------------------------------------------
 
-    def search(self, queries: FloatArray, k: int, spec: str, below: int, among: Numbers | None = None) -> Neighbours:
-        dimension, metric = self._known_shape()
-        choice = IndexChoice.parse(spec, _KNOWN)
-        query, values = self._nearest(choice, dimension, metric, k, below, among)
-        settings = () if among is not None else _scan_settings(choice)
+    def search(
+        self,
+        queries: FloatArray,
+        k: int,
+        spec: str,
+        below: int,
+        among: Numbers | None = None,
+        *,
+        namespace: str = "",
+    ) -> Neighbours:
+        """As `VectorBackend.search`; with a namespace only its rows, by its own index where it has one."""
+        _, metric = self._known_shape()
+        query, settings = self._question(spec, k, below, compared=among is not None, namespace=namespace)
+        values = {} if among is None else {"among": among.tolist()}
         best = np.full((len(queries), k), -np.inf, np.float32)
         numbers = np.full((len(queries), k), -1, np.int64)
 
@@ -265,87 +284,103 @@ class PgvectorBackend:
         self._pool.run(ask)
         return Neighbours(best, numbers)
 
+    def _question(self, spec: str, k: int, below: int, *, compared: bool, namespace: str) -> _Question:
+        """The statement of a search and the settings of its scan, put together once."""
+        key = spec, k, below, compared, namespace
+        question = self._questions.get(key)
+        if question is None:
+            choice = IndexChoice.parse(spec, KNOWN)
+            settings = () if compared else scan_settings(choice)
+            statement = self._nearest(choice, *self._known_shape(), k, below, compared=compared)
+            if namespace:  # as the predicate of its index has it, or the planner would not see that it fits
+                statement = statement.replace(_EVERY, f"{_EVERY} AND {in_namespace(namespace).replace('%', '%%')}")
+            question = statement, settings
+            if len(self._questions) >= _STATEMENTS:  # `below` grows with each snapshot
+                self._questions.clear()
+            self._questions[key] = question
+        return question
+
     def _nearest(
-        self, choice: IndexChoice, dimension: int, metric: Metric, k: int, below: int, among: Numbers | None
-    ) -> tuple[Any, dict[str, Any]]:
-        """The statement, and its parameters but for the query's vector.
+        self, choice: IndexChoice, dimension: int, metric: Metric, k: int, below: int, *, compared: bool
+    ) -> str:
+        """The statement. Its parameters: the query's vector, and among which rows where these are compared.
 
         Both numbers stand in it: as parameters the planner would guess them once for all, and sort every row.
         """
         operator, _ = OPERATORS[metric]
-        exact = among is not None or choice.name == "exact"
-        values: dict[str, Any] = {}
-        if among is not None:
-            values["among"] = among.tolist()
-        where = "row = ANY(%(among)s)" if among is not None else f"row < {below}"
+        exact = compared or choice.name == "exact"
+        where = "row = ANY(%(among)s)" if compared else f"row < {below}"
         if exact:
             # no index fits an expression, so every row is compared; one has no vector that a lender took away
             text = f"""
                 SELECT row, distance FROM (
                     SELECT row, vector {operator} %(query)s AS distance FROM {{rows}}
-                    WHERE {where} AND ordinal >= 0 AND vector IS NOT NULL OFFSET 0
+                    WHERE {where} AND {_EVERY} AND vector IS NOT NULL OFFSET 0
                 ) rows ORDER BY distance, row LIMIT {k}
             """
         else:
-            half = _halved(choice, dimension)
+            half = halved(choice, dimension)
             column, query = ("vector", "%(query)s")
             if half:
                 column, query = f"(vector::halfvec({dimension}))", f"(%(query)s::halfvec({dimension}))"
             # the index finds them, perhaps by rounded numbers; the distance that counts is that of the very vectors
             text = f"""
                 WITH near AS MATERIALIZED (
-                    SELECT row, vector {operator} %(query)s AS distance FROM {{table}} WHERE {where} AND ordinal >= 0
+                    SELECT row, vector {operator} %(query)s AS distance FROM {{table}} WHERE {where} AND {_EVERY}
                     ORDER BY {column} {operator} {query} LIMIT {k}
                 ) SELECT row, distance FROM near ORDER BY distance, row
             """
-        return self._sql(text), values
+        return self._sql(text)
 
     def specs(self, spec: str) -> list[str]:
         if spec != "auto":
-            IndexChoice.parse(spec, _KNOWN)
+            IndexChoice.parse(spec, KNOWN)
             return [spec]
         return ["hnsw", "hnsw:m=32,ef_construction=200,ef_search=400", "exact"]
 
     def seal(self, spec: str) -> None:
         dimension, metric = self._known_shape()
-        choice = IndexChoice.parse(spec, _KNOWN)
-        wanted = "" if choice.name == "exact" else self._index_name(choice)
+        choice = IndexChoice.parse(spec, KNOWN)
+        wanted = "" if choice.name == "exact" else index_name(self._name, choice)
 
         def build(connection: Any) -> None:
-            there = dict(connection.execute(_INDEXES, (self._quoted(),)).fetchall())
+            there = dict(connection.execute(INDEXES, (self._quoted(),)).fetchall())
             # one that is not valid was cut off, or is just being built by somebody else: the pair's lock excludes that
             if wanted and not there.get(wanted, False):
                 connection.execute(self._sql("DROP INDEX CONCURRENTLY IF EXISTS {index}", index=wanted))
                 reach("backend.sealing")
-                connection.execute(self._index_statement(choice, dimension, metric, wanted))
+                connection.execute(self._sql(index_statement(choice, dimension, metric), index=wanted))
             if wanted:  # how it is searched, for the functions of `search_function`
                 said = self._sql("COMMENT ON INDEX {index} IS {note}", index=wanted, note=spec)
                 connection.execute(said)
             for name in there:
                 if name != wanted:
                     connection.execute(self._sql("DROP INDEX CONCURRENTLY IF EXISTS {index}", index=name))
+            self._seal_namespaces(connection, choice, dimension, metric)
             connection.execute(self._sql("ANALYZE {table}"))
 
         self._pool.run(build, patience=0)
         reach("backend.sealed")
 
-    def _index_name(self, choice: IndexChoice) -> str:
-        kept = sorted((key, value) for key, value in choice.options.items() if key not in ("ef_search", "probes"))
-        digest = sha256(repr((self._name, choice.name, kept, sorted(choice.flags))).encode()).hexdigest()[:12]
-        return f"vr_{choice.name}_{digest}"
+    def _seal_namespaces(self, connection: Any, choice: IndexChoice, dimension: int, metric: Metric) -> None:
+        """An index for each namespace of so many rows, beside the one of all; those of others are dropped."""
+        least = choice.options.get("namespaces", 0)
+        rows = connection.execute(self._sql(NAMESPACES), (least,)).fetchall() if least else []
+        wanted = {index_name(self._name, choice, namespace): str(namespace) for (namespace,) in rows}
+        parts = connection.execute(NAMESPACE_INDEXES, (self._quoted(),)).fetchall()
+        there = {name: valid and name in wanted for name, valid, _ in parts}
+        for name in (name for name, kept in there.items() if not kept):
+            connection.execute(self._sql("DROP INDEX CONCURRENTLY IF EXISTS {index}", index=name))
+        for name, namespace in wanted.items():
+            if not there.get(name, False):
+                statement = self._sql(index_statement(choice, dimension, metric), index=name)
+                connection.execute(f"{statement} WHERE {in_namespace(namespace)}")
+            connection.execute(self._sql("COMMENT ON INDEX {index} IS {note}", index=name, note=namespace))
 
-    def _index_statement(self, choice: IndexChoice, dimension: int, metric: Metric, name: str) -> Any:
-        half = _halved(choice, dimension)
-        suffix = f"{'halfvec' if half else 'vector'}_{OPERATORS[metric][1]}_ops"
-        column = f"(vector::halfvec({dimension}))" if half else "vector"
-        names = ("lists",) if choice.name == "ivfflat" else ("m", "ef_construction")
-        chosen = {key: choice.options[key] for key in names if key in choice.options}
-        options = ", ".join(f"{key} = {value}" for key, value in chosen.items())
-        given = f" WITH ({options})" if options else ""
-        return self._sql(
-            f"CREATE INDEX CONCURRENTLY {{index}} ON {{table}} USING {choice.name} ({column} {suffix}){given}",
-            index=name,
-        )
+    def namespaces(self) -> frozenset[str]:
+        """The namespaces that have an index of their own now."""
+        rows = self._pool.run(lambda c: c.execute(NAMESPACE_INDEXES, (self._quoted(),)).fetchall())
+        return frozenset(str(note) for _, valid, note in rows if valid and note)
 
     def offer_search(self, connection: Any, schema: str) -> None:
         """Install the functions of `search_function`, where the catalog of this connection has the table beside it."""
@@ -412,7 +447,7 @@ class PgvectorBackend:
         indexes = {"batches": sql.Identifier(f"{short}_batch"), "documents": sql.Identifier(f"{short}_doc_id")}
         return {"table": table, "rows": table, **indexes}
 
-    def _sql(self, text: str, **parts: Any) -> Any:
+    def _sql(self, text: str, **parts: Any) -> str:
         from psycopg import sql
 
         if not parts and text in self._statements:
@@ -422,7 +457,8 @@ class PgvectorBackend:
             parts["index"] = sql.Identifier(*schema, parts["index"])
         if "note" in parts:
             parts["note"] = sql.Literal(parts["note"])
-        statement = sql.SQL(text).format(**self._named(), **parts)
+        # as a string: what is composed, psycopg would quote anew for each call
+        statement = sql.SQL(text).format(**self._named(), **parts).as_string()
         if not parts and len(self._statements) < _STATEMENTS:
             self._statements[text] = statement
         return statement
@@ -432,30 +468,7 @@ _DURABLE = """
     SELECT set_config('synchronous_commit', 'on', true)
     WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
 """
-_INDEXES = """
-    SELECT c.relname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-    JOIN pg_am a ON a.oid = c.relam WHERE i.indrelid = to_regclass(%s) AND a.amname IN ('hnsw', 'ivfflat')
-    AND starts_with(c.relname, 'vr_')
-"""
 
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def _halved(choice: IndexChoice, dimension: int) -> bool:
-    return "halfvec" in choice.flags or dimension > _MOST_DIMENSIONS
-
-
-def _scan_settings(choice: IndexChoice) -> tuple[tuple[str, str], ...]:
-    if choice.name == "ivfflat":
-        probes = choice.options.get("probes", 10)
-        return ("ivfflat.probes", str(probes)), ("ivfflat.iterative_scan", "relaxed_order")
-    if choice.name == "hnsw":
-        found = choice.options.get("ef_search", 100)
-        return (
-            ("hnsw.ef_search", str(found)),
-            ("hnsw.iterative_scan", "strict_order"),
-            ("hnsw.max_scan_tuples", str(_SCAN_TUPLES)),
-        )
-    return ()

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from vecrollback.errors import UsageError
 from vecrollback.pairs.backend import IndexChoice, Place
-from vecrollback.pairs.backends.pgvector import OPERATORS, PgvectorBackend
+from vecrollback.pairs.backends.pgvector import PgvectorBackend
+from vecrollback.pairs.backends.pgvector.indexes import OPERATORS
 from vecrollback.records import Metric
-from vecrollback.records.arrays import Numbers
 
 _FORM = re.compile(r"(?P<name>[^<>()]+)<(?P<table>[^<>()]+)\((?P<key>[^<>(),]+),(?P<vector>[^<>(),]+)\)")
 _SAME = 1e-6
@@ -106,10 +106,10 @@ class InPlaceBackend(PgvectorBackend):
         return given | {"rows": columns, "lender": lender, "key": key, "lent": lent}
 
     def _nearest(
-        self, choice: IndexChoice, dimension: int, metric: Metric, k: int, below: int, among: Numbers | None
-    ) -> tuple[Any, dict[str, Any]]:
-        if among is not None or choice.name == "exact":
-            return super()._nearest(choice, dimension, metric, k, below, among)
+        self, choice: IndexChoice, dimension: int, metric: Metric, k: int, below: int, *, compared: bool
+    ) -> str:
+        if compared or choice.name == "exact":
+            return super()._nearest(choice, dimension, metric, k, below, compared=compared)
         operator, _ = OPERATORS[metric]
         if self._lent_type is None:
             self._lent_type = self._pool.run(lambda c: self._column_type(c, self._lent))
@@ -128,7 +128,7 @@ class InPlaceBackend(PgvectorBackend):
                 UNION ALL SELECT row, distance FROM own
             ) found ORDER BY distance, row LIMIT {k}
         """
-        return self._sql(text), {}
+        return self._sql(text)
 
     def require_lender(self) -> None:
         """Raise UsageError unless the application's table has the columns, and its key is unique."""

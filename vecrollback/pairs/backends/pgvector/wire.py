@@ -26,9 +26,9 @@ class WireVector(bytes):
 
 def scores(distances: Any, query: FloatArray, metric: Metric) -> Any:
     """Distances of pgvector as scores; of a zero vector it has none."""
-    distances = np.nan_to_num(distances, nan=1.0)
+    distances = np.where(np.isnan(distances), 1.0, distances)
     if metric == "cosine":  # the rows are of unit length, so this is the inner product
-        return (1 - distances) * np.linalg.norm(query)
+        return (1 - distances) * np.sqrt(query @ query)
     return -distances if metric == "dot" else -(distances**2)
 
 
