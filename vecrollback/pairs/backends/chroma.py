@@ -105,12 +105,14 @@ class ChromaBackend(PointsBackend):
         if among is not None or choice.name == "exact":
             return self._compared(query, k, list(range(below)) if among is None else among)
         # Chroma's filtered search compares one by one what passes the filter where that is little.
-        where: Any = {"ordinal": {"$gte": 0}}
-        if below < self.size():
-            where = {"$and": [{"row": {"$lt": below}}, where]}
-        answer = self._collection.query(
-            query_embeddings=query[None], n_results=min(k, below), where=where, include=["distances"]
-        )
+        where = {"$and": [{"row": {"$lt": below}}, {"ordinal": {"$gte": 0}}]}
+        return self._asked(query, min(k, below), where)
+
+    def nearest_of_all(self, query: FloatArray, k: int, choice: IndexChoice) -> Sequence[tuple[int, float]]:  # noqa: ARG002
+        return self._asked(query, k, None)
+
+    def _asked(self, query: FloatArray, k: int, where: Any) -> list[tuple[int, float]]:
+        answer = self._collection.query(query_embeddings=query[None], n_results=k, where=where, include=["distances"])
         scores = self._scores(np.asarray(answer["distances"][0], np.float64))
         return list(zip(map(int, answer["ids"][0]), scores.tolist(), strict=True))
 

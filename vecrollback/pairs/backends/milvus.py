@@ -138,14 +138,20 @@ class MilvusBackend(PointsBackend):
         self, query: FloatArray, k: int, choice: IndexChoice, below: int, among: Sequence[int] | None
     ) -> Sequence[tuple[int, float]]:
         only = f"row in {list(among)}" if among is not None else f"row < {below}"
-        values = {"nprobe": choice.options.get("nprobe", 16), "ef": max(k, choice.options.get("ef_search", 100))}
         if among is not None or choice.name == "exact":
             return self._compared(query, k, f"({only}) and ordinal >= 0")
+        return self._asked(query, k, choice, f"{only} and ordinal >= 0")
+
+    def nearest_of_all(self, query: FloatArray, k: int, choice: IndexChoice) -> Sequence[tuple[int, float]]:
+        return self._asked(query, k, choice, "")
+
+    def _asked(self, query: FloatArray, k: int, choice: IndexChoice, only: str) -> list[tuple[int, float]]:
+        values = {"nprobe": choice.options.get("nprobe", 16), "ef": max(k, choice.options.get("ef_search", 100))}
         [hits] = self._loaded.search(
             self.name,
             data=[query.tolist()],
             anns_field="vector",
-            filter=f"{only} and ordinal >= 0",
+            filter=only,
             limit=min(k, 16_384),
             search_params={"params": values},
             consistency_level=_WHOLE,

@@ -128,12 +128,22 @@ class QdrantBackend(PointsBackend):
             conditions = [models.HasIdCondition(has_id=list(among))]
         conditions.append(models.FieldCondition(key="ordinal", range=models.Range(gte=0)))
         exact = among is not None or choice.name == "exact"
+        return self._asked(query, k, choice, models.Filter(must=conditions), exact=exact)
+
+    def nearest_of_all(self, query: FloatArray, k: int, choice: IndexChoice) -> Sequence[tuple[int, float]]:
+        return self._asked(query, k, choice, None, exact=False)
+
+    def _asked(
+        self, query: FloatArray, k: int, choice: IndexChoice, only: Any, *, exact: bool
+    ) -> list[tuple[int, float]]:
+        from qdrant_client import models
+
         params = models.SearchParams(exact=exact, hnsw_ef=choice.options.get("ef_search"))
         answer = self._client.query_points(
             self.name,
             query=query.tolist(),
             limit=k,
-            query_filter=models.Filter(must=conditions),
+            query_filter=only,
             search_params=params if _served(self._address) else None,
             with_payload=False,
         )
