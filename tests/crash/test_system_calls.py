@@ -82,6 +82,13 @@ OPERATIONS: dict[str, list[str]] = {
     "backup create": ["backup", "create", "out.backup"],
     "backup restore": ["backup", "restore", "store.backup", "--store", "new"],
     "erasures export": ["erasures", "export", "erasures.jsonl"],
+    "erasures apply": ["erasures", "apply", "erasures.jsonl"],
+    "pair export": ["pair", "export", "v1", "out.parquet"],
+    "incident export": ["incident", "export", "1", "out.md"],
+    "golden remove": ["golden", "remove", "asked"],
+    "search": ["search", "note 1"],
+    "purity": ["purity", "v1"],
+    "drill": ["drill"],
 }
 
 
@@ -98,6 +105,14 @@ def _ask_for_a_restore(store: Store) -> None:
             trusting.restore("v1@1", reason="a test")
 
 
+def _note_an_erasure(store: Store) -> None:
+    """A delete that this store has not seen, as after a restore of an older copy."""
+    path = store.root.parent / "erasures.jsonl"
+    store.export_erasures(path)
+    note = json.loads(path.read_text().splitlines()[0])
+    path.write_text(json.dumps(note | {"id": "d3", "change": 99}) + "\n")
+
+
 PREPARATIONS: dict[str, Callable[[Store], object]] = {
     "canary start": lambda store: store.check("v3x"),
     "canary stop": _start_canary,
@@ -105,6 +120,8 @@ PREPARATIONS: dict[str, Callable[[Store], object]] = {
     "reject": _ask_for_a_restore,
     "unfreeze": lambda store: store.freezes.freeze("a test", actor="tester"),
     "token revoke": lambda store: store.access.create("reader", "stock", actor="tester"),
+    "golden remove": lambda store: store.golden.add("note 9", ["d9"], id="asked"),
+    "erasures apply": _note_an_erasure,
     "snapshot untag": lambda store: store.tag("old", "v1@1"),
     "snapshot delete": lambda store: store.snapshot("v3x", rebuild=True),
     "prune": lambda store: store.retention.retire(store.pair("v3x")),
@@ -245,8 +262,8 @@ def look(root: Path, operation: str, *, acknowledged: bool) -> None:
         added, removed = {f"m{n}" for n in range(5)}, {"d2", "d3"}
         assert there - added >= {f"d{n}" for n in range(20)} - {GONE} - removed
         assert there & added in ((added,) if acknowledged and operation in ("ingest", "adopt") else (set(), added))
-        if operation == "delete" and acknowledged:
-            assert not there & removed
+        if acknowledged and operation in ("delete", "erasures apply"):
+            assert not there & (removed if operation == "delete" else {"d3"})
         answer = store.search("note 1", 20)
         assert answer.current
         assert {hit.id for hit in answer.hits} <= there
@@ -255,6 +272,8 @@ def look(root: Path, operation: str, *, acknowledged: bool) -> None:
         assert report.verdict == "pass", report.findings
         if acknowledged and operation == "token create":
             assert [token.name for token in store.access.tokens()] == ["shop"]
+        if acknowledged and operation == "golden remove":
+            assert not store.golden.list()
         if acknowledged and operation == "snapshot tag":
             assert store.tags()["good"] == "v1@1"
         if operation == "approve":
