@@ -116,6 +116,15 @@ def test_answers_without_damaged_vectors_say_so(root: Path, seed: int) -> None:
         assert store.check("one").verdict == "fail"
 
 
+def test_a_damaged_vector_is_given_to_nobody(root: Path) -> None:
+    path = max((root / "tables" / "vectors-one.lance" / "data").iterdir(), key=lambda one: one.stat().st_size)
+    flip(path, random.Random(0))
+    with vecrollback.connect(root) as store:
+        assert {hit.id for hit in store.search("boats", k=EVERYTHING).hits} == set(TEXTS)
+        with pytest.raises(CorruptArtifactError, match=path.name):
+            store.search("boats", include_vectors=True)
+
+
 def test_an_index_that_was_compared_is_not_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [path] = (root / "artifacts").glob("*.index")
     assert answered(root) == TEXTS

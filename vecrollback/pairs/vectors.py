@@ -87,7 +87,6 @@ class Vectors:
         self.dimension = dimension
         self.table = LanceTable(place)
         self._digests, self._compared = digests, SoundFiles(place)
-        self._sound_files: dict[str, str] = {}
 
     @property
     def files(self) -> DigestedTable:
@@ -233,41 +232,36 @@ class Vectors:
 
         Each is read once, and again when it was replaced or changed.
         """
-        names = {self.table.manifest(version)}
-        damage = self._compared.damage(names, self._digests)  # over some damage Lance ends the process
+        self._require_sound(version, lambda dataset: _fragments_after(dataset, after)[0])
+
+    @uses_tables
+    def require_sound_rows(self, version: int, rows: NDArray[np.int64]) -> None:
+        """The same with the files of these rows."""
+        ascending = np.sort(rows)
+        self._require_sound(version, lambda dataset: [one for one, any_ in _fragments_of(dataset, ascending) if any_])
+
+    def _require_sound(self, version: int, fragments: Callable[[Any], Sequence[Any]]) -> None:
+        # The manifest before it is opened: over some damage Lance ends the process.
+        damage = self._compared.damage([self.table.manifest(version)], self._digests)
         if not damage:
-            fragments, _ = _fragments_after(self.table.at(version), after)
-            names = self.table.named_by([one.metadata for one in fragments])
-            damage = self._compared.damage(names, self._digests)
+            named = self.table.named_by([one.metadata for one in fragments(self.table.at(version))])
+            damage = self._compared.damage(named, self._digests)
         for name, fact in sorted(damage.items()):
             raise CorruptArtifactError(f"{name} of table {self.table.name} is {fact}", hint=MEND_VECTORS)
 
     @uses_tables
     def sound_rows(self, version: int, rows: NDArray[np.int64], digests: Mapping[str, str]) -> NDArray[np.bool_]:
-        """Which of these rows lie in files that have their digest; reads those files, each once per digest."""
-        ends, sound, first = [], [], 0
-        ascending = np.sort(rows)
-        for fragment in self.table.at(version).get_fragments():
-            end = first + fragment.physical_rows
+        """Which of these rows lie in files that have their digest; reads those files, each once."""
+        lengths, sound = [], []
+        for fragment, has_rows in _fragments_of(self.table.at(version), np.sort(rows)):
             files = {f"data/{file.path}" for file in fragment.metadata.files}
-            has_rows = np.searchsorted(ascending, end) > np.searchsorted(ascending, first)
-            sound.append(bool(has_rows) and all(self._has_digest(name, digests) for name in files))
-            ends.append(end)
-            first = end
-        places = np.searchsorted(np.array(ends, np.int64), rows, side="right")
+            damage = self._compared.damage(files, lambda: digests) if has_rows else {}
+            for name, fact in damage.items():
+                _log.warning("vectors are not used again: %s of table %s is %s", name, self.table.name, fact)
+            sound.append(has_rows and not damage)
+            lengths.append(fragment.physical_rows)
+        places = np.searchsorted(np.cumsum(lengths, dtype=np.int64), rows, side="right")
         return np.asarray(np.append(sound, False)[places], dtype=bool)
-
-    def _has_digest(self, name: str, digests: Mapping[str, str]) -> bool:
-        digest = digests.get(name)
-        if digest is None or self._sound_files.get(name) == digest:
-            return True  # a file without a recorded digest is for a check to report
-        try:
-            self.table.require_sound([name], digests)
-        except CorruptArtifactError as error:
-            _log.warning("vectors are not used again: %s", error)
-            return False
-        self._sound_files[name] = digest
-        return True
 
     def _scan(self, version: int, columns: list[str], after: int) -> pa.Table:
         # By row number, not by version: a compaction changes fragments and drops versions, never the order of rows.
@@ -288,6 +282,15 @@ def _fragments_after(dataset: Any, after: int) -> tuple[list[Any], int]:
     while fragments and before + fragments[0].physical_rows <= after:
         before += fragments.pop(0).physical_rows
     return fragments, before
+
+
+def _fragments_of(dataset: Any, ascending: NDArray[np.int64]) -> Iterator[tuple[Any, bool]]:
+    """Every fragment, and whether one of these rows is in it."""
+    first = 0
+    for fragment in dataset.get_fragments():
+        end = first + fragment.physical_rows
+        yield fragment, bool(np.searchsorted(ascending, end) > np.searchsorted(ascending, first))
+        first = end
 
 
 def matrix(column: pa.ChunkedArray | None, dimension: int) -> FloatArray:

@@ -121,7 +121,9 @@ class PairView:
         if self.vectors is None or not len(positions):
             stored = self.snapshot.index.reconstruct(positions)
         else:
-            stored = self.vectors.read(self.vectors_version, self.snapshot.rows[positions]).vectors
+            rows_of_table = self.snapshot.rows[positions]
+            self.vectors.require_sound_rows(self.vectors_version, rows_of_table)
+            stored = self.vectors.read(self.vectors_version, rows_of_table).vectors
         rows = iter(stored)
         every = (next(rows) if place < index_size else self.delta.vectors[place - index_size] for place in places)
         return [replace(hit, vector=tuple(one.tolist())) for hit, one in zip(hits, every, strict=True)]
