@@ -1,15 +1,24 @@
-"""Pairs in a registry of MLflow, a real one in SQLite: versions, aliases and bundles follow the catalog.
+"""Pairs in a registry of MLflow, in SQLite and behind its server: versions, aliases and bundles follow the catalog.
 
 Covers integrations.mlflow.
 """
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import os
 import re
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 pytest.importorskip("mlflow", reason="needs MLflow: pip install 'vecrollback[mlflow]'")
@@ -113,6 +122,54 @@ def test_over_http_it_says_the_same(store_path: Path, uri: str) -> None:
         assert set(first.versions) == {"v1", "v2"}
         client.rollback(reason="worse", catch_up=False)
         assert over_http.publish().champion == first.versions["v1"]
+
+
+@pytest.fixture(scope="module")
+def tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """MLflow's own server, in a process of its own, which also keeps the artefacts."""
+    pytest.importorskip("graphene", reason="MLflow's server needs the whole package: pip install mlflow")
+    folder = tmp_path_factory.mktemp("server")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    backend = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", str(folder)]
+    command = [sys.executable, "-m", "mlflow", "server", *backend, "--host", "127.0.0.1", "--port", str(port)]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([*command, "--workers", "1"], stdout=log, stderr=log, start_new_session=True)
+    try:
+
+        def answers() -> bool:
+            assert process.poll() is None, (folder / "log").read_text()
+            with contextlib.suppress(httpx.HTTPError):
+                return httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
+            return False
+
+        wait_for("MLflow's server", answers, 240)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "story",
+    [
+        test_versions_and_aliases_follow_every_move,
+        test_the_catalog_decides_and_an_alias_that_was_moved_is_put_back,
+        test_a_bundle_from_the_registry_restores_the_pair_elsewhere,
+        test_a_registry_without_bundles_says_so,
+        test_over_http_it_says_the_same,
+    ],
+    ids=lambda story: story.__name__.removeprefix("test_"),
+)
+def test_behind_a_tracking_server_it_is_the_same(
+    story: Callable[..., None], tracking_server: str, store_path: Path, tmp_path: Path
+) -> None:
+    client = MlflowClient(tracking_uri=tracking_server)
+    for model in client.search_registered_models():
+        client.delete_registered_model(model.name)
+    given = {"store_path": store_path, "uri": tracking_server, "tmp_path": tmp_path}
+    story(**{name: given[name] for name in inspect.signature(story).parameters})
 
 
 def test_a_thread_publishes_what_others_moved_and_outlives_a_registry_that_is_gone(
