@@ -159,7 +159,10 @@ def paired(
     inputs: Sequence[T],
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds of every side for every input, side by side: place i of all lists was measured within one moment."""
+    """Seconds of every side for every input, side by side: place i of all lists was measured within one moment.
+
+    `clock`: `time.process_time` on a machine that others use as well.
+    """
     taken: dict[str, list[float]] = {name: [] for name in sides}
     for number, value in enumerate(inputs):
         for name in turned(list(sides), number):

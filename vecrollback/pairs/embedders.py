@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ import numpy as np
 
 from vecrollback.catalog import Catalog, now
 from vecrollback.embedders import Embedder, open_embedder, traits_of
+from vecrollback.embedders.base import fingerprint_of
 from vecrollback.embedders.hub import earlier_commits
 from vecrollback.embedders.pieces import embed_documents
 from vecrollback.embedders.probes import PROBES, compare_probes, embed_probes, floor_for, verify_probes
@@ -26,6 +28,8 @@ from vecrollback.records.arrays import FloatArray
 from vecrollback.storage.artifacts import Artifacts
 from vecrollback.storage.forks import FollowsForks, follow_forks, inherit
 from vecrollback.storage.trust import is_trusted
+
+_log = logging.getLogger(__name__)
 
 _START_SECONDS = 60.0
 """How old a proof by another process of this host may be for one that starts: a whole one is about a hundred texts."""
@@ -288,7 +292,8 @@ class PairEmbedders(FollowsForks):
             raise
 
     def _same(self, pair: Pair, embedder: Embedder) -> Embedder:
-        if embedder.fingerprint not in self._catalog.equivalences.of(pair.fingerprint):
+        same = self._catalog.equivalences.of(pair.fingerprint)
+        if embedder.fingerprint not in same and not self._differs_in_words_alone(pair, embedder):
             raise EmbedderChangedError(
                 f"pair {pair.name!r} was made by embedder {pair.fingerprint}, but {pair.embedder!r} now is "
                 f"{embedder.fingerprint}: its files or arguments changed",
@@ -296,6 +301,24 @@ class PairEmbedders(FollowsForks):
                 f"`vecrollback embedder equate {pair.name} {pair.embedder!r}`",
             )
         return embedder
+
+    def _differs_in_words_alone(self, pair: Pair, embedder: Embedder) -> bool:
+        """Whether it is the pair's own function from an edited source file, which gives every probe as before.
+
+        A comment, or another function in the same file, makes no other model.
+        """
+        as_before = {**embedder.contract, "source": pair.contract.get("source")}
+        if not pair.probes or fingerprint_of(as_before) != pair.fingerprint:
+            return False
+        recorded = self.probes(pair)
+        if not np.allclose(embed_probes(embedder, recorded), recorded, rtol=1e-4, atol=1e-5):
+            return False
+        _log.warning(
+            "the source file of %s was edited; it gives every probe of pair %s as before, so it is the same model. "
+            "`vecrollback embedder equate %s %s` notes that, and spares each start the comparison",
+            *(pair.embedder, pair.name, pair.name, pair.embedder),
+        )
+        return True
 
     def close(self) -> None:
         with self._lock:
