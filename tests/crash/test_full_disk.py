@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import vecrollback
 from tests.support.http_server import V1, V2, build, serving
 from vecrollback import Document
-from vecrollback.errors import CatalogUnavailableError
+from vecrollback.errors import CatalogUnavailableError, RefusedError
 
 _SIZE = 16 << 20
 
@@ -62,6 +63,18 @@ def test_a_full_disk_loses_nothing_and_serves_on(small_disk: Path) -> None:
     with vecrollback.connect(small_disk / "store") as again:
         assert again.check("v1").verdict == "pass"
         assert again.reembed("hash:32?seed=3", name="v3").wait().state == "ready"
+
+
+def test_a_pair_that_cannot_fit_is_refused_before_anything_is_written(small_disk: Path) -> None:
+    with vecrollback.connect(small_disk / "store", create=True) as store:
+        store.upsert([Document(str(i), f"text about subject {i}") for i in range(300)])
+        used = shutil.disk_usage(small_disk).used
+        with pytest.raises(RefusedError, match=r"300 documents take at least 19 MiB, and \d+ MiB are free") as refused:
+            store.reembed("hash:8192", name="wide", index="Flat")
+        assert "vecrollback plan" in refused.value.hint
+        assert store.pairs() == []
+        assert shutil.disk_usage(small_disk).used < used + (1 << 20)
+        assert store.reembed("hash:32", name="narrow", index="Flat").wait().state == "ready"
 
 
 def test_a_rollback_works_on_a_full_disk(small_disk: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,8 +20,8 @@ from vecrollback.catalog import NAME_RULE, Catalog, now, valid_pair_name, vector
 from vecrollback.corpus.documents import content_hash
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.probes import embed_probes, measured_floor
-from vecrollback.errors import CorruptArtifactError, PairStateError, StoppedError, UsageError
-from vecrollback.indexes import resolve_spec
+from vecrollback.errors import CorruptArtifactError, PairStateError, RefusedError, StoppedError, UsageError
+from vecrollback.indexes import index_bytes, resolve_spec
 from vecrollback.indexes.sharded import ShardsDone
 from vecrollback.pairs.backend import open_backend, remember
 from vecrollback.pairs.backend_vectors import BackendVectors
@@ -79,6 +80,7 @@ class Builder(GrowingPairs, BridgedPairs):
         self._catalog, self._corpus, self._artifacts = resources.catalog, resources.corpus, resources.artifacts
         self._embedders, self._vectors_of = resources.embedders, resources.vectors_of
         self._compactor, self._bridges = Compactor(resources), Bridges(resources)
+        self._disk = None if "://" in resources.file_store.uri else resources.root
 
     def begin(self, request: BuildRequest) -> Pair:
         """Find the pair a build is to make or to resume, or register it.
@@ -234,7 +236,22 @@ class Builder(GrowingPairs, BridgedPairs):
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
+    def _require_room(self, index: str, dimension: int) -> None:
+        """Raise RefusedError where vectors and index do not fit, with one chunk a document: the least there can be."""
+        if self._disk is None:
+            return
+        documents = self._corpus.state().documents
+        least = documents * (4 * dimension + index_bytes(resolve_spec(index, documents), dimension))
+        free = shutil.disk_usage(self._disk).free
+        if least > free:
+            raise RefusedError(
+                f"{documents:,} documents take at least {least / 2**20:,.0f} MiB, and {free / 2**20:,.0f} MiB are free",
+                hint="`vecrollback prune`, a smaller index such as SQ8, or --backend; `vecrollback plan` estimates it",
+            )
+
     def _register(self, name: str, request: BuildRequest, embedder: Embedder) -> Pair:
+        if not request.backend:
+            self._require_room(request.index, embedder.dimension)
         # Before its first vector: from here on nothing that happens to the original changes the pair.
         kept = self._embedders.kept
         model = kept.put(name, embedder) if kept.wanted(embedder, request.keep_model) else None
