@@ -116,6 +116,20 @@ def test_a_bad_model_is_seen_by_what_another_process_answers(store: Store, tmp_p
     assert "sampled " in standing["standout"]
 
 
+def test_the_first_failure_gets_the_proof_ready_and_moves_nothing(
+    store: Store, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected: list[str] = []
+    monkeypatch.setattr(Store, "expect_rollback", lambda self: expected.append(self.status()["alias"]["live"]["pair"]))
+    guard = watched(STANDOUT)
+    rounds(guard, 3)
+    assert expected == []
+    store.promote("bad", reason="said to be better")
+    decisions = rounds(guard)
+    assert kinds(decisions) == ["rollback"]
+    assert expected == ["bad"]  # once, while the bad pair still served
+
+
 def test_as_good_a_model_stays(store: Store, watched: Watched) -> None:
     text = RAPID + "".join(
         f"[[metric]]\nsource = '{source}'\naction = 'rollback'\n"

@@ -6,6 +6,7 @@ Covers store.helper_process, store.long_work.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -114,6 +115,18 @@ def test_an_error_of_the_helper_is_the_error_of_the_caller(served: Store) -> Non
         _helper(served).call("no_such_method")
     with pytest.raises(VecrollbackError, match="pickle"):
         _helper(served).call("searcher")  # a result that cannot travel
+
+
+def test_before_a_rollback_the_helper_loads_the_model_it_goes_to(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "store")
+    with vecrollback.connect(tmp_path / "store") as store:
+        store.promote("light", reason="a test", override=True)
+        with store.searcher():
+            store.expect_rollback()
+            wait_for("the model", lambda: _helper(store).pid and store.resources.catalog.models.answer("one"))
+            pid = _helper(store).pid
+            assert store.check("one").verdict == "pass"
+            assert _helper(store).pid == pid
 
 
 def test_what_cannot_be_sent_is_done_here(served: Store) -> None:

@@ -261,6 +261,21 @@ def do_aside(parts: Helped, here: Callable[P, T], method: str, subject: object, 
     return here(*args, **kwargs)
 
 
+def load_aside(parts: Helped, find: Callable[[], str]) -> None:
+    """Have the helper load the model of the pair that `find` names, if a check of it would be done there.
+
+    Returns at once. To start and to load take most of the time of a first proof after a rollback. What goes wrong here
+    goes wrong again, and is told, when the work itself comes.
+    """
+
+    def load() -> None:
+        with suppress(HelperLostError, VecrollbackError, OSError):
+            if parts.settings.helper != "never" and _takes_long(parts.resources, "check", pair := find()):
+                parts.helper.call("ask_model", pair)
+
+    threading.Thread(target=load, name="vecrollback-load", daemon=True).start()
+
+
 def aside(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
     """Have a method of the store done by its helper, where it takes long and there may be one."""
     parameters = list(inspect.signature(method).parameters)[1:]

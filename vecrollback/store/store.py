@@ -919,6 +919,19 @@ class Store(
             switched = replace(switched, trouble="; ".join(filter(None, (switched.trouble, str(error)))))
         return self._with_warning(self.incidents.settle(switched))
 
+    def expect_rollback(self) -> None:
+        """Get ready for a rollback that may come: the helper loads the model of the pair that it would go to.
+
+        Returns at once, moves nothing, and does nothing where no helper is needed or no pair is fit. A policy calls it
+        with the first measurement that failed, so that the proof after its rollback need not wait for a model.
+
+        Example:
+            >>> store.expect_rollback()
+        """
+        from vecrollback.store.helper import load_aside
+
+        load_aside(self._parts, lambda: self.rollback_target().pair)
+
     def rollback_target(self, to: str | None = None, *, override: bool = False) -> Snapshot:
         """Tell where a rollback would go now. Moves nothing.
 

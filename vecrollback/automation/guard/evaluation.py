@@ -109,6 +109,17 @@ class Evaluator:
                 self._remember(rule, judge(rule, at, reading), state)
         return self._decide(at, state)
 
+    def suspects(self, state: LiveState) -> bool:
+        """Whether a metric that may move `live` has failed at least once: a rollback may follow."""
+        if not self._policy.automatic or state.frozen or state.overridden or state.kind != "promote":
+            return False
+        return any(
+            one.phase == "failure"
+            for rule in self._rules.values()
+            if rule.action == "rollback" and (memory := self._memory.get(rule.name)) and memory.epoch == state.epoch
+            for one in memory.recent
+        )
+
     def retry(self) -> None:
         """Forget that a rollback was ordered, because it could not be made; the next step may order it again."""
         self._ordered_in.pop("rollback", None)

@@ -60,6 +60,7 @@ class Guard:
         self._answers = PairAnswers(store.resources)
         self._collector = MetricReader(store, policy, traffic, self._answers, search or store.search)
         self._failed_at: int | None = None
+        self._expected_in: int | None = None
         self._waiting = False
 
     def run(self) -> None:
@@ -119,6 +120,9 @@ class Guard:
             for name, one in readings.items():
                 self._on_reading({"at": at, "metric": name, "value": one.value, "sample": one.sample, "p": one.p})
         decision = self._evaluator.step(at, now, readings)
+        if self._expected_in != now.epoch and self._evaluator.suspects(now):
+            self._expected_in = now.epoch
+            self._store.expect_rollback()
         self._act(decision, now)
         if readings:  # after the act: a process that dies in between leaves it to be decided again, not undone
             memory = {
