@@ -5,6 +5,7 @@ Covers pairs.manifest.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ import pytest
 from tests.support.operations import words
 from tests.support.oracle import assert_passes, assert_serves
 from tests.support.two_pairs import TEXTS, build
-from vecrollback import Document, Store
+from vecrollback import Document, Store, connect
 from vecrollback.errors import IndexSpecError, RecallTooLowError
 from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.pairs.snapshots import load_ids
+from vecrollback.reembedding import builder
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,34 @@ def test_a_new_index_holds_every_live_chunk_and_nothing_else(store: Store) -> No
     assert sorted(ids) == sorted((set(TEXTS) | {"new"}) - {"d2"})
     assert (found.index.chunks, taken.chunks, found.index.recall) == (30, 30, 1.0)
     assert found.index.decode_error < 1e-6
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """150 documents, which count as many: an index is built anew when 45 of its rows are dead."""
+    monkeypatch.setattr(builder, "_DELTA_LEAST", 40)
+    with connect(tmp_path / "large", create=True) as opened:
+        opened.upsert([Document(f"d{n}", words(n)) for n in range(150)])
+        opened.promote(opened.reembed("hash:16", name="one").wait())
+        yield opened
+
+
+def test_small_deletes_lead_to_a_new_index_soon_after_there_are_too_many(large: Store) -> None:
+    deleted = 0
+    while large.pair("one").snapshot == 1:
+        large.delete([f"d{deleted}", f"d{deleted + 1}"])
+        large.catch_up("one")
+        deleted += 2
+        assert deleted <= 45 + 45 // 16 + 2
+    assert deleted > 45
+
+
+def test_who_catches_up_with_nothing_left_to_do_gets_the_new_index_that_is_due(large: Store) -> None:
+    large.delete([f"d{n}" for n in range(60)])
+    large.catch_up("one", advance=False)
+    assert large.pair("one").snapshot == 1
+    large.catch_up("one")
+    assert manifest(large, large.pair("one").ref).index.chunks == 90
 
 
 def test_every_file_of_the_vectors_is_named_with_its_digest(store: Store) -> None:

@@ -408,7 +408,7 @@ class Builder(GrowingPairs, BridgedPairs):
     def _needs_new_index(self, name: str, since: int = 0) -> bool:
         """Whether so many rows are outside the index, or dead in it, that a new index pays.
 
-        `since`: the watermark at which that was asked last.
+        `since`: the watermark before the changes of now; who asks without any wants to know it exactly.
         """
         pair = self._catalog.pairs.get(name)
         manifest = self._manifest(pair)
@@ -424,7 +424,7 @@ class Builder(GrowingPairs, BridgedPairs):
         # sixteenth, not after every small write.
         changes = pair.watermark - manifest.watermark
         step = max(1, changes // 16)
-        if changes // step == (since - manifest.watermark) // step:
+        if since < pair.watermark and changes // step == (since - manifest.watermark) // step:
             return False
         keys = vectors.keys(pair.vectors_version)
         alive = np.count_nonzero(newest(keys, self._catalog.ledger.tombstones()) < index.rows)
