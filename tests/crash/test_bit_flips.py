@@ -96,11 +96,20 @@ def _flip_and_look(
     place = flip(root / file, chance)
     said = _said(root, operation, what=f"{operation}: byte {place} of {file}")
     sound = baseline(operation)["answers"]
-    wrong = {asked for asked, hits in said["answers"].items() if hits != sound[asked]} - set(said["marked"])
+    wrong = {asked for asked, hits in said["answers"].items() if not _alike(hits, sound[asked])} - set(said["marked"])
     assert not wrong, f"{operation}: byte {place} of {file}: {wrong} answered otherwise, and nothing said so"
     if said["refused"] or set(said["verdicts"].values()) != {"pass"}:
         return "found"
     return "harmless"
+
+
+def _alike(hits: list[list[Any]], others: list[list[Any]]) -> bool:
+    """Whether two answers of all documents, sorted by id, differ at most in the last digits of the scores.
+
+    A vector in an index and the same one among newer rows are multiplied in another order.
+    """
+    same = [hit[:-1] for hit in hits] == [hit[:-1] for hit in others]
+    return same and all(abs(hit[-1] - other[-1]) < 1e-5 for hit, other in zip(hits, others, strict=True))
 
 
 def _said(root: Path, operation: str, *, what: str = "a sound store") -> dict[str, Any]:

@@ -83,8 +83,8 @@ def _say(root: str, operation: str) -> dict[str, Any]:
                 result = tried("search", lambda query=query, where=where: store.search(query, 40, where))
                 if result is None or not result.current:
                     said["marked"].append(f"{query} {where}")
-                hits = [(hit.id, hit.text, round(hit.score, 6), hit.stale) for hit in result.hits] if result else None
-                yield f"{query} {where}", hits
+                hits = [(hit.id, hit.text, hit.stale, hit.score) for hit in result.hits] if result else []
+                yield f"{query} {where}", sorted(hits)
 
     store = tried("connect", lambda: vecrollback.connect(root))
     if store is not None:
