@@ -164,8 +164,8 @@ def test_a_fault_at_a_system_call_loses_nothing(template: Path, tmp_path: Path, 
     require_strace()
     chance = random.Random(f"one of each: {operation}")
     # Of a call that each of these makes a few times; the slow run counts them first.
-    fault = next(dealt(chance, [("fdatasync", 1), ("fsync", 2), ("pwrite64", 6), ("linkat", 1)], KINDS))
-    _strike_and_look(template, tmp_path / "world", operation, fault)
+    fault = next(dealt(chance, [("fdatasync", 1), ("fsync", 2), ("pwrite64", 4)], KINDS))
+    assert _strike_and_look(template, tmp_path / "world", operation, fault).struck, fault
 
 
 @pytest.mark.slow
@@ -182,7 +182,7 @@ def test_a_fault_at_every_kind_of_call_of_every_command_loses_nothing(
     faults = islice(dealt(random.Random(f"{seed} {operation}"), places, kinds), number)
     struck = _strike_each(template, tmp_path, operation, list(faults))
     print(f"{operation}: seed {seed}, {len(places)} calls, {number} faults, of which struck {dict(struck)}")
-    assert struck
+    assert struck.total()
 
 
 @pytest.mark.slow
@@ -199,7 +199,7 @@ def test_a_fault_at_every_single_call_of_a_command_loses_nothing(
     faults = every(places, kinds)
     struck = _strike_each(template, tmp_path, operation, faults)
     print(f"{operation}: {len(places)} calls, {len(faults)} faults, of which struck {dict(struck)}")
-    assert struck or not faults
+    assert struck.total() or not faults
 
 
 def _strike_each(template: Path, tmp_path: Path, operation: str, faults: list[SystemFault]) -> Counter[str]:

@@ -19,20 +19,8 @@ from tests.support.operations import ROOT
 from tests.support.spawner import spawn
 
 CALLS = (
-    *(
-        "write",
-        "pwrite64",
-        "writev",
-        "fsync",
-        "fdatasync",
-        "rename",
-        "renameat",
-        "link",
-        "linkat",
-        "unlink",
-        "unlinkat",
-    ),
-    *("ftruncate", "mkdir", "rmdir", "chmod", "utimensat", "copy_file_range", "openat"),
+    *("write", "pwrite64", "writev", "fsync", "fdatasync", "ftruncate", "copy_file_range", "openat", "mkdir", "rmdir"),
+    *("rename", "renameat", "link", "linkat", "unlink", "unlinkat", "chmod", "utimensat"),
 )
 """What changes a disk."""
 READS = ("read", "pread64", "close", "mmap", "fstat", "newfstatat", "statx", "lseek", "fcntl", "flock", "getdents64")
@@ -50,7 +38,7 @@ runpy.run_module("vecrollback", run_name="__main__", alter_sys=True)
 """
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class SystemFault:
     """The `number`-th time that a thread of the command makes this call. `kind`: SIGKILL, or an error of the disk."""
 
