@@ -33,6 +33,7 @@ from vecrollback.records import (
     Situation,
     SituationLine,
     Switched,
+    ThresholdTranslation,
     WriteResult,
 )
 
@@ -109,6 +110,7 @@ def switched(body: Mapping[str, Json]) -> Switched:
         report=report(body["check"]) if body["check"] else None,
         gates=tuple(record(GateOutcome, one) for one in body.get("gates", [])),
         bridge=bridge(body["bridge"]) if body.get("bridge") else None,
+        threshold=record(ThresholdTranslation, body["threshold"]) if body.get("threshold") else None,
     )
 
 

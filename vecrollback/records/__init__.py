@@ -29,6 +29,7 @@ from vecrollback.records.evaluation import (
     GateVerdict,
     GoldenQuery,
     Latency,
+    ThresholdTranslation,
 )
 from vecrollback.records.filters import Where, where_text
 from vecrollback.records.forecast import Forecast, ForecastSlice, ForecastVerdict
@@ -235,6 +236,7 @@ __all__ = [
     "Switched",
     "TableUpkeep",
     "Tenure",
+    "ThresholdTranslation",
     "Timeline",
     "Token",
     "UnembeddedDocument",

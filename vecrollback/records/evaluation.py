@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from vecrollback.records.reports import Verdict
 from vecrollback.records.results import SearchMode
@@ -110,6 +111,37 @@ class Comparison:
         name = self.differences[0].measure
         fell = [one for one in self.answered if one.a and one.b[name] < one.a[name]]
         return sorted(fell, key=lambda one: one.b[name] - one.a[name])[:count]
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdTranslation:
+    """A score threshold of pair `a`, and the one of pair `b` that lets the same answers through.
+
+    `low` to `high`: where `translated` lies in 95 of 100 draws of the queries. `same`: of the answers over either
+    threshold the share over both, measured with queries that had no part in the choice. `answers`: so many were over
+    `threshold`, of `queries` queries. `kind`: "golden", or "documents" where texts that both pairs hold were asked for.
+    """
+
+    a: str
+    b: str
+    threshold: float
+    translated: float
+    low: float
+    high: float
+    same: float
+    answers: int
+    queries: int
+    kind: Literal["golden", "documents"]
+
+    @property
+    def sentence(self) -> str:
+        """What it says, for people."""
+        asked = "golden queries" if self.kind == "golden" else "documents as queries"
+        return (
+            f"the score threshold {self.threshold:.3f} of {self.a} is {self.translated:.3f} of {self.b} "
+            f"({self.low:.3f} to {self.high:.3f}): {self.same:.0%} of the answers over either are over both "
+            f"({self.queries:,} {asked})"
+        )
 
 
 @dataclass(frozen=True, slots=True)

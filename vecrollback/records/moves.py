@@ -8,7 +8,7 @@ from typing import Literal
 
 from vecrollback.records.bridges import Bridge
 from vecrollback.records.canary import Canary
-from vecrollback.records.evaluation import GateOutcome, GateVerdict
+from vecrollback.records.evaluation import GateOutcome, GateVerdict, ThresholdTranslation
 from vecrollback.records.jobs import CatchUp
 from vecrollback.records.models import ModelAnswer
 from vecrollback.records.pairs import LIVE, AliasTarget, Pair, PairState, Snapshot, SnapshotRef
@@ -204,6 +204,8 @@ class Switched:
         warning: What whoever moved it should know.
         gates: What a promote had to pass, the way back first.
         bridge: By which queries reach the target while its own model is gone; None when that is not known to be so.
+        threshold: Of a promote, the score threshold of the pair that was left, translated to the target's scores; None
+            where its settings hold none.
     """
 
     move: Move
@@ -216,6 +218,7 @@ class Switched:
     warning: str = ""
     gates: tuple[GateOutcome, ...] = ()
     bridge: Bridge | None = None
+    threshold: ThresholdTranslation | None = None
 
     @property
     def alias(self) -> str:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vecrollback.errors import PairStateError, UsageError
-from vecrollback.records import Bridge, Forecast, Pair, ProgressCallback, SnapshotRef, Switched
+from vecrollback.errors import PairStateError, UsageError, VecrollbackError
+from vecrollback.records import Bridge, Forecast, Pair, ProgressCallback, SnapshotRef, Switched, ThresholdTranslation
 from vecrollback.store.helper import aside
 
 if TYPE_CHECKING:
@@ -130,6 +130,54 @@ class BridgeMethods:
                 self._parts.builder.keep(kept.name, given, patience=_PATIENCE_SECONDS)
 
         return self._parts.forecaster.run(spec, live, str(sample), seed=seed, progress=progress, on_sample=write)
+
+    def translate_threshold(
+        self, a: Pair | str, b: Pair | str, threshold: float | None = None, *, seed: int | None = None
+    ) -> ThresholdTranslation:
+        """Translate a score threshold of one pair to another pair: the one that lets the same answers through.
+
+        Both pairs answer the golden queries, up to 300; where there are fewer than 30, or a model does not answer,
+        texts that both hold, which embeds nothing. A promote offers it by itself (`Switched.threshold`).
+
+        Args:
+            a: The pair whose threshold it is, or its name.
+            b: The pair that is to have one, or its name.
+            threshold: The score. Default: `score_threshold`, or `threshold`, of the settings of `a`.
+            seed: Of what is drawn for it; None draws anew.
+
+        Returns:
+            The threshold of `b`, where it may lie, and how many of the answers it keeps.
+
+        Raises:
+            UnknownNameError: There is no such pair.
+            UsageError: No threshold is given and none is in the settings, or no answer is over it.
+            PairStateError: One pair is not built yet, or they have too few texts in common.
+
+        Example:
+            >>> notes = [Document(f"note-{n}", f"Recipe {n} needs {n * n} eggs.") for n in range(300)]
+            >>> store.upsert(notes).written
+            300
+            >>> for name in ("v1", "v2"):
+            ...     caught_up = store.catch_up(name)
+            >>> found = store.translate_threshold("v1", "v2", 0.5, seed=1)
+            >>> found.kind, found.low <= found.translated <= found.high
+            ('documents', True)
+        """
+        return self._parts.thresholds.translate(self.pair(a), self.pair(b), threshold, seed=seed)
+
+    def _offered_threshold(self, switched: Switched) -> ThresholdTranslation | None:
+        """The threshold of the pair that was left, for the one that serves; None where it cannot be told."""
+        from vecrollback.quality.thresholds import setting_of
+
+        if switched.source is None:
+            return None
+        left, serving = (self.pair(SnapshotRef.parse(ref).pair) for ref in (switched.source, switched.target))
+        if setting_of(left.settings) is None or left.name == serving.name:
+            return None
+        try:
+            return self._parts.thresholds.translate(left, serving)
+        except (VecrollbackError, OSError, ImportError):
+            return None  # the move stands, and the offer is no part of it
 
     def _learn_bridges(self, switched: Switched) -> str:
         """Learn the bridges between what serves now and what a rollback would go to; returns what went wrong.

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from vecrollback.quality.check import Checker
     from vecrollback.quality.evaluation import Golden, Quality
     from vecrollback.quality.forecast import Forecaster
+    from vecrollback.quality.thresholds import Thresholds
     from vecrollback.records import CatchUp, Pair, PostCheck, ProgressCallback
     from vecrollback.reembedding.builder import Builder
     from vecrollback.reembedding.plan import Planner
@@ -63,6 +64,7 @@ _CLOSED_FIRST = (
     "inspection",
     "quality",
     "bridge_proof",
+    "thresholds",
     "cascade_trials",
     "forecaster",
     "notices",
@@ -212,6 +214,12 @@ class Parts(FollowsForks):
         from vecrollback.quality.bridge_proof import BridgeProof
 
         return BridgeProof(self.resources)
+
+    @opened_once
+    def thresholds(self) -> Thresholds:
+        from vecrollback.quality.thresholds import Thresholds
+
+        return Thresholds(self.resources, self.bridges)
 
     @opened_once
     def cascade_trials(self) -> CascadeTrials:

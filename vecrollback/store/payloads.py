@@ -26,6 +26,7 @@ from vecrollback.records import (
     Situation,
     Snapshot,
     Switched,
+    ThresholdTranslation,
 )
 
 if TYPE_CHECKING:  # `mapping` loads NumPy, which `--help` must not wait for
@@ -85,8 +86,13 @@ def switched(outcome: Switched) -> Payload:
         "warning": outcome.warning,
         "gates": [asdict(one) for one in outcome.gates],
         "bridge": bridge(outcome.bridge) if outcome.bridge else None,
+        "threshold": _threshold(outcome.threshold) if outcome.threshold else None,
         "move": _move(outcome.move),
     }
+
+
+def _threshold(one: ThresholdTranslation) -> Payload:
+    return {**asdict(one), "sentence": one.sentence}
 
 
 def corpus_rollback(outcome: CorpusRollback, *, dry_run: bool = False) -> Payload:

@@ -732,7 +732,8 @@ class Store(
             self.catch_up(record, progress=progress)
         late = partial(self.catch_up, advance=False, progress=progress)
         switched = self._gated(record, request, head=head, late=late)
-        return self._with_warning(switched, self._learn_bridges(switched))
+        trouble = self._learn_bridges(switched)
+        return self._with_warning(replace(switched, threshold=self._offered_threshold(switched)), trouble)
 
     def _gated(
         self, record: Pair, request: MoveRequest, *, head: int, late: Callable[[Pair], CatchUp] | None = None

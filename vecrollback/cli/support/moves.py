@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SWITCH = (
     "{alias, from, to, epoch, switch_ms, searchers: {expected, acknowledged, missing}, lag, caught_up, check, trouble, "
-    "warning, gates, bridge, move}"
+    "warning, gates, bridge, threshold, move}"
 )
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the history.")]
 # Not required of the parser: a --dry-run needs none, and the store refuses a move without one.
@@ -66,6 +66,8 @@ def finish(switched: Switched) -> None:
     """Say what whoever moved it should know; exit code 1 when what came after the move did not go well."""
     if switched.bridge is not None:
         note(f"its model is gone; queries come {switched.bridge.sentence}")
+    if switched.threshold is not None:
+        note(switched.threshold.sentence)
     if switched.warning:
         note(f"warning: {switched.warning}")
     if switched.trouble or (switched.report is not None and switched.report.verdict != "pass"):

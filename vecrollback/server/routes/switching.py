@@ -43,6 +43,7 @@ _SWITCHED = {
     "trouble": "",
     "gates": [],
     "bridge": None,
+    "threshold": None,
     "move": {
         "number": 5,
         "alias": "live",
