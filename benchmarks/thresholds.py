@@ -1,8 +1,8 @@
 """What is a score threshold that was translated from one model to another worth? Real models, real collections.
 
-For every two models a threshold of the first one, at which three answers a query pass, is translated with one half of the
-judged queries, and with documents as queries. Then the other half of the queries says how many of the answers over either
-threshold are over both; beside it, the same for the threshold as it is, and for the best that there could have been.
+For every two models a threshold of the first one, at which three answers a query pass, is translated with one half of
+the judged queries, and with documents as queries. Then the other half of the queries says how many of the answers over
+either threshold are over both; beside it, the same for the threshold as it is, and for the best one there could be.
 Vectors come from the folder that `benchmarks/bridges.py --keep FOLDER` has filled.
 """
 

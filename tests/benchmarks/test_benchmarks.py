@@ -20,8 +20,18 @@ _FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 _SCRIPTS = sorted(
     path.stem for path in _FOLDER.glob("*.py") if path.stem not in ("common", "purity_models", "verdict_models")
 )
-_NEEDS_MODEL = {"beside", "bridged_rollback", "bridges", "cascade", "forecast", "protected_lane", "purity", "reembed"}
-_NEEDS_COLLECTIONS = {"bridged_rollback", "bridges", "cascade", "forecast"}
+_NEEDS_MODEL = {
+    "beside",
+    "bridged_rollback",
+    "bridges",
+    "cascade",
+    "forecast",
+    "protected_lane",
+    "purity",
+    "reembed",
+    "thresholds",
+}
+_NEEDS_COLLECTIONS = {"bridged_rollback", "bridges", "cascade", "forecast", "thresholds"}
 _LONG = {
     "backends",
     "blind_spots",
@@ -49,6 +59,7 @@ _LONG = {
     "search_overhead",
     "shards",
     "small_storage",
+    "thresholds",
     "startup",  # tests/cli/every_command/test_startup.py looks at what a command imports in every run
     "verdicts",
     "walks",  # tests/test_walks.py walks the same in every run
