@@ -213,6 +213,7 @@ def test_the_public_names_are_these() -> None:
         "Snapshot",
         "Store",
         "Switched",
+        "ThresholdTranslation",
         "UnembeddedDocument",
         "VecrollbackError",
         "WatchRound",

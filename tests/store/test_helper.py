@@ -54,7 +54,7 @@ def _helper(store: Store) -> Helper:
 
 def test_these_methods_are_done_by_the_helper() -> None:
     wrapped = {name for name in dir(Store) if getattr(getattr(Store, name), "is_done_aside", False)}
-    assert wrapped == {"audit", "bridge", "catch_up", "check", "drill", "repair", "snapshot"}
+    assert wrapped == {"audit", "bridge", "catch_up", "check", "drill", "repair", "snapshot", "translate_threshold"}
 
 
 def test_a_check_beside_queries_is_done_by_the_helper(served: Store) -> None:

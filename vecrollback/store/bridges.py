@@ -131,6 +131,7 @@ class BridgeMethods:
 
         return self._parts.forecaster.run(spec, live, str(sample), seed=seed, progress=progress, on_sample=write)
 
+    @aside
     def translate_threshold(
         self, a: Pair | str, b: Pair | str, threshold: float | None = None, *, seed: int | None = None
     ) -> ThresholdTranslation:
@@ -175,7 +176,7 @@ class BridgeMethods:
         if setting_of(left.settings) is None or left.name == serving.name:
             return None
         try:
-            return self._parts.thresholds.translate(left, serving)
+            return self.translate_threshold(left, serving)
         except (VecrollbackError, OSError, ImportError):
             return None  # the move stands, and the offer is no part of it
 
