@@ -107,7 +107,8 @@ def _weighed(texts: Sequence[str]) -> Words:
     np.log1p(counted.data, out=counted.data)
     known = np.asarray((counted > 0).sum(axis=0), dtype=np.float64).ravel()
     weights = (np.log((1 + len(texts)) / (1 + known)) + 1).astype(np.float32)
-    return normalize(counted.multiply(weights).tocsr(), copy=False)
+    used = np.flatnonzero(known) if known.any() else np.zeros(1, np.int64)
+    return normalize(counted.multiply(weights).tocsr()[:, used], copy=False)
 
 
 def _ridge(words: Words, vectors: FloatArray) -> FloatArray:
