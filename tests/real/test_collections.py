@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import math
+import signal
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import vecrollback
+from tests.support.operations import start
 from tests.support.shared_data import shared
 from vecrollback.corpus.documents import content_hash as hash_of
 from vecrollback.corpus.formats import read_documents
@@ -153,6 +155,55 @@ def test_documents_of_a_real_stream_are_what_they_were(share: int, tmp_path: Pat
             hashes = store.resources.vectors_of(pair).keys(pair.vectors_version)["content_hash"]
             assert _content(store, "v1").keys() == expected.keys()
         assert store.check("v1").verdict == "pass"
+
+
+_GO_BACK = """
+import sys, vecrollback
+with vecrollback.connect(sys.argv[1]) as store:
+    store.time_travel.rollback(int(sys.argv[2]), reason="the stream was faulty")
+"""
+_STEPS = (
+    "corpus.earlier_kept",
+    "table.data_synced",
+    "table.committed",
+    "corpus.merged",
+    "corpus.acknowledged",
+    "vectors.appended",
+    "pair.advanced",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("step", _STEPS)
+def test_going_back_in_a_real_stream_and_killed_at_a_step_is_done_by_going_back_again(
+    step: str, tmp_path: Path
+) -> None:
+    corpus = _sample(shared("debian/corpus.jsonl.gz"), 40, tmp_path)
+    changes = _sample(shared("debian/changes.bookworm-trixie.jsonl.gz"), 40, tmp_path)
+    with vecrollback.connect(tmp_path / "store", create=True) as store:
+        store.ingest(corpus)
+        first, head = _texts(store), store.status()["corpus"]["head"]
+        # Built from the head: of the texts that changed there is no vector from before, and going back embeds them.
+        store.ingest(changes, changes=True)
+        store.promote(store.reembed("hash:64", name="v1").wait(), reason="first")
+    killed = start(str(tmp_path / "store"), str(head), code=_GO_BACK, VECROLLBACK_FAULT=step)
+    killed.communicate(timeout=300)
+    assert killed.returncode == -signal.SIGKILL
+    with vecrollback.connect(tmp_path / "store") as store:
+        store.time_travel.rollback(head, reason="the stream was faulty")
+        expected = {id_: text for id_, text in first.items() if id_ not in _deleted(changes)}
+        assert _texts(store) == expected
+        store.catch_up("v1")
+        assert _content(store, "v1").keys() == expected.keys()
+        assert store.check("v1").verdict == "pass"
+
+
+def _deleted(changes: Path) -> set[str]:
+    """What the stream deletes: that never returns."""
+    with gzip.open(changes, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    return {str(row["_id"]) for row in rows if row["op"] == "delete"}
 
 
 def _texts(store: vecrollback.Store) -> dict[str, str]:

@@ -103,8 +103,9 @@ class MetricReader:
 
     def _coverage(self, rule: Rule, now: LiveState, sentence: str) -> str:
         """What a metric that looks at samples says, and of how many queries it saw how many."""
-        answers = self.traffic.volume(rule.window, now.epoch).answers
-        coverage = f"sampled {len(self.samples(rule, now))} of {answers} queries"
+        seen = len(self.samples(rule, now))
+        answers = max(seen, self.traffic.volume(rule.window, now.epoch).answers)  # what was counted a moment before
+        coverage = f"sampled {seen} of {answers} queries"
         if len(hosts := self.traffic.hosts()) > 1:
             coverage += f" on {len(hosts)} hosts"
         return f"{sentence}; {coverage}" if sentence else coverage
