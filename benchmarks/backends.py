@@ -114,7 +114,10 @@ def ask_chroma(client: Any, embedder: Any, text: str) -> list[str]:
 
 def ask_milvus(client: Any, embedder: Any, text: str) -> list[str]:
     query = embedder.embed_queries([text])[0].tolist()
-    [hits] = client.search("pair", [query], filter="current == true", limit=_K, output_fields=["doc_id"])
+    near = {"params": {"nprobe": 16}}  # as the pair's index is asked
+    [hits] = client.search(
+        "pair", [query], filter="current == true", limit=_K, output_fields=["doc_id"], search_params=near
+    )
     return [one["entity"]["doc_id"] for one in hits]
 
 

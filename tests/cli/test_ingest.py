@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from tests.cli.support import cli, cli_json, keys_promised, text, write_documents
 from vecrollback import connect
@@ -58,3 +62,33 @@ def test_ingest_reads_several_tables_with_a_delimiter_and_an_encoding(store: Pat
     with connect(store) as opened:
         assert [document.text for document in opened.get(["1", "2"]).values()] == ["Café", "Straße"]
     assert cli_json("ingest", one, "--delimiter", "tab", "--generate-ids", code=2)["error"]
+
+
+_CHROMA = """
+import sys, chromadb, numpy as np
+client = chromadb.PersistentClient(sys.argv[1])
+graph = {"hnsw:sync_threshold": 50, "hnsw:batch_size": 10}
+pages = client.create_collection("pages", embedding_function=None, metadata=graph)
+for n in range(120):
+    pages.add(ids=[f"p{n}"], embeddings=np.eye(1, 8, n % 8) + n, documents=[f"page {n} on boats"], metadatas=[{"n": n}])
+"""
+
+
+def test_ingest_rescues_the_texts_of_an_index_whose_vectors_are_damaged(store: Path, tmp_path: Path) -> None:
+    pytest.importorskip("chromadb")
+    folder = tmp_path / "chroma"
+    # written by a process of its own: this one would keep open what is damaged now
+    subprocess.run([sys.executable, "-c", _CHROMA, str(folder)], check=True)
+    damaged = [path for path in folder.glob("*/*.bin") if path.stat().st_size]
+    assert damaged
+    for path in damaged:
+        path.write_bytes(b"\xff" * path.stat().st_size)
+    done = cli_json("ingest", f"chroma:{folder}#pages")
+    assert (done["read"], done["changed"], done["rejected"]) == (120, 120, [])
+    with connect(store) as opened:
+        page = opened.get(["p7"])["p7"]
+        assert (page.text, page.metadata) == ("page 7 on boats", {"n": 7})
+    assert cli_json("ingest", f"chroma:{folder}#pages")["unchanged"] == 120
+    refused = cli("ingest", f"chroma:{folder}#other")
+    assert refused.exit_code == 2
+    assert "pages" in refused.stderr, "it says what is there"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,13 +26,17 @@ _SHOWN = 10
         "ingest notes/ handbook.pdf --mirror",
         "ingest export.csv --delimiter ';' --encoding cp1252 --id-field key",
         "ingest changes.jsonl.zst --changes --skip-bad",
+        "ingest 'chroma:./chroma#pages'",
     ],
 )
 def ingest(
     session: Session,
     paths: Annotated[
-        list[Path],
-        typer.Argument(metavar="PATH...", help="Files or folders, see docs/how-to/ingest.md; `-`: standard input."),
+        list[str],
+        typer.Argument(
+            metavar="PATH...",
+            help="Files, folders, indexes as for doctor; see docs/how-to/ingest.md. `-`: standard input.",
+        ),
     ],
     id_field: Annotated[
         str | None,

@@ -45,7 +45,16 @@ from vecrollback.connectors.base import (
 from vecrollback.connectors.translated import Translated, translated
 from vecrollback.errors import UsageError
 
-__all__ = ["ColumnNames", "Connector", "ConnectorKind", "OpenOptions", "Part", "Record", "open_connector"]
+__all__ = [
+    "ColumnNames",
+    "Connector",
+    "ConnectorKind",
+    "OpenOptions",
+    "Part",
+    "Record",
+    "names_place",
+    "open_connector",
+]
 
 _GROUP = "vecrollback.connectors"
 _BUILT_IN = {
@@ -77,13 +86,16 @@ _BUILT_IN = {
 }
 
 
-def open_connector(place: str, *, texts: Path | None = None, vector: str | None = None) -> Connector:
+def open_connector(
+    place: str, *, texts: Path | None = None, vector: str | None = None, texts_only: bool = False
+) -> Connector:
     """Open what a place names, for reading only.
 
     Args:
         place: One of the forms above, or of a system that an installed package brings.
         texts: The file of rows beside a file of vectors alone.
         vector: The field that holds the vectors, where a place has several.
+        texts_only: No vector will be asked for, so what holds them may be damaged.
 
     Returns:
         The rows of the place. Close it.
@@ -109,7 +121,13 @@ def open_connector(place: str, *, texts: Path | None = None, vector: str | None 
             f"{without_password(place)} holds its own texts", hint="--texts belongs to vectors.npy and faiss:FILE"
         )
     with translated(place):
-        return Translated(kind.open(place, OpenOptions(texts, vector)))
+        return Translated(kind.open(place, OpenOptions(texts, vector, texts_only)))
+
+
+def names_place(text: str) -> bool:
+    """Whether a text names a place by the prefix of its system or by a scheme, and so is no path of a file."""
+    prefix, colon, _ = text.partition(":")
+    return bool(colon) and ("://" in text or prefix in _BUILT_IN or prefix in entry_points(group=_GROUP).names)
 
 
 def _kind(place: str) -> ConnectorKind:

@@ -98,10 +98,14 @@ class Connector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OpenOptions:
-    """How a place is to be opened. `texts`: rows beside a file of vectors alone; `vector`: the field of the vectors."""
+    """How a place is to be opened. `texts`: rows beside a file of vectors alone; `vector`: the field of the vectors.
+
+    `texts_only`: no vector will be asked for, so what holds them may be damaged.
+    """
 
     texts: Path | None = None
     vector: str | None = None
+    texts_only: bool = False
 
 
 class ConnectorKind(Protocol):

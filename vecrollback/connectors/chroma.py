@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,9 @@ class ChromaConnector:
     stored = "float32"
     fields: tuple[str, ...] = ("id", "document", "metadata", "uri")
 
-    def __init__(self, where: str, collection: str) -> None:
+    def __init__(self, where: str, collection: str, *, texts_only: bool = False) -> None:
         self.place = without_password(f"chroma:{where}#{collection}")
-        self._copy, client = _client(where, self.place)
+        self._copy, client = _client(where, self.place, texts_only=texts_only)
         try:
             self._collection = _collection(client, collection, self.place)
         except BaseException:
@@ -49,7 +50,7 @@ class ChromaConnector:
             raise
         self._ids = self._all_ids()
         self.count = len(self._ids)
-        first = self._collection.get(limit=1, include=["embeddings"])["embeddings"]
+        first = [] if texts_only else self._collection.get(limit=1, include=["embeddings"])["embeddings"]
         self.dimension = len(first[0]) if len(first) else 0
         configured = self._collection.configuration_json
         space = (configured.get("hnsw") or configured.get("spann") or {}).get("space")
@@ -110,8 +111,8 @@ def _record(page: dict[str, Any], id_: str, at: int) -> Record:
     return {"id": id_, **{name: value for name, value in values.items() if value is not None}}
 
 
-def _client(where: str, place: str) -> tuple[Any, Any]:
-    """A folder to clean up, if any, and the opened database."""
+def _client(where: str, place: str, *, texts_only: bool = False) -> tuple[Any, Any]:
+    """A folder to clean up, if any, and the opened database. `texts_only`: without the vectors of a local one."""
     try:
         import chromadb
         from chromadb.config import Settings
@@ -131,6 +132,9 @@ def _client(where: str, place: str) -> tuple[Any, Any]:
             f"{place}: {where} does not hold a chroma.sqlite3", hint="give the folder of a PersistentClient"
         )
     copy = copy_of_folder(Path(where), place)
+    if texts_only:  # Chroma answers nothing while a file of its graphs is damaged; its texts are in SQLite
+        for segment in filter(Path.is_dir, Path(copy.name).iterdir()):
+            shutil.rmtree(segment)
     return copy, chromadb.PersistentClient(copy.name, settings=settings)
 
 
@@ -167,6 +171,6 @@ class ChromaKind:
     def claims(self, _place: str) -> bool:
         return False
 
-    def open(self, place: str, _options: OpenOptions) -> Connector:
+    def open(self, place: str, options: OpenOptions) -> Connector:
         where, collection = split_at_hash(place, "chroma", "collection", _collections)
-        return ChromaConnector(expanded(where), collection)
+        return ChromaConnector(expanded(where), collection, texts_only=options.texts_only)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 from os import PathLike
 from typing import TypedDict
 
@@ -81,13 +82,19 @@ class Ingestion:
         self._seen = SeenRows()
         self._started = time.monotonic()
 
-    def run(self, paths: Sequence[str | PathLike[str]], options: ReadOptions, mirror: Mirror | None = None) -> Ingested:
-        """Write every row, then delete what a mirror has too much.
+    def run(
+        self,
+        paths: Sequence[str | PathLike[str]],
+        options: ReadOptions,
+        mirror: Mirror | None = None,
+        rows: Iterable[Row] = (),
+    ) -> Ingested:
+        """Write every row, of files and then those that come besides, and delete what a mirror has too much.
 
         Raises BadDocumentError at the first bad row, after writing those before it.
         """
         try:
-            for row in read_sources(paths, options):
+            for row in chain(read_sources(paths, options), rows):
                 self._take(row)
         finally:
             self._flush()

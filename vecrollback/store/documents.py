@@ -133,7 +133,8 @@ class DocumentMethods:
         Args:
             path: One or several of these: a file in JSON Lines, JSON, CSV, TSV (each also `.gz` and `.zst`) or Parquet;
                 a text, HTML, Word or PDF file, whose name is the id; a folder of such files, whose paths are the ids,
-                or of parts in one of the former formats; `-` for standard input.
+                or of parts in one of the former formats; `-` for standard input; an index as `doctor` names it, whose
+                texts are read and whose vectors are not.
             id_field: The field that holds the id, `a.b` for one inside another. Default: `id`, else `_id`.
             text_field: The field that holds the text, likewise. Default: `text`, after `title` where there is one.
             changes: The rows are changes. Each says in `op` what happened: add, update, upsert or delete.
@@ -161,14 +162,16 @@ class DocumentMethods:
         """
         from vecrollback.corpus.ingest import Ingestion, read_options
         from vecrollback.corpus.mirror import Mirror
+        from vecrollback.quality.doctor.source import files_and_rows
 
         corpus, dry_run = self.resources.corpus, reading.get("dry_run", False)
         options = read_options(id_field, text_field, changes, mirror, reading)
         within, override = where_text(reading.get("within")), reading.get("override", False) or dry_run
         target = Mirror(corpus, within, override=override) if mirror else None
+        files, rows = files_and_rows([path] if isinstance(path, str | Path) else path, options)
         ingestion = Ingestion(corpus, skip_bad=skip_bad, progress=progress, dry_run=dry_run)
         with self._parts.deletes_hidden():
-            return ingestion.run([path] if isinstance(path, str | Path) else path, options, target)
+            return ingestion.run(files, options, target, rows)
 
     def wait(self, seq: int, timeout: float = SECONDS_UNTIL_VISIBLE) -> None:
         """Return once the live pair reflects the log up to a change. What it lacks is embedded here, or by a worker.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 
-from vecrollback.connectors import ColumnNames, Connector, Part, Record, open_connector
+from vecrollback.connectors import ColumnNames, Connector, Part, Record, names_place, open_connector
 from vecrollback.connectors.base import guess
 from vecrollback.corpus.documents import shown, validate
+from vecrollback.corpus.formats import ReadOptions, Row
 from vecrollback.errors import BadDocumentError, UsageError
 from vecrollback.quality.doctor import rows as meaning
 from vecrollback.quality.doctor.layouts import Layout, fields_of, fill, recognise
@@ -37,9 +39,10 @@ class ForeignIndex:
         texts: Path | None = None,
         fields: ColumnNames | None = None,
         reading: SourceReading | None = None,
+        texts_only: bool = False,
     ) -> None:
         fields, self._reading = fields or ColumnNames(), reading or SourceReading()
-        self._opened = open_connector(place, texts=texts, vector=fields.vector)
+        self._opened = open_connector(place, texts=texts, vector=fields.vector, texts_only=texts_only)
         self.connector: Connector = self._opened
         self.place, self.count, self.dimension = self.connector.place, self.connector.count, self.connector.dimension
         try:
@@ -207,3 +210,35 @@ class ForeignIndex:
         if name and "." in name and name.partition(".")[0] in fields:
             return name
         return guess(usual, fields, name, self.place, option)
+
+
+def files_and_rows(paths: Sequence[str | Path], options: ReadOptions) -> tuple[list[str | Path], Iterator[Row]]:
+    """Tell files from indexes, of which the documents are read without a look at the vectors: these may be damaged.
+
+    Args:
+        paths: Of files and folders; or indexes, as `open_connector` takes them.
+        options: `id` and `text` name fields where the usual names do not say it.
+
+    Returns:
+        The files, and a row for each row of the indexes; one that is not a valid document has its reason.
+
+    Raises:
+        UsageError: Options are given that an index has no use for; from the rows: an index is not there.
+    """
+    places = [one for one in paths if isinstance(one, str) and names_place(one)]
+    if places and (options.changes or options.generate):
+        raise UsageError("an index holds documents with ids, and no changes", hint="ingest it by itself")
+    rows = chain.from_iterable(_rows_of(one, ColumnNames(options.id, options.text)) for one in places)
+    return [one for one in paths if one not in places], rows
+
+
+def _rows_of(place: str, fields: ColumnNames) -> Iterator[Row]:
+    with ForeignIndex(place, fields=fields, texts_only=True) as source:
+        number = 0
+        for part in source.connector.scan(None, vectors=False):
+            for record in part.records:
+                number += 1
+                try:
+                    yield Row(number, source.document_of(record, number - 1), source=source.place)
+                except BadDocumentError as error:
+                    yield Row(number, error=error.message, source=source.place)
