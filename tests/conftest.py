@@ -14,7 +14,6 @@ import pytest
 import vecrollback
 from tests.support import postgres as postgres_server
 from tests.support import s3_server as object_storage
-from tests.support.compiled_statements import share_compiled_statements
 from vecrollback import Store
 
 # Files and functions of the tests are their own. What is not trusted has tests that take these away.
@@ -28,8 +27,6 @@ _MEMORY, _LEAST_BYTES = Path("/dev/shm"), 3 << 30
 if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _LEAST_BYTES:
     os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 os.environ["XDG_CONFIG_HOME"] = str(Path(tempfile.gettempdir()) / f"vecrollback-tests-{os.getuid()}")
-
-share_compiled_statements()
 
 _MARKED_FOLDERS = {"laws": "law", "crash": "crash", "real": "real"}
 _MARKED_FIXTURES = {"postgres": "postgres", "object_server": "s3", "minilm": "real"}

@@ -24,7 +24,7 @@ def test_what_a_bad_pair_answered_is_listed(store: Path) -> None:
     assert (found["answers"], term["answers"], term["searchers"]) == (3, 3, 1)
     assert term["began"] <= term["first_answer"] <= term["last_answer"] <= term["ended"]
     assert (found["incidents"], found["canary_answers"]) == ([1], 0)
-    assert any("no query" in what for what in found["not_recorded"])
+    assert any("no answer is kept" in what for what in found["not_recorded"])
     first, second = cli_json("affected", "--pair", "v1")["terms"]
     assert (first["answers"], second["answers"], second["ended"]) == (0, 1, None)
     said = text("affected", "--pair", "v2")

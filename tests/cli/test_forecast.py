@@ -10,7 +10,7 @@ from vecrollback import connect
 
 
 def test_forecast_tells_people_and_programs(here: Path) -> None:
-    assert "too small" in refusal("forecast", V2, code=2)["message"]
+    assert "a forecast needs 60" in refusal("forecast", V2, code=2)["message"]
     with connect() as store:
         store.upsert(documents(300))
         for name in ("v1", "v2"):

@@ -61,8 +61,9 @@ def test_a_cross_encoder_orders_what_was_found(door: Store | Client, model: Path
         bare = door.search(question, 5, mode=mode)  # type: ignore[call-overload]
         result = door.search(question, 5, mode=mode, reranker="precise")  # type: ignore[call-overload]
         best = sorted(expected, key=lambda id_: -expected[id_])[:5]
-        assert [hit.id for hit in result.hits] == best
-        assert [hit.score for hit in result.hits] == pytest.approx([expected[id_] for id_ in best], abs=1e-4)
+        # By score: two that the model holds equal but for the last digits may change places with the batch they are in.
+        assert [expected[hit.id] for hit in result.hits] == pytest.approx([expected[id_] for id_ in best], abs=1e-4)
+        assert [hit.score for hit in result.hits] == pytest.approx([expected[hit.id] for hit in result.hits], abs=1e-4)
         assert result.reranker == open_reranker(f"cross-encoder:{model}").fingerprint
         assert (bare.reranker, result.pair, result.mode) == ("", "hash-64", mode)
         assert result.cache_key == f"{bare.cache_key}.{result.reranker}"

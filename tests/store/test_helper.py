@@ -38,6 +38,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.promote(store.reembed(MODEL, name="one", index="Flat").wait(), reason="first")
         store.reembed(LIGHT, name="light", index="Flat").wait()
         store.golden.add(words(1), ["d1"])
+    # Copied while nobody has it open: a process that reads the file of a SQLite database it has open loses its locks.
+    shutil.copytree(root, root.with_name("spare"))
     return root
 
 
@@ -118,7 +120,7 @@ def test_an_error_of_the_helper_is_the_error_of_the_caller(served: Store) -> Non
 
 
 def test_before_a_rollback_the_helper_loads_the_model_it_goes_to(root: Path, tmp_path: Path) -> None:
-    shutil.copytree(root, tmp_path / "store")
+    shutil.copytree(root.with_name("spare"), tmp_path / "store")
     with vecrollback.connect(tmp_path / "store") as store:
         store.promote("light", reason="a test", override=True)
         with store.searcher():

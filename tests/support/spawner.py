@@ -19,7 +19,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import types
@@ -31,8 +30,6 @@ from typing import IO, Any
 from unittest import mock
 from uuid import uuid4
 
-import vecrollback
-from tests.support.compiled_statements import share_compiled_statements
 from tests.support.forked_command import ask
 
 ROOT = Path(__file__).parents[2]
@@ -300,16 +297,6 @@ def _import_everything() -> None:
     for name in _NEEDED:
         with contextlib.suppress(ImportError):  # of an extra that is not installed
             importlib.import_module(name)
-    share_compiled_statements()
-    with tempfile.TemporaryDirectory() as folder:
-        if (pid := os.fork()) == 0:  # to make a store uses its tables, which no child could use then
-            vecrollback.connect(folder, create=True).close()
-            os._exit(0)
-        os.waitpid(pid, 0)
-        with vecrollback.connect(folder) as store:
-            store.status()  # compiles most of what a command asks of a catalog
-            store.history()
-    assert threading.active_count() == 1
 
 
 def _main(address: str) -> None:

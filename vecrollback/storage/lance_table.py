@@ -261,7 +261,8 @@ class LanceTable(FollowsForks):
         reach("table.data_synced")
         Compaction.commit(onto, rewritten)
         onto.checkout_latest()
-        self.file_store.settle([self.manifest(onto.version)])
+        # Lance commits twice, and writes what it commits beside the manifests: all that the catalog does not know yet.
+        self.file_store.settle(sorted(self.names() - digests.keys()))
         return self.described(onto, known=digests)
 
     def require_sound(
