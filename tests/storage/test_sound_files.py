@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -36,7 +37,7 @@ def change(path: Path) -> None:
 
 def test_sound_files_have_no_damage(files: LocalFileStore) -> None:
     recorded = digests(files)
-    assert SoundFiles(files).damage(NAMES, lambda: recorded) == {}
+    assert SoundFiles(files).damage(NAMES, lambda _: recorded) == {}
 
 
 @pytest.mark.parametrize("memory", [False, True])
@@ -47,43 +48,43 @@ def test_each_file_is_read_once_and_by_the_next_process_only_without_a_memory(
     with mock.patch.object(LocalFileStore, "digest", autospec=True, side_effect=LocalFileStore.digest) as reads:
         sound = SoundFiles(files, place)
         for _ in range(3):
-            assert sound.damage(NAMES, lambda: recorded) == {}
+            assert sound.damage(NAMES, lambda _: recorded) == {}
         assert reads.call_count == 2
-        assert SoundFiles(files, place).damage(NAMES, lambda: recorded) == {}
+        assert SoundFiles(files, place).damage(NAMES, lambda _: recorded) == {}
         assert reads.call_count == (2 if memory else 4)
-        assert SoundFiles(files, place).damage(NAMES, lambda: recorded, anew=True) == {}
+        assert SoundFiles(files, place).damage(NAMES, lambda _: recorded, anew=True) == {}
         assert reads.call_count == (4 if memory else 6)
 
 
 def test_a_changed_and_a_missing_file_are_found_and_sound_again_when_put_back(files: LocalFileStore) -> None:
     recorded, sound = digests(files), SoundFiles(files)
-    assert sound.damage(NAMES, lambda: recorded) == {}
+    assert sound.damage(NAMES, lambda _: recorded) == {}
     before = (files.root / "data/a").read_bytes()
     change(files.root / "data/a")
     (files.root / "data/b").unlink()
-    assert sound.damage(NAMES, lambda: recorded) == {"data/a": "changed after it was written", "data/b": "missing"}
+    assert sound.damage(NAMES, lambda _: recorded) == {"data/a": "changed after it was written", "data/b": "missing"}
     (files.root / "data/a").write_bytes(before)
-    assert sound.damage(["data/a"], lambda: recorded) == {}
+    assert sound.damage(["data/a"], lambda _: recorded) == {}
 
 
 def test_damage_is_never_remembered_as_sound(files: LocalFileStore, tmp_path: Path) -> None:
     recorded, memory = digests(files), tmp_path / "sound.json"
     change(files.root / "data/a")
     for _ in range(2):
-        assert SoundFiles(files, memory).damage(NAMES, lambda: recorded) == {"data/a": "changed after it was written"}
+        assert SoundFiles(files, memory).damage(NAMES, lambda _: recorded) == {"data/a": "changed after it was written"}
     assert list(json.loads(memory.read_text())[files.uri]) == ["data/b"]
 
 
 def test_what_changed_without_a_trace_is_found_when_all_is_read_anew(files: LocalFileStore) -> None:
     recorded, sound = digests(files), SoundFiles(files)
-    sound.damage(NAMES, lambda: recorded)
+    sound.damage(NAMES, lambda _: recorded)
     path = files.root / "data/a"
     status = path.stat()
     with path.open("r+b") as stream:
         stream.write(b"X")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert sound.damage(NAMES, lambda: recorded) == {}
-    assert sound.damage(NAMES, lambda: recorded, anew=True) == {"data/a": "changed after it was written"}
+    assert sound.damage(NAMES, lambda _: recorded) == {}
+    assert sound.damage(NAMES, lambda _: recorded, anew=True) == {"data/a": "changed after it was written"}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"elsewhere": {}}', b"\xff\xfe", b'{"%s": 7}'])
@@ -91,8 +92,21 @@ def test_a_memory_that_is_damaged_is_not_believed(files: LocalFileStore, tmp_pat
     recorded, memory = digests(files), tmp_path / "sound.json"
     memory.write_bytes(content.replace(b"%s", files.uri.encode()))
     change(files.root / "data/a")
-    assert list(SoundFiles(files, memory).damage(NAMES, lambda: recorded)) == ["data/a"]
+    assert list(SoundFiles(files, memory).damage(NAMES, lambda _: recorded)) == ["data/a"]
 
 
 def test_a_file_without_a_digest_passes_while_it_is_there(files: LocalFileStore) -> None:
-    assert SoundFiles(files).damage([*NAMES, "data/c"], dict) == {"data/c": "missing"}
+    assert SoundFiles(files).damage([*NAMES, "data/c"], lambda _: {}) == {"data/c": "missing"}
+
+
+def test_only_the_digests_of_files_that_must_be_compared_are_asked_for(files: LocalFileStore) -> None:
+    recorded, sound, asked = digests(files), SoundFiles(files), list[str]()
+
+    def ask(names: Sequence[str]) -> dict[str, str]:
+        asked.extend(names)
+        return {name: recorded[name] for name in names}
+
+    assert sound.damage(["data/a"], ask) == {}
+    assert sound.damage(["data/a"], ask) == {}
+    assert sound.damage(NAMES, ask) == {}
+    assert asked == ["data/a", "data/b"]

@@ -103,6 +103,7 @@ def _tombstones(connection: sa.Connection, after: int = 0) -> dict[str, int]:
 
 
 _DIGESTS = sa.select(file.c.path, file.c.sha256)
+_MOST_NAMED = 200
 
 
 class FileDigests:
@@ -111,10 +112,13 @@ class FileDigests:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def of(self, owner: str) -> dict[str, str]:
-        """Path -> SHA-256 of every file that was recorded."""
+    def of(self, owner: str, paths: Sequence[str] | None = None) -> dict[str, str]:
+        """Path -> SHA-256 of every file that was recorded, or of those of these that were."""
+        query = _DIGESTS.where(file.c.owner == owner)
+        if paths is not None and len(paths) <= _MOST_NAMED:  # else all are read sooner
+            query = query.where(file.c.path.in_(paths))
         with self._database.read() as connection:
-            rows: Sequence[Any] = connection.execute(_DIGESTS.where(file.c.owner == owner)).all()
+            rows: Sequence[Any] = connection.execute(query).all()
             return dict(rows)
 
     def keep_only(self, owner: str, paths: set[str]) -> None:

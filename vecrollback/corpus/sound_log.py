@@ -166,8 +166,8 @@ class SoundLog(FollowsForks):
         if isinstance(log, PartOfLog) and log.ends_writers:
             raise CorruptArtifactError(log.problem, hint=MEND_TABLE)
 
-    def _digests(self) -> dict[str, str]:
-        return self._catalog.files.of(CORPUS)
+    def _digests(self, names: Sequence[str]) -> dict[str, str]:
+        return self._catalog.files.of(CORPUS, names)
 
     def _rescue(self, dataset: Any, damaged: dict[Any, set[str]], files: set[str]) -> Rescued:
         key = frozenset(name for names in damaged.values() for name in names)

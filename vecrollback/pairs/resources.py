@@ -53,7 +53,7 @@ class Resources:
             return BackendVectors(open_backend(pair.backend), pair.dimension, pair.metric, owner)
         owner = vectors_table(pair.name)
         place = self.file_store.inside(f"tables/{owner}.lance")
-        return Vectors(place, pair.dimension, lambda: self.catalog.files.of(owner))
+        return Vectors(place, pair.dimension, lambda names: self.catalog.files.of(owner, names))
 
     def copy_to(self, folder: Path) -> None:
         """Lay out a store of its own in a new folder with everything that is here, files linked where they can be.

@@ -80,10 +80,15 @@ class VectorRows:
 class Vectors:
     """The vectors of one pair. Writers hold the pair's lock; readers open a version that the catalog names.
 
-    `digests`: asks the catalog for those of the table's files.
+    `digests`: asks the catalog for those of some of the table's files.
     """
 
-    def __init__(self, place: FileStore, dimension: int, digests: Callable[[], Mapping[str, str]] = lambda: {}) -> None:
+    def __init__(
+        self,
+        place: FileStore,
+        dimension: int,
+        digests: Callable[[Sequence[str]], Mapping[str, str]] = lambda names: {},  # noqa: ARG005
+    ) -> None:
         self.dimension = dimension
         self.table = LanceTable(place)
         self._digests, self._compared = digests, SoundFiles(place)
@@ -255,7 +260,7 @@ class Vectors:
         lengths, sound = [], []
         for fragment, has_rows in _fragments_of(self.table.at(version), np.sort(rows)):
             files = {f"data/{file.path}" for file in fragment.metadata.files}
-            damage = self._compared.damage(files, lambda: digests) if has_rows else {}
+            damage = self._compared.damage(files, lambda _: digests) if has_rows else {}
             for name, fact in damage.items():
                 _log.warning("vectors are not used again: %s of table %s is %s", name, self.table.name, fact)
             sound.append(has_rows and not damage)

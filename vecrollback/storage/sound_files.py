@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,18 +39,18 @@ class SoundFiles:
         self._compared: dict[str, _Compared] | None = None
 
     def damage(
-        self, names: Iterable[str], digests: Callable[[], Mapping[str, str]], *, anew: bool = False
+        self, names: Iterable[str], digests: Callable[[Sequence[str]], Mapping[str, str]], *, anew: bool = False
     ) -> dict[str, str]:
         """What is wrong, by name, with those of these files that are not what was acknowledged.
 
-        `digests` is asked where something must be compared. A file without a digest passes: a check says that it could
-        not be examined. `anew`: read them all, whatever is remembered.
+        `digests` is asked for those of the files that must be compared. A file without a digest passes: a check says
+        that it could not be examined. `anew`: read them all, whatever is remembered.
         """
         with self._lock:
             compared = self._remembered()
             stamps = {name: self._stamp(name) for name in names}
             due = [n for n, stamp in stamps.items() if anew or n not in compared or compared[n].stamp != stamp]
-            recorded = digests() if due else {}
+            recorded = digests(due) if due else {}
             for name in due:
                 compared[name] = _Compared(stamps[name], self._problem(name, recorded.get(name)))
             if due:
