@@ -27,7 +27,7 @@ from vecrollback.storage import FileStore
 from vecrollback.storage.base import DigestedTable
 from vecrollback.storage.forks import uses_tables
 from vecrollback.storage.lance_table import Commit, LanceTable
-from vecrollback.storage.sound_files import SoundFiles
+from vecrollback.storage.sound_files import AskDigests, SoundFiles, no_digests
 
 _log = logging.getLogger(__name__)
 
@@ -83,12 +83,7 @@ class Vectors:
     `digests`: asks the catalog for those of some of the table's files.
     """
 
-    def __init__(
-        self,
-        place: FileStore,
-        dimension: int,
-        digests: Callable[[Sequence[str]], Mapping[str, str]] = lambda names: {},  # noqa: ARG005
-    ) -> None:
+    def __init__(self, place: FileStore, dimension: int, digests: AskDigests = no_digests) -> None:
         self.dimension = dimension
         self.table = LanceTable(place)
         self._digests, self._compared = digests, SoundFiles(place)

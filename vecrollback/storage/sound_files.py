@@ -18,6 +18,14 @@ from pathlib import Path
 
 from vecrollback.storage.base import FileStore
 
+AskDigests = Callable[[Sequence[str]], Mapping[str, str]]
+"""Names of files -> SHA-256 of those that are known."""
+
+
+def no_digests(_: Sequence[str]) -> Mapping[str, str]:
+    """Of a table that no catalog names: nothing is known of its files."""
+    return {}
+
 
 @dataclass(frozen=True, slots=True)
 class _Compared:
@@ -38,9 +46,7 @@ class SoundFiles:
         self._lock = threading.RLock()
         self._compared: dict[str, _Compared] | None = None
 
-    def damage(
-        self, names: Iterable[str], digests: Callable[[Sequence[str]], Mapping[str, str]], *, anew: bool = False
-    ) -> dict[str, str]:
+    def damage(self, names: Iterable[str], digests: AskDigests, *, anew: bool = False) -> dict[str, str]:
         """What is wrong, by name, with those of these files that are not what was acknowledged.
 
         `digests` is asked for those of the files that must be compared. A file without a digest passes: a check says
