@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
@@ -110,3 +112,23 @@ def test_only_the_digests_of_files_that_must_be_compared_are_asked_for(files: Lo
     assert sound.damage(["data/a"], ask) == {}
     assert sound.damage(NAMES, ask) == {}
     assert asked == ["data/a", "data/b"]
+
+
+def test_a_forked_process_waits_for_no_thread_of_its_parent(files: LocalFileStore) -> None:
+    recorded, sound = digests(files), SoundFiles(files)
+    taken, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with sound._lock:
+            taken.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait()
+    if (pid := os.fork()) == 0:
+        signal.alarm(30)
+        os._exit(0 if sound.damage(NAMES, lambda _: recorded) == {} else 1)
+    done.set()
+    thread.join()
+    assert os.waitpid(pid, 0)[1] == 0

@@ -129,7 +129,6 @@ class SoundLog(FollowsForks):
         inherit(self._rescued)
         self._rescued = None
         self._lock = threading.RLock()
-        self._files.forked()
 
     def at(self, version: int, *, known: Set[str] = frozenset(), anew: bool = False) -> Any:
         """A version as a dataset of Lance where its files are sound, else as a `PartOfLog`.

@@ -228,10 +228,7 @@ class Vectors:
 
     @uses_tables
     def require_sound_after(self, version: int, after: int) -> None:
-        """Compare the files of all rows but the `after` first, for answers from them. Raises CorruptArtifactError.
-
-        Each is read once, and again when it was replaced or changed.
-        """
+        """Compare the files of all rows but the `after` first, for answers from them. Raises CorruptArtifactError."""
         self._require_sound(version, lambda dataset: _fragments_after(dataset, after)[0])
 
     @uses_tables

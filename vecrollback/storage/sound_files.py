@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vecrollback.storage.base import FileStore
+from vecrollback.storage.forks import FollowsForks, follow_forks
 
 AskDigests = Callable[[Sequence[str]], Mapping[str, str]]
 """Names of files -> SHA-256 of those that are known."""
@@ -35,7 +36,7 @@ class _Compared:
     problem: str
 
 
-class SoundFiles:
+class SoundFiles(FollowsForks):
     """The files of one table, compared with the digests that the catalog has.
 
     `memory`: a file that keeps what was compared. It may be missing, damaged or not writable.
@@ -45,6 +46,7 @@ class SoundFiles:
         self._file_store, self._memory = file_store, memory
         self._lock = threading.RLock()
         self._compared: dict[str, _Compared] | None = None
+        follow_forks(self)
 
     def damage(self, names: Iterable[str], digests: AskDigests, *, anew: bool = False) -> dict[str, str]:
         """What is wrong, by name, with those of these files that are not what was acknowledged.

@@ -172,10 +172,10 @@ class BridgeMethods:
 
         if switched.source is None:
             return None
-        left, serving = (self.pair(SnapshotRef.parse(ref).pair) for ref in (switched.source, switched.target))
-        if setting_of(left.settings) is None or left.name == serving.name:
-            return None
         try:
+            left, serving = (self.pair(SnapshotRef.parse(ref).pair) for ref in (switched.source, switched.target))
+            if setting_of(left.settings) is None or left.name == serving.name:
+                return None
             return self.translate_threshold(left, serving)
         except (VecrollbackError, OSError, ImportError):
             return None  # the move stands, and the offer is no part of it
