@@ -10,6 +10,7 @@ synthetic (twelve words each), the embedder is a hashing one: what is measured i
 changes a document that is there, the others bring new ones.
 
 With `--keep FOLDER --minutes N` the run ends after so many minutes and goes on from there when it is started again.
+`--every SECONDS`: a round no sooner than so long after the one before, as a service writes; else one after another.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -107,25 +108,40 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=10_000)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="with --keep: end, to be gone on with")
+    parser.add_argument("--every", type=float, default=0.0, metavar="SECONDS", help="from one round to the next")
     options = parser.parse_args()
     rounds = 100 if options.small else options.rounds
     until = time.monotonic() + 60 * options.minutes
     with common.workspace(options.keep) as root:
-        measured = _measured(root, rounds, until)
+        measured = _measured(root, rounds, until, _paced(options.every))
     if measured is not None:
         common.conclude("small_storage", measured, small=options.small, corpus="synthetic: twelve random words each")
 
 
-def _measured(root: Path, rounds: int, until: float) -> dict[str, Any] | None:
+def _paced(every: float) -> Callable[[], None]:
+    """What waits, at each call, until so many seconds have gone by since the call before."""
+    due = time.monotonic()
+
+    def wait() -> None:
+        nonlocal due
+        time.sleep(max(0.0, due - time.monotonic()))
+        due = time.monotonic() + every
+
+    return wait
+
+
+def _measured(root: Path, rounds: int, until: float, wait: Callable[[], None]) -> dict[str, Any] | None:
     part = min(_PART, max(1, rounds // 10))
     with Life.open(root / "grown") as grown:
         while len(grown.rounds) < rounds - part:
             if time.monotonic() > until:
                 print(f"{len(grown.rounds):,} of {rounds:,} rounds; start again to go on")
                 return None
+            wait()
             grown.live_one_round()
         with Life.open(root / "young") as young:
             while len(grown.rounds) < rounds:
+                wait()
                 for life in common.turned([grown, young], len(grown.rounds)):
                     life.live_one_round()
         own, size = grown.rounds, grown.end()
