@@ -5,13 +5,18 @@ What clients of other programs see is asked for by the databases' own clients. C
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
+import pyarrow as pa
 import pytest
 
 from tests.support.postgres import PostgresServer
+from vecrollback import Document, connect
 from vecrollback.pairs.backend import Place, open_backend
+from vecrollback.pairs.backends.pgvector import PgvectorBackend
 from vecrollback.testing import BackendConformance
 
 
@@ -32,6 +37,32 @@ class TestPgvector(BackendConformance):
                 return []
             rows = connection.execute(f"SELECT doc_id FROM {Place.parse(place).name} WHERE current").fetchall()
         return [id_ for (id_,) in rows]
+
+
+def test_a_catch_up_reads_no_rows_but_those_of_what_changed(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanned: list[str] = []
+    scan = PgvectorBackend.scan
+
+    def watched(self: PgvectorBackend, columns: Sequence[str], first: int, end: int) -> Iterator[pa.RecordBatch]:
+        for part in scan(self, columns, first, end):
+            scanned.extend([", ".join(columns)] * part.num_rows)
+            yield part
+
+    place = f"pgvector:postgresql://postgres@/postgres?host={postgres.folder}#p_{uuid4().hex[:8]}"
+    with connect(tmp_path / "store", create=True) as store:
+        store.upsert([Document(f"d{n}", f"note {n}") for n in range(600)])
+        store.promote(store.reembed("hash:32", name="v1", backend=place, index="exact").wait(), reason="the first")
+        store.upsert([Document("d7", "another note"), *(Document(f"new {n}", f"fresh {n}") for n in range(20))])
+        store.delete(["d9"])
+        monkeypatch.setattr(PgvectorBackend, "scan", watched)
+        caught = store.catch_up("v1")
+        assert caught.documents == 22
+        assert not scanned, Counter(scanned)
+        monkeypatch.undo()
+        assert store.search("fresh 3", 1).hits[0].id == "new 3"
+        assert store.check("v1").verdict == "pass"
 
 
 @pytest.mark.slow  # the laws' own story runs on each by default

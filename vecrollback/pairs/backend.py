@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast, runtime_checkable
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import pyarrow as pa
@@ -25,7 +25,7 @@ from vecrollback.pairs.vectors import schema
 from vecrollback.records import Json, Metric
 from vecrollback.records.arrays import FloatArray, Numbers
 
-__all__ = ["BackendKind", "IndexChoice", "Place", "VectorBackend", "open_backend", "row_schema"]
+__all__ = ["BackendKind", "IndexChoice", "Place", "RowFinder", "VectorBackend", "open_backend", "row_schema"]
 
 _GROUP = "vecrollback.backends"
 _BUILT_IN = {
@@ -58,7 +58,8 @@ class VectorBackend(Protocol):
 
     One whose database may hold the catalog too may have a method `offer_search(connection, schema)` besides: it lays
     out beside the catalog's tables what applications call to get pointer and answers in one statement. One that builds
-    indexes of single namespaces says in `namespaces()` for which, and its `search` takes a further `namespace`.
+    indexes of single namespaces says in `namespaces()` for which, and its `search` takes a further `namespace`. One
+    that finds rows by what they hold is a `RowFinder` too.
 
     Raises, everywhere: StorageUnavailableError when the database does not answer, CorruptArtifactError when the
     collection is gone or damaged. Neither message holds a secret.
@@ -172,6 +173,24 @@ class VectorBackend(Protocol):
 
     def drop(self) -> None:
         """Remove the collection, if it is there."""
+        ...
+
+
+@runtime_checkable
+class RowFinder(Protocol):
+    """A backend that finds rows by what they hold and reads no others, so a catch-up costs by what changed.
+
+    Of one that is none, all rows are read. `columns` never has the vector.
+    """
+
+    def matching(
+        self, column: Literal["doc_id", "content_hash"], values: Sequence[object], columns: Sequence[str], end: int
+    ) -> pa.Table:
+        """The rows numbered below `end` that have one of these values in this column, ascending by number."""
+        ...
+
+    def made_after(self, seq: int, columns: Sequence[str], end: int) -> pa.Table:
+        """The rows numbered below `end` that were made for a later change than this, ascending by number."""
         ...
 
 

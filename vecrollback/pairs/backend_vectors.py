@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecrollback.errors import CorruptArtifactError, PairStateError
-from vecrollback.pairs.backend import VectorBackend
+from vecrollback.pairs.backend import RowFinder, VectorBackend
 from vecrollback.pairs.vectors import KEY_COLUMNS, MEND_VECTORS, VectorRows, Vectors, matrix, room_for
 from vecrollback.records import Metric
 from vecrollback.records.arrays import FloatArray, Mask, Numbers
@@ -25,6 +25,8 @@ from vecrollback.storage.lance_table import Commit
 from vecrollback.storage.local import reach
 
 _DIGESTED = [*KEY_COLUMNS, "fingerprint", "vector"]
+_WORTH_READING = 20
+"""So many rows are read in the time that one is looked up."""
 _LAYOUT = 1
 """The first version: the empty collection. Its digest is of what the collection was laid out for."""
 
@@ -102,8 +104,27 @@ class BackendVectors(Vectors):
         return self._collected(list(columns), after, version)
 
     def made_after(self, version: int, seq: int) -> pa.Table:
+        if isinstance(self.backend, RowFinder):
+            return self.backend.made_after(seq, ["doc_id", "seq"], self.rows(version))
         keys = self.keys(version, columns=["doc_id", "seq"])
         return keys.filter(pc.greater(keys["seq"], seq))
+
+    def have_rows(self, version: int, ids: pa.ChunkedArray) -> pa.ChunkedArray:
+        finder = self._finder(version, len(ids))
+        if finder is None:
+            return super().have_rows(version, ids)
+        rows = finder.matching("doc_id", ids.unique().to_pylist(), ["doc_id"], self.rows(version))
+        return pc.is_in(ids, value_set=rows["doc_id"])
+
+    def rows_of_texts(self, version: int, hashes: Sequence[bytes]) -> pa.Table | None:
+        finder = self._finder(version, len(hashes))
+        columns = ["row", "ordinal", "content_hash", "fingerprint"]
+        return finder and finder.matching("content_hash", hashes, columns, self.rows(version))
+
+    def _finder(self, version: int, count: int) -> RowFinder | None:
+        """What looks up so many values; None where it would take longer than to read all rows."""
+        backend = self.backend
+        return backend if isinstance(backend, RowFinder) and count * _WORTH_READING < self.rows(version) else None
 
     def vectors(self, version: int, *, after: int = 0) -> FloatArray:
         end = self.rows(version)

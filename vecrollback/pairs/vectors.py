@@ -172,6 +172,17 @@ class Vectors:
         with self.table.reported():
             return self.table.at(version).to_table(columns=["doc_id", "seq"], filter=f"seq > {int(seq)}")
 
+    def have_rows(self, version: int, ids: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Which of these documents have rows, as booleans of the same length."""
+        return pc.is_in(ids, value_set=self.keys(version, columns=["doc_id"])["doc_id"])
+
+    def rows_of_texts(self, version: int, hashes: Sequence[bytes]) -> pa.Table | None:  # noqa: ARG002, for a database
+        """The rows of texts by content hash: `row`, `ordinal`, `content_hash`, `fingerprint`, ascending by `row`.
+
+        None where it is quicker to read these columns of all rows.
+        """
+        return None
+
     @uses_tables
     def vectors(self, version: int, *, after: int = 0) -> FloatArray:
         """Vectors in the order of `keys`, shape (rows, dimension); past a gigabyte in a map, see `room_for`."""
@@ -457,11 +468,7 @@ class _TextTable:
         if self._version_read == self.version:
             return
         keys = self.vectors.keys(self.version, after=self._rows, columns=["ordinal", "content_hash", "fingerprint"])
-        starts = np.flatnonzero(np.asarray(keys["ordinal"]) <= 0)
-        ends = np.append(starts, keys.num_rows)[1:]
-        # What came over a bridge is no other row's vector: it would be taken for one that the model made.
-        own = ~came_by_bridge(keys["fingerprint"])[starts]
-        starts, ends = starts[own], ends[own]
+        starts, ends = _texts_in(keys)
         # Reversed, and before the older ones: `index_in` finds the first match, which has to be the newest row.
         hashes = keys["content_hash"].take(pa.array(starts[::-1]))
         self._hashes = pa.chunked_array([*hashes.chunks, *self._hashes.chunks], pa.binary(16))
@@ -470,27 +477,48 @@ class _TextTable:
         self._rows += keys.num_rows
         self._version_read = self.version
 
-    def find(self, hashes: Sequence[bytes]) -> dict[bytes, ChunkVectors]:
-        if not hashes:
-            return {}
+    def _runs(self, hashes: Sequence[bytes]) -> list[tuple[bytes, int, int]]:
+        """Of these texts those that are here: hash, first row, and the row after the last."""
+        rows = None if self._version_read else self.vectors.rows_of_texts(self.version, hashes)
+        if rows is not None:
+            numbers, (starts, ends) = np.asarray(rows["row"]), _texts_in(rows)
+            of = rows["content_hash"].take(pa.array(starts)).to_pylist()
+            runs = zip(of, numbers[starts].tolist(), (1 + numbers[ends - 1]).tolist(), strict=True)
+            return list({run[0]: run for run in runs}.values())  # of each text the newest, which comes last
         self._load()
         places = pc.index_in(pa.array(hashes, pa.binary(16)), value_set=self._hashes).to_pylist()
         pairs = [(h, p) for h, p in zip(hashes, places, strict=True) if p is not None]
-        runs = [(h, int(self._starts[p]), int(self._ends[p])) for h, p in pairs]
+        return [(h, int(self._starts[p]), int(self._ends[p])) for h, p in pairs]
+
+    def find(self, hashes: Sequence[bytes]) -> dict[bytes, ChunkVectors]:
+        if not hashes:
+            return {}
+        runs = self._runs(hashes)
         if runs and self._digests is not None:
             ends = np.array([[first, end - 1] for _, first, end in runs])
-            sound = self.vectors.sound_rows(self._version_read, ends.ravel(), self._digests).reshape(-1, 2)
+            sound = self.vectors.sound_rows(self.version, ends.ravel(), self._digests).reshape(-1, 2)
             runs = [one for one, (first, last) in zip(runs, sound.tolist(), strict=True) if first and last]
         if not runs:
             return {}
         rows = np.concatenate([np.arange(first, end) for _, first, end in runs])
-        chunks = self.vectors.read(self._version_read, rows)
+        chunks = self.vectors.read(self.version, rows)
         by_hash, at = {}, 0
         for content_hash, first, end in runs:
             part = slice(at, at := at + end - first)
             keep = chunks.ordinals[part] >= 0
             by_hash[content_hash] = ChunkVectors(chunks.spans[part][keep], self._form(chunks.vectors[part][keep]))
         return by_hash
+
+
+def _texts_in(keys: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the rows of each text begin and end, in keys with `ordinal` and `fingerprint`.
+
+    What came over a bridge is left out: it would be taken for a vector that the model made.
+    """
+    starts = np.flatnonzero(np.asarray(keys["ordinal"]) <= 0)
+    ends = np.append(starts, keys.num_rows)[1:]
+    own = ~came_by_bridge(keys["fingerprint"])[starts]
+    return starts[own], ends[own]
 
 
 def _digest(text: str) -> bytes:

@@ -209,8 +209,7 @@ class Refresher:
 
     def _pending_new(self, until: int, state: CorpusState) -> list[Pending]:
         changes = self._corpus.changes(max(self._watermark, self._answered), until, version=state.version)
-        ids_with_rows = self._vectors.keys(self._version, columns=["doc_id"])["doc_id"]
-        fresh = changes.filter(pc.invert(pc.is_in(changes["id"], value_set=ids_with_rows)))
+        fresh = changes.filter(pc.invert(self._vectors.have_rows(self._version, changes["id"])))
         finished_keys = self._finished_changes()
         pending: list[Pending] = []
         for first in range(0, fresh.num_rows, _READ_CHANGES):

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from vecrollback.errors import (
@@ -19,12 +20,13 @@ from vecrollback.errors import (
     UsageError,
 )
 from vecrollback.indexes import exact_search
-from vecrollback.pairs.backend import Place, VectorBackend, open_backend, row_schema
+from vecrollback.pairs.backend import Place, RowFinder, VectorBackend, open_backend, row_schema
 from vecrollback.pairs.backend_index import BackendIndex
 from vecrollback.pairs.backend_vectors import BackendVectors, batch_name
-from vecrollback.pairs.vectors import KEY_COLUMNS, matrix, schema
+from vecrollback.pairs.vectors import KEY_COLUMNS, ReusableVectors, matrix, schema
 from vecrollback.records import Metric
 from vecrollback.records.arrays import FloatArray, Positions
+from vecrollback.records.bridges import BRIDGED
 from vecrollback.testing import to_be_defined
 
 DIMENSION, DOCUMENTS = 24, 300
@@ -186,6 +188,38 @@ class BackendConformance:
         assert np.array_equal(rows.vectors, vectors("cosine")[wanted])
         assert backend.take(np.array([5, 100_000], np.int64), ["row"])["row"].to_pylist() == [5]
         assert backend.take(np.empty(0, np.int64), ["vector"]).num_rows == 0
+
+    def test_rows_that_are_looked_up_are_those_that_reading_all_finds(self, backend: VectorBackend) -> None:
+        if not isinstance(backend, RowFinder):
+            pytest.skip("it finds no rows by what they hold: all are read")
+        table = self.filled(backend, "cosine")
+        again, bridged = batch(5, 7, 9, seq=900), batch(6, 20, 21, seq=901)
+        bridge = pa.array([f"{BRIDGED}{'a' * 16}"])
+        bridged = bridged.set_column(7, schema(DIMENSION).field("fingerprint"), bridge)
+        table.append(again, known=4)
+        table.append(bridged, known=5)
+        every = table.keys(6)
+        for column in ("doc_id", "content_hash"):
+            wanted = every[column].to_pylist()[5:9]
+            rows = backend.matching(column, wanted, ["row", *KEY_COLUMNS], DOCUMENTS + 2)
+            is_wanted = pc.is_in(every[column], value_set=pa.array(wanted, every[column].type))
+            assert rows.select(KEY_COLUMNS).equals(every.filter(is_wanted)), column
+            assert rows["row"].to_pylist() == np.flatnonzero(np.asarray(is_wanted)).tolist(), column
+            assert backend.matching(column, wanted, ["row"], 6)["row"].to_pylist() == [5], "below 6 alone"
+            assert backend.matching(column, [], ["row"], DOCUMENTS).num_rows == 0, column
+        assert table.made_after(6, 299).to_pydict() == {
+            "doc_id": [every["doc_id"][n].as_py() for n in (299, 300, 301, 302)],
+            "seq": [300, 900, 900, 901],
+        }
+        assert table.made_after(4, 300).num_rows == 0
+        names = pa.chunked_array([["nobody", every["doc_id"][3].as_py()]])
+        assert table.have_rows(6, names).to_pylist() == [False, True]
+        hashes = [every["content_hash"][n].as_py() for n in (7, 20, 30)]
+        looked_up = {one: ReusableVectors(table, 6).find([one])[one] for one in hashes}
+        read = ReusableVectors(table, 6).find([*hashes, *every["content_hash"].to_pylist()])
+        for one in hashes:  # the newest row of a text, and none that came over a bridge
+            assert np.array_equal(looked_up[one].vectors, read[one].vectors)
+            assert np.array_equal(looked_up[one].spans, read[one].spans)
 
     def test_many_rows_at_once(self, backend: VectorBackend) -> None:
         table = BackendVectors(backend, DIMENSION, "cosine", OWNER)

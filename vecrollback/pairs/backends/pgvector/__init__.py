@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,8 @@ from vecrollback.storage.local import reach
 _PAGE = 4_096
 _NAME = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_-]{0,54}")
 _OWNED = "vecrollback pair "
+_INDEXED = {"batch": "batch, row", "doc_id": "doc_id", "seq": "seq", "text": "content_hash"}
+"""What rows are found by, with the end of the index's name."""
 _TYPES = {pa.int64(): "bigint", pa.int32(): "integer", pa.string(): "text", pa.binary(16): "bytea"}
 _STATEMENTS = 256
 """Put together once each."""
@@ -95,8 +97,7 @@ class PgvectorBackend:
                         " WITH (fillfactor = 90)"
                     )
                 )
-                connection.execute(self._sql("CREATE INDEX {batches} ON {table} (batch, row)"))
-                connection.execute(self._sql("CREATE INDEX {documents} ON {table} (doc_id)"))
+                self._index_columns(connection)
                 self._also_lay_out(connection)
                 note = f"{_OWNED}{owner} {dimension} {metric}"
                 connection.execute(self._sql("COMMENT ON TABLE {table} IS {note}", note=note))
@@ -109,6 +110,10 @@ class PgvectorBackend:
     def _type(self, field: pa.Field, dimension: int) -> str:
         """Of a column, as SQL."""
         return f"vector({dimension}) NOT NULL" if field.name == "vector" else f"{_TYPES[field.type]} NOT NULL"
+
+    def _index_columns(self, connection: Any) -> None:
+        for name, columns in _INDEXED.items():
+            connection.execute(self._sql(f"CREATE INDEX IF NOT EXISTS {{{name}}} ON {{table}} ({columns})"))
 
     def _also_lay_out(self, connection: Any) -> None:
         """What else a new table has."""
@@ -206,9 +211,8 @@ class PgvectorBackend:
         return int(row[0]) + 1 if row else 0
 
     def scan(self, columns: Sequence[str], first: int, end: int) -> Iterator[pa.RecordBatch]:
-        wanted = [name for name in columns if name != "row"]
         while first < end:
-            query = self._select(wanted, "WHERE row >= %s AND row < %s ORDER BY row LIMIT %s")
+            query = self._select(columns, "WHERE row >= %s AND row < %s ORDER BY row LIMIT %s")
             page = self._fetched(query, (first, end, _PAGE))
             if not page:
                 return
@@ -216,16 +220,30 @@ class PgvectorBackend:
             first = page[-1][0] + 1
 
     def take(self, numbers: Numbers, columns: Sequence[str]) -> pa.Table:
-        wanted = [name for name in columns if name != "row"]
-        query = self._select(wanted, "WHERE row = ANY(%s) ORDER BY row")
+        query = self._select(columns, "WHERE row = ANY(%s) ORDER BY row")
         batches = []
         for begin in range(0, len(numbers), _PAGE):
             page = self._fetched(query, (numbers[begin : begin + _PAGE].tolist(),))
             batches.append(self._batch(page, columns))
         return pa.Table.from_batches(batches, self._schema(columns))
 
-    def _select(self, columns: Sequence[str], rest: str) -> Any:
-        return self._sql(f"SELECT {', '.join(['row', *(_quoted(name) for name in columns)])} FROM {{rows}} {rest}")
+    def matching(
+        self, column: Literal["doc_id", "content_hash"], values: Sequence[object], columns: Sequence[str], end: int
+    ) -> pa.Table:
+        query = self._select(columns, f"WHERE {column} = ANY(%s) AND row < %s ORDER BY row", "{table}")
+        return self._looked_up(query, (list(values), end), columns)
+
+    def made_after(self, seq: int, columns: Sequence[str], end: int) -> pa.Table:
+        query = self._select(columns, "WHERE seq > %s AND row < %s ORDER BY row", "{table}")
+        return self._looked_up(query, (seq, end), columns)
+
+    def _looked_up(self, query: Any, values: tuple[Any, ...], columns: Sequence[str]) -> pa.Table:
+        batch = self._batch(self._fetched(query, values), columns)
+        return pa.Table.from_batches([batch], self._schema(columns))
+
+    def _select(self, columns: Sequence[str], rest: str, table: str = "{rows}") -> Any:
+        wanted = ", ".join(["row", *(_quoted(name) for name in columns if name != "row")])
+        return self._sql(f"SELECT {wanted} FROM {table} {rest}")
 
     def _fetched(self, query: Any, values: tuple[Any, ...]) -> list[Any]:
         return self._pool.run(lambda c: c.cursor(binary=True).execute(query, values).fetchall())
@@ -356,6 +374,7 @@ class PgvectorBackend:
             for name in there:
                 if name != wanted:
                     connection.execute(self._sql("DROP INDEX CONCURRENTLY IF EXISTS {index}", index=name))
+            self._index_columns(connection)  # a table that an earlier version laid out has not all of them
             self._seal_namespaces(connection, choice, dimension, metric)
             connection.execute(self._sql("ANALYZE {table}"))
 
@@ -444,7 +463,7 @@ class PgvectorBackend:
 
         short = self._name.rpartition(".")[2]
         table = sql.Identifier(*self._name.split("."))
-        indexes = {"batches": sql.Identifier(f"{short}_batch"), "documents": sql.Identifier(f"{short}_doc_id")}
+        indexes = {name: sql.Identifier(f"{short}_{name}") for name in _INDEXED}
         return {"table": table, "rows": table, **indexes}
 
     def _sql(self, text: str, **parts: Any) -> str:
