@@ -160,7 +160,7 @@ def main() -> None:
     documents, rounds, rest = (60, 1, 1.0) if options.small else (1_000, 3, 8.0)
     queries = common.queries(400)
     with common.workspace(options.keep) as root:
-        _build(root / "store", directory, documents)
+        _build(root / "store", directory, documents, rounds)
         with _server(root / "store") as (port, workers), Clients(port, workers, queries) as clients:
             time.sleep(rest)
             for number in range(rounds):
@@ -190,8 +190,9 @@ def _operate(clients: Clients, operator: Operator, store: Path, documents: int, 
         operator.order(f"/v1/approvals/{asked.number}", {"decision": "approve", "wait": False})
 
     def be_rolled_back() -> None:
-        operator.promote("bad")
-        while operator.live() == "bad" or operator.send("GET", "/v1/incidents")["incidents"][0]["verdict"] is None:
+        bad = f"bad{number}"  # one that a person promotes again after its rollback is not taken back by a policy
+        operator.promote(bad)
+        while operator.live() == bad or operator.send("GET", "/v1/incidents")["incidents"][0]["verdict"] is None:
             time.sleep(0.25)
 
     def write() -> None:
@@ -261,15 +262,16 @@ def _check(store: Store) -> None:
 # -- what is served ---------------------------------------------------------------------------------------------------
 
 
-def _build(root: Path, directory: str, documents: int) -> None:
-    """`v2` is live, `v1` stands by, `bad` is ready: a model that knows nothing of what words mean."""
+def _build(root: Path, directory: str, documents: int, rounds: int) -> None:
+    """`v2` is live, `v1` stands by; a bad pair is ready for each round, of a model that knows nothing of words."""
     with connect(root, create=True) as store:
         if store.status()["alias"].get("live"):
             return
         store.upsert([Document(row.id, row.whole) for row in common.rows(documents)])
         store.promote(store.reembed(directory, name="v1").wait(), reason="a benchmark")
         store.promote(store.reembed(f"{directory}?document_prompt=About%3A+", name="v2").wait(), reason="a benchmark")
-        store.reembed("hash:8?seed=3", name="bad", index="Flat").wait()
+        for number in range(rounds):
+            store.reembed(f"hash:8?seed={3 + number}", name=f"bad{number}", index="Flat").wait()
         for text in common.queries(40):
             [hit] = store.search(text, k=1).hits
             store.golden.add(text, {hit.id: 1})
