@@ -12,12 +12,12 @@ import vecrollback
 from tests.support.operations import EVERY_ROW, words
 from tests.support.oracle import assert_passes
 from vecrollback import Document, Store
-from vecrollback.pairs import vectors as tables
+from vecrollback.records import arrays
 
 
 @pytest.fixture
 def mapped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "_IN_MEMORY", 0)
+    monkeypatch.setattr(arrays, "_IN_MEMORY", 0)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.mark.usefixtures("mapped")
 def test_the_file_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    made = tables.room_for(100, 8)
+    made = arrays.room_for(100, 8)
     made[:] = 7
     assert isinstance(made, np.memmap)
     assert list(tmp_path.iterdir()) == []
@@ -38,16 +38,16 @@ def test_the_file_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_few_vectors_stay_in_memory() -> None:
-    assert not isinstance(tables.room_for(1_000, 384), np.memmap)
+    assert not isinstance(arrays.room_for(1_000, 384), np.memmap)
 
 
 @pytest.mark.usefixtures("mapped")
 def test_rows_are_taken_in_their_order_and_all_of_them_cost_nothing() -> None:
     vectors = np.random.default_rng(1).normal(size=(200_000, 4)).astype(np.float32)
     rows = np.random.default_rng(2).permutation(200_000)[:150_000]
-    np.testing.assert_array_equal(tables.take_rows(vectors, rows), vectors[rows])
-    assert tables.take_rows(vectors, np.arange(200_000)) is vectors
-    np.testing.assert_allclose(tables.row_lengths(vectors), np.linalg.norm(vectors, axis=1), rtol=1e-6)
+    np.testing.assert_array_equal(arrays.take_rows(vectors, rows), vectors[rows])
+    assert arrays.take_rows(vectors, np.arange(200_000)) is vectors
+    np.testing.assert_allclose(arrays.row_lengths(vectors), np.linalg.norm(vectors, axis=1), rtol=1e-6)
 
 
 @pytest.mark.usefixtures("mapped")

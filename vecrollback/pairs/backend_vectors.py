@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 
 from vecrollback.errors import CorruptArtifactError, PairStateError
 from vecrollback.pairs.backend import RowFinder, VectorBackend
-from vecrollback.pairs.vectors import KEY_COLUMNS, MEND_VECTORS, VectorRows, Vectors, matrix, room_for
+from vecrollback.pairs.vectors import KEY_COLUMNS, MEND_VECTORS, VectorRows, Vectors, matrix
 from vecrollback.records import Metric
-from vecrollback.records.arrays import FloatArray, Mask, Numbers
+from vecrollback.records.arrays import FloatArray, Mask, Numbers, room_for
 from vecrollback.storage.lance_table import Commit
 from vecrollback.storage.local import reach
 

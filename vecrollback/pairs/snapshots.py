@@ -41,9 +41,9 @@ from vecrollback.pairs.manifest import (
     ShardPart,
     load_manifest,
 )
-from vecrollback.pairs.vectors import KEY_COLUMNS, Vectors, newest, take_rows
+from vecrollback.pairs.vectors import KEY_COLUMNS, Vectors, newest
 from vecrollback.records import RECALL_FLOOR, Metric, Pair, Snapshot
-from vecrollback.records.arrays import FloatArray
+from vecrollback.records.arrays import FloatArray, take_rows
 from vecrollback.storage.artifacts import Artifacts, remove
 from vecrollback.storage.artifacts.base import MEND, changed, digest
 from vecrollback.storage.reading import readable

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from vecrollback.errors import CorruptArtifactError, HeadMovedError
 from vecrollback.pairs.givers import Gift
-from vecrollback.records.arrays import FloatArray
+from vecrollback.records.arrays import FloatArray, room_for
 from vecrollback.records.bridges import BRIDGED
 from vecrollback.storage import FileStore
 from vecrollback.storage.base import DigestedTable
@@ -35,12 +34,6 @@ MEND_VECTORS = (
     "import a bundle of the pair under another name (`vecrollback snapshot import FILE --name NEW`), or re-embed it "
     "under one: sound vectors of other pairs of its model are taken over"
 )
-
-_IN_MEMORY = 1 << 30
-"""Bytes of vectors; more of them lie in a map over a file."""
-
-_BLOCK = 65_536
-"""Rows to go through at a time."""
 
 _PAGE = 8_192
 
@@ -342,37 +335,6 @@ def newest(keys: pa.Table, tombstones: dict[str, int]) -> NDArray[np.int64]:
         deleted_at = np.where(codes >= 0, np.fromiter(tombstones.values(), np.int64, len(tombstones))[codes], -1)
         keep &= seq > deleted_at[documents]
     return np.flatnonzero(keep)
-
-
-def room_for(count: int, dimension: int) -> FloatArray:
-    """An array (count, dimension), float32, to be filled: in memory while that is little, else a map over a file.
-
-    The system writes such a map to disk and takes its pages back when it needs them, so what goes through all vectors
-    of a pair in blocks needs no memory of their size. The file has no name, lies where `TMPDIR` says and is gone with
-    the process. Raises OSError when the disk has no room for it.
-    """
-    if 4 * count * dimension <= _IN_MEMORY:
-        return np.empty((count, dimension), np.float32)
-    with tempfile.TemporaryFile(prefix="vecrollback-") as file:
-        return np.memmap(file, np.float32, "w+", shape=(count, dimension))
-
-
-def take_rows(vectors: FloatArray, rows: NDArray[np.int64]) -> FloatArray:
-    """These rows, in this order; the vectors themselves when that is all of them as they stand."""
-    if len(rows) == len(vectors) and np.array_equal(rows, np.arange(len(vectors))):
-        return vectors
-    copy = room_for(len(rows), vectors.shape[1])
-    for first in range(0, len(rows), _BLOCK):
-        copy[first : first + _BLOCK] = vectors[rows[first : first + _BLOCK]]
-    return copy
-
-
-def row_lengths(vectors: FloatArray) -> FloatArray:
-    """Euclidean length of each vector, shape (n,)."""
-    lengths = np.empty(len(vectors), np.float32)
-    for first in range(0, len(vectors), _BLOCK):
-        lengths[first : first + _BLOCK] = np.linalg.norm(vectors[first : first + _BLOCK], axis=1)
-    return lengths
 
 
 @dataclass(frozen=True, slots=True)

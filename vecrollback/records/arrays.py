@@ -1,7 +1,8 @@
-"""Arrays that every room shares: their types, the one cosine of rows, and the one singular value decomposition."""
+"""Arrays that every room shares: their types, room for large ones, the one cosine, one singular value decomposition."""
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,12 @@ Mask = NDArray[np.bool_]
 
 Cosines = NDArray[np.float64]
 """Cosines, shape (n,); NaN where there is none."""
+
+_IN_MEMORY = 1 << 30
+"""Bytes of vectors; more of them lie in a map over a file."""
+
+_BLOCK = 65_536
+"""Rows to go through at a time."""
 
 
 def cosines(a: FloatArray, b: FloatArray) -> Cosines:
@@ -78,3 +85,34 @@ def singular_values(
 
         left, strengths, right = svd(matrix, full_matrices=False, lapack_driver="gesvd")
     return left, strengths, right
+
+
+def room_for(count: int, dimension: int) -> FloatArray:
+    """An array (count, dimension), float32, to be filled: in memory while that is little, else a map over a file.
+
+    The system writes such a map to disk and takes its pages back when it needs them, so what goes through all vectors
+    of a pair in blocks needs no memory of their size. The file has no name, lies where `TMPDIR` says and is gone with
+    the process. Raises OSError when the disk has no room for it.
+    """
+    if 4 * count * dimension <= _IN_MEMORY:
+        return np.empty((count, dimension), np.float32)
+    with tempfile.TemporaryFile(prefix="vecrollback-") as file:
+        return np.memmap(file, np.float32, "w+", shape=(count, dimension))
+
+
+def take_rows(vectors: FloatArray, rows: NDArray[np.int64]) -> FloatArray:
+    """These rows, in this order; the vectors themselves when that is all of them as they stand."""
+    if len(rows) == len(vectors) and np.array_equal(rows, np.arange(len(vectors))):
+        return vectors
+    copy = room_for(len(rows), vectors.shape[1])
+    for first in range(0, len(rows), _BLOCK):
+        copy[first : first + _BLOCK] = vectors[rows[first : first + _BLOCK]]
+    return copy
+
+
+def row_lengths(vectors: FloatArray) -> FloatArray:
+    """Euclidean length of each vector, shape (n,)."""
+    lengths = np.empty(len(vectors), np.float32)
+    for first in range(0, len(vectors), _BLOCK):
+        lengths[first : first + _BLOCK] = np.linalg.norm(vectors[first : first + _BLOCK], axis=1)
+    return lengths

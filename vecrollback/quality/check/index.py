@@ -9,10 +9,10 @@ from vecrollback.indexes import VectorIndex, measure_recall
 from vecrollback.indexes.exact import distances
 from vecrollback.pairs.manifest import Manifest
 from vecrollback.pairs.snapshots import load_ids, open_indexed
-from vecrollback.pairs.vectors import KEY_COLUMNS, Vectors, take_rows
+from vecrollback.pairs.vectors import KEY_COLUMNS, Vectors
 from vecrollback.quality.check.findings import Notes
 from vecrollback.quality.check.rows import PairEvidence, VectorKeys
-from vecrollback.records.arrays import FloatArray
+from vecrollback.records.arrays import FloatArray, take_rows
 from vecrollback.storage.artifacts import Artifacts
 
 _BLOCK = 65_536

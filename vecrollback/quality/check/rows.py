@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from vecrollback.corpus.columns import DOCUMENT, EMBEDDED_TEXT, sound_document
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.embedders.riding_probes import BatchProbes
-from vecrollback.pairs.vectors import Vectors, came_by_bridge, newest, row_lengths
+from vecrollback.pairs.vectors import Vectors, came_by_bridge, newest
 from vecrollback.quality.check.bridged import BRIDGED_MESSAGE, BRIDGED_VECTOR
 from vecrollback.quality.check.findings import Notes
 from vecrollback.records import CorpusState, Pair, UnembeddedDocument
-from vecrollback.records.arrays import FloatArray
+from vecrollback.records.arrays import FloatArray, row_lengths
 
 _LENGTH_TOLERANCE = 1e-3
 _LOG_SCHEMA = pa.schema(
