@@ -133,7 +133,10 @@ def _rolled_back(
     values = np.array([one["ndcg@10"] for one in judged_values(collection.queries, rankings, 10, ["ndcg"])])
     others = np.setdiff1d(np.arange(len(values)), golden)
     worth = bridge.worth
-    promised, share = worth.bridged or 0.0, worth.share or 0.0
+    promised, gain = worth.bridged or 0.0, worth.gain or 0.0
+    source = bridges.side(collection, new, folder)
+    against_staying = values - bridges.ndcg(collection, source.queries, source.documents)
+    others_gain = float(against_staying[others].mean())
     return {
         "collection": collection.name,
         "gone": old,
@@ -147,7 +150,11 @@ def _rolled_back(
         "promised": round(promised, 3),
         "off_same_queries": round(abs(promised - float(values[golden].mean())), 3),
         "off_other_queries": round(abs(promised - float(values[others].mean())), 3),
-        "share_off_other_queries": round(abs(share - float(values[others].mean() / own[others].mean())), 3),
+        "gain": round(gain, 3),
+        "gain_interval": [round(one or 0.0, 3) for one in (worth.gain_low, worth.gain_high)],
+        "gain_off_all_queries": round(abs(gain - float(against_staying.mean())), 3),
+        "gain_off_other_queries": round(abs(gain - others_gain), 3),
+        "worse_than_staying": others_gain < 0,
         "verdict": bridge.verdict,
         "refused": refused,
         "stay": round(worth.stay or 0.0, 3),

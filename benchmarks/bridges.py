@@ -81,6 +81,7 @@ def _compared(collection: Collection, sides: Mapping[str, Side]) -> Iterator[dic
                 "share": round(float(bridged.mean() / own[target].mean()), 2),
                 "stay": round(float(own[source].mean()), 3),
                 "promise_off": round(_promise(bridged), 3),
+                "gain_off": round(_promise(bridged - own[source]), 3),
             }
 
 

@@ -14,7 +14,7 @@ from tests.support.openai_server import OpenAIServer
 from tests.support.topics import TOPICS, documents, query
 from vecrollback import Document, Store
 from vecrollback.quality.evaluation.generated_queries import generate_queries
-from vecrollback.records import GoldenQuery
+from vecrollback.records import BridgeWorth, GoldenQuery, document_key
 
 GOOD, BAD = "hash:128?seed=1", "hash:128?seed=1&noise=2"
 
@@ -40,12 +40,28 @@ def test_where_the_source_answers_better_the_verdict_is_to_stay(store: Store) ->
     assert (from_good.worth.kind, from_good.worth.queries) == ("golden", TOPICS)
     assert from_good.verdict == "stay"
     assert f"against {from_good.worth.stay:.3f} of staying (40 golden queries)" in from_good.sentence
+    assert from_good.worth.gain == (from_good.worth.bridged or 0) - (from_good.worth.stay or 0)
+    low, high = from_good.worth.gain_low or 0, from_good.worth.gain_high or 0
+    assert low < from_good.worth.gain < high < 0
+    assert from_good.sentence.endswith(f"{from_good.worth.gain:+.3f} (95%: {low:+.3f} to {high:+.3f})")
     # what both measure is the same thing seen from two sides
     assert from_bad.worth.own == from_good.worth.stay
     assert from_bad.worth.stay == from_good.worth.own
-    assert from_bad.worth.verdict == (
-        "bridge" if (from_bad.worth.bridged or 0) >= (from_bad.worth.stay or 0) else "stay"
-    )
+    assert from_bad.worth.gain_low is not None
+    assert (from_bad.worth.verdict == "bridge") == (from_bad.worth.gain_low > 0)
+
+
+def test_what_only_seems_better_is_not_known_and_what_is_shown_decides() -> None:
+    def verdict(bridged: float, low: float | None, high: float | None) -> str:
+        return BridgeWorth(0.5, 50, 300, 40, "golden", 0.6, bridged, 0.5, low, high).verdict
+
+    assert verdict(0.53, -0.01, 0.07) == "unknown"
+    assert verdict(0.47, -0.07, 0.01) == "unknown"
+    assert verdict(0.53, 0.01, 0.05) == "bridge"
+    assert verdict(0.47, -0.05, -0.01) == "stay"
+    # written by a version that knew no interval
+    assert (verdict(0.5, None, None), verdict(0.49, None, None)) == ("bridge", "stay")
+    assert BridgeWorth(0.5, 50, 300).verdict == "unknown"
 
 
 def test_without_golden_queries_they_are_generated_and_it_says_so(store: Store) -> None:
@@ -65,7 +81,7 @@ def test_a_target_whose_model_is_gone_is_measured_without_its_own_quality(tmp_pa
         bridge = store.bridge("good", "served", seed=1)
         assert bridge.worth.own is None
         assert bridge.worth.bridged is not None
-        assert bridge.verdict in ("bridge", "stay")
+        assert bridge.worth.gain_low is not None
         with pytest.raises(vecrollback.errors.EmbeddingError):
             store.bridge("served", "good")
 
@@ -88,4 +104,8 @@ def test_generated_queries_are_parts_of_living_documents(store: Store) -> None:
         words = texts[id_].replace(".", "").split()
         assert set(one.text.split()) <= set(words)
         assert 3 <= len(one.text.split()) <= 12
-    assert len(generate_queries(store.resources.corpus, 1_000, seed=3)) == 398
+    everything = generate_queries(store.resources.corpus, 1_000, seed=3)
+    assert len(everything) == 399
+    assert [one for query in everything for one in query.expected if query.text.startswith("words of")] == [
+        document_key("inside", "a")
+    ]

@@ -83,6 +83,7 @@ def test_words_of_all_namespaces_count(tmp_path: Path) -> None:
         store.reembed("hash:8", name="v1").wait()
         queries = [GoldenQuery("q", "quinces", {"b": 1})]
         assert store.quality.rankings(["v1"], queries, 1, "hybrid") == [[["b"]]]
+        assert store.quality.absent([*queries, GoldenQuery("r", "pears", {"a": 1, "c": 1})]) == 1
 
 
 def test_queries_without_right_answers_tell_likeness_only(store: Store) -> None:

@@ -82,6 +82,39 @@ def test_slices_say_for_which_queries_it_is_so(store: Store) -> None:
         assert whole == pytest.approx(found.difference.difference, abs=1e-6)
 
 
+def test_slices_by_namespace_say_whom_a_model_does_not_understand(store: Store) -> None:
+    """Three namespaces, one of them in a language that the model is deaf to, and one that is too small for a slice."""
+    strange = [replace(one, text=one.text.replace(" ", "qqq ")) for one in documents(400, seed=3)]
+    store.upsert(documents(400, seed=2), namespace="kb-7")
+    store.upsert(strange, namespace="kb-8")
+    store.upsert(documents(20, seed=4), namespace="small")  # fewer queries come from it than a slice needs
+    store.catch_up("good")
+    found = store.forecast("tests.support.models:deaf", sample="20%", seed=1)
+    assert found.documents == 1_820
+    slices = {one.value: one.difference for one in found.slices if one.by == "namespace"}
+    assert slices.keys() == {"", "kb-7", "kb-8"}
+    assert found.queries - sum(one.queries for one in slices.values()) < 10
+    for namespace in ("", "kb-7"):
+        assert slices[namespace].difference == pytest.approx(0, abs=0.02)
+    assert slices["kb-8"].high < 0
+
+
+def test_golden_queries_name_documents_of_any_namespace_by_their_ids(store: Store) -> None:
+    store.delete([one.id for one in documents(1_000)])
+    store.upsert(documents(600, seed=2), namespace="kb-7")
+    store.upsert([replace(one, id=f"k{one.id}") for one in documents(600, seed=3)], namespace="kb-8")
+    store.catch_up("good")
+    asked = [*documents(40, seed=2), *(replace(one, id=f"k{one.id}") for one in documents(40, seed=3))]
+    store.resources.catalog.golden.put(
+        [GoldenQuery(f"q{n}", " ".join(one.text.split()[:9]), {one.id: 1}) for n, one in enumerate(asked)]
+    )
+    found = store.forecast(BAD, sample="20%", seed=1)
+    assert (found.kind, found.queries, found.verdict) == ("golden", 80, "stay")
+    assert found.difference.a > 0.5
+    slices = {one.value: one.difference for one in found.slices if one.by == "namespace"}
+    assert {name: one.queries for name, one in slices.items()} == {"kb-7": 40, "kb-8": 40}
+
+
 def test_what_was_embedded_for_it_is_kept_on_wish_and_not_embedded_again(store: Store) -> None:
     model = "hash:96?seed=5"
     found = store.forecast(model, sample="20%", seed=1, keep="next")

@@ -17,6 +17,7 @@ from vecrollback.errors import UsageError
 def test_a_forecast_of_a_pairs_model(server: Server, store: Path) -> None:
     with connect(store) as opened:
         opened.upsert(documents(300))
+        opened.upsert(documents(300, seed=1), namespace="kb-7")
         for name in ("v1", "v2"):
             opened.catch_up(name)
         wanted = opened.forecast("v1", sample="50%", seed=1)
@@ -24,6 +25,7 @@ def test_a_forecast_of_a_pairs_model(server: Server, store: Path) -> None:
         with Client(server.url) as client:
             found = client.forecast("v1", sample="50%", seed=1)
             assert (found.difference, found.slices, found.kind) == (wanted.difference, wanted.slices, "generated")
+            assert {one.value for one in found.slices if one.by == "namespace"} == {"", "kb-7"}
             with pytest.raises(UsageError, match="neither a pair nor a profile"):
                 client.forecast("os:system")
             assert client.forecast(opened.pair("v2"), sample="60", seed=1).sample == 60

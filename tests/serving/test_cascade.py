@@ -19,7 +19,14 @@ from tests.support.oracle import TOLERANCE, assert_passes, score
 from tests.support.topics import TOPICS, documents, query
 from vecrollback import Document, Store
 from vecrollback.embedders.circuit_breaker import breaker_of
-from vecrollback.errors import GateRefusedError, JobCancelledError, PairStateError, StoppedError, UsageError
+from vecrollback.errors import (
+    EmbeddingError,
+    GateRefusedError,
+    JobCancelledError,
+    PairStateError,
+    StoppedError,
+    UsageError,
+)
 from vecrollback.records import CascadeTrial
 from vecrollback.serving.cascade import CascadeAnswers
 from vecrollback.serving.on_demand import TextBudget
@@ -44,7 +51,7 @@ def untried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pair starts to serve with no vector at all: its trial embeds nothing, and says that all is well."""
     monkeypatch.setattr(
         "vecrollback.quality.cascade_trial.CascadeTrials.run",
-        lambda *_, **__: CascadeTrial(1, "golden", (1.0,), (1.0,), "pass"),
+        lambda *_, **__: CascadeTrial(1, "golden", (0.5,), (1.0,), "pass"),
     )
 
 
@@ -63,7 +70,7 @@ def test_it_serves_at_once_and_every_score_is_of_its_own_model(store: Store, unt
             assert abs(hit.score - score(NEW, hit.text, query(topic))) < TOLERANCE
         assert [hit.score for hit in result.hits] == sorted((hit.score for hit in result.hits), reverse=True)
         assert result.measured is not None
-        assert result.measured["source"] == "old"
+        assert (result.measured["source"], result.measured["ndcg@10"], result.measured["share"]) == ("old", 1.0, 2.0)
         assert int(result.measured["embedded"]) <= 50
 
 
@@ -96,6 +103,7 @@ def test_past_its_budget_the_old_pair_answers_whole_under_its_own_name(store: St
     assert [hit.id for hit in result.hits] == [hit.id for hit in old.hits]
     assert result.measured is not None
     assert result.measured["embedded"] <= 3
+    assert (result.measured["ndcg@10"], result.measured["share"]) == (0.5, 1.0)
     # what was asked for is what is embedded next
     assert store.resources.catalog.stale_reads.most("new", 1) != []
 
@@ -285,6 +293,50 @@ def test_the_server_lets_one_serve_and_says_how_far_it_is(root: Path) -> None:
         assert (facts["source"], facts["per_query"], facts["documents"]) == ("old", 40, len(DOCUMENTS))
 
 
+def test_beside_a_pair_that_is_not_whole_no_other_one_is_begun(store: Store, untried: None) -> None:
+    begin(store)
+    with pytest.raises(PairStateError, match="'new', which serves, is not whole itself"):
+        store.promote("newer", by="cascade", embedder="hash:64?seed=5", override=True, reason="in a hurry")
+    assert store.live().name == "new"
+
+
+def test_what_needs_a_whole_pair_says_so(store: Store, untried: None) -> None:
+    begin(store, per_second=10_000)
+    with pytest.raises(PairStateError, match="'new' is not whole yet"):
+        store.bridge("old", "new")
+    with pytest.raises(PairStateError, match="serves before it is whole"):
+        store.forecast("hash:64?seed=5", sample="100")
+    # answers of a pair that is not whole are worth what its trial showed, not what its few vectors are
+    store.search([query(topic) for topic in range(TOPICS)])
+    store._parts.searcher._cascade.hand_over()
+    worth = store.bridge("new", "old", seed=1).worth
+    assert worth.stay == 1.0
+    assert worth.gain_low is not None
+
+
+def test_without_the_pair_before_it_words_name_the_candidates(store: Store, untried: None) -> None:
+    begin(store, per_second=10_000)
+    for name in set(store.manifest("old")[1].artifacts()) - set(store.manifest("new")[1].artifacts()):
+        store.resources.artifacts.path(name).unlink()
+    result = store.search(query(3), k=10)
+    assert (result.answered_by, result.pair) == ("cascade", "new")
+    assert {int(hit.id[1:]) % TOPICS for hit in result.hits} == {3}
+
+
+def test_two_pairs_of_one_model_keep_their_vectors_apart(store: Store, untried: None) -> None:
+    begin(store)
+    with store.searcher(follow=False) as searcher:
+        assert searcher.search(query(1)).answered_by == "cascade"
+        store.rollback(reason="a test", catch_up=False)
+        store.promote("again", by="cascade", embedder=NEW)
+        result = searcher.search(query(2))
+        assert (result.answered_by, result.pair) == ("cascade", "again")
+        assert result.measured is not None
+        assert result.measured["embedded"] > 0
+    covered = {one.pair: one.covered for one in store.cascades()}
+    assert covered["again"] == result.measured["embedded"]
+
+
 # -- models behind a service ------------------------------------------------------------------------------------------
 
 
@@ -329,6 +381,37 @@ def test_without_the_new_model_nothing_is_worse_than_before(
     service.refusal = lambda texts: error(503, "gone")
     result = store.search(query(3))
     assert (result.answered_by, result.pair) == ("standby", "old")
+
+
+def test_a_pair_before_it_without_a_model_holds_nobody_up(service: OpenAIServer, spec: str, tmp_path: Path) -> None:
+    with vecrollback.connect(tmp_path / "store", create=True) as store:
+        store.upsert(DOCUMENTS)
+        store.reembed(spec, name="old", index="Flat").wait()
+        store.promote("old")
+        service.refusal = lambda texts: error(503, "gone")
+        with pytest.raises(GateRefusedError, match="cannot be compared with the pair before"):
+            begin(store)
+        store.promote("new", by="cascade", embedder=NEW, override=True, reason="the old model is gone")
+        assert "override of cascade: unknown" in store.history(limit=1)[0].reason
+        assert store.search(query(3)).answered_by == "cascade"
+        store._look_again("new")
+        store.catch_up("new")
+        assert store.cascades()[0].outcome == "it is whole"
+        assert store.search(query(3)).answered_by == "pair"
+
+
+def test_a_standby_that_is_not_whole_stands_in_for_nobody(
+    service: OpenAIServer, spec: str, store: Store, untried: None
+) -> None:
+    (store.root / "vecrollback.toml").write_text('[serving]\nfallback = ["standby", "bridge"]\n')
+    begin(store)
+    store.reembed(spec, name="served", index="Flat").wait()
+    moved = store.promote("served")
+    assert "there is no bridge: pair 'new' is not whole yet" in moved.warning
+    assert {one.name for one in store.pairs() if one.state == "standby"} >= {"new"}
+    service.refusal = lambda texts: error(503, "gone")
+    with pytest.raises(EmbeddingError):
+        store.search(query(3))
 
 
 def test_a_build_that_runs_is_taken_over(service: OpenAIServer, spec: str, store: Store, untried: None) -> None:

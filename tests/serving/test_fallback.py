@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from vecrollback import Result, Store
 from vecrollback.cli.support import render
 from vecrollback.embedders.circuit_breaker import breaker_of
 from vecrollback.errors import EmbeddingError, UsageError
+from vecrollback.serving.fallback import _Reread
 from vecrollback.serving.fallback_settings import read_settings
 
 QUERIES = [query(topic) for topic in range(TOPICS)]
@@ -103,6 +105,25 @@ def test_words_answer_where_no_model_can(gone: Store) -> None:
     assert {int(hit.id[1:]) % TOPICS for hit in result.hits} == {3}
 
 
+def test_what_words_are_worth_is_measured_with_the_bridges_where_they_may_answer(
+    service: OpenAIServer, store: Store
+) -> None:
+    configure(store, "keyword")
+    bridge = store.bridge("old", "new", seed=1)
+    assert bridge.worth.words is not None
+    assert 0.5 < bridge.worth.words <= 1
+    down(service)
+    try:
+        result = store.search(QUERIES[3])
+    finally:
+        service.refusal = lambda texts: None
+        breaker_of(service.url, "m").answered()
+    assert result.answered_by == "keyword"
+    assert result.measured is not None
+    assert result.measured["ndcg@10"] == round(bridge.worth.words, 4)
+    assert (result.measured["queries"], result.measured["kind"]) == (bridge.worth.queries, "generated")
+
+
 def test_a_deleted_document_returns_by_no_way(gone: Store) -> None:
     for step in ("bridge", "standby", "keyword"):
         configure(gone, step)
@@ -154,6 +175,49 @@ def test_a_file_that_nobody_has_trusted_is_not_obeyed_and_stops_no_query(
     configure(gone, "standby")
     with pytest.raises(EmbeddingError):
         gone.search(QUERIES[0])
+
+
+def test_while_one_query_reads_the_settings_again_no_other_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vecrollback.serving.fallback._READ_SECONDS", 0.0)
+    reading, go_on, numbers = threading.Event(), threading.Event(), iter(range(10))
+
+    def read() -> int:
+        number = next(numbers)
+        if number == 1:
+            reading.set()
+            assert go_on.wait(30)
+        return number
+
+    reread = _Reread(read)
+    assert reread.value == 0
+    slow = threading.Thread(target=lambda: reread.value)
+    slow.start()
+    assert reading.wait(30)
+    assert [reread.value, reread.value] == [0, 0]
+    go_on.set()
+    slow.join()
+    assert reread.value == 2
+
+
+def test_a_model_that_was_opened_anew_leaves_waiting_queries_their_own(store: Store) -> None:
+    with store.searcher(follow=False) as searcher:
+        searcher.search(QUERIES[0])
+        fallback, models = searcher._fallback, [store.resources.embedders.query_model(store.pair("new"))] * 2
+        first = fallback._patient_with("new", models[0])
+        models[1] = store.resources.embedders.query_model(store.pair("new"))
+        assert fallback._patient_with("new", models[1]) is not first
+        assert first.model.remote
+        assert len(first.embed(["words"], 30)) == 1
+
+
+def test_a_bridge_never_asks_the_model_that_a_pair_of_the_same_name_had(store: Store) -> None:
+    with store.searcher(follow=False) as searcher:
+        searcher.search(QUERIES[0])
+        old, new = store.pair("old"), store.pair("new")
+        source = searcher._fallback._source(old)
+        assert searcher._fallback._source(old) is source
+        other = searcher._fallback._source(replace(new, name="old"))
+        assert len(other.embed(["words"])[0]) == 64 != len(source.embed(["words"])[0])
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["refused", "silent"])

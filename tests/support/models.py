@@ -52,6 +52,16 @@ def skewed(texts: list[str]) -> Any:
     return vectors
 
 
+def deaf(texts: list[str]) -> Any:
+    """A model that knows nothing of one language, all words of which end in qqq: it can't tell its texts apart."""
+    vectors = _WIDE.embed_documents(texts)
+    for row, text in enumerate(texts):
+        if "qqq " in text:
+            vectors[row, 4:] = 0
+            vectors[row, 0] += 1
+    return vectors
+
+
 def seeing(texts: list[str]) -> Any:
     """Vectors (1, number of the first accelerator that the process may use), scaled to unit length by the product."""
     return [[1.0, float(os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0])] for _ in texts]

@@ -16,7 +16,7 @@ from vecrollback.pairs.native_clients import NativeClients
 from vecrollback.quality.check.bridged import BRIDGED_VECTOR
 from vecrollback.quality.check.doubt import IN_DOUBT
 from vecrollback.records import ANSWER_SECONDS, CatchUp, Effort, ModelAnswer, Pair, ProgressCallback
-from vecrollback.serving.fallback_settings import bridges_serve
+from vecrollback.serving.fallback_settings import serves
 from vecrollback.switching.policy import load_policy
 
 _log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Worker:
 
     def _attempt_by_bridge(self, pair: str) -> None:
         """Write what changed over a bridge, where queries may come over one and the pair's own model is away."""
-        if self._stopping() or not bridges_serve(self._store.root):
+        if self._stopping() or not serves(self._store.root, "bridge"):
             return
         try:
             catch_up = self._store.catch_up(pair, by="bridge", effort=self._effort, progress=self._progress)

@@ -15,7 +15,7 @@ app = typer.Typer(add_completion=False)
 @command(
     app,
     returns="{number, source, target, source_fingerprint, target_fingerprint, artifact, method, rows, worth: {recall, "
-    "held_out, among, queries, kind, own, bridged, stay}, created_at, verdict, sentence}",
+    "held_out, among, queries, kind, own, bridged, stay, gain_low, gain_high, words}, created_at, verdict, sentence}",
     examples=["bridge v2 v1", "bridge v2 v1 --json"],
 )
 def bridge(

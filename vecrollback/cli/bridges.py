@@ -26,13 +26,16 @@ def bridges(session: Session) -> None:
         (f"{one.source} -> {one.target}", one.verdict, *_measures(one.worth), one.worth.kind, one.created_at)
         for one in found
     )
-    heads = ("bridge", "verdict", "recall@10", "nDCG@10", "own", "stay", "queries", "fitted")
+    heads = ("bridge", "verdict", "recall@10", "nDCG@10", "own", "stay", "against staying", "queries", "fitted")
     session.emit(
         {"bridges": [payloads.bridge(one) for one in found]},
-        lambda: [Rows(heads, rows, right=heads[2:6]) if found else "there is no bridge yet"],
+        lambda: [Rows(heads, rows, right=heads[2:7]) if found else "there is no bridge yet"],
     )
 
 
 def _measures(worth: BridgeWorth) -> list[str]:
     values = worth.recall, worth.bridged, worth.own, worth.stay
-    return ["-" if value is None else f"{value:.3f}" for value in values]
+    gain = "-" if worth.gain is None else f"{worth.gain:+.3f}"
+    if worth.gain_low is not None:
+        gain += f" ({worth.gain_low:+.3f} to {worth.gain_high:+.3f})"
+    return [*("-" if value is None else f"{value:.3f}" for value in values), gain]

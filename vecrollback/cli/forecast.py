@@ -18,7 +18,7 @@ app = typer.Typer(add_completion=False)
     app,
     returns="{embedder, live, sample, documents, queries, kind, difference: {measure, queries, a, b, difference, low, "
     "high, p}, error, bridged, overlap, seconds, tokens, dollars, "
-    "slices: [{by: language|length, value, difference}], verdict, sentence}",
+    "slices: [{by: language|namespace|length, value, difference}], verdict, sentence}",
     examples=[
         "forecast all-MiniLM-L6-v2 --sample 5%",
         "forecast openai:text-embedding-3-small --sample 500",
@@ -43,10 +43,10 @@ def forecast(
     """
     with session.store() as store, session.watch() as watch:
         found = store.forecast(model, sample=sample, seed=seed, keep=keep, progress=watch)
-    session.emit(payloads.forecast(found), lambda: _told(found))
+    session.emit(payloads.forecast(found), lambda: _lines(found))
 
 
-def _told(found: Forecast) -> Iterator[str]:
+def _lines(found: Forecast) -> Iterator[str]:
     yield found.sentence
     if found.bridged is not None:
         one = found.bridged
@@ -57,7 +57,7 @@ def _told(found: Forecast) -> Iterator[str]:
     for part in found.slices:
         one = part.difference
         interval = f"95%: {one.low:+.3f} to {one.high:+.3f}, {one.queries:,} queries"
-        yield f"{part.by} {part.value}: {one.difference:+.3f} ({interval})"
+        yield f"{part.by} {part.value or '(none)'}: {one.difference:+.3f} ({interval})"
     yield f"the same estimate is off by {found.error:.3f} for {found.live}"
     yield f"both models agree on {found.overlap:.0%} of the nearest documents of the sample"
     money = "" if found.dollars is None else f", ${found.dollars:,.2f}"

@@ -6,31 +6,33 @@ most: once by the source's model and, if it answers, once by the target's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import replace
-from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from vecrollback.corpus.keywords import KeywordIndex
 from vecrollback.embedders.pieces import embed_in_pieces
 from vecrollback.errors import VecrollbackError
-from vecrollback.pairs.bridge_maps import NEIGHBOURS
 from vecrollback.pairs.bridges import FittedBridge
 from vecrollback.pairs.resources import Resources
-from vecrollback.quality.evaluation.generated_queries import generate_queries
-from vecrollback.quality.evaluation.metrics import judged_values, means
-from vecrollback.records import BridgeWorth, GoldenQuery, Pair
-from vecrollback.records.arrays import FloatArray
+from vecrollback.quality.evaluation.query_sets import MOST_QUERIES, QuerySet, choose_queries
+from vecrollback.quality.rank_estimates import DEPTH
+from vecrollback.records import BridgeWorth, Pair
+from vecrollback.serving.fallback_settings import serves
 from vecrollback.serving.open_pairs import BorrowedPairs, OpenPair
 
-MOST_QUERIES = 300
-LEAST_QUERIES = 30
-"""Fewer golden queries say too little: generated ones are taken instead."""
+_GENERATED = 150
+_NORMAL_95 = 1.96
 
 
 class BridgeProof:
     """Measures bridges, on open pairs of its own, apart from those that serve."""
 
     def __init__(self, resources: Resources) -> None:
-        self._catalog, self._corpus = resources.catalog, resources.corpus
+        self._catalog, self._corpus, self._root = resources.catalog, resources.corpus, resources.root
+        self._words = KeywordIndex(resources.corpus, resources.cache)
         self._pairs = BorrowedPairs(resources)
 
     def measure(self, source: Pair, target: Pair, fitted: FittedBridge, *, seed: int | None = None) -> BridgeWorth:
@@ -38,7 +40,7 @@ class BridgeProof:
 
         Args:
             source: The pair whose model embeds them. It has to answer.
-            target: The pair in whose space they are compared. Its own model may be gone.
+            target: The pair in whose space they are compared. It is whole; its own model may be gone.
             fitted: The map.
             seed: Of what is drawn for it; None draws anew.
 
@@ -50,46 +52,63 @@ class BridgeProof:
             EmbedderChangedError: It is another model by now.
         """
         worth = BridgeWorth(fitted.recall, fitted.held_out, fitted.among)
-        queries, kind = self._queries(seed)
-        if not queries:
+        queries = choose_queries(self._catalog, self._corpus, generated=_GENERATED, most=MOST_QUERIES, seed=seed)
+        if not queries.queries:
             return worth
-        texts = [query.text for query in queries]
         with self._pairs.pairs(source.name, target.name) as [first, second]:
-            vectors = embed_in_pieces(first.queries.embed_proven, texts)
-            stay, bridged = _answers(first, vectors), _answers(second, fitted.map.apply(vectors))
-            own = _own_answers(second, texts)
-        return replace(
-            worth,
-            queries=len(queries),
-            kind=kind,
-            own=None if own is None else _ndcg(queries, own),
-            bridged=_ndcg(queries, bridged),
-            stay=_ndcg(queries, stay),
-        )
+            vectors = embed_in_pieces(first.queries.embed_proven, queries.texts)
+            bridged = queries.ndcg(queries.search(second.view, fitted.map.apply(vectors)))
+            worth = replace(worth, queries=len(bridged), kind=queries.kind, bridged=float(bridged.mean()))
+            own = _own_values(queries, second)
+            worth = replace(worth, own=None if own is None else float(own.mean()), words=self._by_words(queries))
+            if first.view.snapshot.manifest.cascade is not None:
+                return self._against_cascade(worth, bridged, source)
+            stay = queries.ndcg(queries.search(first.view, vectors))
+        half = _NORMAL_95 * _error(bridged - stay)
+        gain = float((bridged - stay).mean())
+        return replace(worth, stay=float(stay.mean()), gain_low=gain - half, gain_high=gain + half)
 
     def close(self) -> None:
         """Let go of the pairs that are held open. Idempotent."""
         self._pairs.close()
+        self._words.close()
 
-    def _queries(self, seed: int | None) -> tuple[list[GoldenQuery], Literal["golden", "generated"]]:
-        golden = [query for query in self._catalog.golden.all() if query.judged][:MOST_QUERIES]
-        if len(golden) >= LEAST_QUERIES:
-            return golden, "golden"
-        return generate_queries(self._corpus, MOST_QUERIES // 2, seed=seed), "generated"
+    def _by_words(self, queries: QuerySet) -> float | None:
+        """How good keyword search is, where that is to answer one day: else nobody needs its file of all texts."""
+        if not serves(self._root, "keyword"):
+            return None
+        try:
+            hits = [
+                self._words.search(text, DEPTH, namespace=namespace)
+                for text, namespace in zip(queries.texts, queries.namespaces, strict=True)
+            ]
+        except (VecrollbackError, OSError):
+            return None
+        return float(queries.ndcg_of_keys([[hit.key for hit in one] for one in hits]).mean())
+
+    def _against_cascade(self, worth: BridgeWorth, bridged: NDArray[np.float64], source: Pair) -> BridgeWorth:
+        """Against the answers of a pair that serves before it is whole: as its trial measured them, with its queries.
+
+        What it has vectors of is not what it answers from.
+        """
+        cascade = self._catalog.cascades.find(source.name)
+        if cascade is None or not cascade.trial.new:
+            return worth
+        stay = np.array(cascade.trial.new)
+        half = _NORMAL_95 * math.hypot(_error(bridged), _error(stay))
+        gain = float(bridged.mean() - stay.mean())
+        return replace(worth, stay=float(stay.mean()), gain_low=gain - half, gain_high=gain + half)
 
 
-def _own_answers(open_pair: OpenPair, texts: Sequence[str]) -> list[list[str]] | None:
+def _own_values(queries: QuerySet, open_pair: OpenPair) -> NDArray[np.float64] | None:
     """None where the pair's own model is gone: that is what the bridge is for."""
     try:
-        return _answers(open_pair, embed_in_pieces(open_pair.queries.embed_proven, texts))
+        vectors = embed_in_pieces(open_pair.queries.embed_proven, queries.texts)
+        return queries.ndcg(queries.search(open_pair.view, vectors))
     except (VecrollbackError, OSError, ImportError):
         return None
 
 
-def _answers(open_pair: OpenPair, vectors: FloatArray) -> list[list[str]]:
-    return [[hit.id for hit in hits] for hits in open_pair.view.search(vectors, NEIGHBOURS)]
-
-
-def _ndcg(queries: Sequence[GoldenQuery], rankings: list[list[str]]) -> float:
-    values = means(judged_values(queries, rankings, NEIGHBOURS, ["ndcg"]))
-    return float(values[f"ndcg@{NEIGHBOURS}"])
+def _error(values: NDArray[np.float64]) -> float:
+    """Standard error of the mean; that of one value alone is not known."""
+    return float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else 1.0

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
 from vecrollback.pairs.resources import Resources
-from vecrollback.quality.bridge_proof import LEAST_QUERIES, MOST_QUERIES
-from vecrollback.quality.evaluation.generated_queries import generate_queries
-from vecrollback.quality.evaluation.metrics import judged_values
+from vecrollback.quality.evaluation.query_sets import MOST_QUERIES, QuerySet, choose_queries
+from vecrollback.quality.rank_estimates import DEPTH
 from vecrollback.quality.sequential_difference import not_worse
-from vecrollback.records import Cascade, CascadeTrial, GoldenQuery, SearchOptions, Verdict
+from vecrollback.records import Cascade, CascadeTrial, Hit, SearchOptions, Verdict
 from vecrollback.serving.cascade import CascadeAnswers, CascadeSides
 from vecrollback.serving.hybrid import KeywordAnswers
 from vecrollback.serving.masks import Filter
@@ -27,7 +25,7 @@ from vecrollback.serving.open_pairs import BorrowedPairs, OpenPairs
 
 _AT_ONCE = 5
 """Queries between two looks."""
-_DEPTH = 10
+_GENERATED = 150
 _WRITTEN_EVERY = 50
 """Queries, after which what was embedded for them is written."""
 
@@ -86,19 +84,22 @@ class CascadeTrials:
         self._pairs.close()
 
     def _asked(self, cascade: Cascade, most: int, watch: Watch, *, until_shown: bool) -> CascadeTrial:
-        queries, kind = self._queries(cascade.trial.seed)
-        trial = replace(cascade.trial, kind=kind)
-        queries = queries[len(trial.new) :][:most]
-        if not queries:
+        queries = self._queries(cascade.trial.seed)
+        if cascade.trial.new and queries.kind != cascade.trial.kind:
+            return cascade.trial  # golden queries were written, or removed, since: two kinds are not one trial
+        trial = replace(cascade.trial, kind=queries.kind)
+        queries = replace(queries, queries=queries.queries[len(trial.new) :][:most])
+        if not queries.queries:
             return trial
         words = KeywordAnswers(self._resources, OpenPairs(self._resources))
         with self._pairs.pairs(cascade.pair, cascade.source) as [new, old]:
             answers = CascadeAnswers(self._resources, OpenPairs(self._resources), words, self._keep, soon=False)
             sides = answers.sides(new, old, replace(cascade, per_second=1_000_000))  # nobody waits
             try:
-                for first in range(0, len(queries), _AT_ONCE):
-                    trial = _with(trial, *_values(answers, sides, queries[first : first + _AT_ONCE]))
-                    watch(len(trial.new), len(queries))
+                for first in range(0, len(queries.queries), _AT_ONCE):
+                    asked = replace(queries, queries=queries.queries[first : first + _AT_ONCE])
+                    trial = _with(trial, *_values(answers, sides, asked))
+                    watch(len(trial.new), len(queries.queries))
                     if len(trial.new) % _WRITTEN_EVERY == 0:
                         answers.hand_over()
                     if until_shown and _shown(trial) != "unknown":
@@ -108,30 +109,27 @@ class CascadeTrials:
                 words.close()
         return trial
 
-    def _queries(self, seed: int) -> tuple[list[GoldenQuery], Literal["golden", "generated", "none"]]:
+    def _queries(self, seed: int) -> QuerySet:
         """Judged queries in a random order, the same for one seed while nobody edits them."""
-        golden = [query for query in self._catalog.golden.all() if query.judged]
-        if len(golden) < LEAST_QUERIES:
-            generated = generate_queries(self._corpus, MOST_QUERIES // 2, seed=seed)
-            return generated, "generated" if generated else "none"
-        order = np.random.default_rng(seed).permutation(len(golden))[:MOST_QUERIES]
-        return [golden[place] for place in order], "golden"
+        chosen = choose_queries(self._catalog, self._corpus, generated=_GENERATED, seed=seed)
+        if chosen.kind != "golden":
+            return chosen
+        order = np.random.default_rng(seed).permutation(len(chosen.queries))[:MOST_QUERIES]
+        return replace(chosen, queries=[chosen.queries[place] for place in order.tolist()])
 
 
-def _values(
-    answers: CascadeAnswers, sides: CascadeSides, queries: Sequence[GoldenQuery]
-) -> tuple[list[float], list[float]]:
+def _values(answers: CascadeAnswers, sides: CascadeSides, queries: QuerySet) -> tuple[list[float], list[float]]:
     """NDCG of each query, by the pair before and by the cascade."""
     assert sides.old is not None
-    texts = [query.text for query in queries]
-    own = sides.old.view.search(sides.old.queries.embed_proven(texts), _DEPTH, Filter(""))
-    vectors = sides.new.queries.embed_proven(texts)
-    new = answers.answer(sides, vectors, SearchOptions(_DEPTH), Filter(""), texts)
-    rankings = [[hit.id for hit in hits] for hits in own], [[hit.id for hit in one.hits] for one in new]
-    old_values, new_values = (
-        [one[f"ndcg@{_DEPTH}"] for one in judged_values(queries, ranking, _DEPTH, ["ndcg"])] for ranking in rankings
-    )
-    return old_values, new_values
+    old = queries.search(sides.old.view, sides.old.queries.embed_proven(queries.texts))
+    vectors, texts = sides.new.queries.embed_proven(queries.texts), queries.texts
+    new: list[list[Hit]] = [[] for _ in texts]
+    for namespace, places in queries.by_namespace():
+        only, options = (None if namespace is None else Filter(namespace)), SearchOptions(DEPTH, None, namespace or "")
+        asked = [texts[place] for place in places]
+        for place, answer in zip(places, answers.answer(sides, vectors[places], options, only, asked), strict=True):
+            new[place] = answer.hits
+    return queries.ndcg(old).tolist(), queries.ndcg(new).tolist()
 
 
 def _with(trial: CascadeTrial, old: Sequence[float], new: Sequence[float]) -> CascadeTrial:

@@ -8,7 +8,8 @@ out, and how far the estimate is off for the live pair says how far it may be of
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,13 +21,12 @@ from vecrollback.corpus.documents import content_hash
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.base import traits_of
 from vecrollback.embedders.pieces import embed_documents, embed_in_pieces
-from vecrollback.errors import UsageError
+from vecrollback.errors import PairStateError, UsageError
 from vecrollback.pairs.bridges import LEAST_TEXTS, CommonVectors, fit_bridge
 from vecrollback.pairs.resources import Resources
 from vecrollback.pairs.vectors import ChunkVectors, came_by_bridge, newest
-from vecrollback.quality.bridge_proof import LEAST_QUERIES
-from vecrollback.quality.evaluation.generated_queries import generate_queries, live_ids
-from vecrollback.quality.evaluation.metrics import judged_values
+from vecrollback.quality.evaluation.generated_queries import live_keys
+from vecrollback.quality.evaluation.query_sets import LEAST_QUERIES, QuerySet, choose_queries
 from vecrollback.quality.evaluation.significance import difference
 from vecrollback.quality.purity import parse_budget
 from vecrollback.quality.rank_estimates import DEPTH, expected_ndcg
@@ -35,11 +35,11 @@ from vecrollback.records import (
     Document,
     Forecast,
     ForecastSlice,
-    GoldenQuery,
     Metric,
     Pair,
     Progress,
     ProgressCallback,
+    key_parts,
 )
 from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.open_pairs import BorrowedPairs, OpenPair
@@ -48,6 +48,8 @@ _LEAST_SAMPLE = 60
 _GENERATED = 300
 _AT_ONCE = 64
 _LEAST_SLICE = 10
+_LEAST_OTHERS = 40
+"""Of a namespace with fewer documents in the sample the whole sample stands for its documents."""
 _LANGUAGE_KEYS = ("language", "lang")
 
 Floats = NDArray[np.float64]
@@ -59,19 +61,20 @@ SampleVectors = dict[str, tuple[bytes, ChunkVectors]]
 class _Sample:
     """What is embedded: documents, the right ones first, and the queries whose right answers are among them.
 
-    `chosen`: so many first documents are in it because they are right; the others were drawn at random.
+    `chosen`: so many first documents are in it because they are right; the others were drawn at random. `right`: of
+    each query, place of a right document -> its grade. `sizes`: documents of each namespace.
     """
 
     documents: list[Document]
     chosen: int
-    queries: list[GoldenQuery]
-    kind: Literal["golden", "generated"]
-    total: int
+    queries: QuerySet
+    right: list[dict[int, int]]
+    sizes: Mapping[str, int]
 
-    def right(self) -> list[list[tuple[int, int]]]:
-        """For each query (place of a right document, its grade)."""
-        places = {document.id: place for place, document in enumerate(self.documents)}
-        return [[(places[id_], g) for id_, g in query.expected.items() if g > 0] for query in self.queries]
+    @property
+    def total(self) -> int:
+        """Documents of the corpus."""
+        return sum(self.sizes.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +123,13 @@ class Forecaster:
             UsageError: The sample, or the number of queries, is too small to say anything.
             EmbedderSpecError: The model's string is not valid.
             EmbeddingError: A model does not answer.
+            PairStateError: The live pair serves before it is whole.
         """
+        self._require_whole(live)
         embedder = self._resources.embedders.open(spec)
         sample, old = self._draw(live, share, np.random.default_rng(seed), seed)
         new, tokens, seconds = _embed(embedder, sample.documents, progress)
-        texts = [query.text for query in sample.queries]
+        texts = sample.queries.texts
         queries = embed_in_pieces(embedder.embed_queries, texts)
         with self._pairs.pairs(live.name) as [open_pair]:
             own_queries = embed_in_pieces(open_pair.queries.embed_proven, texts)
@@ -143,7 +148,7 @@ class Forecaster:
             sample=len(sample.documents),
             documents=sample.total,
             queries=len(texts),
-            kind=sample.kind,
+            kind="golden" if sample.queries.kind == "golden" else "generated",
             difference=_widened(difference(f"ndcg@{DEPTH}", *estimates), measured, error),
             error=error,
             bridged=bridged,
@@ -158,15 +163,23 @@ class Forecaster:
         """Let go of the pair that is held open. Idempotent."""
         self._pairs.close()
 
+    def _require_whole(self, live: Pair) -> None:
+        with self._pairs.pairs(live.name) as [open_pair]:
+            if open_pair.view.snapshot.manifest.cascade is not None:
+                raise PairStateError(
+                    f"pair {live.name!r} serves before it is whole: how good it will be is not known yet",
+                    hint=f"`vecrollback catch-up {live.name}` builds it; then ask again",
+                )
+
     def _draw(self, live: Pair, share: str, random: np.random.Generator, seed: int | None) -> tuple[_Sample, _Chunks]:
         """Right documents of some queries up to half of the sample, and others at random; with their live vectors."""
-        ids = live_ids(self._corpus)
-        size = min(parse_budget(share, len(ids)), len(ids))
+        keys = live_keys(self._corpus).to_pylist()
+        size = min(parse_budget(share, len(keys)), len(keys))
         if share.strip().endswith("%"):  # at most that share, so rounded down
-            size = min(size, int(len(ids) * float(share.strip()[:-1]) / 100))
-        if len(ids) < _LEAST_SAMPLE:
+            size = min(size, int(len(keys) * float(share.strip()[:-1]) / 100))
+        if len(keys) < _LEAST_SAMPLE:
             raise UsageError(
-                f"the corpus has {len(ids)} documents; a forecast needs {_LEAST_SAMPLE}",
+                f"the corpus has {len(keys)} documents; a forecast needs {_LEAST_SAMPLE}",
                 hint="of so few, embed all: `vecrollback reembed MODEL`, then `vecrollback compare`",
             )
         if size < _LEAST_SAMPLE:
@@ -175,28 +188,30 @@ class Forecaster:
                 hint=f"--sample {_LEAST_SAMPLE}, or a larger share",
             )
         chunks = _live_chunks(self._resources, live)
-        queries, kind = self._queries(seed)
-        chosen, right = _fitting(queries, chunks.keys() & set(ids.to_pylist()), size // 2, random)
+        queries = choose_queries(self._catalog, self._corpus, generated=_GENERATED, seed=seed)
+        wanted = _wanted(queries, chunks.keys() & set(keys))
+        chosen, right = _fitting(wanted, size // 2, random)
         if len(chosen) < LEAST_QUERIES:
             raise UsageError(
                 f"only {len(chosen)} queries have their right documents in a sample of {size}; a forecast needs "
                 f"{LEAST_QUERIES}",
                 hint="a larger --sample, or more queries: `vecrollback golden import`",
             )
-        order = ids.take(pa.array(random.permutation(len(ids)))).to_pylist()
-        rest = [id_ for id_ in order if id_ in chunks and id_ not in right][: size - len(right)]
+        order = [keys[place] for place in random.permutation(len(keys)).tolist()]
+        rest = [key for key in order if key in chunks and key not in right][: size - len(right)]
         names = [*right, *rest]
         documents = self._corpus.at_head(lambda state: self._corpus.get(names, version=state.version))
-        present = [documents[id_] for id_ in names if id_ in documents]
-        kept = [query for query in chosen if all(id_ in documents for id_, g in query.expected.items() if g > 0)]
-        sample = _Sample(present, sum(document.id in right for document in present), kept, kind, len(ids))
-        return sample, _read_chunks(self._resources, live, [chunks[document.id] for document in present])
-
-    def _queries(self, seed: int | None) -> tuple[list[GoldenQuery], Literal["golden", "generated"]]:
-        golden = [query for query in self._catalog.golden.all() if query.judged]
-        if len(golden) >= LEAST_QUERIES:
-            return golden, "golden"
-        return generate_queries(self._corpus, _GENERATED, seed=seed), "generated"
+        present = [documents[key] for key in names if key in documents]
+        places = {document.key: place for place, document in enumerate(present)}
+        chosen = [place for place in chosen if wanted[place].keys() <= places.keys()]
+        sample = _Sample(
+            present,
+            sum(key in right for key in places),
+            replace(queries, queries=[queries.queries[place] for place in chosen]),
+            [{places[key]: grade for key, grade in wanted[place].items()} for place in chosen],
+            Counter(key_parts(key)[0] for key in keys),
+        )
+        return sample, _read_chunks(self._resources, live, [chunks[document.key] for document in present])
 
 
 def _widened(gap: Difference, measured: Floats, error: float) -> Difference:
@@ -207,14 +222,16 @@ def _widened(gap: Difference, measured: Floats, error: float) -> Difference:
 
 
 def _sliced(sample: _Sample, estimates: Sequence[Floats], measured: Floats) -> Iterator[ForecastSlice]:
-    """The same by language and by length of the right documents, of the first one where a query has several."""
-    first = [sample.documents[places[0][0]] for places in sample.right()]
+    """The same for parts of the queries, by what the first right document of each is like."""
+    first = [sample.documents[next(iter(places))] for places in sample.right]
     lengths = np.array([len(document.text_for_model) for document in first])
     middle = int(np.median(lengths)) if len(lengths) else 0
     languages = np.array([_language(document) for document in first])
-    groups: list[tuple[Literal["language", "length"], str, NDArray[np.bool_]]] = [
+    namespaces = np.array([document.namespace for document in first])
+    groups: list[tuple[Literal["language", "namespace", "length"], str, NDArray[np.bool_]]] = [
         ("language", name, languages == name) for name in sorted(set(languages.tolist()) - {""})
     ]
+    groups += [("namespace", name, namespaces == name) for name in sorted(set(namespaces.tolist()))]
     groups.append(("length", f"up to {middle:,} characters", lengths <= middle))
     groups.append(("length", f"more than {middle:,} characters", lengths > middle))
     for by, value, chosen in groups:
@@ -256,19 +273,35 @@ def _bridged(
     return difference(f"ndcg@{DEPTH}", measured, values)
 
 
+def _wanted(queries: QuerySet, here: set[str]) -> list[dict[str, int]]:
+    """Of each query its right documents (key -> grade); empty where one of them is not here.
+
+    A golden query names a document by its id, in whichever namespaces that is.
+    """
+    named = [{id_: grade for id_, grade in query.expected.items() if grade > 0} for query in queries.queries]
+    keys: dict[str, list[str]] = {name: [] for one in named for name in one}
+    for key in here:
+        name = key_parts(key)[1] if queries.kind == "golden" else key
+        if name in keys:
+            keys[name].append(key)
+    return [
+        {key: grade for name, grade in one.items() for key in sorted(keys[name])} if all(keys[n] for n in one) else {}
+        for one in named
+    ]
+
+
 def _fitting(
-    queries: Sequence[GoldenQuery], here: set[str], most: int, random: np.random.Generator
-) -> tuple[list[GoldenQuery], list[str]]:
-    """Queries at random whose right documents, all of them here, are `most` together."""
-    chosen: list[GoldenQuery] = []
+    wanted: Sequence[Mapping[str, int]], most: int, random: np.random.Generator
+) -> tuple[list[int], dict[str, None]]:
+    """Places of queries at random whose right documents are `most` together, and those documents."""
+    chosen: list[int] = []
     right: dict[str, None] = {}
-    for place in random.permutation(len(queries)).tolist():
-        wanted = [id_ for id_, grade in queries[place].expected.items() if grade > 0]
-        more = [id_ for id_ in wanted if id_ not in right]
-        if here.issuperset(wanted) and len(right) + len(more) <= most:
-            chosen.append(queries[place])
+    for place in random.permutation(len(wanted)).tolist():
+        more = [key for key in wanted[place] if key not in right]
+        if wanted[place] and len(right) + len(more) <= most:
+            chosen.append(place)
             right.update(dict.fromkeys(more))
-    return chosen, list(right)
+    return chosen, right
 
 
 def _embed(
@@ -330,19 +363,25 @@ def _scores(queries: FloatArray, chunks: _Chunks, metric: Metric, documents: int
 
 
 def _estimated(scores: Floats, sample: _Sample) -> Floats:
-    """Expected nDCG of each query over the whole corpus."""
-    right = sample.right()
+    """Expected nDCG of each query over all documents that it is asked of."""
     others = scores.copy()
-    for row, places in enumerate(right):
-        others[row, [place for place, _ in places]] = np.nan
-    values = [scores[row, [place for place, _ in places]] for row, places in enumerate(right)]
-    grades = [np.array([grade for _, grade in places], np.float64) for places in right]
-    return expected_ndcg(values, grades, others, sample.total)
+    namespaces = np.array([document.namespace for document in sample.documents])
+    totals = np.full(len(scores), sample.total)
+    for namespace, rows in sample.queries.by_namespace():
+        if namespace is not None:
+            elsewhere = namespaces != namespace
+            totals[rows] = sample.sizes[namespace]
+            if np.count_nonzero(~elsewhere) >= _LEAST_OTHERS:
+                others[np.ix_(np.array(rows), np.flatnonzero(elsewhere))] = np.nan
+    for row, places in enumerate(sample.right):
+        others[row, list(places)] = np.nan
+    values = [scores[row, list(places)] for row, places in enumerate(sample.right)]
+    grades = [np.array(list(places.values()), np.float64) for places in sample.right]
+    return expected_ndcg(values, grades, others, totals)
 
 
-def _measured(open_pair: OpenPair, vectors: FloatArray, queries: Sequence[GoldenQuery]) -> Floats:
-    rankings = [[hit.id for hit in hits] for hits in open_pair.view.search(vectors, DEPTH)]
-    return np.array([one[f"ndcg@{DEPTH}"] for one in judged_values(queries, rankings, DEPTH, ["ndcg"])])
+def _measured(open_pair: OpenPair, vectors: FloatArray, queries: QuerySet) -> Floats:
+    return queries.ndcg(queries.search(open_pair.view, vectors))
 
 
 def _overlap(a: Floats, b: Floats) -> float:

@@ -25,7 +25,10 @@ _LEAST_TAIL = 8
 
 
 def expected_ndcg(
-    right: Sequence[NDArray[np.float64]], grades: Sequence[NDArray[np.float64]], others: NDArray[np.float64], total: int
+    right: Sequence[NDArray[np.float64]],
+    grades: Sequence[NDArray[np.float64]],
+    others: NDArray[np.float64],
+    total: int | NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Expected nDCG@10 of each query over `total` documents.
 
@@ -33,12 +36,14 @@ def expected_ndcg(
         right: For each query the scores of its right documents.
         grades: Their grades, in the same order.
         others: Scores of sampled other documents, shape (queries, sample); NaN where one is a right document.
-        total: Documents of the corpus that are not right, for any query.
+        total: Documents that each query is asked of; one number where that is the same for all.
 
     Returns:
         One value for each query, from 0 to 1.
     """
-    values = [_one(r, g, row[~np.isnan(row)], total) for r, g, row in zip(right, grades, others, strict=True)]
+    totals = np.broadcast_to(total, len(right)).tolist()
+    rows = zip(right, grades, others, totals, strict=True)
+    values = [_one(r, g, row[~np.isnan(row)], documents) for r, g, row, documents in rows]
     return np.array(values)
 
 

@@ -17,8 +17,8 @@ from vecrollback.embedders.pieces import embed_in_pieces
 from vecrollback.errors import UsageError, VecrollbackError
 from vecrollback.pairs.bridges import Bridges
 from vecrollback.pairs.resources import Resources
-from vecrollback.quality.bridge_proof import LEAST_QUERIES, MOST_QUERIES
-from vecrollback.records import Hit, Json, Pair, ThresholdTranslation
+from vecrollback.quality.evaluation.query_sets import LEAST_QUERIES, MOST_QUERIES
+from vecrollback.records import Hit, Json, Pair, ThresholdTranslation, document_key
 from vecrollback.serving.open_pairs import BorrowedPairs, OpenPair
 
 SETTINGS = ("score_threshold", "threshold")
@@ -121,7 +121,10 @@ def best_threshold(answers: Answers) -> float:
 
 def _matched(first: Sequence[Sequence[Hit]], second: Sequence[Sequence[Hit]], score: float) -> Answers:
     return [
-        ({hit.id for hit in mine if hit.score >= score}, [(hit.id, hit.score) for hit in theirs])
+        (
+            {document_key(hit.id, hit.namespace) for hit in mine if hit.score >= score},
+            [(document_key(hit.id, hit.namespace), hit.score) for hit in theirs],
+        )
         for mine, theirs in zip(first, second, strict=True)
     ]
 

@@ -32,6 +32,9 @@ class BridgeWorth:
         own: nDCG@10 of the target pair with its own model; None where that did not answer.
         bridged: nDCG@10 of the target pair with queries that came over the bridge; None without queries.
         stay: nDCG@10 of the source pair; None without queries.
+        gain_low: Where `gain` lies at least, with 95%, over all queries such as these; None where that is not known.
+        gain_high: Where it lies at most.
+        words: nDCG@10 of keyword search; None where `[serving] fallback` did not name it.
     """
 
     recall: float
@@ -42,6 +45,18 @@ class BridgeWorth:
     own: float | None = None
     bridged: float | None = None
     stay: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+    words: float | None = None
+
+    @property
+    def gain(self) -> float | None:
+        """What going back over the bridge is worth against staying, in nDCG@10: below zero where staying is better.
+
+        Of all that is measured this holds best for other queries than those that were asked: hard ones are hard for
+        both.
+        """
+        return self.bridged - self.stay if self.bridged is not None and self.stay is not None else None
 
     @property
     def share(self) -> float | None:
@@ -50,15 +65,25 @@ class BridgeWorth:
 
     @property
     def verdict(self) -> BridgeVerdict:
-        """Whether the target pair over the bridge answers at least as well as the source pair does."""
-        if self.bridged is None or self.stay is None:
+        """Which answers better, the target pair over the bridge or the source pair; `unknown` where neither is shown.
+
+        A bridge that only seems to be as good is worse for other queries nearly every second time.
+        """
+        if self.gain is None:
             return "unknown"
-        return "bridge" if self.bridged >= self.stay else "stay"
+        if self.gain_low is None or self.gain_high is None:  # measured by a version that noted no interval
+            return "bridge" if self.gain >= 0 else "stay"
+        if self.gain_low > 0:
+            return "bridge"
+        return "stay" if self.gain_high < 0 else "unknown"
 
     @property
     def payload(self) -> dict[str, Json]:
         """What an answer over the bridge tells of it."""
-        measures = {"own": self.own, "ndcg@10": self.bridged, "stay": self.stay, "share": self.share}
+        measures = {
+            **{"own": self.own, "ndcg@10": self.bridged, "stay": self.stay, "share": self.share},
+            **{"gain": self.gain, "gain_low": self.gain_low, "gain_high": self.gain_high},
+        }
         rounded = {name: None if value is None else round(value, 4) for name, value in measures.items()}
         return {"recall@10": round(self.recall, 4), **rounded, "queries": self.queries, "kind": self.kind}
 
@@ -119,5 +144,9 @@ class Bridge:
             text += f", nDCG {worth.bridged:.3f}, {worth.share:.2f} of {self.target}'s own {worth.own:.3f}"
         else:
             text += f", nDCG {worth.bridged:.3f}"
-        stay = "" if worth.stay is None else f", against {worth.stay:.3f} of staying"
-        return f"{text}{stay} ({worth.queries} {worth.kind} queries)"
+        if worth.stay is not None:
+            text += f", against {worth.stay:.3f} of staying"
+        text += f" ({worth.queries} {worth.kind} queries)"
+        if worth.gain is not None and worth.gain_low is not None:
+            text += f", a difference of {worth.gain:+.3f} (95%: {worth.gain_low:+.3f} to {worth.gain_high:+.3f})"
+        return text

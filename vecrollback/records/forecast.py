@@ -15,12 +15,13 @@ class ForecastSlice:
     """The same forecast for some of the queries.
 
     Attributes:
-        by: What they have in common: `language` of their right documents, as metadata say it, or `length` of those.
-        value: The language, or "up to N characters" and "more than N characters", N being the median.
+        by: What their right documents have in common: `language`, as metadata say it, `namespace`, or `length`.
+        value: The language; the namespace, "" for documents in none; "up to N characters" or "more than N characters",
+            N being the median.
         difference: As of the whole forecast, from these queries alone.
     """
 
-    by: Literal["language", "length"]
+    by: Literal["language", "namespace", "length"]
     value: str
     difference: Difference
 
@@ -46,7 +47,7 @@ class Forecast:
         seconds: How long embedding the whole corpus would take, at the speed of the sample.
         tokens: How many tokens that would be.
         dollars: What they would cost; None where the model has no price.
-        slices: The difference by language and by length, where ten queries or more are of one.
+        slices: The difference by language, by namespace and by length, where ten queries or more are of one.
     """
 
     embedder: str

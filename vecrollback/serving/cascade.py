@@ -72,10 +72,12 @@ class CascadeSides:
     record: Cascade
     own: frozenset[str]
 
-    @property
-    def measured(self) -> dict[str, Json]:
-        """What is known of the answers."""
-        return {"source": self.record.source, **self.record.trial.payload}
+    def measured(self, by: AnsweredBy) -> dict[str, Json]:
+        """What is known of such answers: of the cascade's own, or of those of the pair before it."""
+        if by == "bridge" and self.bridge is not None:
+            return {"source": self.bridge.source, **self.bridge.worth.payload}
+        trial = {"source": self.record.source, **self.record.trial.payload}
+        return trial if by == "cascade" else trial | {"ndcg@10": trial["old"], "share": trial["old"] and 1.0}
 
 
 class CascadeAnswers:
@@ -93,18 +95,21 @@ class CascadeAnswers:
         self._catalog, self._corpus, self._embedders = resources.catalog, resources.corpus, resources.embedders
         self._open_pairs, self._words, self._keep, self._soon = open_pairs, words, keep, soon
         self._bridges = Bridges(resources)
-        self._on_demand: dict[tuple[str, int, int], OnDemand] = {}
+        self._on_demand: dict[tuple[str, str, int, int], OnDemand] = {}
         self._lock = threading.Lock()
         self._base: tuple[PairView | None, frozenset[str]] = None, frozenset()
 
     def beside(self, new: OpenPair, head: int) -> CascadeSides | None:
-        """What helps this pair at this head of the log; None where there is nothing, and it answers alone."""
+        """What helps this pair at this head of the log; None for one that is whole.
+
+        Without the pair before it, where that was pruned, the words of a query still name candidates.
+        """
         part = new.view.snapshot.manifest.cascade
-        source = self._catalog.pairs.find(part.source) if part else None
-        if source is None or not source.snapshot:
+        if part is None:
             return None
-        record = self._catalog.cascades.find(new.pair.name) or Cascade(new.pair.name, source.name)
-        return self.sides(new, self._opened(source, head), record)
+        source = self._catalog.pairs.find(part.source)
+        record = self._catalog.cascades.find(new.pair.name) or Cascade(new.pair.name, part.source)
+        return self.sides(new, self._opened(source, head) if source and source.snapshot else None, record)
 
     def sides(self, new: OpenPair, old: OpenPair | None, record: Cascade) -> CascadeSides:
         """The same of pairs that are open already."""
@@ -125,7 +130,7 @@ class CascadeAnswers:
             sides: What to answer from.
             queries: Vectors by the new pair's model, shape (n, dimension).
             options: How many documents, and of which.
-            only: The same as a filter of both views.
+            only: The same as a filter of both views; None for the documents of all namespaces.
             texts: The queries themselves; None where only their vectors are known.
 
         Returns:
@@ -136,7 +141,8 @@ class CascadeAnswers:
         own = sides.new.view.search(queries, options.k, only, include_vectors=options.include_vectors)
         answers = []
         for n, hits in enumerate(own):
-            words = self._words.candidates(texts[n], replace(options, k=depth)) if texts is not None else []
+            wide = replace(options, k=depth)
+            words = self._words.candidates(texts[n], wide, everywhere=only is None) if texts is not None else []
             order = _in_turns([document_key(one.id, one.namespace) for one in theirs[n]], words)[:depth]
             answers.append(self._ranked(sides, queries[n : n + 1], options, hits, order, theirs[n], by))
         return answers
@@ -162,12 +168,9 @@ class CascadeAnswers:
             made, refused = on_demand.find(missing), on_demand.refused
         except TROUBLE as error:
             why = f"the model of {sides.new.pair.name} does not embed: {error}"
-        first = order[: options.k]
-        if (
-            theirs
-            and sides.old is not None
-            and any(key not in sides.own and key not in made and key not in refused for key in first)
-        ):
+        # Those that the log does not hold at this head, by words of a moment later, are no answer of either pair.
+        without = {one.key for one in missing} - made.keys() - refused
+        if theirs and sides.old is not None and not without.isdisjoint(order[: options.k]):
             self._note_wanted(sides.new.pair, [one.key for one in missing if one.key not in made])
             hits = theirs[: options.k]
             reason = why or "the budget for embedding is spent"
@@ -243,19 +246,21 @@ class CascadeAnswers:
 
     def _of(self, sides: CascadeSides) -> OnDemand:
         record, pair = sides.record, sides.new.pair
-        key = pair.fingerprint, record.per_query, record.per_second
+        key = pair.name, pair.fingerprint, record.per_query, record.per_second
         with self._lock:  # of two for one pair, one would be forgotten with what it made
             if key in self._on_demand:
                 return self._on_demand[key]
-            for old in self._on_demand.values():
-                old.close()
             probes = self._embedders.batch_probes(pair)
             if probes is None:
                 raise EmbedderChangedError(f"pair {pair.name!r} has no probes: what its model makes is not proven")
             budget = TextBudget(record.per_query, record.per_second)
             on_demand = OnDemand(pair.name, self._embedders.of(pair), probes, budget, self._keep, soon=self._soon)
-            self._on_demand = {key: on_demand}
-            return on_demand
+            # The one before stays beside it: queries in flight go on with the pair that they began with.
+            ended = [self._on_demand.pop(one) for one in list(self._on_demand)[:-1]]
+            self._on_demand[key] = on_demand
+        for one in ended:  # on a thread: no query waits until what is left was written
+            threading.Thread(target=one.close, name="vecrollback-cascade-end", daemon=True).start()
+        return on_demand
 
     def _note_wanted(self, pair: Pair, keys: Sequence[str]) -> None:
         """Tell whoever builds the pair what queries asked for and did not get."""
@@ -267,7 +272,7 @@ class CascadeAnswers:
 
     def hand_over(self) -> None:
         """Have everything written that was made for queries so far."""
-        for one in self._on_demand.values():
+        for one in list(self._on_demand.values()):
             one.hand_over()
 
     def close(self) -> None:

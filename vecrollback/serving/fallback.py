@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from vecrollback.catalog import Catalog
-from vecrollback.errors import CatalogUnavailableError, VecrollbackError
+from vecrollback.errors import CatalogUnavailableError, PairStateError, VecrollbackError
 from vecrollback.pairs.bridges import Bridges
 from vecrollback.pairs.late_model import QueryModel
 from vecrollback.pairs.resources import Resources
-from vecrollback.records import AnsweredBy, Bridge, Json, Pair
+from vecrollback.records import AnsweredBy, Bridge, BridgeWorth, Json, Pair
 from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.fallback_settings import FallbackSettings, read_settings
 from vecrollback.serving.open_pairs import OpenPair, OpenPairs, Position
@@ -50,7 +50,7 @@ class Fallback:
         self._open_pairs, self._bridges = open_pairs, Bridges(resources)
         self._settings = _Reread(lambda: read_settings(self._root))
         self._known = _Reread(lambda: _Known.read(self._catalog))
-        self._sources: dict[str, QueryModel] = {}
+        self._sources: dict[tuple[str, str], QueryModel] = {}
         self._patient: dict[str, PatientModel] = {}
         self._told = ""
         self._lock = threading.Lock()
@@ -100,6 +100,13 @@ class Fallback:
                     _log.debug("%s cannot answer for %s: %s", step, live.pair.name, error)
         raise cause
 
+    def worth_of_words(self, live: OpenPair) -> Mapping[str, Json] | None:
+        """How good answers by words alone were, when that was last measured; None where it never was."""
+        try:
+            return self._known.value.worth_of_words(live.pair)
+        except CatalogUnavailableError:
+            return None
+
     def prepare(self, live: OpenPair) -> None:
         """Open what a bridge needs, before a query has to wait for it."""
         if "bridge" not in self.settings.order:
@@ -117,6 +124,8 @@ class Fallback:
             known = self._known.value
         except CatalogUnavailableError:
             return []
+        if step == "bridge" and live.view.snapshot.manifest.cascade is not None:
+            return []  # it has vectors of a part of the documents, and what is not there would be missed unseen
         if step == "standby":
             return [
                 lambda texts, pair=pair: self._by_standby(pair, live, known, head, texts)  # type: ignore[misc]
@@ -131,6 +140,8 @@ class Fallback:
     def _by_standby(self, pair: Pair, live: OpenPair, known: _Known, head: int, texts: list[str]) -> FallbackVectors:
         position = Position(pair.ref, pair.vectors_version, pair.watermark, head)
         open_pair = self._open_pairs.at(position)
+        if open_pair.view.snapshot.manifest.cascade is not None:
+            raise PairStateError(f"pair {pair.name!r} is not whole")
         measured = known.worth_of_staying(pair, live.pair)
         return FallbackVectors(open_pair, self.embed(open_pair, texts), "standby", measured)
 
@@ -144,21 +155,21 @@ class Fallback:
         with self._lock:
             patient = self._patient.get(pair)
             if patient is None or patient.model is not model:
-                if patient is not None:
-                    patient.close()
+                # The one before is not closed: queries in flight may still wait for it. Its threads end with it.
                 patient = self._patient[pair] = PatientModel(model)
             return patient
 
     def _source(self, pair: Pair) -> QueryModel:
         """The model that embeds for a bridge: that of an open pair, else one opened for it alone."""
-        if open_pair := self._open_pairs.find(pair.ref):
+        if (open_pair := self._open_pairs.find(pair.ref)) and open_pair.pair.fingerprint == pair.fingerprint:
             return open_pair.queries
+        key = pair.name, pair.fingerprint  # another pair may have the name by now, and its model is another one
         with self._lock:
-            model = self._sources.get(pair.name)
+            model = self._sources.get(key)
         if model is None:
             model = self._embedders.query_probes(pair)
             with self._lock:
-                self._sources = {pair.name: model}
+                self._sources = {key: model}
         return model
 
     def close(self) -> None:
@@ -191,16 +202,29 @@ class _Known:
         ]
         return sorted(usable, key=lambda one: -(one[0].worth.bridged or 0.0))
 
+    def worth_of_words(self, live: Pair) -> Mapping[str, Json] | None:
+        """How good keyword search was, as the newest bridge into the pair's space measured it."""
+        for bridge, _ in self.bridges:
+            worth = bridge.worth
+            if bridge.target_fingerprint == live.fingerprint and worth.words is not None:
+                return _shown(worth.words, worth)
+        return None
+
     def worth_of_staying(self, standby: Pair, live: Pair) -> Mapping[str, Json] | None:
         """How good the standby was by itself, as the bridge from it measured."""
         for bridge, source in self.bridges:
             worth = bridge.worth
             if source.name == standby.name and bridge.target_fingerprint == live.fingerprint and worth.queries:
-                share = worth.stay / worth.own if worth.stay is not None and worth.own else None
-                shown = {"ndcg@10": worth.stay, "own": worth.own, "share": share}
-                rounded = {name: None if value is None else round(value, 4) for name, value in shown.items()}
-                return {**rounded, "queries": worth.queries, "kind": worth.kind}
+                return _shown(worth.stay, worth)
         return None
+
+
+def _shown(ndcg: float | None, worth: BridgeWorth) -> dict[str, Json]:
+    """What an answer says of what was measured beside a bridge, with its queries."""
+    share = ndcg / worth.own if ndcg is not None and worth.own else None
+    shown = {"ndcg@10": ndcg, "own": worth.own, "share": share}
+    rounded = {name: None if value is None else round(value, 4) for name, value in shown.items()}
+    return {**rounded, "queries": worth.queries, "kind": worth.kind}
 
 
 class _Reread(Generic[T]):
@@ -212,14 +236,21 @@ class _Reread(Generic[T]):
 
     @property
     def value(self) -> T:
-        if time.monotonic() - self._at > _READ_SECONDS or self._value is None:
+        value = self._value
+        if value is None:
             with self._lock:
-                try:
-                    self._value = self._read()
-                except TROUBLE as error:
-                    if self._value is None:
-                        raise
-                    _log.warning("%s", error)
+                return self._read_again() if self._value is None else self._value
+        # One query reads it again; the others, which cannot wait for a slow catalog, take what is known.
+        if time.monotonic() - self._at > _READ_SECONDS and self._lock.acquire(blocking=False):
+            try:
+                return self._read_again()
+            except TROUBLE as error:
+                _log.warning("%s", error)
+            finally:
                 self._at = time.monotonic()
-        assert self._value is not None
+                self._lock.release()
+        return value
+
+    def _read_again(self) -> T:
+        self._value, self._at = self._read(), time.monotonic()
         return self._value

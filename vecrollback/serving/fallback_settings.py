@@ -43,9 +43,9 @@ def read_settings(root: Path) -> FallbackSettings:
     return FallbackSettings(tuple(dict.fromkeys(order)), float(patience))
 
 
-def bridges_serve(root: Path) -> bool:
-    """Whether queries may come over a bridge. A file that cannot be read or trusted says no; it stops no rollback."""
+def serves(root: Path, step: AnsweredBy) -> bool:
+    """Whether this may answer one day. A file that cannot be read or trusted says no; it stops nothing."""
     try:
-        return "bridge" in read_settings(root).order
+        return step in read_settings(root).order
     except VecrollbackError:
         return False

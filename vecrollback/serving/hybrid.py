@@ -63,16 +63,22 @@ class KeywordAnswers:
         """A result for each query by words alone, whatever mode was asked for."""
         return [self._by_words(text, options) for text in texts]
 
-    def candidates(self, text: str, options: SearchOptions) -> list[str]:
-        """Keys of the documents that hold words of a query, the best first; whatever mode was asked for."""
-        return [hit.key for hit in self._matching(text, options, self._corpus.state())]
+    def candidates(self, text: str, options: SearchOptions, *, everywhere: bool = False) -> list[str]:
+        """Keys of the documents that hold words of a query, the best first; whatever mode was asked for.
 
-    def _matching(self, text: str, options: SearchOptions, state: CorpusState) -> list[KeywordHit]:
+        `everywhere`: of all namespaces, whichever the options name.
+        """
+        return [hit.key for hit in self._matching(text, options, self._corpus.state(), everywhere=everywhere)]
+
+    def _matching(
+        self, text: str, options: SearchOptions, state: CorpusState, *, everywhere: bool = False
+    ) -> list[KeywordHit]:
         allowed: pa.Array | None = None
         if options.where is not None:
             selection = DocumentSet.of(options.where, options.namespace)
             allowed = self._corpus.matching(selection, version=state.version)
-        return self._index.search(text, options.k, namespace=options.namespace, allowed=allowed)
+        namespace = None if everywhere else options.namespace
+        return self._index.search(text, options.k, namespace=namespace, allowed=allowed)
 
     def _by_words(self, text: str, options: SearchOptions) -> Result:
         """The answer by words alone. No pair gave it."""

@@ -238,7 +238,8 @@ class Searcher(Questions, FollowsForks):
                 raise
             instead = self._fallback.vectors(serving.open_pair, texts, serving.pointer.head, error)
             if instead is None:
-                return self._keywords.by_words(texts, options)
+                measured = self._fallback.worth_of_words(serving.open_pair)
+                return [replace(one, measured=measured) for one in self._keywords.by_words(texts, options)]
             snapshot = instead.open_pair.view.snapshot.manifest
             pointer = replace(serving.pointer, pair=snapshot.pair, snapshot=snapshot.number)
             taking_over = serving._replace(pointer=pointer, open_pair=instead.open_pair)
@@ -262,7 +263,11 @@ class Searcher(Questions, FollowsForks):
             manifest = answer.open_pair.view.snapshot.manifest
             pointer = replace(serving.pointer, pair=manifest.pair, snapshot=manifest.number)
             whose = serving._replace(pointer=pointer, open_pair=answer.open_pair)
-            measured = {**sides.measured, "embedded": answer.embedded, "candidates": answer.candidates}
+            measured = {
+                **sides.measured(answer.answered_by),
+                "embedded": answer.embedded,
+                "candidates": answer.candidates,
+            }
             origin = FallbackVectors(answer.open_pair, queries, answer.answered_by, measured)
             results += results_of(whose, [answer.hits], options, instead=origin)
         self._report.answers.add(serving.pointer.epoch, len(results))

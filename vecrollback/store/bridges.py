@@ -48,7 +48,7 @@ class BridgeMethods:
         Raises:
             UnknownNameError: There is no such pair.
             UsageError: Both are the same pair.
-            PairStateError: The two have too few texts in common, or one is not built yet.
+            PairStateError: The two have too few texts in common, one is not built yet, or `b` is not whole yet.
             EmbeddingError: The model of `a` does not answer.
 
         Example:
@@ -66,6 +66,11 @@ class BridgeMethods:
         source, target = self.pair(a), self.pair(b)
         if source.name == target.name:
             raise UsageError(f"both are pair {source.name!r}", hint="name two pairs")
+        if target.snapshot and not self._parts.builder.is_whole(target):
+            raise PairStateError(
+                f"pair {target.name!r} is not whole yet: what a bridge into it is worth cannot be measured",
+                hint=f"`vecrollback catch-up {target.name}` builds it, and learns the bridges then",
+            )
         fitted = fit_bridge(self._parts.bridges.common(source, target, seed=seed), target)
         worth = self._parts.bridge_proof.measure(source, target, fitted, seed=seed)
         return self._parts.bridges.keep(source, target, fitted, worth)
@@ -113,6 +118,7 @@ class BridgeMethods:
             UnknownNameError: No pair is live.
             UsageError: The sample, or the number of queries, is too small to say anything.
             EmbeddingError: A model does not answer.
+            PairStateError: The live pair serves before it is whole.
 
         Example:
             >>> notes = [Document(f"note-{n}", f"Recipe {n} needs {n * n} eggs.") for n in range(300)]
@@ -190,12 +196,15 @@ class BridgeMethods:
         if switched.source is None or self._parts.catalog.ledger.state().documents < LEAST_TEXTS:
             return ""
         back, forward = (SnapshotRef.parse(ref).pair for ref in (switched.source, switched.target))
-        trouble = []
+        trouble, whole = [], True
         for a, b in ((forward, back), (back, forward)):
             try:
+                whole = self._parts.builder.is_whole(self.pair(b))
                 self.bridge(a, b)
-            except PairStateError as error:  # what the two lack in common they lack both ways
-                return f"there is no bridge: {error}"
+            except PairStateError as error:
+                trouble.append(f"there is no bridge: {error}")
+                if whole:
+                    break  # what the two lack in common they lack both ways
             except Exception as error:  # whatever it is: the move stands, and a caller must not take it for failed
                 trouble.append(f"there is no bridge from {a} to {b}: {error}")
         return "; ".join(trouble)

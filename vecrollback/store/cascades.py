@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from vecrollback.errors import GateRefusedError, NoPairServesError, StoppedError, UsageError, VecrollbackError
+from vecrollback.errors import (
+    GateRefusedError,
+    NoPairServesError,
+    PairStateError,
+    StoppedError,
+    UsageError,
+    VecrollbackError,
+)
 from vecrollback.records import (
     LIVE,
     Cascade,
@@ -26,6 +35,8 @@ if TYPE_CHECKING:
     from vecrollback.catalog import Catalog
     from vecrollback.store.parts import Parts
     from vecrollback.switching.freezes import Freezes
+
+_log = logging.getLogger(__name__)
 
 GATE = "cascade"
 _QUERIES_A_TURN = 5
@@ -73,21 +84,36 @@ class CascadeMethods:
         if min(budget) < 1:
             raise UsageError("a budget of less than one text embeds nothing", hint="--per-query 50 --per-second 100")
         self._parts.switch.gate(replace(pair, snapshot=pair.snapshot or 1), request)  # what state it is in, and why
+        if not self._parts.builder.is_whole(self.pair(live.pair)):
+            raise PairStateError(
+                f"pair {live.pair!r}, which serves, is not whole itself: it cannot name candidates for another one",
+                hint=f"`vecrollback catch-up {live.pair}` first, or `vecrollback rollback`",
+            )
         for job in self._catalog.jobs.all(unfinished=True):
             if job.pair == pair.name and job.kind in _JOBS:
                 self._catalog.jobs.cancel(job.id)  # what it has embedded is here already; the rest goes on beside
         head = self._catalog.ledger.state().head
         pair = self._parts.builder.begin_to_serve(pair, self.pair(live.pair))
         cascade = Cascade(pair.name, live.pair, *budget)
-        trial = self._parts.cascade_trials.run(
-            cascade, seed=random.randrange(1 << 31), watch=lambda asked, most: _tell(progress, asked, most)
-        )
-        self._refuse_worse(pair, trial, request, live.epoch)
+        trial, trouble = self._tried(cascade, progress)
+        self._refuse_worse(pair, trial, trouble, request, live.epoch)
         self._catalog.cascades.begin(replace(cascade, trial=trial))
         pair = self.pair(pair)
         self._catalog.cascades.count(pair.name, covered=self._parts.builder.covered(pair.name))
-        switched = self._gated(pair, _with_trial(request, trial), head=head)
+        switched = self._gated(pair, _with_trial(request, trial, trouble), head=head)
         return self._with_warning(switched, self._learn_bridge_back(pair, live.pair))
+
+    def _tried(self, cascade: Cascade, progress: ProgressCallback | None) -> tuple[CascadeTrial, str]:
+        """The trial, and why there is none where the model of one of the two does not answer."""
+        seed = random.randrange(1 << 31)
+        try:
+            watch = partial(_tell, progress)
+            return self._parts.cascade_trials.run(cascade, seed=seed, watch=watch), ""
+        except StoppedError:
+            raise
+        except (VecrollbackError, OSError, ImportError) as error:
+            # The pair before may be without a model: then nothing can be compared, and a person may decide.
+            return CascadeTrial(seed), str(error)
 
     def _registered(self, pair: Pair | str, embedder: str) -> Pair:
         """The pair of that name and model, which is made if there is none. Nothing is embedded."""
@@ -100,12 +126,12 @@ class CascadeMethods:
         cascade = self._catalog.cascades.find(pair.name)
         return cascade is not None and cascade.ended_at is None and pair.state in ("live", "standby")
 
-    def _refuse_worse(self, pair: Pair, trial: CascadeTrial, request: MoveRequest, epoch: int) -> None:
+    def _refuse_worse(self, pair: Pair, trial: CascadeTrial, trouble: str, request: MoveRequest, epoch: int) -> None:
         """Raise GateRefusedError for a pair that was not shown to be better, unless a reason overrides that."""
-        outcome = _outcome(trial)
+        outcome = _outcome(trial, trouble)
         if outcome.outcome == "pass" or (request.override and request.reason):
             return
-        from vecrollback.quality.bridge_proof import LEAST_QUERIES
+        from vecrollback.quality.evaluation.query_sets import LEAST_QUERIES
 
         verdict = GateVerdict(pair.name, pair.snapshot, (outcome,), "", epoch)
         self._catalog.gatekeeping.refused(verdict, request.actor)
@@ -141,7 +167,7 @@ class CascadeMethods:
         for a, b in ((pair, source), (source, pair)):
             try:
                 self.bridge(a, b)
-            except VecrollbackError:  # the pair is whole and serves; `bridges` shows which there are
+            except (VecrollbackError, OSError, ImportError):  # it is whole and serves; `bridges` shows which there are
                 continue
 
     def _look_again(self, name: str) -> None:
@@ -150,7 +176,12 @@ class CascadeMethods:
         live = self._catalog.aliases.get(LIVE)
         if cascade is None or cascade.ended_at or live is None or live.pair != name:
             return
-        trial = self._parts.cascade_trials.go_on(cascade, _QUERIES_A_TURN)
+        try:
+            trial = self._parts.cascade_trials.go_on(cascade, _QUERIES_A_TURN)
+        except (VecrollbackError, OSError, ImportError) as error:
+            # The model of the pair before is gone, as a rule: that is no reason not to build the one after it.
+            _log.warning("%s is not compared with %s: %s", name, cascade.source, error)
+            return
         if trial == cascade.trial:
             return
         self._catalog.cascades.judge(name, trial)
@@ -166,8 +197,11 @@ def _tell(progress: ProgressCallback | None, asked: int, most: int) -> None:
         progress(Progress("", "trying it with queries", asked, most, 0, 0, 0, 0.0))
 
 
-def _outcome(trial: CascadeTrial) -> GateOutcome:
+def _outcome(trial: CascadeTrial, trouble: str = "") -> GateOutcome:
+    """What it shows. `trouble`: why it could not be made."""
     facts = trial.payload
+    if trouble:
+        return GateOutcome(GATE, "unknown", f"it cannot be compared with the pair before: {trouble}")
     if not trial.new:
         return GateOutcome(GATE, "unknown", "there is no query to try it with")
     sentence = (
@@ -179,8 +213,8 @@ def _outcome(trial: CascadeTrial) -> GateOutcome:
     return GateOutcome(GATE, trial.verdict, sentence)
 
 
-def _with_trial(request: MoveRequest, trial: CascadeTrial) -> MoveRequest:
+def _with_trial(request: MoveRequest, trial: CascadeTrial, trouble: str) -> MoveRequest:
     """The request; what did not pass becomes part of its reason, and so of the history."""
-    outcome = _outcome(trial)
+    outcome = _outcome(trial, trouble)
     said = "" if outcome.outcome == "pass" else f" (override of {GATE}: {outcome.outcome})"
     return replace(request, reason=f"{request.reason}{said}")

@@ -443,6 +443,6 @@ def _own_folder(file_store: FileStore, catalog: Catalog, settings: Settings) -> 
 
 
 def _bridges_serve(root: Path) -> bool:
-    from vecrollback.serving.fallback_settings import bridges_serve
+    from vecrollback.serving.fallback_settings import serves
 
-    return bridges_serve(root)
+    return serves(root, "bridge")

@@ -51,6 +51,7 @@ from vecrollback.storage.steps import step
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.002
 _WORSE = "staying is not worse, so far as that was measured"
+_UNSHOWN = "that it is better than staying was not shown"
 
 
 class Switch:
@@ -451,7 +452,8 @@ def _unfit(facts: PairFacts, *, override: bool = False, bridged: Callable[[], bo
         return ""
     if facts.bridge is None or not bridged():
         return silent
-    return "" if facts.bridge.verdict == "bridge" else f"{silent}; {facts.bridge.sentence}: {_WORSE}"
+    why = _WORSE if facts.bridge.verdict == "stay" else _UNSHOWN
+    return "" if facts.bridge.verdict == "bridge" else f"{silent}; {facts.bridge.sentence}: {why}"
 
 
 def _silent(answer: ModelAnswer | None) -> str:

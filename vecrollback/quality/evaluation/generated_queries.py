@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecrollback.corpus.corpus import Corpus
-from vecrollback.records import CorpusState, Document, GoldenQuery, key_parts
+from vecrollback.records import CorpusState, Document, GoldenQuery
 
 _WORDS = (3, 12)
 """A query has so many words at least and at most; what people type is as short."""
@@ -31,29 +31,28 @@ def generate_queries(corpus: Corpus, count: int, *, seed: int | None = None) -> 
         seed: Of the draw; None draws anew.
 
     Returns:
-        Queries tagged `generated`, each with the one document that it is from.
+        Queries tagged `generated`, each with the key of the one document that it is from.
     """
     random = np.random.default_rng(seed)
-    ids = live_ids(corpus)
-    drawn = ids.take(pa.array(random.permutation(len(ids))[: _TRIES * count])).to_pylist()
+    keys = live_keys(corpus)
+    drawn = keys.take(pa.array(random.permutation(len(keys))[: _TRIES * count])).to_pylist()
     documents = corpus.at_head(lambda state: corpus.get(drawn, version=state.version))
     queries: list[GoldenQuery] = []
-    for id_ in drawn:
-        if (document := documents.get(id_)) and (text := _part_of(document, random)):
-            queries.append(GoldenQuery(f"generated-{len(queries) + 1}", text, {id_: 1}, ("generated",)))
+    for key in drawn:
+        if (document := documents.get(key)) and (text := _part_of(document, random)):
+            queries.append(GoldenQuery(f"generated-{len(queries) + 1}", text, {key: 1}, ("generated",)))
         if len(queries) == count:
             break
     return queries
 
 
-def live_ids(corpus: Corpus) -> pa.Array:
-    """Ids of the documents that a query without a namespace is answered from, as an array of strings."""
+def live_keys(corpus: Corpus) -> pa.Array:
+    """Keys of the documents of all namespaces, as an array of strings."""
 
     def read(state: CorpusState) -> pa.Array:
         batches = corpus.scan(state.version, columns=["id", "_deleted"])
         parts = [batch["id"].filter(pc.invert(batch["_deleted"])) for batch in batches]
-        keys = pa.chunked_array(parts, pa.string()).to_pylist()
-        return pa.array([key for key in keys if not key_parts(key)[0]], pa.string())
+        return pa.chunked_array(parts, pa.string()).combine_chunks()
 
     return corpus.at_head(read)
 

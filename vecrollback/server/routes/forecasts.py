@@ -28,6 +28,7 @@ _DIFFERENCE = {
     "high": 0.08,
     "p": 0.001,
 }
+_SLICES = (("language", "en"), ("namespace", "team-7"), ("length", "up to 900 characters"))
 _FORECAST = {
     "embedder": "profile:better",
     "live": "v1@3",
@@ -42,7 +43,7 @@ _FORECAST = {
     "seconds": 90.0,
     "tokens": 600_000,
     "dollars": 0.01,
-    "slices": [{"by": "language", "value": "en", "difference": _DIFFERENCE}],
+    "slices": [{"by": by, "value": value, "difference": _DIFFERENCE} for by, value in _SLICES],
     "verdict": "upgrade",
     "sentence": "upgrade: nDCG@10 0.660 against 0.610 of v1@3, ...",
 }
