@@ -15,8 +15,7 @@ import pytest
 
 from tests.support.postgres import PostgresServer
 from vecrollback import Document, connect
-from vecrollback.pairs.backend import Place, open_backend
-from vecrollback.pairs.backends.pgvector import PgvectorBackend
+from vecrollback.pairs.backend import Place, VectorBackend, open_backend
 from vecrollback.testing import BackendConformance
 
 
@@ -39,24 +38,26 @@ class TestPgvector(BackendConformance):
         return [id_ for (id_,) in rows]
 
 
+@pytest.mark.parametrize("kind", ["pgvector", "lancedb"])
 def test_a_catch_up_reads_no_rows_but_those_of_what_changed(
-    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    scanned: list[str] = []
-    scan = PgvectorBackend.scan
+    address = f"postgresql://postgres@/postgres?host={postgres.folder}" if kind == "pgvector" else f"{tmp_path}/lance"
+    place = f"{kind}:{address}#p_{uuid4().hex[:8]}"
+    backend, scanned = type(open_backend(place)), []
+    scan = backend.scan
 
-    def watched(self: PgvectorBackend, columns: Sequence[str], first: int, end: int) -> Iterator[pa.RecordBatch]:
+    def watched(self: VectorBackend, columns: Sequence[str], first: int, end: int) -> Iterator[pa.RecordBatch]:
         for part in scan(self, columns, first, end):
             scanned.extend([", ".join(columns)] * part.num_rows)
             yield part
 
-    place = f"pgvector:postgresql://postgres@/postgres?host={postgres.folder}#p_{uuid4().hex[:8]}"
     with connect(tmp_path / "store", create=True) as store:
         store.upsert([Document(f"d{n}", f"note {n}") for n in range(600)])
         store.promote(store.reembed("hash:32", name="v1", backend=place, index="exact").wait(), reason="the first")
         store.upsert([Document("d7", "another note"), *(Document(f"new {n}", f"fresh {n}") for n in range(20))])
         store.delete(["d9"])
-        monkeypatch.setattr(PgvectorBackend, "scan", watched)
+        monkeypatch.setattr(backend, "scan", watched)
         caught = store.catch_up("v1")
         assert caught.documents == 22
         assert not scanned, Counter(scanned)

@@ -151,8 +151,11 @@ class BorrowedPoints(PointsBackend):
             self._own.erase(there)
         self._rows.erase(numbers)
 
-    def rows_of(self, documents: Sequence[str]) -> Sequence[Point]:
-        return self._rows.rows_of(documents)
+    def rows_with(self, column: str, values: Sequence[Any]) -> Sequence[Point]:
+        return self._rows.rows_with(column, values)
+
+    def rows_after(self, seq: int) -> Sequence[Point]:
+        return self._rows.rows_after(seq)
 
     def mark(self, points: Sequence[Point], *, current: bool) -> None:
         self._rows.mark(points, current=current)
@@ -169,7 +172,7 @@ class BorrowedPoints(PointsBackend):
                 found += self._scored(self.points(numbers[first : first + _PAGE], vectors=True), query)
                 found = sorted(found, key=lambda one: (-one[1], one[0]))[:k]
             return found
-        rows = self._rows.rows_of(self.lender.nearest(query, k))
+        rows = self._rows.rows_with("doc_id", self.lender.nearest(query, k))
         every = self._rows.points([one["row"] for one in rows if one["row"] < below], vectors=True) if rows else ()
         numbers = [one["row"] for one in every if one["vector"][_BORROWED]]
         found = self._scored(self.points(numbers, vectors=True), query) if numbers else []

@@ -91,8 +91,12 @@ class ChromaBackend(PointsBackend):
     def erase(self, numbers: Sequence[int]) -> None:
         self._collection.delete(ids=[str(number) for number in numbers])
 
-    def rows_of(self, documents: Sequence[str]) -> Sequence[Point]:
-        there = self._collection.get(where={"doc_id": {"$in": list(documents)}}, include=["metadatas"])
+    def rows_with(self, column: str, values: Sequence[Any]) -> Sequence[Point]:
+        texts = [one.hex() if isinstance(one, bytes) else one for one in values]
+        return self._records(self._collection.get(where={column: {"$in": texts}}, include=["metadatas"]), vectors=False)
+
+    def rows_after(self, seq: int) -> Sequence[Point]:
+        there = self._collection.get(where={"seq": {"$gt": seq}}, include=["metadatas"])
         return self._records(there, vectors=False)
 
     def mark(self, points: Sequence[Point], *, current: bool) -> None:

@@ -108,10 +108,17 @@ class LanceBackend(PointsBackend):
         self._dataset().delete(_among(numbers))
         self._settle()
 
-    def rows_of(self, documents: Sequence[str]) -> Sequence[Point]:
-        ids = ", ".join(map(_literal, documents))
-        columns = ["row", "doc_id", "seq", "batch", "current"]
-        return list(self._dataset().to_table(columns=columns, filter=f"doc_id IN ({ids})").to_pylist())
+    def rows_with(self, column: str, values: Sequence[Any]) -> Sequence[Point]:
+        literals = (f"X'{one.hex()}'" if isinstance(one, bytes) else _literal(one) for one in values)
+        return self._rows_where(f"{column} IN ({', '.join(literals)})") if values else ()
+
+    def rows_after(self, seq: int) -> Sequence[Point]:
+        return self._rows_where(f"seq > {seq}")
+
+    def _rows_where(self, condition: str) -> list[Point]:
+        dataset = self._dataset()
+        columns = [field.name for field in dataset.schema if field.name != "vector"]
+        return list(dataset.to_table(columns=columns, filter=condition).to_pylist())
 
     def mark(self, points: Sequence[Point], *, current: bool) -> None:
         self._dataset().update({"current": str(current).lower()}, where=_among([one["row"] for one in points]))

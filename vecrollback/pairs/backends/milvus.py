@@ -5,6 +5,7 @@ A file is Milvus Lite, which one process has open at a time.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -25,6 +26,8 @@ _METRICS: dict[Metric, str] = {"cosine": "IP", "dot": "IP", "l2": "L2"}
 _TEXTS = {"doc_id": 1024, "content_hash": 32, "fingerprint": 64}
 _NUMBERS = ("seq", "batch", "ordinal", "start", "end", "document")
 _PAGE = 1_000
+_MOST_ANSWERED = 10_000
+"""Rows of one query; a server gives no more than 16,384."""
 _NOTE_ROW = -1
 _WHOLE = "Strong"
 """A read sees every write that ended before it."""
@@ -119,12 +122,21 @@ class MilvusBackend(PointsBackend):
     def erase(self, numbers: Sequence[int]) -> None:
         self._client.delete(self.name, filter=f"row in {list(numbers)}")
 
-    def rows_of(self, documents: Sequence[str]) -> Sequence[Point]:
-        wanted = set(documents)
-        rows = self._query(
-            f"document in {[_number(one) for one in documents]}", ["row", "doc_id", "seq", "batch", "current"]
-        )
-        return [one for one in rows if one["doc_id"] in wanted]
+    def rows_with(self, column: str, values: Sequence[Any]) -> Sequence[Point]:
+        if column == "doc_id":
+            condition = f"document in {[_number(one) for one in values]}"
+        else:
+            condition = f"{column} in {json.dumps([one.hex() for one in values])}"
+        wanted = set(values)
+        rows = map(unpacked, self._query(condition, ["row", *_TEXTS, *_NUMBERS, "current"]))
+        return [one for one in rows if one[column] in wanted]
+
+    def rows_after(self, seq: int) -> Sequence[Point]:
+        rows: list[Point] = []
+        for first in range(0, self.size(), _MOST_ANSWERED):
+            condition = f"seq > {seq} and row >= {first} and row < {first + _MOST_ANSWERED}"
+            rows += map(unpacked, self._query(condition, ["row", *_TEXTS, *_NUMBERS, "current"]))
+        return rows
 
     def mark(self, points: Sequence[Point], *, current: bool) -> None:
         # an upsert writes whole rows anew: the vector is read and written as it is

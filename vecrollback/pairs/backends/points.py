@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -105,8 +105,12 @@ class PointsBackend(ABC):
         """Remove points."""
 
     @abstractmethod
-    def rows_of(self, documents: Sequence[str]) -> Sequence[Point]:
-        """All rows of some documents: at least `row`, `doc_id`, `seq`, `batch` and `current`."""
+    def rows_with(self, column: str, values: Sequence[Any]) -> Sequence[Point]:
+        """All rows that have one of these values in `doc_id` or `content_hash`, without their vectors."""
+
+    @abstractmethod
+    def rows_after(self, seq: int) -> Sequence[Point]:
+        """All rows of a later change than this, without their vectors."""
 
     @abstractmethod
     def mark(self, points: Sequence[Point], *, current: bool) -> None:
@@ -182,7 +186,7 @@ class PointsBackend(ABC):
 
     def _hide_superseded(self, documents: Sequence[str], first: int) -> None:
         for begin in range(0, len(documents), _PAGE):
-            older = self.rows_of(documents[begin : begin + _PAGE])
+            older = self.rows_with("doc_id", documents[begin : begin + _PAGE])
             hidden = [one for one in older if one["row"] < first and one["current"]]
             if hidden:
                 self.mark(hidden, current=False)
@@ -198,7 +202,7 @@ class PointsBackend(ABC):
                 self.erase(numbers)
             ids = list(documents)
             for begin in range(0, len(ids), _PAGE):
-                rows = self.rows_of(ids[begin : begin + _PAGE])
+                rows = self.rows_with("doc_id", ids[begin : begin + _PAGE])
                 newest: dict[str, int] = {}
                 for one in rows:
                     newest[one["doc_id"]] = max(newest.get(one["doc_id"], 0), one["batch"])
@@ -212,7 +216,7 @@ class PointsBackend(ABC):
                 return
             ids = list(tombstones)
             for begin in range(0, len(ids), _PAGE):
-                rows = self.rows_of(ids[begin : begin + _PAGE])
+                rows = self.rows_with("doc_id", ids[begin : begin + _PAGE])
                 hidden = [one for one in rows if one["current"] and one["seq"] < tombstones[one["doc_id"]]]
                 if hidden:
                     self.mark(hidden, current=False)
@@ -243,13 +247,26 @@ class PointsBackend(ABC):
         parts = [self._table(wanted[begin : begin + _PAGE], columns) for begin in range(0, len(wanted) or 1, _PAGE)]
         return pa.concat_tables(parts)
 
+    def matching(
+        self, column: Literal["doc_id", "content_hash"], values: Sequence[object], columns: Sequence[str], end: int
+    ) -> pa.Table:
+        with self.reported():
+            parts = [self.rows_with(column, values[first : first + _PAGE]) for first in range(0, len(values), _PAGE)]
+            return self._arranged((one for part in parts for one in part if one["row"] < end), columns)
+
+    def made_after(self, seq: int, columns: Sequence[str], end: int) -> pa.Table:
+        with self.reported():
+            return self._arranged((one for one in self.rows_after(seq) if one["row"] < end), columns)
+
     def _table(self, numbers: Sequence[int], columns: Sequence[str]) -> pa.Table:
         with self.reported():
-            dimension, _ = self._known_shape()
-            whole = row_schema(dimension)
-            page = sorted(
-                self.points(numbers, vectors="vector" in columns) if numbers else (), key=lambda one: int(one["row"])
-            )
+            return self._arranged(self.points(numbers, vectors="vector" in columns) if numbers else (), columns)
+
+    def _arranged(self, points: Iterable[Point], columns: Sequence[str]) -> pa.Table:
+        """These columns of some points, ascending by number."""
+        dimension, _ = self._known_shape()
+        whole = row_schema(dimension)
+        page = sorted(points, key=lambda one: int(one["row"]))
         arrays = []
         for name in columns:
             if name == "vector":

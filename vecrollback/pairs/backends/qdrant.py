@@ -25,6 +25,7 @@ from vecrollback.records.arrays import FloatArray
 
 _DISTANCES: dict[Metric, str] = {"cosine": "Dot", "dot": "Dot", "l2": "Euclid"}
 """Vectors of a cosine pair are of unit length. Qdrant's own cosine would normalise them anew and change their bits."""
+_INDEXED = {"row": "integer", "doc_id": "keyword", "current": "bool", "seq": "integer", "content_hash": "keyword"}
 _PARTS = 256
 
 
@@ -70,8 +71,11 @@ class QdrantBackend(PointsBackend):
         vectors = models.VectorParams(size=dimension, distance=models.Distance(_DISTANCES[metric]))
         self._client.create_collection(self.name, vectors_config=vectors, metadata={"vecrollback": note})
         if _served(self._address):  # local mode scans anyway, and says so with a warning
-            for field, kind in (("row", "integer"), ("doc_id", "keyword"), ("current", "bool")):
-                self._client.create_payload_index(self.name, field, field_schema=kind)
+            self._index_payload()
+
+    def _index_payload(self) -> None:
+        for field, kind in _INDEXED.items():
+            self._client.create_payload_index(self.name, field, field_schema=kind)
 
     def remove(self) -> None:
         self._client.delete_collection(self.name)
@@ -100,17 +104,28 @@ class QdrantBackend(PointsBackend):
 
         self._client.delete(self.name, models.PointIdsList(points=list(numbers)), wait=True)
 
-    def rows_of(self, documents: Sequence[str]) -> Sequence[Point]:
+    def rows_with(self, column: str, values: Sequence[Any]) -> Sequence[Point]:
         from qdrant_client import models
 
-        only = models.Filter(must=[models.FieldCondition(key="doc_id", match=models.MatchAny(any=list(documents)))])
+        match = models.MatchAny(any=[one.hex() if isinstance(one, bytes) else one for one in values])
+        return self._rows_where(models.FieldCondition(key=column, match=match))
+
+    def rows_after(self, seq: int) -> Sequence[Point]:
+        from qdrant_client import models
+
+        return self._rows_where(models.FieldCondition(key="seq", range=models.Range(gt=seq)))
+
+    def _rows_where(self, condition: Any) -> list[Point]:
+        from qdrant_client import models
+
+        only = models.Filter(must=[condition])
         rows: list[Point] = []
         offset = None
         while True:
             page, offset = self._client.scroll(
                 self.name, scroll_filter=only, limit=_PARTS, offset=offset, with_payload=True
             )
-            rows += [one.payload for one in page]
+            rows += [unpacked(one.payload) for one in page]
             if offset is None:
                 return rows
 
@@ -154,6 +169,8 @@ class QdrantBackend(PointsBackend):
         """Qdrant builds its graph by itself, beside everything; here only its shape is set."""
         from qdrant_client import models
 
+        if _served(self._address):  # a collection that an earlier version laid out has not all of them
+            self._index_payload()
         shape = {key: choice.options[key] for key in ("m", "ef_construct") if key in choice.options}
         if shape and _served(self._address):
             self._client.update_collection(self.name, hnsw_config=models.HnswConfigDiff(**shape))
