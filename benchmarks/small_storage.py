@@ -155,7 +155,7 @@ def _measured(root: Path, rounds: int, until: float, wait: Callable[[], None]) -
                 f"{step}: {last:.2f} ms at last, of a young store in turns with it {beside:.2f}: {last / beside:.2f};"
             )
             print(f"  at first {first:.2f}: {last / first:.2f}")
-    for kind, fresh in _build(root / "fresh", root / "grown").items():
+    for kind, fresh in _build(root / f"fresh-{rounds}", root / "grown").items():
         measured |= {f"{kind}_of_fresh": fresh, f"{kind}_ratio": round(size[kind] / fresh, 3)}
         print(f"{kind}: {size[kind]:,}, of a fresh build {fresh:,}: {size[kind] / fresh:.2f}")
     return measured

@@ -5,7 +5,7 @@ Covers corpus.text_cache, serving.open_snapshot.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pytest
@@ -14,6 +14,7 @@ from tests.support.operations import words
 from tests.support.oracle import EVERYTHING, ONE, QUERIES, embedder, score
 from tests.support.two_pairs import TEXTS
 from vecrollback import Document, Hit, Store
+from vecrollback.pairs.vectors import KEY_COLUMNS, Vectors
 from vecrollback.serving.masks import KEPT_FILTERS, Filter
 from vecrollback.serving.open_pairs import OpenPairs, Position
 from vecrollback.serving.view import PairView, without
@@ -72,6 +73,36 @@ def test_a_changed_document_answers_stale_with_today_s_text_until_it_is_caught_u
     [hit] = [hit for hit in found(view_of(store, opened)) if hit.id == "d1"]
     assert (hit.stale, hit.text, hit.metadata) == (True, "short", {"of": "today"})
     assert abs(hit.score - score(ONE, TEXTS["d1"], QUERIES[0])) < 1e-5, "by the vector of the text before"
+
+
+def test_rows_after_the_index_are_read_once(store: Store, opened: OpenPairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[int] = []
+    keys = Vectors.keys
+
+    def noted(self: Vectors, version: int, *, after: int = 0, columns: Sequence[str] = KEY_COLUMNS) -> pa.Table:
+        table = keys(self, version, after=after, columns=columns)
+        rows.append(table.num_rows)
+        return table
+
+    texts = dict(TEXTS)
+    for number in range(6):
+        texts |= {"d1": words(80 + number), f"new {number}": words(90 + number)}
+        store.upsert([Document("d1", texts["d1"]), Document(f"new {number}", texts[f"new {number}"])])
+        if number == 4:
+            store.delete(["new 2"])
+            del texts["new 2"]
+        store.catch_up("one")
+        with monkeypatch.context() as patch:
+            patch.setattr(Vectors, "keys", noted)
+            view = view_of(store, opened)
+        if number == 3:
+            store.compact()
+    assert rows == [2] * 6
+    assert sorted(view.delta.ids) == sorted({"d1", *(id_ for id_ in texts if id_ not in TEXTS)})
+    for query in QUERIES:
+        hits = found(view, query)
+        assert {hit.id for hit in hits} == set(texts)
+        assert all(hit.score == pytest.approx(score(ONE, texts[hit.id], query), abs=1e-5) for hit in hits)
 
 
 def test_going_back_to_older_vectors_shows_what_the_newer_ones_hid(store: Store, opened: OpenPairs) -> None:

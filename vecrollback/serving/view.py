@@ -19,16 +19,37 @@ from vecrollback.corpus.text_cache import Base, TextCache
 from vecrollback.indexes import exact_search
 from vecrollback.pairs.vectors import Vectors, newest
 from vecrollback.records import WHOLE_TEXT, Hit, key_parts
-from vecrollback.records.arrays import FloatArray, Mask
+from vecrollback.records.arrays import FloatArray, Mask, take_rows
 from vecrollback.serving.masks import KEPT_FILTERS, Filter, frozen, is_in, mask_deleted
 from vecrollback.serving.open_snapshot import OpenSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class RowsAfter:
+    """All rows after those of an index, superseded and deleted ones too. Rows are only added, so each is read once."""
+
+    keys: pa.Table
+    vectors: FloatArray
+
+    @classmethod
+    def read(cls, vectors: Vectors, version: int, after: int, before: RowsAfter | None) -> RowsAfter:
+        """The rows of a version after so many. `before`: those of an earlier one."""
+        first = after + (before.keys.num_rows if before else 0)
+        vectors.require_sound_after(version, first)
+        keys, rows = vectors.keys(version, after=first), vectors.vectors(version, after=first)
+        if before is None:
+            return cls(keys, rows)
+        if not keys.num_rows:
+            return before
+        both = pa.concat_tables([before.keys, keys]).combine_chunks()
+        return cls(both, np.concatenate([before.vectors, rows]))
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
     """Rows of the vectors table after the index was built: searched exactly, and hiding the older ones.
 
-    `has_namespaces`: some of the documents are in one.
+    `has_namespaces`: some of the documents are in one. `rows_after`: what this was chosen from.
     """
 
     ids: list[str]
@@ -39,6 +60,7 @@ class Delta:
     vectors: FloatArray
     supersedes: frozenset[str]
     has_namespaces: bool
+    rows_after: RowsAfter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +210,16 @@ def open_view(
     *,
     vectors_version: int,
     watermark: int,
+    before: RowsAfter | None = None,
 ) -> PairView:
     """The view of a snapshot and all acknowledged rows after it, at the head of `texts`.
 
-    `vectors` None: of what its index holds alone, where the rows after it cannot be read.
+    `vectors` None: of what its index holds alone, where the rows after it cannot be read. `before`: rows after it that
+    were read for an earlier version.
     """
-    delta = _read_delta(snapshot, vectors, vectors_version, tombstones, texts) if vectors else _no_delta(snapshot)
+    delta = _no_delta(snapshot)
+    if vectors:
+        delta = _read_delta(snapshot, vectors, vectors_version, tombstones, texts, before)
     rows, stale = _join(snapshot, texts.base)
     alive = mask_deleted(snapshot.ids, snapshot.seq, np.ones(len(snapshot.ids), dtype=bool), tombstones)
     # A document with newer rows answers from those alone, also where they are fewer than the old ones.
@@ -219,15 +245,23 @@ def advanced(
     watermark: int,
 ) -> PairView:
     """The view after more was written. `tombstones`: those since the view's; costs what changed, not the corpus."""
-    if texts.base is not view.texts.base or vectors_version < view.vectors_version:
+    went_back = vectors_version < view.vectors_version
+    if texts.base is not view.texts.base or went_back:
         # Back to older vectors, by an exact restore: what the newer ones hid must show again.
-        all_of_them = {**view.tombstones, **tombstones}
-        where = {"vectors_version": vectors_version, "watermark": watermark}
-        return open_view(view.snapshot, vectors, texts, all_of_them, **where)
+        return open_view(
+            view.snapshot,
+            vectors,
+            texts,
+            {**view.tombstones, **tombstones},
+            vectors_version=vectors_version,
+            watermark=watermark,
+            before=None if went_back else view.delta.rows_after,
+        )
     all_tombstones = {**view.tombstones, **tombstones} if tombstones else view.tombstones
     delta = view.delta
     if vectors_version != view.vectors_version or tombstones:
-        delta = _read_delta(view.snapshot, vectors, vectors_version, all_tombstones, texts)
+        before = view.delta.rows_after
+        delta = _read_delta(view.snapshot, vectors, vectors_version, all_tombstones, texts, before)
     alive = view.alive
     fresh = delta.supersedes - view.delta.supersedes
     if fresh or tombstones:
@@ -270,11 +304,15 @@ def without(view: PairView, tombstones: Mapping[str, int]) -> PairView:
 
 
 def _read_delta(
-    snapshot: OpenSnapshot, vectors: Vectors, version: int, tombstones: Mapping[str, int], texts: TextCache
+    snapshot: OpenSnapshot,
+    vectors: Vectors,
+    version: int,
+    tombstones: Mapping[str, int],
+    texts: TextCache,
+    before: RowsAfter | None,
 ) -> Delta:
-    after = snapshot.manifest.index.rows
-    vectors.require_sound_after(version, after)
-    keys = vectors.keys(version, after=after)
+    rows_after = RowsAfter.read(vectors, version, snapshot.manifest.index.rows, before)
+    keys = rows_after.keys
     rows = newest(keys, dict(tombstones))
     # A negative ordinal marks a document that has no chunk: it hides older rows and is itself no answer.
     rows = rows[np.asarray(keys["ordinal"])[rows] >= 0]
@@ -290,9 +328,10 @@ def _read_delta(
         ordinals=np.asarray(columns["ordinal"]),
         spans=np.stack([np.asarray(columns["start"]), np.asarray(columns["end"])], axis=1),
         hashes=columns["content_hash"].to_pylist(),
-        vectors=vectors.vectors(version, after=after)[rows],
+        vectors=take_rows(rows_after.vectors, rows),
         supersedes=frozenset(keys["doc_id"].to_pylist()),
         has_namespaces=not pc.all(in_namespace(columns["doc_id"], "")).as_py() if len(columns) else False,
+        rows_after=rows_after,
     )
 
 
