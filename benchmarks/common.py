@@ -128,7 +128,9 @@ def rows(count: int) -> list[Row]:
         base = list(_read(_DEMO / "corpus.jsonl", "demo"))
         found = (Row(f"{r.id}/{n}", f"{r.title}, {n}", r.text) for n in range(count // len(base) + 1) for r in base)
     taken = list(islice(found, count))
-    return [*taken, *(Row(f"{r.id}/again", f"{r.title} (again)", r.text) for r in islice(taken, count - len(taken)))]
+    turns = ("again", *(f"again {n}" for n in range(2, count // max(1, len(taken)) + 1)))
+    more = (Row(f"{r.id}/{turn}", f"{r.title} ({turn})", r.text) for turn in turns for r in taken)
+    return [*taken, *islice(more, count - len(taken))]
 
 
 def queries(count: int) -> list[str]:
