@@ -88,7 +88,7 @@ def test_where_every_document_has_a_namespace_bridges_and_cascades_are_measured_
     store.resources.catalog.golden.put(
         [
             GoldenQuery(f"g{n}", " ".join(one.text.split()[:8]), {one.id: 1})
-            for n, one in enumerate(documents(300)[:200])
+            for n, one in enumerate(documents(300)[:100])
         ]
     )
     assert store.promote("next", by="cascade", embedder="hash:256?seed=3").target == "next@1"

@@ -304,8 +304,10 @@ def test_what_needs_a_whole_pair_says_so(store: Store, untried: None) -> None:
     begin(store, per_second=10_000)
     with pytest.raises(PairStateError, match="'new' is not whole yet"):
         store.bridge("old", "new")
-    with pytest.raises(PairStateError, match="serves before it is whole"):
+    with pytest.raises(PairStateError, match="'new' is not whole yet"):
         store.forecast("hash:64?seed=5", sample="100")
+    with pytest.raises(PairStateError, match="'new' is not whole yet"):
+        store.translate_threshold("old", "new", 0.5)
     # answers of a pair that is not whole are worth what its trial showed, not what its few vectors are
     store.search([query(topic) for topic in range(TOPICS)])
     store._parts.searcher._cascade.hand_over()

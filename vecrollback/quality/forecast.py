@@ -21,7 +21,7 @@ from vecrollback.corpus.documents import content_hash
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.base import traits_of
 from vecrollback.embedders.pieces import embed_documents, embed_in_pieces
-from vecrollback.errors import PairStateError, UsageError
+from vecrollback.errors import UsageError
 from vecrollback.pairs.bridges import LEAST_TEXTS, CommonVectors, fit_bridge
 from vecrollback.pairs.resources import Resources
 from vecrollback.pairs.vectors import ChunkVectors, came_by_bridge, newest
@@ -110,7 +110,7 @@ class Forecaster:
 
         Args:
             spec: The model, as an embedder string.
-            live: The pair that it is compared with.
+            live: The pair that it is compared with; it is whole.
             share: How much of the corpus to embed at most, as in "5%" or "500".
             seed: Of the draw; None draws anew.
             progress: Called after every batch.
@@ -123,9 +123,7 @@ class Forecaster:
             UsageError: The sample, or the number of queries, is too small to say anything.
             EmbedderSpecError: The model's string is not valid.
             EmbeddingError: A model does not answer.
-            PairStateError: The live pair serves before it is whole.
         """
-        self._require_whole(live)
         embedder = self._resources.embedders.open(spec)
         sample, old = self._draw(live, share, np.random.default_rng(seed), seed)
         new, tokens, seconds = _embed(embedder, sample.documents, progress)
@@ -162,14 +160,6 @@ class Forecaster:
     def close(self) -> None:
         """Let go of the pair that is held open. Idempotent."""
         self._pairs.close()
-
-    def _require_whole(self, live: Pair) -> None:
-        with self._pairs.pairs(live.name) as [open_pair]:
-            if open_pair.view.snapshot.manifest.cascade is not None:
-                raise PairStateError(
-                    f"pair {live.name!r} serves before it is whole: how good it will be is not known yet",
-                    hint=f"`vecrollback catch-up {live.name}` builds it; then ask again",
-                )
 
     def _draw(self, live: Pair, share: str, random: np.random.Generator, seed: int | None) -> tuple[_Sample, _Chunks]:
         """Right documents of some queries up to half of the sample, and others at random; with their live vectors."""

@@ -66,11 +66,7 @@ class BridgeMethods:
         source, target = self.pair(a), self.pair(b)
         if source.name == target.name:
             raise UsageError(f"both are pair {source.name!r}", hint="name two pairs")
-        if target.snapshot and not self._parts.builder.is_whole(target):
-            raise PairStateError(
-                f"pair {target.name!r} is not whole yet: what a bridge into it is worth cannot be measured",
-                hint=f"`vecrollback catch-up {target.name}` builds it, and learns the bridges then",
-            )
+        self._require_whole(target)
         fitted = fit_bridge(self._parts.bridges.common(source, target, seed=seed), target)
         worth = self._parts.bridge_proof.measure(source, target, fitted, seed=seed)
         return self._parts.bridges.keep(source, target, fitted, worth)
@@ -128,6 +124,7 @@ class BridgeMethods:
             151
         """
         live, pair = self.live(), self._parts.catalog.pairs.find(embedder)
+        self._require_whole(live)
         spec = pair.embedder if pair else embedder
         kept = self._registered(keep, spec) if keep is not None else None
 
@@ -158,7 +155,7 @@ class BridgeMethods:
         Raises:
             UnknownNameError: There is no such pair.
             UsageError: No threshold is given and none is in the settings, or no answer is over it.
-            PairStateError: One pair is not built yet, or they have too few texts in common.
+            PairStateError: One pair is not built, or not whole yet, or they have too few texts in common.
 
         Example:
             >>> notes = [Document(f"note-{n}", f"Recipe {n} needs {n * n} eggs.") for n in range(300)]
@@ -170,7 +167,18 @@ class BridgeMethods:
             >>> found.kind, found.low <= found.translated <= found.high
             ('documents', True)
         """
-        return self._parts.thresholds.translate(self.pair(a), self.pair(b), threshold, seed=seed)
+        source, target = self.pair(a), self.pair(b)
+        for one in (source, target):
+            self._require_whole(one)
+        return self._parts.thresholds.translate(source, target, threshold, seed=seed)
+
+    def _require_whole(self, pair: Pair) -> None:
+        """Raise PairStateError for a pair that serves before it is built: it is not measured by a part of itself."""
+        if pair.snapshot and not self._parts.builder.is_whole(pair):
+            raise PairStateError(
+                f"pair {pair.name!r} is not whole yet: how good its answers are cannot be measured by what it has",
+                hint=f"`vecrollback catch-up {pair.name}` builds it, and learns its bridges then",
+            )
 
     def _offered_threshold(self, switched: Switched) -> ThresholdTranslation | None:
         """The threshold of the pair that was left, for the one that serves; None where it cannot be told."""
