@@ -194,7 +194,7 @@ def _zipf(folder: Path, *, small: bool) -> Iterator[dict[str, Any]]:
         if not template.exists():
             with vecrollback.connect(place / "template", create=True) as store:
                 store.upsert([Document(row.id, row.text[:300]) for row in rows])
-                store.promote(store.reembed("cascade:narrow", name="old").wait())
+                store.promote(store.reembed("cascade:narrow", name="old", index="Flat").wait())
             shutil.copytree(place / "template", template)
         shutil.copytree(template, place / "store")
         with vecrollback.connect(place / "store") as store:

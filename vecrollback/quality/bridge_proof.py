@@ -23,7 +23,6 @@ from vecrollback.records import BridgeWorth, Pair
 from vecrollback.serving.fallback_settings import serves
 from vecrollback.serving.open_pairs import BorrowedPairs, OpenPair
 
-_GENERATED = 150
 _NORMAL_95 = 1.96
 
 
@@ -52,7 +51,7 @@ class BridgeProof:
             EmbedderChangedError: It is another model by now.
         """
         worth = BridgeWorth(fitted.recall, fitted.held_out, fitted.among)
-        queries = choose_queries(self._catalog, self._corpus, generated=_GENERATED, most=MOST_QUERIES, seed=seed)
+        queries = choose_queries(self._catalog, self._corpus, most=MOST_QUERIES, seed=seed)
         if not queries.queries:
             return worth
         with self._pairs.pairs(source.name, target.name) as [first, second]:

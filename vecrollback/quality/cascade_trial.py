@@ -25,7 +25,6 @@ from vecrollback.serving.open_pairs import BorrowedPairs, OpenPairs
 
 _AT_ONCE = 5
 """Queries between two looks."""
-_GENERATED = 150
 _WRITTEN_EVERY = 50
 """Queries, after which what was embedded for them is written."""
 
@@ -111,7 +110,7 @@ class CascadeTrials:
 
     def _queries(self, seed: int) -> QuerySet:
         """Judged queries in a random order, the same for one seed while nobody edits them."""
-        chosen = choose_queries(self._catalog, self._corpus, generated=_GENERATED, seed=seed)
+        chosen = choose_queries(self._catalog, self._corpus, seed=seed)
         if chosen.kind != "golden":
             return chosen
         order = np.random.default_rng(seed).permutation(len(chosen.queries))[:MOST_QUERIES]

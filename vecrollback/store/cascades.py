@@ -135,10 +135,11 @@ class CascadeMethods:
 
         verdict = GateVerdict(pair.name, pair.snapshot, (outcome,), "", epoch)
         self._catalog.gatekeeping.refused(verdict, request.actor)
+        more = f"; {LEAST_QUERIES} golden queries with answers can let it serve"
         raise GateRefusedError(
             f"pair {pair.name!r} does not serve by cascade: {outcome.sentence}",
             hint="build it whole (what the trial has embedded is kept), or --override with a --reason"
-            + ("" if trial.kind == "golden" else f"; {LEAST_QUERIES} golden queries with answers can let it serve"),
+            + ("" if trouble or trial.kind == "golden" else more),
         )
 
     def _learn_bridge_back(self, pair: Pair, source: str) -> str:

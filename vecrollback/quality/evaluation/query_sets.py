@@ -75,14 +75,19 @@ class QuerySet:
 
 
 def choose_queries(
-    catalog: Catalog, corpus: Corpus, *, generated: int, most: int | None = None, seed: int | None = None
+    catalog: Catalog,
+    corpus: Corpus,
+    *,
+    generated: int = MOST_QUERIES // 2,
+    most: int | None = None,
+    seed: int | None = None,
 ) -> QuerySet:
     """The golden queries, where `LEAST_QUERIES` of them or more are judged, else some that are generated.
 
     Args:
         catalog: Which holds the golden ones.
         corpus: From which others are generated.
-        generated: How many.
+        generated: How many of those.
         most: Golden ones at most; of more these are drawn at random. None for all.
         seed: Of the draw; None draws anew.
 
