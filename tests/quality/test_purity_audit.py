@@ -40,6 +40,17 @@ def test_every_foreign_vector_that_a_screen_can_see_is_found(share: float, suspe
     assert sum(found.embedded.values()) < 1_000 + len(made.rows())
 
 
+@pytest.mark.parametrize("share", [0.002, 0.05, 0.2])
+@pytest.mark.parametrize(("suspect", "most"), [(True, 400), (False, 300)], ids=["known", "unknown"])
+def test_what_is_embedded_beside_foreign_vectors_does_not_grow_with_them(
+    share: float, suspect: bool, most: int
+) -> None:
+    made = world(6, count=5_000, share=share, shift=3.0)
+    found = audited(made, suspect=suspect)
+    assert set(found.rows) == made.rows()
+    assert sum(found.embedded.values()) - found.embedded.get("random", 0) - len(found.rows) <= most
+
+
 def test_pure_index_passes_and_its_certificate_is_as_asked() -> None:
     found = audited(world(2, share=0))
     assert (found.verdict, found.stopped, found.rows) == ("pass", "certified", ())

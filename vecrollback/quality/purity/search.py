@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vecrollback.quality.purity.directions import Whitening, between, by_model, whiten
+from vecrollback.quality.purity.directions import Whitening, between, by_model, likelier, spread_otherwise, whiten
 from vecrollback.quality.purity.examiner import Examiner, units
 from vecrollback.quality.purity.results import Stage
 from vecrollback.quality.purity.screens import Scores, Screening, distances, excess, hints, score
@@ -16,7 +17,7 @@ from vecrollback.records.arrays import FloatArray, Numbers
 
 _SHORTEST_STEP, _STEP, _LONGEST_STEP = 16, 32, 64
 _CLEAN = 0.75
-"""Share of foreign rows up to which a walk meets own ones on its way: then a few in a row do not end it."""
+"""Share of foreign rows up to which a walk meets own ones on its way: then more of those in a row end it."""
 _FIRST_LOOK, _FIRST_STEP = 96, 16
 _ONE_IN = 4
 """Of a first look one row in so many is one of the least usual of all, the others disagree with their texts."""
@@ -50,21 +51,44 @@ class Search:
         self._explored = False
 
     def follow(self, suspects: list[Suspect]) -> None:
-        """Look where the vectors of each distinct suspect would lie; again, as long as many are found there."""
+        """Look where the vectors of each distinct suspect would lie; again, as long as many are found there.
+
+        What is found along a suspect's direction teaches more of it than the reference alone did.
+        """
         distinct, gain = [one for one in suspects if one.distinct], 1
         covered = np.zeros(self._population.count, dtype=bool)
+        along: list[list[int]] = [[] for _ in distinct]
         while distinct and gain:
             before = self.examiner.finds
             until = max(_STEP, self.examiner.finds, int(_SPOILS * self._population.count))
-            directions = [between(one.own, one.vectors, self.whitening) for one in distinct]
-            for column in score(self._population, np.stack(directions), self._survey.lengths).T:
+            for one, rows in zip(distinct, along, strict=True):
                 count = len(self.examiner.foreign)
+                column = self._toward(*self._with_pairs(one, rows))
                 self._walk(column, "screen", until)
+                rows.extend(self.examiner.foreign[count:])
                 covered |= column >= column[self.examiner.foreign[count:]].min(initial=np.inf)
             gain = (self.examiner.finds - before) // (until // 4)
-        few = len(self.examiner.foreign) < _SPOILS * self._population.count
-        if few and covered[self.examiner.foreign].all():
-            self._trained = len(self.examiner.foreign)  # nothing to learn that the suspects did not show
+        count = len(self.examiner.foreign)
+        apart = np.count_nonzero(covered & self._compared_own()) <= count // 10
+        if covered[self.examiner.foreign].all() and (apart or count < _SPOILS * self._population.count):
+            self._trained = count  # nothing to learn that the suspects did not show
+
+    def _with_pairs(self, suspect: Suspect, rows: list[int]) -> tuple[FloatArray, FloatArray]:
+        """Own vectors and the suspect's of the same texts: of the reference, and of foreign `rows`."""
+        own_of_foreign = self.examiner.own_of_foreign()
+        rows = [row for row in rows if row in own_of_foreign]
+        if not rows:
+            return suspect.own, suspect.vectors
+        own = np.array([own_of_foreign[row] for row in rows], dtype=np.float32)
+        foreign = units(self._population.vectors(np.array(rows, dtype=np.int64)))
+        return np.concatenate([suspect.own, own]), np.concatenate([suspect.vectors, foreign])
+
+    def _toward(self, own: FloatArray, foreign: FloatArray) -> Scores:
+        """Of each row, how much it looks like these foreign vectors and not like own ones of the same texts."""
+        if spread_otherwise(own, foreign, self.whitening):
+            return distances(self._population, likelier(foreign, self.whitening), self._survey.lengths)
+        direction = between(own, foreign, self.whitening)
+        return np.asarray(score(self._population, direction[None], self._survey.lengths)[:, 0], dtype=np.float32)
 
     def look(self) -> None:
         """Learn from everything found so far and look again, until nothing more turns up."""
@@ -137,9 +161,7 @@ class Search:
         before = self.examiner.finds
         own, foreign = self.examiner.pairs()
         models = by_model(own, foreign)
-        directions = [between(own[models == m], foreign[models == m], self.whitening) for m in np.unique(models)]
-        scores = score(self._population, np.stack(directions), self._survey.lengths)
-        for column in scores.T:
+        for column in [self._toward(own[models == m], foreign[models == m]) for m in np.unique(models)]:
             self._walk(column, "screen", until=max(_STEP, len(own)))
         return self.examiner.finds - before
 
@@ -181,20 +203,36 @@ class Search:
             self.suspected = max(self.suspected, self._still_pointed_at(scores))
 
     def _descend(self, order: Numbers, stage: Stage, until: int | None) -> None:
-        place, before, gain = 0, self.examiner.finds, 0
+        place, before, gain, dense = 0, self.examiner.finds, 0, True
+        outcomes: list[bool] = []
         while place < len(order) and self.examiner.affordable(1):
-            least = _SHORTEST_STEP if gain >= _CLEAN * place else _STEP
-            step = min(max(least, self.examiner.finds // 10), _LONGEST_STEP)
+            step = min(max(_SHORTEST_STEP, gain // 2), _LONGEST_STEP) if dense else _SHORTEST_STEP
             rows = self.examiner.examine(order[place : place + step], stage)
             place += step
-            finds = int(self.examiner.is_foreign(rows).sum())
+            foreign = self.examiner.is_foreign(rows)
+            dense = int(foreign.sum()) >= len(rows) / 2
+            outcomes += foreign.tolist()
             self._on_stage(stage)
-            by_chance = max(0.0, self.expected - self.examiner.finds) / max(1, self.examiner.left) * len(rows)
-            if finds < max(1.0, _ENRICHED * by_chance):
+            if self._over(outcomes):
                 return
             gain = self.examiner.finds - before
-            if until is not None and (gain >= until or (gain >= until // 4 and finds < len(rows) / 2)):
+            if until is not None and (gain >= until or (gain >= until // 4 and not dense)):
                 return
+
+    def _over(self, outcomes: list[bool]) -> bool:
+        """Whether a walk that met these rows, foreign or not, is over.
+
+        It is when no more of them are foreign than by chance, or after own ones in a row, fewer where the foreign ones
+        before them stood together.
+        """
+        finds = np.flatnonzero(outcomes)
+        last = int(finds[-1]) + 1 if len(finds) else 0
+        together = sum(outcomes[:last][-_STEP:]) >= _CLEAN * min(last, _STEP)
+        if len(outcomes) - last >= (_SHORTEST_STEP if together else _STEP):
+            return True
+        recent = outcomes[-_LONGEST_STEP:]
+        by_chance = max(0.0, self.expected - self.examiner.finds) / max(1, self.examiner.left) * len(recent)
+        return sum(recent) < _ENRICHED * by_chance
 
     def _second_look(self, scores: Scores) -> Numbers:
         """The open rows that score highest, by what they exceed their neighbours by. See `neighbours`."""
@@ -211,9 +249,13 @@ class Search:
 
     def _still_pointed_at(self, scores: Scores) -> int:
         """Open rows that score above every row known to be own."""
-        compared = np.isfinite(self.examiner.cosine)
-        own = scores[compared & (self.examiner.cosine >= self.examiner.floor)]
+        own = scores[self._compared_own()]
         return int(np.count_nonzero(scores[self.examiner.open] > own.max(initial=-np.inf))) if len(own) else 0
+
+    def _compared_own(self) -> NDArray[np.bool_]:
+        """Rows that were compared and are own."""
+        cosine = self.examiner.cosine
+        return np.asarray(np.isfinite(cosine) & (cosine >= self.examiner.floor))
 
     def _order(self, scores: Scores) -> Numbers:
         rows = np.flatnonzero(self.examiner.open)

@@ -34,7 +34,7 @@ _BUCKETS, _CHARACTERS = 4_096, 4_000
 _RIDGE = 1.0
 _NEIGHBOURS, _LINES = 16, 1_024
 _BEST_PAIRS, _RANDOM_PAIRS = 20_000, 20_000
-_FAR_BY_VECTOR, _FAR_BY_WORDS = 0.99, 0.8
+_FAR_BY_VECTOR, _FAR_BY_WORDS = 0.99, 0.9
 """Two rows have nothing in common when they are no closer than these shares of random pairs."""
 
 
