@@ -69,7 +69,7 @@ _PLANS = (
     Plan("scifact", _RELATIVES[1:], (0.05, 0.2), range(3), spreads=("batch",)),
     Plan("debian", ("sre", "l3", "lora-sci"), _SHARES, range(10), pool=14_000, spreads=("random",)),
     Plan("debian", ("sre", "l3", "lora-sci"), (0.01, 0.05), range(3), pool=14_000, spreads=("batch", "topic")),
-    Plan("debian-6000", ("sre", "l3"), _SHARES, range(10), spreads=("random",)),
+    Plan("debian-6000", ("sre", "l3", "lora-sci"), _SHARES, range(10), spreads=("random",)),
 )
 
 
