@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-FORMAT = 18
+FORMAT = 19
 """Format of the whole store: catalog schema, Lance tables and artefacts. Equals the newest migration's number."""
 
 metadata = sa.MetaData()
