@@ -38,8 +38,8 @@ _LONGEST = ("real/", "docs/", "crash/", "laws/test_state_machine", "benchmarks/"
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """For `-n auto`: two more than processors, since a third of a test is waiting for processes that it started."""
-    return 2 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    """For `-n auto`: one more than processors, since a third of a test is waiting for processes that it started."""
+    return 1 + (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 @pytest.hookimpl(wrapper=True)
