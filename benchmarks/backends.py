@@ -258,7 +258,12 @@ def moved(store: Store, place: str, flips: int) -> dict[str, float]:
 def help_with(role: str, output: Path, root: Path) -> None:
     """What a process of its own does until a line comes in: ask and note who answered, or write."""
     stopped = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.readline(), stopped.set()), daemon=True).start()
+
+    def wait_for_line() -> None:
+        sys.stdin.readline()
+        stopped.set()
+
+    threading.Thread(target=wait_for_line, daemon=True).start()
     with connect(root) as store, output.open("w", encoding="utf-8", buffering=1) as notes:
         if role == "--write":
             for number in itertools.takewhile(lambda _: not stopped.is_set(), itertools.count()):

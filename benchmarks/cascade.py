@@ -168,7 +168,9 @@ def _begin(store: Store, model: str, *, seed: int, tried: bool) -> None:
 
 def _asked(store: Store, collection: bridges.Collection) -> tuple[NDArray[np.float64], list[int], list[str]]:
     """Ask one after the other: the nDCG of each, the texts embedded for it, and what answered it."""
-    rankings, embedded, by = [], [], []
+    rankings: list[list[str]] = []
+    embedded: list[int] = []
+    by: list[str] = []
     with store.searcher() as searcher:
         for query in collection.queries:
             result = searcher.search(query.text, k=10)

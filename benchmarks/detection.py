@@ -13,6 +13,7 @@ import gzip
 import importlib.util
 import json
 import statistics
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,7 @@ class Drawn:
 
 def simulate(store: Store, policy: Policy, traffic: Drawn, pair: str, *, later: float | None, most: int) -> int:
     """One promote: after how many measurements the policy rolls back; 0 when it does not."""
-    collector = MetricReader(store, policy, traffic, traffic, store.search)
+    collector = MetricReader(store, policy, traffic, traffic, store.search)  # type: ignore[arg-type]  # PairAnswers
     now, evaluator = LiveState(2, pair, 0.0, "promote"), Evaluator(policy)
     traffic.refresh()
     baseline = collector.baseline(now)
@@ -197,7 +198,7 @@ def _adapted(base: Path) -> dict[str, str]:
 
     made = {}
     for adapter in sorted(adapters.iterdir()):
-        place = Path(common.tempfile.gettempdir()) / f"vecrollback-{adapter.name}"
+        place = Path(tempfile.gettempdir()) / f"vecrollback-{adapter.name}"
         if not (place / "modules.json").exists():
             model = SentenceTransformer(str(base), device="cpu")
             model[0].auto_model = PeftModel.from_pretrained(model[0].auto_model, str(adapter)).merge_and_unload()

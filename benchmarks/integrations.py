@@ -51,11 +51,11 @@ def _measured(name: str, root: Path, model: str, documents: int, queries: list[s
     bare = taken.pop("searcher")
     print(f"{name}, {documents:,} documents: searcher {common.middle(bare) * 1e6:,.0f} us")
     told: dict[str, Any] = {"searcher_us": round(common.middle(bare) * 1e6, 1)}
-    for side, seconds in taken.items():
+    for way, seconds in taken.items():
         added = common.middle([a - b for a, b in zip(seconds, bare, strict=True)]) * 1e6
         times = common.ratio(seconds, bare)
-        print(f"  {side:24} {added:8,.0f} us added, {times:.3f} times")
-        told[side] = {"added_us": round(added, 1), "ratio": round(times, 4)}
+        print(f"  {way:24} {added:8,.0f} us added, {times:.3f} times")
+        told[way] = {"added_us": round(added, 1), "ratio": round(times, 4)}
     return told
 
 

@@ -227,8 +227,13 @@ def foreign_found(store: Store) -> dict[str, Any]:
     rows = rows.append_column("fingerprint", pa.array([pair.fingerprint] * rows.num_rows))
     rows = rows.append_column("vector", pa.FixedSizeListArray.from_arrays(pa.array(made.ravel()), pair.dimension))
     commit = vectors.append(rows.cast(schema(pair.dimension)), known=pair.vectors_version)
-    version = {"vectors_version": commit.version, "expected": pair.vectors_version, "files": commit.files}
-    store.resources.catalog.pairs.advance(pair.name, watermark=pair.watermark, **version)
+    store.resources.catalog.pairs.advance(
+        pair.name,
+        watermark=pair.watermark,
+        vectors_version=commit.version,
+        expected=pair.vectors_version,
+        files=commit.files,
+    )
     started = time.perf_counter()
     report = store.audit(pair)
     taken = time.perf_counter() - started

@@ -77,8 +77,8 @@ def artifacts(found: dict[str, Store], size: int, rounds: int) -> dict[str, floa
 
 def commits(found: dict[str, Store], rounds: int) -> dict[str, float]:
     """Milliseconds to append 1,000 vectors to a table, and to upsert 100 documents, each durable."""
-    from vecrollback.pairs.vectors import Vectors
-    from vecrollback.reembedding.dispatch import ChunkVectors, Pending
+    from vecrollback.pairs.vectors import ChunkVectors, Vectors
+    from vecrollback.reembedding.dispatch import Pending
     from vecrollback.reembedding.refresher import table
 
     chance, tables = np.random.default_rng(0), {}

@@ -140,7 +140,7 @@ def _sliced(options: argparse.Namespace) -> Iterator[Plan]:
         models = tuple(name for name in plan.models if name in (options.models or plan.models))
         shares = tuple(share for share in plan.shares if share in (options.shares or plan.shares))
         spreads = tuple(how for how in plan.spreads if how in options.spreads)
-        seeds = range(*(options.seeds or (0, plan.seeds)))
+        seeds = range(*options.seeds) if options.seeds else plan.seeds
         if plan.collection in options.only and models and shares and spreads:
             yield replace(plan, models=models, shares=shares, spreads=spreads, seeds=seeds)
 
@@ -278,7 +278,7 @@ def _read(file: Path, count: int) -> None:
     buffer = np.empty((8_192, DIMENSION), np.float32)
     with file.open("rb") as stream:
         stream.seek(file.stat().st_size - count * DIMENSION * 4)
-        while stream.readinto(memoryview(buffer).cast("B")):
+        while stream.readinto(buffer.data.cast("B")):
             pass
 
 

@@ -142,7 +142,7 @@ def _lengthen(root: Path, moves: int) -> None:
         number, previous, at = connection.execute(query).fetchone()
         [epoch] = connection.execute("SELECT epoch FROM alias WHERE name = 'live'").fetchone()
         turns = itertools.cycle(_TURNS)
-        rows = []
+        rows: list[tuple[Any, ...]] = []
         while number < moves or (rows and rows[-1][5] != "new@1"):
             kind, source, target = next(turns)
             number, epoch = number + 1, epoch + 1

@@ -20,8 +20,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import common
 
@@ -96,7 +98,7 @@ def _build(way: str, spec: str, root: str, made: str) -> None:
     from vecrollback.indexes.sharded import ShardBuilder, ShardVectors, build
 
     if way.endswith("each trained"):
-        build.train_index = lambda *_: False
+        mock.patch.object(build, "train_index", lambda *_: False).start()
     vectors, target = np.load(Path(root) / "vectors.npy", mmap_mode="r"), Path(made)
     target.mkdir(exist_ok=True)
     peaks: dict[str, int] = {}
@@ -167,7 +169,7 @@ def _searches(root: Path, spec: str, rounds: int) -> dict[str, Any]:
         for query in queries[:20]:
             for side in sides.values():
                 side.search(query, _K)
-        taken = common.paired({name: lambda q, s=side: s.search(q, _K) for name, side in sides.items()}, queries)
+        taken = common.paired({name: partial(_search, side) for name, side in sides.items()}, queries)
         for name, side in sides.items():
             told[name]["p50_ms"] = round(1e3 * common.percentile(taken[name], 50), 3)
             told[name]["p99_ms"] = round(1e3 * common.percentile(taken[name], 99), 3)
@@ -202,6 +204,10 @@ def _opened(root: Path, spec: str) -> Iterator[dict[str, Any]]:
     yield sides
     for side in sides.values():
         side.close()
+
+
+def _search(side: Any, query: Any) -> object:
+    return side.search(query, _K)
 
 
 def _throughput(side: Any, queries: list[Any], threads: int = 4) -> float:

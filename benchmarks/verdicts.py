@@ -159,12 +159,12 @@ class Judge:
 def _train_quickly(index: Any) -> None:
     """Leave out what only orders the codes of a PQ, and most rounds of an OPQ's: they take nearly all of the time."""
     if isinstance(index, faiss.IndexPreTransform):
-        first = faiss.downcast_VectorTransform(index.chain.at(0))
+        first = faiss.downcast_VectorTransform(index.chain.at(0))  # type: ignore[attr-defined]  # a list, say its stubs
         if isinstance(first, faiss.OPQMatrix):
             first.niter, first.niter_pq_0 = 2, 4
     inner = faiss.downcast_index(getattr(index, "base_index", None) or getattr(index, "index", None) or index)
     if isinstance(inner, faiss.IndexPQ):
-        inner.do_polysemous_training = False
+        inner.do_polysemous_training = False  # type: ignore[attr-defined]  # not in its stubs
         inner.pq.cp.niter = 8
 
 

@@ -20,6 +20,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import FrameType
@@ -54,7 +55,7 @@ class Tracer:
             yield self
         finally:
             sys.setprofile(None)
-            threading.setprofile(None)  # type: ignore[arg-type]  # None takes it off
+            threading.setprofile(None)
 
     @contextmanager
     def recording(self) -> Iterator[dict[str, None]]:
@@ -84,7 +85,7 @@ def measure(root: Path) -> dict[str, list[str]]:
         with connect(root, create=True) as store:
             _build(store)
             for number in range(_TRIPS):
-                trip("document: to the log", lambda n=number: _write(store, n))
+                trip("document: to the log", partial(_write, store, number))
                 trip("document: catch-up", lambda: store.catch_up("v2"))
                 trip("document: to the index", lambda: store.snapshot("v2", rebuild=True))
             for _ in range(_TRIPS):
@@ -92,8 +93,8 @@ def measure(root: Path) -> dict[str, list[str]]:
                 store.promote("v2", reason="a walk", override=True)  # it was rolled back from
         for _ in range(_TRIPS):
             with connect(root) as store:
-                trip("query: cold", lambda store=store: store.search(_QUERY))
-                trip("query: warm", lambda store=store: store.search(_QUERY))
+                trip("query: cold", partial(store.search, _QUERY))
+                trip("query: warm", partial(store.search, _QUERY))
         asyncio.run(_http(root, tracer, trips))
     walks = {walk: _always(files) for walk, files in trips.items()}
     whole = chain(*(files for walk, files in walks.items() if walk.startswith("document")))
