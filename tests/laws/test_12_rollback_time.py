@@ -3,7 +3,7 @@
 Counted, not timed: transactions, statements, and the steps that SQLite's virtual machine takes for them, which grow
 with every row that is looked at. `benchmarks/rollback_reads.py` measures the time.
 
-Covers catalog.switch_state, catalog.tenures.
+Covers catalog.switch_state, catalog.tenures, automation.guard.guard.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import sqlalchemy as sa
 import vecrollback
 from tests.support.postgres import PostgresServer
 from vecrollback import Document, Store
+from vecrollback.automation.guard.guard import LiveReader
 from vecrollback.catalog.aliases import apply_move
 from vecrollback.records import LIVE, MoveRequest, SnapshotRef
 
@@ -129,6 +130,23 @@ def test_to_look_where_a_rollback_would_go_asks_the_same_too(template: Path, roo
     assert few["reads"] == 1
     assert "writes" not in few
     assert many == few
+
+
+def test_a_watch_that_looks_again_asks_the_same_too(template: Path, root: Path, tmp_path: Path) -> None:
+    with vecrollback.connect(root) as store:
+        _grow(store, _MANY, _TWO)
+    small = shutil.copytree(template, tmp_path / "small")
+    costs = []
+    for path in (small, root):
+        with _counted() as counts, vecrollback.connect(path) as store:
+            live = LiveReader(store)
+            before = live.read()
+            assert before is not None
+            assert (before.pair, before.kind, before.overridden) == ("new", "restore", False)
+            counts.clear()
+            assert live.read() == before
+            costs.append(dict(counts))
+    assert costs[0] == costs[1]
 
 
 def test_the_count_sees_a_read_of_the_history_and_of_all_pairs(root: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -19,7 +19,7 @@ from vecrollback.catalog.schema import alias as alias_table
 from vecrollback.catalog.schema import history, pair, snapshot, tenure
 from vecrollback.catalog.tenures import Tenures, all_tenures
 from vecrollback.errors import AliasMovedError, CatalogUnavailableError, UnknownNameError, UsageError
-from vecrollback.records import CANDIDATE, LIVE, AliasTarget, Move, MoveRequest, SnapshotRef, Tenure
+from vecrollback.records import CANDIDATE, LIVE, AliasTarget, Move, MoveKind, MoveRequest, SnapshotRef, Tenure
 from vecrollback.storage.local import reach
 
 GENESIS = "0" * 64
@@ -152,12 +152,21 @@ class Aliases:
         with self._database.read() as connection:
             return all_tenures(connection)
 
-    def history(self, alias: str | None = None, *, limit: int | None = None) -> list[Move]:
+    def history(
+        self,
+        alias: str | None = None,
+        *,
+        limit: int | None = None,
+        kinds: Collection[MoveKind] = (),
+        since: str = "",
+    ) -> list[Move]:
         """Moves, for people to read: it takes as long as the history is, unless it is limited.
 
         Args:
             alias: Of this alias only.
             limit: At most so many.
+            kinds: Of these kinds only; of all if there is none.
+            since: None from before this time, written as `now` writes times.
 
         Returns:
             The moves, newest first.
@@ -165,6 +174,10 @@ class Aliases:
         query = sa.select(history).order_by(history.c.number.desc()).limit(limit)
         if alias is not None:
             query = query.where(history.c.alias == alias)
+        if kinds:
+            query = query.where(history.c.kind.in_(kinds))
+        if since:
+            query = query.where(history.c.at >= since)
         with self._database.read() as connection:
             return [Move(**row._mapping) for row in connection.execute(query)]
 

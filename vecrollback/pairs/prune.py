@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from vecrollback.catalog import vectors_table
+from vecrollback.catalog import as_kept, vectors_table
 from vecrollback.errors import (
     CorruptArtifactError,
     LockHeldError,
@@ -118,9 +118,7 @@ class Pruner:
             # At least one: if the newest were deleted, its number would be given to another snapshot.
             elif snapshot.pair not in retired and newest[snapshot.pair] <= max(1, keep.snapshots):
                 reasons.setdefault(snapshot.ref, f"one of the newest {keep.snapshots} of {snapshot.pair}")
-        for move in self._catalog.aliases.history():
-            if dt.datetime.fromisoformat(move.at) <= since:
-                break
+        for move in self._catalog.aliases.history(since=as_kept(since)):
             for ref in (move.source, move.target):
                 reasons.setdefault(ref or "", f"alias {move.alias!r} moved from or to it within the cool-down")
         refs = {snapshot.ref for snapshot in snapshots}

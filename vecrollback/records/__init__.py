@@ -49,6 +49,7 @@ from vecrollback.records.jobs import (
 )
 from vecrollback.records.models import ANSWER_SECONDS, KeptModel, ModelAnswer, ModelVerdict
 from vecrollback.records.moves import (
+    SWITCHES,
     Acknowledgements,
     CatalogStanding,
     HistoryProof,
@@ -124,6 +125,7 @@ __all__ = [
     "LINES",
     "LIVE",
     "RECALL_FLOOR",
+    "SWITCHES",
     "WHOLE_TEXT",
     "Acceptance",
     "Acknowledgements",

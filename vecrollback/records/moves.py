@@ -25,6 +25,8 @@ class Acknowledgements:
 
 
 MoveKind = Literal["promote", "rollback", "restore", "advance", "set"]
+SWITCHES: tuple[MoveKind, ...] = ("promote", "rollback", "restore", "set")
+"""Moves that somebody decided: all but those to a newer snapshot of the same pair."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,6 +213,8 @@ class CatalogConformance(CatalogEntries, CatalogOperations, CatalogSwitching, Ca
         assert (newest.epoch, newest.source, newest.target) == (2, "one@1", "one@2")
         assert (newest.reason, newest.kind, newest.actor) == ("becaüse ☂", "promote", "somebody")
         assert [move.alias for move in live_catalog.aliases.history()] == ["live", "candidate", "live"]
+        assert live_catalog.aliases.history(kinds=["promote"], since=newest.at) == [newest]
+        assert live_catalog.aliases.history(kinds=["advance"]) == []
         assert_chained(live_catalog)
 
     def test_pointer_reader_sees_the_commit_of_another_process_at_once(

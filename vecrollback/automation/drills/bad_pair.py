@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vecrollback.automation.guard.evaluation import Decision, Evaluator
-from vecrollback.automation.guard.guard import live_state
+from vecrollback.automation.guard.guard import LiveReader
 from vecrollback.automation.guard.metrics import MetricReader
 from vecrollback.automation.guard.pair_answers import PairAnswers
 from vecrollback.automation.guard.traffic import ENOUGH, SyntheticTraffic
@@ -60,7 +60,7 @@ def fire(store: OperatedStore, policy: Policy, texts: Sequence[str], search: Cal
         raise FailedError("no policy watches this store: nothing would have fired", hint="write [policy]")
     if not texts:
         raise FailedError("there is nothing to ask", hint="`vecrollback golden add`")
-    state = live_state(store)
+    state = LiveReader(store).read()
     assert state is not None
     traffic, answers = SyntheticTraffic(texts, search, batch=len(texts)), PairAnswers(store.resources)
     reader, evaluator = MetricReader(store, policy, traffic, answers, search), Evaluator(policy)

@@ -13,7 +13,7 @@ from vecrollback.automation.drills.stopwatch import Stopwatch
 from vecrollback.automation.operated_store import OperatedStore, StoreOpener
 from vecrollback.catalog import now
 from vecrollback.errors import RefusedError, UsageError, in_words
-from vecrollback.records import LIVE, Drill, SnapshotRef
+from vecrollback.records import LIVE, SWITCHES, Drill, SnapshotRef
 from vecrollback.switching.policy import Policy, load_policy
 
 
@@ -72,11 +72,10 @@ def run_drill(
 def overdue(store: OperatedStore, policy: Policy) -> str:
     """Why a drill is to be run now; empty when none is."""
     live = store.status()["alias"].get(LIVE)
-    moves = [move for move in store.history(alias=LIVE) if move.kind != "advance"]
-    if live is None or not moves or moves[0].source is None:
+    last = next(iter(store.resources.catalog.aliases.history(LIVE, limit=1, kinds=SWITCHES)), None)
+    if live is None or last is None or last.source is None:
         return ""  # nothing ever served before: there is no way back to rehearse
     plain = [one for one in store.drills(limit=200) if not one.chaos]
-    last = moves[0]
     if policy.drills.after_promote and last.kind == "promote" and not any(one.epoch >= last.epoch for one in plain):
         return f"{last.target} was promoted"
     since = (dt.datetime.now(dt.UTC) - dt.timedelta(seconds=policy.drills.every)).isoformat()

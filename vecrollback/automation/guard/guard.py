@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from vecrollback.automation.guard.evaluation import Decision, Evaluator, LiveState
@@ -16,7 +17,7 @@ from vecrollback.automation.guard.pair_answers import PairAnswers
 from vecrollback.automation.guard.traffic import Traffic
 from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.errors import AliasMovedError, LockHeldError, VecrollbackError
-from vecrollback.records import LIVE, Json, ProgressCallback, Result, SnapshotRef
+from vecrollback.records import LIVE, SWITCHES, Json, ProgressCallback, Result, SnapshotRef
 from vecrollback.switching.policy import Policy
 
 _log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Guard:
         store.notices.use(policy)
         self._answers = PairAnswers(store.resources)
         self._collector = MetricReader(store, policy, traffic, self._answers, search or store.search)
+        self._live = LiveReader(store)
         self._failed_at: int | None = None
         self._expected_in: int | None = None
         self._waiting = False
@@ -108,7 +110,7 @@ class Guard:
     def tick(self) -> Decision:
         """One round: measure what is due, decide, act."""
         self.rounds += 1
-        now = live_state(self._store)
+        now = self._live.read()
         if now is None:
             return Decision("none")
         at = time.time()
@@ -235,21 +237,34 @@ def _facts(decision: Decision) -> dict[str, Json]:
     }
 
 
-def live_state(store: OperatedStore) -> LiveState | None:
-    """None while nothing is live."""
-    moves = [move for move in store.history(alias=LIVE) if move.kind != "advance"]
-    if not moves:
-        return None
-    last, pair = moves[0], SnapshotRef.parse(moves[0].target).pair
-    rolled_back_from = {
-        SnapshotRef.parse(move.source).pair for move in moves if move.kind == "rollback" and move.source
-    }
-    freeze = store.freezes.current()
-    return LiveState(
-        epoch=last.epoch,
-        pair=pair,
-        moved_at=dt.datetime.fromisoformat(last.at).timestamp(),
-        kind=last.kind,
-        overridden=last.kind == "promote" and pair in rolled_back_from,
-        frozen=freeze.reason if freeze else "",
-    )
+class LiveReader:
+    """How `live` came to be where it is, round after round. The history is looked through after a move alone."""
+
+    def __init__(self, store: OperatedStore) -> None:
+        self._store, self._moves = store, store.resources.catalog.aliases
+        self._newest = ""  # by its hash: a number may come again after a restored catalog
+        self._state: LiveState | None = None
+
+    def read(self) -> LiveState | None:
+        """The state at this moment; None while nothing is live."""
+        newest = next(iter(self._moves.history(LIVE, limit=1)), None)
+        if newest is not None and newest.hash != self._newest:
+            self._newest, self._state = newest.hash, self._since_last_switch()
+        if self._state is None:
+            return None
+        freeze = self._store.freezes.current()
+        return replace(self._state, frozen=freeze.reason if freeze else "")
+
+    def _since_last_switch(self) -> LiveState | None:
+        last = next(iter(self._moves.history(LIVE, limit=1, kinds=SWITCHES)), None)
+        if last is None:
+            return None
+        pair = SnapshotRef.parse(last.target).pair
+        rollbacks = self._moves.history(LIVE, kinds=["rollback"]) if last.kind == "promote" else []
+        return LiveState(
+            epoch=last.epoch,
+            pair=pair,
+            moved_at=dt.datetime.fromisoformat(last.at).timestamp(),
+            kind=last.kind,
+            overridden=any(move.source and SnapshotRef.parse(move.source).pair == pair for move in rollbacks),
+        )

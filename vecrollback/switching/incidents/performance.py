@@ -44,7 +44,7 @@ def performance(catalog: Catalog, incidents: Sequence[Incident], *, days: float)
     successes = sum(map(_is_success, recent))
     drills = [one for one in catalog.drills.all() if one.at >= since]
     passes = [one for one in drills if one.verdict == "pass"]
-    promotes = {m.epoch for m in catalog.aliases.history(LIVE) if m.kind == "promote" and m.source and m.at >= since}
+    promotes = {m.epoch for m in catalog.aliases.history(LIVE, kinds=["promote"], since=since) if m.source}
     return Performance(
         since=since,
         rollbacks=len(recent),
