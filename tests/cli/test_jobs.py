@@ -5,19 +5,43 @@ Covers cli.support.render_jobs.
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.support import V1, cli_json, keys_promised, refusal, text
-from vecrollback import connect
+from vecrollback import Pair, Progress, connect
+from vecrollback.errors import StoppedError
+from vecrollback.reembedding.jobs import Job
 
 
 @pytest.fixture
-def job(store: Path) -> str:
-    """A job that was begun and that no process works on."""
+def running(store: Path) -> Iterator[Job[Pair]]:
+    """A job that has begun and does not end before it is cancelled, or the test is over."""
+    began, over = threading.Event(), threading.Event()
+
+    def wait(_: Progress) -> None:
+        began.set()
+        while not over.wait(0.01):
+            if job.status().cancel:
+                return
+
     with connect(store) as opened:
-        return opened.reembed("hash:32?seed=5", name="v3").id
+        job = opened.reembed("hash:32?seed=5", name="v3", progress=wait)
+        assert began.wait(30)
+        yield job
+        over.set()
+        with contextlib.suppress(StoppedError):
+            job.wait(30)
+
+
+@pytest.fixture
+def job(running: Job[Pair]) -> str:
+    """Its id."""
+    return running.id
 
 
 def test_unfinished_jobs_are_listed_and_all_of_them_on_demand(store: Path, job: str) -> None:
@@ -28,12 +52,14 @@ def test_unfinished_jobs_are_listed_and_all_of_them_on_demand(store: Path, job: 
     assert job in text("jobs", "list")
 
 
-def test_a_job_is_paused_resumed_and_cancelled(store: Path, job: str) -> None:
+def test_a_job_is_paused_resumed_and_cancelled(store: Path, running: Job[Pair], job: str) -> None:
     paused = cli_json("jobs", "pause", job)
     assert set(paused) == keys_promised("jobs", "pause")
     assert paused["paused"]
     assert not cli_json("jobs", "resume", job)["paused"]
     assert cli_json("jobs", "cancel", job)["cancel"]
+    with pytest.raises(StoppedError):
+        running.wait(30)
     assert cli_json("reembed", "hash:32?seed=5", "--name", "v3")["state"] == "ready"
 
 

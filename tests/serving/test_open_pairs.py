@@ -6,6 +6,7 @@ Covers pairs.resources.
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 
 import pytest
@@ -95,9 +96,11 @@ def test_a_borrower_is_refused_what_cannot_answer(store: Store) -> None:
     borrowed = BorrowedPairs(store.resources)
     with pytest.raises(UnknownNameError), borrowed.pairs("nobody"):
         pass
-    job = store.reembed("hash:16", name="begun", index="Flat")
+    looked = threading.Event()
+    job = store.reembed("hash:16", name="begun", index="Flat", progress=lambda _: bool(looked.wait(30)))
     with pytest.raises(PairStateError, match="cannot answer"), borrowed.pairs("begun"):
         pass
+    looked.set()
     job.wait()
     with borrowed.pairs("begun") as [held]:
         assert held.pair.name == "begun"

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from vecrollback.catalog import Catalog
-from vecrollback.errors import CatalogUnavailableError, JobCancelledError, StoppedError, UsageError
+from vecrollback.errors import CatalogUnavailableError, JobCancelledError, StoppedError, UsageError, VecrollbackError
 from vecrollback.records import JobRecord, Progress, ProgressCallback
 from vecrollback.reembedding.dispatch import EmbedCounts
 from vecrollback.storage.forks import FollowsForks, follow_forks
 
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
 _REPORT_SECONDS = 0.5
 _BEAT_SECONDS = 10.0
@@ -56,7 +58,10 @@ class Job(FollowsForks, Generic[T]):
             # Every error, also of Rust code: whoever waits must get it, and the catalog must not show a running job.
             self._error = error
             by_request = isinstance(error, StoppedError)
-            self._catalog.jobs.finish(self.id, "cancelled" if by_request else "failed", str(error))
+            try:
+                self._catalog.jobs.finish(self.id, "cancelled" if by_request else "failed", str(error))
+            except VecrollbackError as unwritten:  # `wait` raises the first error; this job shows as lost
+                _log.warning("how job %s ended is not kept: %s", self.id, unwritten)
         finally:
             self._end.set()
 
