@@ -106,6 +106,10 @@ def test_gates_golden_queries_and_probe_queries_are_asked_by_the_helper(
     assert served.quality.rankings(["one"], served.golden.list(), 1) == [[["d1"]]]
     assert served._parts.ask_probe_queries("one").overlap == 1.0
     assert calls == ["gates.judge", "quality.rankings", "_parts.ask_probe_queries"]
+    calls.clear()
+    served.gates.look("light")  # its model is light; the live pair, which gates compare it with, has another
+    assert len(served.quality.rankings(["light", "one"], served.golden.list(), 1)) == 2
+    assert calls == ["gates.judge", "quality.rankings"]
 
 
 def test_an_error_of_the_helper_is_the_error_of_the_caller(served: Store) -> None:

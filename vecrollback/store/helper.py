@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -51,7 +51,7 @@ _MANY_CHANGES = 20_000
 _FEW_CHANGES = 16
 """They are embedded in pieces, beside queries, before a helper would have started."""
 
-_SUBJECTS = ("pair", "report", "a")
+_SUBJECTS = ("pair", "report", "a", "b")
 """How methods of the store call what they are about."""
 
 _ONLY_THERE = (EmbedderSpecError, MissingDependencyError)
@@ -236,18 +236,20 @@ class Helped(Protocol):
     def helper(self) -> Helper: ...
 
 
-def do_aside(parts: Helped, here: Callable[P, T], method: str, subject: object, *args: P.args, **kwargs: P.kwargs) -> T:
+def do_aside(
+    parts: Helped, here: Callable[P, T], method: str, subjects: Sequence[object], *args: P.args, **kwargs: P.kwargs
+) -> T:
     """Have the helper do something, if it takes long and there may be one; else do it here.
 
     Args:
         parts: Of the store.
         here: What does it in this process.
         method: What does it in the helper, by its way from its store.
-        subject: The pair that it is about, or a name or report of it; None for the live one.
+        subjects: The pairs whose models it asks, or names or reports of them; None for the live one.
         args: Of both.
         kwargs: Of both.
     """
-    if parts.settings.helper != "never" and _takes_long(parts.resources, method, subject):
+    if parts.settings.helper != "never" and _takes_long(parts.resources, method, subjects):
         try:
             with span(method.rpartition(".")[2].lstrip("_"), aside=True) as note:
                 result: T = parts.helper.call(method, *args, **kwargs)  # type: ignore[arg-type]
@@ -270,7 +272,7 @@ def load_aside(parts: Helped, find: Callable[[], str]) -> None:
 
     def load() -> None:
         with suppress(HelperLostError, VecrollbackError, OSError):
-            if parts.settings.helper != "never" and _takes_long(parts.resources, "check", pair := find()):
+            if parts.settings.helper != "never" and _takes_long(parts.resources, "check", [pair := find()]):
                 parts.helper.call("ask_model", pair)
 
     threading.Thread(target=load, name="vecrollback-load", daemon=True).start()
@@ -283,35 +285,44 @@ def aside(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any,
     @wraps(method)
     def do(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
         given = {**dict(zip(parameters, args, strict=False)), **kwargs}
-        subject = next((given[name] for name in _SUBJECTS if given.get(name) is not None), None)
+        subjects = [given[name] for name in _SUBJECTS if given.get(name) is not None] or [None]
         here = partial(method, self)
         if given.get("level") == "quick":
             return here(*args, **kwargs)
-        return do_aside(self._parts, here, method.__name__, subject, *args, **kwargs)
+        return do_aside(self._parts, here, method.__name__, subjects, *args, **kwargs)
 
     do.is_done_aside = True  # type: ignore[attr-defined]
     return do
 
 
-def _takes_long(resources: Resources, method: str, subject: object) -> bool:
-    """Whether work on a pair would keep queries of this process waiting, and a helper could do it instead."""
-    from vecrollback.embedders import traits_of
+def _takes_long(resources: Resources, method: str, subjects: Sequence[object]) -> bool:
+    """Whether work on pairs would keep queries of this process waiting, and a helper could do it instead."""
     from vecrollback.embedders.pieces import QUERIES_FIRST
 
     if not QUERIES_FIRST.serving:
         return False
     catalog = resources.catalog
     head = catalog.ledger.state().head
-    many = head > _MANY_CHANGES
     try:
-        pair = catalog.pairs.serving(LIVE) if subject is None else catalog.pairs.get(_name_of(subject))
-        if pair is None or (method == "catch_up" and head - pair.watermark <= _FEW_CHANGES):
-            return False
-        traits = traits_of(resources.embedders.open(pair.embedder))
-    except (VecrollbackError, OSError, ImportError):
+        named = [catalog.pairs.serving(LIVE) if one is None else catalog.pairs.get(_name_of(one)) for one in subjects]
+    except (VecrollbackError, OSError):
         return False  # whatever it is, the work itself says it better
-    slow_model = method != "snapshot" and not (traits.light or traits.remote)
-    return (many or slow_model) and _has_room()
+    pairs = [pair for pair in named if pair is not None]
+    if not pairs or (method == "catch_up" and head - pairs[0].watermark <= _FEW_CHANGES):
+        return False
+    slow_model = method != "snapshot" and any(_is_slow(resources, pair.embedder) for pair in pairs)
+    return (head > _MANY_CHANGES or slow_model) and _has_room()
+
+
+def _is_slow(resources: Resources, embedder: str) -> bool:
+    """Whether to embed keeps this process busy. A model that cannot be opened does not."""
+    from vecrollback.embedders import traits_of
+
+    try:
+        traits = traits_of(resources.embedders.open(embedder))
+    except (VecrollbackError, OSError, ImportError):
+        return False
+    return not (traits.light or traits.remote)
 
 
 def _name_of(subject: object) -> str:

@@ -35,7 +35,7 @@ class QualityAside(Quality):
     def rankings(
         self, pairs: Sequence[str], queries: Sequence[GoldenQuery], k: int, mode: SearchMode = "vector"
     ) -> list[list[list[str]]]:
-        return do_aside(self._parts, super().rankings, "quality.rankings", pairs[0], pairs, queries, k, mode)
+        return do_aside(self._parts, super().rankings, "quality.rankings", pairs, pairs, queries, k, mode)
 
 
 class GatesAside(Gates):
@@ -46,8 +46,8 @@ class GatesAside(Gates):
         self._parts = parts
 
     def judge(self, pair: str, *, wait_seconds: float = 10.0, head: int | None = None) -> GateVerdict:
-        here = super().judge
-        return do_aside(self._parts, here, "gates.judge", pair, pair, wait_seconds=wait_seconds, head=head)
+        here, asked = super().judge, (pair, None)  # the live pair too: its model is what the gates compare with
+        return do_aside(self._parts, here, "gates.judge", asked, pair, wait_seconds=wait_seconds, head=head)
 
 
 def ask_probe_queries(parts: HelpedParts, pair: str) -> PostCheck:
@@ -58,4 +58,4 @@ def ask_probe_queries(parts: HelpedParts, pair: str) -> PostCheck:
 
         return replace(post_check(parts.resources, name), quality=parts.quality.golden_value(name))
 
-    return do_aside(parts, here, "_parts.ask_probe_queries", pair, pair)
+    return do_aside(parts, here, "_parts.ask_probe_queries", [pair], pair)
