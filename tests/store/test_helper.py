@@ -24,7 +24,7 @@ from vecrollback.embedders.pieces import QUERIES_FIRST
 from vecrollback.errors import StoppedError, UnknownNameError
 from vecrollback.records import Progress
 from vecrollback.serving.searcher import Searcher
-from vecrollback.store.helper import Helper, HelperLostError
+from vecrollback.store.helper import Helper, HelperLostError, _takes_long
 
 MODEL, LIGHT = "tests.support.one_at_a_time:embed", "hash:32?seed=3"
 DOCUMENTS = 60
@@ -174,6 +174,15 @@ def test_light_models_quick_checks_and_a_few_changes_need_no_helper(
     monkeypatch.setenv("VECROLLBACK_HELPER", "never")
     with vecrollback.connect(root) as store, store.searcher():
         assert store.check("one").verdict == "pass"
+
+
+def test_a_drill_asks_the_models_of_both_pairs(root: Path, tmp_path: Path) -> None:
+    spare = shutil.copytree(root.with_name("spare"), tmp_path / "store")
+    with vecrollback.connect(spare) as store, store.searcher():
+        store.promote("light", reason="a light one")
+        assert (store.live().name, store.rollback_target().pair) == ("light", "one")
+        assert _takes_long(store.resources, "drill", [None])
+        assert not _takes_long(store.resources, "check", [None])
 
 
 def test_a_helper_ends_with_the_process_that_it_helps(root: Path) -> None:

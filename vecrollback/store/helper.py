@@ -35,6 +35,7 @@ from vecrollback.storage.machine import available_memory, resident_memory
 from vecrollback.storage.spans import span
 
 if TYPE_CHECKING:
+    from vecrollback.catalog import Catalog
     from vecrollback.pairs.resources import Resources
     from vecrollback.storage.config import Settings
 
@@ -304,14 +305,20 @@ def _takes_long(resources: Resources, method: str, subjects: Sequence[object]) -
     catalog = resources.catalog
     head = catalog.ledger.state().head
     try:
-        named = [catalog.pairs.serving(LIVE) if one is None else catalog.pairs.get(_name_of(one)) for one in subjects]
+        pairs = _pairs_asked(catalog, method, subjects)
     except (VecrollbackError, OSError):
         return False  # whatever it is, the work itself says it better
-    pairs = [pair for pair in named if pair is not None]
     if not pairs or (method == "catch_up" and head - pairs[0].watermark <= _FEW_CHANGES):
         return False
     slow_model = method != "snapshot" and any(_is_slow(resources, pair.embedder) for pair in pairs)
     return (head > _MANY_CHANGES or slow_model) and _has_room()
+
+
+def _pairs_asked(catalog: Catalog, method: str, subjects: Sequence[object]) -> list[Pair]:
+    if method == "drill":  # it goes the way back and asks both models
+        return [pair for pair in catalog.pairs.all() if pair.state in ("live", "standby")]
+    named = (catalog.pairs.serving(LIVE) if one is None else catalog.pairs.get(_name_of(one)) for one in subjects)
+    return [pair for pair in named if pair is not None]
 
 
 def _is_slow(resources: Resources, embedder: str) -> bool:
