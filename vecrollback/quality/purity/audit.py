@@ -28,8 +28,8 @@ from vecrollback.quality.purity.suspects import TRIED, introduce, name_culprits,
 from vecrollback.records import Certificate, Verdict
 from vecrollback.records.arrays import Numbers
 
-_REFERENCE, _REFERENCE_OF_CODES = 128, 256
-"""Rows to begin with; more where it takes them to learn what a storage makes of vectors."""
+_REFERENCE, _REFERENCE_BESIDE_SUSPECTS, _REFERENCE_OF_CODES = 128, 48, 256
+"""Rows to begin with; fewer where suspects embed them too, more to learn what a storage makes of vectors."""
 
 _DRAW = 256
 _FOR_REFERENCE, _FOR_SENSITIVITY = 0.05, 0.1
@@ -119,7 +119,8 @@ class _Audit:
 
     def _reference_size(self) -> int:
         """Rows to begin with; a third of the budget at most. Some of it is kept for naming who made what is found."""
-        size, budget = _REFERENCE_OF_CODES if self._keeps else _REFERENCE, self._request.budget
+        size, budget = _REFERENCE_BESIDE_SUSPECTS if self._suspects else _REFERENCE, self._request.budget
+        size = _REFERENCE_OF_CODES if self._keeps else size
         if budget is None:
             return size
         self._examiner.reserved = min(TRIED * len(self._suspects), budget // 10)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from vecrollback.quality.purity.examiner import Examiner, units
 from vecrollback.quality.purity.results import Stage
 from vecrollback.quality.purity.screens import Scores, Screening, distances, excess, hints, score
 from vecrollback.quality.purity.suspects import Suspect
+from vecrollback.quality.purity.text_model import MOST_TEXTS, TextModel
 from vecrollback.quality.purity.text_screen import LEAST_TEXTS, read_texts
 from vecrollback.records.arrays import FloatArray, Numbers
 
@@ -32,6 +35,28 @@ _SPOILS = 0.01
 _ENRICHED = 2.0
 """A walk goes on while it finds foreign rows at so many times the rate of rows at random."""
 
+_PATIENCE = 216
+"""Own rows that a walk by texts may meet along a suspect's way before it ends."""
+
+_MOST_AMONG = 0.2
+"""Share of the rows that may look like a suspect's: where more do, patience finds no more of them than chance."""
+
+_DEVIATIONS = 3.0
+"""A walk by texts ends so many standard deviations below the middle of a model's vectors."""
+
+Pairs: TypeAlias = tuple[FloatArray, FloatArray]
+"""Own and foreign vectors of the same texts."""
+
+
+@dataclass(slots=True)
+class _Way:
+    """Where a suspect's vectors would lie: foreign rows found along it, and how many own ones it may still meet."""
+
+    suspect: Suspect
+    rows: list[int] = field(default_factory=list)
+    patience: int = _PATIENCE
+    by_text: bool = False
+
 
 class Search:
     """The screens of one audit and what they have learned.
@@ -49,29 +74,38 @@ class Search:
         self._batches = self._population.batches()
         self._trained = self._whitened = 0
         self._explored = False
+        self._texts: TextModel | None = None
+        self._along = 0
 
     def follow(self, suspects: list[Suspect]) -> None:
         """Look where the vectors of each distinct suspect would lie; again, as long as many are found there.
 
         What is found along a suspect's direction teaches more of it than the reference alone did.
         """
-        distinct, gain = [one for one in suspects if one.distinct], 1
+        ways, gain = [_Way(one) for one in suspects if one.distinct], 1
         covered = np.zeros(self._population.count, dtype=bool)
-        along: list[list[int]] = [[] for _ in distinct]
-        while distinct and gain:
+        while ways and gain:
             before = self.examiner.finds
             until = max(_STEP, self.examiner.finds, int(_SPOILS * self._population.count))
-            for one, rows in zip(distinct, along, strict=True):
+            for way in (one for one in ways if one.patience > 0):
                 count = len(self.examiner.foreign)
-                column = self._toward(*self._with_pairs(one, rows))
-                self._walk(column, "screen", until)
-                rows.extend(self.examiner.foreign[count:])
+                pairs = self._with_pairs(way.suspect, way.rows)
+                column = self._toward(*pairs)
+                self._walk(column, pairs, until, way)
+                way.rows.extend(self.examiner.foreign[count:])
                 covered |= column >= column[self.examiner.foreign[count:]].min(initial=np.inf)
             gain = (self.examiner.finds - before) // (until // 4)
         count = len(self.examiner.foreign)
         apart = np.count_nonzero(covered & self._compared_own()) <= count // 10
+        self._along = sum(len(way.rows) for way in ways if way.by_text)
         if covered[self.examiner.foreign].all() and (apart or count < _SPOILS * self._population.count):
             self._trained = count  # nothing to learn that the suspects did not show
+
+    def _explained(self) -> bool:
+        """Whether what was found seems to be of suspects whose ways were walked to the end."""
+        if self._along < _CLEAN * len(self.examiner.foreign):
+            return False
+        return len(np.unique(by_model(*self.examiner.pairs()))) == 1
 
     def _with_pairs(self, suspect: Suspect, rows: list[int]) -> tuple[FloatArray, FloatArray]:
         """Own vectors and the suspect's of the same texts: of the reference, and of foreign `rows`."""
@@ -96,6 +130,8 @@ class Search:
             pairs = len(self.examiner.foreign)
             if pairs > self._trained:
                 self._trained = pairs
+                if self._explained():
+                    return
                 gain = self._learn()
                 if gain > pairs // 10 or gain >= _STEP:
                     continue
@@ -161,8 +197,9 @@ class Search:
         before = self.examiner.finds
         own, foreign = self.examiner.pairs()
         models = by_model(own, foreign)
-        for column in [self._toward(own[models == m], foreign[models == m]) for m in np.unique(models)]:
-            self._walk(column, "screen", until=max(_STEP, len(own)))
+        by_pairs = [(own[models == m], foreign[models == m]) for m in np.unique(models)]
+        for pairs, column in [(pairs, self._toward(*pairs)) for pairs in by_pairs]:
+            self._walk(column, pairs, until=max(_STEP, len(own)))
         return self.examiner.finds - before
 
     def _explore(self) -> bool:
@@ -190,33 +227,54 @@ class Search:
         both = np.insert(by_text, turns, unusual[: len(turns)]).tolist()
         return np.array(list(dict.fromkeys(both)), dtype=np.int64)[:_FIRST_LOOK]
 
-    def _walk(self, scores: Scores, stage: Stage, until: int | None = None) -> None:
-        """Examine from the highest score down, while it pays; then the same by what scores exceed their neighbours' by.
+    def _walk(self, scores: Scores, pairs: Pairs, until: int, way: _Way | None = None) -> None:
+        """Examine from the highest score down, while it pays; then again, by what scores exceed what is to be expected.
 
         `until`: at most so many finds, then there is more to learn first; a quarter, once half of a step is in vain.
         """
         before = self.examiner.finds
-        self._descend(self._order(scores), stage, until)
-        if until is None or self.examiner.finds - before < until // 4:
-            self._descend(self._second_look(scores), stage, until)
+        alike = not spread_otherwise(*pairs, self.whitening) and self._population.count >= LEAST_TEXTS
+        self._descend(self._order(scores), until, brief=alike and way is not None)
+        if self.examiner.finds - before < until // 4 and self.examiner.affordable(1):
+            texts = self._texts_of(self._order(scores)) if alike else None
+            if texts is None:
+                self._descend(self._second_look(scores), until)
+            else:
+                self._walk_by_text(texts, pairs, way)
         if not self.examiner.affordable(1):
             self.suspected = max(self.suspected, self._still_pointed_at(scores))
 
-    def _descend(self, order: Numbers, stage: Stage, until: int | None) -> None:
+    def _walk_by_text(self, texts: TextModel, pairs: Pairs, way: _Way | None) -> None:
+        """The same by what texts do not suggest; again after a few finds, whose texts then suggest what is true."""
+        gain = _STEP
+        while gain >= _STEP // 4 and (way is None or way.patience > 0):
+            before = self.examiner.finds
+            order, among = self._order_by_text(texts, *pairs)
+            self._descend(order, _STEP, way=way if among <= _MOST_AMONG else None)
+            gain = self.examiner.finds - before
+        if way is not None:
+            way.by_text = True
+
+    def _descend(self, order: Numbers, until: int, *, brief: bool = False, way: _Way | None = None) -> None:
+        """`brief`: only as long as most are foreign. `way`: a suspect's, which ends with its patience for own rows."""
         place, before, gain, dense = 0, self.examiner.finds, 0, True
         outcomes: list[bool] = []
         while place < len(order) and self.examiner.affordable(1):
             step = min(max(_SHORTEST_STEP, gain // 2), _LONGEST_STEP) if dense else _SHORTEST_STEP
-            rows = self.examiner.examine(order[place : place + step], stage)
+            rows = self.examiner.examine(order[place : place + step], "screen")
             place += step
             foreign = self.examiner.is_foreign(rows)
             dense = int(foreign.sum()) >= len(rows) / 2
             outcomes += foreign.tolist()
-            self._on_stage(stage)
-            if self._over(outcomes):
+            self._on_stage("screen")
+            if brief and foreign.mean() < _CLEAN:
+                return
+            if way is not None:
+                way.patience -= int(np.count_nonzero(~foreign))
+            if self._over(outcomes) if way is None else way.patience <= 0:
                 return
             gain = self.examiner.finds - before
-            if until is not None and (gain >= until or (gain >= until // 4 and not dense)):
+            if gain >= until or (gain >= until // 4 and not dense):
                 return
 
     def _over(self, outcomes: list[bool]) -> bool:
@@ -242,6 +300,41 @@ class Search:
         ahead = excess(scores[top], top, units(self._population.vectors(top)), sample, scores[rows], rows)
         return np.asarray(top[np.argsort(-ahead, kind="stable")], dtype=np.int64)
 
+    def _order_by_text(self, texts: TextModel, own: FloatArray, foreign: FloatArray) -> tuple[Numbers, float]:
+        """Open rows by how much more they look like these foreign vectors than their texts, and neighbours, suggest.
+
+        Down to where hardly any vector of that model lies; and the share of all rows that lie above.
+        """
+        rows, vectors = texts.rows, units(self._population.vectors(texts.rows))
+        own_of_foreign = self.examiner.own_of_foreign()
+        usual = np.array([own_of_foreign.get(row, vector) for row, vector in zip(rows.tolist(), vectors, strict=True)])
+        rest = usual - texts.suggest(usual)
+        direction = between(own, foreign, whiten(rest[texts.at_random]))
+        ahead = rest @ direction
+        middle, spread = _middle(ahead[texts.at_random])
+        shift = (foreign - own) @ direction
+        least = middle + shift.mean() - _DEVIATIONS * np.hypot(spread, shift.std())
+        top = np.flatnonzero(self.examiner.open[rows] & (ahead >= least))
+        beyond = excess(ahead[top], rows[top], vectors[top], usual, ahead, rows)
+        order = rows[top[np.argsort(-beyond, kind="stable")]]
+        return np.asarray(order, dtype=np.int64), float(np.mean(ahead[texts.at_random] >= least))
+
+    def _texts_of(self, order: Numbers) -> TextModel | None:
+        """What texts say of vectors: of all where they are few, else of a sample and the first of `order`.
+
+        None where too few have a text.
+        """
+        few = self._population.count <= MOST_TEXTS
+        if few and self._texts is not None:
+            return self._texts
+        every, _ = self._sample()
+        sample = every if few else self._random.permutation(every)[: MOST_TEXTS - _SECOND_LOOK]
+        rows, texts = self.examiner.with_text(sample if few else np.union1d(sample, order[:_SECOND_LOOK]))
+        if len(rows) < LEAST_TEXTS:
+            return None
+        self._texts = TextModel(rows, texts, np.isin(rows, sample), self._random)
+        return self._texts
+
     def _sample(self) -> tuple[Numbers, FloatArray]:
         """Usable rows of the survey's sample, sorted, and their vectors at unit length."""
         rows = self._survey.sample_rows
@@ -264,3 +357,9 @@ class Search:
     def _pick(self, most: int) -> Numbers:
         rows = np.flatnonzero(self.examiner.open)
         return np.asarray(self._random.choice(rows, min(most, len(rows)), replace=False), dtype=np.int64)
+
+
+def _middle(values: FloatArray) -> tuple[float, float]:
+    """Middle and standard deviation of what is usual among these values, whatever few others are."""
+    middle = float(np.median(values))
+    return middle, 1.4826 * float(np.median(np.abs(values - middle)))

@@ -84,7 +84,7 @@ class TextScreen:
 
 def read_texts(vectors: FloatArray, texts: Sequence[str], random: np.random.Generator) -> TextScreen:
     """Learn what words say of vectors (n, dimension) of unit length, from `LEAST_TEXTS` rows or more."""
-    words = _weighed(texts)
+    words = weighed(texts, _BUCKETS)
     order, half = random.permutation(len(texts)), len(texts) // 2
     halves = order[:half], order[half:]
     mean = vectors.mean(axis=0)
@@ -95,13 +95,13 @@ def read_texts(vectors: FloatArray, texts: Sequence[str], random: np.random.Gene
     return TextScreen(vectors, rest, words)
 
 
-def _weighed(texts: Sequence[str]) -> Words:
+def weighed(texts: Sequence[str], buckets: int) -> Words:
     """Words of each text in buckets, at unit length; a word counts for more where few texts have it."""
     from sklearn.feature_extraction.text import HashingVectorizer
     from sklearn.preprocessing import normalize
 
     hashing = HashingVectorizer(
-        n_features=_BUCKETS, token_pattern=_WORDS, alternate_sign=False, norm=None, dtype=np.float32
+        n_features=buckets, token_pattern=_WORDS, alternate_sign=False, norm=None, dtype=np.float32
     )
     counted = hashing.transform([text[:_CHARACTERS] for text in texts])
     np.log1p(counted.data, out=counted.data)
