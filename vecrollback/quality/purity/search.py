@@ -55,7 +55,6 @@ class _Way:
     suspect: Suspect
     rows: list[int] = field(default_factory=list)
     patience: int = _PATIENCE
-    by_text: bool = False
 
 
 class Search:
@@ -97,7 +96,7 @@ class Search:
             gain = (self.examiner.finds - before) // (until // 4)
         count = len(self.examiner.foreign)
         apart = np.count_nonzero(covered & self._compared_own()) <= count // 10
-        self._along = sum(len(way.rows) for way in ways if way.by_text)
+        self._along = sum(len(way.rows) for way in ways if way.patience <= 0)
         if covered[self.examiner.foreign].all() and (apart or count < _SPOILS * self._population.count):
             self._trained = count  # nothing to learn that the suspects did not show
 
@@ -252,8 +251,6 @@ class Search:
             order, among = self._order_by_text(texts, *pairs)
             self._descend(order, _STEP, way=way if among <= _MOST_AMONG else None)
             gain = self.examiner.finds - before
-        if way is not None:
-            way.by_text = True
 
     def _descend(self, order: Numbers, until: int, *, brief: bool = False, way: _Way | None = None) -> None:
         """`brief`: only as long as most are foreign. `way`: a suspect's, which ends with its patience for own rows."""
