@@ -32,7 +32,7 @@ SOON = 5.0
 
 
 def opened(server: OpenAIServer, **arguments: object) -> OpenAIEmbedder:
-    embedder = open_embedder(server.spec(dimensions=64, **arguments))
+    embedder = open_embedder(server.spec(dimensions=64, **{"query_timeout": None, **arguments}))
     assert isinstance(embedder, OpenAIEmbedder)
     return embedder
 

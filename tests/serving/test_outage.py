@@ -40,7 +40,7 @@ class Service:
     def __init__(self) -> None:
         self._running = ExitStack()
         server = self._running.enter_context(OpenAIServer())
-        self._port, self.spec, self.breaker = server.port, server.spec(), breaker_of(server.url, "m")
+        self._port, self.spec, self.breaker = server.port, server.spec(query_timeout=None), breaker_of(server.url, "m")
 
     def stop(self) -> None:
         self._running.close()

@@ -77,7 +77,11 @@ class OpenAIServer:
         return f"http://{self.host}:{self.port}/v1"
 
     def spec(self, model: str = "m", **arguments: object) -> str:
-        given = "".join(f"&{name}={value}" for name, value in arguments.items())
+        """The embedder's spec. `query_timeout`: a busy machine stands still for longer than the product waits; None:
+        as long as it waits where nothing is said.
+        """
+        settings = {"query_timeout": 20} | arguments
+        given = "".join(f"&{name}={value}" for name, value in settings.items() if value is not None)
         return f"openai:{model}?base_url={self.url}{given}"
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
