@@ -236,10 +236,13 @@ class Search:
         self._descend(self._order(scores), until, brief=alike and way is not None)
         if self.examiner.finds - before < until // 4 and self.examiner.affordable(1):
             texts = self._texts_of(self._order(scores)) if alike else None
-            if texts is None:
-                self._descend(self._second_look(scores), until)
-            else:
+            if texts is not None:
                 self._walk_by_text(texts, pairs, way)
+            patience_left = way is not None and way.patience > 0
+            if texts is not None and patience_left:
+                self._descend(self._order(scores), until)
+            if texts is None or patience_left:
+                self._descend(self._second_look(scores), until)
         if not self.examiner.affordable(1):
             self.suspected = max(self.suspected, self._still_pointed_at(scores))
 
