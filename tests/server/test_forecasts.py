@@ -9,9 +9,24 @@ from pathlib import Path
 import pytest
 
 from tests.support.http_server import Server
+from tests.support.openai_server import OpenAIServer
 from tests.support.topics import documents
 from vecrollback import AsyncClient, Client, connect
 from vecrollback.errors import UsageError
+
+
+def test_a_profile_that_is_not_there_or_is_changed_by_the_caller_is_refused(server: Server, store: Path) -> None:
+    def refused(model: str) -> bool:
+        answer = server.post("/v1/forecast", {"model": model, "sample": "5%", "keep": "v9"})
+        return answer.status_code == 400 and "neither a pair nor a profile" in answer.text
+
+    assert refused("profile:better")
+    with OpenAIServer() as own, OpenAIServer() as other:
+        (store / "vecrollback.toml").write_text(f'[embedder.better]\nmodel = "m"\nbase_url = "{own.url}"\n')
+        assert not refused("profile:better")
+        own.requests.clear()
+        assert refused(f"profile:better?base_url={other.url}")
+        assert own.requests == other.requests == []
 
 
 def test_a_forecast_of_a_pairs_model(server: Server, store: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Response
 
-from vecrollback.errors import UsageError
+from vecrollback.embedders.service_profile import expand
+from vecrollback.errors import EmbedderSpecError, UsageError
 from vecrollback.records import Forecast, ProgressCallback
 from vecrollback.server.auth import Operating
 from vecrollback.server.routes.jobs import EXAMPLE as JOB
@@ -17,7 +21,9 @@ from vecrollback.store import payloads
 
 router = APIRouter(prefix="/v1", tags=["operating"])
 
-_PROFILE = "profile:"
+_log = logging.getLogger(__name__)
+_PROFILE = re.compile(r"profile:[\w-]+")
+"""Without arguments of its own, which win over the profile's: a caller's address would get the profile's key."""
 _DIFFERENCE = {
     "measure": "ndcg@10",
     "queries": 120,
@@ -56,7 +62,7 @@ _AS_JOB: dict[int | str, Any] = {
 async def forecast(body: ForecastRequest, caller: Operating, service: Service) -> Response:
     """Tell what a model would be worth before the corpus is embedded by it. Writes nothing unless it is to `keep`."""
     names = {pair.name for pair in await service.reads.run(service.store.pairs)}
-    if body.model not in names and not body.model.startswith(_PROFILE):  # a string may name code, or any address
+    if body.model not in names and not await service.reads.run(_is_profile, body.model, service.store.root):
         raise UsageError(
             f"{body.model!r} is neither a pair nor a profile",
             hint="`profile:NAME` of vecrollback.toml, or `vecrollback forecast` on the server's host",
@@ -71,3 +77,15 @@ async def forecast(body: ForecastRequest, caller: Operating, service: Service) -
     live = await service.reads.run(service.store.live)
     job = await service.operations.run(service.start, "forecast", live.name, tell)
     return as_json({"job": shown(job.status())}, 202)
+
+
+def _is_profile(model: str, root: Path) -> bool:
+    """Whether whoever runs the server has named it. Any other string may name code, or any address."""
+    if not _PROFILE.fullmatch(model):
+        return False
+    try:
+        expand(model, root)
+    except EmbedderSpecError as error:
+        _log.info("a forecast was asked for: %s", error)
+        return False
+    return True
