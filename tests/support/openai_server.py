@@ -77,8 +77,8 @@ class OpenAIServer:
         return f"http://{self.host}:{self.port}/v1"
 
     def spec(self, model: str = "m", **arguments: object) -> str:
-        """The embedder's spec. `query_timeout`: a busy machine stands still for longer than the product waits; None:
-        as long as it waits where nothing is said.
+        """The embedder's spec. A query waits 20 s, since a busy machine may stand still for the second that the product
+        waits; `query_timeout=None` leaves that second as it is.
         """
         settings = {"query_timeout": 20} | arguments
         given = "".join(f"&{name}={value}" for name, value in settings.items() if value is not None)

@@ -181,6 +181,34 @@ class Aliases:
         with self._database.read() as connection:
             return [Move(**row._mapping) for row in connection.execute(query)]
 
+    def newest_move(self, alias: str | None = None, *, kinds: Collection[MoveKind] = ()) -> Move | None:
+        """The last move.
+
+        Args:
+            alias: Of this alias only.
+            kinds: Of these kinds only; of all if there is none.
+
+        Returns:
+            The move; None where there is none.
+        """
+        return next(iter(self.history(alias, limit=1, kinds=kinds)), None)
+
+    def was_rolled_back_from(self, alias: str, pair: str) -> bool:
+        """Whether a rollback of the alias ever left a pair.
+
+        Args:
+            alias: Its name.
+            pair: The pair's name.
+
+        Returns:
+            Whether the history has such a rollback.
+        """
+        prefix = f"{pair}@"  # not by LIKE, which in SQLite takes one case of a letter for the other
+        left = sa.func.substr(history.c.source, 1, len(prefix)) == prefix
+        query = sa.select(history.c.number).where(history.c.alias == alias, history.c.kind == "rollback", left).limit(1)
+        with self._database.read() as connection:
+            return connection.scalar(query) is not None
+
     def pointer_reader(self, alias: str) -> PointerReader:
         """The read that every query makes.
 

@@ -82,7 +82,7 @@ class Notifications:
 
     def _anchor(self) -> dict[str, Json]:
         """The last move: in a mailbox, out of reach of whoever can write the catalog. `history verify` compares it."""
-        head = next(iter(self._catalog.aliases.history(limit=1)), None)
+        head = self._catalog.aliases.newest_move()
         if head is None:
             return {}
         anchor: dict[str, Json] = {"history": {"number": head.number, "hash": head.hash}}

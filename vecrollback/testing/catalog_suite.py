@@ -215,7 +215,18 @@ class CatalogConformance(CatalogEntries, CatalogOperations, CatalogSwitching, Ca
         assert [move.alias for move in live_catalog.aliases.history()] == ["live", "candidate", "live"]
         assert live_catalog.aliases.history(kinds=["promote"], since=newest.at) == [newest]
         assert live_catalog.aliases.history(kinds=["advance"]) == []
+        assert live_catalog.aliases.newest_move("live") == live_catalog.aliases.newest_move() == newest
+        assert live_catalog.aliases.newest_move(kinds=["rollback"]) is None
         assert_chained(live_catalog)
+
+    def test_a_rollback_is_found_by_the_pair_that_it_left(self, live_catalog: Catalog) -> None:
+        live_catalog.aliases.move(a_move())
+        assert not live_catalog.aliases.was_rolled_back_from("live", "one")
+        live_catalog.aliases.move(replace(a_move(expected=1, snapshot=2), kind="rollback"))
+        assert live_catalog.aliases.was_rolled_back_from("live", "one")
+        for other in ("on", "_ne", "ONE", "one@1"):
+            assert not live_catalog.aliases.was_rolled_back_from("live", other)
+        assert not live_catalog.aliases.was_rolled_back_from("candidate", "one")
 
     def test_pointer_reader_sees_the_commit_of_another_process_at_once(
         self, target: str, live_catalog: Catalog

@@ -72,7 +72,7 @@ def run_drill(
 def overdue(store: OperatedStore, policy: Policy) -> str:
     """Why a drill is to be run now; empty when none is."""
     live = store.status()["alias"].get(LIVE)
-    last = next(iter(store.resources.catalog.aliases.history(LIVE, limit=1, kinds=SWITCHES)), None)
+    last = store.resources.catalog.aliases.newest_move(LIVE, kinds=SWITCHES)
     if live is None or last is None or last.source is None:
         return ""  # nothing ever served before: there is no way back to rehearse
     plain = [one for one in store.drills(limit=200) if not one.chaos]

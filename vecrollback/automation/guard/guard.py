@@ -247,24 +247,24 @@ class LiveReader:
 
     def read(self) -> LiveState | None:
         """The state at this moment; None while nothing is live."""
-        newest = next(iter(self._moves.history(LIVE, limit=1)), None)
-        if newest is not None and newest.hash != self._newest:
-            self._newest, self._state = newest.hash, self._since_last_switch()
+        newest = self._moves.newest_move(LIVE)
+        moved = newest.hash if newest else ""
+        if moved != self._newest:
+            self._newest, self._state = moved, self._since_last_switch()
         if self._state is None:
             return None
         freeze = self._store.freezes.current()
         return replace(self._state, frozen=freeze.reason if freeze else "")
 
     def _since_last_switch(self) -> LiveState | None:
-        last = next(iter(self._moves.history(LIVE, limit=1, kinds=SWITCHES)), None)
+        last = self._moves.newest_move(LIVE, kinds=SWITCHES)
         if last is None:
             return None
         pair = SnapshotRef.parse(last.target).pair
-        rollbacks = self._moves.history(LIVE, kinds=["rollback"]) if last.kind == "promote" else []
         return LiveState(
             epoch=last.epoch,
             pair=pair,
             moved_at=dt.datetime.fromisoformat(last.at).timestamp(),
             kind=last.kind,
-            overridden=any(move.source and SnapshotRef.parse(move.source).pair == pair for move in rollbacks),
+            overridden=last.kind == "promote" and self._moves.was_rolled_back_from(LIVE, pair),
         )
