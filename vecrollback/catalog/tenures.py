@@ -16,6 +16,7 @@ from vecrollback.catalog.schema import history, tenure
 from vecrollback.records import Move, SnapshotRef, Tenure
 
 _CHUNK = 100
+_PAGE = 2
 
 
 class Tenures:
@@ -24,12 +25,20 @@ class Tenures:
     def __init__(self, connection: sa.Connection, alias: str) -> None:
         self._connection, self._alias = connection, alias
         self._mine = tenure.c.alias == alias
-        self._anew = None if self._current() else read_history(connection, alias)
+        # One read says both who served last and whether the rows reach up to where the alias points.
+        rows = connection.execute(_newest, {"alias": alias}).all()
+        self._page = [(row.pair, Tenure(*row[1:4])) for row in rows if row.pair is not None]
+        newest_epoch = self._page[0][1].last_epoch if self._page else None
+        is_current = not rows or newest_epoch == rows[0].epoch
+        self._anew = None if is_current else read_history(connection, alias)
 
     def of(self, pair: str) -> Tenure | None:
         """When this pair served last."""
         if self._anew is not None:
             return self._anew.get(pair)
+        for name, one in self._page:
+            if name == pair:
+                return one
         row = self._connection.execute(_columns.where(self._mine, tenure.c.pair == pair)).one_or_none()
         return Tenure(*row[1:]) if row else None
 
@@ -38,14 +47,14 @@ class Tenures:
         if self._anew is not None:
             yield from sorted(self._anew.items(), key=lambda one: -one[1].last_epoch)
             return
-        size, older = 2, sa.true()
+        size, page = _PAGE, self._page
         while True:
-            query = _columns.where(self._mine, older).order_by(tenure.c.last_epoch.desc()).limit(size)
-            rows = self._connection.execute(query).all()
-            yield from ((row.pair, Tenure(*row[1:])) for row in rows)
-            if len(rows) < size:
+            yield from page
+            if len(page) < size:
                 return
-            size, older = size * 2, tenure.c.last_epoch < rows[-1].last_epoch
+            size, older = size * 2, tenure.c.last_epoch < page[-1][1].last_epoch
+            query = _columns.where(self._mine, older).order_by(tenure.c.last_epoch.desc()).limit(size)
+            page = [(row.pair, Tenure(*row[1:])) for row in self._connection.execute(query)]
 
     def note(self, pair: str, epoch: int, at: str, *, source: str | None) -> None:
         """Note that the alias moved to a pair, from the pair `left`. The caller has the only write transaction."""
@@ -64,15 +73,15 @@ class Tenures:
             first = {"first_epoch": epoch, "last_epoch": epoch, "began": at}
             self._connection.execute(tenure.insert().values(alias=self._alias, pair=pair, **first))
 
-    def _current(self) -> bool:
-        """Whether the rows reach up to where the alias points."""
-        newest_epoch = sa.select(sa.func.max(tenure.c.last_epoch)).where(self._mine).scalar_subquery()
-        epoch = sa.select(alias_table.c.epoch).where(alias_table.c.name == self._alias).scalar_subquery()
-        row = self._connection.execute(sa.select(newest_epoch, epoch)).one()
-        return bool(row[0] == row[1])
-
 
 _columns = sa.select(tenure.c.pair, tenure.c.first_epoch, tenure.c.last_epoch, tenure.c.began)
+_newest = (
+    _columns.add_columns(alias_table.c.epoch)
+    .select_from(alias_table.outerjoin(tenure, tenure.c.alias == alias_table.c.name))
+    .where(alias_table.c.name == sa.bindparam("alias"))
+    .order_by(tenure.c.last_epoch.desc())
+    .limit(_PAGE)
+)
 
 
 def read_history(connection: sa.Connection, alias: str) -> dict[str, Tenure]:

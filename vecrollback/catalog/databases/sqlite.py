@@ -325,7 +325,7 @@ class SqlitePointerReader:
         self._name = str(self._path)
         self._may_write = may_write(self._path)
         self._file: FileIdentity = None
-        self._looks_at = 0.0
+        self._looks_at = 0.0  # seconds of `time.monotonic`; 0: at the next read
         self._connection: sqlite3.Connection | None = None
         self._version_read: int | None = None
         self._version_awaited: int | None = None
@@ -346,8 +346,7 @@ class SqlitePointerReader:
         """Close the connection: what SQLite knows of its locks would be copied without the locks."""
         self._lock.acquire()
         if self._connection is not None:
-            self._connection.close()
-            self._connection, self._resting = None, True
+            self._rest(self._connection)
 
     def after_fork(self) -> None:
         self._lock.release()
@@ -396,33 +395,37 @@ class SqlitePointerReader:
         return news
 
     def _data_version(self) -> int:
-        if self._connection is not None and self._was_replaced():
-            self._connection.close()
-            self._connection, self._resting = None, True
+        # Every query passes here, and a look at the file takes a third of a read: not every read looks.
+        if time.monotonic() >= self._looks_at:
+            self._look()
+        version: int = self._version.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+    def _look(self) -> None:
+        """Open the file, anew where another one has the catalog's name now.
+
+        Who may not write reads without locks and sees by the file alone that something was committed: always looks.
+        """
+        if self._connection is not None and self._file != file_identity(self._name, may_write=self._may_write):
+            self._rest(self._connection)
         if self._resting:
             self._open()
             self._resting = False
         if self._connection is None:
             raise sqlite3.ProgrammingError("the reader is closed")
-        return int(self._version.execute("PRAGMA data_version").fetchone()[0])
+        if self._may_write:
+            self._looks_at = time.monotonic() + _LOOK_SECONDS
 
-    def _was_replaced(self) -> bool:
-        """Whether another file has the catalog's name. To look takes a third of a read, so not every read does.
-
-        Who may not write reads without locks and sees by the file alone that something was committed: always looks.
-        """
-        moment = time.monotonic()
-        if self._may_write and moment < self._looks_at:
-            return False
-        self._looks_at = moment + _LOOK_SECONDS
-        return self._file != file_identity(self._name, may_write=self._may_write)
+    def _rest(self, connection: sqlite3.Connection) -> None:
+        """Close the connection; the next read opens another."""
+        connection.close()
+        self._connection, self._resting, self._looks_at = None, True, 0.0
 
     def wake(self) -> None:
         self._wake_event.set()
 
     def close(self) -> None:
         with self._lock:
-            self._resting = False
             if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+                self._rest(self._connection)
+            self._resting = False
