@@ -31,14 +31,14 @@ def print_json(payload: Json) -> None:
 
 
 def print_text(parts: Iterable[RenderableType]) -> None:
-    """Lines and tables, in this order. No line is broken: what is copied from it must be whole."""
-    screen = None
+    """Lines and tables, in this order; `str` of each is its text. No line is broken: what is copied must be whole."""
+    if not sys.stdout.isatty():
+        for part in parts:
+            typer.echo(str(part))  # rich would cost a switch a tenth of its time
+        return
+    screen = console()
     for part in parts:
-        if isinstance(part, str) and not sys.stdout.isatty():
-            typer.echo(part)  # rich would cost a switch a tenth of its time
-        else:
-            screen = screen or console()
-            screen.print(part, soft_wrap=True)
+        screen.print(part, soft_wrap=True)
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -48,36 +48,44 @@ class Rows:
         self._columns, self._right, self._header = columns, right, header
         self._rows = [["-" if cell is None else clean(str(cell)) for cell in row] for row in rows]
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        from rich.cells import cell_len
+    def __str__(self) -> str:
+        return "\n".join("".join(text for text, _ in line).rstrip() for line in self._lines(None))
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[Text]:
         from rich.text import Text
+
+        for line in self._lines(options.max_width):
+            shown = Text(no_wrap=True, overflow="ignore")
+            for text, style in line:
+                shown.append(text, style)
+            shown.rstrip()
+            yield shown
+
+    def _lines(self, width: int | None) -> Iterator[list[tuple[str, str]]]:
+        """The lines as pieces, each with its style; None: however wide a row is, it is one line."""
+        from rich.cells import cell_len
 
         heads = self._columns if self._header else [""] * len(self._columns)
         widths = [max(map(cell_len, column)) for column in zip(heads, *self._rows, strict=True)]
         shown = list(range(len(widths)))
         # The first column names the row, so it stays.
-        while len(shown) > 1 and sum(widths[i] + _GAP for i in shown) - _GAP > options.max_width:
+        while width is not None and len(shown) > 1 and sum(widths[i] + _GAP for i in shown) - _GAP > width:
             shown.remove(max(shown[1:], key=lambda i: widths[i]))
         below = [i for i in range(len(widths)) if i not in shown]
 
-        def line(cells: Sequence[str], *, bold: bool = False) -> Text:
-            text = Text(no_wrap=True, overflow="ignore")
+        def line(cells: Sequence[str], *, bold: bool = False) -> Iterator[tuple[str, str]]:
             for i in shown:
                 space = " " * (widths[i] - cell_len(cells[i]))
                 left, after = (space, "") if self._columns[i] in self._right else ("", space)
-                text.append(left)
-                text.append(cells[i], "bold" if bold else _STYLE_OF.get(cells[i], ""))
-                text.append(after + " " * _GAP)
-            text.rstrip()
-            return text
+                yield left, ""
+                yield cells[i], "bold" if bold else _STYLE_OF.get(cells[i], "")
+                yield after + " " * _GAP, ""
 
         if self._header:
-            yield line(self._columns, bold=True)
+            yield list(line(self._columns, bold=True))
         for row in self._rows:
-            yield line(row)
-            for i in below:
-                if row[i]:
-                    yield Text(f"    {self._columns[i]} {row[i]}".replace("     ", "    ", 1), overflow="ignore")
+            yield list(line(row))
+            yield from ([(f"    {self._columns[i]} {row[i]}".replace("     ", "    ", 1), "")] for i in below if row[i])
 
 
 def when(at: str | None) -> str | None:
