@@ -157,6 +157,15 @@ def test_the_contract_names_the_installed_distribution() -> None:
     assert open_embedder("mine:embed").contract["distribution"] is None
 
 
+def test_a_distribution_that_was_installed_meanwhile_is_named(mine: Path) -> None:
+    assert open_embedder("mine:embed").contract["distribution"] is None
+    installed = mine.parent / "mine-1.5.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.5\n")
+    (installed / "RECORD").write_text("mine.py,,\n")
+    assert open_embedder("mine:embed").contract["distribution"] == "mine 1.5"
+
+
 @pytest.mark.parametrize("name", ["nothing", "number", "optional"])
 def test_what_is_no_embedder_is_refused(name: str) -> None:
     with pytest.raises(EmbedderSpecError):

@@ -12,8 +12,8 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any, cast
@@ -157,8 +157,22 @@ def _own_embedder(embedder: Any, spec: Spec) -> Embedder:
 
 def _distribution(module: str) -> str | None:
     """`name version` of the installed distribution that holds the module; None when it was not installed."""
-    names = packages_distributions().get(module.partition(".")[0])
+    names = _installed(tuple((place, _changed_at(place)) for place in sys.path)).get(module.partition(".")[0])
     return f"{names[0]} {version(names[0])}" if names else None
+
+
+@lru_cache(maxsize=1)  # looking through all that is installed takes a quarter of a second
+def _installed(_places: tuple[tuple[str, int], ...]) -> Mapping[str, list[str]]:
+    """Module -> distributions that hold it, read anew when a place of `sys.path` was changed."""
+    return packages_distributions()
+
+
+def _changed_at(place: str) -> int:
+    """When something was put into a folder or taken out, in nanoseconds since 1970; 0 where there is none."""
+    try:
+        return Path(place).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _source_digest(function: Any) -> str | None:
