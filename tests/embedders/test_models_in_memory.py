@@ -22,7 +22,7 @@ def _loaded() -> int:
     from sentence_transformers import SentenceTransformer
 
     gc.collect()
-    return sum(isinstance(one, SentenceTransformer) for one in gc.get_objects())
+    return sum(type(one) is SentenceTransformer for one in gc.get_objects())
 
 
 @pytest.fixture

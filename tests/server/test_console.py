@@ -386,6 +386,21 @@ def test_while_the_catalog_is_lost_the_page_says_so_and_nothing_can_be_pressed(
 # -- as a new operator ------------------------------------------------------------------------------------------------
 
 
+_INCIDENTS_COME_LATE = """
+const real = window.fetch;
+let unproved = null;
+window.fetch = async (path, options) => {
+  const answer = await real(path, options);
+  if (!String(path).startsWith("/v1/incidents?")) return answer;
+  const text = await answer.text();
+  if (!JSON.parse(text).incidents.some((one) => one.verdict)) unproved = text;
+  const shown = document.getElementById("attention").textContent.includes("proved and not closed");
+  return new Response(shown ? text : unproved ?? text, { status: answer.status, headers: answer.headers });
+};
+"""
+"""The page learns from the situation that an incident is proved, and from the incident itself one reading later."""
+
+
 def test_from_the_alert_to_well_again_in_six_steps_that_the_page_shows(operated: Path, page: Page) -> None:
     """Each step is a control that stands on the page at that moment; the keys are Tab, Enter and the words."""
     disk = shutil.disk_usage(operated)
@@ -397,6 +412,7 @@ def test_from_the_alert_to_well_again_in_six_steps_that_the_page_shows(operated:
         request = store.approvals.ask("rollback", None, reason="overlap 0.1 fails < 0.3", actor="policy")
         with serving(operated) as server:
             page.open(server.url)  # 1: what the alert links to
+            page.run(_INCIDENTS_COME_LATE)
             page.await_text("#verdict", "Not well")
             assert "overlap 0.1 fails" in page.await_text("#attention", f"Decide request {request.number}")
             page.tab_to_key("next-approvals")  # 2: what stands beside it

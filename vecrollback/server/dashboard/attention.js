@@ -24,7 +24,9 @@ export function drawAttention() {
   const lines = state.failed && !state.lost ? [] : openLines();
   const busy = (state.status?.jobs ?? []).filter((job) => job.state === "running").map((job) => [job.kind, job.pair]);
   const room = narrow.matches ? SHOWN_NARROW : SHOWN;
-  const seen = [lines, room, busy, can("operator"), state.console?.approvals, state.console?.incidents?.map((one) => [one.number, one.state])];
+  // What the steps are made of comes with other readings than the lines, a moment later.
+  const steps = lines.map((line) => next(line)?.textContent);
+  const seen = [lines, steps, room, busy, can("operator"), state.console?.approvals, state.console?.incidents];
   show($("attention"), seen, () => [
     lines.slice(0, room).map(row),
     lines.length > room ? h("li", { class: "rest" }, h("details", { "data-key": "rest" },

@@ -82,7 +82,7 @@ export function drawGates() {
   const allowed = can("operator");
   const pairs = candidates();
   const chosen = looked && pairs.some((pair) => pair.name === looked.pair) ? looked : null;
-  show($("gates-body"), [pairs.map((pair) => [pair.name, pair.state]), allowed, chosen], () => [
+  show($("gates-body"), [pairs, allowed, chosen], () => [
     pairs.length ? h("ul", { class: "rows" }, pairs.map((pair) => h("li", null,
       h("div", null, h("strong", null, pair.name), " ", h("span", { class: `state ${pair.state}` }, pair.state), h("div", { class: "note" }, behind(pair.lag))),
       h("div", { class: "buttons" },
