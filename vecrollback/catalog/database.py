@@ -150,7 +150,7 @@ class Database:
         with self.write(witnessed=False) as connection:
             if not sa.inspect(connection).has_table("store"):  # one of an older format is for `open` to migrate
                 self._driver.lay_out(connection)
-                schema.metadata.create_all(connection)
+                schema.metadata.create_all(connection, checkfirst=False)  # in one transaction: none is there or all are
                 row = {"id": mine.id, "format": schema.FORMAT, "created_at": now()}
                 connection.execute(schema.store.insert().values(**row))
                 connection.execute(schema.corpus.insert().values(one=1, head=0, version=0, documents=0))
