@@ -20,8 +20,8 @@ _CEILINGS = {  # walk: files, rooms
     "document: to the log": (17, 5),
     "document: catch-up": (45, 8),
     "document: whole way": (58, 9),
-    "rollback: library": (29, 6),
-    "rollback: HTTP": (42, 8),
+    "rollback: library": (28, 6),
+    "rollback: HTTP": (41, 8),
     "query: warm": (20, 8),
     "query: warm HTTP": (30, 10),
 }
