@@ -57,7 +57,10 @@ class Tenures:
             page = [(row.pair, Tenure(*row[1:])) for row in self._connection.execute(query)]
 
     def note(self, pair: str, epoch: int, at: str, *, source: str | None) -> None:
-        """Note that the alias moved to a pair, from the pair `left`. The caller has the only write transaction."""
+        """Note that the alias moved from the pair `source` to another. The caller has the only write transaction.
+
+        What `of` and `newest` answer is of before: nothing is read again.
+        """
         # The rows had fallen behind the history: whoever has the write transaction mends them.
         if self._anew is not None:
             self._connection.execute(tenure.delete().where(self._mine))
