@@ -58,6 +58,22 @@ def test_directory_and_catalog_of_two_stores_are_refused(url: str, tmp_path: Pat
     assert Catalog(tmp_path, url).store_id == catalog.store_id
 
 
+def test_a_schema_with_tables_of_somebody_else_is_refused_and_left_alone(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    with postgres.connect() as connection:
+        connection.execute("CREATE SCHEMA shop")
+        connection.execute("CREATE TABLE shop.pair (theirs int)")
+        with pytest.raises(UsageError, match="names that the catalog needs: pair") as refused:
+            Catalog(tmp_path, postgres.url("shop"), create=True)
+        assert "?schema=" in refused.value.hint
+        assert not (tmp_path / "store.json").exists()
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'shop'").fetchall()
+        assert tables == [("pair",)]
+        connection.execute("DROP SCHEMA shop CASCADE")
+    Catalog(tmp_path, postgres.url(), create=True).close()
+
+
 def test_store_is_not_opened_with_the_other_kind_of_catalog(url: str, tmp_path: Path, catalog: Catalog) -> None:
     for create in (True, False):
         with pytest.raises(CatalogMismatchError, match="postgresql") as refused:

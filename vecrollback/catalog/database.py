@@ -227,12 +227,22 @@ class Database:
         self._driver.close()
 
     def _refuse_taken(self) -> None:
-        """Raise CatalogMismatchError before a new place is claimed for the catalog of another store."""
-        if not self._driver.embedded:
-            with self.read() as connection:
-                if sa.inspect(connection).has_table("store"):
-                    other_id = connection.scalar(sa.select(schema.store.c.id))
-                    store_identity.require_same(self.file_store, self.place, directory="new", catalog=str(other_id))
+        """Raise before a directory is claimed for what cannot become its catalog.
+
+        Raises CatalogMismatchError for the catalog of another store, UsageError where tables of others have the names.
+        """
+        if self._driver.embedded:
+            return
+        with self.read() as connection:
+            taken = schema.metadata.tables.keys() & set(sa.inspect(connection).get_table_names())
+            if schema.store.name in taken:
+                other_id = connection.scalar(sa.select(schema.store.c.id))
+                store_identity.require_same(self.file_store, self.place, directory="new", catalog=str(other_id))
+        if taken:
+            raise UsageError(
+                f"{self.place} has tables with names that the catalog needs: {', '.join(sorted(taken))}",
+                hint="give the catalog a schema of its own: ?schema=NAME. Nothing was changed",
+            )
 
     def _identity(self) -> store_identity.StoreIdentity | None:
         """What the store's place says of itself. A rollback must not wait for a storage that is away (law 7)."""
