@@ -25,8 +25,7 @@ from vecrollback.cli.support.options import IndexOption, NameOption
 from vecrollback.cli.support.session import Session, command
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
+    from vecrollback.cli.support.tables import Part
     from vecrollback.reembedding.adopt import AdoptResult
 
 
@@ -99,7 +98,7 @@ def adopt(
         raise typer.Exit(1)
 
 
-def _adopted(done: AdoptResult) -> Iterator[RenderableType]:
+def _adopted(done: AdoptResult) -> Iterator[Part]:
     yield f"pair {done.pair}: {done.documents:,} documents, {done.known:,} of them known before"
     if done.changed or done.left or done.gone:
         yield f"since the last time {done.changed:,} changed there and {done.gone:,} are gone; both taken over"

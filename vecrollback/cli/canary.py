@@ -14,7 +14,7 @@ from vecrollback.records import CanaryStatus, Observation
 from vecrollback.store import payloads
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from vecrollback.cli.support.tables import Part
 
 app = typer.Typer(callback=common, help="Try a pair on part of the traffic before it goes live.")
 _RETURNS = (
@@ -83,7 +83,7 @@ def _plan(session: Session, pair: str) -> None:
         raise typer.Exit(1)
 
 
-def _lines(status: CanaryStatus) -> Iterator[RenderableType]:
+def _lines(status: CanaryStatus) -> Iterator[Part]:
     """Where the canary stands, the test, and the numbers."""
     run = status.canary
     yield (

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vecrollback.cli.support.output import clean, counted, note, typed
+from vecrollback.cli.support.output import counted, note, typed
 from vecrollback.cli.support.session import Session, command
-from vecrollback.cli.support.tables import Rows
+from vecrollback.cli.support.tables import Rows, clean
 from vecrollback.records import AnsweredQuery, Comparison, SearchMode
 from vecrollback.store import payloads
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from vecrollback.cli.support.tables import Part
 
 
 app = typer.Typer(add_completion=False)
@@ -59,7 +59,7 @@ def compare(
     session.emit(payloads.comparison(found), lambda: compared(found))
 
 
-def compared(found: Comparison) -> Iterator[RenderableType]:
+def compared(found: Comparison) -> Iterator[Part]:
     """Measures, then likeness and latency, then the queries that got worse most."""
     beside = ", joined with the words" if found.mode == "hybrid" else ""
     asked = f"{found.queries:,} queries, {found.judged:,} with right answers, k = {found.k}"

@@ -30,8 +30,7 @@ from vecrollback.cli.support.tables import Rows
 from vecrollback.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
+    from vecrollback.cli.support.tables import Part
     from vecrollback.quality.doctor import Examination, ExaminationByField, SourceDifference
 
 
@@ -173,7 +172,7 @@ def _installation(session: Session) -> None:
         raise typer.Exit(1)
 
 
-def _by_value(groups: ExaminationByField) -> Iterator[RenderableType]:
+def _by_value(groups: ExaminationByField) -> Iterator[Part]:
     yield f"{groups.source} by {groups.field}: {groups.verdict}"
     yield Rows(
         (groups.field, "vectors", "verdict", "found"),
@@ -190,7 +189,7 @@ def _by_value(groups: ExaminationByField) -> Iterator[RenderableType]:
     )
 
 
-def _differs(difference: SourceDifference) -> Iterator[RenderableType]:
+def _differs(difference: SourceDifference) -> Iterator[Part]:
     yield ""
     yield f"against {difference.older}: {difference.unchanged:,} rows unchanged"
     words = {
@@ -208,7 +207,7 @@ def _differs(difference: SourceDifference) -> Iterator[RenderableType]:
     )
 
 
-def _shown(found: Examination) -> Iterator[RenderableType]:
+def _shown(found: Examination) -> Iterator[Part]:
     facts = found.facts
     yield f"{found.source}: {found.verdict}"
     metric = facts["metric"] or "metric not recorded"

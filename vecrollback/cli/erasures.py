@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from vecrollback.cli.support.moves import DryRun
-from vecrollback.cli.support.output import clean, counted
+from vecrollback.cli.support.output import counted
 from vecrollback.cli.support.session import Session, command, common
+from vecrollback.cli.support.tables import clean
 
 app = typer.Typer(callback=common, help="Keep deletes in a file, for the day an older copy is put back.")
 _SHOWN = 20

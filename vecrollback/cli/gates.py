@@ -13,7 +13,7 @@ from vecrollback.records import GateVerdict
 from vecrollback.store import payloads
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from vecrollback.cli.support.tables import Part
 
 
 app = typer.Typer(add_completion=False)
@@ -41,6 +41,6 @@ def gates(
         raise typer.Exit(1)
 
 
-def gated(found: GateVerdict) -> Iterator[RenderableType]:
+def gated(found: GateVerdict) -> Iterator[Part]:
     yield render.gates(found.outcomes)
     yield f"{found.pair}@{found.snapshot} {'passes' if found.passed else 'does not pass'}"

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli.support.output import clean, counted
+from vecrollback.cli.support.output import counted
 from vecrollback.cli.support.session import Session, command, common
-from vecrollback.cli.support.tables import Rows, when
+from vecrollback.cli.support.tables import Rows, clean, when
 from vecrollback.records import GoldenQuery
 
 app = typer.Typer(callback=common, help="Keep queries whose right answers are known, to measure pairs by.")

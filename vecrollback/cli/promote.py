@@ -25,7 +25,7 @@ from vecrollback.records.cascade import MOST_A_QUERY, MOST_A_SECOND
 from vecrollback.store import payloads
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from vecrollback.cli.support.tables import Part
 
 app = typer.Typer(add_completion=False)
 
@@ -104,7 +104,7 @@ def _plan(session: Session, pair: str) -> None:
         raise typer.Exit(1)
 
 
-def _plan_lines(plan: Json, verdict: GateVerdict) -> Iterator[RenderableType]:
+def _plan_lines(plan: Json, verdict: GateVerdict) -> Iterator[Part]:
     yield age_line(plan)
     yield render.gates(verdict.outcomes)
     refused = plan["obstacle"] or ("" if verdict.passed else "it does not pass its gates")

@@ -26,8 +26,7 @@ from vecrollback.records import Effort, Json, Pair, Switched
 from vecrollback.store import payloads
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
+    from vecrollback.cli.support.tables import Part
     from vecrollback.reembedding.jobs import Job
     from vecrollback.store.store import Store
 
@@ -120,7 +119,7 @@ def _payload(store: Store, job: Job[Pair], *, already: bool) -> dict[str, Json]:
     return {**payloads.pair(store, record.pair), "already": already, "given_up": left_out, **embedded}
 
 
-def _lines(payload: Json, job: str, switched: Switched | None) -> Iterator[RenderableType]:
+def _lines(payload: Json, job: str, switched: Switched | None) -> Iterator[Part]:
     name = payload["name"]
     yield f"pair {name} was finished before; nothing to build" if payload["already"] else f"pair {name} is ready"
     yield from render_jobs.embedded(payload)

@@ -34,7 +34,7 @@ __all__ = ["DriftWarning", "guard", "stamp_of", "unstamp"]
 Collection = TypeVar("Collection")
 
 _SAMPLE = 32
-"""DrawnRows embedded again: with 10% of foreign ones among all, 97 of 100 such samples hold one."""
+"""Rows embedded again: with 10% of foreign ones among all, 97 of 100 such samples hold one."""
 
 _SHOWN = 5
 _TEXTS = tuple(dict.fromkeys((*TEXT_NAMES, *(name for layout in LAYOUTS for name in layout.texts))))
@@ -64,7 +64,7 @@ def guard(
         embedder: What the application embeds with: an embedder string, an Embedder, or its own embedding object. None
             for a store of LangChain, or a Chroma collection, that has one itself.
         drift: What happens when another model is met: "refuse" raises, "warn" gives a `DriftWarning`.
-        sample: DrawnRows to embed again.
+        sample: How many rows to embed again.
         template: What is embedded of a row, where that is more than its text: `{title}\\n\\n{text}`.
         at: Where the rows are, for a store that keeps them elsewhere or in memory: a collection as above, or
             `FILE.json` for the stamp alone.
@@ -77,7 +77,7 @@ def guard(
 
     Raises:
         EmbedderChangedError: The model is not the one of the stamp.
-        FingerprintMismatchError: DrawnRows are there that the model did not make.
+        FingerprintMismatchError: Rows are there that the model did not make.
         UsageError: There is no such collection, or nothing embeds, or nothing can prove the first stamp.
 
     Example:

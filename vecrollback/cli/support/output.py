@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,12 +15,9 @@ from vecrollback.errors import UsageError, VecrollbackError
 from vecrollback.records import Json
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
 
-_PIPE_WIDTH = 100_000
-"""Columns when stdout is not a terminal: so many that `grep` and `awk` see one row on one line."""
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+    from vecrollback.cli.support.tables import Part
 
 
 def print_json(payload: Json) -> None:
@@ -30,8 +26,8 @@ def print_json(payload: Json) -> None:
     typer.echo(json.dumps(payload, indent=2, ensure_ascii=ascii_only))
 
 
-def print_text(parts: Iterable[RenderableType]) -> None:
-    """Lines and tables, in this order; `str` of each is its text. No line is broken: what is copied must be whole."""
+def print_text(parts: Iterable[Part]) -> None:
+    """Print lines and tables, in this order. No line is broken: what is copied from it must be whole."""
     if not sys.stdout.isatty():
         for part in parts:
             typer.echo(str(part))  # rich would cost a switch a tenth of its time
@@ -42,12 +38,10 @@ def print_text(parts: Iterable[RenderableType]) -> None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that takes every string literally: ids and texts may hold what looks like markup."""
+    """A terminal's console that takes every string literally: ids and texts may hold what looks like markup."""
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else _PIPE_WIDTH
-    return Console(file=stream, markup=False, highlight=False, emoji=False, width=width)
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
 def note(message: str) -> None:
@@ -90,12 +84,6 @@ def failure(error: Exception, *, as_json: bool) -> int:
     hint = "nothing acknowledged is lost; VECROLLBACK_DEBUG=1 shows where it happened"
     print_error(type(error).__name__, message, hint, as_json=as_json)
     return 1
-
-
-def clean(text: str, limit: int | None = None) -> str:
-    """A text on one line, safe for a terminal: no control characters, at most `limit` characters."""
-    flat = " ".join(_CONTROL.sub(" ", text).split())
-    return flat if limit is None or len(flat) <= limit else flat[: limit - 1] + "…"
 
 
 def typed() -> list[str]:

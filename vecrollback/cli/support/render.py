@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from vecrollback.cli.support.output import clean, counted
-from vecrollback.cli.support.tables import Rows, when
+from vecrollback.cli.support.output import counted
+from vecrollback.cli.support.tables import Rows, clean, when
 from vecrollback.records import (
     LIVE,
     CatchUp,
@@ -25,7 +25,7 @@ from vecrollback.records import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from vecrollback.cli.support.tables import Part
 
 _TEXT_WIDTH = 120
 _SHOWN_IDS = 5
@@ -34,7 +34,7 @@ _SHOWN_IDS = 5
 # -- status -----------------------------------------------------------------------------------------------------------
 
 
-def status(state: Json) -> Iterator[RenderableType]:
+def status(state: Json) -> Iterator[Part]:
     """Whether it is well, what serves and where a rollback would go; then what to look at, the pairs and the jobs."""
     yield state["situation"]["verdict"]
     yield from _live(state)
@@ -60,7 +60,7 @@ def status(state: Json) -> Iterator[RenderableType]:
         )
 
 
-def situation(body: Json) -> Iterator[RenderableType]:
+def situation(body: Json) -> Iterator[Part]:
     """The lines to look at, each with the next command; then the names of those that are as they should be."""
     yield ""
     lines = [line for line in body["lines"] if line["state"] != "ok"]
@@ -118,7 +118,7 @@ def model(facts: Json) -> str:
     return words[facts["answers"]] + ("" if facts["kept_bytes"] is None else ", kept")
 
 
-def reconciled(mended: Reconciled) -> Iterator[RenderableType]:
+def reconciled(mended: Reconciled) -> Iterator[Part]:
     """What the catalog lacked, what it has again, and what is lost."""
     yield str(mended.setback)
     back = f"{counted(mended.changes, 'change')} of documents and {counted(len(mended.replayed), 'move')}"
@@ -157,7 +157,7 @@ def _done(progress: Json) -> str | None:
 # -- documents --------------------------------------------------------------------------------------------------------
 
 
-def result(answer: Result) -> Iterator[RenderableType]:
+def result(answer: Result) -> Iterator[Part]:
     if not answer.hits:
         yield f"nothing found: {answer.reason}"
     else:
@@ -194,7 +194,7 @@ def _worth(answer: Result) -> str:
 # -- moves ------------------------------------------------------------------------------------------------------------
 
 
-def switched(move: Switched) -> Iterator[RenderableType]:
+def switched(move: Switched) -> Iterator[Part]:
     """What moved; then what was done about the lag; then the proof, or that the move stands without one."""
     searchers = move.searchers
     following = f"{searchers.acknowledged} of {counted(searchers.expected, 'searcher')} follow"
@@ -248,7 +248,7 @@ def history(moves: Iterable[Move]) -> Rows:
 # -- proof ------------------------------------------------------------------------------------------------------------
 
 
-def report(checked: Report) -> Iterator[RenderableType]:
+def report(checked: Report) -> Iterator[Part]:
     """The verdict, then each finding, then what the certificate says of the rest."""
     yield f"check of {checked.pair}@{checked.snapshot} ({checked.level}): {checked.verdict}"
     if checked.findings:
@@ -273,7 +273,7 @@ def _certified(checked: Report, certificate: Certificate) -> str:
     )
 
 
-def repaired(before: Report, after: Report | None) -> Iterator[RenderableType]:
+def repaired(before: Report, after: Report | None) -> Iterator[Part]:
     yield from report(before)
     if after is None:
         yield "nothing was changed" if before.findings else "nothing to repair"

@@ -10,7 +10,7 @@ from vecrollback.cli.support.tables import Rows, when
 from vecrollback.records import JobRecord, Json, Plan, RuntimeBatches, UnembeddedDocument
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from vecrollback.cli.support.tables import Part
 
 
 def plan(cost: Plan) -> Iterator[str]:
@@ -55,7 +55,7 @@ def _stale(cost: Plan) -> str:
     return f"without a worker the live pair would have {cost.stale_documents:,} changes to catch up{took}"
 
 
-def jobs(records: Sequence[JobRecord]) -> Iterator[RenderableType]:
+def jobs(records: Sequence[JobRecord]) -> Iterator[Part]:
     """A line for each job."""
     if not records:
         yield "no unfinished job"
@@ -73,9 +73,7 @@ def _job_row(one: JobRecord) -> tuple[object, ...]:
     return one.id, one.kind, one.pair, state, done, phase, process, when(one.started_at), one.error or None
 
 
-def job(
-    record: JobRecord, left_out: Sequence[UnembeddedDocument], batches: Sequence[RuntimeBatches]
-) -> Iterator[RenderableType]:
+def job(record: JobRecord, left_out: Sequence[UnembeddedDocument], batches: Sequence[RuntimeBatches]) -> Iterator[Part]:
     """A job, what it could not embed, and which runtimes did the rest."""
     yield from jobs([record])
     yield from embedded(record.progress)

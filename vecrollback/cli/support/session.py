@@ -22,8 +22,7 @@ from vecrollback.errors import JobCancelledError, UsageError
 from vecrollback.records import Json
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
+    from vecrollback.cli.support.tables import Part
     from vecrollback.store.store import Store
 
 SHARED_PANEL = "Options of every command"
@@ -87,7 +86,7 @@ class Session:
             raise
         store.close()
 
-    def emit(self, payload: Json, text: Callable[[], Iterable[RenderableType]]) -> None:
+    def emit(self, payload: Json, text: Callable[[], Iterable[Part]]) -> None:
         """Print a result on stdout: the payload under `--json`, else the text, which is only made then."""
         if self.as_json:
             output.print_json(payload)

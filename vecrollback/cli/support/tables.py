@@ -7,16 +7,16 @@ file or a pipe each row is one line, however long, for `grep` and `awk`.
 from __future__ import annotations
 
 import datetime as dt
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
-
-from vecrollback.cli.support.output import clean
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.text import Text
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _GAP = 2
 _STYLES = {
     "green": {"ok", "pass", "live", "ready", "done", "closed"},
@@ -86,6 +86,16 @@ class Rows:
         for row in self._rows:
             yield list(line(row))
             yield from ([(f"    {self._columns[i]} {row[i]}".replace("     ", "    ", 1), "")] for i in below if row[i])
+
+
+Part: TypeAlias = str | Rows
+"""What a command prints is made of: a line, or a table. `str` gives the text of both."""
+
+
+def clean(text: str, limit: int | None = None) -> str:
+    """A text on one line, safe for a terminal: no control characters, at most `limit` characters."""
+    flat = " ".join(_CONTROL.sub(" ", text).split())
+    return flat if limit is None or len(flat) <= limit else flat[: limit - 1] + "…"
 
 
 def when(at: str | None) -> str | None:

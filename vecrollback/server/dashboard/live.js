@@ -15,7 +15,7 @@ export function drawLive() {
     [h("span", { class: "sign", "aria-hidden": "true" }, SIGNS[well.level]), well.word]);
   text($("live-title"), pointer ? `${pointer.pair}@${pointer.snapshot} is live` : state.status ? "Nothing is live" : "Not known");
   const pair = pointer && pairRow(pointer.pair);
-  show($("live-model"), [pair?.name, pair?.embedder], () => (pair ? model(pair) : []));
+  show($("live-model"), [pair?.name, pair?.embedder, pair && colour(pair.name)], () => (pair ? model(pair) : []));
   text($("said"), sentence(well.said));
   drawFacts(pointer);
   drawBack(pointer);
@@ -54,7 +54,7 @@ function drawBack(pointer) {
   text($("rollback"), target ? `Roll back to ${target} …` : "Roll back …");
   $("rollback").disabled = !target || !can("operator");
   const standby = pair?.state === "standby";
-  show($("back-facts"), [target, reason, pair, report?.at, allowed, pointer, state.lost], () => [
+  show($("back-facts"), [target, reason, pair, pair && colour(pair.name), report?.at, allowed, pointer, state.lost], () => [
     target ? h("p", { class: "target" }, `${standby ? "Standby" : "Back to"}: `, h("strong", null, target)) : h("p", null, sentence(reason)),
     target ? h("p", { class: "model" }, model(pair)) : null,
     target ? h("dl", { class: "facts two" }, facts(["Last check", checked(report, pair.checked)], ["Lag", behind(pair.lag)], ["Model", modelState(pair.model)])) : nowhere(),

@@ -12,8 +12,8 @@ export function drawSnapshots() {
   const all = [...(state.console?.snapshots ?? [])].sort((a, b) => b.created_at.localeCompare(a.created_at));
   const allowed = can("operator");
   const here = live() ? `${live().pair}@${live().snapshot}` : "";
-  const some = state.status?.pairs.some((pair) => pair.snapshot);
-  show($("snapshots-body"), [all, allowed, here, some], () => [
+  const built = state.status?.pairs.some((pair) => pair.snapshot);
+  show($("snapshots-body"), [all, allowed, here, built], () => [
     all.length ? table("Snapshots", [["Snapshot"], ["Taken"], ["Chunks", "number"], ["Up to change", "number"], ["Names"], ["Action"]], all.slice(0, SHOWN).map((one) => [
       [one.ref, one.ref === here ? h("span", { class: "mark good" }, " live") : null], [at(one.created_at), h("div", { class: "note" }, ago(one.created_at))], count(one.chunks), count(one.watermark),
       one.tags.length ? one.tags.map((name) => h("span", { class: "tag" }, name, h("button", { type: "button", class: "quiet tiny", "data-key": `untag-${name}`, disabled: !allowed, "aria-label": `Remove the name ${name}`, onclick: (event) => untag(event, name, one) }, "×"))) : "–",
@@ -21,7 +21,7 @@ export function drawSnapshots() {
         button(`restore-${one.ref}`, "Restore …", (event) => restore(event.currentTarget, one), { disabled: !allowed || one.ref === here, label: `Restore ${one.ref}` }),
         button(`tag-${one.ref}`, "Name …", (event) => tag(event, one), { disabled: !allowed, label: `Name ${one.ref}` }))])) : h("p", { class: "empty" }, "No snapshot yet."),
     all.length > SHOWN ? h("p", { class: "note" }, `The newest ${SHOWN} of ${plural(all.length, "snapshot")}.`) : null,
-    h("div", { class: "buttons" }, button("snapshot-take", "Take a snapshot …", take, { disabled: !allowed || !some }))]);
+    h("div", { class: "buttons" }, button("snapshot-take", "Take a snapshot …", take, { disabled: !allowed || !built }))]);
 }
 
 /** The server's own dry run comes first: what would serve, how old it is, who has to agree, what stands in the way. */

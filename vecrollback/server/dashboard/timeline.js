@@ -9,12 +9,13 @@ const SIGNS = { promote: "↑", rollback: "↩", restore: "⟲", advance: "→",
 
 export function drawTimeline() {
   const moves = liveMoves().slice(0, SHOWN);
-  show($("timeline"), moves.map((move) => move.number), () => moves.length ? moves.map(entry) : h("li", { class: "empty" }, "Nothing was ever live."));
+  show($("timeline"), moves.map((move) => [move.number, colour(pairOf(move))]), () => moves.length ? moves.map(entry) : h("li", { class: "empty" }, "Nothing was ever live."));
 }
 
+const pairOf = (move) => move.to.slice(0, move.to.lastIndexOf("@"));
+
 function entry(move) {
-  const pair = move.to.slice(0, move.to.lastIndexOf("@"));
-  return h("li", { class: `${move.kind} ${colour(pair)}` },
+  return h("li", { class: `${move.kind} ${colour(pairOf(move))}` },
     h("span", { class: "rail", "aria-hidden": "true" }, SIGNS[move.kind]),
     h("div", null,
       h("p", { class: "moved" }, h("span", { class: `kind ${move.kind}` }, move.kind), " ",
