@@ -23,11 +23,11 @@ import common
 import numpy as np
 
 from vecrollback import Document, Store, connect
-from vecrollback.automation.guard.evaluation import Evaluator, LiveState
-from vecrollback.automation.guard.metrics import MetricReader
-from vecrollback.automation.guard.pair_answers import Fact, PairAnswers
-from vecrollback.automation.guard.traffic import Volume
 from vecrollback.records import Sample
+from vecrollback.store.automation.guard.evaluation import Evaluator, LiveState
+from vecrollback.store.automation.guard.metrics import MetricReader
+from vecrollback.store.automation.guard.pair_answers import Fact, PairAnswers
+from vecrollback.store.automation.guard.traffic import Volume
 from vecrollback.switching.policy import Policy, read_policy
 
 _SECONDS = 10.0

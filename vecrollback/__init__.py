@@ -70,7 +70,6 @@ from vecrollback.records import (
 )
 
 if TYPE_CHECKING:
-    from vecrollback.automation.guard import Decision, WatchRound
     from vecrollback.client import AsyncClient, Client
     from vecrollback.corpus.ingest import IngestOptions
     from vecrollback.pairs.manifest import Manifest
@@ -81,6 +80,7 @@ if TYPE_CHECKING:
     from vecrollback.serving.questions import Queries
     from vecrollback.serving.searcher import Searcher
     from vecrollback.store.async_store import AsyncStore
+    from vecrollback.store.automation.guard import Decision, WatchRound
     from vecrollback.store.store import PairLike, Store, connect
     from vecrollback.switching.approvals import DecisionResult
     from vecrollback.switching.policy import Policy
@@ -174,7 +174,7 @@ _LAZY = {
     "AuditOptions": "vecrollback.quality.audit",
     "IngestOptions": "vecrollback.corpus.ingest",
     "Client": "vecrollback.client",
-    "Decision": "vecrollback.automation.guard",
+    "Decision": "vecrollback.store.automation.guard",
     "DecisionResult": "vecrollback.switching.approvals",
     "Job": "vecrollback.reembedding.jobs",
     "Level": "vecrollback.quality.check",
@@ -184,7 +184,7 @@ _LAZY = {
     "Queries": "vecrollback.serving.questions",
     "Searcher": "vecrollback.serving.searcher",
     "Store": "vecrollback.store.store",
-    "WatchRound": "vecrollback.automation.guard",
+    "WatchRound": "vecrollback.store.automation.guard",
     "connect": "vecrollback.store.store",
 }
 

@@ -1,6 +1,6 @@
 """`doctor`: its JSON, its words, its exit codes.
 
-Covers automation.installation.
+Covers store.automation.installation.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Counted, not timed: transactions, statements, and the steps that SQLite's virtual machine takes for them, which grow
 with every row that is looked at. `benchmarks/rollback_reads.py` measures the time.
 
-Covers catalog.switch_state, catalog.tenures, automation.guard.guard.
+Covers catalog.switch_state, catalog.tenures, store.automation.guard.guard.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import sqlalchemy as sa
 import vecrollback
 from tests.support.postgres import PostgresServer
 from vecrollback import Document, Store
-from vecrollback.automation.guard.guard import LiveReader
 from vecrollback.catalog.aliases import apply_move
 from vecrollback.records import LIVE, MoveRequest, SnapshotRef
+from vecrollback.store.automation.guard.guard import LiveReader
 
 _FEW, _MANY = 10, 1_000
 _TWO, _MORE = 2, 200

@@ -17,11 +17,11 @@ import pytest
 import vecrollback
 from tests.support.openai_server import OpenAIServer
 from vecrollback import Document, Store
-from vecrollback.automation.worker import Worker
 from vecrollback.embedders import open_embedder, riding_probes
 from vecrollback.errors import EmbedderChangedError
 from vecrollback.pairs.vectors import newest
 from vecrollback.records import Effort
+from vecrollback.store.automation.worker import Worker
 
 OWN, OTHER = "hash:64?seed=5", "hash:64?seed=6"
 TEXTS = {f"d{n}": f"the boat number {n} leaves the harbour at {n % 24} o'clock" for n in range(90)}

@@ -27,7 +27,6 @@ import vecrollback
 from tests.support import models
 from tests.support.openai_server import OpenAIServer
 from vecrollback import Document, Store
-from vecrollback.automation.worker import Worker
 from vecrollback.embedders import Embedder, open_embedder
 from vecrollback.embedders.riding_probes import PROOF_SECONDS
 from vecrollback.errors import EmbedderChangedError
@@ -35,6 +34,7 @@ from vecrollback.pairs.vectors import newest
 from vecrollback.records import Effort
 from vecrollback.server.app import create_app
 from vecrollback.server.settings import ServerSettings
+from vecrollback.store.automation.worker import Worker
 
 OWN, OTHER = "hash:32?seed=1", "hash:32?seed=2"
 NEVER = 10**9

@@ -18,11 +18,11 @@ import pytest
 import vecrollback
 from tests.support.openai_server import OpenAIServer
 from vecrollback import Document, Store
-from vecrollback.automation.worker import Worker
 from vecrollback.embedders import open_embedder
 from vecrollback.errors import NoRollbackTargetError, PairStateError
 from vecrollback.pairs.embedders import PairEmbedders
 from vecrollback.records import ANSWER_SECONDS
+from vecrollback.store.automation.worker import Worker
 from vecrollback.switching.policy import Policy
 from vecrollback.switching.policy.model import Channel
 

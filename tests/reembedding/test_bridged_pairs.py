@@ -18,10 +18,10 @@ from tests.support.models import DOWN
 from tests.support.operations import EVERY_ROW, start
 from tests.support.topics import documents, query
 from vecrollback import Document, Store
-from vecrollback.automation.worker import Worker
 from vecrollback.errors import EmbeddingError, PairStateError, UsageError
 from vecrollback.pairs.vectors import newest
 from vecrollback.records.arrays import FloatArray
+from vecrollback.store.automation.worker import Worker
 
 GONE, OTHER = "tests.support.models:touchy", "hash:256?seed=1"
 CHANGED = [Document(f"t{n}", one.text) for n, one in enumerate(documents(20, seed=7))]

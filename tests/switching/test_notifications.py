@@ -14,7 +14,7 @@ import vecrollback
 from tests.support.operations import words
 from tests.support.webhook_receivers import Webhook, mailbox, webhook
 from vecrollback import Document, Store
-from vecrollback.automation.worker import Worker
+from vecrollback.store.automation.worker import Worker
 
 
 @pytest.fixture(scope="module")

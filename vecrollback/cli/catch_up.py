@@ -38,7 +38,7 @@ def catch_up(
     Each pair is brought to the head of the log with its own embedder, while it serves. By bridge, another pair's model
     embeds, and its vectors are mapped and marked: `repair` embeds those documents again.
     """
-    from vecrollback.automation.worker import kept_up
+    from vecrollback.store.automation.worker import kept_up
 
     with session.store() as store, session.watch() as watch:
         effort = Effort(engine, accelerate, idle=idle, max_load=max_load, window=window)

@@ -48,8 +48,8 @@ def watch(
     A server watches by itself. Several watches of one store do no harm: one leads, and another takes over when it ends.
     With --rounds it does not wait for that: it says so and ends.
     """
-    from vecrollback.automation.guard.guard import leader
     from vecrollback.quality.evaluation import read_queries
+    from vecrollback.store.automation.guard.guard import leader
 
     with session.store() as store, session.watch(finish=True) as signals, _recorder(record) as record_reading:
         summary = store.watch(

@@ -41,7 +41,7 @@ def worker(
 
     Runs until SIGTERM or Ctrl-C, which let the current batch end.
     """
-    from vecrollback.automation.worker import Worker
+    from vecrollback.store.automation.worker import Worker
 
     with _log_on_stderr(), session.store() as store, session.watch(finish=True) as watch:
         effort = Effort(engine, accelerate, idle=idle, max_load=max_load, window=window)

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from vecrollback.automation.guard import Guard, PooledTraffic, ProbedTraffic, Samples, Traffic
-from vecrollback.automation.guard.traffic import Volume, sampled_a_second
 from vecrollback.errors import UsageError
 from vecrollback.records import LIVE, ProgressCallback, Sample
 from vecrollback.server.shared_samples import SharedSamples
 from vecrollback.server.traffic_series import Series, TimeSpan
 from vecrollback.serving.searcher import Searcher
+from vecrollback.store.automation.guard import Guard, PooledTraffic, ProbedTraffic, Samples, Traffic
+from vecrollback.store.automation.guard.traffic import Volume, sampled_a_second
 from vecrollback.store.store import Store
 from vecrollback.switching.policy import Policy, load_policy
 

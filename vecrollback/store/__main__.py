@@ -1,7 +1,7 @@
 """Processes that work on a store for another one: `python -m vecrollback.store COMMAND`, the store in the environment.
 
 They stand here because automation may not know `connect`: `help DESCRIPTOR` is a helper, see
-`vecrollback.store.helper_process`; all else belongs to a drill, see `vecrollback.automation.drills.process`.
+`vecrollback.store.helper_process`; all else belongs to a drill, see `vecrollback.store.automation.drills.process`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> None:
 
         help_over(int(arguments[1]), connect)
     else:
-        from vecrollback.automation.drills.process import main as drill
+        from vecrollback.store.automation.drills.process import main as drill
 
         drill(connect, arguments)
 

@@ -48,7 +48,6 @@ from vecrollback.store.storage import StorageMethods
 from vecrollback.store.upkeep import UpkeepMethods
 
 if TYPE_CHECKING:  # a rollback and `status` need none of these rooms; each method imports what it needs
-    from vecrollback.automation.guard import Decision, WatchRound
     from vecrollback.catalog.policy_state import PolicyState
     from vecrollback.pairs.manifest import Manifest
     from vecrollback.pairs.resources import Resources
@@ -59,6 +58,7 @@ if TYPE_CHECKING:  # a rollback and `status` need none of these rooms; each meth
     from vecrollback.reembedding.jobs import Job
     from vecrollback.serving.inspect import Inspection
     from vecrollback.serving.searcher import Searcher
+    from vecrollback.store.automation.guard import Decision, WatchRound
     from vecrollback.store.tokens import Tokens
     from vecrollback.switching.approvals import Approvals, DecisionResult
     from vecrollback.switching.canary import Canaries
@@ -1058,7 +1058,7 @@ class Store(
             >>> store.watch(["green tea"], policy="policy.toml", rounds=1).metrics
             {'health': 'inconclusive'}
         """
-        from vecrollback.automation.guard import watch_store
+        from vecrollback.store.automation.guard import watch_store
 
         texts = [query.text for query in self.golden.list()] if queries is None else queries
         return watch_store(
@@ -1094,7 +1094,7 @@ class Store(
             >>> store.drill().verdict
             'pass'
         """
-        from vecrollback.automation.drills import StoreOpener, run_drill
+        from vecrollback.store.automation.drills import StoreOpener, run_drill
 
         opener = StoreOpener(connect, (sys.executable, "-m", "vecrollback.store"))
         return run_drill(self, opener, chaos, policy=policy, actor=actor)
@@ -1127,7 +1127,7 @@ class Store(
             >>> store.runbook().splitlines()[0]
             '# Runbook: notes'
         """
-        from vecrollback.automation.runbook import write_runbook
+        from vecrollback.store.automation.runbook import write_runbook
 
         return write_runbook(self, server)
 
@@ -1261,7 +1261,7 @@ class Store(
             >>> [line.name for line in store.installation() if line.state == "alert"]
             []
         """
-        from vecrollback.automation.installation import examine_installation
+        from vecrollback.store.automation.installation import examine_installation
 
         return examine_installation(self)
 

@@ -21,7 +21,7 @@ NOT_FOR_A_SWITCH = {
     "psycopg",
     "sqlalchemy.dialects.postgresql",
     "tomllib",  # unless there is a vecrollback.toml
-    "vecrollback.automation",
+    "vecrollback.store.automation",
     "vecrollback.connectors",
     "vecrollback.corpus",
     "vecrollback.embedders",

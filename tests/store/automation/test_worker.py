@@ -9,9 +9,9 @@ import pytest
 
 from tests.cli.support import half_done
 from vecrollback import Document, Store
-from vecrollback.automation.worker import Worker, kept_up
 from vecrollback.errors import EmbeddingError, JobCancelledError
 from vecrollback.records import Progress
+from vecrollback.store.automation.worker import Worker, kept_up
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +85,6 @@ def test_storage_is_kept_small_now_and_then(opened: Store, monkeypatch: pytest.M
     monkeypatch.setattr(opened.retention, "tidy", lambda: tidied.append(True))
     worker.run_once()
     assert tidied == [], "not in every round"
-    monkeypatch.setattr("vecrollback.automation.worker._TIDY_SECONDS", 0)
+    monkeypatch.setattr("vecrollback.store.automation.worker._TIDY_SECONDS", 0)
     Worker(opened).run_once()
     assert tidied == [True]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from vecrollback.automation.guard.evaluation import Decision
-from vecrollback.automation.guard.guard import Guard
-from vecrollback.automation.guard.traffic import PooledTraffic, SyntheticTraffic
-from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.errors import StoppedError, UsageError
 from vecrollback.records import Json, Progress
+from vecrollback.store.automation.guard.evaluation import Decision
+from vecrollback.store.automation.guard.guard import Guard
+from vecrollback.store.automation.guard.traffic import PooledTraffic, SyntheticTraffic
+from vecrollback.store.automation.operated_store import OperatedStore
 from vecrollback.switching.policy import load_policy
 
 

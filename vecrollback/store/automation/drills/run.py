@@ -7,13 +7,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from vecrollback.automation.drills.chaos import CHAOS, Scene
-from vecrollback.automation.drills.rehearsal import rehearse
-from vecrollback.automation.drills.stopwatch import Stopwatch
-from vecrollback.automation.operated_store import OperatedStore, StoreOpener
 from vecrollback.catalog import now
 from vecrollback.errors import RefusedError, UsageError, in_words
 from vecrollback.records import LIVE, SWITCHES, Drill, SnapshotRef
+from vecrollback.store.automation.drills.chaos import CHAOS, Scene
+from vecrollback.store.automation.drills.rehearsal import rehearse
+from vecrollback.store.automation.drills.stopwatch import Stopwatch
+from vecrollback.store.automation.operated_store import OperatedStore, StoreOpener
 from vecrollback.switching.policy import Policy, load_policy
 
 

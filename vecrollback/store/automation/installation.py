@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.catalog import WORKER_LOCK
 from vecrollback.errors import in_words
 from vecrollback.pairs.model_answers import ask_model
 from vecrollback.records import LineState, Pair, SituationLine
 from vecrollback.storage.machine import available_memory
+from vecrollback.store.automation.operated_store import OperatedStore
 
 _CLOCK_SECONDS = 5.0
 _OVERHEAD = 1.5

@@ -10,9 +10,9 @@ import pytest
 
 from tests.support.operations import prepare_releases
 from vecrollback import Store
-from vecrollback.automation.guard import PooledTraffic, ProbedTraffic, SyntheticTraffic
-from vecrollback.automation.guard.traffic import ENOUGH, Volume, sampled_a_second
 from vecrollback.records import LATENCIES, LIVE, AnswerCount, Sample, latency_bucket
+from vecrollback.store.automation.guard import PooledTraffic, ProbedTraffic, SyntheticTraffic
+from vecrollback.store.automation.guard.traffic import ENOUGH, Volume, sampled_a_second
 from vecrollback.switching.policy import Policy
 
 GOLDEN = [f"note {n} on the lake" for n in range(80)]

@@ -1,6 +1,6 @@
 """A bad model that somebody promoted is rolled back by the policy alone; a person's decision never is.
 
-Covers automation.guard.
+Covers store.automation.guard.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import vecrollback
 from tests.support.operations import words
 from tests.support.prometheus import prometheus
 from vecrollback import Document, Store
-from vecrollback.automation.guard import Guard, PooledTraffic, SyntheticTraffic
-from vecrollback.automation.guard.evaluation import Decision
-from vecrollback.automation.guard.replay import replay
-from vecrollback.automation.guard.traffic import Volume
 from vecrollback.errors import LockHeldError, UsageError
+from vecrollback.store.automation.guard import Guard, PooledTraffic, SyntheticTraffic
+from vecrollback.store.automation.guard.evaluation import Decision
+from vecrollback.store.automation.guard.replay import replay
+from vecrollback.store.automation.guard.traffic import Volume
 from vecrollback.switching.policy import read_policy
 
 GOOD, SAME, BAD = "hash:256?seed=1", "hash:256?seed=2", "hash:8?seed=3"

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vecrollback.automation.guard.statistics import axes
 from vecrollback.embedders.pieces import embed_in_pieces
 from vecrollback.indexes import exact_search
 from vecrollback.pairs.resources import Resources
 from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.open_pairs import BorrowedPairs, OpenPair
+from vecrollback.store.automation.guard.statistics import axes
 
 _K = 10
 _BACKGROUND = 512

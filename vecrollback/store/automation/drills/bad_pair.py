@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vecrollback.automation.guard.evaluation import Decision, Evaluator
-from vecrollback.automation.guard.guard import LiveReader
-from vecrollback.automation.guard.metrics import MetricReader
-from vecrollback.automation.guard.pair_answers import PairAnswers
-from vecrollback.automation.guard.traffic import ENOUGH, SyntheticTraffic
-from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.errors import FailedError
 from vecrollback.records import Result
+from vecrollback.store.automation.guard.evaluation import Decision, Evaluator
+from vecrollback.store.automation.guard.guard import LiveReader
+from vecrollback.store.automation.guard.metrics import MetricReader
+from vecrollback.store.automation.guard.pair_answers import PairAnswers
+from vecrollback.store.automation.guard.traffic import ENOUGH, SyntheticTraffic
+from vecrollback.store.automation.operated_store import OperatedStore
 from vecrollback.switching.policy import Policy
 
 BAD_EMBEDDER = "hash:8?seed=7"

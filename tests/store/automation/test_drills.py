@@ -1,6 +1,6 @@
 """A drill rehearses everything and touches nothing; with chaos it has to come to the right verdict.
 
-Covers automation.drills, automation.runbook, automation.operated_store.
+Covers store.automation.drills, store.automation.runbook, store.automation.operated_store.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import vecrollback
 from tests.cli.support import cli, cli_json
 from tests.support.operations import prepare_releases
 from vecrollback import Store
-from vecrollback.automation.drills import CHAOS, overdue
-from vecrollback.automation.worker import Worker
 from vecrollback.errors import UsageError
 from vecrollback.records import Drill
+from vecrollback.store.automation.drills import CHAOS, overdue
+from vecrollback.store.automation.worker import Worker
 from vecrollback.switching.policy import Policy
 from vecrollback.switching.policy.model import DrillSettings, Objectives
 

@@ -4,8 +4,8 @@ Without chaos it runs on a scratch alias of the store itself and changes nothing
 broken on purpose in a copy of the store, where the real rollback has to come to the right verdict.
 """
 
-from vecrollback.automation.drills.chaos import CHAOS
-from vecrollback.automation.drills.run import overdue, run_drill
-from vecrollback.automation.operated_store import StoreOpener
+from vecrollback.store.automation.drills.chaos import CHAOS
+from vecrollback.store.automation.drills.run import overdue, run_drill
+from vecrollback.store.automation.operated_store import StoreOpener
 
 __all__ = ["CHAOS", "StoreOpener", "overdue", "run_drill"]

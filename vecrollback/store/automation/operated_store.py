@@ -120,7 +120,7 @@ class StoreOpener:
     """How a drill opens stores beside the one it is given.
 
     `connect`: as `vecrollback.connect`. `program`: the command line of a process that opens the store its environment
-    names; what it is to do there follows, see `vecrollback.automation.drills.process`.
+    names; what it is to do there follows, see `vecrollback.store.automation.drills.process`.
     """
 
     connect: Callable[..., AbstractContextManager[OperatedStore]]

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from vecrollback.automation.operated_store import OperatedStore, StoreOpener
 from vecrollback.errors import FailedError
+from vecrollback.store.automation.operated_store import OperatedStore, StoreOpener
 
 _READY_SECONDS = 180.0
 _POLL_SECONDS = 0.01

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.catalog import now
 from vecrollback.errors import NoRollbackTargetError
 from vecrollback.records import LIVE, Json
+from vecrollback.store.automation.operated_store import OperatedStore
 from vecrollback.switching.policy import Policy, load_policy
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vecrollback.automation.guard.evaluation import Decision, Evaluator, LiveState, Reading
 from vecrollback.errors import UsageError
+from vecrollback.store.automation.guard.evaluation import Decision, Evaluator, LiveState, Reading
 from vecrollback.switching.policy.model import Policy
 
 _EVENTS = ("promote", "rollback", "restore")

@@ -12,15 +12,15 @@ from typing import Any
 import httpx
 import numpy as np
 
-from vecrollback.automation.guard.evaluation import LiveState, Reading
-from vecrollback.automation.guard.pair_answers import Fact, PairAnswers
-from vecrollback.automation.guard.statistics import along, apart, ks, lower, psi
-from vecrollback.automation.guard.traffic import Traffic
-from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.errors import NoRollbackTargetError, UnreachableError, VecrollbackError
 from vecrollback.pairs.model_answers import ask_model
 from vecrollback.records import ANSWER_SECONDS, Result, Sample
 from vecrollback.storage.trust import require_no_link_local
+from vecrollback.store.automation.guard.evaluation import LiveState, Reading
+from vecrollback.store.automation.guard.pair_answers import Fact, PairAnswers
+from vecrollback.store.automation.guard.statistics import along, apart, ks, lower, psi
+from vecrollback.store.automation.guard.traffic import Traffic
+from vecrollback.store.automation.operated_store import OperatedStore
 from vecrollback.switching.policy import Policy, Rule
 
 _log = logging.getLogger(__name__)

@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from vecrollback.automation.guard.evaluation import Decision, Evaluator, LiveState
-from vecrollback.automation.guard.metrics import MetricReader
-from vecrollback.automation.guard.pair_answers import PairAnswers
-from vecrollback.automation.guard.traffic import Traffic
-from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.errors import AliasMovedError, LockHeldError, VecrollbackError
 from vecrollback.records import LIVE, SWITCHES, Json, ProgressCallback, Result, SnapshotRef
+from vecrollback.store.automation.guard.evaluation import Decision, Evaluator, LiveState
+from vecrollback.store.automation.guard.metrics import MetricReader
+from vecrollback.store.automation.guard.pair_answers import PairAnswers
+from vecrollback.store.automation.guard.traffic import Traffic
+from vecrollback.store.automation.operated_store import OperatedStore
 from vecrollback.switching.policy import Policy
 
 _log = logging.getLogger(__name__)

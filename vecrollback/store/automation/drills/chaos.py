@@ -17,10 +17,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from vecrollback.automation.drills.bad_pair import BAD_EMBEDDER, fire, plant, texts_to_ask
-from vecrollback.automation.drills.searchers import DrillSearcher, await_answer, await_asking, await_warm, reading
-from vecrollback.automation.drills.stopwatch import Stopwatch
-from vecrollback.automation.operated_store import OperatedStore, StoreOpener
 from vecrollback.catalog import Catalog, vectors_table
 from vecrollback.errors import FailedError
 from vecrollback.pairs.manifest import load_manifest
@@ -28,6 +24,10 @@ from vecrollback.pairs.vectors import Vectors, schema
 from vecrollback.records import LIVE, SnapshotRef, Switched
 from vecrollback.storage import LocalFileStore
 from vecrollback.storage.artifacts import LocalArtifacts
+from vecrollback.store.automation.drills.bad_pair import BAD_EMBEDDER, fire, plant, texts_to_ask
+from vecrollback.store.automation.drills.searchers import DrillSearcher, await_answer, await_asking, await_warm, reading
+from vecrollback.store.automation.drills.stopwatch import Stopwatch
+from vecrollback.store.automation.operated_store import OperatedStore, StoreOpener
 from vecrollback.switching.policy import Policy
 from vecrollback.switching.policy.model import Objectives
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.errors import UsageError, VecrollbackError
 from vecrollback.records import LIVE, AnswerCount, Result, Sample, WatchCall, latency_within
+from vecrollback.store.automation.operated_store import OperatedStore
 from vecrollback.switching.policy import Policy
 
 ENOUGH = 60

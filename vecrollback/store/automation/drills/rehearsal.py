@@ -7,13 +7,13 @@ import time
 import uuid
 from pathlib import Path
 
-from vecrollback.automation.drills.searchers import await_answer, await_warm, reading
-from vecrollback.automation.drills.stopwatch import Stopwatch
-from vecrollback.automation.operated_store import OperatedStore, StoreOpener
 from vecrollback.catalog.aliases import SCRATCH
 from vecrollback.errors import FailedError
 from vecrollback.pairs.model_answers import ask_model
 from vecrollback.records import MoveRequest, Snapshot
+from vecrollback.store.automation.drills.searchers import await_answer, await_warm, reading
+from vecrollback.store.automation.drills.stopwatch import Stopwatch
+from vecrollback.store.automation.operated_store import OperatedStore, StoreOpener
 from vecrollback.switching.policy.model import Objectives
 from vecrollback.switching.switch import Switch
 

@@ -8,10 +8,10 @@ import pytest
 
 import vecrollback
 from vecrollback import Document, Store
-from vecrollback.automation.guard.evaluation import LiveState, Reading
-from vecrollback.automation.guard.metrics import METRICS, MetricReader, metric
-from vecrollback.automation.guard.pair_answers import PairAnswers
-from vecrollback.automation.guard.traffic import SyntheticTraffic
+from vecrollback.store.automation.guard.evaluation import LiveState, Reading
+from vecrollback.store.automation.guard.metrics import METRICS, MetricReader, metric
+from vecrollback.store.automation.guard.pair_answers import PairAnswers
+from vecrollback.store.automation.guard.traffic import SyntheticTraffic
 from vecrollback.switching.policy import read_policy
 from vecrollback.switching.policy.model import SOURCES
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.errors import CatalogUnavailableError, VecrollbackError
+from vecrollback.store.automation.operated_store import OperatedStore
 from vecrollback.switching.policy import Policy
 
 _PAUSE_SECONDS = 0.002

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from vecrollback.automation.drills import overdue
-from vecrollback.automation.operated_store import OperatedStore
 from vecrollback.catalog import WORKER_LOCK
 from vecrollback.errors import EmbedderChangedError, StoppedError, VecrollbackError
 from vecrollback.pairs.model_answers import ask_model
@@ -17,6 +15,8 @@ from vecrollback.quality.check.bridged import BRIDGED_VECTOR
 from vecrollback.quality.check.doubt import IN_DOUBT
 from vecrollback.records import ANSWER_SECONDS, CatchUp, Effort, ModelAnswer, Pair, ProgressCallback
 from vecrollback.serving.fallback_settings import serves
+from vecrollback.store.automation.drills import overdue
+from vecrollback.store.automation.operated_store import OperatedStore
 from vecrollback.switching.policy import load_policy
 
 _log = logging.getLogger(__name__)
