@@ -24,10 +24,10 @@ import numpy as np
 
 from vecrollback import Document, Store, connect
 from vecrollback.records import Sample
-from vecrollback.store.automation.guard.evaluation import Evaluator, LiveState
-from vecrollback.store.automation.guard.metrics import MetricReader
-from vecrollback.store.automation.guard.pair_answers import Fact, PairAnswers
-from vecrollback.store.automation.guard.traffic import Volume
+from vecrollback.store.automation.watch.evaluation import Evaluator, LiveState
+from vecrollback.store.automation.watch.metrics import MetricReader
+from vecrollback.store.automation.watch.pair_answers import Fact, PairAnswers
+from vecrollback.store.automation.watch.traffic import Volume
 from vecrollback.switching.policy import Policy, read_policy
 
 _SECONDS = 10.0

@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from vecrollback.serving.questions import Queries
     from vecrollback.serving.searcher import Searcher
     from vecrollback.store.async_store import AsyncStore
-    from vecrollback.store.automation.guard import Decision, WatchRound
+    from vecrollback.store.automation.watch import Decision, WatchRound
     from vecrollback.store.store import PairLike, Store, connect
     from vecrollback.switching.approvals import DecisionResult
     from vecrollback.switching.policy import Policy
@@ -174,7 +174,7 @@ _LAZY = {
     "AuditOptions": "vecrollback.quality.audit",
     "IngestOptions": "vecrollback.corpus.ingest",
     "Client": "vecrollback.client",
-    "Decision": "vecrollback.store.automation.guard",
+    "Decision": "vecrollback.store.automation.watch",
     "DecisionResult": "vecrollback.switching.approvals",
     "Job": "vecrollback.reembedding.jobs",
     "Level": "vecrollback.quality.check",
@@ -184,7 +184,7 @@ _LAZY = {
     "Queries": "vecrollback.serving.questions",
     "Searcher": "vecrollback.serving.searcher",
     "Store": "vecrollback.store.store",
-    "WatchRound": "vecrollback.store.automation.guard",
+    "WatchRound": "vecrollback.store.automation.watch",
     "connect": "vecrollback.store.store",
 }
 

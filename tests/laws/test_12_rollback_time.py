@@ -3,7 +3,7 @@
 Counted, not timed: transactions, statements, and the steps that SQLite's virtual machine takes for them, which grow
 with every row that is looked at. `benchmarks/rollback_reads.py` measures the time.
 
-Covers catalog.switch_state, catalog.tenures, store.automation.guard.guard.
+Covers catalog.switch_state, catalog.tenures, store.automation.watch.watch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.postgres import PostgresServer
 from vecrollback import Document, Store
 from vecrollback.catalog.aliases import apply_move
 from vecrollback.records import LIVE, MoveRequest, SnapshotRef
-from vecrollback.store.automation.guard.guard import LiveReader
+from vecrollback.store.automation.watch.watch import LiveReader
 
 _FEW, _MANY = 10, 1_000
 _TWO, _MORE = 2, 200

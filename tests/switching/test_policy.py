@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vecrollback.errors import UsageError
-from vecrollback.store.automation.guard.evaluation import Decision, Evaluator, LiveState, Reading
-from vecrollback.store.automation.guard.replay import replay
+from vecrollback.store.automation.watch.evaluation import Decision, Evaluator, LiveState, Reading
+from vecrollback.store.automation.watch.replay import replay
 from vecrollback.switching.policy import Policy, read_policy
 
 PROMOTED = LiveState(epoch=7, pair="v2", moved_at=1000.0, kind="promote")

@@ -56,7 +56,7 @@ def replay(
     metrics: Annotated[Path, typer.Option("--metrics", metavar="FILE", help="As `watch --record` writes it.")],
 ) -> None:
     """Tell what a policy would have done with recorded measurements, and when. Nothing moves."""
-    from vecrollback.store.automation.guard.replay import replay as replay_recording
+    from vecrollback.store.automation.watch.replay import replay as replay_recording
     from vecrollback.switching.policy import read_policy
 
     outcome = replay_recording(read_policy(file), metrics)

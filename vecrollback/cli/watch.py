@@ -49,7 +49,7 @@ def watch(
     With --rounds it does not wait for that: it says so and ends.
     """
     from vecrollback.quality.evaluation import read_queries
-    from vecrollback.store.automation.guard.guard import leader
+    from vecrollback.store.automation.watch.watch import leader
 
     with session.store() as store, session.watch(finish=True) as signals, _recorder(record) as record_reading:
         summary = store.watch(

@@ -14,8 +14,8 @@ from vecrollback.records import LIVE, ProgressCallback, Sample
 from vecrollback.server.shared_samples import SharedSamples
 from vecrollback.server.traffic_series import Series, TimeSpan
 from vecrollback.serving.searcher import Searcher
-from vecrollback.store.automation.guard import Guard, PooledTraffic, ProbedTraffic, Samples, Traffic
-from vecrollback.store.automation.guard.traffic import Volume, sampled_a_second
+from vecrollback.store.automation.watch import PooledTraffic, ProbedTraffic, Samples, Traffic, Watch
+from vecrollback.store.automation.watch.traffic import Volume, sampled_a_second
 from vecrollback.store.store import Store
 from vecrollback.switching.policy import Policy, load_policy
 
@@ -77,8 +77,8 @@ class PolicyWatch:
             traffic = PooledTraffic(traffic, store, policy, searcher.traffic.origin)
         if policy.probe:
             traffic = ProbedTraffic(traffic, lambda: golden_texts(store), searcher.search, lambda: live_epoch(store))
-        guard = Guard(store, policy, traffic, search=searcher.search, stopping=stopping, progress=progress)
-        self._thread = threading.Thread(target=guard.run, name="vecrollback-watch", daemon=True)
+        watch = Watch(store, policy, traffic, search=searcher.search, stopping=stopping, progress=progress)
+        self._thread = threading.Thread(target=watch.run, name="vecrollback-watch", daemon=True)
         self._thread.start()
 
     def close(self, seconds: float) -> None:

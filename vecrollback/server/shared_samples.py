@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vecrollback.records import Sample
-from vecrollback.store.automation.guard import Samples
+from vecrollback.store.automation.watch import Samples
 
 _SLOTS, _SLOT = 2_000, 1_024
 _HEADER = struct.Struct("<dqdIH")  # time, epoch, best score (NaN: no hit), checksum of all else, bytes of the query

@@ -58,7 +58,7 @@ if TYPE_CHECKING:  # a rollback and `status` need none of these rooms; each meth
     from vecrollback.reembedding.jobs import Job
     from vecrollback.serving.inspect import Inspection
     from vecrollback.serving.searcher import Searcher
-    from vecrollback.store.automation.guard import Decision, WatchRound
+    from vecrollback.store.automation.watch import Decision, WatchRound
     from vecrollback.store.tokens import Tokens
     from vecrollback.switching.approvals import Approvals, DecisionResult
     from vecrollback.switching.canary import Canaries
@@ -1058,7 +1058,7 @@ class Store(
             >>> store.watch(["green tea"], policy="policy.toml", rounds=1).metrics
             {'health': 'inconclusive'}
         """
-        from vecrollback.store.automation.guard import watch_store
+        from vecrollback.store.automation.watch import watch_store
 
         texts = [query.text for query in self.golden.list()] if queries is None else queries
         return watch_store(

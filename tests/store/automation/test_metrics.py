@@ -8,10 +8,10 @@ import pytest
 
 import vecrollback
 from vecrollback import Document, Store
-from vecrollback.store.automation.guard.evaluation import LiveState, Reading
-from vecrollback.store.automation.guard.metrics import METRICS, MetricReader, metric
-from vecrollback.store.automation.guard.pair_answers import PairAnswers
-from vecrollback.store.automation.guard.traffic import SyntheticTraffic
+from vecrollback.store.automation.watch.evaluation import LiveState, Reading
+from vecrollback.store.automation.watch.metrics import METRICS, MetricReader, metric
+from vecrollback.store.automation.watch.pair_answers import PairAnswers
+from vecrollback.store.automation.watch.traffic import SyntheticTraffic
 from vecrollback.switching.policy import read_policy
 from vecrollback.switching.policy.model import SOURCES
 

@@ -1,4 +1,4 @@
-"""What a guard judges by: the queries that come and, where these are too few, golden ones that it asks itself."""
+"""What a watch judges by: the queries that come and, where these are too few, golden ones that it asks itself."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from tests.support.operations import prepare_releases
 from vecrollback import Store
 from vecrollback.records import LATENCIES, LIVE, AnswerCount, Sample, latency_bucket
-from vecrollback.store.automation.guard import PooledTraffic, ProbedTraffic, SyntheticTraffic
-from vecrollback.store.automation.guard.traffic import ENOUGH, Volume, sampled_a_second
+from vecrollback.store.automation.watch import PooledTraffic, ProbedTraffic, SyntheticTraffic
+from vecrollback.store.automation.watch.traffic import ENOUGH, Volume, sampled_a_second
 from vecrollback.switching.policy import Policy
 
 GOLDEN = [f"note {n} on the lake" for n in range(80)]

@@ -1,1 +1,1 @@
-"""What acts without a person at the keyboard: worker, guard, drills, and the runbook for the person who comes."""
+"""What acts without a person at the keyboard: worker, watch, drills, and the runbook for the person who comes."""

@@ -42,7 +42,7 @@ from vecrollback.switching.notifications import Notifications
 
 
 class OperatedStore(Protocol):
-    """The part of `vecrollback.Store` that worker, guard, drills and runbook use. See there for what each does."""
+    """The part of `vecrollback.Store` that worker, watch, drills and runbook use. See there for what each does."""
 
     @property
     def actor(self) -> str: ...

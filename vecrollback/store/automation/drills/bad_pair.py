@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from vecrollback.errors import FailedError
 from vecrollback.records import Result
-from vecrollback.store.automation.guard.evaluation import Decision, Evaluator
-from vecrollback.store.automation.guard.guard import LiveReader
-from vecrollback.store.automation.guard.metrics import MetricReader
-from vecrollback.store.automation.guard.pair_answers import PairAnswers
-from vecrollback.store.automation.guard.traffic import ENOUGH, SyntheticTraffic
 from vecrollback.store.automation.operated_store import OperatedStore
+from vecrollback.store.automation.watch.evaluation import Decision, Evaluator
+from vecrollback.store.automation.watch.metrics import MetricReader
+from vecrollback.store.automation.watch.pair_answers import PairAnswers
+from vecrollback.store.automation.watch.traffic import ENOUGH, SyntheticTraffic
+from vecrollback.store.automation.watch.watch import LiveReader
 from vecrollback.switching.policy import Policy
 
 BAD_EMBEDDER = "hash:8?seed=7"

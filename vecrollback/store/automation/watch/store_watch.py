@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from vecrollback.errors import StoppedError, UsageError
 from vecrollback.records import Json, Progress
-from vecrollback.store.automation.guard.evaluation import Decision
-from vecrollback.store.automation.guard.guard import Guard
-from vecrollback.store.automation.guard.traffic import PooledTraffic, SyntheticTraffic
 from vecrollback.store.automation.operated_store import OperatedStore
+from vecrollback.store.automation.watch.evaluation import Decision
+from vecrollback.store.automation.watch.traffic import PooledTraffic, SyntheticTraffic
+from vecrollback.store.automation.watch.watch import Watch
 from vecrollback.switching.policy import load_policy
 
 
@@ -57,7 +57,7 @@ def watch_store(
     with store.searcher() as searcher:
         own = SyntheticTraffic(queries, searcher.search)
         traffic = PooledTraffic(own, store, active_policy, searcher.traffic.origin)
-        guard = Guard(
+        watch = Watch(
             store,
             active_policy,
             traffic,
@@ -69,5 +69,5 @@ def watch_store(
             on_decision=note,
             on_waiting=on_waiting,
         )
-        guard.run()
-    return WatchRound(guard.rounds, tuple({"kind": d.kind, "reason": d.reason} for d in decisions), guard.phases())
+        watch.run()
+    return WatchRound(watch.rounds, tuple({"kind": d.kind, "reason": d.reason} for d in decisions), watch.phases())

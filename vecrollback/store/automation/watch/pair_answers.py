@@ -13,7 +13,7 @@ from vecrollback.indexes import exact_search
 from vecrollback.pairs.resources import Resources
 from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.open_pairs import BorrowedPairs, OpenPair
-from vecrollback.store.automation.guard.statistics import axes
+from vecrollback.store.automation.watch.statistics import axes
 
 _K = 10
 _BACKGROUND = 512

@@ -13,15 +13,15 @@ from typing import Any
 
 from vecrollback.errors import AliasMovedError, LockHeldError, VecrollbackError
 from vecrollback.records import LIVE, SWITCHES, Json, ProgressCallback, Result, SnapshotRef
-from vecrollback.store.automation.guard.evaluation import Decision, Evaluator, LiveState
-from vecrollback.store.automation.guard.metrics import MetricReader
-from vecrollback.store.automation.guard.pair_answers import PairAnswers
-from vecrollback.store.automation.guard.traffic import Traffic
 from vecrollback.store.automation.operated_store import OperatedStore
+from vecrollback.store.automation.watch.evaluation import Decision, Evaluator, LiveState
+from vecrollback.store.automation.watch.metrics import MetricReader
+from vecrollback.store.automation.watch.pair_answers import PairAnswers
+from vecrollback.store.automation.watch.traffic import Traffic
 from vecrollback.switching.policy import Policy
 
 _log = logging.getLogger(__name__)
-_LOCK = "guard"
+_LOCK = "guard"  # what every version of the program calls it
 _NAP_SECONDS = 0.2
 ACTOR = "policy"
 
@@ -29,7 +29,7 @@ _LATENCY_SECONDS = 600.0
 _ANSWERS = 20
 
 
-class Guard:
+class Watch:
     """Watches `live` of a store by a policy. `stopping` is asked between two rounds, of which there are at most
     `rounds`; `search` asks what is live; `on_decision` is called with every decision, `on_waiting` when another
     process is found to watch.

@@ -1,4 +1,4 @@
-"""The traffic as a guard sees it: how many queries failed, how long they took, and some of them in full."""
+"""The traffic as a watch sees it: how many queries failed, how long they took, and some of them in full."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Volume:
 
 
 class Traffic(Protocol):
-    """Where a guard looks. `since`: only epochs from this one on."""
+    """Where a watch looks. `since`: only epochs from this one on."""
 
     def refresh(self) -> None:
         """Come up to date, before each round."""

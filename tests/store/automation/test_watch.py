@@ -1,6 +1,6 @@
 """A bad model that somebody promoted is rolled back by the policy alone; a person's decision never is.
 
-Covers store.automation.guard.
+Covers store.automation.watch.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from tests.support.operations import words
 from tests.support.prometheus import prometheus
 from vecrollback import Document, Store
 from vecrollback.errors import LockHeldError, UsageError
-from vecrollback.store.automation.guard import Guard, PooledTraffic, SyntheticTraffic
-from vecrollback.store.automation.guard.evaluation import Decision
-from vecrollback.store.automation.guard.replay import replay
-from vecrollback.store.automation.guard.traffic import Volume
+from vecrollback.store.automation.watch import PooledTraffic, SyntheticTraffic, Watch
+from vecrollback.store.automation.watch.evaluation import Decision
+from vecrollback.store.automation.watch.replay import replay
+from vecrollback.store.automation.watch.traffic import Volume
 from vecrollback.switching.policy import read_policy
 
 GOOD, SAME, BAD = "hash:256?seed=1", "hash:256?seed=2", "hash:8?seed=3"
@@ -43,26 +43,26 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-Watched = Callable[..., Guard]
+Watched = Callable[..., Watch]
 
 
 @pytest.fixture
 def watched(store: Store, tmp_path: Path) -> Iterator[Watched]:
-    """Makes a guard with a policy, on traffic of its own."""
+    """Makes a watch with a policy, on traffic of its own."""
 
-    def make(text: str, **options: Any) -> Guard:
+    def make(text: str, **options: Any) -> Watch:
         path = tmp_path / "policy.toml"
         path.write_text(text)
         asking = SyntheticTraffic(QUERIES, store.search, batch=len(QUERIES))
-        return Guard(store, read_policy(path), asking, **options)
+        return Watch(store, read_policy(path), asking, **options)
 
     yield make
 
 
-def rounds(guard: Guard, count: int = 6) -> list[Decision]:
+def rounds(watch: Watch, count: int = 6) -> list[Decision]:
     made = []
     for _ in range(count):
-        made.append(guard.tick())
+        made.append(watch.tick())
         time.sleep(0.005)
     return made
 
@@ -75,10 +75,10 @@ STANDOUT = RAPID + "[[metric]]\nsource = 'standout'\n"
 
 
 def test_a_bad_model_is_rolled_back_by_the_policy_alone(store: Store, watched: Watched) -> None:
-    guard = watched(STANDOUT)
-    assert kinds(rounds(guard)) == []  # nothing stands by yet: inconclusive
+    watch = watched(STANDOUT)
+    assert kinds(rounds(watch)) == []  # nothing stands by yet: inconclusive
     store.promote("bad", reason="said to be better")
-    assert kinds(rounds(guard)) == ["rollback"]
+    assert kinds(rounds(watch)) == ["rollback"]
     assert store.live().name == "good"
     assert store.pair("bad").state == "quarantined"
     [incident] = store.incidents.all()
@@ -96,11 +96,11 @@ def test_a_bad_model_is_seen_by_what_another_process_answers(store: Store, tmp_p
     (tmp_path / "policy.toml").write_text(STANDOUT)
     policy = read_policy(tmp_path / "policy.toml")
     traffic = PooledTraffic(SyntheticTraffic(QUERIES, store.search, batch=0), store, policy, "here/watch")
-    guard = Guard(store, policy, traffic)
+    watch = Watch(store, policy, traffic)
     with vecrollback.connect(store.root) as other, other.searcher(follow=False) as searcher:
 
         def one_round() -> Decision:
-            made = guard.tick()
+            made = watch.tick()
             searcher.traffic.send()  # as its heartbeat does
             for query in QUERIES:
                 searcher.search(query)
@@ -121,11 +121,11 @@ def test_the_first_failure_gets_the_proof_ready_and_moves_nothing(
 ) -> None:
     expected: list[str] = []
     monkeypatch.setattr(Store, "expect_rollback", lambda self: expected.append(self.status()["alias"]["live"]["pair"]))
-    guard = watched(STANDOUT)
-    rounds(guard, 3)
+    watch = watched(STANDOUT)
+    rounds(watch, 3)
     assert expected == []
     store.promote("bad", reason="said to be better")
-    decisions = rounds(guard)
+    decisions = rounds(watch)
     assert kinds(decisions) == ["rollback"]
     assert expected == ["bad"]  # once, while the bad pair still served
 
@@ -135,59 +135,59 @@ def test_as_good_a_model_stays(store: Store, watched: Watched) -> None:
         f"[[metric]]\nsource = '{source}'\naction = 'rollback'\n"
         for source in ("error_rate", "health", "standout", "scores", "queries")
     )
-    guard = watched(text)
-    rounds(guard)
+    watch = watched(text)
+    rounds(watch)
     store.promote("same", reason="another seed")
-    assert kinds(rounds(guard, 12)) == []
+    assert kinds(rounds(watch, 12)) == []
     assert store.live().name == "same"
-    assert set(guard.phases().values()) == {"success"}
+    assert set(watch.phases().values()) == {"success"}
 
 
 def test_after_an_automatic_rollback_nothing_moves_until_a_person_promotes(store: Store, watched: Watched) -> None:
-    guard = watched(STANDOUT)
+    watch = watched(STANDOUT)
     store.promote("bad", reason="said to be better")
-    rounds(guard)
+    rounds(watch)
     store.promote("bad", override=True, reason="it was the monitoring")
-    decided = rounds(guard, 10)
+    decided = rounds(watch, 10)
     assert kinds(decided) == ["alert"]
     assert "a person promoted this pair although" in next(one.reason for one in decided if one.kind == "alert")
     assert store.live().name == "bad"
 
 
 def test_a_frozen_store_is_not_moved_and_people_are_told(store: Store, watched: Watched) -> None:
-    guard = watched(STANDOUT)
+    watch = watched(STANDOUT)
     store.promote("bad", reason="said to be better")
     store.freezes.freeze("release day", actor="anna")
-    assert kinds(rounds(guard)) == ["alert"]
+    assert kinds(rounds(watch)) == ["alert"]
     assert store.live().name == "bad"
     store.freezes.unfreeze(actor="anna")
-    assert kinds(rounds(guard)) == ["rollback"]
+    assert kinds(rounds(watch)) == ["rollback"]
 
 
 def test_a_policy_that_finds_no_way_back_says_so_once_and_tries_again(store: Store, watched: Watched) -> None:
-    guard = watched(STANDOUT + "[[notify]]\nkind = 'command'\ncommand = ['true']\n")
+    watch = watched(STANDOUT + "[[notify]]\nkind = 'command'\ncommand = ['true']\n")
     store.promote("bad", reason="said to be better")
-    rounds(guard, 1)
+    rounds(watch, 1)
     [snapshot] = store.snapshots("good")
     manifest = store.root / "artifacts" / snapshot.manifest
     hidden = manifest.rename(manifest.with_suffix(".hidden"))
-    store.notices.use(guard._policy)
-    assert kinds(rounds(guard)).count("rollback") > 1
+    store.notices.use(watch._policy)
+    assert kinds(rounds(watch)).count("rollback") > 1
     assert store.live().name == "bad"
     alerts = [notice.body["text"] for notice in store.notices.all() if notice.body["event"] == "alert"]
     assert len(alerts) == 1
     assert "not possible" in alerts[0]
     hidden.rename(manifest)
-    rounds(guard, 2)
+    rounds(watch, 2)
     assert store.live().name == "good"
 
 
 def test_business_numbers_wait_for_a_person(store: Store, watched: Watched) -> None:
-    guard = watched(RAPID + "[[metric]]\nsource = 'pushed'\nkey = 'clicks'\nfailure = '< 0.2'\n")
+    watch = watched(RAPID + "[[metric]]\nsource = 'pushed'\nkey = 'clicks'\nfailure = '< 0.2'\n")
     store.promote("bad", reason="said to be better")
-    assert kinds(rounds(guard)) == []  # nobody pushed anything
+    assert kinds(rounds(watch)) == []  # nobody pushed anything
     store.measurements.push([("clicks", 0.1, time.time())])
-    assert kinds(rounds(guard)) == ["approve"]
+    assert kinds(rounds(watch)) == ["approve"]
     assert store.live().name == "bad"
     [asked] = store.approvals.all(state="waiting")
     assert (asked.kind, asked.asked_by) == ("rollback", "policy")
@@ -199,27 +199,27 @@ def test_business_numbers_wait_for_a_person(store: Store, watched: Watched) -> N
 
 
 def test_values_pushed_before_the_promote_say_nothing_of_the_pair(store: Store, watched: Watched) -> None:
-    guard = watched(RAPID + "[[metric]]\nsource = 'pushed'\nkey = 'clicks'\nfailure = '< 0.2'\n")
+    watch = watched(RAPID + "[[metric]]\nsource = 'pushed'\nkey = 'clicks'\nfailure = '< 0.2'\n")
     store.measurements.push([("clicks", 0.1, time.time())])
     store.promote("bad", reason="said to be better")
-    assert kinds(rounds(guard)) == []
+    assert kinds(rounds(watch)) == []
 
 
 def test_prometheus_is_asked_and_its_silence_is_inconclusive(store: Store, watched: Watched) -> None:
     with prometheus() as server:
         text = f"[[metric]]\nsource = 'prometheus'\naddress = '{server.url}'\nquery = 'sum(clicks)'\nfailure = '< 5'\n"
-        guard = watched(RAPID + text)
+        watch = watched(RAPID + text)
         store.promote("bad", reason="said to be better")
         server.value = 12.0
-        assert kinds(rounds(guard)) == []
-        assert guard.phases() == {"prometheus": "success"}
+        assert kinds(rounds(watch)) == []
+        assert watch.phases() == {"prometheus": "success"}
         assert server.asked[0] == "sum(clicks)"
         server.value = None
-        assert kinds(rounds(guard)) == []
-        assert guard.phases() == {"prometheus": "inconclusive"}
+        assert kinds(rounds(watch)) == []
+        assert watch.phases() == {"prometheus": "inconclusive"}
         server.value = 1.0
-        assert kinds(rounds(guard)) == ["approve"]
-    assert kinds(rounds(guard, 3)) == []  # it is gone: no value, no decision
+        assert kinds(rounds(watch)) == ["approve"]
+    assert kinds(rounds(watch, 3)) == []  # it is gone: no value, no decision
 
 
 def test_slow_metrics_only_tell(store: Store, watched: Watched) -> None:
@@ -227,21 +227,21 @@ def test_slow_metrics_only_tell(store: Store, watched: Watched) -> None:
     text += "[[metric]]\nsource = 'purity'\nfailure = '> 0'\ninterval = '1ms'\n"
     text += "[[metric]]\nsource = 'golden'\nfailure = '< 2'\nminimum = 1\ninterval = '1ms'\n"
     text += "[[metric]]\nsource = 'cost'\nfailure = '> 1'\ninterval = '1ms'\n"
-    guard = watched(RAPID + text)
+    watch = watched(RAPID + text)
     store.golden.add(words(7), ["d7"])
-    rounds(guard, 2)
+    rounds(watch, 2)
     store.upsert([Document(f"x{n}", words(500 + n)) for n in range(9)])
-    rounds(guard, 2)
-    assert guard.phases() == {"lag": "failure", "purity": "failure", "golden": "failure", "cost": "failure"}
+    rounds(watch, 2)
+    assert watch.phases() == {"lag": "failure", "purity": "failure", "golden": "failure", "cost": "failure"}
     assert store.live().name == "good"
 
 
 def test_one_of_two_watches_leads_and_the_other_takes_over(store: Store, watched: Watched) -> None:
     stop = False
-    guard = watched(STANDOUT, stopping=lambda: stop)
+    watch = watched(STANDOUT, stopping=lambda: stop)
     store.promote("bad", reason="said to be better")
     with store.resources.catalog.lock("guard"):
-        thread = threading.Thread(target=guard.run)
+        thread = threading.Thread(target=watch.run)
         thread.start()
         time.sleep(0.3)
         assert store.live().name == "bad"
@@ -270,21 +270,21 @@ def test_a_watch_that_died_before_it_acted_leaves_the_decision_to_the_next(store
 
 def test_what_was_measured_replays_to_the_same_decision(store: Store, watched: Watched, tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [{"at": time.time(), "event": "promote"}]
-    guard = watched(STANDOUT, on_reading=lambda row: rows.append(dict(row)))
+    watch = watched(STANDOUT, on_reading=lambda row: rows.append(dict(row)))
     store.promote("bad", reason="said to be better")
-    decided = rounds(guard)
+    decided = rounds(watch)
     recorded = tmp_path / "recorded.jsonl"
     recorded.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = replay(guard._policy, recorded)
+    found = replay(watch._policy, recorded)
     assert found.decisions[0][1].kind == "rollback" == kinds(decided)[0]
     assert found.decisions[0][1].reason == next(one.reason for one in decided if one.kind == "rollback")
 
 
 def test_latency_is_compared_with_what_it_was_before(store: Store, watched: Watched) -> None:
-    guard = watched(STANDOUT)
-    rounds(guard, 3)
+    watch = watched(STANDOUT)
+    rounds(watch, 3)
     store.promote("bad", reason="said to be better")
-    rounds(guard)
+    rounds(watch)
     [incident] = store.incidents.all()
     assert incident.post_check is not None
     assert incident.post_check.latency_ms is not None
@@ -296,10 +296,10 @@ def test_quality_is_measured_after_a_rollback_and_told_beside_what_it_was(store:
     for query in QUERIES[:6]:
         [hit] = store.search(query, k=1).hits
         store.golden.add(query, {hit.id: 1})
-    guard = watched(STANDOUT)
-    rounds(guard, 3)
+    watch = watched(STANDOUT)
+    rounds(watch, 3)
     store.promote("bad", reason="said to be better")
-    rounds(guard)
+    rounds(watch)
     [incident] = store.incidents.all()
     assert incident.post_check is not None
     assert (incident.post_check.quality, incident.post_check.quality_before) == (1.0, 1.0)
@@ -320,10 +320,10 @@ def test_latency_before_is_what_it_was_when_the_pair_served_last(store: Store, t
     (tmp_path / "policy.toml").write_text(STANDOUT)
     traffic = _Timed(QUERIES, store.search, batch=len(QUERIES))
     traffic.p99 = {1: 0.010, 2: 0.5, 3: 18.095}
-    guard = Guard(store, read_policy(tmp_path / "policy.toml"), traffic)
-    rounds(guard, 3)
+    watch = Watch(store, read_policy(tmp_path / "policy.toml"), traffic)
+    rounds(watch, 3)
     store.promote("bad", reason="said to be better")
-    rounds(guard)
+    rounds(watch)
     [incident] = store.incidents.all()
     assert (incident.epoch, store.measurements.baseline("live", 3) is not None) == (3, True)
     assert incident.post_check is not None
@@ -332,20 +332,20 @@ def test_latency_before_is_what_it_was_when_the_pair_served_last(store: Store, t
 
 
 def test_a_watch_of_some_rounds_beside_another_one_ends_and_says_why(store: Store, watched: Watched) -> None:
-    guard = watched(STANDOUT, rounds=1)
+    watch = watched(STANDOUT, rounds=1)
     with store.resources.catalog.lock("guard"), pytest.raises(LockHeldError, match="watches this store already"):
-        guard.run()
-    assert guard.rounds == 0
-    guard.run()
-    assert guard.rounds == 1
+        watch.run()
+    assert watch.rounds == 0
+    watch.run()
+    assert watch.rounds == 1
 
 
 def test_a_watch_that_waits_for_another_one_says_so_once(store: Store, watched: Watched) -> None:
     said: list[str] = []
     stop = threading.Event()
-    guard = watched(STANDOUT, stopping=stop.is_set, on_waiting=lambda: said.append("waits"))
+    watch = watched(STANDOUT, stopping=stop.is_set, on_waiting=lambda: said.append("waits"))
     with store.resources.catalog.lock("guard"):
-        thread = threading.Thread(target=guard.run)
+        thread = threading.Thread(target=watch.run)
         thread.start()
         deadline = time.monotonic() + 20
         while not said:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vecrollback.errors import UsageError
-from vecrollback.store.automation.guard.evaluation import Decision, Evaluator, LiveState, Reading
+from vecrollback.store.automation.watch.evaluation import Decision, Evaluator, LiveState, Reading
 from vecrollback.switching.policy.model import Policy
 
 _EVENTS = ("promote", "rollback", "restore")

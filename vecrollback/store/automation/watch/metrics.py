@@ -16,11 +16,11 @@ from vecrollback.errors import NoRollbackTargetError, UnreachableError, Vecrollb
 from vecrollback.pairs.model_answers import ask_model
 from vecrollback.records import ANSWER_SECONDS, Result, Sample
 from vecrollback.storage.trust import require_no_link_local
-from vecrollback.store.automation.guard.evaluation import LiveState, Reading
-from vecrollback.store.automation.guard.pair_answers import Fact, PairAnswers
-from vecrollback.store.automation.guard.statistics import along, apart, ks, lower, psi
-from vecrollback.store.automation.guard.traffic import Traffic
 from vecrollback.store.automation.operated_store import OperatedStore
+from vecrollback.store.automation.watch.evaluation import LiveState, Reading
+from vecrollback.store.automation.watch.pair_answers import Fact, PairAnswers
+from vecrollback.store.automation.watch.statistics import along, apart, ks, lower, psi
+from vecrollback.store.automation.watch.traffic import Traffic
 from vecrollback.switching.policy import Policy, Rule
 
 _log = logging.getLogger(__name__)
