@@ -51,7 +51,7 @@ class Side(NamedTuple):
 
 def main() -> None:
     options = common.options(__doc__)
-    few, many, two, more = (10, 500, 2, 4) if options.small else (10, 100_000, 2, 200)
+    few, many, two, more = (10, 200, 2, 3) if options.small else (10, 100_000, 2, 200)
     rounds = 3 if options.small else 40
     sides = [Side(few, two), Side(many, two), Side(few, more), Side(many, more)]
     taken: dict[Side, list[float]] = {side: [] for side in sides}

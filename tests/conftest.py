@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import shutil
@@ -15,6 +16,8 @@ import pytest
 import vecrollback
 from tests.support import postgres as postgres_server
 from tests.support import s3_server as object_storage
+from tests.support.forked_popen import forking_what_is_started
+from tests.support.spawner import spawner
 from vecrollback import Store
 
 # Files and functions of the tests are their own. What is not trusted has tests that take these away.
@@ -28,6 +31,9 @@ _MEMORY, _LEAST_BYTES = Path("/dev/shm"), 3 << 30
 if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _LEAST_BYTES:
     os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 os.environ["XDG_CONFIG_HOME"] = str(Path(tempfile.gettempdir()) / f"vecrollback-tests-{os.getuid()}")
+
+_SLOW_SECONDS = 7_200
+"""Of one slow test, of which several may run at a time; every other ends within what `pyproject.toml` says."""
 
 _MARKED_FOLDERS = {"laws": "law", "crash": "crash", "real": "real"}
 _MARKED_FIXTURES = {"postgres": "postgres", "object_server": "s3", "minilm": "real"}
@@ -63,7 +69,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marks = {_MARKED_FOLDERS.get(room)} | {_MARKED_FIXTURES.get(name) for name in getattr(item, "fixturenames", ())}
         for mark in sorted(filter(None, marks)):
             item.add_marker(mark)
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(_SLOW_SECONDS))
     items.sort(key=lambda item: not str(item.path.relative_to(Path(__file__).parent)).startswith(_LONGEST))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forks() -> Iterator[None]:
+    """Processes that the product starts are forks, as those are that tests start."""
+    with forking_what_is_started(lambda: spawner().address) if sys.platform == "linux" else contextlib.nullcontext():
+        yield
 
 
 @pytest.fixture(scope="session")

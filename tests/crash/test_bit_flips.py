@@ -70,7 +70,6 @@ def test_a_flipped_bit_is_found_or_harmless(template: Path, baseline: Baseline, 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_flipped_bits_of_every_kind_of_file_are_found_or_harmless(
     template: Path, baseline: Baseline, tmp_path: Path, operation: str

@@ -24,6 +24,7 @@ def test_a_few_kills_over_local_workers_leave_it_exact(tmp_path: Path, monkeypat
     assert storm.blow(tmp_path / "store", "local:2", documents=2_000, kills=5, seed=3) >= 3
 
 
+@pytest.mark.slow
 def test_a_few_kills_over_a_cluster_leave_it_exact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: storm.Cluster
 ) -> None:
@@ -41,7 +42,6 @@ def test_a_few_kills_over_ray_leave_it_exact(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("engine", ["inline", "local:2"])
 def test_two_hundred_kills_leave_it_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
     monkeypatch.setenv(storm.SECONDS, "0.005")
@@ -51,7 +51,6 @@ def test_two_hundred_kills_leave_it_exact(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
 def test_two_hundred_kills_over_a_cluster_leave_it_exact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: storm.Cluster
 ) -> None:

@@ -34,7 +34,6 @@ def test_what_was_acknowledged_survives_a_power_loss(template: Path, tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("operation", LOSSY)
 def test_what_was_acknowledged_survives_every_power_loss(template: Path, tmp_path: Path, operation: str) -> None:
     require_strace()

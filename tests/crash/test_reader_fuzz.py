@@ -270,7 +270,6 @@ def test_a_file_that_promises_more_than_it_holds_takes_no_memory(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("kind", NAMES)
 def test_many_changed_files_are_read_or_refused(reader: ReaderProcess, folder: Path, kind: str) -> None:
     counts = fuzz(reader, kind, strategy(kind, (folder / NAMES[kind]).read_bytes()), _MANY)
@@ -278,7 +277,6 @@ def test_many_changed_files_are_read_or_refused(reader: ReaderProcess, folder: P
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200)
 def test_many_changed_bundles_whose_digests_are_right_again_are_read_or_refused(
     reader: ReaderProcess, folder: Path
 ) -> None:

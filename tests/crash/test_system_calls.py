@@ -169,7 +169,6 @@ def test_a_fault_at_a_system_call_loses_nothing(template: Path, tmp_path: Path, 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_fault_at_every_kind_of_call_of_every_command_loses_nothing(
     template: Path, tmp_path: Path, operation: str
@@ -186,7 +185,6 @@ def test_a_fault_at_every_kind_of_call_of_every_command_loses_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_fault_at_every_single_call_of_a_command_loses_nothing(
     template: Path, tmp_path: Path, operation: str

@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.http_server import QUERIES, V1, V2, build, wait_for
+from tests.support.http_server import NO_TLS, QUERIES, V1, V2, build
+from tests.support.waiting import wait_for
 from vecrollback import connect
 
 pytest.importorskip("gunicorn", reason="needs gunicorn: pip install gunicorn")
@@ -57,7 +58,7 @@ def _asked(url: str, count: int) -> list[httpx.Response]:
     def ask(number: int) -> None:
         for n in range(number, count, 4):
             question = QUERIES[n % len(QUERIES)]
-            answers.append(httpx.get(f"{url}/", params={"question": question}, timeout=120))
+            answers.append(httpx.get(f"{url}/", params={"question": question}, timeout=120, verify=NO_TLS))
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
     for thread in threads:

@@ -27,7 +27,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from tests.support.docstrings import run_examples
-from tests.support.http_server import V1, serving, wait_for
+from tests.support.http_server import V1, serving
+from tests.support.waiting import wait_for
 from vecrollback import Client, Document, Store, connect
 from vecrollback.errors import UnknownNameError
 from vecrollback.integrations.mlflow import PairRegistry

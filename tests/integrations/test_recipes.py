@@ -20,7 +20,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.http_server import QUERIES, V1, V2, build, wait_for
+from tests.support.http_server import NO_TLS, QUERIES, V1, V2, build
+from tests.support.waiting import wait_for
 from vecrollback import Store, connect
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +76,8 @@ class Load:
             if self._stop.is_set():
                 return
             try:
-                response = httpx.get(f"{self._url}/ask", params={"question": question}, timeout=30)
+                asked = {"question": question}
+                response = httpx.get(f"{self._url}/ask", params=asked, timeout=30, verify=NO_TLS)
                 response.raise_for_status()
                 self.answers.append((question, response.json()))
             except httpx.HTTPError as error:

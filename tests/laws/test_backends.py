@@ -221,7 +221,7 @@ def test_a_filter_of_metadata_is_obeyed(every_place: PlaceOf, tmp_path: Path) ->
         assert [hit.id for hit in hits] == sorted(wanted, key=lambda id_: -wanted[id_])[:5]
 
 
-@pytest.mark.parametrize("flips", [10, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
+@pytest.mark.parametrize("flips", [10, pytest.param(200, marks=pytest.mark.slow)])
 def test_no_answer_fails_or_mixes_two_pairs_while_live_flips_between_collections(
     place: PlaceOf, tmp_path: Path, flips: int
 ) -> None:

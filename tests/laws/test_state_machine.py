@@ -391,7 +391,7 @@ _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_t
 
 def test_store_equals_a_dict_through_any_history() -> None:
     profile = settings(
-        max_examples=20,
+        max_examples=12,
         stateful_step_count=25,
         deadline=None,
         derandomize=True,
@@ -402,7 +402,6 @@ def test_store_equals_a_dict_through_any_history() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
 def test_store_equals_a_dict_through_many_histories() -> None:
     profile = settings(max_examples=800, stateful_step_count=60, deadline=None, suppress_health_check=_QUIET)
     run_state_machine_as_test(StoreMachine, settings=profile)  # type: ignore[no-untyped-call]

@@ -10,6 +10,7 @@ import shutil
 import signal
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -365,8 +366,13 @@ PUT_BACK = {
 EXPORTED = {"bundle.members_written": 1, "bundle.exported": 1}
 
 
-def each(points: dict[str, int]) -> list[str]:
-    return [f"{point}:{n}" for point, count in points.items() for n in range(1, count + 1)]
+def each(points: dict[str, int]) -> list[Any]:
+    """Every passing of every point; those between the first and the last are slow."""
+    return [
+        pytest.param(f"{point}:{n}", marks=pytest.mark.slow if 1 < n < count else ())
+        for point, count in points.items()
+        for n in range(1, count + 1)
+    ]
 
 
 def killed(root: Path, bundle: Path, work: str, fault: str) -> None:

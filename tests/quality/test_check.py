@@ -150,7 +150,6 @@ def test_flipped_byte_is_found_and_the_file_named(root: Path, kind: str) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("kind", FILES)
 def test_every_single_flipped_byte_is_found(root: Path, kind: str) -> None:
     assert_flips_found(root, kind, range)

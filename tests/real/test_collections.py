@@ -43,9 +43,7 @@ def _mean_ndcg(rankings: Iterable[Sequence[str]], judged: Sequence[dict[str, int
     return float(np.mean([_ndcg(ids, grades) for ids, grades in zip(rankings, judged, strict=True)]))
 
 
-@pytest.mark.parametrize(
-    "collection", ["scifact-mini", pytest.param("scifact", marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
-)
+@pytest.mark.parametrize("collection", ["scifact-mini", pytest.param("scifact", marks=pytest.mark.slow)])
 def test_quality_through_the_store_equals_exact_search_with_the_same_model(
     collection: str, minilm: str, tmp_path: Path
 ) -> None:
@@ -71,9 +69,9 @@ def test_quality_through_the_store_equals_exact_search_with_the_same_model(
 
 
 def _part(corpus: Path, ids: set[str], part: Path) -> Path:
-    """A file of these documents and of every fourth other one."""
+    """A file of these documents and of every eighth other one."""
     lines = corpus.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for number, line in enumerate(lines) if number % 4 == 0 or _id_of(line) in ids]
+    kept = [line for number, line in enumerate(lines) if number % 8 == 0 or _id_of(line) in ids]
     part.write_text("".join(kept), encoding="utf-8")
     return part
 
@@ -89,11 +87,11 @@ def _content(store: vecrollback.Store, name: str) -> dict[str, tuple[bytes, byte
     return {ids[i]: (hashes[i], vectors[i].tobytes()) for i in rows}
 
 
-@pytest.mark.parametrize("share", [8, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
+@pytest.mark.parametrize("share", [20, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_real_stream_after_a_promote_then_rollback_and_catch_up_equals_never_having_switched(
     share: int, tmp_path: Path
 ) -> None:
-    """Of one document in eight; the slow run takes the whole archive."""
+    """Of one document in twenty; the slow run takes the whole archive."""
     corpus = _sample(shared("debian/corpus.jsonl.gz"), share, tmp_path)
     changes = _sample(shared("debian/changes.bookworm-trixie.jsonl.gz"), share, tmp_path)
     with vecrollback.connect(tmp_path / "switched", create=True) as store:
@@ -122,7 +120,7 @@ def test_a_real_stream_after_a_promote_then_rollback_and_catch_up_equals_never_h
     assert one == other
 
 
-@pytest.mark.parametrize("share", [40, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
+@pytest.mark.parametrize("share", [40, pytest.param(1, marks=pytest.mark.slow)])
 def test_documents_of_a_real_stream_are_what_they_were(share: int, tmp_path: Path) -> None:
     corpus = _sample(shared("debian/corpus.jsonl.gz"), share, tmp_path)
     changes = _sample(shared("debian/changes.bookworm-trixie.jsonl.gz"), share, tmp_path)
@@ -174,7 +172,6 @@ _STEPS = (
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("step", _STEPS)
 def test_going_back_in_a_real_stream_and_killed_at_a_step_is_done_by_going_back_again(
     step: str, tmp_path: Path

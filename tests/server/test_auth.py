@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from tests.cli.support import cli_json, refusal
-from tests.support.http_server import Server, make_token, serving, wait_for
+from tests.support.http_server import Server, make_token, serving
+from tests.support.waiting import wait_for
 from vecrollback.store.tokens import ROLES
 
 _ROUTES: list[tuple[str, str, Any, str]] = [

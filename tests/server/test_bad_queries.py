@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
-from tests.support.http_server import Server, fresh, serving, wait_for
+from tests.support.http_server import Server, fresh, serving
 from tests.support.openai_server import Fault, OpenAIServer, error
+from tests.support.waiting import wait_for
 from vecrollback import Document, connect
 
 ZERO, LONG, REFUSED, ODD = "silence", "very " * 600, "forbidden words", "unreadable"
@@ -81,7 +81,7 @@ def test_two_clients_with_every_bad_query_take_no_answer_from_anybody(served: Se
     stop = threading.Event()
 
     def ask_badly() -> None:
-        with httpx.Client(base_url=served.url, timeout=60) as http:
+        with served.client() as http:
             while not stop.is_set():
                 for query in BAD:
                     answer = http.post("/v1/search", json={"query": query})
@@ -93,7 +93,7 @@ def test_two_clients_with_every_bad_query_take_no_answer_from_anybody(served: Se
                 statuses["bad"][answer.status_code] += 1
 
     def ask_well(numbers: range) -> None:
-        with httpx.Client(base_url=served.url, timeout=60) as http:
+        with served.client() as http:
             for n in numbers:
                 answer = http.post("/v1/search", json={"query": TEXTS[f"d{n % 60}"], "k": 1})
                 statuses["good"][answer.status_code] += 1

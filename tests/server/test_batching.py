@@ -146,7 +146,7 @@ def test_sixty_four_clients_each_get_their_own_answers(server: Server) -> None:
     alone = {n: server.post("/v1/search", {"query": f"crate {n}", "k": 3}).json()["hits"] for n in range(16)}
 
     def client(number: int) -> None:
-        with httpx.Client(base_url=server.url, timeout=60) as http:
+        with server.client() as http:
             for n in range(8):
                 asked = (number + n) % 16
                 found = http.post("/v1/search", json={"query": f"crate {asked}", "k": 3}).json()["hits"]
@@ -185,7 +185,7 @@ def test_a_full_queue_answers_429_with_retry_after_and_no_query_is_lost(tmp_path
     with serving(tmp_path / "store", "--max-waiting", "4", env=env) as server:
 
         def client(_: int) -> httpx.Response:
-            with httpx.Client(base_url=server.url, timeout=60) as http:
+            with server.client() as http:
                 return http.post("/v1/search", json={"query": "wait"})
 
         with ThreadPoolExecutor(16) as pool:

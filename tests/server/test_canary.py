@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.http_server import Server, serving, wait_for
+from tests.support.http_server import Server, serving
+from tests.support.waiting import wait_for
 from vecrollback import Client, connect
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.docstrings import run_examples
-from tests.support.http_server import QUERIES, make_token, serving, wait_for
+from tests.support.http_server import QUERIES, make_token, serving
+from tests.support.waiting import wait_for
 from vecrollback import AsyncClient, Client, Document, WriteResult, connect
 from vecrollback.errors import (
     AccessDeniedError,

@@ -19,7 +19,8 @@ from selenium.webdriver.common.keys import Keys
 from tests.support import postgres
 from tests.support.accessibility import CONTRAST, CONTROLS_WITHOUT_NAME, STRUCTURE
 from tests.support.browser import Page, chromium
-from tests.support.http_server import QUERIES, V1, V2, Server, build, fresh, make_token, serving, wait_for
+from tests.support.http_server import QUERIES, V1, V2, Server, build, fresh, make_token, serving
+from tests.support.waiting import wait_for
 from vecrollback import Document, Store, connect
 from vecrollback.records import Progress
 

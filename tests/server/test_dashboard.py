@@ -19,7 +19,8 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.support.accessibility import CONTRAST, CONTROLS_WITHOUT_NAME, HEADINGS, STRUCTURE
 from tests.support.browser import Page, chromium
-from tests.support.http_server import QUERIES, V2, Server, fresh, make_token, serving, wait_for
+from tests.support.http_server import QUERIES, V2, Server, fresh, make_token, serving
+from tests.support.waiting import wait_for
 from vecrollback import Document, connect
 from vecrollback.embedders import open_embedder
 from vecrollback.records import Progress

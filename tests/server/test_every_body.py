@@ -134,7 +134,6 @@ def test_an_odd_body_is_refused_by_every_route(own_store: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
 def test_many_odd_bodies_are_refused_by_every_route(own_store: Path) -> None:
     seed = os.environ.get("VECROLLBACK_SEED") or str(random.randrange(10**6))
     count = int(os.environ.get("VECROLLBACK_FUZZ", "100"))

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.http_server import Server, serving, wait_for
+from tests.support.http_server import Server, serving
 from tests.support.listening import Quiet, listening
+from tests.support.waiting import wait_for
 
 _FETCH = """
 const [url, options, done] = arguments;

@@ -41,7 +41,7 @@ def _try(operation: Any, token: str) -> int:
     count = 0
 
     @given(case=operation.as_strategy())
-    @settings(max_examples=12, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=6, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     def ask(case: Any) -> None:
         nonlocal count
         count += 1

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.http_server import fresh, make_token, serving, wait_for
+from tests.support.http_server import fresh, make_token, serving
+from tests.support.waiting import wait_for
 from vecrollback import AsyncClient, Client, Document, connect
 from vecrollback.errors import AccessDeniedError, PairStateError, UnknownNameError, UsageError
 

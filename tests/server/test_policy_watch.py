@@ -14,8 +14,9 @@ import httpx
 import pytest
 
 from tests.cli.support import shell
-from tests.support.http_server import Server, make_token, serving, wait_for
+from tests.support.http_server import Server, make_token, serving
 from tests.support.shared_data import shared
+from tests.support.waiting import wait_for
 from vecrollback import Document, connect
 
 GOOD, BAD = "hash:256?seed=1", "hash:8?seed=3"
@@ -168,7 +169,7 @@ def _watching(server: Server) -> int:
 def _pinned_away_from(leader: int, server: Server) -> Iterator[httpx.Client]:
     """A client whose one connection goes to another worker than this."""
     for _ in range(200):
-        client = httpx.Client(base_url=server.url, timeout=60, verify=False)
+        client = server.client()
         request = client.get("/v1/history?limit=1").headers.get("x-request-id")
         mine = [one["process"] for one in server.logged() if one.get("request_id") == request]
         if mine and mine[0] != leader:
@@ -228,7 +229,6 @@ def test_a_policy_that_cannot_be_read_keeps_the_server_from_starting(watched: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1_200)
 def test_a_real_bad_release_is_rolled_back_by_the_built_in_policy(tmp_path: Path) -> None:
     """A fine-tune for another domain, of the same dimension and architecture, over all-MiniLM-L6-v2."""
     good, bad = (

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.cli.support import cli_json
-from tests.support.http_server import QUERIES, V1, Server, build, serving, wait_for
+from tests.support.http_server import QUERIES, V1, Server, build, serving
+from tests.support.waiting import wait_for
 
 _NESTED: dict[str, Any] = functools.reduce(lambda inner, _: {"$not": inner}, range(100), {"year": 1})
 

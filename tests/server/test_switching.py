@@ -18,8 +18,9 @@ import httpx
 import pytest
 
 from tests.cli.support import shell
-from tests.support.http_server import QUERIES, V1, V2, Server, build, fresh, serving, wait_for
+from tests.support.http_server import NO_TLS, QUERIES, V1, V2, Server, build, fresh, serving
 from tests.support.postgres import PostgresServer
+from tests.support.waiting import wait_for
 from vecrollback import connect
 
 _PAUSE = 0.02
@@ -37,7 +38,7 @@ class Traffic:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def client(self, number: int) -> None:
-        with httpx.Client(base_url=self.url, timeout=60) as http:
+        with httpx.Client(base_url=self.url, timeout=60, verify=NO_TLS) as http:
             while not self.stop.wait(self.pause):
                 query = QUERIES[(number + len(self.answers)) % len(QUERIES)]
                 begun = time.monotonic()
@@ -168,7 +169,7 @@ def test_a_worker_that_is_killed_is_replaced_and_the_others_answer(own_store: Pa
 def test_a_worker_that_hangs_over_a_switch_is_named_and_answers_right_when_it_goes_on(own_store: Path) -> None:
     with serving(own_store, "--workers", "2") as server:
         wait_for("both workers", lambda: len(server.searchers()) == 2)
-        clients = [httpx.Client(base_url=server.url, timeout=60) for _ in range(12)]
+        clients = [server.client() for _ in range(12)]
         with ThreadPoolExecutor(len(clients)) as pool:
             ask = lambda http: http.post("/v1/search", json={"query": "apples"}).json()  # noqa: E731
             assert {one["epoch"] for one in pool.map(ask, clients)} == {2}  # each connection now belongs to a worker
@@ -227,7 +228,7 @@ def test_a_server_that_is_told_to_end_answers_what_it_was_asked(tmp_path: Path, 
 
 def _follow(url: str, streaming: threading.Event) -> int:
     """Read a stream to its end, and tell when it has begun."""
-    with httpx.Client(timeout=60, verify=False) as http, http.stream("GET", url) as response:
+    with httpx.Client(timeout=60, verify=NO_TLS) as http, http.stream("GET", url) as response:
         streaming.set()
         response.read()
         return response.status_code

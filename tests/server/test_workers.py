@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from tests.support import postgres
-from tests.support.http_server import V1, V2, build, fresh, serving, wait_for
+from tests.support.http_server import V1, V2, build, fresh, serving
+from tests.support.waiting import wait_for
 
 
 def test_every_worker_counts_into_the_same_metrics(own_store: Path) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 import vecrollback
-from tests.support.http_server import serving, wait_for
+from tests.support.http_server import serving
 from tests.support.operations import words
 from tests.support.two_pairs import TEXTS
+from tests.support.waiting import wait_for
 from vecrollback import Document, Store
 from vecrollback.errors import CorruptArtifactError
 from vecrollback.serving.open_pairs import _AWAY_SECONDS

@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli.support import cli_json, refusal
 from tests.support import cross_encoder
+from tests.support.http_server import serving
 from tests.support.third_party import install, install_page
 from vecrollback import AsyncStore, Client, Document, Store, connect
 from vecrollback.errors import RerankerError, RerankerSpecError, UsageError, VecrollbackError
@@ -42,6 +43,22 @@ def built(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def place(built: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built, tmp_path / "store"))
+
+
+@pytest.fixture(scope="module")
+def served(built: Path) -> Iterator[Client]:
+    """A client of one server, which loads the model once."""
+    with serving(built) as server, Client(server.url) as client:
+        yield client
+
+
+@pytest.fixture(scope="module", params=["store", "client"])
+def door(request: pytest.FixtureRequest, built: Path) -> Iterator[Store | Client]:
+    if request.param == "client":
+        yield request.getfixturevalue("served")
+    else:
+        with connect(built) as store:
+            yield store
 
 
 def predicted(model: Path, question: str) -> dict[str, float]:
@@ -110,20 +127,15 @@ def test_what_is_not_valid_is_refused_with_what_to_do(door: Store | Client) -> N
         door.search(made, reranker="precise")
 
 
-def test_over_http_a_caller_names_no_model_of_his_own(place: Path, model: Path) -> None:
-    from tests.support.http_server import serving
-
-    with serving(place) as server, Client(server.url) as client:
-        for spec in (f"cross-encoder:{model}", "cross-encoder:org/model", "../precise"):
-            with pytest.raises(UsageError, match="no reranker is called"):
-                client.search("landlord", reranker=spec)
-        assert client.search("landlord", reranker="precise").reranker
+def test_over_http_a_caller_names_no_model_of_his_own(served: Client, model: Path) -> None:
+    for spec in (f"cross-encoder:{model}", "cross-encoder:org/model", "../precise"):
+        with pytest.raises(UsageError, match="no reranker is called"):
+            served.search("landlord", reranker=spec)
+    assert served.search("landlord", reranker="precise").reranker
 
 
 def test_a_broken_reranker_is_no_reason_to_roll_back(place: Path, model: Path, tmp_path: Path) -> None:
     """What a policy counts against the pair is what the pair does."""
-    from tests.support.http_server import serving
-
     broken = Path(shutil.copytree(model, tmp_path / "broken"))
     (broken / "model.safetensors").write_bytes(b"not weights")
     (place / "vecrollback.toml").write_text(f'[rerankers]\nprecise = "cross-encoder:{broken}"\n')

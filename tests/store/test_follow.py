@@ -8,7 +8,7 @@ import pytest
 
 import vecrollback
 from tests.support import two_pairs
-from tests.support.http_server import wait_for
+from tests.support.waiting import wait_for
 from vecrollback import Store
 
 

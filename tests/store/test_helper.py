@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 import vecrollback
-from tests.support.http_server import wait_for
 from tests.support.operations import words
+from tests.support.waiting import wait_for
 from vecrollback import Document, Store, VecrollbackError
 from vecrollback.embedders.pieces import QUERIES_FIRST
 from vecrollback.errors import StoppedError, UnknownNameError

@@ -22,6 +22,7 @@ from tests.support.oracle import ONE, QUERIES, THREE, TOLERANCE, TWO, assert_pas
 from tests.support.postgres import PostgresServer
 from tests.support.s3_server import ObjectServer
 from tests.support.store_hosts import Host
+from tests.support.waiting import wait_for
 from vecrollback import Document, Store
 from vecrollback.errors import BundleError, CatalogMismatchError, CorruptArtifactError, StorageUnavailableError
 from vecrollback.pairs.backup import verify
@@ -54,13 +55,6 @@ def store(uri: str, url: str) -> Iterator[Store]:
 @pytest.fixture
 def host(uri: str, url: str, tmp_path: Path) -> Callable[[str], Host]:
     return lambda name: Host(name, uri, url, tmp_path)
-
-
-def eventually(true: Callable[[], bool], seconds: float = 30) -> None:
-    ends = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < ends, "it did not become true"
-        time.sleep(0.02)
 
 
 def heard(file: Path) -> list[dict[str, Any]]:
@@ -274,8 +268,10 @@ class TestStorageGoes:
         store.catch_up("two")
         searcher = host("searcher").run("serve", output=tmp_path / "searcher")
         try:
-            eventually(lambda: len(heard(tmp_path / "searcher")) > 3)
-            eventually(lambda: all({"one@1", "two@1"} <= set(r["warm"]) for r in searchers(store)))
+            wait_for("first answers", lambda: len(heard(tmp_path / "searcher")) > 3)
+            wait_for(
+                "both snapshots to be open", lambda: all({"one@1", "two@1"} <= set(r["warm"]) for r in searchers(store))
+            )
             objects.stop()
             went = time.monotonic()
             said = host("operator").done("rollback", "the storage is away")  # it never saw the store before
@@ -283,7 +279,7 @@ class TestStorageGoes:
             assert (said[0]["expected"], said[0]["told"]) == (1, [])
             assert "object storage" in said[0]["trouble"]
             asked = time.monotonic()
-            eventually(lambda: heard(tmp_path / "searcher")[-1]["begun"] > asked)
+            wait_for("a later answer", lambda: heard(tmp_path / "searcher")[-1]["begun"] > asked)
             answers = [answer for answer in heard(tmp_path / "searcher") if answer["begun"] > went]
             assert {answer["pair"] for answer in answers if answer["begun"] > asked} == {"one"}
             assert searcher.poll() is None, "a query failed"
@@ -314,12 +310,12 @@ class TestStorageGoes:
             assert [hit.id for hit in result.hits] == [hit.id for hit in known.hits if hit.id != gone]
             assert store.rollback(reason="the storage is away", catch_up=False).target == "one@1"
             objects.start()
-            eventually(lambda: searcher.search(QUERIES[0]).current)
+            wait_for("current answers", lambda: searcher.search(QUERIES[0]).current)
             found = searcher.search(QUERIES[2], k=100)
             assert (found.pair, found.current) == ("one", True)
             assert gone not in {hit.id for hit in found.hits}
             store.catch_up("one")
-            eventually(lambda: "new" in {hit.id for hit in searcher.search(QUERIES[2], k=100).hits})
+            wait_for("the new document", lambda: "new" in {hit.id for hit in searcher.search(QUERIES[2], k=100).hits})
 
     def test_what_needs_the_storage_says_so_and_changes_nothing(self, store: Store, objects: ObjectServer) -> None:
         head, history = store.status()["corpus"], store.history()
@@ -351,7 +347,8 @@ _MANY = {f"d{n}": f"note {n} on {('boats', 'the lake', 'bread', 'the harbour')[n
 """More than one unit of a re-embedding."""
 
 
-@pytest.mark.parametrize("flips", [2, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("flips", [12])
 def test_one_host_embeds_one_serves_one_writes_and_no_answer_is_mixed_or_missing(
     flips: int, uri: str, url: str, host: Callable[[str], Host], tmp_path: Path
 ) -> None:
@@ -365,7 +362,7 @@ def test_one_host_embeds_one_serves_one_writes_and_no_answer_is_mixed_or_missing
             host("writes").run("write", "w", output=files["writes"]),
         ]
         try:
-            eventually(lambda: all(heard(file) for file in files.values()))
+            wait_for("both hosts to say something", lambda: all(heard(file) for file in files.values()))
             killed = host("embeds").run("build", "two", TWO, VECROLLBACK_FAULT="vectors.appended:1")
             assert killed.communicate(timeout=60)[1] == ""
             assert killed.returncode == -signal.SIGKILL
@@ -377,7 +374,7 @@ def test_one_host_embeds_one_serves_one_writes_and_no_answer_is_mixed_or_missing
             assert store.rollback(reason="the way back").target.partition("@")[0] != live
             assert {searcher.host for searcher in store.resources.catalog.searchers.alive("live")} == {"serves"}
             last = store.live().epoch
-            eventually(lambda: heard(files["serves"])[-1]["epoch"] == last)
+            wait_for("an answer of the last epoch", lambda: heard(files["serves"])[-1]["epoch"] == last)
         finally:
             ended = [process.communicate("\n", timeout=60)[1] for process in running]
         assert [process.returncode for process in running] == [0, 0], ended

@@ -6,7 +6,7 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import vecrollback
 from tests.support.operations import EVERY_ROW, start
 from tests.support.oracle import ONE, QUERIES, TOLERANCE, TWO, assert_passes, assert_serves, exact
 from tests.support.postgres import PostgresServer, available, running
+from tests.support.waiting import wait_for
 from vecrollback import Document, Store
 from vecrollback.errors import CatalogUnavailableError, VecrollbackError
 
@@ -74,16 +75,9 @@ class Traffic:
 @pytest.fixture
 def traffic(store: Store, url: str) -> Iterator[Traffic]:
     asking = Traffic(store, url)
-    eventually(lambda: all(asking.answers()), 60)
+    wait_for("first answers", lambda: all(asking.answers()), 60)
     yield asking
     asking.kill()
-
-
-def eventually(true: Callable[[], bool], seconds: float = 20) -> None:
-    ends = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < ends, "it did not become true"
-        time.sleep(0.02)
 
 
 def flip(store: Store, times: int) -> list[tuple[float, int]]:
@@ -134,7 +128,9 @@ def test_story_under_traffic_fails_no_query_and_answers_none_from_a_pair_that_wa
     assert store.catch_up("two").lag == 0
     assert_passes(store.check("two", sample=EVERY_ROW))
     assert_serves(store, texts)
-    eventually(lambda: all(answers[-1]["epoch"] == move.epoch for answers in traffic.answers()))
+    wait_for(
+        "answers of the last epoch", lambda: all(answers[-1]["epoch"] == move.epoch for answers in traffic.answers())
+    )
     heard = traffic.stop()
     assert len(heard) > flips
     assert heard[-1]["epoch"] == move.epoch
@@ -179,16 +175,21 @@ class TestServerGoes:
                 with pytest.raises(CatalogUnavailableError) as refused:
                     move()
                 assert "server" in refused.value.hint
-            eventually(lambda: all(part[-1]["begun"] > ended + 1 for part in traffic.answers()))
+            wait_for(
+                "answers after the end of the server",
+                lambda: all(part[-1]["begun"] > ended + 1 for part in traffic.answers()),
+            )
             server.start()
-            eventually(lambda: searcher.search(QUERIES[0]).current)
+            wait_for("current answers", lambda: searcher.search(QUERIES[0]).current)
             assert store.history() == history
             assert store.get(["x"]) == {}
-            eventually(lambda: len(store.status()["searchers"]) == SEARCHERS + 1)
+            wait_for("all searchers to be back", lambda: len(store.status()["searchers"]) == SEARCHERS + 1)
             moved = store.rollback(reason="it is back", catch_up=False)
             assert moved.searchers.acknowledged == moved.searchers.expected == SEARCHERS + 1
             assert searcher.search(QUERIES[0]).epoch == moved.epoch
-        eventually(lambda: all(part[-1]["epoch"] == moved.epoch for part in traffic.answers()))
+        wait_for(
+            "answers of the last epoch", lambda: all(part[-1]["epoch"] == moved.epoch for part in traffic.answers())
+        )
         assert_never_behind(store, traffic.stop(), [(time.monotonic(), moved.epoch)])
         assert store.upsert([Document("x", "a boat")]).head == len(TEXTS) + 1
 
@@ -219,7 +220,7 @@ class TestServerGoes:
             server.kill()
             server.start()
         before = len(acknowledged)
-        eventually(lambda: len(acknowledged) >= before)
+        wait_for("another write", lambda: len(acknowledged) >= before)
         stop.set()
         writer.join(timeout=60)
         assert not writer.is_alive()
@@ -245,4 +246,4 @@ class TestServerGoes:
                 assert time.monotonic() - begun < 15
             finally:
                 subprocess.run(["kill", "-CONT", *processes], check=True)
-            eventually(lambda: searcher.search(QUERIES[0]).current)
+            wait_for("current answers", lambda: searcher.search(QUERIES[0]).current)

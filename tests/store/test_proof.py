@@ -11,7 +11,8 @@ import pytest
 
 import vecrollback
 from tests.cli.support import shell
-from tests.support.http_server import V1, V2, build, serving, wait_for
+from tests.support.http_server import V1, V2, build, serving
+from tests.support.waiting import wait_for
 from vecrollback import Document, Store
 
 

@@ -21,7 +21,7 @@ from vecrollback import Document, connect
 
 V1, V2 = "hash:64?seed=1", "hash:64?seed=2"
 WORDS = ("apples", "pears", "plums", "quinces", "cherries")
-_NO_TLS = False  # loading certificates takes longer than a request
+NO_TLS = False  # loading certificates takes longer than a request
 QUERIES = tuple(f"{word} of crate {n}" for n, word in enumerate(WORDS))
 
 
@@ -43,6 +43,10 @@ class Server:
     def delete(self, path: str, body: Any = None, **options: Any) -> httpx.Response:
         return self.http.request("DELETE", path, json=body, **options)
 
+    def client(self) -> httpx.Client:
+        """Another client, with connections of its own."""
+        return httpx.Client(base_url=self.url, timeout=60, verify=NO_TLS)
+
     def searchers(self) -> list[int]:
         """Process ids of the workers that serve."""
         return [searcher["pid"] for searcher in fresh(self.url, "GET", "/v1/status").json()["searchers"]]
@@ -56,7 +60,7 @@ class Server:
 
 def fresh(url: str, method: str, path: str, **options: Any) -> httpx.Response:
     """One request over a connection of its own."""
-    with httpx.Client(base_url=url, timeout=60, verify=_NO_TLS) as http:
+    with httpx.Client(base_url=url, timeout=60, verify=NO_TLS) as http:
         return http.request(method, path, **options)
 
 
@@ -71,7 +75,7 @@ def serving(
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             url = _url(process, log)
-            with httpx.Client(base_url=url, timeout=60, headers=headers, verify=_NO_TLS) as http:
+            with httpx.Client(base_url=url, timeout=60, headers=headers, verify=NO_TLS) as http:
                 _await_ready(url, process, log, patience)
                 yield Server(url, process, log, http)
         finally:
@@ -82,14 +86,6 @@ def serving(
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
-
-
-def wait_for(what: str, reached: Any, seconds: float = 60.0) -> None:
-    """Wait until `reached()` is true."""
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.02)
 
 
 def _url(process: subprocess.Popen[str], log: IO[str]) -> str:
@@ -108,7 +104,7 @@ def _await_ready(url: str, process: subprocess.Popen[str], log: IO[str], patienc
     while time.monotonic() < deadline:
         assert process.poll() is None, (log.seek(0), log.read())
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/healthz", timeout=10, verify=_NO_TLS).status_code == 200:
+            if httpx.get(f"{url}/healthz", timeout=10, verify=NO_TLS).status_code == 200:
                 return
         time.sleep(0.02)
     raise AssertionError("the server never became ready")

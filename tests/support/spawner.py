@@ -31,6 +31,7 @@ from unittest import mock
 from uuid import uuid4
 
 from tests.support.forked_command import ask
+from tests.support.forked_popen import forking_what_is_started
 
 ROOT = Path(__file__).parents[2]
 _LONGEST = 1 << 20
@@ -263,7 +264,10 @@ def _run(request: dict[str, Any], address: str) -> None:
     kind, what, *arguments = request["command"]
     if kind == "-m":
         sys.argv = [what, *arguments]
-        with forking_what_is_spawned(address) if what == "vecrollback" else contextlib.nullcontext():
+        with contextlib.ExitStack() as forks:
+            if what == "vecrollback":
+                forks.enter_context(forking_what_is_spawned(address))
+                forks.enter_context(forking_what_is_started(lambda: address))
             runpy.run_module(what, run_name="__main__", alter_sys=True)
     else:
         sys.argv = ["-c", *arguments]
