@@ -73,7 +73,7 @@ def test_a_tree_that_was_never_installed_reads_all_that_an_installed_one_does(mo
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     listed = project["entry-points"]["vecrollback.connectors"]
     assert listed == {name: f"vecrollback.connectors.{place}" for name, place in connectors._BUILT_IN.items()}
-    monkeypatch.setattr(connectors, "entry_points", lambda group: [])
+    monkeypatch.setattr(connectors, "entry_points_of", lambda _: {})
     for place in ("a.npy", "a.faiss", "a.parquet", "a.feather", "lancedb:a#t", "qdrant:a#c", "chroma:a#c"):
         with pytest.raises(UsageError, match=r"there is no|does not exist|does not hold a (meta.json|chroma.sqlite3)"):
             open_connector(place)

@@ -82,13 +82,13 @@ def test_metric_and_normalize_default_from_each_other() -> None:
 
 def test_a_third_party_kind_is_opened_through_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("other", f"{__name__}:open_other", "vecrollback.embedders")
-    monkeypatch.setattr(embedders, "entry_points", lambda group: [point])
+    monkeypatch.setattr(embedders, "entry_points_of", lambda _: {point.name: point})
     assert open_embedder("other:32?seed=4").dimension == 32
 
 
 def test_a_broken_third_party_kind_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("other", "no_such_module:open_it", "vecrollback.embedders")
-    monkeypatch.setattr(embedders, "entry_points", lambda group: [point])
+    monkeypatch.setattr(embedders, "entry_points_of", lambda _: {point.name: point})
     with pytest.raises(EmbedderSpecError, match="no_such_module"):
         open_embedder("other:32")
 

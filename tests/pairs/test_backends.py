@@ -53,7 +53,7 @@ def test_a_catch_up_reads_no_rows_but_those_of_what_changed(
             yield part
 
     with connect(tmp_path / "store", create=True) as store:
-        store.upsert([Document(f"d{n}", f"note {n}") for n in range(200)])
+        store.upsert([Document(f"d{n}", f"note {n}") for n in range(600)])
         store.promote(store.reembed("hash:32", name="v1", backend=place, index="exact").wait(), reason="the first")
         store.upsert([Document("d7", "another note"), *(Document(f"new {n}", f"fresh {n}") for n in range(20))])
         store.delete(["d9"])

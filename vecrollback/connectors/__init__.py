@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import cast
 
@@ -44,6 +44,7 @@ from vecrollback.connectors.base import (
 )
 from vecrollback.connectors.translated import Translated, translated
 from vecrollback.errors import UsageError
+from vecrollback.storage.installed import entry_points_of
 
 __all__ = [
     "ColumnNames",
@@ -127,14 +128,14 @@ def open_connector(
 def names_place(text: str) -> bool:
     """Whether a text names a place by the prefix of its system or by a scheme, and so is no path of a file."""
     prefix, colon, _ = text.partition(":")
-    return bool(colon) and ("://" in text or prefix in _BUILT_IN or prefix in entry_points(group=_GROUP).names)
+    return bool(colon) and ("://" in text or prefix in _BUILT_IN or prefix in entry_points_of(_GROUP))
 
 
 def _kind(place: str) -> ConnectorKind:
     prefix, colon, _ = place.partition(":")
     if colon and prefix in _BUILT_IN:
         return _built_in(prefix)
-    others = {point.name: point for point in entry_points(group=_GROUP) if point.name not in _BUILT_IN}
+    others = {name: point for name, point in entry_points_of(_GROUP).items() if name not in _BUILT_IN}
     if colon and prefix in others:
         return _third_party(others[prefix])
     # Without a prefix: the first kind that knows the place by its ending or its scheme.

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import cast
 
 from vecrollback.embedders.base import Embedder, Traits, fingerprint_of, traits_of
 from vecrollback.embedders.spec import CALLABLE, SENTENCE_TRANSFORMERS, Spec, moved, parse
 from vecrollback.errors import EmbedderSpecError
+from vecrollback.storage.installed import entry_points_of
 
 __all__ = ["Embedder", "Traits", "fingerprint_of", "moved", "open_embedder", "require_allowed", "traits_of"]
 
@@ -73,19 +74,15 @@ def open_embedder(spec: str, *, store: Path | None = None, stored: bool = False)
         spec = importlib.import_module(f"{__name__}.service_profile").expand(spec, store)
     if stored:
         require_allowed(spec, store=store)
-    others = {} if _prefix(spec) in _PREFIXED else _third_party_kinds()
+    others = {} if _prefix(spec) in _PREFIXED else entry_points_of(_GROUP)
     parts = parse(spec, {*_PREFIXED, *others})
     built_in = _PREFIXED.get(parts.kind) or _UNPREFIXED.get(parts.kind)
     return _built_in(built_in)(parts) if built_in else _third_party(others[parts.kind])(parts)
 
 
-def _third_party_kinds() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=_GROUP)}
-
-
 def require_allowed(spec: str, *, store: Path | None = None) -> None:
     """Raise UntrustedError where a string from elsewhere names an address or code that nobody has allowed here."""
-    others = {} if _prefix(spec) in _PREFIXED else _third_party_kinds()
+    others = {} if _prefix(spec) in _PREFIXED else entry_points_of(_GROUP)
     try:
         parts = parse(spec, {*_PREFIXED, *others})
     except EmbedderSpecError:

@@ -12,9 +12,8 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, lru_cache
-from importlib.metadata import packages_distributions, version
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +25,7 @@ from vecrollback.embedders.spec import Spec
 from vecrollback.errors import EmbedderSpecError, EmbeddingError, TextRefusedError
 from vecrollback.records import Json
 from vecrollback.records.arrays import FloatArray
+from vecrollback.storage.installed import distribution_of
 
 _ROLES: dict[Role, str] = {"document": "texts", "query": "queries"}
 _MEMBERS = ("contract", "fingerprint", "dimension", "metric", "embed_documents", "embed_queries", "chunk", "spec")
@@ -79,7 +79,7 @@ class CallableEmbedder(SharedEmbedder):
         return {
             "module": module,
             "qualname": name,
-            "distribution": _distribution(module),
+            "distribution": distribution_of(module),
             "source": _source_digest(sys.modules[module] if _queries_of(self._function) else self._function),
         }
 
@@ -153,26 +153,6 @@ def _own_embedder(embedder: Any, spec: Spec) -> Embedder:
             hint=f"its `spec` must be {spec.text!r}, which opens it again",
         )
     return cast(Embedder, embedder)
-
-
-def _distribution(module: str) -> str | None:
-    """`name version` of the installed distribution that holds the module; None when it was not installed."""
-    names = _installed(tuple((place, _changed_at(place)) for place in sys.path)).get(module.partition(".")[0])
-    return f"{names[0]} {version(names[0])}" if names else None
-
-
-@lru_cache(maxsize=1)  # looking through all that is installed takes a quarter of a second
-def _installed(_places: tuple[tuple[str, int], ...]) -> Mapping[str, list[str]]:
-    """Module -> distributions that hold it, read anew when a place of `sys.path` was changed."""
-    return packages_distributions()
-
-
-def _changed_at(place: str) -> int:
-    """When something was put into a folder or taken out, in nanoseconds since 1970; 0 where there is none."""
-    try:
-        return Path(place).stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def _source_digest(function: Any) -> str | None:

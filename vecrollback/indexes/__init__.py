@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Self, cast
 
@@ -21,6 +21,7 @@ from vecrollback.indexes.faiss_index import FaissKind
 from vecrollback.indexes.lance_index import LanceKind
 from vecrollback.records import Metric
 from vecrollback.records.arrays import FloatArray
+from vecrollback.storage.installed import entry_points_of
 
 __all__ = [
     "IndexKind",
@@ -222,8 +223,7 @@ def _kind(spec: str) -> IndexKind:
 
 
 def _third_party() -> Iterator[IndexKind]:
-    for point in entry_points(group=_GROUP):
-        yield _load(point)
+    yield from map(_load, entry_points_of(_GROUP).values())
 
 
 @cache

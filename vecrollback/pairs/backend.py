@@ -13,7 +13,6 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Literal, Protocol, cast, runtime_checkable
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -24,6 +23,7 @@ from vecrollback.indexes.base import Neighbours
 from vecrollback.pairs.vectors import schema
 from vecrollback.records import Json, Metric
 from vecrollback.records.arrays import FloatArray, Numbers
+from vecrollback.storage.installed import entry_points_of
 
 __all__ = ["BackendKind", "IndexChoice", "Place", "RowFinder", "VectorBackend", "open_backend", "row_schema"]
 
@@ -285,10 +285,9 @@ def kind(place: Place) -> BackendKind:
     if place.kind in _BUILT_IN:
         module, _, name = _BUILT_IN[place.kind].partition(":")
         return cast(BackendKind, getattr(importlib.import_module(f"vecrollback.pairs.backends.{module}"), name)())
-    for point in entry_points(group=_GROUP):
-        if point.name == place.kind:
-            third_party = point.load()
-            return cast(BackendKind, third_party() if isinstance(third_party, type) else third_party)
+    if point := entry_points_of(_GROUP).get(place.kind):
+        third_party = point.load()
+        return cast(BackendKind, third_party() if isinstance(third_party, type) else third_party)
     raise UsageError(
         f"{place.kind!r} is not a database that can hold a pair", hint=f"there are: {', '.join(sorted(_BUILT_IN))}"
     )

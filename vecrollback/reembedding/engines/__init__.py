@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import cast
 
 from vecrollback.embedders import Embedder, traits_of
@@ -28,6 +28,7 @@ from vecrollback.reembedding.engines.base import (
     Unit,
     in_runtime,
 )
+from vecrollback.storage.installed import entry_points_of
 
 __all__ = [
     "EmbeddedUnit",
@@ -49,7 +50,7 @@ _GROUP = "vecrollback.engines"
 def check_setting(setting: str) -> None:
     """Raise UsageError for a setting that names no engine."""
     if not _SETTING.fullmatch(setting) and _entry_point(setting) is None:
-        further = "".join(f", {point.name}" for point in entry_points(group=_GROUP))
+        further = "".join(f", {name}" for name in entry_points_of(_GROUP))
         raise UsageError(
             f"{setting!r} is not a valid engine",
             hint=f"inline, local:4, dask:4, dask://scheduler:8786, ray:4, or ray://head:10001{further}",
@@ -109,8 +110,7 @@ def open_engine(setting: str, recipe: EmbedderRecipe, embedder: Embedder) -> Eng
 
 
 def _entry_point(setting: str) -> EntryPoint | None:
-    name = setting.partition(":")[0]
-    return next((point for point in entry_points(group=_GROUP) if point.name == name), None)
+    return entry_points_of(_GROUP).get(setting.partition(":")[0])
 
 
 def _load(point: EntryPoint) -> Callable[[str, EmbedderRecipe], Engine]:

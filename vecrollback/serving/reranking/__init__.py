@@ -6,13 +6,13 @@ Third parties register theirs as entry points of the group `vecrollback.reranker
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import entry_points
 from typing import cast
 
 from vecrollback.embedders.spec import arguments_of
 from vecrollback.errors import RerankerSpecError
 from vecrollback.serving.reranking.base import OpenReranker, Reranker
 from vecrollback.storage.forks import FollowsForks, follow_forks, inherit
+from vecrollback.storage.installed import entry_points_of
 
 __all__ = ["Reranker", "open_reranker"]
 
@@ -72,7 +72,7 @@ def _open(spec: str) -> Reranker:
         module, _, function = _BUILT_IN[kind].partition(":")
         opener = getattr(importlib.import_module(f"{__name__}.{module}"), function)
     else:
-        points = {point.name: point for point in entry_points(group=_GROUP)}
+        points = entry_points_of(_GROUP)
         if not colon or kind not in points:
             kinds = ", ".join(sorted({*_BUILT_IN, *points}))
             raise RerankerSpecError(
