@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,14 @@ _PIPES: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr":
 _PAGES = [_ROOT / "README.md", *sorted((_ROOT / "docs").rglob("*.md"))]
 
 
-@pytest.mark.parametrize("page", [p for p in _PAGES if _BLOCK.search(p.read_text())], ids=lambda p: p.name)
+def _pages() -> Iterator[Any]:
+    """Those that run the suites that ship are slow: `tests/testing/test_from_outside.py` does so each time."""
+    for page in _PAGES:
+        if code := "".join(code for _, code in _BLOCK.findall(page.read_text())):
+            yield pytest.param(page, id=page.name, marks=pytest.mark.slow if "pytest" in code else ())
+
+
+@pytest.mark.parametrize("page", [*_pages()])
 def test_every_example_on_the_page_runs(page: Path, tmp_path: Path) -> None:
     """`vecrollback` and Python are processes that need not import everything anew."""
     _run(page, tmp_path, forked=True)
