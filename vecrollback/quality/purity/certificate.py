@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from vecrollback.errors import UsageError
+from vecrollback.quality.probabilities import hypergeometric_cdf
 from vecrollback.records import Certificate
 
 
@@ -13,8 +14,6 @@ def sample_size(population: int, *, bound: float, confidence: float) -> int:
 
     Exact, without replacement: 299 for 1% at 95% of a large population, fewer of a small one.
     """
-    from scipy.stats import hypergeom
-
     if population <= 0:
         return 0
     foreign = int(bound * population) + 1  # the smallest count that must be refuted
@@ -23,7 +22,7 @@ def sample_size(population: int, *, bound: float, confidence: float) -> int:
     low, high = 0, population
     while low < high:
         middle = (low + high) // 2
-        if hypergeom.pmf(0, population, foreign, middle) <= 1 - confidence:
+        if hypergeometric_cdf(0, population, foreign, middle) <= _at_most(confidence):
             high = middle
         else:
             low = middle + 1
@@ -36,17 +35,20 @@ def certify(population: int, *, sampled: int, foreign: int, confidence: float) -
     Clopper-Pearson for a finite population: the largest count under which a sample with so few foreign ones is not
     less likely than 1 - confidence.
     """
-    from scipy.stats import hypergeom
-
     low, high = foreign, population - (sampled - foreign)
     while low < high:
         middle = (low + high + 1) // 2
-        if hypergeom.cdf(foreign, population, middle, sampled) > 1 - confidence:
+        if hypergeometric_cdf(foreign, population, middle, sampled) > _at_most(confidence):
             low = middle
         else:
             high = middle - 1
     bound = low / population if population else 0.0
     return Certificate(sampled=sampled, foreign=foreign, population=population, bound=bound, confidence=confidence)
+
+
+def _at_most(confidence: float) -> float:
+    """The chance of being wrong that is allowed; two that are equal must not differ by how they were rounded."""
+    return (1 - confidence) * (1 + 1e-7)
 
 
 def parse_budget(value: str, count: int) -> int:

@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from vecrollback.quality.probabilities import beta_quantile
 from vecrollback.records.arrays import Cosines, FloatArray, cosines
 
 Keep: TypeAlias = Callable[[FloatArray], FloatArray]
@@ -52,11 +53,9 @@ class Power:
 
     def sensitivity(self, alpha: float) -> float:
         """The least chance that a foreign vector is told, at 1 - alpha confidence; 1.0 where arithmetic says so."""
-        from scipy.stats import beta
-
         if not self.tried or self.lacks:
             return 1.0
-        return float(beta.ppf(alpha, self.told, self.tried - self.told + 1))
+        return beta_quantile(alpha, self.told, self.tried - self.told + 1)
 
 
 def by_floor(floor: float, asked_floor: float, own: FloatArray, index_vectors: FloatArray) -> Power:

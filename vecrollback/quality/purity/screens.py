@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vecrollback.quality.probabilities import fair_tail
 from vecrollback.quality.purity.population import Population
 from vecrollback.records.arrays import FloatArray, Numbers
 
@@ -126,8 +127,6 @@ def two_sample(batch: FloatArray, others: FloatArray, random: np.random.Generato
     Both (n, dimension) and whitened; equally many rows of both are used, so that chance is a half. The guess is the
     nearer mean of the rows in the other folds. 1.0 for fewer than 32 rows.
     """
-    from scipy.stats import binom
-
     size = min(len(batch), len(others), _MOST)
     if size < _LEAST:
         return 1.0
@@ -140,7 +139,7 @@ def two_sample(batch: FloatArray, others: FloatArray, random: np.random.Generato
         direction, middle = means[0] - means[1], (means[0] + means[1]) / 2
         correct += int(np.count_nonzero((left[test] - middle) @ direction > 0))
         correct += int(np.count_nonzero((right[test] - middle) @ direction < 0))
-    return float(binom.sf(correct - 1, 2 * size, 0.5))
+    return fair_tail(correct, 2 * size)
 
 
 def hints(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecrollback.errors import VecrollbackError
+from vecrollback.quality.probabilities import beta_quantile
 from vecrollback.quality.purity.examiner import Embed, Examiner, embed, units
 from vecrollback.records.arrays import FloatArray, Numbers, cosines
 
@@ -62,13 +63,11 @@ def sensitivity(suspects: list[Suspect], alpha: float) -> float:
     tell; divided by this it covers those that it would not, as long as foreign rows nobody looked at are told as often
     as the suspect's on random texts. Without a suspect it is 1.0: foreign means what re-embedding tells.
     """
-    from scipy.stats import beta
-
     lowest = 1.0
     for suspect in suspects:
         if suspect.distinct:
             distinguishable, texts = int(suspect.distinguishable.sum()), len(suspect.distinguishable)
-            lowest = min(lowest, float(beta.ppf(alpha / len(suspects), distinguishable, texts - distinguishable + 1)))
+            lowest = min(lowest, beta_quantile(alpha / len(suspects), distinguishable, texts - distinguishable + 1))
     return lowest
 
 
