@@ -58,9 +58,13 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
-        gc.set_threshold(20_000, 20, 20)  # or one second in nine is spent on looking through what tests import later
         # From here on Python compiles anew: it takes a module that a test writes again within a second for the old one.
         sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
+
+
+def pytest_runtest_setup() -> None:
+    """Look for garbage seldom, or one second in nine goes on it. Commands that are tried here set their own limits."""
+    gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
