@@ -107,6 +107,20 @@ def test_answers_of_the_bad_pair_are_counted_over_all_its_epochs(store: Store) -
     assert incident.blast.since is not None
 
 
+def test_completing_one_reads_no_other(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listing completes each that is open, so reading all for each would take a time that grows by its square."""
+    for _ in range(2):
+        store.rollback(reason="worse answers")
+        store.promote("v2", override=True, reason="again")
+    newest = store.incidents.all()[0]
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("all incidents are read")
+
+    monkeypatch.setattr(type(store.resources.catalog.incidents), "all", refuse)
+    store.incidents.complete(newest, ask=True)
+
+
 def test_answers_from_many_threads_are_all_counted(store: Store) -> None:
     with store.searcher() as searcher:
         threads = [threading.Thread(target=lambda: [searcher.search("pears") for _ in range(25)]) for _ in range(8)]

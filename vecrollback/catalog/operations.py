@@ -147,6 +147,14 @@ class IncidentTable:
             row = connection.execute(sa.select(incident).where(incident.c.number == number)).one_or_none()
         return _incident(_require_incident(row, number))
 
+    def epoch_before(self, one: Incident) -> int:
+        """The epoch of the incident before it by which the alias left the same pair; 0 when there is none."""
+        pair = incident.c.body["blast", "pair"].as_string()
+        query = sa.select(incident.c.epoch).where(incident.c.alias == one.alias, incident.c.epoch < one.epoch)
+        query = query.where(pair == one.blast.pair).order_by(incident.c.epoch.desc()).limit(1)
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar() or 0)
+
     def all(self, *, state: str | None = None, limit: int | None = None) -> list[Incident]:
         """Incidents, newest first."""
         query = sa.select(incident).order_by(incident.c.number.desc()).limit(limit)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from vecrollback.catalog import Catalog
 from vecrollback.catalog import schema as tables
 from vecrollback.errors import UnknownNameError
-from vecrollback.records import LATENCIES, AliasTarget, AnswerCount, Drill, Freeze, Phase, Sample, WatchCall
+from vecrollback.records import LATENCIES, AliasTarget, AnswerCount, Drill, Freeze, Incident, Phase, Sample, WatchCall
 from vecrollback.testing.catalog_records import a_move, a_report, an_approval, an_incident
 
 
@@ -31,6 +31,15 @@ class CatalogOperations:
         assert catalog.incidents.all(state="closed") == [closed]
         with pytest.raises(UnknownNameError, match="9"):
             catalog.incidents.get(9)
+
+    def test_the_incident_before_by_which_the_same_pair_was_left(self, catalog: Catalog) -> None:
+        def opened(epoch: int, pair: str, alias: str = "live") -> Incident:
+            one = replace(an_incident(), alias=alias, epoch=epoch, blast=replace(an_incident().blast, pair=pair))
+            return catalog.incidents.open(one).incident
+
+        opened(4, "v1", alias="candidate")
+        incidents = [opened(epoch, pair) for epoch, pair in ((2, "v1"), (3, "v10"), (5, "v1"), (7, "v2"), (9, "v1"))]
+        assert [catalog.incidents.epoch_before(one) for one in incidents] == [0, 0, 2, 0, 5]
 
     def test_incident_whose_stored_body_says_readers_is_read_and_rewritten(self, catalog: Catalog) -> None:
         opened = catalog.incidents.open(an_incident()).incident

@@ -199,14 +199,7 @@ class Incidents:
         blast = one.blast
         live_answers = self._catalog.served.between(one.alias, blast.first_epoch, blast.last_epoch)
         # As a canary, before it was live, the pair answered callers under the epochs of the pair that was live then.
-        earlier = max(
-            (
-                other.epoch
-                for other in self._catalog.incidents.all()
-                if other.epoch < one.epoch and _same_pair(other, one)
-            ),
-            default=0,
-        )
+        earlier = self._catalog.incidents.epoch_before(one)
         canary_answers = self._catalog.served.between(canary_alias(blast.pair), earlier, blast.last_epoch)
         times = [
             at
@@ -352,10 +345,6 @@ class Incidents:
             return replace(one, post_check=replace(one.post_check, latency_ms=now_ms, latency_before_ms=before_ms))
 
         self._catalog.incidents.change(number, with_latency)
-
-
-def _same_pair(one: Incident, other: Incident) -> bool:
-    return (one.alias, one.blast.pair) == (other.alias, other.blast.pair)
 
 
 def _announcement(one: Incident) -> str:
