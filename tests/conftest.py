@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Generator, Iterator
@@ -16,7 +17,7 @@ import pytest
 import vecrollback
 from tests.support import postgres as postgres_server
 from tests.support import s3_server as object_storage
-from tests.support.forked_popen import forking_what_is_started
+from tests.support.forked_popen import PLAIN, forking_what_is_started
 from tests.support.spawner import spawner
 from vecrollback import Store
 
@@ -84,6 +85,12 @@ def _forks() -> Iterator[None]:
     """Processes that the product starts are forks, as those are that tests start."""
     with forking_what_is_started(lambda: spawner().address) if sys.platform == "linux" else contextlib.nullcontext():
         yield
+
+
+@pytest.fixture
+def plain_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They start from nothing, as at a user's: one test of each kind, for a fork has imported more than they do."""
+    monkeypatch.setattr(subprocess, "Popen", PLAIN)
 
 
 @pytest.fixture(scope="session")

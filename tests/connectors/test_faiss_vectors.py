@@ -53,6 +53,7 @@ def test_a_mapped_file_that_was_cut_short_is_refused(tmp_path: Path, kind: str, 
         FaissConnector(path)
 
 
+@pytest.mark.usefixtures("plain_processes")
 def test_a_mapped_file_with_a_changed_size_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "index.faiss", "Flat")
     data = bytearray(path.read_bytes())

@@ -107,6 +107,7 @@ def test_a_filter_matches_what_can_be_read(root: Path, damage: object) -> None:
             assert texts(everything(store, f"kind = '{kind}'")) == wanted
 
 
+@pytest.mark.usefixtures("plain_processes")
 def test_a_file_of_which_nothing_can_be_read_takes_no_answer_away(root: Path) -> None:
     scramble(root, "d3")
     with vecrollback.connect(root) as store:

@@ -229,6 +229,7 @@ def processes_for_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("processes_for_few_rows")
+@pytest.mark.usefixtures("plain_processes")
 def test_processes_build_the_same_shards(tmp_path: Path) -> None:
     kept, alone = Kept(tmp_path / "kept"), Kept(tmp_path / "alone")
     laid = laid_out(tmp_path / "work", corpus("l2"), 3)[1]

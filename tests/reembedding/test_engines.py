@@ -50,6 +50,7 @@ class TestLocal(EngineConformance):
     def engine(self, recipe: EmbedderRecipe) -> Engine:
         return opened("local:2", recipe)
 
+    @pytest.mark.usefixtures("plain_processes")
     def test_workers_end_with_their_driver(self) -> None:
         engine = self.engine(EmbedderRecipe(PLAIN, frozenset({open_embedder(PLAIN).fingerprint})))
         assert isinstance(engine, Local)

@@ -59,6 +59,7 @@ def test_these_methods_are_done_by_the_helper() -> None:
     assert wrapped == {"audit", "bridge", "catch_up", "check", "drill", "repair", "snapshot", "translate_threshold"}
 
 
+@pytest.mark.usefixtures("plain_processes")
 def test_a_check_beside_queries_is_done_by_the_helper(served: Store) -> None:
     assert served.check("one").verdict == "pass"
     pid = _helper(served).pid

@@ -18,6 +18,9 @@ from unittest import mock
 
 from tests.support.forked_command import ask
 
+PLAIN = subprocess.Popen
+"""What starts a process of its own, whatever runs in it."""
+
 
 def _forkable(command: Any) -> list[str] | None:
     """`-m MODULE ARGUMENTS` of a command that runs a module of the product with this Python; None for any other."""

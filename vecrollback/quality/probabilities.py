@@ -31,7 +31,7 @@ def hypergeometric_cdf(found: int, population: int, marked: int, drawn: int) -> 
 def beta_quantile(probability: float, a: float, b: float) -> float:
     """The value below which a beta-distributed share lies with this probability: a Clopper-Pearson limit.
 
-    0.0 for `a` = 0: none of any number says nothing of how few there may be.
+    0.0 for `a` = 0: of whom none was found there may be next to none.
 
     Example:
         >>> round(beta_quantile(0.05, 10, 1), 4)  # ten of ten: at least 74% at 95% confidence

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from pathlib import Path
@@ -15,12 +16,12 @@ from pathlib import Path
 _Places = tuple[tuple[str, int], ...]
 
 
-def entry_points_of(group: str) -> dict[str, EntryPoint]:
+def entry_points_of(group: str) -> Mapping[str, EntryPoint]:
     """Name -> entry point, of all distributions that register something in this group.
 
     Example:
-        >>> "pip" in entry_points_of("console_scripts")
-        True
+        >>> sorted(entry_points_of("a group of nobody"))
+        []
     """
     return _entry_points(group, _places())
 
@@ -38,7 +39,7 @@ def distribution_of(module: str) -> str | None:
 
 
 @lru_cache(maxsize=32)
-def _entry_points(group: str, _: _Places) -> dict[str, EntryPoint]:
+def _entry_points(group: str, _: _Places) -> Mapping[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=group)}
 
 

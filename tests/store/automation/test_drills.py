@@ -41,6 +41,7 @@ def step(drill: Drill, name: str) -> Any:
     return next(one for one in drill.phases if one.name == name)
 
 
+@pytest.mark.usefixtures("plain_processes")
 def test_a_drill_rehearses_every_step_and_leaves_live_alone(store: Store) -> None:
     before, moves = serving(store), store.history(alias="live")
     drill = store.drill()
