@@ -1,7 +1,8 @@
 """Is `vecrollback status` done before `import lancedb` would be, and how much of its time is ours?
 
-Fresh processes, one after the other, from start to exit: `status`, a rollback's dry run and a rollback that only
-switches, against `python -c "import lancedb"` and, for what no Python command can go below, `python -c pass`.
+Fresh processes, one after the other, from start to exit: `status`, a rollback's dry run, a rollback that only switches,
+a search, and a check of a pair and of one whose embedder is a function of the user's own; against
+`python -c "import lancedb"` and, for what no Python command can go below, `python -c pass`.
 Beside the seconds it gives processor time, user and system, the least of all rounds: what other work on the machine
 adds to it is no part of a command. `sqlalchemy` is what the catalog cannot do without. `--beside CHECKOUT` measures
 another checkout in the same rounds, with a store that it built itself.
@@ -24,6 +25,12 @@ import common
 from vecrollback import Document, connect
 
 _PAIRS = ("v1", "v2")
+_OWN = """
+import numpy as np
+
+def embed(texts):
+    return np.array([[len(t) + 1, sum(map(ord, t)) % 997 + 1, t.count("e") + 1, 1] * 8 for t in texts], np.float32)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,10 @@ def _compared(taken: Mapping[str, list[Run]]) -> dict[str, dict[str, float]]:
 
 def _commands(store: Path, checkout: Path | None) -> dict[str, Callable[[int], Run]]:
     """The commands of this checkout, or of another one, over a store that it built."""
-    environment = os.environ | ({"PYTHONPATH": str(checkout)} if checkout else {})
+    store.parent.mkdir(parents=True, exist_ok=True)
+    (store.parent / "own_model.py").write_text(_OWN)
+    places = [str(store.parent), *([str(checkout)] if checkout else filter(None, [os.environ.get("PYTHONPATH")]))]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "VECROLLBACK_ALLOW": "own_model:embed"}
     _run(sys.executable, __file__, "--build", str(store), environment=environment)
     run = partial(_run, sys.executable, "-P", "-m", "vecrollback", "--store", str(store), environment=environment)
 
@@ -96,6 +106,9 @@ def _commands(store: Path, checkout: Path | None) -> dict[str, Callable[[int], R
         "status": lambda _: run("status"),
         "dry_run": lambda _: run("rollback", "--no-catch-up", "--dry-run", "--to", "v1", "--override"),
         "rollback": rollback,
+        "search": lambda _: run("search", "when do ships leave"),
+        "check": lambda _: run("check", "v1"),
+        "check_own": lambda _: run("check", "own"),
     }
 
 
@@ -106,6 +119,7 @@ def _build(root: Path) -> None:
         for seed, name in enumerate(_PAIRS):
             store.reembed(f"hash:64?seed={seed}", name=name).wait()
             store.promote(name, reason="benchmark")
+        store.reembed("own_model:embed", name="own").wait()
 
 
 def _run(*command: str, environment: Mapping[str, str] | None = None) -> Run:
