@@ -90,10 +90,9 @@ def _compared(taken: Mapping[str, list[Run]]) -> dict[str, dict[str, float]]:
 
 def _commands(store: Path, checkout: Path | None) -> dict[str, Callable[[int], Run]]:
     """The commands of this checkout, or of another one, over a store that it built."""
-    store.parent.mkdir(parents=True, exist_ok=True)
     (store.parent / "own_model.py").write_text(_OWN)
-    places = [str(store.parent), *([str(checkout)] if checkout else filter(None, [os.environ.get("PYTHONPATH")]))]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "VECROLLBACK_ALLOW": "own_model:embed"}
+    places = f"{store.parent}{os.pathsep}{checkout or os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep)
+    environment = os.environ | {"PYTHONPATH": places, "VECROLLBACK_ALLOW": "own_model:embed"}
     _run(sys.executable, __file__, "--build", str(store), environment=environment)
     run = partial(_run, sys.executable, "-P", "-m", "vecrollback", "--store", str(store), environment=environment)
 

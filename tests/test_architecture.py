@@ -14,8 +14,8 @@ import pytest
 import vecrollback
 
 _ROOT = Path(__file__).resolve().parents[1]
-_REFERENCE = ("store/store.py", "store/documents.py", "store/bridges.py", "client/client.py", "client/async_client.py")
-"""Their docstrings are the API reference: of these only the code is counted, or they would have to stay short."""
+_REFERENCE = ("store/store.py",)
+"""Its docstrings are the API reference: of it only the code is counted, or they would have to stay short."""
 
 _MODULES = sorted((_ROOT / "vecrollback").rglob("*.py"))
 
@@ -78,7 +78,8 @@ def test_the_exceptions_are_small_and_there() -> None:
 
 
 def test_the_hallway_has_at_most_twenty_doors() -> None:
-    doors = {p.name for p in (_ROOT / "vecrollback").iterdir() if not p.name.startswith("__") and p.name != "py.typed"}
+    rooms = {p.relative_to(_ROOT / "vecrollback").parts[0] for p in _MODULES}  # what a pull left behind has no module
+    doors = {name for name in rooms if not name.startswith("__")}
     assert len(doors) <= 20, sorted(doors)
     assert [name for name in doors if name.endswith(".py")] == ["errors.py"]
 

@@ -24,12 +24,12 @@ PLAIN = subprocess.Popen
 
 def _forkable(command: Any) -> list[str] | None:
     """`-m MODULE ARGUMENTS` of a command that runs a module of the product with this Python; None for any other."""
-    if not isinstance(command, list | tuple) or command[:1] not in ([sys.executable], (sys.executable,)):
+    if not isinstance(command, list | tuple):
         return None
-    words = [str(word) for word in command[1:]]
-    if words[:1] == ["-P"]:  # a fork has no directory of its own on its path but those of PYTHONPATH
+    python, *words = map(str, command)
+    if words[:1] == ["-P"]:  # the directory that it leaves out of the path holds the same product
         del words[0]
-    return words if words[:1] == ["-m"] and words[1].startswith("vecrollback.") else None
+    return words if python == sys.executable and words[:1] == ["-m"] and words[1].startswith("vecrollback.") else None
 
 
 class _Forked(subprocess.Popen[Any]):

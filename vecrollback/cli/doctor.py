@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -119,39 +120,28 @@ def doctor(
         return
     if source is None:
         raise UsageError("there is nothing to examine", hint="name a SOURCE, or `vecrollback doctor --installation`")
-    from vecrollback.quality.doctor import (
-        ColumnNames,
-        ExaminationRequest,
-        ForeignIndex,
-        SourceReading,
-        compare_sources,
-        examine_by,
-        examine_source,
-        write_html,
-    )
+    from vecrollback.quality import doctor as examination
     from vecrollback.quality.evaluation.judgements import read_queries
 
     judged = read_queries(golden, qrels) if golden else ()
-    points = 1_500 if html else 0
-    request = ExaminationRequest(model, tuple(suspect or ()), budget, bound, confidence, seed, points, judged)
-    fields = ColumnNames(id_field, text_field, vector_field)
-    reading = SourceReading(where, template.replace("\\n", "\n") if template else None, layout)
-    with (
-        session.watch() as watch,
-        ForeignIndex(source, texts=texts, fields=fields, reading=reading) as index,
-    ):
+    suspects, points = tuple(suspect or ()), 1_500 if html else 0
+    request = examination.ExaminationRequest(model, suspects, budget, bound, confidence, seed, points, judged)
+    fields = examination.ColumnNames(id_field, text_field, vector_field)
+    reading = examination.SourceReading(where, template.replace("\\n", "\n") if template else None, layout)
+    opened = partial(examination.ForeignIndex, texts=texts, fields=fields, reading=reading)
+    with session.watch() as watch, opened(source) as index:
         if by is not None:
-            groups = examine_by(index, by, request, watch)
+            groups = examination.examine_by(index, by, request, watch)
             session.emit(groups.as_json(), lambda: _by_value(groups))
             _end(groups.verdict, fail_on)
             return
-        found = examine_source(index, request, watch)
+        found = examination.examine_source(index, request, watch)
         difference = None
         if against is not None:
-            with ForeignIndex(against, texts=texts, fields=fields, reading=reading) as older:
-                difference = compare_sources(index, older)
+            with opened(against) as older:
+                difference = examination.compare_sources(index, older)
     if html is not None:
-        write_html(found, html, typed())
+        examination.write_html(found, html, typed())
     content = found.as_json() | ({"against": difference.as_json()} if difference else {})
     session.emit(content, lambda: [*_shown(found), *(_differs(difference) if difference else ())])
     _end(found.verdict, fail_on)

@@ -66,8 +66,7 @@ def guard(
         drift: What happens when another model is met: "refuse" raises, "warn" gives a `DriftWarning`.
         sample: How many rows to embed again.
         template: What is embedded of a row, where that is more than its text: `{title}\\n\\n{text}`.
-        at: Where the rows are, for a store that keeps them elsewhere or in memory: a collection as above, or
-            `FILE.json` for the stamp alone.
+        at: Where the rows are if not in the store itself: a collection as above, or `FILE.json` for the stamp alone.
         unproven: Stamp a collection although no row of it has a text that could prove the model.
         seed: Draw the same rows again, where the place lets others draw.
 
@@ -93,27 +92,15 @@ def guard(
     store = framework_of(collection)
     place = _place_of(collection, store, at)
     own = store.embedding if store else getattr(collection, "_embedding_function", None)
-    if embedder is None and own is None:
-        raise UsageError(
-            f"nothing says what embeds for {place.name}", hint="give the embedder: guard(collection, embedder)"
-        )
-    model = model_of(own if embedder is None else embedder)
-    verdict = _Verdict(drift)
-    text = place.read()
-    stamp = Stamp.parse(text) if text is not None else None
+    model = _model_for(place, own if embedder is None else embedder)
+    verdict, stamp = _Verdict(drift), _read_stamp(place)
     if stamp is not None:
         _compare(place, stamp, model, verdict)
         if store and own is not None and embedder is not None:
             _compare(place, stamp, model_of(own), verdict)
     proven = _prove(place, model, stamp, sample, template, np.random.default_rng(seed), verdict, store)
     if stamp is None and not verdict.drifted:
-        if not proven and not unproven:
-            raise UsageError(
-                f"{place.name} has rows, none with a text that could show what made their vectors",
-                hint="name what is embedded with template=, or stamp it unproven: guard(..., unproven=True)",
-            )
-        stamp = Stamp.of(model)
-        place.write(stamp.as_text())
+        stamp = _first_stamp(place, model, proven=proven or unproven)
     if store is not None and stamp is not None:
         store.watch(stamp, model, verdict.give)
     return collection
@@ -125,8 +112,7 @@ def stamp_of(collection: Any, *, at: Any = None) -> Stamp | None:
     Raises:
         CorruptArtifactError: It cannot be read.
     """
-    text = _place_of(collection, framework_of(collection), at).read()
-    return None if text is None else Stamp.parse(text)
+    return _read_stamp(_place_of(collection, framework_of(collection), at))
 
 
 def unstamp(collection: Any, *, at: Any = None) -> None:
@@ -138,6 +124,30 @@ def _place_of(collection: Any, store: FrameworkStore | None, at: Any) -> Guarded
     if at is not None:
         return open_place(at)
     return open_place(need_collection(collection, store.collection) if store else collection)
+
+
+def _model_for(place: GuardedPlace, embedder: Any) -> Embedder:
+    if embedder is None:
+        raise UsageError(
+            f"nothing says what embeds for {place.name}", hint="give the embedder: guard(collection, embedder)"
+        )
+    return model_of(embedder)
+
+
+def _read_stamp(place: GuardedPlace) -> Stamp | None:
+    text = place.read()
+    return None if text is None else Stamp.parse(text)
+
+
+def _first_stamp(place: GuardedPlace, model: Embedder, *, proven: bool) -> Stamp:
+    if not proven:
+        raise UsageError(
+            f"{place.name} has rows, none with a text that could show what made their vectors",
+            hint="name what is embedded with template=, or stamp it unproven: guard(..., unproven=True)",
+        )
+    stamp = Stamp.of(model)
+    place.write(stamp.as_text())
+    return stamp
 
 
 class _Verdict:

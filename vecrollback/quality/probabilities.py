@@ -18,14 +18,21 @@ def hypergeometric_cdf(found: int, population: int, marked: int, drawn: int) -> 
         >>> round(hypergeometric_cdf(0, 10, 3, 2), 6)  # 7/10 * 6/9
         0.466667
     """
-    least, most = max(0, drawn - (population - marked)), min(found, marked, drawn)
-    if most >= min(marked, drawn):
+    if marked > drawn:  # the same chance, and fewer factors
+        marked, drawn = drawn, marked
+    least = max(0, drawn + marked - population)
+    if found >= marked:
         return 1.0
-    if most < least:
+    if found < least:
         return 0.0
-    counts = np.arange(least, most + 1)
-    ways = _log_choose(marked, counts) + _log_choose(population - marked, drawn - counts)
-    return float(min(1.0, np.exp(ways - _log_choose(population, drawn)).sum()))
+    # Of the least count, factor by factor: each is near 1, so the logarithms add up to the last digits.
+    if least:  # all that are not marked are drawn
+        first = _log_product(drawn, population, population - marked)
+    else:  # none that is marked is drawn
+        first = _log_product(population - drawn, population, marked)
+    counts = np.arange(least, found)
+    ratios = (marked - counts) * (drawn - counts) / ((counts + 1.0) * (population - marked - drawn + counts + 1.0))
+    return float(min(1.0, np.exp(first + np.append(0.0, np.cumsum(np.log(ratios)))).sum()))
 
 
 def beta_quantile(probability: float, a: float, b: float) -> float:
@@ -54,8 +61,6 @@ def fair_tail(successes: int, trials: int) -> float:
     return float(betainc(successes, trials - successes + 1, 0.5)) if successes > 0 else 1.0
 
 
-def _log_choose(among: int, chosen: np.ndarray | int) -> np.ndarray:
-    """Logarithm of the ways to choose `chosen` things of `among`."""
-    from scipy.special import betaln
-
-    return np.asarray(-np.log(among + 1) - betaln(among - np.asarray(chosen) + 1, np.asarray(chosen) + 1))
+def _log_product(above: int, below: int, factors: int) -> float:
+    """Logarithm of above/below * (above - 1)/(below - 1) * ..., so many factors."""
+    return float(np.log1p((above - below) / (below - np.arange(factors, dtype=np.float64))).sum())

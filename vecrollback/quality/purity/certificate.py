@@ -8,6 +8,8 @@ from vecrollback.errors import UsageError
 from vecrollback.quality.probabilities import hypergeometric_cdf
 from vecrollback.records import Certificate
 
+_ROUNDING = 1e-12
+
 
 def sample_size(population: int, *, bound: float, confidence: float) -> int:
     """How many vectors to re-embed so that finding none foreign certifies at most `bound` of them are.
@@ -22,7 +24,7 @@ def sample_size(population: int, *, bound: float, confidence: float) -> int:
     low, high = 0, population
     while low < high:
         middle = (low + high) // 2
-        if hypergeometric_cdf(0, population, foreign, middle) <= _at_most(confidence):
+        if _refutes(hypergeometric_cdf(0, population, foreign, middle), confidence):
             high = middle
         else:
             low = middle + 1
@@ -38,7 +40,7 @@ def certify(population: int, *, sampled: int, foreign: int, confidence: float) -
     low, high = foreign, population - (sampled - foreign)
     while low < high:
         middle = (low + high + 1) // 2
-        if hypergeometric_cdf(foreign, population, middle, sampled) > _at_most(confidence):
+        if not _refutes(hypergeometric_cdf(foreign, population, middle, sampled), confidence):
             low = middle
         else:
             high = middle - 1
@@ -46,9 +48,9 @@ def certify(population: int, *, sampled: int, foreign: int, confidence: float) -
     return Certificate(sampled=sampled, foreign=foreign, population=population, bound=bound, confidence=confidence)
 
 
-def _at_most(confidence: float) -> float:
-    """The chance of being wrong that is allowed; two that are equal must not differ by how they were rounded."""
-    return (1 - confidence) * (1 + 1e-7)
+def _refutes(chance: float, confidence: float) -> bool:
+    """Whether a sample of this chance refutes what it was computed for. One that is equal but for rounding does not."""
+    return chance <= (1 - confidence) * (1 - _ROUNDING)
 
 
 def parse_budget(value: str, count: int) -> int:
