@@ -75,7 +75,7 @@ for n in range(120):
 
 
 def test_ingest_rescues_the_texts_of_an_index_whose_vectors_are_damaged(store: Path, tmp_path: Path) -> None:
-    pytest.importorskip("chromadb")
+    pytest.importorskip("chromadb", reason="pip install chromadb")
     folder = tmp_path / "chroma"
     # written by a process of its own: this one would keep open what is damaged now
     subprocess.run([sys.executable, "-c", _CHROMA, str(folder)], check=True)

@@ -36,7 +36,7 @@ class TestCsvLists(ConnectorConformance):
 
     @classmethod
     def make(cls, folder: Path) -> tuple[str, Path | None]:
-        pandas = pytest.importorskip("pandas")
+        pandas = pytest.importorskip("pandas", reason="pip install pandas")
         frame = pandas.DataFrame([row | {"embedding": v.tolist()} for row, v in zip(rows(), vectors(), strict=True)])
         frame.to_csv(folder / "docs.csv", index=False)
         return str(folder / "docs.csv"), None
@@ -74,7 +74,7 @@ def columns() -> dict[str, list[Any]]:
 class TestSafetensors(ConnectorConformance):
     @classmethod
     def make(cls, folder: Path) -> tuple[str, Path | None]:
-        numpy = pytest.importorskip("safetensors.numpy")
+        numpy = pytest.importorskip("safetensors.numpy", reason="pip install safetensors")
         numpy.save_file({"embeddings": vectors().copy()}, folder / "v.safetensors")
         return str(folder / "v.safetensors"), write_texts(folder)
 
@@ -84,7 +84,7 @@ class TestTorch(ConnectorConformance):
 
     @classmethod
     def make(cls, folder: Path) -> tuple[str, Path | None]:
-        torch = pytest.importorskip("torch")
+        torch = pytest.importorskip("torch", reason="pip install torch")
         names = {"ids": "id", "texts": "text", "model": "model", "batch": "batch"}
         lists = {name: columns()[field] for name, field in names.items()}
         torch.save({"embeddings": torch.tensor(vectors()).bfloat16(), **lists}, folder / "v.pt")
@@ -96,7 +96,7 @@ class TestHnswlib(ConnectorConformance):
 
     @classmethod
     def make(cls, folder: Path) -> tuple[str, Path | None]:
-        index = pytest.importorskip("hnswlib").Index("cosine", DIMENSION)
+        index = pytest.importorskip("hnswlib", reason="pip install hnswlib").Index("cosine", DIMENSION)
         index.init_index(400)
         backwards = np.arange(COUNT)[::-1]
         index.add_items(vectors()[backwards], backwards * 3 + 1)
@@ -111,7 +111,9 @@ class TestUsearch(ConnectorConformance):
 
     @classmethod
     def make(cls, folder: Path) -> tuple[str, Path | None]:
-        index = pytest.importorskip("usearch.index").Index(ndim=DIMENSION, metric="cos", dtype="f16")
+        index = pytest.importorskip("usearch.index", reason="pip install usearch").Index(
+            ndim=DIMENSION, metric="cos", dtype="f16"
+        )
         backwards = np.arange(COUNT)[::-1]
         index.add(backwards * 2 + 5, vectors()[backwards])
         index.add(np.array([4]), vectors()[:1])
@@ -125,8 +127,8 @@ class TestMilvusLite(ConnectorConformance):
 
     @classmethod
     def make(cls, folder: Path) -> tuple[str, Path | None]:
-        pymilvus = pytest.importorskip("pymilvus")
-        pytest.importorskip("milvus_lite")
+        pymilvus = pytest.importorskip("pymilvus", reason="pip install pymilvus")
+        pytest.importorskip("milvus_lite", reason="pip install milvus-lite")
         client = pymilvus.MilvusClient(str(folder / "m.db"))
         options = {"id_type": "string", "max_length": 64, "metric_type": "IP"}
         client.create_collection("docs", dimension=DIMENSION, **options)
@@ -157,7 +159,7 @@ class TestLlamaIndexFolder(ConnectorConformance):
 
     @classmethod
     def make(cls, folder: Path) -> tuple[str, Path | None]:
-        pytest.importorskip("llama_index.core")
+        pytest.importorskip("llama_index.core", reason="pip install llama-index-core")
         from llama_index.core import StorageContext
 
         nodes = llama_index_nodes()
@@ -176,7 +178,9 @@ class TestLlamaIndexFaiss(ConnectorConformance):
 
     @classmethod
     def make(cls, folder: Path) -> tuple[str, Path | None]:
-        store_of = pytest.importorskip("llama_index.vector_stores.faiss").FaissVectorStore
+        store_of = pytest.importorskip(
+            "llama_index.vector_stores.faiss", reason="pip install llama-index-vector-stores-faiss"
+        ).FaissVectorStore
         import faiss
         from llama_index.core import StorageContext
         from llama_index.core.data_structs import IndexDict
@@ -199,7 +203,9 @@ class TestLlamaIndexFaissMap(ConnectorConformance):
 
     @classmethod
     def make(cls, folder: Path) -> tuple[str, Path | None]:
-        store_of = pytest.importorskip("llama_index.vector_stores.faiss").FaissMapVectorStore
+        store_of = pytest.importorskip(
+            "llama_index.vector_stores.faiss", reason="pip install llama-index-vector-stores-faiss"
+        ).FaissMapVectorStore
         import faiss
         from llama_index.core import StorageContext
         from llama_index.core.schema import TextNode
@@ -241,7 +247,7 @@ class TestHaystackJson(ConnectorConformance):
 
     @classmethod
     def make(cls, folder: Path) -> tuple[str, Path | None]:
-        haystack = pytest.importorskip("haystack")
+        haystack = pytest.importorskip("haystack", reason="pip install haystack-ai")
         from haystack.document_stores.in_memory import InMemoryDocumentStore
 
         store = InMemoryDocumentStore()
@@ -417,15 +423,15 @@ def test_without_a_collection_each_place_lists_what_is_there(tmp_path: Path) -> 
 
     lancedb.connect(tmp_path / "lance").create_table("notes", [{"vector": [1.0, 2.0]}])
     places = {f"lancedb:{tmp_path / 'lance'}": "notes"}
-    chromadb = pytest.importorskip("chromadb")
+    chromadb = pytest.importorskip("chromadb", reason="pip install chromadb")
     chromadb.PersistentClient(str(tmp_path / "chroma")).create_collection("letters")
     places[f"chroma:{tmp_path / 'chroma'}"] = "letters"
-    qdrant = pytest.importorskip("qdrant_client")
+    qdrant = pytest.importorskip("qdrant_client", reason="pip install qdrant-client")
     client = qdrant.QdrantClient(path=str(tmp_path / "qdrant"))
     client.create_collection("cards", vectors_config=qdrant.models.VectorParams(size=2, distance="Dot"))
     client.close()
     places[f"qdrant:{tmp_path / 'qdrant'}"] = "cards"
-    duckdb = pytest.importorskip("duckdb")
+    duckdb = pytest.importorskip("duckdb", reason="pip install duckdb")
     duckdb.connect(str(tmp_path / "d.duckdb")).execute("create table pages (v float[2])").close()
     places[f"duckdb:{tmp_path / 'd.duckdb'}"] = "pages"
     place, _ = TestMilvusLite.make(tmp_path)
@@ -475,7 +481,7 @@ def test_a_file_without_vectors_is_refused_in_words(name: str, content: bytes, t
 
 
 def test_a_torch_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="pip install torch")
 
     class Bomb:
         def __reduce__(self) -> tuple[Any, ...]:

@@ -253,7 +253,7 @@ def test_more_keys_than_columns_are_filterable_all_the_same(tmp_path: Path) -> N
 
 
 def test_scalars_of_numpy_and_pandas_and_dates_are_what_they_hold(tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas")
+    pandas = pytest.importorskip("pandas", reason="pip install pandas")
     given = {
         "n": np.int64(3),
         "f": np.float32(0.5),

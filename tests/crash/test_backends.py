@@ -77,7 +77,8 @@ def test_a_writer_killed_at_any_step_leaves_a_pair_that_the_next_one_finishes(
 def test_a_writer_killed_in_a_database_without_transactions_leaves_a_pair_that_the_next_one_finishes(
     kind: str, point: str, tmp_path: Path
 ) -> None:
-    pytest.importorskip({"qdrant": "qdrant_client", "chroma": "chromadb", "milvus": "milvus_lite"}.get(kind, kind))
+    package = {"qdrant": "qdrant_client", "chroma": "chromadb", "milvus": "milvus_lite"}.get(kind, kind)
+    pytest.importorskip(package, reason=f"pip install 'vecrollback[{kind}]'")
     root, place = tmp_path / "store", f"{kind}:{tmp_path / 'database.db'}#pair"
     with vecrollback.connect(root, create=True) as store:
         texts = prepare(store)

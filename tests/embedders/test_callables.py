@@ -122,7 +122,7 @@ def test_a_query_side_that_is_wrong_is_found_before_anything_is_searched() -> No
 
 
 def test_langchains_own_embeddings_can_be_named(tmp_path: Path) -> None:
-    pytest.importorskip("langchain_core")
+    pytest.importorskip("langchain_core", reason="pip install langchain-core")
     (tmp_path / "chain.py").write_text(
         "from langchain_core.embeddings import DeterministicFakeEmbedding\nmodel = DeterministicFakeEmbedding(size=8)\n"
     )

@@ -105,7 +105,7 @@ class TestHaystackService(EmbedderConformance):
 
 
 def test_what_an_object_shows_decides_how_it_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("langchain_core")
+    pytest.importorskip("langchain_core", reason="pip install langchain-core")
     assert not open_embedder("langchain:wordy:64").traits.metered
     assert open_embedder("langchain:langchain_wordy.WordyService:64").traits.metered
     said = open_embedder("langchain:langchain_wordy.WordyService:64?remote=true&priced=false&probe_floor=0.9991").traits
@@ -117,7 +117,7 @@ def test_what_an_object_shows_decides_how_it_may_be_used(monkeypatch: pytest.Mon
 
 
 def test_a_model_in_a_folder_is_known_by_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("langchain_core")
+    pytest.importorskip("langchain_core", reason="pip install langchain-core")
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
@@ -141,13 +141,13 @@ def test_a_model_in_a_folder_is_known_by_its_files(tmp_path: Path, monkeypatch: 
     ],
 )
 def test_a_string_that_opens_nothing_says_why(spec: str, words: str) -> None:
-    pytest.importorskip("langchain_core")
+    pytest.importorskip("langchain_core", reason="pip install langchain-core")
     with pytest.raises(EmbedderSpecError, match=words):
         open_embedder(spec)
 
 
 def test_a_class_that_refuses_its_arguments_is_named() -> None:
-    pytest.importorskip("langchain_core")
+    pytest.importorskip("langchain_core", reason="pip install langchain-core")
     with pytest.raises(EmbeddingError, match="WordyEmbeddings cannot be made"):
         open_embedder("langchain:wordy:64?param.colour=red").embed_documents(["tea"])
 
@@ -166,7 +166,7 @@ def test_a_string_from_elsewhere_opens_no_code_that_nobody_allowed(
 
 
 def test_a_pair_is_made_and_served_by_it(tmp_path: Path) -> None:
-    pytest.importorskip("langchain_core")
+    pytest.importorskip("langchain_core", reason="pip install langchain-core")
     with connect(tmp_path / "store", create=True, embedder="langchain:wordy:64") as store:
         store.upsert([Document("tea", "Steep green tea."), Document("jam", "Boil plums.")], visible=True)
         assert store.search("green tea", k=1).hits[0].id == "tea"

@@ -38,7 +38,7 @@ class Collection(NamedTuple):
 
 
 def _chroma(folder: Path) -> Iterator[Collection]:
-    chromadb = pytest.importorskip("chromadb")
+    chromadb = pytest.importorskip("chromadb", reason="pip install chromadb")
     one = chromadb.PersistentClient(str(folder)).create_collection("docs", embedding_function=None)
 
     def write(ids: list[str], texts: list[str], vectors: FloatArray) -> None:
@@ -48,7 +48,7 @@ def _chroma(folder: Path) -> Iterator[Collection]:
 
 
 def _qdrant(folder: Path) -> Iterator[Collection]:
-    client = pytest.importorskip("qdrant_client").QdrantClient(path=str(folder))
+    client = pytest.importorskip("qdrant_client", reason="pip install qdrant-client").QdrantClient(path=str(folder))
     from qdrant_client import models
 
     client.create_collection("docs", vectors_config=models.VectorParams(size=48, distance=models.Distance.COSINE))
@@ -196,7 +196,7 @@ def test_an_empty_collection_is_stamped_with_its_first_model_and_anew_after_a_ch
 
 
 def test_two_collections_in_one_database_have_a_stamp_each(tmp_path: Path) -> None:
-    chromadb = pytest.importorskip("chromadb")
+    chromadb = pytest.importorskip("chromadb", reason="pip install chromadb")
     client = chromadb.PersistentClient(str(tmp_path))
     one, two = (client.create_collection(name, embedding_function=None) for name in ("one", "two"))
     guard(one, OWN)

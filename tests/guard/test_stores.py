@@ -45,7 +45,7 @@ def every_query_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def langchain_embeddings(provider: Provider) -> Any:
-    embeddings = pytest.importorskip("langchain_core.embeddings")
+    embeddings = pytest.importorskip("langchain_core.embeddings", reason="pip install langchain-core")
 
     class ServiceEmbeddings(embeddings.Embeddings):  # type: ignore[misc]
         model_name = "service-v1"
@@ -60,11 +60,13 @@ def langchain_embeddings(provider: Provider) -> Any:
 
 
 def _langchain_chroma(folder: Path, embeddings: Any, _postgres: Any) -> Any:
-    return pytest.importorskip("langchain_chroma").Chroma("docs", embeddings, persist_directory=str(folder))
+    return pytest.importorskip("langchain_chroma", reason="pip install langchain-chroma").Chroma(
+        "docs", embeddings, persist_directory=str(folder)
+    )
 
 
 def _langchain_pgvector(_folder: Path, embeddings: Any, postgres: Any) -> Any:
-    module = pytest.importorskip("langchain_postgres")
+    module = pytest.importorskip("langchain_postgres", reason="pip install langchain-postgres")
     with postgres.connect() as connection:
         connection.execute("create extension if not exists vector schema public")
     url = postgres.url().partition("&schema")[0]
@@ -125,7 +127,7 @@ def test_a_langchain_store_is_opened_only_with_the_model_of_its_stamp(tmp_path: 
 
 
 def test_langchain_stores_in_memory_keep_their_stamp_where_they_are_told(tmp_path: Path) -> None:
-    stores = pytest.importorskip("langchain_core.vectorstores")
+    stores = pytest.importorskip("langchain_core.vectorstores", reason="pip install langchain-core")
     store = stores.InMemoryVectorStore(langchain_embeddings(Provider(OWN)))
     store.add_texts(TEXTS)
     with pytest.raises(UsageError, match="does not show where"):
@@ -141,7 +143,7 @@ def test_langchain_stores_in_memory_keep_their_stamp_where_they_are_told(tmp_pat
 
 
 def test_a_langchain_faiss_store_is_guarded_by_the_folder_it_is_saved_in(tmp_path: Path) -> None:
-    stores = pytest.importorskip("langchain_community.vectorstores")
+    stores = pytest.importorskip("langchain_community.vectorstores", reason="pip install langchain-community")
     provider = Provider(OWN)
     store = stores.FAISS.from_texts(TEXTS, langchain_embeddings(provider))
     store.save_local(str(tmp_path))
@@ -154,7 +156,7 @@ def test_a_langchain_faiss_store_is_guarded_by_the_folder_it_is_saved_in(tmp_pat
 
 
 def test_a_llama_index_store_compares_what_is_added_and_asked(tmp_path: Path) -> None:
-    pytest.importorskip("llama_index.core")
+    pytest.importorskip("llama_index.core", reason="pip install llama-index-core")
     from llama_index.core import StorageContext, VectorStoreIndex
     from llama_index.core.embeddings import BaseEmbedding
     from llama_index.core.schema import TextNode
@@ -195,7 +197,7 @@ def test_a_llama_index_store_compares_what_is_added_and_asked(tmp_path: Path) ->
 
 
 def test_a_haystack_store_compares_what_is_written_and_asked(tmp_path: Path) -> None:
-    haystack = pytest.importorskip("haystack")
+    haystack = pytest.importorskip("haystack", reason="pip install haystack-ai")
     from haystack.document_stores.in_memory import InMemoryDocumentStore
 
     provider = Provider(OWN)
@@ -232,7 +234,7 @@ def test_a_haystack_store_compares_what_is_written_and_asked(tmp_path: Path) -> 
 
 
 def test_the_embedding_function_of_a_chroma_collection_is_what_is_stamped(tmp_path: Path) -> None:
-    chromadb = pytest.importorskip("chromadb")
+    chromadb = pytest.importorskip("chromadb", reason="pip install chromadb")
 
     class ServiceFunction(chromadb.EmbeddingFunction):  # type: ignore[misc]
         def __init__(self, spec: str = OWN) -> None:

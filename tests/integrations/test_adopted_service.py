@@ -65,13 +65,13 @@ Open = Callable[[], VectorStore]
 def own_store(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Open, str]:
     """How the service opens its store before, and where that is."""
     if request.param == "chroma":
-        chroma = pytest.importorskip("langchain_chroma")
+        chroma = pytest.importorskip("langchain_chroma", reason="pip install langchain-chroma")
         folder = str(tmp_path / "chroma")
         return (
             lambda: chroma.Chroma("pages", ServiceEmbeddings(), persist_directory=folder),
             f"chroma:{folder}#pages",
         )
-    postgres = pytest.importorskip("langchain_postgres")
+    postgres = pytest.importorskip("langchain_postgres", reason="pip install langchain-postgres")
     server: PostgresServer = request.getfixturevalue("postgres")
     # A database of its own: LangChain would write to tables that another test left. And no length of vectors, because
     # LangChain keeps the first that it is told for the whole process.

@@ -67,7 +67,10 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Ask, Calla
             in_pgvector,
             lambda name: f"pgvector:postgresql://postgres@/postgres?host={server.folder}#{schema}.{name}",
         )
-    pytest.importorskip({"qdrant": "qdrant_client", "milvus": "milvus_lite"}[request.param])
+    pytest.importorskip(
+        {"qdrant": "qdrant_client", "milvus": "milvus_lite"}[request.param],
+        reason=f"pip install 'vecrollback[{request.param}]'",
+    )
     address = tmp_path / ("database.db" if request.param == "milvus" else "database")
     return {"qdrant": in_qdrant, "milvus": in_milvus}[request.param], lambda name: f"{request.param}:{address}#{name}"
 

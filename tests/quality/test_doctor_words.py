@@ -133,7 +133,7 @@ def test_two_collections_of_langchain_in_one_table_are_told_apart(postgres: Any)
 
 
 def nodes() -> list[Any]:
-    pytest.importorskip("llama_index.core")
+    pytest.importorskip("llama_index.core", reason="pip install llama-index-core")
     from llama_index.core.schema import MetadataMode, TextNode
 
     made = []
@@ -147,7 +147,7 @@ def nodes() -> list[Any]:
 
 def _in_chroma(folder: Path) -> str:
     """As LlamaIndex's store for Chroma writes: metadata flat, the text as the document."""
-    chromadb = pytest.importorskip("chromadb")
+    chromadb = pytest.importorskip("chromadb", reason="pip install chromadb")
     from llama_index.core.vector_stores.utils import node_to_metadata_dict
 
     collection = chromadb.PersistentClient(str(folder)).create_collection("docs", embedding_function=None)
@@ -159,7 +159,7 @@ def _in_chroma(folder: Path) -> str:
 
 def _in_qdrant(folder: Path) -> str:
     """As LlamaIndex's store for Qdrant writes: the payload has the node with its text, and no text of its own."""
-    qdrant = pytest.importorskip("qdrant_client")
+    qdrant = pytest.importorskip("qdrant_client", reason="pip install qdrant-client")
     from llama_index.core.vector_stores.utils import node_to_metadata_dict
 
     client = qdrant.QdrantClient(path=str(folder))

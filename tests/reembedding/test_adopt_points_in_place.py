@@ -51,7 +51,7 @@ def counted(place: str, kind: str) -> Callable[[], tuple[int, int]]:
 
 
 def in_chroma(folder: Path) -> Application:
-    chromadb = pytest.importorskip("chromadb")
+    chromadb = pytest.importorskip("chromadb", reason="pip install chromadb")
     client = chromadb.PersistentClient(str(folder / "chroma"))
     docs = client.create_collection("docs", configuration={"hnsw": {"space": "cosine"}}, embedding_function=None)
     docs.add(ids=IDS, embeddings=vectors(), documents=list(TEXTS.values()))
@@ -70,7 +70,7 @@ def in_chroma(folder: Path) -> Application:
 
 
 def in_qdrant(folder: Path) -> Application:
-    pytest.importorskip("qdrant_client")
+    pytest.importorskip("qdrant_client", reason="pip install qdrant-client")
     from qdrant_client import models
 
     place = f"qdrant:{folder / 'qdrant'}#docs"
@@ -91,7 +91,7 @@ def in_qdrant(folder: Path) -> Application:
 
 
 def in_milvus(folder: Path) -> Application:
-    pytest.importorskip("milvus_lite")
+    pytest.importorskip("milvus_lite", reason="pip install milvus-lite")
     from pymilvus import DataType, MilvusClient
 
     place = f"milvus:{folder / 'milvus.db'}#docs"
@@ -119,7 +119,7 @@ def in_milvus(folder: Path) -> Application:
 
 
 def in_lancedb(folder: Path) -> Application:
-    lancedb = pytest.importorskip("lancedb")
+    lancedb = pytest.importorskip("lancedb", reason="pip install lancedb")
     place = f"lancedb:{folder / 'lance'}#docs"
     rows = zip(TEXTS.items(), vectors(), strict=True)
     data = [{"id": id_, "text": text, "embedding": np.array(v, np.float32)} for (id_, text), v in rows]
@@ -205,7 +205,7 @@ def test_another_models_vectors_and_ids_that_find_nothing_are_refused(applicatio
 
 
 def test_a_folder_of_qdrant_whose_vectors_change_as_they_are_searched_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("qdrant_client")
+    pytest.importorskip("qdrant_client", reason="pip install qdrant-client")
     from qdrant_client import models
 
     in_qdrant(tmp_path)
