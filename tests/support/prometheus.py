@@ -13,10 +13,11 @@ from tests.support.listening import Quiet, listening
 
 @dataclass
 class Prometheus:
-    """`value` None: an empty vector."""
+    """`value` None: an empty vector. `instead`: another body."""
 
     url: str
     value: float | None = None
+    instead: object = None
     asked: list[str] = field(default_factory=list)
 
 
@@ -30,7 +31,8 @@ def prometheus() -> Iterator[Prometheus]:
             assert parts.path == "/api/v1/query"
             running.asked.append(parse_qs(parts.query)["query"][0])
             found = [] if running.value is None else [{"metric": {}, "value": [1769860800.0, str(running.value)]}]
-            body = json.dumps({"status": "success", "data": {"resultType": "vector", "result": found}}).encode()
+            whole = {"status": "success", "data": {"resultType": "vector", "result": found}}
+            body = json.dumps(whole if running.instead is None else running.instead).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

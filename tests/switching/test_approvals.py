@@ -84,6 +84,17 @@ def test_a_request_expires_when_live_moves_before_the_last_approval(root: Path, 
     assert len(store.history(alias="live")) == 3
 
 
+def test_a_request_waits_on_when_the_live_pair_gets_a_new_snapshot(root: Path, store: Store) -> None:
+    (root / "vecrollback.toml").write_text(TWO_PEOPLE)
+    number = asked(store)
+    store.approve(number, actor="anna")
+    assert store.snapshot("v2", rebuild=True).ref == "v2@2"
+    assert [one.state for one in store.approvals.all()] == ["waiting"]
+    decided = store.approve(number, actor="ben")
+    assert decided.switched is not None
+    assert (decided.switched.source, decided.switched.target) == ("v2@2", "v1@1")
+
+
 def test_one_approval_serves_one_snapshot_only(root: Path, store: Store) -> None:
     (root / "vecrollback.toml").write_text(TWO_PEOPLE)
     number = asked(store)

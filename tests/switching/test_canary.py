@@ -406,6 +406,27 @@ def test_one_canary_at_a_time(store: Store) -> None:
     assert store.canaries.status().canary.pair == "v2"
 
 
+def test_of_two_people_who_start_a_canary_at_once_the_second_is_refused(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy()
+    store.reembed("hash:64?seed=3", name="v3").wait()
+    store.check("v3")
+    canaries, admit = store.canaries, store.canaries._admit
+
+    def interrupted(*arguments: object) -> object:
+        admitted = admit(*arguments)  # type: ignore[arg-type]
+        monkeypatch.setattr(canaries, "_admit", admit)
+        canaries.start("v3", actor="ben")
+        return admitted
+
+    monkeypatch.setattr(canaries, "_admit", interrupted)
+    with pytest.raises(PairStateError, match="'v3' runs already"):
+        canaries.start("v2", actor="anna")
+    [only] = canaries.history()
+    assert (only.pair, only.started_by, only.ended_at) == ("v3", "ben", None)
+
+
 def test_who_started_and_advanced_is_on_record(store: Store) -> None:
     policy(steps=[5])
     store.canaries.start("v2", actor="anna")

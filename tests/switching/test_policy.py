@@ -6,6 +6,8 @@ Covers switching.policy.
 from __future__ import annotations
 
 import json
+import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +195,39 @@ def test_a_metric_is_measured_at_its_own_interval(tmp_path: Path) -> None:
     evaluator.step(1000.0, PROMOTED, {"lag": GOOD, "error_rate": GOOD})
     assert [rule.name for rule in evaluator.due(1010.0)] == ["error_rate"]
     assert [rule.name for rule in evaluator.due(1060.0)] == ["lag", "error_rate"]
+
+
+def test_after_a_clock_that_went_back_everything_is_measured_at_once(errors: Policy) -> None:
+    evaluator = Evaluator(errors)
+    evaluator.step(5000.0, PROMOTED, {"errors": BAD})
+    assert evaluator.due(1400.0) != []
+    assert evaluator.due_in(1400.0) == 0.0
+    assert run(evaluator, BAD, start=1400.0) == ["rollback"]
+    assert evaluator.due(1400.0) == []
+
+
+@pytest.mark.parametrize(
+    ("reading", "phase", "kept"),
+    [
+        (Reading(math.nan, 100), "inconclusive", None),
+        (Reading(math.inf, 100), "failure", sys.float_info.max),
+        (Reading(-math.inf, 100), "success", -sys.float_info.max),
+        (Reading(0.5, 100, p=math.nan), "inconclusive", 0.5),
+    ],
+)
+def test_numbers_that_json_does_not_have_are_judged_and_kept_as_it_has_them(
+    errors: Policy, reading: Reading, phase: str, kept: float | None
+) -> None:
+    evaluator = Evaluator(errors)
+    evaluator.step(1100.0, PROMOTED, {"errors": reading})
+    [[_, judged, value, *_]] = evaluator.kept()["errors"]["recent"]
+    assert (judged, value) == (phase, kept)
+    assert json.loads(json.dumps(evaluator.kept(), allow_nan=False)) == evaluator.kept()
+
+
+def test_a_value_without_end_is_told_in_words(errors: Policy) -> None:
+    endless = Reading(math.inf, 100)
+    assert decisions(Evaluator(errors), endless, endless)[-1].reason.startswith("errors endless > ")
 
 
 @given(st.lists(st.tuples(st.sampled_from(["bad", "good", "none"]), st.booleans()), max_size=60))

@@ -8,22 +8,26 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.two_pairs import build
-from vecrollback import Store
+from vecrollback import Document, Store
 from vecrollback.catalog.aliases import SCRATCH
 from vecrollback.errors import (
     AliasMovedError,
     CorruptArtifactError,
+    HeadMovedError,
     NoRollbackTargetError,
     PairStateError,
+    QuarantinedError,
     UnknownNameError,
     UsageError,
 )
 from vecrollback.pairs.manifest import load_manifest
-from vecrollback.records import CANDIDATE, LIVE, MoveRequest, SearcherRecord
+from vecrollback.pairs.snapshots import SnapshotWriter
+from vecrollback.records import CANDIDATE, LIFTED, LIVE, MoveRequest, SearcherRecord
 from vecrollback.switching.switch import Switch
 
 BACK = MoveRequest("a test", "tester", wait_seconds=0.2, warm_seconds=0.2)
@@ -99,6 +103,109 @@ def test_what_was_decided_on_another_epoch_is_refused_with_both(store: Store, sw
     assert aliases(store)[LIVE] == "one@1"
     in_time = MoveRequest("a test", "tester", expected_epoch=2)
     assert switch.rollback(None, in_time).epoch == 3
+
+
+@pytest.mark.parametrize("move", ["rollback", "restore", "promote"])
+def test_a_new_snapshot_of_the_live_pair_overtakes_no_decision(
+    store: Store, switch: Switch, monkeypatch: pytest.MonkeyPatch, move: str
+) -> None:
+    """A worker makes one at any moment, also in between the read that a move decides on and the move itself."""
+    decided = MoveRequest("a test", "tester", expected_epoch=2, wait_seconds=0.2, warm_seconds=0.2)
+    report = store.check("two")
+    assert store.snapshot("one", rebuild=True).ref == "one@2"
+    make = switch._make
+
+    def interrupted(*arguments: object) -> object:
+        monkeypatch.undo()
+        assert store.snapshot("one", rebuild=True).ref == "one@3"
+        return make(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(switch, "_make", interrupted)
+    if move == "rollback":
+        done = switch.rollback(None, decided)
+    elif move == "restore":
+        done = switch.restore("two@1", decided)
+    else:
+        done = switch.promote(store.pair("two"), report, decided)
+    assert (done.source, done.target, done.epoch) == ("one@3", "two@1", 5)
+
+
+def test_a_pair_that_is_rolled_back_from_while_its_gates_look_needs_an_override(store: Store, switch: Switch) -> None:
+    checked, report = store.pair("two"), store.check("two")
+    switch.promote(checked, report, BACK)
+    switch.rollback(None, BACK)
+    with pytest.raises(QuarantinedError, match="was rolled back from: a test"):
+        switch.promote(checked, report, BACK)
+    assert aliases(store)[LIVE] == "one@1"
+
+
+def test_a_pair_that_is_rolled_back_from_while_searchers_load_it_does_not_serve(
+    store: Store, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warm = switch._warm
+
+    def interrupted(*arguments: object) -> object:
+        monkeypatch.undo()
+        store.resources.catalog.pairs.set_state("two", "quarantined", "it answers nonsense")
+        return warm(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(switch, "_warm", interrupted)
+    with pytest.raises(QuarantinedError, match="rolled back from meanwhile: it answers nonsense"):
+        switch.promote(store.pair("two"), store.check("two"), BACK)
+    assert aliases(store)[LIVE] == "one@1"
+    assert states(store) == {"one": "live", "two": "quarantined"}
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, AliasMovedError("live", expected=1, found=2)])
+def test_a_promote_out_of_quarantine_that_fails_leaves_the_pair_there(
+    store: Store, switch: Switch, monkeypatch: pytest.MonkeyPatch, failure: type[BaseException] | Exception
+) -> None:
+    switch.rollback(None, BACK)
+    forced = MoveRequest("try again", "tester", override=True, wait_seconds=0.2, warm_seconds=0.2)
+
+    def fail(*_: object) -> None:
+        assert store.pair("one").state == "ready", "or no searcher would load it"
+        raise failure
+
+    with monkeypatch.context() as patched, pytest.raises(type(failure) if isinstance(failure, Exception) else failure):
+        patched.setattr(switch, "_warm", fail)
+        switch.promote(store.pair("one"), store.check("one"), forced)
+    assert (store.pair("one").state, store.pair("one").state_reason) == ("quarantined", "a test")
+    assert switch.promote(store.pair("one"), store.check("one"), forced).target == "one@1"
+    assert states(store) == {"one": "live", "two": "standby"}
+
+
+def test_a_pair_whose_way_out_of_quarantine_was_cut_off_counts_as_quarantined(store: Store, switch: Switch) -> None:
+    """What a killed process leaves: searchers may load it, nobody goes back to it."""
+    switch.rollback(None, BACK)
+    store.resources.catalog.pairs.set_state("one", "ready", f"{LIFTED}try again")
+    with pytest.raises(NoRollbackTargetError, match=r"one: it is quarantined \(out of quarantine: try again\)"):
+        switch.target()
+    with pytest.raises(QuarantinedError):
+        switch.promote(store.pair("one"), store.check("one"), BACK)
+
+
+def test_a_restore_is_not_undone_by_an_index_that_was_being_built(
+    store: Store, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.upsert([Document("bad", "what the restore is to hide")])
+    store.catch_up("one")
+    write = SnapshotWriter.write
+
+    def interrupted(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.undo()
+        built = write(*arguments, **named)
+        switch.restore("one@1", BACK)
+        return built
+
+    monkeypatch.setattr(SnapshotWriter, "write", interrupted)
+    with pytest.raises(HeadMovedError):
+        store.snapshot("one", rebuild=True)
+    assert aliases(store)[LIVE] == "one@1"
+    assert store.search("what the restore is to hide", k=1).hits[0].id != "bad"
+    assert store.check("one").fitness == "pass"
+    store.catch_up("one")
+    assert store.check("one").verdict == "pass"
 
 
 def test_a_pair_that_never_served_is_no_target_unless_it_is_forced(store: Store, switch: Switch) -> None:

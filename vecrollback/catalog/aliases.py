@@ -10,16 +10,33 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from vecrollback.catalog.canaries import end_canary
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.databases.pointer import PointerReader
 from vecrollback.catalog.evaluation import record_gates
 from vecrollback.catalog.operations import end_approval
 from vecrollback.catalog.schema import alias as alias_table
-from vecrollback.catalog.schema import history, pair, snapshot, tenure
+from vecrollback.catalog.schema import canary, history, pair, snapshot, tenure
 from vecrollback.catalog.tenures import Tenures, all_tenures
-from vecrollback.errors import AliasMovedError, CatalogUnavailableError, UnknownNameError, UsageError
-from vecrollback.records import CANDIDATE, LIVE, AliasTarget, Move, MoveKind, MoveRequest, SnapshotRef, Tenure
+from vecrollback.errors import (
+    AliasMovedError,
+    CatalogUnavailableError,
+    PairStateError,
+    QuarantinedError,
+    UnknownNameError,
+    UsageError,
+)
+from vecrollback.records import (
+    CANDIDATE,
+    LIVE,
+    SWITCHES,
+    AliasTarget,
+    Move,
+    MoveKind,
+    MoveRequest,
+    PairState,
+    SnapshotRef,
+    Tenure,
+)
 from vecrollback.storage.local import reach
 
 GENESIS = "0" * 64
@@ -81,7 +98,9 @@ class Aliases:
             The entry of the history.
 
         Raises:
-            AliasMovedError: The alias has another epoch than the expected one; nothing was changed.
+            AliasMovedError: Somebody has moved the alias since the expected epoch; nothing was changed.
+            QuarantinedError, PairStateError: A pair is not in the state any more that the request requires; nothing
+                was changed.
             UnknownNameError: The target does not exist; nothing was changed.
             CatalogUnavailableError: The database cannot be written, also with the reserve of disk space given free.
         """
@@ -193,6 +212,20 @@ class Aliases:
         """
         return next(iter(self.history(alias, limit=1, kinds=kinds)), None)
 
+    def switched_since(self, alias: str, epoch: int) -> bool:
+        """Whether somebody has moved an alias since it was at an epoch. A newer snapshot of its pair is no such move.
+
+        Args:
+            alias: Its name.
+            epoch: When something was decided.
+
+        Returns:
+            Whether that decision is about another target than the alias has now.
+        """
+        with self._database.read() as connection:
+            found = connection.scalar(sa.select(alias_table.c.epoch).where(alias_table.c.name == alias)) or 0
+            return _switched(connection, alias, found=found, since=epoch)
+
     def was_rolled_back_from(self, alias: str, pair: str) -> bool:
         """Whether a rollback of the alias ever left a pair.
 
@@ -222,15 +255,16 @@ class Aliases:
 
 
 def apply_move(connection: sa.Connection, request: MoveRequest) -> Move:
-    """Move an alias inside a transaction. Raises AliasMovedError, UnknownNameError."""
+    """Move an alias inside a transaction. It raises what `Aliases.move` does."""
     target, expected = request.target, request.expected_epoch
     if target is None or expected is None:
         raise ValueError("a move needs its target and the epoch that it expects")
     # Read and written in one transaction that writes alone: nobody can move the alias in between.
     row = connection.execute(sa.select(alias_table).where(alias_table.c.name == request.alias)).one_or_none()
     epoch = row.epoch if row else 0
-    if epoch != expected:
+    if _switched(connection, request.alias, found=epoch, since=expected):
         raise AliasMovedError(request.alias, expected=expected, found=epoch)
+    require_states(connection, request.requires)
     present = sa.select(snapshot.c.number).where(snapshot.c.pair == target.pair, snapshot.c.number == target.number)
     if connection.scalar(present) is None:
         raise UnknownNameError(
@@ -255,6 +289,39 @@ def apply_move(connection: sa.Connection, request: MoveRequest) -> Move:
     if request.kind != "advance":
         end_canaries(connection, request, target)
     return move
+
+
+def _switched(connection: sa.Connection, alias: str, *, found: int, since: int) -> bool:
+    """Whether an alias at epoch `found` was moved by somebody's decision after epoch `since`."""
+    if found <= since:
+        return found != since
+    mine = sa.select(history.c.epoch).where(history.c.alias == alias, history.c.kind.in_(SWITCHES))
+    newest = connection.scalar(mine.order_by(history.c.number.desc()).limit(1))
+    return newest is None or newest > since
+
+
+def require_states(connection: sa.Connection, states: Mapping[str, PairState]) -> None:
+    """Raise QuarantinedError or PairStateError unless each pair is in the state that somebody decided on."""
+    for name, state in states.items():
+        row = connection.execute(sa.select(pair.c.state, pair.c.state_reason).where(pair.c.name == name)).one_or_none()
+        if row is not None and row.state == "quarantined" != state:
+            raise QuarantinedError(
+                f"pair {name!r} was rolled back from meanwhile: {row.state_reason}",
+                hint="build a better one; or promote it again with --override and a --reason",
+            )
+        if row is None or row.state != state:
+            raise PairStateError(
+                f"pair {name!r} was {state} when this was decided, and is {row.state if row else 'gone'} now",
+                hint="`vecrollback status` shows how it stands; then decide again",
+            )
+
+
+def end_canary(connection: sa.Connection, alias: str, *, reason: str, actor: str, unless: str = "") -> None:
+    """End what runs for an alias, inside a transaction; but not a canary of the pair `unless`."""
+    condition = sa.and_(canary.c.alias == alias, canary.c.ended_at.is_(None), canary.c.pair != unless)
+    values = {"ended_at": now(), "ended_by": actor, "end_reason": reason}
+    if connection.execute(canary.update().where(condition).values(**values)).rowcount:
+        connection.execute(alias_table.update().where(alias_table.c.name == alias).values(trial=None))
 
 
 def end_canaries(connection: sa.Connection, request: MoveRequest, target: SnapshotRef) -> None:

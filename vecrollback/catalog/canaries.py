@@ -8,14 +8,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import sqlalchemy as sa
 
+from vecrollback.catalog.aliases import apply_move, end_canary, require_states
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.schema import alias as alias_table
 from vecrollback.catalog.schema import canary, observation
 from vecrollback.errors import PairStateError
-from vecrollback.records import CanaryRun, Observation
+from vecrollback.records import CanaryRun, MoveRequest, Observation, SnapshotRef
 
 
 class CanaryTable:
@@ -24,14 +26,39 @@ class CanaryTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def start(self, new: CanaryRun) -> CanaryRun:
-        """Begin a canary; its number and times are set here. Raises PairStateError while another one runs."""
+    def start(self, new: CanaryRun, load: MoveRequest) -> CanaryRun:
+        """Begin a canary and have the searchers load its pair, in one transaction; its number and times are set here.
+
+        Args:
+            new: Whom it tries, and how.
+            load: The move of `candidate` to that pair's snapshot, and what it requires of the pair's state.
+
+        Returns:
+            What runs now.
+
+        Raises:
+            PairStateError: Another one runs, its alias points to another pair than `new.baseline`, or the pair is not
+                in the state that was decided on.
+            QuarantinedError: The pair was rolled back from meanwhile.
+            AliasMovedError: Somebody has moved `candidate` meanwhile.
+        """
         with self._database.write(wakes=True) as connection:
             if (other := _running_canary(connection, new.alias)) is not None:
                 raise PairStateError(
                     f"canary {other.number} of {other.pair!r} runs already",
                     hint="`vecrollback canary stop` ends it, `vecrollback canary advance` goes on with it",
                 )
+            target = connection.execute(sa.select(alias_table).where(alias_table.c.name == new.alias)).one_or_none()
+            if target is None or target.pair != new.baseline:
+                raise PairStateError(
+                    f"{new.alias} is {target.pair if target else 'nothing'} now, not {new.baseline} as it was to be "
+                    "tried against",
+                    hint="`vecrollback status`, then decide again",
+                )
+            require_states(connection, load.requires)
+            candidate = connection.execute(sa.select(alias_table).where(alias_table.c.name == load.alias)).one_or_none()
+            if load.target is not None and (candidate is None or _points(candidate) != load.target):
+                apply_move(connection, load)
             row = asdict(new) | {"since": time.time(), "started_at": now(), "policy": dict(new.policy)}
             row.pop("number")
             entry = connection.execute(canary.insert().values(**row).returning(canary)).one()
@@ -87,12 +114,8 @@ class CanaryTable:
             return _observations(connection, number, step)
 
 
-def end_canary(connection: sa.Connection, alias: str, *, reason: str, actor: str, unless: str = "") -> None:
-    """End what runs for an alias, inside a transaction; but not a canary of the pair `unless`."""
-    condition = sa.and_(canary.c.alias == alias, canary.c.ended_at.is_(None), canary.c.pair != unless)
-    values = {"ended_at": now(), "ended_by": actor, "end_reason": reason}
-    if connection.execute(canary.update().where(condition).values(**values)).rowcount:
-        connection.execute(alias_table.update().where(alias_table.c.name == alias).values(trial=None))
+def _points(row: sa.Row[Any]) -> SnapshotRef:
+    return SnapshotRef(row.pair, row.snapshot)
 
 
 def _running_canary(connection: sa.Connection, alias: str) -> CanaryRun | None:

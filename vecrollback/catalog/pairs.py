@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import sqlalchemy as sa
 
-from vecrollback.catalog.aliases import apply_move
+from vecrollback.catalog.aliases import apply_move, require_states
 from vecrollback.catalog.corpus_log import record_files
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.models import add_kept_model
@@ -123,7 +123,9 @@ class Pairs:
             if connection.scalar(sa.select(pair.c.name).where(pair.c.name == new.name)):
                 raise PairStateError(f"a pair {new.name!r} exists already", hint="choose another --name")
             _require_distinct(connection, new.name)
-            if connection.scalar(sa.select(history.c.number).where(history.c.target.startswith(f"{new.name}@"))):
+            prefix = f"{new.name}@"  # not by LIKE, to which the `_` in a name stands for any letter
+            served = sa.func.substr(history.c.target, 1, len(prefix)) == prefix
+            if connection.scalar(sa.select(history.c.number).where(served).limit(1)):
                 raise PairStateError(
                     f"a pair {new.name!r} served before and was pruned: the history is about that one",
                     hint="choose another --name",
@@ -160,8 +162,11 @@ class Pairs:
             record_files(self._database, connection, vectors_table(name), files or {})
         reach("pair.advanced")
 
-    def set_state(self, name: str, state: PairState, reason: str = "") -> None:
+    def set_state(self, name: str, state: PairState, reason: str = "", *, expected: PairState | None = None) -> None:
+        """Set a pair's state. `expected`: only if it has that one now, else raise QuarantinedError, PairStateError."""
         with self._database.write() as connection:
+            if expected is not None:
+                require_states(connection, {name: expected})
             connection.execute(pair.update().where(pair.c.name == name).values(state=state, state_reason=reason))
 
     def set_embedder(self, name: str, embedder: str) -> None:
@@ -173,9 +178,14 @@ class Pairs:
         """Make a written snapshot exist and be the one its pair serves from; the aliases on that pair move along.
 
         In one transaction: a process that died in between would leave an alias on files that no check looks at.
+        Raises HeadMovedError when the pair is not where the snapshot is from: a restore moved it back while the index
+        was built.
         """
         with self._database.write(wakes=True) as connection:
             present()
+            row = connection.execute(sa.select(pair).where(pair.c.name == new.pair)).one()
+            if (row.vectors_version, row.watermark) != (new.vectors_version, new.watermark):
+                raise HeadMovedError(vectors_table(new.pair), expected=new.vectors_version, found=row.vectors_version)
             connection.execute(snapshot.insert().values(**asdict(new)))
             connection.execute(pair.update().where(pair.c.name == new.pair).values(snapshot=new.number))
             for row in connection.execute(sa.select(alias).where(alias.c.pair == new.pair)).all():
@@ -275,7 +285,7 @@ class Pairs:
             return {row.name: (row.pair, row.snapshot) for row in rows}
 
     def set_tag(self, name: str, target: Snapshot) -> None:
-        """Raises UsageError for a name that cannot be one, PairStateError for that of a pair."""
+        """Raises UsageError for a name that cannot be one, PairStateError for that of a pair, UnknownNameError."""
         if not valid_pair_name(name):
             raise UsageError(f"{name!r} is not a valid name for a tag", hint=NAME_RULE)
         values = {"pair": target.pair, "snapshot": target.number, "created_at": now()}
@@ -284,6 +294,10 @@ class Pairs:
             if taken := connection.scalar(sa.select(pair.c.name).where(sa.func.lower(pair.c.name) == name.lower())):
                 raise PairStateError(
                     f"a pair is called {taken!r}, so no tag may be", hint="what is restored by that name is the pair"
+                )
+            if find_snapshot(connection, target.ref) is None:
+                raise UnknownNameError(
+                    f"snapshot {target.ref} was deleted meanwhile", hint="`vecrollback snapshot list` shows the others"
                 )
             connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
 

@@ -80,6 +80,7 @@ from vecrollback.records.operations import (
 )
 from vecrollback.records.pairs import (
     CANDIDATE,
+    LIFTED,
     LIVE,
     RECALL_FLOOR,
     AliasTarget,
@@ -122,6 +123,7 @@ __all__ = [
     "ANSWER_SECONDS",
     "CANDIDATE",
     "LATENCIES",
+    "LIFTED",
     "LINES",
     "LIVE",
     "RECALL_FLOOR",

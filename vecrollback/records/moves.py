@@ -43,12 +43,13 @@ class MoveRequest:
         wait_seconds: How long to wait for the searchers' acknowledgement.
         warm_seconds: How long to wait before a promote until every searcher has loaded the pair.
         expected_epoch: The alias's epoch when somebody decided this. None decides on the epoch that is read; the
-            catalog takes no request without one.
+            catalog takes no request without one. A newer snapshot of the same pair since then overtakes no decision.
         gated: What a promote had to pass, to be kept with the move.
         alias: Which pointer moves.
         kind: What the history calls the move.
         target: Where to.
         states: Pairs whose state changes with the move: name -> (state, reason).
+        requires: States that pairs must still have when the move is made.
         head: For an exact restore, the (watermark, vectors version) that the target's pair falls back to.
         approval: Number of the request that people agreed to; it ends with the move, or nothing moves.
         above: The move gets an epoch that is greater than this one too: of moves that were lost.
@@ -65,6 +66,7 @@ class MoveRequest:
     kind: MoveKind = "set"
     target: SnapshotRef | None = None
     states: Mapping[str, tuple[PairState, str]] = field(default_factory=dict)
+    requires: Mapping[str, PairState] = field(default_factory=dict)
     head: tuple[int, int] | None = None
     approval: int | None = None
     above: int = 0

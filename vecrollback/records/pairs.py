@@ -18,6 +18,9 @@ _ROUNDED_COSINE = 0.9999
 RECALL_FLOOR = 0.95
 """Recall against exact search that a new index must reach, unless a build asks for another."""
 
+LIFTED = "out of quarantine: "
+"""How the reason of a pair begins that a promote is taking out of quarantine, until it serves."""
+
 LIVE = "live"
 """The alias that queries follow."""
 CANDIDATE = "candidate"
@@ -91,6 +94,11 @@ class Pair:
     @property
     def ref(self) -> str:
         return str(SnapshotRef(self.name, self.snapshot))
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether it was rolled back from, and has not served since."""
+        return self.state == "quarantined" or (self.state == "ready" and self.state_reason.startswith(LIFTED))
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,10 +95,10 @@ class Approvals:
         return DecisionResult(self._catalog.approvals.get(number), outcome)
 
     def all(self, *, state: str | None = None) -> list[Approval]:
-        """Approvals, newest first. Those that wait for a move from an earlier epoch of `live` have expired."""
+        """Approvals, newest first. Those that waited when somebody else moved `live` have expired."""
         live = self._catalog.aliases.get(LIVE)
         for one in self._catalog.approvals.all(state="waiting"):
-            if live is not None and one.epoch != live.epoch:
+            if live is not None and self._catalog.aliases.switched_since(LIVE, one.epoch):
                 self._catalog.approvals.change(one.number, _expire)
         return self._catalog.approvals.all(state=state)
 

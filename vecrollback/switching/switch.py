@@ -7,9 +7,10 @@ for ten.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from vecrollback.catalog import Catalog
@@ -23,10 +24,12 @@ from vecrollback.errors import (
     StorageUnavailableError,
     UnknownNameError,
     UsageError,
+    VecrollbackError,
 )
 from vecrollback.pairs.manifest import Manifest, load_manifest
 from vecrollback.records import (
     CANDIDATE,
+    LIFTED,
     LIVE,
     Acknowledgements,
     AliasTarget,
@@ -77,7 +80,7 @@ class Switch:
                 f"pair {pair.name!r} is {pair.state} and cannot serve",
                 hint=f"finish it: `vecrollback reembed {pair.embedder!r} --name {pair.name}`",
             )
-        if pair.state == "quarantined" and not (request.override and request.reason):
+        if pair.quarantined and not (request.override and request.reason):
             raise QuarantinedError(
                 f"pair {pair.name!r} was rolled back from: {pair.state_reason}",
                 hint="build a better one; or promote it again with --override and a --reason",
@@ -107,10 +110,27 @@ class Switch:
             CorruptArtifactError: A file of its snapshot is missing.
             AliasMovedError: `live` moved since the gates were looked at.
         """
-        self.gate(pair, request, report)
-        if pair.state == "quarantined":  # before anything else: searchers load no pair that is
-            self._catalog.pairs.set_state(pair.name, "ready", f"out of quarantine: {request.reason}")
-        state = self._catalog.switch_state(ref=pair.ref, standbys=True)
+        state = self._catalog.switch_state(ref=pair.ref, pair=pair.name, standbys=True)
+        assert state.named is not None
+        now = state.named.pair or pair
+        self.gate(now, request, report)  # as it is now: while the gates looked, it may have been rolled back from
+        with self._lifted(now, request) if now.quarantined else contextlib.nullcontext(now.state) as found:
+            return self._promote(pair, state, found, request)
+
+    @contextlib.contextmanager
+    def _lifted(self, pair: Pair, request: MoveRequest) -> Iterator[PairState]:
+        """Let searchers load a quarantined pair. Should it not come to serve, it is quarantined again."""
+        self._catalog.pairs.set_state(pair.name, "ready", f"{LIFTED}{request.reason}", expected=pair.state)
+        try:
+            yield "ready"
+        except BaseException:
+            # Once the move is made it is "ready" no more. Of a process that is killed the reason stays, which says all.
+            with contextlib.suppress(VecrollbackError):
+                self._catalog.pairs.set_state(pair.name, "quarantined", pair.state_reason, expected="ready")
+            raise
+
+    def _promote(self, pair: Pair, state: SwitchState, found: PairState, request: MoveRequest) -> Switched:
+        """Have every searcher load the pair, then move, if it is still in the state in which it was found."""
         snapshot, _ = self._verified(state.snapshot, pair.ref)
         live = state.target
         if request.gated and request.gated.live != (live.pair if live else ""):  # it was measured against another one
@@ -123,7 +143,8 @@ class Switch:
         states: dict[str, tuple[PairState, str]] = dict.fromkeys(state.standbys, ("ready", ""))
         if live:
             states[live.pair] = ("standby", f"live until {pair.name} was promoted")
-        move = replace(request, kind="promote", states=states | {pair.name: ("live", "")})
+        states |= {pair.name: ("live", "")}
+        move = replace(request, kind="promote", states=states, requires={pair.name: found})
         return self._move(replace(state, searchers=tuple(searchers)), snapshot, pair.watermark, move)
 
     def _warm(self, snapshot: Snapshot, candidate: AliasTarget | None, request: MoveRequest) -> list[SearcherRecord]:
@@ -213,8 +234,7 @@ class Switch:
                 raise NoRollbackTargetError(
                     f"alias {LIVE!r} points nowhere yet", hint="`vecrollback promote PAIR` first"
                 )
-            if expected not in (None, state.epoch):
-                raise AliasMovedError(LIVE, expected=expected or 0, found=state.epoch)
+            self._require_undecided(state, expected)
             choices = (self._find_named(state, override),) if to is not None else state.before
             if not choices or unfit(choices[-1]):
                 raise _nowhere({facts.name: unfit(facts) for facts in choices})
@@ -260,8 +280,7 @@ class Switch:
         """
         state = self._catalog.switch_state(ref=ref)
         snapshot, manifest = self._verified(state.snapshot, ref)
-        if request.expected_epoch not in (None, state.epoch):
-            raise AliasMovedError(LIVE, expected=request.expected_epoch or 0, found=state.epoch)
+        self._require_undecided(state, request.expected_epoch)
         if not request.override and (why := _silent(state.answer)):
             raise PairStateError(
                 f"{snapshot.ref} could answer no query: {why}",
@@ -378,6 +397,11 @@ class Switch:
             self._artifacts.expect(name)
         return snapshot, manifest
 
+    def _require_undecided(self, state: SwitchState, expected: int | None) -> None:
+        """Raise AliasMovedError where somebody has moved the alias since epoch `expected`."""
+        if expected not in (None, state.epoch) and self._catalog.aliases.switched_since(state.alias, expected or 0):
+            raise AliasMovedError(state.alias, expected=expected or 0, found=state.epoch)
+
     def _move(self, state: SwitchState, target: Snapshot, watermark: int, request: MoveRequest) -> Switched:
         """Make the move that was decided on `state`. `watermark`: of the target's pair, once it is made."""
         if not request.reason and request.kind != "promote":
@@ -443,7 +467,7 @@ def _unfit(facts: PairFacts, *, override: bool = False, bridged: Callable[[], bo
     pair = facts.pair
     if pair is None or pair.state in ("building", "retired"):
         return f"it is {pair.state}" if pair else "it was pruned"
-    if pair.state == "quarantined" and not override:
+    if pair.quarantined and not override:
         return f"it is quarantined ({pair.state_reason})"
     if facts.verdict != "pass" and not override:
         return f"its last check says {facts.verdict}" if facts.verdict else "it was never checked"

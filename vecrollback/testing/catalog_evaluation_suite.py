@@ -7,8 +7,20 @@ from dataclasses import replace
 import pytest
 
 from vecrollback.catalog import Catalog
-from vecrollback.errors import PairStateError, UnknownNameError
-from vecrollback.records import Canary, CanaryRun, GateOutcome, GateVerdict, GoldenQuery, Observation
+from vecrollback.errors import AliasMovedError, PairStateError, QuarantinedError, UnknownNameError
+from vecrollback.records import (
+    CANDIDATE,
+    AliasTarget,
+    Canary,
+    CanaryRun,
+    GateOutcome,
+    GateVerdict,
+    GoldenQuery,
+    MoveRequest,
+    Observation,
+    PairState,
+    SnapshotRef,
+)
 from vecrollback.testing.catalog_records import a_move, a_pair, a_snapshot
 
 
@@ -19,6 +31,14 @@ def a_query(id_: str = "q", at: str = "2025-01-01") -> GoldenQuery:
 def a_canary(pair: str = "two") -> CanaryRun:
     policy = {"steps": [1, 5], "shadow": 10.0}
     return CanaryRun(0, "live", pair, "one", 0, 0.0, 10.0, "salt", policy, 0.0, "", "somebody")
+
+
+def a_load(pair: str = "two", expected: int = 0, state: PairState = "ready") -> MoveRequest:
+    target = SnapshotRef(pair, 1)
+    requires: dict[str, PairState] = {pair: state}
+    return MoveRequest(
+        "to be tried", "somebody", expected_epoch=expected, alias=CANDIDATE, target=target, requires=requires
+    )
 
 
 class CatalogEvaluation:
@@ -69,7 +89,7 @@ class CatalogEvaluation:
         reader = two_pairs.aliases.pointer_reader("live")
         before = reader.read()
         assert before is not None and before.canary is None
-        canary = two_pairs.canaries.start(a_canary())
+        canary = two_pairs.canaries.start(a_canary(), a_load())
         pointer = reader.read()
         assert pointer is not None
         assert pointer.canary == Canary(canary.number, 0, 0.0, 10.0, "salt", "two", 1, 0, 1)
@@ -85,9 +105,9 @@ class CatalogEvaluation:
         reader.close()
 
     def test_one_canary_runs_at_a_time_and_a_step_states_what_it_expects(self, two_pairs: Catalog) -> None:
-        canary = two_pairs.canaries.start(a_canary())
+        canary = two_pairs.canaries.start(a_canary(), a_load())
         with pytest.raises(PairStateError, match="runs already"):
-            two_pairs.canaries.start(a_canary())
+            two_pairs.canaries.start(a_canary(), a_load())
         with pytest.raises(PairStateError, match="step 3"):
             two_pairs.canaries.step(canary.number, expected=3, step=4, share=5.0)
         assert two_pairs.canaries.running("live") == canary
@@ -97,12 +117,12 @@ class CatalogEvaluation:
         assert (ended.ended_by, ended.end_reason, ended.policy) == ("anna", "bad", {"steps": [1, 5], "shadow": 10.0})
         with pytest.raises(PairStateError):
             two_pairs.canaries.step(canary.number, expected=0, step=1, share=1.0)
-        assert two_pairs.canaries.start(a_canary()).number > canary.number
+        assert two_pairs.canaries.start(a_canary(), a_load()).number > canary.number
 
     def test_canary_ends_with_a_move_of_its_alias_but_not_with_a_new_snapshot(self, two_pairs: Catalog) -> None:
-        two_pairs.canaries.start(a_canary())
+        two_pairs.canaries.start(a_canary(), a_load())
         two_pairs.pairs.add_snapshot(a_snapshot("one", 3))
-        two_pairs.aliases.move(replace(a_move("two"), alias="candidate"))
+        two_pairs.aliases.move(replace(a_move("two", expected=1), alias="candidate"))
         two_pairs.pairs.add_snapshot(a_snapshot("two", 2))
         assert two_pairs.canaries.running("live") is not None
         two_pairs.aliases.move(a_move("two", expected=2, snapshot=2))
@@ -110,12 +130,31 @@ class CatalogEvaluation:
         assert two_pairs.canaries.all()[0].end_reason == "promote of two"
 
     def test_canary_ends_when_the_candidate_becomes_another_pair(self, two_pairs: Catalog) -> None:
-        two_pairs.canaries.start(a_canary())
-        two_pairs.aliases.move(replace(a_move("one"), alias="candidate"))
+        two_pairs.canaries.start(a_canary(), a_load())
+        two_pairs.aliases.move(replace(a_move("one", expected=1), alias="candidate"))
         assert two_pairs.canaries.running("live") is None
 
+    def test_canary_and_the_candidate_that_searchers_load_begin_together_or_neither(self, two_pairs: Catalog) -> None:
+        two_pairs.canaries.start(a_canary(), a_load())
+        assert two_pairs.aliases.get(CANDIDATE) == AliasTarget("two", 1, 1)
+        with pytest.raises(PairStateError, match="runs already"):
+            two_pairs.canaries.start(a_canary("one"), a_load("one", expected=1))
+        assert two_pairs.canaries.running("live") is not None, "the one that was first goes on"
+        two_pairs.canaries.end("live", reason="bad", actor="anna")
+        two_pairs.canaries.start(a_canary(), a_load(expected=7))  # `candidate` is there already: nothing has to move
+        two_pairs.canaries.end("live", reason="bad", actor="anna")
+        with pytest.raises(AliasMovedError):
+            two_pairs.canaries.start(replace(a_canary("one"), baseline="one"), a_load("one", expected=7))
+        two_pairs.pairs.set_state("two", "quarantined", "it answers nonsense")
+        with pytest.raises(QuarantinedError, match="rolled back from meanwhile: it answers nonsense"):
+            two_pairs.canaries.start(a_canary(), a_load(expected=1))
+        with pytest.raises(PairStateError, match="live is one now, not three"):
+            two_pairs.canaries.start(replace(a_canary(), baseline="three"), a_load(expected=1, state="quarantined"))
+        assert two_pairs.canaries.running("live") is None
+        assert two_pairs.aliases.get(CANDIDATE) == AliasTarget("two", 1, 1)
+
     def test_observations_add_up(self, two_pairs: Catalog) -> None:
-        canary = two_pairs.canaries.start(a_canary())
+        canary = two_pairs.canaries.start(a_canary(), a_load())
         one = Observation(2, 1.0, 0.5, 0.25, 0.75, {"2": 1, "7": 1})
         for _ in range(3):
             two_pairs.canaries.observe(canary.number, 0, {"overlap": one, "failed": Observation(1)})

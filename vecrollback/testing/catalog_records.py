@@ -45,7 +45,7 @@ def a_pair(name: str = "one") -> Pair:
 
 
 def a_snapshot(pair: str = "one", number: int = 1) -> Snapshot:
-    return Snapshot(pair, number, f"m{number}.json", 10 * number, number, "2025-01-01T00:00:00+00:00", 0.99, 30)
+    return Snapshot(pair, number, f"m{number}.json", 0, 1, "2025-01-01T00:00:00+00:00", 0.99, 30)
 
 
 def a_move(pair: str = "one", expected: int = 0, snapshot: int = 1, actor: str = "somebody") -> MoveRequest:

@@ -14,7 +14,14 @@ import sqlalchemy as sa
 from vecrollback.catalog import Catalog, chained_hash
 from vecrollback.catalog import schema as tables
 from vecrollback.catalog.tenures import from_moves
-from vecrollback.records import LIVE, Move, PairFacts, SearcherRecord, SnapshotRef, Tenure
+from vecrollback.errors import (
+    AliasMovedError,
+    HeadMovedError,
+    PairStateError,
+    QuarantinedError,
+    UnknownNameError,
+)
+from vecrollback.records import LIVE, AliasTarget, Move, PairFacts, SearcherRecord, SnapshotRef, Tenure
 from vecrollback.testing.catalog_records import a_move, a_pair, a_report, a_snapshot, an_incident
 
 _NAMES = ("one", "two", "three", "four")
@@ -159,6 +166,59 @@ class CatalogSwitching:
             opened, _ = several.incidents.open(an_incident(), complete)
         assert (opened.switch_ms, opened.lag) == (1.0, 7)
         assert several.incidents.get(opened.number) == opened
+
+    def test_new_snapshot_of_the_same_pair_overtakes_no_decision_and_a_move_does(self, several: Catalog) -> None:
+        self.serve(several, "one", "two")
+        several.pairs.add_snapshot(a_snapshot("two", 2))
+        assert several.aliases.get(LIVE) == AliasTarget("two", 2, 3)
+        assert not several.aliases.switched_since(LIVE, 2)
+        assert several.aliases.switched_since(LIVE, 1)
+        assert several.aliases.switched_since(LIVE, 4), "an epoch that never was"
+        back = several.aliases.move(replace(a_move("one", expected=2), kind="rollback"))
+        assert (back.epoch, back.source) == (4, "two@2")
+        several.pairs.add_snapshot(a_snapshot("one", 2))
+        for old in (2, 3):
+            with pytest.raises(AliasMovedError):
+                several.aliases.move(a_move("three", expected=old))
+        assert several.aliases.get(LIVE) == AliasTarget("one", 2, 5)
+
+    def test_move_is_refused_when_a_pair_is_not_in_the_state_that_it_requires(self, several: Catalog) -> None:
+        several.pairs.set_state("two", "quarantined", "bad")
+        wanted = replace(a_move("two"), requires={"two": "ready"})
+        with pytest.raises(QuarantinedError, match="rolled back from meanwhile: bad"):
+            several.aliases.move(wanted)
+        with pytest.raises(PairStateError, match="was standby when this was decided, and is ready now"):
+            several.aliases.move(replace(a_move("one"), requires={"one": "standby"}))
+        assert several.aliases.history() == []
+        with pytest.raises(QuarantinedError):
+            several.pairs.set_state("two", "ready", expected="live")
+        several.pairs.set_state("two", "ready", expected="quarantined")
+        assert several.aliases.move(wanted).target == "two@1"
+
+    def test_snapshot_of_vectors_that_a_restore_has_left_does_not_serve(self, several: Catalog) -> None:
+        self.serve(several, "one")
+        several.pairs.advance("one", watermark=5, vectors_version=4, expected=1)
+        late = replace(a_snapshot("one", 2), watermark=5, vectors_version=4)
+        several.aliases.move(replace(a_move("one", expected=1), kind="restore", head=(0, 1)))
+        with pytest.raises(HeadMovedError):
+            several.pairs.add_snapshot(late)
+        assert several.aliases.get(LIVE) == AliasTarget("one", 1, 2)
+        assert [one.ref for one in several.pairs.snapshots("one")] == ["one@1"]
+
+    def test_name_is_taken_by_the_pair_that_had_it_and_not_by_one_that_looks_alike(self, several: Catalog) -> None:
+        several.pairs.add(a_pair("e5-small"), {})
+        several.pairs.add_snapshot(a_snapshot("e5-small"))
+        self.serve(several, "e5-small", "one")
+        several.pairs.add(a_pair("e5_small"), {})
+        several.pairs.retire("e5-small", "old")
+        several.pairs.forget("e5-small")
+        with pytest.raises(PairStateError, match="'e5-small' served before"):
+            several.pairs.add(a_pair("e5-small"), {})
+
+    def test_tag_keeps_only_what_is_there(self, several: Catalog) -> None:
+        with pytest.raises(UnknownNameError, match="one@2 was deleted meanwhile"):
+            several.pairs.set_tag("kept", a_snapshot("one", 2))
+        assert several.pairs.tags() == {}
 
     def test_request_that_does_not_say_where_to_is_refused(self, several: Catalog) -> None:
         for wrong in (replace(a_move(), target=None), replace(a_move(), expected_epoch=None)):

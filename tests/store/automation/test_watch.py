@@ -18,10 +18,11 @@ import pytest
 import vecrollback
 from tests.support.operations import words
 from tests.support.prometheus import prometheus
-from vecrollback import Document, Store
+from vecrollback import Document, Result, Store
 from vecrollback.errors import LockHeldError, UsageError
 from vecrollback.store.automation.watch import PooledTraffic, SyntheticTraffic, Watch
 from vecrollback.store.automation.watch.evaluation import Decision
+from vecrollback.store.automation.watch.pair_answers import PairAnswers
 from vecrollback.store.automation.watch.replay import replay
 from vecrollback.store.automation.watch.traffic import Volume
 from vecrollback.switching.policy import read_policy
@@ -220,6 +221,109 @@ def test_prometheus_is_asked_and_its_silence_is_inconclusive(store: Store, watch
         server.value = 1.0
         assert kinds(rounds(watch)) == ["approve"]
     assert kinds(rounds(watch, 3)) == []  # it is gone: no value, no decision
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param({"value": float("nan")}, id="nan: nothing was asked, 0/0"),
+        pytest.param({"value": float("inf")}, id="inf"),
+        pytest.param({"instead": []}, id="a list"),
+        pytest.param({"instead": {"status": "success"}}, id="no data"),
+        pytest.param({"instead": {"status": "success", "data": {"resultType": "vector", "result": [{}]}}}, id="empty"),
+    ],
+)
+def test_whatever_one_metric_gives_the_others_decide(store: Store, watched: Watched, odd: dict[str, Any]) -> None:
+    with prometheus() as server:
+        vars(server).update(odd)
+        text = f"[[metric]]\nsource = 'prometheus'\naddress = '{server.url}'\nquery = 'a / b'\nfailure = '> 0.5'\n"
+        watch = watched(RAPID + text + "action = 'alert'\n" + "[[metric]]\nsource = 'health'\n", search=_refuse)
+        store.promote("bad", reason="said to be better")
+        assert "rollback" in kinds(rounds(watch))
+    assert store.live().name == "good"
+    kept = store.measurements.memory("live")
+    assert sorted(kept) == ["health", "prometheus"]
+    json.dumps(kept, allow_nan=False)
+
+
+def _refuse(query: str) -> Result:
+    raise RuntimeError(f"nothing answers {query!r}")
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:909O", "http://[::1", "//"])
+def test_an_address_that_is_none_is_a_metric_that_cannot_be_measured(
+    store: Store, watched: Watched, address: str
+) -> None:
+    text = f"[[metric]]\nsource = 'prometheus'\naddress = '{address}'\nquery = 'a'\nfailure = '> 0.5'\n"
+    watch = watched(RAPID + text + "[[metric]]\nsource = 'health'\n", search=_refuse)
+    store.promote("bad", reason="said to be better")
+    assert "rollback" in kinds(rounds(watch))
+
+
+def test_a_live_model_too_broken_for_a_baseline_is_rolled_back_from(
+    store: Store, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = watched(RAPID + "[[metric]]\nsource = 'health'\n", search=_refuse)
+    rounds(watch, 2)
+    store.promote("bad", reason="said to be better")
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("the weights are gone")
+
+    monkeypatch.setattr(PairAnswers, "on", broken)
+    assert "rollback" in kinds(rounds(watch))
+    assert store.live().name == "good"
+
+
+def test_a_watch_that_fails_in_every_round_tells_so_once(
+    store: Store, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = watched(STANDOUT + "[[notify]]\nkind = 'command'\ncommand = ['true']\n")
+    made = 0
+
+    def fail(_: Watch) -> Decision:
+        nonlocal made
+        made += 1
+        raise RuntimeError("the disk is on fire")
+
+    monkeypatch.setattr(Watch, "tick", fail)
+    watch._asked_to_stop = lambda: made >= 3
+    watch.run()
+    [notice] = store.notices.all()
+    assert notice.body["text"] == (
+        "the watch of live fails in every round, and nothing is measured: the disk is on fire"
+    )
+
+
+def test_a_new_snapshot_of_the_live_pair_does_not_cancel_a_rollback(
+    store: Store, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = watched(STANDOUT)
+    store.promote("bad", reason="said to be better")
+    roll_back = Store.rollback
+
+    def interrupted(self: Store, *arguments: Any, **named: Any) -> Any:
+        monkeypatch.setattr(Store, "rollback", roll_back)
+        with vecrollback.connect(store.root) as worker:
+            worker.snapshot("bad", rebuild=True)
+        return roll_back(self, *arguments, **named)
+
+    monkeypatch.setattr(Store, "rollback", interrupted)
+    assert kinds(rounds(watch)) == ["rollback"]
+    assert store.live().name == "good"
+
+
+def test_a_request_that_the_policy_made_waits_on_when_the_live_pair_gets_a_new_snapshot(
+    store: Store, watched: Watched
+) -> None:
+    watch = watched(STANDOUT + "action = 'approve'\n")
+    store.promote("bad", reason="said to be better")
+    assert kinds(rounds(watch)) == ["approve"]
+    store.snapshot("bad", rebuild=True)
+    assert kinds(rounds(watch)) == []
+    [request] = store.approvals.all(state="waiting")
+    assert store.approve(request.number, actor="anna").switched is not None
+    assert store.live().name == "good"
 
 
 def test_slow_metrics_only_tell(store: Store, watched: Watched) -> None:

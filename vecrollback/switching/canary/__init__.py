@@ -37,7 +37,6 @@ class Canaries:
         if not policy.shadow and not policy.steps:
             raise UsageError("the policy gives a canary no traffic", hint="[canary] needs `shadow` or `steps`")
         self._catalog.audits.add(request.actor, "canary.start", pair)
-        self._make_candidate(record.name, record.snapshot, request)
         step = 0 if policy.shadow else 1
         canary = CanaryRun(
             number=0,
@@ -53,7 +52,7 @@ class Canaries:
             started_at="",
             started_by=request.actor,
         )
-        self._catalog.canaries.start(canary)
+        self._catalog.canaries.start(canary, self._loading(record, request))
         return self.status()
 
     def plan(self, pair: str) -> str:
@@ -169,15 +168,17 @@ class Canaries:
             self._catalog.canaries.observe(number, step, measures)
         return count
 
-    def _make_candidate(self, pair: str, snapshot: int, request: MoveRequest) -> None:
-        """Point `candidate` at the snapshot, so that the searchers load it before a caller needs it."""
+    def _loading(self, record: Pair, request: MoveRequest) -> MoveRequest:
+        """The move of `candidate` by which the searchers load the pair before a caller needs it."""
         candidate = self._catalog.aliases.get(CANDIDATE)
-        target = SnapshotRef(pair, snapshot)
-        if candidate is None or candidate.ref != str(target):
-            reason = ": ".join(filter(None, ("to be tried", request.reason)))
-            epoch = candidate.epoch if candidate else 0
-            load = MoveRequest(reason, request.actor, expected_epoch=epoch, alias=CANDIDATE, target=target)
-            self._catalog.aliases.move(load)
+        return MoveRequest(
+            ": ".join(filter(None, ("to be tried", request.reason))),
+            request.actor,
+            expected_epoch=candidate.epoch if candidate else 0,
+            alias=CANDIDATE,
+            target=SnapshotRef(record.name, record.snapshot),
+            requires={record.name: record.state},
+        )
 
 
 def _unready(now: CanaryStatus) -> str:

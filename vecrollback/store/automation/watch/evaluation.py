@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from vecrollback.switching.policy.model import Policy, Rule
@@ -95,12 +96,11 @@ class Evaluator:
 
     def due(self, at: float) -> list[Rule]:
         """Metrics whose interval is over."""
-        return [rule for rule in self._rules.values() if at - self._last(rule.name) >= rule.interval * 0.999]
+        return [rule for rule in self._rules.values() if self._wait(rule, at) <= rule.interval * 0.001]
 
     def due_in(self, at: float) -> float:
         """Seconds until the interval of some metric is over; endless without any."""
-        waits = (rule.interval - (at - self._last(rule.name)) for rule in self._rules.values())
-        return max(0.0, min(waits, default=math.inf))
+        return max(0.0, min((self._wait(rule, at) for rule in self._rules.values()), default=math.inf))
 
     def step(self, at: float, state: LiveState, readings: Mapping[str, Reading]) -> Decision:
         """Remember the measurements of one moment, and decide."""
@@ -155,9 +155,11 @@ class Evaluator:
             )
             self._ordered_in |= body["ordered"]
 
-    def _last(self, name: str) -> float:
-        memory = self._memory.get(name)
-        return memory.recent[-1].at if memory and memory.recent else float("-inf")
+    def _wait(self, rule: Rule, at: float) -> float:
+        """Seconds until a metric is to be measured again; none if it was measured in the future: a clock went back."""
+        memory = self._memory.get(rule.name)
+        last = memory.recent[-1].at if memory and memory.recent else -math.inf
+        return rule.interval - (at - last) if last <= at else 0.0
 
     def _remember(self, rule: Rule, measurement: Measurement, state: LiveState) -> None:
         memory = self._memory.get(rule.name)
@@ -259,7 +261,8 @@ class Evaluator:
 def judge(rule: Rule, at: float, reading: Reading) -> Measurement:
     """One measurement. Nothing measured, or on too little, is inconclusive, never a success."""
     phase: Phase = "inconclusive"
-    if reading.value is not None and not math.isnan(reading.value) and reading.sample >= rule.minimum:
+    reading = finite(reading)
+    if reading.value is not None and reading.sample >= rule.minimum:
         if rule.failure.holds(reading.value):
             # Large enough for the policy, but chance alone may explain it: neither a failure nor a success.
             phase = "failure" if reading.p is None or reading.p < rule.alpha else "inconclusive"
@@ -268,13 +271,25 @@ def judge(rule: Rule, at: float, reading: Reading) -> Measurement:
     return Measurement(rule.name, at, phase, reading.value, reading.sample, rule.condition, reading.said)
 
 
+def finite(reading: Reading) -> Reading:
+    """A reading whose numbers every database and JSON can hold: without a value for NaN, the largest for endless."""
+    value, p = reading.value, reading.p
+    if value is not None and math.isnan(value):
+        return replace(reading, value=None, said=reading.said or "it is not a number")
+    if value is not None and math.isinf(value):
+        reading = replace(reading, value=math.copysign(sys.float_info.max, value))
+    return replace(reading, p=1.0) if p is not None and math.isnan(p) else reading
+
+
 def _saw_nothing(rule: Rule, measurement: Measurement) -> bool:
     """Whether a measurement rests on nothing, or on too little; one that chance may explain has seen something."""
-    return measurement.value is None or math.isnan(measurement.value) or measurement.sample < rule.minimum
+    return measurement.value is None or measurement.sample < rule.minimum
 
 
 def _sentence(rule: Rule, recent: Sequence[Measurement]) -> str:
     failures = [one for one in recent if one.phase == "failure"]
     worst = failures[-1]
     value = "nothing" if worst.value is None else f"{worst.value:.4g}"
+    if worst.value is not None and abs(worst.value) == sys.float_info.max:
+        value = "endless"
     return f"{rule.name} {value} {rule.condition} in {len(failures)} of {len(recent)} measurements"

@@ -12,12 +12,12 @@ from typing import Any
 import httpx
 import numpy as np
 
-from vecrollback.errors import NoRollbackTargetError, UnreachableError, VecrollbackError
+from vecrollback.errors import NoRollbackTargetError, UnreachableError
 from vecrollback.pairs.model_answers import ask_model
 from vecrollback.records import ANSWER_SECONDS, Result, Sample
 from vecrollback.storage.trust import require_no_link_local
 from vecrollback.store.automation.operated_store import OperatedStore
-from vecrollback.store.automation.watch.evaluation import LiveState, Reading
+from vecrollback.store.automation.watch.evaluation import LiveState, Reading, finite
 from vecrollback.store.automation.watch.pair_answers import Fact, PairAnswers
 from vecrollback.store.automation.watch.statistics import along, apart, ks, lower, psi
 from vecrollback.store.automation.watch.traffic import Traffic
@@ -66,7 +66,7 @@ def metric(source: str) -> Callable[[Measure], Measure]:
     Returns:
         A decorator. What it decorates takes a MetricReader and a Moment and returns a Reading: the value, of how many
         answers or queries, and the probability of such a difference by chance where there is one. `NOTHING` is the
-        reading of what cannot be measured now. VecrollbackError, OSError and ValueError may be raised: they are one.
+        reading of what cannot be measured now; whatever it raises is one.
     """
 
     def register(measure: Measure) -> Measure:
@@ -95,11 +95,11 @@ class MetricReader:
     def read(self, rule: Rule, now: LiveState, baseline: Baseline | None) -> Reading:
         """The metric's value at this moment. Raises nothing."""
         try:
-            reading = METRICS[rule.source](self, Moment(rule, now, baseline))
+            reading = finite(METRICS[rule.source](self, Moment(rule, now, baseline)))
             return replace(reading, said=self._coverage(rule, now, reading.said)) if rule.source in SAMPLED else reading
-        except (VecrollbackError, OSError, ValueError) as error:
+        except Exception as error:  # whatever it is, the other metrics are measured, and one of them may be failing
             _log.info("metric %s cannot be measured: %s", rule.name, error)
-            return replace(NOTHING, said=str(error))
+            return replace(NOTHING, said=str(error) or type(error).__name__)
 
     def _coverage(self, rule: Rule, now: LiveState, sentence: str) -> str:
         """What a metric that looks at samples says, and of how many queries it saw how many."""
@@ -186,8 +186,8 @@ def _health(reader: MetricReader, _: Moment) -> Reading:
     try:
         if not reader.search(_PROBE).pair:
             return NOTHING
-    except (VecrollbackError, OSError) as error:
-        return Reading(0.0, said=str(error))
+    except Exception as error:  # as a caller would get it
+        return Reading(0.0, said=str(error) or type(error).__name__)
     return Reading(1.0)
 
 
@@ -302,16 +302,23 @@ def query_prometheus(address: str, promql: str) -> float | None:
     try:
         require_no_link_local(address)
         answer = httpx.get(f"{address.rstrip('/')}/api/v1/query", params={"query": promql}, timeout=_PROMETHEUS_SECONDS)
-        body: dict[str, Any] = answer.json()
-    except (httpx.HTTPError, ValueError) as error:
+        body: Any = answer.json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise UnreachableError(f"Prometheus at {address} gave no answer: {error}") from error
-    if body.get("status") != "success":
-        raise UnreachableError(f"Prometheus at {address}: {body.get('error', answer.status_code)}")
-    kind, result = body["data"]["resultType"], body["data"]["result"]
-    if kind == "scalar":
-        return float(result[1])
-    if kind != "vector" or len(result) > 1:
+    if not isinstance(body, dict) or body.get("status") != "success":
+        said = body.get("error") if isinstance(body, dict) else None
         raise UnreachableError(
-            f"{promql!r} gives {kind} of {len(result)} elements, not one value", hint="aggregate it: sum(...), avg(...)"
+            f"Prometheus at {address}: {said or f'no answer of its kind, HTTP {answer.status_code}'}"
         )
-    return float(result[0]["value"][1]) if result else None
+    try:
+        kind, result = body["data"]["resultType"], body["data"]["result"]
+        if kind == "scalar":
+            return float(result[1])
+        if kind != "vector" or len(result) > 1:
+            raise UnreachableError(
+                f"{promql!r} gives {kind} of {len(result)} elements, not one value",
+                hint="aggregate it: sum(...), avg(...)",
+            )
+        return float(result[0]["value"][1]) if result else None
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise UnreachableError(f"Prometheus at {address} answers in another form: {error!r}") from error

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from vecrollback.errors import AliasMovedError, LockHeldError, VecrollbackError
 from vecrollback.records import LIVE, SWITCHES, Json, ProgressCallback, Result, SnapshotRef
@@ -21,6 +21,7 @@ from vecrollback.store.automation.watch.traffic import Traffic
 from vecrollback.switching.policy import Policy
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 _LOCK = "guard"  # what every version of the program calls it
 _NAP_SECONDS = 0.2
 ACTOR = "policy"
@@ -62,6 +63,7 @@ class Watch:
         self._collector = MetricReader(store, policy, traffic, self._answers, search or store.search)
         self._live = LiveReader(store)
         self._failed_at: int | None = None
+        self._broken = False
         self._expected_in: int | None = None
         self._waiting = False
 
@@ -89,6 +91,9 @@ class Watch:
             except Exception as error:
                 # A watch outlives whatever is wrong with one round, or nobody would be told of the next one.
                 _log.error("watching failed: %s", error)
+                if not self._broken:
+                    said = f"the watch of {LIVE} fails in every round, and nothing is measured: {error}"
+                    self._broken = self._store.notices.tell("alert", said)
             self._rest(self._policy.interval)
         self._answers.close()
 
@@ -100,6 +105,7 @@ class Watch:
         _log.info("watching %s by %s", LIVE, self._policy.origin or "the built-in policy")
         while not self._stopping():
             self.tick()
+            self._broken = False
             # From one measurement to the next, so that asking two models makes no interval longer.
             interval = self._policy.interval
             self._rest(min(interval, max(interval / 4, self._evaluator.due_in(time.time()))))
@@ -124,7 +130,7 @@ class Watch:
         decision = self._evaluator.step(at, now, readings)
         if self._expected_in != now.epoch and self._evaluator.suspects(now):
             self._expected_in = now.epoch
-            self._store.expect_rollback()
+            self._undisturbed("getting ready for a rollback", self._store.expect_rollback)
         self._act(decision, now)
         if readings:  # after the act: a process that dies in between leaves it to be decided again, not undone
             memory = {
@@ -132,7 +138,7 @@ class Watch:
                 for name, body in self._evaluator.kept().items()
             }
             self._store.measurements.remember(LIVE, memory)
-        self._note_latency(now)
+        self._undisturbed("comparing latency", lambda: self._note_latency(now))
         self._store.notices.send_soon()
         return decision
 
@@ -142,10 +148,20 @@ class Watch:
 
     def _baseline(self, now: LiveState) -> dict[str, Any] | None:
         baseline = self._store.measurements.baseline(LIVE, now.epoch)
-        if baseline is None and (new_baseline := self._collector.baseline(now)) is not None:
-            self._store.measurements.keep_baseline(LIVE, now.epoch, now.pair, new_baseline)
-            baseline = new_baseline
+        if baseline is None:
+            # It asks models, and the one that serves may be broken: metrics that need no baseline are to see that.
+            baseline = self._undisturbed("measuring a baseline", lambda: self._collector.baseline(now))
+            if baseline is not None:
+                self._store.measurements.keep_baseline(LIVE, now.epoch, now.pair, baseline)
         return baseline
+
+    def _undisturbed(self, what: str, call: Callable[[], T]) -> T | None:
+        """Do what a round can do without; None where it fails."""
+        try:
+            return call()
+        except Exception as error:
+            _log.warning("%s failed: %s", what, error)
+            return None
 
     # -- acting -------------------------------------------------------------------------------------------------------
 
