@@ -30,6 +30,7 @@ from vecrollback.errors import (
 from vecrollback.records import CascadeTrial
 from vecrollback.serving.cascade import CascadeAnswers
 from vecrollback.serving.on_demand import TextBudget
+from vecrollback.switching.notifications import Notifications
 
 OLD, NEW = "hash:96?seed=1&noise=0.3", "hash:128?seed=2"
 DOCUMENTS = documents(300)
@@ -238,16 +239,30 @@ def test_one_that_turns_out_worse_is_stopped_and_the_old_pair_serves(
         store.promote("bad", by="cascade", embedder="hash:32?seed=3&noise=4", override=True, reason="unproven")
     assert store.live().name == "bad"
     store.freezes.freeze("a test", actor="anna")
+    told: list[str] = []
+    monkeypatch.setattr(Notifications, "tell", lambda _, event, text, facts=None: told.append(text) or True)
     with pytest.raises(StoppedError, match="answers worse than old"):
         for turn in range(60):
             if turn == 20:
                 assert store.live().name == "bad", "automation moves nothing while it is frozen"
+                assert store.cascades()[0].trial.verdict == "fail"
+                assert len(told) == 1 and "no rollback: " in told[0], "and says so once"
                 store.freezes.unfreeze(actor="anna")
-                store.resources.catalog.cascades.judge("bad", CascadeTrial(1))
             store._look_again("bad")
     assert store.live().name == "old"
     assert store.history(limit=1)[0].kind == "rollback"
     assert "answers worse" in store.cascades()[0].outcome
+
+
+def test_one_that_somebody_let_serve_though_it_is_worse_is_left_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worse = CascadeTrial(1, "golden", (1.0,) * 400, (0.0,) * 400, "fail")
+    with monkeypatch.context() as patched:
+        patched.setattr("vecrollback.quality.cascade_trial.CascadeTrials.run", lambda *_, **__: worse)
+        store.promote("bad", by="cascade", embedder="hash:32?seed=3&noise=4", override=True, reason="I want to see it")
+    store._look_again("bad")
+    assert store.live().name == "bad"
 
 
 def test_a_store_without_a_cascade_never_looks_for_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import sqlalchemy as sa
 
-from vecrollback.catalog.aliases import apply_move, require_states
+from vecrollback.catalog.aliases import SCRATCH, apply_move, require_states
 from vecrollback.catalog.corpus_log import record_files
 from vecrollback.catalog.database import Database, now
 from vecrollback.catalog.models import add_kept_model
@@ -353,7 +353,8 @@ def _let_go_of_candidate(connection: sa.Connection, name: str, actor: str) -> No
 
 def _refuse_held(connection: sa.Connection, name: str, holders: sa.Select[tuple[str]], word: str) -> None:
     if holder := connection.scalar(holders):
-        raise PairStateError(f"pair {name!r} is held by {word} {holder!r}", hint=f"move or delete that {word} first")
+        hint = "a drill runs; try again when it has ended" if str(holder).startswith(SCRATCH) else f"move that {word} first"
+        raise PairStateError(f"pair {name!r} is held by {word} {holder!r}", hint=hint)
 
 
 def _holder(connection: sa.Connection, old: Snapshot) -> str | None:

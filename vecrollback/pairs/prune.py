@@ -24,6 +24,7 @@ from vecrollback.errors import (
 from vecrollback.pairs.backend import open_backend
 from vecrollback.pairs.compaction import Compactor
 from vecrollback.pairs.manifest import load_manifest
+from vecrollback.pairs.rehearsals import forget_rehearsals
 from vecrollback.pairs.removable_files import (
     ASIDE,
     UNFINISHED_SECONDS,
@@ -45,6 +46,7 @@ class Pruner:
     """Decides what may go, and lets it go."""
 
     def __init__(self, resources: Resources) -> None:
+        self._resources = resources
         self._catalog, self._artifacts, file_store = resources.catalog, resources.artifacts, resources.file_store
         self._compactor, self._forget_texts = Compactor(resources), resources.forget_texts
         self._files: RemovableFiles = (
@@ -58,6 +60,7 @@ class Pruner:
 
         Raises PairStateError while it serves, is the standby, or is tried by a canary.
         """
+        forget_rehearsals(self._resources)
         self._catalog.pairs.retire(pair.name, reason, actor=actor)
 
     def tidy(self) -> None:
@@ -69,12 +72,14 @@ class Pruner:
         Example:
             >>> store.retention.tidy()
         """
+        forget_rehearsals(self._resources)
         self._compactor.run()
         self._catalog.retention.forget(_DEFAULT)
         self._catalog.traffic.forget_old()
 
     def compact(self, *, purge: bool = False) -> None:
         """Merge all small files and clean old versions away; see `Store.compact`."""
+        forget_rehearsals(self._resources)
         self._compactor.run(whole=True, purge=purge)
         if purge:
             self._forget_texts()
@@ -168,6 +173,7 @@ class Pruner:
     def apply(self, plan: PrunePlan) -> PruneResult:
         """Delete what the plan names and what still nothing uses. Raises LockHeldError while another prune runs."""
         reasons: dict[str, str] = {}
+        forget_rehearsals(self._resources)
         with self._catalog.lock("prune", timeout=0):
             pairs = tuple(name for name in plan.pairs if self._forget_pair(name, reasons))
             snapshots = tuple(

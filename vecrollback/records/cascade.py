@@ -25,6 +25,7 @@ class CascadeTrial:
         old: nDCG@10 of the pair before, query by query.
         new: nDCG@10 of the cascade, query by query.
         verdict: `pass` when golden queries showed that the cascade is better, `fail` when any showed that it is worse.
+        accepted: Whether somebody let it serve although it was shown to be worse.
     """
 
     seed: int = 0
@@ -32,6 +33,7 @@ class CascadeTrial:
     old: tuple[float, ...] = ()
     new: tuple[float, ...] = ()
     verdict: Verdict = "unknown"
+    accepted: bool = False
 
     @property
     def payload(self) -> dict[str, Json]:

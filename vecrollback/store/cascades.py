@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from vecrollback.catalog import Catalog
     from vecrollback.store.parts import Parts
     from vecrollback.switching.freezes import Freezes
+    from vecrollback.switching.notifications import Notifications
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class CascadeMethods:
         def _catalog(self) -> Catalog: ...
         @property
         def freezes(self) -> Freezes: ...
+        @property
+        def notices(self) -> Notifications: ...
         def pair(self, pair: Pair | str) -> Pair: ...
         def _gated(self, record: Pair, request: MoveRequest, *, head: int) -> Switched: ...
         def _with_warning(self, switched: Switched, trouble: str = "") -> Switched: ...
@@ -97,7 +100,7 @@ class CascadeMethods:
         cascade = Cascade(pair.name, live.pair, *budget)
         trial, trouble = self._tried(cascade, progress)
         self._refuse_worse(pair, trial, trouble, request, live.epoch)
-        self._catalog.cascades.begin(replace(cascade, trial=trial))
+        self._catalog.cascades.begin(replace(cascade, trial=replace(trial, accepted=trial.verdict == "fail")))
         pair = self.pair(pair)
         self._catalog.cascades.count(pair.name, covered=self._parts.builder.covered(pair.name))
         switched = self._gated(pair, _with_trial(request, trial, trouble), head=head)
@@ -183,14 +186,30 @@ class CascadeMethods:
             # The model of the pair before is gone, as a rule: that is no reason not to build the one after it.
             _log.warning("%s is not compared with %s: %s", name, cascade.source, error)
             return
-        if trial == cascade.trial:
+        if trial != cascade.trial:
+            self._catalog.cascades.judge(name, trial)
+        if trial.verdict == "fail" and not trial.accepted:
+            self._end_worse(cascade, trial, first=cascade.trial.verdict != "fail")
+
+    def _end_worse(self, cascade: Cascade, trial: CascadeTrial, *, first: bool) -> None:
+        """Go back to the pair before; where that cannot be now, the next look tries again. Raises StoppedError."""
+        why = f"by cascade {cascade.pair} answers worse than {cascade.source}: {_outcome(trial).sentence}"
+        obstacle = self.freezes.warning()
+        if not obstacle:
+            try:
+                self.rollback(cascade.source, reason=why, catch_up=False)
+            except VecrollbackError as error:
+                obstacle = str(error)
+        if obstacle:
+            _log.warning("%s; no rollback: %s", why, obstacle)
+            if first:
+                self.notices.tell("alert", f"{why}; no rollback: {obstacle}")
+                self.notices.send_soon()
             return
-        self._catalog.cascades.judge(name, trial)
-        if trial.verdict == "fail" and cascade.trial.verdict != "fail" and not self.freezes.warning():
-            why = f"by cascade {name} answers worse than {cascade.source}: {_outcome(trial).sentence}"
-            self.rollback(cascade.source, reason=why, catch_up=False)
-            self._catalog.cascades.end(name, why)
-            raise StoppedError(why, hint=f"`vecrollback reembed ... --name {name}` builds it whole; then promote it")
+        self._catalog.cascades.end(cascade.pair, why)
+        raise StoppedError(
+            why, hint=f"`vecrollback reembed ... --name {cascade.pair}` builds it whole; then promote it"
+        )
 
 
 def _tell(progress: ProgressCallback | None, asked: int, most: int) -> None:

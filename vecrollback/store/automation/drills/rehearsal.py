@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 import uuid
-from pathlib import Path
 
 from vecrollback.catalog.aliases import SCRATCH
 from vecrollback.errors import FailedError
 from vecrollback.pairs.model_answers import ask_model
+from vecrollback.pairs.rehearsals import room
 from vecrollback.records import MoveRequest, Snapshot
 from vecrollback.store.automation.drills.searchers import await_answer, await_warm, reading
 from vecrollback.store.automation.drills.stopwatch import Stopwatch
@@ -71,14 +70,14 @@ def _prove(store: OperatedStore, watch: Stopwatch, pair: str) -> None:
 
 def _bundle(store: OperatedStore, opener: StoreOpener, watch: Stopwatch, target: Snapshot) -> None:
     """Restore the target from a bundle into a store that has nothing, and check it there."""
-    with tempfile.TemporaryDirectory(prefix="vecrollback-drill-") as folder:
-        path = Path(folder) / "target.bundle"
+    with room(store.resources) as folder:
+        path = folder / "target.bundle"
         with watch.phase("bundle") as step:
             export = store.export_snapshot(target.ref, path)
             step.say(f"{export.bytes:,} bytes, {export.documents:,} documents")
         with (
             watch.phase("restore elsewhere") as step,
-            opener.connect(Path(folder) / "store", catalog="", create=True) as other,
+            opener.connect(folder / "store", catalog="", create=True) as other,
         ):
             other.import_snapshot(path)
             report = other.check(target.pair)

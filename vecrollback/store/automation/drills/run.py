@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-import shutil
-import tempfile
-from pathlib import Path
 
 from vecrollback.catalog import now
 from vecrollback.errors import RefusedError, UsageError, in_words
+from vecrollback.pairs.rehearsals import rehearsing, room
 from vecrollback.records import LIVE, SWITCHES, Drill, SnapshotRef
 from vecrollback.store.automation.drills.chaos import CHAOS, Scene
 from vecrollback.store.automation.drills.rehearsal import rehearse
@@ -38,10 +36,11 @@ def run_drill(
     source = str(SnapshotRef(live["pair"], live["snapshot"])) if live else ""
     target, sentence, verdict = "", "", "unknown"
     try:
-        if chaos:
-            source, target, sentence = _with_chaos(store, opener, chaos, watch, policy)
-        else:
-            source, target = rehearse(store, opener, watch, policy.objectives, who)
+        with rehearsing(store.resources):
+            if chaos:
+                source, target, sentence = _with_chaos(store, opener, chaos, watch, policy)
+            else:
+                source, target = rehearse(store, opener, watch, policy.objectives, who)
         verdict = "pass" if all(phase.ok for phase in watch.phases) else "fail"
     except Exception as error:
         # Whatever went wrong is what the drill was for; without anything live there was nothing to rehearse.
@@ -87,8 +86,7 @@ def overdue(store: OperatedStore, policy: Policy) -> str:
 def _with_chaos(
     store: OperatedStore, opener: StoreOpener, chaos: str, watch: Stopwatch, policy: Policy
 ) -> tuple[str, str, str]:
-    folder = Path(tempfile.mkdtemp(prefix="drill-", dir=_beside(store)))
-    try:
+    with room(store.resources) as folder:
         with watch.phase("copy"):
             store.resources.copy_to(folder)
         with opener.connect(folder, catalog="", actor=store.actor) as copy:
@@ -96,15 +94,6 @@ def _with_chaos(
             live, target = copy.live(), copy.rollback_target()
             scene = Scene(copy, opener, live.ref, target.ref, watch, policy)
             return live.ref, target.ref, CHAOS[chaos](scene)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _beside(store: OperatedStore) -> Path:
-    """A place on the store's own file system, where files can be linked."""
-    place = store.root / "cache"
-    place.mkdir(parents=True, exist_ok=True)
-    return place
 
 
 def _worst(drill: Drill) -> str:
