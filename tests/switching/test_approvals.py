@@ -15,8 +15,9 @@ import pytest
 import vecrollback
 from tests.support.operations import start, words
 from vecrollback import Document, Store
-from vecrollback.errors import AliasMovedError, ApprovalNeededError, UnknownNameError, UsageError
-from vecrollback.records import Approval
+from vecrollback.catalog import now
+from vecrollback.errors import AliasMovedError, ApprovalNeededError, PairStateError, UnknownNameError, UsageError
+from vecrollback.records import Approval, ModelAnswer
 
 V1, V2 = "hash:64?seed=1", "hash:64?seed=2"
 TWO_PEOPLE = "[policy.authority]\nrestore_approvals = 2\n"
@@ -93,6 +94,29 @@ def test_a_request_waits_on_when_the_live_pair_gets_a_new_snapshot(root: Path, s
     decided = store.approve(number, actor="ben")
     assert decided.switched is not None
     assert (decided.switched.source, decided.switched.target) == ("v2@2", "v1@1")
+
+
+def test_people_agree_to_how_a_restore_is_made(root: Path, store: Store) -> None:
+    """A model that does not answer is passed over by what they agreed to, which no option of `approve` could say."""
+    (root / "vecrollback.toml").write_text("[policy.authority]\nrestore_approvals = 1\n")
+    store.resources.catalog.models.note(ModelAnswer("v1", "fail", "it is gone", now(), 0.1, "host"))
+    plain = ask_for(store)
+    with pytest.raises(PairStateError, match="could answer no query"):
+        store.approve(plain, actor="ben")
+    forced = ask_for(store, override=True, planned=True)
+    assert forced != plain
+    assert ask_for(store, override=True, planned=True) == forced
+    with pytest.raises(ApprovalNeededError):
+        store.restore("v1@1", reason="bad data", approval=plain, override=True)
+    switched = store.approve(forced, actor="ben", catch_up=False).switched
+    assert switched is not None and switched.target == "v1@1"
+    assert store.incidents.all()[0].nature == "planned"
+
+
+def ask_for(store: Store, **how: bool) -> int:
+    with pytest.raises(ApprovalNeededError):
+        store.restore("v1@1", reason="bad data", actor="anna", **how)
+    return store.approvals.all(state="waiting")[0].number
 
 
 def test_one_approval_serves_one_snapshot_only(root: Path, store: Store) -> None:

@@ -119,6 +119,22 @@ def test_a_channel_gets_only_its_events(root: Path, store: Store, hook: Webhook)
     assert [body["event"] for body in hook.got] == ["alert"]
 
 
+def test_a_channel_that_fails_holds_up_no_other(root: Path, store: Store, hook: Webhook, tmp_path: Path) -> None:
+    tried = tmp_path / "tried"
+    (root / "vecrollback.toml").write_text(
+        f"[[policy.notify]]\nname = 'dead'\nkind = 'command'\nevents = ['alert']\n"
+        f"command = ['sh', '-c', 'echo >> {tried}; exit 1']\n"
+        f"[[policy.notify]]\nname = 'pager'\nkind = 'webhook'\nurl = '{hook.url}'\nevents = ['rollback']\n"
+    )
+    for number in range(60):
+        store.notices.tell("alert", f"the disk is full, {number}")
+    store.notices.tell("rollback", "we went back")
+    assert store.notices.send_due() == 1
+    assert [body["event"] for body in hook.got] == ["rollback"]
+    assert len(tried.read_text()) == 1, "the others of that channel wait for the next time"
+    assert len(store.notices.all(state="waiting")) == 60
+
+
 def test_a_worker_delivers_what_others_left(root: Path, store: Store, hook: Webhook) -> None:
     channels(root, f"kind = 'webhook'\nurl = '{hook.url}'")
     store.notices.tell("rollback", "left behind")

@@ -94,18 +94,29 @@ class IncidentTable:
 
     def _archived(self, connection: sa.Connection, one: Incident) -> tuple[Incident, str]:
         """The incident with a tag that keeps the failed snapshot, which nothing prunes; or why there is none."""
-        name, source = f"incident-{one.number}", SnapshotRef.parse(one.source)
+        source = SnapshotRef.parse(one.source)
         values = {"pair": source.pair, "snapshot": source.number, "created_at": now()}
-        statement = self._database.insert(tag).values(name=name, **values)
         there = sa.and_(snapshot.c.pair == source.pair, snapshot.c.number == source.number)
         try:
             with connection.begin_nested():  # a table of tags that is broken must not cost the incident
                 if connection.scalar(sa.select(snapshot.c.number).where(there)) is None:
                     return one, f"snapshot {source} is not in the catalog any more"
-                connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+                name = self._free_tag(connection, one.number, source)
+                statement = self._database.insert(tag).values(name=name, **values)
+                connection.execute(statement.on_conflict_do_nothing(index_elements=["name"]))
         except sa.exc.DBAPIError as error:
             return one, f"{source} is not kept by a tag: {str(error.orig).strip()}"
         return replace(one, archived=name), ""
+
+    def _free_tag(self, connection: sa.Connection, number: int, source: SnapshotRef) -> str:
+        """A tag of the incident's own: one that somebody has set on another snapshot stays where it is."""
+        name, more = f"incident-{number}", 1
+        while (row := connection.execute(sa.select(tag).where(tag.c.name == name)).one_or_none()) is not None:
+            if SnapshotRef(row.pair, row.snapshot) == source:
+                break
+            more += 1
+            name = f"incident-{number}-{more}"
+        return name
 
     def evidence(self, move: Move) -> tuple[Tenure, Report | None]:
         """What the catalog knows of the pair that a move left: how long it had served, and its newest report."""
@@ -244,7 +255,7 @@ class ApprovalTable:
         with self._database.write() as connection:
             requests = connection.execute(sa.select(approval).where(approval.c.state == "waiting")).all()
             for row in map(_approval, requests):
-                if (row.kind, row.target, row.epoch) == (new.kind, new.target, new.epoch):
+                if same_move(row, new) and row.epoch == new.epoch:
                     return row
             values = {"kind": new.kind, "state": "waiting", "body": body, "at": new.at}
             number = connection.execute(approval.insert().values(**values).returning(approval.c.number)).scalar_one()
@@ -284,6 +295,11 @@ def end_approval(connection: sa.Connection, number: int) -> None:
         raise UsageError(f"request {number} does not wait any more", hint="`vecrollback approvals` lists them")
 
 
+def same_move(one: Approval, other: Approval) -> bool:
+    """Whether two requests are for the same move, made in the same way."""
+    return all(getattr(one, name) == getattr(other, name) for name in ("kind", "target", "override", "planned"))
+
+
 def _approval_body(one: Approval) -> dict[str, Any]:
     return {name: value for name, value in asdict(one).items() if name not in _APPROVAL_COLUMNS}
 
@@ -315,10 +331,12 @@ class Outbox:
                 connection.execute(notice.insert(), rows)
 
     def due(self, at: float, *, limit: int = 50) -> list[Notice]:
-        """What is to be tried by now, the oldest first."""
-        query = sa.select(notice).where(notice.c.state == "waiting", notice.c.due <= at)
+        """What is to be tried by now: of each channel so many, the oldest first, in turns with the other channels."""
+        turn = sa.func.row_number().over(partition_by=notice.c.channel, order_by=notice.c.number).label("turn")
+        due = sa.select(notice, turn).where(notice.c.state == "waiting", notice.c.due <= at).subquery()
+        query = sa.select(*(due.c[column.name] for column in notice.c)).where(due.c.turn <= limit)
         with self._database.read() as connection:
-            rows = connection.execute(query.order_by(notice.c.number).limit(limit))
+            rows = connection.execute(query.order_by(due.c.turn, due.c.number))
             return [Notice(**row._mapping) for row in rows]
 
     def tried(self, number: int, state: NoticeState, *, due: float, error: str = "") -> None:

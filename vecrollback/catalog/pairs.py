@@ -353,7 +353,11 @@ def _let_go_of_candidate(connection: sa.Connection, name: str, actor: str) -> No
 
 def _refuse_held(connection: sa.Connection, name: str, holders: sa.Select[tuple[str]], word: str) -> None:
     if holder := connection.scalar(holders):
-        hint = "a drill runs; try again when it has ended" if str(holder).startswith(SCRATCH) else f"move that {word} first"
+        hint = (
+            "a drill runs; try again when it has ended"
+            if str(holder).startswith(SCRATCH)
+            else f"move that {word} first"
+        )
         raise PairStateError(f"pair {name!r} is held by {word} {holder!r}", hint=hint)
 
 

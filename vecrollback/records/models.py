@@ -57,5 +57,5 @@ class ModelAnswer:
 
     @property
     def standing(self) -> ModelVerdict:
-        """The verdict as it counts now: an old one says nothing about this moment."""
-        return self.verdict if self.age <= ANSWER_SECONDS else "unknown"
+        """The verdict as it counts now: an old one says nothing about this moment, nor one that is long yet to come."""
+        return self.verdict if abs(self.age) <= ANSWER_SECONDS else "unknown"

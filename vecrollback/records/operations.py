@@ -26,9 +26,10 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A move that waits for people. `epoch`: of the alias when it was asked for; it expires when that has moved on.
+    """A move that waits for people. `epoch`: of the alias when it was asked for; it expires when somebody moves that.
 
     `target`: a pair for a rollback (None: the last fit one), `PAIR@N` for a restore. `decisions`: who said what, when.
+    `override`, `planned`: how the restore is made that they agree to.
     """
 
     number: int
@@ -42,6 +43,8 @@ class Approval:
     needed: int
     decisions: tuple[Mapping[str, str], ...] = ()
     trigger: Mapping[str, Json] = field(default_factory=dict)
+    override: bool = False
+    planned: bool = False
 
     @property
     def approved_by(self) -> tuple[str, ...]:

@@ -850,7 +850,8 @@ class Store(
         decision_time, who = now(), actor or self.actor
         request = MoveRequest(reason, who, override, wait, expected_epoch=expected_epoch, approval=approval)
         if approvals := (load_policy(self.root) or Policy()).authority.restore_approvals:
-            self.approvals.require(ref, request.reason, actor=request.actor, needed=approvals, approval=approval)
+            how = {"override": override, "planned": planned}
+            self.approvals.require(ref, reason, actor=who, needed=approvals, approval=approval, **how)
         outcome = self.incidents.open(self._parts.switch.restore(ref, request), decided=decision_time, planned=planned)
         return self.prove(outcome, progress) if catch_up else self._with_warning(outcome)
 
@@ -992,6 +993,7 @@ class Store(
             how: dict[str, Any] = {"reason": why, "catch_up": catch_up, "progress": progress, "wait": wait}
             how |= {"actor": who, "expected_epoch": request.epoch, "approval": number}
             if request.kind == "restore":
+                how |= {"override": request.override, "planned": request.planned}
                 return self.restore(str(request.target), **how)
             return self.rollback(request.target, trigger=request.trigger, **how)
 

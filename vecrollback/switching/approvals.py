@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from vecrollback.catalog import Catalog, now
+from vecrollback.catalog.operations import same_move
 from vecrollback.errors import AliasMovedError, ApprovalNeededError, UsageError
 from vecrollback.records import LIVE, Approval, Json, Switched
 
@@ -37,6 +38,8 @@ class Approvals:
         actor: str,
         needed: int = 1,
         trigger: Mapping[str, Json] | None = None,
+        override: bool = False,
+        planned: bool = False,
     ) -> Approval:
         """Ask for a move. The request that waits for the same one already is returned instead."""
         live = self._catalog.aliases.get(LIVE)
@@ -51,20 +54,44 @@ class Approvals:
             at=now(),
             needed=needed,
             trigger=dict(trigger or {}),
+            override=override,
+            planned=planned,
         )
         self._catalog.audits.add(actor, f"{kind}.ask", target or "the last fit pair")
+        for waiting in self.all(state="waiting"):
+            if same_move(waiting, new):
+                return waiting
         return self._catalog.approvals.ask(new)
 
-    def require(self, ref: str, reason: str, *, actor: str, needed: int, approval: int | None) -> None:
+    def require(
+        self,
+        ref: str,
+        reason: str,
+        *,
+        actor: str,
+        needed: int,
+        approval: int | None,
+        override: bool = False,
+        planned: bool = False,
+    ) -> None:
         """Raise ApprovalNeededError unless `needed` people have agreed, in request `approval`, to serving `ref`."""
         snapshot_ref = self._catalog.pairs.find_snapshot(ref).ref
         if approval is not None:
             earlier = self._catalog.approvals.get(approval)
-            if (earlier.kind, earlier.target, earlier.state) == ("restore", snapshot_ref, "waiting"):
+            agreed = (earlier.kind, earlier.target, earlier.state) == ("restore", snapshot_ref, "waiting")
+            if agreed and override <= earlier.override:  # to pass over a silent model is part of what they agree to
                 needed -= len(set(earlier.approved_by))
         if needed <= 0:
             return
-        request = self.ask("restore", snapshot_ref, reason=reason, actor=actor, needed=needed)
+        request = self.ask(
+            "restore",
+            snapshot_ref,
+            reason=reason,
+            actor=actor,
+            needed=needed,
+            override=override,
+            planned=planned,
+        )
         raise ApprovalNeededError(
             f"serving {snapshot_ref} waits for {request.needed} different people: request {request.number}, "
             f"approved by {', '.join(request.approved_by) or 'nobody yet'}",

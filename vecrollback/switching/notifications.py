@@ -101,6 +101,7 @@ class Notifications:
     def send_due(self, channels: Mapping[str, Channel] | None = None) -> int:
         """Try every notice whose time has come, once, by these channels (those of the policy); returns how many went.
 
+        The rest of a channel that fails waits for the next time.
         A notice that no channel of this name takes counts as failed.
         """
         count = 0
@@ -110,8 +111,14 @@ class Notifications:
             return 0
         # One sender at a time, else two processes would send the same notice. Who comes second leaves it to the first.
         with self._catalog.lock(_LOCK, timeout=0.0):
+            silent: set[str] = set()
             for notice in self._catalog.notices.due(time.time()):
-                count += self._try(notice, channels.get(notice.channel))
+                if notice.channel in silent:
+                    continue  # each try may take its whole time, while a notice by another channel waits
+                if self._try(notice, channel := channels.get(notice.channel)):
+                    count += 1
+                elif channel is not None:
+                    silent.add(notice.channel)
         return count
 
     def all(self, *, state: str | None = None, limit: int | None = None) -> list[Notice]:

@@ -13,7 +13,7 @@ from vecrollback.catalog import Catalog
 from vecrollback.catalog import schema as tables
 from vecrollback.errors import UnknownNameError
 from vecrollback.records import LATENCIES, AliasTarget, AnswerCount, Drill, Freeze, Incident, Phase, Sample, WatchCall
-from vecrollback.testing.catalog_records import a_move, a_report, an_approval, an_incident
+from vecrollback.testing.catalog_records import a_move, a_report, a_snapshot, an_approval, an_incident
 
 
 class CatalogOperations:
@@ -122,6 +122,10 @@ class CatalogOperations:
         assert done.approved_by == ("anna",)
         assert catalog.approvals.all(state="waiting") == [other]
         assert catalog.approvals.ask(an_approval()).number not in (asked.number, other.number)
+        forced = catalog.approvals.ask(replace(an_approval(), override=True))
+        assert catalog.approvals.get(forced.number).override
+        assert catalog.approvals.ask(replace(an_approval(), override=True)) == forced
+        assert catalog.approvals.ask(replace(an_approval(), planned=True)).number != forced.number
 
     def test_notice_waits_in_line_until_it_was_sent(self, catalog: Catalog) -> None:
         catalog.notices.add(["hook", "mail"], {"event": "alert", "text": "größer"}, due=10.0)
@@ -135,6 +139,19 @@ class CatalogOperations:
         [again] = catalog.notices.due(50.0)
         assert (again.attempts, again.error) == (1, "away")
         assert [one.number for one in catalog.notices.all(state="sent")] == [second.number]
+
+    def test_a_channel_with_many_notices_does_not_fill_the_line(self, catalog: Catalog) -> None:
+        for number in range(5):
+            catalog.notices.add(["dead"], {"number": number}, due=10.0)
+        catalog.notices.add(["pager"], {"number": 9}, due=10.0)
+        due = [(one.channel, one.body["number"]) for one in catalog.notices.due(10.0, limit=2)]
+        assert due == [("dead", 0), ("pager", 9), ("dead", 1)]
+
+    def test_tag_that_somebody_has_set_is_not_taken_for_an_incident(self, live_catalog: Catalog) -> None:
+        live_catalog.pairs.set_tag("incident-1", a_snapshot())
+        opened, trouble = live_catalog.incidents.open(replace(an_incident(), source="one@2", target="one@1"))
+        assert (opened.number, opened.archived, trouble) == (1, "incident-1-2", "")
+        assert live_catalog.pairs.tags() == {"incident-1": ("one", 1), "incident-1-2": ("one", 2)}
 
     def test_drill_comes_back_as_it_went_in(self, catalog: Catalog) -> None:
         drill = Drill(

@@ -39,7 +39,7 @@ AccelerateOption = Annotated[
 ]
 
 
-APPROVAL = "{number, kind, state, target, epoch, reason, asked_by, at, needed, decisions, trigger}"
+APPROVAL = "{number, kind, state, target, epoch, reason, asked_by, at, needed, decisions, trigger, override, planned}"
 Number = Annotated[int, typer.Argument(metavar="ID", min=1, help="The request, as `vecrollback approvals` lists it.")]
 Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the request.")]
 

@@ -282,7 +282,7 @@ def _standby(reader: MetricReader, _: Moment) -> Reading:
         return Reading(0.0, said=str(error))
     resources = reader.store.resources
     answer = resources.catalog.models.answer(pair.name)
-    if answer is None or answer.age > ANSWER_SECONDS / 3:  # no worker asks: then whoever wants to know does
+    if answer is None or abs(answer.age) > ANSWER_SECONDS / 3:  # no worker asks: then whoever wants to know does
         answer, _before = ask_model(resources.catalog, resources.embedders, pair)
     return NOTHING if answer.verdict == "unknown" else Reading(float(answer.verdict == "pass"), said=answer.said)
 
