@@ -27,3 +27,13 @@ def test_a_dry_run_tells_how_old_it_is_and_what_the_gates_say_and_moves_nothing(
     text("rollback", "--reason", "worse answers")
     assert "was rolled back from: worse answers" in cli_json("promote", "v2", "--dry-run", code=1)["obstacle"]
     assert cli_json("status")["alias"]["live"]["epoch"] == 3
+
+
+def test_a_dry_run_writes_down_nothing_of_the_model_it_looked_at(store: Path) -> None:
+    def asked() -> list[str | None]:
+        return [pair["model"]["asked_at"] for pair in cli_json("status")["pairs"]]
+
+    before = asked()
+    assert cli_json("promote", "v1", "--dry-run")["passed"]
+    assert cli_json("gates", "v1")["passed"]
+    assert asked() == before

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -44,6 +47,16 @@ def store(url: str, tmp_path: Path) -> Iterator[Store]:
             opened.reembed(spec, name=name, index="Flat").wait()
             opened.promote(name, reason="first")
         yield opened
+
+
+def test_commands_of_the_runbook_name_the_catalog(store: Store, url: str) -> None:
+    lines = [line for line in store.runbook().splitlines() if line.startswith("vecrollback status")]
+    assert lines
+    environment = {name: value for name, value in os.environ.items() if name != "VECROLLBACK_CATALOG"}
+    command = [sys.executable, "-m", *shlex.split(lines[0])]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "two@1" in done.stdout
 
 
 class Traffic:

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -214,8 +215,9 @@ def test_a_pair_that_never_served_is_no_target_unless_it_is_forced(store: Store,
         switch.rollback("three", BACK)
     with pytest.raises(UnknownNameError):
         switch.rollback("nobody", BACK)
-    with pytest.raises(NoRollbackTargetError):
-        switch.rollback("one", BACK)  # it is live
+    for request in (BACK, replace(BACK, override=True)):
+        with pytest.raises(NoRollbackTargetError, match="'one' is live already"):
+            switch.rollback("one", request)
     assert switch.target("three", override=True).ref == "three@1"
     assert aliases(store)[LIVE] == "one@1"
 

@@ -44,9 +44,14 @@ class Jobs:
         self._database = database
 
     def start(self, kind: str, pair: str) -> JobRecord:
-        """The unfinished job of this kind for the pair, to be resumed, or a new one; this process runs it."""
+        """The unfinished job of this kind for the pair, to be resumed, or a new one; this process runs it.
+
+        One that another process is running stays that process's own: its end and its cancelling are not this one's.
+        """
+        unfinished = (job.c.kind == kind, job.c.pair == pair, job.c.state != "done")
+        others = {one.id for one in self._select(*unfinished) if one.state == "running" and not _is_mine(one)}
         with self._database.write() as connection:
-            query = sa.select(job.c.id).where(job.c.kind == kind, job.c.pair == pair, job.c.state != "done")
+            query = sa.select(job.c.id).where(*unfinished, job.c.id.not_in(others))
             id_ = connection.scalar(query.order_by(job.c.started_at.desc()))
             if id_ is None:
                 id_ = uuid.uuid4().hex[:12]
@@ -130,6 +135,11 @@ class Jobs:
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(job.c.started_at.desc()).limit(limit)).mappings().all()
         return [_record(dict(row)) for row in rows]
+
+
+def _is_mine(one: JobRecord) -> bool:
+    mine = this_process()
+    return (one.host, one.pid) == (mine.host, mine.pid)
 
 
 def _record(row: dict[str, Any]) -> JobRecord:

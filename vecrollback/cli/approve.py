@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vecrollback.cli.support import render
-from vecrollback.cli.support.moves import finish
+from vecrollback.cli.support.moves import STOPPED, finish
 from vecrollback.cli.support.options import APPROVAL, Number, Why
 from vecrollback.cli.support.output import counted
 from vecrollback.cli.support.session import Session, command
@@ -29,7 +29,7 @@ def approve(
     no_catch_up: Annotated[bool, typer.Option("--no-catch-up", help="Only switch.")] = False,
 ) -> None:
     """Approve a move that waits; the last approval needed makes it."""
-    with session.store() as store, session.watch(finish=True) as watch:
+    with session.store() as store, session.watch(finish=True, cure=STOPPED) as watch:
         decision = store.approve(number, reason=reason, catch_up=not no_catch_up, progress=watch)
     request, switched = decision.approval, decision.switched
     payload = {"approval": asdict(request), "switched": payloads.switched(switched) if switched else None}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli.support.moves import SWITCH, NeededReason, NoCatchUp, Override, Wait, show_switch
+from vecrollback.cli.support.moves import STOPPED, SWITCH, NeededReason, NoCatchUp, Override, Wait, show_switch
 from vecrollback.cli.support.output import counted
 from vecrollback.cli.support.session import Session, command
 from vecrollback.records import RestorePlan
@@ -41,7 +41,7 @@ def restore(
     if dry_run:
         _plan(session, ref)
         return
-    with session.store() as store, session.watch(finish=True) as watch:
+    with session.store() as store, session.watch(finish=True, cure=STOPPED) as watch:
         switched = store.restore(
             ref, reason=reason, catch_up=not no_catch_up, progress=watch, wait=wait, planned=planned, override=override
         )

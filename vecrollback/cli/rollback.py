@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vecrollback.cli.support.moves import SWITCH, NeededReason, NoCatchUp, Override, Wait, show_switch
+from vecrollback.cli.support.moves import STOPPED, SWITCH, NeededReason, NoCatchUp, Override, Wait, show_switch
 from vecrollback.cli.support.output import counted, note
 from vecrollback.cli.support.session import Session, command
 from vecrollback.errors import UsageError
@@ -63,7 +63,7 @@ def rollback(
     if dry_run:
         _plan(session, to, override)
         return
-    with session.store() as store, session.watch(finish=True) as watch:
+    with session.store() as store, session.watch(finish=True, cure=STOPPED) as watch:
         switched = store.rollback(
             to, reason=reason, override=override, catch_up=not no_catch_up, progress=watch, wait=wait
         )

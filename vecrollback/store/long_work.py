@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from vecrollback.quality.evaluation import Quality
 from vecrollback.records import GateVerdict, GoldenQuery, PostCheck, SearchMode
@@ -45,9 +45,12 @@ class GatesAside(Gates):
         super().__init__(parts.resources, parts.quality, parts.switch)
         self._parts = parts
 
-    def judge(self, pair: str, *, wait_seconds: float = 10.0, head: int | None = None) -> GateVerdict:
+    def judge(
+        self, pair: str, *, wait_seconds: float = 10.0, head: int | None = None, record: bool = True
+    ) -> GateVerdict:
         here, asked = super().judge, (pair, None)  # the live pair too: its model is what the gates compare with
-        return do_aside(self._parts, here, "gates.judge", asked, pair, wait_seconds=wait_seconds, head=head)
+        how: dict[str, Any] = {"wait_seconds": wait_seconds, "head": head, "record": record}
+        return do_aside(self._parts, here, "gates.judge", asked, pair, **how)
 
 
 def ask_probe_queries(parts: HelpedParts, pair: str) -> PostCheck:

@@ -189,8 +189,7 @@ class Switch:
             UsageError: The request gives no reason.
         """
         state, target, facts = self._decide(to, override=request.override, expected=request.expected_epoch)
-        assert state.target is not None
-        assert facts.pair is not None
+        assert state.target is not None and facts.pair is not None
         states: dict[str, tuple[PairState, str]] = {
             state.target.pair: ("quarantined", request.reason),
             target.pair: ("live", ""),
@@ -251,8 +250,9 @@ class Switch:
         assert facts is not None
         if facts.pair is None:
             self._catalog.pairs.get(facts.name)  # it says which there are
-        has_served = facts.tenure is not None and facts != state.live
-        if not has_served and not override:
+        if facts == state.live:
+            raise NoRollbackTargetError(f"pair {facts.name!r} is live already", hint="leave --to out, or name another")
+        if facts.tenure is None and not override:
             raise NoRollbackTargetError(
                 f"pair {facts.name!r} never served {LIVE!r}",
                 hint=f"go forward to it: `vecrollback promote {facts.name}`",

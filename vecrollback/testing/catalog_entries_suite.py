@@ -168,6 +168,24 @@ class CatalogEntries:
         with pytest.raises(UnknownNameError):
             catalog.jobs.get("nothing")
 
+    def test_job_that_another_process_runs_stays_its_own(self, catalog: Catalog) -> None:
+        def elsewhere(**values: object) -> None:
+            with catalog._database.write() as connection:
+                mine = tables.runner.update().where(tables.runner.c.job == job)
+                connection.execute(mine.values(host="elsewhere", **values))
+
+        job = catalog.jobs.start("catch-up", "one").id
+        catalog.jobs.cancel(job)
+        elsewhere()
+        other = catalog.jobs.start("catch-up", "one").id
+        assert other != job
+        assert catalog.jobs.report(job, {}), "it is still to stop"
+        catalog.jobs.finish(other, "done")
+        assert catalog.jobs.get(job).state == "running"
+        elsewhere(heartbeat=0.0)
+        assert catalog.jobs.get(job).state == "lost"
+        assert catalog.jobs.start("catch-up", "one").id == job, "nobody runs it any more"
+
     # -- searchers ----------------------------------------------------------------------------------------------------
 
     def test_searcher_is_alive_until_it_leaves_dies_or_falls_silent(self, catalog: Catalog) -> None:

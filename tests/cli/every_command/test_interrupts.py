@@ -102,6 +102,33 @@ def test_a_second_interrupt_ends_it_at_once(slow: Path, monkeypatch: pytest.Monk
     assert shell("reembed", "slow_model:embed", "--name", "v1").returncode == 0
 
 
+def test_a_second_interrupt_of_a_rollback_is_told_not_to_type_it_again(
+    slow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The move is made by then: the same command would go back once more, to the pair before that."""
+    monkeypatch.setenv("EMBED_SECONDS", "0")
+    for name in ("v1", "v2"):
+        assert shell("reembed", "slow_model:embed", "--name", name, "--promote").returncode == 0
+    text("ingest", write_documents(tmp_path / "more.jsonl", 5000, 6000))
+    slow.unlink()
+    monkeypatch.setenv("EMBED_SECONDS", "20")
+    with start("rollback", "--reason", "v2 is bad", "--json") as process:
+        assert process.stderr is not None
+        while not any(job["kind"] == "catch-up" for job in cli_json("status")["jobs"]):
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        while "once more to stop at once" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=10)
+    assert process.returncode == 4
+    hint = json.loads(out)["error"]["hint"]
+    assert "`vecrollback status` shows what is live now" in hint
+    assert "the same command would move once more" in hint
+    assert cli_json("status")["alias"]["live"]["pair"] == "v1"
+
+
 def test_interrupted_promote_leaves_the_pointer(slow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMBED_SECONDS", "0")
     assert shell("reembed", "slow_model:embed", "--name", "v1").returncode == 0

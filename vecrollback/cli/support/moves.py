@@ -31,6 +31,12 @@ Wait = Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="H
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what it would do; change nothing.")]
 
+STOPPED = (
+    "`vecrollback status` shows what is live now; if it moved, `vecrollback catch-up PAIR` and `check PAIR` do the "
+    "rest: the same command would move once more"
+)
+"""What to do after a second Ctrl-C in a command that moves `live` first and then proves what serves."""
+
 
 def forward_age(store: Store, name: str) -> dict[str, Json]:
     """How old what a pair would serve is: its snapshot, and the changes that it lacks."""

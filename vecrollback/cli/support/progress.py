@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_AGAIN = "the same command goes on where it stopped"
 
 
 class ProgressDisplay:
@@ -28,11 +29,11 @@ class ProgressDisplay:
     The work calls it after every durable batch, which is where it can stop. At the first SIGINT or SIGTERM the command
     is interrupted and its work ends at that point. With `finish` the command goes on to its own end, and only work that
     reports progress stops: for a rollback, whose result must be told whatever becomes of the catch-up after it. The
-    second signal ends it at once.
+    second signal ends it at once. `cure`: what to do then.
     """
 
-    def __init__(self, *, finish: bool = False, as_json: bool = False) -> None:
-        self._finish = finish
+    def __init__(self, *, finish: bool = False, as_json: bool = False, cure: str = _AGAIN) -> None:
+        self._finish, self._cure = finish, cure
         self._as_json = as_json
         self._signals = 0
         self._previous: dict[int, Any] = {}
@@ -47,7 +48,7 @@ class ProgressDisplay:
     def __call__(self, progress: Progress) -> None:
         self._show(progress)
         if self.stopping:
-            raise _stopped()
+            raise self._stopped()
 
     def __enter__(self) -> ProgressDisplay:
         if threading.current_thread() is threading.main_thread():
@@ -59,7 +60,7 @@ class ProgressDisplay:
     ) -> None:
         try:
             if kind is KeyboardInterrupt:
-                raise _stopped() from None
+                raise self._stopped() from None
         finally:
             if self._bar is not None:
                 self._bar.stop()
@@ -78,9 +79,12 @@ class ProgressDisplay:
         # Not by an exception: it could be raised inside this handler's first run and be lost there. Nor by sys.exit:
         # taking the interpreter down below a thread that is inside a model can crash it. What was acknowledged is
         # durable.
-        error = _stopped()
+        error = self._stopped()
         write_error(error, as_json=self._as_json)
         os._exit(error.exit_code)
+
+    def _stopped(self) -> JobCancelledError:
+        return JobCancelledError("stopped", hint=self._cure)
 
     def _show(self, progress: Progress) -> None:
         if not sys.stderr.isatty():
@@ -107,7 +111,3 @@ def _new_bar() -> Bar:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
     return Bar(*columns, TimeRemainingColumn(), console=console(stderr=True), transient=True)
-
-
-def _stopped() -> JobCancelledError:
-    return JobCancelledError("stopped", hint="the same command goes on where it stopped")

@@ -93,9 +93,9 @@ class Session:
         else:
             output.print_text(text())
 
-    def watch(self, *, finish: bool = False) -> ProgressDisplay:
+    def watch(self, *, finish: bool = False, **options: str) -> ProgressDisplay:
         """Progress and Ctrl-C for long work; see `ProgressDisplay`."""
-        return ProgressDisplay(finish=finish, as_json=self.as_json)
+        return ProgressDisplay(finish=finish, as_json=self.as_json, **options)
 
 
 def common(

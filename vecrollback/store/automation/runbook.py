@@ -27,6 +27,8 @@ class _Writer:
     def __init__(self, store: OperatedStore, policy: Policy, status: Json, server: str) -> None:
         self._store, self._policy, self._status, self._server = store, policy, status, server
         self._where = f" --store {shlex.quote(store.uri)}"
+        if "://" in (catalog := str(status["catalog"])):  # without its password, which PGPASSWORD or ~/.pgpass has
+            self._where += f" --catalog {shlex.quote(catalog.replace(':***@', '@'))}"
 
     def lines(self) -> Iterator[str]:
         yield f"# Runbook: {self._store.uri.partition('?')[0].rpartition('/')[2]}\n"

@@ -63,32 +63,34 @@ class Gates:
         )
 
     def look(self, pair: str | None = None) -> GateVerdict:
-        """What the gates say of a pair as it is, by default of the candidate; moves nothing, checks nothing anew.
+        """What the gates say of a pair as it is, by default of the candidate; changes nothing, checks nothing anew.
 
         Raises UnknownNameError without a candidate.
         """
         candidate = self._catalog.aliases.get(CANDIDATE)
         if pair is None and candidate is None:
             raise UnknownNameError("there is no candidate yet", hint="name a pair: `vecrollback gates PAIR`")
-        return self.judge(pair or (candidate.pair if candidate else ""), wait_seconds=0.0)
+        return self.judge(pair or (candidate.pair if candidate else ""), wait_seconds=0.0, record=False)
 
-    def judge(self, pair: str, *, wait_seconds: float = 10.0, head: int | None = None) -> GateVerdict:
+    def judge(
+        self, pair: str, *, wait_seconds: float = 10.0, head: int | None = None, record: bool = True
+    ) -> GateVerdict:
         """What the gates say of a pair, by its newest full check; the way back is looked at first.
 
         `wait_seconds`: how long a searcher may take to announce what it holds. `head`: the change up to which the pair
-        was to be caught up; None takes the newest.
+        was to be caught up; None takes the newest. `record`: see `WayBack.verify`.
         """
-        gates, record = self.written(), self._catalog.pairs.get(pair)
+        gates, judged = self.written(), self._catalog.pairs.get(pair)
         live = self._catalog.aliases.get(LIVE)
         serving = live.pair if live else ""
         with step(f"proving the way back to {serving or 'nothing'}"):
-            outcomes = [self._way_back.verify(serving, record.name, wait_seconds=wait_seconds)]
+            outcomes = [self._way_back.verify(serving, pair, wait_seconds=wait_seconds, record=record)]
         evidence = GateEvidence(
             self._catalog,
             self._quality,
-            record,
+            judged,
             serving,
-            self._catalog.reports.newest(record.name),
+            self._catalog.reports.newest(pair),
             gates,
             head,
             self.mode(),
@@ -96,7 +98,7 @@ class Gates:
         for gate in gates:
             with step(f"measuring the gate {gate.text}"):
                 outcomes.append(judge.judge(gate, evidence))
-        return GateVerdict(record.name, record.snapshot, tuple(outcomes), serving, live.epoch if live else 0)
+        return GateVerdict(pair, judged.snapshot, tuple(outcomes), serving, live.epoch if live else 0)
 
     def obstacle(self, pair: str) -> str:
         """Why the state of a pair keeps it from being promoted now, whatever its gates say; empty when nothing does.

@@ -25,15 +25,17 @@ class WayBack:
         self._catalog, self._artifacts, self._embedders = resources.catalog, resources.artifacts, resources.embedders
         self._switch, self._vectors_of = switch, resources.vectors_of
 
-    def verify(self, live: str, promoted: str, *, wait_seconds: float) -> GateOutcome:
+    def verify(self, live: str, promoted: str, *, wait_seconds: float, record: bool) -> GateOutcome:
         """Whether `live`, a pair's name, could serve again after `promoted` did. Problems are returned, not raised.
 
         Reads every byte that a rollback would serve from; waits up to `wait_seconds` for searchers to hold it open.
+        `record`: write down what the model did, for the switch, which asks no model itself.
         """
         if not live:
             return GateOutcome(GATE, "pass", "no pair is live yet: there is nothing to go back to")
         pair, findings = self._catalog.pairs.get(live), _Findings()
-        ask_model(self._catalog, self._embedders, pair)  # for the switch, which asks no model itself
+        if record:
+            ask_model(self._catalog, self._embedders, pair)
         if live != promoted and (why := self._switch.unfit(live)):
             findings.add("fail", f"a rollback would not go to {live!r}: {why}")
         self._files(findings, pair)
