@@ -789,7 +789,7 @@ class Store(
 
         Raises:
             NoRollbackTargetError: No pair is fit to go back to; the error says why of each. Nothing moved.
-            AliasMovedError: `live` is not at `expected_epoch` any more. Nothing moved.
+            AliasMovedError: Somebody has moved `live` since `expected_epoch`. Nothing moved.
 
         Example:
             >>> moved = store.rollback(reason="worse answers")
@@ -839,7 +839,7 @@ class Store(
             UnknownNameError: There is no such snapshot.
             PairStateError: Its model did not answer when it was asked lately.
             ApprovalNeededError: The policy wants others to agree; the request was made.
-            AliasMovedError: `live` is not at `expected_epoch` any more. Nothing moved.
+            AliasMovedError: Somebody has moved `live` since `expected_epoch`. Nothing moved.
 
         Example:
             >>> store.restore("v1@1", reason="as it was on Monday").target
@@ -979,7 +979,7 @@ class Store(
         Raises:
             UnknownNameError: There is no such request.
             UsageError: It does not wait any more, or this person has agreed already.
-            AliasMovedError: `live` has moved since it was asked for; the request has expired.
+            AliasMovedError: Somebody has moved `live` since it was asked for; the request has expired.
 
         Example:
             >>> request = store.approvals.ask("rollback", None, reason="worse answers", actor="policy")

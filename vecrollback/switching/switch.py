@@ -183,7 +183,7 @@ class Switch:
             What happened, up to the searchers' acknowledgement.
 
         Raises:
-            AliasMovedError: `live` is not where it was when this was decided; nothing moved.
+            AliasMovedError: Somebody has moved `live` since this was decided; nothing moved.
             NoRollbackTargetError: No pair is fit; it says for each why not.
             UnknownNameError: There is no pair `to`.
             UsageError: The request gives no reason.
@@ -272,7 +272,7 @@ class Switch:
             What happened, up to the searchers' acknowledgement.
 
         Raises:
-            AliasMovedError: `live` is not where it was when this was decided; nothing moved.
+            AliasMovedError: Somebody has moved `live` since this was decided; nothing moved.
             UnknownNameError: There is no such snapshot.
             PairStateError: Its model did not answer when it was asked lately, and nothing overrides that.
             CorruptArtifactError: A file of it is missing, or its manifest was changed.
