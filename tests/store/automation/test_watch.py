@@ -295,6 +295,17 @@ def test_a_watch_that_fails_in_every_round_tells_so_once(
     )
 
 
+def test_a_clock_that_went_back_after_the_promote_holds_no_rollback_up(
+    store: Store, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = watched(STANDOUT)
+    store.promote("bad", reason="said to be better")
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 3600)
+    assert kinds(rounds(watch)) == ["rollback"]
+    assert store.live().name == "good"
+
+
 def test_a_new_snapshot_of_the_live_pair_does_not_cancel_a_rollback(
     store: Store, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:

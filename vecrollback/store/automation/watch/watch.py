@@ -280,7 +280,8 @@ class LiveReader:
         return LiveState(
             epoch=last.epoch,
             pair=pair,
-            moved_at=dt.datetime.fromisoformat(last.at).timestamp(),
+            # A clock that went back since then would hold a rollback up until it has caught up.
+            moved_at=min(time.time(), dt.datetime.fromisoformat(last.at).timestamp()),
             kind=last.kind,
             overridden=last.kind == "promote" and self._moves.was_rolled_back_from(LIVE, pair),
         )
