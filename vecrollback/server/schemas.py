@@ -256,7 +256,7 @@ class RollbackRequest(BaseModel):
     to: PairName | None = None
     reason: Reason
     override: bool = False
-    expected_epoch: int | None = Field(None, ge=0, description="Refuse when somebody has moved `live` since this epoch.")
+    expected_epoch: int | None = Field(None, ge=0, description="Refuse if somebody has moved `live` since this epoch.")
     wait_seconds: WaitSeconds = 10.0
     catch_up: bool = Field(True, description="False: only switch; a worker or somebody else catches up and checks.")
     wait: bool = Field(False, description="Answer when catch-up and check are done, not when the switch is.")
@@ -293,7 +293,7 @@ class RestoreRequest(BaseModel):
     dry_run: bool = Field(False, description="Only say what would serve, how old it is, and who has to agree.")
     wait_seconds: WaitSeconds = 10.0
     catch_up: bool = True
-    expected_epoch: int | None = Field(None, ge=0, description="Refuse when somebody has moved `live` since this epoch.")
+    expected_epoch: int | None = Field(None, ge=0, description="Refuse if somebody has moved `live` since this epoch.")
     planned: bool = Field(False, description="Nothing is wrong with what is left; no answer of it counts as bad.")
     override: bool = Field(False, description="Also while its model did not answer when it was asked lately.")
     wait: bool = False
