@@ -25,8 +25,8 @@ from vecrollback.errors import EmbedderChangedError, FingerprintMismatchError, R
 from vecrollback.guard.models import model_of
 from vecrollback.guard.places import GuardedPlace, open_place
 from vecrollback.guard.stores import FrameworkStore, framework_of, need_collection
-from vecrollback.quality.doctor.layouts import LAYOUTS, fill, recognise
-from vecrollback.quality.doctor.rows import TEXT_NAMES, id_of
+from vecrollback.guard.texts import embedded_text
+from vecrollback.quality.doctor.rows import id_of
 from vecrollback.records.arrays import Mask, cosines
 
 __all__ = ["DriftWarning", "guard", "stamp_of", "unstamp"]
@@ -37,7 +37,6 @@ _SAMPLE = 32
 """Rows embedded again: with 10% of foreign ones among all, 97 of 100 such samples hold one."""
 
 _SHOWN = 5
-_TEXTS = tuple(dict.fromkeys((*TEXT_NAMES, *(name for layout in LAYOUTS for name in layout.texts))))
 
 
 class DriftWarning(UserWarning):
@@ -102,7 +101,7 @@ def guard(
     if stamp is None and not verdict.drifted:
         stamp = _first_stamp(place, model, proven=proven or unproven)
     if store is not None and stamp is not None:
-        store.watch(stamp, model, verdict.give)
+        store.watch(stamp, model, verdict.give, template)
     return collection
 
 
@@ -190,7 +189,7 @@ def _prove(
     """Embed some rows again. Whether that shows what made the rows: there are none, or some with a text."""
     rows = store.sample(size, chance) if store else None
     rows = place.sample(size, chance) if rows is None else rows
-    texts = [_embedded(record, template) for record in rows.records]
+    texts = [embedded_text(record, template) for record in rows.records]
     known = [n for n, text in enumerate(texts) if text is not None and text.strip()]
     if not known:
         return not rows.records and place.count() == 0
@@ -214,15 +213,6 @@ def _prove(
             )
         )
     return True
-
-
-def _embedded(record: Record, template: str | None) -> str | None:
-    """The text of which a row's vector was made."""
-    if template is not None:
-        return fill(template, record)
-    text = next((record[name] for name in _TEXTS if isinstance(record.get(name), str)), None)
-    layout = recognise([record])
-    return layout.embedded(record, text) if layout else text
 
 
 def _id_field(record: Record) -> str | None:

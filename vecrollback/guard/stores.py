@@ -31,8 +31,11 @@ class FrameworkStore(Protocol):
         """Some rows, of a store that keeps them in memory or has a way of its own; None to ask the collection."""
         ...
 
-    def watch(self, stamp: Stamp, model: Embedder, drift: Drift) -> None:
-        """Let the store's own calls be compared from now on. A store that is watched already gets the new watch."""
+    def watch(self, stamp: Stamp, model: Embedder, drift: Drift, template: str | None) -> None:
+        """Let the store's own calls be compared from now on, those that are awaited too.
+
+        A store that is watched already gets the new watch. `template`: what is embedded of a row.
+        """
         ...
 
 
