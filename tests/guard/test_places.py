@@ -284,6 +284,24 @@ def test_the_sample_is_drawn_from_all_rows(tmp_path: Path) -> None:
     assert np.isfinite(vectors).all()
 
 
+def test_rows_of_another_size_are_foreign(tmp_path: Path) -> None:
+    for share, sizes in (("12 of 40", (48, 32)), ("28 of 40", (32, 48))):
+        made = [open_embedder(f"hash:{size}?seed=1").embed_documents(TEXTS) for size in sizes]
+        with sqlite3.connect(tmp_path / f"app{sizes[0]}.db") as connection:
+            connection.execute("create table docs (text text, embedding blob)")
+            rows = [(text, made[n % 10 >= 7][n].tobytes()) for n, text in enumerate(TEXTS)]
+            connection.executemany("insert into docs values (?, ?)", rows)
+        with pytest.raises(FingerprintMismatchError, match=f"{share} rows") as refused:
+            guard((connection, "docs"), OWN, sample=40)
+        assert "they have 32 numbers and not 48" in refused.value.message
+        assert stamp_of((connection, "docs")) is None
+        connection.execute("update docs set text = null where length(embedding) = 128")
+        with pytest.raises(FingerprintMismatchError):
+            guard((connection, "docs"), OWN, sample=40, unproven=True)
+        connection.execute("delete from docs where length(embedding) = 128")
+        guard((connection, "docs"), OWN)
+
+
 _PLACES = {
     "chroma": "chroma:{0}#docs",
     "qdrant": "qdrant:{0}#docs",

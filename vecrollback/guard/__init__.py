@@ -23,11 +23,11 @@ from vecrollback.embedders.probes import floor_for
 from vecrollback.embedders.stamp import Stamp
 from vecrollback.errors import EmbedderChangedError, FingerprintMismatchError, RefusedError, UsageError
 from vecrollback.guard.models import model_of
-from vecrollback.guard.places import GuardedPlace, open_place
+from vecrollback.guard.places import DrawnRows, GuardedPlace, open_place
 from vecrollback.guard.stores import FrameworkStore, framework_of, need_collection
 from vecrollback.guard.texts import embedded_text
 from vecrollback.quality.doctor.rows import id_of
-from vecrollback.records.arrays import Mask, cosines
+from vecrollback.records.arrays import cosines
 
 __all__ = ["DriftWarning", "guard", "stamp_of", "unstamp"]
 
@@ -190,29 +190,37 @@ def _prove(
     rows = store.sample(size, chance) if store else None
     rows = place.sample(size, chance) if rows is None else rows
     texts = [embedded_text(record, template) for record in rows.records]
-    known = [n for n, text in enumerate(texts) if text is not None and text.strip()]
-    if not known:
+    # A row of another size needs no text to be foreign.
+    fitting = [len(vector) == model.dimension for vector in rows.vectors]
+    known = [n for n, text in enumerate(texts) if fitting[n] and text is not None and text.strip()]
+    drawn = sorted([*known, *(n for n, fits in enumerate(fitting) if not fits)])
+    if not drawn:
         return not rows.records and place.count() == 0
-    if rows.vectors.shape[1] != model.dimension:
-        near = np.zeros(len(known), np.float32)
-    else:
+    near = dict.fromkeys(drawn, 0.0)
+    if known:
+        own = model.embed_documents([str(texts[n]) for n in known])
         with np.errstate(all="ignore"):
-            own = model.embed_documents([str(texts[n]) for n in known])
-            near = np.nan_to_num(cosines(rows.vectors[known], own), nan=0.0)
+            compared = np.nan_to_num(cosines(np.stack([rows.vectors[n] for n in known]), own), nan=0.0)
+        near |= dict(zip(known, compared.tolist(), strict=True))
     floor = stamp.floor if stamp else floor_for(model)
-    foreign: Mask = near < floor - 1e-6
-    if foreign.any():
-        wrong = [
-            id_of(rows.records[n], _id_field(rows.records[n]), n) for n, bad in zip(known, foreign, strict=True) if bad
-        ]
-        verdict.give(
-            FingerprintMismatchError(
-                f"{place.name}: {len(wrong)} of {len(known)} rows drawn are not what {model.spec} makes of their texts "
-                f"(cosine {near.min():.4f} to {near[foreign].max():.4f}): {', '.join(wrong[:_SHOWN])}",
-                hint="vecrollback doctor finds all of them; if more than the text is embedded, say so with template=",
-            )
-        )
+    foreign = [n for n in drawn if near[n] < floor - 1e-6]
+    if foreign:
+        verdict.give(_foreign_rows(place, model, rows, {n: near[n] for n in foreign}, len(drawn)))
     return True
+
+
+def _foreign_rows(
+    place: GuardedPlace, model: Embedder, rows: DrawnRows, near: dict[int, float], drawn: int
+) -> FingerprintMismatchError:
+    """What is said of rows that the model did not make; `near`: the cosine of each, by its number."""
+    sizes = sorted({len(rows.vectors[n]) for n in near} - {model.dimension})
+    lengths = f", or they have {' or '.join(map(str, sizes))} numbers and not {model.dimension}" if sizes else ""
+    wrong = [id_of(rows.records[n], _id_field(rows.records[n]), n) for n in near]
+    return FingerprintMismatchError(
+        f"{place.name}: {len(wrong)} of {drawn} rows drawn are not what {model.spec} makes of their texts "
+        f"(cosine {min(near.values()):.4f} to {max(near.values()):.4f}{lengths}): {', '.join(wrong[:_SHOWN])}",
+        hint="vecrollback doctor finds all of them; if more than the text is embedded, say so with template=",
+    )
 
 
 def _id_field(record: Record) -> str | None:

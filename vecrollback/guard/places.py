@@ -22,10 +22,10 @@ FORMS = (
 
 @dataclass(frozen=True, slots=True)
 class DrawnRows:
-    """A few rows. `vectors`: (n, dimension); `records`: their other fields, row by row."""
+    """A few rows. `vectors`: float32, each of the size that it has; `records`: their other fields, row by row."""
 
     records: list[Record] = field(default_factory=list)
-    vectors: FloatArray = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    vectors: list[FloatArray] = field(default_factory=list)
 
 
 class GuardedPlace(Protocol):
@@ -109,13 +109,9 @@ def draw(count: int, size: int, chance: np.random.Generator) -> list[int]:
 
 
 def rows_of(records: list[Record], vectors: list[Any]) -> DrawnRows:
-    """Rows from what a library gives one by one; those without a vector, or with one of another size, are left out."""
+    """Rows from what a library gives one by one; those without a vector are left out, and no others."""
     kept = [n for n, vector in enumerate(vectors) if vector is not None and len(vector)]
-    sizes = [len(vectors[n]) for n in kept]
-    usual = max(set(sizes), key=sizes.count, default=0)
-    kept = [n for n in kept if len(vectors[n]) == usual]
-    array = np.array([np.asarray(vectors[n], np.float32) for n in kept], np.float32)
-    return DrawnRows([records[n] for n in kept], array.reshape(len(kept), usual))
+    return DrawnRows([records[n] for n in kept], [np.asarray(vectors[n], np.float32) for n in kept])
 
 
 def shown(text: str) -> str:
