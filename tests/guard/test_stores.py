@@ -212,6 +212,108 @@ def test_a_langchain_store_around_another_is_watched_and_one_that_hides_its_embe
         guard(hiding, at=str(tmp_path / "stamp.json"))
 
 
+def _langchain_over_qdrant(client: Any, vector: str, provider: Provider) -> tuple[Any, ...]:
+    from langchain_core.vectorstores import VectorStore
+
+    class NamedStore(VectorStore):
+        """What langchain-qdrant's store has for whoever asks where the rows are."""
+
+        collection_name, vector_name = "docs", vector
+
+        def __init__(self) -> None:
+            self.client, self._embeddings = client, langchain_embeddings(provider)
+
+        @property
+        def embeddings(self) -> Any:
+            return self._embeddings
+
+        def similarity_search(self, query: str, k: int = 4, **_: Any) -> list[Any]:
+            return []
+
+        @classmethod
+        def from_texts(cls, *_: Any, **__: Any) -> Any:
+            raise NotImplementedError
+
+    return (NamedStore(),)
+
+
+def _llama_index_over_qdrant(client: Any, vector: str, provider: Provider) -> tuple[Any, ...]:
+    from llama_index.core.vector_stores import SimpleVectorStore
+
+    class NamedStore(SimpleVectorStore):  # type: ignore[misc]
+        """What llama-index-vector-stores-qdrant's store has for whoever asks where the rows are."""
+
+        collection_name: str = "docs"
+        dense_vector_name: str = vector
+
+        @property
+        def client(self) -> Any:
+            return client
+
+    store = NamedStore()
+    store.data = None
+    return store, llama_index_embedding(provider)
+
+
+def _haystack_over_qdrant(client: Any, vector: str, provider: Provider) -> tuple[Any, ...]:
+    from haystack.document_stores.in_memory import InMemoryDocumentStore
+
+    store = InMemoryDocumentStore()
+    # What qdrant-haystack's store has for whoever asks where the rows are: its one name stands beside sparse vectors.
+    store._client, store.index, store.use_sparse_embeddings = client, "docs", vector == "text-dense"
+    return store, haystack_embedders(provider)
+
+
+_OVER_QDRANT = {
+    "langchain_core": (_langchain_over_qdrant, "v2"),
+    "llama_index.core": (_llama_index_over_qdrant, "v2"),
+    "haystack": (_haystack_over_qdrant, "text-dense"),
+}
+
+
+@pytest.mark.parametrize("framework", _OVER_QDRANT)
+def test_of_several_vectors_of_a_point_those_are_guarded_that_the_store_uses(framework: str, tmp_path: Path) -> None:
+    pytest.importorskip(framework, reason=f"needs {framework}")
+    client = pytest.importorskip("qdrant_client", reason="pip install qdrant-client").QdrantClient(path=str(tmp_path))
+    from qdrant_client import models
+
+    make, name = _OVER_QDRANT[framework]
+    shape = models.VectorParams(size=48, distance=models.Distance.COSINE)
+    client.create_collection("docs", vectors_config={"a": shape, name: shape})
+    rows = zip(TEXTS, *(open_embedder(spec).embed_documents(TEXTS).tolist() for spec in (OTHER, OWN)), strict=True)
+    points = [
+        models.PointStruct(id=n, vector={"a": a, name: own}, payload={"page_content": text})
+        for n, (text, a, own) in enumerate(rows)
+    ]
+    client.upsert("docs", points, wait=True)
+    with pytest.raises(FingerprintMismatchError, match=f"vector '{name}'"):
+        guard(*make(client, name, Provider(OTHER)))
+    guard(*make(client, name, Provider(OWN)))
+    guard((client, "docs", "a"), OTHER)
+    with pytest.raises(EmbedderChangedError):
+        guard(*make(client, name, Provider(OTHER)))
+    client.close()
+
+
+def test_of_several_columns_of_vectors_that_one_is_guarded_which_the_store_uses(tmp_path: Path) -> None:
+    stores = pytest.importorskip("langchain_community.vectorstores", reason="pip install langchain-community")
+    import lancedb
+
+    titles, texts = (open_embedder(spec).embed_documents(TEXTS).tolist() for spec in (OTHER, OWN))
+    rows = [{"id": str(n), "text": t, "vector": titles[n], "body_vector": texts[n]} for n, t in enumerate(TEXTS)]
+    connection = lancedb.connect(tmp_path)
+    connection.create_table("docs", rows)
+
+    def store(spec: str) -> Any:
+        options = {"connection": connection, "table_name": "docs", "vector_key": "body_vector"}
+        return stores.LanceDB(embedding=langchain_embeddings(Provider(spec)), **options)
+
+    with pytest.raises(FingerprintMismatchError):
+        guard(store(OTHER))
+    guard(store(OWN))
+    assert stamp_of(connection.open_table("docs")) is None
+
+
 def llama_index_embedding(provider: Provider) -> Any:
     from llama_index.core.embeddings import BaseEmbedding
 

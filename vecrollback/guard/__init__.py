@@ -17,17 +17,14 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from vecrollback.connectors import Record
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.probes import floor_for
 from vecrollback.embedders.stamp import Stamp
-from vecrollback.errors import EmbedderChangedError, FingerprintMismatchError, RefusedError, UsageError
+from vecrollback.errors import EmbedderChangedError, RefusedError, UsageError
 from vecrollback.guard.models import model_of
-from vecrollback.guard.places import DrawnRows, GuardedPlace, open_place
+from vecrollback.guard.places import GuardedPlace, open_place
+from vecrollback.guard.proof import prove
 from vecrollback.guard.stores import FrameworkStore, framework_of, need_collection
-from vecrollback.guard.texts import embedded_text
-from vecrollback.quality.doctor.rows import id_of
-from vecrollback.records.arrays import cosines
 
 __all__ = ["DriftWarning", "guard", "stamp_of", "unstamp"]
 
@@ -35,8 +32,6 @@ Collection = TypeVar("Collection")
 
 _SAMPLE = 32
 """Rows embedded again: with 10% of foreign ones among all, 97 of 100 such samples hold one."""
-
-_SHOWN = 5
 
 
 class DriftWarning(UserWarning):
@@ -59,7 +54,8 @@ def guard(
     Args:
         collection: A Chroma collection, `(QdrantClient, name)`, `(connection or engine of PostgreSQL, table)`, a
             LanceDB table, `(sqlite3 connection, table)`, a folder with a FAISS index, a place like
-            `chroma:PATH#collection`; or a vector store of LangChain or LlamaIndex, or a document store of Haystack.
+            `chroma:PATH#collection`; `(QdrantClient, name, vector)`, `(LanceDB table, column)` where one of several
+            vectors of a row is meant; or a vector store of LangChain or LlamaIndex, or a document store of Haystack.
         embedder: What the application embeds with: an embedder string, an Embedder, or its own embedding object. None
             for a store of LangChain, or a Chroma collection, that has one itself.
         drift: What happens when another model is met: "refuse" raises, "warn" gives a `DriftWarning`.
@@ -97,7 +93,10 @@ def guard(
         _compare(place, stamp, model, verdict)
         if store and own is not None and embedder is not None:
             _compare(place, stamp, model_of(own), verdict)
-    proven = _prove(place, model, stamp, sample, template, np.random.default_rng(seed), verdict, store)
+    chance = np.random.default_rng(seed)
+    rows = store.sample(sample, chance) if store else None
+    rows = place.sample(sample, chance) if rows is None else rows
+    proven = prove(place, rows, model, stamp.floor if stamp else floor_for(model), template, verdict.give)
     if stamp is None and not verdict.drifted:
         stamp = _first_stamp(place, model, proven=proven or unproven)
     if store is not None and stamp is not None:
@@ -174,54 +173,3 @@ def _compare(place: GuardedPlace, stamp: Stamp, model: Embedder, verdict: _Verdi
                 hint="embed with the model of the stamp; after every row was embedded again: vecrollback.guard.unstamp",
             )
         )
-
-
-def _prove(
-    place: GuardedPlace,
-    model: Embedder,
-    stamp: Stamp | None,
-    size: int,
-    template: str | None,
-    chance: np.random.Generator,
-    verdict: _Verdict,
-    store: FrameworkStore | None,
-) -> bool:
-    """Embed some rows again. Whether that shows what made the rows: there are none, or some with a text."""
-    rows = store.sample(size, chance) if store else None
-    rows = place.sample(size, chance) if rows is None else rows
-    texts = [embedded_text(record, template) for record in rows.records]
-    # A row of another size needs no text to be foreign.
-    fitting = [len(vector) == model.dimension for vector in rows.vectors]
-    known = [n for n, text in enumerate(texts) if fitting[n] and text is not None and text.strip()]
-    drawn = sorted([*known, *(n for n, fits in enumerate(fitting) if not fits)])
-    if not drawn:
-        return not rows.records and place.count() == 0
-    near = dict.fromkeys(drawn, 0.0)
-    if known:
-        own = model.embed_documents([str(texts[n]) for n in known])
-        with np.errstate(all="ignore"):
-            compared = np.nan_to_num(cosines(np.stack([rows.vectors[n] for n in known]), own), nan=0.0)
-        near |= dict(zip(known, compared.tolist(), strict=True))
-    floor = stamp.floor if stamp else floor_for(model)
-    foreign = [n for n in drawn if near[n] < floor - 1e-6]
-    if foreign:
-        verdict.give(_foreign_rows(place, model, rows, {n: near[n] for n in foreign}, len(drawn)))
-    return True
-
-
-def _foreign_rows(
-    place: GuardedPlace, model: Embedder, rows: DrawnRows, near: dict[int, float], drawn: int
-) -> FingerprintMismatchError:
-    """What is said of rows that the model did not make; `near`: the cosine of each, by its number."""
-    sizes = sorted({len(rows.vectors[n]) for n in near} - {model.dimension})
-    lengths = f", or they have {' or '.join(map(str, sizes))} numbers and not {model.dimension}" if sizes else ""
-    wrong = [id_of(rows.records[n], _id_field(rows.records[n]), n) for n in near]
-    return FingerprintMismatchError(
-        f"{place.name}: {len(wrong)} of {drawn} rows drawn are not what {model.spec} makes of their texts "
-        f"(cosine {min(near.values()):.4f} to {max(near.values()):.4f}{lengths}): {', '.join(wrong[:_SHOWN])}",
-        hint="vecrollback doctor finds all of them; if more than the text is embedded, say so with template=",
-    )
-
-
-def _id_field(record: Record) -> str | None:
-    return next((name for name in ("id", "langchain_id", "rowid") if name in record), None)

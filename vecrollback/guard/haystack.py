@@ -10,8 +10,8 @@ import numpy as np
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.stamp import Stamp
 from vecrollback.guard.places import DrawnRows, draw, rows_of
+from vecrollback.guard.proof import embedded_text, record_to_come
 from vecrollback.guard.stores import Drift, collection_in
-from vecrollback.guard.texts import embedded_text, record_to_come
 from vecrollback.guard.watch import CheckedWrites, ModelWatch, checked, checked_awaited
 
 _ASKING = (

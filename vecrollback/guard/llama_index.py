@@ -11,8 +11,8 @@ from llama_index.core.schema import BaseNode, MetadataMode
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.stamp import Stamp
 from vecrollback.guard.places import DrawnRows, draw, rows_of
+from vecrollback.guard.proof import embedded_text, record_to_come
 from vecrollback.guard.stores import Drift, collection_in
-from vecrollback.guard.texts import embedded_text, record_to_come
 from vecrollback.guard.watch import CheckedWrites, ModelWatch, checked, checked_awaited
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 import numpy as np
 
 from vecrollback.connectors import Record
-from vecrollback.connectors.base import without_password
+from vecrollback.connectors.base import guess_vector, named, without_password
 from vecrollback.errors import UsageError
 from vecrollback.records.arrays import FloatArray
 
@@ -101,6 +102,18 @@ def open_place(collection: Any) -> GuardedPlace:
                     f"a {kind.__name__} alone names no collection: {error}", hint=f"give {FORMS}"
                 ) from None
     raise UsageError(f"a {type(parts[0]).__name__} is not a collection that can be guarded", hint=f"give {FORMS}")
+
+
+def choose_vector(candidates: Sequence[str], every: Sequence[str], choice: str, place: str) -> str:
+    """The field that holds the vectors; `choice` is what the caller names, "" to take the only or the usual one.
+
+    Raises UsageError when there is no such field, or several and none of a usual name.
+    """
+    try:
+        return guess_vector(candidates, every, choice or None, place)
+    except UsageError as error:
+        hint = f"name one: guard((..., vector), embedder); fields that hold vectors: {named(candidates)}"
+        raise UsageError(error.message, hint=hint) from None
 
 
 def draw(count: int, size: int, chance: np.random.Generator) -> list[int]:
