@@ -60,7 +60,8 @@ exit code of the command line, so a script can tell a refusal from a failure::
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Iterable
 from typing import Any
 
 
@@ -383,3 +384,23 @@ class NotVisibleError(StoppedError):
         )
         self.watermark = watermark
         self.seq = seq
+
+
+def refuse_unknown(method: str, given: Iterable[str], options: type, *others: str) -> None:
+    """Refuse keyword arguments that a method does not have, before it does anything.
+
+    Args:
+        method: Its name.
+        given: Names of the keyword arguments that it got.
+        options: The `TypedDict` of those that it takes.
+        others: Names of those that it takes besides.
+
+    Raises:
+        UsageError: One of them is unknown; it names the known ones.
+    """
+    known = (*others, *options.__annotations__)
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            guess = f"; did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"{method} has no option {name!r}{guess}", hint=f"its options: {', '.join(known)}")

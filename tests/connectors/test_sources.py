@@ -397,6 +397,18 @@ class TestElasticsearch(ConnectorConformance):
             yield f"{name}:{server.url}#docs", None, tmp_path_factory.mktemp("nothing")
 
 
+def test_a_field_that_is_called_id_stands_beside_the_id_of_a_document_in_elasticsearch() -> None:
+    mapping = {"id": {"type": "keyword"}, "embedding": {"type": "dense_vector", "dims": 2}}
+    documents = {f"_{n}": {"id": f"own-{n}", "embedding": [1.0, n]} for n in range(3)}
+    with search_engine_server.running(search_engine_server.SearchEngine({"docs": (mapping, documents)}, "")) as server:
+        connector = open_connector(f"elasticsearch:{server.url}#docs")
+        assert connector.fields == ("id", "_source.id")
+        for names in (None, connector.fields):
+            records = connector.take(np.arange(2), names, vectors=False).records
+            assert records == [{"id": f"_{n}", "_source.id": f"own-{n}"} for n in range(2)]
+        connector.close()
+
+
 class TestOpensearch(TestElasticsearch):
     metric, scheme = "l2", ("opensearch", "dimension", "knn_vector")
 

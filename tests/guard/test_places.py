@@ -1,6 +1,6 @@
 """The guard beside collections of each system, made by its own library.
 
-Covers guard.places, guard.chroma, guard.qdrant, guard.pgvector, guard.lancedb, guard.sqlite, guard.folder,
+Covers guard.places, guard.proof, guard.chroma, guard.qdrant, guard.pgvector, guard.lancedb, guard.sqlite, guard.folder,
 embedders.stamp, quality.doctor.stamped.
 """
 
@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.support import sqlite_vec
+from vecrollback.connectors import ColumnNames
 from vecrollback.embedders import open_embedder
 from vecrollback.embedders.stamp import STAMP_FILE, STAMPS
 from vecrollback.errors import CorruptArtifactError, EmbedderChangedError, FingerprintMismatchError, UsageError
@@ -282,6 +283,130 @@ def test_the_sample_is_drawn_from_all_rows(tmp_path: Path) -> None:
     with pytest.raises(FingerprintMismatchError, match="20 of 40 rows"):
         guard((connection, "docs"), OWN, sample=40)
     assert np.isfinite(vectors).all()
+
+
+def _named_vectors(folder: Path, **vectors: FloatArray) -> Any:
+    """A collection of Qdrant whose points have several vectors, or one with a name."""
+    client = pytest.importorskip("qdrant_client", reason="pip install qdrant-client").QdrantClient(path=str(folder))
+    from qdrant_client import models
+
+    shape = models.VectorParams(size=48, distance=models.Distance.COSINE)
+    sparse = {"words": models.SparseVectorParams()}
+    client.create_collection("docs", vectors_config=dict.fromkeys(vectors, shape), sparse_vectors_config=sparse)
+    words = models.SparseVector(indices=[1, 2], values=[0.5, 0.5])
+    points = [
+        models.PointStruct(
+            id=n,
+            vector={"words": words, **{name: rows[n].tolist() for name, rows in vectors.items()}},
+            payload={"page_content": text, "metadata": {}},
+        )
+        for n, text in enumerate(TEXTS)
+    ]
+    client.upsert("docs", points, wait=True)
+    return client
+
+
+def test_each_of_several_vectors_of_a_point_has_a_stamp_of_its_own(tmp_path: Path) -> None:
+    made = {spec: open_embedder(spec).embed_documents(TEXTS) for spec in (OWN, OTHER)}
+    client = _named_vectors(tmp_path, v1=made[OWN], v2=made[OTHER])
+    with pytest.raises(UsageError, match="several vectors in a point: v1, v2") as refused:
+        guard((client, "docs"), OWN)
+    assert "(client, collection, vector)" in refused.value.hint
+    with pytest.raises(UsageError, match="no vector 'v3'"):
+        guard((client, "docs", "v3"), OWN)
+    for name, own, other in (("v1", OWN, OTHER), ("v2", OTHER, OWN)):
+        with pytest.raises(FingerprintMismatchError, match="32 of 32 rows"):
+            guard((client, "docs", name), other)
+        guard((client, "docs", name), own)
+        with pytest.raises(EmbedderChangedError, match=f"vector '{name}'"):
+            guard((client, "docs", name), other)
+    unstamp((client, "docs", "v1"))
+    assert stamp_of((client, "docs", "v1")) is None
+    client.close()
+    place = f"qdrant:{tmp_path}#docs"
+    assert "stamp" not in examine(place, model=OWN, fields=ColumnNames(vector="v1"), seed=1).facts
+    assert examine(place, model=OTHER, fields=ColumnNames(vector="v2"), seed=1).facts["stamp"]["agrees"] is True
+
+
+def test_a_stamp_stays_valid_when_points_get_a_second_vector(tmp_path: Path) -> None:
+    from qdrant_client import models
+
+    client = _named_vectors(tmp_path, v1=open_embedder(OWN).embed_documents(TEXTS))
+    guard((client, "docs"), OWN)
+    early = client.scroll(STAMPS, with_payload=True)[0][0]
+    guard((client, "docs", "v1"), OWN)
+    config = models.VectorParams(size=48, distance=models.Distance.COSINE)
+    client.delete_collection("docs")  # a server adds one; the local mode does not
+    client.create_collection("docs", vectors_config={"v1": config, "v2": config})
+    with pytest.raises(EmbedderChangedError):
+        guard((client, "docs", "v1"), OTHER)
+    guard((client, "docs", "v2"), OTHER)
+    # As stamps were written before they named their vector: of which of two it is nobody knows.
+    client.upsert(STAMPS, [models.PointStruct(id=early.id, vector=[1.0], payload={**early.payload, "vector": None})])
+    client.delete_payload(STAMPS, keys=["vector"], points=[early.id])
+    assert stamp_of((client, "docs", "v1")) is None
+    client.delete_collection("docs")
+    client.create_collection("docs", vectors_config=config)
+    stamp = stamp_of((client, "docs"))
+    assert stamp is not None and stamp.spec == OWN
+    client.close()
+
+
+def test_a_column_of_vectors_beside_the_usual_one_has_a_stamp_of_its_own(tmp_path: Path, postgres: Any) -> None:
+    import lancedb
+    import pyarrow as pa
+
+    titles, texts = (open_embedder(spec).embed_documents(TEXTS) for spec in (OTHER, OWN))
+    with postgres.connect() as connection:
+        connection.execute("create extension if not exists vector schema public")
+        connection.execute("create table two_vectors (text text, title_vector vector(48), vector vector(48))")
+        rows = [
+            (text, str(one.tolist()), str(two.tolist())) for text, one, two in zip(TEXTS, titles, texts, strict=True)
+        ]
+        connection.cursor().executemany("insert into two_vectors values (%s, %s::vector, %s::vector)", rows)
+    columns = {"text": TEXTS, "title_vector": list(titles), "vector": list(texts)}
+    kind = pa.list_(pa.float32(), 48)
+    schema = pa.schema([("text", pa.string()), ("title_vector", kind), ("vector", kind)])
+    table = lancedb.connect(tmp_path).create_table("docs", pa.table(columns, schema))
+    sqlite = sqlite3.connect(tmp_path / "app.db")
+    sqlite.execute("create table docs (text text, title_vector blob, vector blob)")
+    blobs = [(text, one.tobytes(), two.tobytes()) for text, one, two in zip(TEXTS, titles, texts, strict=True)]
+    sqlite.executemany("insert into docs values (?, ?, ?)", blobs)
+    sqlite.commit()
+    with postgres.connect() as connection:
+        for given in ((table,), (sqlite, "docs"), (connection, "two_vectors", "", "")):
+            usual = given if len(given) < 4 else given[:2]
+            guard(usual if len(usual) > 1 else usual[0], OWN)
+            guard((*given, "title_vector"), OTHER)
+            with pytest.raises(EmbedderChangedError):
+                guard((*given, "title_vector"), OWN)
+            with pytest.raises(EmbedderChangedError):
+                guard((*given, "vector"), OTHER)
+            with pytest.raises(UsageError, match="does not exist"):
+                guard((*given, "other"), OWN)
+    places = [f"lancedb:{tmp_path}#docs", f"sqlite:{tmp_path / 'app.db'}#docs"]
+    for place in (*places, f"{postgres.url().partition('&schema')[0]}#two_vectors"):
+        for name, spec in (("title_vector", OTHER), ("vector", OWN), (None, OWN)):
+            told = examine(place, model=spec, fields=ColumnNames(vector=name), seed=1).facts["stamp"]
+            assert (told["spec"], told["agrees"]) == (spec, True)
+
+
+def test_rows_of_another_size_are_foreign(tmp_path: Path) -> None:
+    for share, sizes in (("12 of 40", (48, 32)), ("28 of 40", (32, 48))):
+        made = [open_embedder(f"hash:{size}?seed=1").embed_documents(TEXTS) for size in sizes]
+        with sqlite3.connect(tmp_path / f"app{sizes[0]}.db") as connection:
+            connection.execute("create table docs (text text, embedding blob)")
+            rows = [(text, made[n % 10 >= 7][n].tobytes()) for n, text in enumerate(TEXTS)]
+            connection.executemany("insert into docs values (?, ?)", rows)
+        with pytest.raises(FingerprintMismatchError, match=f"{share} rows") as refused:
+            guard((connection, "docs"), OWN, sample=40)
+        assert "they have 32 numbers and not 48" in refused.value.message
+        assert stamp_of((connection, "docs")) is None
+        connection.execute("update docs set text = null where length(embedding) = 128")
+        with pytest.raises(FingerprintMismatchError):
+            guard((connection, "docs"), OWN, sample=40, unproven=True)
+        connection.execute("delete from docs where length(embedding) = 128")
+        guard((connection, "docs"), OWN)
 
 
 _PLACES = {

@@ -18,6 +18,7 @@ from tests.quality.test_check import plant
 from tests.support.operations import EVERY_ROW
 from vecrollback import Document, Progress, Report, Store
 from vecrollback.embedders import open_embedder
+from vecrollback.errors import UsageError
 
 OWN, OTHER = "hash:64?seed=1", "hash:64?seed=2"
 WORDS = ("boat", "train", "harbour", "valley", "engine", "ledger", "glacier", "orchard", "signal", "winter", "copper")
@@ -48,6 +49,14 @@ def infiltrate(store: Store, spec: str = OTHER, ids: list[str] = FOREIGN) -> Non
 
 def kinds(report: Report) -> set[str]:
     return {finding.kind for finding in report.findings}
+
+
+def test_an_option_that_audit_does_not_have_is_refused_before_anything_is_read(store: Store) -> None:
+    before = store.report("one")
+    with pytest.raises(UsageError, match="audit has no option 'buget'; did you mean 'budget'") as refused:
+        store.audit("one", buget=3)  # type: ignore[call-arg]
+    assert "suspects" in refused.value.hint
+    assert store.report("one") == before
 
 
 def test_audit_finds_every_row_that_lies_about_its_model_and_names_who_wrote_it(store: Store) -> None:

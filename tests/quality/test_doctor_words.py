@@ -10,7 +10,7 @@ import json
 import sqlite3
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vecrollback import connect
+from vecrollback.connectors import ColumnNames
 from vecrollback.embedders import open_embedder
 from vecrollback.errors import UsageError, VecrollbackError
 from vecrollback.quality.doctor import (
@@ -193,14 +194,72 @@ def test_what_llama_index_embeds_of_a_node_is_known_without_a_word(make: Any, tm
     assert examine(place, model=OTHER, seed=1).verdict == "fail"
 
 
-def test_a_llama_index_collection_is_adopted_with_what_was_embedded(tmp_path: Path) -> None:
-    place = _in_chroma(tmp_path / "chroma")
+@pytest.mark.parametrize("make", [_in_chroma, _in_qdrant, _in_a_folder])
+def test_a_llama_index_collection_is_adopted_with_what_was_embedded(make: Any, tmp_path: Path) -> None:
+    place = make(tmp_path / "source")
     with connect(str(tmp_path / "store"), create=True) as store:
         done = store.adopt(place, model=OWN, name="v1")
         assert (done.documents, done.reused, done.embedded) == (len(TEXTS), len(TEXTS), 0)
         store.promote("v1")
-        hit = store.search(f"file_name: letter-3.txt\npage: 3\n\n{TEXTS[3]}", k=1).hits[0]
+        embedded = f"file_name: letter-3.txt\npage: 3\n\n{TEXTS[3]}"
+        hit = store.search(embedded, k=1).hits[0]
         assert hit.text == TEXTS[3]
+        document = store.get([hit.id])[hit.id]
+        assert (document.embedded_text, document.metadata["page"]) == (embedded, 3)
+        assert store.check("v1").verdict == "pass"
+
+
+def test_metadata_of_a_node_that_is_called_like_a_text_stays_metadata(tmp_path: Path) -> None:
+    pytest.importorskip("llama_index.core", reason="pip install llama-index-core")
+    from llama_index.core.schema import MetadataMode, TextNode
+    from llama_index.core.vector_stores.utils import node_to_metadata_dict
+
+    lines = []
+    for n, text in enumerate(TEXTS):
+        node = TextNode(id_=f"n{n}", text=text, metadata={"content": f"table of contents {n}"})
+        payload = node_to_metadata_dict(node, remove_text=False)
+        lines.append({"id": node.node_id, "vector": embed(OWN, [node.get_content(MetadataMode.EMBED)])[0].tolist()})
+        lines[-1] |= payload
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    with ForeignIndex(str(tmp_path / "rows.jsonl")) as source:
+        record = source.connector.take(np.array([0]), None, vectors=False).records[0]
+        document = source.document_of(record, 0)
+    assert document.text == TEXTS[0]
+    assert document.metadata["content"] == "table of contents 0"
+    with ForeignIndex(str(tmp_path / "rows.jsonl"), fields=ColumnNames(text="content")) as source:
+        assert source.document_of(record, 0).text == "table of contents 0"
+
+
+def test_the_documents_of_haystack_in_qdrant_keep_their_own_ids(tmp_path: Path) -> None:
+    """As Haystack's store for Qdrant writes: an id of a point made of the document's, which is in the payload."""
+    haystack = pytest.importorskip("haystack", reason="pip install haystack-ai")
+    qdrant = pytest.importorskip("qdrant_client", reason="pip install qdrant-client")
+    from vecrollback.integrations.haystack import VecrollbackDocumentStore
+
+    client = qdrant.QdrantClient(path=str(tmp_path / "qdrant"))
+    client.create_collection("docs", vectors_config=qdrant.models.VectorParams(size=96, distance="Cosine"))
+    documents = [haystack.Document(content=text, meta={"page": n}) for n, text in enumerate(TEXTS)]
+    points = []
+    for document, vector in zip(documents, embed(OWN, TEXTS).tolist(), strict=True):
+        payload = document.to_dict(flatten=False)
+        payload.pop("embedding")
+        points.append(
+            qdrant.models.PointStruct(id=uuid5(NAMESPACE_URL, document.id).hex, vector=vector, payload=payload)
+        )
+    client.upsert("docs", points, wait=True)
+    client.close()
+    with connect(str(tmp_path / "store"), create=True) as store:
+        assert store.adopt(f"qdrant:{tmp_path / 'qdrant'}#docs", model=OWN, name="v1").reused == len(TEXTS)
+        store.promote("v1")
+        pages = VecrollbackDocumentStore(store)
+        assert [(one.id, one.meta) for one in pages.filter_documents()] == [
+            (one.id, one.meta) for one in sorted(documents, key=lambda one: one.id)
+        ]
+        head = store.status()["corpus"]["head"]
+        pages.write_documents(documents, haystack.document_stores.types.DuplicatePolicy.OVERWRITE)
+        assert store.status()["corpus"]["head"] == head  # they are the same
+        pages.delete_documents([documents[0].id])
+        assert pages.search(TEXTS[0], top_k=1)[0].content != TEXTS[0]
         assert store.check("v1").verdict == "pass"
 
 
@@ -270,6 +329,32 @@ def test_the_rows_of_applications_are_recognised(name: str, row: dict[str, Any],
     found = examine(place, model=OWN, seed=1, reading=SourceReading(layout=name))
     assert (found.verdict, found.facts["layout"], found.facts["text_field"]) == ("pass", name, text)
     assert name in NAMES
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "field"),
+    [
+        # llama-index-vector-stores-postgres numbers its rows; langchain-community's PGVector deletes by `custom_id`;
+        # Haystack's store for Elasticsearch writes the id twice
+        ("llama-index", {"id": 7, "text": "T", "metadata_": {"_node_content": "{}", "page": 3}}, "node_id"),
+        ("langchain", {"uuid": "u", "collection_id": "c", "document": "T", "cmetadata": {"page": 3}}, "custom_id"),
+        ("haystack", {"id": "u", "content": "T", "meta": {"page": 3}}, "_source.id"),
+        ("haystack", {"id": "u", "content": "T", "meta": {"page": 3}}, "payload.id"),
+    ],
+)
+def test_ids_are_those_by_which_the_application_knows_its_rows(
+    name: str, row: dict[str, Any], field: str, tmp_path: Path
+) -> None:
+    vectors = embed(OWN, TEXTS).tolist()
+    lines = [json.dumps(row | {field: f"own-{n}", "vector": vector}) for n, vector in enumerate(vectors)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    with ForeignIndex(str(tmp_path / "rows.jsonl")) as source:
+        assert source.layout is not None and (source.layout.name, source.id_field) == (name, field)
+        record = source.connector.take(np.array([3]), None, vectors=False).records[0]
+        document = source.document_of(record, 3)
+        assert source.ids(np.array([3, 4])) == ["own-3", "own-4"]
+    assert (document.id, document.text) == ("own-3", "T")
+    assert set(document.metadata) <= {"page", "_node_content", "collection_id"}
 
 
 def test_a_layout_that_nobody_has_is_refused(tmp_path: Path) -> None:

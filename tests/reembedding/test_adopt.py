@@ -167,6 +167,17 @@ def test_an_id_given_twice_is_refused_and_named(store: Store, tmp_path: Path) ->
     assert untouched(store)
 
 
+def test_an_option_that_adopt_does_not_have_is_refused_before_anything_is_read(
+    store: Store, source: tuple[str, Path]
+) -> None:
+    for place in (source[0], "nowhere.npy"):
+        for name in ("id_field", "in_palce", "nonsense"):
+            with pytest.raises(UsageError, match=f"adopt has no option '{name}'") as refused:
+                store.adopt(place, texts=source[1], model=OWN, **{name: "x"})  # type: ignore[arg-type]
+            assert "in_place" in refused.value.hint and "fields" in refused.value.hint
+    assert untouched(store)
+
+
 def test_rows_without_ids_are_refused(store: Store, tmp_path: Path) -> None:
     texts = texts_of(10)
     made = write(tmp_path, made_by(OWN, texts), [{"text": text} for text in texts])

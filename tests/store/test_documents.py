@@ -191,3 +191,18 @@ def test_a_notebook_shows_a_result_as_a_table_and_nothing_in_it_is_markup(place:
 def test_ids_are_valid(place: Path) -> None:
     with connect(place) as store, pytest.raises(BadDocumentError):
         store.delete([" "])
+
+
+def test_an_option_that_ingest_does_not_have_is_refused_before_anything_is_read(place: Path, tmp_path: Path) -> None:
+    with connect(place) as store:
+        (tmp_path / "one.jsonl").write_text('{"id": "one", "text": "first"}')
+        before = store.status()["corpus"]["head"]
+        for options in ({"dryrun": True}, {"mirror": True, "dryrun": True}, {"id_feild": "id"}, {"texts": None}):
+            with pytest.raises(UsageError, match="ingest has no option") as refused:
+                store.ingest(tmp_path / "one.jsonl", **options)  # type: ignore[call-arg]
+            assert "dry_run" in refused.value.hint and "id_field" in refused.value.hint
+            with pytest.raises(UsageError, match="ingest has no option"):
+                store.ingest("nowhere.jsonl", **options)  # type: ignore[call-arg]
+        assert (store.count(), store.status()["corpus"]["head"]) == (len(FRUIT), before)
+        with pytest.raises(UsageError, match="did you mean 'dry_run'"):
+            store.ingest("nowhere.jsonl", dryrun=True)  # type: ignore[call-arg]

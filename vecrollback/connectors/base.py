@@ -214,6 +214,25 @@ def guess_vector(candidates: Sequence[str], every: Sequence[str], choice: str | 
     raise UsageError(f"{place}: {what}", hint=f"name it with --vector-field; fields here: {named(every)}")
 
 
+def stamp_name(collection: str, vector: str, candidates: Sequence[str]) -> str:
+    """What the stamp of vectors is filed under, in a collection of which several fields may hold vectors.
+
+    Args:
+        collection: The name of the collection.
+        vector: The field of the vectors.
+        candidates: All fields that hold vectors.
+
+    Returns:
+        The collection alone for the field that is taken where nobody names one.
+
+    Example:
+        >>> [stamp_name("docs", name, ["embedding", "title_embedding"]) for name in ("embedding", "title_embedding")]
+        ['docs', 'docs#title_embedding']
+    """
+    usual = next((name for name in _VECTOR_NAMES if name in candidates), None)
+    return collection if vector == usual or len(candidates) == 1 else f"{collection}#{vector}"
+
+
 def guess(usual: Sequence[str], fields: Sequence[str], choice: str | None, place: str, option: str) -> str | None:
     """The field a user named, which must exist, or the first usual name that there is."""
     if choice is not None:

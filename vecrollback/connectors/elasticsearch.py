@@ -91,7 +91,8 @@ class ElasticsearchConnector:
         self.facts: dict[str, Json] = {"vector_field": self._vector, "type": own.get("type")}
         self._ids = list(self._all_ids())
         self.count = len(self._ids)
-        self.fields = ("id", *(name for name in properties if name != self._vector))
+        others = (name for name in properties if name != self._vector)
+        self.fields = ("id", *("_source.id" if name == "id" else name for name in others))
         self.dimension = int(own.get("dims") or own.get("dimension") or 0) or self._dimension()
 
     def _all_ids(self) -> Iterator[str]:

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from vecrollback.connectors.arrow_rows import ArrowConnector
-from vecrollback.connectors.base import Connector, OpenOptions, split_at_hash
+from vecrollback.connectors.arrow_rows import ArrowConnector, vector_columns
+from vecrollback.connectors.base import Connector, OpenOptions, split_at_hash, stamp_name
 from vecrollback.embedders.stamp import STAMPS
 from vecrollback.errors import UsageError
 from vecrollback.records import Metric
@@ -19,7 +19,7 @@ from vecrollback.records.arrays import Numbers
 class LanceColumns:
     """One version of a table, whatever is written to it meanwhile."""
 
-    def __init__(self, folder: Path, table: str) -> None:
+    def __init__(self, folder: Path, table: str, vector: str | None = None) -> None:
         import lance
 
         self.place = f"lancedb:{folder}#{table}"
@@ -31,7 +31,7 @@ class LanceColumns:
         except (OSError, ValueError) as error:
             raise UsageError(f"{self.place}: it cannot be read: {error}", hint="open it with LanceDB first") from error
         self.schema, self.count = self._dataset.schema, int(self._dataset.count_rows())
-        self.stamp = _stamp(folder, table)
+        self.stamp = _stamp(folder, stamp_name(table, vector, vector_columns(self.schema)) if vector else table)
 
     def metric(self, vector: str) -> Metric | None:
         """The metric of the column's index; None without one."""
@@ -55,14 +55,14 @@ class LanceColumns:
         self._dataset = None
 
 
-def _stamp(folder: Path, table: str) -> str | None:
-    """The stamp that a guard has left for the table."""
+def _stamp(folder: Path, name: str) -> str | None:
+    """The stamp that a guard has left under a name."""
     import lance
 
     if not (folder / f"{STAMPS}.lance").is_dir():
         return None
     rows = lance.dataset(str(folder / f"{STAMPS}.lance")).to_table().to_pylist()
-    return next((row["stamp"] for row in rows if row["collection"] == table), None)
+    return next((row["stamp"] for row in rows if row["collection"] == name), None)
 
 
 def _tables(where: str) -> list[str]:
@@ -79,4 +79,4 @@ class LanceConnectorKind:
 
     def open(self, place: str, options: OpenOptions) -> Connector:
         folder, table = split_at_hash(place, "lancedb", "table", _tables)
-        return ArrowConnector(LanceColumns(Path(folder).expanduser(), table), options.vector)
+        return ArrowConnector(LanceColumns(Path(folder).expanduser(), table, options.vector), options.vector)

@@ -16,6 +16,7 @@ from vecrollback.connectors.base import (
     majority,
     split_at_hash,
     stacked,
+    stamp_name,
 )
 from vecrollback.embedders.stamp import STAMPS
 from vecrollback.errors import FailedError, MissingDependencyError, UsageError
@@ -65,9 +66,8 @@ class PgvectorConnector:
 
         oid = self._find(table)
         columns = {name: (kind, modifier) for name, kind, modifier in self._all(_COLUMNS, (oid,))}
-        self._vector = guess_vector(
-            [n for n, c in columns.items() if c[0] in _STORED], list(columns), vector, self.place
-        )
+        usable = [name for name, column in columns.items() if column[0] in _STORED]
+        self._vector = guess_vector(usable, list(columns), vector, self.place)
         kind, modifier = columns[self._vector]
         self._kind, self.stored = kind, _STORED[kind]
         self.fields = tuple(name for name in columns if name != self._vector)
@@ -78,7 +78,7 @@ class PgvectorConnector:
         self.dimension = modifier if modifier > 0 and not kind.startswith("_") else self._dimension()
         self.metric = self._metric(oid)
         self.facts: dict[str, Json] = {"vector_field": self._vector, "type": kind}
-        self.stamp = self._stamp(table)
+        self.stamp = self._stamp(table, stamp_name(table, self._vector, usable))
 
     def scan(self, names: Collection[str] | None, *, vectors: bool = True) -> Iterator[Part]:
         columns, first = self._wanted(names, vectors), 0
@@ -132,12 +132,12 @@ class PgvectorConnector:
                 return found
         return None
 
-    def _stamp(self, table: str) -> str | None:
-        """The stamp that a guard has left for the table as a whole."""
+    def _stamp(self, table: str, name: str) -> str | None:
+        """The stamp that a guard has left for the vectors of the table as a whole."""
         schema = table.rpartition(".")[0].replace('"', '""')
         stamps = f'"{schema}".{STAMPS}' if schema else STAMPS
         [[there]] = self._all("SELECT to_regclass(%s) IS NOT NULL", (stamps,))
-        rows = self._all(f"SELECT stamp FROM {stamps} WHERE collection = %s", (table,)) if there else []
+        rows = self._all(f"SELECT stamp FROM {stamps} WHERE collection = %s", (name,)) if there else []
         return str(rows[0][0]) if rows else None
 
     def _dimension(self) -> int:

@@ -6,7 +6,7 @@ import io
 import os
 import pickle
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -89,17 +89,19 @@ class QdrantConnector:
             raise UsageError(f"{self.place}: there is no such collection", hint=f"collections: {there}")
         shapes = self._client.get_collection(self._name).config.params.vectors or {}
         shapes = shapes if isinstance(shapes, dict) else {"": shapes}
-        dense = [name for name, shape in shapes.items() if shape.multivector_config is None]
+        dense = dense_vectors(shapes)
+        self._several = len(dense) > 1
         using = guess_vector(dense, list(shapes), None if dense == [""] else choice, self.place)
         return using, shapes[using]
 
     def _stamp(self) -> str | None:
-        """The stamp that a guard has left for the collection."""
+        """The stamp that a guard has left for these vectors of the collection."""
         if not self._client.collection_exists(STAMPS):
             return None
         points, _ = self._client.scroll(STAMPS, limit=1_000, with_payload=True)
-        stamps = {point.payload.get("collection"): point.payload.get("stamp") for point in points}
-        return stamps.get(self._name)
+        payloads = [point.payload for point in points]
+        own = (one["stamp"] for one in payloads if is_stamp_of(one, self._name, self._using, self._several))
+        return next(own, None)
 
     def _pages(self, payload: bool, vectors: bool) -> Iterator[list[Any]]:
         offset = None
@@ -121,6 +123,20 @@ class QdrantConnector:
             stacked(values, self.dimension) if vectors else (np.empty((len(values), 0), np.float32), _none(values))
         )
         return Part(rows, sizes, [_record(point) for point in points] if names != () else [])
+
+
+def dense_vectors(shapes: Mapping[str, Any]) -> list[str]:
+    """Names of the vectors of a point of which it has one each, "" for one without a name. `shapes`: by their names."""
+    return [name for name, shape in shapes.items() if shape.multivector_config is None]
+
+
+def is_stamp_of(payload: Mapping[str, Any], collection: str, vector: str, several: bool) -> bool:
+    """Whether a stamp is that of these vectors. `several`: points have others beside them.
+
+    Early stamps name no vector: which of several they are of nobody knows.
+    """
+    own = payload.get("vector", None if several else vector)
+    return payload.get("collection") == collection and bool(own == vector)
 
 
 class _DeletedPoint:

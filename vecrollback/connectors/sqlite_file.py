@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vecrollback.connectors.base import BLOCK_ROWS, Connector, OpenOptions, Part, majority, named, stacked
+from vecrollback.connectors.base import BLOCK_ROWS, Connector, OpenOptions, Part, majority, named, stacked, stamp_name
 from vecrollback.connectors.sqlite_rows import open_table, quoted, tables_of
 from vecrollback.embedders.stamp import STAMPS
 from vecrollback.errors import UsageError
@@ -27,10 +27,10 @@ class SqliteConnector:
         self.place = f"sqlite:{path}#{table}"
         self._connection = connect(path, self.place)
         try:
-            self.stamp = _stamp(self._connection, table)
             self._table = open_table(
                 self._connection, _laid_out(self._connection, table, self.place), self.place, vector
             )
+            self.stamp = _stamp(self._connection, stamp_name(table, self._table.vector, self._table.vectors))
             self.count, self.fields = len(self._table.rowids), self._table.fields
             self.metric: Metric | None = self._table.metric
             self.stored = self._table.stored
@@ -97,10 +97,10 @@ def _laid_out(connection: sqlite3.Connection, table: str, place: str) -> str:
     return _VIEW
 
 
-def _stamp(connection: sqlite3.Connection, table: str) -> str | None:
+def _stamp(connection: sqlite3.Connection, name: str) -> str | None:
     if STAMPS not in tables_of(connection):
         return None
-    row = connection.execute(f"SELECT stamp FROM {quoted(STAMPS)} WHERE collection = ?", (table,)).fetchone()
+    row = connection.execute(f"SELECT stamp FROM {quoted(STAMPS)} WHERE collection = ?", (name,)).fetchone()
     return str(row[0]) if row else None
 
 

@@ -37,7 +37,10 @@ _NAMES_BESIDE = ("{0}", "{0}s", "{0}_documents", "{0}_chunks", "documents", "chu
 
 
 class SqliteTable:
-    """A plain table, by its rowid. `vector`: the column of the vectors, None to find it."""
+    """A plain table, by its rowid. `vector`: the column of the vectors, None to find it.
+
+    Its attribute `vectors` names all columns that could be it.
+    """
 
     metric: Metric | None = None
 
@@ -46,7 +49,8 @@ class SqliteTable:
         columns = [str(row[1]) for row in connection.execute(f"PRAGMA table_info({quoted(table)})")]
         sample = connection.execute(f"SELECT {_list(columns)} FROM {quoted(table)} LIMIT {_SHOWN}").fetchall()
         kinds = {name: _kind([row[n] for row in sample]) for n, name in enumerate(columns)}
-        self.vector = guess_vector([name for name, kind in kinds.items() if kind], columns, vector, place)
+        self.vectors = [name for name, kind in kinds.items() if kind]
+        self.vector = guess_vector(self.vectors, columns, vector, place)
         self.fields = tuple(name for name in columns if name != self.vector)
         self.stored = str(kinds[self.vector])
         self.rowids = _column(connection, f"SELECT rowid FROM {quoted(table)} ORDER BY rowid")
@@ -79,8 +83,8 @@ class Vec0Table:
         self._columns, metrics, dimensions = _columns_of(_vec0_arguments(connection, table) or "")
         vectors = [one.name for one in self._columns if one.role == "vector"]
         every = [one.name for one in self._columns]
-        usable = [one.name for one in self._columns if one.role == "vector" and one.kind in _STORED]
-        self.vector = guess_vector(usable, every, vector, place)
+        self.vectors = [one.name for one in self._columns if one.role == "vector" and one.kind in _STORED]
+        self.vector = guess_vector(self.vectors, every, vector, place)
         self._own = next(one for one in self._columns if one.name == self.vector)
         self.metric: Metric | None = _METRICS.get(metrics[self.vector])
         self.stored, self._width = _STORED[self._own.kind], dimensions[self.vector]

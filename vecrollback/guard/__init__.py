@@ -17,17 +17,14 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from vecrollback.connectors import Record
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.probes import floor_for
 from vecrollback.embedders.stamp import Stamp
-from vecrollback.errors import EmbedderChangedError, FingerprintMismatchError, RefusedError, UsageError
+from vecrollback.errors import EmbedderChangedError, RefusedError, UsageError
 from vecrollback.guard.models import model_of
 from vecrollback.guard.places import GuardedPlace, open_place
+from vecrollback.guard.proof import prove
 from vecrollback.guard.stores import FrameworkStore, framework_of, need_collection
-from vecrollback.quality.doctor.layouts import LAYOUTS, fill, recognise
-from vecrollback.quality.doctor.rows import TEXT_NAMES, id_of
-from vecrollback.records.arrays import Mask, cosines
 
 __all__ = ["DriftWarning", "guard", "stamp_of", "unstamp"]
 
@@ -35,9 +32,6 @@ Collection = TypeVar("Collection")
 
 _SAMPLE = 32
 """Rows embedded again: with 10% of foreign ones among all, 97 of 100 such samples hold one."""
-
-_SHOWN = 5
-_TEXTS = tuple(dict.fromkeys((*TEXT_NAMES, *(name for layout in LAYOUTS for name in layout.texts))))
 
 
 class DriftWarning(UserWarning):
@@ -60,7 +54,8 @@ def guard(
     Args:
         collection: A Chroma collection, `(QdrantClient, name)`, `(connection or engine of PostgreSQL, table)`, a
             LanceDB table, `(sqlite3 connection, table)`, a folder with a FAISS index, a place like
-            `chroma:PATH#collection`; or a vector store of LangChain or LlamaIndex, or a document store of Haystack.
+            `chroma:PATH#collection`; `(QdrantClient, name, vector)`, `(LanceDB table, column)` where one of several
+            vectors of a row is meant; or a vector store of LangChain or LlamaIndex, or a document store of Haystack.
         embedder: What the application embeds with: an embedder string, an Embedder, or its own embedding object. None
             for a store of LangChain, or a Chroma collection, that has one itself.
         drift: What happens when another model is met: "refuse" raises, "warn" gives a `DriftWarning`.
@@ -98,11 +93,14 @@ def guard(
         _compare(place, stamp, model, verdict)
         if store and own is not None and embedder is not None:
             _compare(place, stamp, model_of(own), verdict)
-    proven = _prove(place, model, stamp, sample, template, np.random.default_rng(seed), verdict, store)
+    chance = np.random.default_rng(seed)
+    rows = store.sample(sample, chance) if store else None
+    rows = place.sample(sample, chance) if rows is None else rows
+    proven = prove(place, rows, model, stamp.floor if stamp else floor_for(model), template, verdict.give)
     if stamp is None and not verdict.drifted:
         stamp = _first_stamp(place, model, proven=proven or unproven)
     if store is not None and stamp is not None:
-        store.watch(stamp, model, verdict.give)
+        store.watch(stamp, model, verdict.give, template)
     return collection
 
 
@@ -175,55 +173,3 @@ def _compare(place: GuardedPlace, stamp: Stamp, model: Embedder, verdict: _Verdi
                 hint="embed with the model of the stamp; after every row was embedded again: vecrollback.guard.unstamp",
             )
         )
-
-
-def _prove(
-    place: GuardedPlace,
-    model: Embedder,
-    stamp: Stamp | None,
-    size: int,
-    template: str | None,
-    chance: np.random.Generator,
-    verdict: _Verdict,
-    store: FrameworkStore | None,
-) -> bool:
-    """Embed some rows again. Whether that shows what made the rows: there are none, or some with a text."""
-    rows = store.sample(size, chance) if store else None
-    rows = place.sample(size, chance) if rows is None else rows
-    texts = [_embedded(record, template) for record in rows.records]
-    known = [n for n, text in enumerate(texts) if text is not None and text.strip()]
-    if not known:
-        return not rows.records and place.count() == 0
-    if rows.vectors.shape[1] != model.dimension:
-        near = np.zeros(len(known), np.float32)
-    else:
-        with np.errstate(all="ignore"):
-            own = model.embed_documents([str(texts[n]) for n in known])
-            near = np.nan_to_num(cosines(rows.vectors[known], own), nan=0.0)
-    floor = stamp.floor if stamp else floor_for(model)
-    foreign: Mask = near < floor - 1e-6
-    if foreign.any():
-        wrong = [
-            id_of(rows.records[n], _id_field(rows.records[n]), n) for n, bad in zip(known, foreign, strict=True) if bad
-        ]
-        verdict.give(
-            FingerprintMismatchError(
-                f"{place.name}: {len(wrong)} of {len(known)} rows drawn are not what {model.spec} makes of their texts "
-                f"(cosine {near.min():.4f} to {near[foreign].max():.4f}): {', '.join(wrong[:_SHOWN])}",
-                hint="vecrollback doctor finds all of them; if more than the text is embedded, say so with template=",
-            )
-        )
-    return True
-
-
-def _embedded(record: Record, template: str | None) -> str | None:
-    """The text of which a row's vector was made."""
-    if template is not None:
-        return fill(template, record)
-    text = next((record[name] for name in _TEXTS if isinstance(record.get(name), str)), None)
-    layout = recognise([record])
-    return layout.embedded(record, text) if layout else text
-
-
-def _id_field(record: Record) -> str | None:
-    return next((name for name in ("id", "langchain_id", "rowid") if name in record), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,19 @@ import numpy as np
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.stamp import Stamp
 from vecrollback.guard.places import DrawnRows, draw, rows_of
+from vecrollback.guard.proof import embedded_text, record_to_come
 from vecrollback.guard.stores import Drift, collection_in
-from vecrollback.guard.watch import ModelWatch
+from vecrollback.guard.watch import CheckedWrites, ModelWatch, checked, checked_awaited
 
-_ASKING = ("embedding_retrieval", "_embedding_retrieval", "_query_by_embedding", "search_embeddings")
-"""What stores call a search by a vector."""
+_ASKING = (
+    "embedding_retrieval",
+    "_embedding_retrieval",
+    "_hybrid_retrieval",
+    "_query_by_embedding",
+    "_query_hybrid",
+    "search_embeddings",
+)
+"""What stores call a search by a vector; where it is awaited, with `_async` behind it."""
 
 
 class HaystackStore:
@@ -36,23 +45,25 @@ class HaystackStore:
         records = [{"id": one.id, "content": one.content, "meta": dict(one.meta)} for one in picked]
         return rows_of(records, [one.embedding for one in picked])
 
-    def watch(self, stamp: Stamp, model: Embedder, drift: Drift) -> None:
-        watch, store = ModelWatch(stamp, model, drift), self._store
-        write = type(store).write_documents
+    def watch(self, stamp: Stamp, model: Embedder, drift: Drift, template: str | None) -> None:
+        watch, store, kind = ModelWatch(stamp, model, drift), self._store, type(self._store)
 
-        def write_documents(documents: list[Any], *rest: Any, **options: Any) -> Any:
-            watch.examine([one.content for one in documents], [one.embedding for one in documents])
-            return write(store, documents, *rest, **options)
+        def check(documents: Sequence[Any]) -> None:
+            watch.examine([_embedded(one, template) for one in documents], [one.embedding for one in documents])
 
-        store.write_documents = write_documents
+        writes = CheckedWrites(check, "documents")
+        store.write_documents = writes.write(kind.write_documents.__get__(store))
+        if awaited := getattr(kind, "write_documents_async", None):
+            store.write_documents_async = writes.write_awaited(awaited.__get__(store))
         for name in _ASKING:
-            if search := getattr(type(store), name, None):
-                setattr(store, name, _asking(watch, search.__get__(store)))
+            if search := getattr(kind, name, None):
+                setattr(store, name, checked(watch.ask, search.__get__(store)))
+            if search := getattr(kind, f"{name}_async", None):
+                setattr(store, f"{name}_async", checked_awaited(watch.ask, search.__get__(store)))
 
 
-def _asking(watch: ModelWatch, search: Any) -> Any:
-    def searching(*values: Any, **options: Any) -> Any:
-        watch.ask()
-        return search(*values, **options)
-
-    return searching
+def _embedded(document: Any, template: str | None) -> str | None:
+    if template is None:
+        text: str | None = document.content
+        return text
+    return embedded_text(record_to_come(document.id, document.content, document.meta or {}), template)

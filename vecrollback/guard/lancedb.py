@@ -8,37 +8,40 @@ import numpy as np
 import pyarrow as pa
 
 from vecrollback.connectors.arrow_rows import vector_columns
-from vecrollback.connectors.base import expanded, guess_vector, split_at_hash
+from vecrollback.connectors.base import expanded, split_at_hash, stamp_name
 from vecrollback.embedders.stamp import STAMPS
 from vecrollback.errors import UsageError
-from vecrollback.guard.places import DrawnRows, draw, rows_of
+from vecrollback.guard.places import DrawnRows, choose_vector, draw, rows_of
 
 _SCHEMA = pa.schema([("collection", pa.string()), ("stamp", pa.string())])
 
 
 class LanceRows:
-    """A table as LanceDB gives it."""
+    """A table as LanceDB gives it. `vector`: which of several columns holds the vectors, "" for the usual one."""
 
-    def __init__(self, table: Any) -> None:
+    def __init__(self, table: Any, vector: str = "") -> None:
         self._table = table
         self.name = f"LanceDB table {table.name!r}"
-        schema = table.schema
-        self._vector = guess_vector(vector_columns(schema), schema.names, None, self.name)
+        columns = vector_columns(table.schema)
+        self._vector = choose_vector(columns, table.schema.names, vector, self.name)
+        self._key = stamp_name(table.name, self._vector, columns)
+        if self._key != table.name:
+            self.name += f", column {self._vector!r}"
 
     def read(self) -> str | None:
         if STAMPS not in _tables(self._table._conn):
             return None
         rows = self._table._conn.open_table(STAMPS).to_arrow().to_pylist()
-        return next((str(row["stamp"]) for row in rows if row["collection"] == self._table.name), None)
+        return next((str(row["stamp"]) for row in rows if row["collection"] == self._key), None)
 
     def write(self, stamp: str | None) -> None:
         connection = self._table._conn
         stamps = connection.create_table(STAMPS, schema=_SCHEMA, exist_ok=True)
         if stamp is None:
-            name = self._table.name.replace("'", "''")
+            name = self._key.replace("'", "''")
             stamps.delete(f"collection = '{name}'")
             return
-        row = pa.table({"collection": [self._table.name], "stamp": [stamp]}, schema=_SCHEMA)
+        row = pa.table({"collection": [self._key], "stamp": [stamp]}, schema=_SCHEMA)
         merge = stamps.merge_insert("collection").when_matched_update_all().when_not_matched_insert_all()
         merge.execute(row)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from langchain_core.embeddings import Embeddings
 
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.stamp import Stamp
+from vecrollback.errors import UsageError
 from vecrollback.guard.places import DrawnRows, draw, rows_of
 from vecrollback.guard.stores import Drift, collection_in
 from vecrollback.guard.watch import ModelWatch
@@ -27,6 +30,19 @@ class GuardedEmbeddings(Embeddings):
     def embed_query(self, text: str) -> list[float]:
         self._watch.ask()
         return self.subject.embed_query(text)
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        embed = getattr(self.subject, "aembed_documents", None)
+        if embed is None:  # what has the methods alone and is no `Embeddings`
+            return await super().aembed_documents(texts)
+        vectors: list[list[float]] = await self._watch.embed_awaited(embed, list(texts))
+        return vectors
+
+    async def aembed_query(self, text: str) -> list[float]:
+        await asyncio.to_thread(self._watch.ask)
+        embed = getattr(self.subject, "aembed_query", None)
+        vector: list[float] = await embed(text) if embed else await asyncio.to_thread(self.subject.embed_query, text)
+        return vector
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "subject":  # while it is copied or unpickled there is no subject yet
@@ -61,14 +77,30 @@ class LangchainStore:
             return self._of_faiss(positions, size, chance)
         return None
 
-    def watch(self, stamp: Stamp, model: Embedder, drift: Drift) -> None:
+    def watch(self, stamp: Stamp, model: Embedder, drift: Drift, template: str | None) -> None:  # noqa: ARG002  # it embeds
         if self.embedding is None:
             return
         guarded = GuardedEmbeddings(self.embedding, ModelWatch(stamp, model, drift))
-        # Whatever the attribute is called: each package has a name of its own.
-        for name, value in list(vars(self._store).items()):
-            if value is self.embedding or isinstance(value, GuardedEmbeddings):
-                setattr(self._store, name, guarded)
+        places = list(self._embedding_places())
+        for holder, name in places:
+            setattr(holder, name, guarded)
+        if not places:
+            raise UsageError(
+                f"a {type(self._store).__name__} hides its embeddings, so they cannot be watched",
+                hint="guard its collection instead, from a timer: guard((connection, table), embeddings)",
+            )
+
+    def _embedding_places(self) -> Iterator[tuple[Any, str]]:
+        """The objects and attributes that hold the embeddings, whatever they are called: each package has its name.
+
+        PGVectorStore is a shell around the store that has them.
+        """
+        inside = [one for one in vars(self._store).values() if hasattr(one, "__dict__")]
+        for holder in (self._store, *inside):
+            if holder is not self.embedding and not isinstance(holder, GuardedEmbeddings | type):
+                for name, value in list(vars(holder).items()):
+                    if value is self.embedding or isinstance(value, GuardedEmbeddings):
+                        yield holder, name
 
     def _of_faiss(self, positions: dict[int, str], size: int, chance: np.random.Generator) -> DrawnRows:
         picked = [sorted(positions)[n] for n in draw(len(positions), size, chance)]

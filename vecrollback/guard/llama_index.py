@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from llama_index.core.schema import BaseNode, MetadataMode
-from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryResult
 
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.stamp import Stamp
 from vecrollback.guard.places import DrawnRows, draw, rows_of
+from vecrollback.guard.proof import embedded_text, record_to_come
 from vecrollback.guard.stores import Drift, collection_in
-from vecrollback.guard.watch import ModelWatch
-
-_ADD, _QUERY = "add", "query"
+from vecrollback.guard.watch import CheckedWrites, ModelWatch, checked, checked_awaited
 
 
 class LlamaIndexStore:
@@ -38,18 +37,23 @@ class LlamaIndexStore:
         picked = [ids[n] for n in draw(len(ids), size, chance)]
         return rows_of([{"id": id_} for id_ in picked], [kept[id_] for id_ in picked])
 
-    def watch(self, stamp: Stamp, model: Embedder, drift: Drift) -> None:
+    def watch(self, stamp: Stamp, model: Embedder, drift: Drift, template: str | None) -> None:
         watch, store, kind = ModelWatch(stamp, model, drift), self._store, type(self._store)
 
-        def add(nodes: list[BaseNode], **options: Any) -> Any:
-            texts = [node.get_content(MetadataMode.EMBED) for node in nodes]
-            watch.examine(texts, [node.embedding for node in nodes])
-            return kind.add(store, nodes, **options)
+        def check(nodes: Sequence[BaseNode]) -> None:
+            watch.examine([_embedded(node, template) for node in nodes], [node.embedding for node in nodes])
 
-        def query(query: VectorStoreQuery, **options: Any) -> VectorStoreQueryResult:
-            watch.ask()
-            result: VectorStoreQueryResult = kind.query(store, query, **options)
-            return result
-
+        writes = CheckedWrites(check, "nodes")
         # In the object's own dict, where its class finds them first: it stays the store that it was.
-        store.__dict__[_ADD], store.__dict__[_QUERY] = add, query
+        store.__dict__ |= {
+            "add": writes.write(kind.add.__get__(store)),
+            "async_add": writes.write_awaited(kind.async_add.__get__(store)),
+            "query": checked(watch.ask, kind.query.__get__(store)),
+            "aquery": checked_awaited(watch.ask, kind.aquery.__get__(store)),
+        }
+
+
+def _embedded(node: BaseNode, template: str | None) -> str | None:
+    if template is None:
+        return node.get_content(MetadataMode.EMBED)
+    return embedded_text(record_to_come(node.node_id, node.get_content(MetadataMode.NONE), node.metadata), template)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from vecrollback.connectors.base import guess_vector, split_at_hash
+from vecrollback.connectors.base import split_at_hash, stamp_name
 from vecrollback.embedders.stamp import STAMPS
 from vecrollback.errors import MissingDependencyError, UsageError
-from vecrollback.guard.places import DrawnRows, rows_of
+from vecrollback.guard.places import DrawnRows, choose_vector, rows_of
 
 _KINDS = ("vector", "halfvec", "_float4", "_float8")
 _MOST_SORTED = 100_000
@@ -31,9 +31,10 @@ class PgvectorRows:
         table: `table` or `schema.table`.
         where: A condition in SQL that tells one collection in the table from others. It is the caller's own SQL.
         own: What tells the collection's stamp from others of this table; `where` by default.
+        vector: Which of several columns holds the vectors; "" for the usual one.
     """
 
-    def __init__(self, database: Any, table: str, where: str = "", own: str = "") -> None:
+    def __init__(self, database: Any, table: str, where: str = "", own: str = "", vector: str = "") -> None:
         self._database, self._table, self._where = database, table, where
         self._key = "/".join(part for part in (table, own or where) if part)
         self.name = f"table {self._key!r}"
@@ -44,9 +45,10 @@ class PgvectorRows:
             columns = dict(cursor.fetchall())
         if not columns:
             raise UsageError(f"{self.name} does not exist", hint="write table or schema.table")
-        self._vector = guess_vector(
-            [n for n, kind in columns.items() if kind in _KINDS], list(columns), None, self.name
-        )
+        usable = [name for name, kind in columns.items() if kind in _KINDS]
+        self._vector = choose_vector(usable, list(columns), vector, self.name)
+        self._key = stamp_name(self._key, self._vector, usable)
+        self.name = f"table {self._key!r}"
         self._fields = [name for name in columns if name != self._vector]
 
     def read(self) -> str | None:

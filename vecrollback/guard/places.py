@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 import numpy as np
 
 from vecrollback.connectors import Record
-from vecrollback.connectors.base import without_password
+from vecrollback.connectors.base import guess_vector, named, without_password
 from vecrollback.errors import UsageError
 from vecrollback.records.arrays import FloatArray
 
@@ -22,10 +23,10 @@ FORMS = (
 
 @dataclass(frozen=True, slots=True)
 class DrawnRows:
-    """A few rows. `vectors`: (n, dimension); `records`: their other fields, row by row."""
+    """A few rows. `vectors`: float32, each of the size that it has; `records`: their other fields, row by row."""
 
     records: list[Record] = field(default_factory=list)
-    vectors: FloatArray = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    vectors: list[FloatArray] = field(default_factory=list)
 
 
 class GuardedPlace(Protocol):
@@ -103,19 +104,27 @@ def open_place(collection: Any) -> GuardedPlace:
     raise UsageError(f"a {type(parts[0]).__name__} is not a collection that can be guarded", hint=f"give {FORMS}")
 
 
+def choose_vector(candidates: Sequence[str], every: Sequence[str], choice: str, place: str) -> str:
+    """The field that holds the vectors; `choice` is what the caller names, "" to take the only or the usual one.
+
+    Raises UsageError when there is no such field, or several and none of a usual name.
+    """
+    try:
+        return guess_vector(candidates, every, choice or None, place)
+    except UsageError as error:
+        hint = f"name one: guard((..., vector), embedder); fields that hold vectors: {named(candidates)}"
+        raise UsageError(error.message, hint=hint) from None
+
+
 def draw(count: int, size: int, chance: np.random.Generator) -> list[int]:
     """Numbers of so many of the rows, ascending."""
     return sorted(int(row) for row in chance.choice(count, min(size, count), replace=False)) if count else []
 
 
 def rows_of(records: list[Record], vectors: list[Any]) -> DrawnRows:
-    """Rows from what a library gives one by one; those without a vector, or with one of another size, are left out."""
+    """Rows from what a library gives one by one; those without a vector are left out, and no others."""
     kept = [n for n, vector in enumerate(vectors) if vector is not None and len(vector)]
-    sizes = [len(vectors[n]) for n in kept]
-    usual = max(set(sizes), key=sizes.count, default=0)
-    kept = [n for n in kept if len(vectors[n]) == usual]
-    array = np.array([np.asarray(vectors[n], np.float32) for n in kept], np.float32)
-    return DrawnRows([records[n] for n in kept], array.reshape(len(kept), usual))
+    return DrawnRows([records[n] for n in kept], [np.asarray(vectors[n], np.float32) for n in kept])
 
 
 def shown(text: str) -> str:

@@ -7,26 +7,30 @@ from pathlib import Path
 
 import numpy as np
 
-from vecrollback.connectors.base import Record
-from vecrollback.connectors.sqlite_rows import decoded, open_table, quoted, tables_of
+from vecrollback.connectors.base import Record, stamp_name
+from vecrollback.connectors.sqlite_rows import SqliteTable, Vec0Table, decoded, open_table, quoted, tables_of
 from vecrollback.embedders.stamp import STAMPS
 from vecrollback.errors import UsageError
 from vecrollback.guard.places import DrawnRows, draw, rows_of
 
 
 class SqliteRows:
-    """A table as a connection of `sqlite3` has it; the connection stays the caller's."""
+    """A table as a connection of `sqlite3` has it; the connection stays the caller's.
 
-    def __init__(self, connection: sqlite3.Connection, table: str) -> None:
-        self._connection, self._name = connection, table
+    `vector`: which of several columns holds the vectors, "" for the usual one.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, table: str, vector: str = "") -> None:
+        self._connection, self._name, self._vector = connection, table, vector or None
         self.name = f"SQLite table {table!r}"
-        open_table(connection, table, self.name)
+        opened = self._table()
+        self._key = stamp_name(table, opened.vector, opened.vectors)
 
     def read(self) -> str | None:
         if STAMPS not in tables_of(self._connection):
             return None
         query = f"SELECT stamp FROM {quoted(STAMPS)} WHERE collection = ?"
-        row = self._connection.execute(query, (self._name,)).fetchone()
+        row = self._connection.execute(query, (self._key,)).fetchone()
         return str(row[0]) if row else None
 
     def write(self, stamp: str | None) -> None:
@@ -34,23 +38,26 @@ class SqliteRows:
         self._connection.execute(
             f"CREATE TABLE IF NOT EXISTS {quoted(STAMPS)} (collection TEXT PRIMARY KEY, stamp TEXT NOT NULL)"
         )
-        self._connection.execute(f"DELETE FROM {quoted(STAMPS)} WHERE collection = ?", (self._name,))
+        self._connection.execute(f"DELETE FROM {quoted(STAMPS)} WHERE collection = ?", (self._key,))
         if stamp is not None:
-            self._connection.execute(f"INSERT INTO {quoted(STAMPS)} VALUES (?, ?)", (self._name, stamp))
+            self._connection.execute(f"INSERT INTO {quoted(STAMPS)} VALUES (?, ?)", (self._key, stamp))
         if not inside:
             self._connection.commit()
 
     def count(self) -> int:
-        return len(open_table(self._connection, self._name, self.name).rowids)
+        return len(self._table().rowids)
 
     def sample(self, size: int, chance: np.random.Generator) -> DrawnRows:
-        table = open_table(self._connection, self._name, self.name)
+        table = self._table()
         rows = np.array(draw(len(table.rowids), size, chance), np.int64)
         if not len(rows):
             return DrawnRows()
         records: list[Record]
         records, vectors = table.take(rows, table.fields, True)
         return rows_of(records, [decoded(one) if isinstance(one, bytes | str) else one for one in vectors])
+
+    def _table(self) -> SqliteTable | Vec0Table:
+        return open_table(self._connection, self._name, self.name, self._vector)
 
 
 def open_place(place: str) -> SqliteRows:

@@ -31,8 +31,11 @@ class FrameworkStore(Protocol):
         """Some rows, of a store that keeps them in memory or has a way of its own; None to ask the collection."""
         ...
 
-    def watch(self, stamp: Stamp, model: Embedder, drift: Drift) -> None:
-        """Let the store's own calls be compared from now on. A store that is watched already gets the new watch."""
+    def watch(self, stamp: Stamp, model: Embedder, drift: Drift, template: str | None) -> None:
+        """Let the store's own calls be compared from now on, those that are awaited too.
+
+        A store that is watched already gets the new watch. `template`: what is embedded of a row.
+        """
         ...
 
 
@@ -54,16 +57,29 @@ def framework_of(subject: Any) -> FrameworkStore | None:
 
 
 def collection_in(subject: Any) -> Any:
-    """The collection of a database that a store of a framework holds, by the names that their authors use."""
+    """The collection of a database that a store of a framework holds, by the names that their authors use.
+
+    With it, which vectors the store uses: a row may have several.
+    """
     for name in ("_collection", "_chroma_collection", "_table"):
         value = getattr(subject, name, None)
-        if type(value).__module__.startswith(("chromadb", "lancedb")):
+        if type(value).__module__.startswith("chromadb"):
             return value
+        if type(value).__module__.startswith("lancedb"):
+            return value, _vector_of(subject, "_vector_key", "vector_column_name")
     client = getattr(subject, "client", None) or getattr(subject, "_client", None)
     collection = getattr(subject, "collection_name", None) or getattr(subject, "index", None)
     if type(client).__module__.startswith("qdrant_client") and isinstance(collection, str):
-        return client, collection
+        # Haystack names the vectors only where sparse ones stand beside them.
+        usual = "text-dense" if getattr(subject, "use_sparse_embeddings", False) else ""
+        return client, collection, _vector_of(subject, "vector_name", "dense_vector_name") or usual
     return None
+
+
+def _vector_of(subject: Any, *attributes: str) -> str:
+    """Which vectors of its collection a store uses; "" where it does not say."""
+    names = (getattr(subject, attribute, None) for attribute in attributes)
+    return next((name for name in names if isinstance(name, str)), "")
 
 
 def need_collection(subject: Any, collection: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Literal, TypedDict
 from vecrollback.catalog import CORPUS, vectors_table
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.pieces import embed_documents, embed_in_pieces
-from vecrollback.errors import VecrollbackError
+from vecrollback.errors import VecrollbackError, refuse_unknown
 from vecrollback.pairs.resources import Resources
 from vecrollback.quality.check import Checker, Sampling
 from vecrollback.quality.check.findings import Notes, verdict_of
@@ -64,6 +64,7 @@ class Auditor:
 
     def run(self, pair: Pair, asking: AuditOptions, progress: ProgressCallback | None = None) -> Report:
         """Audit one pair; see `Store.audit`."""
+        refuse_unknown("audit", asking, AuditOptions, "pair", "progress")
         with self._catalog.reading(vectors_table(pair.name)), self._catalog.reading(CORPUS):
             return self._run(pair, asking, progress)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, overload
 
-from vecrollback.errors import LockHeldError, NotVisibleError, UsageError
+from vecrollback.errors import LockHeldError, NotVisibleError, UsageError, refuse_unknown
 from vecrollback.records import (
     Document,
     IfAbsent,
@@ -160,10 +160,11 @@ class DocumentMethods:
             >>> store.ingest("more.jsonl").changed
             1
         """
-        from vecrollback.corpus.ingest import Ingestion, read_options
+        from vecrollback.corpus.ingest import Ingestion, IngestOptions, read_options
         from vecrollback.corpus.mirror import Mirror
         from vecrollback.quality.doctor.source import files_and_rows
 
+        refuse_unknown("ingest", reading, IngestOptions, "id_field", "text_field", "changes", "skip_bad", "mirror")
         corpus, dry_run = self.resources.corpus, reading.get("dry_run", False)
         options = read_options(id_field, text_field, changes, mirror, reading)
         within, override = where_text(reading.get("within")), reading.get("override", False) or dry_run

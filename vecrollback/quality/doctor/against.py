@@ -102,7 +102,7 @@ _KINDS = {(True, True): "", (True, False): "embedded_anew", (False, True): "stal
 
 
 def _records(source: ForeignIndex) -> Iterator[tuple[int, dict[str, object]]]:
-    fields = [source.id_field.partition(".")[0]] if source.id_field else []
+    fields = [source.root_of(source.id_field)] if source.id_field else []
     row = 0
     for part in source.connector.scan(fields, vectors=False):
         for record in part.records:

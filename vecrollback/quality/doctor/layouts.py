@@ -30,6 +30,8 @@ class Layout:
         ids: Where the id may stand.
         by: The field that tells collections in one table apart; "" where each has a table of its own.
         embedded: From a row and its text to the text that was embedded.
+        bare: From a row and the text in its text field to the row's own text.
+        keys: Fields by which the database tells rows apart, where the application has ids of its own; no metadata.
     """
 
     name: str
@@ -38,18 +40,22 @@ class Layout:
     ids: tuple[str, ...] = ("id",)
     by: str = ""
     embedded: Callable[[Record, str | None], str | None] = lambda _record, text: text
+    bare: Callable[[Record, str | None], str | None] = lambda _record, text: text
+    keys: tuple[str, ...] = ()
 
 
 def node_text(record: Record, text: str | None) -> str | None:
     """What LlamaIndex embeds of a node: its metadata, but for keys that are left out, above its text."""
-    node = node_of(record)
-    if node is None:
-        return text
+    node, body = node_of(record), node_body(record, text)
+    return body if node is None or body is None else _of_node(node, body)
+
+
+def node_body(record: Record, text: str | None) -> str | None:
+    """A node's own text: in the node, or beside it in the row."""
+    node = node_of(record) or {}
     resource = node.get("text_resource")
-    body = node.get("text") or (resource.get("text") if isinstance(resource, Mapping) else "") or text
-    if body is None:
-        return None
-    return _of_node(node, body)
+    body: str | None = node.get("text") or (resource.get("text") if isinstance(resource, Mapping) else "") or text
+    return body
 
 
 def _of_node(node: Mapping[str, Any], body: str) -> str:
@@ -73,12 +79,28 @@ def node_of(record: Record) -> Mapping[str, Any] | None:
 
 
 LAYOUTS = (
-    Layout("llama-index", (_NODE,), ("text", "document", "content"), ("id", "node_id", "id_"), "", node_text),
+    # In PostgreSQL: rows are numbered, and the node's id stands beside the number.
+    Layout("llama-index", (_NODE, "metadata_", "node_id"), ("text",), ("node_id",), "", node_text, node_body, ("id",)),
+    Layout(
+        "llama-index", (_NODE,), ("text", "document", "content"), ("id", "node_id", "id_"), "", node_text, node_body
+    ),
     Layout("open-webui", ("vmetadata", "collection_name"), ("text",), by="collection_name"),
+    # Of langchain-community: `uuid` is the row's, `custom_id` what its `delete` takes.
+    Layout(
+        "langchain",
+        ("cmetadata", "collection_id", "custom_id"),
+        ("document",),
+        ("custom_id",),
+        "collection_id",
+        keys=("uuid",),
+    ),
     Layout("langchain", ("cmetadata", "collection_id"), ("document",), by="collection_id"),
     Layout("langchain", ("langchain_id",), ("content",), ("langchain_id",)),
     Layout("flowise", ("pageContent",), ("pageContent",)),
     Layout("dify", ("doc_hash", "dataset_id"), ("page_content", "text")),
+    # In Qdrant, which takes no words as ids, and in Elasticsearch, where the document has its id once more.
+    Layout("haystack", ("content", "meta", "payload.id"), ("content",), ("payload.id",), keys=("id",)),
+    Layout("haystack", ("content", "meta", "_source.id"), ("content",), ("_source.id",), keys=("id",)),
     Layout("haystack", ("content", "meta", "blob_data"), ("content",)),
     Layout("langchain", ("page_content", "metadata"), ("page_content",)),
     Layout("haystack", ("content", "meta"), ("content",)),

@@ -91,11 +91,14 @@ class ForeignIndex:
         """The row as a document. Raises BadDocumentError."""
         if meaning.value_of(record, self.id_field) is None:
             raise BadDocumentError(f"field {self.id_field!r}, which holds the id, is missing")
-        bare, embedded = meaning.text_of(record, self.text_field), self.text_of(record)
+        beside, embedded = meaning.text_of(record, self.text_field), self.text_of(record)
+        bare = self.layout.bare(record, beside) if self.layout is not None and not self._text_is_named else beside
         text = embedded if bare is None else bare
         if text is None or embedded is None:
             raise BadDocumentError(f"document {shown(self.id_of(record, row))}: no {self.text_field!r} holds a text")
-        metadata = meaning.metadata_of(record, (self.id_field, self.text_field))
+        keys = self.layout.keys if self.layout is not None else ()
+        # A field that has the name of one for texts, and something else than the text in it, is metadata.
+        metadata = meaning.metadata_of(record, (self.id_field, self.text_field if beside == text else None, *keys))
         more = None if embedded == text else embedded
         return validate(Document(self.id_of(record, row), text, metadata, embedded_text=more))
 
@@ -142,7 +145,7 @@ class ForeignIndex:
         """Ids of these rows; a row's number where there is no id."""
         if self.id_field is None:
             return [str(row) for row in rows.tolist()]
-        part = self.connector.take(rows, [self.id_field.partition(".")[0]], vectors=False)
+        part = self.connector.take(rows, [self.root_of(self.id_field)], vectors=False)
         return [self.id_of(record, row) for record, row in zip(part.records, rows.tolist(), strict=True)]
 
     def batches(self) -> Numbers | None:
@@ -168,6 +171,7 @@ class ForeignIndex:
         self.layout = recognise(records, self._reading.layout) if self._reading.template is None else None
         ids = self.layout.ids if self.layout else ()
         texts = self.layout.texts if self.layout else ()
+        self._text_is_named = fields.text is not None
         self.id_field = self._field((*ids, *meaning.ID_NAMES), fields.id, "--id-field")
         self.text_field = self._field((*texts, *meaning.TEXT_NAMES), fields.text, "--text-field") or self._deeper()
         if records and names and all(fill(self._reading.template or "", one) is None for one in records):
@@ -182,11 +186,15 @@ class ForeignIndex:
         template = self._reading.template
         names = [name for name in (self.id_field, self.text_field) if name]
         names += fields_of(template) if template is not None else []
-        roots = [name if name in self.connector.fields else name.partition(".")[0] for name in names]
+        roots = [self.root_of(name) for name in names]
         if template is not None or self.layout is not None:
             signs = self.layout.signs if self.layout else ()
             roots += [name for name in self.connector.fields if name in meaning.NESTED or name in signs]
         return list(dict.fromkeys(roots))
+
+    def root_of(self, name: str) -> str:
+        """The field of the place in which a field by its path stands."""
+        return name if name in self.connector.fields else name.partition(".")[0]
 
     @property
     def has_texts(self) -> bool:

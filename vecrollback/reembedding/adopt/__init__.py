@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vecrollback.embedders import Embedder
 from vecrollback.embedders.probes import floor_for
-from vecrollback.errors import BadDocumentError, CheckRefusedError, FingerprintMismatchError, UsageError
+from vecrollback.errors import BadDocumentError, CheckRefusedError, FingerprintMismatchError, UsageError, refuse_unknown
 from vecrollback.pairs.backend import open_backend, remember
 from vecrollback.pairs.backends.borrowed_points import BorrowedPoints
 from vecrollback.pairs.backends.pgvector.in_place import InPlaceBackend
@@ -59,6 +59,7 @@ class Adopter:
         Raises FingerprintMismatchError when the vectors are not the model's, CheckRefusedError when the audit could not
         show that they are, UsageError for a source that cannot be documents; then nothing was written.
         """
+        refuse_unknown("adopt", options, AdoptOptions, "model")
         texts = options.get("texts")
         with ForeignIndex(place, texts=Path(texts) if texts else None, fields=options.get("fields")) as source:
             if source.id_field is None:
