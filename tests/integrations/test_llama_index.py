@@ -32,7 +32,7 @@ from llama_index.core.vector_stores.types import VectorStoreQueryMode
 
 from tests.support.docstrings import run_examples
 from vecrollback import Document, Store, connect
-from vecrollback.errors import FingerprintMismatchError, UsageError
+from vecrollback.errors import BadFilterError, FingerprintMismatchError, UsageError
 from vecrollback.integrations import llama_index
 from vecrollback.integrations.backend import Backend
 from vecrollback.integrations.llama_index import PairEmbedding, VecrollbackIndex, VecrollbackVectorStore
@@ -134,6 +134,30 @@ def test_among_these_nodes_and_pages(nodes: VecrollbackVectorStore) -> None:
     assert found(nodes, node_ids=[SWANS]) == [SWANS]
     assert found(nodes, node_ids=[SWANS, GEESE], filters=by("rank", "a")) == [GEESE]
     assert found(nodes, doc_ids=["page of ducks"]) == [DUCKS]
+
+
+def test_no_node_is_not_every_node(nodes: VecrollbackVectorStore) -> None:
+    assert nodes.get_nodes([], by("rank", "c")) == nodes.get_nodes([]) == []
+    nodes.delete_nodes([], by("rank", "c"))
+    nodes.delete_nodes([])
+    nodes.delete_nodes()
+    assert set(found(nodes)) == {GEESE, SWANS, DUCKS}
+    assert found(nodes, doc_ids=[]) == []
+    assert set(found(nodes, node_ids=[])) == {GEESE, SWANS, DUCKS}  # as each retriever of LlamaIndex says: no choice
+
+
+def test_nothing_equals_none(nodes: VecrollbackVectorStore) -> None:
+    for operator in (FilterOperator.EQ, FilterOperator.NE):
+        with pytest.raises(BadFilterError, match="None"):
+            nodes.delete_nodes(filters=by("note", None, operator))
+    assert set(found(nodes)) == {GEESE, SWANS, DUCKS}
+
+
+def test_an_empty_list_is_empty(nodes: VecrollbackVectorStore) -> None:
+    lists = {"none": [], "one": ["x"], "null": None, "words": "", "nested": [[]], "other": {}}
+    nodes.add([TextNode(id_=name, text=name, metadata={"tags": tags}) for name, tags in lists.items()])
+    nodes.delete_nodes([GEESE, SWANS, DUCKS])
+    assert set(found(nodes, filters=by("tags", None, FilterOperator.IS_EMPTY))) == {"none", "null", "words"}
 
 
 def test_deleting_by_page_by_node_by_filter_and_all(nodes: VecrollbackVectorStore) -> None:

@@ -2,7 +2,8 @@
 
 A key with a plain value must equal it; several keys, and several operators of one key, must all hold. `$ne`, `$nin`
 and `$not` are the exact opposites of `$eq`, `$in` and what they hold: they match documents that lack the key.
-`$contains`, `$any` and `$all` are about values that are lists. `$id` stands for the document's own id.
+`$contains`, `$any` and `$all` are about values that are lists; the one list that `$eq` and `$ne` take is the empty one.
+`$id` stands for the document's own id.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from vecrollback.corpus.filters.conditions import (
     All,
     Budget,
     Condition,
+    EmptyList,
     KeyComparison,
     Like,
     ListHolds,
@@ -99,6 +101,9 @@ class _DataReader:
             if not isinstance(value, str):
                 raise bad_filter(path, f"{name} takes a pattern", f'{{"title": {{"{name}": "Annual%"}}}}')
             return Like(key, self._budget.pattern(check_string(value, path), path), _PATTERNS[name], path)
+        if name == "$eq" and value == []:
+            self._budget.term(path)
+            return EmptyList(key, path)
         read = {"$eq": self._equal, "$in": self._one_of, "$exists": self._exists}.get(name)
         if read is None:
             raise bad_filter(path, f"{_short(name)} is not a valid operator", f"use one of {', '.join(_OF_KEYS)}")

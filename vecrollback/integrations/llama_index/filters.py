@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
+from vecrollback.errors import BadFilterError
 from vecrollback.records import Json
 
 _OPERATORS = {
@@ -45,7 +46,12 @@ def _condition(one: MetadataFilter | MetadataFilters) -> dict[str, Json]:
     if isinstance(one, MetadataFilters):
         return to_where(one) or {}
     if one.operator == FilterOperator.IS_EMPTY:
-        return {"$or": [{one.key: {"$exists": False}}, {one.key: ""}]}
+        return {"$or": [{one.key: {"$exists": False}}, {one.key: ""}, {one.key: {"$eq": []}}]}
+    if one.value is None:  # LlamaIndex's own store lets `==` match nothing, and `!=` everything
+        raise BadFilterError(
+            f"{one.key!r} {one.operator.value} None: no value is compared with None",
+            hint="FilterOperator.IS_EMPTY asks for nodes without a value",
+        )
     if one.operator in _LIKE:
         text = str(one.value).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         return {one.key: {_LIKE[one.operator]: f"%{text}%"}}

@@ -110,7 +110,13 @@ class VecrollbackVectorStore(BasePydanticVectorStore):
         filters: MetadataFilters | None = None,
         **delete_kwargs: Any,  # noqa: ARG002
     ) -> None:
-        """Delete nodes for good: these, or what a filter matches, or those of these that it matches."""
+        """Delete nodes for good: these, or what a filter matches, or those of these that it matches.
+
+        Args:
+            node_ids: Their ids. An empty list names no node; None leaves the choice to the filter.
+            filters: A filter. Without one, and without ids, nothing is deleted.
+            **delete_kwargs: What LlamaIndex passes on, not needed.
+        """
         where = _among(node_ids, to_where(filters))
         if node_ids is not None and filters is None:
             remove(self.client, node_ids, self.namespace)
@@ -148,7 +154,8 @@ class VecrollbackVectorStore(BasePydanticVectorStore):
             FingerprintMismatchError: There are no words, and the vector is another model's, or does not say whose.
         """
         words = query.query_str or with_origin(query.query_embedding or [])
-        where = _among(query.node_ids, to_where(query.filters), query.doc_ids)
+        # A retriever of LlamaIndex sends the nodes that its index keeps itself; of a store that keeps texts that is [].
+        where = _among(query.node_ids or None, to_where(query.filters), query.doc_ids)
         k, client = query.similarity_top_k, self.client
         if query.mode == VectorStoreQueryMode.MMR:
             balance = 0.5 if query.mmr_threshold is None else query.mmr_threshold
@@ -204,10 +211,10 @@ class VecrollbackVectorStore(BasePydanticVectorStore):
 def _among(
     node_ids: Sequence[str] | None, where: dict[str, Json] | None, ref_doc_ids: Sequence[str] | None = None
 ) -> dict[str, Json] | None:
-    """A filter that also asks for one of these ids."""
+    """A filter that also asks for one of these ids: None is any, an empty list is none."""
     conditions = [where] if where else []
-    if node_ids:
+    if node_ids is not None:
         conditions.append({"$id": {"$in": list(node_ids)}})
-    if ref_doc_ids:
+    if ref_doc_ids is not None:
         conditions.append({REF: {"$in": list(ref_doc_ids)}})
     return {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), None)
