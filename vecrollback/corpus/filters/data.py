@@ -101,10 +101,7 @@ class _DataReader:
             if not isinstance(value, str):
                 raise bad_filter(path, f"{name} takes a pattern", f'{{"title": {{"{name}": "Annual%"}}}}')
             return Like(key, self._budget.pattern(check_string(value, path), path), _PATTERNS[name], path)
-        if name == "$eq" and value == []:
-            self._budget.term(path)
-            return EmptyList(key, path)
-        read = {"$eq": self._equal, "$in": self._one_of, "$exists": self._exists}.get(name)
+        read = {"$eq": self._equal_or_empty, "$in": self._one_of, "$exists": self._exists}.get(name)
         if read is None:
             raise bad_filter(path, f"{_short(name)} is not a valid operator", f"use one of {', '.join(_OF_KEYS)}")
         return read(key, value, path)
@@ -112,6 +109,12 @@ class _DataReader:
     def _equal(self, key: str, value: Json, path: str) -> Condition:
         self._budget.term(path)
         return Missing(key, path) if value is None else KeyComparison(key, "=", self._value(value, path), path)
+
+    def _equal_or_empty(self, key: str, value: Json, path: str) -> Condition:
+        if value == []:
+            self._budget.term(path)
+            return EmptyList(key, path)
+        return self._equal(key, value, path)
 
     def _exists(self, key: str, value: Json, path: str) -> Condition:
         self._budget.term(path)

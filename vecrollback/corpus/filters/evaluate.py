@@ -258,16 +258,19 @@ def _of_value(leaf: KeyComparison | OneOf | Missing | ListHolds | EmptyList, val
         return value is _ABSENT
     if value is _ABSENT:
         return None
-    if isinstance(leaf, EmptyList):
-        return isinstance(value, list) and not value
-    if isinstance(leaf, ListHolds):
-        lists = isinstance(value, list)
-        return lists and leaf.quantifier(any(_same(one, wanted) for one in value) for wanted in leaf.values)
+    if isinstance(leaf, EmptyList | ListHolds):
+        return isinstance(value, list) and _of_list(leaf, value)
     if isinstance(leaf, OneOf):
         return any(_same(value, wanted) for wanted in leaf.values)
     if not _is_plain(value) or kind_of(value) != kind_of(leaf.value):
         return leaf.operator == "!="
     return _COMPARE[leaf.operator][1](value, leaf.value)
+
+
+def _of_list(leaf: ListHolds | EmptyList, value: list[Json]) -> bool:
+    if isinstance(leaf, EmptyList):
+        return not value
+    return leaf.quantifier(any(_same(one, wanted) for one in value) for wanted in leaf.values)
 
 
 def _of_other_type(value: Json, outcome: bool) -> bool | None:

@@ -11,8 +11,8 @@ from haystack.dataclasses import Document as HaystackDocument
 from vecrollback.integrations.backend import measure, origin_facts, relevance
 from vecrollback.records import Document, Hit, Json, Result, SearchMode
 
-_REST = "_haystack"
-"""The metadata key for what the store has no place for; no filter reads a key that begins with `_`."""
+REST = "_haystack"
+"""The metadata key for what the store has no place for; a document that is read has no such key."""
 FACTS = "vecrollback"
 
 
@@ -26,7 +26,7 @@ def to_store(document: HaystackDocument) -> Document:
         rest["blob"] = {"data": data, "meta": document.blob.meta, "mime_type": document.blob.mime_type}
     if document.sparse_embedding is not None:
         rest["sparse_embedding"] = document.sparse_embedding.to_dict()
-    metadata = {**document.meta, **({_REST: rest} if rest else {})}
+    metadata = {**document.meta, **({REST: rest} if rest else {})}
     return Document(document.id, document.content or "", metadata)
 
 
@@ -42,7 +42,7 @@ def from_hit(hit: Hit, result: Result, mode: SearchMode, *, scale_score: bool) -
 
 
 def _restored(id_: str, text: str, metadata: dict[str, Json], score: float | None = None) -> HaystackDocument:
-    rest: dict[str, Any] = metadata.pop(_REST, {})
+    rest: dict[str, Any] = metadata.pop(REST, {})
     blob, sparse = rest.get("blob"), rest.get("sparse_embedding")
     return HaystackDocument(
         id=id_,
