@@ -205,7 +205,7 @@ def test_what_cannot_be_answered_exactly_is_an_error_and_deletes_nothing(
         (author, "'meta.author.name' is a key inside another.*delete_documents"),
         (text, "'content' is a field of the document"),
         (misspelt, "'author.name' is neither a field of a document nor under `meta.`"),
-        (sent, "of 1 documents the answer is not certain: documents hold 'meta.sent' in another form"),
+        (sent, "of some documents \\(1\\) the answer is not certain: documents hold 'meta.sent' in another form"),
         (nothing, "restricts nothing.*delete_all_documents"),
         ({}, "restricts nothing"),
     ):
@@ -317,6 +317,21 @@ def test_words_answer_alone_and_beside_vectors(document_store: VecrollbackDocume
     assert [page.id for page in retriever.run("Martinmas")["documents"]] == ["2"]
     [page, _] = VecrollbackRetriever(document_store, mode="hybrid", scale_score=True).run("Martinmas")["documents"]
     assert (page.id, round(page.score or 0, 4)) == ("2", 1.0)
+
+
+def test_a_scaled_score_is_by_what_answered_not_by_what_was_asked_for(speechless_store: Store) -> None:
+    documents = VecrollbackDocumentStore(speechless_store)
+    [page] = documents.search("green tea", scale_score=True)
+    assert [page.score] == [page.score for page in documents.search("green tea", mode="keyword", scale_score=True)]
+    assert 0 < (page.score or 0) < 1
+
+
+def test_no_document_is_asked_for(document_store: VecrollbackDocumentStore) -> None:
+    document_store.write_documents([Page(id="1", content="a lake at dawn")])
+    with pytest.raises(UsageError, match="k"):
+        VecrollbackRetriever(document_store).run("lake", top_k=0)
+    document_store.delete_documents([])
+    assert document_store.count_documents() == 1
 
 
 def test_a_namespace_keeps_to_itself(backend: Backend) -> None:

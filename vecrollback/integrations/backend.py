@@ -162,9 +162,12 @@ def clear(backend: Backend, namespace: str | None = None) -> int:
     return remove(backend, [document.id for document in backend.documents(namespace=namespace)], namespace)
 
 
-def measure(result: Result, mode: SearchMode) -> str:
-    """What the scores of a result are: the metric of the pair that answered, or the mode where words took part."""
-    return result.metric if mode == "vector" else mode
+def measure(result: Result) -> str:
+    """What the scores of a result are: the metric of the pair that answered, or the mode where words took part.
+
+    That is the mode in which it was answered, which is not always the one that was asked for.
+    """
+    return result.metric if result.mode == "vector" else result.mode
 
 
 def relevance(score: float, measured: str) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vecrollback.errors import FingerprintMismatchError
+from vecrollback.errors import FingerprintMismatchError, UsageError
 from vecrollback.integrations.backend import BATCH, Backend, write
 from vecrollback.records import Document, IfAbsent, PairVectors, Result, Where
 from vecrollback.records.arrays import FloatArray
@@ -117,8 +117,10 @@ def search_diverse(
     `balance`: 1 looks at nearness alone, 0 at difference alone. Likeness is the cosine. Query and documents are
     embedded by one pair: when somebody moves `live` in between, words are asked again.
 
-    Raises FingerprintMismatchError for a vector of another pair.
+    Raises FingerprintMismatchError for a vector of another pair, and UsageError for a `k` below 1.
     """
+    if k < 1:  # more are asked for, so no search would say it
+        raise UsageError(f"k is {k!r}; it must be a whole number from 1")
     tries = _TRIES if isinstance(query, str) else 1
     while True:
         vectors = backend.embed_queries([query]) if isinstance(query, str) else query

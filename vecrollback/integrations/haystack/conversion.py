@@ -9,7 +9,7 @@ from haystack.dataclasses import ByteStream, SparseEmbedding
 from haystack.dataclasses import Document as HaystackDocument
 
 from vecrollback.integrations.backend import measure, origin_facts, relevance
-from vecrollback.records import Document, Hit, Json, Result, SearchMode
+from vecrollback.records import Document, Hit, Json, Result
 
 REST = "_haystack"
 """The metadata key for what the store has no place for; a document that is read has no such key."""
@@ -35,9 +35,9 @@ def from_store(document: Document) -> HaystackDocument:
     return _restored(document.id, document.text, dict(document.metadata))
 
 
-def from_hit(hit: Hit, result: Result, mode: SearchMode, *, scale_score: bool) -> HaystackDocument:
+def from_hit(hit: Hit, result: Result, *, scale_score: bool) -> HaystackDocument:
     """What was found, with its score; `meta["vecrollback"]` says which pair found it."""
-    score = relevance(hit.score, measure(result, mode)) if scale_score else hit.score
+    score = relevance(hit.score, measure(result)) if scale_score else hit.score
     return _restored(hit.id, hit.text, {**hit.metadata, FACTS: origin_facts(hit, result)}, score)
 
 

@@ -246,7 +246,7 @@ class VecrollbackDocumentStore:
                 result = self.backend.search(query, top_k, where, self.namespace, mode)
             else:
                 [result] = self.backend.search(with_origin(query), top_k, where, self.namespace, mode)
-        return [from_hit(hit, result, mode, scale_score=scale_score) for hit in result.hits]
+        return [from_hit(hit, result, scale_score=scale_score) for hit in result.hits]
 
     def _matching(self, filters: dict[str, Any] | None) -> Iterator[Document]:
         return matching_documents(self.backend, filters, self.namespace)

@@ -161,7 +161,7 @@ class _Reader:
     def _note_other_dates(self, key: str, value: str, among: Condition) -> None:
         """Documents that hold a date in another form are unclear: their strings do not tell which is earlier."""
         if not _is_date(value):
-            raise UnanswerableFilterError(f"{value!r} is a string, and no ISO 8601 date, so it has no order")
+            raise UnanswerableFilterError(f"{value!r} has no order: it is not an ISO 8601 date")
         found = _DATE.fullmatch(value)
         if found is None:
             raise UnanswerableFilterError(f"{value!r} is not written as YYYY-MM-DD, with or without THH:MM:SS")

@@ -94,7 +94,7 @@ def _clear(backend: Backend, filters: Filters, namespace: str | None, cure: str)
     except UnanswerableFilterError as error:
         raise FilterError(f"{error.fact}; {cure}") from error
     if translated.unclear is not None and (unclear := backend.count(translated.unclear, namespace)):
-        raise FilterError(f"of {unclear:,} documents the answer is not certain: {translated.doubt}; {cure}")
+        raise FilterError(f"of some documents ({unclear:,}) the answer is not certain: {translated.doubt}; {cure}")
     return translated
 
 
