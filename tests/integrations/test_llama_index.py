@@ -10,6 +10,7 @@ Covers integrations.llama_index.
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,21 @@ import pytest
 from llama_index.core import Document as Page
 from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
+from llama_index.core.llms import MockLLM
 from llama_index.core.node_parser import SentenceSplitter
-from llama_index.core.schema import IndexNode, MetadataMode, NodeRelationship, RelatedNodeInfo, TextNode
+from llama_index.core.retrievers import QueryFusionRetriever
+from llama_index.core.retrievers.fusion_retriever import FUSION_MODES
+from llama_index.core.schema import (
+    ImageDocument,
+    ImageNode,
+    IndexNode,
+    MediaResource,
+    MetadataMode,
+    Node,
+    NodeRelationship,
+    RelatedNodeInfo,
+    TextNode,
+)
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import (
     FilterCondition,
@@ -208,6 +222,50 @@ def test_nodes_come_back_whole(backend: Backend) -> None:
     facts = hit.metadata.pop("vecrollback")
     assert facts["stale"] is False
     assert hit.metadata == node.metadata
+
+
+def test_pictures_come_back_with_their_nodes(backend: Backend) -> None:
+    store = VecrollbackVectorStore(backend)
+    picture = MediaResource(data=b"\x89PNG\r\n\x1a\n\x00", mimetype="image/png")
+    nodes = [
+        ImageDocument(id_="a", text="a heron", image="aGVsbG8=", metadata={"n": 1}),
+        ImageNode(id_="b", text="a grebe", image="aGVsbG8="),
+        Node(id_="c", text_resource=MediaResource(text="a coot"), image_resource=picture),
+        Page(id_="d", text="a stork", image_resource=picture),
+    ]
+    store.add(nodes)
+    assert store.get_nodes(["a", "b", "c", "d"]) == nodes
+    assert [node.image_resource.data for node in store.get_nodes(["c", "d"]) if isinstance(node, Node)] == [
+        picture.data,
+        picture.data,
+    ]
+    [hit] = store.query(VectorStoreQuery(query_str="a heron", similarity_top_k=1)).nodes or []
+    assert isinstance(hit, ImageDocument)
+    assert (hit.image, hit.hash) == ("aGVsbG8=", nodes[0].hash)
+
+
+def test_a_node_that_two_retrievers_find_is_one_node(backend: Backend) -> None:
+    index = VecrollbackIndex([], store_or_client=backend)
+    nodes = [TextNode(id_=word, text=f"{word} of the lake", metadata={"n": 1}) for word in ("geese", "swans", "ducks")]
+    index.insert_nodes([*nodes, IndexNode(id_="i", text="see there", index_id="elsewhere")])
+    by_vector, by_words = (
+        index.as_retriever(similarity_top_k=4, vector_store_query_mode=mode) for mode in ("default", "text_search")
+    )
+    for node in (*nodes, *index.vector_store.get_nodes(["i"])):
+        query = VectorStoreQuery(query_str=node.get_content(), similarity_top_k=1)
+        [hit] = index.vector_store.query(query).nodes or []
+        assert "vecrollback" in hit.metadata
+        assert hit.hash == node.hash
+        assert isinstance(hit, type(node))
+        assert pickle.loads(pickle.dumps(hit)).hash == node.hash
+        assert TextNode.from_json(hit.to_json()).metadata == hit.metadata
+    fused = QueryFusionRetriever(
+        [by_vector, by_words], llm=MockLLM(), num_queries=1, mode=FUSION_MODES.RECIPROCAL_RANK, use_async=False
+    )
+    best = fused.retrieve("geese of the lake")[0]
+    assert (best.node_id, round(best.score or 0, 4)) == ("geese", round(2 / 60, 4))
+    only = index.as_retriever(node_ids=["swans"], similarity_top_k=4)
+    assert [one.node_id for one in only.retrieve("geese of the lake")] == ["swans"]
 
 
 def test_what_is_embedded_is_what_llama_index_gives_a_model_and_can_be_embedded_again(tmp_path: Path) -> None:
