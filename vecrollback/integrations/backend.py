@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Protocol, overload
 
 from vecrollback.records import (
@@ -125,22 +124,6 @@ def open_target(target: Target, token: str | None = None) -> Backend:
     from vecrollback.store.store import connect
 
     return connect(target)
-
-
-def write(
-    backend: Backend, documents: Iterable[Document], namespace: str | None = None, *, visible: bool = True
-) -> int:
-    """Write documents in batches, each of them whole or not at all; returns how many were new or changed.
-
-    With `visible` queries find them when this returns. One wait for the last batch is a wait for all.
-    """
-    rest, written, head = iter(documents), 0, 0
-    while batch := list(islice(rest, BATCH)):
-        result = backend.upsert(batch, namespace=namespace)
-        written, head = written + result.written, result.head
-    if visible and head:
-        backend.wait(head)
-    return written
 
 
 def read(backend: Backend, ids: Sequence[str], namespace: str | None = None) -> list[Document]:

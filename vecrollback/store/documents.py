@@ -201,7 +201,13 @@ class DocumentMethods:
         while (pair := self.live()).watermark < seq:
             seconds_left = deadline - time.monotonic()
             if seconds_left <= 0:
-                raise NotVisibleError(pair.name, watermark=pair.watermark, seq=seq, seconds=timeout)
+                raise NotVisibleError(
+                    pair.name,
+                    watermark=pair.watermark,
+                    seq=seq,
+                    seconds=timeout,
+                    vectors_version=pair.vectors_version,
+                )
             try:
                 self._parts.builder.take_in(pair, deadline=deadline, patience=min(_PATIENCE_SECONDS, seconds_left))
             except LockHeldError:

@@ -14,7 +14,7 @@ from haystack.document_stores.types import DuplicatePolicy
 from haystack.utils import Secret
 
 from vecrollback.errors import DocumentExistsError
-from vecrollback.integrations.backend import Backend, Target, clear, open_target, remove, write
+from vecrollback.integrations.backend import Backend, Target, clear, open_target, remove
 from vecrollback.integrations.haystack.conversion import from_hit, from_store, to_store
 from vecrollback.integrations.haystack.matching import (
     count_matching,
@@ -23,7 +23,8 @@ from vecrollback.integrations.haystack.matching import (
     where_to_delete,
     where_to_search,
 )
-from vecrollback.integrations.vectors import of_one_origin, with_origin, write_embedded
+from vecrollback.integrations.vectors import of_one_origin, with_origin
+from vecrollback.integrations.writing import write, write_embedded
 from vecrollback.records import Document, IfAbsent, Json, SearchMode
 
 
@@ -114,7 +115,7 @@ class VecrollbackDocumentStore:
 
     def _write(self, documents: Collection[HaystackDocument], if_absent: IfAbsent | None = None) -> int:
         converted = [to_store(one) for one in documents]
-        vectors = of_one_origin([one.embedding for one in documents])
+        vectors = of_one_origin([one.embedding for one in documents], converted)
         return write_embedded(self.backend, converted, vectors, self.namespace, if_absent)
 
     def delete_documents(self, document_ids: list[str]) -> None:

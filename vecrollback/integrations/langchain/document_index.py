@@ -12,8 +12,9 @@ from langchain_core.indexing import UpsertResponse
 from langchain_core.indexing.base import DeleteResponse, DocumentIndex
 from pydantic import ConfigDict
 
-from vecrollback.integrations.backend import Backend, read, remove, write
+from vecrollback.integrations.backend import Backend, read, remove
 from vecrollback.integrations.langchain.conversion import from_hit, from_store, to_store
+from vecrollback.integrations.writing import write
 from vecrollback.records import Where
 
 

@@ -11,10 +11,11 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from vecrollback.errors import UsageError
-from vecrollback.integrations.backend import Backend, measure, read, relevance, remove, write
+from vecrollback.integrations.backend import Backend, measure, read, relevance, remove
 from vecrollback.integrations.langchain.conversion import from_hit, from_store, to_store
 from vecrollback.integrations.langchain.embeddings import PairEmbeddings
 from vecrollback.integrations.vectors import search_diverse, with_origin
+from vecrollback.integrations.writing import write
 from vecrollback.records import PairVectors, Result, SearchMode, Where
 
 

@@ -17,10 +17,11 @@ from llama_index.core.vector_stores.types import (
 )
 
 from vecrollback.errors import UsageError
-from vecrollback.integrations.backend import Backend, clear, read, remove, write
+from vecrollback.integrations.backend import Backend, clear, read, remove
 from vecrollback.integrations.llama_index.conversion import REF, from_hit, from_store, to_store
 from vecrollback.integrations.llama_index.filters import to_where
-from vecrollback.integrations.vectors import of_one_origin, search_diverse, with_origin, write_embedded
+from vecrollback.integrations.vectors import belongs_to, of_one_origin, search_diverse, with_origin
+from vecrollback.integrations.writing import write, write_embedded
 from vecrollback.records import Json, SearchMode
 
 _MODES: dict[VectorStoreQueryMode, SearchMode] = {
@@ -91,13 +92,16 @@ class VecrollbackVectorStore(BasePydanticVectorStore):
         Returns:
             Their ids.
         """
-        vectors = of_one_origin([node.embedding for node in nodes if node.embedding])
+        pairs = [(node.embedding, to_store(node)) for node in nodes]
+        embedded = [(vector, document) for vector, document in pairs if belongs_to(vector, document)]
+        ready = [document for _, document in embedded]
+        vectors = of_one_origin([vector for vector, _ in embedded], ready)
         if vectors is None:
-            write(self.client, map(to_store, nodes), self.namespace, visible=visible)
+            write(self.client, [document for _, document in pairs], self.namespace, visible=visible)
         else:
-            write(self.client, [to_store(one) for one in nodes if not one.embedding], self.namespace, visible=False)
-            embedded = [to_store(one) for one in nodes if one.embedding]
-            write_embedded(self.client, embedded, vectors, self.namespace, visible=visible)
+            rest = [document for vector, document in pairs if not belongs_to(vector, document)]
+            write(self.client, rest, self.namespace, visible=False)
+            write_embedded(self.client, ready, vectors, self.namespace, visible=visible)
         return [node.node_id for node in nodes]
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:  # noqa: ARG002
