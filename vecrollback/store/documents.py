@@ -201,13 +201,8 @@ class DocumentMethods:
         while (pair := self.live()).watermark < seq:
             seconds_left = deadline - time.monotonic()
             if seconds_left <= 0:
-                raise NotVisibleError(
-                    pair.name,
-                    watermark=pair.watermark,
-                    seq=seq,
-                    seconds=timeout,
-                    vectors_version=pair.vectors_version,
-                )
+                reached = {"watermark": pair.watermark, "vectors_version": pair.vectors_version}
+                raise NotVisibleError(pair.name, seq=seq, seconds=timeout, **reached)
             try:
                 self._parts.builder.take_in(pair, deadline=deadline, patience=min(_PATIENCE_SECONDS, seconds_left))
             except LockHeldError:

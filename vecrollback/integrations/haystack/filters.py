@@ -74,7 +74,7 @@ def to_store_filter(filters: Mapping[str, Any] | None) -> StoreFilter:
     """
     if not filters:
         return StoreFilter(None)
-    reader = _Reader()
+    reader = _FilterReader()
     where = reader.condition(filters, negated=False)
     doubts, unclear = zip(*reader.unclear.values(), strict=True) if reader.unclear else ((), ())
     return StoreFilter(None if where is _EVERY else where, _some(unclear), "; ".join(dict.fromkeys(doubts)))
@@ -91,7 +91,7 @@ def with_plain_values(filters: Any) -> Any:
     return filters.isoformat() if isinstance(filters, dt.date) else filters  # a datetime is a date
 
 
-class _Reader:
+class _FilterReader:
     """Reads one filter, and notes in `unclear` about which documents the store would be, each time with a doubt."""
 
     def __init__(self) -> None:
