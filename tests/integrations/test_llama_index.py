@@ -148,6 +148,8 @@ def test_among_these_nodes_and_pages(nodes: VecrollbackVectorStore) -> None:
     assert found(nodes, node_ids=[SWANS]) == [SWANS]
     assert found(nodes, node_ids=[SWANS, GEESE], filters=by("rank", "a")) == [GEESE]
     assert found(nodes, doc_ids=["page of ducks"]) == [DUCKS]
+    for key in ("doc_id", "document_id", "ref_doc_id"):  # LlamaIndex's own names of one thing
+        assert set(found(nodes, filters=by(key, "page of ducks", FilterOperator.NE))) == {GEESE, SWANS}
 
 
 def test_no_node_is_not_every_node(nodes: VecrollbackVectorStore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
 from vecrollback.errors import BadFilterError
+from vecrollback.integrations.llama_index.conversion import REF
 from vecrollback.records import Json
 
 _OPERATORS = {
@@ -21,6 +22,9 @@ _OPERATORS = {
     FilterOperator.ALL: "$all",
 }
 _LIKE = {FilterOperator.TEXT_MATCH: "$like", FilterOperator.TEXT_MATCH_INSENSITIVE: "$ilike"}
+
+_OF_THE_PAGE = ("doc_id", "document_id")
+"""Names that LlamaIndex gives, in every vector store, to what it calls `ref_doc_id` as well."""
 
 
 def to_where(filters: MetadataFilters | None) -> dict[str, Json] | None:
@@ -45,6 +49,8 @@ def to_where(filters: MetadataFilters | None) -> dict[str, Json] | None:
 def _condition(one: MetadataFilter | MetadataFilters) -> dict[str, Json]:
     if isinstance(one, MetadataFilters):
         return to_where(one) or {}
+    if one.key in _OF_THE_PAGE:
+        one = one.model_copy(update={"key": REF})
     if one.operator == FilterOperator.IS_EMPTY:
         return {"$or": [{one.key: {"$exists": False}}, {one.key: ""}, {one.key: {"$eq": []}}]}
     if one.value is None:  # LlamaIndex's own store lets `==` match nothing, and `!=` everything
