@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from haystack import Document as Page
@@ -151,6 +152,29 @@ def test_a_decision_without_a_pair_writes_nothing(tmp_path: Path) -> None:
         with pytest.raises(NoPairServesError):
             write_embedded(store, [Document("a", "sloes")], None, if_absent="fail")
         assert store.count() == 0
+
+
+def test_vectors_of_a_model_that_is_left_between_two_parts_are_dropped(
+    narrow: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = VecrollbackDocumentStore(narrow)
+    pages = [Page(id=f"p{n}", content=f"page {n} " + "of the harbour " * 700) for n in range(12)]
+    embedded = PairDocumentEmbedder(documents).run(pages)["documents"]
+    with connect(narrow_store(narrow)) as store:
+        store.reembed("hash:64?seed=9", name="v9").wait()
+        upsert, moved = narrow.upsert, []
+
+        def upsert_and_move(*given: Any, **options: Any) -> object:
+            result = upsert(*given, **options)
+            if not moved:
+                moved.append(store.promote("v9", reason="in between", override=True))
+            return result
+
+        monkeypatch.setattr(narrow, "upsert", upsert_and_move)
+        assert documents.write_documents(embedded) == 12
+        assert moved
+        assert store.live().name == "v9"
+        assert store.check(sample=12).verdict == "pass"
 
 
 def test_a_vector_stays_with_the_text_that_it_was_made_of(empty_store: Store) -> None:

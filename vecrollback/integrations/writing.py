@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from vecrollback.errors import DocumentExistsError, FingerprintMismatchError
 from vecrollback.integrations.backend import Backend, read
 from vecrollback.integrations.batches import document_batches, is_remote, wait_until_found
-from vecrollback.records import Document, IfAbsent, PairVectors
+from vecrollback.records import Document, IfAbsent, PairVectors, WriteResult
 
 
 def write(
@@ -69,12 +69,7 @@ def _write(
     for batch in batches:
         given = None if vectors is None else vectors[place : place + len(batch)]
         try:
-            result = backend.upsert(batch, if_absent=if_absent, namespace=namespace, vectors=given)
-        except FingerprintMismatchError:
-            if vectors is None:
-                raise
-            vectors = None
-            result = backend.upsert(batch, if_absent=if_absent, namespace=namespace)
+            result, of_use = _upsert(backend, batch, given, namespace, if_absent)
         except DocumentExistsError as error:
             if not place:
                 raise
@@ -82,7 +77,20 @@ def _write(
                 f"{error.message}; the {place:,} documents before them are written",
                 hint="give the rest again, without those that exist",
             ) from error
+        vectors = vectors if of_use else None
         place, written, head = place + len(batch), written + result.written, result.head
     if visible and head:
         wait_until_found(backend, head)
     return written
+
+
+def _upsert(
+    backend: Backend, batch: list[Document], vectors: PairVectors | None, namespace: str | None, absent: IfAbsent | None
+) -> tuple[WriteResult, bool]:
+    """What the write did, and whether the vectors are still those of the live pair."""
+    try:
+        return backend.upsert(batch, if_absent=absent, namespace=namespace, vectors=vectors), True
+    except FingerprintMismatchError:
+        if vectors is None:
+            raise
+        return backend.upsert(batch, if_absent=absent, namespace=namespace), False

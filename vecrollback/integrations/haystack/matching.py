@@ -101,5 +101,5 @@ def _clear(backend: Backend, filters: Filters, namespace: str | None, cure: str)
 def _matches(filters: Filters, document: Document) -> bool:
     try:
         return document_matches_filter(with_plain_values(filters), from_store(document))
-    except TypeError as error:  # a list, say, and a number have no order
+    except (TypeError, AttributeError) as error:  # a list, say, and a number have no order
         raise FilterError(f"document {document.id!r}: {error}") from error
