@@ -376,7 +376,7 @@ class SpendLimitError(StoppedError):
 class NotVisibleError(StoppedError):
     """A change is durable, and the live pair has not taken it in within the time."""
 
-    def __init__(self, pair: str, *, watermark: int, seq: int, seconds: float) -> None:
+    def __init__(self, pair: str, *, watermark: int, seq: int, seconds: float, vectors_version: int = 0) -> None:
         super().__init__(
             f"pair {pair!r} reflects the changes up to {watermark:,}, not yet {seq:,}, after {seconds:g} s",
             hint="what was written is durable, and no query needs to wait for it: wait longer with `wait`, or let "
@@ -384,6 +384,7 @@ class NotVisibleError(StoppedError):
         )
         self.watermark = watermark
         self.seq = seq
+        self.vectors_version = vectors_version
 
 
 def refuse_unknown(method: str, given: Iterable[str], options: type, *others: str) -> None:

@@ -183,6 +183,8 @@ def test_negation_as_data_matches_documents_that_lack_the_key_and_sql_does_not(c
         ({"year": {}}, "expected a value, or an operator", "$exists"),
         ({"year": {"$regex": "x"}}, "'$regex' is not a valid operator", "$gte"),
         ({"tags": {"$any": "x"}}, "$any takes a list", "tags"),
+        ({"year": {"$eq": [2024]}}, "['year']['$eq']: expected a string, a number", "$in"),
+        ({"year": []}, "['year']: expected a string, a number", "$in"),
         ({"tags": {"$contains": ["x"]}}, "expected a string, a number", "$in"),
         ({"user": {"$like": 3}}, "$like takes a pattern", "title"),
         ({"k" * 1_001: 1}, "longer than 1,000 characters", "shorter"),
@@ -223,7 +225,8 @@ def test_the_insides_of_the_store_are_no_names_and_such_keys_are_metadata(tmp_pa
 
 
 def test_values_of_several_types_under_one_key_stay_filterable_and_no_batch_is_refused(tmp_path: Path) -> None:
-    values = {"a": 7, "b": "7", "c": True, "d": [7, "x"], "e": {"deep": 7}, "f": None, "g": 7.5, "h": 2**53 + 1}
+    values: dict[str, Any] = {"a": 7, "b": "7", "c": True, "d": [7, "x"], "e": {"deep": 7}, "f": None, "g": 7.5}
+    values |= {"h": 2**53 + 1, "i": [], "j": [[]], "k": "[]", "l": ""}
     with connect(tmp_path / "store", create=True) as store:
         for id_, value in values.items():
             store.upsert([Document(id_, "text", {"v": value})])
@@ -236,8 +239,10 @@ def test_values_of_several_types_under_one_key_stay_filterable_and_no_batch_is_r
         assert matched(corpus, {"v": 2**53}) == ""
         assert matched(corpus, {"v": {"$gt": 7}}) == "gh"
         assert matched(corpus, {"v": {"$exists": False}}) == "f"
-        assert matched(corpus, {"v": {"$ne": 7}}) == "bcdefgh"
-        assert matched(corpus, "v != 7") == "bcdegh"
+        assert matched(corpus, {"v": {"$ne": 7}}) == "bcdefghijkl"
+        assert matched(corpus, "v != 7") == "bcdeghijkl"
+        assert matched(corpus, {"v": {"$eq": []}}) == "i"
+        assert matched(corpus, {"v": {"$ne": []}}) == "abcdefghjkl"
         assert store.get(list(values))["d"].metadata == {"v": [7, "x"]}
 
 

@@ -12,7 +12,9 @@ import pytest
 
 from tests.cli.support import start
 from tests.support.http_server import V1, V2, build, serving
-from vecrollback import Client, Store, connect
+from tests.support.openai_server import OpenAIServer, error
+from vecrollback import Client, Document, Store, connect
+from vecrollback.embedders.circuit_breaker import breaker_of
 from vecrollback.integrations.backend import Backend, clear
 
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when Haystack is imported
@@ -62,6 +64,20 @@ def empty_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     connect(path, create=True, embedder=V1).close()
     with service(path) as client:
         yield client
+
+
+@pytest.fixture
+def speechless_store(tmp_path: Path) -> Iterator[Store]:
+    """A store whose model does not answer, so that words answer what is asked of it: three pages, with ids a to c."""
+    with OpenAIServer(64) as model, connect(tmp_path / "speechless", create=True) as store:
+        texts = {"a": "green tea is steeped", "b": "the harbour sleeps", "c": "bread and butter"}
+        store.upsert([Document(id_, text) for id_, text in texts.items()])
+        spec = model.spec(query_retries=0, max_retries=0, query_timeout=0.5)
+        store.promote(store.reembed(spec, name="v1").wait(), reason="first")
+        (store.root / "vecrollback.toml").write_text('[serving]\nfallback = ["keyword"]\n')
+        model.refusal = lambda texts: error(503, "gone")
+        yield store
+        breaker_of(model.url, "m").answered()
 
 
 @pytest.fixture(params=["store", "client"])

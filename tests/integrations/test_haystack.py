@@ -5,9 +5,13 @@ Covers integrations.haystack.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import random
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from haystack import Document as Page
@@ -16,13 +20,15 @@ from haystack.components.writers import DocumentWriter
 from haystack.dataclasses import ByteStream, SparseEmbedding
 from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy, FilterPolicy
+from haystack.errors import FilterError
 from haystack.testing import document_store as suites
 from haystack.testing import document_store_async as awaited_suites
 from haystack.utils import Secret
+from haystack.utils.filters import document_matches_filter
 
 from tests.support.docstrings import run_examples
 from tests.support.http_server import QUERIES
-from vecrollback import Client, Document, connect
+from vecrollback import Client, Document, Store, connect
 from vecrollback.errors import FingerprintMismatchError, UsageError
 from vecrollback.integrations import haystack
 from vecrollback.integrations.backend import Backend
@@ -32,7 +38,8 @@ from vecrollback.integrations.haystack import (
     VecrollbackDocumentStore,
     VecrollbackRetriever,
 )
-from vecrollback.integrations.haystack.filters import to_where
+from vecrollback.integrations.haystack.filters import to_store_filter, with_plain_values
+from vecrollback.integrations.haystack.matching import where_to_delete
 
 
 @pytest.fixture
@@ -118,6 +125,102 @@ def test_the_same_decision_for_all_documents_of_a_write(document_store: Vecrollb
     overwritten = [Page(id="1", content="x"), Page(id="1", content="y")]
     assert document_store.write_documents(overwritten, DuplicatePolicy.OVERWRITE) == 2
     assert document_store.search("y", top_k=1)[0].content == "y"
+
+
+VALUES: list[Any] = [0, 1, -2.5, 7, True, False, "", "x", "1", "2024-01-02", "2024-01-02T00:00:00", None]
+OTHER_VALUES: list[Any] = [["x"], [], {"deep": "x"}, {"deep": {"deeper": 7}}, "2024-01-01T23:00:00-01:00", "2024-13-45"]
+PLAIN_FIELDS = ["meta.a", "a", "id", "meta.unknown", "unknown", "meta.id"]
+OTHER_FIELDS = ["meta.a.deep", "meta.a.deep.deeper", "content", "score", "meta", "a.deep", "meta.$x", "meta._haystack"]
+
+
+def values_pages() -> list[Page]:
+    held = [*VALUES, *OTHER_VALUES]
+    return [Page(id=f"p{n}", content=f"text {n}", meta={"a": value, "n": n}) for n, value in enumerate(held)]
+
+
+def every_filter() -> list[dict[str, Any]]:
+    """Each field, operator and value, alone and turned round; and all kinds of logic around nothing."""
+    ordered = [7, 0, 0.5, True, None, "2024-01-02", dt.datetime(2024, 1, 2), "x"]
+    equal = [*VALUES, *OTHER_VALUES, dt.datetime(2024, 1, 2), "p3", "text 3"]
+    comparisons: list[tuple[str, Any]] = [(sign, value) for sign in ("==", "!=") for value in equal]
+    comparisons += [(sign, [*some]) for sign in ("in", "not in") for some in ((), (1, None), ("x", "p3"), (["x"], 0))]
+    comparisons += [(sign, value) for sign in (">", ">=", "<", "<=") for value in ordered]
+    filters: list[dict[str, Any]] = []
+    for field in [*PLAIN_FIELDS, *OTHER_FIELDS]:
+        for sign, value in comparisons:
+            one = {"field": field, "operator": sign, "value": value}
+            filters += [one, {"operator": "NOT", "conditions": [one, {"field": "meta.n", "operator": ">", "value": 1}]}]
+    empty = [{"operator": sign, "conditions": []} for sign in ("AND", "OR", "NOT")]
+    for sign in ("AND", "OR", "NOT"):
+        filters += [{"operator": sign, "conditions": [one, filters[0]]} for one in empty]
+    return [*filters, *empty]
+
+
+def expected_ids(pages: Sequence[Page], filters: dict[str, Any]) -> tuple[list[str], bool]:
+    """What Haystack itself says of each page, and whether it says of one that it cannot be compared."""
+    ids, incomparable = [], False
+    for page in pages:
+        try:
+            if document_matches_filter(with_plain_values(filters), page):
+                ids.append(page.id)
+        except (FilterError, TypeError):
+            incomparable = True
+    return sorted(ids), incomparable
+
+
+@pytest.mark.parametrize("held", [slice(None), slice(0, 4), slice(3, 6), slice(6, 9), slice(9, 10)])
+def test_a_filter_means_what_haystack_says_of_each_document(empty_store: Store, held: slice) -> None:
+    """Whatever is compared with whatever; a filter that a search or a delete takes means the same there."""
+    documents = VecrollbackDocumentStore(empty_store)
+    documents.delete_all_documents()
+    pages = [*values_pages()[held], Page(id="empty", content=None)]
+    documents.write_documents(pages)
+    deletable = 0
+    for filters in random.Random(str(held)).sample(every_filter(), 200):
+        expected, incomparable = expected_ids(pages, filters)
+        try:
+            assert [page.id for page in documents.filter_documents(filters)] == expected, filters
+        except FilterError:
+            assert incomparable, filters
+        with suppress(FilterError):
+            where = where_to_delete(empty_store, filters, None)
+            assert [one.id for one in empty_store.documents(where)] == expected, filters
+            deletable += 1
+    assert deletable > 20
+    documents.delete_all_documents()
+
+
+def test_what_cannot_be_answered_exactly_is_an_error_and_deletes_nothing(
+    document_store: VecrollbackDocumentStore,
+) -> None:
+    pages = [Page(id=f"p{n}", content=f"text {n}", meta={"author": {"name": "anna" if n else "bob"}}) for n in range(3)]
+    pages[0].meta["sent"], pages[1].meta["sent"] = "2024-01-01", "2024-01-02T00:00:00"
+    document_store.write_documents(pages)
+    author = {"field": "meta.author.name", "operator": "!=", "value": "anna"}
+    text = {"field": "content", "operator": "!=", "value": "text 1"}
+    misspelt = {"field": "author.name", "operator": "!=", "value": "anna"}
+    sent = {"field": "meta.sent", "operator": ">", "value": dt.date(2024, 1, 1)}
+    nothing: dict[str, Any] = {"operator": "AND", "conditions": []}
+    for filters, fact in (
+        (author, "'meta.author.name' is a key inside another.*delete_documents"),
+        (text, "'content' is a field of the document"),
+        (misspelt, "'author.name' is neither a field of a document nor under `meta.`"),
+        (sent, "of some documents \\(1\\) the answer is not certain: documents hold 'meta.sent' in another form"),
+        (nothing, "restricts nothing.*delete_all_documents"),
+        ({}, "restricts nothing"),
+    ):
+        with pytest.raises(FilterError, match=fact):
+            document_store.delete_by_filter(filters)
+    for filters in (author, text, misspelt, sent):
+        with pytest.raises(FilterError, match="a key of its own"):
+            document_store.search("text", filters)
+    assert document_store.count_documents() == 3
+    assert [page.id for page in document_store.filter_documents(author)] == ["p0"]
+    assert document_store.count_documents_by_filter(text) == 2
+    assert document_store.update_by_filter(author, {"seen": True}) == 1
+    assert [page.id for page in document_store.filter_documents(sent)] == ["p1"]
+    document_store.delete_documents(["p1"])
+    assert document_store.delete_by_filter(sent | {"operator": ">="}) == 1
 
 
 def test_a_document_comes_back_with_everything_but_its_vector(document_store: VecrollbackDocumentStore) -> None:
@@ -216,6 +319,21 @@ def test_words_answer_alone_and_beside_vectors(document_store: VecrollbackDocume
     assert (page.id, round(page.score or 0, 4)) == ("2", 1.0)
 
 
+def test_a_scaled_score_is_by_what_answered_not_by_what_was_asked_for(speechless_store: Store) -> None:
+    documents = VecrollbackDocumentStore(speechless_store)
+    [page] = documents.search("green tea", scale_score=True)
+    assert [page.score] == [page.score for page in documents.search("green tea", mode="keyword", scale_score=True)]
+    assert 0 < (page.score or 0) < 1
+
+
+def test_no_document_is_asked_for(document_store: VecrollbackDocumentStore) -> None:
+    document_store.write_documents([Page(id="1", content="a lake at dawn")])
+    with pytest.raises(UsageError, match="k"):
+        VecrollbackRetriever(document_store).run("lake", top_k=0)
+    document_store.delete_documents([])
+    assert document_store.count_documents() == 1
+
+
 def test_a_namespace_keeps_to_itself(backend: Backend) -> None:
     ours, theirs = (VecrollbackDocumentStore(backend, namespace=name) for name in ("ours", "theirs"))
     for documents, text in ((ours, "our geese"), (theirs, "their geese")):
@@ -237,4 +355,4 @@ def test_the_examples_in_the_docstrings_run(store_path: Path) -> None:
         store.upsert([Document("tea", "Steep green tea.")], visible=True)
         for documented in (VecrollbackDocumentStore, VecrollbackRetriever, PairTextEmbedder, PairDocumentEmbedder):
             run_examples(documented, {**vars(haystack), "store": store})
-        run_examples(to_where, {"to_where": to_where})
+        run_examples(to_store_filter, {"to_store_filter": to_store_filter})

@@ -26,7 +26,7 @@ from langchain_tests.integration_tests import (
 from langchain_tests.integration_tests.indexer import AsyncDocumentIndexTestSuite, DocumentIndexerTestSuite
 
 from tests.support.docstrings import run_examples
-from vecrollback import Document, connect
+from vecrollback import Document, Store, connect
 from vecrollback.errors import FingerprintMismatchError, UsageError
 from vecrollback.integrations import langchain
 from vecrollback.integrations.backend import Backend, relevance
@@ -137,6 +137,63 @@ def test_relevance_scores_and_thresholds_work_in_a_vector_store(backend: Backend
     threshold = {"score_threshold": 0.9, "k": 2}
     retriever = vectors.as_retriever(search_type="similarity_score_threshold", search_kwargs=threshold)
     assert [one.page_content for one in retriever.invoke("apples of the harvest")] == ["apples of the harvest"]
+
+
+def test_relevance_is_by_what_answered_not_by_what_was_asked_for(speechless_store: Store) -> None:
+    vectors = VecrollbackVectorStore(speechless_store)
+    words = dict(vectors_and_scores(vectors, "green tea", mode="keyword"))
+    assert 0 < words["a"] < 1
+    assert dict(vectors_and_scores(vectors, "green tea")) == words
+    [page] = VecrollbackRetriever(backend=speechless_store, score_threshold=words["a"]).invoke("green tea")
+    assert page.metadata["vecrollback"]["relevance"] == words["a"]
+    assert not VecrollbackRetriever(backend=speechless_store, score_threshold=words["a"] + 0.01).invoke("green tea")
+
+
+def vectors_and_scores(vectors: VecrollbackVectorStore, query: str, **options: Any) -> list[tuple[str, float]]:
+    return [(page.id or "", score) for page, score in vectors.similarity_search_with_relevance_scores(query, **options)]
+
+
+async def test_what_is_awaited_answers_the_same(backend: Backend) -> None:
+    vectors = VecrollbackVectorStore(backend)
+    vectors.add_documents([*pages("apples of the harvest", year=2024), *pages("pears of the harvest", year=2025)])
+    query, options = "apples of the harvest", {"k": 1, "filter": {"year": {"$gte": 2024}}}
+    vector = vectors.embeddings.embed_query(query)
+    for name, asked in (
+        ("similarity_search", query),
+        ("similarity_search_with_score", query),
+        ("similarity_search_with_relevance_scores", query),
+        ("max_marginal_relevance_search", query),
+        ("similarity_search_by_vector", vector),
+        ("max_marginal_relevance_search_by_vector", vector),
+    ):
+        assert await getattr(vectors, f"a{name}")(asked, **options) == getattr(vectors, name)(asked, **options), name
+    threshold = {"score_threshold": 0.9, **options}
+    for kind in ("similarity", "similarity_score_threshold", "mmr"):
+        search = threshold if "threshold" in kind else options
+        retriever = vectors.as_retriever(search_type=kind, search_kwargs=search)
+        assert await retriever.ainvoke(query) == retriever.invoke(query)
+    for own in (VecrollbackRetriever(backend=backend), VecrollbackDocumentIndex(backend=backend)):
+        assert await own.ainvoke(query, k=1) == own.invoke(query, k=1)
+    assert await vectors.aadd_documents([Page(page_content="figs", id="f")]) == ["f"]
+    assert await vectors.adelete(filter={"year": {"$exists": True}})
+    assert [page.id for page in await vectors.asimilarity_search("figs")] == ["f"]
+    made = await VecrollbackVectorStore.afrom_texts(["sloes"], store_or_client=backend, ids=["s"])
+    made = await made.afrom_documents([Page(page_content="plums", id="p")], store_or_client=backend)
+    assert {page.id for page in await made.aget_by_ids(["s", "p"])} == {"s", "p"}
+
+
+def test_no_document_is_asked_for(backend: Backend) -> None:
+    vectors = VecrollbackVectorStore(backend)
+    vectors.add_texts(["apples"])
+    for search in (vectors.similarity_search, vectors.max_marginal_relevance_search):
+        for k in (0, -1):
+            with pytest.raises(UsageError, match="k"):
+                search("apples", k=k)
+    for own in (VecrollbackRetriever(backend=backend), VecrollbackDocumentIndex(backend=backend)):
+        with pytest.raises(UsageError, match="k"):
+            own.invoke("apples", k=0)
+    vectors.delete([])
+    assert len(vectors.similarity_search("apples")) == 1
 
 
 def test_a_filter_and_a_misspelt_option_are_not_passed_over(backend: Backend) -> None:
@@ -263,6 +320,10 @@ def test_a_namespace_keeps_to_itself(backend: Backend) -> None:
 def test_from_texts_takes_the_live_pairs_embedding_and_no_other(backend: Backend) -> None:
     vectors = VecrollbackVectorStore.from_texts(["sloes"], PairEmbeddings(backend), ids=["s"])
     assert [page.id for page in vectors.similarity_search("sloes")] == ["s"]
+    vectors = VecrollbackVectorStore.from_documents(
+        [Page(page_content="medlars", id="m", metadata={"n": 1}), Page(page_content="figs")], store_or_client=backend
+    )
+    assert [(page.id, page.metadata) for page in vectors.similarity_search("medlars", k=1)] == [("m", {"n": 1})]
     with pytest.raises(UsageError, match="DeterministicFakeEmbedding would embed beside the store"):
         VecrollbackVectorStore.from_texts(["x"], DeterministicFakeEmbedding(size=6), store_or_client=backend)
     with pytest.raises(UsageError, match="no store"):

@@ -10,6 +10,7 @@ Covers integrations.llama_index.
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,21 @@ import pytest
 from llama_index.core import Document as Page
 from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
+from llama_index.core.llms import MockLLM
 from llama_index.core.node_parser import SentenceSplitter
-from llama_index.core.schema import IndexNode, MetadataMode, NodeRelationship, RelatedNodeInfo, TextNode
+from llama_index.core.retrievers import QueryFusionRetriever
+from llama_index.core.retrievers.fusion_retriever import FUSION_MODES
+from llama_index.core.schema import (
+    ImageDocument,
+    ImageNode,
+    IndexNode,
+    MediaResource,
+    MetadataMode,
+    Node,
+    NodeRelationship,
+    RelatedNodeInfo,
+    TextNode,
+)
 from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import (
     FilterCondition,
@@ -32,7 +46,7 @@ from llama_index.core.vector_stores.types import VectorStoreQueryMode
 
 from tests.support.docstrings import run_examples
 from vecrollback import Document, Store, connect
-from vecrollback.errors import FingerprintMismatchError, UsageError
+from vecrollback.errors import BadFilterError, FingerprintMismatchError, UsageError
 from vecrollback.integrations import llama_index
 from vecrollback.integrations.backend import Backend
 from vecrollback.integrations.llama_index import PairEmbedding, VecrollbackIndex, VecrollbackVectorStore
@@ -134,6 +148,32 @@ def test_among_these_nodes_and_pages(nodes: VecrollbackVectorStore) -> None:
     assert found(nodes, node_ids=[SWANS]) == [SWANS]
     assert found(nodes, node_ids=[SWANS, GEESE], filters=by("rank", "a")) == [GEESE]
     assert found(nodes, doc_ids=["page of ducks"]) == [DUCKS]
+    for key in ("doc_id", "document_id", "ref_doc_id"):  # LlamaIndex's own names of one thing
+        assert set(found(nodes, filters=by(key, "page of ducks", FilterOperator.NE))) == {GEESE, SWANS}
+
+
+def test_no_node_is_not_every_node(nodes: VecrollbackVectorStore) -> None:
+    assert nodes.get_nodes([], by("rank", "c")) == nodes.get_nodes([]) == []
+    nodes.delete_nodes([], by("rank", "c"))
+    nodes.delete_nodes([])
+    nodes.delete_nodes()
+    assert set(found(nodes)) == {GEESE, SWANS, DUCKS}
+    assert found(nodes, doc_ids=[]) == []
+    assert set(found(nodes, node_ids=[])) == {GEESE, SWANS, DUCKS}  # as each retriever of LlamaIndex says: no choice
+
+
+def test_nothing_equals_none(nodes: VecrollbackVectorStore) -> None:
+    for operator in (FilterOperator.EQ, FilterOperator.NE):
+        with pytest.raises(BadFilterError, match="None"):
+            nodes.delete_nodes(filters=by("note", None, operator))
+    assert set(found(nodes)) == {GEESE, SWANS, DUCKS}
+
+
+def test_an_empty_list_is_empty(nodes: VecrollbackVectorStore) -> None:
+    lists = {"none": [], "one": ["x"], "null": None, "words": "", "nested": [[]], "other": {}}
+    nodes.add([TextNode(id_=name, text=name, metadata={"tags": tags}) for name, tags in lists.items()])
+    nodes.delete_nodes([GEESE, SWANS, DUCKS])
+    assert set(found(nodes, filters=by("tags", None, FilterOperator.IS_EMPTY))) == {"none", "null", "words"}
 
 
 def test_deleting_by_page_by_node_by_filter_and_all(nodes: VecrollbackVectorStore) -> None:
@@ -184,6 +224,50 @@ def test_nodes_come_back_whole(backend: Backend) -> None:
     facts = hit.metadata.pop("vecrollback")
     assert facts["stale"] is False
     assert hit.metadata == node.metadata
+
+
+def test_pictures_come_back_with_their_nodes(backend: Backend) -> None:
+    store = VecrollbackVectorStore(backend)
+    picture = MediaResource(data=b"\x89PNG\r\n\x1a\n\x00", mimetype="image/png")
+    nodes = [
+        ImageDocument(id_="a", text="a heron", image="aGVsbG8=", metadata={"n": 1}),
+        ImageNode(id_="b", text="a grebe", image="aGVsbG8="),
+        Node(id_="c", text_resource=MediaResource(text="a coot"), image_resource=picture),
+        Page(id_="d", text="a stork", image_resource=picture),
+    ]
+    store.add(nodes)
+    assert store.get_nodes(["a", "b", "c", "d"]) == nodes
+    assert [node.image_resource.data for node in store.get_nodes(["c", "d"]) if isinstance(node, Node)] == [
+        picture.data,
+        picture.data,
+    ]
+    [hit] = store.query(VectorStoreQuery(query_str="a heron", similarity_top_k=1)).nodes or []
+    assert isinstance(hit, ImageDocument)
+    assert (hit.image, hit.hash) == ("aGVsbG8=", nodes[0].hash)
+
+
+def test_a_node_that_two_retrievers_find_is_one_node(backend: Backend) -> None:
+    index = VecrollbackIndex([], store_or_client=backend)
+    nodes = [TextNode(id_=word, text=f"{word} of the lake", metadata={"n": 1}) for word in ("geese", "swans", "ducks")]
+    index.insert_nodes([*nodes, IndexNode(id_="i", text="see there", index_id="elsewhere")])
+    by_vector, by_words = (
+        index.as_retriever(similarity_top_k=4, vector_store_query_mode=mode) for mode in ("default", "text_search")
+    )
+    for node in (*nodes, *index.vector_store.get_nodes(["i"])):
+        query = VectorStoreQuery(query_str=node.get_content(), similarity_top_k=1)
+        [hit] = index.vector_store.query(query).nodes or []
+        assert "vecrollback" in hit.metadata
+        assert hit.hash == node.hash
+        assert isinstance(hit, type(node))
+        assert pickle.loads(pickle.dumps(hit)).hash == node.hash
+        assert TextNode.from_json(hit.to_json()).metadata == hit.metadata
+    fused = QueryFusionRetriever(
+        [by_vector, by_words], llm=MockLLM(), num_queries=1, mode=FUSION_MODES.RECIPROCAL_RANK, use_async=False
+    )
+    best = fused.retrieve("geese of the lake")[0]
+    assert (best.node_id, round(best.score or 0, 4)) == ("geese", round(2 / 60, 4))
+    only = index.as_retriever(node_ids=["swans"], similarity_top_k=4)
+    assert [one.node_id for one in only.retrieve("geese of the lake")] == ["swans"]
 
 
 def test_what_is_embedded_is_what_llama_index_gives_a_model_and_can_be_embedded_again(tmp_path: Path) -> None:

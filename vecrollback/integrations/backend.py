@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Protocol, overload
 
 from vecrollback.records import (
@@ -127,22 +126,6 @@ def open_target(target: Target, token: str | None = None) -> Backend:
     return connect(target)
 
 
-def write(
-    backend: Backend, documents: Iterable[Document], namespace: str | None = None, *, visible: bool = True
-) -> int:
-    """Write documents in batches, each of them whole or not at all; returns how many were new or changed.
-
-    With `visible` queries find them when this returns. One wait for the last batch is a wait for all.
-    """
-    rest, written, head = iter(documents), 0, 0
-    while batch := list(islice(rest, BATCH)):
-        result = backend.upsert(batch, namespace=namespace)
-        written, head = written + result.written, result.head
-    if visible and head:
-        backend.wait(head)
-    return written
-
-
 def read(backend: Backend, ids: Sequence[str], namespace: str | None = None) -> list[Document]:
     """Documents in the order of these ids; those that are unknown are left out."""
     found: dict[str, Document] = {}
@@ -162,9 +145,12 @@ def clear(backend: Backend, namespace: str | None = None) -> int:
     return remove(backend, [document.id for document in backend.documents(namespace=namespace)], namespace)
 
 
-def measure(result: Result, mode: SearchMode) -> str:
-    """What the scores of a result are: the metric of the pair that answered, or the mode where words took part."""
-    return result.metric if mode == "vector" else mode
+def measure(result: Result) -> str:
+    """What the scores of a result are: the metric of the pair that answered, or the mode where words took part.
+
+    That is the mode in which it was answered, which is not always the one that was asked for.
+    """
+    return result.metric if result.mode == "vector" else result.mode
 
 
 def relevance(score: float, measured: str) -> float:

@@ -33,7 +33,8 @@ from langgraph.store.base import (
 )
 from langgraph.store.base.embed import get_text_at_path, tokenize_path
 
-from vecrollback.integrations.backend import Backend, read, remove, write
+from vecrollback.integrations.backend import Backend, read, remove
+from vecrollback.integrations.writing import write
 from vecrollback.records import Document, Json
 
 _ITEM, _PREFIXES = "langgraph", "langgraph_prefixes"

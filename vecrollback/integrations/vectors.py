@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from vecrollback.errors import FingerprintMismatchError
-from vecrollback.integrations.backend import BATCH, Backend, write
-from vecrollback.records import Document, IfAbsent, PairVectors, Result, Where
+from vecrollback.errors import FingerprintMismatchError, UsageError
+from vecrollback.integrations.backend import Backend
+from vecrollback.integrations.batches import is_remote, text_batches
+from vecrollback.records import Document, PairVectors, Result, Where
 from vecrollback.records.arrays import FloatArray
 
 _TRIES = 3
@@ -27,19 +29,41 @@ class PairVector(list[float]):
         fingerprint: Of the embedder that made it.
         pair: The pair whose embedder it is.
         epoch: Of the pointer at that moment.
+        text_digest: Of the text that was embedded as a document; "" for a query.
     """
 
-    def __init__(self, numbers: Iterable[float], fingerprint: str = "", pair: str = "", epoch: int = 0) -> None:
+    def __init__(
+        self, numbers: Iterable[float], fingerprint: str = "", pair: str = "", epoch: int = 0, text_digest: str = ""
+    ) -> None:
         super().__init__(numbers)
-        self.fingerprint, self.pair, self.epoch = fingerprint, pair, epoch
+        self.fingerprint, self.pair, self.epoch, self.text_digest = fingerprint, pair, epoch, text_digest
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PairVector, (list(self), self.fingerprint, self.pair, self.epoch)
+        return PairVector, (list(self), self.fingerprint, self.pair, self.epoch, self.text_digest)
 
 
-def as_lists(vectors: PairVectors) -> list[PairVector]:
-    """One list for each vector."""
-    return [PairVector(row, vectors.fingerprint, vectors.pair, vectors.epoch) for row in vectors.tolist()]
+def as_lists(vectors: PairVectors, texts: Sequence[str] | None = None) -> list[PairVector]:
+    """One list for each vector; with the texts, if these were embedded as documents."""
+    digests = [""] * len(vectors.vectors) if texts is None else [_digest(text) for text in texts]
+    rows = zip(vectors.tolist(), digests, strict=True)
+    return [PairVector(row, vectors.fingerprint, vectors.pair, vectors.epoch, digest) for row, digest in rows]
+
+
+def embed_documents(backend: Backend, texts: Sequence[str]) -> PairVectors:
+    """Embed texts as documents, as many as there are, all by one model.
+
+    Raises:
+        FingerprintMismatchError: Time and again another pair became the live one in between.
+    """
+    if not is_remote(backend):
+        return backend.embed_documents(texts)
+    for _ in range(_TRIES):
+        parts = [backend.embed_documents(part) for part in text_batches(texts)] or [backend.embed_documents([])]
+        if len({part.fingerprint for part in parts}) == 1:
+            return replace(parts[-1], vectors=np.concatenate([part.vectors for part in parts]))
+    raise FingerprintMismatchError(
+        "while these texts were embedded, another pair became the live one, several times", hint="embed them again"
+    )
 
 
 def with_origin(vector: Sequence[float]) -> PairVectors:
@@ -52,54 +76,27 @@ def with_origin(vector: Sequence[float]) -> PairVectors:
     return PairVectors(np.array([vector], dtype=np.float32), vector.fingerprint, vector.pair, vector.epoch)
 
 
-def of_one_origin(vectors: Sequence[Sequence[float] | None]) -> PairVectors | None:
-    """The vectors as the store takes them; None unless each says whose it is, and all are of one embedder."""
-    known = [vector for vector in vectors if isinstance(vector, PairVector) and vector.fingerprint]
-    if not known or len(known) < len(vectors) or len({vector.fingerprint for vector in known}) > 1:
+def belongs_to(vector: Sequence[float] | None, document: Document) -> bool:
+    """Whether a vector says whose it is, and that it was made of what this document now has to be embedded."""
+    if not isinstance(vector, PairVector) or not vector.fingerprint:
+        return False
+    return vector.text_digest == _digest(document.text_for_model)
+
+
+def of_one_origin(vectors: Sequence[Sequence[float] | None], documents: Sequence[Document]) -> PairVectors | None:
+    """The vectors of these documents as the store takes them.
+
+    None unless each says whose it is, all are of one embedder, and each was made of its document as that is now.
+    """
+    pairs = list(zip(vectors, documents, strict=True))
+    known = [vector for vector, document in pairs if isinstance(vector, PairVector) and belongs_to(vector, document)]
+    if not known or len(known) < len(pairs) or len({vector.fingerprint for vector in known}) > 1:
         return None
     return PairVectors(np.array(known, dtype=np.float32), known[0].fingerprint, known[0].pair, known[0].epoch)
 
 
-def write_embedded(
-    backend: Backend,
-    documents: Sequence[Document],
-    vectors: PairVectors | None,
-    namespace: str | None = None,
-    if_absent: IfAbsent | None = None,
-    *,
-    visible: bool = True,
-) -> int:
-    """Write documents whose vectors may be made already, which are then taken over; returns how many were written.
-
-    Where somebody moved `live` since they were made, the vectors are of no use: the documents are written without them.
-    With `if_absent`, all are written in one request, because one decision holds for all.
-    """
-    if vectors is not None:
-        try:
-            return _write(backend, documents, vectors, namespace, if_absent, visible=visible)
-        except FingerprintMismatchError:
-            pass
-    if if_absent is None:
-        return write(backend, documents, namespace, visible=visible)
-    return backend.upsert(documents, visible, if_absent, namespace=namespace).written
-
-
-def _write(
-    backend: Backend,
-    documents: Sequence[Document],
-    vectors: PairVectors,
-    namespace: str | None,
-    if_absent: IfAbsent | None,
-    *,
-    visible: bool,
-) -> int:
-    size = BATCH if if_absent is None else max(1, len(documents))
-    written = 0
-    for first in range(0, len(documents), size):
-        part = slice(first, first + size)
-        result = backend.upsert(documents[part], visible, if_absent, namespace=namespace, vectors=vectors[part])
-        written += result.written
-    return written
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def search_diverse(
@@ -117,8 +114,10 @@ def search_diverse(
     `balance`: 1 looks at nearness alone, 0 at difference alone. Likeness is the cosine. Query and documents are
     embedded by one pair: when somebody moves `live` in between, words are asked again.
 
-    Raises FingerprintMismatchError for a vector of another pair.
+    Raises FingerprintMismatchError for a vector of another pair, and UsageError for a `k` below 1.
     """
+    if k < 1:  # more are asked for, so no search would say it
+        raise UsageError(f"k is {k!r}; it must be a whole number from 1")
     tries = _TRIES if isinstance(query, str) else 1
     while True:
         vectors = backend.embed_queries([query]) if isinstance(query, str) else query

@@ -66,6 +66,7 @@ _STATUS: Mapping[type[VecrollbackError], int] = {
     VecrollbackError: 500,
 }
 _HIDDEN = "the server could not do this; its log says why"
+TOO_LARGE = "send it in several requests, or let the server take more: vecrollback serve --max-body BYTES"
 _DESCRIBED = "GET /openapi.json describes every request"
 _RETRY_SECONDS = {429: 1, 503: 5}
 
@@ -127,7 +128,8 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         message = f"there is nothing at {request.url.path}"
     elif error.status_code == 405:
         message = f"{request.url.path} does not take {request.method}"
-    response = answer(error.status_code, "UsageError", _printable(message), _DESCRIBED)
+    hint = TOO_LARGE if error.status_code == 413 else _DESCRIBED
+    response = answer(error.status_code, "UsageError", _printable(message), hint)
     response.headers.update(error.headers or {})
     return response
 

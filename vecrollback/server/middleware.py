@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vecrollback.server.errors import answer, unexpected
+from vecrollback.server.errors import TOO_LARGE, answer, unexpected
 from vecrollback.server.settings import ServerSettings
 
 _log = logging.getLogger("vecrollback.access_log")
@@ -60,7 +60,8 @@ class RequestGuard:
         try:
             refusal = self._refusal(scope["method"], Headers(scope=scope))
             if refusal is not None:
-                await answer(refusal[0], "RefusedError", refusal[1])(scope, receive, marked)
+                hint = TOO_LARGE if refusal[0] == 413 else ""
+                await answer(refusal[0], "RefusedError", refusal[1], hint)(scope, receive, marked)
             else:
                 await self._app(scope, self._with_limit(receive), marked)
         except Exception as error:

@@ -200,9 +200,9 @@ class DocumentMethods:
         if seq > head:
             raise UsageError(f"the log ends at change {head:,}; there is no {seq:,}", hint="wait for `head` of a write")
         while (pair := self.live()).watermark < seq:
-            seconds_left = deadline - time.monotonic()
-            if seconds_left <= 0:
-                raise NotVisibleError(pair.name, watermark=pair.watermark, seq=seq, seconds=timeout)
+            if (seconds_left := deadline - time.monotonic()) <= 0:
+                reached = {"watermark": pair.watermark, "vectors_version": pair.vectors_version}
+                raise NotVisibleError(pair.name, seq=seq, seconds=timeout, **reached)
             try:
                 self._parts.builder.take_in(pair, deadline=deadline, patience=min(_PATIENCE_SECONDS, seconds_left))
             except LockHeldError:

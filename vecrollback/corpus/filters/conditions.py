@@ -68,6 +68,14 @@ class ListHolds:
 
 
 @dataclass(frozen=True, slots=True)
+class EmptyList:
+    """The key's value is a list with nothing in it."""
+
+    key: str
+    at: str = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Missing:
     """The document has nothing, or null, under this key."""
 
@@ -93,7 +101,7 @@ class Some:
     conditions: tuple[Condition, ...]
 
 
-Leaf = KeyComparison | OneOf | Like | ListHolds | Missing
+Leaf = KeyComparison | OneOf | Like | ListHolds | EmptyList | Missing
 Condition = Leaf | Not | All | Some
 
 

@@ -2,7 +2,8 @@
 
 A key with a plain value must equal it; several keys, and several operators of one key, must all hold. `$ne`, `$nin`
 and `$not` are the exact opposites of `$eq`, `$in` and what they hold: they match documents that lack the key.
-`$contains`, `$any` and `$all` are about values that are lists. `$id` stands for the document's own id.
+`$contains`, `$any` and `$all` are about values that are lists; the one list that `$eq` and `$ne` take is the empty one.
+`$id` stands for the document's own id.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from vecrollback.corpus.filters.conditions import (
     All,
     Budget,
     Condition,
+    EmptyList,
     KeyComparison,
     Like,
     ListHolds,
@@ -99,7 +101,7 @@ class _DataReader:
             if not isinstance(value, str):
                 raise bad_filter(path, f"{name} takes a pattern", f'{{"title": {{"{name}": "Annual%"}}}}')
             return Like(key, self._budget.pattern(check_string(value, path), path), _PATTERNS[name], path)
-        read = {"$eq": self._equal, "$in": self._one_of, "$exists": self._exists}.get(name)
+        read = {"$eq": self._equal_or_empty, "$in": self._one_of, "$exists": self._exists}.get(name)
         if read is None:
             raise bad_filter(path, f"{_short(name)} is not a valid operator", f"use one of {', '.join(_OF_KEYS)}")
         return read(key, value, path)
@@ -107,6 +109,12 @@ class _DataReader:
     def _equal(self, key: str, value: Json, path: str) -> Condition:
         self._budget.term(path)
         return Missing(key, path) if value is None else KeyComparison(key, "=", self._value(value, path), path)
+
+    def _equal_or_empty(self, key: str, value: Json, path: str) -> Condition:
+        if value == []:
+            self._budget.term(path)
+            return EmptyList(key, path)
+        return self._equal(key, value, path)
 
     def _exists(self, key: str, value: Json, path: str) -> Condition:
         self._budget.term(path)

@@ -24,6 +24,7 @@ from vecrollback.corpus.filters.conditions import (
     DOCUMENT_ID,
     All,
     Condition,
+    EmptyList,
     KeyComparison,
     Leaf,
     Like,
@@ -201,7 +202,7 @@ def _in_column(leaf: Leaf, column: pa.Array) -> pa.BooleanArray:
         return _compared(leaf.operator, leaf.value, column)
     if isinstance(leaf, Like):
         return _like(leaf, column) if kind == "string" else _everywhere(False, column)
-    if isinstance(leaf, ListHolds):
+    if isinstance(leaf, ListHolds | EmptyList):
         return _everywhere(False, column)  # a column holds no lists
     values = [_in_columns(value) for value in leaf.values if kind_of(value) == kind and not _is_inexact(value)]
     if any(value == 0 for value in values) and kind == "number":
@@ -252,19 +253,24 @@ def _kind(type_: pa.DataType) -> str:
 # -- over one value of JSON -------------------------------------------------------------------------------------------
 
 
-def _of_value(leaf: KeyComparison | OneOf | Missing | ListHolds, value: Json) -> bool | None:
+def _of_value(leaf: KeyComparison | OneOf | Missing | ListHolds | EmptyList, value: Json) -> bool | None:
     if isinstance(leaf, Missing):
         return value is _ABSENT
     if value is _ABSENT:
         return None
-    if isinstance(leaf, ListHolds):
-        lists = isinstance(value, list)
-        return lists and leaf.quantifier(any(_same(one, wanted) for one in value) for wanted in leaf.values)
+    if isinstance(leaf, EmptyList | ListHolds):
+        return isinstance(value, list) and _of_list(leaf, value)
     if isinstance(leaf, OneOf):
         return any(_same(value, wanted) for wanted in leaf.values)
     if not _is_plain(value) or kind_of(value) != kind_of(leaf.value):
         return leaf.operator == "!="
     return _COMPARE[leaf.operator][1](value, leaf.value)
+
+
+def _of_list(leaf: ListHolds | EmptyList, value: list[Json]) -> bool:
+    if isinstance(leaf, EmptyList):
+        return not value
+    return leaf.quantifier(any(_same(one, wanted) for one in value) for wanted in leaf.values)
 
 
 def _of_other_type(value: Json, outcome: bool) -> bool | None:

@@ -9,10 +9,10 @@ from haystack.dataclasses import ByteStream, SparseEmbedding
 from haystack.dataclasses import Document as HaystackDocument
 
 from vecrollback.integrations.backend import measure, origin_facts, relevance
-from vecrollback.records import Document, Hit, Json, Result, SearchMode
+from vecrollback.records import Document, Hit, Json, Result
 
-_REST = "_haystack"
-"""The metadata key for what the store has no place for; no filter reads a key that begins with `_`."""
+REST = "_haystack"
+"""The metadata key for what the store has no place for; a document that is read has no such key."""
 FACTS = "vecrollback"
 
 
@@ -26,7 +26,7 @@ def to_store(document: HaystackDocument) -> Document:
         rest["blob"] = {"data": data, "meta": document.blob.meta, "mime_type": document.blob.mime_type}
     if document.sparse_embedding is not None:
         rest["sparse_embedding"] = document.sparse_embedding.to_dict()
-    metadata = {**document.meta, **({_REST: rest} if rest else {})}
+    metadata = {**document.meta, **({REST: rest} if rest else {})}
     return Document(document.id, document.content or "", metadata)
 
 
@@ -35,14 +35,14 @@ def from_store(document: Document) -> HaystackDocument:
     return _restored(document.id, document.text, dict(document.metadata))
 
 
-def from_hit(hit: Hit, result: Result, mode: SearchMode, *, scale_score: bool) -> HaystackDocument:
+def from_hit(hit: Hit, result: Result, *, scale_score: bool) -> HaystackDocument:
     """What was found, with its score; `meta["vecrollback"]` says which pair found it."""
-    score = relevance(hit.score, measure(result, mode)) if scale_score else hit.score
+    score = relevance(hit.score, measure(result)) if scale_score else hit.score
     return _restored(hit.id, hit.text, {**hit.metadata, FACTS: origin_facts(hit, result)}, score)
 
 
 def _restored(id_: str, text: str, metadata: dict[str, Json], score: float | None = None) -> HaystackDocument:
-    rest: dict[str, Any] = metadata.pop(_REST, {})
+    rest: dict[str, Any] = metadata.pop(REST, {})
     blob, sparse = rest.get("blob"), rest.get("sparse_embedding")
     return HaystackDocument(
         id=id_,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,14 +11,20 @@ from haystack import default_from_dict, default_to_dict
 from haystack.dataclasses import Document as HaystackDocument
 from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
-from haystack.errors import FilterError
 from haystack.utils import Secret
 
-from vecrollback.errors import BadFilterError, DocumentExistsError
-from vecrollback.integrations.backend import Backend, Target, clear, open_target, remove, write
+from vecrollback.errors import DocumentExistsError
+from vecrollback.integrations.backend import Backend, Target, clear, open_target, remove
 from vecrollback.integrations.haystack.conversion import from_hit, from_store, to_store
-from vecrollback.integrations.haystack.filters import to_where
-from vecrollback.integrations.vectors import of_one_origin, with_origin, write_embedded
+from vecrollback.integrations.haystack.matching import (
+    count_matching,
+    filter_errors,
+    matching_documents,
+    where_to_delete,
+    where_to_search,
+)
+from vecrollback.integrations.vectors import of_one_origin, with_origin
+from vecrollback.integrations.writing import write, write_embedded
 from vecrollback.records import Document, IfAbsent, Json, SearchMode
 
 
@@ -110,7 +115,7 @@ class VecrollbackDocumentStore:
 
     def _write(self, documents: Collection[HaystackDocument], if_absent: IfAbsent | None = None) -> int:
         converted = [to_store(one) for one in documents]
-        vectors = of_one_origin([one.embedding for one in documents])
+        vectors = of_one_origin([one.embedding for one in documents], converted)
         return write_embedded(self.backend, converted, vectors, self.namespace, if_absent)
 
     def delete_documents(self, document_ids: list[str]) -> None:
@@ -122,9 +127,22 @@ class VecrollbackDocumentStore:
         clear(self.backend, self.namespace)
 
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
-        """Delete what a filter matches, all at one moment; returns how many that were."""
-        with _filter_errors():
-            return self.backend.delete(None, to_where(filters), self.namespace).deleted
+        """Delete what a filter matches, all at one moment.
+
+        Args:
+            filters: A filter of Haystack.
+
+        Returns:
+            How many documents that were.
+
+        Raises:
+            FilterError: The filter restricts nothing, or it cannot be answered in one moment as `filter_documents`
+                answers it: it is about a key inside another, the text of a document or a list, say. Nothing was
+                deleted.
+        """
+        with filter_errors():
+            where = where_to_delete(self.backend, filters, self.namespace)
+            return self.backend.delete(None, where, self.namespace).deleted
 
     def update_by_filter(self, filters: dict[str, Any], meta: dict[str, Any]) -> int:
         """Put keys into the metadata of what a filter matches; returns how many documents that were.
@@ -147,8 +165,7 @@ class VecrollbackDocumentStore:
 
     def count_documents_by_filter(self, filters: dict[str, Any]) -> int:
         """How many documents a filter matches."""
-        with _filter_errors():
-            return self.backend.count(to_where(filters), self.namespace)
+        return count_matching(self.backend, filters, self.namespace)
 
     def count_unique_metadata_by_filter(self, filters: dict[str, Any], metadata_fields: list[str]) -> dict[str, int]:
         """How many different values each of these keys has among what a filter matches."""
@@ -219,18 +236,21 @@ class VecrollbackDocumentStore:
             top_k: How many at most.
             mode: `vector`, `keyword` (the words alone, without a model) or `hybrid` (both).
             scale_score: Scores from 0 to 1, by the metric of the pair that answers, in place of its raw ones.
+
+        Raises:
+            FilterError: The filter is about a key inside another, the text of a document or a list, or about dates
+                that are written in several forms.
         """
-        with _filter_errors():
-            where = to_where(filters)
+        with filter_errors():
+            where = where_to_search(self.backend, filters, self.namespace)
             if isinstance(query, str):
                 result = self.backend.search(query, top_k, where, self.namespace, mode)
             else:
                 [result] = self.backend.search(with_origin(query), top_k, where, self.namespace, mode)
-        return [from_hit(hit, result, mode, scale_score=scale_score) for hit in result.hits]
+        return [from_hit(hit, result, scale_score=scale_score) for hit in result.hits]
 
     def _matching(self, filters: dict[str, Any] | None) -> Iterator[Document]:
-        with _filter_errors():
-            yield from self.backend.documents(to_where(filters), namespace=self.namespace)
+        return matching_documents(self.backend, filters, self.namespace)
 
     def _values(self, field: str, filters: dict[str, Any] | None) -> Iterator[Json]:
         key = field.removeprefix("meta.")
@@ -319,11 +339,3 @@ _TYPES: dict[type, str] = {bool: "boolean", int: "int", float: "float"}
 def _hashable(value: Json) -> tuple[str, str]:
     """One key for one value: 1, 1.0, "1" and true are four."""
     return type(value).__name__, repr(value)
-
-
-@contextmanager
-def _filter_errors() -> Iterator[None]:
-    try:
-        yield
-    except BadFilterError as error:
-        raise FilterError(f"{error.message}; {error.hint}" if error.hint else error.message) from error

@@ -10,7 +10,7 @@ from haystack import component, default_from_dict, default_to_dict
 from haystack.dataclasses import Document as HaystackDocument
 
 from vecrollback.integrations.haystack.document_store import VecrollbackDocumentStore
-from vecrollback.integrations.vectors import as_lists
+from vecrollback.integrations.vectors import as_lists, embed_documents
 
 
 @component
@@ -102,7 +102,7 @@ class PairDocumentEmbedder:
             documents: The documents. They stay as they are; those that are returned are copies with embeddings.
         """
         texts = [document.content or "" for document in documents]
-        vectors = as_lists(self.document_store.backend.embed_documents(texts))
+        vectors = as_lists(embed_documents(self.document_store.backend, texts), texts)
         return {"documents": [replace(one, embedding=vector) for one, vector in zip(documents, vectors, strict=True)]}
 
     @component.output_types(documents=list[HaystackDocument])

@@ -98,7 +98,7 @@ class VecrollbackRetriever:
         found = self.document_store.search(
             _asked(query, query_embedding, query_meta),
             where,
-            top_k or self.top_k,
+            self.top_k if top_k is None else top_k,
             mode=self.mode,
             scale_score=self.scale_score,
         )

@@ -9,7 +9,7 @@ from langchain_core.documents import Document as LangChainDocument
 
 from vecrollback.errors import UsageError
 from vecrollback.integrations.backend import measure, origin_facts, relevance
-from vecrollback.records import Document, Hit, Result, SearchMode
+from vecrollback.records import Document, Hit, Result
 
 FACTS = "vecrollback"
 """The key in the metadata of what a retriever returns that says how it was found: no key of your own is shadowed."""
@@ -36,8 +36,8 @@ def from_hit(hit: Hit) -> LangChainDocument:
     return LangChainDocument(id=hit.id, page_content=hit.text, metadata=dict(hit.metadata))
 
 
-def with_facts(hit: Hit, result: Result, mode: SearchMode) -> LangChainDocument:
+def with_facts(hit: Hit, result: Result) -> LangChainDocument:
     """A hit that says in its metadata, under `vecrollback`, which pair found it and how near it is."""
     facts = origin_facts(hit, result)
-    facts |= {"score": hit.score, "relevance": relevance(hit.score, measure(result, mode))}
+    facts |= {"score": hit.score, "relevance": relevance(hit.score, measure(result))}
     return LangChainDocument(id=hit.id, page_content=hit.text, metadata={**hit.metadata, FACTS: facts})

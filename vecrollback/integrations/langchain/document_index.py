@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.indexing import UpsertResponse
 from langchain_core.indexing.base import DeleteResponse, DocumentIndex
 from pydantic import ConfigDict
 
-from vecrollback.integrations.backend import Backend, read, remove, write
+from vecrollback.integrations.backend import Backend, read, remove
 from vecrollback.integrations.langchain.conversion import from_hit, from_store, to_store
+from vecrollback.integrations.writing import write
 from vecrollback.records import Where
 
 
@@ -69,5 +71,11 @@ class VecrollbackDocumentIndex(DocumentIndex):
         run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002
         k: int | None = None,
     ) -> list[LangChainDocument]:
-        result = self._backend.search(query, k or self.k, self.filter, self.namespace)
+        result = self._backend.search(query, self.k if k is None else k, self.filter, self.namespace)
         return [from_hit(hit) for hit in result.hits]
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
+    ) -> list[LangChainDocument]:
+        # LangChain's own hands no option on, and `ainvoke(query, k=1)` would be an error
+        return await asyncio.to_thread(self._get_relevant_documents, query, run_manager=run_manager.get_sync(), k=k)

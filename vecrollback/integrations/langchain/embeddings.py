@@ -9,7 +9,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.stores import BaseStore
 
 from vecrollback.integrations.backend import Backend
-from vecrollback.integrations.vectors import PairVector, as_lists
+from vecrollback.integrations.vectors import PairVector, as_lists, embed_documents
 from vecrollback.records import PairVectors
 
 
@@ -45,7 +45,7 @@ class PairEmbeddings(Embeddings):
     def embed_documents(self, texts: list[str]) -> list[PairVector]:  # type: ignore[override]
         """A vector for each text, embedded as documents. All of them are of one model."""
         if self._cache is None:
-            return as_lists(self.backend.embed_documents(texts))
+            return as_lists(embed_documents(self.backend, texts), texts)
         return self._cached(texts, self._cache)
 
     def _cached(self, texts: list[str], cache: BaseStore[str, bytes]) -> list[PairVector]:
@@ -58,11 +58,11 @@ class PairEmbeddings(Embeddings):
         kept = dict(zip(keys, cache.mget(keys), strict=True))
         missing = list({key: text for key, text in zip(keys, texts, strict=True) if kept[key] is None}.values())
         if missing:
-            made = self.backend.embed_documents(missing)
+            made = embed_documents(self.backend, missing)
             if made.fingerprint != now.fingerprint:
                 return self._cached(texts, cache)  # somebody moved `live` in between: all texts anew, of one model
             fresh = {key_of(text): v.astype("<f4").tobytes() for text, v in zip(missing, made.vectors, strict=True)}
             cache.mset(list(fresh.items()))
             kept |= fresh
         vectors = np.stack([np.frombuffer(kept[key] or b"", dtype="<f4") for key in keys]) if keys else now.vectors
-        return as_lists(PairVectors(vectors, now.fingerprint, now.pair, now.epoch))
+        return as_lists(PairVectors(vectors, now.fingerprint, now.pair, now.epoch), texts)

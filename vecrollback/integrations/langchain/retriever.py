@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict
@@ -54,7 +55,13 @@ class VecrollbackRetriever(BaseRetriever):
         k: int | None = None,
     ) -> list[LangChainDocument]:
         backend: Backend = self.backend
-        result = backend.search(query, k or self.k, self.filter, self.namespace, self.mode, key=self.key)
-        measured = measure(result, self.mode)
+        result = backend.search(query, self.k if k is None else k, self.filter, self.namespace, self.mode, key=self.key)
+        measured = measure(result)
         near = [hit for hit in result.hits if relevance(hit.score, measured) >= self.score_threshold]
-        return [with_facts(hit, result, self.mode) for hit in near]
+        return [with_facts(hit, result) for hit in near]
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
+    ) -> list[LangChainDocument]:
+        # LangChain's own hands no option on, and `ainvoke(query, k=1)` would be an error
+        return await asyncio.to_thread(self._get_relevant_documents, query, run_manager=run_manager.get_sync(), k=k)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,10 +11,11 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from vecrollback.errors import UsageError
-from vecrollback.integrations.backend import Backend, measure, read, relevance, remove, write
+from vecrollback.integrations.backend import Backend, measure, read, relevance, remove
 from vecrollback.integrations.langchain.conversion import from_hit, from_store, to_store
 from vecrollback.integrations.langchain.embeddings import PairEmbeddings
 from vecrollback.integrations.vectors import search_diverse, with_origin
+from vecrollback.integrations.writing import write
 from vecrollback.records import PairVectors, Result, SearchMode, Where
 
 
@@ -155,7 +157,13 @@ class VecrollbackVectorStore(VectorStore):
         key: str | None = None,
     ) -> list[tuple[LangChainDocument, float]]:
         result = self._search(query, k, filter, mode, key)  # its own metric: the next answer may be of another pair
-        return [(from_hit(hit), relevance(hit.score, measure(result, mode))) for hit in result.hits]
+        return [(from_hit(hit), relevance(hit.score, measure(result))) for hit in result.hits]
+
+    async def _asimilarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **kwargs: Any
+    ) -> list[tuple[LangChainDocument, float]]:
+        # LangChain's own asks for one function from score to relevance, which no store of several metrics has
+        return await asyncio.to_thread(self._similarity_search_with_relevance_scores, query, k, **kwargs)
 
     def _search(self, query: str, k: int, where: Where | None, mode: SearchMode, key: str | None) -> Result:
         return self._backend.search(query, k, where, self.namespace, mode, key=key)
@@ -221,13 +229,41 @@ class VecrollbackVectorStore(VectorStore):
     # -- making -------------------------------------------------------------------------------------------------------
 
     @classmethod
+    def from_documents(
+        cls, documents: list[LangChainDocument], embedding: Embeddings | None = None, **kwargs: Any
+    ) -> VecrollbackVectorStore:
+        """Write documents into a store, and return the vector store over it; see `from_texts`."""
+        if "ids" not in kwargs:
+            kwargs["ids"] = [document.id for document in documents]
+        metadatas = [document.metadata for document in documents]
+        return cls.from_texts([document.page_content for document in documents], embedding, metadatas, **kwargs)
+
+    @classmethod
+    async def afrom_documents(
+        cls, documents: list[LangChainDocument], embedding: Embeddings | None = None, **kwargs: Any
+    ) -> VecrollbackVectorStore:
+        """`from_documents`, on another thread."""
+        return await asyncio.to_thread(cls.from_documents, documents, embedding, **kwargs)
+
+    @classmethod
+    async def afrom_texts(
+        cls,
+        texts: list[str],
+        embedding: Embeddings | None = None,
+        metadatas: list[dict[str, Any]] | None = None,
+        **kwargs: Any,
+    ) -> VecrollbackVectorStore:
+        """`from_texts`, on another thread."""
+        return await asyncio.to_thread(cls.from_texts, texts, embedding, metadatas, **kwargs)
+
+    @classmethod
     def from_texts(
         cls,
         texts: list[str],
         embedding: Embeddings | None = None,
         metadatas: list[dict[str, Any]] | None = None,
         *,
-        ids: list[str] | None = None,
+        ids: Sequence[str | None] | None = None,
         store_or_client: Backend | None = None,
         namespace: str | None = None,
         **kwargs: Any,

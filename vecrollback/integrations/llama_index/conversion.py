@@ -6,7 +6,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from llama_index.core.schema import BaseNode, ImageNode, IndexNode, MetadataMode, Node, TextNode
+from llama_index.core.schema import (
+    BaseNode,
+    ImageDocument,
+    ImageNode,
+    IndexNode,
+    MediaResource,
+    MetadataMode,
+    Node,
+    TextNode,
+)
+from llama_index.core.schema import Document as Page
 
 from vecrollback.integrations.backend import origin_facts
 from vecrollback.records import Document, Hit, Json, Result
@@ -15,7 +25,60 @@ REF = "ref_doc_id"
 """The metadata key for the id of the document that a node was cut from."""
 FACTS = "vecrollback"
 _CONTENT, _KIND = "_node_content", "_node_type"  # no filter reads a key that begins with `_`
-_KINDS: dict[str, type[BaseNode]] = {kind.class_name(): kind for kind in (TextNode, IndexNode, ImageNode, Node)}
+_MEDIA = ("audio_resource", "image_resource", "text_resource", "video_resource")
+
+
+class _Found:
+    """A node with what the store says of it, which is no part of it: found in two ways, it is still the same node.
+
+    LlamaIndex fuses the lists of several retrievers by the hash of the nodes, and that is by their metadata, too.
+    """
+
+    @property
+    def hash(self: Any) -> str:
+        node = self.model_copy(update={"metadata": {**self.metadata}})
+        node.metadata.pop(FACTS, None)
+        own: str = super(_Found, node).hash  # type: ignore[misc]
+        return own
+
+    def __repr_name__(self: Any) -> str:
+        name: str = self.class_name()
+        return name
+
+
+class _FoundText(_Found, TextNode):
+    pass
+
+
+class _FoundIndex(_Found, IndexNode):
+    pass
+
+
+class _FoundImage(_Found, ImageNode):
+    pass
+
+
+class _FoundNode(_Found, Node):
+    pass
+
+
+class _FoundPage(_Found, Page):
+    pass
+
+
+class _FoundImagePage(_Found, ImageDocument):
+    pass
+
+
+_FOUND: dict[type[BaseNode], type[BaseNode]] = {
+    TextNode: _FoundText,
+    IndexNode: _FoundIndex,
+    ImageNode: _FoundImage,
+    Node: _FoundNode,
+    Page: _FoundPage,
+    ImageDocument: _FoundImagePage,
+}
+_KINDS = {kind.class_name(): kind for kind in _FOUND}
 
 
 def to_store(node: BaseNode) -> Document:
@@ -28,6 +91,10 @@ def to_store(node: BaseNode) -> Document:
     text, for_model = node.get_content(), node.get_content(metadata_mode=MetadataMode.EMBED)
     content = node.model_dump(mode="json", exclude={"embedding"})
     content.pop("text", None)  # it is the document's own
+    for name in _MEDIA:
+        media = getattr(node, name, None)
+        if isinstance(media, MediaResource) and media.data is not None:  # LlamaIndex leaves it out
+            content[name]["data"] = media.data.decode()
     metadata: dict[str, Json] = {**content["metadata"], _KIND: node.class_name()}
     if node.ref_doc_id:
         metadata[REF] = node.ref_doc_id
@@ -49,9 +116,9 @@ def _restored(id_: str, text: str, metadata: Mapping[str, Json], facts: Mapping[
     content = metadata.get(_CONTENT)
     kind: type[BaseNode] = TextNode
     if isinstance(content, str):
-        kind = _KINDS.get(metadata.get(_KIND, ""), TextNode)
         values: dict[str, Any] = json.loads(content)
-        if kind is not Node:
+        kind = _kind(metadata.get(_KIND, ""), values)
+        if issubclass(kind, TextNode):
             values["text"] = text
     else:
         values = {"id_": id_, "text": text, "metadata": dict(metadata)}
@@ -59,4 +126,12 @@ def _restored(id_: str, text: str, metadata: Mapping[str, Json], facts: Mapping[
         values["metadata"] = {**values["metadata"], FACTS: facts}
         for hidden in ("excluded_embed_metadata_keys", "excluded_llm_metadata_keys"):
             values[hidden] = [*values.get(hidden, ()), FACTS]
+        kind = _FOUND[kind]
     return kind.model_validate(values)
+
+
+def _kind(name: str, values: Mapping[str, Any]) -> type[BaseNode]:
+    """The class of a node that was stored; of a document with nothing but a text the one whose text everybody reads."""
+    kind = _KINDS.get(name, TextNode)
+    media = any(values.get(one) for one in _MEDIA if one != "text_resource")
+    return TextNode if kind is Page and not media else kind

@@ -11,7 +11,7 @@ from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import BaseNode, MetadataMode
 
 from vecrollback.integrations.backend import Backend
-from vecrollback.integrations.vectors import PairVector, as_lists
+from vecrollback.integrations.vectors import PairVector, as_lists, embed_documents
 
 
 class PairEmbedding(BaseEmbedding):
@@ -63,7 +63,7 @@ class PairEmbedding(BaseEmbedding):
 
     def _get_text_embeddings(self, texts: list[str]) -> list[PairVector]:  # type: ignore[override]
         backend: Backend = self._backend
-        return as_lists(backend.embed_documents(texts))
+        return as_lists(embed_documents(backend, texts), texts)
 
     async def _aget_query_embedding(self, query: str) -> PairVector:
         return await asyncio.to_thread(self._get_query_embedding, query)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
+from vecrollback.errors import BadFilterError
+from vecrollback.integrations.llama_index.conversion import REF
 from vecrollback.records import Json
 
 _OPERATORS = {
@@ -20,6 +22,9 @@ _OPERATORS = {
     FilterOperator.ALL: "$all",
 }
 _LIKE = {FilterOperator.TEXT_MATCH: "$like", FilterOperator.TEXT_MATCH_INSENSITIVE: "$ilike"}
+
+_OF_THE_PAGE = ("doc_id", "document_id")
+"""Names that LlamaIndex gives, in every vector store, to what it calls `ref_doc_id` as well."""
 
 
 def to_where(filters: MetadataFilters | None) -> dict[str, Json] | None:
@@ -44,8 +49,15 @@ def to_where(filters: MetadataFilters | None) -> dict[str, Json] | None:
 def _condition(one: MetadataFilter | MetadataFilters) -> dict[str, Json]:
     if isinstance(one, MetadataFilters):
         return to_where(one) or {}
+    if one.key in _OF_THE_PAGE:
+        one = one.model_copy(update={"key": REF})
     if one.operator == FilterOperator.IS_EMPTY:
-        return {"$or": [{one.key: {"$exists": False}}, {one.key: ""}]}
+        return {"$or": [{one.key: {"$exists": False}}, {one.key: ""}, {one.key: {"$eq": []}}]}
+    if one.value is None:  # LlamaIndex's own store lets `==` match nothing, and `!=` everything
+        raise BadFilterError(
+            f"{one.key!r} {one.operator.value} None: no value is compared with None",
+            hint="FilterOperator.IS_EMPTY asks for nodes without a value",
+        )
     if one.operator in _LIKE:
         text = str(one.value).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         return {one.key: {_LIKE[one.operator]: f"%{text}%"}}

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core import StorageContext, VectorStoreIndex
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.indices.vector_store.retrievers import VectorIndexRetriever
 from llama_index.core.schema import BaseNode
 
 from vecrollback.errors import UsageError
@@ -53,6 +55,21 @@ class VecrollbackIndex(VectorStoreIndex):
             embed_model=PairEmbedding(store_or_client),
             storage_context=StorageContext.from_defaults(docstore, vector_store=vectors),
             **kwargs,
+        )
+
+    def as_retriever(self, **kwargs: Any) -> BaseRetriever:
+        """A retriever over all nodes of the store.
+
+        Args:
+            **kwargs: As for LlamaIndex's `VectorIndexRetriever`: `similarity_top_k`, `filters`, `node_ids` and so on.
+
+        Returns:
+            The retriever.
+        """
+        # LlamaIndex's own asks among the nodes that its index keeps itself: of a store that keeps texts those with a
+        # picture and those that point elsewhere, so that one of these would hide all others.
+        return VectorIndexRetriever(
+            self, callback_manager=self._callback_manager, object_map=self._object_map, **kwargs
         )
 
     def _get_node_with_embedding(

@@ -17,10 +17,11 @@ from llama_index.core.vector_stores.types import (
 )
 
 from vecrollback.errors import UsageError
-from vecrollback.integrations.backend import Backend, clear, read, remove, write
+from vecrollback.integrations.backend import Backend, clear, read, remove
 from vecrollback.integrations.llama_index.conversion import REF, from_hit, from_store, to_store
 from vecrollback.integrations.llama_index.filters import to_where
-from vecrollback.integrations.vectors import of_one_origin, search_diverse, with_origin, write_embedded
+from vecrollback.integrations.vectors import belongs_to, of_one_origin, search_diverse, with_origin
+from vecrollback.integrations.writing import write, write_embedded
 from vecrollback.records import Json, SearchMode
 
 _MODES: dict[VectorStoreQueryMode, SearchMode] = {
@@ -91,13 +92,16 @@ class VecrollbackVectorStore(BasePydanticVectorStore):
         Returns:
             Their ids.
         """
-        vectors = of_one_origin([node.embedding for node in nodes if node.embedding])
+        pairs = [(node.embedding, to_store(node)) for node in nodes]
+        embedded = [(vector, document) for vector, document in pairs if belongs_to(vector, document)]
+        ready = [document for _, document in embedded]
+        vectors = of_one_origin([vector for vector, _ in embedded], ready)
         if vectors is None:
-            write(self.client, map(to_store, nodes), self.namespace, visible=visible)
+            write(self.client, [document for _, document in pairs], self.namespace, visible=visible)
         else:
-            write(self.client, [to_store(one) for one in nodes if not one.embedding], self.namespace, visible=False)
-            embedded = [to_store(one) for one in nodes if one.embedding]
-            write_embedded(self.client, embedded, vectors, self.namespace, visible=visible)
+            rest = [document for vector, document in pairs if not belongs_to(vector, document)]
+            write(self.client, rest, self.namespace, visible=False)
+            write_embedded(self.client, ready, vectors, self.namespace, visible=visible)
         return [node.node_id for node in nodes]
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:  # noqa: ARG002
@@ -110,7 +114,13 @@ class VecrollbackVectorStore(BasePydanticVectorStore):
         filters: MetadataFilters | None = None,
         **delete_kwargs: Any,  # noqa: ARG002
     ) -> None:
-        """Delete nodes for good: these, or what a filter matches, or those of these that it matches."""
+        """Delete nodes for good: these, or what a filter matches, or those of these that it matches.
+
+        Args:
+            node_ids: Their ids. An empty list names no node; None leaves the choice to the filter.
+            filters: A filter. Without one, and without ids, nothing is deleted.
+            **delete_kwargs: What LlamaIndex passes on, not needed.
+        """
         where = _among(node_ids, to_where(filters))
         if node_ids is not None and filters is None:
             remove(self.client, node_ids, self.namespace)
@@ -148,7 +158,8 @@ class VecrollbackVectorStore(BasePydanticVectorStore):
             FingerprintMismatchError: There are no words, and the vector is another model's, or does not say whose.
         """
         words = query.query_str or with_origin(query.query_embedding or [])
-        where = _among(query.node_ids, to_where(query.filters), query.doc_ids)
+        # A retriever of LlamaIndex sends the nodes that its index keeps itself; of a store that keeps texts that is [].
+        where = _among(query.node_ids or None, to_where(query.filters), query.doc_ids)
         k, client = query.similarity_top_k, self.client
         if query.mode == VectorStoreQueryMode.MMR:
             balance = 0.5 if query.mmr_threshold is None else query.mmr_threshold
@@ -204,10 +215,10 @@ class VecrollbackVectorStore(BasePydanticVectorStore):
 def _among(
     node_ids: Sequence[str] | None, where: dict[str, Json] | None, ref_doc_ids: Sequence[str] | None = None
 ) -> dict[str, Json] | None:
-    """A filter that also asks for one of these ids."""
+    """A filter that also asks for one of these ids: None is any, an empty list is none."""
     conditions = [where] if where else []
-    if node_ids:
+    if node_ids is not None:
         conditions.append({"$id": {"$in": list(node_ids)}})
-    if ref_doc_ids:
+    if ref_doc_ids is not None:
         conditions.append({REF: {"$in": list(ref_doc_ids)}})
     return {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), None)

@@ -40,6 +40,7 @@ _RESULT = {
     "mode": "vector",
     "reranker": "",
 }
+_SEVERAL = "send several batches, or let the server take more at once: vecrollback serve --max-batch N"
 _VECTORS = {"vectors": [[0.6, 0.8]], "fingerprint": "9f2c...", "pair": "v1", "epoch": 3}
 _MOVE = {
     "number": 3,
@@ -101,9 +102,7 @@ async def embed(body: EmbedRequest, _: Reading, service: Service) -> Response:
     """Vectors by the model of the pair that is live, with what says so; one for each text, in their order."""
     texts = body.queries if body.queries is not None else body.documents or []
     if len(texts) > service.settings.max_batch:
-        raise UsageError(
-            f"{len(texts)} texts; this server allows {service.settings.max_batch}", hint="send several batches"
-        )
+        raise UsageError(f"{len(texts)} texts; this server allows {service.settings.max_batch}", hint=_SEVERAL)
     _no_unfit(body.queries or (), service.settings)
     make = service.searcher.embed_documents if body.queries is None else service.searcher.embed_queries
     return as_json(payloads.vectors(await service.reads.run(make, texts)))
@@ -114,7 +113,7 @@ def _within(body: SearchRequest, queries: list[str], limits: ServerSettings) -> 
         raise UsageError(f"k is {body.k}; this server allows {limits.max_k}", hint="ask for fewer")
     if max(len(queries), len(body.vectors or ())) > limits.max_batch:
         asked = len(queries) or len(body.vectors or ())
-        raise UsageError(f"{asked} queries; this server allows {limits.max_batch}", hint="send several batches")
+        raise UsageError(f"{asked} queries; this server allows {limits.max_batch}", hint=_SEVERAL)
     _no_unfit(queries, limits)
 
 
