@@ -69,7 +69,7 @@ class Auditor:
 
     def _run(self, pair: Pair, asking: AuditOptions, progress: ProgressCallback | None) -> Report:
         """Check and audit one pair; the report is kept, unless it only says that the budget was too small."""
-        report = replace(self._checker.run(pair, "full", Sampling(size=0)), level="audit", certificate=None)
+        report = replace(self._checker.run(pair, "full", Sampling(size=0), progress), level="audit", certificate=None)
         if any(finding.kind in _BLIND for finding in report.findings):
             self._catalog.reports.add(report)  # without its text nobody can say what a vector should be
             return report
