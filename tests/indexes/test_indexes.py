@@ -5,6 +5,7 @@ Covers indexes.exact, indexes.filtered_search.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,18 @@ def test_file_that_is_no_index_is_refused(spec: str, tmp_path: Path) -> None:
     (tmp_path / "index").write_bytes(b"\x93NUMPY, or perhaps not")
     with pytest.raises(CorruptArtifactError, match="index"):
         open_index(spec, tmp_path / "index", "dot")
+
+
+@pytest.mark.parametrize("rows", [100, 1_000], ids=["scanned", "indexed"])
+def test_a_lance_index_whose_files_go_while_it_is_open_says_so(rows: int, tmp_path: Path) -> None:
+    vectors = corpus("cosine")[:rows]
+    build_index("lance:IVF_FLAT", vectors, "cosine", tmp_path / "index")
+    index = open_index("lance:IVF_FLAT", tmp_path / "index", "cosine")
+    shutil.rmtree(tmp_path / "index/vectors.lance")
+    for read in (lambda: index.search(vectors[:2], 5), lambda: index.reconstruct(np.arange(3))):
+        with pytest.raises(CorruptArtifactError, match="the index index cannot be read") as caught:
+            read()
+        assert "restore the snapshot" in caught.value.hint
 
 
 def test_faiss_index_has_no_way_to_change(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ import vecrollback
 from tests.support.openai_server import OpenAIServer
 from tests.support.topics import TOPICS, documents, query
 from vecrollback import Document, Store
+from vecrollback.errors import StoppedError
 from vecrollback.quality.evaluation.generated_queries import generate_queries
-from vecrollback.records import BridgeWorth, GoldenQuery, document_key
+from vecrollback.records import BridgeWorth, GoldenQuery, Progress, document_key
 
 GOOD, BAD = "hash:128?seed=1", "hash:128?seed=1&noise=2"
 
@@ -109,3 +110,20 @@ def test_generated_queries_are_parts_of_living_documents(store: Store) -> None:
     assert [one for query in everything for one in query.expected if query.text.startswith("words of")] == [
         document_key("inside", "a")
     ]
+
+
+def test_whoever_hears_the_progress_of_a_bridge_ends_it_at_any_stage(store: Store) -> None:
+    stages: list[str] = []
+    store.bridge("good", "bad", seed=1, progress=lambda state: stages.append(state.phase))
+    kept = store.bridges()
+    whole = list(dict.fromkeys(stages))
+    assert [one.rpartition(" ")[2] for one in whole[-2:]] == ["good", "bad"]  # whose models are asked
+    for last in whole:
+
+        def stop(state: Progress, last: str = last) -> None:
+            if state.phase == last:
+                raise StoppedError(f"enough of {last}")
+
+        with pytest.raises(StoppedError, match=last):
+            store.bridge("good", "bad", seed=1, progress=stop)
+        assert store.bridges() == kept

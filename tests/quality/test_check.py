@@ -1,6 +1,6 @@
 """A tampered byte anywhere is found, is named, and is mended where the log still knows better.
 
-Covers quality.check.
+Covers quality.check, quality.stages.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from tests.support.oracle import ONE, TWO, assert_passes, assert_serves, embedde
 from vecrollback import Document, Report, Store
 from vecrollback.catalog import chained_hash
 from vecrollback.corpus.documents import content_hash
-from vecrollback.errors import GateRefusedError
+from vecrollback.errors import GateRefusedError, StoppedError
 from vecrollback.indexes import build_index
 from vecrollback.pairs.manifest import load_manifest
 from vecrollback.quality.check import LAWS
+from vecrollback.records import Progress
 
 DELETED = ("d30", "d31")
 LEFT = [f"d{n}" for n in range(30)]
@@ -527,3 +528,25 @@ def test_untouched_store_passes(root: Path) -> None:
     for pair in ("one", "two"):
         assert_passes(checked(root, pair, sample=EVERY_ROW))
         assert_passes(checked(root, pair, level="quick"))
+
+
+def test_whoever_hears_the_progress_of_a_check_ends_it_at_any_stage(root: Path) -> None:
+    stages: list[str] = []
+    with vecrollback.connect(root) as store:
+        before = store.report("one")
+        store.check("one", seed=1, progress=lambda state: stages.append(state.phase))
+        whole, kept = list(dict.fromkeys(stages)), store.report("one")
+        assert "check: reading the log" in whole
+        assert whole[-1] == "check: embedding texts again"
+        assert before != kept
+        for last in whole:
+
+            def stop(state: Progress, last: str = last) -> None:
+                if state.phase == last:
+                    raise StoppedError(f"enough of {last}")
+
+            with pytest.raises(StoppedError, match=last):
+                store.check("one", progress=stop)
+            assert store.report("one") == kept
+        moved = store.rollback(reason="worse", progress=stop)
+    assert moved.trouble.startswith("enough of")

@@ -34,6 +34,8 @@ def test_no_other_origin_is_let_in(server: Server) -> None:
     allowed = server.http.options("/v1/search", headers=elsewhere | {"Access-Control-Request-Method": "POST"})
     assert not [name for name in allowed.headers if name.startswith("access-control")]
     assert server.post("/v1/rollback", {"reason": "x"}, headers=elsewhere).status_code == 403
+    for broken in ("http://[::1", "null", "nonsense", ""):
+        assert server.post("/v1/rollback", {"reason": "x"}, headers={"Origin": broken}).status_code == 403, broken
     own = {"Origin": server.url}
     assert server.post("/v1/search", {"query": "apples"}, headers=own).status_code == 200
 

@@ -82,6 +82,10 @@ def test_golden_queries_are_kept_and_forgotten(own_store: Path) -> None:
         assert store.golden.list() == ()
         with pytest.raises(UnknownNameError):
             client.remove_golden(kept.id)
+        for name in ("a/b", "/a", "a b?c#d"):
+            client.add_golden("pears", ["d1"], id=name)
+            client.remove_golden(name)
+        assert store.golden.list() == ()
 
 
 def test_snapshots_are_taken_named_and_a_restore_is_planned(operated: Path) -> None:

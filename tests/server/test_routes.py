@@ -198,6 +198,9 @@ def _written(head: int, **counts: int) -> dict[str, int]:
 def test_health_says_whether_it_answers(server: Server) -> None:
     assert server.get("/healthz").json() == {"status": "ok"}
     assert server.get("/readyz").json() == {"ready": True, "current": True, "reason": ""}
+    for path in ("/healthz", "/readyz"):
+        asked = server.http.head(path)
+        assert (asked.status_code, asked.content) == (200, b"")
 
 
 def test_without_a_live_pair_it_is_not_ready_and_says_so(tmp_path: Path) -> None:

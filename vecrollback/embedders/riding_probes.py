@@ -82,16 +82,17 @@ class BatchProbes:
             return 0
         return 1 + (texts > 1) + texts // _TEXTS_PER_RIDER if self._by_request else 1
 
-    def embed(self, texts: Sequence[str]) -> FloatArray:
+    def embed(self, texts: Sequence[str], after: Callable[[Sequence[str]], None] = lambda _: None) -> FloatArray:
         """Vectors of these texts as documents, shape (len(texts), dimension), proven by probes among them.
 
+        `after` is called with the texts of each piece, see `embed_documents`.
         Raises EmbedderChangedError, and what embedding raises.
         """
         riders = self.draw(len(texts))
         every = [*texts, *(PROBES[n] for n in riders)]
         order = spread(range(len(texts)), range(len(texts), len(every)))
         vectors = np.empty((len(every), self._embedder.dimension), np.float32)
-        vectors[order] = embed_documents(self._embedder, [every[i] for i in order])
+        vectors[order] = embed_documents(self._embedder, [every[i] for i in order], after)
         self.examine(riders, vectors[len(texts) :])
         return vectors[: len(texts)]
 

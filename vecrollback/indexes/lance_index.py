@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from vecrollback.indexes.filtered_search import Selection, Selections, closed, n
 from vecrollback.records import Metric
 from vecrollback.records.arrays import FloatArray, Mask, Positions
 from vecrollback.storage.forks import uses_tables
+from vecrollback.storage.reading import readable
 
 _KINDS = ("IVF_FLAT", "IVF_SQ", "IVF_PQ", "IVF_RQ", "IVF_HNSW_SQ")
 _OPTIONS = ("num_partitions", "num_sub_vectors")
@@ -208,6 +210,7 @@ class LanceIndex:
 
     def __init__(self, dataset: Any, size: int, dimension: int, metric: Metric, breadth: Breadth) -> None:
         self._dataset = dataset
+        self._place = Path(dataset.uri).parent.name
         self._breadth = breadth
         self._selections = Selections()
         self.size = size
@@ -218,7 +221,8 @@ class LanceIndex:
     def search(self, queries: FloatArray, k: int, allowed: Mask | None = None) -> Neighbours:
         near = self.near if self._breadth.partitions else None
         shape = {"size": self.size, "dimension": self.dimension}
-        return self._selections.search(queries, k, allowed, near=near, scan=self._scan, **shape)
+        with self._readable():
+            return self._selections.search(queries, k, allowed, near=near, scan=self._scan, **shape)
 
     @uses_tables
     def near(self, queries: FloatArray, reach: int) -> Neighbours:
@@ -235,7 +239,8 @@ class LanceIndex:
 
     @uses_tables
     def reconstruct(self, positions: Positions) -> FloatArray:
-        table = self._open_dataset().take(np.asarray(positions).tolist(), columns=["vector"])
+        with self._readable():
+            table = self._open_dataset().take(np.asarray(positions).tolist(), columns=["vector"])
         return _vectors_of(table["vector"].combine_chunks(), self.dimension)
 
     def close(self) -> None:
@@ -265,6 +270,10 @@ class LanceIndex:
             rows = slice(None) if selection is None else selection.mask[positions]
             best.offer(vectors[rows], positions[rows])
         return best.result()
+
+    def _readable(self) -> AbstractContextManager[None]:
+        """Lance reads its files when a query needs them: that they are gone or damaged shows only then."""
+        return readable(f"the index {self._place}", hint=_REBUILD)
 
     def _open_dataset(self) -> Any:
         if self._dataset is None:

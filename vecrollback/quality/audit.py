@@ -70,7 +70,8 @@ class Auditor:
 
     def _run(self, pair: Pair, asking: AuditOptions, progress: ProgressCallback | None) -> Report:
         """Check and audit one pair; the report is kept, unless it only says that the budget was too small."""
-        report = replace(self._checker.run(pair, "full", Sampling(size=0)), level="audit", certificate=None)
+        checked = self._checker.run(pair, "full", Sampling(size=0), _told_as_audit(progress))
+        report = replace(checked, level="audit", certificate=None)
         if any(finding.kind in _BLIND for finding in report.findings):
             self._catalog.reports.add(report)  # without its text nobody can say what a vector should be
             return report
@@ -142,6 +143,14 @@ def _request_of(pair: Pair, asking: AuditOptions, chunks: int) -> AuditRequest:
         floor=pair.probe_floor,
         seed=asking.get("seed"),
     )
+
+
+def _told_as_audit(progress: ProgressCallback | None) -> ProgressCallback | None:
+    """A callback for the check that an audit begins with: to whoever waits, its stages are stages of the audit."""
+    if progress is None:
+        return None
+    tell = progress
+    return lambda now: tell(replace(now, phase=f"audit: {now.phase.removeprefix('check: ')}"))
 
 
 def _stage_reporter(

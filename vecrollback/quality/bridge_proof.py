@@ -7,7 +7,9 @@ most: once by the source's model and, if it answers, once by the target's.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +21,9 @@ from vecrollback.pairs.bridges import FittedBridge
 from vecrollback.pairs.resources import Resources
 from vecrollback.quality.evaluation.query_sets import MOST_QUERIES, QuerySet, choose_queries
 from vecrollback.quality.rank_estimates import DEPTH
+from vecrollback.quality.stages import Stages
 from vecrollback.records import BridgeWorth, Pair
+from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.fallback_settings import serves
 from vecrollback.serving.open_pairs import BorrowedPairs, OpenPair
 
@@ -34,7 +38,15 @@ class BridgeProof:
         self._words = KeywordIndex(resources.corpus, resources.cache)
         self._pairs = BorrowedPairs(resources)
 
-    def measure(self, source: Pair, target: Pair, fitted: FittedBridge, *, seed: int | None = None) -> BridgeWorth:
+    def measure(
+        self,
+        source: Pair,
+        target: Pair,
+        fitted: FittedBridge,
+        *,
+        seed: int | None = None,
+        stages: Stages | None = None,
+    ) -> BridgeWorth:
         """Ask the queries.
 
         Args:
@@ -42,6 +54,7 @@ class BridgeProof:
             target: The pair in whose space they are compared. It is whole; its own model may be gone.
             fitted: The map.
             seed: Of what is drawn for it; None draws anew.
+            stages: Whom to tell how far it is.
 
         Returns:
             What was measured; without the target's own quality where its model did not answer.
@@ -50,15 +63,16 @@ class BridgeProof:
             EmbeddingError: The source's model does not answer.
             EmbedderChangedError: It is another model by now.
         """
+        stages = stages or Stages("bridge")
         worth = BridgeWorth(fitted.recall, fitted.held_out, fitted.among)
         queries = choose_queries(self._catalog, self._corpus, most=MOST_QUERIES, seed=seed)
         if not queries.queries:
             return worth
         with self._pairs.pairs(source.name, target.name) as [first, second]:
-            vectors = embed_in_pieces(first.queries.embed_proven, queries.texts)
+            vectors = _embedded(queries, first, stages)
             bridged = queries.ndcg(queries.search(second.view, fitted.map.apply(vectors)))
             worth = replace(worth, queries=len(bridged), kind=queries.kind, bridged=float(bridged.mean()))
-            own = _own_values(queries, second)
+            own = _own_values(queries, second, stages)
             worth = replace(worth, own=None if own is None else float(own.mean()), words=self._by_words(queries))
             if first.view.snapshot.manifest.cascade is not None:
                 return self._against_cascade(worth, bridged, source)
@@ -99,12 +113,26 @@ class BridgeProof:
         return replace(worth, stay=float(stay.mean()), gain_low=gain - half, gain_high=gain + half)
 
 
-def _own_values(queries: QuerySet, open_pair: OpenPair) -> NDArray[np.float64] | None:
+def _embedded(queries: QuerySet, open_pair: OpenPair, stages: Stages) -> FloatArray:
+    """Vectors of the queries by the pair's model. Whatever `stages` raises comes out of here as it is."""
+    stages.enter(f"asking the model of {open_pair.pair.name}", len(queries.texts))
+
+    def embed(piece: Sequence[str]) -> FloatArray:
+        vectors = open_pair.queries.embed_proven(piece)
+        stages.did(piece)
+        return vectors
+
+    return stages.embed(open_pair.queries.remote, partial(embed_in_pieces, embed), queries.texts)
+
+
+def _own_values(queries: QuerySet, open_pair: OpenPair, stages: Stages) -> NDArray[np.float64] | None:
     """None where the pair's own model is gone: that is what the bridge is for."""
     try:
-        vectors = embed_in_pieces(open_pair.queries.embed_proven, queries.texts)
+        vectors = _embedded(queries, open_pair, stages)
         return queries.ndcg(queries.search(open_pair.view, vectors))
     except (VecrollbackError, OSError, ImportError):
+        if stages.stop is not None:
+            raise
         return None
 
 

@@ -88,7 +88,7 @@ class RequestGuard:
             return 421, "this server does not go by that name; it serves this machine only"
         # A page on the web may send a form to any address its reader can reach; it cannot hide where it comes from.
         origin = headers.get("origin")
-        if method not in _SAFE and origin is not None and urlsplit(origin).netloc != host:
+        if method not in _SAFE and origin is not None and _host_of(origin) != host:
             return 403, "pages of other origins may not change anything here"
         return None
 
@@ -113,6 +113,14 @@ class RequestGuard:
             return message
 
         return bounded
+
+
+def _host_of(origin: str) -> str | None:
+    """The host and port of an Origin; None where it is not valid, or names none."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None
 
 
 def _without_port(host: str) -> str:

@@ -7,13 +7,20 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
-from vecrollback.errors import OverloadedError, RerankerError, StoppedError, UsageError, VecrollbackError
+from vecrollback.errors import (
+    FingerprintMismatchError,
+    OverloadedError,
+    RerankerError,
+    RerankerSpecError,
+    StoppedError,
+    UsageError,
+)
 from vecrollback.records import (
     LineState,
     Progress,
@@ -25,44 +32,37 @@ from vecrollback.records import (
 )
 from vecrollback.reembedding.jobs import Job
 from vecrollback.server.auth import Authenticator
+from vecrollback.server.errors import status_of
 from vecrollback.server.metrics import Metrics
 from vecrollback.server.policy_watch import PolicyWatch
+from vecrollback.server.pools import Pools
 from vecrollback.server.settings import ServerSettings
 from vecrollback.server.traffic_series import Series
 from vecrollback.serving.batching import QueryBatcher
 from vecrollback.serving.pair_vectors import pair_vectors
-from vecrollback.serving.thread_pools import ThreadPool
 from vecrollback.store.store import Store, connect
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 _RECENT_SECONDS, _ERROR_SHARE = 60, 0.01
+_READY_SECONDS = 2.0
+"""How long `/readyz` waits for a query that proves the worker: balancers ask again soon, and give up soon."""
 
 
-class StoreService:
+class StoreService(Pools):
     """A store, its searcher, and the threads that use them; opened when a worker starts, closed when it ends."""
 
     def __init__(self, store: Store, settings: ServerSettings) -> None:
+        super().__init__()
         self.store, self.settings = store, settings
         self.searcher = store.searcher()
         self.metrics = Metrics()
         folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         self.series = Series(Path(folder) if folder else None)
         self.closing = False
-        self.reads = ThreadPool("reading", threads=4, waiting=256)
-        self.writes = ThreadPool("writing", threads=2, waiting=64)
-        self.waits = ThreadPool("waiting", threads=8, waiting=256)
-        self.operations = ThreadPool("operations", threads=4, waiting=4)
-        self.inspections = ThreadPool("inspections", threads=1, waiting=4)
         anonymous = store.actor if settings.anonymous else None
-        self.callers = Authenticator(store.access, self.reads, self.writes, anonymous=anonymous)
-        self.coalescer = QueryBatcher(
-            lambda texts, options, canary: self.searcher.answer(texts, options, canary=canary, counted=False),
-            threads=settings.threads,
-            max_batch=settings.max_batch,
-            max_waiting=settings.max_waiting,
-            seen=self.metrics.batched,
-        )
+        self.callers = Authenticator(store.access, self.token_reads, self.writes, anonymous=anonymous)
+        self.coalescer, self.keyword_coalescer = (self._batcher(settings) for _ in range(2))
         self.watch = PolicyWatch(
             store,
             self.series,
@@ -72,6 +72,7 @@ class StoreService:
             progress=self.progress(),
         )
         self._first_answer_given = False
+        self._first_query: asyncio.Task[str] | None = None
         self._jobs: list[Job[Any]] = []
         self.streams = 0
 
@@ -79,7 +80,7 @@ class StoreService:
     def open(cls, uri: str | None, catalog: str | None, settings: ServerSettings) -> StoreService:
         """Connect, and answer a first query, so that no caller waits for a model to load."""
         service = cls(connect(uri, catalog=catalog), settings)
-        if reason := service.unready():
+        if reason := service.ask_first():
             _log.warning("not ready yet: %s", reason)
         return service
 
@@ -88,31 +89,62 @@ class StoreService:
         start = time.perf_counter()
         try:
             canary = key is not None and self.searcher.draws(key)
-            results = await self.coalescer.ask(queries, options, canary)
-        except VecrollbackError as error:
-            self.metrics.failed(error)
-            # A wrong question, and a reranker that is broken, say nothing about the pair.
-            if not isinstance(error, UsageError | RerankerError):
-                self.series.failed()
-                self.searcher.traffic.failed()
+            # Words alone ask no model, so they never wait behind queries that do.
+            by_words = options.mode == "keyword" and options.reranker is None
+            results = await (self.keyword_coalescer if by_words else self.coalescer).ask(queries, options, canary)
+        except Exception as error:
+            self._note_failure(error)
             raise
-        if not results[0].pair:
-            return results  # nothing serves yet: there is nothing to measure
-        seconds = time.perf_counter() - start
+        self._note_answers(queries, results, time.perf_counter() - start)
+        return results
+
+    async def search_vectors(
+        self, vectors: list[list[float]], fingerprint: str, options: SearchOptions
+    ) -> list[Result]:
+        """One result for each vector. Raises FingerprintMismatchError, UsageError."""
+        start = time.perf_counter()
+        try:
+            given = pair_vectors(vectors, fingerprint)
+            results = await self.vector_queries.run(self.searcher.answer_vectors, given, options)
+        except FingerprintMismatchError as error:  # the caller's vectors are of another model: a wrong question
+            self.metrics.failed(error)
+            raise
+        except Exception as error:
+            self._note_failure(error)
+            raise
+        self._note_answers([], results, time.perf_counter() - start)
+        return results
+
+    def _batcher(self, settings: ServerSettings) -> QueryBatcher:
+        return QueryBatcher(
+            lambda texts, options, canary: self.searcher.answer(texts, options, canary=canary, counted=False),
+            threads=settings.threads,
+            max_batch=settings.max_batch,
+            max_waiting=settings.max_waiting,
+            seen=self.metrics.batched,
+        )
+
+    def _note_failure(self, error: Exception) -> None:
+        """Count a query that got an error, whatever it was: its caller sees one all the same."""
+        self.metrics.failed(error)
+        if _says_something_of_the_pair(error):
+            self.series.failed()
+            self.searcher.traffic.failed()
+
+    def _note_answers(self, queries: list[str], results: list[Result], seconds: float) -> None:
+        """Count the answers of one request. `queries`: their words, of which some are sampled; none of vectors."""
+        if not results or not results[0].pair:
+            return  # nothing serves yet: there is nothing to measure
         self.metrics.answered(results, seconds)
         if not results[0].canary:  # what a candidate does says nothing about the pair that serves
             self.series.answered(results, seconds)
-            self.watch.samples.add(queries, results)
+            if queries:
+                self.watch.samples.add(queries, results)
             self.searcher.traffic.answered(queries, results, seconds)
         if self.settings.tracing:
             from vecrollback.server.tracing import note_answer
 
             note_answer(results)
-        return results
-
-    def search_vectors(self, vectors: list[list[float]], fingerprint: str, options: SearchOptions) -> list[Result]:
-        """One result for each vector. Raises FingerprintMismatchError, UsageError."""
-        return self.searcher.answer_vectors(pair_vectors(vectors, fingerprint), options)
 
     async def follow_lag(self) -> None:
         """Note every second how far the live pair is behind, as the searcher's last reading of the pointer has it."""
@@ -121,21 +153,29 @@ class StoreService:
                 self.series.behind(pointer.epoch, pointer.head - pointer.watermark)
             await asyncio.sleep(1)
 
-    def unready(self) -> str:
-        """Why queries cannot be answered; empty when they can."""
+    async def unready(self) -> str:
+        """Why queries cannot be answered; empty when they can. Waits for no model longer than a moment."""
         if self.closing:
             return "shutting down"
-        if not self._first_answer_given:
-            try:
-                if not self.searcher.search("ready?", k=1).pair:
-                    return "no pair is live yet"
-            except (VecrollbackError, OSError) as error:
-                return type(error).__name__
-            self._first_answer_given = True
-        if self.searcher.doubt:
-            # A balancer has taken this process out, so no query comes that could prove the model again: ask one.
-            with contextlib.suppress(VecrollbackError, OSError):
-                self.searcher.search("ready?", k=1)
+        if self._first_answer_given and not self.searcher.doubt:
+            return ""
+        # In doubt, too: a balancer has taken this process out, so no query comes that could prove the model again.
+        if self._first_query is None or self._first_query.done():
+            self._first_query = asyncio.create_task(self.readiness.run(self.ask_first))
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._first_query), _READY_SECONDS)
+        except TimeoutError:
+            return self.searcher.doubt or "the model has not answered a first query yet"
+
+    def ask_first(self) -> str:
+        """Ask a query, which loads what it needs; why no other can be answered yet, empty when all can."""
+        try:
+            pair = self.searcher.search("ready?", k=1).pair
+        except Exception as error:  # whatever it is: the worker is not ready, and says so
+            return self.searcher.doubt if self._first_answer_given else type(error).__name__
+        if not pair and not self._first_answer_given:
+            return "no pair is live yet"
+        self._first_answer_given = True
         return self.searcher.doubt
 
     def situation(self, status: dict[str, Any] | None = None) -> Situation:
@@ -183,16 +223,16 @@ class StoreService:
         _log.info("audit", extra={"actor": actor, "action": action, "subject": subject})
         self.store.access.record(actor, action, subject)
 
-    @contextlib.contextmanager
-    def streaming(self) -> Iterator[None]:
-        """Room for one stream of events. Raises OverloadedError."""
+    def open_stream(self) -> Callable[[], None]:
+        """Take room for one stream of events; returns what gives it back. Raises OverloadedError."""
         if self.streams >= self.settings.max_streams:
             raise OverloadedError(f"{self.streams} streams are open already", hint="close some", retry_after=5)
         self.streams += 1
-        try:
-            yield
-        finally:
+
+        def close() -> None:
             self.streams -= 1
+
+        return close
 
     def close(self) -> None:
         """Let jobs stop at their next batch, then let go of everything."""
@@ -203,10 +243,18 @@ class StoreService:
             with contextlib.suppress(Exception):
                 job.wait(max(0.0, deadline - time.monotonic()))
         self.watch.close(max(1.0, deadline - time.monotonic()))
-        for pool in (self.reads, self.writes, self.waits, self.operations, self.inspections, self.coalescer):
-            pool.close()
+        self.close_pools()
+        self.coalescer.close()
+        self.keyword_coalescer.close()
         self.searcher.close()
         self.store.close()
+
+
+def _says_something_of_the_pair(error: Exception) -> bool:
+    """Not a wrong question, nor a reranker that is broken. An embedder that cannot be opened is no wrong question."""
+    if isinstance(error, RerankerError | RerankerSpecError):
+        return False
+    return not isinstance(error, UsageError) or status_of(error) >= 500
 
 
 async def service_of(request: Request) -> StoreService:

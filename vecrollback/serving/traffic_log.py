@@ -61,7 +61,10 @@ class TrafficLog:
         return results
 
     def answered(self, texts: Sequence[str], results: Sequence[Result], seconds: float) -> None:
-        """Note the answers of one request. Those of a canary say nothing of the pair that is watched."""
+        """Note the answers of one request. Those of a canary say nothing of the pair that is watched.
+
+        `texts`: one for each, to sample from; none where the queries came as vectors.
+        """
         call, at = self._call, time.time()
         if call is None or not results or not results[0].pair or results[0].canary:
             return
@@ -70,7 +73,7 @@ class TrafficLog:
             self._count(at, self._epoch, answers=len(results), latency=latency_bucket(seconds))
             if int(at) != self._second:
                 self._second, self._in_second = int(at), 0
-            for text, result in zip(texts, results, strict=True):
+            for text, result in zip(texts, results, strict=bool(texts)):
                 if self._in_second >= call.a_second:
                     return
                 if not _fits(text):

@@ -31,7 +31,9 @@ class BridgeMethods:
         def _registered(self, pair: Pair | str, embedder: str) -> Pair: ...
 
     @aside
-    def bridge(self, a: Pair | str, b: Pair | str, *, seed: int | None = None) -> Bridge:
+    def bridge(
+        self, a: Pair | str, b: Pair | str, *, seed: int | None = None, progress: ProgressCallback | None = None
+    ) -> Bridge:
         """Learn a map from one pair's model to another pair's space: a way to ask `b` when its own model is gone.
 
         It is learned from vectors that both pairs hold. Only the queries that measure it are embedded: the golden ones,
@@ -41,6 +43,7 @@ class BridgeMethods:
             a: The pair whose model will embed the queries, or its name.
             b: The pair in whose space they are to be compared, or its name.
             seed: Of what is drawn for it; None draws anew.
+            progress: Called after every batch. An exception that it raises ends the work there; nothing is kept.
 
         Returns:
             The bridge, with what it was measured to be worth.
@@ -62,13 +65,18 @@ class BridgeMethods:
             ('v2', 'v1', 302)
         """
         from vecrollback.pairs.bridges import fit_bridge
+        from vecrollback.quality.stages import Stages
 
         source, target = self.pair(a), self.pair(b)
         if source.name == target.name:
             raise UsageError(f"both are pair {source.name!r}", hint="name two pairs")
         self._require_whole(target)
-        fitted = fit_bridge(self._parts.bridges.common(source, target, seed=seed), target)
-        worth = self._parts.bridge_proof.measure(source, target, fitted, seed=seed)
+        stages = Stages("bridge", progress)
+        stages.enter("reading what both hold")
+        common = self._parts.bridges.common(source, target, seed=seed)
+        stages.enter("fitting the map")
+        fitted = fit_bridge(common, target)
+        worth = self._parts.bridge_proof.measure(source, target, fitted, seed=seed, stages=stages)
         return self._parts.bridges.keep(source, target, fitted, worth)
 
     def bridges(self) -> list[Bridge]:

@@ -731,19 +731,25 @@ class Store(
         if self.lag(record):
             self.catch_up(record, progress=progress)
         late = partial(self.catch_up, advance=False, progress=progress)
-        switched = self._gated(record, request, head=head, late=late)
+        switched = self._gated(record, request, head=head, late=late, progress=progress)
         trouble = self._learn_bridges(switched)
         return self._with_warning(replace(switched, threshold=self._offered_threshold(switched)), trouble)
 
     def _gated(
-        self, record: Pair, request: MoveRequest, *, head: int, late: Callable[[Pair], CatchUp] | None = None
+        self,
+        record: Pair,
+        request: MoveRequest,
+        *,
+        head: int,
+        late: Callable[[Pair], CatchUp] | None = None,
+        progress: ProgressCallback | None = None,
     ) -> Switched:
         """Check a pair, judge its gates, and let it serve. `head`: of the log before its catch-up began.
 
         `late`: takes in what was written during the check and the gates; the snapshot stays the one that they saw.
         """
         sampling = self.gates.sampling()
-        report = self.check(record, bound=sampling.bound, confidence=sampling.confidence)
+        report = self.check(record, bound=sampling.bound, confidence=sampling.confidence, progress=progress)
         record = self.pair(record)
         if request.override:
             self.resources.embedders.of(record)  # no reason is good enough for a pair whose queries would all fail
@@ -916,7 +922,7 @@ class Store(
         try:
             caught_up = self._catch_up_after(pair, switched, progress)
             switched = replace(switched, caught_up=caught_up)
-            switched = replace(switched, report=self.check(pair))
+            switched = replace(switched, report=self.check(pair, progress=progress))
         except (VecrollbackError, OSError) as error:
             switched = replace(switched, trouble="; ".join(filter(None, (switched.trouble, str(error)))))
         return self._with_warning(self.incidents.settle(switched))
@@ -1145,6 +1151,7 @@ class Store(
         confidence: float = 0.95,
         sample: int | None = None,
         seed: int | None = None,
+        progress: ProgressCallback | None = None,
     ) -> Report:
         """Check a pair against the log. The report is kept, but for a quick check that passes.
 
@@ -1156,6 +1163,7 @@ class Store(
             confidence: Of that certificate, from 0 to 1.
             sample: Embed so many chunks again, whatever the bound.
             seed: Of the sample; None draws anew.
+            progress: Called after every batch. An exception that it raises ends the check there; no report is kept.
 
         Returns:
             Verdict, findings, and the certificate.
@@ -1170,7 +1178,8 @@ class Store(
         """
         from vecrollback.quality.check import Sampling
 
-        report = self._parts.checker.run(self._or_live(pair), level, Sampling(bound, confidence, sample, seed))
+        sampling = Sampling(bound, confidence, sample, seed)
+        report = self._parts.checker.run(self._or_live(pair), level, sampling, progress)
         if level == "full" or report.verdict != "pass":  # a quick pass must not hide what a full check found
             self._catalog.reports.add(report)
         return report

@@ -112,7 +112,7 @@ class UpkeepMethods:
         pair = self.pair(report.pair)
         record = self._catalog.jobs.start("repair", pair.name)
         Job(self._catalog, record, lambda: repairer.run(pair, report, record.id, progress, mask=mask)).wait()
-        after = certified(self._parts.checker.run(self.pair(pair), "full"), report)
+        after = certified(self._parts.checker.run(self.pair(pair), "full", progress=progress), report)
         self._catalog.reports.add(after)
         return after
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from vecrollback.embedders.riding_probes import BatchProbes
 from vecrollback.pairs.vectors import Vectors, came_by_bridge, newest
 from vecrollback.quality.check.bridged import BRIDGED_MESSAGE, BRIDGED_VECTOR
 from vecrollback.quality.check.findings import Notes
+from vecrollback.quality.stages import Stages
 from vecrollback.records import CorpusState, Pair, UnembeddedDocument
 from vecrollback.records.arrays import FloatArray, row_lengths
 
@@ -43,8 +44,17 @@ class LogRows:
     sound: NDArray[np.bool_]
 
 
-def read_log(notes: Notes, corpus: Corpus, state: CorpusState, tombstones: Mapping[str, int]) -> LogRows:
-    """Read the whole log, verifying every document against its digests and every delete against the ledger."""
+def read_log(
+    notes: Notes,
+    corpus: Corpus,
+    state: CorpusState,
+    tombstones: Mapping[str, int],
+    after: Callable[[], None] = lambda: None,
+) -> LogRows:
+    """Read the whole log, verifying every document against its digests and every delete against the ledger.
+
+    `after` is called after every batch.
+    """
     columns = [*DOCUMENT, "_seq", "_content_hash", "_digest", "_deleted"]
     batches: list[pa.RecordBatch] = []
     corrupt: list[str] = []
@@ -54,6 +64,7 @@ def read_log(notes: Notes, corpus: Corpus, state: CorpusState, tombstones: Mappi
         blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(embedded)), 0)
         columns_of_log = batch.select(["id", "_seq", "_content_hash", "_deleted"])
         batches.append(columns_of_log.append_column("blank", blank))
+        after()
     notes.add("document_corrupt", "documents differ from their digest", corrupt, about="log")
     whole = pa.Table.from_batches(batches, _LOG_SCHEMA).combine_chunks()
     arrays = {name: whole[name].combine_chunks() for name in whole.column_names}
@@ -97,7 +108,7 @@ def _examine_head(notes: Notes, log: LogRows, state: CorpusState, tombstones: Ma
 class PairEvidence:
     """What the examinations of one pair look at, read once. `vectors`: row by row with `rows.keys`.
 
-    `probes`: they ride with what is embedded to be compared.
+    `probes`: they ride with what is embedded to be compared. `stages`: whom to tell how far that is.
     """
 
     pair: Pair
@@ -107,6 +118,7 @@ class PairEvidence:
     rows: VectorKeys
     vectors: FloatArray
     probes: BatchProbes | None = None
+    stages: Stages = field(default_factory=lambda: Stages("check"))
 
 
 @dataclass(frozen=True, slots=True)

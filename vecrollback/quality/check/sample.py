@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vecrollback.embedders import Embedder
-from vecrollback.embedders.base import count_cut
+from vecrollback.embedders.base import count_cut, traits_of
 from vecrollback.embedders.pieces import embed_documents
 from vecrollback.embedders.probes import floor_for, measured_floor
 from vecrollback.errors import EmbedderChangedError, VecrollbackError
@@ -149,9 +149,15 @@ def own_vectors(notes: Notes, embedder: Embedder, evidence: PairEvidence, sample
     if cut := count_cut(embedder, texts):
         notes.examined["longer than the model reads"] = cut
     vectors_now = np.empty((len(texts), embedder.dimension), np.float32)
-    embed = evidence.probes.embed if evidence.probes else partial(embed_documents, embedder)
+    stages = evidence.stages
+    stages.enter("embedding texts again", len(texts))
+    embed = (
+        partial(evidence.probes.embed, after=stages.did)
+        if evidence.probes
+        else partial(embed_documents, embedder, after=stages.did)
+    )
     with step(f"embedding {len(texts):,} texts again"):
-        vectors_now[order] = embed([texts[i] for i in order])
+        vectors_now[order] = stages.embed(traits_of(embedder).remote, embed, [texts[i] for i in order])
     return vectors_now
 
 

@@ -50,7 +50,7 @@ async def upsert(body: UpsertRequest, caller: Writing, service: Service) -> Resp
         vectors = None if body.vectors is None else pair_vectors(body.vectors, body.fingerprint or "")
         return service.store.upsert(documents, if_absent=body.if_absent, namespace=body.namespace, vectors=vectors)
 
-    result = await service.writes.run(write)
+    result = await service.document_writes.run(write)
     if body.visible:
         await service.waits.run(service.store.wait, result.head)
     return as_json({"seq": result.head, "documents": len(documents), **asdict(result)})
@@ -75,7 +75,7 @@ async def delete(body: DeleteRequest, caller: Writing, service: Service) -> Resp
         service.audited(caller.name, "documents.delete", what)
         return service.store.delete(body.ids, body.where, body.namespace)
 
-    result = await service.writes.run(write)
+    result = await service.document_writes.run(write)
     named = len(body.ids) if body.ids is not None else result.deleted
     return as_json({"seq": result.head, "documents": named, **asdict(result)})
 
@@ -84,7 +84,7 @@ async def delete(body: DeleteRequest, caller: Writing, service: Service) -> Resp
 async def get(body: GetRequest, _: Reading, service: Service) -> Response:
     """Documents by id. Those that are unknown or deleted are left out."""
     _within(len(body.ids), service.settings)
-    found = await service.reads.run(service.store.get, body.ids, body.namespace)
+    found = await service.document_reads.run(service.store.get, body.ids, body.namespace)
     return as_json({"documents": [payloads.document(one) for one in found.values()]})
 
 
@@ -97,19 +97,19 @@ async def page(body: ListRequest, _: Reading, service: Service) -> Response:
         documents = service.store.documents(body.where, body.after, body.limit, body.namespace)
         return [payloads.document(one) for one in documents]
 
-    return as_json({"documents": await service.reads.run(read)})
+    return as_json({"documents": await service.document_reads.run(read)})
 
 
 @router.post("/count", responses=answers(model=CountAnswer, example={"count": 1042}))
 async def count(body: CountRequest, _: Reading, service: Service) -> Response:
     """How many documents there are, or match a filter."""
-    return as_json({"count": await service.reads.run(service.store.count, body.where, body.namespace)})
+    return as_json({"count": await service.document_reads.run(service.store.count, body.where, body.namespace)})
 
 
 @router.get("/namespaces", responses=answers(model=NamespacesAnswer, example={"namespaces": {"": 1042, "kb-7": 17}}))
 async def namespaces(_: Reading, service: Service) -> Response:
     """How many documents each namespace has."""
-    return as_json({"namespaces": await service.reads.run(service.store.namespaces)})
+    return as_json({"namespaces": await service.document_reads.run(service.store.namespaces)})
 
 
 @router.post("/namespaces/drop", responses=answers(409, model=WriteAnswer, example=_WRITTEN | {"deleted": 17}))
@@ -120,7 +120,7 @@ async def drop_namespace(body: DropRequest, caller: Writing, service: Service) -
         service.audited(caller.name, "namespace.drop", body.namespace[:200])
         return service.store.drop_namespace(body.namespace)
 
-    result = await service.writes.run(write)
+    result = await service.document_writes.run(write)
     return as_json({"seq": result.head, "documents": result.deleted, **asdict(result)})
 
 

@@ -59,5 +59,5 @@ async def drill(body: DrillRequest, caller: Operating, service: Service) -> Resp
     if body.wait:
         return as_json(asdict(await service.operations.run(rehearse)))
     live = await service.reads.run(service.store.live)
-    job = await service.operations.run(service.start, "drill", live.name, as_job)
+    job = await service.writes.run(service.start, "drill", live.name, as_job)
     return as_json({"job": shown(job.status())}, 202)

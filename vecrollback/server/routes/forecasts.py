@@ -75,7 +75,7 @@ async def forecast(body: ForecastRequest, caller: Operating, service: Service) -
     if body.wait:
         return as_json(payloads.forecast(await service.operations.run(tell, service.progress())))
     live = await service.reads.run(service.store.live)
-    job = await service.operations.run(service.start, "forecast", live.name, tell)
+    job = await service.writes.run(service.start, "forecast", live.name, tell)
     return as_json({"job": shown(job.status())}, 202)
 
 

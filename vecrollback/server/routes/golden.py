@@ -47,7 +47,7 @@ async def add(body: GoldenRequest, caller: Operating, service: Service) -> Respo
     return as_json(asdict(await service.writes.run(keep)))
 
 
-@router.delete("/{query}", responses=answers(example={"removed": ["3f0a92bc11de"]}))
+@router.delete("/{query:path}", responses=answers(example={"removed": ["3f0a92bc11de"]}))
 async def remove(
     query: Annotated[str, Path(min_length=1, max_length=200)], caller: Operating, service: Service
 ) -> Response:

@@ -15,12 +15,14 @@ router = APIRouter(tags=["health"])
 _READY = {"ready": True, "current": True, "reason": ""}
 
 
+@router.head("/healthz", include_in_schema=False)  # some balancers ask so
 @router.get("/healthz", responses={200: {"content": {"application/json": {"example": {"status": "ok"}}}}})
 async def healthz() -> Response:
     """The process lives and answers. Needs no token."""
     return as_json({"status": "ok"})
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     responses={
@@ -34,7 +36,7 @@ async def readyz(service: Service) -> Response:
     A catalog that cannot be read does not make a searcher unready: all would leave the load balancer at once, and
     answers that say they may be old would become none.
     """
-    reason = await service.reads.run(service.unready)
+    reason = await service.unready()
     current = service.searcher.current
     searcher = service.searcher
     last_known = searcher.trouble or f"{searcher.reason}: answers come from what was last known"

@@ -6,18 +6,17 @@ import time
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from vecrollback.errors import UsageError
-from vecrollback.records import LIVE, Approval, Incident, Json
+from vecrollback.records import LIVE, Approval, Incident, Json, Switched
 from vecrollback.server.auth import Operating, Reading, Writing
+from vecrollback.server.moves import prove, run_while_asked, start_proof
 from vecrollback.server.operation_schemas import CloseRequest
-from vecrollback.server.routes.switching import start_proof
 from vecrollback.server.schemas import DecisionRequest, FreezeRequest, PushRequest, answers, as_json
 from vecrollback.server.service import Service
 from vecrollback.store import payloads
-from vecrollback.switching.approvals import DecisionResult
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 
@@ -105,21 +104,25 @@ async def approvals(_: Reading, service: Service, waiting: bool = Query(False)) 
 @router.post(
     "/approvals/{number}", responses=answers(409, example={"approval": _APPROVAL | {"state": "done"}, "switched": None})
 )
-async def decide(number: Number, body: DecisionRequest, caller: Operating, service: Service) -> Response:
+async def decide(
+    number: Number, body: DecisionRequest, caller: Operating, service: Service, request: Request
+) -> Response:
     """Agree to a move that waits, or refuse it. The last one who is needed makes it; catch-up and check follow."""
 
-    def decide() -> Approval | DecisionResult:
+    def decide() -> tuple[Approval, Switched | None, str | None]:
         if body.decision == "reject":
-            return service.store.reject(number, reason=body.reason, actor=caller.name)
-        return service.store.approve(
-            number, reason=body.reason, catch_up=body.wait, progress=service.progress(), actor=caller.name
-        )
+            return service.store.reject(number, reason=body.reason, actor=caller.name), None, None
+        result = service.store.approve(number, reason=body.reason, catch_up=False, actor=caller.name)
+        approval, switched = result.approval, result.switched
+        if switched is None or body.wait:
+            return approval, switched, None
+        return approval, *start_proof(service, approval.kind, switched)
 
-    result = await service.operations.run(decide)
-    approval, switched = (result.approval, result.switched) if isinstance(result, DecisionResult) else (result, None)
+    approval, switched, job = await run_while_asked(request, service.moves, decide)
     if switched is None:
         return as_json({"approval": asdict(approval), "switched": None})
-    job = None if body.wait else await start_proof(service, approval.kind, switched)
+    if body.wait:
+        switched = await prove(service, switched)
     return as_json({"approval": asdict(approval), "switched": payloads.switched(switched) | {"job": job}})
 
 
@@ -133,16 +136,14 @@ async def frozen(_: Reading, service: Service) -> Response:
 @router.post("/freeze", responses=answers(example=_FREEZE))
 async def freeze(body: FreezeRequest, caller: Operating, service: Service) -> Response:
     """Let automation move nothing. People still can, and are told."""
-    new_freeze = await service.writes.run(
-        service.store.freezes.freeze, body.reason, actor=caller.name, until=body.until
-    )
+    new_freeze = await service.moves.run(service.store.freezes.freeze, body.reason, actor=caller.name, until=body.until)
     return as_json(asdict(new_freeze))
 
 
 @router.delete("/freeze", responses=answers(example={"was_frozen": True}))
 async def unfreeze(caller: Operating, service: Service) -> Response:
     """Let automation act again."""
-    return as_json({"was_frozen": await service.writes.run(service.store.freezes.unfreeze, actor=caller.name)})
+    return as_json({"was_frozen": await service.moves.run(service.store.freezes.unfreeze, actor=caller.name)})
 
 
 @router.post("/metrics", responses=answers(example={"kept": 1}))

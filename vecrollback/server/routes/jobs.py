@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from vecrollback.records import JobRecord, Json
 from vecrollback.server.auth import Operating
@@ -99,22 +100,35 @@ async def _set_paused(job: str, actor: str, service: StoreService, *, paused: bo
 async def events(job: JobId, _: Operating, service: Service) -> Response:
     """Server-sent events: `progress` with the job at each change, then `end` with the job as it ended."""
     await service.reads.run(service.store.job, job)  # a name that is unknown is told by the status
-    return StreamingResponse(_stream(job, service), media_type="text/event-stream")
+    return _EventStream(_stream(job, service), service.open_stream())
+
+
+class _EventStream(StreamingResponse):
+    """Server-sent events. `close` is called when all are sent, and when their reader has left, before the first too."""
+
+    def __init__(self, events: AsyncIterator[str], close: Callable[[], None]) -> None:
+        super().__init__(events, media_type="text/event-stream")
+        self._close = close
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._close()
 
 
 async def _stream(job: str, service: StoreService) -> AsyncIterator[str]:
-    with service.streaming():
-        last: JobRecord | None = None
-        spoke = time.monotonic()
-        while not service.closing:
-            record = await service.reads.run(service.store.job, job)
-            if record != last:
-                last, spoke = record, time.monotonic()
-                yield f"event: progress\ndata: {json.dumps(shown(record))}\n\n"
-            if record.state != "running":
-                yield f"event: end\ndata: {json.dumps(shown(record))}\n\n"
-                return
-            if time.monotonic() - spoke > _ALIVE_SECONDS:
-                spoke = time.monotonic()
-                yield ": alive\n\n"
-            await asyncio.sleep(_LOOK_SECONDS)
+    last: JobRecord | None = None
+    spoke = time.monotonic()
+    while not service.closing:
+        record = await service.reads.run(service.store.job, job)
+        if record != last:
+            last, spoke = record, time.monotonic()
+            yield f"event: progress\ndata: {json.dumps(shown(record))}\n\n"
+        if record.state != "running":
+            yield f"event: end\ndata: {json.dumps(shown(record))}\n\n"
+            return
+        if time.monotonic() - spoke > _ALIVE_SECONDS:
+            spoke = time.monotonic()
+            yield ": alive\n\n"
+        await asyncio.sleep(_LOOK_SECONDS)

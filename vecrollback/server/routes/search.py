@@ -90,7 +90,7 @@ async def search(
         require_named(body.reranker, service.store.resources.root)
     if body.vectors is not None:
         require_no_words(options)
-        results = await service.reads.run(service.search_vectors, body.vectors, body.fingerprint or "", options)
+        results = await service.search_vectors(body.vectors, body.fingerprint or "", options)
     else:
         results = await service.search(queries, options, body.key or header) if queries else []
     bodies = [payloads.result(one) for one in results]
@@ -105,7 +105,7 @@ async def embed(body: EmbedRequest, _: Reading, service: Service) -> Response:
         raise UsageError(f"{len(texts)} texts; this server allows {service.settings.max_batch}", hint=_SEVERAL)
     _no_unfit(body.queries or (), service.settings)
     make = service.searcher.embed_documents if body.queries is None else service.searcher.embed_queries
-    return as_json(payloads.vectors(await service.reads.run(make, texts)))
+    return as_json(payloads.vectors(await service.embeds.run(make, texts)))
 
 
 def _within(body: SearchRequest, queries: list[str], limits: ServerSettings) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from vecrollback.errors import FailedError, StoppedError, UnknownNameError
-from vecrollback.records import Bridge, CorpusRollback, Progress, ProgressCallback, Report, SnapshotRef, Switched
+from vecrollback.errors import UnknownNameError
+from vecrollback.records import Bridge, CorpusRollback, ProgressCallback, Report, Switched
 from vecrollback.reembedding.jobs import Job
 from vecrollback.server.auth import Operating, Reading
+from vecrollback.server.moves import move_and_prove, run_while_asked
 from vecrollback.server.routes.jobs import EXAMPLE as JOB
 from vecrollback.server.routes.jobs import shown
 from vecrollback.server.schemas import (
@@ -116,7 +117,7 @@ _AS_JOB: dict[int | str, Any] = {
 
 
 @router.post("/promote", responses=answers(409, model=SwitchedAnswer, example=_SWITCHED) | _AS_JOB)
-async def promote(body: PromoteRequest, caller: Operating, service: Service) -> Response:
+async def promote(body: PromoteRequest, caller: Operating, service: Service, request: Request) -> Response:
     """Let a pair serve: catch it up, check it, have every searcher load it, then move `live`."""
 
     def move(progress: ProgressCallback) -> Switched:
@@ -133,12 +134,13 @@ async def promote(body: PromoteRequest, caller: Operating, service: Service) -> 
         )
 
     if not body.wait:
-        return _job_response(await service.operations.run(_begin, service, "promote", body.pair, move))
-    return as_json(payloads.switched(await service.operations.run(move, service.progress())) | {"job": None})
+        return _job_response(await service.writes.run(_begin, service, "promote", body.pair, move))
+    outcome = await run_while_asked(request, service.operations, lambda: move(service.progress()))
+    return as_json(payloads.switched(outcome) | {"job": None})
 
 
 @router.post("/rollback", responses=answers(409, model=SwitchedAnswer, example=_SWITCHED))
-async def rollback(body: RollbackRequest, caller: Operating, service: Service) -> Response:
+async def rollback(body: RollbackRequest, caller: Operating, service: Service, request: Request) -> Response:
     """Go back: model and index in one move. Answers once every searcher follows; catch-up and check go on as a job."""
 
     def move() -> Switched:
@@ -146,19 +148,20 @@ async def rollback(body: RollbackRequest, caller: Operating, service: Service) -
             body.to,
             reason=body.reason,
             override=body.override,
-            catch_up=body.catch_up and body.wait,
-            progress=service.progress(),
+            catch_up=False,
             wait=body.wait_seconds,
             expected_epoch=body.expected_epoch,
             actor=caller.name,
         )
 
-    outcome = await service.operations.run(move)
-    return await _move_response(service, "rollback", outcome, follow=body.catch_up and not body.wait)
+    outcome, job = await move_and_prove(request, service, "rollback", move, follow=body.catch_up, wait=body.wait)
+    return as_json(payloads.switched(outcome) | {"job": job})
 
 
 @router.post("/corpus/rollback", responses=answers(409, example=_CORPUS) | _AS_JOB)
-async def rollback_corpus(body: CorpusRollbackRequest, caller: Operating, service: Service) -> Response:
+async def rollback_corpus(
+    body: CorpusRollbackRequest, caller: Operating, service: Service, request: Request
+) -> Response:
     """Make the documents what they were at a change or a time; what was deleted since stays deleted for good."""
     travel = service.store.time_travel
     if body.dry_run:
@@ -177,23 +180,23 @@ async def rollback_corpus(body: CorpusRollbackRequest, caller: Operating, servic
 
     if not body.wait:
         await service.operations.run(travel.plan, body.to)  # refused now, not in the job
-        return _job_response(await service.operations.run(_begin, service, "corpus-rollback", None, go_back))
-    return as_json(payloads.corpus_rollback(await service.operations.run(go_back, service.progress())))
+        return _job_response(await service.writes.run(_begin, service, "corpus-rollback", None, go_back))
+    outcome = await run_while_asked(request, service.operations, lambda: go_back(service.progress()))
+    return as_json(payloads.corpus_rollback(outcome))
 
 
 @router.post("/restore", responses=answers(409, model=SwitchedAnswer, example=_SWITCHED))
-async def restore(body: RestoreRequest, caller: Operating, service: Service) -> Response:
+async def restore(body: RestoreRequest, caller: Operating, service: Service, request: Request) -> Response:
     """Let one exact snapshot serve; what was deleted since it was taken stays deleted."""
     if body.dry_run:
-        plan = await service.operations.run(service.store.plan_restore, body.ref)
+        plan = await service.moves.run(service.store.plan_restore, body.ref)
         return as_json(asdict(plan) | {"dry_run": True})
 
     def move() -> Switched:
         return service.store.restore(
             body.ref,
             reason=body.reason or "",
-            catch_up=body.catch_up and body.wait,
-            progress=service.progress(),
+            catch_up=False,
             wait=body.wait_seconds,
             expected_epoch=body.expected_epoch,
             planned=body.planned,
@@ -201,8 +204,8 @@ async def restore(body: RestoreRequest, caller: Operating, service: Service) -> 
             actor=caller.name,
         )
 
-    outcome = await service.operations.run(move)
-    return await _move_response(service, "restore", outcome, follow=body.catch_up and not body.wait)
+    outcome, job = await move_and_prove(request, service, "restore", move, follow=body.catch_up, wait=body.wait)
+    return as_json(payloads.switched(outcome) | {"job": job})
 
 
 @router.get("/bridges", responses=answers(example={"bridges": [_BRIDGE]}))
@@ -215,11 +218,11 @@ async def bridges(_: Reading, service: Service) -> Response:
 async def bridge(body: BridgeRequest, _: Operating, service: Service) -> Response:
     """Learn a map from one pair's model to another pair's space, from vectors that both hold."""
 
-    def learn(_progress: ProgressCallback) -> Bridge:
-        return service.store.bridge(body.source, body.target)
+    def learn(progress: ProgressCallback) -> Bridge:
+        return service.store.bridge(body.source, body.target, progress=progress)
 
     if not body.wait:
-        return _job_response(await service.operations.run(_begin, service, "bridge", body.target, learn))
+        return _job_response(await service.writes.run(_begin, service, "bridge", body.target, learn))
     return as_json(payloads.bridge(await service.operations.run(learn, service.progress())))
 
 
@@ -227,13 +230,18 @@ async def bridge(body: BridgeRequest, _: Operating, service: Service) -> Respons
 async def check(body: CheckRequest, _: Operating, service: Service) -> Response:
     """Audit a pair against the log. Whatever it finds, the answer is 200: see `verdict`."""
 
-    def audit(_progress: ProgressCallback) -> Report:
+    def audit(progress: ProgressCallback) -> Report:
         return service.store.check(
-            body.pair, body.level, bound=body.bound, confidence=body.confidence, sample=body.sample
+            body.pair,
+            body.level,
+            bound=body.bound,
+            confidence=body.confidence,
+            sample=body.sample,
+            progress=progress,
         )
 
     if not body.wait:
-        return _job_response(await service.operations.run(_begin, service, "check", body.pair, audit))
+        return _job_response(await service.writes.run(_begin, service, "check", body.pair, audit))
     return as_json(payloads.report(await service.operations.run(audit, service.progress())))
 
 
@@ -254,40 +262,6 @@ async def ask_model(body: AskRequest, _: Operating, service: Service) -> Respons
     """
     answer = await service.operations.run(service.store.ask_model, body.pair)
     return as_json(asdict(answer))
-
-
-async def _move_response(service: StoreService, kind: str, outcome: Switched, *, follow: bool) -> Response:
-    """Answer a move; with `follow` the target is caught up and checked as a job from here on."""
-    job = await start_proof(service, kind, outcome) if follow else None
-    return as_json(payloads.switched(outcome) | {"job": job})
-
-
-async def start_proof(service: StoreService, kind: str, outcome: Switched) -> str:
-    """Start the job that catches up and checks what a move let serve; returns its id.
-
-    What goes wrong in it is in its `error`, and in the incident's `trouble`: the move was answered before.
-    """
-    pair = SnapshotRef.parse(outcome.target).pair
-
-    def prove(progress: ProgressCallback) -> Switched:
-        stops: list[StoppedError] = []
-
-        def report(state: Progress) -> None:
-            try:
-                progress(state)
-            except StoppedError as error:
-                stops.append(error)
-                raise
-
-        proof = service.store.prove(outcome, report)
-        if stops:
-            raise stops[0]  # so that the job counts as cancelled, not as failed
-        if proof.trouble != outcome.trouble:
-            raise FailedError(f"{proof.target} serves, but: {proof.trouble}", hint=f"`vecrollback check {pair}`")
-        return proof
-
-    job = await service.operations.run(service.start, kind, pair, prove)
-    return job.id
 
 
 def _begin(service: StoreService, kind: str, pair: str | None, work: Any) -> Job[Any]:

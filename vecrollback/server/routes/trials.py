@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from vecrollback.errors import UnknownNameError
 from vecrollback.records import CanaryStatus
 from vecrollback.server.auth import Operating, Reading
+from vecrollback.server.moves import run_while_asked
 from vecrollback.server.operation_schemas import CanaryAdvanceRequest, CanaryStartRequest, ReasonRequest
 from vecrollback.server.schemas import answers, as_json
 from vecrollback.server.service import Service
@@ -89,10 +90,10 @@ async def advance(body: CanaryAdvanceRequest, caller: Operating, service: Servic
 
 
 @router.post("/canary/stop", responses=answers(409, example=_RUN))
-async def stop(body: ReasonRequest, caller: Operating, service: Service) -> Response:
+async def stop(body: ReasonRequest, caller: Operating, service: Service, request: Request) -> Response:
     """End the canary: from the next query on everybody is answered by the live pair again."""
 
     def end() -> dict[str, object]:
         return payloads.canary(service.store.canaries.stop(reason=body.reason, actor=caller.name))
 
-    return as_json(await service.operations.run(end))
+    return as_json(await run_while_asked(request, service.moves, end))

@@ -63,7 +63,7 @@ async def catch_up(body: CatchUpRequest, caller: Operating, service: Service) ->
     if body.wait:
         return as_json(asdict(await service.operations.run(bring, service.progress())))
     pair = await service.reads.run(service.store.pair, body.pair)
-    job = await service.operations.run(service.start, "bring-up-to-date", pair.name, bring)
+    job = await service.writes.run(service.start, "bring-up-to-date", pair.name, bring)
     return as_json({"job": shown(job.status())}, 202)
 
 
@@ -72,7 +72,7 @@ async def repair(body: PairRequest, caller: Operating, service: Service) -> Resp
     """Check a pair, embed again what is wrong, and check once more; `after` is null where nothing was wrong."""
 
     def mend(progress: ProgressCallback) -> tuple[Report, Report | None]:
-        before = service.store.check(body.pair)
+        before = service.store.check(body.pair, progress=progress)
         wrong = before.verdict != "pass" or before.ids("bridged_vector")
         return before, None if not wrong else service.store.repair(before, progress=progress)
 
@@ -88,7 +88,7 @@ async def repair(body: PairRequest, caller: Operating, service: Service) -> Resp
         before, after = await service.operations.run(mend, service.progress())
         return as_json({"before": payloads.report(before), "after": payloads.report(after) if after else None})
     pair = await service.reads.run(service.store.pair, body.pair)
-    job = await service.operations.run(service.start, "mend", pair.name, mend_or_fail)
+    job = await service.writes.run(service.start, "mend", pair.name, mend_or_fail)
     return as_json({"job": shown(job.status())}, 202)
 
 
