@@ -14,7 +14,8 @@ from tests.support.oracle import EVERYTHING, ONE, QUERIES, TWO, assert_answers, 
 from tests.support.two_pairs import TEXTS
 from vecrollback import Document, Store
 from vecrollback.errors import BadFilterError, FingerprintMismatchError, UnknownNameError, UsageError
-from vecrollback.records import LIVE, PairVectors
+from vecrollback.records import LIVE, PairVectors, SearchMode
+from vecrollback.serving import open_pairs
 
 
 def wait_until(holds: Callable[[], Any], seconds: float = 20.0) -> None:
@@ -105,3 +106,38 @@ def test_what_was_written_counts_from_the_next_query_on(store: Store) -> None:
         store.catch_up("one")
         texts = {id_: text for id_, text in TEXTS.items() if id_ != "d1"} | {"new": words(90)}
         assert_answers(searcher.search(QUERIES[0], EVERYTHING), ONE, texts, QUERIES[0])
+
+
+@pytest.mark.parametrize("mode", ["vector", "keyword", "hybrid"])
+def test_a_filter_judges_a_document_as_it_is_shown_whatever_is_written_meanwhile(
+    store: Store, monkeypatch: pytest.MonkeyPatch, mode: SearchMode
+) -> None:
+    store.upsert([Document("moved", "secret plan", {"tenant": "a"}), Document("stays", "open plan", {"tenant": "b"})])
+    store.catch_up("one")
+    advance, writes = open_pairs.advance_text_cache, iter([Document("moved", "secret plan", {"tenant": "b"})])
+
+    def written_in_between(*args: Any) -> Any:  # after the head was read, and before the texts are
+        store.upsert(list(writes))
+        return advance(*args)
+
+    with store.searcher(follow=False) as searcher:
+
+        def shown(tenant: str) -> set[tuple[str, Any]]:
+            hits = searcher.search("secret plan", EVERYTHING, f"tenant = '{tenant}'", mode=mode).hits
+            return {(hit.id, hit.metadata["tenant"]) for hit in hits}
+
+        assert shown("a") == {("moved", "a")}
+        store.upsert([Document("other", words(83))])
+        monkeypatch.setattr(open_pairs, "advance_text_cache", written_in_between)
+        assert shown("a") <= {("moved", "a")}, "of the texts before or of those after, not of both"
+        for _ in range(2):
+            assert (shown("a"), shown("b")) == (set(), {("moved", "b"), ("stays", "b")})
+
+
+def test_a_filter_is_answered_after_the_version_that_the_texts_were_read_at_is_gone(store: Store) -> None:
+    store.upsert([Document("kept", "a plan", {"tenant": "a"})])
+    store.catch_up("one")
+    with store.searcher(follow=False) as searcher:
+        searcher.search(QUERIES[0])
+        store.compact(purge=True)
+        assert [hit.id for hit in searcher.search(QUERIES[0], where="tenant = 'a'").hits] == ["kept"]

@@ -17,7 +17,9 @@ from itertools import chain, zip_longest
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from vecrollback.corpus.documents import content_hash
 from vecrollback.corpus.text_cache import TextCache
 from vecrollback.errors import EmbedderChangedError, VecrollbackError
 from vecrollback.indexes import exact_search
@@ -140,10 +142,17 @@ class CascadeAnswers:
         theirs, by = self._by_old(sides, queries, depth, only, texts)
         own = sides.new.view.search(queries, options.k, only, include_vectors=options.include_vectors)
         answers = []
+        allowed = only.matching(sides.new.view.texts) if only is not None and only.matching is not None else None
+        namespace = None if only is None else only.namespace
         for n, hits in enumerate(own):
-            wide = replace(options, k=depth)
-            words = self._words.candidates(texts[n], wide, everywhere=only is None) if texts is not None else []
-            order = _in_turns([document_key(one.id, one.namespace) for one in theirs[n]], words)[:depth]
+            by_vectors = [document_key(one.id, one.namespace) for one in theirs[n]]
+            if allowed is not None:  # as they are in the texts that are shown: the other view may have later ones
+                named = pa.array(by_vectors, pa.string())
+                by_vectors = named.filter(pc.is_in(named, value_set=allowed)).to_pylist()
+            words: list[str] = []
+            if texts is not None:
+                words = self._words.candidates(texts[n], depth, namespace=namespace, allowed=allowed)
+            order = _in_turns(by_vectors, words)[:depth]
             answers.append(self._ranked(sides, queries[n : n + 1], options, hits, order, theirs[n], by))
         return answers
 
@@ -227,16 +236,17 @@ class CascadeAnswers:
             change = texts.changed.get(key)
             if change.deleted if change is not None else row < 0:
                 continue
-            content_hash = change.content_hash if change is not None else texts.base.hashes[row].tobytes()
+            digest = change.content_hash if change is not None else texts.base.hashes[row].tobytes()
             text, _, other = texts.lookup(key, row)
-            wanted[key] = WantedText(key, text, content_hash)
+            wanted[key] = WantedText(key, text, digest)
             if other:
                 elsewhere.append(key)
         if elsewhere:  # the model gets another text than the one that is shown
             there = self._corpus.at_head(lambda state: self._corpus.get(elsewhere, version=state.version))
             for key in elsewhere:
                 document = there.get(key)
-                if document is None:
+                # One that was written a moment ago has vectors of another text than the one that is shown.
+                if document is None or content_hash(document.text_for_model) != wanted[key].content_hash:
                     del wanted[key]
                 else:
                     wanted[key] = replace(wanted[key], text=document.text_for_model)

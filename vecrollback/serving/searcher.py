@@ -37,7 +37,7 @@ from vecrollback.records import (
 )
 from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.answer_counts import AnswerReport
-from vecrollback.serving.answering import Serving, embed_queries, empty_result, restriction, results_of, valid_queries
+from vecrollback.serving.answering import Serving, embed_queries, empty_result, results_of, valid_queries
 from vecrollback.serving.cascade import CascadeAnswers, CascadeSides
 from vecrollback.serving.fallback import Fallback, FallbackVectors
 from vecrollback.serving.hybrid import KeywordAnswers
@@ -49,6 +49,7 @@ from vecrollback.serving.reranking.ordering import reranked
 from vecrollback.serving.shadow import Shadow, ShadowTask
 from vecrollback.serving.time_watch import TimeWatch
 from vecrollback.serving.traffic_log import TrafficLog
+from vecrollback.serving.view import restriction
 from vecrollback.storage.forks import FollowsForks, follow_forks
 from vecrollback.storage.spans import span
 
@@ -257,7 +258,7 @@ class Searcher(Questions, FollowsForks):
         options: SearchOptions,
     ) -> list[Result]:
         """Answers of a pair that is not whole, or of the one before it, each whole in one space."""
-        only = restriction(options, self._corpus, serving.pointer.corpus_version)
+        only = restriction(options, self._corpus, head=serving.pointer.head, version=serving.pointer.corpus_version)
         results: list[Result] = []
         for answer in self._cascade.answer(sides, queries, options, only, texts):
             manifest = answer.open_pair.view.snapshot.manifest
@@ -288,7 +289,7 @@ class Searcher(Questions, FollowsForks):
         pointer, view = serving.pointer, serving.open_pair.view
         with span("search", pair=pointer.pair, epoch=pointer.epoch, queries=len(queries), k=options.k):
             # Filter and vectors: one state of the log.
-            only = restriction(options, self._corpus, pointer.corpus_version)
+            only = restriction(options, self._corpus, head=pointer.head, version=pointer.corpus_version)
             hits = view.search(queries, options.k, only, include_vectors=options.include_vectors)
         if not canary:
             self._report.answers.add(pointer.epoch, len(hits))
