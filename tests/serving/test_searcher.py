@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import vecrollback
 from tests.support.operations import words
 from tests.support.oracle import EVERYTHING, ONE, QUERIES, TWO, assert_answers, embedder
 from tests.support.two_pairs import TEXTS
 from vecrollback import Document, Store
+from vecrollback.embedders import Embedder
+from vecrollback.embedders.hashing import HashingEmbedder
 from vecrollback.errors import BadFilterError, FingerprintMismatchError, UnknownNameError, UsageError
 from vecrollback.records import LIVE, PairVectors, SearchMode
 from vecrollback.serving import open_pairs
@@ -141,3 +147,56 @@ def test_a_filter_is_answered_after_the_version_that_the_texts_were_read_at_is_g
         searcher.search(QUERIES[0])
         store.compact(purge=True)
         assert [hit.id for hit in searcher.search(QUERIES[0], where="tenant = 'a'").hits] == ["kept"]
+
+
+@pytest.mark.parametrize("fallback", [False, True])
+@pytest.mark.parametrize("follow", [False, True])
+def test_over_many_moves_the_models_of_two_pairs_are_held_and_the_others_closed(
+    root: Path, monkeypatch: pytest.MonkeyPatch, follow: bool, fallback: bool
+) -> None:
+    if fallback:
+        (root / "vecrollback.toml").write_text('[serving]\nfallback = ["standby", "keyword"]\n')
+    closed: list[str] = []
+    monkeypatch.setattr(HashingEmbedder, "close", lambda self: closed.append(self.spec))
+    models: dict[str, weakref.ref[Embedder]] = {}
+    with vecrollback.connect(root) as here, vecrollback.connect(root) as elsewhere, here.searcher(follow=follow) as it:
+
+        def held() -> set[str]:
+            gc.collect()
+            return {name for name, model in models.items() if model() is not None}
+
+        for name in ("one", *(f"pair-{n}" for n in range(6))):
+            if name != "one":
+                elsewhere.reembed(f"hash:32?seed={len(models)}", name=name, index="Flat").wait()
+                elsewhere.promote(name, override=True, reason="a test")
+            assert it.search(QUERIES[0]).pair == name
+            models[name] = weakref.ref(here.resources.embedders._loadable(here.pair(name)))
+        wait_until(lambda: held() == {"pair-4", "pair-5"})
+        assert set(closed) >= {f"hash:32?seed={n}" for n in range(1, 5)}
+        assert not {"hash:32?seed=5", "hash:32?seed=6"}.intersection(closed)
+        standby = models["pair-4"]()
+        elsewhere.rollback(reason="a test", catch_up=False)
+        assert it.search(QUERIES[0]).pair == "pair-4"
+        assert here.resources.embedders._loadable(here.pair("pair-4")) is standby, "nothing was loaded for it"
+
+
+def test_a_model_is_not_closed_under_a_query_in_flight(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr(HashingEmbedder, "close", lambda self: closed.append(self.spec))
+    with store.searcher(follow=False) as searcher:
+        searcher.search(QUERIES[0])
+        serving = searcher._serving
+    assert serving is not None
+    in_flight = serving.open_pair
+    embedders = store.resources.embedders
+    model = embedders._loadable(store.pair("one"))
+    embedders.let_go_unused()
+    known = embedders._loadable(store.pair("one")) is model
+    assert (known, closed) == (True, [])
+    assert len(in_flight.queries.embed([QUERIES[0]])) == 1
+    del serving, in_flight, model
+    gc.collect()
+    embedders.let_go_unused()
+    assert closed == [ONE]
+    with store.searcher(follow=False) as searcher:
+        assert searcher.search(QUERIES[0]).pair == "one", "the next use opens it again"

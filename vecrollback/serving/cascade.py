@@ -43,6 +43,7 @@ from vecrollback.serving.hybrid import KeywordAnswers
 from vecrollback.serving.masks import Filter
 from vecrollback.serving.on_demand import Keep, OnDemand, TextBudget, WantedText
 from vecrollback.serving.open_pairs import OpenPair, OpenPairs, Position
+from vecrollback.serving.open_snapshot import OpenSnapshot
 from vecrollback.serving.patient_model import TROUBLE
 from vecrollback.serving.view import PairView
 
@@ -99,7 +100,7 @@ class CascadeAnswers:
         self._bridges = Bridges(resources)
         self._on_demand: dict[tuple[str, str, int, int], OnDemand] = {}
         self._lock = threading.Lock()
-        self._base: tuple[PairView | None, frozenset[str]] = None, frozenset()
+        self._base: tuple[OpenSnapshot | None, frozenset[str]] = None, frozenset()
 
     def beside(self, new: OpenPair, head: int) -> CascadeSides | None:
         """What helps this pair at this head of the log; None for one that is whole.
@@ -221,9 +222,9 @@ class CascadeAnswers:
     def _own(self, view: PairView) -> frozenset[str]:
         """Documents that the pair has rows of."""
         snapshot, known = self._base
-        if snapshot is None or snapshot.snapshot is not view.snapshot:
+        if snapshot is not view.snapshot:
             known = frozenset(view.snapshot.ids.to_pylist())
-            self._base = view, known
+            self._base = view.snapshot, known
         return known | view.delta.supersedes
 
     def _wanted(self, keys: Sequence[str], texts: TextCache) -> list[WantedText]:
@@ -268,8 +269,7 @@ class CascadeAnswers:
             # The one before stays beside it: queries in flight go on with the pair that they began with.
             ended = [self._on_demand.pop(one) for one in list(self._on_demand)[:-1]]
             self._on_demand[key] = on_demand
-        for one in ended:  # on a thread: no query waits until what is left was written
-            threading.Thread(target=one.close, name="vecrollback-cascade-end", daemon=True).start()
+        self._end(ended)
         return on_demand
 
     def _note_wanted(self, pair: Pair, keys: Sequence[str]) -> None:
@@ -279,6 +279,20 @@ class CascadeAnswers:
                 self._catalog.stale_reads.note(pair.name, dict.fromkeys(keys, 1))
             except VecrollbackError as error:
                 _log.debug("what queries asked for is not noted: %s", error)
+
+    def tidy(self) -> None:
+        """Let go of what was made for pairs that are not open any more, once it is written."""
+        names = self._open_pairs.names
+        with self._lock:
+            ended = [self._on_demand.pop(key) for key in list(self._on_demand) if key[0] not in names]
+            snapshot = self._base[0]
+            if snapshot is not None and snapshot.ref not in self._open_pairs.refs:
+                self._base = None, frozenset()
+        self._end(ended)
+
+    def _end(self, ended: Sequence[OnDemand]) -> None:
+        for one in ended:  # on a thread: no query waits until what is left was written
+            threading.Thread(target=one.close, name="vecrollback-cascade-end", daemon=True).start()
 
     def hand_over(self) -> None:
         """Have everything written that was made for queries so far."""
