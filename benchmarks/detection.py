@@ -218,7 +218,7 @@ def _record(store: Store, name: str, spec: str, queries: Mapping[str, str], qrel
     gains = []
     for id_, right in qrels.items():
         if id_ in queries:
-            found = [1 / np.log2(rank + 2) for rank, hit in enumerate(facts[queries[id_]].ids) if hit in right]
+            found = [1 / np.log2(rank + 2) for rank, hit in enumerate(facts[queries[id_]].keys) if hit in right]
             gains.append(sum(found) / sum(1 / np.log2(rank + 2) for rank in range(min(10, len(right)))))
     return Recorded(name, facts, asked.directions(name), float(np.mean(gains)))
 

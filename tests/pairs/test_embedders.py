@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from vecrollback import Document, connect
+from vecrollback.embedders.hashing import HashingEmbedder
 from vecrollback.errors import EmbedderChangedError
 from vecrollback.store.store import Store
 
@@ -92,3 +94,37 @@ def test_code_that_gives_other_vectors_is_another_model(
         store.upsert([Document("late", "a boat that came late")])
         with pytest.raises(EmbedderChangedError):
             store.catch_up("v1")
+
+
+def test_a_model_that_a_job_goes_on_with_is_not_closed_and_never_loaded_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr(HashingEmbedder, "close", lambda self: closed.append(self.spec))
+    with connect(tmp_path / "store", create=True) as store:
+        store.upsert([Document(f"d{n}", f"boat number {n}") for n in range(20)])
+        pair, embedders = store.pair(store.reembed("hash:16", name="v1").wait()), store.resources.embedders
+        job = embedders.of(pair)
+        embedders.let_go_unused()
+        assert embedders._embedders, "a step that follows soon finds it"
+        monkeypatch.setattr("vecrollback.pairs.embedders._REST_SECONDS", 0.0)
+        embedders.let_go_unused()
+        assert (embedders._embedders, closed) == ({}, [])
+        assert len(job.embed_documents(["boats"])) == 1
+        known = embedders.of(pair) is job
+        assert known
+        del job
+        embedders.let_go_unused()
+        assert (embedders._embedders, closed) == ({}, ["hash:16"])
+        assert len(embedders.of(pair).embed_documents(["boats"])) == 1
+
+
+def test_nobody_waits_for_a_model_that_is_being_loaded_to_let_go_of_another(root: Path) -> None:
+    with connect(root) as store:
+        embedders = store.resources.embedders
+        embedders.of(store.pair("v1"))
+        with embedders._lock:
+            letting_go = threading.Thread(target=embedders.let_go_unused, daemon=True)
+            letting_go.start()
+            letting_go.join(20)
+            assert not letting_go.is_alive()

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tests.support.http_server import QUERIES, Server, serving
-from vecrollback import connect
+from vecrollback import Document, connect
 from vecrollback.errors import AliasMovedError, UnknownNameError, UsageError
-from vecrollback.records import Hit, Result
+from vecrollback.records import GoldenQuery, Hit, Result
 from vecrollback.server.traffic_series import Series, score_edges
 from vecrollback.serving.vector_map import pca
 
@@ -39,6 +39,22 @@ def test_every_document_of_both_answers_has_its_ranks(store: Path) -> None:
         assert ranks == {hit.id: rank for rank, hit in enumerate(result.hits, 1)}
     shared = {hit.id for hit in compared.a.hits} & {hit.id for hit in compared.b.hits}
     assert compared.overlap == len(shared) / 10
+
+
+def test_an_id_of_two_namespaces_is_two_documents(tmp_path: Path) -> None:
+    documents = [Document("faq", "green tea", namespace=one) for one in ("shop", "other shop", "")]
+    with connect(tmp_path / "store", create=True) as store:
+        store.upsert([*documents, Document("else", "something else entirely")])
+        for name, model in (("v1", "hash:32?seed=1"), ("v2", "hash:32?seed=1&chunk=semantic:90")):
+            store.reembed(model, name=name, index="Flat").wait()
+        compared = store.inspection.compare("green tea", "v1", "v2", 4)
+        ranks = [{(hit.namespace, hit.id): n for n, hit in enumerate(one.hits, 1)} for one in (compared.a, compared.b)]
+        assert {(place.namespace, place.id): (place.a, place.b) for place in compared.places} == {
+            key: (ranks[0][key], ranks[1][key]) for key in ranks[0]
+        }
+        assert (len(compared.places), compared.overlap) == (4, 1.0)
+        golden = store.quality.compare("v1", "v2", queries=[GoldenQuery("q", "green tea", {})], k=4)
+        assert (golden.overlap, golden.rbo) == (1.0, pytest.approx(1.0))
 
 
 def test_a_comparison_that_makes_no_sense_is_refused(store: Path) -> None:

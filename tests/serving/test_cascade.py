@@ -454,3 +454,16 @@ def _await(holds: Callable[[], bool], seconds: float = 60) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_text_that_was_written_a_moment_ago_is_not_embedded_as_the_one_before(store: Store, untried: None) -> None:
+    store.upsert([Document("titled", "some words", embedded_text="A title: some words")])
+    begin(store)
+    with store.searcher(follow=False) as searcher:
+        searcher.search(query(0))
+        assert searcher._serving is not None
+        texts = searcher._serving.open_pair.view.texts
+        [wanted] = searcher._cascade._wanted(["titled"], texts)
+        assert wanted.text == "A title: some words"
+        store.upsert([Document("titled", "some words", embedded_text="Another title: some words")])
+        assert searcher._cascade._wanted(["titled"], texts) == [], "its vector would be kept for the text before"

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import vecrollback
 from tests.support.operations import words
 from tests.support.oracle import EVERYTHING, ONE, QUERIES, TWO, assert_answers, embedder
 from tests.support.two_pairs import TEXTS
 from vecrollback import Document, Store
+from vecrollback.embedders import Embedder
+from vecrollback.embedders.hashing import HashingEmbedder
 from vecrollback.errors import BadFilterError, FingerprintMismatchError, UnknownNameError, UsageError
-from vecrollback.records import LIVE, PairVectors
+from vecrollback.records import LIVE, PairVectors, SearchMode
+from vecrollback.serving import open_pairs
 
 
 def wait_until(holds: Callable[[], Any], seconds: float = 20.0) -> None:
@@ -105,3 +112,91 @@ def test_what_was_written_counts_from_the_next_query_on(store: Store) -> None:
         store.catch_up("one")
         texts = {id_: text for id_, text in TEXTS.items() if id_ != "d1"} | {"new": words(90)}
         assert_answers(searcher.search(QUERIES[0], EVERYTHING), ONE, texts, QUERIES[0])
+
+
+@pytest.mark.parametrize("mode", ["vector", "keyword", "hybrid"])
+def test_a_filter_judges_a_document_as_it_is_shown_whatever_is_written_meanwhile(
+    store: Store, monkeypatch: pytest.MonkeyPatch, mode: SearchMode
+) -> None:
+    store.upsert([Document("moved", "secret plan", {"tenant": "a"}), Document("stays", "open plan", {"tenant": "b"})])
+    store.catch_up("one")
+    advance, writes = open_pairs.advance_text_cache, iter([Document("moved", "secret plan", {"tenant": "b"})])
+
+    def written_in_between(*args: Any) -> Any:  # after the head was read, and before the texts are
+        store.upsert(list(writes))
+        return advance(*args)
+
+    with store.searcher(follow=False) as searcher:
+
+        def shown(tenant: str) -> set[tuple[str, Any]]:
+            hits = searcher.search("secret plan", EVERYTHING, f"tenant = '{tenant}'", mode=mode).hits
+            return {(hit.id, hit.metadata["tenant"]) for hit in hits}
+
+        assert shown("a") == {("moved", "a")}
+        store.upsert([Document("other", words(83))])
+        monkeypatch.setattr(open_pairs, "advance_text_cache", written_in_between)
+        assert shown("a") <= {("moved", "a")}, "of the texts before or of those after, not of both"
+        for _ in range(2):
+            assert (shown("a"), shown("b")) == (set(), {("moved", "b"), ("stays", "b")})
+
+
+def test_a_filter_is_answered_after_the_version_that_the_texts_were_read_at_is_gone(store: Store) -> None:
+    store.upsert([Document("kept", "a plan", {"tenant": "a"})])
+    store.catch_up("one")
+    with store.searcher(follow=False) as searcher:
+        searcher.search(QUERIES[0])
+        store.compact(purge=True)
+        assert [hit.id for hit in searcher.search(QUERIES[0], where="tenant = 'a'").hits] == ["kept"]
+
+
+@pytest.mark.parametrize("fallback", [False, True])
+@pytest.mark.parametrize("follow", [False, True])
+def test_over_many_moves_the_models_of_two_pairs_are_held_and_the_others_closed(
+    root: Path, monkeypatch: pytest.MonkeyPatch, follow: bool, fallback: bool
+) -> None:
+    if fallback:
+        (root / "vecrollback.toml").write_text('[serving]\nfallback = ["standby", "keyword"]\n')
+    closed: list[str] = []
+    monkeypatch.setattr(HashingEmbedder, "close", lambda self: closed.append(self.spec))
+    models: dict[str, weakref.ref[Embedder]] = {}
+    with vecrollback.connect(root) as here, vecrollback.connect(root) as elsewhere, here.searcher(follow=follow) as it:
+
+        def held() -> set[str]:
+            gc.collect()
+            return {name for name, model in models.items() if model() is not None}
+
+        for name in ("one", *(f"pair-{n}" for n in range(6))):
+            if name != "one":
+                elsewhere.reembed(f"hash:32?seed={len(models)}", name=name, index="Flat").wait()
+                elsewhere.promote(name, override=True, reason="a test")
+            assert it.search(QUERIES[0]).pair == name
+            models[name] = weakref.ref(here.resources.embedders._loadable(here.pair(name)))
+        wait_until(lambda: held() == {"pair-4", "pair-5"})
+        assert set(closed) >= {f"hash:32?seed={n}" for n in range(1, 5)}
+        assert not {"hash:32?seed=5", "hash:32?seed=6"}.intersection(closed)
+        standby = models["pair-4"]()
+        elsewhere.rollback(reason="a test", catch_up=False)
+        assert it.search(QUERIES[0]).pair == "pair-4"
+        assert here.resources.embedders._loadable(here.pair("pair-4")) is standby, "nothing was loaded for it"
+
+
+def test_a_model_is_not_closed_under_a_query_in_flight(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr(HashingEmbedder, "close", lambda self: closed.append(self.spec))
+    with store.searcher(follow=False) as searcher:
+        searcher.search(QUERIES[0])
+        serving = searcher._serving
+    assert serving is not None
+    in_flight = serving.open_pair
+    embedders = store.resources.embedders
+    model = embedders._loadable(store.pair("one"))
+    embedders.let_go_unused()
+    known = embedders._loadable(store.pair("one")) is model
+    assert (known, closed) == (True, [])
+    assert len(in_flight.queries.embed([QUERIES[0]])) == 1
+    del serving, in_flight, model
+    gc.collect()
+    embedders.let_go_unused()
+    assert closed == [ONE]
+    with store.searcher(follow=False) as searcher:
+        assert searcher.search(QUERIES[0]).pair == "one", "the next use opens it again"

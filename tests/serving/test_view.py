@@ -15,6 +15,7 @@ from tests.support.oracle import EVERYTHING, ONE, QUERIES, embedder, score
 from tests.support.two_pairs import TEXTS
 from vecrollback import Document, Hit, Store
 from vecrollback.pairs.vectors import KEY_COLUMNS, Vectors
+from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.masks import KEPT_FILTERS, Filter
 from vecrollback.serving.open_pairs import OpenPairs, Position
 from vecrollback.serving.view import PairView, without
@@ -132,11 +133,37 @@ def test_k_documents_come_however_many_chunks_one_has(store: Store, k: int) -> N
         opened.keep_only(())
 
 
+def test_no_more_rows_are_asked_for_than_a_filter_allows(
+    store: Store, opened: OpenPairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.upsert([Document(f"long {n}", " ".join(["boats in the harbour"] * 40)) for n in range(20)])
+    store.upsert([Document("few", "boats in a harbour", namespace="few")])
+    store.reembed(f"{ONE}&chunk=tokens:2:1", name="chunked", index="Flat").wait()
+    store.upsert([Document("later", "boats in another harbour", namespace="few"), Document("d1", words(80))])
+    store.catch_up("chunked")
+    view = view_of(store, opened, "chunked")
+    asked: list[int] = []
+    search = type(view.snapshot.index).search
+
+    def noted(self: object, queries: FloatArray, k: int, *rest: object) -> object:
+        asked.append(k)
+        return search(self, queries, k, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(view.snapshot.index), "search", noted)
+    assert len(view.snapshot.ids) > 1_000
+    assert {hit.id for hit in found(view, k=10, only=Filter("few"))} == {"few", "later"}
+    some = Filter("", "some", lambda _texts: pa.array(["d2", "d3", "long 1"]))
+    assert {hit.id for hit in found(view, k=10, only=some)} == {"d2", "d3", "long 1"}
+    allowed = sum(id_ in {"d2", "d3", "long 1"} for id_ in view.snapshot.ids.to_pylist())
+    assert asked[:2] == [40, 40]
+    assert max(asked) == asked[-1] == allowed
+
+
 def test_a_filter_asks_the_corpus_once_for_each_view(store: Store, opened: OpenPairs) -> None:
     asked = []
 
     def only(where: str, *ids: str) -> Filter:
-        return Filter("", where, lambda: asked.append(where) or pa.array(ids, pa.string()))
+        return Filter("", where, lambda _texts: asked.append(where) or pa.array(ids, pa.string()))
 
     view = view_of(store, opened)
     for _ in range(3):

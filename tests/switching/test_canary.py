@@ -5,8 +5,10 @@ Covers serving.shadow, switching.canary.settings.
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -274,6 +276,18 @@ def test_a_shadow_is_asked_beside_and_only_counted(store: Store, searcher: Searc
     assert 1 <= overlap.count <= 20
     assert 0 <= overlap.lowest <= overlap.mean <= overlap.highest <= 1
     assert {"live_ms", "candidate_ms", "live_score", "candidate_score", "failed"} <= set(status.observed)
+
+
+def test_a_shadow_holds_no_candidate_open_that_is_one_no_more(store: Store, searcher: Searcher) -> None:
+    policy(shadow=100, steps=[10])
+    trying(store, searcher)
+    assert searcher._serving is not None and searcher._serving.candidate is not None
+    model = weakref.ref(searcher._serving.candidate.open_pair.queries)
+    searcher.search("crate 1", 5, key="somebody")
+    wait_until(lambda: "overlap" in store.canaries.status().observed)
+    store.promote(store.reembed("hash:32?seed=3", name="v3").wait(), override=True, reason="another one")
+    wait_until(lambda: searcher.search("crate 1").pair == "v3")
+    wait_until(lambda: gc.collect() >= 0 and model() is None)
 
 
 def test_a_shadow_that_hangs_and_then_fails_holds_up_nothing(store: Store, searcher: Searcher) -> None:

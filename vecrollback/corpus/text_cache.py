@@ -16,7 +16,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -90,13 +90,15 @@ class Base:
 class TextCache:
     """All documents at one head: the base and the changes over it. Immutable; `advanced` makes the next.
 
-    `problem`: which documents are missing, where files of the log are damaged.
+    `version`: of the log, as it was read at this head. `problem`: which documents are missing, where files of the log
+    are damaged.
     """
 
     base: Base
     head: int
     changed: Mapping[str, ChangedText]
     problem: str = ""
+    version: int = 0
 
     def lookup(self, id_: str, row: int) -> tuple[str, Mapping[str, Json], bool]:
         """Text and metadata of a live document whose base row is known (-1: it has none).
@@ -127,10 +129,10 @@ def open_text_cache(corpus: Corpus, folder: Path) -> TextCache:
         # What was written while the log was whole has more than can be written while it is damaged.
         if not texts.needs_rebuild or corpus.at_head(lambda state: corpus.readable(state.version)).problem:
             return texts
-    base = corpus.at_head(lambda state: _write_base(corpus, folder, state))
+    base, version = corpus.at_head(lambda state: (_write_base(corpus, folder, state), state.version))
     if base.problem and texts is not None:
         return texts
-    return TextCache(base, base.head, {}, base.problem)
+    return TextCache(base, base.head, {}, base.problem, version)
 
 
 def mended(texts: TextCache, corpus: Corpus) -> bool:
@@ -149,8 +151,8 @@ def advanced(texts: TextCache, corpus: Corpus) -> TextCache:
 
 
 def _advanced(texts: TextCache, corpus: Corpus, state: CorpusState) -> TextCache:
-    if state.head == texts.head:
-        return texts
+    if state.head == texts.head:  # a compaction makes a new version of the same documents
+        return texts if state.version == texts.version else replace(texts, version=state.version)
     fresh: dict[str, ChangedText] = {}
     # Files that the base was made of hold no later change, and what is damaged in them is in the base.
     log = corpus.readable(state.version, known=texts.base.files)
@@ -158,7 +160,8 @@ def _advanced(texts: TextCache, corpus: Corpus, state: CorpusState) -> TextCache
         columns = [batch[name].to_pylist() for name in ("id", "text", "metadata", "_content_hash", "_deleted")]
         columns.append(pc.is_valid(batch[EMBEDDED_TEXT]).to_pylist())
         fresh.update({id_: ChangedText(*rest) for id_, *rest in zip(*columns, strict=True)})
-    return TextCache(texts.base, state.head, {**texts.changed, **fresh}, log.problem or texts.base.problem)
+    changed = {**texts.changed, **fresh}
+    return TextCache(texts.base, state.head, changed, log.problem or texts.base.problem, state.version)
 
 
 def _newest_base(folder: Path) -> Base | None:

@@ -121,29 +121,32 @@ def _checked(spec: str, embed: Callable[[Sequence[str]], FloatArray], texts: Seq
 
 def _usable_rows(embed: Callable[[Sequence[str]], FloatArray], numbers: list[int]) -> dict[int, FloatArray]:
     """Vectors by number of those probes that a model takes: asked together, and in halves where that is refused."""
-    refusal: TextRefusedError | None = None
-
-    def ask(part: list[int]) -> dict[int, FloatArray]:
-        nonlocal refusal
-        if not part:
-            return {}
-        try:
-            return dict(zip(part, embed([_texts()[n] for n in part]), strict=True))
-        except TextRefusedError as error:
-            refusal = error
-            middle = len(part) // 2
-            return ask(part[:middle]) | ask(part[middle:]) if middle else {}
-
+    refusals: list[TextRefusedError] = []
     if numbers and len(taken := _asked_together(embed, numbers)) == len(numbers):
         return taken
     # Texts of every length first: when none of them is taken, it is not about the texts. Then by length, so that those
     # which are too long for the model stand together.
     ordered = sorted(numbers, key=lambda n: len(_texts()[n]))
     first = ordered[:: max(1, len(ordered) // _FIRST)]
-    taken = {n: row for one in first for n, row in ask([one]).items()}
-    if refusal is not None and not taken:
-        raise refusal
-    return taken | ask([n for n in ordered if n not in first])
+    taken = {n: row for one in first for n, row in _in_halves(embed, [one], refusals).items()}
+    if refusals and not taken:
+        raise refusals[-1]
+    return taken | _in_halves(embed, [n for n in ordered if n not in first], refusals)
+
+
+def _in_halves(
+    embed: Callable[[Sequence[str]], FloatArray], part: list[int], refusals: list[TextRefusedError]
+) -> dict[int, FloatArray]:
+    """The same of a part. No closure that knows itself: such a cycle holds the model until garbage is collected."""
+    if not part:
+        return {}
+    try:
+        return dict(zip(part, embed([_texts()[n] for n in part]), strict=True))
+    except TextRefusedError as error:
+        refusals.append(error.with_traceback(None))
+        middle = len(part) // 2
+        halves = (part[:middle], part[middle:]) if middle else ()
+        return {n: row for half in halves for n, row in _in_halves(embed, half, refusals).items()}
 
 
 def _asked_together(embed: Callable[[Sequence[str]], FloatArray], numbers: list[int]) -> dict[int, FloatArray]:

@@ -6,8 +6,11 @@ import contextlib
 import io
 import logging
 import socket
+import sys
 import threading
 import time
+import weakref
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +41,15 @@ _PROVEN_BY = 4
 """Probes of one proof, where one call answers them: short ones, about ten tokens each, so it costs less than the first
 text that follows."""
 
+_REST_SECONDS = 60.0
+"""How long a model stays that a job has asked for: it asks again in its next step, and a worker in its next round."""
+
 
 class PairEmbedders(FollowsForks):
     """Hands out a pair's embedder. The first time it compares the model's behaviour with the pair's probes.
 
     `of` is for whoever lets probes ride along (`batch_probes`, `query_probes`), `proven` for whoever relies on single
-    vectors: checks, audits, comparisons.
+    vectors: checks, audits, comparisons. A model stays as long as anybody needs it: see `let_go_unused`.
     """
 
     def __init__(self, catalog: Catalog, artifacts: Artifacts, kept: KeptModels, root: Path | None = None) -> None:
@@ -51,6 +57,9 @@ class PairEmbedders(FollowsForks):
         self._artifacts = artifacts
         self.kept = kept
         self._leases: dict[tuple[str, str], object] = {}
+        self._used: dict[tuple[str, str], float] = {}
+        self._queries: weakref.WeakKeyDictionary[QueryProbes, Embedder] = weakref.WeakKeyDictionary()
+        self._forgotten: weakref.WeakValueDictionary[tuple[str, str], Embedder] = weakref.WeakValueDictionary()
         self._stamps: dict[tuple[str, str], object] = {}
         self._embedders: dict[tuple[str, str], Embedder] = {}
         self._proof_times: dict[tuple[str, str, str], float] = {}
@@ -62,14 +71,23 @@ class PairEmbedders(FollowsForks):
     def forked(self) -> None:
         """A model's locks, threads and connections are the parent's: each is loaded again when it is next used."""
         inherit(self._embedders, self._riding, self._leases)
-        self._embedders, self._proof_times, self._riding, self._leases = {}, {}, {}, {}
+        self._embedders, self._proof_times, self._riding, self._leases, self._used = {}, {}, {}, {}, {}
+        self._queries, self._forgotten = weakref.WeakKeyDictionary(), weakref.WeakValueDictionary()
         self._lock = threading.RLock()
 
     def open(self, spec: str) -> Embedder:
         """An embedder by its string, not yet compared with anything. Raises UntrustedError."""
+        self.let_go_unused()
+        embedder = self._opened(spec)
+        with self._lock:
+            self._used[(spec, embedder.fingerprint)] = time.monotonic()
+        return embedder
+
+    def _opened(self, spec: str) -> Embedder:
         embedder = open_embedder(spec, store=self._root, stored=not (self._root and is_trusted(self._root)))
         with self._lock:
-            return self._embedders.setdefault((spec, embedder.fingerprint), embedder)
+            key = spec, embedder.fingerprint
+            return self._known(*key) or self._embedders.setdefault(key, embedder)
 
     def current(self, spec: str) -> Embedder:
         """The embedder that a string names now, for a new pair.
@@ -96,6 +114,12 @@ class PairEmbedders(FollowsForks):
 
     def of(self, pair: Pair) -> Embedder:
         """The embedder that made the pair's vectors. Raises EmbedderChangedError when it is another one by now."""
+        with self._lock:
+            embedder = self._proven_once(pair)
+            self._used[(pair.embedder, pair.fingerprint)] = time.monotonic()
+            return embedder
+
+    def _proven_once(self, pair: Pair) -> Embedder:
         with self._lock:
             embedder = self._loadable(pair)
             key = _key(pair)
@@ -146,9 +170,10 @@ class PairEmbedders(FollowsForks):
         if not pair.probes:
             return None
         key = _key(pair)
-        if key not in self._riding:
-            self._riding[key] = BatchProbes(self.of(pair), self.probes(pair), pair.probe_floor)
-        return self._riding[key]
+        if (probes := self._riding.get(key)) is None:
+            probes = BatchProbes(self._proven_once(pair), self.probes(pair), pair.probe_floor)
+            self._riding[key] = probes
+        return probes
 
     def query_probes(self, pair: Pair) -> QueryProbes:
         """The pair's embedder for queries, proven while it serves.
@@ -156,12 +181,15 @@ class PairEmbedders(FollowsForks):
         Raises as `of` does; EmbeddingError within the limits of a query while its service does not answer.
         """
         recorded = self.probes(pair) if pair.probes else None
-        queries, key = QueryProbes(self._loadable(pair), recorded, pair.probe_floor), _key(pair)
+        with self._lock:
+            embedder, key = self._loadable(pair), _key(pair)
+            queries = QueryProbes(embedder, recorded, pair.probe_floor)
+            self._queries[queries] = embedder  # for as long as anybody asks it, see `let_go_unused`
         # The proof is a job, with the patience of one, and somebody may be waiting here: first, does it answer at all?
-        if pair.probes and key not in self._proof_times and self._proof_age(pair, self._loadable(pair)) is None:
+        if pair.probes and key not in self._proof_times and self._proof_age(pair, embedder) is None:
             queries.reach()
         if pair.probes:
-            self.of(pair)
+            self._proven_once(pair)
             queries.proven_at(self._proof_times[key])
         return queries
 
@@ -180,26 +208,38 @@ class PairEmbedders(FollowsForks):
     def prove(self, pair: Pair) -> float:
         """Embed the pair's probes now, whatever was seen before; returns the worst cosine. Raises as `of` does."""
         probes = load_probes(self._artifacts, pair.probes)
-        return verify_probes(self._loadable(pair), probes, pair.probe_floor).worst_cosine
+        return verify_probes(self._loadable(pair, used=True), probes, pair.probe_floor).worst_cosine
 
     def require_source(self, pair: Pair) -> Embedder:
         """The pair's embedder, which a process that starts now could open, too. Reads the files where they changed.
 
         Raises EmbedderChangedError, or what opening raises.
         """
-        embedder, key = self._loadable(pair), (pair.embedder, pair.fingerprint)
+        embedder, key = self._loadable(pair, used=True), (pair.embedder, pair.fingerprint)
         if _stamps(embedder) != self._stamps.get(key):
             with self._lock:
                 embedder = self._open_checked(pair)
         return embedder
 
-    def _loadable(self, pair: Pair) -> Embedder:
+    def _loadable(self, pair: Pair, *, used: bool = False) -> Embedder:
         with self._lock:
-            return self._embedders.get((pair.embedder, pair.fingerprint)) or self._open_checked(pair)
+            key = pair.embedder, pair.fingerprint
+            embedder = self._known(*key) or self._open_checked(pair)
+            if used:
+                self._used[key] = time.monotonic()
+            return embedder
+
+    def _known(self, spec: str, fingerprint: str) -> Embedder | None:
+        """The embedder that is open under this string: also one that was forgotten while a job went on with it."""
+        key = spec, fingerprint
+        if key not in self._embedders and (embedder := self._forgotten.get(key)) is not None:
+            self._embedders[key] = embedder
+        return self._embedders.get(key)
 
     def trust(self, pair: Pair, embedder: Embedder) -> None:
         """Note that the pair's probes were recorded from this very embedder a moment ago."""
         self._embedders[(pair.embedder, pair.fingerprint)] = embedder
+        self._used[(pair.embedder, pair.fingerprint)] = time.monotonic()
         self._proof_times[_key(pair)] = time.monotonic()
         self._carry(pair, embedder)
 
@@ -251,6 +291,7 @@ class PairEmbedders(FollowsForks):
         return embedder.fingerprint, embed_probes(embedder), floor_for(embedder)
 
     def _open_checked(self, pair: Pair) -> Embedder:
+        self.let_go_unused()
         embedder, lease = self.open_anew(pair)
         self._embedders[(pair.embedder, pair.fingerprint)] = embedder
         self._leases[(pair.embedder, pair.fingerprint)] = lease
@@ -272,7 +313,7 @@ class PairEmbedders(FollowsForks):
                     return self._named(pair), None
                 assert kept is not None
                 spec, lease = self.kept.place(pair, kept)
-                return self._same(pair, self.open(spec)), lease
+                return self._same(pair, self._opened(spec)), lease
             except (VecrollbackError, OSError) as error:
                 # What is wrong with the place that the pair names is what people can mend.
                 trouble = error if trouble is None or not from_store else trouble
@@ -281,14 +322,14 @@ class PairEmbedders(FollowsForks):
 
     def _named(self, pair: Pair) -> Embedder:
         """The embedder that the pair's own string opens, which has to be the one that made the pair."""
-        embedder = self.open(pair.embedder)
+        embedder = self._opened(pair.embedder)
         try:
             return self._same(pair, embedder)
         except EmbedderChangedError:
             # Recorded by a version that did not pin hub names: the commit that made the pair may still be cached.
             for spec in earlier_commits(pair.embedder):
                 with contextlib.suppress(VecrollbackError):
-                    return self._same(pair, self.open(spec))
+                    return self._same(pair, self._opened(spec))
             raise
 
     def _same(self, pair: Pair, embedder: Embedder) -> Embedder:
@@ -320,15 +361,73 @@ class PairEmbedders(FollowsForks):
         )
         return True
 
+    def let_go_unused(self) -> None:
+        """Close and forget the models that nobody needs any more: no open pair, no query in flight, no job.
+
+        The next use opens a model again. One that a job goes on with is forgotten alone: it goes with the job, and
+        serves whoever asks for its pair before. One behind a service stays: it holds no weights here, and what it
+        counts, counts for the whole process.
+        """
+        # Whoever loads a model holds the lock for seconds, and queries may wait for this: next time is soon enough.
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            boxes = self._unused()
+            for box in boxes:
+                self._forget(box[0])
+        finally:
+            self._lock.release()
+        for box in boxes:
+            if _references(box) == _NO_OTHERS:
+                try:
+                    box[0].close()
+                except Exception as error:  # a user's own class may raise anything, and nobody waits for this
+                    _log.warning("%s could not be closed: %s", box[0].spec, error)
+
+    def _unused(self) -> list[list[Embedder]]:
+        """Each in a list of its own, which alone refers to it once it is forgotten."""
+        recent = time.monotonic() - _REST_SECONDS
+        needed = {id(one) for one in list(self._queries.values())}
+        needed |= {id(one) for key, one in self._embedders.items() if self._used.get(key, recent) > recent}
+        unused = {id(one): one for one in self._embedders.values() if id(one) not in needed}
+        return [[one] for one in unused.values() if not traits_of(one).metered]
+
+    def _forget(self, embedder: Embedder) -> None:
+        keys = [key for key, one in self._embedders.items() if one is embedder]
+        for key in keys:
+            del self._embedders[key]
+            self._stamps.pop(key, None)
+            self._used.pop(key, None)
+            lease = self._leases.pop(key, None)
+            with contextlib.suppress(TypeError):  # a class of the user's own may allow no weak references
+                self._forgotten[key] = embedder
+                if lease is not None:
+                    weakref.finalize(embedder, _let_go, lease).atexit = False
+        self._proof_times = {key: at for key, at in self._proof_times.items() if key[:2] not in keys}
+        self._riding = {key: probes for key, probes in self._riding.items() if key[:2] not in keys}
+
     def close(self) -> None:
         with self._lock:
             for embedder in set(self._embedders.values()):
                 embedder.close()
             self._embedders.clear()
+            self._used.clear()
             self._leases.clear()
             self._stamps.clear()
             self._proof_times.clear()
             self._riding.clear()
+
+
+def _references(box: Sequence[object]) -> int:
+    """How often what is in a box is referred to, the box itself included."""
+    return sys.getrefcount(box[0])
+
+
+_NO_OTHERS = _references([object()])
+
+
+def _let_go(_lease: object) -> None:
+    """What was held for an embedder is held no longer than it lives."""
 
 
 def _key(pair: Pair) -> tuple[str, str, str]:

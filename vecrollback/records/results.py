@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -184,6 +184,7 @@ class DocumentRanks:
     id: str
     a: int | None
     b: int | None
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +199,11 @@ class AnswerComparison:
     @property
     def overlap(self) -> float:
         """Share of the longer answer that both have."""
-        return overlap([hit.id for hit in self.a.hits], [hit.id for hit in self.b.hits])
+        a, b = ([(hit.namespace, hit.id) for hit in one.hits] for one in (self.a, self.b))
+        return overlap(a, b)
 
 
-def overlap(a: Collection[str], b: Collection[str]) -> float:
-    """Share of the longer list of ids that is in both; 1.0 of two empty ones."""
+def overlap(a: Collection[Hashable], b: Collection[Hashable]) -> float:
+    """Share of the longer list of documents that is in both; 1.0 of two empty ones."""
     longer = max(len(a), len(b))
     return len(set(a) & set(b)) / longer if longer else 1.0

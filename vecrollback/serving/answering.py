@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple, Protocol
 
-from vecrollback.corpus.corpus import Corpus
 from vecrollback.corpus.documents import is_unicode, validate_namespace
-from vecrollback.corpus.selection import DocumentSet
 from vecrollback.embedders.pieces import QUERIES_FIRST
 from vecrollback.errors import BadQueryError, NoPairServesError, UsageError
 from vecrollback.records import (
@@ -26,7 +23,6 @@ from vecrollback.records import (
 )
 from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.cascade import CascadeSides
-from vecrollback.serving.masks import Filter
 from vecrollback.serving.open_pairs import OpenPair
 from vecrollback.serving.view import PairView
 from vecrollback.storage.spans import span
@@ -91,14 +87,6 @@ def require_no_words(options: SearchOptions) -> None:
             "a search by vectors has no words that a keyword index or a reranker could read",
             hint="search by the words themselves, or leave mode and reranker out",
         )
-
-
-def restriction(options: SearchOptions, corpus: Corpus, version: int) -> Filter:
-    """What an answer is restricted to. `version`: of the corpus, by the pointer that the query has read."""
-    if options.where is None:
-        return Filter(options.namespace)
-    selection = DocumentSet.of(options.where, options.namespace)
-    return Filter(options.namespace, options.where, partial(corpus.matching, selection, version=version, whole=False))
 
 
 def as_texts(query: str | Iterable[str]) -> list[str]:

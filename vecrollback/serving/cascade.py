@@ -17,7 +17,9 @@ from itertools import chain, zip_longest
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from vecrollback.corpus.documents import content_hash
 from vecrollback.corpus.text_cache import TextCache
 from vecrollback.errors import EmbedderChangedError, VecrollbackError
 from vecrollback.indexes import exact_search
@@ -41,6 +43,7 @@ from vecrollback.serving.hybrid import KeywordAnswers
 from vecrollback.serving.masks import Filter
 from vecrollback.serving.on_demand import Keep, OnDemand, TextBudget, WantedText
 from vecrollback.serving.open_pairs import OpenPair, OpenPairs, Position
+from vecrollback.serving.open_snapshot import OpenSnapshot
 from vecrollback.serving.patient_model import TROUBLE
 from vecrollback.serving.view import PairView
 
@@ -97,7 +100,7 @@ class CascadeAnswers:
         self._bridges = Bridges(resources)
         self._on_demand: dict[tuple[str, str, int, int], OnDemand] = {}
         self._lock = threading.Lock()
-        self._base: tuple[PairView | None, frozenset[str]] = None, frozenset()
+        self._base: tuple[OpenSnapshot | None, frozenset[str]] = None, frozenset()
 
     def beside(self, new: OpenPair, head: int) -> CascadeSides | None:
         """What helps this pair at this head of the log; None for one that is whole.
@@ -140,10 +143,17 @@ class CascadeAnswers:
         theirs, by = self._by_old(sides, queries, depth, only, texts)
         own = sides.new.view.search(queries, options.k, only, include_vectors=options.include_vectors)
         answers = []
+        allowed = only.matching(sides.new.view.texts) if only is not None and only.matching is not None else None
+        namespace = None if only is None else only.namespace
         for n, hits in enumerate(own):
-            wide = replace(options, k=depth)
-            words = self._words.candidates(texts[n], wide, everywhere=only is None) if texts is not None else []
-            order = _in_turns([document_key(one.id, one.namespace) for one in theirs[n]], words)[:depth]
+            by_vectors = [document_key(one.id, one.namespace) for one in theirs[n]]
+            if allowed is not None:  # as they are in the texts that are shown: the other view may have later ones
+                named = pa.array(by_vectors, pa.string())
+                by_vectors = named.filter(pc.is_in(named, value_set=allowed)).to_pylist()
+            words: list[str] = []
+            if texts is not None:
+                words = self._words.candidates(texts[n], depth, namespace=namespace, allowed=allowed)
+            order = _in_turns(by_vectors, words)[:depth]
             answers.append(self._ranked(sides, queries[n : n + 1], options, hits, order, theirs[n], by))
         return answers
 
@@ -212,9 +222,9 @@ class CascadeAnswers:
     def _own(self, view: PairView) -> frozenset[str]:
         """Documents that the pair has rows of."""
         snapshot, known = self._base
-        if snapshot is None or snapshot.snapshot is not view.snapshot:
+        if snapshot is not view.snapshot:
             known = frozenset(view.snapshot.ids.to_pylist())
-            self._base = view, known
+            self._base = view.snapshot, known
         return known | view.delta.supersedes
 
     def _wanted(self, keys: Sequence[str], texts: TextCache) -> list[WantedText]:
@@ -227,16 +237,17 @@ class CascadeAnswers:
             change = texts.changed.get(key)
             if change.deleted if change is not None else row < 0:
                 continue
-            content_hash = change.content_hash if change is not None else texts.base.hashes[row].tobytes()
+            digest = change.content_hash if change is not None else texts.base.hashes[row].tobytes()
             text, _, other = texts.lookup(key, row)
-            wanted[key] = WantedText(key, text, content_hash)
+            wanted[key] = WantedText(key, text, digest)
             if other:
                 elsewhere.append(key)
         if elsewhere:  # the model gets another text than the one that is shown
             there = self._corpus.at_head(lambda state: self._corpus.get(elsewhere, version=state.version))
             for key in elsewhere:
                 document = there.get(key)
-                if document is None:
+                # One that was written a moment ago has vectors of another text than the one that is shown.
+                if document is None or content_hash(document.text_for_model) != wanted[key].content_hash:
                     del wanted[key]
                 else:
                     wanted[key] = replace(wanted[key], text=document.text_for_model)
@@ -258,8 +269,7 @@ class CascadeAnswers:
             # The one before stays beside it: queries in flight go on with the pair that they began with.
             ended = [self._on_demand.pop(one) for one in list(self._on_demand)[:-1]]
             self._on_demand[key] = on_demand
-        for one in ended:  # on a thread: no query waits until what is left was written
-            threading.Thread(target=one.close, name="vecrollback-cascade-end", daemon=True).start()
+        self._end(ended)
         return on_demand
 
     def _note_wanted(self, pair: Pair, keys: Sequence[str]) -> None:
@@ -269,6 +279,20 @@ class CascadeAnswers:
                 self._catalog.stale_reads.note(pair.name, dict.fromkeys(keys, 1))
             except VecrollbackError as error:
                 _log.debug("what queries asked for is not noted: %s", error)
+
+    def tidy(self) -> None:
+        """Let go of what was made for pairs that are not open any more, once it is written."""
+        names = self._open_pairs.names
+        with self._lock:
+            ended = [self._on_demand.pop(key) for key in list(self._on_demand) if key[0] not in names]
+            snapshot = self._base[0]
+            if snapshot is not None and snapshot.ref not in self._open_pairs.refs:
+                self._base = None, frozenset()
+        self._end(ended)
+
+    def _end(self, ended: Sequence[OnDemand]) -> None:
+        for one in ended:  # on a thread: no query waits until what is left was written
+            threading.Thread(target=one.close, name="vecrollback-cascade-end", daemon=True).start()
 
     def hand_over(self) -> None:
         """Have everything written that was made for queries so far."""

@@ -108,16 +108,25 @@ class Fallback:
             return None
 
     def prepare(self, live: OpenPair) -> None:
-        """Open what a bridge needs, before a query has to wait for it."""
-        if "bridge" not in self.settings.order:
-            return
-        for bridge, source in self._known.value.bridges_into(live.pair):
+        """Open what a bridge needs, before a query has to wait for it; and let go of what another bridge needed."""
+        bridges = self._known.value.bridges_into(live.pair) if "bridge" in self.settings.order else []
+        sources = {(source.name, source.fingerprint) for _, source in bridges}
+        with self._lock:
+            self._sources = {key: model for key, model in self._sources.items() if key in sources}
+        for bridge, source in bridges:
             try:
                 self._bridges.open(bridge)
                 self._source(source)
                 return  # one that works is enough: models take memory
             except TROUBLE as error:
                 _log.debug("bridge %s -> %s cannot be opened: %s", bridge.source, bridge.target, error)
+
+    def tidy(self) -> None:
+        """Let go of the models of pairs that are not open any more."""
+        with self._lock:
+            names = self._open_pairs.names | {name for name, _ in self._sources}
+            # Not closed: queries in flight may still wait for one. Its threads end with it.
+            self._patient = {name: patient for name, patient in self._patient.items() if name in names}
 
     def _attempts(self, step: AnsweredBy, live: OpenPair, head: int) -> list[Callable[[list[str]], FallbackVectors]]:
         try:

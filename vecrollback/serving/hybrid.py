@@ -18,12 +18,12 @@ import pyarrow as pa
 
 from vecrollback.corpus.corpus import Corpus
 from vecrollback.corpus.keywords import KeywordHit, KeywordIndex
-from vecrollback.corpus.selection import DocumentSet
 from vecrollback.corpus.text_cache import TextCache
 from vecrollback.errors import CorruptArtifactError
 from vecrollback.pairs.resources import Resources
-from vecrollback.records import WHOLE_TEXT, CorpusState, Hit, Result, SearchOptions, Weights, key_parts
+from vecrollback.records import WHOLE_TEXT, Hit, Result, SearchOptions, Weights, key_parts
 from vecrollback.serving.open_pairs import OpenPairs
+from vecrollback.serving.view import restriction
 
 _log = logging.getLogger(__name__)
 _RANK_OFFSET = 60
@@ -63,28 +63,20 @@ class KeywordAnswers:
         """A result for each query by words alone, whatever mode was asked for."""
         return [self._by_words(text, options) for text in texts]
 
-    def candidates(self, text: str, options: SearchOptions, *, everywhere: bool = False) -> list[str]:
+    def candidates(self, text: str, k: int, *, namespace: str | None, allowed: pa.Array | None = None) -> list[str]:
         """Keys of the documents that hold words of a query, the best first; whatever mode was asked for.
 
-        `everywhere`: of all namespaces, whichever the options name.
+        `namespace`, `allowed`: see `KeywordIndex.search`.
         """
-        return [hit.key for hit in self._matching(text, options, self._corpus.state(), everywhere=everywhere)]
-
-    def _matching(
-        self, text: str, options: SearchOptions, state: CorpusState, *, everywhere: bool = False
-    ) -> list[KeywordHit]:
-        allowed: pa.Array | None = None
-        if options.where is not None:
-            selection = DocumentSet.of(options.where, options.namespace)
-            allowed = self._corpus.matching(selection, version=state.version)
-        namespace = None if everywhere else options.namespace
-        return self._index.search(text, options.k, namespace=namespace, allowed=allowed)
+        return [hit.key for hit in self._index.search(text, k, namespace=namespace, allowed=allowed)]
 
     def _by_words(self, text: str, options: SearchOptions) -> Result:
         """The answer by words alone. No pair gave it."""
         state = self._corpus.state()
-        found = self._matching(text, options, state)
+        only = restriction(options, self._corpus, head=state.head, version=state.version, whole=True)
         texts = self._open_pairs.texts_at(state.head)
+        allowed = only.matching(texts) if only.matching is not None else None
+        found = self._index.search(text, options.k, namespace=options.namespace, allowed=allowed)
         rows = texts.base.rows_of(pa.array([hit.key for hit in found], pa.string())).tolist() if found else []
         hits = [hit for one, row in zip(found, rows, strict=True) if (hit := _hit(one, row, texts)) is not None]
         return Result(

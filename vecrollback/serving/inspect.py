@@ -34,10 +34,11 @@ class Inspection:
             raise UsageError(f"both are pair {a!r}", hint="name two pairs")
         with self._pairs.pairs(a, b) as open_pairs:
             left, right = (_answer(one, query, k) for one in open_pairs)
-        ranks = [{hit.id: rank for rank, hit in enumerate(one.hits, 1)} for one in (left, right)]
+        # Documents of all namespaces are asked for, and an id may be in several.
+        ranks = [{(hit.namespace, hit.id): rank for rank, hit in enumerate(one.hits, 1)} for one in (left, right)]
         union = dict.fromkeys([*ranks[0], *ranks[1]])
         places = sorted(
-            (DocumentRanks(id_, ranks[0].get(id_), ranks[1].get(id_)) for id_ in union),
+            (DocumentRanks(place[1], ranks[0].get(place), ranks[1].get(place), place[0]) for place in union),
             key=lambda place: min(rank for rank in (place.a, place.b) if rank is not None),
         )
         return AnswerComparison(query, left, right, tuple(places))

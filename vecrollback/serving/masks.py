@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vecrollback.corpus.text_cache import TextCache
 from vecrollback.records.arrays import Mask, Numbers
 
 KEPT_FILTERS = 16
@@ -18,12 +19,13 @@ KEPT_FILTERS = 16
 class Filter:
     """What a query is restricted to: a namespace, "" for documents without one, and a `where` as text.
 
-    `matching`: asks the corpus for the keys of the documents that the `where` matches. A view asks once.
+    `matching`: asks the corpus for the keys of the documents that the `where` matches, as they are in these texts: what
+    is shown of a document is what was judged. A view asks once.
     """
 
     namespace: str = ""
     where: str | None = None
-    matching: Callable[[], pa.Array] | None = None
+    matching: Callable[[TextCache], pa.Array] | None = None
 
 
 def mask_deleted(ids: pa.Array, seq: Numbers, alive: Mask, tombstones: Mapping[str, int]) -> Mask:

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from vecrollback.catalog import Catalog
 from vecrollback.corpus.text_cache import TextCache, open_text_cache
 from vecrollback.corpus.text_cache import advanced as advance_text_cache
 from vecrollback.corpus.text_cache import mended as are_mended
 from vecrollback.errors import CorruptArtifactError, PairStateError, StorageUnavailableError, VecrollbackError
 from vecrollback.pairs.late_model import QueryModel
 from vecrollback.pairs.resources import Resources
-from vecrollback.records import Pair
+from vecrollback.records import CANDIDATE, Pair
 from vecrollback.serving.open_snapshot import OpenSnapshot
 from vecrollback.serving.view import PairView, open_view, without
 from vecrollback.serving.view import advanced as advanced_view
@@ -93,6 +94,11 @@ class OpenPairs(FollowsForks):
     def refs(self) -> tuple[str, ...]:
         """Snapshots that are open, sorted."""
         return tuple(sorted(self._open_pairs))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The pairs of these snapshots, and those that answer from what is left of their files."""
+        return frozenset(ref.rpartition("@")[0] for ref in (*self._open_pairs, *self._damaged))
 
     def find(self, ref: str) -> OpenPair | None:
         """The pair that is open at this snapshot, as it was when it was last asked for; opens and advances nothing."""
@@ -302,6 +308,19 @@ class OpenPairs(FollowsForks):
         return open_pair
 
 
+def near(catalog: Catalog, alias: str) -> list[Position]:
+    """Where an alias points, maybe since just now, and what it may move to: the standby and the candidate."""
+    pairs = {pair.name: pair for pair in catalog.pairs.all()}
+    neighbours = {pair.ref: pair for pair in pairs.values() if pair.state == "standby"}
+    # read after the states: of a move in between, this knows the pair that was a standby
+    aliases = catalog.aliases.all()
+    for one in (alias, CANDIDATE):
+        target = aliases.get(one)
+        if target and pairs[target.pair].state != "quarantined":  # its model may be what is broken
+            neighbours[target.ref] = pairs[target.pair]
+    return [Position(ref, pair.vectors_version, pair.watermark) for ref, pair in neighbours.items()]
+
+
 class BorrowedPairs(FollowsForks):
     """Opens pairs for one caller at a time: two models and two indexes beside those that serve are enough."""
 
@@ -332,6 +351,7 @@ class BorrowedPairs(FollowsForks):
             try:
                 pairs = [self._open(self._open_pairs, name) for name in names]
                 self._open_pairs.keep_only({one.view.snapshot.ref for one in pairs})
+                self._resources.embedders.let_go_unused()
                 yield pairs
             finally:
                 self._timer = threading.Timer(_IDLE_SECONDS, self.close)
@@ -352,3 +372,4 @@ class BorrowedPairs(FollowsForks):
             if self._open_pairs is not None:
                 self._open_pairs.keep_only(())
             self._open_pairs = self._timer = None
+        self._resources.embedders.let_go_unused()

@@ -37,18 +37,19 @@ from vecrollback.records import (
 )
 from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.answer_counts import AnswerReport
-from vecrollback.serving.answering import Serving, embed_queries, empty_result, restriction, results_of, valid_queries
+from vecrollback.serving.answering import Serving, embed_queries, empty_result, results_of, valid_queries
 from vecrollback.serving.cascade import CascadeAnswers, CascadeSides
 from vecrollback.serving.fallback import Fallback, FallbackVectors
 from vecrollback.serving.hybrid import KeywordAnswers
 from vecrollback.serving.on_demand import Keep
-from vecrollback.serving.open_pairs import OpenPairs, Position
+from vecrollback.serving.open_pairs import OpenPairs, Position, near
 from vecrollback.serving.pair_vectors import require_vectors_of
 from vecrollback.serving.questions import Questions
 from vecrollback.serving.reranking.ordering import reranked
 from vecrollback.serving.shadow import Shadow, ShadowTask
 from vecrollback.serving.time_watch import TimeWatch
 from vecrollback.serving.traffic_log import TrafficLog
+from vecrollback.serving.view import restriction
 from vecrollback.storage.forks import FollowsForks, follow_forks
 from vecrollback.storage.spans import span
 
@@ -257,7 +258,7 @@ class Searcher(Questions, FollowsForks):
         options: SearchOptions,
     ) -> list[Result]:
         """Answers of a pair that is not whole, or of the one before it, each whole in one space."""
-        only = restriction(options, self._corpus, serving.pointer.corpus_version)
+        only = restriction(options, self._corpus, head=serving.pointer.head, version=serving.pointer.corpus_version)
         results: list[Result] = []
         for answer in self._cascade.answer(sides, queries, options, only, texts):
             manifest = answer.open_pair.view.snapshot.manifest
@@ -288,7 +289,7 @@ class Searcher(Questions, FollowsForks):
         pointer, view = serving.pointer, serving.open_pair.view
         with span("search", pair=pointer.pair, epoch=pointer.epoch, queries=len(queries), k=options.k):
             # Filter and vectors: one state of the log.
-            only = restriction(options, self._corpus, pointer.corpus_version)
+            only = restriction(options, self._corpus, head=pointer.head, version=pointer.corpus_version)
             hits = view.search(queries, options.k, only, include_vectors=options.include_vectors)
         if not canary:
             self._report.answers.add(pointer.epoch, len(hits))
@@ -331,6 +332,8 @@ class Searcher(Questions, FollowsForks):
                 return before
             if before is None or before.pointer is not pointer or not before.current:
                 self._serving = self._at(pointer, mended=before is not None and before.outlives is not None)
+                if before is not None and not self._follows:
+                    self._keep_two(before, self._serving)
             assert self._serving is not None
             return self._serving
 
@@ -431,30 +434,33 @@ class Searcher(Questions, FollowsForks):
                 self._stop.wait(_HEARTBEAT_SECONDS)
 
     def _warm(self) -> None:
-        self._open_pairs.warm(self._near())
+        self._open_pairs.warm(near(self._catalog, self.alias))
         # Read again: what was demoted while the others loaded is what a rollback would go to now. And read before the
         # lock, for which the first query after a move waits.
-        near = {position.ref for position in self._near()}
+        nearby = {position.ref for position in near(self._catalog, self.alias)}
         with self._lock:
             pointer = self._serving.pointer if self._serving else None
-            self._open_pairs.keep_only(near | ({f"{pointer.pair}@{pointer.snapshot}"} if pointer else set()))
+            self._open_pairs.keep_only(nearby | ({f"{pointer.pair}@{pointer.snapshot}"} if pointer else set()))
             if self._serving and self._serving.pointer.canary and not self._serving.candidate:
                 self._serving = self._serving._replace(candidate=self._candidate(self._serving.pointer))
             serving = self._serving
         if serving is not None:
             self._fallback.prepare(serving.open_pair)
+        self._let_go_of_models()
 
-    def _near(self) -> list[Position]:
-        """Where the alias points, maybe since just now, and what it may move to: the standby and the candidate."""
-        pairs = {pair.name: pair for pair in self._catalog.pairs.all()}
-        neighbours = {pair.ref: pair for pair in pairs.values() if pair.state == "standby"}
-        # read after the states: of a move in between, this knows the pair that was a standby
-        aliases = self._catalog.aliases.all()
-        for alias in (self.alias, CANDIDATE):
-            target = aliases.get(alias)
-            if target and pairs[target.pair].state != "quarantined":  # its model may be what is broken
-                neighbours[target.ref] = pairs[target.pair]
-        return [Position(ref, pair.vectors_version, pair.watermark) for ref, pair in neighbours.items()]
+    def _keep_two(self, before: Serving, now: Serving) -> None:
+        """Hold open what serves, and what served before it: of one that does not follow, no thread looks after that."""
+        if before.open_pair.view.snapshot is now.open_pair.view.snapshot:
+            return
+        beside = [one.old for one in (before.sides, now.sides) if one is not None and one.old is not None]
+        beside += [one.open_pair for one in (before, now, now.candidate) if one is not None]
+        self._open_pairs.keep_only({one.view.snapshot.ref for one in beside})
+        self._let_go_of_models()
+
+    def _let_go_of_models(self) -> None:
+        self._fallback.tidy()
+        self._cascade.tidy()
+        self._resources.embedders.let_go_unused()
 
     def close(self) -> None:
         """Leave the catalog and let go of the files. Queries in flight end first where they are."""

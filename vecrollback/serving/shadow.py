@@ -107,6 +107,7 @@ class Shadow(FollowsForks):
             with contextlib.suppress(queue.Empty, CatalogUnavailableError):
                 if (task := self._waiting.get(timeout=max(0.01, due - time.monotonic()))) is not None:
                     self._ask(task)
+                task = None  # it holds the candidate open, which may not be one any more when the next task comes
             if time.monotonic() >= due:
                 self._flush()
                 due = time.monotonic() + _FLUSH_SECONDS

@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vecrollback.corpus.selection import in_namespace
+from vecrollback.corpus.corpus import Corpus
+from vecrollback.corpus.selection import DocumentSet, in_namespace
 from vecrollback.corpus.text_cache import Base, TextCache
 from vecrollback.indexes import exact_search
 from vecrollback.pairs.vectors import Vectors, newest
-from vecrollback.records import WHOLE_TEXT, Hit, key_parts
+from vecrollback.records import WHOLE_TEXT, Hit, SearchOptions, key_parts
 from vecrollback.records.arrays import FloatArray, Mask, take_rows
 from vecrollback.serving.masks import KEPT_FILTERS, Filter, frozen, is_in, mask_deleted
 from vecrollback.serving.open_snapshot import OpenSnapshot
@@ -89,15 +90,19 @@ class PairView:
     ) -> list[list[Hit]]:
         """The k nearest documents of each query, each by its best chunk. Without a filter: of all namespaces."""
         mask, delta_mask = self._masks_for(only)
-        total = len(self.snapshot.ids) + len(self.delta.ids)
+        rows, counted = len(self.snapshot.ids) + len(self.delta.ids), False
         # Several of the nearest chunks may be of one document, so more than k are asked for; and again, until there
         # are k documents or nothing is left.
         fetch = k if self.snapshot.one_chunk_each and not np.any(self.delta.ordinals) else 4 * k
         while True:
-            nearest = self._nearest(queries, min(fetch, total), mask, delta_mask, only.namespace if only else "")
+            nearest = self._nearest(queries, min(fetch, rows), mask, delta_mask, only.namespace if only else "")
             answers = [self._hits(scores, places, k, include_vectors) for scores, places in nearest]
-            if fetch >= total or all(len(hits) == k for hits in answers):
+            if fetch >= rows or all(len(hits) == k for hits in answers):
                 return answers
+            if not counted:  # a pass over all rows, so only for an answer that lacks documents
+                rows, counted = _count(mask, len(self.snapshot.ids)) + _count(delta_mask, len(self.delta.ids)), True
+                if fetch >= rows:
+                    return answers
             fetch *= 4
 
     def _nearest(
@@ -191,7 +196,7 @@ class PairView:
             mask = self.snapshot.in_namespace(only.namespace)
             delta_mask = np.asarray(in_namespace(delta_ids, only.namespace), dtype=bool)
             if only.matching is not None:
-                matching = only.matching()
+                matching = only.matching(self.texts)
                 mask, delta_mask = mask & is_in(self.snapshot.ids, matching), delta_mask & is_in(delta_ids, matching)
             mask = mask if self.alive is None else mask & self.alive
             masks = frozen(mask), delta_mask
@@ -200,6 +205,31 @@ class PairView:
                 self._filters.clear()
             self._filters[only.namespace, only.where] = masks
         return masks
+
+
+def restriction(options: SearchOptions, corpus: Corpus, *, head: int, version: int, whole: bool = False) -> Filter:
+    """What an answer is restricted to.
+
+    Args:
+        options: What was asked for.
+        corpus: Whose documents they are.
+        head: Of the log, as the query has read it.
+        version: Of the log at this head.
+        whole: See `Corpus.matching`.
+
+    Raises:
+        BadFilterError: The `where` cannot be read.
+    """
+    if options.where is None:
+        return Filter(options.namespace)
+    selection = DocumentSet.of(options.where, options.namespace)
+
+    def matching(texts: TextCache) -> pa.Array:
+        # Somebody may have written between the reading of the head and that of the texts. At the same head the version
+        # read last is taken: the other one may be compacted away.
+        return corpus.matching(selection, version=version if texts.head == head else texts.version, whole=whole)
+
+    return Filter(options.namespace, options.where, matching)
 
 
 def open_view(
@@ -333,6 +363,11 @@ def _read_delta(
         has_namespaces=not pc.all(in_namespace(columns["doc_id"], "")).as_py() if len(columns) else False,
         rows_after=rows_after,
     )
+
+
+def _count(mask: Mask | None, rows: int) -> int:
+    """How many of so many rows a mask allows; None allows all."""
+    return rows if mask is None else int(np.count_nonzero(mask))
 
 
 def _no_delta(snapshot: OpenSnapshot) -> Delta:

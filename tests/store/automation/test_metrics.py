@@ -8,6 +8,7 @@ import pytest
 
 import vecrollback
 from vecrollback import Document, Store
+from vecrollback.records import document_key
 from vecrollback.store.automation.watch.evaluation import LiveState, Reading
 from vecrollback.store.automation.watch.metrics import METRICS, MetricReader, metric
 from vecrollback.store.automation.watch.pair_answers import PairAnswers
@@ -67,3 +68,13 @@ def test_every_source_gives_a_reading_of_a_store_that_serves(store: Store, sourc
     if source == "prometheus":
         assert reading.value is None
         assert "127.0.0.1:9" in reading.said
+
+
+def test_an_id_of_two_namespaces_is_two_documents(store: Store) -> None:
+    store.upsert([Document("d1", "note 1 on boats", namespace=name) for name in ("shop", "other shop")])
+    store.catch_up("one")
+    answers = PairAnswers(store.resources)
+    [fact] = answers.on(["note 1 on boats"], "one").values()
+    answers.close()
+    assert len(set(fact.keys)) == len(fact.keys)
+    assert sum(document_key("d1", name) in fact.keys for name in ("", "shop", "other shop")) == 3

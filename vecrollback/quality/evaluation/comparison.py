@@ -63,12 +63,13 @@ class Quality:
             refs = [open_pair.view.snapshot.ref for open_pair in both]
             report = _reporter(progress, len(golden))
             answers, seconds = ask_in_turns(both, [q.text for q in golden], k, report, words)
-        values = [metrics.judged_values(golden, ranking, k, SHOWN) for ranking in answers]
+        rankings = [_ids(keys) for keys in answers]
+        values = [metrics.judged_values(golden, ranking, k, SHOWN) for ranking in rankings]
         answers_by_query = tuple(
             AnsweredQuery(q.id, q.text, va, vb, overlap(ra, rb), metrics.rank_biased_overlap(ra, rb))
             for q, va, vb, ra, rb in zip(golden, *values, *answers, strict=True)
         )
-        shares = [metrics.unjudged(golden, ranking) for ranking in answers]
+        shares = [metrics.unjudged(golden, ranking) for ranking in rankings]
         return Comparison(
             a=refs[0],
             b=refs[1],
@@ -88,10 +89,10 @@ class Quality:
     def rankings(
         self, pairs: Sequence[str], queries: Sequence[GoldenQuery], k: int, mode: SearchMode = "vector"
     ) -> list[list[list[str]]]:
-        """The answers of each pair, in batches, because they are not timed."""
+        """Ids of the answers of each pair, as golden queries name them; in batches, because they are not timed."""
         words = self._beside(mode)
         with self._pairs.pairs(*pairs) as open_pairs:
-            return [ask(one, [query.text for query in queries], k, words=words) for one in open_pairs]
+            return [_ids(ask(one, [query.text for query in queries], k, words=words)) for one in open_pairs]
 
     def golden_value(self, pair: str) -> float | None:
         """Mean nDCG@10 of a pair over the golden queries that are judged.
@@ -146,6 +147,11 @@ class Quality:
         if missing:  # unless they are in a namespace: golden queries are asked of all of them together
             missing -= {key_parts(key)[1] for key in live_keys(self._corpus).to_pylist()}
         return len(missing)
+
+
+def _ids(answers: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The ids in the keys of documents: a golden query judges an id, in whichever namespace it is."""
+    return [[key_parts(key)[1] for key in keys] for keys in answers]
 
 
 def _differences(answers: Sequence[AnsweredQuery], k: int) -> tuple[Difference, ...]:

@@ -29,8 +29,11 @@ def judged_values(
     by_number = {str(n): (query, ids[:k]) for n, (query, ids) in enumerate(zip(queries, rankings, strict=True))}
     with_judgement = {n: (query, ids) for n, (query, ids) in by_number.items() if query.judged}
     qrels = {n: dict(query.expected) for n, (query, _) in with_judgement.items()}
-    # Scores by rank: trec_eval sorts by score, and would settle ties by id, not as the pair did.
-    run = {n: {id_: float(k - rank) for rank, id_ in enumerate(ids)} for n, (_, ids) in with_judgement.items()}
+    # Scores by rank: trec_eval sorts by score, and would settle ties by id, not as the pair did. From the last to the
+    # first, so that an id of several namespaces counts where it stands first.
+    run = {
+        n: {id_: float(k - rank) for rank, id_ in reversed([*enumerate(ids)])} for n, (_, ids) in with_judgement.items()
+    }
     values = {n: dict.fromkeys(measures.values(), 0.0) if n in with_judgement else {} for n in by_number}
     for metric in ir_measures.iter_calc(list(measures), qrels, run) if with_judgement else ():
         values[metric.query_id][measures[metric.measure]] = float(metric.value)

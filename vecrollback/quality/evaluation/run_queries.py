@@ -9,7 +9,7 @@ import numpy as np
 
 from vecrollback.corpus.keywords import KeywordHit
 from vecrollback.embedders.pieces import QUERIES_FIRST, embed_in_pieces
-from vecrollback.records import Hit, Latency, key_parts
+from vecrollback.records import Hit, Latency, document_key, key_parts
 from vecrollback.serving.hybrid import candidates_for, join_lists
 from vecrollback.serving.open_pairs import OpenPair
 
@@ -30,7 +30,7 @@ def ask(
     on_count: Callable[[int], None] = _ignore,
     words: Words | None = None,
 ) -> list[list[str]]:
-    """The ids of the first k documents for each text; with `words` those of both joined, as a hybrid search does.
+    """The keys of the first k documents for each text; with `words` those of both joined, as a hybrid search does.
 
     `on_count` is called with the number of answers so far.
     """
@@ -40,7 +40,9 @@ def ask(
         queries = embed_in_pieces(open_pair.queries.embed_proven, batch)
         found = open_pair.view.search(queries, candidates_for(k) if words else k)
         answers += [
-            _joined(hits, words(text, candidates_for(k)))[:k] if words else [hit.id for hit in hits]
+            _joined(hits, words(text, candidates_for(k)))[:k]
+            if words
+            else [document_key(hit.id, hit.namespace) for hit in hits]
             for text, hits in zip(batch, found, strict=True)
         ]
         on_count(len(answers))
@@ -49,7 +51,8 @@ def ask(
 
 def _joined(hits: Sequence[Hit], by_words: Sequence[KeywordHit]) -> list[str]:
     near = [((hit.namespace, hit.id), hit.score) for hit in hits]
-    return [id_ for _, id_ in join_lists([near, [(key_parts(one.key), one.score) for one in by_words]])]
+    by_rank = join_lists([near, [(key_parts(one.key), one.score) for one in by_words]])
+    return [document_key(id_, namespace) for namespace, id_ in by_rank]
 
 
 def ask_in_turns(
@@ -72,9 +75,9 @@ def ask_in_turns(
         for which in order:
             QUERIES_FIRST.let_through()
             start = time.perf_counter()
-            [ids] = ask(both[which], [text], k, words=words)
+            [keys] = ask(both[which], [text], k, words=words)
             seconds[which].append(time.perf_counter() - start)
-            answers[which].append(ids)
+            answers[which].append(keys)
         on_count(number + 1)
     return answers, seconds
 

@@ -211,7 +211,7 @@ def _overlap(reader: MetricReader, moment: Moment) -> Reading:
     both = reader.both(moment.rule, moment.now)
     if both is None:
         return replace(NOTHING, said="no pair is in standby")
-    shares = [len({*a.ids} & {*b.ids}) / max(len(a.ids), len(b.ids), 1) for a, b in zip(*both, strict=True)]
+    shares = [len({*a.keys} & {*b.keys}) / max(len(a.keys), len(b.keys), 1) for a, b in zip(*both, strict=True)]
     return Reading(float(np.mean(shares)), len(shares)) if shares else NOTHING
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from vecrollback.embedders.pieces import embed_in_pieces
 from vecrollback.indexes import exact_search
 from vecrollback.pairs.resources import Resources
+from vecrollback.records import document_key
 from vecrollback.records.arrays import FloatArray
 from vecrollback.serving.open_pairs import BorrowedPairs, OpenPair
 from vecrollback.store.automation.watch.statistics import axes
@@ -26,13 +27,14 @@ _FRESH = 64
 @dataclass(frozen=True, slots=True)
 class Fact:
     """One query on one snapshot. `standout`: by how many standard deviations the best hit's score lies above those of
-    random chunks; None when there is no hit. Unlike a score it can be compared between models.
+    random chunks; None when there is no hit. Unlike a score it can be compared between models. `keys`: of the documents
+    that it found, each with its namespace.
     """
 
     vector: FloatArray
     best: float | None
     standout: float | None
-    ids: tuple[str, ...]
+    keys: tuple[str, ...]
 
 
 class PairAnswers:
@@ -92,7 +94,7 @@ class PairAnswers:
             standout = None
             if best is not None and scores is not None:
                 standout = (best - float(scores[row].mean())) / max(float(scores[row].std()), 1e-9)
-            facts.append(Fact(vectors[row], best, standout, tuple(hit.id for hit in hits)))
+            facts.append(Fact(vectors[row], best, standout, tuple(document_key(hit.id, hit.namespace) for hit in hits)))
         return facts
 
     def _random(self, open_pair: OpenPair) -> FloatArray:
