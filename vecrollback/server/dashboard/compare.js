@@ -54,7 +54,7 @@ function drawn(found) {
 }
 
 function side(letter, result, places, own, other) {
-  const rank = new Map(places.map((place) => [place.id, place]));
+  const rank = new Map(places.map((place) => [key(place), place]));
   const ref = `${result.pair}@${result.snapshot}`;
   const settings = Object.entries(result.settings).map(([name, value]) => `${name} ${JSON.stringify(value)}`).join(", ");
   return h("div", null,
@@ -67,7 +67,12 @@ function side(letter, result, places, own, other) {
         h("p", { class: "note chunk" }, hit.text.slice(0, 240))),
       h("div", { class: "moved-by" },
         h("p", null, h("span", { class: "unseen" }, "score "), hit.score.toFixed(3)),
-        h("p", { class: "note" }, moved(rank.get(hit.id)[other], rank.get(hit.id)[own])))))));
+        h("p", { class: "note" }, moved(rank.get(key(hit))[other], rank.get(key(hit))[own])))))));
+}
+
+/** What tells a document from one of the same id in another namespace. */
+function key(document) {
+  return JSON.stringify([document.namespace ?? "", document.id]);
 }
 
 /** How this rank differs from the one in the other answer. */
