@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +283,143 @@ def test_a_mirror_deletes_nothing_that_may_be_in_what_it_could_not_read(
         {"vecrollback stores": 1, ".pdf (pip install 'vecrollback[documents]')": 1},
     )
     assert "could not be read" in done.not_mirrored
+
+
+def _pack(root: Path) -> None:
+    (root / "sub" / "g.md.gz").write_bytes((root / "sub" / "g.md").read_bytes())
+    (root / "sub" / "g.md").unlink()
+
+
+def _put_elsewhere(root: Path) -> None:
+    (root / "sub" / "g.md").rename(root / "sub" / ".g.md.icloud")
+
+
+def _link(root: Path) -> None:
+    (root / "sub").rename(root.parent / "elsewhere")
+    (root / "sub").symlink_to(root.parent / "elsewhere")
+
+
+def _unmount(root: Path) -> None:
+    _link(root)
+    (root.parent / "elsewhere").rename(root.parent / "unmounted")
+
+
+def _make_a_store(root: Path) -> None:
+    write(root / "sub" / "store.json", "{}")
+    (root / "sub" / "tables").mkdir()
+
+
+def _hide(root: Path) -> None:
+    (root / "sub").rename(root / ".sub")
+
+
+def _rename(root: Path) -> None:
+    (root / "sub" / "g.md").rename(root / "sub" / "g.rst")
+
+
+def _draw(root: Path) -> None:
+    (root / "sub" / "g.md").unlink()
+    write(root / "sub" / "g.png", "x")
+    (root / "latest").symlink_to(root.parent)
+
+
+@pytest.fixture
+def notes(tmp_path: Path, store: Store) -> Path:
+    root = tmp_path / "notes"
+    (root / "sub").mkdir(parents=True)
+    for name in ("a.md", "b.md", "c.md", "sub/g.md"):
+        write(root / name, name)
+    store.ingest(root)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (_link, "notes/sub was left out (linked folders)"),
+        (_unmount, "notes/sub was left out (without a suffix)"),
+        (_make_a_store, "notes/sub was left out (vecrollback stores)"),
+        (_pack, "notes/sub/g.md.gz was left out (.gz)"),
+        (_put_elsewhere, "notes/sub/.g.md.icloud was left out (hidden)"),
+    ],
+)
+def test_a_mirror_deletes_nothing_that_may_be_where_it_did_not_look(
+    notes: Path, store: Store, change: Callable[[Path], None], place: str
+) -> None:
+    change(notes)
+    (notes / "a.md").unlink()
+    for override in (False, True):
+        done = store.ingest(notes, mirror=True, override=override)
+        assert (done.gone, len(ids(store))) == (0, 4)
+        assert place in done.not_mirrored
+        assert "'sub/g.md'" in done.not_mirrored
+
+
+@pytest.mark.parametrize("change", [_hide, _rename, _draw])
+def test_what_was_left_out_under_another_name_keeps_no_document(
+    notes: Path, store: Store, change: Callable[[Path], None]
+) -> None:
+    change(notes)
+    assert store.ingest(notes, mirror=True).gone_ids == ("sub/g.md",)
+
+
+def test_a_table_that_texts_hide_keeps_its_documents(tmp_path: Path, store: Store) -> None:
+    root = tmp_path / "export"
+    root.mkdir()
+    table, other = jsonl(root / "part-0.jsonl", rows("a", "b")), jsonl(tmp_path / "x.jsonl", rows("x", "y", "z"))
+    store.ingest([root, other])
+    write(root / "README.md", "what this is")
+    done = store.ingest([root, other], mirror=True)
+    assert (done.gone, ids(store)) == (0, {"a", "b", "x", "y", "z", "README.md"})
+    assert "part-0.jsonl was left out (.jsonl), and document 'a' may be in it; name it" in done.not_mirrored
+    assert store.ingest([root, table, other], mirror=True).not_mirrored == ""
+    (root / "README.md").unlink()
+    write(root / "NOTES.md", "what this is")
+    assert store.ingest([root, table, other], mirror=True).gone_ids == ("README.md",)
+
+
+def test_a_table_beside_texts_keeps_no_text(notes: Path, store: Store) -> None:
+    jsonl(notes / "table.jsonl", rows("t"))
+    (notes / "a.md").unlink()
+    assert store.ingest(notes, mirror=True).gone_ids == ("a.md",)
+
+
+@pytest.fixture
+def export(tmp_path: Path, store: Store) -> Path:
+    root = tmp_path / "export"
+    (root / "year=2020").mkdir(parents=True)
+    for n in range(4):
+        jsonl(root / f"part-{n}.jsonl", rows(n))
+    jsonl(root / "year=2020" / "part-9.jsonl", rows("9"))
+    store.ingest(root)
+    return root
+
+
+def test_a_folder_of_parts_that_is_a_link_keeps_its_documents(export: Path, store: Store) -> None:
+    link, target = export / "year=2020", export.parent / "2020"
+    link.rename(target)
+    link.symlink_to(target)
+    done = store.ingest(export, mirror=True)
+    assert (done.gone, len(ids(store)), done.left_out) == (0, 5, {"linked folders": 1})
+    assert "year=2020 was left out (linked folders), and document '9' may be in it" in done.not_mirrored
+    done = store.ingest([export, target], mirror=True)
+    assert (done.gone, done.not_mirrored) == (0, "")
+    link.unlink()
+    target.rename(export / "year=2021")
+    (export / "latest").symlink_to("year=2021")
+    (export / "part-3.jsonl").unlink()
+    assert store.ingest(export, mirror=True).gone_ids == ("3",), "what the link leads to was read"
+
+
+def test_a_part_under_an_unknown_name_keeps_its_documents(export: Path, store: Store) -> None:
+    part = export / "year=2020" / "part-9.jsonl"
+    part.rename(f"{part}.tmp")
+    done = store.ingest(export, mirror=True)
+    assert (done.gone, len(ids(store))) == (0, 5)
+    assert "part-9.jsonl.tmp was left out (.tmp), and document '9' may be in it" in done.not_mirrored
+    Path(f"{part}.tmp").unlink()
+    write(export / "part-0.jsonl.md5", "of a part that is there")
+    assert store.ingest(export, mirror=True).gone_ids == ("9",)
 
 
 def test_a_mirror_of_less_than_half_asks_first(tmp_path: Path, store: Store) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 from os import PathLike
+from pathlib import Path
 from typing import TypedDict
 
 from vecrollback.corpus.corpus import Corpus
@@ -98,7 +99,7 @@ class Ingestion:
                 self._take(row)
         finally:
             self._flush()
-        gone, refusal = mirror.gone(self._seen, self._doubt(options)) if mirror else ([], "")
+        gone, refusal = self._compare(mirror, options, paths) if mirror else ([], "")
         for first in range(0, 0 if self._dry_run else len(gone), _BATCH_DOCUMENTS):
             self._corpus.delete(gone[first : first + _BATCH_DOCUMENTS])
         overwritten, repeated = (0, 0) if options.changes else self._seen.repeats()
@@ -116,6 +117,12 @@ class Ingestion:
             left_out=dict(options.left_out + options.unreadable),
             not_mirrored=refusal,
         )
+
+    def _compare(
+        self, mirror: Mirror, options: ReadOptions, paths: Sequence[str | PathLike[str]]
+    ) -> tuple[list[str], str]:
+        """What a mirror is to delete, or why it is to delete nothing."""
+        return mirror.gone(self._seen, self._doubt(options), options.passed_over, [Path(path) for path in paths])
 
     def _doubt(self, options: ReadOptions) -> str:
         """Why a document that was not read may be in the sources all the same; "" when it cannot."""
