@@ -12,6 +12,7 @@ import sys
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -209,6 +210,69 @@ def test_rows_that_come_twice_are_counted(tmp_path: Path, store: Store) -> None:
     done = store.ingest(path)
     assert (done.read, done.overwritten, done.repeated) == (6, 1, 2)
     assert store.get(["b"])["b"].text == "other"
+
+
+def test_rows_of_one_id_in_a_row_are_one_write(tmp_path: Path, store: Store) -> None:
+    path = jsonl(tmp_path / "a.jsonl", [{"id": f"d{n // 3}", "text": f"version {n % 3}"} for n in range(60)])
+    corpus = store.resources.corpus
+    before = corpus.state()
+    done = store.ingest(path)
+    assert (done.read, done.changed, done.unchanged, done.overwritten, done.repeated) == (60, 20, 40, 40, 0)
+    assert corpus.state().version == before.version + 1
+    assert {document.text for document in store.documents()} == {"version 2"}
+    again = store.ingest(path)
+    assert (again.changed, again.unchanged, again.seq) == (0, 60, done.seq)
+    assert corpus.state().version == before.version + 1
+
+
+def test_changes_of_one_id_are_what_they_are_one_by_one(tmp_path: Path, store: Store) -> None:
+    random, corpus = Random(7), store.resources.corpus
+    for turn in range(6):
+        known = [f"{turn}-{n}" for n in range(3)]
+        store.upsert([Document(way + id_, "before") for way in ("one ", "all ") for id_ in known[:2]])
+        changes = [(random.choice(known), random.random() < 0.4) for _ in range(12)]
+        for n, (id_, deletes) in enumerate(changes):
+            _ = store.delete([f"one {id_}"]) if deletes else store.upsert([Document(f"one {id_}", f"text {n}")])
+        lines = [
+            {"op": "delete", "id": f"all {id_}"}
+            if deletes
+            else {"op": "upsert", "id": f"all {id_}", "text": f"text {n}"}
+            for n, (id_, deletes) in enumerate(changes)
+        ]
+        done = store.ingest(jsonl(tmp_path / "a.jsonl", lines), changes=True)
+        assert (done.read, done.changed + done.unchanged + done.deleted) == (12, 12)
+        stored, deleted = (
+            store.get([way + id_ for way in ("one ", "all ") for id_ in known]),
+            corpus._ledger.tombstones(),
+        )
+        one, every = (
+            [(stored[way + id_].text if way + id_ in stored else None, way + id_ in deleted) for id_ in known]
+            for way in ("one ", "all ")
+        )
+        assert every == one
+
+
+def test_a_delete_erases_also_where_the_document_comes_again(tmp_path: Path, store: Store) -> None:
+    store.upsert([Document("a", "secret"), Document("b", "kept")])
+    store.upsert([Document("a", "secret too"), Document("b", "kept too")])
+    changes: list[dict[str, Any]] = [
+        {"op": "upsert", "id": "b", "text": "new"},
+        {"op": "delete", "id": "a"},
+        {"op": "upsert", "id": "a", "text": "new"},
+    ]
+    done = store.ingest(jsonl(tmp_path / "a.jsonl", changes), changes=True)
+    assert (done.changed, done.deleted, done.unchanged) == (2, 1, 0)
+    assert {document.text for document in store.documents()} == {"new"}
+    assert store.resources.corpus.earlier.readable(["a", "b"]) == {"b"}
+
+
+def test_rows_before_a_bad_one_are_written_the_last_of_each_id(tmp_path: Path, store: Store) -> None:
+    path = jsonl(tmp_path / "a.jsonl", [*rows("a", "b"), {"id": "a", "text": "other"}, {"id": "c"}, *rows("a", "c")])
+    with pytest.raises(BadDocumentError, match=r"a\.jsonl:4: "):
+        store.ingest(path)
+    assert {document.id: document.text for document in store.documents()} == {"a": "other", "b": "text b"}
+    done = store.ingest(path, skip_bad=True)
+    assert ([row.line for row in done.rejected], done.read, done.changed, done.unchanged) == ([4], 6, 2, 3)
 
 
 def test_a_name_is_one_whatever_its_letters_are_made_of(tmp_path: Path, store: Store) -> None:

@@ -16,7 +16,7 @@ from vecrollback.corpus.mirror import Mirror, SeenRows
 from vecrollback.errors import BadDocumentError, UsageError
 from vecrollback.records import Document, Ingested, Progress, ProgressCallback, RejectedRow, Where
 
-_BATCH_DOCUMENTS = 5_000
+_BATCH_ROWS = 5_000
 _BATCH_CHARACTERS = 32 << 20
 _REPORTED = 1_000
 
@@ -68,6 +68,7 @@ def read_options(
 class Ingestion:
     """One run over some sources. Rows take effect in their order; a later row of the same id wins.
 
+    Of the rows of one id in a batch only the last one is written; what a delete among them erases goes all the same.
     `dry_run`: read everything and write nothing.
     """
 
@@ -76,8 +77,8 @@ class Ingestion:
     ) -> None:
         self._corpus, self._skip_bad, self._progress, self._dry_run = corpus, skip_bad, progress, dry_run
         self._upserts: dict[str, Document] = {}
-        self._deletes: dict[str, int] = {}
-        self._characters = 0
+        self._deletes: dict[str, None] = {}
+        self._rows = self._characters = 0
         self._rejected: list[RejectedRow] = []
         self._read = self._changed = self._deleted = self._bad = 0
         self._seen = SeenRows()
@@ -100,8 +101,8 @@ class Ingestion:
         finally:
             self._flush()
         gone, refusal = self._compare(mirror, options, paths) if mirror else ([], "")
-        for first in range(0, 0 if self._dry_run else len(gone), _BATCH_DOCUMENTS):
-            self._corpus.delete(gone[first : first + _BATCH_DOCUMENTS])
+        for first in range(0, 0 if self._dry_run else len(gone), _BATCH_ROWS):
+            self._corpus.delete(gone[first : first + _BATCH_ROWS])
         overwritten, repeated = (0, 0) if options.changes else self._seen.repeats()
         return Ingested(
             seq=self._corpus.state().head,
@@ -135,25 +136,31 @@ class Ingestion:
         if row.error is not None:
             self._reject(row, row.error)
         elif row.document is not None:
-            document = self._as_known(row.document, row.spelling)
-            self._make_room(document.id)
+            self._seen.note(document := self._as_known(row.document, row.spelling))
+            self._withdraw(document.id)
             self._upserts[document.id] = document
             self._characters += len(document.text)
-            self._seen.note(document)
+            self._flush_full()
         elif row.delete is not None:
-            self._make_room(row.delete)
-            self._deletes[row.delete] = row.line
+            self._withdraw(row.delete)
+            self._deletes[row.delete] = None
+            self._flush_full()
+
+    def _withdraw(self, id_: str) -> None:
+        """Take back what an earlier row of the same id wrote; a delete stays, for it erases what the store has."""
+        if (earlier := self._upserts.pop(id_, None)) is not None:
+            self._characters -= len(earlier.text)
+
+    def _flush_full(self) -> None:
+        self._rows += 1  # of one id there may be any number
+        if self._rows >= _BATCH_ROWS or self._characters >= _BATCH_CHARACTERS:
+            self._flush()
 
     def _as_known(self, document: Document, spelling: str) -> Document:
         """A file's document under its name; under the other spelling of it where the store has it so."""
         if not spelling or not self._corpus.get([spelling], version=self._corpus.state().version):
             return document
         return replace(document, id=spelling, metadata={**document.metadata, "path": spelling})
-
-    def _make_room(self, id_: str) -> None:
-        full = len(self._upserts) + len(self._deletes) >= _BATCH_DOCUMENTS or self._characters >= _BATCH_CHARACTERS
-        if full or id_ in self._upserts or id_ in self._deletes:
-            self._flush()
 
     def _reject(self, row: Row, reason: str) -> None:
         self._bad += 1
@@ -168,14 +175,18 @@ class Ingestion:
             self._rejected.append(RejectedRow(row.line, reason, row.source))
 
     def _flush(self) -> None:
-        upserts, deletes = list(self._upserts.values()), list(self._deletes)
-        self._upserts, self._deletes, self._characters = {}, {}, 0
+        upserts = list(self._upserts.values())
+        back = [id_ for id_ in self._deletes if id_ in self._upserts]
+        gone = [id_ for id_ in self._deletes if id_ not in self._upserts]
+        self._upserts, self._deletes, self._rows, self._characters = {}, {}, 0, 0
         if self._dry_run:
             return
+        if back:
+            self._deleted += self._corpus.delete(back).deleted
         if upserts:
             self._changed += self._corpus.upsert(upserts).written
-        if deletes:
-            self._deleted += self._corpus.delete(deletes).deleted
+        if gone:
+            self._deleted += self._corpus.delete(gone).deleted
         if self._progress is not None:
             done = self._read
             elapsed = time.monotonic() - self._started
