@@ -46,6 +46,7 @@ from vecrollback.storage.local import reach
 
 _log = logging.getLogger(__name__)
 _VERSIONS_OF_A_WRITE = 2  # new columns, then rows
+_WRITES_UNTIL_FORGOTTEN = 16
 
 
 class Corpus(LogReader):
@@ -308,9 +309,11 @@ class Corpus(LogReader):
         reach("corpus.acknowledged")
         try:
             if below := self.table.small_rows(commit.dataset):
-                self._compact(state, commit.dataset, below=below)
+                self._compact(state, commit.dataset, below=below, after_write=True)
+            elif state.version % _WRITES_UNTIL_FORGOTTEN == 0:  # where every row is replaced nothing is ever merged
+                self._forget_old(commit.dataset, self._catalog.files.of(CORPUS), KEEP_SECONDS, after_write=True)
             if earlier is not None and self.earlier.table.small_rows(earlier.dataset):
-                self.earlier.tidy(KEEP_SECONDS)
+                self.earlier.tidy(KEEP_SECONDS, after_write=True)
         except CorruptArtifactError as error:  # what was written is acknowledged; a check says the same
             _log.warning("the documents are not compacted: %s", error)
 
@@ -340,6 +343,7 @@ class Corpus(LogReader):
         purge: bool = False,
         below: int | None = None,
         age: float = KEEP_SECONDS,
+        after_write: bool = False,
     ) -> None:
         digests = self._catalog.files.of(CORPUS)
         commit = self.table.compact(onto=dataset, digests=digests, purge=purge, below=below)
@@ -350,13 +354,14 @@ class Corpus(LogReader):
             self.table.purge_versions(digests, onto=commit.dataset)
             self._catalog.files.keep_only(CORPUS, self.table.files(commit.dataset))
         else:
-            self._forget_old(commit.dataset, digests, age)
+            self._forget_old(commit.dataset, digests, age, after_write=after_write)
 
-    def _forget_old(self, dataset: Any, digests: Mapping[str, str], age: float) -> None:
+    def _forget_old(self, dataset: Any, digests: Mapping[str, str], age: float, *, after_write: bool = False) -> None:
         """Remove old versions, unless somebody goes through one of them for long: then the next compaction does."""
         try:
             with self._catalog.lock(f"reading-{CORPUS}", timeout=0):
-                if old := self.table.old_versions(dataset.version, age=age):
+                which = self.table.many_old_versions if after_write else self.table.old_versions
+                if old := which(dataset.version, age=age):
                     self.table.forget_versions(old, digests, onto=dataset)
                     self._catalog.files.keep_only(CORPUS, self.table.names())
         except LockHeldError:
