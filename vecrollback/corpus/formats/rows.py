@@ -69,7 +69,7 @@ class ReadOptions:
         generate: Ids are made from what a document says.
         format: As a suffix, `csv`; "": by each file's name.
         delimiter: Between the cells of a table; "": a comma, or a tab in .tsv.
-        encoding: Of text; "": UTF-8, or UTF-16 where a byte order mark says so.
+        encoding: Of text that has no byte order mark; "": UTF-8, or what a page says itself.
         left_out: Files and columns that hold no documents, counted by what they are.
         unreadable: The same of those that would, if a package were there.
         passed_over: Where the files and folders are that were left out.
