@@ -517,6 +517,29 @@ def test_what_somebody_writes_meanwhile_stays(tmp_path: Path, store: Store) -> N
     assert ids(store) == {"d0", "d1", "new"}
 
 
+def test_what_somebody_writes_anew_meanwhile_stays(tmp_path: Path, store: Store) -> None:
+    store.upsert([Document(f"d{i}", "t") for i in range(6)])
+    path = jsonl(tmp_path / "a.jsonl", rows("d0", "d1", "d2"))
+
+    def meanwhile(_: object) -> None:
+        store.upsert([Document("d3", "anew")])
+        store.delete(["d4"])
+
+    for dry_run in (True, False):
+        done = store.ingest(path, mirror=True, progress=meanwhile, dry_run=dry_run)
+        assert (done.gone, done.gone_ids) == ((3, ("d3", "d4", "d5")) if dry_run else (1, ("d5",)))
+    assert {document.id: document.text for document in store.documents()}["d3"] == "anew"
+
+
+def test_a_delete_leaves_what_was_written_since(store: Store) -> None:
+    store.upsert([Document("a", "t"), Document("b", "t")])
+    corpus = store.resources.corpus
+    before = corpus.state().head
+    store.upsert([Document("a", "anew")])
+    assert corpus.delete(["a", "b"], since=before).deleted == 1
+    assert ids(store) == {"a"}
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder; run it as another user")
 def test_a_folder_that_cannot_be_read_is_no_empty_folder(tmp_path: Path, store: Store) -> None:
     (tmp_path / "sub").mkdir()

@@ -21,6 +21,7 @@ from vecrollback.corpus.columns import (
     SCHEMA,
     Stored,
     already_there,
+    changed_since,
     new_columns,
     sound_row,
     sources_of,
@@ -127,13 +128,19 @@ class Corpus(LogReader):
         return WriteResult(head.head, written=len(changed), unchanged=len(documents) - len(changed))
 
     def delete(
-        self, ids: Sequence[str] | DocumentSet, *, again: bool = False, source: str | None = None
+        self,
+        ids: Sequence[str] | DocumentSet,
+        *,
+        again: bool = False,
+        source: str | None = None,
+        since: int | None = None,
     ) -> WriteResult:
         """Delete documents by id, or those that are selected at that moment. Durable when it returns.
 
         An id the store never held gets a tombstone too: a bundle imported later may know it. `again`: give documents
         that are deleted already a new, higher tombstone. `source`: where they were taken from and are no longer;
-        should it have them again, they may be taken again.
+        should it have them again, they may be taken again. `since`: leave those alone that were written or deleted
+        after this change.
         """
         with self._catalog.lock("corpus"), hold_off_forks(), self.table.reported():
             state, dataset = self.recover()
@@ -142,7 +149,8 @@ class Corpus(LogReader):
                 unique = select_ids(dataset, ids).to_pylist()
                 stored = dict.fromkeys(unique, (b"", False))
             else:
-                unique = list(dict.fromkeys(ids))
+                left = changed_since(dataset, ids, since) if since is not None else set()
+                unique = [i for i in dict.fromkeys(ids) if i not in left]
                 stored = stored_rows(dataset, unique)
             deleted = [i for i in unique if stored.get(i, (b"", False))[1]]
             # Of those that a rollback of the corpus took out, what they were is there still: now it goes for good.

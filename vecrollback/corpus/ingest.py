@@ -101,8 +101,8 @@ class Ingestion:
         finally:
             self._flush()
         gone, refusal = self._compare(mirror, options, paths) if mirror else ([], "")
-        for first in range(0, 0 if self._dry_run else len(gone), _BATCH_ROWS):
-            self._corpus.delete(gone[first : first + _BATCH_ROWS])
+        if mirror and not self._dry_run:
+            gone = self._delete(gone, mirror.seq)
         overwritten, repeated = (0, 0) if options.changes else self._seen.repeats()
         return Ingested(
             seq=self._corpus.state().head,
@@ -124,6 +124,16 @@ class Ingestion:
     ) -> tuple[list[str], str]:
         """What a mirror is to delete, or why it is to delete nothing."""
         return mirror.gone(self._seen, self._doubt(options), options.passed_over, [Path(path) for path in paths])
+
+    def _delete(self, gone: Sequence[str], since: int) -> list[str]:
+        """Delete what nobody has written meanwhile."""
+        deleted: list[str] = []
+        for first in range(0, len(gone), _BATCH_ROWS):
+            batch = gone[first : first + _BATCH_ROWS]
+            theirs = self._corpus.changed_since(batch, since)
+            deleted += (own := [id_ for id_ in batch if id_ not in theirs])
+            self._corpus.delete(own, since=since)
+        return deleted
 
     def _doubt(self, options: ReadOptions) -> str:
         """Why a document that was not read may be in the sources all the same; "" when it cannot."""

@@ -77,11 +77,15 @@ class Mirror:
         corpus: The documents.
         within: A filter: only documents that match it are compared with the sources; None: all of them.
         override: Delete also more than half of them.
+
+    Attributes:
+        seq: The last change before: what was written or deleted after it stays as it is.
     """
 
     def __init__(self, corpus: Corpus, within: str | None = None, *, override: bool = False) -> None:
         self._override = override
         among = DocumentSet.of(within, None)  # files have no namespace, so those that are in one are none of theirs
+        self.seq = corpus.state().head  # first: what is written in between is taken for later
         self._ids = corpus.at_head(lambda state: corpus.matching(among, version=state.version)).to_pylist()
 
     def gone(
