@@ -10,7 +10,9 @@ import os
 import subprocess
 import sys
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -210,6 +212,69 @@ def test_rows_that_come_twice_are_counted(tmp_path: Path, store: Store) -> None:
     assert store.get(["b"])["b"].text == "other"
 
 
+def test_rows_of_one_id_in_a_row_are_one_write(tmp_path: Path, store: Store) -> None:
+    path = jsonl(tmp_path / "a.jsonl", [{"id": f"d{n // 3}", "text": f"version {n % 3}"} for n in range(60)])
+    corpus = store.resources.corpus
+    before = corpus.state()
+    done = store.ingest(path)
+    assert (done.read, done.changed, done.unchanged, done.overwritten, done.repeated) == (60, 20, 40, 40, 0)
+    assert corpus.state().version == before.version + 1
+    assert {document.text for document in store.documents()} == {"version 2"}
+    again = store.ingest(path)
+    assert (again.changed, again.unchanged, again.seq) == (0, 60, done.seq)
+    assert corpus.state().version == before.version + 1
+
+
+def test_changes_of_one_id_are_what_they_are_one_by_one(tmp_path: Path, store: Store) -> None:
+    random, corpus = Random(7), store.resources.corpus
+    for turn in range(6):
+        known = [f"{turn}-{n}" for n in range(3)]
+        store.upsert([Document(way + id_, "before") for way in ("one ", "all ") for id_ in known[:2]])
+        changes = [(random.choice(known), random.random() < 0.4) for _ in range(12)]
+        for n, (id_, deletes) in enumerate(changes):
+            _ = store.delete([f"one {id_}"]) if deletes else store.upsert([Document(f"one {id_}", f"text {n}")])
+        lines = [
+            {"op": "delete", "id": f"all {id_}"}
+            if deletes
+            else {"op": "upsert", "id": f"all {id_}", "text": f"text {n}"}
+            for n, (id_, deletes) in enumerate(changes)
+        ]
+        done = store.ingest(jsonl(tmp_path / "a.jsonl", lines), changes=True)
+        assert (done.read, done.changed + done.unchanged + done.deleted) == (12, 12)
+        stored, deleted = (
+            store.get([way + id_ for way in ("one ", "all ") for id_ in known]),
+            corpus._ledger.tombstones(),
+        )
+        one, every = (
+            [(stored[way + id_].text if way + id_ in stored else None, way + id_ in deleted) for id_ in known]
+            for way in ("one ", "all ")
+        )
+        assert every == one
+
+
+def test_a_delete_erases_also_where_the_document_comes_again(tmp_path: Path, store: Store) -> None:
+    store.upsert([Document("a", "secret"), Document("b", "kept")])
+    store.upsert([Document("a", "secret too"), Document("b", "kept too")])
+    changes: list[dict[str, Any]] = [
+        {"op": "upsert", "id": "b", "text": "new"},
+        {"op": "delete", "id": "a"},
+        {"op": "upsert", "id": "a", "text": "new"},
+    ]
+    done = store.ingest(jsonl(tmp_path / "a.jsonl", changes), changes=True)
+    assert (done.changed, done.deleted, done.unchanged) == (2, 1, 0)
+    assert {document.text for document in store.documents()} == {"new"}
+    assert store.resources.corpus.earlier.readable(["a", "b"]) == {"b"}
+
+
+def test_rows_before_a_bad_one_are_written_the_last_of_each_id(tmp_path: Path, store: Store) -> None:
+    path = jsonl(tmp_path / "a.jsonl", [*rows("a", "b"), {"id": "a", "text": "other"}, {"id": "c"}, *rows("a", "c")])
+    with pytest.raises(BadDocumentError, match=r"a\.jsonl:4: "):
+        store.ingest(path)
+    assert {document.id: document.text for document in store.documents()} == {"a": "other", "b": "text b"}
+    done = store.ingest(path, skip_bad=True)
+    assert ([row.line for row in done.rejected], done.read, done.changed, done.unchanged) == ([4], 6, 2, 3)
+
+
 def test_a_name_is_one_whatever_its_letters_are_made_of(tmp_path: Path, store: Store) -> None:
     composed, apart = unicodedata.normalize("NFC", "Café.md"), unicodedata.normalize("NFD", "Café.md")
     write(tmp_path / apart, "of a Mac")
@@ -284,6 +349,143 @@ def test_a_mirror_deletes_nothing_that_may_be_in_what_it_could_not_read(
     assert "could not be read" in done.not_mirrored
 
 
+def _pack(root: Path) -> None:
+    (root / "sub" / "g.md.gz").write_bytes((root / "sub" / "g.md").read_bytes())
+    (root / "sub" / "g.md").unlink()
+
+
+def _put_elsewhere(root: Path) -> None:
+    (root / "sub" / "g.md").rename(root / "sub" / ".g.md.icloud")
+
+
+def _link(root: Path) -> None:
+    (root / "sub").rename(root.parent / "elsewhere")
+    (root / "sub").symlink_to(root.parent / "elsewhere")
+
+
+def _unmount(root: Path) -> None:
+    _link(root)
+    (root.parent / "elsewhere").rename(root.parent / "unmounted")
+
+
+def _make_a_store(root: Path) -> None:
+    write(root / "sub" / "store.json", "{}")
+    (root / "sub" / "tables").mkdir()
+
+
+def _hide(root: Path) -> None:
+    (root / "sub").rename(root / ".sub")
+
+
+def _rename(root: Path) -> None:
+    (root / "sub" / "g.md").rename(root / "sub" / "g.rst")
+
+
+def _draw(root: Path) -> None:
+    (root / "sub" / "g.md").unlink()
+    write(root / "sub" / "g.png", "x")
+    (root / "latest").symlink_to(root.parent)
+
+
+@pytest.fixture
+def notes(tmp_path: Path, store: Store) -> Path:
+    root = tmp_path / "notes"
+    (root / "sub").mkdir(parents=True)
+    for name in ("a.md", "b.md", "c.md", "sub/g.md"):
+        write(root / name, name)
+    store.ingest(root)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (_link, "notes/sub was left out (linked folders)"),
+        (_unmount, "notes/sub was left out (without a suffix)"),
+        (_make_a_store, "notes/sub was left out (vecrollback stores)"),
+        (_pack, "notes/sub/g.md.gz was left out (.gz)"),
+        (_put_elsewhere, "notes/sub/.g.md.icloud was left out (hidden)"),
+    ],
+)
+def test_a_mirror_deletes_nothing_that_may_be_where_it_did_not_look(
+    notes: Path, store: Store, change: Callable[[Path], None], place: str
+) -> None:
+    change(notes)
+    (notes / "a.md").unlink()
+    for override in (False, True):
+        done = store.ingest(notes, mirror=True, override=override)
+        assert (done.gone, len(ids(store))) == (0, 4)
+        assert place in done.not_mirrored
+        assert "'sub/g.md'" in done.not_mirrored
+
+
+@pytest.mark.parametrize("change", [_hide, _rename, _draw])
+def test_what_was_left_out_under_another_name_keeps_no_document(
+    notes: Path, store: Store, change: Callable[[Path], None]
+) -> None:
+    change(notes)
+    assert store.ingest(notes, mirror=True).gone_ids == ("sub/g.md",)
+
+
+def test_a_table_that_texts_hide_keeps_its_documents(tmp_path: Path, store: Store) -> None:
+    root = tmp_path / "export"
+    root.mkdir()
+    table, other = jsonl(root / "part-0.jsonl", rows("a", "b")), jsonl(tmp_path / "x.jsonl", rows("x", "y", "z"))
+    store.ingest([root, other])
+    write(root / "README.md", "what this is")
+    done = store.ingest([root, other], mirror=True)
+    assert (done.gone, ids(store)) == (0, {"a", "b", "x", "y", "z", "README.md"})
+    assert "part-0.jsonl was left out (.jsonl), and document 'a' may be in it; name it" in done.not_mirrored
+    assert store.ingest([root, table, other], mirror=True).not_mirrored == ""
+    (root / "README.md").unlink()
+    write(root / "NOTES.md", "what this is")
+    assert store.ingest([root, table, other], mirror=True).gone_ids == ("README.md",)
+
+
+def test_a_table_beside_texts_keeps_no_text(notes: Path, store: Store) -> None:
+    jsonl(notes / "table.jsonl", rows("t"))
+    (notes / "a.md").unlink()
+    assert store.ingest(notes, mirror=True).gone_ids == ("a.md",)
+
+
+@pytest.fixture
+def export(tmp_path: Path, store: Store) -> Path:
+    root = tmp_path / "export"
+    (root / "year=2020").mkdir(parents=True)
+    for n in range(4):
+        jsonl(root / f"part-{n}.jsonl", rows(n))
+    jsonl(root / "year=2020" / "part-9.jsonl", rows("9"))
+    store.ingest(root)
+    return root
+
+
+def test_a_folder_of_parts_that_is_a_link_keeps_its_documents(export: Path, store: Store) -> None:
+    link, target = export / "year=2020", export.parent / "2020"
+    link.rename(target)
+    link.symlink_to(target)
+    done = store.ingest(export, mirror=True)
+    assert (done.gone, len(ids(store)), done.left_out) == (0, 5, {"linked folders": 1})
+    assert "year=2020 was left out (linked folders), and document '9' may be in it" in done.not_mirrored
+    done = store.ingest([export, target], mirror=True)
+    assert (done.gone, done.not_mirrored) == (0, "")
+    link.unlink()
+    target.rename(export / "year=2021")
+    (export / "latest").symlink_to("year=2021")
+    (export / "part-3.jsonl").unlink()
+    assert store.ingest(export, mirror=True).gone_ids == ("3",), "what the link leads to was read"
+
+
+def test_a_part_under_an_unknown_name_keeps_its_documents(export: Path, store: Store) -> None:
+    part = export / "year=2020" / "part-9.jsonl"
+    part.rename(f"{part}.tmp")
+    done = store.ingest(export, mirror=True)
+    assert (done.gone, len(ids(store))) == (0, 5)
+    assert "part-9.jsonl.tmp was left out (.tmp), and document '9' may be in it" in done.not_mirrored
+    Path(f"{part}.tmp").unlink()
+    write(export / "part-0.jsonl.md5", "of a part that is there")
+    assert store.ingest(export, mirror=True).gone_ids == ("9",)
+
+
 def test_a_mirror_of_less_than_half_asks_first(tmp_path: Path, store: Store) -> None:
     store.upsert([Document(f"d{i}", "t") for i in range(10)])
     path = jsonl(tmp_path / "a.jsonl", rows(*(f"d{i}" for i in range(4))))
@@ -313,6 +515,29 @@ def test_what_somebody_writes_meanwhile_stays(tmp_path: Path, store: Store) -> N
 
     assert store.ingest(path, mirror=True, progress=meanwhile).gone_ids == ("d2",)
     assert ids(store) == {"d0", "d1", "new"}
+
+
+def test_what_somebody_writes_anew_meanwhile_stays(tmp_path: Path, store: Store) -> None:
+    store.upsert([Document(f"d{i}", "t") for i in range(6)])
+    path = jsonl(tmp_path / "a.jsonl", rows("d0", "d1", "d2"))
+
+    def meanwhile(_: object) -> None:
+        store.upsert([Document("d3", "anew")])
+        store.delete(["d4"])
+
+    for dry_run in (True, False):
+        done = store.ingest(path, mirror=True, progress=meanwhile, dry_run=dry_run)
+        assert (done.gone, done.gone_ids) == ((3, ("d3", "d4", "d5")) if dry_run else (1, ("d5",)))
+    assert {document.id: document.text for document in store.documents()}["d3"] == "anew"
+
+
+def test_a_delete_leaves_what_was_written_since(store: Store) -> None:
+    store.upsert([Document("a", "t"), Document("b", "t")])
+    corpus = store.resources.corpus
+    before = corpus.state().head
+    store.upsert([Document("a", "anew")])
+    assert corpus.delete(["a", "b"], since=before).deleted == 1
+    assert ids(store) == {"a"}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder; run it as another user")

@@ -5,6 +5,7 @@ Covers corpus.formats.pages, corpus.formats.folder.
 
 from __future__ import annotations
 
+import codecs
 import sys
 import zipfile
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from tests.support.source_files import documents, one, write
 from vecrollback.corpus.formats import ReadOptions, pages, read_sources
+from vecrollback.corpus.formats.encodings import codec_of
 from vecrollback.corpus.formats.pages import read_html
 from vecrollback.errors import MissingDependencyError
 from vecrollback.records import Document
@@ -78,6 +80,9 @@ def test_a_page_is_what_a_browser_shows(tmp_path: Path) -> None:
         (b'<?xml version="1.0" encoding="iso-8859-1"?><p>Caf\xe9</p>', "Café"),
         ("<p>Café".encode("utf-16"), "Café"),
         (b"\xef\xbb\xbf<meta charset=latin-1><p>Caf\xc3\xa9", "Café"),
+        (b"\xef\xbb\xbf<meta charset=utf-16><p>Caf\xc3\xa9", "Café"),
+        (b"<!-- <meta charset=koi8-r> --><p>Caf\xc3\xa9", "Café"),
+        (b"<!-- <meta charset=koi8-r> --><meta charset=latin1><p>Caf\xe9", "Café"),
         (b"<p>a<p>b</div></b><i>c", "a\nb\nc"),
         (b"<head><title>t</title><p>no end of the head", "no end of the head"),
         (b"<p>1 < 2 & 3 &unknown; &#0;", "1 < 2 & 3 &unknown; \ufffd"),
@@ -87,6 +92,73 @@ def test_a_page_is_what_a_browser_shows(tmp_path: Path) -> None:
 )
 def test_markup_of_every_kind_is_read(data: bytes, text: str) -> None:
     assert read_html(data, "")["text"] == text
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "text"),
+    [
+        ("iso-8859-1", "cp1252", "\u201cCafé\u201d \u2013 it\u2019s \u20ac5"),
+        ("ISO-8859-1", "latin-1", "a control \x81 of none"),
+        ("latin1", "cp1252", "\u2026"),
+        ("us-ascii", "cp1252", "Caf\xe9\u2122"),
+        ("x-user-defined", "cp1252", "\u20ac"),
+        ("iso-8859-9", "cp1254", "\u20ac ğışİ"),
+        ("tis-620", "cp874", "\u20acก"),
+        ("iso88592", "iso8859-2", "Łódź"),
+        ("x-cp1250", "cp1250", "Łódź"),
+        ("gb2312", "gbk", "朱镕基"),
+        ("big5", "big5hkscs", "中文 嘅"),
+        ("shift_jis", "cp932", "①日本"),
+        ("euc-kr", "cp949", "똠방"),
+        ("utf-16", "utf-8", "Zürich"),
+        ("UTF-16LE", "utf-8", "Zürich"),
+        ("unicode", "utf-8", "Zürich"),
+        ("koi8-r", "koi8-r", "Привет"),
+        ("iso-8859-15", "iso8859-15", "5\u20ac"),
+    ],
+)
+def test_a_page_is_in_the_encoding_that_browsers_take_its_name_for(name: str, codec: str, text: str) -> None:
+    for head in (f'<meta charset="{name}">', f"<meta http-equiv=Content-Type content='text/html; charset={name}'>"):
+        assert read_html(head.encode() + f"<p>{text}".encode(codec), "")["text"] == text
+    assert read_html(f'<?xml version="1.0" encoding="{name}"?><p>{text}'.encode(codec), "")["text"] == text
+
+
+def test_every_other_name_means_what_python_means() -> None:
+    for name in (
+        "utf-8",
+        "utf8",
+        "windows-1251",
+        "iso-8859-2",
+        "iso-8859-5",
+        "koi8-u",
+        "euc-jp",
+        "iso-2022-jp",
+        "cp866",
+    ):
+        assert codec_of(name) == codecs.lookup(name).name
+
+
+def test_a_byte_that_windows_has_no_character_for_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.html", b"<meta charset=windows-1253><p>\xd2")
+    assert "a.html" in str(one(path).error)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.html", "a.csv", "a.jsonl"])
+@pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("asked", ["latin-1", "cp1252", "utf-8", "utf-16-le", "utf-8-sig"])
+def test_a_byte_order_mark_says_more_than_whoever_asks(tmp_path: Path, name: str, mark: str, asked: str) -> None:
+    content = {"a.csv": "id,text\na,Zürich\n", "a.jsonl": '{"id": "a", "text": "Zürich"}\n'}.get(name, "Zürich")
+    path = write(tmp_path / name, content.encode(mark))
+    [row] = read_sources([path], ReadOptions(encoding=asked))
+    assert row.document is not None
+    assert row.document.text == "Zürich"
+
+
+def test_utf_32_is_read_where_it_is_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "Zürich".encode("utf-32"))
+    [row] = read_sources([path], ReadOptions(encoding="utf-32"))
+    assert row.document is not None
+    assert row.document.text == "Zürich"
 
 
 def test_a_word_document_is_its_paragraphs_and_tables_in_order(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import vecrollback
 from tests.support.operations import EVERY_ROW, words
 from tests.support.oracle import assert_passes
 from vecrollback import Document, Store
+from vecrollback.corpus import corpus
 from vecrollback.pairs.compaction import Compactor
 
 HASH = "hash:16"
@@ -66,6 +67,18 @@ def test_old_versions_go_when_they_are_old_enough(store: Store) -> None:
     owned = store.resources.catalog.files.of("vectors-v1")
     lying = {path.name for path in files(store, "vectors-v1") if path.suffix in (".lance", ".manifest")}
     assert lying == {name.rpartition("/")[2] for name in owned}
+
+
+def test_old_versions_go_where_nothing_is_ever_merged(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus, "KEEP_SECONDS", 0.0)
+    for number in range(40):
+        store.upsert([Document("d0", words(number))])
+    for table in ("documents", "earlier"):
+        manifests = [path for path in files(store, table) if path.suffix == ".manifest"]
+        assert len(manifests) < 25, table
+    assert len(store.resources.catalog.files.of("documents")) < 80
+    store.catch_up("v1")
+    assert_passes(store.check("v1", sample=EVERY_ROW))
 
 
 def test_rows_keep_their_numbers(store: Store) -> None:

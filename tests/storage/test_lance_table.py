@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,26 @@ def test_a_dataset_that_somebody_reads_stays_what_it_is(table: LanceTable) -> No
     changes(table, opened)
     assert (opened.version, opened.count_rows()) == (4, 30)
     assert table.newest(4).count_rows() == 29
+
+
+def test_a_compaction_syncs_what_it_wrote_and_no_more(table: LanceTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, before, synced = table.at(4), table.names(), set()
+    settle = LocalFileStore.settle
+
+    def note(files: LocalFileStore, names: Iterable[str], *, new_folders: bool = False) -> None:
+        synced.update(names := list(names))
+        settle(files, names, new_folders=new_folders)
+
+    monkeypatch.setattr(LocalFileStore, "settle", note)
+    digests = {name: table.digest(name) for version in (1, 2, 3, 4) for name in table.files(table.at(version))}
+    table.compact(onto=opened, digests=digests)
+    assert synced - {"_versions/latest_version_hint.json"} == table.names() - before
+
+
+def test_old_versions_go_after_a_write_once_they_are_many(table: LanceTable) -> None:
+    assert table.many_old_versions(4, age=-60) == [1, 2, 3]
+    assert table.many_old_versions(4, frozenset({1, 2}), age=-60) == []
+    assert table.old_versions(4, frozenset({1, 2}), age=-60) == [3]
 
 
 def test_a_reader_on_another_thread_is_never_told_of_damage(table: LanceTable) -> None:

@@ -151,6 +151,13 @@ def stored_rows(dataset: Any, keys: Sequence[str]) -> Stored:
     return {key: (digest, deleted) for key, digest, deleted in triples}
 
 
+def changed_since(dataset: Any, keys: Sequence[str], seq: int) -> set[str]:
+    """Those of these documents that were written or deleted after a change."""
+    if not keys:
+        return set()
+    return set(dataset.to_table(columns=["id"], filter=f"{any_of(keys)} AND _seq > {int(seq)}")["id"].to_pylist())
+
+
 def sources_of(dataset: Any, keys: Sequence[str]) -> dict[str, str]:
     """Key -> what a document was adopted from, of those that nobody has written here since."""
     if not keys or SOURCE not in dataset.schema.names:

@@ -21,6 +21,7 @@ from vecrollback.corpus.columns import (
     SCHEMA,
     Stored,
     already_there,
+    changed_since,
     new_columns,
     sound_row,
     sources_of,
@@ -46,6 +47,7 @@ from vecrollback.storage.local import reach
 
 _log = logging.getLogger(__name__)
 _VERSIONS_OF_A_WRITE = 2  # new columns, then rows
+_WRITES_UNTIL_FORGOTTEN = 16
 
 
 class Corpus(LogReader):
@@ -126,13 +128,19 @@ class Corpus(LogReader):
         return WriteResult(head.head, written=len(changed), unchanged=len(documents) - len(changed))
 
     def delete(
-        self, ids: Sequence[str] | DocumentSet, *, again: bool = False, source: str | None = None
+        self,
+        ids: Sequence[str] | DocumentSet,
+        *,
+        again: bool = False,
+        source: str | None = None,
+        since: int | None = None,
     ) -> WriteResult:
         """Delete documents by id, or those that are selected at that moment. Durable when it returns.
 
         An id the store never held gets a tombstone too: a bundle imported later may know it. `again`: give documents
         that are deleted already a new, higher tombstone. `source`: where they were taken from and are no longer;
-        should it have them again, they may be taken again.
+        should it have them again, they may be taken again. `since`: leave those alone that were written or deleted
+        after this change.
         """
         with self._catalog.lock("corpus"), hold_off_forks(), self.table.reported():
             state, dataset = self.recover()
@@ -141,7 +149,8 @@ class Corpus(LogReader):
                 unique = select_ids(dataset, ids).to_pylist()
                 stored = dict.fromkeys(unique, (b"", False))
             else:
-                unique = list(dict.fromkeys(ids))
+                left = changed_since(dataset, ids, since) if since is not None else set()
+                unique = [i for i in dict.fromkeys(ids) if i not in left]
                 stored = stored_rows(dataset, unique)
             deleted = [i for i in unique if stored.get(i, (b"", False))[1]]
             # Of those that a rollback of the corpus took out, what they were is there still: now it goes for good.
@@ -308,9 +317,11 @@ class Corpus(LogReader):
         reach("corpus.acknowledged")
         try:
             if below := self.table.small_rows(commit.dataset):
-                self._compact(state, commit.dataset, below=below)
+                self._compact(state, commit.dataset, below=below, after_write=True)
+            elif state.version % _WRITES_UNTIL_FORGOTTEN == 0:  # where every row is replaced nothing is ever merged
+                self._forget_old(commit.dataset, self._catalog.files.of(CORPUS), KEEP_SECONDS, after_write=True)
             if earlier is not None and self.earlier.table.small_rows(earlier.dataset):
-                self.earlier.tidy(KEEP_SECONDS)
+                self.earlier.tidy(KEEP_SECONDS, after_write=True)
         except CorruptArtifactError as error:  # what was written is acknowledged; a check says the same
             _log.warning("the documents are not compacted: %s", error)
 
@@ -340,6 +351,7 @@ class Corpus(LogReader):
         purge: bool = False,
         below: int | None = None,
         age: float = KEEP_SECONDS,
+        after_write: bool = False,
     ) -> None:
         digests = self._catalog.files.of(CORPUS)
         commit = self.table.compact(onto=dataset, digests=digests, purge=purge, below=below)
@@ -350,13 +362,14 @@ class Corpus(LogReader):
             self.table.purge_versions(digests, onto=commit.dataset)
             self._catalog.files.keep_only(CORPUS, self.table.files(commit.dataset))
         else:
-            self._forget_old(commit.dataset, digests, age)
+            self._forget_old(commit.dataset, digests, age, after_write=after_write)
 
-    def _forget_old(self, dataset: Any, digests: Mapping[str, str], age: float) -> None:
+    def _forget_old(self, dataset: Any, digests: Mapping[str, str], age: float, *, after_write: bool = False) -> None:
         """Remove old versions, unless somebody goes through one of them for long: then the next compaction does."""
         try:
             with self._catalog.lock(f"reading-{CORPUS}", timeout=0):
-                if old := self.table.old_versions(dataset.version, age=age):
+                which = self.table.many_old_versions if after_write else self.table.old_versions
+                if old := which(dataset.version, age=age):
                     self.table.forget_versions(old, digests, onto=dataset)
                     self._catalog.files.keep_only(CORPUS, self.table.names())
         except LockHeldError:

@@ -189,8 +189,19 @@ class EarlierDocuments:
 
     # -- staying small ------------------------------------------------------------------------------------------------
 
-    def tidy(self, age: float, *, purge: bool = False, whole: bool = False, kept: float = KEPT_SECONDS) -> None:
-        """Drop what is older than `kept` seconds, merge small files, clean versions. The caller holds the lock."""
+    def tidy(
+        self,
+        age: float,
+        *,
+        purge: bool = False,
+        whole: bool = False,
+        kept: float = KEPT_SECONDS,
+        after_write: bool = False,
+    ) -> None:
+        """Drop what is older than `kept` seconds, merge small files, clean versions. The caller holds the lock.
+
+        `after_write`: versions are cleaned only where they are many.
+        """
         if not self.state().version:
             return
         self.table.require_sound([self.table.manifest(self.state().version)], self._catalog.files.of(EARLIER))
@@ -205,7 +216,9 @@ class EarlierDocuments:
         if purge:
             self.table.purge_versions(digests, onto=dataset)
             self._catalog.files.keep_only(EARLIER, self.table.files(dataset))
-        elif old := self.table.old_versions(state.version, age=age):
+            return
+        which = self.table.many_old_versions if after_write else self.table.old_versions
+        if old := which(state.version, age=age):
             try:
                 with self._catalog.lock(f"reading-{EARLIER}", timeout=0):
                     self.table.forget_versions(old, digests, onto=dataset)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 from os import PathLike
+from pathlib import Path
 from typing import TypedDict
 
 from vecrollback.corpus.corpus import Corpus
@@ -15,7 +16,7 @@ from vecrollback.corpus.mirror import Mirror, SeenRows
 from vecrollback.errors import BadDocumentError, UsageError
 from vecrollback.records import Document, Ingested, Progress, ProgressCallback, RejectedRow, Where
 
-_BATCH_DOCUMENTS = 5_000
+_BATCH_ROWS = 5_000
 _BATCH_CHARACTERS = 32 << 20
 _REPORTED = 1_000
 
@@ -67,6 +68,7 @@ def read_options(
 class Ingestion:
     """One run over some sources. Rows take effect in their order; a later row of the same id wins.
 
+    Of the rows of one id in a batch only the last one is written; what a delete among them erases goes all the same.
     `dry_run`: read everything and write nothing.
     """
 
@@ -75,8 +77,8 @@ class Ingestion:
     ) -> None:
         self._corpus, self._skip_bad, self._progress, self._dry_run = corpus, skip_bad, progress, dry_run
         self._upserts: dict[str, Document] = {}
-        self._deletes: dict[str, int] = {}
-        self._characters = 0
+        self._deletes: dict[str, None] = {}
+        self._rows = self._characters = 0
         self._rejected: list[RejectedRow] = []
         self._read = self._changed = self._deleted = self._bad = 0
         self._seen = SeenRows()
@@ -98,9 +100,9 @@ class Ingestion:
                 self._take(row)
         finally:
             self._flush()
-        gone, refusal = mirror.gone(self._seen, self._doubt(options)) if mirror else ([], "")
-        for first in range(0, 0 if self._dry_run else len(gone), _BATCH_DOCUMENTS):
-            self._corpus.delete(gone[first : first + _BATCH_DOCUMENTS])
+        gone, refusal = self._compare(mirror, options, paths) if mirror else ([], "")
+        if mirror and not self._dry_run:
+            gone = self._delete(gone, mirror.seq)
         overwritten, repeated = (0, 0) if options.changes else self._seen.repeats()
         return Ingested(
             seq=self._corpus.state().head,
@@ -117,6 +119,22 @@ class Ingestion:
             not_mirrored=refusal,
         )
 
+    def _compare(
+        self, mirror: Mirror, options: ReadOptions, paths: Sequence[str | PathLike[str]]
+    ) -> tuple[list[str], str]:
+        """What a mirror is to delete, or why it is to delete nothing."""
+        return mirror.gone(self._seen, self._doubt(options), options.passed_over, [Path(path) for path in paths])
+
+    def _delete(self, gone: Sequence[str], since: int) -> list[str]:
+        """Delete what nobody has written meanwhile."""
+        deleted: list[str] = []
+        for first in range(0, len(gone), _BATCH_ROWS):
+            batch = gone[first : first + _BATCH_ROWS]
+            theirs = self._corpus.changed_since(batch, since)
+            deleted += (own := [id_ for id_ in batch if id_ not in theirs])
+            self._corpus.delete(own, since=since)
+        return deleted
+
     def _doubt(self, options: ReadOptions) -> str:
         """Why a document that was not read may be in the sources all the same; "" when it cannot."""
         if self._bad:
@@ -128,25 +146,31 @@ class Ingestion:
         if row.error is not None:
             self._reject(row, row.error)
         elif row.document is not None:
-            document = self._as_known(row.document, row.spelling)
-            self._make_room(document.id)
+            self._seen.note(document := self._as_known(row.document, row.spelling))
+            self._withdraw(document.id)
             self._upserts[document.id] = document
             self._characters += len(document.text)
-            self._seen.note(document)
+            self._flush_full()
         elif row.delete is not None:
-            self._make_room(row.delete)
-            self._deletes[row.delete] = row.line
+            self._withdraw(row.delete)
+            self._deletes[row.delete] = None
+            self._flush_full()
+
+    def _withdraw(self, id_: str) -> None:
+        """Take back what an earlier row of the same id wrote; a delete stays, for it erases what the store has."""
+        if (earlier := self._upserts.pop(id_, None)) is not None:
+            self._characters -= len(earlier.text)
+
+    def _flush_full(self) -> None:
+        self._rows += 1  # of one id there may be any number
+        if self._rows >= _BATCH_ROWS or self._characters >= _BATCH_CHARACTERS:
+            self._flush()
 
     def _as_known(self, document: Document, spelling: str) -> Document:
         """A file's document under its name; under the other spelling of it where the store has it so."""
         if not spelling or not self._corpus.get([spelling], version=self._corpus.state().version):
             return document
         return replace(document, id=spelling, metadata={**document.metadata, "path": spelling})
-
-    def _make_room(self, id_: str) -> None:
-        full = len(self._upserts) + len(self._deletes) >= _BATCH_DOCUMENTS or self._characters >= _BATCH_CHARACTERS
-        if full or id_ in self._upserts or id_ in self._deletes:
-            self._flush()
 
     def _reject(self, row: Row, reason: str) -> None:
         self._bad += 1
@@ -161,14 +185,18 @@ class Ingestion:
             self._rejected.append(RejectedRow(row.line, reason, row.source))
 
     def _flush(self) -> None:
-        upserts, deletes = list(self._upserts.values()), list(self._deletes)
-        self._upserts, self._deletes, self._characters = {}, {}, 0
+        upserts = list(self._upserts.values())
+        back = [id_ for id_ in self._deletes if id_ in self._upserts]
+        gone = [id_ for id_ in self._deletes if id_ not in self._upserts]
+        self._upserts, self._deletes, self._rows, self._characters = {}, {}, 0, 0
         if self._dry_run:
             return
+        if back:
+            self._deleted += self._corpus.delete(back).deleted
         if upserts:
             self._changed += self._corpus.upsert(upserts).written
-        if deletes:
-            self._deleted += self._corpus.delete(deletes).deleted
+        if gone:
+            self._deleted += self._corpus.delete(gone).deleted
         if self._progress is not None:
             done = self._read
             elapsed = time.monotonic() - self._started

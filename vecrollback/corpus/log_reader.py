@@ -16,6 +16,7 @@ from vecrollback.corpus.columns import (
     EMBEDDED_TEXT,
     SOURCE,
     any_of,
+    changed_since,
     columns_there,
     document_of,
     texts_for_model,
@@ -179,6 +180,10 @@ class LogReader:
             return list(rows["id"].to_pylist())
 
         return self.at_head(read)
+
+    def changed_since(self, ids: Sequence[str], seq: int) -> set[str]:
+        """Those of these documents that were written or deleted after a change."""
+        return self.at_head(lambda state: changed_since(self._log.whole(state.version), ids, seq))
 
     def count(self, selection: DocumentSet) -> int:
         """How many documents are selected."""

@@ -127,8 +127,8 @@ class Compactor:
     def tidy(self, name: str, *, whole: bool = False, after_write: bool = False) -> None:
         """Merge a pair's vectors where that pays, and clean old versions away. The caller holds the pair's lock.
 
-        `after_write`: old versions go only when something is merged, once in so many writes: to look through all
-        versions of the last minutes costs more than a small write does.
+        `after_write`: old versions go only when something is merged, once in so many writes, and where they are many:
+        to look through all versions of the last minutes costs more than a small write does.
 
         Raises CorruptArtifactError when a file that would be read is not what was acknowledged; nothing was changed.
         """
@@ -146,7 +146,7 @@ class Compactor:
             self._merge(pair, vectors, below)
         elif after_write:
             return
-        versions = self._vector_versions(self._catalog.pairs.get(name))
+        versions = self._vector_versions(self._catalog.pairs.get(name), after_write=after_write)
         if versions is not None and versions.old:
             self._forget(vectors_table(name), vectors.table, versions)
 
@@ -177,13 +177,15 @@ class Compactor:
         current = self._corpus.state().version
         return _Versions(current, frozenset(), tuple(self._corpus.table.old_versions(current, age=self._age)))
 
-    def _vector_versions(self, pair: Pair) -> _Versions | None:
+    def _vector_versions(self, pair: Pair, *, after_write: bool = False) -> _Versions | None:
         """None for a pair whose table is not to be tidied."""
         if not self._is_ours_to_tidy(pair, self._catalog.files.of(vectors_table(pair.name))):
             return None
         current = pair.vectors_version
         keep = frozenset(snapshot.vectors_version for snapshot in self._catalog.pairs.snapshots(pair.name))
-        return _Versions(current, keep, tuple(self._vectors_of(pair).table.old_versions(current, keep, self._age)))
+        table = self._vectors_of(pair).table
+        which = table.many_old_versions if after_write else table.old_versions
+        return _Versions(current, keep, tuple(which(current, keep, self._age)))
 
     def _is_ours_to_tidy(self, pair: Pair, digests: Mapping[str, str]) -> bool:
         """False for a pair in a database, which looks after its tables itself, and while a restore has moved the pair

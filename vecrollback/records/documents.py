@@ -137,13 +137,14 @@ class Ingested:
     Attributes:
         seq: The number of the newest change.
         read: Rows, or files of a folder.
-        changed, unchanged, deleted: What the rows did.
+        changed, unchanged, deleted: What the rows did. A row that a later one of the same id overwrote before it was
+            written has changed nothing.
         rejected: Rows that are not valid documents, the first 1,000.
         overwritten: Rows whose id came again later with other contents: the last one counts.
         repeated: Rows that came again as they were.
         gone: Documents that were deleted because no source has them any more, or would be in a dry run.
         gone_ids: Their ids, the first 1,000.
-        left_out: What holds no documents, by what it is: suffixes of files, columns of vectors, hidden files.
+        left_out: What was not read, by what it is: suffixes of files, columns of vectors, hidden files, linked folders.
         not_mirrored: Why nothing was deleted although `mirror` was asked for; "" otherwise.
     """
 

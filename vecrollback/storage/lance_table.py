@@ -40,6 +40,8 @@ _TIERS = tuple(64 * 8**power for power in range(6))
 """Rows of a fragment. Small ones are merged into one of the next tier, so each row is copied a few times in all."""
 
 _FRAGMENTS_OF_A_TIER = 16
+_TRANSACTIONS = "_transactions"
+_PAYING_SHARE = 0.25
 KEEP_SECONDS = 120.0
 """How long a version stays that the catalog names no more: a reader may have asked for its number just before."""
 
@@ -255,14 +257,16 @@ class LanceTable(FollowsForks):
             tasks = _last(Compaction.plan(onto, options).tasks, onto)
         fragments = [fragment for task in tasks for fragment in task.fragments]
         self.require_sound(self.named_by(fragments), digests)
+        before = self.file_store.names(_TRANSACTIONS)
         rewritten = [task.execute(onto) for task in tasks]
         # Lance's own `compact_files` commits before anything is synced: a power loss leaves a version without its data.
         self._settled([fragment for one in rewritten for fragment in one.new_fragments])
         reach("table.data_synced")
         Compaction.commit(onto, rewritten)
         onto.checkout_latest()
-        # Lance commits twice, and writes what it commits beside the manifests: all that the catalog does not know yet.
-        self.file_store.settle(sorted(self.names() - digests.keys()))
+        # Lance commits twice, and writes what it commits beside the manifests: all that the catalog does not know yet,
+        # but for what it wrote so before, which is as many files as there were commits in the last minutes.
+        self.file_store.settle(sorted(self.names() - digests.keys() - {f"{_TRANSACTIONS}/{name}" for name in before}))
         return self.described(onto, known=digests)
 
     def require_sound(
@@ -309,6 +313,11 @@ class LanceTable(FollowsForks):
         stems = {entry.name.removesuffix(".manifest"): entry.modified for entry in self.file_store.entries("_versions")}
         versions = {2**64 - 1 - int(stem): modified for stem, modified in stems.items() if stem.isdigit()}
         return sorted(v for v, modified in versions.items() if v < newest and v not in keep and modified < since)
+
+    def many_old_versions(self, newest: int, keep: Set[int] = frozenset(), age: float = KEEP_SECONDS) -> list[int]:
+        """The same where they are so many that removing them after a write pays: for that every manifest is read."""
+        old = self.old_versions(newest, keep, age)
+        return old if len(old) > _PAYING_SHARE * len(self.versions_above(0)) else []
 
     @uses_tables
     def forget_versions(self, versions: Iterable[int], digests: Mapping[str, str], *, onto: Any) -> None:

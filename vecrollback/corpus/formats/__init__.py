@@ -18,18 +18,17 @@ import codecs
 import os
 import stat
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from vecrollback.corpus.formats.delimited import read_csv, read_tsv
-from vecrollback.corpus.formats.folder import read_folder, read_page, walk
+from vecrollback.corpus.formats.folder import LINKED_FOLDERS, leave_out, read_folder, read_page, walk
 from vecrollback.corpus.formats.json_file import read_json
 from vecrollback.corpus.formats.lines import STDIN, read_jsonl, unreadable
 from vecrollback.corpus.formats.pages import PAGES
 from vecrollback.corpus.formats.parquet import read_parquet
-from vecrollback.corpus.formats.rows import Raw, ReadOptions, Row, to_row
+from vecrollback.corpus.formats.rows import PassedOver, Raw, ReadOptions, Row, to_row
 from vecrollback.errors import BadDocumentError, UsageError
 
 __all__ = ["FORMATS", "ReadOptions", "Row", "read_documents", "read_sources"]
@@ -92,8 +91,9 @@ def _parts(source: Path, options: ReadOptions) -> list[tuple[Path, Reader]]:
     """The files that a path stands for, or the folder of texts, each with what reads it."""
     if not _is_folder(source):
         return [(source, _reader(source, options))]
+    around = ReadOptions()
     try:
-        files = list(walk(source, Counter()))
+        files = list(walk(source, around))
     except OSError as error:
         raise unreadable(Path(error.filename or source), error) from error
     # A folder of texts may hold tables for its readers; a folder that a job wrote holds nothing but parts.
@@ -105,10 +105,19 @@ def _parts(source: Path, options: ReadOptions) -> list[tuple[Path, Reader]]:
                 hint="leave out the field names, or write the changes as .jsonl",
                 source=str(source),
             )
+        options.passed_over.extend(_unread_table(file, source) for file in tables)
         return [(source, read_folder)]
-    rest = [file for file in files if file not in set(tables)]
-    options.left_out.update(file.suffix.lower() or "without a suffix" for file in rest)
+    for file in sorted(set(files) - set(tables)):
+        part = file.with_suffix("")  # of one that is packed in another way, or is being written
+        leave_out(file, source, options, holds_rows=part not in tables and _is_table(part))
+    options.left_out.update(around.left_out)
+    linked = (one for one in around.passed_over if one.kind == LINKED_FOLDERS)
+    options.passed_over.extend(replace(one, holds_rows=True) for one in linked)
     return [(file, _reader(file, options)) for file in tables]
+
+
+def _unread_table(file: Path, root: Path) -> PassedOver:
+    return PassedOver(root, file.relative_to(root).as_posix(), file.suffix.lower(), holds_rows=True, among_texts=True)
 
 
 def _rows(source: Path, read: Reader, options: ReadOptions) -> Iterator[Row]:

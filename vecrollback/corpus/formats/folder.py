@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,8 @@ from vecrollback.corpus.formats.pages import PAGES, NoTextError
 from vecrollback.corpus.formats.rows import Raw, ReadOptions
 from vecrollback.errors import BadDocumentError, MissingDependencyError
 from vecrollback.records import Json
+
+LINKED_FOLDERS = "linked folders"
 
 _STORE = ("store.json", "tables")
 """What lies in the folder of a store, which may stand among the documents that it is made of."""
@@ -27,9 +28,9 @@ def read_folder(root: Path, options: ReadOptions) -> Iterator[Raw]:
     """
     number = 0
     try:
-        for path in walk(root, options.left_out):
+        for path in walk(root, options):
             if path.suffix.lower() not in PAGES:
-                options.left_out[path.suffix.lower() or "without a suffix"] += 1
+                leave_out(path, root, options)
                 continue
             page = _read_text(path, root, options)
             if page is not None:
@@ -51,20 +52,30 @@ def read_page(source: Path, options: ReadOptions) -> Iterator[Raw]:
     yield 1, page or "cannot be read"
 
 
-def walk(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
+def walk(root: Path, options: ReadOptions) -> Iterator[Path]:
     """The files below a folder, sorted by path, so that messages have the same numbers each time; hidden ones not."""
+    return _walk(root, root, options)
+
+
+def _walk(folder: Path, root: Path, options: ReadOptions) -> Iterator[Path]:
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
+            path = Path(entry.path)
             if entry.name.startswith("."):
-                left_out["hidden"] += 1
-            elif all(Path(entry.path, name).exists() for name in _STORE):
-                left_out["vecrollback stores"] += 1
+                options.pass_over(path, root, "hidden")
+            elif all((path / name).exists() for name in _STORE):
+                options.pass_over(path, root, "vecrollback stores")
             elif entry.is_dir(follow_symlinks=False):
-                yield from walk(Path(entry.path), left_out)
-            elif Path(entry.path).is_dir():
-                left_out["linked folders"] += 1
+                yield from _walk(path, root, options)
+            elif path.is_dir():
+                options.pass_over(path, root, LINKED_FOLDERS)
             else:
-                yield Path(entry.path)
+                yield path
+
+
+def leave_out(path: Path, root: Path, options: ReadOptions, *, holds_rows: bool = False) -> None:
+    """Leave out a file of another kind."""
+    options.pass_over(path, root, path.suffix.lower() or "without a suffix", holds_rows=holds_rows)
 
 
 def _read_text(path: Path, root: Path, options: ReadOptions) -> dict[str, Json] | str | None:

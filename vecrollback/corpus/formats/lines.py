@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from vecrollback.corpus.documents import MAX_METADATA_BYTES, MAX_TEXT_BYTES
+from vecrollback.corpus.formats.encodings import MARK_BYTES, marked
 from vecrollback.corpus.formats.rows import Raw, ReadOptions
 from vecrollback.errors import BadDocumentError
 from vecrollback.records import Json
@@ -22,7 +23,6 @@ MAX_LINE_BYTES = 6 * (MAX_TEXT_BYTES + 2 * MAX_METADATA_BYTES)
 """No valid document is longer: JSON spends at most six bytes, as in \\u0001, on one."""
 
 STDIN = Path("-")
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _BOM = b"\xef\xbb\xbf"
 _BUFFER = 1 << 18
 
@@ -63,11 +63,11 @@ class Utf8Lines:
 
 
 def open_text(source: Path, encoding: str = "") -> BinaryIO | Utf8Lines:
-    """Open a file of text as UTF-8, whatever it is written in: UTF-16 is known by its byte order mark."""
+    """Open a file of text as UTF-8, whatever it is written in: a byte order mark says it, whatever was asked for."""
     stream: Any = open_bytes(source)
-    encoding = encoding or ("utf-16" if stream.peek(2)[:2] in _UTF_16 else "utf-8")
+    encoding = marked(stream.peek(MARK_BYTES)[:MARK_BYTES], encoding) or "utf-8"
     # UTF-8 stays as it is: what is not valid in it is lost with its own line only.
-    if codecs.lookup(encoding).name == "utf-8":
+    if codecs.lookup(encoding).name in ("utf-8", "utf-8-sig"):
         return cast(BinaryIO, stream)
     return Utf8Lines(stream, encoding)
 

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from html.parser import HTMLParser
 
+from vecrollback.corpus.formats.encodings import decode_page, marked
 from vecrollback.errors import MissingDependencyError
 from vecrollback.records import Json
 
@@ -33,23 +34,29 @@ _CHARSET = re.compile(rb"""<meta[^>]+charset\s*=\s*["']?\s*([\w.:-]+)""", re.IGN
 _XHTML = re.compile(rb"""^\s*<\?xml[^>]+encoding\s*=\s*["']([\w.:-]+)""")
 
 
+_COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
+
+
 class NoTextError(Exception):
     """A file holds no text that can be read; the message says why."""
 
 
 def read_plain(data: bytes, encoding: str) -> Page:
     """A text as it stands. Raises UnicodeDecodeError."""
-    return {"text": data.decode(encoding or ("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"))}
+    return {"text": data.decode(marked(data, encoding) or "utf-8")}
 
 
 def read_html(data: bytes, encoding: str) -> Page:
     """What a browser would show as text, a line for each block; without scripts, styles and the like."""
-    said = _XHTML.search(data[:1024]) or _CHARSET.search(data[:4096])
-    name = encoding or ("utf-8-sig" if data[:3] == b"\xef\xbb\xbf" else said[1].decode("ascii") if said else "")
-    try:
-        text = str(read_plain(data, name)["text"])
-    except LookupError as error:
-        raise NoTextError(f"it names an encoding that nobody knows, {name!r}") from error
+    said = _XHTML.search(data[:1024]) or _CHARSET.search(_COMMENT.sub(b"", data[:4096]))
+    if said is None or marked(data, encoding):
+        text = str(read_plain(data, encoding)["text"])
+    else:
+        name = said[1].decode("ascii")
+        try:
+            text = decode_page(data, name)
+        except LookupError as error:
+            raise NoTextError(f"it names an encoding that nobody knows, {name!r}") from error
     parser = _VisibleText()
     parser.feed(text)
     parser.close()

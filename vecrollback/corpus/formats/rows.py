@@ -36,6 +36,29 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A file or folder below a source that was not read, though it is there.
+
+    Attributes:
+        root: The source, a folder.
+        place: The path below it: the id of the document that this would be, or how the ids of its documents begin.
+        kind: What it is.
+        holds_rows: Its documents may have any other id, as those of a table have.
+        among_texts: It is a table in a folder of texts.
+    """
+
+    root: Path
+    place: str
+    kind: str
+    holds_rows: bool = False
+    among_texts: bool = False
+
+    @property
+    def path(self) -> Path:
+        return self.root / self.place
+
+
+@dataclass(frozen=True, slots=True)
 class ReadOptions:
     """How sources are read, and what of them was not.
 
@@ -46,9 +69,10 @@ class ReadOptions:
         generate: Ids are made from what a document says.
         format: As a suffix, `csv`; "": by each file's name.
         delimiter: Between the cells of a table; "": a comma, or a tab in .tsv.
-        encoding: Of text; "": UTF-8, or UTF-16 where a byte order mark says so.
+        encoding: Of text that has no byte order mark; "": UTF-8, or what a page says itself.
         left_out: Files and columns that hold no documents, counted by what they are.
         unreadable: The same of those that would, if a package were there.
+        passed_over: Where the files and folders are that were left out.
     """
 
     id: str | None = None
@@ -60,6 +84,12 @@ class ReadOptions:
     encoding: str = ""
     left_out: Counter[str] = field(default_factory=Counter, compare=False)
     unreadable: Counter[str] = field(default_factory=Counter, compare=False)
+    passed_over: list[PassedOver] = field(default_factory=list, compare=False)
+
+    def pass_over(self, path: Path, root: Path, kind: str, *, holds_rows: bool = False) -> None:
+        """Leave out a file or folder below a source."""
+        self.left_out[kind] += 1
+        self.passed_over.append(PassedOver(root, path.relative_to(root).as_posix(), kind, holds_rows))
 
     def id_name(self, names: Collection[str]) -> str:
         """Choose the field that holds the id."""

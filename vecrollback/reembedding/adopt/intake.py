@@ -89,8 +89,9 @@ class Intake:
         """
         if self.counts.left_out:
             return
+        head = self._corpus.state().head
         gone = self._seen.gone(self._corpus.taken_from(self._origin), override=override)
-        self.counts.gone = self._corpus.delete(gone, source=self._origin).deleted
+        self.counts.gone = self._corpus.delete(gone, source=self._origin, since=head).deleted
 
     def _document(self, record: dict[str, object], row: int) -> Document | None:
         try:
