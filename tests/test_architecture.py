@@ -20,7 +20,6 @@ _REFERENCE = ("store/store.py",)
 _MODULES = sorted((_ROOT / "vecrollback").rglob("*.py"))
 
 _SMALL = {
-    "switching/incidents/post_check.py": "it opens models and indexes, which the rest of the room must not load",
     "catalog/migrations/env.py": "what Alembic looks for, by that name",
     "testing/models.py": "worker processes load it by name, without pytest",
 }
