@@ -9,6 +9,7 @@ connectors.json_lines, connectors.llama_index, connectors.faiss_documents, conne
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import json
@@ -23,8 +24,8 @@ import pytest
 
 from tests.connectors.test_conformance import table, write_texts
 from tests.support import search_engine_server
-from vecrollback.connectors import open_connector
-from vecrollback.errors import UsageError
+from vecrollback.connectors import chroma, open_connector
+from vecrollback.errors import UnreachableError, UsageError
 from vecrollback.quality.doctor import ForeignIndex
 from vecrollback.records import Metric
 from vecrollback.testing import ConnectorConformance
@@ -505,3 +506,38 @@ def test_a_torch_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "v.npz", embeddings=np.ones((3, 4)), bomb=np.array([Bomb()], dtype=object))
     open_connector(str(tmp_path / "v.npz")).close()
     assert not (tmp_path / "ran").exists()
+
+
+class _Shrinking:
+    """A collection of Chroma from which somebody deletes a row between two pages, so many times."""
+
+    def __init__(self, collection: Any, victims: list[str]) -> None:
+        self._collection, self._victims = collection, victims
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._collection, name)
+
+    def get(self, **options: Any) -> Any:
+        if options.get("offset") and self._victims:
+            self._collection.delete(ids=[self._victims.pop(0)])
+        return self._collection.get(**options)
+
+
+@pytest.mark.parametrize("victim", ["d0", "d4", "d12"])
+def test_a_row_of_chroma_that_goes_between_two_pages_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, victim: str
+) -> None:
+    """An id that was missed would be taken for deleted by whoever brings a store up to date with the collection."""
+    chromadb = pytest.importorskip("chromadb", reason="pip install chromadb")
+    ids = [f"d{n}" for n in range(13)]
+    collection = chromadb.PersistentClient(str(tmp_path / "db")).create_collection("docs", embedding_function=None)
+    collection.add(ids=ids, embeddings=np.eye(13, dtype=np.float32), documents=ids)
+    there, victims = chroma._collection, [victim]
+    monkeypatch.setattr(chroma, "_PAGE", 5)
+    monkeypatch.setattr(chroma, "_collection", lambda *place: _Shrinking(there(*place), victims))
+    with contextlib.closing(open_connector(f"chroma:{tmp_path / 'db'}#docs")) as source:
+        found = [record["id"] for part in source.scan(("id",)) for record in part.records]
+    assert sorted(found) == sorted(set(ids) - {victim})
+    victims += ids[:6]
+    with pytest.raises(UnreachableError, match="rows were deleted each of the 5 times"):
+        open_connector(f"chroma:{tmp_path / 'db'}#docs")

@@ -23,11 +23,11 @@ from vecrollback.connectors.base import (
 )
 from vecrollback.connectors.copied import copy_of_folder
 from vecrollback.embedders.stamp import STAMPS
-from vecrollback.errors import MissingDependencyError, UsageError
+from vecrollback.errors import MissingDependencyError, UnreachableError, UsageError
 from vecrollback.records import Json, Metric
 from vecrollback.records.arrays import Numbers
 
-_PAGE = 1_000
+_PAGE, _TRIES = 1_000, 5
 _METRICS: dict[str, Metric] = {"cosine": "cosine", "l2": "l2", "ip": "dot"}
 
 
@@ -82,10 +82,22 @@ class ChromaConnector:
             self._copy.cleanup()
 
     def _all_ids(self) -> pa.Array:
-        ids: list[str] = []
-        while page := self._collection.get(limit=_PAGE, offset=len(ids), include=[])["ids"]:
-            ids += page
-        return pa.array(ids, pa.string())
+        """Every id. Pages overlap by one: a row that is deleted meanwhile moves the others, of which one was missed."""
+        for _ in range(_TRIES):
+            ids: list[str] = []
+            while page := self._collection.get(limit=_PAGE, offset=max(0, len(ids) - 1), include=[])["ids"]:
+                if ids and page[0] != ids[-1]:
+                    break
+                if ids and len(page) == 1:
+                    return pa.array(ids, pa.string())
+                ids += page[1:] if ids else page
+            else:
+                if not ids:
+                    return pa.array(ids, pa.string())
+        raise UnreachableError(
+            f"{self.place}: rows were deleted each of the {_TRIES} times that its ids were read",
+            hint="read it while nobody deletes, or from a copy",
+        )
 
     def _get(self, ids: list[str], names: Collection[str] | None, vectors: bool) -> Part:
         include = [part for name, part in _PARTS.items() if names is None or name in names]
