@@ -33,11 +33,8 @@ vecrollback.connect(sys.argv[1]).drill(sys.argv[2])
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("template") / "store")
-
-
-@pytest.fixture
-def killed(root: Path) -> Path:
+    """A store in which two drills were killed: `one` is live, `two` served before."""
+    root = build(tmp_path_factory.mktemp("template") / "store")
     with vecrollback.connect(root) as store, rehearsing(store.resources):  # or the second would clean up the first
         for chaos in ("", "disk-full"):
             command = [sys.executable, "-c", _KILLED, str(root), chaos]
@@ -55,19 +52,19 @@ def holding(root: Path, text: str) -> list[Path]:
     return [path for path in root.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
 
 
-def test_a_purge_takes_the_texts_in_the_copy_of_a_killed_drill(killed: Path) -> None:
-    with vecrollback.connect(killed) as store:
+def test_a_purge_takes_the_texts_in_the_copy_of_a_killed_drill(root: Path) -> None:
+    with vecrollback.connect(root) as store:
         assert [len(left) for left in rehearsals(store)] == [1, 1]
-        assert holding(killed / "cache", TEXTS["d7"]) != []
+        assert holding(root / "cache", TEXTS["d7"]) != []
         store.delete(["d7"])
         store.compact(purge=True)
         assert rehearsals(store) == ([], [])
-    assert holding(killed, TEXTS["d7"]) == []
+    assert holding(root, TEXTS["d7"]) == []
 
 
 @pytest.mark.parametrize("clean", ["tidy", "prune", "retire", "drill"])
-def test_whatever_cleans_up_next_takes_it(killed: Path, clean: str) -> None:
-    with vecrollback.connect(killed) as store:
+def test_whatever_cleans_up_next_takes_it(root: Path, clean: str) -> None:
+    with vecrollback.connect(root) as store:
         if clean == "tidy":
             store.retention.tidy()
         elif clean == "prune":
