@@ -117,7 +117,7 @@ def _commands(store: Path, checkout: Path | None) -> dict[str, Callable[[int], R
 
     return {
         "status": lambda _: run("status"),
-        "dry_run": lambda _: run("rollback", "--no-catch-up", "--dry-run", "--to", "v1", "--override"),
+        "dry_run": lambda _: run("rollback", "--no-catch-up", "--dry-run", "--to", "own", "--override"),
         "rollback": rollback,
         "search": lambda _: run("search", "when do ships leave"),
         "check": lambda _: run("check", "v1"),
