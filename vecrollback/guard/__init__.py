@@ -22,7 +22,7 @@ from vecrollback.embedders.probes import floor_for
 from vecrollback.embedders.stamp import Stamp
 from vecrollback.errors import EmbedderChangedError, RefusedError, UsageError
 from vecrollback.guard.models import model_of
-from vecrollback.guard.places import GuardedPlace, open_place
+from vecrollback.guard.places import DrawnRows, GuardedPlace, open_place
 from vecrollback.guard.proof import prove
 from vecrollback.guard.stores import FrameworkStore, framework_of, need_collection
 
@@ -62,12 +62,11 @@ def guard(
         sample: How many rows to embed again.
         template: What is embedded of a row, where that is more than its text: `{title}\\n\\n{text}`.
         at: Where the rows are if not in the store itself: a collection as above, or `FILE.json` for the stamp alone.
-        unproven: Stamp a collection although no row of it has a text that could prove the model.
+        unproven: Stamp it although no row has a text that could prove the model.
         seed: Draw the same rows again, where the place lets others draw.
 
     Returns:
-        The collection that was given. The store of a framework is watched from now on: what it writes is compared by
-        sample, and the model's probes ride with what it asks.
+        The collection that was given. Of the store of a framework each write and query is compared from now on.
 
     Raises:
         EmbedderChangedError: The model is not the one of the stamp.
@@ -77,8 +76,7 @@ def guard(
     Example:
         >>> from tempfile import mkdtemp
         >>> folder = mkdtemp()
-        >>> guard(folder, "hash:64?seed=1") == folder
-        True
+        >>> _ = guard(folder, "hash:64?seed=1")
         >>> guard(folder, "hash:64?seed=2")
         Traceback (most recent call last):
         ...
@@ -93,15 +91,19 @@ def guard(
         _compare(place, stamp, model, verdict)
         if store and own is not None and embedder is not None:
             _compare(place, stamp, model_of(own), verdict)
-    chance = np.random.default_rng(seed)
-    rows = store.sample(sample, chance) if store else None
-    rows = place.sample(sample, chance) if rows is None else rows
+    rows = _sampled(place, store, sample, seed)
     proven = prove(place, rows, model, stamp.floor if stamp else floor_for(model), template, verdict.give)
     if stamp is None and not verdict.drifted:
         stamp = _first_stamp(place, model, proven=proven or unproven)
     if store is not None and stamp is not None:
         store.watch(stamp, model, verdict.give, template)
     return collection
+
+
+def _sampled(place: GuardedPlace, store: FrameworkStore | None, size: int, seed: int | None) -> DrawnRows:
+    chance = np.random.default_rng(seed)
+    rows = store.sample(size, chance) if store else None
+    return place.sample(size, chance) if rows is None else rows
 
 
 def stamp_of(collection: Any, *, at: Any = None) -> Stamp | None:

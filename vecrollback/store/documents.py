@@ -126,9 +126,7 @@ class DocumentMethods:
         progress: ProgressCallback | None = None,
         **reading: Unpack[IngestOptions],
     ) -> Ingested:
-        """Write the documents of files and folders, in batches. Each batch is durable before the next one is read.
-
-        A second run changes only what differs.
+        """Write the documents of files and folders in durable batches. A second run changes only what differs.
 
         Args:
             path: One or several of these: a file in JSON Lines, JSON, CSV, TSV (each also `.gz` and `.zst`) or Parquet;
@@ -139,8 +137,8 @@ class DocumentMethods:
             text_field: The field that holds the text, likewise. Default: `text`, after `title` where there is one.
             changes: The rows are changes. Each says in `op` what happened: add, update, upsert or delete.
             skip_bad: Report a row that is not a valid document, instead of stopping there.
-            mirror: Delete the documents that none of the sources has any more, once all of them were read without a
-                rejected row. Documents that somebody writes meanwhile stay.
+            mirror: Delete what none of the sources has any more, once all of them were read without a rejected row, and
+                nothing that was left out may hold it. Documents that somebody writes meanwhile stay.
             progress: Called after every batch.
             reading: See `IngestOptions`: format, delimiter, encoding, generated ids, what a mirror may delete.
 

@@ -143,7 +143,7 @@ class Switch:
         states: dict[str, tuple[PairState, str]] = dict.fromkeys(state.standbys, ("ready", ""))
         if live:
             states[live.pair] = ("standby", f"live until {pair.name} was promoted")
-        states |= {pair.name: ("live", "")}
+        states[pair.name] = ("live", "")
         move = replace(request, kind="promote", states=states, requires={pair.name: found})
         return self._move(replace(state, searchers=tuple(searchers)), snapshot, pair.watermark, move)
 
@@ -253,10 +253,8 @@ class Switch:
         if facts == state.live:
             raise NoRollbackTargetError(f"pair {facts.name!r} is live already", hint="leave --to out, or name another")
         if facts.tenure is None and not override:
-            raise NoRollbackTargetError(
-                f"pair {facts.name!r} never served {LIVE!r}",
-                hint=f"go forward to it: `vecrollback promote {facts.name}`",
-            )
+            hint = f"go forward to it: `vecrollback promote {facts.name}`"
+            raise NoRollbackTargetError(f"pair {facts.name!r} never served {LIVE!r}", hint=hint)
         return facts
 
     def restore(self, ref: str, request: MoveRequest) -> Switched:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_AGAIN = "the same command goes on where it stopped"
+AGAIN = "the same command goes on where it stopped"
 
 
 class ProgressDisplay:
@@ -32,7 +32,7 @@ class ProgressDisplay:
     second signal ends it at once. `cure`: what to do then.
     """
 
-    def __init__(self, *, finish: bool = False, as_json: bool = False, cure: str = _AGAIN) -> None:
+    def __init__(self, *, finish: bool = False, as_json: bool = False, cure: str = AGAIN) -> None:
         self._finish, self._cure = finish, cure
         self._as_json = as_json
         self._signals = 0

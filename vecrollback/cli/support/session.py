@@ -17,7 +17,7 @@ from typer.core import TyperArgument, TyperCommand, TyperOption
 
 from vecrollback.cli.support import output
 from vecrollback.cli.support.heartbeat import Heartbeat
-from vecrollback.cli.support.progress import ProgressDisplay
+from vecrollback.cli.support.progress import AGAIN, ProgressDisplay
 from vecrollback.errors import JobCancelledError, UsageError
 from vecrollback.records import Json
 
@@ -93,9 +93,9 @@ class Session:
         else:
             output.print_text(text())
 
-    def watch(self, *, finish: bool = False, **options: str) -> ProgressDisplay:
+    def watch(self, *, finish: bool = False, cure: str = AGAIN) -> ProgressDisplay:
         """Progress and Ctrl-C for long work; see `ProgressDisplay`."""
-        return ProgressDisplay(finish=finish, as_json=self.as_json, **options)
+        return ProgressDisplay(finish=finish, as_json=self.as_json, cure=cure)
 
 
 def common(
